@@ -1,0 +1,188 @@
+//! The audit trail: one event for each resource a change touched, linked by hashes, so that no line can be taken out unseen.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    id::{EventId, KeyId},
+    time::Timestamp,
+};
+
+/// Who does a thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// An API key, or a token made from it.
+    Key(KeyId),
+    /// Someone with a shell on the server.
+    Cli,
+    /// Keyswap itself, by the clock or at start.
+    System,
+}
+
+impl Actor {
+    pub fn to_ref(&self) -> ActorRef {
+        match self {
+            Self::Key(id) => ActorRef { kind: "api_key".to_owned(), id: Some(id.to_string()) },
+            Self::Cli => ActorRef { kind: "cli".to_owned(), id: None },
+            Self::System => ActorRef { kind: "system".to_owned(), id: None },
+        }
+    }
+}
+
+/// An actor as it is written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorRef {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub id: Option<String>,
+}
+
+impl ActorRef {
+    /// The stored form: `type` or `type:id`.
+    pub fn to_stored(&self) -> String {
+        match &self.id {
+            Some(id) => format!("{}:{id}", self.kind),
+            None => self.kind.clone(),
+        }
+    }
+
+    pub fn from_stored(text: &str) -> Self {
+        match text.split_once(':') {
+            Some((kind, id)) => Self { kind: kind.to_owned(), id: Some(id.to_owned()) },
+            None => Self { kind: text.to_owned(), id: None },
+        }
+    }
+}
+
+/// Where a change came from: an actor, and the request that carried it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub actor: Actor,
+    pub request_id: Option<String>,
+    pub address: Option<String>,
+}
+
+impl Origin {
+    pub const fn of(actor: Actor) -> Self {
+        Self { actor, request_id: None, address: None }
+    }
+}
+
+/// What a change did to a resource, before it has its place in the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    pub kind: EventKind,
+    pub subject_id: String,
+    /// Ids, numbers and states; never secrets, never profile fields.
+    pub data: Map<String, Value>,
+}
+
+impl NewEvent {
+    pub fn new(kind: EventKind, subject_id: impl ToString) -> Self {
+        Self { kind, subject_id: subject_id.to_string(), data: Map::new() }
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.data.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+macro_rules! event_kinds {
+    ($($variant:ident = $name:literal on $subject:literal),* $(,)?) => {
+        /// What can happen.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum EventKind { $($variant),* }
+
+        impl EventKind {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The `type` of the event.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// What kind of thing it happened to.
+            pub const fn subject_kind(self) -> &'static str {
+                match self { $(Self::$variant => $subject),* }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    ApiKeyCreated = "api_key.created" on "api_key",
+    ApiKeyUpdated = "api_key.updated" on "api_key",
+    ApiKeyRotated = "api_key.rotated" on "api_key",
+    ApiKeyRotationCancelled = "api_key.rotation_cancelled" on "api_key",
+    ApiKeySuspended = "api_key.suspended" on "api_key",
+    ApiKeyResumed = "api_key.resumed" on "api_key",
+    ApiKeyRevoked = "api_key.revoked" on "api_key",
+    ApiKeyDeleted = "api_key.deleted" on "api_key",
+    ServiceClientCreated = "service_client.created" on "service_client",
+    ServiceClientUpdated = "service_client.updated" on "service_client",
+    ServiceClientDeleted = "service_client.deleted" on "service_client",
+    PermissionCreated = "permission.created" on "permission",
+    PermissionUpdated = "permission.updated" on "permission",
+    PermissionDeleted = "permission.deleted" on "permission",
+    AudienceCreated = "audience.created" on "audience",
+    AudienceUpdated = "audience.updated" on "audience",
+    AudienceDeleted = "audience.deleted" on "audience",
+    SigningKeyPublished = "signing_key.published" on "signing_key",
+    SigningKeyActivated = "signing_key.activated" on "signing_key",
+    SigningKeyRetired = "signing_key.retired" on "signing_key",
+    SigningKeyRemoved = "signing_key.removed" on "signing_key",
+    MasterKeyRegistered = "master_key.registered" on "master_key",
+}
+
+/// A line of the audit trail. Its fields stand in the order in which they are hashed: do not reorder them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub id: EventId,
+    /// The place in the trail: the order of commit, without gaps.
+    pub seq: i64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub at: Timestamp,
+    pub actor: ActorRef,
+    pub on_behalf_of: Option<String>,
+    pub subject: ActorRef,
+    pub organization_id: Option<String>,
+    pub cause: Option<String>,
+    pub request_id: Option<String>,
+    pub address: Option<String>,
+    pub data: Map<String, Value>,
+    /// SHA-256 in hex of the event before this one, as `Event::hash` has it; 64 zeros on the first.
+    pub prev_hash: String,
+}
+
+/// SHA-256, handed in by the composition root: this room names no cryptography.
+pub type Digest = fn(&[u8]) -> [u8; 32];
+
+impl Event {
+    /// The `prev_hash` of the first event.
+    pub fn genesis() -> String {
+        "0".repeat(64)
+    }
+
+    /// The hash that the next event carries: SHA-256, in hex, over this event as compact JSON, members in the order above and
+    /// those of `data` by name. It covers `prev_hash`, and so the whole trail before it.
+    ///
+    /// # Errors
+    /// The event cannot be written as JSON, which no event that was read can be.
+    pub fn hash(&self, digest: Digest) -> Result<String, serde_json::Error> {
+        let text = serde_json::to_vec(self)?;
+        Ok(digest(&text).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// What a reader of the trail asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventFilter {
+    pub kinds: Vec<String>,
+    /// An actor's type or id.
+    pub actor: Option<String>,
+    pub subject: Option<String>,
+    pub organization: Option<String>,
+}

@@ -1,0 +1,364 @@
+//! What a key may have: `decide` looks at the facts and the request and grants or refuses. Pure; explain, validation and the
+//! management API ask the same function, so no two places can disagree.
+
+use std::collections::BTreeSet;
+
+use super::{
+    api_key::{Life, Owner, State},
+    audience::{Audience, Identifier},
+    claims::{AudienceClaim, Claims, Subject},
+    id::{CredentialId, KeyId},
+    permission::{PermissionName, PermissionSet},
+    time::{Span, Timestamp},
+};
+
+/// The most targets one request may name: more serves no honest client.
+pub const MAX_TARGETS: usize = 8;
+
+/// Everything the rules need to know, as of one look-up.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The database's clock at that look-up.
+    pub now: Timestamp,
+    pub key: KeyFacts,
+    /// Those of the audiences asked for that exist.
+    pub audiences: Vec<Audience>,
+}
+
+/// What is known of the key that was presented.
+#[derive(Debug, Clone)]
+pub struct KeyFacts {
+    pub id: KeyId,
+    pub credential: CredentialId,
+    pub credential_expires_at: Option<Timestamp>,
+    pub owner: Owner,
+    /// What the owner can do now; absent when the owner is gone.
+    pub owner_set: Option<OwnerSet>,
+    pub permissions: PermissionSet,
+    pub audiences: Option<Vec<Identifier>>,
+    pub max_token_ttl: Option<Span>,
+    pub life: Life,
+}
+
+/// What an owner can do now.
+#[derive(Debug, Clone)]
+pub enum OwnerSet {
+    /// Nobody: the key's own permissions are the limit.
+    KeysOwn,
+    Permissions(PermissionSet),
+}
+
+impl OwnerSet {
+    fn holds(&self, name: &PermissionName) -> bool {
+        match self {
+            Self::KeysOwn => true,
+            Self::Permissions(set) => set.contains(name),
+        }
+    }
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Request {
+    /// Absent: all of it.
+    pub scope: Option<PermissionSet>,
+    /// Empty: the default audience.
+    pub targets: BTreeSet<Identifier>,
+    /// Shorter than the limits, or without effect.
+    pub expires_in: Option<Span>,
+    /// The `client_id` that came with the key, where one did.
+    pub client_id: Option<String>,
+}
+
+/// The deployment's limits.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub issuer: String,
+    pub default_audience: Identifier,
+    pub default_ttl: Span,
+    pub max_ttl: Span,
+}
+
+/// What is granted. A binding (`cnf`) will stand here too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub key: KeyId,
+    pub credential: CredentialId,
+    pub subject: Subject,
+    pub audience: AudienceClaim,
+    pub scope: PermissionSet,
+    /// Whole seconds since 1970.
+    pub issued_at: i64,
+    pub expires_at: i64,
+}
+
+impl Grant {
+    pub fn expires_in(&self) -> i64 {
+        self.expires_at - self.issued_at
+    }
+
+    /// The `client_id` claim: the service client, or the key itself.
+    pub fn client_id(&self) -> &str {
+        self.subject.id()
+    }
+
+    pub fn into_claims(self, issuer: &str, jti: String) -> Claims {
+        Claims {
+            iss: issuer.to_owned(),
+            sub: self.subject.id().to_owned(),
+            sub_type: self.subject.kind().to_owned(),
+            exp: self.expires_at,
+            iat: self.issued_at,
+            jti,
+            client_id: self.client_id().to_owned(),
+            scope: (!self.scope.is_empty()).then(|| self.scope.to_string()),
+            key_id: self.key,
+            aud: self.audience,
+        }
+    }
+}
+
+/// Why nothing is granted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The key itself: one answer for every fault.
+    #[error("the key is not accepted: {0}")]
+    Key(KeyFault),
+    #[error("the scope is not granted")]
+    Scope(ScopeFault),
+    #[error("the target is not granted: {0}")]
+    Target(TargetFault),
+}
+
+/// What is wrong with a key. For logs and metrics alone: clients see no difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    #[error("malformed")]
+    Malformed,
+    #[error("unknown")]
+    Unknown,
+    #[error("wrong")]
+    Wrong,
+    #[error("revoked")]
+    Revoked,
+    #[error("expired")]
+    Expired,
+    #[error("suspended")]
+    Suspended,
+    #[error("owner gone")]
+    OwnerGone,
+    #[error("client mismatch")]
+    ClientMismatch,
+}
+
+/// What is wrong with a scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScopeFault {
+    /// Outside the grammar, or no permission's name.
+    Malformed,
+    /// Some of what was asked for cannot be granted.
+    Exceeds(Vec<Removed>),
+    /// Nothing was asked for, and nothing is left.
+    NothingLeft(Vec<Removed>),
+}
+
+/// What is wrong with an audience or resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TargetFault {
+    #[error("malformed")]
+    Malformed,
+    #[error("too many")]
+    TooMany,
+    #[error("unknown")]
+    Unknown,
+    #[error("not one of the key's")]
+    NotAllowed,
+}
+
+/// A permission that is not granted, and the first rule that removed it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Removed {
+    pub permission: PermissionName,
+    pub by: RemovedBy,
+}
+
+/// The three limits beside the request itself (design rule 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemovedBy {
+    Key,
+    Owner,
+    Audience,
+}
+
+/// A permission asked for, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeReport {
+    pub granted: PermissionSet,
+    pub removed: Vec<Removed>,
+}
+
+/// Whether the request is granted. The key must have been proved before: this function knows no secrets.
+///
+/// # Errors
+/// The first reason not to: the key's state, then the client, then the target, then the scope.
+pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant, Refusal> {
+    let owner_set = alive(&facts.key, facts.now).map_err(Refusal::Key)?;
+    if !client_matches(&facts.key, request.client_id.as_deref()) {
+        return Err(Refusal::Key(KeyFault::ClientMismatch));
+    }
+    let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
+    let report = scope_report(&facts.key, owner_set, &audiences, request.scope.as_ref());
+    if request.scope.is_some() && !report.removed.is_empty() {
+        return Err(Refusal::Scope(ScopeFault::Exceeds(report.removed)));
+    }
+    if report.granted.is_empty() && !(facts.key.permissions.is_empty() && request.scope.is_none()) {
+        return Err(Refusal::Scope(ScopeFault::NothingLeft(report.removed)));
+    }
+
+    let issued_at = facts.now.seconds();
+    let expires_at = end_of_token(facts, &audiences, request.expires_in, limits);
+    if expires_at <= issued_at {
+        // Less than a second of the key's life is left: too short for a token in whole seconds.
+        return Err(Refusal::Key(KeyFault::Expired));
+    }
+    Ok(Grant {
+        key: facts.key.id.clone(),
+        credential: facts.key.credential.clone(),
+        subject: subject(&facts.key),
+        audience: audience_claim(&audiences),
+        scope: report.granted,
+        issued_at,
+        expires_at,
+    })
+}
+
+/// What would be granted of each permission asked for, and which rule removed the others: the same rules as `decide`, told in
+/// full.
+///
+/// # Errors
+/// The key or the target is refused; then there is no scope to speak of.
+pub fn explain(facts: &Facts, request: &Request, limits: &Limits) -> Result<ScopeReport, Refusal> {
+    let owner_set = alive(&facts.key, facts.now).map_err(Refusal::Key)?;
+    let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
+    Ok(scope_report(&facts.key, owner_set, &audiences, request.scope.as_ref()))
+}
+
+/// The audiences a request is for: those it names, or the default.
+pub fn targets_asked<'a>(request: &'a Request, limits: &'a Limits) -> Vec<&'a Identifier> {
+    if request.targets.is_empty() { vec![&limits.default_audience] } else { request.targets.iter().collect() }
+}
+
+/// What the holder of a key may hand on: its permissions, as far as its owner still has them.
+pub fn holdings(key: &KeyFacts) -> PermissionSet {
+    match &key.owner_set {
+        None => PermissionSet::default(),
+        Some(OwnerSet::KeysOwn) => key.permissions.clone(),
+        Some(OwnerSet::Permissions(set)) => key.permissions.intersection(set),
+    }
+}
+
+fn alive(key: &KeyFacts, now: Timestamp) -> Result<&OwnerSet, KeyFault> {
+    match key.life.state(now) {
+        State::Revoked => return Err(KeyFault::Revoked),
+        State::Expired => return Err(KeyFault::Expired),
+        State::Suspended => return Err(KeyFault::Suspended),
+        State::Active => {}
+    }
+    if key.credential_expires_at.is_some_and(|end| end <= now) {
+        return Err(KeyFault::Expired);
+    }
+    key.owner_set.as_ref().ok_or(KeyFault::OwnerGone)
+}
+
+/// `client_id` may be the key's id, its service client's, or `<prefix>_<id>` of the credential; the last is the masked form
+/// without its ellipsis, and the credential's id alone decides.
+fn client_matches(key: &KeyFacts, client_id: Option<&str>) -> bool {
+    let Some(client_id) = client_id else { return true };
+    let owner = match &key.owner {
+        Owner::ServiceClient(id) => Some(id.as_str()),
+        Owner::Nobody => None,
+    };
+    client_id == key.id.as_str()
+        || owner == Some(client_id)
+        || client_id.rsplit_once('_').is_some_and(|(prefix, id)| !prefix.is_empty() && id == key.credential.as_str())
+}
+
+fn targets<'a>(facts: &'a Facts, request: &'a Request, limits: &'a Limits) -> Result<Vec<&'a Audience>, TargetFault> {
+    let asked = targets_asked(request, limits);
+    if asked.len() > MAX_TARGETS {
+        return Err(TargetFault::TooMany);
+    }
+    asked
+        .into_iter()
+        .map(|identifier| {
+            if facts.key.audiences.as_ref().is_some_and(|allowed| !allowed.contains(identifier)) {
+                return Err(TargetFault::NotAllowed);
+            }
+            facts.audiences.iter().find(|audience| audience.identifier == *identifier).ok_or(TargetFault::Unknown)
+        })
+        .collect()
+}
+
+fn scope_report(
+    key: &KeyFacts,
+    owner: &OwnerSet,
+    audiences: &[&Audience],
+    requested: Option<&PermissionSet>,
+) -> ScopeReport {
+    let rule = |name: &PermissionName| {
+        if !key.permissions.contains(name) {
+            Some(RemovedBy::Key)
+        } else if !owner.holds(name) {
+            Some(RemovedBy::Owner)
+        } else if !audiences.iter().all(|audience| audience.takes.takes(name)) {
+            Some(RemovedBy::Audience)
+        } else {
+            None
+        }
+    };
+    let mut removed = Vec::new();
+    let granted = requested
+        .unwrap_or(&key.permissions)
+        .iter()
+        .filter(|name| match rule(name) {
+            Some(by) => {
+                removed.push(Removed { permission: (*name).clone(), by });
+                false
+            }
+            None => true,
+        })
+        .cloned()
+        .collect();
+    ScopeReport { granted, removed }
+}
+
+/// Whole seconds since 1970. Every limit can only shorten: the audiences', the key's, the request's, and the ends of the key
+/// and its credential.
+fn end_of_token(facts: &Facts, audiences: &[&Audience], asked: Option<Span>, limits: &Limits) -> i64 {
+    let of_audiences = audiences.iter().map(|audience| audience.token_ttl.unwrap_or(limits.default_ttl));
+    let ttl = of_audiences
+        .chain([limits.max_ttl])
+        .chain(facts.key.max_token_ttl)
+        .chain(asked)
+        .min()
+        .unwrap_or(limits.default_ttl);
+    let issued_at = facts.now.seconds();
+    let end = issued_at.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
+    let ends = [facts.key.life.expires_at, facts.key.credential_expires_at];
+    ends.into_iter().flatten().map(Timestamp::seconds).fold(end, i64::min)
+}
+
+fn subject(key: &KeyFacts) -> Subject {
+    match &key.owner {
+        Owner::ServiceClient(id) => Subject::ServiceClient(id.clone()),
+        Owner::Nobody => Subject::ApiKey(key.id.clone()),
+    }
+}
+
+fn audience_claim(audiences: &[&Audience]) -> AudienceClaim {
+    match audiences {
+        [one] => AudienceClaim::One(one.identifier.clone()),
+        several => AudienceClaim::Several(several.iter().map(|audience| audience.identifier.clone()).collect()),
+    }
+}

@@ -1,0 +1,160 @@
+//! Identifiers as types: an id is parsed once at the edge and cannot be mistaken for another kind.
+
+use std::{fmt, str::FromStr};
+
+use ulid::Ulid;
+
+use super::{
+    base62,
+    entropy::{Entropy, NoEntropy},
+    time::{Timestamp, as_text},
+};
+
+/// A text that is not an id of the kind asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of this kind: {expected}")]
+pub struct InvalidId {
+    expected: &'static str,
+}
+
+/// An id made by Keyswap: a prefix that tells its kind and a ULID, so that ids sort by the time they were made.
+pub trait Generated: Sized {
+    fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, NoEntropy>;
+}
+
+macro_rules! generated_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            pub const PREFIX: &'static str = $prefix;
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Generated for $name {
+            fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
+                let mut bytes = [0; 16];
+                entropy.fill(&mut bytes)?;
+                let ulid = Ulid::from_parts(now.millis().max(0).unsigned_abs(), u128::from_be_bytes(bytes));
+                Ok(Self(format!("{}{ulid}", $prefix)))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let invalid = InvalidId { expected: concat!($prefix, " and 26 characters") };
+                let ulid = text.strip_prefix($prefix).ok_or(invalid.clone())?;
+                // The ULID alphabet is read case-insensitively by its parser; an id has one spelling only.
+                match Ulid::from_string(ulid) {
+                    Ok(parsed) if parsed.to_string() == ulid => Ok(Self(text.to_owned())),
+                    Ok(_) | Err(_) => Err(invalid),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        as_text!($name);
+    };
+}
+
+generated_id!(
+    /// An API key. It never changes, however often its credential is rotated.
+    KeyId,
+    "key_"
+);
+generated_id!(
+    /// A service client: a non-human identity with permissions of its own.
+    ServiceClientId,
+    "svc_"
+);
+generated_id!(
+    /// An audience: a resource server that takes tokens.
+    AudienceId,
+    "aud_"
+);
+generated_id!(
+    /// A line of the audit trail.
+    EventId,
+    "evt_"
+);
+
+/// The 16 base62 characters that stand in an API key's value and name its credential. Public: it finds the row and proves
+/// nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialId(String);
+
+impl CredentialId {
+    pub const LENGTH: usize = 16;
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
+        base62::random(entropy, Self::LENGTH).map(|text| Self(text.to_string()))
+    }
+
+    /// The id no credential can have: `generate` never draws it (the chance is 62⁻¹⁶) and the look-up of an unknown key does
+    /// its work on it.
+    pub fn decoy() -> Self {
+        Self("0".repeat(Self::LENGTH))
+    }
+}
+
+impl FromStr for CredentialId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if text.len() == Self::LENGTH && base62::is_base62(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidId { expected: "16 of 0-9A-Za-z" })
+        }
+    }
+}
+
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+as_text!(CredentialId);
+
+/// The RFC 7638 thumbprint that names a signing key: SHA-256 in base64url, 43 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SigningKeyId(String);
+
+impl SigningKeyId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SigningKeyId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let shape = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if text.len() == 43 && text.bytes().all(shape) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidId { expected: "43 characters of base64url" })
+        }
+    }
+}
+
+impl fmt::Display for SigningKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+as_text!(SigningKeyId);

@@ -1,0 +1,22 @@
+//! Pure types and rules: what Keyswap means, without a database, a network, a clock or a source of randomness.
+//!
+//! Everything here can be read and tested alone; every other room depends on this one and it depends on none.
+
+pub mod api_key;
+pub mod api_key_value;
+pub mod audience;
+mod base62;
+pub mod claims;
+pub mod entropy;
+pub mod event;
+pub mod grant;
+pub mod id;
+pub mod json;
+pub mod name;
+pub mod page;
+pub mod permission;
+pub mod policy;
+pub mod rotation;
+pub mod service_client;
+pub mod signing;
+pub mod time;

@@ -1,0 +1,138 @@
+//! Permissions and sets of them. A scope, as OAuth writes it, is such a set.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{name::DisplayName, time::{Timestamp, as_text}};
+
+/// The name of a permission: 1 to 128 of `A-Za-z0-9._:-`, compared byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PermissionName(String);
+
+impl PermissionName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it governs Keyswap itself. Such permissions are taken by the management audience alone.
+    pub fn is_management(&self) -> bool {
+        self.0.starts_with("keyswap:") || super::policy::ORGANIZATION_MANAGEMENT.contains(&self.0.as_str())
+    }
+}
+
+impl FromStr for PermissionName {
+    type Err = InvalidPermission;
+    fn from_str(text: &str) -> Result<Self, InvalidPermission> {
+        let shape = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        if (1..=128).contains(&text.len()) && text.bytes().all(shape) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidPermission)
+        }
+    }
+}
+
+impl fmt::Display for PermissionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+as_text!(PermissionName);
+
+/// A text that cannot name a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a permission has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-'")]
+pub struct InvalidPermission;
+
+/// A set of permissions, in the order of their names; on the wire an array, in a token one string (RFC 8693 §4.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PermissionSet(BTreeSet<PermissionName>);
+
+impl PermissionSet {
+    pub fn contains(&self, name: &PermissionName) -> bool {
+        self.0.contains(name)
+    }
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+    pub fn iter(&self) -> impl Iterator<Item = &PermissionName> {
+        self.0.iter()
+    }
+    /// What is here and not in `other`, for a refusal that names each.
+    pub fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a PermissionName> {
+        self.0.difference(&other.0)
+    }
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self(self.0.intersection(&other.0).cloned().collect())
+    }
+    /// Reads the form in which sets are kept: names with one space between them.
+    pub fn from_stored(text: &str) -> Result<Self, InvalidPermission> {
+        text.split_ascii_whitespace().map(str::parse).collect()
+    }
+}
+
+impl FromIterator<PermissionName> for PermissionSet {
+    fn from_iter<I: IntoIterator<Item = PermissionName>>(names: I) -> Self {
+        Self(names.into_iter().collect())
+    }
+}
+
+impl fmt::Display for PermissionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, name) in self.0.iter().enumerate() {
+            if position > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(name.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a `scope` parameter (RFC 6749 §3.3): tokens with exactly one space between them, case-sensitive, in any order.
+///
+/// # Errors
+/// Outside the grammar, or a token that can be no permission of ours. Both are `invalid_scope` to the client.
+pub fn parse_scope(text: &str) -> Result<PermissionSet, InvalidPermission> {
+    text.split(' ').map(str::parse).collect()
+}
+
+/// Which owners may carry a permission on their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssignableTo {
+    User,
+    Organization,
+    ServiceClient,
+}
+
+impl AssignableTo {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Organization => "organization",
+            Self::ServiceClient => "service_client",
+        }
+    }
+
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::User, Self::Organization, Self::ServiceClient].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// A permission in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Permission {
+    pub name: PermissionName,
+    pub description: Option<DisplayName>,
+    pub assignable_to: BTreeSet<AssignableTo>,
+    /// Shipped with Keyswap: it governs Keyswap itself and cannot be changed or removed.
+    pub built_in: bool,
+    pub created_at: Timestamp,
+    pub version: i64,
+}
