@@ -2,3 +2,5 @@
 //!
 //! The rooms, and what each may lean on, are listed in `docs/house.md`; `tests/it/house.rs` holds them to it.
 pub mod domain;
+pub mod crypto;
+pub mod store;

@@ -1,0 +1,10 @@
+DROP TABLE idempotency_keys;
+DROP TABLE event_head;
+DROP TABLE events;
+DROP TABLE credentials;
+DROP TABLE api_keys;
+DROP TABLE service_clients;
+DROP TABLE audiences;
+DROP TABLE permissions;
+DROP TABLE signing_keys;
+DROP TABLE master_keys;

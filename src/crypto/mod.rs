@@ -1,0 +1,24 @@
+//! Cryptography: the only room that names ring, aws-lc-rs or jsonwebtoken.
+
+pub mod credential;
+pub mod import;
+pub mod jwk;
+pub mod master;
+pub mod random;
+pub mod seal;
+pub mod signer;
+pub mod token;
+
+use ring::digest;
+
+/// SHA-256, for what is public or already has more entropy than it.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+/// SHA-256 in hex, for fingerprints and ETags.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

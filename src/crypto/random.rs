@@ -1,0 +1,32 @@
+//! The operating system's randomness.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::domain::entropy::{Entropy, NoEntropy};
+
+/// The operating system's generator, as `domain::entropy` asks for it.
+#[derive(Debug, Clone)]
+pub struct SystemEntropy(SystemRandom);
+
+impl Default for SystemEntropy {
+    fn default() -> Self {
+        Self(SystemRandom::new())
+    }
+}
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
+        self.0.fill(bytes).map_err(|_| NoEntropy)
+    }
+}
+
+/// 128 random bits in base64url: a `jti` or a request id.
+///
+/// # Errors
+/// No randomness; nothing is made then.
+pub fn token_id(entropy: &dyn Entropy) -> Result<String, NoEntropy> {
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}

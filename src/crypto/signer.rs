@@ -1,0 +1,165 @@
+//! Signing keys, prepared once: `jsonwebtoken::encode` would parse the private key on every call, at twice the cost.
+
+use std::fmt;
+
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rand::SystemRandom,
+    rsa::{KeyPair as RsaKeyPair, KeySize},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+        Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding,
+    },
+};
+use zeroize::Zeroizing;
+
+use crate::domain::signing::Algorithm;
+
+use super::jwk::{PublicJwk, PublicNumbers};
+
+/// A private key ready to sign, and its public half.
+pub struct Signer {
+    key: Prepared,
+    jwk: PublicJwk,
+    random: SystemRandom,
+}
+
+enum Prepared {
+    Ecdsa(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding),
+}
+
+/// A private key in PKCS#8, on its way to be sealed.
+pub struct PrivateKeyDer(Zeroizing<Vec<u8>>);
+
+impl PrivateKeyDer {
+    pub(super) fn new(der: &[u8]) -> Self {
+        Self(Zeroizing::new(der.to_vec()))
+    }
+
+    /// The bytes, for the seal alone.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PrivateKeyDer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKeyDer(…)")
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signer({} {})", self.jwk.alg, self.jwk.kid)
+    }
+}
+
+/// Why a key cannot sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SignerError {
+    #[error("the key could not be made")]
+    Generate,
+    #[error("not a private key for this algorithm")]
+    Rejected,
+    #[error("RSA keys need 2048 bits or more")]
+    TooShort,
+    #[error("the signature failed")]
+    Sign,
+}
+
+/// The length in bits of the RSA keys made here: 2048 are about 112 bits of strength, below what ASVS 11.2.3 asks.
+const RSA_SIZE: KeySize = KeySize::Rsa3072;
+/// The shortest RSA key that is imported, in bytes (RFC 7518 §3.3).
+const RSA_MIN_BYTES: usize = 256;
+
+impl Signer {
+    /// Makes a new private key. RSA takes up to a second of CPU.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub fn generate(algorithm: Algorithm) -> Result<PrivateKeyDer, SignerError> {
+        let random = SystemRandom::new();
+        let failed = |_| SignerError::Generate;
+        let der = match algorithm {
+            Algorithm::Es256 | Algorithm::Es384 => {
+                let document = EcdsaKeyPair::generate_pkcs8(ecdsa(algorithm), &random).map_err(failed)?;
+                PrivateKeyDer::new(document.as_ref())
+            }
+            Algorithm::EdDsa => {
+                PrivateKeyDer::new(Ed25519KeyPair::generate_pkcs8v1(&random).map_err(failed)?.as_ref())
+            }
+            Algorithm::Rs256 | Algorithm::Ps256 => {
+                let pair = RsaKeyPair::generate(RSA_SIZE).map_err(failed)?;
+                let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(failed)?;
+                PrivateKeyDer::new(der.as_ref())
+            }
+        };
+        Ok(der)
+    }
+
+    /// Prepares a key for use.
+    ///
+    /// # Errors
+    /// Not a private key for `algorithm`, or an RSA key under 2048 bits.
+    pub fn from_pkcs8(algorithm: Algorithm, der: &PrivateKeyDer) -> Result<Self, SignerError> {
+        let rejected = |_| SignerError::Rejected;
+        let (key, jwk) = match algorithm {
+            Algorithm::Es256 | Algorithm::Es384 => {
+                let pair = EcdsaKeyPair::from_pkcs8(ecdsa(algorithm), der.expose()).map_err(rejected)?;
+                let crv = if algorithm == Algorithm::Es256 { "P-256" } else { "P-384" };
+                let jwk = PublicJwk::new(algorithm, &PublicNumbers::Ec { crv, point: pair.public_key().as_ref() });
+                (Prepared::Ecdsa(pair), jwk)
+            }
+            Algorithm::EdDsa => {
+                let pair = Ed25519KeyPair::from_pkcs8(der.expose()).map_err(rejected)?;
+                let jwk = PublicJwk::new(algorithm, &PublicNumbers::Okp { x: pair.public_key().as_ref() });
+                (Prepared::Ed25519(pair), jwk)
+            }
+            Algorithm::Rs256 | Algorithm::Ps256 => {
+                let pair = RsaKeyPair::from_pkcs8(der.expose()).map_err(rejected)?;
+                if pair.public_modulus_len() < RSA_MIN_BYTES {
+                    return Err(SignerError::TooShort);
+                }
+                let public = pair.public_key();
+                let (n, e) = (public.modulus(), public.exponent());
+                let numbers = PublicNumbers::Rsa {
+                    n: n.big_endian_without_leading_zero(),
+                    e: e.big_endian_without_leading_zero(),
+                };
+                let jwk = PublicJwk::new(algorithm, &numbers);
+                let encoding: &'static dyn RsaEncoding =
+                    if algorithm == Algorithm::Rs256 { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
+                (Prepared::Rsa(Box::new(pair), encoding), jwk)
+            }
+        };
+        Ok(Self { key, jwk: jwk.ok_or(SignerError::Rejected)?, random: SystemRandom::new() })
+    }
+
+    pub const fn jwk(&self) -> &PublicJwk {
+        &self.jwk
+    }
+
+    /// Signs as JWS has it (RFC 7518 §3): R and S in fixed width for ECDSA, never DER. Async, so that a key in an HSM can stand
+    /// here too.
+    ///
+    /// # Errors
+    /// The library refuses, which a prepared key gives no reason for.
+    pub async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
+        let failed = |_| SignerError::Sign;
+        match &self.key {
+            Prepared::Ecdsa(pair) => Ok(pair.sign(&self.random, message).map_err(failed)?.as_ref().to_vec()),
+            Prepared::Ed25519(pair) => Ok(pair.try_sign(message).map_err(failed)?.as_ref().to_vec()),
+            Prepared::Rsa(pair, encoding) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(*encoding, &self.random, message, &mut signature).map_err(failed)?;
+                Ok(signature)
+            }
+        }
+    }
+}
+
+fn ecdsa(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
+    if algorithm == Algorithm::Es384 { &ECDSA_P384_SHA384_FIXED_SIGNING } else { &ECDSA_P256_SHA256_FIXED_SIGNING }
+}

@@ -1,0 +1,147 @@
+//! Tokens: minting them, and reading those that come back to Keyswap itself.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{DecodingKey, Validation};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::domain::{claims::Claims, id::SigningKeyId, signing::Algorithm};
+
+use super::{
+    jwk::PublicJwk,
+    signer::{PrivateKeyDer, Signer, SignerError},
+};
+
+/// A token, as it is shown once to whoever asked for it.
+#[derive(Clone)]
+pub struct Token(Zeroizing<String>);
+
+impl Token {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// A signing key with its header written in advance.
+#[derive(Debug)]
+pub struct Minter {
+    signer: Signer,
+    /// The first part of each of its tokens, with the dot.
+    header: String,
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    /// RFC 9068 §2.1: tells an access token from every other kind of JWT.
+    typ: &'static str,
+    alg: Algorithm,
+    kid: &'a SigningKeyId,
+}
+
+/// A token could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    #[error("the claims cannot be written: {0}")]
+    Claims(#[from] serde_json::Error),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    #[error("a signature of the key does not verify with its own public half")]
+    SelfTest,
+}
+
+impl Minter {
+    /// Prepares a key and tries it out once: what it signs must verify with the JWK that is published for it (I5).
+    ///
+    /// # Errors
+    /// The key is no key for this algorithm, or does not match its public half.
+    pub async fn prepare(algorithm: Algorithm, der: &PrivateKeyDer) -> Result<Self, MintError> {
+        let signer = Signer::from_pkcs8(algorithm, der)?;
+        let header = serde_json::to_vec(&Header { typ: "at+jwt", alg: algorithm, kid: &signer.jwk().kid })?;
+        let minter = Self { header: format!("{}.", URL_SAFE_NO_PAD.encode(header)), signer };
+        let signature = URL_SAFE_NO_PAD.encode(minter.signer.sign(b"self-test").await?);
+        let key = decoding_key(minter.jwk()).ok_or(MintError::SelfTest)?;
+        match jsonwebtoken::crypto::verify(&signature, b"self-test", &key, name_in_library(algorithm)) {
+            Ok(true) => Ok(minter),
+            Ok(false) | Err(_) => Err(MintError::SelfTest),
+        }
+    }
+
+    pub const fn jwk(&self) -> &PublicJwk {
+        self.signer.jwk()
+    }
+
+    /// Signs `claims` in compact form (RFC 7515 §3.1).
+    ///
+    /// # Errors
+    /// The signer refuses.
+    pub async fn mint(&self, claims: &Claims) -> Result<Token, MintError> {
+        let claims = serde_json::to_vec(claims)?;
+        let mut token = Zeroizing::new(String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 520));
+        token.push_str(&self.header);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = self.signer.sign(token.as_bytes()).await?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(Token(token))
+    }
+}
+
+/// The public half of a signing key, ready to check tokens of ours.
+#[derive(Clone)]
+pub struct Verifier {
+    header: String,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verifier({})", self.algorithm)
+    }
+}
+
+impl Verifier {
+    pub fn new(jwk: &PublicJwk) -> Option<Self> {
+        let header = serde_json::to_vec(&Header { typ: "at+jwt", alg: jwk.alg, kid: &jwk.kid }).ok()?;
+        Some(Self { header: URL_SAFE_NO_PAD.encode(header), algorithm: jwk.alg, key: decoding_key(jwk)? })
+    }
+
+    /// The claims of a token of ours that carries this key's header, byte for byte, and a signature by it. So no other `alg`,
+    /// no `crit`, no `jku` and no second `kid` can come in (RFC 8725 §3.1). Issuer and audience are checked here; the end of
+    /// its life is for the caller, who has the database's clock.
+    pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<Claims> {
+        let (header, _) = token.split_once('.')?;
+        if header != self.header {
+            return None;
+        }
+        let mut validation = Validation::new(name_in_library(self.algorithm));
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
+        validation.validate_exp = false;
+        jsonwebtoken::decode(token, &self.key, &validation).ok().map(|data| data.claims)
+    }
+}
+
+fn decoding_key(jwk: &PublicJwk) -> Option<DecodingKey> {
+    let text = serde_json::to_string(jwk).ok()?;
+    DecodingKey::from_jwk(&serde_json::from_str(&text).ok()?).ok()
+}
+
+const fn name_in_library(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+        Algorithm::Es384 => jsonwebtoken::Algorithm::ES384,
+        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
+        Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
+    }
+}

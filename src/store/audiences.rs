@@ -1,0 +1,172 @@
+//! Audiences.
+
+use std::collections::BTreeSet;
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::domain::{
+    audience::{Audience, BuiltIn, Identifier, Takes},
+    id::AudienceId,
+    page::{Page, PageRequest},
+    permission::PermissionName,
+    time::{Span, Timestamp},
+};
+
+use super::{
+    api_keys::{parsed, permission_set, span},
+    change::Tx,
+    connection::Conn,
+    error::StoreError,
+    schema::audiences,
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = audiences)]
+struct Row {
+    id: String,
+    identifier: String,
+    permissions: Option<String>,
+    token_ttl: Option<i64>,
+    built_in: Option<String>,
+    created_at: i64,
+    version: i64,
+}
+
+/// # Errors
+/// The database does not answer; `Conflict` when the identifier is taken.
+pub fn insert(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
+    diesel::insert_into(audiences::table)
+        .values((
+            audiences::id.eq(audience.id.as_str()),
+            audiences::identifier.eq(audience.identifier.as_str()),
+            audiences::permissions.eq(permissions_column(&audience.takes)),
+            audiences::token_ttl.eq(audience.token_ttl.map(Span::millis)),
+            audiences::built_in.eq(audience.built_in.map(BuiltIn::as_str)),
+            audiences::created_at.eq(audience.created_at.millis()),
+            audiences::version.eq(audience.version),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn update(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
+    diesel::update(audiences::table.find(audience.id.as_str()))
+        .set((
+            audiences::identifier.eq(audience.identifier.as_str()),
+            audiences::permissions.eq(permissions_column(&audience.takes)),
+            audiences::token_ttl.eq(audience.token_ttl.map(Span::millis)),
+            audiences::version.eq(audiences::version + 1),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn delete(tx: &mut Tx<'_>, id: &AudienceId) -> Result<(), StoreError> {
+    diesel::delete(audiences::table.find(id.as_str())).execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find(connection: &mut Conn, id: &AudienceId) -> Result<Option<Audience>, StoreError> {
+    let row: Option<Row> =
+        audiences::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
+    row.map(audience).transpose()
+}
+
+/// As `find`, and no other change can touch the audience until this one ends.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find_for_change(tx: &mut Tx<'_>, id: &AudienceId) -> Result<Option<Audience>, StoreError> {
+    diesel::update(audiences::table.find(id.as_str()))
+        .set(audiences::version.eq(audiences::version))
+        .execute(&mut **tx)?;
+    find(tx, id)
+}
+
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find_built_in(connection: &mut Conn, kind: BuiltIn) -> Result<Option<Audience>, StoreError> {
+    let row: Option<Row> = audiences::table
+        .filter(audiences::built_in.eq(kind.as_str()))
+        .select(Row::as_select())
+        .first(connection)
+        .optional()?;
+    row.map(audience).transpose()
+}
+
+/// Those of `identifiers` that exist.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn with_identifiers(
+    connection: &mut Conn,
+    identifiers: &BTreeSet<Identifier>,
+) -> Result<Vec<Audience>, StoreError> {
+    let wanted: Vec<_> = identifiers.iter().map(Identifier::as_str).collect();
+    let rows: Vec<Row> = audiences::table
+        .filter(audiences::identifier.eq_any(wanted))
+        .select(Row::as_select())
+        .load(connection)?;
+    rows.into_iter().map(audience).collect()
+}
+
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Audience>, StoreError> {
+    let mut query = audiences::table.select(Row::as_select()).into_boxed();
+    if let Some(after) = &page.after {
+        query = query.filter(audiences::id.lt(after.clone()));
+    }
+    let rows: Vec<Row> = query.order(audiences::id.desc()).limit(page.limit + 1).load(connection)?;
+    let found = rows.into_iter().map(audience).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::from_rows(found, page.limit, |audience| audience.id.to_string()))
+}
+
+/// The identifiers of audiences that name a permission, a few of them.
+///
+/// # Errors
+/// The database does not answer.
+pub fn naming(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
+    let found = audiences::table
+        .filter(super::permissions::is_listed(permission))
+        .select(audiences::identifier)
+        .limit(10)
+        .load(connection)?;
+    Ok(found)
+}
+
+fn permissions_column(takes: &Takes) -> Option<String> {
+    match takes {
+        Takes::Product | Takes::Management => None,
+        Takes::Listed(set) => Some(set.to_string()),
+    }
+}
+
+fn audience(row: Row) -> Result<Audience, StoreError> {
+    let built_in = match row.built_in.as_deref() {
+        None => None,
+        Some("default") => Some(BuiltIn::Default),
+        Some("management") => Some(BuiltIn::Management),
+        Some(other) => return Err(StoreError::Corrupt(format!("built-in audience {other}"))),
+    };
+    let takes = match (built_in, row.permissions) {
+        (Some(BuiltIn::Management), _) => Takes::Management,
+        (Some(BuiltIn::Default) | None, None) => Takes::Product,
+        (Some(BuiltIn::Default) | None, Some(listed)) => Takes::Listed(permission_set(&listed)?),
+    };
+    Ok(Audience {
+        id: parsed("audience id", &row.id)?,
+        identifier: parsed("audience identifier", &row.identifier)?,
+        takes,
+        token_ttl: span(row.token_ttl),
+        built_in,
+        created_at: Timestamp::from_millis(row.created_at),
+        version: row.version,
+    })
+}

@@ -1,0 +1,272 @@
+//! Connections to either database, chosen by the scheme of the URL, and the pool that holds them.
+
+use std::{fmt, fs, panic::RefUnwindSafe, path::Path, sync::Arc, time::Duration};
+
+use diesel::{
+    Connection as _, PgConnection, RunQueryDsl, SqliteConnection,
+    connection::SimpleConnection,
+    declare_sql_function,
+    r2d2::{ManageConnection, Pool as R2d2Pool, PooledConnection, R2D2Connection},
+};
+
+use crate::domain::time::Timestamp;
+
+use super::error::{OpenError, StoreError};
+
+/// A connection to either database.
+#[derive(diesel::MultiConnection)]
+pub enum Conn {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite(_) => "Conn(SQLite)",
+            Self::Postgres(_) => "Conn(PostgreSQL)",
+        })
+    }
+}
+
+#[declare_sql_function]
+extern "SQL" {
+    /// The database's clock in milliseconds since 1970 (UTC). PostgreSQL has it as a function made by the first migration; for
+    /// SQLite, which lives in our process, it is registered on each connection.
+    fn keyswap_now() -> diesel::sql_types::BigInt;
+}
+
+/// The clock of SQLite, which has none but ours. PostgreSQL uses its own.
+pub trait Clock: Send + Sync + RefUnwindSafe {
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where a database without a clock gets ours")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// How to reach the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    pub url: DatabaseUrl,
+    /// How many connections at most.
+    pub pool_size: u32,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+    /// How long one statement may take, and how long it may wait for a lock.
+    pub statement_timeout: Duration,
+}
+
+/// A database URL. Its `Debug` and `Display` hide what may be a password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `sqlite://path`: relative to the working directory; `sqlite:///path`: absolute.
+    Sqlite(String),
+    /// `postgres://` or `postgresql://`, as libpq reads it.
+    Postgres(String),
+}
+
+impl DatabaseUrl {
+    /// # Errors
+    /// Neither scheme, or no path.
+    pub fn parse(text: &str) -> Result<Self, OpenError> {
+        if let Some(path) = text.strip_prefix("sqlite://").filter(|path| !path.is_empty()) {
+            Ok(Self::Sqlite(path.to_owned()))
+        } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            Ok(Self::Postgres(text.to_owned()))
+        } else {
+            Err(OpenError::Url)
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{path}"),
+            Self::Postgres(url) => {
+                let after_login = url.rsplit_once('@').map_or_else(
+                    || url.split_once("://").map_or("", |(_, rest)| rest),
+                    |(_, rest)| rest,
+                );
+                write!(f, "postgres://{}", after_login.split('?').next().unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Makes connections for the pool.
+pub struct Manager {
+    settings: DatabaseSettings,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Manager({})", self.settings.url)
+    }
+}
+
+/// The oldest SQLite that is safe with several connections: before it, two that write can corrupt the write-ahead log.
+const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
+
+impl Manager {
+    pub fn new(settings: DatabaseSettings, clock: Arc<dyn Clock>) -> Self {
+        Self { settings, clock }
+    }
+
+    fn sqlite(&self, path: &str) -> Result<Conn, OpenError> {
+        let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
+        // FULL: with NORMAL a loss of power can take back commits that were already answered (design rule 3).
+        let pragmas = format!(
+            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+            self.settings.statement_timeout.as_millis()
+        );
+        connection.batch_execute(&pragmas).map_err(OpenError::Setup)?;
+        let clock = Arc::clone(&self.clock);
+        keyswap_now_utils::register_nondeterministic_impl(&mut connection, move || clock.now().millis())
+            .map_err(OpenError::Setup)?;
+        Ok(Conn::Sqlite(connection))
+    }
+
+    fn postgres(&self, url: &str) -> Result<Conn, OpenError> {
+        let connect = self.settings.connect_timeout.as_secs().max(2);
+        let statement = self.settings.statement_timeout.as_millis();
+        let mut url = url.to_owned();
+        // What the operator wrote wins; the defaults of libpq are no timeouts at all.
+        for (name, value) in [
+            ("connect_timeout", connect.to_string()),
+            ("tcp_user_timeout", statement.to_string()),
+            ("keepalives_idle", "10".to_owned()),
+            ("application_name", "keyswap".to_owned()),
+        ] {
+            if !url.contains(&format!("{name}=")) {
+                url.push(if url.contains('?') { '&' } else { '?' });
+                url.push_str(&format!("{name}={value}"));
+            }
+        }
+        let mut connection = PgConnection::establish(&url).map_err(OpenError::Connect)?;
+        connection
+            .batch_execute(&format!(
+                "SET statement_timeout = {statement}; SET lock_timeout = {statement}; \
+                 SET idle_in_transaction_session_timeout = {statement};"
+            ))
+            .map_err(OpenError::Setup)?;
+        Ok(Conn::Postgres(connection))
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = Conn;
+    type Error = OpenError;
+
+    fn connect(&self) -> Result<Conn, OpenError> {
+        match &self.settings.url {
+            DatabaseUrl::Sqlite(path) => self.sqlite(path),
+            DatabaseUrl::Postgres(url) => self.postgres(url),
+        }
+    }
+
+    fn is_valid(&self, connection: &mut Conn) -> Result<(), OpenError> {
+        match connection {
+            Conn::Sqlite(_) => Ok(()),
+            Conn::Postgres(_) => {
+                diesel::sql_query("SELECT 1").execute(connection).map(drop).map_err(OpenError::Setup)
+            }
+        }
+    }
+
+    fn has_broken(&self, connection: &mut Conn) -> bool {
+        R2D2Connection::is_broken(connection)
+    }
+}
+
+pub type Pool = R2d2Pool<Manager>;
+pub type Pooled = PooledConnection<Manager>;
+
+/// Whether the database may be made when it is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfMissing {
+    /// `serve`, `migrate` and `master-key init`.
+    Create,
+    /// Everyone else: a typo in a path must not make a database.
+    Refuse,
+}
+
+/// Opens the pool and one connection, so that a wrong URL is told at once.
+///
+/// # Errors
+/// The database cannot be reached or made, or is too old.
+pub fn open_pool(
+    settings: &DatabaseSettings,
+    if_missing: IfMissing,
+    clock: Arc<dyn Clock>,
+) -> Result<Pool, OpenError> {
+    if let DatabaseUrl::Sqlite(path) = &settings.url {
+        prepare_file(Path::new(path), if_missing)?;
+    }
+    let manager = Manager::new(settings.clone(), clock);
+    let mut first = manager.connect()?;
+    check_version(&mut first)?;
+    drop(first);
+    Ok(Pool::builder()
+        .max_size(settings.pool_size)
+        .min_idle(Some(1))
+        .connection_timeout(settings.connect_timeout)
+        .error_handler(Box::new(LogErrors))
+        .build_unchecked(manager))
+}
+
+/// The pool retries by itself and tells its errors here; the request that waited gets `StoreError::Unavailable`.
+#[derive(Debug)]
+struct LogErrors;
+
+impl diesel::r2d2::HandleError<OpenError> for LogErrors {
+    fn handle_error(&self, error: OpenError) {
+        tracing::warn!(%error, "no connection to the database");
+    }
+}
+
+fn prepare_file(path: &Path, if_missing: IfMissing) -> Result<(), OpenError> {
+    if path.exists() {
+        return Ok(());
+    }
+    match if_missing {
+        IfMissing::Refuse => Err(OpenError::NoDatabase(path.to_owned())),
+        IfMissing::Create => match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            Some(dir) => fs::create_dir_all(dir).map_err(|error| OpenError::Directory(dir.to_owned(), error)),
+            None => Ok(()),
+        },
+    }
+}
+
+fn check_version(connection: &mut Conn) -> Result<(), OpenError> {
+    let Conn::Sqlite(_) = connection else { return Ok(()) };
+    let version = sqlite_version(connection).map_err(|error| OpenError::Version(error.to_string()))?;
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    if (next(), next(), next()) < SQLITE_MIN { Err(OpenError::Version(version)) } else { Ok(()) }
+}
+
+/// The version of the SQLite in use.
+///
+/// # Errors
+/// The database does not answer.
+pub fn sqlite_version(connection: &mut Conn) -> Result<String, StoreError> {
+    let version = diesel::dsl::sql::<diesel::sql_types::Text>("SELECT sqlite_version()");
+    Ok(version.get_result(connection)?)
+}

@@ -1,0 +1,113 @@
+//! Where the two databases differ. Everything else is written once.
+
+use diesel::{
+    RunQueryDsl,
+    sql_types::{Array, BigInt, Text},
+};
+
+use crate::domain::{id::CredentialId, time::Timestamp};
+
+use super::{connection::Conn, error::StoreError};
+
+/// Takes SQLite's write lock at the start of a change: a transaction that reads first and writes later would fail at once when
+/// another wrote in between, whatever the busy timeout. PostgreSQL locks rows as they are touched.
+pub fn begin_change(connection: &mut Conn) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(_) => {
+            diesel::sql_query("UPDATE event_head SET seq = seq WHERE id = 1").execute(connection)?;
+        }
+        Conn::Postgres(_) => {}
+    }
+    Ok(())
+}
+
+/// Waits until no other change holds the lock `name`; it is released with the transaction. SQLite has one writer at a time
+/// anyway.
+pub fn lock(connection: &mut Conn, name: i64) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(_) => {}
+        Conn::Postgres(inner) => {
+            diesel::sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(name).execute(inner)?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(diesel::QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    locked: bool,
+}
+
+/// Takes the lock `name` if no other change holds it, and says whether it did.
+pub fn try_lock(connection: &mut Conn, name: i64) -> Result<bool, StoreError> {
+    match connection {
+        Conn::Sqlite(_) => Ok(true),
+        Conn::Postgres(inner) => {
+            let query = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS locked").bind::<BigInt, _>(name);
+            let row: Locked = query.get_result(inner)?;
+            Ok(row.locked)
+        }
+    }
+}
+
+/// Writes many last-used times in one statement; a time never moves back.
+pub fn touch_credentials(
+    connection: &mut Conn,
+    used: &[(CredentialId, Timestamp)],
+) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(inner) => {
+            let rows: Vec<_> = used.iter().map(|(id, at)| (id.as_str(), at.millis())).collect();
+            let json = serde_json::to_string(&rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            diesel::sql_query(
+                "UPDATE credentials SET last_used_at = used.value ->> 1 FROM json_each(?) AS used \
+                 WHERE credentials.id = used.value ->> 0 \
+                 AND (last_used_at IS NULL OR last_used_at < used.value ->> 1)",
+            )
+            .bind::<Text, _>(json)
+            .execute(inner)?;
+        }
+        Conn::Postgres(inner) => {
+            let ids: Vec<_> = used.iter().map(|(id, _)| id.as_str()).collect();
+            let times: Vec<_> = used.iter().map(|(_, at)| at.millis()).collect();
+            // Rows are locked in the order of their ids, so that two replicas that flush together cannot deadlock.
+            diesel::sql_query(
+                "WITH used AS (SELECT * FROM unnest($1, $2) AS used (id, at)), \
+                 locked AS (SELECT credentials.id FROM credentials JOIN used USING (id) ORDER BY id FOR UPDATE) \
+                 UPDATE credentials SET last_used_at = used.at FROM used, locked \
+                 WHERE credentials.id = used.id AND locked.id = used.id \
+                 AND (last_used_at IS NULL OR last_used_at < used.at)",
+            )
+            .bind::<Array<Text>, _>(ids)
+            .bind::<Array<BigInt>, _>(times)
+            .execute(inner)?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(diesel::QueryableByName)]
+struct Setting {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+/// Settings of the database under which an acknowledged change can be lost (design rule 3); empty when there are none.
+pub fn durability_faults(connection: &mut Conn) -> Result<Vec<String>, StoreError> {
+    match connection {
+        // Set on every connection that is made; nothing outside can change it.
+        Conn::Sqlite(_) => Ok(Vec::new()),
+        Conn::Postgres(inner) => ["fsync", "synchronous_commit", "full_page_writes"]
+            .into_iter()
+            .filter_map(|name| {
+                let query = format!("SELECT current_setting('{name}') AS value");
+                match diesel::sql_query(query).get_result::<Setting>(inner) {
+                    Ok(setting) if setting.value == "off" => Some(Ok(format!("{name} = off"))),
+                    Ok(_) => None,
+                    Err(error) => Some(Err(error.into())),
+                }
+            })
+            .collect(),
+    }
+}

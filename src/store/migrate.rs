@@ -1,0 +1,106 @@
+//! Migrations, embedded. They run once, however many replicas start together: on PostgreSQL under a lock that is held by the
+//! transaction, on SQLite under its write lock.
+
+use diesel::{Connection as _, connection::SimpleConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::{
+    connection::{Conn, Pooled},
+    dialect,
+    error::OpenError,
+};
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// The lock that migrations take: "keyswap" in ASCII.
+const LOCK: i64 = 0x006b_6579_7377_6170;
+
+/// Which migrations there are, and which of them have run.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MigrationStatus {
+    pub applied: Vec<String>,
+    pub pending: Vec<String>,
+}
+
+/// Runs what has not run yet, and says what that was.
+///
+/// # Errors
+/// A migration fails (then none of them has run), or the database is newer than this program.
+pub fn run(connection: &mut Pooled) -> Result<Vec<String>, OpenError> {
+    let before = status(connection)?;
+    if before.pending.is_empty() {
+        return Ok(Vec::new());
+    }
+    let connection: &mut Conn = connection;
+    match connection {
+        // EXCLUSIVE before the first read: whoever comes second waits, then finds nothing to do.
+        Conn::Sqlite(inner) => inner
+            .exclusive_transaction(|inner| apply(inner, SQLITE))
+            .map_err(|Failed(text)| OpenError::Migration(text)),
+        Conn::Postgres(_) => connection
+            .transaction(|connection| {
+                // Index builds on a large table may take longer than a request may.
+                connection.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'")?;
+                dialect::lock(connection, LOCK).map_err(|error| Failed(error.to_string()))?;
+                match connection {
+                    Conn::Postgres(inner) => apply(inner, POSTGRES),
+                    Conn::Sqlite(_) => Ok(Vec::new()),
+                }
+            })
+            .map_err(|Failed(text)| OpenError::Migration(text)),
+    }
+}
+
+/// What has run and what has not. Changes nothing.
+///
+/// # Errors
+/// The database does not answer, or is newer than this program.
+pub fn status(connection: &mut Pooled) -> Result<MigrationStatus, OpenError> {
+    let connection: &mut Conn = connection;
+    match connection {
+        Conn::Sqlite(inner) => status_of(inner, SQLITE),
+        Conn::Postgres(inner) => status_of(inner, POSTGRES),
+    }
+}
+
+struct Failed(String);
+
+impl From<diesel::result::Error> for Failed {
+    fn from(error: diesel::result::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn apply<C, DB>(connection: &mut C, source: EmbeddedMigrations) -> Result<Vec<String>, Failed>
+where
+    C: MigrationHarness<DB>,
+    DB: diesel::backend::Backend,
+    EmbeddedMigrations: diesel::migration::MigrationSource<DB>,
+{
+    let applied = connection.run_pending_migrations(source).map_err(|error| Failed(error.to_string()))?;
+    Ok(applied.iter().map(ToString::to_string).collect())
+}
+
+fn status_of<C, DB>(connection: &mut C, source: EmbeddedMigrations) -> Result<MigrationStatus, OpenError>
+where
+    C: MigrationHarness<DB>,
+    DB: diesel::backend::Backend,
+    EmbeddedMigrations: diesel::migration::MigrationSource<DB>,
+{
+    use diesel::migration::MigrationSource;
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| OpenError::Migration(error.to_string());
+    let known: Vec<_> = MigrationSource::<DB>::migrations(&source)
+        .map_err(failed)?
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    let mut applied: Vec<_> =
+        connection.applied_migrations().map_err(failed)?.iter().map(ToString::to_string).collect();
+    applied.sort();
+    if let Some(newer) = applied.iter().find(|version| !known.contains(version)) {
+        return Err(OpenError::Newer(newer.clone()));
+    }
+    let pending = known.into_iter().filter(|version| !applied.contains(version)).collect();
+    Ok(MigrationStatus { applied, pending })
+}

@@ -1,0 +1,164 @@
+//! The database: the only room that names Diesel. One file a table; what differs between the two databases is in `dialect`.
+
+pub mod api_keys;
+pub mod audiences;
+mod change;
+mod connection;
+mod dialect;
+mod error;
+pub mod events;
+pub mod facts;
+pub mod idempotency;
+pub mod master_keys;
+pub mod migrate;
+pub mod permissions;
+mod schema;
+pub mod service_clients;
+pub mod signing_keys;
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+use crate::domain::{
+    entropy::Entropy,
+    event::{Digest, Origin},
+    time::Timestamp,
+};
+
+pub use change::{Outcome, Tx, now};
+pub use connection::{Clock, Conn, DatabaseSettings, DatabaseUrl, IfMissing, SystemClock};
+pub use dialect::{durability_faults, lock, try_lock};
+pub use error::{OpenError, StoreError};
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: connection::Pool,
+    /// As many permits as connections: who waits, waits here without a thread.
+    permits: Arc<Semaphore>,
+    /// How many may wait for a permit before the answer is 503 at once.
+    queue: Arc<Semaphore>,
+    wait: std::time::Duration,
+    entropy: Arc<dyn Entropy>,
+    digest: Digest,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+/// The most requests that wait for the database at once.
+const MAX_QUEUE: usize = 4096;
+
+impl Store {
+    /// Opens the database; migrations are for `migrate` or `prepare`.
+    ///
+    /// # Errors
+    /// It cannot be reached, may not be made, or is too old.
+    pub fn open(
+        settings: &DatabaseSettings,
+        if_missing: IfMissing,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        digest: Digest,
+    ) -> Result<Self, OpenError> {
+        Ok(Self {
+            pool: connection::open_pool(settings, if_missing, clock)?,
+            permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
+            queue: Arc::new(Semaphore::new(MAX_QUEUE)),
+            wait: settings.connect_timeout,
+            entropy,
+            digest,
+        })
+    }
+
+    /// Runs the migrations that have not run yet, and says which.
+    ///
+    /// # Errors
+    /// One fails, or the database is newer than this program.
+    pub fn migrate(&self) -> Result<Vec<String>, OpenError> {
+        migrate::run(&mut self.connection_now()?)
+    }
+
+    /// # Errors
+    /// The database does not answer, or is newer than this program.
+    pub fn migration_status(&self) -> Result<migrate::MigrationStatus, OpenError> {
+        migrate::status(&mut self.connection_now()?)
+    }
+
+    fn connection_now(&self) -> Result<connection::Pooled, OpenError> {
+        self.pool.get().map_err(|error| OpenError::Migration(error.to_string()))
+    }
+
+    /// Reads. The closure runs on a thread that may block.
+    ///
+    /// # Errors
+    /// The database does not answer in time, or what the closure says.
+    pub async fn read<T, E>(
+        &self,
+        body: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.blocking(move |_, connection| body(connection)).await
+    }
+
+    /// Changes something: the only way to write. What the closure returns becomes durable together with its events, or nothing
+    /// of it does. Success means that the database has committed to disk (design rule 3).
+    ///
+    /// # Errors
+    /// The database does not answer in time, or what the closure says; nothing has changed then, unless the connection was lost
+    /// during the commit, which nobody can know: callers send an `Idempotency-Key`.
+    pub async fn change<T, E>(
+        &self,
+        origin: Origin,
+        body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.blocking(move |store, connection| {
+            change::run(connection, store.entropy.as_ref(), store.digest, &origin, body)
+        })
+        .await
+    }
+
+    /// The database's clock.
+    ///
+    /// # Errors
+    /// The database does not answer in time.
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.read(change::now).await
+    }
+
+    async fn blocking<T, E>(
+        &self,
+        body: impl FnOnce(&Self, &mut Conn) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let unavailable = |what: &str| E::from(StoreError::Unavailable(what.to_owned()));
+        let _queued = self.queue.try_acquire().map_err(|_| unavailable("too many requests wait for it"))?;
+        let permit = tokio::time::timeout(self.wait, Arc::clone(&self.permits).acquire_owned())
+            .await
+            .map_err(|_| unavailable("no connection was free in time"))?
+            .map_err(|_| unavailable("the store is closed"))?;
+        let store = self.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let mut connection =
+                store.pool.get().map_err(|error| E::from(StoreError::Unavailable(error.to_string())))?;
+            let result = body(&store, &mut connection);
+            drop(permit);
+            result
+        });
+        work.await.map_err(|error| unavailable(&error.to_string()))?
+    }
+}

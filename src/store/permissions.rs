@@ -1,0 +1,140 @@
+//! The catalog of permissions.
+
+use std::collections::BTreeSet;
+
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    EscapeExpressionMethods, TextExpressionMethods,
+    dsl::{Escape, Like, sql},
+    expression::SqlLiteral,
+    sql_types::Text,
+};
+
+use crate::domain::{
+    page::{Page, PageRequest},
+    permission::{AssignableTo, Permission, PermissionName, PermissionSet},
+    time::Timestamp,
+};
+
+use super::{
+    api_keys::parsed,
+    change::Tx,
+    connection::Conn,
+    error::StoreError,
+    schema::permissions,
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = permissions)]
+struct Row {
+    name: String,
+    description: Option<String>,
+    assignable_to: String,
+    built_in: i32,
+    created_at: i64,
+    version: i64,
+}
+
+/// # Errors
+/// The database does not answer; `Conflict` when the name is taken.
+pub fn insert(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError> {
+    diesel::insert_into(permissions::table)
+        .values((
+            permissions::name.eq(permission.name.as_str()),
+            permissions::description.eq(permission.description.as_ref().map(ToString::to_string)),
+            permissions::assignable_to.eq(assignable_column(permission)),
+            permissions::built_in.eq(i32::from(permission.built_in)),
+            permissions::created_at.eq(permission.created_at.millis()),
+            permissions::version.eq(permission.version),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn update(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError> {
+    diesel::update(permissions::table.find(permission.name.as_str()))
+        .set((
+            permissions::description.eq(permission.description.as_ref().map(ToString::to_string)),
+            permissions::assignable_to.eq(assignable_column(permission)),
+            permissions::version.eq(permissions::version + 1),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn delete(tx: &mut Tx<'_>, name: &PermissionName) -> Result<(), StoreError> {
+    diesel::delete(permissions::table.find(name.as_str())).execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find(connection: &mut Conn, name: &PermissionName) -> Result<Option<Permission>, StoreError> {
+    let row: Option<Row> =
+        permissions::table.find(name.as_str()).select(Row::as_select()).first(connection).optional()?;
+    row.map(permission).transpose()
+}
+
+/// Those of `names` that are in the catalog, and none of them can leave it until this change ends.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find_for_change(tx: &mut Tx<'_>, names: &PermissionSet) -> Result<Vec<Permission>, StoreError> {
+    let names: Vec<_> = names.iter().map(PermissionName::as_str).collect();
+    // In the order of the names, so that two changes that need the same ones cannot wait for each other in a circle.
+    for name in &names {
+        diesel::update(permissions::table.find(name))
+            .set(permissions::version.eq(permissions::version))
+            .execute(&mut **tx)?;
+    }
+    let rows: Vec<Row> =
+        permissions::table.filter(permissions::name.eq_any(names)).select(Row::as_select()).load(&mut **tx)?;
+    rows.into_iter().map(permission).collect()
+}
+
+/// By name, and not newest first: a catalog is read like a dictionary.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Permission>, StoreError> {
+    let mut query = permissions::table.select(Row::as_select()).into_boxed();
+    if let Some(after) = &page.after {
+        query = query.filter(permissions::name.gt(after.clone()));
+    }
+    let rows: Vec<Row> = query.order(permissions::name.asc()).limit(page.limit + 1).load(connection)?;
+    let found = rows.into_iter().map(permission).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::from_rows(found, page.limit, |permission| permission.name.to_string()))
+}
+
+type Listed = Escape<Like<SqlLiteral<Text>, String>>;
+
+/// Whether the column `permissions` of the table at hand names a permission.
+pub(super) fn is_listed(name: &PermissionName) -> Listed {
+    // `_` is a wildcard in LIKE, and may stand in a name.
+    let pattern = format!("% {} %", name.as_str().replace('_', "\\_"));
+    sql::<Text>("' ' || permissions || ' '").like(pattern).escape('\\')
+}
+
+fn assignable_column(permission: &Permission) -> String {
+    permission.assignable_to.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn permission(row: Row) -> Result<Permission, StoreError> {
+    let assignable_to = row
+        .assignable_to
+        .split_ascii_whitespace()
+        .map(|kind| AssignableTo::from_stored(kind).ok_or_else(|| StoreError::Corrupt(format!("assignable to {kind}"))))
+        .collect::<Result<BTreeSet<_>, _>>()?;
+    Ok(Permission {
+        name: parsed("permission", &row.name)?,
+        description: row.description.map(|text| parsed("description", &text)).transpose()?,
+        assignable_to,
+        built_in: row.built_in != 0,
+        created_at: Timestamp::from_millis(row.created_at),
+        version: row.version,
+    })
+}

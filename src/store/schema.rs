@@ -1,0 +1,128 @@
+//! The tables, as both databases have them. Times are milliseconds since 1970 (UTC): `Timestamptz` does not pass through
+//! Diesel's multi-connection.
+
+diesel::table! {
+    master_keys (version) {
+        version -> Integer,
+        fingerprint -> Text,
+        created_at -> BigInt,
+    }
+}
+diesel::table! {
+    signing_keys (kid) {
+        kid -> Text,
+        algorithm -> Text,
+        state -> Text,
+        public_jwk -> Text,
+        sealed -> Nullable<Binary>,
+        master_version -> Nullable<Integer>,
+        published_at -> BigInt,
+        activated_at -> Nullable<BigInt>,
+        retired_at -> Nullable<BigInt>,
+        removed_at -> Nullable<BigInt>,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    permissions (name) {
+        name -> Text,
+        description -> Nullable<Text>,
+        assignable_to -> Text,
+        built_in -> Integer,
+        created_at -> BigInt,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    audiences (id) {
+        id -> Text,
+        identifier -> Text,
+        permissions -> Nullable<Text>,
+        token_ttl -> Nullable<BigInt>,
+        built_in -> Nullable<Text>,
+        created_at -> BigInt,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    service_clients (id) {
+        id -> Text,
+        name -> Text,
+        owner_type -> Text,
+        owner_id -> Nullable<Text>,
+        permissions -> Text,
+        metadata -> Text,
+        created_at -> BigInt,
+        created_by -> Text,
+        deleted_at -> Nullable<BigInt>,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    api_keys (id) {
+        id -> Text,
+        name -> Text,
+        owner_type -> Text,
+        owner_id -> Nullable<Text>,
+        organization_id -> Nullable<Text>,
+        permissions -> Text,
+        audiences -> Nullable<Text>,
+        metadata -> Text,
+        max_token_ttl -> Nullable<BigInt>,
+        suspended_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+        deleted_at -> Nullable<BigInt>,
+        expires_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+        created_by -> Text,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    credentials (id) {
+        id -> Text,
+        key_id -> Text,
+        prefix -> Text,
+        sealed -> Binary,
+        master_version -> Integer,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        last_used_at -> Nullable<BigInt>,
+    }
+}
+diesel::table! {
+    events (seq) {
+        seq -> BigInt,
+        id -> Text,
+        kind -> Text,
+        at -> BigInt,
+        actor -> Text,
+        on_behalf_of -> Nullable<Text>,
+        subject -> Text,
+        organization_id -> Nullable<Text>,
+        cause -> Nullable<Text>,
+        request_id -> Nullable<Text>,
+        address -> Nullable<Text>,
+        data -> Text,
+        prev_hash -> Text,
+    }
+}
+diesel::table! {
+    event_head (id) {
+        id -> Integer,
+        seq -> BigInt,
+        hash -> Text,
+    }
+}
+diesel::table! {
+    idempotency_keys (actor, idempotency_key) {
+        actor -> Text,
+        idempotency_key -> Text,
+        request_hash -> Text,
+        object_id -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::joinable!(credentials -> api_keys (key_id));
+diesel::allow_tables_to_appear_in_same_query!(credentials, api_keys, service_clients);

@@ -1,0 +1,146 @@
+//! Service clients.
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::domain::{
+    event::ActorRef,
+    id::ServiceClientId,
+    page::{Page, PageRequest},
+    permission::PermissionName,
+    service_client::{ClientOwner, ServiceClient},
+    time::Timestamp,
+};
+
+use super::{
+    api_keys::{parsed, parsed_metadata, permission_set},
+    change::Tx,
+    connection::Conn,
+    error::StoreError,
+    schema::service_clients,
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = service_clients)]
+struct Row {
+    id: String,
+    name: String,
+    owner_type: String,
+    permissions: String,
+    metadata: String,
+    created_at: i64,
+    created_by: String,
+    version: i64,
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {
+    let ClientOwner::Account { .. } = client.owner;
+    diesel::insert_into(service_clients::table)
+        .values((
+            service_clients::id.eq(client.id.as_str()),
+            service_clients::name.eq(client.name.as_str()),
+            service_clients::owner_type.eq("account"),
+            service_clients::permissions.eq(client.permissions.to_string()),
+            service_clients::metadata.eq(client.metadata.to_text()),
+            service_clients::created_at.eq(client.created_at.millis()),
+            service_clients::created_by.eq(client.created_by.to_stored()),
+            service_clients::version.eq(client.version),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn update(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {
+    diesel::update(service_clients::table.find(client.id.as_str()))
+        .set((
+            service_clients::name.eq(client.name.as_str()),
+            service_clients::permissions.eq(client.permissions.to_string()),
+            service_clients::metadata.eq(client.metadata.to_text()),
+            service_clients::version.eq(service_clients::version + 1),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// Takes a service client away; its keys stop working at once, since their owner is gone.
+///
+/// # Errors
+/// The database does not answer.
+pub fn delete(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<(), StoreError> {
+    let now = tx.now().millis();
+    diesel::update(service_clients::table.find(id.as_str()))
+        .set(service_clients::deleted_at.eq(Some(now)))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find(connection: &mut Conn, id: &ServiceClientId) -> Result<Option<ServiceClient>, StoreError> {
+    let row: Option<Row> = service_clients::table
+        .find(id.as_str())
+        .filter(service_clients::deleted_at.is_null())
+        .select(Row::as_select())
+        .first(connection)
+        .optional()?;
+    row.map(client).transpose()
+}
+
+/// As `find`, and no other change can touch the service client until this one ends.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find_for_change(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<ServiceClient>, StoreError> {
+    diesel::update(service_clients::table.find(id.as_str()))
+        .set(service_clients::version.eq(service_clients::version))
+        .execute(&mut **tx)?;
+    find(tx, id)
+}
+
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<ServiceClient>, StoreError> {
+    let mut query = service_clients::table
+        .filter(service_clients::deleted_at.is_null())
+        .select(Row::as_select())
+        .into_boxed();
+    if let Some(after) = &page.after {
+        query = query.filter(service_clients::id.lt(after.clone()));
+    }
+    let rows: Vec<Row> = query.order(service_clients::id.desc()).limit(page.limit + 1).load(connection)?;
+    let clients = rows.into_iter().map(client).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::from_rows(clients, page.limit, |client| client.id.to_string()))
+}
+
+/// The ids of service clients that hold a permission, a few of them.
+///
+/// # Errors
+/// The database does not answer.
+pub fn holding(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
+    let found = service_clients::table
+        .filter(service_clients::deleted_at.is_null())
+        .filter(super::permissions::is_listed(permission))
+        .select(service_clients::id)
+        .limit(10)
+        .load(connection)?;
+    Ok(found)
+}
+
+fn client(row: Row) -> Result<ServiceClient, StoreError> {
+    if row.owner_type != "account" {
+        return Err(StoreError::Corrupt(format!("owner type {}", row.owner_type)));
+    }
+    Ok(ServiceClient {
+        id: parsed("service client id", &row.id)?,
+        name: parsed("service client name", &row.name)?,
+        owner: ClientOwner::ACCOUNT,
+        permissions: permission_set(&row.permissions)?,
+        metadata: parsed_metadata(&row.metadata)?,
+        created_at: Timestamp::from_millis(row.created_at),
+        created_by: ActorRef::from_stored(&row.created_by),
+        version: row.version,
+    })
+}

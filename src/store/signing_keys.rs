@@ -1,0 +1,119 @@
+//! Signing keys: their states and their sealed private halves.
+
+use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::domain::{
+    id::SigningKeyId,
+    signing::{SigningKeyInfo, SigningKeyState},
+    time::Timestamp,
+};
+
+use super::{
+    api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::signing_keys,
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = signing_keys)]
+struct Row {
+    kid: String,
+    algorithm: String,
+    state: String,
+    public_jwk: String,
+    sealed: Option<Vec<u8>>,
+    master_version: Option<i32>,
+    published_at: i64,
+    activated_at: Option<i64>,
+    retired_at: Option<i64>,
+    removed_at: Option<i64>,
+    version: i64,
+}
+
+/// A signing key as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSigningKey {
+    pub info: SigningKeyInfo,
+    pub public_jwk: String,
+    /// The sealed private half and the version of the master key it is sealed under; absent once destroyed.
+    pub sealed: Option<(Vec<u8>, i32)>,
+}
+
+/// # Errors
+/// The database does not answer; `Conflict` when there is such a key, or another one `next` or `active` for its algorithm.
+pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError> {
+    diesel::insert_into(signing_keys::table)
+        .values((
+            signing_keys::kid.eq(key.info.kid.as_str()),
+            signing_keys::algorithm.eq(key.info.algorithm.as_str()),
+            signing_keys::state.eq(key.info.state.as_str()),
+            signing_keys::public_jwk.eq(key.public_jwk.as_str()),
+            signing_keys::sealed.eq(key.sealed.as_ref().map(|(bytes, _)| bytes.clone())),
+            signing_keys::master_version.eq(key.sealed.as_ref().map(|(_, version)| *version)),
+            signing_keys::published_at.eq(key.info.published_at.millis()),
+            signing_keys::activated_at.eq(key.info.activated_at.map(Timestamp::millis)),
+            signing_keys::version.eq(key.info.version),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// Moves a key from one state to the next; `false` when another was faster.
+///
+/// # Errors
+/// The database does not answer; `Conflict` when another key of its algorithm is in that state.
+pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState) -> Result<bool, StoreError> {
+    let now = Some(tx.now().millis());
+    let row = signing_keys::table
+        .filter(signing_keys::kid.eq(key.kid.as_str()))
+        .filter(signing_keys::version.eq(key.version));
+    let state = (signing_keys::state.eq(to.as_str()), signing_keys::version.eq(key.version + 1));
+    let changed = match to {
+        SigningKeyState::Next => 0,
+        SigningKeyState::Active => {
+            diesel::update(row).set((state, signing_keys::activated_at.eq(now))).execute(&mut **tx)?
+        }
+        SigningKeyState::Retiring => {
+            diesel::update(row).set((state, signing_keys::retired_at.eq(now))).execute(&mut **tx)?
+        }
+        SigningKeyState::Removed | SigningKeyState::Revoked => diesel::update(row)
+            .set((
+                state,
+                signing_keys::removed_at.eq(now),
+                // Not needed any more, so no longer kept: a backup of tomorrow cannot sign.
+                signing_keys::sealed.eq(None::<Vec<u8>>),
+                signing_keys::master_version.eq(None::<i32>),
+            ))
+            .execute(&mut **tx)?,
+    };
+    Ok(changed == 1)
+}
+
+/// Every key that is published, or all that ever were; in the order in which they were published.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn list(connection: &mut Conn, published_only: bool) -> Result<Vec<StoredSigningKey>, StoreError> {
+    let rows: Vec<Row> = signing_keys::table
+        .order((signing_keys::published_at.asc(), signing_keys::kid.asc()))
+        .select(Row::as_select())
+        .load(connection)?;
+    let keys = rows.into_iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+    Ok(keys.into_iter().filter(|key| !published_only || key.info.state.is_published()).collect())
+}
+
+fn stored(row: Row) -> Result<StoredSigningKey, StoreError> {
+    let kid: SigningKeyId = parsed("kid", &row.kid)?;
+    Ok(StoredSigningKey {
+        info: SigningKeyInfo {
+            kid,
+            algorithm: parsed("algorithm", &row.algorithm)?,
+            state: parsed("state", &row.state)?,
+            published_at: Timestamp::from_millis(row.published_at),
+            activated_at: row.activated_at.map(Timestamp::from_millis),
+            retired_at: row.retired_at.map(Timestamp::from_millis),
+            removed_at: row.removed_at.map(Timestamp::from_millis),
+            version: row.version,
+        },
+        public_jwk: row.public_jwk,
+        sealed: row.sealed.zip(row.master_version),
+    })
+}
