@@ -1,1 +1,7 @@
-fn main(){}
+//! The program: see `keyswap --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keyswap::cli::main()
+}

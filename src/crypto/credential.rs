@@ -30,12 +30,7 @@ fn digest_of(id: &CredentialId, secret: &Secret) -> [u8; 32] {
 
 /// # Errors
 /// No randomness for the seal.
-pub fn seal(
-    keys: &MasterKeys,
-    id: &CredentialId,
-    secret: &Secret,
-    entropy: &dyn Entropy,
-) -> Result<Sealed, SealError> {
+pub fn seal(keys: &MasterKeys, id: &CredentialId, secret: &Secret, entropy: &dyn Entropy) -> Result<Sealed, SealError> {
     keys.seal(Purpose::Credential, id.as_str(), &digest_of(id, secret), entropy)
 }
 

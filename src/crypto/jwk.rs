@@ -30,10 +30,18 @@ pub struct PublicJwk {
 #[derive(Debug)]
 pub(super) enum PublicNumbers<'a> {
     /// An uncompressed point: `04`, then x and y in full width (RFC 7518 §6.2.1).
-    Ec { crv: &'static str, point: &'a [u8] },
-    Okp { x: &'a [u8] },
+    Ec {
+        crv: &'static str,
+        point: &'a [u8],
+    },
+    Okp {
+        x: &'a [u8],
+    },
     /// Big-endian, no leading zero octets (RFC 7518 §6.3.1).
-    Rsa { n: &'a [u8], e: &'a [u8] },
+    Rsa {
+        n: &'a [u8],
+        e: &'a [u8],
+    },
 }
 
 impl PublicJwk {

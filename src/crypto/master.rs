@@ -57,6 +57,13 @@ impl MasterKeys {
         Self { newest: (version, key), older: BTreeMap::new() }
     }
 
+    /// The newest of `versions` seals. Nothing when there are none.
+    pub fn from_versions(versions: impl IntoIterator<Item = (i32, MasterKey)>) -> Option<Self> {
+        let mut older: BTreeMap<_, _> = versions.into_iter().collect();
+        let newest = older.pop_last()?;
+        Some(Self { newest, older })
+    }
+
     /// The key that seals.
     pub const fn newest(&self) -> (i32, &MasterKey) {
         (self.newest.0, &self.newest.1)
@@ -89,8 +96,7 @@ impl MasterKeys {
                 keys.insert(version, read(&path)?);
             }
         }
-        let Some(newest) = keys.pop_last() else { return Ok(None) };
-        Ok(Some(Self { newest, older: keys }))
+        Ok(Self::from_versions(keys))
     }
 
     /// Makes `master.1` in `dir`, or takes the one that another process has just made there.

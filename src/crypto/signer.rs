@@ -34,7 +34,7 @@ enum Prepared {
 pub struct PrivateKeyDer(Zeroizing<Vec<u8>>);
 
 impl PrivateKeyDer {
-    pub(super) fn new(der: &[u8]) -> Self {
+    pub fn new(der: &[u8]) -> Self {
         Self(Zeroizing::new(der.to_vec()))
     }
 
@@ -87,9 +87,7 @@ impl Signer {
                 let document = EcdsaKeyPair::generate_pkcs8(ecdsa(algorithm), &random).map_err(failed)?;
                 PrivateKeyDer::new(document.as_ref())
             }
-            Algorithm::EdDsa => {
-                PrivateKeyDer::new(Ed25519KeyPair::generate_pkcs8v1(&random).map_err(failed)?.as_ref())
-            }
+            Algorithm::EdDsa => PrivateKeyDer::new(Ed25519KeyPair::generate_pkcs8v1(&random).map_err(failed)?.as_ref()),
             Algorithm::Rs256 | Algorithm::Ps256 => {
                 let pair = RsaKeyPair::generate(RSA_SIZE).map_err(failed)?;
                 let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(failed)?;

@@ -49,7 +49,9 @@ as_text!(Identifier);
 
 /// A text that cannot name an audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an audience is an absolute URI or a name: 1 to 512 printable ASCII characters, no space, quote, backslash or #")]
+#[error(
+    "an audience is an absolute URI or a name: 1 to 512 printable ASCII characters, no space, quote, backslash or #"
+)]
 pub struct InvalidIdentifier;
 
 /// The two audiences every deployment has.

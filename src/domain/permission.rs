@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{name::DisplayName, time::{Timestamp, as_text}};
+use super::{
+    name::DisplayName,
+    time::{Timestamp, as_text},
+};
 
 /// The name of a permission: 1 to 128 of `A-Za-z0-9._:-`, compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

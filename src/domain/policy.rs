@@ -6,7 +6,8 @@ use super::permission::PermissionSet;
 pub const ADMIN: &str = "keyswap:admin";
 
 /// Permissions that govern Keyswap inside one organization.
-pub const ORGANIZATION_MANAGEMENT: [&str; 3] = ["api-keys:manage", "user-api-keys:manage-self", "user-api-keys:manage-all"];
+pub const ORGANIZATION_MANAGEMENT: [&str; 3] =
+    ["api-keys:manage", "user-api-keys:manage-self", "user-api-keys:manage-all"];
 
 /// The permissions that ship with Keyswap, with what each lets its holder do.
 pub const BUILT_IN: [(&str, &str); 9] = [

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{event::ActorRef, id::ServiceClientId, json::Metadata, name::DisplayName, permission::PermissionSet, time::Timestamp};
+use super::{
+    event::ActorRef, id::ServiceClientId, json::Metadata, name::DisplayName, permission::PermissionSet, time::Timestamp,
+};
 
 /// Who a service client belongs to. Users and organizations come with the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -146,9 +146,7 @@ pub fn update(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), StoreError> {
 /// The database does not answer.
 pub fn hide(tx: &mut Tx<'_>, id: &KeyId) -> Result<(), StoreError> {
     let now = tx.now().millis();
-    diesel::update(api_keys::table.find(id.as_str()))
-        .set(api_keys::deleted_at.eq(Some(now)))
-        .execute(&mut **tx)?;
+    diesel::update(api_keys::table.find(id.as_str())).set(api_keys::deleted_at.eq(Some(now))).execute(&mut **tx)?;
     Ok(())
 }
 
@@ -173,7 +171,9 @@ pub fn find(connection: &mut Conn, id: &KeyId, now: Timestamp) -> Result<Option<
 /// The database does not answer, or holds what it should not.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
     // `FOR UPDATE` does not pass through the multi-connection; an update that changes nothing takes the same lock.
-    diesel::update(api_keys::table.find(id.as_str())).set(api_keys::version.eq(api_keys::version)).execute(&mut **tx)?;
+    diesel::update(api_keys::table.find(id.as_str()))
+        .set(api_keys::version.eq(api_keys::version))
+        .execute(&mut **tx)?;
     let now = tx.now();
     find(tx, id, now)
 }
@@ -221,11 +221,7 @@ pub fn touch(tx: &mut Tx<'_>, used: &[(CredentialId, Timestamp)]) -> Result<(), 
     dialect::touch_credentials(tx, used)
 }
 
-fn with_credentials(
-    connection: &mut Conn,
-    rows: Vec<KeyRow>,
-    now: Timestamp,
-) -> Result<Vec<ApiKey>, StoreError> {
+fn with_credentials(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let found: Vec<CredentialRow> = credentials::table
         .filter(credentials::key_id.eq_any(ids))
@@ -299,12 +295,14 @@ fn owner_columns(owner: &Owner) -> (&'static str, Option<String>) {
 }
 
 fn audiences_column(key: &ApiKey) -> Result<Option<String>, StoreError> {
-    key.audiences.as_ref().map(serde_json::to_string).transpose().map_err(|error| StoreError::Corrupt(error.to_string()))
+    key.audiences
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-pub(super) fn audiences(
-    column: Option<&str>,
-) -> Result<Option<Vec<crate::domain::audience::Identifier>>, StoreError> {
+pub(super) fn audiences(column: Option<&str>) -> Result<Option<Vec<crate::domain::audience::Identifier>>, StoreError> {
     column.map(serde_json::from_str).transpose().map_err(|error| StoreError::Corrupt(format!("audiences: {error}")))
 }
 

@@ -73,8 +73,7 @@ pub fn delete(tx: &mut Tx<'_>, id: &AudienceId) -> Result<(), StoreError> {
 /// # Errors
 /// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, id: &AudienceId) -> Result<Option<Audience>, StoreError> {
-    let row: Option<Row> =
-        audiences::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
+    let row: Option<Row> = audiences::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
     row.map(audience).transpose()
 }
 
@@ -109,10 +108,8 @@ pub fn with_identifiers(
     identifiers: &BTreeSet<Identifier>,
 ) -> Result<Vec<Audience>, StoreError> {
     let wanted: Vec<_> = identifiers.iter().map(Identifier::as_str).collect();
-    let rows: Vec<Row> = audiences::table
-        .filter(audiences::identifier.eq_any(wanted))
-        .select(Row::as_select())
-        .load(connection)?;
+    let rows: Vec<Row> =
+        audiences::table.filter(audiences::identifier.eq_any(wanted)).select(Row::as_select()).load(connection)?;
     rows.into_iter().map(audience).collect()
 }
 

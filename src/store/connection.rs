@@ -93,10 +93,9 @@ impl fmt::Display for DatabaseUrl {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite://{path}"),
             Self::Postgres(url) => {
-                let after_login = url.rsplit_once('@').map_or_else(
-                    || url.split_once("://").map_or("", |(_, rest)| rest),
-                    |(_, rest)| rest,
-                );
+                let after_login = url
+                    .rsplit_once('@')
+                    .map_or_else(|| url.split_once("://").map_or("", |(_, rest)| rest), |(_, rest)| rest);
                 write!(f, "postgres://{}", after_login.split('?').next().unwrap_or_default())
             }
         }
@@ -184,9 +183,7 @@ impl ManageConnection for Manager {
     fn is_valid(&self, connection: &mut Conn) -> Result<(), OpenError> {
         match connection {
             Conn::Sqlite(_) => Ok(()),
-            Conn::Postgres(_) => {
-                diesel::sql_query("SELECT 1").execute(connection).map(drop).map_err(OpenError::Setup)
-            }
+            Conn::Postgres(_) => diesel::sql_query("SELECT 1").execute(connection).map(drop).map_err(OpenError::Setup),
         }
     }
 
@@ -211,11 +208,7 @@ pub enum IfMissing {
 ///
 /// # Errors
 /// The database cannot be reached or made, or is too old.
-pub fn open_pool(
-    settings: &DatabaseSettings,
-    if_missing: IfMissing,
-    clock: Arc<dyn Clock>,
-) -> Result<Pool, OpenError> {
+pub fn open_pool(settings: &DatabaseSettings, if_missing: IfMissing, clock: Arc<dyn Clock>) -> Result<Pool, OpenError> {
     if let DatabaseUrl::Sqlite(path) = &settings.url {
         prepare_file(Path::new(path), if_missing)?;
     }

@@ -52,10 +52,7 @@ pub fn try_lock(connection: &mut Conn, name: i64) -> Result<bool, StoreError> {
 }
 
 /// Writes many last-used times in one statement; a time never moves back.
-pub fn touch_credentials(
-    connection: &mut Conn,
-    used: &[(CredentialId, Timestamp)],
-) -> Result<(), StoreError> {
+pub fn touch_credentials(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
             let rows: Vec<_> = used.iter().map(|(id, at)| (id.as_str(), at.millis())).collect();

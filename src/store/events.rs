@@ -11,9 +11,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
-use super::{
-    api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::events,
-};
+use super::{api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::events};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = events)]
@@ -59,12 +57,7 @@ pub(super) fn insert(tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// The database does not answer, or holds what it should not.
-pub fn list(
-    connection: &mut Conn,
-    filter: &EventFilter,
-    after: i64,
-    limit: i64,
-) -> Result<Page<Event>, StoreError> {
+pub fn list(connection: &mut Conn, filter: &EventFilter, after: i64, limit: i64) -> Result<Page<Event>, StoreError> {
     let mut query = events::table.filter(events::seq.gt(after)).select(Row::as_select()).into_boxed();
     if !filter.kinds.is_empty() {
         query = query.filter(events::kind.eq_any(filter.kinds.clone()));

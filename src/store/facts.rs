@@ -52,19 +52,18 @@ pub fn load(
     wanted: &Wanted,
     targets: &BTreeSet<Identifier>,
 ) -> Result<Option<Loaded>, StoreError> {
-    let query = credentials::table
-        .inner_join(api_keys::table)
-        .left_join(
-            service_clients::table.on(api_keys::owner_id
-                .eq(service_clients::id.nullable())
-                .and(api_keys::owner_type.eq("service_client"))),
-        )
-        .select((
-            KeyRow::as_select(),
-            (credentials::id, credentials::sealed, credentials::master_version, credentials::expires_at),
-            (service_clients::permissions.nullable(), service_clients::deleted_at.nullable()),
-            keyswap_now(),
-        ));
+    let query =
+        credentials::table
+            .inner_join(api_keys::table)
+            .left_join(service_clients::table.on(
+                api_keys::owner_id.eq(service_clients::id.nullable()).and(api_keys::owner_type.eq("service_client")),
+            ))
+            .select((
+                KeyRow::as_select(),
+                (credentials::id, credentials::sealed, credentials::master_version, credentials::expires_at),
+                (service_clients::permissions.nullable(), service_clients::deleted_at.nullable()),
+                keyswap_now(),
+            ));
     let row: Option<Row> = match wanted {
         Wanted::Credential(id) => query.filter(credentials::id.eq(id.as_str())).first(connection).optional()?,
         Wanted::Key(id) => query

@@ -35,9 +35,9 @@ pub fn run(connection: &mut Pooled) -> Result<Vec<String>, OpenError> {
     let connection: &mut Conn = connection;
     match connection {
         // EXCLUSIVE before the first read: whoever comes second waits, then finds nothing to do.
-        Conn::Sqlite(inner) => inner
-            .exclusive_transaction(|inner| apply(inner, SQLITE))
-            .map_err(|Failed(text)| OpenError::Migration(text)),
+        Conn::Sqlite(inner) => {
+            inner.exclusive_transaction(|inner| apply(inner, SQLITE)).map_err(|Failed(text)| OpenError::Migration(text))
+        }
         Conn::Postgres(_) => connection
             .transaction(|connection| {
                 // Index builds on a large table may take longer than a request may.

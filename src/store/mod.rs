@@ -97,10 +97,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer in time, or what the closure says.
-    pub async fn read<T, E>(
-        &self,
-        body: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
+    pub async fn read<T, E>(&self, body: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
@@ -137,10 +134,7 @@ impl Store {
         self.read(change::now).await
     }
 
-    async fn blocking<T, E>(
-        &self,
-        body: impl FnOnce(&Self, &mut Conn) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
+    async fn blocking<T, E>(&self, body: impl FnOnce(&Self, &mut Conn) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,

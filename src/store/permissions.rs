@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use diesel::{
-    ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
-    EscapeExpressionMethods, TextExpressionMethods,
+    EscapeExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
+    SelectableHelper, TextExpressionMethods,
     dsl::{Escape, Like, sql},
     expression::SqlLiteral,
     sql_types::Text,
@@ -16,13 +16,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
-use super::{
-    api_keys::parsed,
-    change::Tx,
-    connection::Conn,
-    error::StoreError,
-    schema::permissions,
-};
+use super::{api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::permissions};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = permissions)]

@@ -103,10 +103,8 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<S
 /// # Errors
 /// The database does not answer, or holds what it should not.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<ServiceClient>, StoreError> {
-    let mut query = service_clients::table
-        .filter(service_clients::deleted_at.is_null())
-        .select(Row::as_select())
-        .into_boxed();
+    let mut query =
+        service_clients::table.filter(service_clients::deleted_at.is_null()).select(Row::as_select()).into_boxed();
     if let Some(after) = &page.after {
         query = query.filter(service_clients::id.lt(after.clone()));
     }

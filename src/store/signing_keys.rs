@@ -8,9 +8,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
-use super::{
-    api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::signing_keys,
-};
+use super::{api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::signing_keys};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = signing_keys)]

@@ -1,0 +1,233 @@
+//! `keyswap api-key`.
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    domain::{
+        api_key::Owner,
+        api_key_value::PresentedKey,
+        audience::Identifier,
+        id::{KeyId, ServiceClientId},
+        json::Metadata,
+        name::DisplayName,
+        page::PageRequest,
+        permission::PermissionName,
+        time::Span,
+    },
+    http::KeyBody,
+    service::{
+        api_keys::{self, NewKey, Shown, Step},
+        caller::Caller,
+        idempotency::Created,
+    },
+    store::api_keys::KeyFilter,
+};
+
+use super::{Common, Failure, compose, print_json};
+
+#[derive(Debug, Subcommand)]
+pub enum ApiKeyCommand {
+    /// Make a key; its value is printed once, on standard output
+    #[command(
+        after_help = "Examples:\n  keyswap api-key create --name ci --permission projects:read --expires-in 90d\n  keyswap api-key create --name worker --service-client svc_01JB… --permission tasks:write"
+    )]
+    Create(Create),
+    /// List keys, newest first
+    List {
+        /// Only those of one service client
+        #[arg(long)]
+        service_client: Option<ServiceClientId>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show one key
+    Show(One),
+    /// Give a key a new value; the old one works until the grace ends
+    Rotate {
+        #[command(flatten)]
+        one: One,
+        /// How long the old value goes on working
+        #[arg(long, default_value = "24h")]
+        grace: Span,
+    },
+    /// Stop a key for now
+    Suspend(One),
+    /// Let a suspended key work again
+    Resume(One),
+    /// End a key for good
+    Revoke(One),
+    /// Say, without a database, whether a text is a well-formed key
+    Inspect {
+        /// The key; without it, one line is read from standard input, which keeps it out of the shell's history
+        value: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    /// What to call it
+    #[arg(long)]
+    name: DisplayName,
+    /// The service client it belongs to; without it, the key is generic and stands for itself
+    #[arg(long)]
+    service_client: Option<ServiceClientId>,
+    /// A permission it carries; may be given several times
+    #[arg(long = "permission")]
+    permissions: Vec<PermissionName>,
+    /// An audience it may be used for; may be given several times. Without any: every audience
+    #[arg(long = "audience")]
+    audiences: Vec<Identifier>,
+    /// How long it lives, such as 90d; without it: until it is revoked
+    #[arg(long)]
+    expires_in: Option<Span>,
+    /// The longest life of its tokens
+    #[arg(long)]
+    max_token_ttl: Option<Span>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct One {
+    /// The key's id, key_…
+    id: KeyId,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Output {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure> {
+    match command {
+        ApiKeyCommand::Inspect { value, output } => inspect(value, &output),
+        ApiKeyCommand::Create(create) => run_create(common, create).await,
+        ApiKeyCommand::List { service_client, output } => list(common, service_client, &output).await,
+        ApiKeyCommand::Show(one) => {
+            let app = compose::for_command(common).await?;
+            print_key(api_keys::get(&app, one.id).await?, None, &one.output)
+        }
+        ApiKeyCommand::Rotate { one, grace } => {
+            let app = compose::for_command(common).await?;
+            let rotated = api_keys::rotate(&app, &Caller::cli(), one.id, grace).await?;
+            print_key(rotated.shown, Some(rotated.value.expose()), &one.output)
+        }
+        ApiKeyCommand::Suspend(one) => step(common, one, Step::Suspend).await,
+        ApiKeyCommand::Resume(one) => step(common, one, Step::Resume).await,
+        ApiKeyCommand::Revoke(one) => step(common, one, Step::Revoke).await,
+    }
+}
+
+async fn run_create(common: &Common, create: Create) -> Result<(), Failure> {
+    let app = compose::for_command(common).await?;
+    let now = app.store.now().await.map_err(crate::service::Error::from)?;
+    let new = NewKey {
+        name: create.name,
+        owner: create.service_client.map_or(Owner::Nobody, Owner::ServiceClient),
+        permissions: create.permissions.into_iter().collect(),
+        audiences: Some(create.audiences).filter(|audiences| !audiences.is_empty()),
+        metadata: Metadata::default(),
+        max_token_ttl: create.max_token_ttl,
+        expires_at: create.expires_in.map(|span| now.after(span)),
+    };
+    match api_keys::create(&app, &Caller::cli(), new, None).await? {
+        Created::New(made) => print_key(made.shown, Some(made.value.expose()), &create.output),
+        Created::Replayed(shown) => print_key(shown, None, &create.output),
+    }
+}
+
+async fn list(common: &Common, service_client: Option<ServiceClientId>, output: &Output) -> Result<(), Failure> {
+    let app = compose::for_command(common).await?;
+    let filter = KeyFilter { service_client };
+    let mut page = PageRequest::FIRST;
+    let mut all = Vec::new();
+    loop {
+        let found = api_keys::list(&app, filter.clone(), page.clone()).await?;
+        all.extend(found.data);
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    if output.json {
+        return print_json(&all.into_iter().map(|shown| KeyBody::new(shown, None)).collect::<Vec<_>>());
+    }
+    println!("{:<31} {:<10} {:<24} {:<24} NAME", "ID", "STATE", "LAST USED", "EXPIRES");
+    for shown in all {
+        let time =
+            |time: Option<crate::domain::time::Timestamp>| time.map_or("never".to_owned(), |time| time.to_string());
+        println!(
+            "{:<31} {:<10} {:<24} {:<24} {}",
+            shown.key.id,
+            format!("{:?}", shown.state()).to_lowercase(),
+            time(shown.key.last_used_at()),
+            time(shown.key.life.expires_at),
+            shown.key.name
+        );
+    }
+    Ok(())
+}
+
+async fn step(common: &Common, one: One, step: Step) -> Result<(), Failure> {
+    let app = compose::for_command(common).await?;
+    print_key(api_keys::step(&app, &Caller::cli(), one.id, step).await?, None, &one.output)
+}
+
+fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), Failure> {
+    if output.json {
+        return print_json(&KeyBody::new(shown, value));
+    }
+    let state = format!("{:?}", shown.state()).to_lowercase();
+    let key = &shown.key;
+    let lines = [
+        ("id", key.id.to_string()),
+        ("name", key.name.to_string()),
+        ("state", state),
+        ("key", key.masked().unwrap_or_else(|| "no credential works any more".to_owned())),
+        ("permissions", if key.permissions.is_empty() { "none".to_owned() } else { key.permissions.to_string() }),
+        ("expires", key.life.expires_at.map_or("never".to_owned(), |at| at.to_string())),
+        ("last used", key.last_used_at().map_or("never".to_owned(), |at| at.to_string())),
+    ];
+    // The value alone goes to standard output, so that it can be piped.
+    for (name, text) in lines {
+        if value.is_some() { eprintln!("{name:<12} {text}") } else { println!("{name:<12} {text}") }
+    }
+    if let Some(value) = value {
+        eprintln!("\nThe key, shown this once:\n");
+        println!("{value}");
+    }
+    Ok(())
+}
+
+fn inspect(value: Option<String>, output: &Output) -> Result<(), Failure> {
+    let text = match value {
+        Some(value) => zeroize::Zeroizing::new(value),
+        None => {
+            let mut line = zeroize::Zeroizing::new(String::new());
+            std::io::stdin().read_line(&mut line).map_err(|error| Failure::Other(error.to_string()))?;
+            line
+        }
+    };
+    let parsed = PresentedKey::parse(text.trim());
+    if output.json {
+        let masked = parsed.as_ref().ok().map(PresentedKey::masked);
+        let error = parsed.as_ref().err().map(ToString::to_string);
+        print_json(&serde_json::json!({ "well_formed": parsed.is_ok(), "masked": masked, "error": error }))?;
+    }
+    match parsed {
+        Ok(presented) => {
+            if !output.json {
+                println!("well formed: {}", presented.masked());
+                println!("Whether it is known and in force only the server can tell.");
+            }
+            Ok(())
+        }
+        Err(error) => Err(Failure::Other(format!("not an API key: {error}"))),
+    }
+}

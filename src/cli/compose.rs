@@ -1,0 +1,110 @@
+//! From a configuration to what the rooms take: the only place that knows both.
+
+use std::sync::Arc;
+
+use crate::{
+    config::{self, Config},
+    domain::grant::Limits,
+    http::server::ServerSettings,
+    service::{
+        App, Settings,
+        start::{self, Budgets, Mode},
+    },
+    store::{DatabaseSettings, DatabaseUrl, SystemClock},
+    telemetry,
+};
+
+use super::{Common, Failure};
+
+/// Reads the configuration.
+///
+/// # Errors
+/// Every fault of it.
+pub fn config(common: &Common) -> Result<Config, Failure> {
+    let flags = common
+        .set
+        .iter()
+        .map(|setting| match setting.split_once('=') {
+            Some((path, value)) => Ok((path, value.to_owned())),
+            None => {
+                Err(Failure::Usage(format!("--set {setting}: give PATH=VALUE, such as server.bind=127.0.0.1:9000")))
+            }
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let config = Config::load(common.config.as_deref(), &flags)?;
+    // A database URL is parsed where databases are known; its fault is one of the configuration.
+    DatabaseUrl::parse(config.database.url.expose())
+        .map_err(|error| config::Invalid(vec![format!("database.url: {error}")]))?;
+    Ok(config)
+}
+
+/// # Errors
+/// The URL names no database.
+pub fn database(config: &Config) -> Result<DatabaseSettings, Failure> {
+    Ok(DatabaseSettings {
+        url: DatabaseUrl::parse(config.database.url.expose())?,
+        pool_size: config.database.pool_size,
+        connect_timeout: config.database.connect_timeout.duration(),
+        statement_timeout: config.database.statement_timeout.duration(),
+    })
+}
+
+/// # Errors
+/// The public URL cannot stand in `aud`.
+pub fn settings(config: &Config) -> Result<Settings, Failure> {
+    let issuer = config.server.public_url.clone();
+    let management_audience = config::management_audience(&issuer);
+    Ok(Settings {
+        management_audience: management_audience
+            .parse()
+            .map_err(|error| config::Invalid(vec![format!("server.public_url: {error}")]))?,
+        limits: Limits {
+            issuer,
+            default_audience: config.tokens.default_audience.clone(),
+            default_ttl: config.tokens.default_ttl,
+            max_ttl: config.signing_keys.timing.max_ttl,
+        },
+        timing: config.signing_keys.timing,
+        algorithm: config.signing_keys.algorithm,
+        prefix: config.api_keys.prefix.clone(),
+        accepted_prefixes: config.api_keys.accepted_prefixes.clone(),
+        max_key_lifetime: config.api_keys.max_lifetime,
+        keys_dir: config.keys.dir.clone(),
+        admin_key_file: config.admin_key_file.clone(),
+        may_create_keys: config.keys.create,
+    })
+}
+
+pub fn server(config: &Config) -> ServerSettings {
+    ServerSettings {
+        bind: config.server.bind,
+        admin_bind: config.server.admin_bind,
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        tls: config.server.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone())),
+        shutdown_timeout: config.server.shutdown_timeout.duration(),
+    }
+}
+
+/// Starts Keyswap on a configuration.
+///
+/// # Errors
+/// The database or the master keys are not as they should be.
+pub async fn app(config: &Config, mode: Mode) -> Result<App, Failure> {
+    let budgets = Budgets {
+        per_source: config.guessing.per_source,
+        per_credential: config.guessing.per_credential,
+        refill: config.guessing.refill,
+    };
+    let clock = Arc::new(SystemClock);
+    Ok(start::start(settings(config)?, &database(config)?, budgets, mode, clock).await?)
+}
+
+/// What a command other than `serve` works with: everything that is there, and warnings on the terminal.
+///
+/// # Errors
+/// As `app`.
+pub async fn for_command(common: &Common) -> Result<App, Failure> {
+    let config = config(common)?;
+    telemetry::init(config.log.json, "warn");
+    app(&config, Mode::Command).await
+}

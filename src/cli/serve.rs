@@ -1,0 +1,33 @@
+//! `keyswap serve`.
+
+use std::sync::Arc;
+
+use crate::{http::server, jobs::Jobs, service::start::Mode, telemetry};
+
+use super::{Common, Failure, compose};
+
+pub async fn run(common: &Common) -> Result<(), Failure> {
+    let config = compose::config(common)?;
+    telemetry::init(config.log.json, &config.log.level);
+    let settings = compose::server(&config);
+    // The address first: nothing is made in the database by a server that cannot listen.
+    let bound = server::bind(&settings)?;
+    let app = Arc::new(compose::app(&config, Mode::Serve).await?);
+    warn_of_weak_durability(&app).await?;
+    let address = bound.address;
+    let servers = server::serve(bound, Arc::clone(&app), &settings)?;
+    let jobs = Jobs::start(&app);
+    tracing::info!(%address, issuer = app.issuer(), version = env!("CARGO_PKG_VERSION"), "serving");
+    let result = servers.run().await;
+    jobs.stop().await;
+    tracing::info!("stopped");
+    Ok(result?)
+}
+
+async fn warn_of_weak_durability(app: &crate::service::App) -> Result<(), Failure> {
+    let faults = app.store.read(crate::store::durability_faults).await.map_err(crate::service::Error::from)?;
+    for fault in faults {
+        tracing::warn!(fault, "the database may lose changes that were acknowledged");
+    }
+    Ok(())
+}

@@ -1,0 +1,272 @@
+//! Configuration: defaults < file < environment < flags. Every fault is named with its path, all of them at once.
+
+mod reader;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+    value::Value,
+};
+use ipnet::IpNet;
+
+use crate::domain::{api_key_value::Prefix, audience::Identifier, rotation::Timing, signing::Algorithm, time::Span};
+
+use reader::Reader;
+
+/// The defaults, compiled in.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// What `serve` and every other command run with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: Server,
+    pub database: Database,
+    pub keys: Keys,
+    pub tokens: Tokens,
+    pub signing_keys: SigningKeys,
+    pub api_keys: ApiKeys,
+    pub guessing: Guessing,
+    pub admin_key_file: PathBuf,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub bind: SocketAddr,
+    pub public_url: String,
+    pub admin_bind: Option<SocketAddr>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub tls: Option<Tls>,
+    pub shutdown_timeout: Span,
+}
+
+#[derive(Debug, Clone)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// May hold a password: parsed by the store, shown by nobody.
+    pub url: DatabaseUrlText,
+    pub pool_size: u32,
+    pub connect_timeout: Span,
+    pub statement_timeout: Span,
+}
+
+/// The text of `database.url`, without a `Debug` that shows it.
+#[derive(Clone)]
+pub struct DatabaseUrlText(String);
+
+impl DatabaseUrlText {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrlText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseUrlText(…)")
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Keys {
+    pub dir: PathBuf,
+    pub create: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    pub default_ttl: Span,
+    pub default_audience: Identifier,
+}
+
+#[derive(Debug, Clone)]
+pub struct SigningKeys {
+    pub algorithm: Algorithm,
+    pub timing: Timing,
+}
+
+#[derive(Debug, Clone)]
+pub struct ApiKeys {
+    pub prefix: Prefix,
+    pub accepted_prefixes: Vec<Prefix>,
+    pub max_lifetime: Option<Span>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Guessing {
+    pub per_source: u32,
+    pub per_credential: u32,
+    pub refill: Span,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub json: bool,
+    pub level: String,
+}
+
+/// Everything that is wrong with a configuration, a line for each fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
+pub struct Invalid(pub Vec<String>);
+
+impl Config {
+    /// Reads the configuration. `flags` are pairs of path and value, such as `("server.bind", "0.0.0.0:80")`.
+    ///
+    /// # Errors
+    /// Every unknown key, bad value and contradiction, each with its path.
+    pub fn load(file: Option<&std::path::Path>, flags: &[(&str, String)]) -> Result<Self, Invalid> {
+        let mut figment = Figment::from(Toml::string(DEFAULTS));
+        if let Some(file) = file {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment = figment.merge(Env::prefixed("KEYSWAP__").split("__"));
+        for (path, value) in flags {
+            // Read as the environment is: `true` and `8` are what they look like, anything else is a text.
+            let value: Value = value.parse().unwrap_or_else(|_| Value::from(value.as_str()));
+            figment = figment.merge(Serialized::global(path, value));
+        }
+        Self::read(Reader::new(figment))
+    }
+
+    fn read(mut from: Reader) -> Result<Self, Invalid> {
+        from.refuse_unknown(DEFAULTS);
+        let public_url: Option<String> = from.get("server.public_url");
+        if let Some(fault) = public_url.as_deref().and_then(public_url_fault) {
+            from.fault("server.public_url", fault);
+        }
+        let bind = from.parse("server.bind");
+        let admin_bind = from.optional("server.admin_bind");
+        let trusted_proxies = from.parse_list("server.trusted_proxies");
+        let certificate: Option<PathBuf> = from.optional("server.tls_certificate");
+        let key: Option<PathBuf> = from.optional("server.tls_key");
+        if certificate.is_some() != key.is_some() {
+            from.fault("server.tls_key", "tls_certificate and tls_key are given together or not at all");
+        }
+        let shutdown_timeout = from.parse("server.shutdown_timeout");
+
+        let url: Option<String> = from.get("database.url");
+        let pool_size = from.within("database.pool_size", 1, 512);
+        let connect_timeout = from.parse("database.connect_timeout");
+        let statement_timeout = from.parse("database.statement_timeout");
+
+        let dir: Option<PathBuf> = from.parse("keys.dir");
+        let create = from.get("keys.create");
+
+        let default_ttl: Option<Span> = from.parse("tokens.default_ttl");
+        let max_ttl: Option<Span> = from.parse("tokens.max_ttl");
+        if let (Some(default), Some(max)) = (default_ttl, max_ttl) {
+            if default.as_secs() == 0 {
+                from.fault("tokens.default_ttl", "must be a second or more");
+            }
+            if default > max {
+                from.fault("tokens.default_ttl", "is longer than tokens.max_ttl");
+            }
+        }
+        let audience: Option<Identifier> = from.optional("tokens.default_audience");
+        let default_audience = audience.or_else(|| public_url.as_deref().and_then(|url| url.parse().ok()));
+        if let (Some(audience), Some(url)) = (&default_audience, &public_url)
+            && audience.as_str() == management_audience(url)
+        {
+            from.fault("tokens.default_audience", "is Keyswap's own /v1, which is never a default");
+        }
+
+        let algorithm = from.parse("signing_keys.algorithm");
+        let verifier_cache_ttl = from.parse("signing_keys.verifier_cache_ttl");
+        let replica_staleness: Option<Span> = from.parse("signing_keys.replica_staleness");
+        if replica_staleness.is_some_and(|span| span.as_secs() == 0) {
+            from.fault("signing_keys.replica_staleness", "must be a second or more");
+        }
+        let verifier_leeway = from.parse("signing_keys.verifier_leeway");
+        let clock_skew = from.parse("signing_keys.clock_skew");
+
+        let prefix = from.parse("api_keys.prefix");
+        let accepted_prefixes = from.parse_list("api_keys.accepted_prefixes");
+        let max_lifetime = from.optional("api_keys.max_lifetime");
+
+        let per_source = from.within("guessing.per_source", 1, 1_000_000);
+        let per_credential = from.within("guessing.per_credential", 1, 1_000_000);
+        let refill: Option<Span> = from.parse("guessing.refill");
+        if refill.is_some_and(|span| span.millis() == 0) {
+            from.fault("guessing.refill", "must be longer than nothing");
+        }
+
+        let admin_key_file: Option<PathBuf> = from.optional("bootstrap.admin_key_file");
+        let format: Option<String> = from.get("log.format");
+        if format.as_deref().is_some_and(|format| !["human", "json"].contains(&format)) {
+            from.fault("log.format", "is human or json");
+        }
+        let level: Option<String> = from.get("log.level");
+        if let Some(text) = &level
+            && tracing_subscriber::EnvFilter::try_new(text).is_err()
+        {
+            from.fault("log.level", "is error, warn, info, debug, trace, or directives such as info,keyswap=debug");
+        }
+
+        let read = || {
+            Some(Self {
+                server: Server {
+                    bind: bind?,
+                    public_url: public_url?,
+                    admin_bind,
+                    trusted_proxies: trusted_proxies?,
+                    tls: certificate.zip(key).map(|(certificate, key)| Tls { certificate, key }),
+                    shutdown_timeout: shutdown_timeout?,
+                },
+                database: Database {
+                    url: DatabaseUrlText(url?),
+                    pool_size: pool_size?,
+                    connect_timeout: connect_timeout?,
+                    statement_timeout: statement_timeout?,
+                },
+                admin_key_file: admin_key_file.or_else(|| Some(dir.as_ref()?.join("administrator.key")))?,
+                keys: Keys { dir: dir?, create: create? },
+                tokens: Tokens { default_ttl: default_ttl?, default_audience: default_audience? },
+                signing_keys: SigningKeys {
+                    algorithm: algorithm?,
+                    timing: Timing {
+                        verifier_cache_ttl: verifier_cache_ttl?,
+                        replica_staleness: replica_staleness?,
+                        verifier_leeway: verifier_leeway?,
+                        clock_skew: clock_skew?,
+                        max_ttl: max_ttl?,
+                    },
+                },
+                api_keys: ApiKeys { prefix: prefix?, accepted_prefixes: accepted_prefixes?, max_lifetime },
+                guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
+                log: Log { json: format? == "json", level: level? },
+            })
+        };
+        match (from.into_faults(), read()) {
+            (faults, Some(config)) if faults.is_empty() => Ok(config),
+            (faults, _) => Err(Invalid(faults)),
+        }
+    }
+}
+
+/// The identifier of the built-in audience that takes management permissions.
+pub fn management_audience(public_url: &str) -> String {
+    format!("{public_url}/v1")
+}
+
+fn public_url_fault(url: &str) -> Option<&'static str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    match rest {
+        None => Some("must begin with https:// (or http:// for a trial)"),
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => Some("names no host"),
+        Some(_) if url.ends_with('/') => Some("must not end with a slash: it stands in `iss` byte for byte"),
+        Some(rest) if rest.contains(['?', '#', '@', ' ', '"', '\\', '{', '}']) || !rest.is_ascii() => {
+            Some("has no query, fragment, login, spaces or braces, and only ASCII")
+        }
+        Some(rest) if rest.contains("//") || rest.split('/').any(|part| part == "." || part == "..") => {
+            Some("has an empty part, or . or .. in its path")
+        }
+        Some(_) => None,
+    }
+}

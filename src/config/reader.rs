@@ -1,0 +1,112 @@
+//! Reads settings one by one and gathers what is wrong with them, so that a start names every fault and not the first.
+
+use std::{fmt::Display, str::FromStr};
+
+use figment::{
+    Figment,
+    providers::{Format, Toml},
+    value::{Dict, Value},
+};
+use serde::de::DeserializeOwned;
+
+pub struct Reader {
+    figment: Figment,
+    faults: Vec<String>,
+}
+
+impl Reader {
+    pub const fn new(figment: Figment) -> Self {
+        Self { figment, faults: Vec::new() }
+    }
+
+    pub fn fault(&mut self, path: &str, what: impl Display) {
+        self.faults.push(format!("{path}: {what}"));
+    }
+
+    pub fn into_faults(self) -> Vec<String> {
+        self.faults
+    }
+
+    /// Names every key that the defaults do not have.
+    pub fn refuse_unknown(&mut self, defaults: &str) {
+        let known = Figment::from(Toml::string(defaults)).extract::<Dict>().unwrap_or_default();
+        match self.figment.extract::<Dict>() {
+            Ok(given) => unknown(&known, &given, "", &mut self.faults),
+            Err(errors) => self.faults.extend(errors.into_iter().map(|error| error.to_string())),
+        }
+    }
+
+    pub fn get<T: DeserializeOwned>(&mut self, path: &str) -> Option<T> {
+        match self.figment.extract_inner(path) {
+            Ok(value) => Some(value),
+            Err(errors) => {
+                for error in errors {
+                    self.faults.push(format!("{path}: {}", error.kind));
+                }
+                None
+            }
+        }
+    }
+
+    /// A text that is read into its type.
+    pub fn parse<T: FromStr>(&mut self, path: &str) -> Option<T>
+    where
+        T::Err: Display,
+    {
+        let text: String = self.get(path)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.fault(path, format_args!("{text:?}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// As `parse`; an empty text is no value.
+    pub fn optional<T: FromStr>(&mut self, path: &str) -> Option<T>
+    where
+        T::Err: Display,
+    {
+        match self.figment.extract_inner::<String>(path) {
+            Ok(text) if text.is_empty() => None,
+            Ok(_) | Err(_) => self.parse(path),
+        }
+    }
+
+    pub fn parse_list<T: FromStr>(&mut self, path: &str) -> Option<Vec<T>>
+    where
+        T::Err: Display,
+    {
+        let texts: Vec<String> = self.get(path)?;
+        let mut values = Vec::with_capacity(texts.len());
+        for text in &texts {
+            match text.parse() {
+                Ok(value) => values.push(value),
+                Err(error) => self.fault(path, format_args!("{text:?}: {error}")),
+            }
+        }
+        Some(values)
+    }
+
+    pub fn within(&mut self, path: &str, least: u32, most: u32) -> Option<u32> {
+        let value = self.get(path)?;
+        if (least..=most).contains(&value) {
+            Some(value)
+        } else {
+            self.fault(path, format_args!("must be from {least} to {most}"));
+            None
+        }
+    }
+}
+
+fn unknown(known: &Dict, given: &Dict, path: &str, faults: &mut Vec<String>) {
+    for (name, value) in given {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match (known.get(name), value) {
+            (None, _) => faults.push(format!("{path}: no such setting")),
+            (Some(Value::Dict(_, known)), Value::Dict(_, given)) => unknown(known, given, &path, faults),
+            (Some(_), _) => {}
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Reading a body within its limits: how much, and how long. actix-web itself never times a stalled body out.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, dev::Payload, error::PayloadError, http::header::CONTENT_TYPE, web::BytesMut};
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+/// How long a whole body may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why there is no body to work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("the body did not arrive within 5 seconds")]
+    TooSlow,
+    #[error("the body ended early or cannot be read")]
+    Broken,
+}
+
+/// Reads the body, at most `limit` bytes of it.
+pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, BodyError> {
+    let whole = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| match error {
+                PayloadError::Overflow => BodyError::TooLarge(limit),
+                other => {
+                    tracing::debug!(%other, "a body broke off");
+                    BodyError::Broken
+                }
+            })?;
+            if body.len() + chunk.len() > limit {
+                return Err(BodyError::TooLarge(limit));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    };
+    timeout(DEADLINE, whole).await.unwrap_or(Err(BodyError::TooSlow))
+}
+
+/// The media type of the body, in lower case and without its parameters; empty when there is none.
+pub fn media_type(request: &HttpRequest) -> String {
+    let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}

@@ -1,0 +1,14 @@
+//! HTTP: routes on one screen, and handlers that read, call one service function, and write.
+
+mod access;
+mod body;
+mod oauth;
+mod ops;
+mod problem;
+mod request;
+mod routes;
+pub mod server;
+mod v1;
+mod well_known;
+
+pub use v1::api_keys::KeyBody;

@@ -1,0 +1,93 @@
+//! How a client shows its key as a client secret: HTTP Basic or the body (RFC 6749 §2.3.1), and only one of them.
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use zeroize::Zeroizing;
+
+use super::{error::OauthError, form::Form};
+
+/// A client id and the whole API key.
+pub struct ClientCredentials {
+    pub id: String,
+    pub secret: Zeroizing<String>,
+}
+
+/// Some clients leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The credentials of a request; nothing when it has none.
+pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCredentials>, OauthError> {
+    if form.one("client_assertion").is_some() || form.one("client_assertion_type").is_some() {
+        return Err(OauthError::invalid_request(
+            "client assertions are not supported: send the API key as client_secret",
+        ));
+    }
+    let (id, secret) = (form.one("client_id"), form.one("client_secret"));
+    let mut authorization = headers.get_all(AUTHORIZATION);
+    let header = authorization.next();
+    if authorization.next().is_some() {
+        return Err(OauthError::invalid_request("send one Authorization header"));
+    }
+    match (header, secret) {
+        (Some(_), Some(_)) => {
+            Err(OauthError::invalid_request("send the client's credentials in the header or in the body, not in both"))
+        }
+        (Some(header), None) => {
+            let found = basic(header.as_bytes()).ok_or(OauthError::invalid_client())?;
+            if id.is_some_and(|id| id != found.id) {
+                return Err(OauthError::invalid_request("client_id in the body is not the one in the header"));
+            }
+            Ok(Some(found))
+        }
+        (None, Some(secret)) => Ok(Some(ClientCredentials {
+            id: id.ok_or(OauthError::invalid_client())?.to_owned(),
+            secret: Zeroizing::new(secret.to_owned()),
+        })),
+        (None, None) => Ok(None),
+    }
+}
+
+/// `Basic`, then base64 of the id and the secret, each form-encoded, with a colon between them. In that order: decode, split at
+/// the first colon, decode each.
+fn basic(header: &[u8]) -> Option<ClientCredentials> {
+    let text = std::str::from_utf8(header).ok()?;
+    let (scheme, encoded) = text.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = Zeroizing::new(BASE64.decode(encoded.trim_matches(' ')).ok()?);
+    let text = std::str::from_utf8(&decoded).ok()?;
+    let (id, secret) = text.split_once(':')?;
+    Some(ClientCredentials { id: form_decoded(id)?.to_string(), secret: form_decoded(secret)? })
+}
+
+fn form_decoded(text: &str) -> Option<Zeroizing<String>> {
+    // A name of its own, so that `=` and `&` in the text would show as a second pair or a cut value.
+    let pair = Zeroizing::new(format!("v={}", text.replace('&', "%26")));
+    let mut pairs = form_urlencoded::parse(pair.as_bytes());
+    pairs.next().map(|(_, value)| Zeroizing::new(value.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t_6749_06_basic_is_decoded_in_the_right_order() {
+        let secret = ": + % / = é space&";
+        let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let header = format!("bAsIc {}", BASE64.encode(format!("a%3Ab+c:{encoded}")));
+        let found = basic(header.as_bytes()).unwrap();
+        assert_eq!((found.id.as_str(), found.secret.as_str()), ("a:b c", secret));
+        assert!(basic(b"Basic !!!").is_none());
+        assert!(basic(b"Bearer abc").is_none());
+        assert!(basic(format!("Basic {}", BASE64.encode("no colon")).as_bytes()).is_none());
+    }
+}

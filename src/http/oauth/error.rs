@@ -1,0 +1,198 @@
+//! Errors as RFC 6749 §5.2 has them: fixed texts, in the characters that section allows, and never what the client sent.
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{ALLOW, CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use serde::Serialize;
+
+use crate::{
+    domain::grant::{ScopeFault, TargetFault},
+    http::body::BodyError,
+    service::proof::Denied,
+};
+
+/// An error of the token endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct OauthError {
+    status: StatusCode,
+    error: &'static str,
+    description: &'static str,
+    retry_after: Option<u64>,
+    challenge: bool,
+    allow: Option<&'static str>,
+    close: bool,
+}
+
+#[derive(Serialize)]
+struct Body {
+    error: &'static str,
+    error_description: &'static str,
+}
+
+/// How a grant says that the key is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadKey {
+    /// RFC 6749 §5.2: the client did not authenticate.
+    InvalidClient,
+    /// RFC 8693 §2.2.2: a subject token that is invalid for any reason.
+    InvalidRequest,
+    /// As IBM's clients know it.
+    InvalidGrant,
+}
+
+impl OauthError {
+    const fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
+        Self { status, error, description, retry_after: None, challenge: false, allow: None, close: false }
+    }
+
+    pub const fn invalid_request(description: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
+    }
+
+    pub const fn unsupported_grant_type() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "unsupported_grant_type",
+            "the grant types are client_credentials, urn:ietf:params:oauth:grant-type:token-exchange and urn:ibm:params:oauth:grant-type:apikey",
+        )
+    }
+
+    pub const fn invalid_scope() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_scope",
+            "the scope is malformed or more than can be granted; ask POST /v1/exchange/explain which rule removed what",
+        )
+    }
+
+    pub const fn invalid_target(description: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_target", description)
+    }
+
+    /// 401 whichever way the credentials came (6749-09).
+    pub const fn invalid_client() -> Self {
+        Self {
+            challenge: true,
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_client",
+                "the client is not known or its API key is not accepted",
+            )
+        }
+    }
+
+    pub const fn media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "invalid_request",
+            "send the parameters as application/x-www-form-urlencoded",
+        )
+    }
+
+    pub const fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "invalid_request", "there is no such endpoint")
+    }
+
+    pub fn method_not_allowed(allow: &str) -> Self {
+        Self {
+            // The paths that speak OAuth are read or posted to, nothing else.
+            allow: Some(if allow.starts_with("POST") { "POST" } else { "GET, HEAD" }),
+            ..Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_request",
+                "the Allow header names the methods of this path",
+            )
+        }
+    }
+
+    pub fn denied(denied: Denied, bad_key: BadKey) -> Self {
+        match denied {
+            Denied::Key => match bad_key {
+                BadKey::InvalidClient => Self::invalid_client(),
+                BadKey::InvalidRequest => Self::invalid_request("the subject token is not accepted"),
+                BadKey::InvalidGrant => {
+                    Self::new(StatusCode::BAD_REQUEST, "invalid_grant", "the API key is not accepted")
+                }
+            },
+            Denied::Scope(ScopeFault::Malformed | ScopeFault::Exceeds(_) | ScopeFault::NothingLeft(_)) => {
+                Self::invalid_scope()
+            }
+            Denied::Target(TargetFault::TooMany) => Self::invalid_target("too many audiences and resources"),
+            Denied::Target(TargetFault::Malformed | TargetFault::Unknown | TargetFault::NotAllowed) => {
+                Self::invalid_target("the audience or resource does not exist, or the key may not be used for it")
+            }
+            Denied::Throttled(span) => Self {
+                retry_after: Some(span.as_secs().max(1)),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "temporarily_unavailable",
+                    "too many keys were not accepted; wait as long as Retry-After says",
+                )
+            },
+            Denied::Unavailable(cause) => {
+                tracing::warn!(%cause, "unavailable");
+                Self {
+                    retry_after: Some(1),
+                    ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "try again in a moment")
+                }
+            }
+            Denied::Internal(cause) => {
+                tracing::error!(%cause, "internal error");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "server_error",
+                    "the cause is in the log, under the id in the X-Request-Id header",
+                )
+            }
+        }
+    }
+}
+
+impl From<BodyError> for OauthError {
+    fn from(error: BodyError) -> Self {
+        let error = match error {
+            BodyError::TooLarge(_) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "the body may have 16384 bytes at most")
+            }
+            BodyError::TooSlow => {
+                Self::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", "the body did not arrive within 5 seconds")
+            }
+            BodyError::Broken => Self::invalid_request("the body ended early or cannot be read"),
+        };
+        Self { close: true, ..error }
+    }
+}
+
+impl std::fmt::Display for OauthError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.error, self.description)
+    }
+}
+
+impl ResponseError for OauthError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if self.challenge {
+            response.insert_header((WWW_AUTHENTICATE, r#"Basic realm="keyswap", charset="UTF-8""#));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((ALLOW, allow));
+        }
+        if self.close {
+            response.force_close();
+        }
+        response.json(Body { error: self.error, error_description: self.description })
+    }
+}

@@ -1,0 +1,267 @@
+//! Errors of `/v1` as problem details (RFC 9457). The one place where what went wrong inside becomes words for a client: fixed
+//! texts and named fields, never a driver's message and never the value that was sent.
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use serde::Serialize;
+
+use crate::service::{Error, Fault, proof::Denied};
+
+use super::body::BodyError;
+
+/// An answer that says what went wrong and what to do.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    errors: Vec<Fault>,
+    retry_after: Option<u64>,
+    challenge: Option<&'static str>,
+    allow: Option<String>,
+    close: bool,
+}
+
+/// RFC 6750 §3: without credentials, no error attribute.
+const CHALLENGE: &str = r#"Bearer realm="keyswap""#;
+const CHALLENGE_INVALID: &str = r#"Bearer realm="keyswap", error="invalid_token""#;
+const CHALLENGE_SCOPE: &str = r#"Bearer realm="keyswap", error="insufficient_scope""#;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'a [Fault],
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+            challenge: None,
+            allow: None,
+            close: false,
+        }
+    }
+
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", "The request cannot be understood", detail)
+    }
+
+    pub fn invalid(faults: Vec<Fault>) -> Self {
+        let detail = "see errors: each names a field and what to do about it";
+        Self {
+            errors: faults,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request is against the rules", detail)
+        }
+    }
+
+    pub fn media_type() -> Self {
+        let detail = "send JSON, with Content-Type: application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body is not JSON", detail)
+    }
+
+    /// The path, or what it names: the same bytes for what is not there and for what the caller may not see.
+    pub fn not_found() -> Self {
+        let detail = "there is nothing here, or nothing that you may see";
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    }
+
+    pub fn method_not_allowed(allow: String) -> Self {
+        let detail = format!("this path answers {allow}");
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail)
+        }
+    }
+
+    pub fn no_credentials() -> Self {
+        let detail = "send an API key or a token as Authorization: Bearer, or an API key as X-API-Key";
+        Self {
+            challenge: Some(CHALLENGE),
+            ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Credentials are needed", detail)
+        }
+    }
+
+    pub fn forbidden(permission: &str) -> Self {
+        let detail = format!("the permission {permission} is needed");
+        Self {
+            challenge: Some(CHALLENGE_SCOPE),
+            ..Self::new(StatusCode::FORBIDDEN, "forbidden", "Permission is missing", detail)
+        }
+    }
+
+    fn unaccepted() -> Self {
+        let detail = "the API key or token is not accepted";
+        Self {
+            challenge: Some(CHALLENGE_INVALID),
+            ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", "Not accepted", detail)
+        }
+    }
+
+    fn unavailable() -> Self {
+        let detail = "nothing was changed, as far as is known; try again in a moment";
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available right now", detail)
+        }
+    }
+
+    fn internal() -> Self {
+        let detail = "the cause is in the log, under the id in the X-Request-Id header";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something is wrong on our side", detail)
+    }
+
+    fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, "What is there stands in the way", detail)
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let body = Body {
+            kind: format!("urn:keyswap:problem:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            errors: &self.errors,
+        };
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((CONTENT_TYPE, "application/problem+json")).insert_header((CACHE_CONTROL, "no-store"));
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if let Some(challenge) = self.challenge {
+            response.insert_header((WWW_AUTHENTICATE, challenge));
+        }
+        if let Some(allow) = &self.allow {
+            response.insert_header((ALLOW, allow.as_str()));
+        }
+        if self.close {
+            response.force_close();
+        }
+        response.body(serde_json::to_vec(&body).unwrap_or_default())
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let (status, code, title) = match error {
+            BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
+            BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "timeout", "The body took too long"),
+            BodyError::Broken => (StatusCode::BAD_REQUEST, "bad_request", "The request cannot be understood"),
+        };
+        // What is left of the body would be read as the next request (RFC 9112 §9.3).
+        Self { close: true, ..Self::new(status, code, title, error.to_string()) }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotFound(_) => Self::not_found(),
+            Error::Invalid(faults) => Self::invalid(faults),
+            Error::Conflict(detail) => Self::conflict("conflict", detail),
+            Error::InFlight => Self::conflict(
+                "in_flight",
+                "another request with this Idempotency-Key has not ended yet; try again in a moment",
+            ),
+            Error::IdempotencyMismatch => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_mismatch",
+                "The Idempotency-Key is taken",
+                "this Idempotency-Key came with another request before; use a new one",
+            ),
+            Error::VersionMismatch(version) => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "version_mismatch",
+                "It has changed since",
+                format!("If-Match does not name the newest version, which is {version}: read it again"),
+            ),
+            Error::TooEarly(from) => Self {
+                detail: format!(
+                    "the next signing key may sign from {from}: before that, some verifier may not know it"
+                ),
+                ..Self::conflict("too_early", "")
+            },
+            Error::Unavailable(cause) => {
+                tracing::warn!(%cause, "unavailable");
+                Self::unavailable()
+            }
+            Error::Internal(cause) => {
+                tracing::error!(%cause, "internal error");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Key => Self::unaccepted(),
+            Denied::Scope(_) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_scope",
+                "The scope is not granted",
+                "ask POST /v1/exchange/explain which permission is missing, and by which rule",
+            ),
+            Denied::Target(_) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_target",
+                "The audience is not granted",
+                "it does not exist, or the key may not be used for it",
+            ),
+            Denied::Throttled(span) => Self {
+                retry_after: Some(span.as_secs().max(1)),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "throttled",
+                    "Too many failures",
+                    "too many keys were not accepted; wait as long as Retry-After says",
+                )
+            },
+            Denied::Unavailable(cause) => {
+                tracing::warn!(%cause, "unavailable");
+                Self::unavailable()
+            }
+            Denied::Internal(cause) => {
+                tracing::error!(%cause, "internal error");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// Whether a path speaks OAuth's errors rather than problems.
+pub fn speaks_oauth(request: &HttpRequest) -> bool {
+    let path = request.path();
+    path.contains("/oauth/") || path.contains("/identity/") || path.contains("/.well-known/")
+}

@@ -1,0 +1,128 @@
+//! What every request carries: an id, and the address it came from. And one line in the log for each answer.
+
+use std::{net::IpAddr, time::Duration};
+
+use actix_web::{
+    Error, HttpMessage, HttpRequest,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{HeaderName, HeaderValue},
+    middleware::Next,
+    web::Data,
+};
+use ipnet::IpNet;
+use tokio::time::Instant;
+
+use crate::{
+    crypto::random,
+    service::{App, caller::Call, guessing::Source},
+};
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Networks whose `X-Forwarded-For` is believed.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(pub Vec<IpNet>);
+
+impl TrustedProxies {
+    fn trust(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address.to_canonical()))
+    }
+
+    /// The client's address: the peer, or, when that is a proxy of ours, the last one in `X-Forwarded-For` that is not.
+    /// Addresses further left were written by the client and prove nothing (RFC 9700 §4.13).
+    fn client(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = IpAddr>) -> IpAddr {
+        let mut client = peer.to_canonical();
+        for address in forwarded.rev() {
+            if !self.trust(client) {
+                break;
+            }
+            client = address.to_canonical();
+        }
+        client
+    }
+}
+
+/// Gives the request its id and address, answers, and tells of it. The query string is never logged: it may hold a secret that
+/// someone put there by mistake.
+pub async fn accompany(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let app = request.app_data::<Data<App>>().cloned();
+    let call = call_of(&request, app.as_ref().map(Data::get_ref));
+    let id = HeaderValue::from_str(&call.request_id).unwrap_or(HeaderValue::from_static("none"));
+    let method = request.method().clone();
+    request.extensions_mut().insert(call.clone());
+    let mut response = next.call(request).await?;
+    // The pattern and not the path: what a client put into a URL stays out of the log.
+    let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let status = response.status().as_u16();
+    response.headers_mut().insert(REQUEST_ID, id);
+    if let Some(app) = app {
+        app.metrics.responded(status);
+    }
+    log(&method, &route, status, started.elapsed(), &call);
+    Ok(response)
+}
+
+fn log(method: &actix_web::http::Method, route: &str, status: u16, took: Duration, call: &Call) {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let (request_id, address) = (call.request_id.as_str(), call.address.as_str());
+    if status >= 500 {
+        tracing::warn!(%method, route, status, micros, request_id, address, "answered");
+    } else {
+        tracing::debug!(%method, route, status, micros, request_id, address, "answered");
+    }
+}
+
+fn call_of(request: &ServiceRequest, app: Option<&App>) -> Call {
+    let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
+    let trusted =
+        request.app_data::<Data<TrustedProxies>>().map(|trusted| trusted.as_ref().clone()).unwrap_or_default();
+    let header = |name: &str| -> Vec<String> {
+        request.headers().get_all(name).filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+    };
+    let forwarded: Vec<IpAddr> = header("x-forwarded-for")
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(|part| part.trim().parse())
+        .collect::<Result<_, _>>()
+        .unwrap_or_default();
+    let address = trusted.client(peer, forwarded.into_iter());
+    // A proxy of ours may give the id; anyone else's would let clients write into the log.
+    let given = header("x-request-id").pop().filter(|id| trusted.trust(peer) && is_request_id(id));
+    let made = || app.and_then(|app| random::token_id(&app.entropy).ok()).unwrap_or_default();
+    Call { source: Source::from(address), request_id: given.unwrap_or_else(made), address: address.to_string() }
+}
+
+fn is_request_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// The call that `accompany` has put on the request.
+pub fn call(request: &HttpRequest) -> Call {
+    let made = request.extensions().get::<Call>().cloned();
+    made.unwrap_or_else(|| Call {
+        source: Source::from(IpAddr::from([0, 0, 0, 0])),
+        request_id: String::new(),
+        address: String::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let trusted = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap()]);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let client = |peer: &str, forwarded: &[&str]| trusted.client(ip(peer), forwarded.iter().map(|text| ip(text)));
+        assert_eq!(client("192.0.2.1", &["198.51.100.9"]), ip("192.0.2.1"), "a stranger cannot name another");
+        assert_eq!(client("10.0.0.1", &["198.51.100.9"]), ip("198.51.100.9"));
+        assert_eq!(client("10.0.0.1", &["203.0.113.5", "198.51.100.9", "10.0.0.2"]), ip("198.51.100.9"));
+        assert_eq!(client("10.0.0.1", &[]), ip("10.0.0.1"));
+    }
+}

@@ -1,0 +1,180 @@
+//! The server: listeners, limits and the order of things at the end.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
+
+use actix_web::{
+    App as ActixApp, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    web,
+};
+use ipnet::IpNet;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use crate::service::app::Shared;
+
+use super::{
+    request::{TrustedProxies, accompany},
+    routes,
+};
+
+/// How to listen.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    pub bind: SocketAddr,
+    pub admin_bind: Option<SocketAddr>,
+    pub trusted_proxies: Vec<IpNet>,
+    /// Certificate chain and private key, in PEM files.
+    pub tls: Option<(std::path::PathBuf, std::path::PathBuf)>,
+    pub shutdown_timeout: Duration,
+}
+
+/// Why the server does not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    #[error("cannot read {}: {}", .0.display(), .1)]
+    TlsFile(std::path::PathBuf, String),
+    #[error("the TLS certificate and key do not work together: {0}")]
+    Tls(rustls::Error),
+    #[error("the server stopped: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Listening, and about to answer.
+#[derive(Debug)]
+pub struct Bound {
+    /// Where; the port is real even when 0 was asked for.
+    pub address: SocketAddr,
+    pub admin_address: Option<SocketAddr>,
+    listener: TcpListener,
+    admin_listener: Option<TcpListener>,
+}
+
+/// Takes the addresses.
+///
+/// # Errors
+/// One is taken already, or not ours.
+pub fn bind(settings: &ServerSettings) -> Result<Bound, ServeError> {
+    let (listener, address) = listen(settings.bind)?;
+    let admin = settings.admin_bind.map(listen).transpose()?;
+    let (admin_listener, admin_address) = admin.unzip();
+    Ok(Bound { address, admin_address, listener, admin_listener })
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |error| ServeError::Bind(address, error);
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    let real = listener.local_addr().map_err(failed)?;
+    Ok((listener, real))
+}
+
+/// The running server, and a second one for operators where `admin_bind` asks for it.
+pub struct Servers {
+    public: Server,
+    admin: Option<Server>,
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Servers")
+    }
+}
+
+impl Servers {
+    /// For stopping them from outside.
+    pub fn handles(&self) -> Vec<ServerHandle> {
+        std::iter::once(&self.public).chain(&self.admin).map(Server::handle).collect()
+    }
+
+    /// Runs until SIGTERM or SIGINT; then no connection is taken any more, and requests in flight end within
+    /// `shutdown_timeout`.
+    ///
+    /// # Errors
+    /// A listener fails.
+    pub async fn run(self) -> Result<(), ServeError> {
+        match self.admin {
+            None => self.public.await?,
+            Some(admin) => {
+                let (public, admin) = futures_util::future::join(self.public, admin).await;
+                public?;
+                admin?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts to answer.
+///
+/// # Errors
+/// The TLS files do not work, or the listeners fail.
+pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
+    let issuer_path = issuer_path(app.issuer());
+    let app = web::Data::from(app);
+    let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
+    let shutdown = settings.shutdown_timeout.as_secs();
+    let operations_here = bound.admin_listener.is_none();
+    let (public_app, public_trusted) = (app.clone(), trusted.clone());
+    let public = HttpServer::new(move || {
+        ActixApp::new()
+            .app_data(public_app.clone())
+            .app_data(public_trusted.clone())
+            .wrap(from_fn(accompany))
+            .configure(|config| routes::public(config, &issuer_path, operations_here))
+    })
+    .client_request_timeout(HEADER_TIMEOUT)
+    .client_disconnect_timeout(Duration::from_secs(2))
+    .keep_alive(KEEP_ALIVE)
+    .shutdown_timeout(shutdown);
+    let public = match &settings.tls {
+        None => public.listen(bound.listener)?,
+        Some((certificate, key)) => public.listen_rustls_0_23(bound.listener, tls(certificate, key)?)?,
+    };
+    let admin = match bound.admin_listener {
+        None => None,
+        Some(listener) => {
+            let server = HttpServer::new(move || {
+                ActixApp::new()
+                    .app_data(app.clone())
+                    .app_data(trusted.clone())
+                    .wrap(from_fn(accompany))
+                    .configure(routes::operations)
+            });
+            Some(server.workers(1).client_request_timeout(HEADER_TIMEOUT).shutdown_timeout(shutdown).listen(listener)?)
+        }
+    };
+    Ok(Servers { public: public.run(), admin: admin.map(HttpServer::run) })
+}
+
+/// How long a request's head may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the usual 60 s of load balancers, so that they close idle connections and not we.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// The path of the issuer, or nothing.
+fn issuer_path(issuer: &str) -> String {
+    let after_scheme = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+    after_scheme.find('/').map(|at| after_scheme[at..].to_owned()).unwrap_or_default()
+}
+
+/// TLS 1.2 and 1.3, as rustls has them by default.
+fn tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ServeError> {
+    let unreadable =
+        |path: &Path, error: &dyn std::fmt::Display| ServeError::TlsFile(path.to_owned(), error.to_string());
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unreadable(certificate, &error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(ServeError::Tls)
+}

@@ -1,0 +1,268 @@
+//! `/v1/api-keys`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        api_key::{self, State},
+        audience::Identifier,
+        event::ActorRef,
+        id::{CredentialId, KeyId, ServiceClientId},
+        json::Metadata,
+        name::DisplayName,
+        permission::PermissionSet,
+        policy::ManageKeys,
+        time::{Span, Timestamp},
+    },
+    http::{access::Caller, problem::Problem},
+    service::{
+        App,
+        api_keys::{self, NewKey, PatchKey, Shown, Step},
+        idempotency::Created,
+    },
+    store::api_keys::KeyFilter,
+};
+
+use super::{
+    created,
+    json::{Json, OptionalJson, nullable},
+    object,
+    params::{Query, id, if_match},
+    plain,
+};
+
+/// A key as it is shown (design §3.3).
+#[derive(Debug, Serialize)]
+pub struct KeyBody {
+    id: KeyId,
+    name: DisplayName,
+    masked: Option<String>,
+    owner: OwnerBody,
+    permissions: PermissionSet,
+    audiences: Option<Vec<Identifier>>,
+    metadata: Metadata,
+    max_token_ttl: Option<Span>,
+    state: State,
+    credentials: Vec<CredentialBody>,
+    created_at: Timestamp,
+    created_by: ActorRef,
+    expires_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+    version: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct OwnerBody {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: Option<String>,
+    organization_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct CredentialBody {
+    id: CredentialId,
+    expires_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+}
+
+impl KeyBody {
+    pub fn new(shown: Shown, value: Option<&str>) -> Self {
+        let (masked, last_used_at, state) = (shown.key.masked(), shown.key.last_used_at(), shown.state());
+        let key = shown.key;
+        let (kind, owner_id) = match key.owner {
+            api_key::Owner::ServiceClient(id) => ("service_client", Some(id.to_string())),
+            api_key::Owner::Nobody => ("none", None),
+        };
+        Self {
+            id: key.id,
+            name: key.name,
+            masked,
+            owner: OwnerBody { kind, id: owner_id, organization_id: None },
+            permissions: key.permissions,
+            audiences: key.audiences,
+            metadata: key.metadata,
+            max_token_ttl: key.max_token_ttl,
+            state,
+            credentials: key
+                .credentials
+                .into_iter()
+                .map(|credential| CredentialBody {
+                    id: credential.id,
+                    expires_at: credential.expires_at,
+                    last_used_at: credential.last_used_at,
+                })
+                .collect(),
+            created_at: key.created_at,
+            created_by: key.created_by,
+            expires_at: key.life.expires_at,
+            last_used_at,
+            version: key.version,
+            value: value.map(str::to_owned),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum OwnerRequest {
+    ServiceClient { id: ServiceClientId },
+    None {},
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    name: DisplayName,
+    owner: OwnerRequest,
+    #[serde(default)]
+    permissions: PermissionSet,
+    #[serde(default)]
+    audiences: Option<Vec<Identifier>>,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    max_token_ttl: Option<Span>,
+    #[serde(default)]
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchBody {
+    name: Option<DisplayName>,
+    permissions: Option<PermissionSet>,
+    #[serde(default, deserialize_with = "nullable")]
+    audiences: Option<Option<Vec<Identifier>>>,
+    metadata: Option<Metadata>,
+    #[serde(default, deserialize_with = "nullable")]
+    max_token_ttl: Option<Option<Span>>,
+    #[serde(default, deserialize_with = "nullable")]
+    expires_at: Option<Option<Timestamp>>,
+}
+
+/// How long the old credential goes on working.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateBody {
+    #[serde(default = "RotateBody::default_grace")]
+    grace: Span,
+}
+
+impl RotateBody {
+    const fn default_grace() -> Span {
+        Span::from_secs(24 * 3600)
+    }
+}
+
+impl Default for RotateBody {
+    fn default() -> Self {
+        Self { grace: Self::default_grace() }
+    }
+}
+
+fn shown(shown: Shown) -> HttpResponse {
+    object(shown.key.version, &KeyBody::new(shown, None))
+}
+
+pub async fn create(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    Json { value: body, once }: Json<CreateBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    Query::of(&request, &[])?;
+    let owner = match body.owner {
+        OwnerRequest::ServiceClient { id } => api_key::Owner::ServiceClient(id),
+        OwnerRequest::None {} => api_key::Owner::Nobody,
+    };
+    let new = NewKey {
+        name: body.name,
+        owner,
+        permissions: body.permissions,
+        audiences: body.audiences,
+        metadata: body.metadata,
+        max_token_ttl: body.max_token_ttl,
+        expires_at: body.expires_at,
+    };
+    let (made, value) = match api_keys::create(&app, &caller.identity, new, once).await? {
+        Created::New(made) => (made.shown, Some(made.value)),
+        Created::Replayed(made) => (made, None),
+    };
+    let (version, location) = (made.key.version, format!("{}/v1/api-keys/{}", app.issuer(), made.key.id));
+    let body = KeyBody::new(made, value.as_ref().map(|value| value.expose()));
+    Ok(created(version, location, value.is_none(), &body))
+}
+
+pub async fn list(_: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after", "service_client"])?;
+    let filter = KeyFilter { service_client: query.parse("service_client", "the id of a service client")? };
+    let page = api_keys::list(&app, filter, query.page()?).await?;
+    Ok(plain(&page.map(|key| KeyBody::new(key, None))))
+}
+
+pub async fn get(_: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    Ok(shown(api_keys::get(&app, id(&request, "id")?).await?))
+}
+
+pub async fn patch(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    Json { value: body, .. }: Json<PatchBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let patch = PatchKey {
+        name: body.name,
+        permissions: body.permissions,
+        audiences: body.audiences,
+        metadata: body.metadata,
+        max_token_ttl: body.max_token_ttl,
+        expires_at: body.expires_at,
+    };
+    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    Ok(shown(api_keys::patch(&app, &caller.identity, id, patch, if_version).await?))
+}
+
+pub async fn rotate(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    OptionalJson(body): OptionalJson<RotateBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let rotated = api_keys::rotate(&app, &caller.identity, id(&request, "id")?, body.grace).await?;
+    let version = rotated.shown.key.version;
+    Ok(object(version, &KeyBody::new(rotated.shown, Some(rotated.value.expose()))))
+}
+
+pub async fn suspend(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    step(&caller, &request, &app, Step::Suspend).await
+}
+
+pub async fn resume(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    step(&caller, &request, &app, Step::Resume).await
+}
+
+pub async fn revoke(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    step(&caller, &request, &app, Step::Revoke).await
+}
+
+pub async fn delete(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    api_keys::step(&app, &caller.identity, id(&request, "id")?, Step::Delete).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn step(
+    caller: &Caller<ManageKeys>,
+    request: &HttpRequest,
+    app: &App,
+    step: Step,
+) -> Result<HttpResponse, Problem> {
+    Ok(shown(api_keys::step(app, &caller.identity, id(request, "id")?, step).await?))
+}

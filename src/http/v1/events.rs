@@ -1,0 +1,32 @@
+//! `GET /v1/events`.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+
+use crate::{
+    domain::{event::EventFilter, policy::ReadEvents, time::Span},
+    http::{access::Caller, problem::Problem},
+    service::{App, Fault, events},
+};
+
+use super::{params::Query, plain};
+
+/// The longest a reader may wait for the next event.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+pub async fn list(_: Caller<ReadEvents>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after", "wait", "type", "actor", "subject", "organization"])?;
+    let filter = EventFilter {
+        kinds: query.text("type").map(|kinds| kinds.split(',').map(str::to_owned).collect()).unwrap_or_default(),
+        actor: query.text("actor"),
+        subject: query.text("subject"),
+        organization: query.text("organization"),
+    };
+    let after = query.parse("after", "the seq of an event, as `next` gives it")?.unwrap_or(0);
+    let wait = query.parse::<Span>("wait", "a length of time, such as 10s")?.unwrap_or(Span::ZERO).duration();
+    if wait > MAX_WAIT {
+        return Err(Problem::invalid(vec![Fault::new("wait", "may be 30s at most")]));
+    }
+    Ok(plain(&events::list(&app, filter, after, query.limit()?, wait).await?))
+}

@@ -1,0 +1,87 @@
+//! `POST /v1/exchange`: the curl form. The key in a header, what is asked for in an optional JSON body.
+
+use std::collections::BTreeSet;
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::Deserialize;
+
+use crate::{
+    domain::{
+        audience::Identifier,
+        grant::{Request, ScopeFault},
+        permission::parse_scope,
+        time::Span,
+    },
+    http::{
+        access::{Anyone, credential},
+        oauth::token::answer,
+        problem::Problem,
+        request::call,
+    },
+    service::{
+        App, exchange,
+        proof::{Attempt, Denied},
+    },
+    telemetry::metrics::Form,
+};
+
+use super::{json::OptionalJson, params::Query, plain};
+
+/// What is asked for; all of it may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Body {
+    /// Permissions with one space between them.
+    scope: Option<String>,
+    audience: Option<OneOrMore>,
+    /// Seconds; can only shorten.
+    expires_in: Option<std::num::NonZeroU32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "an audience, or a list of them")]
+enum OneOrMore {
+    One(Identifier),
+    More(Vec<Identifier>),
+}
+
+impl Body {
+    fn into_request(self) -> Result<Request, Problem> {
+        let scope = self.scope.filter(|scope| !scope.is_empty()).map(|scope| parse_scope(&scope)).transpose();
+        let scope = scope.map_err(|_| Denied::Scope(ScopeFault::Malformed))?;
+        let targets = match self.audience {
+            None => BTreeSet::new(),
+            Some(OneOrMore::One(one)) => [one].into(),
+            Some(OneOrMore::More(all)) => all.into_iter().collect(),
+        };
+        let expires_in = self.expires_in.map(|seconds| Span::from_secs(seconds.get().into()));
+        Ok(Request { scope, targets, expires_in, client_id: None })
+    }
+}
+
+pub async fn exchange(
+    _: Anyone,
+    request: HttpRequest,
+    OptionalJson(body): OptionalJson<Body>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    Query::of(&request, &[])?;
+    let key = credential(request.headers())?;
+    let asked = body.into_request()?;
+    let attempt = Attempt { key, source: call(&request).source, form: Form::Exchange };
+    let issued = exchange::exchange(&app, attempt, &asked).await?;
+    Ok(answer(&issued, None, false))
+}
+
+pub async fn explain(
+    _: Anyone,
+    request: HttpRequest,
+    OptionalJson(body): OptionalJson<Body>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    Query::of(&request, &[])?;
+    let key = credential(request.headers())?;
+    let asked = body.into_request()?;
+    let attempt = Attempt { key, source: call(&request).source, form: Form::Explain };
+    Ok(plain(&exchange::explain(&app, attempt, &asked).await?))
+}

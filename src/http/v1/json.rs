@@ -1,0 +1,152 @@
+//! A JSON body, read strictly: an unknown member, a member that stands twice or a wrong type is an error that names where, and
+//! never quotes what was sent.
+
+use std::{future::Future, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+
+use crate::{
+    crypto::sha256_hex,
+    http::{body, problem::Problem},
+    service::{Fault, idempotency::Idempotency},
+};
+
+/// 64 KiB: metadata may have 16, names and lists the rest.
+const LIMIT: usize = 64 * 1024;
+
+/// A body of type `T`.
+#[derive(Debug)]
+pub struct Json<T> {
+    pub value: T,
+    /// Set when the request has an `Idempotency-Key`.
+    pub once: Option<Idempotency>,
+}
+
+/// As `Json`, and no body at all is the default.
+#[derive(Debug)]
+pub struct OptionalJson<T>(pub T);
+
+type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = Problem;
+    type Future = Pending<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            require_json(&request)?;
+            let body = body::read(&mut payload, LIMIT).await?;
+            let once = idempotency(&request, &body)?;
+            Ok(Self { value: parse(&body)?, once })
+        })
+    }
+}
+
+impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalJson<T> {
+    type Error = Problem;
+    type Future = Pending<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let body = body::read(&mut payload, LIMIT).await?;
+            if body.is_empty() {
+                return Ok(Self(T::default()));
+            }
+            require_json(&request)?;
+            Ok(Self(parse(&body)?))
+        })
+    }
+}
+
+/// A member of a PATCH that may be `null`: absent is `None`, `null` is `Some(None)`.
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+fn require_json(request: &HttpRequest) -> Result<(), Problem> {
+    if body::media_type(request) == "application/json" { Ok(()) } else { Err(Problem::media_type()) }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| problem(&error))?;
+    deserializer.end().map_err(|_| Problem::bad_request("something stands after the JSON"))?;
+    Ok(value)
+}
+
+fn problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let inner = error.inner();
+    if inner.classify() == serde_json::error::Category::Data {
+        let field = match error.path().to_string() {
+            path if path == "." => "body".to_owned(),
+            path => path.chars().filter(|c| c.is_ascii_graphic()).take(100).collect(),
+        };
+        Problem::invalid(vec![Fault::new(field, message(&inner.to_string()))])
+    } else {
+        Problem::bad_request(format!("the body is not JSON: see line {} column {}", inner.line(), inner.column()))
+    }
+}
+
+/// serde's own messages quote values; ours, from the types of the domain, do not.
+fn message(text: &str) -> String {
+    let text = text.split(" at line ").next().unwrap_or_default();
+    if let Some((what, expected)) = text.split_once(", expected ") {
+        let unknown = what.starts_with("unknown field") || what.starts_with("unknown variant");
+        let lead = if unknown { "not known here: expected" } else { "must be" };
+        return format!("{lead} {expected}");
+    }
+    if text.starts_with("invalid ") || text.starts_with("unknown ") {
+        return "not of the right kind".to_owned();
+    }
+    text.to_owned()
+}
+
+/// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable ASCII characters.
+fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default();
+    if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return Err(Problem::bad_request("an Idempotency-Key has 1 to 255 printable ASCII characters"));
+    }
+    let mut hashed = format!("{} {}\n", request.method(), request.path()).into_bytes();
+    hashed.extend_from_slice(body);
+    Ok(Some(Idempotency { key: key.to_owned(), request_hash: sha256_hex(&hashed) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::name::DisplayName;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[expect(dead_code, reason = "read by serde alone")]
+        name: DisplayName,
+    }
+
+    #[test]
+    fn errors_name_the_field_and_never_quote_the_value() {
+        for (body, field, message) in [
+            (
+                r#"{"name":" SECRET"}"#,
+                "name",
+                "a name has 1 to 200 characters, none of them control, invisible or bidirectional, and no space at either end",
+            ),
+            (r#"{"name":{"SECRET":1}}"#, "name", "must be a string"),
+            (r#"{"name":"a","SECRET":1}"#, "SECRET", "not known here: expected `name`"),
+            (r#"{"name":"a","name":"SECRET"}"#, "name", "duplicate field `name`"),
+            ("{}", "body", "missing field `name`"),
+        ] {
+            let shown = format!("{:?}", parse::<Body>(body.as_bytes()).unwrap_err());
+            assert!(shown.contains(&format!("{:?}", Fault::new(field, message))), "{body}: {shown}");
+        }
+        let deep = format!(r#"{{"name":{}"#, "[".repeat(1000));
+        assert!(parse::<Body>(deep.as_bytes()).is_err(), "deep JSON is refused, not followed");
+    }
+}

@@ -1,0 +1,57 @@
+//! What anyone may read and keep: the JWKS and the metadata (RFC 7517 §5, RFC 8414 §3).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{
+            ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_TYPE, ETAG,
+            IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    web::Data,
+};
+
+use crate::service::{
+    App,
+    publish::{self, Document},
+};
+
+use super::{access::Anyone, problem::Problem};
+
+pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> HttpResponse {
+    serve(&request, &app, &app.keys.view().jwks, "application/jwk-set+json")
+}
+
+pub async fn metadata(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let document = publish::metadata(&app)?;
+    Ok(serve(&request, &app, &document, "application/json"))
+}
+
+/// With a strong ETag, and the freshness that the bounds of rotation are computed with: `max-age` is half of what a verifier
+/// may hold on to, the other half is for a cache in between.
+fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'static str) -> HttpResponse {
+    let max_age = app.settings.timing.verifier_cache_ttl.as_secs() / 2;
+    let known = request
+        .headers()
+        .get_all(IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|tag| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == document.etag);
+    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response
+        .insert_header((ETAG, document.etag.as_str()))
+        .insert_header((CACHE_CONTROL, format!("public, max-age={max_age}")))
+        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        .insert_header((ACCESS_CONTROL_EXPOSE_HEADERS, "ETag"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    if known {
+        return response.finish();
+    }
+    response.insert_header((CONTENT_TYPE, content_type));
+    if request.method() == Method::HEAD {
+        // The length that GET would have, without the body (RFC 9110 §9.3.2).
+        return response.no_chunking(document.body.len() as u64).finish();
+    }
+    response.body(document.body.clone())
+}

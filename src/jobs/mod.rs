@@ -1,0 +1,86 @@
+//! What runs by the clock. Jobs take their rules from `service` and end when the server does.
+
+use std::time::Duration;
+
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    domain::event::{Actor, Origin},
+    service::{app::Shared, last_used},
+    store::{self, Outcome, StoreError},
+};
+
+/// How often last-used times are written.
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+/// How often what is no longer needed is thrown away.
+const CLEAN_EVERY: Duration = Duration::from_secs(3600);
+/// The longest between two looks at the signing keys. After an outage the view must be fresh again within 5 s.
+const LOOK_AT_MOST: Duration = Duration::from_secs(2);
+
+/// The jobs of a server.
+#[derive(Debug)]
+pub struct Jobs {
+    app: Shared,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl Jobs {
+    pub fn start(app: &Shared) -> Self {
+        let look_every = (app.settings.timing.replica_staleness.duration() / 3).min(LOOK_AT_MOST);
+        let running = vec![
+            every(look_every, app, |app| async move {
+                if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
+                    tracing::warn!(%error, "the signing keys could not be looked at");
+                }
+            }),
+            every(FLUSH_EVERY, app, |app| async move {
+                if let Err(error) = last_used::flush(&app).await {
+                    tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
+                }
+            }),
+            every(CLEAN_EVERY, app, |app| async move {
+                if let Err(error) = clean(&app).await {
+                    tracing::warn!(%error, "old rows could not be thrown away");
+                }
+            }),
+        ];
+        Self { app: app.clone(), running }
+    }
+
+    /// Ends them, and writes what is still in memory: a clean stop loses nothing.
+    pub async fn stop(self) {
+        for job in &self.running {
+            job.abort();
+        }
+        if let Err(error) = last_used::flush(&self.app).await {
+            tracing::error!(%error, "the last of the last-used times could not be written");
+        }
+    }
+}
+
+fn every<F>(period: Duration, app: &Shared, job: impl Fn(Shared) -> F + Send + 'static) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send,
+{
+    let app = app.clone();
+    tokio::spawn(async move {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            job(app.clone()).await;
+        }
+    })
+}
+
+async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
+    app.store
+        .change(Origin::of(Actor::System), |tx| {
+            store::idempotency::forget_old(tx)?;
+            Ok(Outcome::bookkeeping(()))
+        })
+        .await
+}

@@ -1,0 +1,59 @@
+//! What every capability works with: the store, the keys, and the settings.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use crate::{
+    crypto::{master::MasterKeys, random::SystemEntropy},
+    domain::{
+        api_key_value::Prefix, audience::Identifier, grant::Limits, rotation::Timing, signing::Algorithm, time::Span,
+    },
+    store::Store,
+    telemetry::metrics::Metrics,
+};
+
+use super::{guessing::Guessing, key_ring::KeyRing, last_used::LastUsed};
+
+/// The settings that rules depend on.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub limits: Limits,
+    pub timing: Timing,
+    pub algorithm: Algorithm,
+    pub management_audience: Identifier,
+    pub prefix: Prefix,
+    pub accepted_prefixes: Vec<Prefix>,
+    pub max_key_lifetime: Option<Span>,
+    pub keys_dir: PathBuf,
+    pub admin_key_file: PathBuf,
+    /// Whether the first master key may be made over an empty database.
+    pub may_create_keys: bool,
+}
+
+/// Keyswap, running.
+pub struct App {
+    pub store: Store,
+    pub settings: Settings,
+    pub master: MasterKeys,
+    pub entropy: SystemEntropy,
+    pub keys: KeyRing,
+    pub guessing: Guessing,
+    pub last_used: LastUsed,
+    pub metrics: Metrics,
+    /// Sealed under the master key at start: what unknown keys are compared with, so that they cost what wrong ones do.
+    pub decoy: super::proof::Decoy,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "App({})", self.settings.limits.issuer)
+    }
+}
+
+/// How handlers and jobs share it.
+pub type Shared = Arc<App>;
+
+impl App {
+    pub fn issuer(&self) -> &str {
+        &self.settings.limits.issuer
+    }
+}

@@ -1,0 +1,201 @@
+//! Audiences: which services take tokens, for which permissions, and for how long.
+
+use crate::{
+    domain::{
+        audience::{Audience, BuiltIn, Identifier, Takes},
+        event::{EventKind, NewEvent},
+        id::AudienceId,
+        page::{Page, PageRequest},
+        permission::PermissionSet,
+        policy::Holdings,
+        time::Span,
+    },
+    store::{self, Outcome, StoreError, Tx},
+};
+
+use super::{
+    App, Error, Fault,
+    caller::Caller,
+    idempotency::{self, Created, Idempotency},
+    permissions::handing_out,
+};
+
+/// What `POST /v1/audiences` says.
+#[derive(Debug, Clone)]
+pub struct NewAudience {
+    pub identifier: Identifier,
+    /// Absent: every permission of the product.
+    pub permissions: Option<PermissionSet>,
+    pub token_ttl: Option<Span>,
+}
+
+/// What `PATCH /v1/audiences/{id}` says; absent members stay as they are.
+#[derive(Debug, Clone, Default)]
+pub struct PatchAudience {
+    pub permissions: Option<Option<PermissionSet>>,
+    pub token_ttl: Option<Option<Span>>,
+}
+
+/// # Errors
+/// The identifier is taken, a permission is not in the catalog, or the lifetime is beyond `tokens.max_ttl`.
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    new: NewAudience,
+    once: Option<Idempotency>,
+) -> Result<Created<Audience, Audience>, Error> {
+    let max_ttl = app.settings.limits.max_ttl;
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
+                let found = store::audiences::find(tx, &id.parse()?)?.ok_or(Error::NotFound("audience"))?;
+                return Ok(Outcome::bookkeeping(Created::Replayed(found)));
+            }
+            check(tx, new.permissions.as_ref(), new.token_ttl, max_ttl)?;
+            let same = [new.identifier.clone()].into();
+            if !store::audiences::with_identifiers(tx, &same)?.is_empty() {
+                return Err(Error::Conflict(format!("there is an audience {} already", new.identifier)));
+            }
+            let audience = Audience {
+                id: tx.new_id()?,
+                identifier: new.identifier,
+                takes: new.permissions.map_or(Takes::Product, Takes::Listed),
+                token_ttl: new.token_ttl,
+                built_in: None,
+                created_at: tx.now(),
+                version: 1,
+            };
+            match store::audiences::insert(tx, &audience) {
+                Err(StoreError::Conflict(_)) => {
+                    return Err(Error::Conflict(format!("there is an audience {} already", audience.identifier)));
+                }
+                other => other?,
+            }
+            idempotency::remember(tx, once.as_ref(), audience.id.as_str())?;
+            let event = NewEvent::new(EventKind::AudienceCreated, &audience.id);
+            Ok(Outcome::event(Created::New(audience), event))
+        })
+        .await
+}
+
+/// # Errors
+/// No such audience.
+pub async fn get(app: &App, id: AudienceId) -> Result<Audience, Error> {
+    let found = app.store.read(move |connection| store::audiences::find(connection, &id)).await?;
+    found.ok_or(Error::NotFound("audience"))
+}
+
+/// # Errors
+/// The database does not answer.
+pub async fn list(app: &App, page: PageRequest) -> Result<Page<Audience>, Error> {
+    Ok(app.store.read(move |connection| store::audiences::list(connection, &page)).await?)
+}
+
+/// # Errors
+/// No such audience, a newer version of it, a permission outside the catalog, or a lifetime beyond `tokens.max_ttl`.
+pub async fn patch(
+    app: &App,
+    caller: &Caller,
+    id: AudienceId,
+    patch: PatchAudience,
+    if_version: Option<i64>,
+) -> Result<Audience, Error> {
+    let max_ttl = app.settings.limits.max_ttl;
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let mut audience = store::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
+            super::api_keys::require_version(audience.version, if_version)?;
+            let before = audience.clone();
+            check(tx, patch.permissions.as_ref().and_then(Option::as_ref), patch.token_ttl.flatten(), max_ttl)?;
+            if let Some(permissions) = patch.permissions {
+                if audience.built_in == Some(BuiltIn::Management) {
+                    return Err(Error::Conflict(
+                        "the management audience takes management permissions, always".to_owned(),
+                    ));
+                }
+                audience.takes = permissions.map_or(Takes::Product, Takes::Listed);
+            }
+            if let Some(token_ttl) = patch.token_ttl {
+                audience.token_ttl = token_ttl;
+            }
+            if audience == before {
+                return Ok(Outcome::bookkeeping(audience));
+            }
+            store::audiences::update(tx, &audience)?;
+            audience.version += 1;
+            let event = NewEvent::new(EventKind::AudienceUpdated, &audience.id);
+            Ok(Outcome::event(audience, event))
+        })
+        .await
+}
+
+/// # Errors
+/// No such audience, or a built-in one.
+pub async fn delete(app: &App, caller: &Caller, id: AudienceId) -> Result<(), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let audience = store::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
+            if audience.built_in.is_some() {
+                return Err(Error::Conflict(format!("{} is built in and cannot be removed", audience.identifier)));
+            }
+            store::audiences::delete(tx, &id)?;
+            let event = NewEvent::new(EventKind::AudienceDeleted, &id);
+            Ok(Outcome::event((), event))
+        })
+        .await
+}
+
+fn check(
+    tx: &mut Tx<'_>,
+    permissions: Option<&PermissionSet>,
+    token_ttl: Option<Span>,
+    max_ttl: Span,
+) -> Result<(), Error> {
+    let mut faults = match permissions {
+        Some(permissions) => handing_out(tx, permissions, None, &Holdings::WholeCatalog)?,
+        None => Vec::new(),
+    };
+    for name in permissions.into_iter().flat_map(PermissionSet::iter).filter(|name| name.is_management()) {
+        faults
+            .push(Fault::new("permissions", format!("{name} governs Keyswap and is taken by its own audience alone")));
+    }
+    if token_ttl.is_some_and(|ttl| ttl > max_ttl || ttl.as_secs() == 0) {
+        faults.push(Fault::new("token_ttl", format!("must be from 1s to tokens.max_ttl, which is {max_ttl}")));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
+/// The two audiences every deployment has, under the identifiers that the configuration gives them now.
+///
+/// # Errors
+/// Another audience has the identifier.
+pub(super) fn ensure_built_in(
+    tx: &mut Tx<'_>,
+    kind: BuiltIn,
+    identifier: &Identifier,
+) -> Result<Option<NewEvent>, Error> {
+    let taken = || Error::Conflict(format!("the identifier {identifier} of the built-in audience is taken by another"));
+    let others = store::audiences::with_identifiers(tx, &[identifier.clone()].into())?;
+    match store::audiences::find_built_in(tx, kind)? {
+        Some(audience) if audience.identifier == *identifier => Ok(None),
+        _ if !others.is_empty() => Err(taken()),
+        Some(mut audience) => {
+            audience.identifier = identifier.clone();
+            store::audiences::update(tx, &audience)?;
+            Ok(Some(NewEvent::new(EventKind::AudienceUpdated, &audience.id).with("identifier", identifier.as_str())))
+        }
+        None => {
+            let audience = Audience {
+                id: tx.new_id()?,
+                identifier: identifier.clone(),
+                takes: if kind == BuiltIn::Management { Takes::Management } else { Takes::Product },
+                token_ttl: None,
+                built_in: Some(kind),
+                created_at: tx.now(),
+                version: 1,
+            };
+            store::audiences::insert(tx, &audience)?;
+            Ok(Some(NewEvent::new(EventKind::AudienceCreated, &audience.id)))
+        }
+    }
+}

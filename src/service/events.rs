@@ -1,0 +1,63 @@
+//! Reading the audit trail, and waiting for more of it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    crypto,
+    domain::{
+        event::{Event, EventFilter},
+        page::Page,
+    },
+    store,
+};
+
+use super::{App, Error};
+
+/// How often a waiting reader looks. A change on another replica is seen no other way.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The events after number `after`, oldest first; where there are none, waits up to `wait` for some.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn list(
+    app: &App,
+    filter: EventFilter,
+    after: i64,
+    limit: i64,
+    wait: Duration,
+) -> Result<Page<Event>, Error> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let asked = filter.clone();
+        let page = app.store.read(move |connection| store::events::list(connection, &asked, after, limit)).await?;
+        let now = Instant::now();
+        if !page.data.is_empty() || now >= deadline {
+            return Ok(page);
+        }
+        sleep_until(deadline.min(now + LOOK_EVERY)).await;
+    }
+}
+
+/// Follows the chain of hashes through the whole trail.
+///
+/// # Errors
+/// The database does not answer, or a link is broken: the message says at which event.
+pub async fn verify_chain(app: &App) -> Result<i64, Error> {
+    let (mut after, mut prev_hash) = (0, Event::genesis());
+    loop {
+        let page = list(app, EventFilter::default(), after, 1000, Duration::ZERO).await?;
+        for event in &page.data {
+            if event.seq != after + 1 || event.prev_hash != prev_hash {
+                return Err(Error::Internal(format!("the audit trail is broken before event {}", event.seq)));
+            }
+            after = event.seq;
+            prev_hash = event.hash(crypto::sha256)?;
+        }
+        if page.next.is_none() {
+            return Ok(after);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The exchange: an API key in, a signed token out.
+
+use serde::Serialize;
+
+use crate::{
+    crypto::{random, token::Token},
+    domain::{
+        audience::Identifier,
+        grant::{self, Removed, Request, ScopeFault, targets_asked},
+        permission::PermissionSet,
+    },
+};
+
+use super::{
+    App,
+    proof::{Attempt, Denied, judge},
+};
+
+/// A token and what it is worth.
+#[derive(Debug)]
+pub struct Issued {
+    pub token: Token,
+    /// Seconds.
+    pub expires_in: i64,
+    /// Seconds since 1970.
+    pub expires_at: i64,
+    pub scope: PermissionSet,
+}
+
+/// Swaps a key for a token.
+///
+/// # Errors
+/// The key, the target or the scope is refused; the database is away; no signing key is usable.
+pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Issued, Denied> {
+    let (grant, _) = judge(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits)).await?;
+    let view = app.keys.view();
+    let minter = view.signer(app.settings.algorithm).map_err(|why| Denied::Unavailable(why.to_string()))?;
+    let jti = random::token_id(&app.entropy).map_err(|error| Denied::Internal(error.to_string()))?;
+    let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());
+    let claims = grant.into_claims(app.issuer(), jti);
+    let token = minter.mint(&claims).await.map_err(|error| Denied::Internal(error.to_string()))?;
+    Ok(Issued { token, expires_in, expires_at, scope })
+}
+
+/// What an exchange would do.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// Whether the exchange would give a token.
+    pub granted: bool,
+    pub audience: Vec<Identifier>,
+    /// The permissions that pass every rule.
+    pub scope: PermissionSet,
+    /// Those that do not, each with the first rule that removed it.
+    pub removed: Vec<Removed>,
+    /// Seconds; absent when there would be no token.
+    pub expires_in: Option<i64>,
+    /// What the exchange would answer instead.
+    pub error: Option<&'static str>,
+}
+
+/// Says what an exchange would do, and why. Mints nothing; a key that is not accepted gets the exchange's own answer.
+///
+/// # Errors
+/// As `exchange`, but for scope and target, which are what is explained.
+pub async fn explain(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Explanation, Denied> {
+    let limits = &app.settings.limits;
+    let audience: Vec<_> = targets_asked(request, limits).into_iter().cloned().collect();
+    let judged = judge(app, attempt, request, |facts| {
+        let report = grant::explain(facts, request, limits)?;
+        Ok((report, grant::decide(facts, request, limits)))
+    });
+    match judged.await {
+        Ok(((report, decision), _)) => Ok(Explanation {
+            granted: decision.is_ok(),
+            audience,
+            scope: report.granted,
+            removed: report.removed,
+            expires_in: decision.as_ref().ok().map(grant::Grant::expires_in),
+            error: decision.is_err().then_some("invalid_scope"),
+        }),
+        Err(Denied::Target(_)) => Ok(refused(audience, "invalid_target")),
+        Err(Denied::Scope(ScopeFault::Malformed)) => Ok(refused(audience, "invalid_scope")),
+        Err(denied) => Err(denied),
+    }
+}
+
+fn refused(audience: Vec<Identifier>, error: &'static str) -> Explanation {
+    Explanation {
+        granted: false,
+        audience,
+        scope: PermissionSet::default(),
+        removed: Vec::new(),
+        expires_in: None,
+        error: Some(error),
+    }
+}

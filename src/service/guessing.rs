@@ -1,0 +1,192 @@
+//! Guessing is slow (design rule 10): failures are budgeted per source and per credential, in constant memory.
+//!
+//! A source that has spent its budget is answered 429 before any look-up. A credential that has spent its budget is answered
+//! 429 to sources that have failed lately, and to no other: a right key from elsewhere still works while its id is under
+//! attack. Every fault of a key counts the same, or the budget would tell a revoked key from an unknown one.
+
+use std::{
+    collections::hash_map::RandomState,
+    fmt,
+    hash::{BuildHasher, Hash},
+    net::{IpAddr, Ipv6Addr},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::domain::{id::CredentialId, time::Span};
+
+/// How many cells a budget has; two keys that share one share its budget, which an attacker cannot steer: the hash is seeded.
+const CELLS: usize = 1 << 16;
+
+/// Where a request comes from, as far as guessing goes: an IPv4 address, or an IPv6 /64, which one customer commonly holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Source(IpAddr);
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(IpAddr::V4(v4)),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                Self(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+            }
+        }
+    }
+}
+
+/// The budgets of one replica; they are not shared, and are whole again after a restart.
+pub struct Guessing {
+    sources: Budget,
+    credentials: Budget,
+    started: Instant,
+}
+
+impl fmt::Debug for Guessing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guessing")
+    }
+}
+
+/// Too many failures: come back after this long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttled {
+    pub retry_after: Span,
+}
+
+impl Guessing {
+    pub fn new(per_source: u32, per_credential: u32, refill: Span) -> Self {
+        Self {
+            sources: Budget::new(per_source, refill),
+            credentials: Budget::new(per_credential, refill),
+            started: Instant::now(),
+        }
+    }
+
+    /// Whether a source may try at all.
+    ///
+    /// # Errors
+    /// Its budget is spent.
+    pub fn admit_source(&self, source: Source) -> Result<(), Throttled> {
+        self.sources.admit(&source, self.now())
+    }
+
+    /// Whether a source may try this credential.
+    ///
+    /// # Errors
+    /// The credential's budget is spent, and this source has failed lately.
+    pub fn admit_credential(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
+        let now = self.now();
+        if self.sources.is_untouched(&source, now) {
+            return Ok(());
+        }
+        self.credentials.admit(credential, now)
+    }
+
+    /// A key was not accepted.
+    pub fn failed(&self, source: Source, credential: Option<&CredentialId>) {
+        let now = self.now();
+        self.sources.spend(&source, now);
+        if let Some(credential) = credential {
+            self.credentials.spend(credential, now);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The generic cell rate algorithm, with one number a cell: the time at which the budget is whole again. `governor` has no way
+/// to ask whether a budget is spent without spending from it, and its keyed form grows with its keys.
+struct Budget {
+    whole_at: Box<[AtomicU64]>,
+    hasher: RandomState,
+    /// What one failure costs, in milliseconds.
+    cost: u64,
+    /// How far ahead `whole_at` may lie.
+    depth: u64,
+}
+
+impl Budget {
+    fn new(burst: u32, refill: Span) -> Self {
+        let cost = millis(refill.duration()).max(1);
+        Self {
+            whole_at: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+            cost,
+            depth: cost.saturating_mul(u64::from(burst)),
+        }
+    }
+
+    fn cell<K: Hash>(&self, key: &K) -> &AtomicU64 {
+        let position = usize::try_from(self.hasher.hash_one(key) % CELLS as u64).unwrap_or(0);
+        &self.whole_at[position]
+    }
+
+    fn admit<K: Hash>(&self, key: &K, now: u64) -> Result<(), Throttled> {
+        let spent = self.cell(key).load(Ordering::Relaxed).saturating_sub(now);
+        if spent < self.depth {
+            Ok(())
+        } else {
+            Err(Throttled { retry_after: Span::from_millis((spent - self.depth) + self.cost) })
+        }
+    }
+
+    fn is_untouched<K: Hash>(&self, key: &K, now: u64) -> bool {
+        self.cell(key).load(Ordering::Relaxed) <= now
+    }
+
+    fn spend<K: Hash>(&self, key: &K, now: u64) {
+        let most = now.saturating_add(self.depth);
+        let after = |whole_at: u64| Some(whole_at.max(now).saturating_add(self.cost).min(most));
+        let _ = self.cell(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(last: u8) -> Source {
+        Source::from(IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_guesses_waits_and_is_forgiven() {
+        let guessing = Guessing::new(3, 100, Span::from_secs(2));
+        for _ in 0..3 {
+            assert!(guessing.admit_source(source(1)).is_ok());
+            guessing.failed(source(1), None);
+        }
+        let throttled = guessing.admit_source(source(1)).unwrap_err();
+        assert_eq!(throttled.retry_after, Span::from_secs(2));
+        assert!(guessing.admit_source(source(2)).is_ok(), "another source is not concerned");
+        tokio::time::advance(throttled.retry_after.duration()).await;
+        assert!(guessing.admit_source(source(1)).is_ok(), "after the time it was told");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_credential_under_attack_still_works_from_elsewhere() {
+        let guessing = Guessing::new(100, 2, Span::from_secs(2));
+        let id: CredentialId = "0123456789abcdef".parse().unwrap();
+        for last in 0..5 {
+            guessing.failed(source(last), Some(&id));
+        }
+        assert!(guessing.admit_credential(source(0), &id).is_err(), "the attacker waits");
+        assert!(guessing.admit_credential(source(9), &id).is_ok(), "the owner does not");
+    }
+
+    #[test]
+    fn an_ipv6_customer_is_one_source() {
+        let of = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), source(1));
+    }
+}

@@ -1,0 +1,23 @@
+//! The rules in motion, one file a capability. A handler or a command calls one function here.
+
+pub mod api_keys;
+pub mod app;
+pub mod audiences;
+pub mod caller;
+pub mod error;
+pub mod events;
+pub mod exchange;
+pub mod guessing;
+pub mod health;
+pub mod idempotency;
+pub mod key_ring;
+pub mod last_used;
+pub mod permissions;
+pub mod proof;
+pub mod publish;
+pub mod service_clients;
+pub mod signing_keys;
+pub mod start;
+
+pub use app::{App, Settings};
+pub use error::{Error, Fault};

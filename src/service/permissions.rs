@@ -1,0 +1,133 @@
+//! The catalog of permissions: what may stand on a key at all, and on whose.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    domain::{
+        event::{EventKind, NewEvent},
+        name::DisplayName,
+        page::{Page, PageRequest},
+        permission::{AssignableTo, Permission, PermissionName, PermissionSet},
+        policy::Holdings,
+    },
+    store::{self, Outcome, Tx},
+};
+
+use super::{App, Error, Fault, caller::Caller};
+
+/// What `PUT /v1/permissions/{name}` says.
+#[derive(Debug, Clone)]
+pub struct PutPermission {
+    pub name: PermissionName,
+    pub description: Option<DisplayName>,
+    pub assignable_to: BTreeSet<AssignableTo>,
+}
+
+/// Puts a permission into the catalog, or changes it; `true` when it is new. The same put again changes nothing and leaves no
+/// event.
+///
+/// # Errors
+/// A built-in one, which cannot be changed, or a name kept for Keyswap.
+pub async fn put(app: &App, caller: &Caller, put: PutPermission) -> Result<(Permission, bool), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let names: PermissionSet = [put.name.clone()].into_iter().collect();
+            let existing = store::permissions::find_for_change(tx, &names)?.pop();
+            match existing {
+                Some(permission) if permission.built_in => {
+                    Err(Error::Conflict(format!("{} is built in and cannot be changed", put.name)))
+                }
+                Some(permission)
+                    if permission.description == put.description && permission.assignable_to == put.assignable_to =>
+                {
+                    Ok(Outcome::bookkeeping((permission, false)))
+                }
+                Some(mut permission) => {
+                    permission.description = put.description;
+                    permission.assignable_to = put.assignable_to;
+                    store::permissions::update(tx, &permission)?;
+                    permission.version += 1;
+                    let event = NewEvent::new(EventKind::PermissionUpdated, &permission.name);
+                    Ok(Outcome::event((permission, false), event))
+                }
+                None if put.name.is_management() => {
+                    Err(Error::invalid("name", "names that begin with keyswap: are kept for Keyswap itself"))
+                }
+                None => {
+                    let permission = Permission {
+                        name: put.name,
+                        description: put.description,
+                        assignable_to: put.assignable_to,
+                        built_in: false,
+                        created_at: tx.now(),
+                        version: 1,
+                    };
+                    store::permissions::insert(tx, &permission)?;
+                    let event = NewEvent::new(EventKind::PermissionCreated, &permission.name);
+                    Ok(Outcome::event((permission, true), event))
+                }
+            }
+        })
+        .await
+}
+
+/// # Errors
+/// No such permission.
+pub async fn get(app: &App, name: PermissionName) -> Result<Permission, Error> {
+    let found = app.store.read(move |connection| store::permissions::find(connection, &name)).await?;
+    found.ok_or(Error::NotFound("permission"))
+}
+
+/// # Errors
+/// The database does not answer.
+pub async fn list(app: &App, page: PageRequest) -> Result<Page<Permission>, Error> {
+    Ok(app.store.read(move |connection| store::permissions::list(connection, &page)).await?)
+}
+
+/// Takes a permission out of the catalog, once nothing carries it: no key changes its meaning unseen.
+///
+/// # Errors
+/// No such permission, a built-in one, or one that is still carried; then the message names by whom.
+pub async fn delete(app: &App, caller: &Caller, name: PermissionName) -> Result<(), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let names: PermissionSet = [name.clone()].into_iter().collect();
+            let found = store::permissions::find_for_change(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
+            if found.built_in {
+                return Err(Error::Conflict(format!("{name} is built in and cannot be removed")));
+            }
+            let mut carriers = store::api_keys::carrying(tx, &name)?;
+            carriers.extend(store::service_clients::holding(tx, &name)?);
+            carriers.extend(store::audiences::naming(tx, &name)?);
+            if !carriers.is_empty() {
+                return Err(Error::Conflict(format!("{name} is still carried by {}", carriers.join(", "))));
+            }
+            store::permissions::delete(tx, &name)?;
+            Ok(Outcome::event((), NewEvent::new(EventKind::PermissionDeleted, &name)))
+        })
+        .await
+}
+
+/// What is wrong with handing out `wanted`: unknown permissions, those that this kind of owner may not carry, and those that
+/// the caller does not hold. Every fault is named. The catalog cannot change until `tx` ends.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) fn handing_out(
+    tx: &mut Tx<'_>,
+    wanted: &PermissionSet,
+    to: Option<AssignableTo>,
+    holdings: &Holdings,
+) -> Result<Vec<Fault>, Error> {
+    let catalog = store::permissions::find_for_change(tx, wanted)?;
+    let fault = |name: &PermissionName| {
+        let Some(known) = catalog.iter().find(|known| known.name == *name) else {
+            return Some(format!("{name} is not in the catalog: PUT /v1/permissions/{name} first"));
+        };
+        if let Some(to) = to.filter(|to| !known.assignable_to.contains(to)) {
+            return Some(format!("{name} may not be assigned to a {}", to.as_str().replace('_', " ")));
+        }
+        (!holdings.hold(name)).then(|| format!("{name} is not yours to hand out: you do not hold it"))
+    };
+    Ok(wanted.iter().filter_map(fault).map(|message| Fault::new("permissions", message)).collect())
+}

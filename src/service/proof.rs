@@ -1,0 +1,206 @@
+//! From a text that claims to be an API key to the facts about it. Exchange, explain and the management API all come through
+//! `judge`, so budgets, metrics and timing are the same everywhere.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    crypto::{
+        credential,
+        master::MasterKeys,
+        seal::{SealError, Sealed},
+    },
+    domain::{
+        api_key_value::{PresentedKey, Secret},
+        audience::Identifier,
+        entropy::{Entropy, NoEntropy},
+        grant::{Facts, KeyFault, Refusal, Request, ScopeFault, TargetFault, targets_asked},
+        id::CredentialId,
+        time::Span,
+    },
+    store::{
+        StoreError,
+        facts::{self, Loaded, Wanted},
+    },
+    telemetry::metrics::{Form, Result as Outcome},
+};
+
+use super::{App, guessing::Source};
+
+/// Refusals past the checksum are answered at whole multiples of this time since their request came in, so that how long the
+/// work took for an unknown, a wrong or a revoked key does not show (design rule 7).
+pub const REFUSAL_TICK: Duration = Duration::from_millis(5);
+
+/// Why a key got nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    /// For every fault of the key.
+    #[error("the API key is not accepted")]
+    Key,
+    #[error("the scope is not granted")]
+    Scope(ScopeFault),
+    #[error("the target is not granted")]
+    Target(TargetFault),
+    #[error("too many failures")]
+    Throttled(Span),
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(text) => Self::Unavailable(text),
+            StoreError::Conflict(text) | StoreError::Corrupt(text) => Self::Internal(text),
+            StoreError::NoEntropy(error) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<SealError> for Denied {
+    fn from(error: SealError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+/// A credential that no key has: what is presented for an unknown id is compared with it.
+#[derive(Debug)]
+pub struct Decoy {
+    id: CredentialId,
+    sealed: Sealed,
+}
+
+impl Decoy {
+    /// # Errors
+    /// No randomness.
+    pub fn new(master: &MasterKeys, entropy: &dyn Entropy) -> Result<Self, SealError> {
+        let no_entropy = |_: NoEntropy| SealError::NoEntropy;
+        let id = CredentialId::decoy();
+        let secret = Secret::generate(entropy).map_err(no_entropy)?;
+        Ok(Self { sealed: credential::seal(master, &id, &secret, entropy)?, id })
+    }
+}
+
+/// A key as it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// May be anything.
+    pub key: &'a str,
+    pub source: Source,
+    pub form: Form,
+}
+
+/// Proves the key and asks `rule` about it. A key that is granted something counts as used.
+///
+/// # Errors
+/// What `rule` refuses, and every fault of the key as one.
+pub async fn judge<T>(
+    app: &App,
+    attempt: Attempt<'_>,
+    request: &Request,
+    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
+) -> Result<(T, Facts), Denied> {
+    let started = Instant::now();
+    let (outcome, result) = match judged(app, attempt, request, started, rule).await {
+        Ok(granted) => (Outcome::Granted, Ok(granted)),
+        Err((outcome, denied)) => (outcome, Err(denied)),
+    };
+    app.metrics.exchanged(attempt.form, outcome, started.elapsed());
+    result
+}
+
+async fn judged<T>(
+    app: &App,
+    attempt: Attempt<'_>,
+    request: &Request,
+    started: Instant,
+    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
+) -> Result<(T, Facts), (Outcome, Denied)> {
+    let throttled =
+        |throttled: super::guessing::Throttled| (Outcome::Throttled, Denied::Throttled(throttled.retry_after));
+    app.guessing.admit_source(attempt.source).map_err(throttled)?;
+    let Some(presented) = well_formed(app, attempt.key) else {
+        app.guessing.failed(attempt.source, None);
+        return Err(refused(attempt.form, None, KeyFault::Malformed));
+    };
+    app.guessing.admit_credential(attempt.source, &presented.credential).map_err(throttled)?;
+
+    let wanted = Wanted::Credential(presented.credential.clone());
+    let targets: BTreeSet<Identifier> =
+        targets_asked(request, &app.settings.limits).into_iter().take(32).cloned().collect();
+    let loaded = app.store.read(move |connection| facts::load(connection, &wanted, &targets)).await;
+    let verdict = loaded.map_err(Denied::from).and_then(|loaded| verdict(app, &presented, loaded, rule));
+    match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
+        Ok((granted, facts)) => {
+            app.last_used.note(presented.credential, facts.now);
+            Ok((granted, facts))
+        }
+        Err(Refusal::Key(fault)) => {
+            app.guessing.failed(attempt.source, Some(&presented.credential));
+            wait_for_tick(started).await;
+            Err(refused(attempt.form, Some(&presented.credential), fault))
+        }
+        Err(Refusal::Scope(fault)) => Err((Outcome::Scope, Denied::Scope(fault))),
+        Err(Refusal::Target(fault)) => Err((Outcome::Target, Denied::Target(fault))),
+    }
+}
+
+/// The shape, the checksum and the prefix. No look-up is worth anything else.
+fn well_formed(app: &App, key: &str) -> Option<PresentedKey> {
+    let presented = PresentedKey::parse(key).ok()?;
+    let settings = &app.settings;
+    let known = presented.prefix == settings.prefix || settings.accepted_prefixes.contains(&presented.prefix);
+    known.then_some(presented)
+}
+
+fn verdict<T>(
+    app: &App,
+    presented: &PresentedKey,
+    loaded: Option<Loaded>,
+    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
+) -> Result<Result<(T, Facts), Refusal>, Denied> {
+    let Some(loaded) = loaded else {
+        credential::proves(&app.master, &app.decoy.id, &app.decoy.sealed, presented)?;
+        return Ok(Err(Refusal::Key(KeyFault::Unknown)));
+    };
+    let sealed = Sealed { master_version: loaded.master_version, bytes: loaded.sealed };
+    if !credential::proves(&app.master, &presented.credential, &sealed, presented)? {
+        return Ok(Err(Refusal::Key(KeyFault::Wrong)));
+    }
+    let facts = loaded.facts;
+    Ok(rule(&facts).map(|granted| (granted, facts)))
+}
+
+fn refused(form: Form, credential: Option<&CredentialId>, fault: KeyFault) -> (Outcome, Denied) {
+    let credential = credential.map(CredentialId::as_str);
+    tracing::info!(?form, credential, %fault, "an API key was not accepted");
+    let outcome = match fault {
+        KeyFault::Malformed => Outcome::Malformed,
+        KeyFault::Unknown => Outcome::Unknown,
+        KeyFault::Wrong => Outcome::Wrong,
+        KeyFault::Revoked => Outcome::Revoked,
+        KeyFault::Expired => Outcome::Expired,
+        KeyFault::Suspended => Outcome::Suspended,
+        KeyFault::OwnerGone => Outcome::OwnerGone,
+        KeyFault::ClientMismatch => Outcome::ClientMismatch,
+    };
+    (outcome, Denied::Key)
+}
+
+const fn outcome_of(denied: &Denied) -> Outcome {
+    match denied {
+        Denied::Unavailable(_) => Outcome::Unavailable,
+        Denied::Throttled(_) => Outcome::Throttled,
+        Denied::Scope(_) => Outcome::Scope,
+        Denied::Target(_) => Outcome::Target,
+        Denied::Key | Denied::Internal(_) => Outcome::Internal,
+    }
+}
+
+async fn wait_for_tick(started: Instant) {
+    let ticks = u32::try_from(started.elapsed().as_nanos() / REFUSAL_TICK.as_nanos()).unwrap_or(u32::MAX - 1) + 1;
+    sleep_until(started + REFUSAL_TICK * ticks).await;
+}

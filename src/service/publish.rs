@@ -1,0 +1,79 @@
+//! What Keyswap publishes: its keys (RFC 7517 §5) and its metadata (RFC 8414, OpenID Connect Discovery 1.0).
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::{
+    crypto::{self, jwk::PublicJwk},
+    domain::signing::Algorithm,
+};
+
+use super::{App, Error};
+
+/// A public document with its strong ETag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    pub body: Vec<u8>,
+    /// With its quotes (RFC 9110 §8.8.3).
+    pub etag: String,
+}
+
+impl Document {
+    fn new(content: &impl Serialize) -> Result<Self, Error> {
+        let body = serde_json::to_vec(content)?;
+        let etag = format!("\"{}\"", &crypto::sha256_hex(&body)[..32]);
+        Ok(Self { body, etag })
+    }
+}
+
+/// How API keys are called as a subject token (RFC 8693 §3): nobody has registered a URN for them.
+pub const API_KEY_TOKEN_TYPE: &str = "urn:keyswap:params:oauth:token-type:api-key";
+pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub const JWT_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:jwt";
+pub const TOKEN_EXCHANGE_GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub const IBM_API_KEY_GRANT: &str = "urn:ibm:params:oauth:grant-type:apikey";
+
+#[derive(Serialize)]
+struct Jwks<'a> {
+    keys: &'a [&'a PublicJwk],
+}
+
+/// # Errors
+/// A key cannot be written as JSON, which no key that was read can be.
+pub fn jwks(keys: &[&PublicJwk]) -> Result<Document, Error> {
+    Document::new(&Jwks { keys })
+}
+
+/// RFC 8414 §2. The same members serve both well-known paths, so the two cannot contradict each other (RFC 9068 §4).
+#[derive(Serialize)]
+struct Metadata<'a> {
+    issuer: &'a str,
+    token_endpoint: String,
+    jwks_uri: String,
+    grant_types_supported: [&'static str; 3],
+    /// REQUIRED, and there is no authorization endpoint: `none` is registered and asks for nothing.
+    response_types_supported: [&'static str; 1],
+    token_endpoint_auth_methods_supported: [&'static str; 3],
+    subject_types_supported: [&'static str; 1],
+    /// Discovery wants it. No ID token is ever issued; these are the algorithms of the keys in the JWKS.
+    id_token_signing_alg_values_supported: BTreeSet<Algorithm>,
+}
+
+/// # Errors
+/// As `jwks`.
+pub fn metadata(app: &App) -> Result<Document, Error> {
+    let issuer = app.issuer();
+    let view = app.keys.view();
+    Document::new(&Metadata {
+        issuer,
+        token_endpoint: format!("{issuer}/oauth/token"),
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        grant_types_supported: ["client_credentials", TOKEN_EXCHANGE_GRANT, IBM_API_KEY_GRANT],
+        response_types_supported: ["none"],
+        // `none`: the API key is the subject token, or the IBM parameter, and no client is authenticated besides.
+        token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "none"],
+        subject_types_supported: ["public"],
+        id_token_signing_alg_values_supported: view.published.iter().map(|(info, _)| info.algorithm).collect(),
+    })
+}

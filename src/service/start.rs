@@ -1,0 +1,341 @@
+//! Starting: the database, the master keys, and what every deployment has. Safe however many replicas start together, and
+//! after a start that was cut off anywhere.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    crypto::{
+        master::{IfExists, MasterKeyError, MasterKeys, write_secret},
+        random::SystemEntropy,
+        seal::SealError,
+        sha256,
+        signer::PrivateKeyDer,
+    },
+    domain::{
+        api_key::Owner,
+        audience::BuiltIn,
+        event::{Actor, EventKind, NewEvent, Origin},
+        json::Metadata,
+        permission::{AssignableTo, Permission, PermissionSet},
+        policy::{ADMIN, BUILT_IN, Holdings},
+        service_client::{ClientOwner, ServiceClient},
+    },
+    store::{self, Clock, DatabaseSettings, DatabaseUrl, IfMissing, OpenError, Outcome, Store, StoreError, Tx},
+    telemetry::metrics::Metrics,
+};
+
+use super::{
+    App, Error, Settings,
+    api_keys::{Maker, NewKey},
+    audiences,
+    guessing::Guessing,
+    key_ring::KeyRing,
+    last_used::LastUsed,
+    proof::Decoy,
+    signing_keys,
+};
+
+/// The lock of whoever sets a deployment up.
+const LOCK: i64 = 0x006b_6579_7377_0002;
+
+/// Who starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `serve`: makes what is missing.
+    Serve,
+    /// Any other command: works with what is there, and makes nothing.
+    Command,
+}
+
+/// The budgets against guessing.
+#[derive(Debug, Clone, Copy)]
+pub struct Budgets {
+    pub per_source: u32,
+    pub per_credential: u32,
+    pub refill: crate::domain::time::Span,
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("{0} migrations have not run: start `keyswap serve` or run `keyswap migrate`")]
+    NotMigrated(usize),
+    #[error("the database is empty: start `keyswap serve` once, it sets everything up")]
+    NotSetUp,
+    #[error("there is no master key in {}: every replica needs the same ones, so on PostgreSQL none is made by itself. Run `keyswap master-key init`, or set keys.create = true, and copy the file to every replica", .0.display())]
+    NoMasterKey(PathBuf),
+    #[error("{} is missing: the database was sealed with it. Restore it from your backup; without it no key can be used", .0.display())]
+    MissingMasterKey(PathBuf),
+    #[error("{} is not the key that the database was sealed with (fingerprint {found}, expected {expected}). Restore the right file", .path.display())]
+    WrongMasterKey { path: PathBuf, found: String, expected: String },
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    #[error("cannot write the administrator's key to {}: {}", .0.display(), .1)]
+    AdminKey(PathBuf, io::Error),
+    #[error(transparent)]
+    Setup(#[from] Error),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Setup(error.into())
+    }
+}
+
+impl From<SealError> for StartError {
+    fn from(error: SealError) -> Self {
+        Self::Setup(error.into())
+    }
+}
+
+/// Opens the database; for `serve` it may be made, and its migrations run.
+///
+/// # Errors
+/// It cannot be opened, or is not ready for a command.
+pub fn open_store(database: &DatabaseSettings, mode: Mode, clock: Arc<dyn Clock>) -> Result<Store, StartError> {
+    let if_missing = if mode == Mode::Serve { IfMissing::Create } else { IfMissing::Refuse };
+    let entropy = Arc::new(SystemEntropy::default());
+    let store = Store::open(database, if_missing, clock, entropy, sha256)?;
+    if mode == Mode::Serve {
+        for migration in store.migrate()? {
+            tracing::info!(migration, "migrated");
+        }
+    } else {
+        let pending = store.migration_status()?.pending.len();
+        if pending > 0 {
+            return Err(StartError::NotMigrated(pending));
+        }
+    }
+    Ok(store)
+}
+
+/// Starts Keyswap, up to the point where it can answer.
+///
+/// # Errors
+/// The database or the master keys are not as they should be; nothing is ever made over old data.
+pub async fn start(
+    mut settings: Settings,
+    database: &DatabaseSettings,
+    budgets: Budgets,
+    mode: Mode,
+    clock: Arc<dyn Clock>,
+) -> Result<App, StartError> {
+    let store = open_store(database, mode, clock)?;
+    settings.may_create_keys |= matches!(database.url, DatabaseUrl::Sqlite(_));
+    let entropy = SystemEntropy::default();
+    let master = match mode {
+        Mode::Serve => set_up(&store, &settings, &entropy).await?,
+        Mode::Command => existing_master_keys(&store, &settings).await?,
+    };
+    let keys = KeyRing::open(&store, &master, settings.timing.replica_staleness.duration()).await?;
+    Ok(App {
+        decoy: Decoy::new(&master, &entropy)?,
+        guessing: Guessing::new(budgets.per_source, budgets.per_credential, budgets.refill),
+        last_used: LastUsed::default(),
+        metrics: Metrics::default(),
+        store,
+        settings,
+        master,
+        entropy,
+        keys,
+    })
+}
+
+/// Makes and registers the first master key over an empty database: `keyswap master-key init`.
+///
+/// # Errors
+/// The database knows other keys, or a file cannot be written.
+pub async fn init_master_key(store: &Store, keys_dir: &Path) -> Result<MasterKeys, StartError> {
+    let dir = keys_dir.to_owned();
+    store
+        .change(Origin::of(Actor::Cli), move |tx| {
+            store::lock(tx, LOCK)?;
+            let (keys, events) = register(tx, &dir, true, &SystemEntropy::default())?;
+            Ok(Outcome::events(keys, events))
+        })
+        .await
+}
+
+async fn existing_master_keys(store: &Store, settings: &Settings) -> Result<MasterKeys, StartError> {
+    let registered = store.read(|connection| store::master_keys::list(connection)).await?;
+    if registered.is_empty() {
+        return Err(StartError::NotSetUp);
+    }
+    matching(&settings.keys_dir, &registered)
+}
+
+/// The keys on disk that the database was sealed with. A file it does not know is left alone: nothing is sealed with it.
+fn matching(dir: &Path, registered: &BTreeMap<i32, String>) -> Result<MasterKeys, StartError> {
+    let path = |version: i32| dir.join(format!("master.{version}"));
+    let first = registered.keys().next().copied().unwrap_or(1);
+    let loaded = MasterKeys::load(dir)?.ok_or_else(|| StartError::MissingMasterKey(path(first)))?;
+    let mut known = Vec::new();
+    for (version, expected) in registered {
+        let key = loaded.version(*version).ok_or_else(|| StartError::MissingMasterKey(path(*version)))?;
+        let found = key.fingerprint();
+        if found != *expected {
+            return Err(StartError::WrongMasterKey { path: path(*version), found, expected: expected.clone() });
+        }
+        known.push((*version, key.clone()));
+    }
+    MasterKeys::from_versions(known).ok_or_else(|| StartError::MissingMasterKey(path(first)))
+}
+
+/// The master keys, registered now if the database is empty.
+fn register(
+    tx: &mut Tx<'_>,
+    dir: &Path,
+    may_create: bool,
+    entropy: &SystemEntropy,
+) -> Result<(MasterKeys, Vec<NewEvent>), StartError> {
+    let registered = store::master_keys::list(tx)?;
+    if !registered.is_empty() {
+        return Ok((matching(dir, &registered)?, Vec::new()));
+    }
+    let keys = match MasterKeys::load(dir)? {
+        Some(keys) => keys,
+        None if may_create => MasterKeys::create(dir, entropy)?,
+        None => return Err(StartError::NoMasterKey(dir.to_owned())),
+    };
+    let mut events = Vec::new();
+    for (version, fingerprint) in keys.fingerprints() {
+        store::master_keys::insert(tx, version, &fingerprint)?;
+        events.push(NewEvent::new(EventKind::MasterKeyRegistered, version).with("fingerprint", fingerprint));
+    }
+    Ok((keys, events))
+}
+
+/// Everything a deployment needs, in one change: after a crash it is all there or none of it.
+async fn set_up(store: &Store, settings: &Settings, entropy: &SystemEntropy) -> Result<MasterKeys, StartError> {
+    let algorithm = settings.algorithm;
+    let published = store.read(|connection| store::signing_keys::list(connection, true)).await?;
+    // Making RSA keys takes a second: before the change, not within it, and only when they may be needed.
+    let fresh = if signing_keys::has_next(&published, algorithm) {
+        None
+    } else {
+        Some([signing_keys::generate(algorithm).await?, signing_keys::generate(algorithm).await?])
+    };
+    let (settings, entropy) = (settings.clone(), entropy.clone());
+    store
+        .change(Origin::of(Actor::System), move |tx| {
+            store::lock(tx, LOCK)?;
+            let is_new = store::master_keys::list(tx)?.is_empty();
+            let (master, mut events) = register(tx, &settings.keys_dir, settings.may_create_keys, &entropy)?;
+            events.extend(built_in_permissions(tx)?);
+            let audiences = [
+                (BuiltIn::Default, &settings.limits.default_audience),
+                (BuiltIn::Management, &settings.management_audience),
+            ];
+            for (kind, identifier) in audiences {
+                events.extend(audiences::ensure_built_in(tx, kind, identifier)?);
+            }
+            events.extend(ensure_signing_keys(tx, &master, &entropy, &settings, fresh.as_ref())?);
+            if is_new {
+                events.extend(administrator(tx, &settings, &master, &entropy)?);
+            }
+            Ok(Outcome::events(master, events))
+        })
+        .await
+}
+
+fn ensure_signing_keys(
+    tx: &mut Tx<'_>,
+    master: &MasterKeys,
+    entropy: &SystemEntropy,
+    settings: &Settings,
+    fresh: Option<&[PrivateKeyDer; 2]>,
+) -> Result<Vec<NewEvent>, StartError> {
+    let Some(fresh) = fresh else { return Ok(Vec::new()) };
+    store::lock(tx, signing_keys::LOCK)?;
+    Ok(signing_keys::ensure(tx, master, entropy, settings.algorithm, fresh)?)
+}
+
+fn built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, StartError> {
+    let mut events = Vec::new();
+    for (name, description) in BUILT_IN {
+        let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("{name}: {error}"));
+        let permission = Permission {
+            name: name.parse().map_err(|error| corrupt(&error))?,
+            description: Some(description.parse().map_err(|error| corrupt(&error))?),
+            assignable_to: if name.starts_with("keyswap:") {
+                [AssignableTo::ServiceClient].into()
+            } else {
+                [AssignableTo::User, AssignableTo::Organization, AssignableTo::ServiceClient].into()
+            },
+            built_in: true,
+            created_at: tx.now(),
+            version: 1,
+        };
+        if store::permissions::find(tx, &permission.name)?.is_none() {
+            store::permissions::insert(tx, &permission)?;
+            events.push(NewEvent::new(EventKind::PermissionCreated, &permission.name));
+        }
+    }
+    Ok(events)
+}
+
+/// The service client "administrator" and its key. The key is on disk before the database knows it, so that no crash can leave
+/// an administrator whose key nobody has.
+fn administrator(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    master: &MasterKeys,
+    entropy: &SystemEntropy,
+) -> Result<Vec<NewEvent>, StartError> {
+    let name: crate::domain::name::DisplayName =
+        "administrator".parse().map_err(|error| StoreError::Corrupt(format!("{error}")))?;
+    let permissions: PermissionSet = ADMIN.parse().into_iter().collect();
+    let client = ServiceClient {
+        id: tx.new_id().map_err(Error::from)?,
+        name: name.clone(),
+        owner: ClientOwner::ACCOUNT,
+        permissions: permissions.clone(),
+        metadata: Metadata::default(),
+        created_at: tx.now(),
+        created_by: tx.actor(),
+        version: 1,
+    };
+    store::service_clients::insert(tx, &client)?;
+    let new = NewKey {
+        name,
+        owner: Owner::ServiceClient(client.id.clone()),
+        permissions,
+        audiences: None,
+        metadata: Metadata::default(),
+        max_token_ttl: None,
+        expires_at: settings.max_key_lifetime.map(|longest| tx.now().after(longest)),
+    };
+    let (made, key_event) = Maker::new(settings, master, entropy).make(tx, new, &Holdings::WholeCatalog)?;
+    write_admin_key(&settings.admin_key_file, made.value.expose())?;
+    Ok(vec![NewEvent::new(EventKind::ServiceClientCreated, &client.id), key_event])
+}
+
+fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> {
+    let unwritable = |error| StartError::AdminKey(path.to_owned(), error);
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(unwritable)?;
+    }
+    if path.exists() {
+        // Left by a deployment before this one, or by a first start that was cut off: kept, in case it is the former.
+        fs::rename(path, path.with_extension("key.old")).map_err(unwritable)?;
+    }
+    write_secret(path, format!("{key}\n").as_bytes(), IfExists::Replace).map_err(unwritable)?;
+    tracing::info!(file = %path.display(), "the administrator's API key was written");
+    let mut terminal = io::stderr();
+    if terminal.is_terminal() {
+        let _ = writeln!(
+            terminal,
+            "\nThe administrator's API key, shown this once (also in {}):\n\n    {key}\n",
+            path.display()
+        );
+    }
+    Ok(())
+}

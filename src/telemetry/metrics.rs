@@ -1,0 +1,134 @@
+//! Metrics in Prometheus form. Labels are bounded: each is an enum of ours, never something a client sent.
+
+use std::{fmt, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// Which way an API key came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Form {
+    ClientCredentials,
+    TokenExchange,
+    IbmApiKey,
+    Exchange,
+    Explain,
+    Management,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Result {
+    Granted,
+    Malformed,
+    Unknown,
+    Wrong,
+    Revoked,
+    Expired,
+    Suspended,
+    OwnerGone,
+    ClientMismatch,
+    Scope,
+    Target,
+    Throttled,
+    Unavailable,
+    Internal,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExchangeLabels {
+    form: Form,
+    result: Result,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResponseLabels {
+    status: u16,
+}
+
+/// The counters of one server.
+pub struct Metrics {
+    registry: Registry,
+    exchanges: Family<ExchangeLabels, Counter>,
+    exchange_seconds: Histogram,
+    responses: Family<ResponseLabels, Counter>,
+    published_keys: Gauge,
+    view_age: Gauge<f64, std::sync::atomic::AtomicU64>,
+    last_used_waiting: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("keyswap");
+        let buckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+        let metrics = Self {
+            exchanges: Family::default(),
+            exchange_seconds: Histogram::new(buckets),
+            responses: Family::default(),
+            published_keys: Gauge::default(),
+            view_age: Gauge::default(),
+            last_used_waiting: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "exchanges",
+            "API keys presented, by the form of the request and what became of it",
+            metrics.exchanges.clone(),
+        );
+        registry.register_with_unit(
+            "exchange",
+            "Time from a parsed request to its token",
+            Unit::Seconds,
+            metrics.exchange_seconds.clone(),
+        );
+        registry.register("http_responses", "Answers, by status", metrics.responses.clone());
+        registry.register("signing_keys_published", "Signing keys in the JWKS", metrics.published_keys.clone());
+        registry.register_with_unit(
+            "signing_keys_view_age",
+            "Age of this replica's view of the signing keys; past signing_keys.replica_staleness it signs no more",
+            Unit::Seconds,
+            metrics.view_age.clone(),
+        );
+        registry.register("last_used_waiting", "Last-used times not yet written", metrics.last_used_waiting.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    pub fn exchanged(&self, form: Form, result: Result, took: Duration) {
+        self.exchanges.get_or_create(&ExchangeLabels { form, result }).inc();
+        if result == Result::Granted {
+            self.exchange_seconds.observe(took.as_secs_f64());
+        }
+    }
+
+    pub fn responded(&self, status: u16) {
+        self.responses.get_or_create(&ResponseLabels { status }).inc();
+    }
+
+    /// The state that is read rather than counted, as of now.
+    pub fn observe(&self, published_keys: usize, view_age: Duration, last_used_waiting: usize) {
+        self.published_keys.set(i64::try_from(published_keys).unwrap_or(i64::MAX));
+        self.view_age.set(view_age.as_secs_f64());
+        self.last_used_waiting.set(i64::try_from(last_used_waiting).unwrap_or(i64::MAX));
+    }
+
+    /// The text that Prometheus scrapes (OpenMetrics 1.0).
+    ///
+    /// # Errors
+    /// Writing into a string fails, which it does not.
+    pub fn encode(&self) -> std::result::Result<String, fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,27 @@
+//! What operators see from outside: logs and metrics.
+
+pub mod metrics;
+
+use std::io;
+
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+/// Starts logging to standard error, and never to standard output, which belongs to what was asked for. Called once, by the
+/// command line; a second call has no effect.
+pub fn init(json: bool, level: &str) {
+    install(json, level, io::stderr);
+}
+
+fn install<W>(json: bool, level: &str, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
+    // Fails when a logger stands already, as in tests that start several servers.
+    let _ = if json {
+        builder.json().flatten_event(true).with_current_span(false).try_init()
+    } else {
+        builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init()
+    };
+}
