@@ -1,6 +1,6 @@
 //! From a configuration to what the rooms take: the only place that knows both.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     config::{self, Config},
@@ -10,19 +10,18 @@ use crate::{
         App, Settings,
         start::{self, Budgets, Mode},
     },
-    store::{DatabaseSettings, DatabaseUrl, SystemClock},
+    store::{Clock, DatabaseSettings, DatabaseUrl, SystemClock},
     telemetry,
 };
 
 use super::{Common, Failure};
 
-/// Reads the configuration.
+/// Reads the configuration; `set` holds texts such as `server.bind=127.0.0.1:9000`.
 ///
 /// # Errors
 /// Every fault of it.
-pub fn config(common: &Common) -> Result<Config, Failure> {
-    let flags = common
-        .set
+pub fn config(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
+    let flags = set
         .iter()
         .map(|setting| match setting.split_once('=') {
             Some((path, value)) => Ok((path, value.to_owned())),
@@ -31,7 +30,7 @@ pub fn config(common: &Common) -> Result<Config, Failure> {
             }
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let config = Config::load(common.config.as_deref(), &flags)?;
+    let config = Config::load(file, &flags)?;
     // A database URL is parsed where databases are known; its fault is one of the configuration.
     DatabaseUrl::parse(config.database.url.expose())
         .map_err(|error| config::Invalid(vec![format!("database.url: {error}")]))?;
@@ -89,13 +88,12 @@ pub fn server(config: &Config) -> ServerSettings {
 ///
 /// # Errors
 /// The database or the master keys are not as they should be.
-pub async fn app(config: &Config, mode: Mode) -> Result<App, Failure> {
+pub async fn app(config: &Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<App, Failure> {
     let budgets = Budgets {
         per_source: config.guessing.per_source,
         per_credential: config.guessing.per_credential,
         refill: config.guessing.refill,
     };
-    let clock = Arc::new(SystemClock);
     Ok(start::start(settings(config)?, &database(config)?, budgets, mode, clock).await?)
 }
 
@@ -103,8 +101,8 @@ pub async fn app(config: &Config, mode: Mode) -> Result<App, Failure> {
 ///
 /// # Errors
 /// As `app`.
-pub async fn for_command(common: &Common) -> Result<App, Failure> {
-    let config = config(common)?;
+pub(super) async fn for_command(common: &Common) -> Result<App, Failure> {
+    let config = common.config()?;
     telemetry::init(config.log.json, "warn");
-    app(&config, Mode::Command).await
+    app(&config, Mode::Command, Arc::new(SystemClock)).await
 }

@@ -11,6 +11,7 @@ use crate::{
     http::server,
     jobs::Jobs,
     service::start::Mode,
+    store::SystemClock,
     telemetry,
 };
 
@@ -39,7 +40,7 @@ async fn on_throw_away_data(dir: &std::path::Path, once: bool) -> Result<(), Fai
     let issuer = format!("http://{}", bound.address);
     flags.push(("server.public_url", issuer.clone()));
     let config = Config::load(None, &flags)?;
-    let app = Arc::new(compose::app(&config, Mode::Serve).await?);
+    let app = Arc::new(compose::app(&config, Mode::Serve, Arc::new(SystemClock)).await?);
     let servers = server::serve(bound, Arc::clone(&app), &settings_of(&config))?;
     let jobs = Jobs::start(&app);
     let handles = servers.handles();

@@ -30,7 +30,7 @@ enum Verdict {
 
 pub async fn run(common: &Common, json: bool) -> Result<(), Failure> {
     let mut checks = Vec::new();
-    match compose::config(common) {
+    match common.config() {
         Ok(config) => {
             checks.push(ok("configuration", "in order"));
             checks.push(public_url(&config));
@@ -80,7 +80,7 @@ fn public_url(config: &Config) -> Check {
 }
 
 async fn deployment(config: &Config, checks: &mut Vec<Check>) {
-    let app = match compose::app(config, Mode::Command).await {
+    let app = match compose::app(config, Mode::Command, Arc::new(SystemClock)).await {
         Ok(app) => app,
         Err(failure) => {
             checks.push(fault("start", &failure));

@@ -112,7 +112,7 @@ fn print_keys(keys: &[Listed]) -> Result<(), Failure> {
 }
 
 pub async fn master_key(common: &Common, command: MasterKeyCommand) -> Result<(), Failure> {
-    let config = compose::config(common)?;
+    let config = common.config()?;
     let database = compose::database(&config)?;
     let dir = &config.keys.dir;
     match command {
@@ -133,7 +133,7 @@ pub async fn master_key(common: &Common, command: MasterKeyCommand) -> Result<()
         MasterKeyCommand::Status { json } => {
             let store = start::open_store(&database, Mode::Command, Arc::new(SystemClock))?;
             let registered = store
-                .read(|connection| store::master_keys::list(connection))
+                .read(store::master_keys::list)
                 .await
                 .map_err(crate::service::Error::from)?;
             let here = crate::crypto::master::MasterKeys::load(dir).map_err(start::StartError::from)?;
@@ -163,7 +163,7 @@ pub async fn master_key(common: &Common, command: MasterKeyCommand) -> Result<()
 }
 
 pub fn migrate(common: &Common, status: bool, json: bool) -> Result<(), Failure> {
-    let config = compose::config(common)?;
+    let config = common.config()?;
     let database = compose::database(&config)?;
     let entropy = Arc::new(crate::crypto::random::SystemEntropy::default());
     let if_missing = if status { store::IfMissing::Refuse } else { store::IfMissing::Create };

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one room that talks to a terminal")]
 
 mod api_key;
-mod compose;
+pub mod compose;
 mod demo;
 mod doctor;
 mod keys;
@@ -39,6 +39,12 @@ struct Common {
     /// One setting, over file and environment; may be given several times
     #[arg(long = "set", global = true, value_name = "PATH=VALUE")]
     set: Vec<String>,
+}
+
+impl Common {
+    fn config(&self) -> Result<config::Config, Failure> {
+        compose::config(self.config.as_deref(), &self.set)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,7 +94,7 @@ enum ConfigCommand {
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub enum Failure {
     #[error(transparent)]
     Config(#[from] config::Invalid),
     #[error("{0}")]
@@ -147,7 +153,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::MasterKey(command) => keys::master_key(&common, command).await,
         Command::Migrate { status, json } => keys::migrate(&common, status, json),
         Command::Config(ConfigCommand::Check) => {
-            compose::config(&common)?;
+            common.config()?;
             println!("The configuration is in order.");
             Ok(())
         }

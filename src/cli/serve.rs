@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::{http::server, jobs::Jobs, service::start::Mode, telemetry};
+use crate::{http::server, jobs::Jobs, service::start::Mode, store::SystemClock, telemetry};
 
 use super::{Common, Failure, compose};
 
 pub async fn run(common: &Common) -> Result<(), Failure> {
-    let config = compose::config(common)?;
+    let config = common.config()?;
     telemetry::init(config.log.json, &config.log.level);
     let settings = compose::server(&config);
     // The address first: nothing is made in the database by a server that cannot listen.
     let bound = server::bind(&settings)?;
-    let app = Arc::new(compose::app(&config, Mode::Serve).await?);
+    let app = Arc::new(compose::app(&config, Mode::Serve, Arc::new(SystemClock)).await?);
     warn_of_weak_durability(&app).await?;
     let address = bound.address;
     let servers = server::serve(bound, Arc::clone(&app), &settings)?;

@@ -10,6 +10,7 @@ use crate::domain::entropy::{Entropy, NoEntropy};
 pub struct SystemEntropy(SystemRandom);
 
 impl Default for SystemEntropy {
+    #[expect(clippy::disallowed_methods, reason = "the one source; everyone else is handed it")]
     fn default() -> Self {
         Self(SystemRandom::new())
     }

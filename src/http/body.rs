@@ -25,12 +25,9 @@ pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, BodyE
     let whole = async {
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|error| match error {
-                PayloadError::Overflow => BodyError::TooLarge(limit),
-                other => {
-                    tracing::debug!(%other, "a body broke off");
-                    BodyError::Broken
-                }
+            let chunk = chunk.map_err(|error| {
+                tracing::debug!(%error, "a body broke off");
+                if matches!(error, PayloadError::Overflow) { BodyError::TooLarge(limit) } else { BodyError::Broken }
             })?;
             if body.len() + chunk.len() > limit {
                 return Err(BodyError::TooLarge(limit));

@@ -165,7 +165,7 @@ pub async fn init_master_key(store: &Store, keys_dir: &Path) -> Result<MasterKey
 }
 
 async fn existing_master_keys(store: &Store, settings: &Settings) -> Result<MasterKeys, StartError> {
-    let registered = store.read(|connection| store::master_keys::list(connection)).await?;
+    let registered = store.read(store::master_keys::list).await?;
     if registered.is_empty() {
         return Err(StartError::NotSetUp);
     }

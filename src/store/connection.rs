@@ -137,7 +137,7 @@ impl Manager {
         );
         connection.batch_execute(&pragmas).map_err(OpenError::Setup)?;
         let clock = Arc::clone(&self.clock);
-        keyswap_now_utils::register_nondeterministic_impl(&mut connection, move || clock.now().millis())
+        keyswap_now_utils::register_nondeterministic_impl(&connection, move || clock.now().millis())
             .map_err(OpenError::Setup)?;
         Ok(Conn::Sqlite(connection))
     }
@@ -183,7 +183,7 @@ impl ManageConnection for Manager {
     fn is_valid(&self, connection: &mut Conn) -> Result<(), OpenError> {
         match connection {
             Conn::Sqlite(_) => Ok(()),
-            Conn::Postgres(_) => diesel::sql_query("SELECT 1").execute(connection).map(drop).map_err(OpenError::Setup),
+            Conn::Postgres(inner) => inner.batch_execute("SELECT 1").map_err(OpenError::Setup),
         }
     }
 

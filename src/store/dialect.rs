@@ -1,4 +1,5 @@
 //! Where the two databases differ. Everything else is written once.
+#![expect(clippy::disallowed_methods, reason = "the one file that writes SQL by hand")]
 
 use diesel::{
     RunQueryDsl,

@@ -21,6 +21,7 @@ pub enum StoreError {
 }
 
 impl From<DieselError> for StoreError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "Diesel's errors may grow; what is not known is an outage")]
     fn from(error: DieselError) -> Self {
         match error {
             DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => {
@@ -34,7 +35,9 @@ impl From<DieselError> for StoreError {
                 | DatabaseErrorKind::ExclusionViolation,
                 info,
             ) => Self::Corrupt(info.message().to_owned()),
-            DieselError::DeserializationError(error) => Self::Corrupt(error.to_string()),
+            DieselError::DeserializationError(error)
+            | DieselError::SerializationError(error)
+            | DieselError::QueryBuilderError(error) => Self::Corrupt(error.to_string()),
             // Everything else is the database not doing its part: connections lost, locks not had in time, a full disk.
             other => Self::Unavailable(other.to_string()),
         }

@@ -37,11 +37,11 @@ struct Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadKey {
     /// RFC 6749 §5.2: the client did not authenticate.
-    InvalidClient,
+    Client,
     /// RFC 8693 §2.2.2: a subject token that is invalid for any reason.
-    InvalidRequest,
+    SubjectToken,
     /// As IBM's clients know it.
-    InvalidGrant,
+    Grant,
 }
 
 impl OauthError {
@@ -112,9 +112,9 @@ impl OauthError {
     pub fn denied(denied: Denied, bad_key: BadKey) -> Self {
         match denied {
             Denied::Key => match bad_key {
-                BadKey::InvalidClient => Self::invalid_client(),
-                BadKey::InvalidRequest => Self::invalid_request("the subject token is not accepted"),
-                BadKey::InvalidGrant => {
+                BadKey::Client => Self::invalid_client(),
+                BadKey::SubjectToken => Self::invalid_request("the subject token is not accepted"),
+                BadKey::Grant => {
                     Self::new(StatusCode::BAD_REQUEST, "invalid_grant", "the API key is not accepted")
                 }
             },

@@ -102,7 +102,7 @@ fn presented(request: &HttpRequest, form: &Form) -> Result<Presented, OauthError
                 key: key.to_owned().into(),
                 client_id: None,
                 form: metrics::Form::IbmApiKey,
-                bad_key: BadKey::InvalidGrant,
+                bad_key: BadKey::Grant,
                 issued_token_type: None,
             })
         }
@@ -116,7 +116,7 @@ fn client_credentials(credentials: Option<ClientCredentials>) -> Result<Presente
         key: credentials.secret,
         client_id: Some(credentials.id),
         form: metrics::Form::ClientCredentials,
-        bad_key: BadKey::InvalidClient,
+        bad_key: BadKey::Client,
         issued_token_type: None,
     })
 }
@@ -147,7 +147,7 @@ fn token_exchange(form: &Form) -> Result<Presented, OauthError> {
         key: key.to_owned().into(),
         client_id: None,
         form: metrics::Form::TokenExchange,
-        bad_key: BadKey::InvalidRequest,
+        bad_key: BadKey::SubjectToken,
         issued_token_type: Some(issued),
     })
 }
