@@ -132,10 +132,7 @@ pub async fn master_key(common: &Common, command: MasterKeyCommand) -> Result<()
         }
         MasterKeyCommand::Status { json } => {
             let store = start::open_store(&database, Mode::Command, Arc::new(SystemClock))?;
-            let registered = store
-                .read(store::master_keys::list)
-                .await
-                .map_err(crate::service::Error::from)?;
+            let registered = store.read(store::master_keys::list).await.map_err(crate::service::Error::from)?;
             let here = crate::crypto::master::MasterKeys::load(dir).map_err(start::StartError::from)?;
             let here = here.map(|keys| keys.fingerprints()).unwrap_or_default();
             let rows: Vec<_> = registered

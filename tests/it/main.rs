@@ -1,1 +1,18 @@
-fn main() {}
+//! The one integration-test binary: everything through HTTP or the public library, on SQLite and PostgreSQL.
+//!
+//! A test named by `both!` runs once on each database. `KEYSWAP_TEST_POSTGRES` names the server to use
+//! (`scripts/with-postgres` starts one); without it the PostgreSQL half fails, it is never skipped.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests may stop at the first surprise, and read clocks"
+)]
+
+mod support;
+
+mod exchange;
+mod house;

@@ -114,9 +114,7 @@ impl OauthError {
             Denied::Key => match bad_key {
                 BadKey::Client => Self::invalid_client(),
                 BadKey::SubjectToken => Self::invalid_request("the subject token is not accepted"),
-                BadKey::Grant => {
-                    Self::new(StatusCode::BAD_REQUEST, "invalid_grant", "the API key is not accepted")
-                }
+                BadKey::Grant => Self::new(StatusCode::BAD_REQUEST, "invalid_grant", "the API key is not accepted"),
             },
             Denied::Scope(ScopeFault::Malformed | ScopeFault::Exceeds(_) | ScopeFault::NothingLeft(_)) => {
                 Self::invalid_scope()

@@ -140,7 +140,7 @@ mod tests {
             ),
             (r#"{"name":{"SECRET":1}}"#, "name", "must be a string"),
             (r#"{"name":"a","SECRET":1}"#, "SECRET", "not known here: expected `name`"),
-            (r#"{"name":"a","name":"SECRET"}"#, "name", "duplicate field `name`"),
+            (r#"{"name":"a","name":"SECRET"}"#, "body", "duplicate field `name`"),
             ("{}", "body", "missing field `name`"),
         ] {
             let shown = format!("{:?}", parse::<Body>(body.as_bytes()).unwrap_err());

@@ -1,0 +1,104 @@
+//! A new database for each test, and a hand on its clock.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU32, Ordering},
+};
+
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use keyswap::{
+    domain::time::Timestamp,
+    store::{Clock, SystemClock},
+};
+use tempfile::TempDir;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// A database nobody else uses. Gone when dropped.
+pub struct Database {
+    pub kind: Kind,
+    pub url: String,
+    pub dir: TempDir,
+    name: Option<String>,
+    offset: Arc<AtomicI64>,
+}
+
+/// The clock of SQLite in tests.
+pub struct MovedClock(Arc<AtomicI64>);
+
+impl Clock for MovedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(SystemClock.now().millis() + self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// The PostgreSQL server for tests: a URL of a superuser, without a database name.
+pub fn postgres() -> String {
+    std::env::var("KEYSWAP_TEST_POSTGRES").expect("KEYSWAP_TEST_POSTGRES is not set: run scripts/with-postgres COMMAND")
+}
+
+impl Database {
+    pub fn new(kind: Kind) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let dir = tempfile::tempdir().unwrap();
+        let offset = Arc::default();
+        match kind {
+            Kind::Sqlite => {
+                let url = format!("sqlite://{}", dir.path().join("data/keyswap.db").display());
+                Self { kind, url, dir, name: None, offset }
+            }
+            Kind::Postgres => {
+                let count = COUNT.fetch_add(1, Ordering::Relaxed);
+                let name = format!("keyswap_{}_{count}", std::process::id());
+                let server = postgres();
+                let mut connection = PgConnection::establish(&format!("{server}/postgres")).unwrap();
+                connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name}")).unwrap();
+                connection.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+                Self { kind, url: format!("{server}/{name}"), dir, name: Some(name), offset }
+            }
+        }
+    }
+
+    pub fn clock(&self) -> Arc<MovedClock> {
+        Arc::new(MovedClock(Arc::clone(&self.offset)))
+    }
+
+    /// Moves the database's clock, forward or back, for everyone who uses it.
+    pub fn move_clock(&self, millis: i64) {
+        let offset = self.offset.fetch_add(millis, Ordering::SeqCst) + millis;
+        if self.kind == Kind::Postgres {
+            self.sql(&format!(
+                "CREATE OR REPLACE FUNCTION keyswap_now() RETURNS BIGINT LANGUAGE SQL VOLATILE \
+                 AS 'SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT + ({offset})'"
+            ));
+        }
+    }
+
+    /// Runs SQL behind the server's back.
+    pub fn sql(&self, statements: &str) {
+        match self.kind {
+            Kind::Sqlite => {
+                let path = self.url.strip_prefix("sqlite://").unwrap();
+                let mut connection = diesel::SqliteConnection::establish(path).unwrap();
+                connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+                connection.batch_execute(statements).unwrap();
+            }
+            Kind::Postgres => {
+                PgConnection::establish(&self.url).unwrap().batch_execute(statements).unwrap();
+            }
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Some(name) = &self.name else { return };
+        if let Ok(mut connection) = PgConnection::establish(&format!("{}/postgres", postgres())) {
+            let _ = connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        }
+    }
+}

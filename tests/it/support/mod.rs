@@ -1,0 +1,32 @@
+//! A Keyswap of its own for each test: a real server on a real database, and short words for what tests do with it.
+#![allow(dead_code, unused_imports, reason = "each part serves some tests and not others")]
+
+mod database;
+mod raw;
+mod server;
+mod verify;
+
+pub use database::{Database, Kind};
+pub use raw::Raw;
+pub use server::{Key, Server, body_of};
+pub use verify::{header_of, verify};
+
+/// Runs a test on each database: `both! { async fn name(server: Server) { … } }`.
+macro_rules! both {
+    ($($(#[$meta:meta])* async fn $name:ident($server:ident: Server $(, $($setting:literal),+)?) $body:block)*) => {
+        $($(#[$meta])* mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+            async fn test($server: crate::support::Server) $body
+            #[test]
+            fn sqlite() {
+                crate::support::Server::run(crate::support::Kind::Sqlite, &[$($($setting),+)?], test);
+            }
+            #[test]
+            fn postgres() {
+                crate::support::Server::run(crate::support::Kind::Postgres, &[$($($setting),+)?], test);
+            }
+        })*
+    };
+}
+pub(crate) use both;

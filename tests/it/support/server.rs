@@ -1,0 +1,230 @@
+//! A server in this process, on a port of its own, and the calls tests make.
+
+use std::{future::Future, sync::Arc, thread};
+
+use actix_web::dev::ServerHandle;
+use keyswap::{
+    cli::compose,
+    http::server,
+    jobs::Jobs,
+    service::{App, start::Mode},
+};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{Database, Kind};
+
+/// A running Keyswap.
+pub struct Server {
+    pub app: Arc<App>,
+    /// Where it listens.
+    pub base: String,
+    /// The administrator's API key.
+    pub admin: String,
+    pub http: Client,
+    pub database: Arc<Database>,
+    settings: Vec<String>,
+    handles: Vec<ServerHandle>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// An API key that a test made.
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub id: String,
+    pub value: String,
+    /// Empty for a generic key.
+    pub client: String,
+}
+
+type Started = (Arc<App>, String, Vec<ServerHandle>);
+
+impl Server {
+    /// Runs a test with a new server on a new database; `settings` are texts such as `tokens.max_ttl=5m`.
+    pub fn run<F: Future<Output = ()>>(kind: Kind, settings: &[&str], test: impl FnOnce(Self) -> F) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async { test(Self::on(Arc::new(Database::new(kind)), settings).await).await });
+    }
+
+    /// Another server on the same database, as a replica would be: with the same master key.
+    pub async fn replica(&self) -> Self {
+        let settings: Vec<_> = self.settings.iter().map(String::as_str).collect();
+        Self::on(Arc::clone(&self.database), &settings).await
+    }
+
+    /// A server on `database`.
+    pub async fn on(database: Arc<Database>, settings: &[&str]) -> Self {
+        let path = |name: &str| database.dir.path().join(name).display().to_string();
+        let mut all: Vec<String> = vec![
+            format!("database.url={}", database.url),
+            format!("keys.dir={}", path("keys")),
+            "keys.create=true".to_owned(),
+            "server.bind=127.0.0.1:0".to_owned(),
+            "server.public_url=http://keyswap.test".to_owned(),
+            "database.pool_size=4".to_owned(),
+            "guessing.per_source=10000".to_owned(),
+            "guessing.per_credential=10000".to_owned(),
+        ];
+        all.extend(settings.iter().map(|text| (*text).to_owned()));
+        let (started, running) = oneshot::channel::<Started>();
+        let clock = database.clock();
+        let thread = thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let config = compose::config(None, &all).unwrap();
+                let settings = compose::server(&config);
+                let bound = server::bind(&settings).unwrap();
+                let base = format!("http://{}", bound.address);
+                let app = Arc::new(compose::app(&config, Mode::Serve, clock).await.unwrap());
+                let servers = server::serve(bound, Arc::clone(&app), &settings).unwrap();
+                let jobs = Jobs::start(&app);
+                assert!(started.send((app, base, servers.handles())).is_ok());
+                servers.run().await.unwrap();
+                jobs.stop().await;
+            });
+        });
+        let (app, base, handles) = running.await.expect("the server did not start: see above");
+        let admin = std::fs::read_to_string(database.dir.path().join("keys/administrator.key")).unwrap();
+        Self {
+            app,
+            base,
+            admin: admin.trim().to_owned(),
+            http: Client::builder().redirect(Policy::none()).build().unwrap(),
+            database,
+            settings: settings.iter().map(|text| (*text).to_owned()).collect(),
+            handles,
+            thread: Some(thread),
+        }
+    }
+
+    /// A clean stop, as SIGTERM makes it.
+    pub async fn stop(mut self) -> Arc<Database> {
+        for handle in &self.handles {
+            handle.stop(true).await;
+        }
+        let thread = self.thread.take().unwrap();
+        tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
+        Arc::clone(&self.database)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(self.url(path))
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.http.post(self.url(path))
+    }
+
+    /// A form to the token endpoint.
+    pub async fn token(&self, pairs: &[(&str, &str)]) -> Response {
+        let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let request = self.post("/oauth/token").header("content-type", "application/x-www-form-urlencoded").body(body);
+        request.send().await.unwrap()
+    }
+
+    /// The curl form.
+    pub async fn exchange(&self, key: &str) -> Response {
+        self.post("/v1/exchange").bearer_auth(key).send().await.unwrap()
+    }
+
+    /// The curl form, with a JSON body.
+    pub async fn exchange_for(&self, key: &str, body: Value) -> Response {
+        self.post("/v1/exchange").bearer_auth(key).json(&body).send().await.unwrap()
+    }
+
+    /// Swaps a key that must be accepted, and gives the token.
+    pub async fn swap(&self, key: &str) -> String {
+        let body = body_of(self.exchange(key).await, StatusCode::OK).await;
+        body["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// A call of the management API as the administrator; the answer must have the status.
+    pub async fn manage(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
+        let request = self.http.request(method.parse().unwrap(), self.url(path)).bearer_auth(&self.admin);
+        let request = if let Some(body) = body { request.json(&body) } else { request };
+        body_of(request.send().await.unwrap(), StatusCode::from_u16(status).unwrap()).await
+    }
+
+    /// Puts permissions into the catalog, for service clients.
+    pub async fn permissions(&self, names: &[&str]) {
+        for name in names {
+            let body = json!({ "assignable_to": ["service_client"] });
+            let request = self.http.put(self.url(&format!("/v1/permissions/{name}"))).bearer_auth(&self.admin);
+            assert!(request.json(&body).send().await.unwrap().status().is_success());
+        }
+    }
+
+    pub async fn audience(&self, identifier: &str, permissions: Option<&[&str]>) -> Value {
+        let body = json!({ "identifier": identifier, "permissions": permissions });
+        self.manage("POST", "/v1/audiences", Some(body), 201).await
+    }
+
+    /// A service client with these permissions, and a key of it that carries them all.
+    pub async fn client_key(&self, permissions: &[&str]) -> Key {
+        let product: Vec<_> = permissions.iter().copied().filter(|name| !name.starts_with("keyswap:")).collect();
+        self.permissions(&product).await;
+        let body = json!({ "name": "a client", "permissions": permissions });
+        let client = self.manage("POST", "/v1/service-clients", Some(body), 201).await;
+        let owner = json!({ "type": "service_client", "id": client["id"] });
+        self.key(json!({ "name": "a key", "owner": owner, "permissions": permissions })).await
+    }
+
+    /// A generic key with these permissions.
+    pub async fn generic_key(&self, permissions: &[&str]) -> Key {
+        self.permissions(permissions).await;
+        self.key(json!({ "name": "a key", "owner": { "type": "none" }, "permissions": permissions })).await
+    }
+
+    /// A key as `body` has it.
+    pub async fn key(&self, body: Value) -> Key {
+        let key = self.manage("POST", "/v1/api-keys", Some(body), 201).await;
+        Key {
+            id: key["id"].as_str().unwrap().to_owned(),
+            value: key["value"].as_str().unwrap().to_owned(),
+            client: key["owner"]["id"].as_str().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// suspend, resume or revoke.
+    pub async fn step(&self, key: &Key, step: &str) {
+        self.manage("POST", &format!("/v1/api-keys/{}/{step}", key.id), None, 200).await;
+    }
+
+    pub fn advance(&self, seconds: i64) {
+        self.database.move_clock(seconds * 1000);
+    }
+
+    /// Every event, oldest first.
+    pub async fn events(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut after = "0".to_owned();
+        loop {
+            let page = self.manage("GET", &format!("/v1/events?limit=100&after={after}"), None, 200).await;
+            all.extend(page["data"].as_array().unwrap().clone());
+            match page["next"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => return all,
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for handle in &self.handles {
+            drop(handle.stop(false));
+        }
+    }
+}
+
+/// The JSON of an answer, which must have the status; `null` when it has no body.
+pub async fn body_of(response: Response, status: StatusCode) -> Value {
+    let found = response.status();
+    let text = response.text().await.unwrap();
+    assert_eq!(found, status, "{text}");
+    if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
+}
