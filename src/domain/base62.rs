@@ -34,3 +34,15 @@ pub fn random(entropy: &dyn Entropy, length: usize) -> Result<zeroize::Zeroizing
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gh_01_the_checksum_is_written_as_github_writes_it() {
+        assert_eq!(&six_digits(crc32fast::hash(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")), b"0mLq17");
+        assert_eq!(&six_digits(0), b"000000");
+        assert_eq!(&six_digits(u32::MAX), b"4gfFC3");
+    }
+}

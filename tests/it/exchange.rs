@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{Server, body_of, both, header_of, verify};
+use crate::support::{body_of, both, header_of, verify};
 
 both! {
     async fn a_service_client_swaps_its_key_for_a_token(server: Server) {

@@ -16,3 +16,4 @@ mod support;
 
 mod exchange;
 mod house;
+mod properties;

@@ -1,0 +1,118 @@
+"""A running keyswap with something in it, and nothing but HTTP to talk to it."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import requests
+
+ALGORITHMS = ["ES256", "ES384", "EdDSA", "RS256", "PS256"]
+DATABASES = ["sqlite", "postgres"]
+PERMISSIONS = ["projects:read", "projects:write"]
+
+CLIENT_CREDENTIALS = "client_credentials"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+API_KEY_TYPE = "urn:keyswap:params:oauth:token-type:api-key"
+ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
+
+
+class Server:
+    """`resource` is an audience with a URI for an identifier, `audience` one with a name."""
+
+    resource = "https://projects.example/api"
+    audience = "reports"
+
+    def __init__(self, binary, directory, database_url, algorithm, path=""):
+        self.algorithm = algorithm
+        self.directory = directory
+        port = free_port()
+        self.root = f"http://127.0.0.1:{port}"
+        self.issuer = self.root + path
+        self.token_url = self.issuer + "/oauth/token"
+        settings = {
+            "server.bind": f"127.0.0.1:{port}",
+            "server.public_url": self.issuer,
+            "database.url": database_url,
+            "keys.dir": directory / "keys",
+            "keys.create": "true",
+            "signing_keys.algorithm": algorithm,
+        }
+        flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
+        # Settings of whoever runs the tests must not leak in.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
+        with open(directory / "log", "wb") as log:
+            self.process = subprocess.Popen(
+                [binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory
+            )
+        try:
+            self._wait_until_ready()
+            self._fill()
+        except BaseException:
+            self.process.kill()
+            raise
+
+    def _wait_until_ready(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if requests.get(self.root + "/readyz", timeout=5).status_code == 200:
+                    return
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError("keyswap did not start:\n" + (self.directory / "log").read_text())
+
+    def _fill(self):
+        self.admin_key = (self.directory / "keys" / "administrator.key").read_text().strip()
+        for name in PERMISSIONS:
+            self.admin("PUT", f"/permissions/{name}", {"assignable_to": ["service_client"]})
+        self.admin("POST", "/audiences", {"identifier": self.resource})
+        self.admin("POST", "/audiences", {"identifier": self.audience, "permissions": ["projects:read"]})
+        client = self.admin("POST", "/service-clients", {"name": "Nightly report", "permissions": PERMISSIONS})
+        self.client_id = client["id"]
+        self.key = self.new_key()["value"]
+        # Well formed, so that it is looked up: of another key that is revoked.
+        revoked = self.new_key()
+        self.admin("POST", f"/api-keys/{revoked['id']}/revoke")
+        self.revoked_key = revoked["value"]
+        # Minted first: long expired, beyond any leeway, when the last tests look at it.
+        self.expired_token = self.exchange(expires_in=1)["access_token"]
+
+    def new_key(self):
+        owner = {"type": "service_client", "id": self.client_id}
+        return self.admin("POST", "/api-keys", {"name": "Report", "owner": owner, "permissions": PERMISSIONS})
+
+    def admin(self, method, path, body=None):
+        headers = {"Authorization": f"Bearer {self.admin_key}"}
+        response = requests.request(method, f"{self.issuer}/v1{path}", json=body, headers=headers, timeout=10)
+        assert response.ok, f"{method} {path}: {response.status_code} {response.text}"
+        return response.json()
+
+    def exchange(self, **body):
+        """What to verify with clients that only verify."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        response = requests.post(self.issuer + "/v1/exchange", json=body, headers=headers, timeout=10)
+        assert response.ok, response.text
+        return response.json()
+
+    def answers(self):
+        """How many requests were answered, this one not counted."""
+        lines = requests.get(self.root + "/metrics", timeout=10).text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("keyswap_http_responses_total{"))
+
+    def stop(self):
+        """How it ended: 0 when it stopped as it was told to."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return "killed: it was still there 30 s after SIGTERM"
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

@@ -1,0 +1,31 @@
+"""Every Python verifier with every algorithm: it verifies what the table says it can, and what it cannot it refuses aloud."""
+
+import pytest
+
+import verify
+from keyswap import ALGORITHMS, DATABASES
+
+
+@pytest.mark.parametrize("verifier", verify.SUPPORTED, ids=lambda verifier: verifier.__name__)
+def test_verifies(server, verifier):
+    token = server.exchange()["access_token"]
+    if server.algorithm in verify.SUPPORTED[verifier]:
+        claims = verifier(server, token, server.issuer)
+        verify.check(server, claims, server.issuer, ["projects:read", "projects:write"])
+    else:
+        with pytest.raises(Exception, match="(?i)alg|invalid_token"):
+            verifier(server, token, server.issuer)
+
+
+@pytest.mark.parametrize("verifier", verify.SUPPORTED, ids=lambda verifier: verifier.__name__)
+def test_refuses_what_is_wrong(one_server, verifier):
+    token = one_server.exchange()["access_token"]
+    header, payload, signature = token.split(".")
+    turned = signature[::-1]
+    for bad, audience in [
+        (token, "https://another.example"),
+        (f"{header}.{payload}.{turned}", one_server.issuer),
+        (one_server.expired_token, one_server.issuer),
+    ]:
+        with pytest.raises(Exception):
+            verifier(one_server, bad, audience)
