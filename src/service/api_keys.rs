@@ -165,8 +165,9 @@ pub async fn patch(
                 return Ok(Outcome::bookkeeping(Shown { key, now: tx.now() }));
             }
             save(tx, &mut key)?;
-            let event =
-                NewEvent::new(EventKind::ApiKeyUpdated, &key.id).with("permissions", key.permissions.to_string());
+            let event = NewEvent::new(EventKind::ApiKeyUpdated, &key.id)
+                .with("changed", changed(&before, &key))
+                .with("permissions", key.permissions.to_string());
             Ok(Outcome::event(Shown { key, now: tx.now() }, event))
         })
         .await
@@ -343,6 +344,19 @@ fn save(tx: &mut Tx<'_>, key: &mut ApiKey) -> Result<(), Error> {
     store::api_keys::update(tx, key)?;
     key.version += 1;
     Ok(())
+}
+
+/// The names of the members that a patch changed.
+fn changed(before: &ApiKey, after: &ApiKey) -> Vec<&'static str> {
+    let members = [
+        ("name", before.name != after.name),
+        ("permissions", before.permissions != after.permissions),
+        ("audiences", before.audiences != after.audiences),
+        ("metadata", before.metadata != after.metadata),
+        ("max_token_ttl", before.max_token_ttl != after.max_token_ttl),
+        ("expires_at", before.life.expires_at != after.life.expires_at),
+    ];
+    members.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
 
 fn refuse_revoked(key: &ApiKey) -> Result<(), Error> {

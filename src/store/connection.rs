@@ -6,7 +6,9 @@ use diesel::{
     Connection as _, PgConnection, RunQueryDsl, SqliteConnection,
     connection::SimpleConnection,
     declare_sql_function,
+    dsl::sql,
     r2d2::{ManageConnection, Pool as R2d2Pool, PooledConnection, R2D2Connection},
+    sql_types::{Integer, Text},
 };
 
 use crate::domain::time::Timestamp;
@@ -255,11 +257,27 @@ fn check_version(connection: &mut Conn) -> Result<(), OpenError> {
     if (next(), next(), next()) < SQLITE_MIN { Err(OpenError::Version(version)) } else { Ok(()) }
 }
 
-/// The version of the SQLite in use.
-///
+fn sqlite_version(connection: &mut Conn) -> Result<String, StoreError> {
+    Ok(sql::<Text>("SELECT sqlite_version()").get_result(connection)?)
+}
+
+/// How SQLite runs on a connection of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteSettings {
+    pub version: String,
+    pub journal_mode: String,
+    /// 2 is FULL.
+    pub synchronous: i32,
+    pub foreign_keys: i32,
+}
+
 /// # Errors
-/// The database does not answer.
-pub fn sqlite_version(connection: &mut Conn) -> Result<String, StoreError> {
-    let version = diesel::dsl::sql::<diesel::sql_types::Text>("SELECT sqlite_version()");
-    Ok(version.get_result(connection)?)
+/// The database does not answer, or is not SQLite.
+pub fn sqlite_settings(connection: &mut Conn) -> Result<SqliteSettings, StoreError> {
+    Ok(SqliteSettings {
+        version: sqlite_version(connection)?,
+        journal_mode: sql::<Text>("SELECT journal_mode FROM pragma_journal_mode").get_result(connection)?,
+        synchronous: sql::<Integer>("SELECT synchronous FROM pragma_synchronous").get_result(connection)?,
+        foreign_keys: sql::<Integer>("SELECT foreign_keys FROM pragma_foreign_keys").get_result(connection)?,
+    })
 }

@@ -27,7 +27,9 @@ use crate::domain::{
 };
 
 pub use change::{Outcome, Tx, now};
-pub use connection::{Clock, Conn, DatabaseSettings, DatabaseUrl, IfMissing, SystemClock};
+pub use connection::{
+    Clock, Conn, DatabaseSettings, DatabaseUrl, IfMissing, SqliteSettings, SystemClock, sqlite_settings,
+};
 pub use dialect::{durability_faults, lock, try_lock};
 pub use error::{OpenError, StoreError};
 

@@ -16,7 +16,7 @@ CACHE = pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"])
 
 
 def pytest_collection_modifyitems(items):
-    """The snippets last: they want a token that has long expired."""
+    """The snippets last: by then there is a token that has long expired, and nobody waits for it."""
     items.sort(key=lambda item: item.path.name == "test_snippets.py")
 
 

@@ -77,8 +77,9 @@ class Server:
         revoked = self.new_key()
         self.admin("POST", f"/api-keys/{revoked['id']}/revoke")
         self.revoked_key = revoked["value"]
-        # Minted first: long expired, beyond any leeway, when the last tests look at it.
-        self.expired_token = self.exchange(expires_in=1)["access_token"]
+        # Minted first, so that nobody has to wait for long.
+        self._expired_token = self.exchange(expires_in=1)["access_token"]
+        self._expires = time.monotonic() + 1
 
     def new_key(self):
         owner = {"type": "service_client", "id": self.client_id}
@@ -96,6 +97,11 @@ class Server:
         response = requests.post(self.issuer + "/v1/exchange", json=body, headers=headers, timeout=10)
         assert response.ok, response.text
         return response.json()
+
+    def expired_token(self, leeway=0):
+        """A token that expired more than `leeway` seconds ago."""
+        time.sleep(max(0, self._expires + leeway + 1 - time.monotonic()))
+        return self._expired_token
 
     def answers(self):
         """How many requests were answered, this one not counted."""

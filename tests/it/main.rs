@@ -16,4 +16,6 @@ mod support;
 
 mod exchange;
 mod house;
+mod oauth2_crate;
 mod properties;
+mod store;

@@ -84,7 +84,8 @@ fn assert_refused(key: &[u8]) {
     assert_eq!(PresentedKey::parse(text), Err(Malformed::Checksum), "{text}");
 }
 
-const NAMES: [&str; 6] = ["projects:read", "projects:write", "tasks:read", "tasks:write", "keyswap:keys", "keyswap:admin"];
+const NAMES: [&str; 6] =
+    ["projects:read", "projects:write", "tasks:read", "tasks:write", "keyswap:keys", "keyswap:admin"];
 const AUDIENCES: [&str; 4] = ["https://default.test", "https://api.test", "reports", "https://issuer.test/v1"];
 
 fn permissions() -> impl Strategy<Value = PermissionSet> {

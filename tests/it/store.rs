@@ -1,0 +1,189 @@
+//! What both databases must do alike: one suite, run on each.
+
+use std::time::Duration;
+
+use keyswap::{
+    crypto::sha256,
+    domain::{
+        event::{Actor, Event, EventKind, NewEvent, Origin},
+        id::CredentialId,
+        permission::{AssignableTo, Permission, PermissionName},
+        time::{Span, Timestamp},
+    },
+    service::events,
+    store::{self, Outcome, StoreError},
+};
+
+use crate::support::{Kind, both};
+
+fn permission(name: &str) -> Permission {
+    Permission {
+        name: name.parse().unwrap(),
+        description: None,
+        assignable_to: [AssignableTo::ServiceClient].into(),
+        built_in: false,
+        created_at: Timestamp::from_millis(0),
+        version: 1,
+    }
+}
+
+fn cli() -> Origin {
+    Origin::of(Actor::Cli)
+}
+
+both! {
+    async fn a_change_that_fails_leaves_nothing(server: Server) {
+        let store = &server.app.store;
+        let before = server.events().await.len();
+        let result: Result<(), StoreError> = store
+            .change(cli(), |tx| {
+                store::permissions::insert(tx, &permission("a:b"))?;
+                Err(StoreError::Unavailable("on purpose".to_owned()))
+            })
+            .await;
+        assert!(result.is_err());
+        let name: PermissionName = "a:b".parse().unwrap();
+        assert!(store.read(move |connection| store::permissions::find(connection, &name)).await.unwrap().is_none());
+        assert_eq!(server.events().await.len(), before);
+    }
+
+    async fn a_row_that_is_there_is_a_conflict(server: Server) {
+        let insert = || {
+            server.app.store.change(cli(), |tx| {
+                store::permissions::insert(tx, &permission("a:b"))?;
+                Ok(Outcome::event((), NewEvent::new(EventKind::PermissionCreated, "a:b")))
+            })
+        };
+        assert!(insert().await.is_ok());
+        assert!(matches!(insert().await, Err(StoreError::Conflict(_))));
+    }
+
+    async fn events_stand_in_the_order_of_commit_however_many_write(server: Server) {
+        let replica = server.replica().await;
+        let before = server.events().await.len();
+        let mut writers = Vec::new();
+        for number in 0..8 {
+            let store = if number % 2 == 0 { server.app.store.clone() } else { replica.app.store.clone() };
+            writers.push(tokio::spawn(async move {
+                for round in 0..25 {
+                    let name = format!("w{number}:r{round}");
+                    let change = store.change(cli(), move |tx| {
+                        store::permissions::insert(tx, &permission(&name))?;
+                        // Two resources, two events, next to each other.
+                        let events = ["first", "second"].map(|part| {
+                            NewEvent::new(EventKind::PermissionCreated, &name).with("part", part)
+                        });
+                        Ok::<_, StoreError>(Outcome::events((), events.into()))
+                    });
+                    change.await.unwrap();
+                }
+            }));
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let all = server.events().await;
+        assert_eq!(all.len(), before + 8 * 25 * 2);
+        for (place, event) in all.iter().enumerate() {
+            assert_eq!(event["seq"], place + 1, "no gaps");
+        }
+        for pair in all[before..].chunks(2) {
+            assert_eq!(pair[0]["subject"], pair[1]["subject"]);
+        }
+        assert!(all.windows(2).all(|pair| pair[0]["at"].as_str() <= pair[1]["at"].as_str()), "times follow the numbers");
+        assert_eq!(events::verify_chain(&server.app).await.unwrap(), i64::try_from(all.len()).unwrap());
+    }
+
+    async fn a_line_that_was_altered_is_found(server: Server) {
+        server.permissions(&["a:b", "c:d"]).await;
+        for (alter, restore) in [
+            ("at = at + 1", "at = at - 1"),
+            ("kind = kind || 'x'", "kind = substr(kind, 1, length(kind) - 1)"),
+            ("data = ' ' || data", "data = substr(data, 2)"),
+            ("seq = 1000", "seq = 5"),
+        ] {
+            events::verify_chain(&server.app).await.unwrap();
+            let seq = if restore.starts_with("seq") { 1000 } else { 5 };
+            server.database.sql(&format!("UPDATE events SET {alter} WHERE seq = 5"));
+            let found = events::verify_chain(&server.app).await.is_err();
+            // A space before JSON says the same thing: what is hashed is what is read.
+            assert_eq!(found, !alter.starts_with("data"), "{alter}");
+            server.database.sql(&format!("UPDATE events SET {restore} WHERE seq = {seq}"));
+        }
+        server.database.sql("UPDATE events SET data = '{\"forged\":1}' WHERE seq = 5");
+        assert!(events::verify_chain(&server.app).await.is_err());
+    }
+
+    async fn a_hole_in_the_trail_is_found(server: Server) {
+        events::verify_chain(&server.app).await.unwrap();
+        server.database.sql("DELETE FROM events WHERE seq = 4");
+        assert!(events::verify_chain(&server.app).await.is_err());
+    }
+
+    async fn a_last_used_time_never_moves_back(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let id: CredentialId = key.value.split('_').nth(1).unwrap().parse().unwrap();
+        let now = server.app.store.now().await.unwrap();
+        let touch = |at: Timestamp| {
+            let used = vec![(id.clone(), at)];
+            server.app.store.change(cli(), move |tx| {
+                store::api_keys::touch(tx, &used)?;
+                Ok::<_, StoreError>(Outcome::bookkeeping(()))
+            })
+        };
+        let shown = || server.manage("GET", "/v1/api-keys", None, 200);
+        touch(now).await.unwrap();
+        touch(Timestamp::from_millis(now.millis() - 5_000)).await.unwrap();
+        assert_eq!(shown().await["data"][0]["last_used_at"], now.to_string());
+        let later = now.after(Span::from_secs(5));
+        touch(later).await.unwrap();
+        assert_eq!(shown().await["data"][0]["last_used_at"], later.to_string());
+    }
+
+    async fn the_clock_is_the_databases(server: Server) {
+        let before = server.app.store.now().await.unwrap();
+        server.advance(3600);
+        let after = server.app.store.now().await.unwrap();
+        let moved = after.since(before).as_secs();
+        assert!((3600..3660).contains(&moved), "{moved}");
+    }
+
+    async fn an_acknowledged_change_is_on_the_disk(server: Server) {
+        let faults = server.app.store.read(store::durability_faults).await.unwrap();
+        assert!(faults.is_empty(), "{faults:?}");
+        if server.database.kind == Kind::Sqlite {
+            let settings = server.app.store.read(store::sqlite_settings).await.unwrap();
+            assert_eq!(settings.journal_mode, "wal");
+            assert_eq!(settings.synchronous, 2, "FULL");
+            assert_eq!(settings.foreign_keys, 1);
+            let version: Vec<u32> = settings.version.split('.').map(|part| part.parse().unwrap()).collect();
+            assert!(version >= vec![3, 51, 3], "{}", settings.version);
+        }
+    }
+
+    async fn readers_go_on_while_someone_writes(server: Server) {
+        let store = server.app.store.clone();
+        let (started, running) = tokio::sync::oneshot::channel();
+        let writer = tokio::spawn(async move {
+            let change = store.change(cli(), move |tx| {
+                store::permissions::insert(tx, &permission("slow:one"))?;
+                started.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(500));
+                Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventKind::PermissionCreated, "slow:one")))
+            });
+            change.await.unwrap();
+        });
+        running.await.unwrap();
+        let read = server.app.store.now();
+        assert!(tokio::time::timeout(Duration::from_millis(300), read).await.is_ok());
+        writer.await.unwrap();
+    }
+}
+
+#[test]
+fn the_hash_of_an_event_is_what_an_outsider_computes() {
+    let json = r#"{"id":"evt_01JD0000000000000000000000","seq":1,"type":"permission.created","at":"2030-01-01T00:00:00.000Z","actor":{"type":"cli","id":null},"on_behalf_of":null,"subject":{"type":"permission","id":"a:b"},"organization_id":null,"cause":null,"request_id":null,"address":null,"data":{"a":1,"b":"two"},"prev_hash":"0000000000000000000000000000000000000000000000000000000000000000"}"#;
+    let event: Event = serde_json::from_str(json).unwrap();
+    let expected: String = sha256(json.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(event.hash(sha256).unwrap(), expected);
+}

@@ -1,0 +1,83 @@
+"""Runs every command of the README, in order, as someone would who pastes it line by line.
+
+The `sh` blocks run in one shell, in a fresh clone that shares the build directory. A port of our own stands in for 8080.
+`demo` is stopped by Ctrl-C once it says that it serves; `./scripts/test` is what runs this, so it is not run again.
+PostgreSQL's own variables (PGHOST and the like) are set from KEYSWAP_TEST_POSTGRES.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def blocks(text):
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def run_demo(command, cwd, env):
+    """Runs until the demo says that it serves, then presses Ctrl-C."""
+    demo = subprocess.Popen(command, shell=True, cwd=cwd, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    shown = ""
+    for line in demo.stdout:
+        shown += line
+        if "Serving until Ctrl-C" in line:
+            os.killpg(demo.pid, signal.SIGINT)
+    if demo.wait(timeout=60) != 0 or "Serving until Ctrl-C" not in shown:
+        sys.exit(f"the demo failed:\n{shown}")
+
+
+def main():
+    text = (ROOT / "README.md").read_text()
+    commands = blocks(text)
+    assert len(commands) >= 8, "the README has lost its commands"
+    port = free_port()
+    postgres = urlsplit(os.environ["KEYSWAP_TEST_POSTGRES"])
+    env = dict(os.environ)
+    env.update(PGHOST=postgres.hostname, PGPORT=str(postgres.port), PGUSER=postgres.username)
+    env.update(KEYSWAP__SERVER__BIND=f"127.0.0.1:{port}", KEYSWAP__SERVER__PUBLIC_URL=f"http://127.0.0.1:{port}")
+
+    with tempfile.TemporaryDirectory() as scratch:
+        clone = Path(scratch, "keyswap")
+        subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+        shutil.copy(ROOT / "README.md", clone)
+        (clone / "target").symlink_to(ROOT / "target")
+        started = time.monotonic()
+        passed = 0
+        script = ["set -em", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
+        for block in commands:
+            if block.strip() == "./scripts/test":
+                continue
+            if block.strip().endswith(" demo"):
+                run_demo(block.strip(), clone, env)
+                passed += 1
+                continue
+            script.append(block.replace("8080", port))
+            script.append("echo; echo '-- a block of the README ran --'")
+        result = subprocess.run(["bash", "-c", "\n".join(script)], cwd=clone, env=env, stdout=subprocess.PIPE, text=True, timeout=300)
+        print(result.stdout)
+        passed += result.stdout.count("-- a block of the README ran --")
+        wanted = len(commands) - 1
+        if result.returncode != 0 or passed != wanted:
+            sys.exit(f"the README does not work: {passed} of {wanted} blocks ran, exit code {result.returncode}")
+        # The word that a token came back, twice.
+        assert result.stdout.count('"access_token":"ey') == 2, "a swap of the README gave no token"
+        print(f"README: {passed} passed, 0 failed in {time.monotonic() - started:.0f} s")
+
+
+main()
