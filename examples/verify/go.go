@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"github.com/coreos/go-oidc"  // Debian's; with modules: github.com/coreos/go-oidc/v3/oidc
-	"gopkg.in/square/go-jose.v2" // with modules: github.com/go-jose/go-jose/v4
+	"gopkg.in/square/go-jose.v2" // with modules: github.com/go-jose/go-jose/v3
 )
 
 func main() {

@@ -10,7 +10,9 @@ const ALGORITHMS: [Algorithm; 5] =
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [issuer, audience, token] = arguments.as_slice() else { return Err("usage: verify ISSUER AUDIENCE TOKEN".into()) };
+    let [issuer, audience, token] = arguments.as_slice() else {
+        return Err("usage: verify ISSUER AUDIENCE TOKEN".into());
+    };
     let metadata: Value = reqwest::get(format!("{issuer}/.well-known/openid-configuration")).await?.json().await?;
     // Keep the set for some minutes, and fetch it again (not more often than that) for a `kid` it does not know.
     let keys: JwkSet = reqwest::get(metadata["jwks_uri"].as_str().ok_or("no jwks_uri")?).await?.json().await?;

@@ -16,7 +16,7 @@ use crate::{
     },
     http::KeyBody,
     service::{
-        api_keys::{self, NewKey, Shown, Step},
+        api_keys::{self, NewKey, PatchKey, Shown, Step},
         caller::Caller,
         idempotency::Created,
     },
@@ -42,6 +42,11 @@ pub enum ApiKeyCommand {
     },
     /// Show one key
     Show(One),
+    /// Change what is written on a key; what is not named stays as it is
+    #[command(
+        after_help = "Examples:\n  keyswap api-key patch key_01JB… --name nightly --expires-in 30d\n  keyswap api-key patch key_01JB… --permission projects:read --permission projects:write"
+    )]
+    Patch(Box<Patch>),
     /// Give a key a new value; the old one works until the grace ends
     Rotate {
         #[command(flatten)]
@@ -85,8 +90,44 @@ pub struct Create {
     /// The longest life of its tokens
     #[arg(long)]
     max_token_ttl: Option<Span>,
+    /// Metadata: a JSON object that belongs to you
+    #[arg(long, value_parser = Metadata::parse)]
+    metadata: Option<Metadata>,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Patch {
+    #[command(flatten)]
+    one: One,
+    /// What to call it
+    #[arg(long)]
+    name: Option<DisplayName>,
+    /// The permissions it carries from now on; may be given several times
+    #[arg(long = "permission", conflicts_with = "no_permissions")]
+    permissions: Vec<PermissionName>,
+    /// Take every permission away
+    #[arg(long)]
+    no_permissions: bool,
+    /// The audiences it may be used for from now on; may be given several times
+    #[arg(long = "audience", conflicts_with = "any_audience")]
+    audiences: Vec<Identifier>,
+    /// Let it be used for every audience
+    #[arg(long)]
+    any_audience: bool,
+    /// How long it lives from now on, such as 90d
+    #[arg(long, conflicts_with = "never_expires")]
+    expires_in: Option<Span>,
+    /// Let it live until it is revoked
+    #[arg(long)]
+    never_expires: bool,
+    /// The longest life of its tokens
+    #[arg(long)]
+    max_token_ttl: Option<Span>,
+    /// Metadata: a JSON object that belongs to you
+    #[arg(long, value_parser = Metadata::parse)]
+    metadata: Option<Metadata>,
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +154,7 @@ pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure>
             let app = compose::for_command(common).await?;
             print_key(api_keys::get(&app, one.id).await?, None, &one.output)
         }
+        ApiKeyCommand::Patch(patch) => run_patch(common, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
             let app = compose::for_command(common).await?;
             let rotated = api_keys::rotate(&app, &Caller::cli(), one.id, grace).await?;
@@ -132,7 +174,7 @@ async fn run_create(common: &Common, create: Create) -> Result<(), Failure> {
         owner: create.service_client.map_or(Owner::Nobody, Owner::ServiceClient),
         permissions: create.permissions.into_iter().collect(),
         audiences: Some(create.audiences).filter(|audiences| !audiences.is_empty()),
-        metadata: Metadata::default(),
+        metadata: create.metadata.unwrap_or_default(),
         max_token_ttl: create.max_token_ttl,
         expires_at: create.expires_in.map(|span| now.after(span)),
     };
@@ -140,6 +182,26 @@ async fn run_create(common: &Common, create: Create) -> Result<(), Failure> {
         Created::New(made) => print_key(made.shown, Some(made.value.expose()), &create.output),
         Created::Replayed(shown) => print_key(shown, None, &create.output),
     }
+}
+
+async fn run_patch(common: &Common, asked: Patch) -> Result<(), Failure> {
+    let app = compose::for_command(common).await?;
+    let now = app.store.now().await.map_err(crate::service::Error::from)?;
+    let patch = PatchKey {
+        name: asked.name,
+        permissions: (asked.no_permissions || !asked.permissions.is_empty())
+            .then(|| asked.permissions.into_iter().collect()),
+        audiences: if asked.any_audience {
+            Some(None)
+        } else {
+            (!asked.audiences.is_empty()).then_some(Some(asked.audiences))
+        },
+        metadata: asked.metadata,
+        max_token_ttl: asked.max_token_ttl.map(Some),
+        expires_at: if asked.never_expires { Some(None) } else { asked.expires_in.map(|span| Some(now.after(span))) },
+    };
+    let patched = api_keys::patch(&app, &Caller::cli(), asked.one.id, patch, None).await?;
+    print_key(patched, None, &asked.one.output)
 }
 
 async fn list(common: &Common, service_client: Option<ServiceClientId>, output: &Output) -> Result<(), Failure> {

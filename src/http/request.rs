@@ -12,6 +12,7 @@ use actix_web::{
 };
 use ipnet::IpNet;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::{
     crypto::random,
@@ -55,7 +56,9 @@ pub async fn accompany(
     let id = HeaderValue::from_str(&call.request_id).unwrap_or(HeaderValue::from_static("none"));
     let method = request.method().clone();
     request.extensions_mut().insert(call.clone());
-    let mut response = next.call(request).await?;
+    // Whatever is logged on the way carries the id: a client that reports it has named the lines.
+    let span = tracing::info_span!("request", request_id = call.request_id);
+    let mut response = next.call(request).instrument(span.clone()).await?;
     // The pattern and not the path: what a client put into a URL stays out of the log.
     let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let status = response.status().as_u16();
@@ -63,17 +66,16 @@ pub async fn accompany(
     if let Some(app) = app {
         app.metrics.responded(status);
     }
-    log(&method, &route, status, started.elapsed(), &call);
+    span.in_scope(|| log(&method, &route, status, started.elapsed(), &call.address));
     Ok(response)
 }
 
-fn log(method: &actix_web::http::Method, route: &str, status: u16, took: Duration, call: &Call) {
+fn log(method: &actix_web::http::Method, route: &str, status: u16, took: Duration, address: &str) {
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    let (request_id, address) = (call.request_id.as_str(), call.address.as_str());
     if status >= 500 {
-        tracing::warn!(%method, route, status, micros, request_id, address, "answered");
+        tracing::warn!(%method, route, status, micros, address, "answered");
     } else {
-        tracing::debug!(%method, route, status, micros, request_id, address, "answered");
+        tracing::debug!(%method, route, status, micros, address, "answered");
     }
 }
 

@@ -20,7 +20,7 @@ where
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     // Fails when a logger stands already, as in tests that start several servers.
     let _ = if json {
-        builder.json().flatten_event(true).with_current_span(false).try_init()
+        builder.json().flatten_event(true).with_span_list(false).try_init()
     } else {
         builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init()
     };

@@ -37,7 +37,7 @@ def test_targets(one_server, node, case, scope):
 def test_openid_client_is_refused(one_server, node):
     answer = node("openid_client.mjs", "refused", one_server, key=one_server.revoked_key)
     # It looks at the challenge that RFC 9110 wants with a 401, and not at the body behind it.
-    assert answer == {"code": "OAUTH_WWW_AUTHENTICATE_CHALLENGE_ERROR", "status": 401}
+    assert answer == {"code": "OAUTH_WWW_AUTHENTICATE_CHALLENGE", "status": 401}
 
 
 def test_oauth4webapi_chooses_the_algorithm(server, node):

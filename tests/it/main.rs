@@ -14,6 +14,7 @@
 
 mod support;
 
+mod cli;
 mod exchange;
 mod house;
 mod oauth2_crate;

@@ -1,0 +1,51 @@
+"""An issuer that signs whatever it is told to: what keyswap never signs and a verifier must refuse all the same."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
+
+class Forger:
+    audience = "https://projects.example/api"
+
+    def __init__(self):
+        self._keys = {"ES256": ec.generate_private_key(ec.SECP256R1()), "ES512": ec.generate_private_key(ec.SECP521R1())}
+        jwks = [
+            {**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": algorithm, "alg": algorithm, "use": "sig"}
+            for algorithm, key in self._keys.items()
+        ]
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(handler):
+                metadata = {"issuer": self.issuer, "jwks_uri": self.issuer + "/jwks"}
+                body = json.dumps({"keys": jwks} if handler.path == "/jwks" else metadata).encode()
+                handler.send_response(200)
+                handler.send_header("Content-Type", "application/json")
+                handler.send_header("Content-Length", str(len(body)))
+                handler.end_headers()
+                handler.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.issuer = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def token(self, algorithm="ES256", typ="at+jwt", **changes):
+        """A token as keyswap signs it, but for the changes; a claim of None is left out."""
+        now = int(time.time())
+        claims = {"iss": self.issuer, "aud": self.audience, "sub": "svc_1", "iat": now, "exp": now + 600}
+        claims = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+        return jwt.encode(claims, self._keys[algorithm], algorithm, {"typ": typ, "kid": algorithm})
+
+    def stop(self):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

@@ -1,0 +1,168 @@
+//! The command line, as a person or a script uses it: the real program, beside a running server on the same database.
+
+use std::process::{Command, Output, Stdio};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Server, both};
+
+fn keyswap(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_keyswap")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A command on the server's database.
+fn on(server: &Server, arguments: &[&str]) -> Output {
+    let settings = [
+        format!("database.url={}", server.database.url),
+        format!("keys.dir={}", server.database.dir.path().join("keys").display()),
+        "server.public_url=http://keyswap.test".to_owned(),
+    ];
+    let flags = settings.iter().flat_map(|setting| ["--set", setting]);
+    keyswap(&arguments.iter().copied().chain(flags).collect::<Vec<_>>())
+}
+
+/// As `on`, and it must do its work and print JSON.
+fn json_of(server: &Server, arguments: &[&str]) -> Value {
+    let output = on(server, &[arguments, &["--json"]].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+both! {
+    async fn a_key_lives_its_life_from_a_terminal(server: Server) {
+        server.permissions(&["projects:read", "projects:write"]).await;
+        let made = json_of(&server, &[
+            "api-key", "create", "--name", "ci", "--permission", "projects:read", "--expires-in", "90d", "--metadata", r#"{"team":"a"}"#,
+        ]);
+        let (id, value) = (made["id"].as_str().unwrap().to_owned(), made["value"].as_str().unwrap().to_owned());
+        assert_eq!(made["created_by"], json!({ "type": "cli", "id": null }));
+        assert_eq!(made["metadata"], json!({ "team": "a" }));
+        server.swap(&value).await;
+
+        let patched = json_of(&server, &["api-key", "patch", &id, "--name", "nightly", "--permission", "projects:write", "--never-expires"]);
+        assert_eq!(patched["name"], "nightly");
+        assert_eq!(patched["permissions"], json!(["projects:write"]));
+        assert_eq!(patched["expires_at"], Value::Null);
+
+        let rotated = json_of(&server, &["api-key", "rotate", &id, "--grace", "1h"]);
+        let new = rotated["value"].as_str().unwrap().to_owned();
+        server.swap(&new).await;
+        server.swap(&value).await;
+
+        // A running server notices at once.
+        json_of(&server, &["api-key", "suspend", &id]);
+        assert_eq!(server.exchange(&new).await.status(), StatusCode::UNAUTHORIZED);
+        json_of(&server, &["api-key", "resume", &id]);
+        server.swap(&new).await;
+        assert_eq!(json_of(&server, &["api-key", "revoke", &id])["state"], "revoked");
+        assert_eq!(server.exchange(&new).await.status(), StatusCode::UNAUTHORIZED);
+
+        assert_eq!(json_of(&server, &["api-key", "show", &id])["state"], "revoked");
+        let listed = json_of(&server, &["api-key", "list"]);
+        assert!(listed.as_array().unwrap().iter().any(|key| key["id"] == id.as_str()));
+        let kinds: Vec<_> = server.events().await.iter().map(|event| event["type"].clone()).collect();
+        let wanted = ["created", "updated", "rotated", "suspended", "resumed", "revoked"].map(|what| json!(format!("api_key.{what}")));
+        assert!(kinds.ends_with(&wanted), "the same events as through the API: {kinds:?}");
+    }
+
+    async fn the_value_alone_goes_to_standard_output(server: Server) {
+        let output = on(&server, &["api-key", "create", "--name", "piped"]);
+        let value = text(&output.stdout);
+        server.swap(value.trim()).await;
+        assert_eq!(value.lines().count(), 1);
+        assert!(!text(&output.stderr).contains(value.trim()));
+    }
+
+    async fn a_refusal_says_what_to_do_and_exits_with_1(server: Server) {
+        let output = on(&server, &["api-key", "create", "--name", "x", "--permission", "not:there"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("not:there is not in the catalog"), "{}", text(&output.stderr));
+        let output = on(&server, &["api-key", "show", "key_01JD0000000000000000000000"]);
+        assert_eq!((output.status.code(), text(&output.stderr).trim()), (Some(1), "keyswap: no such API key"));
+    }
+
+    async fn signing_keys_and_master_keys_are_shown(server: Server) {
+        let keys = json_of(&server, &["signing-key", "list"]);
+        let states: Vec<_> = keys.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
+        assert!(states.contains(&"active") && states.contains(&"next"), "{states:?}");
+        let output = on(&server, &["signing-key", "rotate"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("may sign from"), "{}", text(&output.stderr));
+        let status = json_of(&server, &["master-key", "status"]);
+        assert_eq!((&status[0]["version"], &status[0]["file"]), (&json!(1), &json!("here")));
+        let status = json_of(&server, &["migrate", "--status"]);
+        assert_eq!(status["pending"], json!([]));
+    }
+
+    async fn the_doctor_finds_a_healthy_deployment_healthy(server: Server) {
+        let checks = json_of(&server, &["doctor"]);
+        for check in checks.as_array().unwrap() {
+            assert_ne!(check["verdict"], "fault", "{check}");
+        }
+        server.database.sql("DELETE FROM events WHERE seq = 2");
+        let output = on(&server, &["doctor"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stdout).contains("the audit trail is broken before event 3"), "{}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn inspect_needs_no_database() {
+    let good = "ks_0000000000000000_00000000000000000000000000000000";
+    let checked = format!("{good}{}", checksum_of(good));
+    let output = keyswap(&["api-key", "inspect", &checked]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("ks_0000000000000000_…"));
+    for (bad, why) in [
+        (good.to_owned(), "length"),
+        (format!("{good}000000"), "checksum"),
+        ("no-key".to_owned(), "letters, digits and underscores"),
+    ] {
+        let output = keyswap(&["api-key", "inspect", &bad]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(why), "{bad}: {}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains(&bad), "a mistyped key is still a secret");
+    }
+}
+
+/// CRC-32 in base62, written again from the design and not from the code.
+fn checksum_of(body: &str) -> String {
+    let mut rest = crc32fast::hash(body.as_bytes());
+    let digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut text = Vec::new();
+    for _ in 0..6 {
+        text.push(digits[rest as usize % 62]);
+        rest /= 62;
+    }
+    text.reverse();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_help_has_examples() {
+    for arguments in
+        [&["no-such-command"][..], &["api-key", "create"], &["api-key", "show", "no-id"], &["serve", "--set", "x"]]
+    {
+        assert_eq!(keyswap(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["api-key", "create", "--help"], &["api-key", "patch", "--help"]] {
+        let output = keyswap(arguments);
+        assert!(output.status.success() && text(&output.stdout).contains("Examples:"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_demo_runs_from_start_to_end_and_leaves_nothing() {
+    let output = keyswap(&["demo", "--once"]);
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    for part in ["An API key in, a signed JWT out", "\"scope\": \"projects:read\"", "The next swap was answered 401"] {
+        assert!(shown.to_lowercase().contains(&part.to_lowercase()), "{part}: {shown}");
+    }
+    assert!(!shown.contains("curl"), "nothing to try on a server that is gone");
+}
