@@ -227,7 +227,8 @@ async fn set_up(store: &Store, settings: &Settings, entropy: &SystemEntropy) -> 
     store
         .change(Origin::of(Actor::System), move |tx| {
             store::lock(tx, LOCK)?;
-            let is_new = store::master_keys::list(tx)?.is_empty();
+            // Not "without a master key": `master-key init` may have come first.
+            let is_new = store::signing_keys::list(tx, false)?.is_empty();
             let (master, mut events) = register(tx, &settings.keys_dir, settings.may_create_keys, &entropy)?;
             events.extend(built_in_permissions(tx)?);
             let audiences = [

@@ -14,7 +14,8 @@ class Forger:
     audience = "https://projects.example/api"
 
     def __init__(self):
-        self._keys = {"ES256": ec.generate_private_key(ec.SECP256R1()), "ES512": ec.generate_private_key(ec.SECP521R1())}
+        curves = {"ES256": ec.SECP256R1(), "ES512": ec.SECP521R1()}
+        self._keys = {algorithm: ec.generate_private_key(curve) for algorithm, curve in curves.items()}
         jwks = [
             {**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": algorithm, "alg": algorithm, "use": "sig"}
             for algorithm, key in self._keys.items()

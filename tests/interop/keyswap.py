@@ -51,6 +51,7 @@ class Server:
             self._fill()
         except BaseException:
             self.process.kill()
+            self.process.wait()
             raise
 
     def _wait_until_ready(self):
@@ -59,7 +60,7 @@ class Server:
             try:
                 if requests.get(self.root + "/readyz", timeout=5).status_code == 200:
                     return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 pass
             time.sleep(0.05)
         raise AssertionError("keyswap did not start:\n" + (self.directory / "log").read_text())

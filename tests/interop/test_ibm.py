@@ -45,7 +45,7 @@ def test_request(server, service, scope):
     for _ in range(2):
         # A request that the service does not answer with 2xx raises.
         assert client.send(client.prepare_request("GET", "/")).get_status_code() == 204
-    # Our own look at the metrics, one token for both requests, and metadata and JWKS for the service, which keeps neither.
+    # Our own look at the metrics, one token for both requests, metadata and JWKS for the service, which keeps neither.
     assert server.answers() - before == 1 + 1 + 2 * 2
 
 

@@ -1,4 +1,4 @@
-"""Every Python verifier with every algorithm: it verifies what the table says it can, and what it cannot it refuses aloud."""
+"""Every Python verifier with every algorithm: it verifies what the table says it can, and refuses the rest aloud."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Python libraries that verify a token, each by its own documented way: a function of the server, the token and the audience."""
+"""Python libraries that verify a token, each by its own documented way: functions of server, token and audience."""
 
 import jwt
 import requests
@@ -47,7 +47,7 @@ def authlib(server, token, audience):
     return dict(claims)
 
 
-# What each of them can verify. Authlib's validator takes no list of algorithms and leaves joserfc at the two it recommends.
+# What each can verify. Authlib's validator takes no list of algorithms and leaves joserfc at the two it recommends.
 SUPPORTED = {
     pyjwt: set(ALGORITHMS),
     joserfc: set(ALGORITHMS),

@@ -1,11 +1,14 @@
 //! The command line, as a person or a script uses it: the real program, beside a running server on the same database.
 
-use std::process::{Command, Output, Stdio};
+use std::{
+    process::{Command, Output, Stdio},
+    sync::Arc,
+};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Server, both};
+use crate::support::{Database, Kind, Server, both};
 
 fn keyswap(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_keyswap")).args(arguments).stdin(Stdio::null()).output().unwrap()
@@ -165,4 +168,30 @@ fn the_demo_runs_from_start_to_end_and_leaves_nothing() {
         assert!(shown.to_lowercase().contains(&part.to_lowercase()), "{part}: {shown}");
     }
     assert!(!shown.contains("curl"), "nothing to try on a server that is gone");
+}
+
+fn the_first_start_after_master_key_init(kind: Kind) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = Arc::new(Database::new(kind));
+        let settings = [
+            format!("database.url={}", database.url),
+            format!("keys.dir={}", database.dir.path().join("keys").display()),
+        ];
+        let output = keyswap(&["master-key", "init", "--set", &settings[0], "--set", &settings[1]]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        // Its administrator's key is read from the file that this start writes.
+        let server = Server::on(database, &["keys.create=false"]).await;
+        server.manage("GET", "/v1/api-keys", None, 200).await;
+    });
+}
+
+#[test]
+fn master_key_init_leaves_the_administrator_to_the_first_start_sqlite() {
+    the_first_start_after_master_key_init(Kind::Sqlite);
+}
+
+#[test]
+fn master_key_init_leaves_the_administrator_to_the_first_start_postgres() {
+    the_first_start_after_master_key_init(Kind::Postgres);
 }

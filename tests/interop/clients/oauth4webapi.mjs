@@ -9,7 +9,7 @@ async function discover({ issuer }, algorithm) {
   return oauth.processDiscoveryResponse(url, await oauth.discoveryRequest(url, { algorithm, ...http }));
 }
 
-// What a service does that is sent the token; a second argument of null leaves the choice of algorithms to the library.
+// What a service does that is sent the token; `algorithms` of null leaves the choice to the library.
 async function validate(as, facts, token, audience, algorithms = [facts.algorithm]) {
   const request = new Request('https://service.example/', { headers: { authorization: `Bearer ${token}` } });
   const signingAlgorithms = algorithms ?? undefined;
