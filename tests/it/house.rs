@@ -100,6 +100,19 @@ fn urls_stand_in_routes_and_nowhere_else_in_http() {
 }
 
 #[test]
+fn the_readme_shows_the_examples_as_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let examples: Vec<_> =
+        fs::read_dir(root.join("examples/verify")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(examples.len(), 5, "five languages");
+    for example in examples {
+        let text = fs::read_to_string(&example).unwrap();
+        assert!(readme.contains(text.trim_end()), "the README shows another {}", example.display());
+    }
+}
+
+#[test]
 fn the_guard_sees_what_it_should() {
     let text = "use crate::{\n    store::{self, Store},\n    domain::id::KeyId,\n};\nuse crate::http::server;";
     assert_eq!(rooms_named(text), ["domain", "http", "store"]);
