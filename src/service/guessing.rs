@@ -131,11 +131,10 @@ impl Budget {
 
     fn admit<K: Hash>(&self, key: &K, now: u64) -> Result<(), Throttled> {
         let spent = self.cell(key).load(Ordering::Relaxed).saturating_sub(now);
-        if spent < self.depth {
-            Ok(())
-        } else {
-            Err(Throttled { retry_after: Span::from_millis((spent - self.depth) + self.cost) })
-        }
+        // There must be room for a whole failure: a part of one is there again after a millisecond, and a guesser would wait
+        // no longer than that.
+        let over = spent.saturating_add(self.cost).saturating_sub(self.depth);
+        if over == 0 { Ok(()) } else { Err(Throttled { retry_after: Span::from_millis(over) }) }
     }
 
     fn is_untouched<K: Hash>(&self, key: &K, now: u64) -> bool {
@@ -166,6 +165,9 @@ mod tests {
         }
         let throttled = guessing.admit_source(source(1)).unwrap_err();
         assert_eq!(throttled.retry_after, Span::from_secs(2));
+        tokio::time::advance(Duration::from_millis(1999)).await;
+        let throttled = guessing.admit_source(source(1)).unwrap_err();
+        assert_eq!(throttled.retry_after, Span::from_millis(1), "no sooner than it was told");
         assert!(guessing.admit_source(source(2)).is_ok(), "another source is not concerned");
         tokio::time::advance(throttled.retry_after.duration()).await;
         assert!(guessing.admit_source(source(1)).is_ok(), "after the time it was told");
