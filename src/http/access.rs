@@ -62,10 +62,9 @@ impl<A: Action> FromRequest for Caller<A> {
 pub fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut bearer = headers.get_all(AUTHORIZATION);
     let mut plain = headers.get_all("x-api-key");
-    let two = || Problem::bad_request("send one credential, in one header");
     let credential = match (bearer.next(), plain.next()) {
         (None, None) => return Err(Problem::no_credentials()),
-        (Some(_), Some(_)) => return Err(two()),
+        (Some(_), Some(_)) => return Err(Problem::two_credentials()),
         (Some(value), None) => {
             let text = value.to_str().unwrap_or_default();
             let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
@@ -76,7 +75,10 @@ pub fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
         }
         (None, Some(value)) => value.to_str().unwrap_or_default(),
     };
-    if bearer.next().is_some() || plain.next().is_some() { Err(two()) } else { Ok(credential.trim_matches(' ')) }
+    if bearer.next().is_some() || plain.next().is_some() {
+        return Err(Problem::two_credentials());
+    }
+    Ok(credential.trim_matches(' '))
 }
 
 /// Arguments that begin with who may call.

@@ -23,15 +23,13 @@ pub struct Problem {
     detail: String,
     errors: Vec<Fault>,
     retry_after: Option<u64>,
-    challenge: Option<&'static str>,
+    challenge: Option<String>,
     allow: Option<String>,
     close: bool,
 }
 
 /// RFC 6750 §3: without credentials, no error attribute.
 const CHALLENGE: &str = r#"Bearer realm="keyswap""#;
-const CHALLENGE_INVALID: &str = r#"Bearer realm="keyswap", error="invalid_token""#;
-const CHALLENGE_SCOPE: &str = r#"Bearer realm="keyswap", error="insufficient_scope""#;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -94,15 +92,22 @@ impl Problem {
     pub fn no_credentials() -> Self {
         let detail = "send an API key or a token as Authorization: Bearer, or an API key as X-API-Key";
         Self {
-            challenge: Some(CHALLENGE),
+            challenge: Some(CHALLENGE.to_owned()),
             ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Credentials are needed", detail)
+        }
+    }
+
+    pub fn two_credentials() -> Self {
+        Self {
+            challenge: Some(format!(r#"{CHALLENGE}, error="invalid_request""#)),
+            ..Self::bad_request("send one credential, in one header")
         }
     }
 
     pub fn forbidden(permission: &str) -> Self {
         let detail = format!("the permission {permission} is needed");
         Self {
-            challenge: Some(CHALLENGE_SCOPE),
+            challenge: Some(format!(r#"{CHALLENGE}, error="insufficient_scope", scope="{permission}""#)),
             ..Self::new(StatusCode::FORBIDDEN, "forbidden", "Permission is missing", detail)
         }
     }
@@ -110,7 +115,7 @@ impl Problem {
     fn unaccepted() -> Self {
         let detail = "the API key or token is not accepted";
         Self {
-            challenge: Some(CHALLENGE_INVALID),
+            challenge: Some(format!(r#"{CHALLENGE}, error="invalid_token""#)),
             ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", "Not accepted", detail)
         }
     }
@@ -158,8 +163,8 @@ impl ResponseError for Problem {
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds));
         }
-        if let Some(challenge) = self.challenge {
-            response.insert_header((WWW_AUTHENTICATE, challenge));
+        if let Some(challenge) = &self.challenge {
+            response.insert_header((WWW_AUTHENTICATE, challenge.as_str()));
         }
         if let Some(allow) = &self.allow {
             response.insert_header((ALLOW, allow.as_str()));
