@@ -76,6 +76,11 @@ impl Span {
         self.0.as_secs()
     }
 
+    /// For `Retry-After`: whoever comes back then must not be too early.
+    pub const fn as_secs_rounded_up(self) -> u64 {
+        self.0.as_secs() + if self.0.subsec_nanos() > 0 { 1 } else { 0 }
+    }
+
     pub fn millis(self) -> i64 {
         i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
     }

@@ -124,7 +124,7 @@ impl OauthError {
                 Self::invalid_target("the audience or resource does not exist, or the key may not be used for it")
             }
             Denied::Throttled(span) => Self {
-                retry_after: Some(span.as_secs().max(1)),
+                retry_after: Some(span.as_secs_rounded_up().max(1)),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     "temporarily_unavailable",
