@@ -7,10 +7,11 @@ use actix_web::{
         StatusCode,
         header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
+    web::Data,
 };
 use serde::Serialize;
 
-use crate::service::{Error, Fault, proof::Denied};
+use crate::service::{App, Error, Fault, proof::Denied};
 
 use super::body::BodyError;
 
@@ -265,8 +266,16 @@ impl From<Denied> for Problem {
     }
 }
 
-/// Whether a path speaks OAuth's errors rather than problems.
+/// Whether a path speaks OAuth's errors rather than problems. The path of the issuer, where it has one, is no part of it.
 pub fn speaks_oauth(request: &HttpRequest) -> bool {
-    let path = request.path();
-    path.contains("/oauth/") || path.contains("/identity/") || path.contains("/.well-known/")
+    let issuer_path = request.app_data::<Data<App>>().map(|app| path_of(app.issuer())).unwrap_or_default();
+    let path = request.path().strip_prefix(issuer_path).unwrap_or(request.path());
+    let first = path.split('/').nth(1).unwrap_or_default();
+    ["oauth", "identity", ".well-known"].contains(&first)
+}
+
+/// The path of a URL, or nothing.
+pub fn path_of(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after_scheme.find('/').map_or("", |at| &after_scheme[at..])
 }

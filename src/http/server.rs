@@ -19,6 +19,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use crate::service::app::Shared;
 
 use super::{
+    problem::path_of,
     request::{TrustedProxies, accompany},
     routes,
 };
@@ -116,7 +117,7 @@ impl Servers {
 /// # Errors
 /// The TLS files do not work, or the listeners fail.
 pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
-    let issuer_path = issuer_path(app.issuer());
+    let issuer_path = path_of(app.issuer()).to_owned();
     let app = web::Data::from(app);
     let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
     let shutdown = settings.shutdown_timeout.as_secs();
@@ -157,12 +158,6 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the usual 60 s of load balancers, so that they close idle connections and not we.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// The path of the issuer, or nothing.
-fn issuer_path(issuer: &str) -> String {
-    let after_scheme = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
-    after_scheme.find('/').map(|at| after_scheme[at..].to_owned()).unwrap_or_default()
-}
 
 /// TLS 1.2 and 1.3, as rustls has them by default.
 fn tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ServeError> {
