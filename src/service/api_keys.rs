@@ -26,7 +26,7 @@ use super::{
     app::Settings,
     caller::Caller,
     idempotency::{self, Created, Idempotency},
-    permissions::handing_out,
+    permissions::{handing_out, not_held},
 };
 
 /// What `POST /v1/api-keys` says.
@@ -176,16 +176,22 @@ pub async fn patch(
 /// Gives a key a new credential. The old one works until the grace has passed, so that nothing stops while clients change over.
 ///
 /// # Errors
-/// No such key, a revoked one, or one whose earlier rotation has not ended.
+/// No such key, a revoked one, one whose earlier rotation has not ended, or one with permissions that the caller does not hold:
+/// the answer carries the value, and with it all the key can do.
 pub async fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Span) -> Result<WithValue, Error> {
     if grace > MAX_GRACE {
         return Err(Error::invalid("grace", format!("may be {MAX_GRACE} at most")));
     }
     let maker = Maker::of(app);
+    let holdings = caller.holdings.clone();
     app.store
         .change(caller.origin.clone(), move |tx| {
             let mut key = found(tx, &id)?;
             refuse_revoked(&key)?;
+            let faults: Vec<_> = key.permissions.iter().filter_map(|name| not_held(name, &holdings)).collect();
+            if !faults.is_empty() {
+                return Err(Error::Invalid(faults));
+            }
             let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
             if let Some(end) = ending.filter(|_| grace > Span::ZERO) {
                 return Err(Error::Conflict(format!(

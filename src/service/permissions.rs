@@ -122,12 +122,20 @@ pub(super) fn handing_out(
     let catalog = store::permissions::find_for_change(tx, wanted)?;
     let fault = |name: &PermissionName| {
         let Some(known) = catalog.iter().find(|known| known.name == *name) else {
-            return Some(format!("{name} is not in the catalog: PUT /v1/permissions/{name} first"));
+            let message = format!("{name} is not in the catalog: PUT /v1/permissions/{name} first");
+            return Some(Fault::new("permissions", message));
         };
         if let Some(to) = to.filter(|to| !known.assignable_to.contains(to)) {
-            return Some(format!("{name} may not be assigned to a {}", to.as_str().replace('_', " ")));
+            let message = format!("{name} may not be assigned to a {}", to.as_str().replace('_', " "));
+            return Some(Fault::new("permissions", message));
         }
-        (!holdings.hold(name)).then(|| format!("{name} is not yours to hand out: you do not hold it"))
+        not_held(name, holdings)
     };
-    Ok(wanted.iter().filter_map(fault).map(|message| Fault::new("permissions", message)).collect())
+    Ok(wanted.iter().filter_map(fault).collect())
+}
+
+/// What is wrong with handing out a permission, where the caller does not hold it.
+pub(super) fn not_held(name: &PermissionName, holdings: &Holdings) -> Option<Fault> {
+    let fault = || Fault::new("permissions", format!("{name} is not yours to hand out: you do not hold it"));
+    (!holdings.hold(name)).then(fault)
 }
