@@ -181,7 +181,7 @@ impl Event {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
     pub kinds: Vec<String>,
-    /// An actor's type or id.
+    /// An id, `type:id`, or the type of who has no id: `cli`, `system`.
     pub actor: Option<String>,
     pub subject: Option<String>,
     pub organization: Option<String>,

@@ -1,12 +1,11 @@
 //! The audit trail. Lines are added by `change` alone, and never altered.
 
-use diesel::{
-    BoolExpressionMethods, ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
-    TextExpressionMethods,
-};
+use std::collections::BTreeSet;
+
+use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
 use crate::domain::{
-    event::{ActorRef, Event, EventFilter},
+    event::{ActorRef, Event, EventFilter, EventKind},
     page::Page,
     time::Timestamp,
 };
@@ -63,10 +62,10 @@ pub fn list(connection: &mut Conn, filter: &EventFilter, after: i64, limit: i64)
         query = query.filter(events::kind.eq_any(filter.kinds.clone()));
     }
     if let Some(actor) = &filter.actor {
-        query = query.filter(events::actor.eq(actor.clone()).or(events::actor.like(ends_with(actor))));
+        query = query.filter(events::actor.eq_any(stored_forms(actor)));
     }
     if let Some(subject) = &filter.subject {
-        query = query.filter(events::subject.eq(subject.clone()).or(events::subject.like(ends_with(subject))));
+        query = query.filter(events::subject.eq_any(stored_forms(subject)));
     }
     if let Some(organization) = &filter.organization {
         query = query.filter(events::organization_id.eq(organization.clone()));
@@ -76,9 +75,10 @@ pub fn list(connection: &mut Conn, filter: &EventFilter, after: i64, limit: i64)
     Ok(Page::from_rows(found, limit, |event| event.seq.to_string()))
 }
 
-/// `type:id`, whatever the type.
-fn ends_with(id: &str) -> String {
-    format!("%:{}", id.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+/// What may stand in the column for what was asked for: an id alone is looked for under every type, and by its index.
+fn stored_forms(asked: &str) -> Vec<String> {
+    let kinds: BTreeSet<_> = EventKind::ALL.iter().map(|kind| kind.subject_kind()).collect();
+    kinds.into_iter().map(|kind| format!("{kind}:{asked}")).chain([asked.to_owned()]).collect()
 }
 
 fn event(row: Row) -> Result<Event, StoreError> {
