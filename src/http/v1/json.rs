@@ -108,8 +108,10 @@ fn message(text: &str) -> String {
 
 /// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable ASCII characters.
 fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
-    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().unwrap_or_default();
+    let mut values = request.headers().get_all("idempotency-key");
+    let Some(value) = values.next() else { return Ok(None) };
+    // With two of them nobody could say which one a replay will name.
+    let key = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
     if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
         return Err(Problem::bad_request("an Idempotency-Key has 1 to 255 printable ASCII characters"));
     }

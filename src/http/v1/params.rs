@@ -19,6 +19,10 @@ impl Query {
                     known.join(", ")
                 )));
             }
+            if value.contains(char::is_control) {
+                // No value has one, and PostgreSQL takes no NUL in a text.
+                return Err(Problem::bad_request("a parameter in the URL has a control character"));
+            }
             if values.insert(name.into_owned(), value.into_owned()).is_some() {
                 return Err(Problem::bad_request("a parameter stands twice in the URL"));
             }
@@ -56,8 +60,10 @@ pub fn id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem> {
 
 /// The version that `If-Match` names (RFC 9110 §13.1.1); nothing for `*` or no header.
 pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
-    let Some(value) = request.headers().get(IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
+    let mut values = request.headers().get_all(IF_MATCH);
+    let Some(value) = values.next() else { return Ok(None) };
+    // Two lines are a list of versions, and an object has one.
+    let text = if values.next().is_none() { value.to_str().unwrap_or_default().trim() } else { "" };
     if text == "*" {
         return Ok(None);
     }
