@@ -21,12 +21,18 @@ use super::{
     plain,
 };
 
-/// Service clients of users and organizations come with the directory.
-#[derive(Debug, Default, Deserialize)]
+/// Service clients of users and organizations come with the directory. The braces matter: without them serde would pass over
+/// unknown members.
+#[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum OwnerRequest {
-    #[default]
-    Account,
+    Account {},
+}
+
+impl Default for OwnerRequest {
+    fn default() -> Self {
+        Self::Account {}
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,7 +62,7 @@ pub async fn create(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
-    let OwnerRequest::Account = body.owner;
+    let OwnerRequest::Account {} = body.owner;
     let new = NewServiceClient { name: body.name, permissions: body.permissions, metadata: body.metadata };
     let (client, replayed) = match service_clients::create(&app, &caller.identity, new, once).await? {
         Created::New(client) => (client, false),
