@@ -19,4 +19,5 @@ mod exchange;
 mod house;
 mod oauth2_crate;
 mod properties;
+mod standards;
 mod store;

@@ -5,6 +5,7 @@ mod database;
 mod raw;
 mod server;
 mod verify;
+pub mod wire;
 
 pub use database::{Database, Kind};
 pub use raw::Raw;

@@ -1,0 +1,203 @@
+//! RFC 8725 and its successor: what Keyswap, as a verifier of its own tokens at `/v1`, must not let in. Each token here has a real
+//! signature by the server's own key, so that nothing but the fault in question can be why it is refused.
+
+use std::{net::TcpListener, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
+use keyswap::{
+    crypto::{
+        seal::{Purpose, Sealed},
+        signer::{PrivateKeyDer, Signer},
+    },
+    domain::signing::SigningKeyState,
+};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Server, body_of, both, header_of,
+    wire::{exchange_of, oauth_error},
+};
+
+/// Makes tokens of any shape, signed by the active key of a server.
+pub struct Forge<'a> {
+    server: &'a Server,
+    signer: Signer,
+    /// Of a good token for `/v1`.
+    pub header: String,
+    pub claims: String,
+}
+
+impl<'a> Forge<'a> {
+    pub async fn new(server: &'a Server) -> Self {
+        let app = &server.app;
+        let keys = app.store.read(|connection| keyswap::store::signing_keys::list(connection, true)).await.unwrap();
+        let active = keys.into_iter().find(|key| key.info.state == SigningKeyState::Active).unwrap();
+        let (bytes, master_version) = active.sealed.unwrap();
+        let der =
+            app.master.open(Purpose::SigningKey, active.info.kid.as_str(), &Sealed { master_version, bytes }).unwrap();
+        let pairs: Vec<_> =
+            exchange_of(&server.admin).into_iter().chain([("audience", "http://keyswap.test/v1")]).collect();
+        let body = body_of(server.token(&pairs).await, StatusCode::OK).await;
+        let part = |at| {
+            let part = body["access_token"].as_str().unwrap().split('.').nth(at).unwrap();
+            String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+        };
+        let signer = Signer::from_pkcs8(active.info.algorithm, &PrivateKeyDer::new(&der)).unwrap();
+        Self { server, signer, header: part(0), claims: part(1) }
+    }
+
+    pub async fn token(&self, header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = self.signer.sign(signed.as_bytes()).await.unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    pub async fn accepted(&self, token: &str) -> bool {
+        let request = self.server.get("/v1/api-keys").header("authorization", format!("Bearer {token}"));
+        let status = request.send().await.unwrap().status().as_u16();
+        assert!([200, 401].contains(&status), "{status}");
+        status == 200
+    }
+
+    /// The good header with these members changed, added or, where null, taken out.
+    async fn with_header(&self, changes: Value) -> String {
+        self.token(&changed(&self.header, changes), &self.claims).await
+    }
+
+    async fn with_claims(&self, changes: Value) -> String {
+        self.token(&self.header, &changed(&self.claims, changes)).await
+    }
+}
+
+/// Keeps the order of the members: what is refused is not refused for that.
+fn changed(text: &str, changes: Value) -> String {
+    let mut text = text.to_owned();
+    let before: Value = serde_json::from_str(&text).unwrap();
+    for (name, value) in changes.as_object().unwrap() {
+        let old = format!("\"{name}\":{}", before[name]);
+        if before.get(name).is_none() {
+            text = text.replace('}', &format!(",\"{name}\":{value}}}"));
+        } else if value.is_null() {
+            text = text.replace(&format!(",{old}"), "").replace(&format!("{old},"), "");
+        } else {
+            text = text.replace(&old, &format!("\"{name}\":{value}"));
+        }
+    }
+    text
+}
+
+both! {
+    async fn bcp_01_algorithms_are_compared_exactly_and_none_is_none(server: Server) {
+        let forge = Forge::new(&server).await;
+        assert!(forge.accepted(&forge.token(&forge.header, &forge.claims).await).await, "the forge works");
+        for alg in ["none", "None", "nOnE", "es256", "Es256", "ES256 ", "HS256", "hs256", "RS256", "ES384", ""] {
+            let token = forge.with_header(json!({ "alg": alg })).await;
+            assert!(!forge.accepted(&token).await, "{alg}");
+            let unsigned = format!("{}.", token.rsplit_once('.').unwrap().0);
+            assert!(!forge.accepted(&unsigned).await, "{alg} without a signature");
+        }
+        assert!(!forge.accepted(&forge.with_header(json!({ "alg": null })).await).await);
+    }
+
+    async fn bcp_02_a_public_key_is_no_secret_for_hs256(server: Server) {
+        let forge = Forge::new(&server).await;
+        let kid = header_of(&forge.token(&forge.header, "{}").await)["kid"].as_str().unwrap().to_owned();
+        let jwks = body_of(server.get("/.well-known/jwks.json").send().await.unwrap(), StatusCode::OK).await;
+        let jwk = jwks["keys"].as_array().unwrap().iter().find(|jwk| jwk["kid"] == kid.as_str()).unwrap().clone();
+        let point = [&[4][..], &bytes(&jwk["x"]), &bytes(&jwk["y"])].concat();
+        let spki = [&SPKI_P256[..], &point].concat();
+        let pem = |wrap: &str| format!("-----BEGIN PUBLIC KEY-----{wrap}{}{wrap}-----END PUBLIC KEY-----{wrap}",
+            base64::engine::general_purpose::STANDARD.encode(&spki)).into_bytes();
+        let claims: Value = serde_json::from_str(&forge.claims).unwrap();
+        for secret in [point, spki.clone(), pem("\n"), pem(""), jwk.to_string().into_bytes(), jwks.to_string().into_bytes(), vec![0], vec![]] {
+            let header = Header { typ: Some("at+jwt".to_owned()), kid: Some(kid.clone()), ..Header::new(Alg::HS256) };
+            let token = encode(&header, &claims, &EncodingKey::from_secret(&secret)).unwrap();
+            assert!(!forge.accepted(&token).await);
+            // And under the header of a good token, so that only the signature is left to refuse it.
+            let (_, rest) = token.split_once('.').unwrap();
+            assert!(!forge.accepted(&format!("{}.{rest}", URL_SAFE_NO_PAD.encode(&forge.header))).await);
+        }
+    }
+
+    async fn bcp_03_04_only_the_compact_form_of_a_signature_is_read(server: Server) {
+        let forge = Forge::new(&server).await;
+        let good = forge.token(&forge.header, &forge.claims).await;
+        let parts: Vec<_> = good.split('.').collect();
+        let json_form = json!({ "protected": parts[0], "payload": parts[1], "signature": parts[2] }).to_string();
+        let general = json!({ "payload": parts[1], "signatures": [{ "protected": parts[0], "signature": parts[2] }] }).to_string();
+        for bad in [
+            format!("{good}.a.b"), format!("{good}.."), format!("a.b.{good}"), json_form, general,
+            format!("{good},{good}"), format!("{good} {good}"), format!("\"{good}\""),
+        ] {
+            assert!(!forge.accepted(&bad).await, "{bad}");
+        }
+        let zipped = forge.with_header(json!({ "zip": "DEF" })).await;
+        assert!(!forge.accepted(&zipped).await);
+        assert!(!forge.accepted(&forge.with_header(json!({ "b64": false })).await).await);
+    }
+
+    async fn bcp_05_issuer_audience_subject_and_time_are_checked(server: Server) {
+        let forge = Forge::new(&server).await;
+        assert!(forge.accepted(&forge.with_claims(json!({ "aud": ["http://keyswap.test/v1", "https://b.test/"] })).await).await);
+        for changes in [
+            json!({ "iss": "http://keyswap.test/" }), json!({ "iss": "http://KEYSWAP.test" }), json!({ "iss": null }),
+            json!({ "iss": ["http://keyswap.test"] }),
+            json!({ "aud": "http://keyswap.test" }), json!({ "aud": "http://keyswap.test/v1/" }), json!({ "aud": null }),
+            json!({ "aud": [] }), json!({ "aud": 1 }),
+            json!({ "sub": null }), json!({ "key_id": null }), json!({ "exp": null }),
+            json!({ "exp": 1 }), json!({ "exp": -1 }), json!({ "exp": "9999999999" }),
+            json!({ "key_id": "key_00000000000000000000000000" }), json!({ "key_id": "' OR 1=1--" }),
+        ] {
+            assert!(!forge.accepted(&forge.with_claims(changes.clone()).await).await, "{changes}");
+        }
+        let claims: Value = serde_json::from_str(&forge.claims).unwrap();
+        server.advance(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap() + 1);
+        assert!(!forge.accepted(&forge.token(&forge.header, &forge.claims).await).await, "expired, by the database's clock");
+    }
+
+    async fn bcp_06_a_kid_is_no_path_and_no_query(server: Server) {
+        let forge = Forge::new(&server).await;
+        let long = "a".repeat(10_000);
+        for kid in ["../../etc/passwd", "' OR 1=1--", "\0", "%00", "a'; DROP TABLE signing_keys; --", "", &long] {
+            assert!(!forge.accepted(&forge.with_header(json!({ "kid": kid })).await).await, "{kid}");
+        }
+        for kid in [json!(null), json!(1), json!(["a"]), json!({ "a": 1 })] {
+            assert!(!forge.accepted(&forge.with_header(json!({ "kid": kid })).await).await, "{kid}");
+        }
+    }
+
+    async fn bcp_07_no_key_is_fetched_from_where_a_token_says(server: Server) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let forge = Forge::new(&server).await;
+        let own: Value = serde_json::to_value(forge.signer.jwk()).unwrap();
+        for member in [json!({ "jku": url }), json!({ "x5u": url }), json!({ "jwk": own }), json!({ "x5c": ["MIIB"] })] {
+            let token = forge.with_header(member.clone()).await;
+            assert!(!forge.accepted(&token).await, "{member}");
+            oauth_error(server.token(&exchange_of(&token)).await, 400, "invalid_request").await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(listener.accept().is_err(), "nobody came");
+    }
+
+    async fn bcp_08_only_an_access_token_is_an_access_token(server: Server) {
+        let forge = Forge::new(&server).await;
+        for typ in ["JWT", "jwt", "application/at+jwt", "AT+JWT", "statuslist+jwt", "secevent+jwt", "token-introspection+jwt", "dpop+jwt", ""] {
+            assert!(!forge.accepted(&forge.with_header(json!({ "typ": typ })).await).await, "{typ}");
+        }
+        assert!(!forge.accepted(&forge.with_header(json!({ "typ": null })).await).await);
+    }
+}
+
+fn bytes(member: &Value) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(member.as_str().unwrap()).unwrap()
+}
+
+/// What stands before the point in the DER of a P-256 public key (RFC 5480 §2).
+const SPKI_P256: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];

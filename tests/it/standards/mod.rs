@@ -1,0 +1,12 @@
+//! The lines of the standards that apply to what Keyswap does now, each as a test that carries its id.
+
+mod bcp;
+mod http;
+mod jose;
+mod key_format;
+mod rfc6749;
+mod rfc6750;
+mod rfc8414;
+mod rfc8693;
+mod rfc8707;
+mod rfc9068;

@@ -1,0 +1,118 @@
+//! RFC 8414 and OpenID Connect Discovery: the metadata.
+
+use std::collections::BTreeSet;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Server, body_of, both, verify,
+    wire::{IBM, TOKEN_EXCHANGE, client_id, exchange_of, oauth_error},
+};
+
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
+const OPENID: &str = "/.well-known/openid-configuration";
+
+async fn metadata(server: &Server, path: &str) -> Value {
+    let answer = server.get(path).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    body_of(answer, StatusCode::OK).await
+}
+
+both! {
+    async fn t_8414_01_it_stands_at_the_well_known_paths(server: Server) {
+        assert_eq!(metadata(&server, OAUTH).await, metadata(&server, OPENID).await);
+        oauth_error(server.get(&format!("{OAUTH}/")).send().await.unwrap(), 404, "invalid_request").await;
+        oauth_error(server.get(&format!("{OAUTH}/t1")).send().await.unwrap(), 404, "invalid_request").await;
+    }
+
+    async fn t_8414_01_it_stands_between_host_and_path(server: Server, "server.public_url=http://keyswap.test/t1/t2") {
+        let inserted = metadata(&server, &format!("{OAUTH}/t1/t2")).await;
+        assert_eq!(inserted["issuer"], "http://keyswap.test/t1/t2");
+        for path in [format!("/t1/t2{OPENID}"), format!("{OPENID}/t1/t2"), format!("/t1/t2{OAUTH}")] {
+            assert_eq!(metadata(&server, &path).await, inserted, "{path}");
+        }
+        // What it names is there, below the path of the issuer.
+        let key = server.client_key(&["projects:read"]).await;
+        let of = |name: &str| inserted[name].as_str().unwrap().strip_prefix("http://keyswap.test").unwrap().to_owned();
+        let form = crate::support::wire::form(server.post(&of("token_endpoint")), &exchange_of(&key.value));
+        let body = body_of(form.send().await.unwrap(), StatusCode::OK).await;
+        body_of(server.get(&of("jwks_uri")).send().await.unwrap(), StatusCode::OK).await;
+        let claims = verify(&server, body["access_token"].as_str().unwrap(), "http://keyswap.test/t1/t2").await;
+        assert_eq!(claims["iss"], inserted["issuer"]);
+    }
+
+    async fn t_8414_02_the_issuer_is_the_same_everywhere_byte_for_byte(server: Server, "server.public_url=https://Keyswap.Test:8443/A") {
+        let found = metadata(&server, &format!("{OAUTH}/A")).await;
+        assert_eq!(found["issuer"], "https://Keyswap.Test:8443/A");
+        let key = server.client_key(&["projects:read"]).await;
+        let claims = verify(&server, &server.swap(&key.value).await, "https://Keyswap.Test:8443/A").await;
+        assert_eq!(claims["iss"], found["issuer"]);
+        for other in [format!("{OAUTH}/a"), format!("{OAUTH}/A/")] {
+            assert_eq!(server.get(&other).send().await.unwrap().status(), 404);
+        }
+    }
+
+    async fn t_8414_03_response_types_are_there_and_not_empty(server: Server) {
+        let found = metadata(&server, OAUTH).await;
+        assert_eq!(found["response_types_supported"], json!(["none"]));
+        assert!(found.get("authorization_endpoint").is_none());
+        for (name, value) in found.as_object().unwrap() {
+            assert!(value.as_array().is_none_or(|all| !all.is_empty()), "{name}: zero elements are left out (§3.2)");
+        }
+    }
+
+    async fn t_8414_04_it_names_what_there_is(server: Server) {
+        let found = metadata(&server, OAUTH).await;
+        let issuer = "http://keyswap.test";
+        assert_eq!(found["token_endpoint"], format!("{issuer}/oauth/token"));
+        assert_eq!(found["jwks_uri"], format!("{issuer}/.well-known/jwks.json"));
+        assert_eq!(found["grant_types_supported"], json!(["client_credentials", TOKEN_EXCHANGE, IBM]));
+        let methods = &found["token_endpoint_auth_methods_supported"];
+        assert_eq!(methods, &json!(["client_secret_basic", "client_secret_post", "none"]));
+        assert!(found.get("token_endpoint_auth_signing_alg_values_supported").is_none(), "no private_key_jwt yet");
+        assert!(!found["id_token_signing_alg_values_supported"].to_string().contains("none"));
+        let known: BTreeSet<_> = [
+            "issuer", "token_endpoint", "jwks_uri", "grant_types_supported", "response_types_supported",
+            "token_endpoint_auth_methods_supported", "subject_types_supported", "id_token_signing_alg_values_supported",
+        ].into();
+        let names: BTreeSet<_> = found.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, known, "8414-05: nothing is announced that does not answer");
+    }
+
+    async fn t_8414_06_identifiers_are_compared_by_code_point(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        server.audience("https://a.test/%7Eb", None).await;
+        let ask = async |audience: &str| {
+            let pairs: Vec<_> = exchange_of(&key.value).into_iter().chain([("audience", audience)]).collect();
+            server.token(&pairs).await
+        };
+        body_of(ask("https://a.test/%7Eb").await, StatusCode::OK).await;
+        for other in ["https://a.test/~b", "https://a.test/%7eb", "https://A.test/%7Eb", "https://a.test:443/%7Eb", "HTTP://keyswap.test"] {
+            oauth_error(ask(other).await, 400, "invalid_target").await;
+        }
+        // No normalisation of ids either.
+        let upper = client_id(&key.value).to_ascii_uppercase();
+        let pairs = [("grant_type", "client_credentials"), ("client_id", &upper), ("client_secret", &key.value)];
+        oauth_error(server.token(&pairs).await, 401, "invalid_client").await;
+    }
+
+    async fn t_8414_07_any_page_may_read_the_public_documents_and_nothing_else(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        let origin = |request: reqwest::RequestBuilder| request.header("origin", "https://page.test");
+        for path in [OAUTH, OPENID, "/.well-known/jwks.json"] {
+            let answer = origin(server.get(path)).send().await.unwrap();
+            assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+            assert!(answer.headers().get("access-control-allow-credentials").is_none());
+        }
+        for request in [
+            crate::support::wire::form(server.post("/oauth/token"), &exchange_of(&key.value)),
+            server.post("/v1/exchange").bearer_auth(&key.value),
+            server.get("/v1/api-keys").bearer_auth(&server.admin),
+            server.http.request("OPTIONS".parse().unwrap(), server.url("/oauth/token")),
+        ] {
+            let answer = origin(request).send().await.unwrap();
+            assert!(answer.headers().keys().all(|name| !name.as_str().starts_with("access-control-")));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! RFC 8693: the API key as the subject token.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::support::{
+    Key, body_of, both, verify,
+    wire::{ACCESS_TOKEN, API_KEY, JWT, TOKEN_EXCHANGE, exchange_of, form, oauth_error, unknown, wrong},
+};
+
+fn with<'a>(key: &'a Key, extra: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    exchange_of(&key.value).into_iter().chain(extra.iter().copied()).collect()
+}
+
+both! {
+    async fn t_8693_01_02_subject_token_and_its_type_are_needed(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        let whole = exchange_of(&key.value);
+        body_of(server.token(&whole).await, StatusCode::OK).await;
+        for missing in ["subject_token", "subject_token_type"] {
+            let rest: Vec<_> = whole.into_iter().filter(|(name, _)| *name != missing).collect();
+            oauth_error(server.token(&rest).await, 400, "invalid_request").await;
+            let emptied: Vec<_> = rest.into_iter().chain([(missing, "")]).collect();
+            oauth_error(server.token(&emptied).await, 400, "invalid_request").await;
+        }
+    }
+
+    async fn t_8693_03_an_invalid_subject_token_is_invalid_request_whatever_is_wrong(server: Server) {
+        let [revoked, suspended, expired, right] = [(); 4].map(|()| server.client_key(&["projects:read"]));
+        let (revoked, suspended, expired, right) = (revoked.await, suspended.await, expired.await, right.await);
+        server.step(&revoked, "revoke").await;
+        server.step(&suspended, "suspend").await;
+        let end = server.app.store.now().await.unwrap().after("1s".parse().unwrap());
+        server.manage("PATCH", &format!("/v1/api-keys/{}", expired.id), Some(json!({ "expires_at": end })), 200).await;
+        server.advance(2);
+        let mut checksum = right.value.clone();
+        let last = checksum.pop().unwrap();
+        checksum.push(if last == '0' { '1' } else { '0' });
+        let mut bodies = Vec::new();
+        let token = server.swap(&right.value).await;
+        for bad in [revoked.value, suspended.value, expired.value, unknown(), wrong(&right.value), checksum, token,
+            "x".to_owned(), format!("{} ", right.value)] {
+            bodies.push(oauth_error(server.token(&exchange_of(&bad)).await, 400, "invalid_request").await);
+        }
+        bodies.dedup();
+        assert_eq!(bodies.len(), 1, "{bodies:?}");
+    }
+
+    async fn t_8693_04_actor_tokens_are_refused_in_every_combination(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        let (actor, kind) = (("actor_token", key.value.as_str()), ("actor_token_type", API_KEY));
+        for extra in [&[actor][..], &[kind], &[actor, kind]] {
+            oauth_error(server.token(&with(&key, extra)).await, 400, "invalid_request").await;
+        }
+    }
+
+    async fn t_8693_05_07_08_the_token_type_asked_for_is_the_one_issued(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        for (asked, issued) in [(None, ACCESS_TOKEN), (Some(ACCESS_TOKEN), ACCESS_TOKEN), (Some(JWT), JWT)] {
+            let extra: Vec<_> = asked.map(|kind| ("requested_token_type", kind)).into_iter().collect();
+            let body = body_of(server.token(&with(&key, &extra)).await, StatusCode::OK).await;
+            assert_eq!(body["issued_token_type"], issued);
+            assert_eq!((&body["token_type"], &body["scope"]), (&json!("Bearer"), &json!("projects:read")));
+            assert!(body["access_token"].is_string() && body["expires_in"].is_u64());
+            assert!(body.get("refresh_token").is_none());
+        }
+        for other in ["urn:ietf:params:oauth:token-type:refresh_token", "urn:ietf:params:oauth:token-type:id_token", API_KEY, "jwt"] {
+            let refused = server.token(&with(&key, &[("requested_token_type", other)])).await;
+            oauth_error(refused, 400, "invalid_request").await;
+        }
+    }
+
+    async fn t_8693_06_audiences_and_resources_repeat_and_combine(server: Server) {
+        let key = server.client_key(&["projects:read", "projects:write", "billing:read"]).await;
+        server.audience("https://a.test/", Some(&["projects:read", "projects:write"])).await;
+        server.audience("b", Some(&["projects:read", "billing:read"])).await;
+        let both = [("resource", "https://a.test/"), ("audience", "b"), ("audience", "b"), ("audience", "https://a.test/")];
+        let body = body_of(server.token(&with(&key, &both)).await, StatusCode::OK).await;
+        assert_eq!(body["scope"], "projects:read", "only what every one of them takes");
+        let claims = verify(&server, body["access_token"].as_str().unwrap(), "b").await;
+        let mut audiences = claims["aud"].as_array().unwrap().clone();
+        audiences.sort_by_key(ToString::to_string);
+        assert_eq!(audiences, [json!("b"), json!("https://a.test/")]);
+
+        let nine: Vec<_> = (0..9).map(|i| format!("https://{i}.test/")).collect();
+        let nine: Vec<_> = nine.iter().map(|uri| ("resource", uri.as_str())).collect();
+        oauth_error(server.token(&with(&key, &nine)).await, 400, "invalid_target").await;
+        for unknown in [[("audience", "no-such")], [("resource", "https://no-such.test/")], [("resource", "b")]] {
+            oauth_error(server.token(&with(&key, &unknown)).await, 400, "invalid_target").await;
+        }
+    }
+
+    async fn t_8693_09_the_type_of_the_subject_token_is_ours_or_its_alias(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        let of = |kind| [("grant_type", TOKEN_EXCHANGE), ("subject_token", key.value.as_str()), ("subject_token_type", kind)];
+        for kind in [API_KEY, ACCESS_TOKEN] {
+            body_of(server.token(&of(kind)).await, StatusCode::OK).await;
+        }
+        for kind in [JWT, "urn:ietf:params:oauth:token-type:saml2", "api-key", "URN:KEYSWAP:PARAMS:OAUTH:TOKEN-TYPE:API-KEY"] {
+            oauth_error(server.token(&of(kind)).await, 400, "invalid_request").await;
+        }
+    }
+
+    async fn t_8693_10_an_exchange_spends_nothing_and_ends_with_its_key(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        for _ in 0..3 {
+            body_of(server.token(&exchange_of(&key.value)).await, StatusCode::OK).await;
+        }
+        let end = server.app.store.now().await.unwrap().after("60s".parse().unwrap());
+        server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "expires_at": end })), 200).await;
+        let body = body_of(server.token(&exchange_of(&key.value)).await, StatusCode::OK).await;
+        assert!(body["expires_in"].as_i64().unwrap() <= 60);
+        let claims = verify(&server, body["access_token"].as_str().unwrap(), "http://keyswap.test").await;
+        assert!(claims["exp"].as_i64().unwrap() <= end.seconds());
+    }
+
+    async fn t_8693_11_a_client_secret_beside_the_subject_token_is_not_passed_over(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        let in_body = [("client_id", key.client.as_str()), ("client_secret", key.value.as_str())];
+        oauth_error(server.token(&with(&key, &in_body)).await, 400, "invalid_request").await;
+        let in_header = server.post("/oauth/token").basic_auth(&key.client, Some(&key.value));
+        oauth_error(form(in_header, &with(&key, &[])).send().await.unwrap(), 400, "invalid_request").await;
+        let wrong = server.post("/oauth/token").basic_auth(&key.client, Some("wrong"));
+        oauth_error(form(wrong, &with(&key, &[])).send().await.unwrap(), 400, "invalid_request").await;
+    }
+
+    async fn t_8693_14_scope_is_one_string_and_client_id_the_client(server: Server) {
+        let key = server.client_key(&["projects:read", "projects:write"]).await;
+        let body = body_of(server.token(&with(&key, &[])).await, StatusCode::OK).await;
+        let claims = verify(&server, body["access_token"].as_str().unwrap(), "http://keyswap.test").await;
+        assert_eq!(claims["scope"], "projects:read projects:write");
+        assert_eq!(claims["client_id"], key.client.as_str());
+        assert!(claims.get("act").is_none() && claims.get("may_act").is_none());
+    }
+}
