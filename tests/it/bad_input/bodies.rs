@@ -1,0 +1,173 @@
+//! Bodies of the wrong kind, size, speed and shape.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::traces;
+use crate::support::{
+    Raw, both,
+    wire::{exchange_of, problem},
+};
+
+/// A request by hand, with a body that stops short of what it announces.
+fn short(path: &str, content_type: &str, admin: &str, announced: usize, sent: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {admin}\r\nContent-Type: {content_type}\r\nContent-Length: {announced}\r\n\r\n{sent}"
+    )
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+
+/// The answer is a whole one of this status, in the form of the path, and says that the connection ends.
+fn closed(answer: &str, status: u16, oauth: bool) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    let head = answer.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+    assert!(head.contains("\r\nconnection: close"), "{answer}");
+    let kind = if oauth { "content-type: application/json" } else { "content-type: application/problem+json" };
+    assert!(head.contains(kind) && head.contains("cache-control: no-store"), "{answer}");
+}
+
+both! {
+    async fn a_stalled_body_is_given_up_after_five_seconds(server: Server) {
+        let before = traces(&server).await;
+        let threads: Vec<_> = [
+            (short("/oauth/token", FORM, "x", 100, "grant_type="), true),
+            (short("/identity/token", FORM, "x", 100, ""), true),
+            (short("/v1/exchange", JSON, &server.admin, 100, "{"), false),
+            (short("/v1/api-keys", JSON, &server.admin, 100, "{\"name\":"), false),
+            ("POST /oauth/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n5\r\na=".to_owned(), true),
+        ].into_iter().map(|(request, oauth)| {
+            let base = server.base.clone();
+            std::thread::spawn(move || {
+                let started = Instant::now();
+                let mut raw = Raw::open(&base);
+                raw.send(request.as_bytes());
+                // After a chunked body the HTTP library waits for its end before it closes, however long that takes.
+                let answer = if request.contains("chunked") { raw.read_one() } else { raw.read_all() };
+                closed(&answer, 408, oauth);
+                let took = started.elapsed();
+                assert!((Duration::from_secs(4)..Duration::from_secs(9)).contains(&took), "{took:?} {request}");
+            })
+        }).collect();
+        tokio::task::spawn_blocking(move || for thread in threads { thread.join().unwrap() }).await.unwrap();
+        assert_eq!(traces(&server).await, before);
+    }
+
+    async fn a_stalled_head_is_given_up_as_well(server: Server) {
+        let base = server.base.clone();
+        tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
+            let mut raw = Raw::open(&base);
+            raw.send(b"POST /oauth/token HTTP/1.1\r\nHost: a\r\nX-Slow");
+            let answer = raw.read_all();
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
+            assert!(started.elapsed() < Duration::from_secs(9));
+        }).await.unwrap();
+    }
+
+    async fn a_body_that_is_cut_off_changes_nothing(server: Server) {
+        let before = traces(&server).await;
+        let whole = json!({ "name": "a", "owner": { "type": "none" } }).to_string();
+        for request in [
+            short("/v1/api-keys", JSON, &server.admin, whole.len() + 1, &whole),
+            short("/v1/api-keys", JSON, &server.admin, 5000, &whole[..10]),
+            short("/oauth/token", FORM, "x", 100, "grant_type=client_credentials"),
+        ] {
+            let mut raw = Raw::open(&server.base);
+            raw.send(request.as_bytes());
+            raw.finish();
+            let answer = raw.read_all();
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+            assert!(!answer.contains("text/plain"), "{answer}");
+        }
+        assert_eq!(traces(&server).await, before);
+    }
+
+    async fn a_body_that_is_too_large_is_refused_and_the_connection_closed(server: Server) {
+        let before = traces(&server).await;
+        let huge = 10_000_000_000_usize;
+        for (path, content_type, limit, oauth) in [
+            ("/oauth/token", FORM, 16 * 1024, true), ("/v1/exchange", JSON, 64 * 1024, false), ("/v1/service-clients", JSON, 64 * 1024, false),
+        ] {
+            let mut raw = Raw::open(&server.base);
+            raw.send(short(path, content_type, &server.admin, huge, &"a".repeat(limit + 1)).as_bytes());
+            closed(&raw.read_all(), 413, oauth);
+        }
+        // At the limit it is read.
+        let name = "a".repeat(16 * 1024 - 300);
+        let pairs: Vec<_> = exchange_of(&server.admin).into_iter().chain([("foo", name.as_str())]).collect();
+        assert_ne!(server.token(&pairs).await.status(), 413);
+        assert_eq!(traces(&server).await, before);
+    }
+
+    async fn a_body_of_another_kind_is_415(server: Server) {
+        let before = traces(&server).await;
+        let body = json!({ "name": "a" }).to_string();
+        for kind in ["text/plain", FORM, "application/json2", "application/merge-patch+json", ""] {
+            for request in [server.post("/v1/service-clients"), server.http.patch(server.url("/v1/service-clients/svc_1")),
+                server.http.put(server.url("/v1/permissions/a"))] {
+                let request = request.bearer_auth(&server.admin).header("content-type", kind).body(body.clone());
+                problem(request.send().await.unwrap(), 415, "unsupported_media_type").await;
+            }
+        }
+        let exchange = server.post("/v1/exchange").bearer_auth(&server.admin).body("{}");
+        problem(exchange.send().await.unwrap(), 415, "unsupported_media_type").await;
+        assert_eq!(traces(&server).await, before);
+    }
+
+    async fn json_is_read_strictly(server: Server) {
+        let before = traces(&server).await;
+        let deep = format!("{{\"name\":\"a\",\"metadata\":{}", "[".repeat(500));
+        let nested = format!("{{\"name\":\"a\",\"metadata\":{}1{}}}", "{\"a\":".repeat(200), "}".repeat(200));
+        for (status, bodies) in [
+            (400, vec!["", "{", "nul", "{\"name\":\"a\"}x", "{\"name\":\"a\"} {}", "\u{feff}{}", "{\"name\":\"a\",}", "{'name':'a'}", "{\"name\":NaN}",
+                "{\"name\":\"\\ud800\"}", "{\"name\":\"a\0\"}", deep.as_str(), "{\"metadata\":{\"a\":1e999}}"]),
+            (422, vec!["{}", "[]", "null", "1", "\"a\"", "{\"name\":1}", "{\"name\":null}", "{\"name\":\"\"}", "{\"name\":\" a\"}",
+                "{\"name\":\"a\\u0000b\"}", "{\"name\":\"a\\u202eb\"}", "{\"name\":\"a\",\"name\":\"a\"}", "{\"name\":\"a\",\"no_such\":1}",
+                "{\"name\":\"a\",\"metadata\":{\"a\":1,\"a\":2}}", "{\"name\":\"a\",\"metadata\":{\"b\":[{\"a\":1,\"a\":2}]}}",
+                "{\"name\":\"a\",\"metadata\":[]}", "{\"name\":\"a\",\"permissions\":\"a\"}", "{\"name\":\"a\",\"permissions\":[\"a b\"]}",
+                "{\"name\":\"a\",\"id\":\"svc_01\"}", "{\"name\":\"a\",\"owner\":{\"type\":\"user\",\"id\":\"u\"}}",
+                "{\"name\":\"a\",\"owner\":{\"type\":\"account\",\"id\":\"u\"}}"]),
+        ] {
+            for body in bodies {
+                let request = server.post("/v1/service-clients").bearer_auth(&server.admin).header("content-type", JSON);
+                let answer = request.body(body.to_owned()).send().await.unwrap();
+                let code = if status == 400 { "bad_request" } else { "invalid" };
+                let found = answer.status();
+                assert_eq!(found, status, "{body}");
+                problem(answer, status, code).await;
+            }
+        }
+        let request = server.post("/v1/service-clients").bearer_auth(&server.admin).header("content-type", JSON);
+        assert!(request.body(nested).send().await.unwrap().status().is_client_error());
+        let big = json!({ "name": "a", "metadata": { "a": "b".repeat(17 * 1024) } });
+        server.manage("POST", "/v1/service-clients", Some(big), 422).await;
+        assert_eq!(traces(&server).await, before);
+    }
+
+    async fn a_fault_is_named_and_what_was_sent_is_not(server: Server) {
+        let sent = json!({ "name": { "SECRET": 1 } });
+        let answer = server.post("/v1/service-clients").bearer_auth(&server.admin).json(&sent).send().await.unwrap();
+        let body = problem(answer, 422, "invalid").await;
+        assert_eq!(body["errors"][0]["field"], "name");
+        assert!(!body.to_string().contains("SECRET"), "{body}");
+    }
+
+    async fn bad_conditions_and_idempotency_keys_are_400(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let before = traces(&server).await;
+        let patch = || server.http.patch(server.url(&format!("/v1/api-keys/{}", key.id))).bearer_auth(&server.admin).json(&json!({ "name": "b" }));
+        for tag in ["1", "\"x\"", "W/\"1\"", "\"1\", \"2\"", "\"\"", ""] {
+            problem(patch().header("if-match", tag).send().await.unwrap(), 400, "bad_request").await;
+        }
+        problem(patch().header("if-match", "\"1\"").header("if-match", "\"2\"").send().await.unwrap(), 400, "bad_request").await;
+        let create = || server.post("/v1/service-clients").bearer_auth(&server.admin).json(&json!({ "name": "b" }));
+        for bad in ["", "a\tb", &"a".repeat(256)] {
+            problem(create().header("idempotency-key", bad).send().await.unwrap(), 400, "bad_request").await;
+        }
+        problem(create().header("idempotency-key", "a").header("idempotency-key", "b").send().await.unwrap(), 400, "bad_request").await;
+        assert_eq!(traces(&server).await, before);
+    }
+}

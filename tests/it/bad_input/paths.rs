@@ -1,0 +1,100 @@
+//! Paths and methods that are not there, and heads that are too long.
+
+use super::traces;
+use crate::support::{
+    Raw, both,
+    wire::{oauth_error, problem},
+};
+
+both! {
+    async fn an_unknown_path_is_answered_in_the_form_of_its_tree(server: Server) {
+        for path in ["/oauth/tokens", "/oauth/token/", "/oauth/", "/oauth", "/oauth/introspect", "/identity/x", "/.well-known/x", "/.well-known"] {
+            for request in [server.get(path), server.post(path)] {
+                oauth_error(request.send().await.unwrap(), 404, "invalid_request").await;
+            }
+        }
+        for path in ["/", "/v1", "/v1/", "/v1/no-such", "/v1/api-keys/", "/V1/api-keys", "//v1/api-keys", "/v1/oauth/token",
+            "/v1/permissions/x/oauth/y", "/v1/api-keys/key_0/.well-known/z", "/v1/%6Eothing", "/%FF", "/v1/api-keys/%00/rotate/x"] {
+            for request in [server.get(path), server.post(path)] {
+                problem(request.bearer_auth(&server.admin).send().await.unwrap(), 404, "not_found").await;
+            }
+        }
+    }
+
+    async fn the_path_of_the_issuer_says_nothing_about_the_form(server: Server, "server.public_url=http://keyswap.test/oauth/x") {
+        for path in ["/oauth/x/v1/no-such", "/oauth/x/no-such", "/v1/no-such"] {
+            problem(server.get(path).send().await.unwrap(), 404, "not_found").await;
+        }
+        problem(server.get("/oauth/x/v1/exchange").send().await.unwrap(), 405, "method_not_allowed").await;
+        oauth_error(server.get("/oauth/x/oauth/token").send().await.unwrap(), 405, "invalid_request").await;
+        oauth_error(server.get("/oauth/x/.well-known/y").send().await.unwrap(), 404, "invalid_request").await;
+        oauth_error(server.get("/oauth/token").send().await.unwrap(), 405, "invalid_request").await;
+    }
+
+    async fn a_wrong_method_names_the_right_ones(server: Server) {
+        let before = traces(&server).await;
+        for (path, allow) in [
+            ("/v1/exchange", "POST"), ("/v1/exchange/explain", "POST"), ("/v1/api-keys", "GET, POST"),
+            ("/v1/api-keys/key_1", "GET, PATCH, DELETE"), ("/v1/api-keys/key_1/revoke", "POST"),
+            ("/v1/permissions", "GET"), ("/v1/permissions/a", "GET, PUT, DELETE"), ("/v1/events", "GET"),
+        ] {
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"] {
+                if allow.split(", ").any(|allowed| allowed == method) {
+                    continue;
+                }
+                let request = server.http.request(method.parse().unwrap(), server.url(path)).bearer_auth(&server.admin);
+                let answer = request.send().await.unwrap();
+                assert_eq!(answer.headers()["allow"], allow, "{method} {path}");
+                problem(answer, 405, "method_not_allowed").await;
+            }
+        }
+        for path in ["/.well-known/jwks.json", "/.well-known/openid-configuration"] {
+            for method in ["POST", "DELETE", "FOO"] {
+                let answer = server.http.request(method.parse().unwrap(), server.url(path)).send().await.unwrap();
+                assert_eq!(answer.headers()["allow"], "GET, HEAD");
+                oauth_error(answer, 405, "invalid_request").await;
+            }
+        }
+        assert_eq!(traces(&server).await, before);
+    }
+
+    async fn an_id_that_cannot_be_is_not_found_like_one_that_is_not_there(server: Server) {
+        let absent = async |path: String| {
+            let answer = server.get(&path).bearer_auth(&server.admin).send().await.unwrap();
+            let body = problem(answer, 404, "not_found").await;
+            body.to_string()
+        };
+        for (list, prefix) in [("api-keys", "key_"), ("service-clients", "svc_"), ("audiences", "aud_")] {
+            let missing = absent(format!("/v1/{list}/{prefix}00000000000000000000000000")).await;
+            for id in ["x".to_owned(), format!("{prefix}0"), "..%2F..%2Fetc".to_owned(), "%27%20OR%201=1--".to_owned(), "a".repeat(3000)] {
+                assert_eq!(absent(format!("/v1/{list}/{id}")).await, missing, "{id}");
+            }
+        }
+        absent("/v1/permissions/no-such".to_owned()).await;
+        absent("/v1/permissions/no%20such".to_owned()).await;
+    }
+
+    async fn a_head_that_is_too_long_ends_the_connection(server: Server) {
+        for request in [
+            format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "a".repeat(200_000)),
+            format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(200_000)),
+            format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: 1\r\n".repeat(500)),
+            "NONSENSE\r\n\r\n".to_owned(),
+            "GET /healthz\r\n\r\n".to_owned(),
+            "\u{16}\u{3}\u{1}TLS, as if\r\n\r\n".to_owned(),
+        ] {
+            let mut raw = Raw::open(&server.base);
+            raw.send(request.as_bytes());
+            let answer = raw.read_all();
+            // Here the parser refuses before there is a path: it may say no more than that.
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+            if let Some((head, body)) = answer.split_once("\r\n\r\n") {
+                assert!(body.is_empty() && !head.to_ascii_lowercase().contains("text/plain"), "{answer}");
+            }
+        }
+        assert_eq!(server.get("/healthz").send().await.unwrap().status(), 200);
+        // Long, and no longer than the parser takes: it reaches its path.
+        let long = server.get("/v1/api-keys").header("x-api-key", "a".repeat(50_000)).send().await.unwrap();
+        problem(long, 401, "invalid_token").await;
+    }
+}
