@@ -18,6 +18,7 @@ mod bad_input;
 mod cli;
 mod exchange;
 mod house;
+mod management;
 mod oauth2_crate;
 mod properties;
 mod standards;
