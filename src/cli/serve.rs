@@ -1,6 +1,8 @@
 //! `keyswap serve`.
 
-use std::sync::Arc;
+use std::{future::ready, pin::pin, sync::Arc};
+
+use futures_util::future::{Either, select};
 
 use crate::{http::server, jobs::Jobs, service::start::Mode, store::SystemClock, telemetry};
 
@@ -17,8 +19,14 @@ pub async fn run(common: &Common) -> Result<(), Failure> {
     let address = bound.address;
     let servers = server::serve(bound, Arc::clone(&app), &settings)?;
     let jobs = Jobs::start(&app);
-    tracing::info!(%address, issuer = app.issuer(), version = env!("CARGO_PKG_VERSION"), "serving");
-    let result = servers.run().await;
+    // Its first step starts the workers and takes the signals: a SIGTERM before it would end the process on the spot.
+    let result = match select(pin!(servers.run()), ready(())).await {
+        Either::Left((ended, _)) => ended,
+        Either::Right(((), running)) => {
+            tracing::info!(%address, issuer = app.issuer(), version = env!("CARGO_PKG_VERSION"), "serving");
+            running.await
+        }
+    };
     jobs.stop().await;
     tracing::info!("stopped");
     Ok(result?)
