@@ -52,6 +52,17 @@ pub fn try_lock(connection: &mut Conn, name: i64) -> Result<bool, StoreError> {
     }
 }
 
+/// Whether there is such a table.
+pub fn has_table(connection: &mut Conn, name: &str) -> Result<bool, StoreError> {
+    let query = match connection {
+        Conn::Sqlite(_) => "SELECT name AS value FROM sqlite_master WHERE type = 'table' AND name = ?",
+        // Where an unqualified name is looked for, and nowhere else.
+        Conn::Postgres(_) => "SELECT to_regclass($1)::TEXT AS value WHERE to_regclass($1) IS NOT NULL",
+    };
+    let found: Vec<Setting> = diesel::sql_query(query).bind::<Text, _>(name).load(connection)?;
+    Ok(!found.is_empty())
+}
+
 /// Writes many last-used times in one statement; a time never moves back.
 pub fn touch_credentials(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
     match connection {

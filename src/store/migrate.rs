@@ -1,7 +1,9 @@
 //! Migrations, embedded. They run once, however many replicas start together: on PostgreSQL under a lock that is held by the
 //! transaction, on SQLite under its write lock.
 
-use diesel::{Connection as _, connection::SimpleConnection};
+use diesel::{
+    Connection as _, backend::Backend, connection::SimpleConnection, migration::MigrationSource, pg::Pg, sqlite::Sqlite,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::{
@@ -12,6 +14,9 @@ use super::{
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// Where Diesel remembers what has run.
+const TABLE: &str = "__diesel_schema_migrations";
 
 /// The lock that migrations take: "keyswap" in ASCII.
 const LOCK: i64 = 0x006b_6579_7377_6170;
@@ -52,16 +57,30 @@ pub fn run(connection: &mut Pooled) -> Result<Vec<String>, OpenError> {
     }
 }
 
-/// What has run and what has not. Changes nothing.
+/// What has run and what has not. Changes nothing: Diesel would make its table to look into it, at once in a database that is
+/// not ours, and two replicas that make it together fail on PostgreSQL.
 ///
 /// # Errors
 /// The database does not answer, or is newer than this program.
 pub fn status(connection: &mut Pooled) -> Result<MigrationStatus, OpenError> {
     let connection: &mut Conn = connection;
+    let is_new = !dialect::has_table(connection, TABLE).map_err(|error| OpenError::Migration(error.to_string()))?;
     match connection {
+        Conn::Sqlite(_) if is_new => Ok(MigrationStatus { applied: Vec::new(), pending: names::<Sqlite>(&SQLITE)? }),
+        Conn::Postgres(_) if is_new => Ok(MigrationStatus { applied: Vec::new(), pending: names::<Pg>(&POSTGRES)? }),
         Conn::Sqlite(inner) => status_of(inner, SQLITE),
         Conn::Postgres(inner) => status_of(inner, POSTGRES),
     }
+}
+
+/// The migrations that this program has.
+fn names<DB: Backend>(source: &EmbeddedMigrations) -> Result<Vec<String>, OpenError>
+where
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    let migrations =
+        MigrationSource::<DB>::migrations(source).map_err(|error| OpenError::Migration(error.to_string()))?;
+    Ok(migrations.iter().map(|migration| migration.name().version().to_string()).collect())
 }
 
 struct Failed(String);
@@ -75,8 +94,8 @@ impl From<diesel::result::Error> for Failed {
 fn apply<C, DB>(connection: &mut C, source: EmbeddedMigrations) -> Result<Vec<String>, Failed>
 where
     C: MigrationHarness<DB>,
-    DB: diesel::backend::Backend,
-    EmbeddedMigrations: diesel::migration::MigrationSource<DB>,
+    DB: Backend,
+    EmbeddedMigrations: MigrationSource<DB>,
 {
     let applied = connection.run_pending_migrations(source).map_err(|error| Failed(error.to_string()))?;
     Ok(applied.iter().map(ToString::to_string).collect())
@@ -85,16 +104,11 @@ where
 fn status_of<C, DB>(connection: &mut C, source: EmbeddedMigrations) -> Result<MigrationStatus, OpenError>
 where
     C: MigrationHarness<DB>,
-    DB: diesel::backend::Backend,
-    EmbeddedMigrations: diesel::migration::MigrationSource<DB>,
+    DB: Backend,
+    EmbeddedMigrations: MigrationSource<DB>,
 {
-    use diesel::migration::MigrationSource;
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| OpenError::Migration(error.to_string());
-    let known: Vec<_> = MigrationSource::<DB>::migrations(&source)
-        .map_err(failed)?
-        .iter()
-        .map(|migration| migration.name().version().to_string())
-        .collect();
+    let known = names::<DB>(&source)?;
     let mut applied: Vec<_> =
         connection.applied_migrations().map_err(failed)?.iter().map(ToString::to_string).collect();
     applied.sort();
