@@ -153,6 +153,8 @@ impl Manager {
             ("connect_timeout", connect.to_string()),
             ("tcp_user_timeout", statement.to_string()),
             ("keepalives_idle", "10".to_owned()),
+            ("keepalives_interval", "3".to_owned()),
+            ("keepalives_count", "3".to_owned()),
             ("application_name", "keyswap".to_owned()),
         ] {
             if !url.contains(&format!("{name}=")) {
@@ -206,24 +208,35 @@ pub enum IfMissing {
     Refuse,
 }
 
-/// Opens the pool and one connection, so that a wrong URL is told at once.
+/// Makes pools to one database: the first at the start, and another when its connections have fallen silent.
+#[derive(Clone)]
+pub struct MakePool {
+    settings: DatabaseSettings,
+    clock: Arc<dyn Clock>,
+}
+
+impl MakePool {
+    pub fn pool(&self) -> Pool {
+        Pool::builder()
+            .max_size(self.settings.pool_size)
+            .min_idle(Some(1))
+            .connection_timeout(self.settings.connect_timeout)
+            .error_handler(Box::new(LogErrors))
+            .build_unchecked(Manager::new(self.settings.clone(), Arc::clone(&self.clock)))
+    }
+}
+
+/// Makes one connection, so that a wrong URL is told at once.
 ///
 /// # Errors
 /// The database cannot be reached or made, or is too old.
-pub fn open_pool(settings: &DatabaseSettings, if_missing: IfMissing, clock: Arc<dyn Clock>) -> Result<Pool, OpenError> {
+pub fn open(settings: &DatabaseSettings, if_missing: IfMissing, clock: Arc<dyn Clock>) -> Result<MakePool, OpenError> {
     if let DatabaseUrl::Sqlite(path) = &settings.url {
         prepare_file(Path::new(path), if_missing)?;
     }
-    let manager = Manager::new(settings.clone(), clock);
-    let mut first = manager.connect()?;
+    let mut first = Manager::new(settings.clone(), Arc::clone(&clock)).connect()?;
     check_version(&mut first)?;
-    drop(first);
-    Ok(Pool::builder()
-        .max_size(settings.pool_size)
-        .min_idle(Some(1))
-        .connection_timeout(settings.connect_timeout)
-        .error_handler(Box::new(LogErrors))
-        .build_unchecked(manager))
+    Ok(MakePool { settings: settings.clone(), clock })
 }
 
 /// The pool retries by itself and tells its errors here; the request that waited gets `StoreError::Unavailable`.

@@ -16,9 +16,20 @@ mod schema;
 pub mod service_clients;
 pub mod signing_keys;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::sync::Semaphore;
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use crate::domain::{
     entropy::Entropy,
@@ -36,12 +47,13 @@ pub use error::{OpenError, StoreError};
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    pool: connection::Pool,
-    /// As many permits as connections: who waits, waits here without a thread.
-    permits: Arc<Semaphore>,
+    line: Arc<ArcSwap<Line>>,
+    make: connection::MakePool,
     /// How many may wait for a permit before the answer is 503 at once.
     queue: Arc<Semaphore>,
-    wait: std::time::Duration,
+    wait: Duration,
+    /// How long work may take once it has its turn.
+    patience: Duration,
     entropy: Arc<dyn Entropy>,
     digest: Digest,
 }
@@ -67,11 +79,13 @@ impl Store {
         entropy: Arc<dyn Entropy>,
         digest: Digest,
     ) -> Result<Self, OpenError> {
+        let make = connection::open(settings, if_missing, clock)?;
         Ok(Self {
-            pool: connection::open_pool(settings, if_missing, clock)?,
-            permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
+            line: Arc::new(ArcSwap::from_pointee(Line::new(&make))),
+            make,
             queue: Arc::new(Semaphore::new(MAX_QUEUE)),
             wait: settings.connect_timeout,
+            patience: settings.connect_timeout + settings.statement_timeout,
             entropy,
             digest,
         })
@@ -92,7 +106,7 @@ impl Store {
     }
 
     fn connection_now(&self) -> Result<connection::Pooled, OpenError> {
-        self.pool.get().map_err(|error| OpenError::Migration(error.to_string()))
+        self.line.load().pool.get().map_err(|error| OpenError::Migration(error.to_string()))
     }
 
     /// Reads. The closure runs on a thread that may block.
@@ -112,7 +126,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer in time, or what the closure says; nothing has changed then, unless the connection was lost
-    /// during the commit, which nobody can know: callers send an `Idempotency-Key`.
+    /// or fell silent during the commit, which nobody can know: callers send an `Idempotency-Key`.
     pub async fn change<T, E>(
         &self,
         origin: Origin,
@@ -143,18 +157,67 @@ impl Store {
     {
         let unavailable = |what: &str| E::from(StoreError::Unavailable(what.to_owned()));
         let _queued = self.queue.try_acquire().map_err(|_| unavailable("too many requests wait for it"))?;
-        let permit = tokio::time::timeout(self.wait, Arc::clone(&self.permits).acquire_owned())
-            .await
-            .map_err(|_| unavailable("no connection was free in time"))?
-            .map_err(|_| unavailable("the store is closed"))?;
-        let store = self.clone();
+        let line = self.line.load_full();
+        let Ok(permit) = timeout(self.wait, Arc::clone(&line.permits).acquire_owned()).await else {
+            if line.is_silent(self.patience) {
+                self.renew(&line);
+            }
+            return Err(unavailable("no connection was free in time"));
+        };
+        let permit = permit.map_err(|_| unavailable("the store is closed"))?;
+        let (store, taken) = (self.clone(), Arc::clone(&line));
         let work = tokio::task::spawn_blocking(move || {
             let mut connection =
-                store.pool.get().map_err(|error| E::from(StoreError::Unavailable(error.to_string())))?;
+                taken.pool.get().map_err(|error| E::from(StoreError::Unavailable(error.to_string())))?;
             let result = body(&store, &mut connection);
+            taken.answered();
             drop(permit);
             result
         });
-        work.await.map_err(|error| unavailable(&error.to_string()))?
+        // No timeout of the database's own helps when its machine or the network between takes what is sent and stays silent.
+        let Ok(done) = timeout(self.patience, work).await else {
+            self.renew(&line);
+            return Err(unavailable("it does not answer"));
+        };
+        done.map_err(|error| unavailable(&error.to_string()))?
+    }
+
+    /// Leaves connections that have fallen silent to the threads that hang on them, and begins with new ones.
+    fn renew(&self, silent: &Arc<Line>) {
+        if Arc::ptr_eq(&self.line.load(), silent) {
+            tracing::warn!("the database has fallen silent: its connections are given up for new ones");
+            self.line.compare_and_swap(silent, Arc::new(Line::new(&self.make)));
+        }
+    }
+}
+
+/// A pool, and those who wait for it.
+struct Line {
+    pool: connection::Pool,
+    /// As many permits as connections: who waits, waits here without a thread.
+    permits: Arc<Semaphore>,
+    made_at: Instant,
+    /// When work last ended, in milliseconds since it was made.
+    answered_at: AtomicU64,
+}
+
+impl Line {
+    fn new(make: &connection::MakePool) -> Self {
+        let pool = make.pool();
+        let permits = Arc::new(Semaphore::new(pool.max_size() as usize));
+        Self { pool, permits, made_at: Instant::now(), answered_at: AtomicU64::new(0) }
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.made_at.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn answered(&self) {
+        self.answered_at.store(self.age(), Ordering::Relaxed);
+    }
+
+    /// Whether nothing has ended for so long, though every connection is taken.
+    fn is_silent(&self, patience: Duration) -> bool {
+        u128::from(self.age().saturating_sub(self.answered_at.load(Ordering::Relaxed))) > patience.as_millis()
     }
 }
