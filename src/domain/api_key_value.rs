@@ -156,6 +156,21 @@ pub fn masked(prefix: &Prefix, id: &CredentialId) -> String {
     format!("{prefix}_{id}_…")
 }
 
+/// Whether a text holds what looks like an API key, be it cut off within its checksum. Such a text is never kept as a name, in
+/// metadata or anywhere else where it would be shown again: people paste keys into the wrong field.
+pub fn holds_key(text: &str) -> bool {
+    const LENGTH: usize = TAIL_LENGTH - CHECKSUM_LENGTH;
+    text.as_bytes().windows(LENGTH).any(|tail| {
+        let (id, secret) = (&tail[1..1 + CredentialId::LENGTH], &tail[LENGTH - SECRET_LENGTH..]);
+        let all = |shape: fn(&u8) -> bool| id.iter().chain(secret).all(shape);
+        tail[0] == b'_'
+            && tail[1 + CredentialId::LENGTH] == b'_'
+            && all(u8::is_ascii_alphanumeric)
+            // Chance makes no text of small letters alone; people do.
+            && !all(u8::is_ascii_lowercase)
+    })
+}
+
 /// Why a text is not an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::Serialize;
 
 use super::{
+    api_key_value::holds_key,
     id::AudienceId,
     permission::{PermissionName, PermissionSet},
     time::{Span, Timestamp, as_text},
@@ -32,7 +33,7 @@ impl FromStr for Identifier {
     type Err = InvalidIdentifier;
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
         let shape = |byte: u8| byte.is_ascii_graphic() && !b"\"\\#".contains(&byte);
-        if (1..=512).contains(&text.len()) && text.bytes().all(shape) {
+        if (1..=512).contains(&text.len()) && text.bytes().all(shape) && !holds_key(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidIdentifier)
@@ -50,7 +51,7 @@ as_text!(Identifier);
 /// A text that cannot name an audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an audience is an absolute URI or a name: 1 to 512 printable ASCII characters, no space, quote, backslash or #"
+    "an audience is an absolute URI or a name: 1 to 512 printable ASCII characters, no space, quote, backslash, # or API key"
 )]
 pub struct InvalidIdentifier;
 

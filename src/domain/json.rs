@@ -8,6 +8,8 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
+use super::api_key_value::holds_key;
+
 /// A JSON object that belongs to the product: echoed, never interpreted. At most 16 KiB when written out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata(Map<String, Value>);
@@ -32,7 +34,7 @@ impl Metadata {
 
 /// A text that cannot be metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("metadata is a JSON object of at most 16 KiB, no member twice")]
+#[error("metadata is a JSON object of at most 16 KiB, no member twice, and no API key in it")]
 pub struct InvalidMetadata;
 
 impl Serialize for Metadata {
@@ -46,7 +48,11 @@ impl<'de> Deserialize<'de> for Metadata {
         match Strict::deserialize(deserializer)?.0 {
             Value::Object(map) => {
                 let metadata = Self(map);
-                if metadata.to_text().len() > Self::MAX_BYTES {
+                let text = metadata.to_text();
+                if holds_key(&text) {
+                    return Err(de::Error::custom("metadata may not hold an API key: it is kept and shown as it is"));
+                }
+                if text.len() > Self::MAX_BYTES {
                     return Err(de::Error::custom("metadata may be 16 KiB at most"));
                 }
                 Ok(metadata)

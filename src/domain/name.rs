@@ -2,9 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use super::time::as_text;
+use super::{api_key_value::holds_key, time::as_text};
 
-/// 1 to 200 characters, no control characters, no bidirectional overrides or invisible ones, no space at either end.
+/// 1 to 200 characters, no control characters, no bidirectional overrides or invisible ones, no space at either end, and no API key
+/// that someone pasted into the wrong field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisplayName(String);
 
@@ -17,7 +18,10 @@ impl DisplayName {
 impl FromStr for DisplayName {
     type Err = InvalidName;
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let ok = (1..=200).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(deceives);
+        let ok = (1..=200).contains(&text.chars().count())
+            && text.trim() == text
+            && !text.chars().any(deceives)
+            && !holds_key(text);
         if ok { Ok(Self(text.to_owned())) } else { Err(InvalidName) }
     }
 }
@@ -39,5 +43,7 @@ fn deceives(c: char) -> bool {
 
 /// A text that cannot be a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a name has 1 to 200 characters, none of them control, invisible or bidirectional, and no space at either end")]
+#[error(
+    "a name has 1 to 200 characters, none of them control, invisible or bidirectional, no space at either end, and no API key in it"
+)]
 pub struct InvalidName;

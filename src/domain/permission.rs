@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    api_key_value::holds_key,
     name::DisplayName,
     time::{Timestamp, as_text},
 };
@@ -28,7 +29,7 @@ impl FromStr for PermissionName {
     type Err = InvalidPermission;
     fn from_str(text: &str) -> Result<Self, InvalidPermission> {
         let shape = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-        if (1..=128).contains(&text.len()) && text.bytes().all(shape) {
+        if (1..=128).contains(&text.len()) && text.bytes().all(shape) && !holds_key(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidPermission)
@@ -45,7 +46,7 @@ as_text!(PermissionName);
 
 /// A text that cannot name a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a permission has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-'")]
+#[error("a permission has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-', and is no API key")]
 pub struct InvalidPermission;
 
 /// A set of permissions, in the order of their names; on the wire an array, in a token one string (RFC 8693 §4.2).

@@ -8,12 +8,15 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use crate::{
     crypto::sha256_hex,
+    domain::api_key_value::holds_key,
     http::{body, problem::Problem},
     service::{Fault, idempotency::Idempotency},
 };
 
 /// 64 KiB: metadata may have 16, names and lists the rest.
 const LIMIT: usize = 64 * 1024;
+/// The longest name of a member that an error shows whole.
+const LONGEST_NAME: usize = 24;
 
 /// A body of type `T`.
 #[derive(Debug)]
@@ -84,12 +87,22 @@ fn problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     if inner.classify() == serde_json::error::Category::Data {
         let field = match error.path().to_string() {
             path if path == "." => "body".to_owned(),
-            path => path.chars().filter(|c| c.is_ascii_graphic()).take(100).collect(),
+            path => shown(&path),
         };
         Problem::invalid(vec![Fault::new(field, message(&inner.to_string()))])
     } else {
         Problem::bad_request(format!("the body is not JSON: see line {} column {}", inner.line(), inner.column()))
     }
+}
+
+/// A path as it is told: a name that the client made up may be a secret in the wrong place, so of a long one only the beginning
+/// is shown. None of ours is as long.
+fn shown(path: &str) -> String {
+    let names = path.split('.').map(|name| {
+        let name: String = name.chars().filter(char::is_ascii_graphic).collect();
+        if name.len() > LONGEST_NAME { format!("{}...", &name[..8]) } else { name }
+    });
+    names.take(8).collect::<Vec<_>>().join(".")
 }
 
 /// serde's own messages quote values; ours, from the types of the domain, do not.
@@ -112,8 +125,11 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>
     let Some(value) = values.next() else { return Ok(None) };
     // With two of them nobody could say which one a replay will name.
     let key = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
-    if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
-        return Err(Problem::bad_request("an Idempotency-Key has 1 to 255 printable ASCII characters"));
+    let printable = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if !(1..=255).contains(&key.len()) || !printable || holds_key(key) {
+        return Err(Problem::bad_request(
+            "an Idempotency-Key has 1 to 255 printable ASCII characters, and no API key in it",
+        ));
     }
     let mut hashed = format!("{} {}\n", request.method(), request.path()).into_bytes();
     hashed.extend_from_slice(body);
@@ -138,11 +154,12 @@ mod tests {
             (
                 r#"{"name":" SECRET"}"#,
                 "name",
-                "a name has 1 to 200 characters, none of them control, invisible or bidirectional, and no space at either end",
+                "a name has 1 to 200 characters, none of them control, invisible or bidirectional, no space at either end, and no API key in it",
             ),
             (r#"{"name":{"SECRET":1}}"#, "name", "must be a string"),
             (r#"{"name":"a","SECRET":1}"#, "SECRET", "not known here: expected `name`"),
             (r#"{"name":"a","name":"SECRET"}"#, "body", "duplicate field `name`"),
+            (r#"{"ks_0123456789abcdef_SECRET0":1}"#, "ks_01234...", "not known here: expected `name`"),
             ("{}", "body", "missing field `name`"),
         ] {
             let shown = format!("{:?}", parse::<Body>(body.as_bytes()).unwrap_err());

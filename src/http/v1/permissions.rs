@@ -36,7 +36,7 @@ pub async fn put(
     Json { value: body, .. }: Json<PutBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let malformed = "a permission has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-'";
+    let malformed = "a permission has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-', and is no API key";
     let name = id(&request, "name").map_err(|_| Problem::invalid(vec![Fault::new("name", malformed)]))?;
     let put = PutPermission { name, description: body.description, assignable_to: body.assignable_to };
     let (permission, is_new) = permissions::put(&app, &caller.identity, put).await?;
