@@ -17,6 +17,7 @@ mod support;
 mod bad_input;
 mod cli;
 mod exchange;
+mod faults;
 mod house;
 mod management;
 mod oauth2_crate;

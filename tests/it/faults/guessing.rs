@@ -1,0 +1,158 @@
+//! Guessing is slow, and what is counted does not grow with what is sent.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use keyswap::{
+    crypto::random::SystemEntropy,
+    domain::api_key_value::{ApiKeyValue, PresentedKey, Secret},
+};
+use reqwest::{Response, StatusCode};
+
+use super::process::until;
+use crate::support::{Server, both};
+
+/// The same key with another secret.
+fn wrong(key: &str) -> String {
+    let known = PresentedKey::parse(key).unwrap();
+    let secret = Secret::generate(&SystemEntropy::default()).unwrap();
+    ApiKeyValue::format(&known.prefix, &known.credential, &secret).expose().to_owned()
+}
+
+/// A key that nobody has.
+fn unknown(id: &str) -> String {
+    let secret = Secret::generate(&SystemEntropy::default()).unwrap();
+    ApiKeyValue::format(&"ks".parse().unwrap(), &id.parse().unwrap(), &secret).expose().to_owned()
+}
+
+async fn from(server: &Server, address: &str, key: &str) -> Response {
+    server.post("/v1/exchange").bearer_auth(key).header("x-forwarded-for", address).send().await.unwrap()
+}
+
+/// What a client sees of an answer: all but its id and its date.
+async fn seen(answer: Response) -> (StatusCode, Vec<(String, String)>, String) {
+    let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    let headers = headers.filter(|(name, _)| name != "date" && name != "x-request-id").collect();
+    (answer.status(), headers, answer.text().await.unwrap())
+}
+
+both! {
+    async fn a_source_that_guesses_waits_and_nobody_else(
+        server: Server, "guessing.per_source=5", "guessing.refill=2s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
+    ) {
+        let key = server.generic_key(&[]).await;
+        for turn in 0..5 {
+            assert_eq!(from(&server, "192.0.2.1", &wrong(&key.value)).await.status(), 401, "{turn}");
+        }
+        let refused = from(&server, "192.0.2.1", &key.value).await;
+        assert_eq!(refused.status(), 429, "not even a right key is looked at");
+        let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=10).contains(&wait), "{wait}");
+        assert_eq!(server.token(&[("grant_type", "client_credentials"), ("client_id", "x"), ("client_secret", "x")]).await.status(), 401);
+        assert_eq!(from(&server, "192.0.2.2", &key.value).await.status(), 200, "another source is not concerned");
+        // The last address that is not ours counts: what a client writes before it proves nothing.
+        assert_eq!(from(&server, "203.0.113.9, 192.0.2.1", &key.value).await.status(), 429);
+        assert_eq!(from(&server, "192.0.2.1, 192.0.2.3", &key.value).await.status(), 200);
+        until("it is forgiven", Duration::from_secs(wait + 8), || async {
+            from(&server, "192.0.2.1", &key.value).await.status() == 200
+        })
+        .await;
+        assert_eq!(from(&server, "192.0.2.1", "ks_malformed").await.status(), 401);
+    }
+
+    async fn without_a_trusted_proxy_nobody_can_say_where_they_are(
+        server: Server, "guessing.per_source=5", "guessing.refill=10s"
+    ) {
+        let key = server.generic_key(&[]).await;
+        for turn in 0..5 {
+            assert_eq!(from(&server, &format!("192.0.2.{turn}"), &wrong(&key.value)).await.status(), 401);
+        }
+        assert_eq!(from(&server, "192.0.2.77", &key.value).await.status(), 429);
+        assert_eq!(server.exchange(&key.value).await.status(), 429);
+    }
+
+    async fn a_credential_under_attack_works_from_elsewhere(
+        server: Server, "guessing.per_credential=3", "guessing.refill=30s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
+    ) {
+        let key = server.generic_key(&[]).await;
+        for last in 1..=3 {
+            assert_eq!(from(&server, &format!("192.0.2.{last}"), &wrong(&key.value)).await.status(), 401);
+        }
+        for last in 1..=3 {
+            let refused = from(&server, &format!("192.0.2.{last}"), &wrong(&key.value)).await;
+            assert_eq!(refused.status(), 429, "who has failed lately waits");
+            assert!(refused.headers().contains_key("retry-after"));
+        }
+        assert_eq!(from(&server, "198.51.100.7", &key.value).await.status(), 200, "the owner does not");
+    }
+
+    async fn unknown_and_revoked_keys_spend_alike(
+        server: Server, "guessing.per_credential=3", "guessing.refill=60s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
+    ) {
+        let revoked = server.generic_key(&[]).await;
+        let suspended = server.generic_key(&[]).await;
+        let attacked = server.generic_key(&[]).await;
+        server.step(&revoked, "revoke").await;
+        server.step(&suspended, "suspend").await;
+        let keys = [unknown("abcdefghijkl0123"), revoked.value, suspended.value, wrong(&attacked.value)];
+        let mut answers: Vec<Vec<_>> = Vec::new();
+        for (place, key) in keys.iter().enumerate() {
+            let mut all = Vec::new();
+            for _ in 0..5 {
+                let (status, mut headers, body) = seen(from(&server, &format!("198.51.100.{place}"), key).await).await;
+                // Counted from the first failure: a second more or less is the test's own time.
+                headers.retain(|(name, _)| name != "retry-after" || status != 429);
+                all.push((status, headers, body));
+            }
+            answers.push(all);
+        }
+        let statuses: Vec<_> = answers[0].iter().map(|(status, ..)| status.as_u16()).collect();
+        assert_eq!(statuses, [401, 401, 401, 429, 429]);
+        for other in &answers[1..] {
+            assert_eq!(other, &answers[0]);
+        }
+    }
+
+    async fn labels_of_metrics_are_ours(server: Server) {
+        let key = server.generic_key(&["projects:read"]).await;
+        server.step(&server.generic_key(&[]).await, "revoke").await;
+        for odd in ["", "x", "ks_{}\"\n", &wrong(&key.value), &unknown("abcdefghijkl0123"), &key.value] {
+            let Ok(value) = odd.parse::<reqwest::header::HeaderValue>() else { continue };
+            let request = server.post("/v1/exchange").header("x-api-key", value).header("user-agent", "\"evil{}");
+            request.send().await.unwrap();
+            for grant in ["client_credentials", odd] {
+                server.token(&[("grant_type", grant), ("client_id", odd), ("client_secret", odd), ("scope", "a\"b")]).await;
+            }
+            server.exchange_for(&key.value, serde_json::json!({ "scope": "not:held", "audience": "urn:odd" })).await;
+            let method = format!("X{}", odd.len()).parse().unwrap();
+            server.http.request(method, server.url("/v1/exchange")).send().await.unwrap();
+            server.get(&format!("/{}?a=b", odd.len())).send().await.unwrap();
+        }
+        let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+        assert!(text.ends_with("# EOF\n"));
+        let forms = ["ClientCredentials", "TokenExchange", "IbmApiKey", "Exchange", "Explain", "Management"];
+        let results = [
+            "Granted", "Malformed", "Unknown", "Wrong", "Revoked", "Expired", "Suspended", "OwnerGone", "ClientMismatch",
+            "Scope", "Target", "Throttled", "Unavailable", "Internal",
+        ];
+        let mut found = BTreeSet::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let Some((_, rest)) = line.split_once('{') else { continue };
+            for pair in rest.split_once('}').unwrap().0.split(',') {
+                let (name, value) = pair.split_once("=\"").unwrap();
+                let value = value.strip_suffix('"').unwrap();
+                let ours = match name {
+                    "form" => forms.contains(&value),
+                    "result" => results.contains(&value),
+                    "status" => value.len() == 3 && value.parse::<u16>().is_ok(),
+                    "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
+                    _ => false,
+                };
+                assert!(ours, "{line}");
+                found.insert(value.to_owned());
+            }
+        }
+        for seen in ["Exchange", "ClientCredentials", "Granted", "Malformed", "Unknown", "Wrong", "Target", "401", "405"] {
+            assert!(found.contains(seen), "{seen}: {found:?}");
+        }
+    }
+}

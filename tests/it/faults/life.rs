@@ -1,0 +1,224 @@
+//! A server's life: its end by SIGTERM and by `kill -9`, its listeners, and its log.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{
+    cluster::free_port,
+    process::{Deployment, LONG, Running, client, each, until},
+};
+use crate::support::Kind;
+
+/// What the server has acknowledged: for each key its value, and whether it is revoked. A revoke that was sent and not answered
+/// may or may not have happened: such keys are left out.
+type Acknowledged = Arc<Mutex<BTreeMap<String, (String, bool)>>>;
+
+const ROUNDS: usize = 20;
+
+each! {
+    async fn sigterm_lets_requests_end_and_loses_nothing(deployment: Deployment) {
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let (id, key) = server.key(&admin).await;
+        assert!(server.swaps(&key).await);
+        // In flight: a reader who waits for events that do not come.
+        let waits = server.http.get(server.url("/v1/events?after=1000000&wait=2s")).bearer_auth(&admin).send();
+        let waiting = tokio::spawn(waits);
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert!(!waiting.is_finished());
+        server.process.signal(Signal::TERM);
+        let base = server.base.clone();
+        let ending = tokio::task::spawn_blocking(move || server.process.end(LONG));
+        let answer = waiting.await.unwrap().expect("the request in flight is answered");
+        assert_eq!(answer.status(), 200);
+        let said = ending.await.unwrap();
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.err.contains("stopped"), "{}", said.err);
+        assert!(client().get(base).send().await.is_err(), "nobody listens any more");
+
+        let server = deployment.serve();
+        let shown: Value =
+            server.call(&admin, "GET", &format!("/v1/api-keys/{id}"), None).await.json().await.unwrap();
+        assert!(shown["last_used_at"].is_string(), "written on the way out: {shown}");
+        server.stop();
+    }
+
+    async fn what_was_acknowledged_survives_kill_9_under_load(deployment: Deployment) {
+        let acknowledged = Acknowledged::default();
+        let admin = {
+            let server = deployment.serve();
+            server.stop();
+            deployment.admin()
+        };
+        for _ in 0..ROUNDS {
+            let server = deployment.serve();
+            let stop = Arc::new(AtomicBool::new(false));
+            let before = acknowledged.lock().unwrap().len();
+            let load: Vec<_> = (0..4)
+                .map(|_| {
+                    tokio::spawn(change_until_it_dies(
+                        (server.base.clone(), server.http.clone()),
+                        admin.clone(),
+                        Arc::clone(&acknowledged),
+                        Arc::clone(&stop),
+                    ))
+                })
+                .collect();
+            let enough = || async { acknowledged.lock().unwrap().len() >= before + 10 };
+            until("ten changes were acknowledged", LONG, enough).await;
+            server.kill();
+            stop.store(true, Ordering::SeqCst);
+            join_all(load).await;
+        }
+        let server = deployment.serve();
+        let acknowledged = acknowledged.lock().unwrap().clone();
+        let revoked = acknowledged.values().filter(|(_, revoked)| *revoked).count();
+        assert!(acknowledged.len() >= ROUNDS * 10 && revoked > 0);
+        for (id, (value, revoked)) in &acknowledged {
+            let status = server.exchange(value).await.status();
+            assert_eq!(status, if *revoked { 401 } else { 200 }, "{id}, revoked: {revoked}");
+        }
+        let events = every_event(&server, &admin).await;
+        for (id, (_, revoked)) in &acknowledged {
+            let count = |kind: &str| events.get(&(kind.to_owned(), id.clone())).copied().unwrap_or(0);
+            assert_eq!(count("api_key.created"), 1, "{id}");
+            assert_eq!(count("api_key.revoked"), usize::from(*revoked), "{id}");
+        }
+        server.stop();
+        let doctor = deployment.run(&["doctor"]);
+        assert!(doctor.code == Some(0) && doctor.out.contains("every link holds"), "{doctor:?}");
+        eprintln!("{} creates and {revoked} revokes survived {ROUNDS} kills", acknowledged.len());
+    }
+
+    async fn operations_move_to_their_own_listener(deployment: Deployment) {
+        let admin = format!("127.0.0.1:{}", free_port());
+        let server = deployment.with(&[&format!("server.admin_bind={admin}")]).serve();
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert_eq!(server.get(path).await.status(), 404, "{path} is not public any more");
+            let there = server.http.get(format!("http://{admin}{path}")).send().await.unwrap();
+            assert_eq!(there.status(), 200, "{path}");
+        }
+        for path in ["/v1/api-keys", "/.well-known/jwks.json"] {
+            assert_eq!(server.http.get(format!("http://{admin}{path}")).send().await.unwrap().status(), 404, "{path}");
+        }
+        let key = deployment.admin();
+        assert!(server.knows(&key).await);
+        server.stop();
+    }
+
+    async fn every_line_of_a_json_log_is_json(deployment: Deployment) {
+        let server = deployment.with(&["log.format=json", "log.level=debug"]).serve();
+        let admin = deployment.admin();
+        let mut ids = Vec::new();
+        for path in ["/v1/api-keys", "/nowhere", "/v1/api-keys/x\"%0a{}", "/.well-known/jwks.json"] {
+            let request = server.http.get(server.url(path)).bearer_auth(&admin).header("x-request-id", "forged\"id");
+            let answer = request.header("user-agent", "a\"b{}\\").send().await.unwrap();
+            ids.push(answer.headers()["x-request-id"].to_str().unwrap().to_owned());
+        }
+        ids.push(server.exchange("ks_nonsense").await.headers()["x-request-id"].to_str().unwrap().to_owned());
+        assert!(ids.iter().all(|id| id != "forged\"id" && id.len() > 10), "{ids:?}");
+        let said = server.stop();
+        let lines: Vec<Value> = said
+            .err
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect();
+        assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
+        for id in ids {
+            let about: Vec<_> = lines.iter().filter(|line| line["request_id"] == id.as_str()).collect();
+            assert_eq!(about.iter().filter(|line| line["message"] == "answered").count(), 1, "{id}: {about:?}");
+        }
+    }
+}
+
+/// Makes keys and revokes every third of them, until the server is gone.
+async fn change_until_it_dies(
+    (base, http): (String, reqwest::Client),
+    admin: String,
+    acknowledged: Acknowledged,
+    stop: Arc<AtomicBool>,
+) {
+    let body = json!({ "name": "under load", "owner": { "type": "none" }, "permissions": [] });
+    for turn in 0.. {
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let made = http.post(format!("{base}/v1/api-keys")).bearer_auth(&admin).json(&body).send().await;
+        let Ok(made) = made else { return };
+        assert!(made.status() == 201 || made.status() == 503, "{}", made.status());
+        // Only a whole answer is one.
+        let Ok(made) = made.json::<Value>().await else { return };
+        let Some(id) = made["id"].as_str() else { continue };
+        let value = made["value"].as_str().unwrap().to_owned();
+        acknowledged.lock().unwrap().insert(id.to_owned(), (value, false));
+        if turn % 3 == 0 {
+            let known = acknowledged.lock().unwrap().remove(id).unwrap();
+            let revoked = http.post(format!("{base}/v1/api-keys/{id}/revoke")).bearer_auth(&admin).send().await;
+            let Ok(revoked) = revoked else { return };
+            if revoked.status() == 200 {
+                acknowledged.lock().unwrap().insert(id.to_owned(), (known.0, true));
+            }
+        }
+    }
+}
+
+/// How many events of each kind each subject has.
+async fn every_event(server: &Running, admin: &str) -> BTreeMap<(String, String), usize> {
+    let mut counts = BTreeMap::new();
+    let mut after = "0".to_owned();
+    loop {
+        let path = format!("/v1/events?limit=100&after={after}");
+        let page: Value = server.call(admin, "GET", &path, None).await.json().await.unwrap();
+        for event in page["data"].as_array().unwrap() {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            *counts.entry((text(&event["type"]), text(&event["subject"]["id"]))).or_default() += 1;
+        }
+        match page["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => return counts,
+        }
+    }
+}
+
+#[test]
+fn tls_without_a_proxy() {
+    let deployment = Deployment::new(Kind::Sqlite);
+    let path = |name: &str| deployment.database.dir.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    fs::write(path("other.pem"), other.signing_key.serialize_pem()).unwrap();
+    let with = |key: &str| {
+        let certificate = format!("server.tls_certificate={}", path("cert.pem"));
+        deployment.with(&[&certificate, &format!("server.tls_key={}", path(key))])
+    };
+    assert!(with("absent.pem").refuses().contains(&path("absent.pem")));
+    assert!(with("other.pem").refuses().contains("do not work together"));
+    let server = with("key.pem").serve();
+    let port = server.base.rsplit(':').next().unwrap();
+    let curl = |flags: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--max-time", "20", "--cacert", &path("cert.pem"), "-w", "%{http_code}"]).args(flags);
+        let output = command.arg(format!("https://localhost:{port}/.well-known/jwks.json")).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    for version in [&["--tlsv1.2", "--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+        let (worked, said) = curl(version);
+        assert!(worked && said.contains("\"keys\"") && said.ends_with("200"), "{version:?}: {said}");
+    }
+    assert!(!curl(&["--tlsv1.0", "--tls-max", "1.1"]).0, "nothing older than TLS 1.2");
+    server.stop();
+}

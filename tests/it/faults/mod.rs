@@ -1,0 +1,18 @@
+//! What goes wrong in the world: databases that leave, disks that fill, processes that die, keys that leak, clocks that tell
+//! too much. Most of it against the real program, in processes of its own.
+
+mod cluster;
+mod commands;
+mod guessing;
+mod import;
+mod leaks;
+mod life;
+mod mistakes;
+mod outage;
+mod process;
+mod replicas;
+mod secrets;
+mod signing;
+mod start;
+mod tables;
+mod timing;

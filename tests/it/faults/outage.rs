@@ -1,0 +1,267 @@
+//! A database that goes away: 503 with Retry-After for any well-formed key and never 401, what is public goes on, and all of it
+//! heals without a restart.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+use futures_util::future::join_all;
+use keyswap::{
+    crypto::random::SystemEntropy,
+    domain::api_key_value::{ApiKeyValue, PresentedKey, Secret},
+};
+use serde_json::json;
+
+use super::{
+    cluster::{Cluster, Proxy, free_port},
+    mistakes,
+    process::{Deployment, Process, Running, until},
+};
+use crate::support::Kind;
+
+/// The design's bound.
+const HEALS_WITHIN: Duration = Duration::from_secs(5);
+/// No request waits longer: 2 s for a connection and 5 s for an answer, with room for a loaded machine.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(12);
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
+}
+
+/// A server on a PostgreSQL that the test may stop; SQLite's directory holds the keys.
+fn on_postgres(url: &str) -> Deployment {
+    Deployment::new(Kind::Sqlite).with(&[&format!("database.url={url}")])
+}
+
+/// A key of the same id with another secret, and one that nobody has.
+fn strangers(key: &str) -> [String; 2] {
+    let known = PresentedKey::parse(key).unwrap();
+    let entropy = SystemEntropy::default();
+    let nobody = "0123456789abcdef".parse().unwrap();
+    [&known.credential, &nobody]
+        .map(|id| ApiKeyValue::format(&known.prefix, id, &Secret::generate(&entropy).unwrap()).expose().to_owned())
+}
+
+/// What must hold while the database is away.
+async fn is_away(server: &Running, admin: &str, id: &str, key: &str) {
+    let [wrong, unknown] = strangers(key);
+    let mut requests = Vec::new();
+    for key in [key, &wrong, &unknown] {
+        requests.extend(mistakes::forms(server, id, key));
+        let explain = server.http.post(server.url("/v1/exchange/explain")).bearer_auth(key);
+        requests.push(("explain".to_owned(), explain));
+    }
+    requests.push(("a list".to_owned(), server.http.get(server.url("/v1/api-keys")).bearer_auth(admin)));
+    let make = server.http.post(server.url("/v1/service-clients")).bearer_auth(admin);
+    requests.push(("a change".to_owned(), make.json(&json!({ "name": "n", "permissions": [] }))));
+    let answers = requests.into_iter().map(|(what, request)| async move {
+        let started = Instant::now();
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(answer.status(), 503, "{what}");
+        let retry: u32 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=10).contains(&retry));
+        assert!(started.elapsed() < ANSWERS_WITHIN, "{what} took {:?}", started.elapsed());
+    });
+    join_all(answers).await;
+    for (what, request) in mistakes::forms(server, id, &key[..key.len() - 1]) {
+        let status = request.send().await.unwrap().status();
+        assert!(status == 401 || status == 400, "a malformed key needs no database: {what} {status}");
+    }
+    goes_on(server).await;
+    let ready = server.get("/readyz").await;
+    assert_eq!(ready.status(), 503);
+    assert!(ready.headers().contains_key("retry-after"));
+}
+
+/// What is public and needs no database.
+async fn goes_on(server: &Running) {
+    for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/healthz", "/metrics"] {
+        let started = Instant::now();
+        assert_eq!(server.get(path).await.status(), 200, "{path}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{path}");
+    }
+}
+
+async fn heals(server: &Running, admin: &str, key: &str) {
+    let took = until("the exchange works again", HEALS_WITHIN, || server.swaps(key)).await;
+    until("changes work again", HEALS_WITHIN.saturating_sub(took), || async {
+        let body = json!({ "name": "n", "permissions": [] });
+        server.call(admin, "POST", "/v1/service-clients", Some(body)).await.status() == 201
+    })
+    .await;
+    until("ready again", HEALS_WITHIN, || async { server.get("/readyz").await.status() == 200 }).await;
+    eprintln!("healed after {took:?}");
+}
+
+#[test]
+fn postgres_stops_and_comes_back() {
+    run(async {
+        let cluster = Cluster::new();
+        let deployment = on_postgres(&cluster.url(cluster.port));
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let (id, key) = server.key(&admin).await;
+        for _ in 0..2 {
+            assert!(server.swaps(&key).await);
+            cluster.stop();
+            is_away(&server, &admin, &id, &key).await;
+            is_away(&server, &admin, &id, &key).await;
+            cluster.start();
+            heals(&server, &admin, &key).await;
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn postgres_falls_silent_and_comes_back() {
+    run(async {
+        let cluster = Cluster::new();
+        let proxy = Proxy::to(cluster.port);
+        let deployment = on_postgres(&cluster.url(proxy.port));
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let (id, key) = server.key(&admin).await;
+        // Every connection of the pool in use and warm.
+        join_all((0..32).map(|_| server.swaps(&key))).await;
+        proxy.fall_silent();
+        is_away(&server, &admin, &id, &key).await;
+        is_away(&server, &admin, &id, &key).await;
+        // The connections that lived through it stay silent for ever: it takes new ones.
+        proxy.speak();
+        heals(&server, &admin, &key).await;
+        assert!(join_all((0..32).map(|_| server.swaps(&key))).await.into_iter().all(|swapped| swapped));
+        server.stop();
+    });
+}
+
+#[test]
+fn a_database_away_at_the_start_is_told() {
+    let cluster = TcpSilence::new();
+    for url in [format!("postgres://keyswap@127.0.0.1:{}/x", free_port()), cluster.url()] {
+        let started = Instant::now();
+        let said = on_postgres(&url).refuses();
+        assert!(said.contains("cannot connect") && said.contains("127.0.0.1"), "{said}");
+        assert!(started.elapsed() < ANSWERS_WITHIN, "{:?}", started.elapsed());
+    }
+}
+
+/// Takes connections and never says a word.
+struct TcpSilence(std::net::TcpListener);
+
+impl TcpSilence {
+    fn new() -> Self {
+        Self(std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+    fn url(&self) -> String {
+        format!("postgres://keyswap@127.0.0.1:{}/x", self.0.local_addr().unwrap().port())
+    }
+}
+
+/// A neighbour on the same machine that holds a lock and is stuck.
+struct Neighbour(Child);
+
+impl Neighbour {
+    /// Holds all locks of the write-ahead log (bytes 120 to 127 of its index), as a process does that recovers it: nobody can
+    /// read or write. A moved or truncated file would not do: SQLite reads on from the file and the pages that it has.
+    fn in_recovery(database: &str) -> Self {
+        let script = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX, 8, 120); \
+                      print('held', flush=True); sys.stdin.read()";
+        let mut command = Command::new("python3");
+        command.args(["-c", script, &format!("{database}-shm")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "held\n");
+        Self(child)
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn sqlite_is_locked_and_freed() {
+    run(async {
+        let deployment = Deployment::new(Kind::Sqlite);
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let (id, key) = server.key(&admin).await;
+        let path = deployment.database.url.strip_prefix("sqlite://").unwrap();
+        let neighbour = Neighbour::in_recovery(path);
+        is_away(&server, &admin, &id, &key).await;
+        drop(neighbour);
+        heals(&server, &admin, &key).await;
+        server.stop();
+    });
+}
+
+/// Exchanges go on, changes are 503; afterwards all is as before, and nothing was half done.
+async fn cannot_change(server: &Running, admin: &str, id: &str, key: &str) {
+    let body = json!({ "name": "n", "owner": { "type": "none" }, "permissions": [] });
+    let revoke = format!("/v1/api-keys/{id}/revoke");
+    for (path, body) in [("/v1/api-keys", Some(body)), (revoke.as_str(), None)] {
+        let answer = server.call(admin, "POST", path, body).await;
+        assert_eq!(answer.status(), 503, "{path}");
+        assert!(answer.headers().contains_key("retry-after"));
+        for _ in 0..20 {
+            assert!(server.swaps(key).await, "exchanges only read");
+        }
+    }
+    goes_on(server).await;
+}
+
+#[test]
+fn sqlite_with_another_writer_refuses_changes_alone() {
+    run(async {
+        let deployment = Deployment::new(Kind::Sqlite);
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let (id, key) = server.key(&admin).await;
+        let path = deployment.database.url.strip_prefix("sqlite://").unwrap();
+        let mut writer = SqliteConnection::establish(path).unwrap();
+        writer.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+        cannot_change(&server, &admin, &id, &key).await;
+        writer.batch_execute("ROLLBACK").unwrap();
+        heals(&server, &admin, &key).await;
+        server.stop();
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_changes_alone() {
+    run(async {
+        let deployment = Deployment::new(Kind::Sqlite);
+        // SIGXFSZ would end the process where a full disk gives an error: ignored, it is an error too.
+        let command = deployment.command(&["serve"]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let server = Process::spawn(shell).ready();
+        let admin = deployment.admin();
+        let (id, key) = server.key(&admin).await;
+        limit_files(&server, "0");
+        cannot_change(&server, &admin, &id, &key).await;
+        limit_files(&server, "unlimited");
+        heals(&server, &admin, &key).await;
+        assert!(server.swaps(&key).await, "the revoke that was answered 503 did not happen");
+        let said = server.stop();
+        assert!(said.err.contains("unavailable"), "{}", said.err);
+        let doctor = deployment.run(&["doctor"]);
+        assert_eq!(doctor.code, Some(0), "{doctor:?}");
+    });
+}
+
+/// How far any file of the server may grow: at 0 every write fails, as on a full disk.
+fn limit_files(server: &Running, size: &str) {
+    let pid = server.process.pid().to_string();
+    let done = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={size}:")]).status().unwrap();
+    assert!(done.success());
+}

@@ -1,0 +1,297 @@
+//! The real program in processes of its own, and the few calls that tests make to it. Every wait has a bound.
+
+use std::{
+    io::Read,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, Response};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::{Database, Kind};
+
+/// The longest that anything may take on a loaded machine.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// A database and its keys: what a server is started on.
+pub struct Deployment {
+    pub database: Arc<Database>,
+    pub settings: Vec<String>,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Deployment {
+    pub fn new(kind: Kind) -> Self {
+        Self::on(Arc::new(Database::new(kind)), "keys")
+    }
+
+    /// On a database that is there, with a directory of keys beside it.
+    pub fn on(database: Arc<Database>, keys: &str) -> Self {
+        let keys = database.dir.path().join(keys);
+        let settings = vec![
+            format!("database.url={}", database.url),
+            format!("keys.dir={}", keys.display()),
+            "keys.create=true".to_owned(),
+            "server.bind=127.0.0.1:0".to_owned(),
+            "server.public_url=http://keyswap.test".to_owned(),
+            "guessing.per_source=100000".to_owned(),
+        ];
+        Self { database, settings }
+    }
+
+    /// The same with other settings over these.
+    pub fn with(&self, settings: &[&str]) -> Self {
+        let all = self.settings.iter().cloned().chain(settings.iter().map(|text| (*text).to_owned())).collect();
+        Self { database: Arc::clone(&self.database), settings: all }
+    }
+
+    /// The value of a setting as it is now.
+    pub fn setting(&self, name: &str) -> String {
+        let prefix = format!("{name}=");
+        self.settings.iter().rev().find_map(|text| text.strip_prefix(&prefix)).unwrap().to_owned()
+    }
+
+    pub fn keys(&self) -> PathBuf {
+        self.setting("keys.dir").into()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyswap"));
+        command.args(args).args(self.settings.iter().flat_map(|text| ["--set", text]));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, args: &[&str]) -> Said {
+        Process::spawn(self.command(args)).end(LONG)
+    }
+
+    /// Runs a command that must succeed, and gives the JSON it prints.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let said = self.run(&[args, &["--json"]].concat());
+        assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
+        serde_json::from_str(&said.out).unwrap()
+    }
+
+    /// A server that has started.
+    pub fn serve(&self) -> Running {
+        self.start().ready()
+    }
+
+    /// A server that is about to start.
+    pub fn start(&self) -> Process {
+        Process::spawn(self.command(&["serve"]))
+    }
+
+    /// A server that must refuse to start; gives what it said.
+    pub fn refuses(&self) -> String {
+        let said = self.start().end(LONG);
+        assert_eq!(said.code, Some(1), "the start should be refused: {said:?}");
+        said.err
+    }
+
+    /// The administrator's API key.
+    pub fn admin(&self) -> String {
+        std::fs::read_to_string(self.keys().join("administrator.key")).unwrap().trim().to_owned()
+    }
+}
+
+/// A process of ours; killed when dropped.
+pub struct Process {
+    child: Child,
+    out: Arc<Mutex<Vec<u8>>>,
+    err: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Process {
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let (out, reads_out) = gather(child.stdout.take().unwrap());
+        let (err, reads_err) = gather(child.stderr.take().unwrap());
+        Self { child, out, err, readers: vec![reads_out, reads_err] }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything on standard error so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.err.lock().unwrap()).into_owned()
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self, within: Duration) -> Said {
+        let deadline = Instant::now() + within;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it did not end within {within:?}: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        };
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        let out = String::from_utf8_lossy(&self.out.lock().unwrap()).into_owned();
+        Said { code: status.code(), out, err: self.log() }
+    }
+
+    /// Waits until it says where it listens.
+    pub fn ready(mut self) -> Running {
+        let deadline = Instant::now() + LONG;
+        loop {
+            if let Some(address) = listening(&self.log()) {
+                return Running { process: self, base: format!("http://{address}"), http: client() };
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < deadline, "no start ({ended:?}): {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap(), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn client() -> Client {
+    Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
+}
+
+fn gather(mut from: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, thread::JoinHandle<()>) {
+    let gathered = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&gathered);
+    let reader = thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            into.lock().unwrap().extend_from_slice(&buffer[..read]);
+        }
+    });
+    (gathered, reader)
+}
+
+/// The address in the line that says "serving", in either format.
+fn listening(log: &str) -> Option<String> {
+    // Only whole lines: the last one may still be on its way.
+    let whole = &log[..=log.rfind('\n')?];
+    let line = whole.lines().find(|line| line.contains("serving") && line.contains("issuer"))?;
+    let after = line.split("address").nth(1)?;
+    let address: String =
+        after.chars().skip_while(|c| !c.is_ascii_digit()).take_while(|c| !", \"".contains(*c)).collect();
+    Some(address)
+}
+
+/// A server in a process of its own.
+pub struct Running {
+    pub process: Process,
+    pub base: String,
+    pub http: Client,
+}
+
+impl Running {
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.http.get(self.url(path)).send().await.unwrap()
+    }
+
+    pub async fn exchange(&self, key: &str) -> Response {
+        self.http.post(self.url("/v1/exchange")).bearer_auth(key).send().await.unwrap()
+    }
+
+    pub async fn swaps(&self, key: &str) -> bool {
+        self.exchange(key).await.status() == 200
+    }
+
+    /// Whether a key with management permissions is accepted.
+    pub async fn knows(&self, admin: &str) -> bool {
+        self.call(admin, "GET", "/v1/api-keys", None).await.status() == 200
+    }
+
+    pub async fn call(&self, admin: &str, method: &str, path: &str, body: Option<Value>) -> Response {
+        let request = self.http.request(method.parse().unwrap(), self.url(path)).bearer_auth(admin);
+        let request = if let Some(body) = body { request.json(&body) } else { request };
+        request.send().await.unwrap()
+    }
+
+    /// A generic key without permissions: its id and its value.
+    pub async fn key(&self, admin: &str) -> (String, String) {
+        let body = json!({ "name": "a key", "owner": { "type": "none" }, "permissions": [] });
+        let answer = self.call(admin, "POST", "/v1/api-keys", Some(body)).await;
+        assert_eq!(answer.status(), 201);
+        let key: Value = answer.json().await.unwrap();
+        (key["id"].as_str().unwrap().to_owned(), key["value"].as_str().unwrap().to_owned())
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(self) -> Said {
+        self.process.signal(Signal::TERM);
+        let said = self.process.end(LONG);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said
+    }
+
+    /// As loss of power would: no chance to write anything.
+    pub fn kill(mut self) {
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
+    }
+}
+
+/// Asks until the answer is yes.
+pub async fn until<F: Future<Output = bool>>(what: &str, within: Duration, mut ask: impl FnMut() -> F) -> Duration {
+    let started = Instant::now();
+    while !ask().await {
+        assert!(started.elapsed() < within, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    started.elapsed()
+}
+
+/// One test for each database, on a deployment that has not been started.
+macro_rules! each {
+    ($($(#[$meta:meta])* async fn $name:ident($deployment:ident: Deployment) $body:block)*) => {
+        $($(#[$meta])* mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+            async fn test($deployment: Deployment) $body
+            fn run(kind: crate::support::Kind) {
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+                runtime.block_on(test(Deployment::new(kind)));
+            }
+            #[test]
+            fn sqlite() {
+                run(crate::support::Kind::Sqlite);
+            }
+            #[test]
+            fn postgres() {
+                run(crate::support::Kind::Postgres);
+            }
+        })*
+    };
+}
+pub(crate) use each;

@@ -1,0 +1,176 @@
+//! Signing keys through their lives: published before they sign, kept after, and never in two hands at once.
+
+use std::{sync::Arc, time::Duration};
+
+use keyswap::domain::time::Timestamp;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::process::until;
+use crate::support::{Kind, Server, body_of, both, header_of, verify};
+
+/// verifier_cache_ttl + replica_staleness + clock_skew, and a second.
+const UNTIL_IT_MAY_SIGN: i64 = 3600 + 30 + 30 + 1;
+/// replica_staleness + max_ttl + verifier_leeway + clock_skew, and a second.
+const UNTIL_IT_MAY_GO: i64 = 30 + 3600 + 60 + 30 + 1;
+
+async fn keys(server: &Server) -> Vec<Value> {
+    server.manage("GET", "/v1/signing-keys", None, 200).await["data"].as_array().unwrap().clone()
+}
+
+async fn in_state(server: &Server, state: &str) -> Vec<String> {
+    let keys = keys(server).await;
+    keys.iter().filter(|key| key["state"] == state).map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn published(server: &Server) -> Vec<String> {
+    let jwks = body_of(server.get("/.well-known/jwks.json").send().await.unwrap(), StatusCode::OK).await;
+    jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The kid of the next token, which must verify by the JWKS.
+async fn signs(server: &Server, key: &str) -> String {
+    let token = server.swap(key).await;
+    verify(server, &token, "http://keyswap.test").await;
+    header_of(&token)["kid"].as_str().unwrap().to_owned()
+}
+
+both! {
+    async fn a_rotation_is_published_before_and_kept_after(server: Server) {
+        let key = server.generic_key(&[]).await.value;
+        let ([first], [second]) = (only(&server, "active").await, only(&server, "next").await);
+        assert_eq!(published(&server).await.len(), 2, "the next key stands published from the first start");
+        assert_eq!(signs(&server, &key).await, first);
+        let old_token = server.swap(&key).await;
+
+        let before = keys(&server).await;
+        let refused = server.manage("POST", "/v1/signing-keys/rotate", None, 409).await;
+        assert_eq!(refused["code"], "too_early");
+        let next = before.iter().find(|key| key["state"] == "next").unwrap();
+        let from = next["may_sign_from"].as_str().unwrap();
+        assert!(refused["detail"].as_str().unwrap().contains(from), "{refused}");
+        let wait = time(from).since(time(next["published_at"].as_str().unwrap()));
+        assert_eq!(i64::try_from(wait.as_secs()).unwrap(), UNTIL_IT_MAY_SIGN - 1);
+        assert_eq!(keys(&server).await, before, "nothing has changed");
+
+        server.advance(UNTIL_IT_MAY_SIGN);
+        let rotated = server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+        assert_eq!(rotated["activated"]["kid"], second.as_str(), "the former next key signs");
+        let [third] = only(&server, "next").await;
+        assert_eq!(rotated["next"]["kid"], third.as_str());
+        assert_eq!(only(&server, "retiring").await, [first.clone()]);
+        let mut expected = vec![first.clone(), second.clone(), third.clone()];
+        let mut found = published(&server).await;
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected);
+        assert_eq!(signs(&server, &key).await, second);
+        verify(&server, &old_token, "http://keyswap.test").await;
+        server.manage("POST", "/v1/signing-keys/rotate", None, 409).await;
+
+        server.advance(UNTIL_IT_MAY_GO.max(UNTIL_IT_MAY_SIGN));
+        server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+        assert_eq!(only(&server, "removed").await, [first.clone()], "its last token is dead");
+        assert!(!published(&server).await.contains(&first));
+        let kinds: Vec<_> = server.events().await.iter().map(|event| event["type"].clone()).collect();
+        assert_eq!(kinds.iter().filter(|kind| **kind == json!("signing_key.removed")).count(), 1);
+    }
+
+    async fn two_rotations_at_once_make_one(server: Server) {
+        let replica = server.replica().await;
+        server.advance(UNTIL_IT_MAY_SIGN);
+        let rotate = |server: &Server| {
+            let request = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin);
+            async move { request.send().await.unwrap().status().as_u16() }
+        };
+        let (a, b, c, d) = tokio::join!(rotate(&server), rotate(&replica), rotate(&server), rotate(&replica));
+        let mut statuses = [a, b, c, d];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409, 409, 409]);
+        for state in ["active", "next", "retiring"] {
+            only(&server, state).await;
+        }
+        let events = server.events().await;
+        assert_eq!(events.iter().filter(|event| event["type"] == "signing_key.retired").count(), 1);
+    }
+
+    async fn another_algorithm_comes_by_configuration_and_rotation(server: Server) {
+        let key = server.generic_key(&[]).await.value;
+        let [first] = only(&server, "active").await;
+        let old_token = server.swap(&key).await;
+        let database = server.stop().await;
+        let server = Server::on(Arc::clone(&database), &["signing_keys.algorithm=EdDSA"]).await;
+        assert_eq!(signs(&server, &key).await, first, "the old algorithm signs until a rotation");
+        let next = keys(&server).await.into_iter().find(|key| key["algorithm"] == "EdDSA").unwrap();
+        assert_eq!(next["state"], "next", "published and not used");
+        assert!(published(&server).await.contains(&next["kid"].as_str().unwrap().to_owned()));
+        server.manage("POST", "/v1/signing-keys/rotate", None, 409).await;
+        server.advance(UNTIL_IT_MAY_SIGN);
+        server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+        assert_eq!(signs(&server, &key).await, next["kid"].as_str().unwrap());
+        assert_eq!(header_of(&server.swap(&key).await)["alg"], "EdDSA");
+        verify(&server, &old_token, "http://keyswap.test").await;
+        // Started again on what it finds: nothing more is made.
+        let before = keys(&server).await;
+        let server = Server::on(server.stop().await, &["signing_keys.algorithm=EdDSA"]).await;
+        assert_eq!(keys(&server).await, before);
+    }
+
+    async fn a_stale_view_signs_no_more_and_is_served_on(server: Server, "signing_keys.replica_staleness=1s") {
+        let key = server.generic_key(&[]).await.value;
+        let before = published(&server).await;
+        // The look-up of keys works on, and no look at the signing keys does.
+        server.database.sql("ALTER TABLE signing_keys RENAME TO hidden");
+        let within = Duration::from_secs(15);
+        until("it is stale", within, || async { server.exchange(&key).await.status() == 503 }).await;
+        let answer = server.exchange(&key).await;
+        assert!(answer.headers().contains_key("retry-after"));
+        assert_eq!(server.get("/readyz").send().await.unwrap().status(), 503);
+        assert_eq!(published(&server).await, before, "what was published stays published");
+        server.database.sql("ALTER TABLE hidden RENAME TO signing_keys");
+        until("it looks again", Duration::from_secs(5), || async { server.exchange(&key).await.status() == 200 }).await;
+        assert_eq!(server.get("/readyz").send().await.unwrap().status(), 200);
+    }
+}
+
+/// The kids in a state, of which there must be one.
+async fn only(server: &Server, state: &str) -> [String; 1] {
+    let found = in_state(server, state).await;
+    found.try_into().unwrap_or_else(|found| panic!("one key is {state}, not {found:?}"))
+}
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+#[test]
+fn every_algorithm_signs_what_anyone_can_verify() {
+    for (algorithm, kty) in [("ES256", "EC"), ("ES384", "EC"), ("EdDSA", "OKP"), ("RS256", "RSA"), ("PS256", "RSA")] {
+        Server::run(Kind::Sqlite, &[&format!("signing_keys.algorithm={algorithm}")], |server| async move {
+            let key = server.generic_key(&[]).await.value;
+            let token = server.swap(&key).await;
+            assert_eq!(header_of(&token)["alg"], algorithm);
+            verify(&server, &token, "http://keyswap.test").await;
+            let jwks = body_of(server.get("/.well-known/jwks.json").send().await.unwrap(), StatusCode::OK).await;
+            for jwk in jwks["keys"].as_array().unwrap() {
+                assert_eq!((&jwk["kty"], &jwk["alg"], &jwk["use"]), (&json!(kty), &json!(algorithm), &json!("sig")));
+                for private in ["d", "p", "q", "dp", "dq", "qi", "k"] {
+                    assert!(jwk.get(private).is_none());
+                }
+            }
+            // Altered by one character, it does not.
+            let mut altered = token.into_bytes();
+            let last = altered.len() - 10;
+            altered[last] = if altered[last] == b'A' { b'B' } else { b'A' };
+            let altered = String::from_utf8(altered).unwrap();
+            let [kid] = only(&server, "active").await;
+            let jwk = jwks["keys"].as_array().unwrap().iter().find(|jwk| jwk["kid"] == kid.as_str()).unwrap();
+            let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(jwk.clone()).unwrap();
+            let header = jsonwebtoken::decode_header(&altered).unwrap();
+            let mut validation = jsonwebtoken::Validation::new(header.alg);
+            validation.set_audience(&["http://keyswap.test"]);
+            let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
+            assert!(jsonwebtoken::decode::<Value>(&altered, &key, &validation).is_err());
+        });
+    }
+}

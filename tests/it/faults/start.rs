@@ -1,0 +1,203 @@
+//! Starts that must be refused, by file and with advice, and starts after one that was cut off. Nothing is ever made over old
+//! data.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use serde_json::{Value, json};
+
+use super::{
+    process::{Deployment, LONG, each},
+    tables,
+};
+use crate::support::Kind;
+
+/// Every file below a directory, with its bytes and its mode.
+fn files(dir: &Path) -> BTreeMap<String, (Vec<u8>, u32)> {
+    let mut found = BTreeMap::new();
+    let Ok(entries) = fs::read_dir(dir) else { return found };
+    for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        found.insert(path.display().to_string(), (fs::read(&path).unwrap(), mode));
+    }
+    found
+}
+
+fn write(file: &Path, bytes: &[u8], mode: u32) {
+    fs::write(file, bytes).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+each! {
+    async fn a_master_file_that_is_not_right_stops_the_start(deployment: Deployment) {
+        let file = deployment.keys().join("master.1");
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        server.stop();
+        let right = fs::read(&file).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let rows = tables::contents(&deployment);
+        assert!(rows.len() > 8, "the tables were found: {}", rows.len());
+
+        let mut foreign = right.clone();
+        foreign[3] = if foreign[3] == b'A' { b'B' } else { b'A' };
+        type Change<'a> = Box<dyn Fn() + 'a>;
+        let spoilt: [(&str, &str, Change<'_>); 7] = [
+            ("foreign", "is not the key that the database was sealed with", Box::new(|| write(&file, &foreign, 0o600))),
+            ("truncated", "holds no master key", Box::new(|| write(&file, &right[..20], 0o600))),
+            ("empty", "holds no master key", Box::new(|| write(&file, b"", 0o600))),
+            ("binary", "cannot read", Box::new(|| write(&file, &[0xff; 32], 0o600))),
+            ("world-readable", "chmod 600", Box::new(|| write(&file, &right, 0o644))),
+            ("group-readable", "chmod 600", Box::new(|| write(&file, &right, 0o640))),
+            ("missing", "is missing", Box::new(|| fs::remove_file(&file).unwrap())),
+        ];
+        for (what, words, spoil) in spoilt {
+            spoil();
+            let before = files(&deployment.keys());
+            for command in [&["serve"][..], &["api-key", "list"], &["signing-key", "rotate"], &["master-key", "init"]] {
+                let said = deployment.run(command);
+                assert_eq!(said.code, Some(1), "{what}, {command:?}: {said:?}");
+                let named = said.err.contains(&file.display().to_string());
+                assert!(named && said.err.contains(words), "{what}, {command:?}: {}", said.err);
+            }
+            assert_eq!(files(&deployment.keys()), before, "{what}: the directory is as it was");
+            assert_eq!(tables::contents(&deployment), rows, "{what}: the database is as it was");
+            if what == "foreign" || what == "missing" {
+                let status = deployment.json(&["master-key", "status"]);
+                let expected = if what == "foreign" { "another key is here" } else { "missing" };
+                assert_eq!(status[0]["file"], expected);
+            }
+        }
+        write(&file, &right, 0o600);
+        assert_eq!(deployment.json(&["master-key", "status"])[0]["file"], "here");
+        let server = deployment.serve();
+        assert!(server.knows(&admin).await, "with the right file all is as before");
+        server.stop();
+    }
+
+    async fn master_key_init_makes_what_a_start_then_takes(deployment: Deployment) {
+        let deployment = deployment.with(&["keys.create=false"]);
+        let said = deployment.run(&["master-key", "init"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let file = deployment.keys().join("master.1");
+        let made = fs::read(&file).unwrap();
+        assert!(said.out.contains(&file.display().to_string()) && said.out.contains("Back it up"), "{}", said.out);
+        assert_eq!(deployment.run(&["master-key", "init"]).code, Some(0), "again: nothing to do");
+        assert_eq!(fs::read(&file).unwrap(), made);
+        let server = deployment.serve();
+        assert!(server.knows(&deployment.admin()).await, "the administrator is made by the first start");
+        server.stop();
+        assert_eq!(fs::read(&file).unwrap(), made);
+    }
+
+    async fn a_start_that_was_cut_off_succeeds_next_time(deployment: Deployment) {
+        assert_eq!(deployment.run(&["migrate"]).code, Some(0));
+        let admin_file = deployment.keys().join("administrator.key");
+        for _ in 0..3 {
+            // On PostgreSQL the start waits at its last step, where it numbers its events: all files are written, and nothing
+            // is committed. On SQLite it is killed as soon as the file is there, which may be on either side of the commit.
+            let held = hold_the_events(&deployment);
+            let process = deployment.start();
+            let started = Instant::now();
+            while !admin_file.exists() {
+                assert!(started.elapsed() < LONG, "{}", process.log());
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            drop(process);
+            drop(held);
+            let master = fs::read(deployment.keys().join("master.1")).unwrap();
+            let server = deployment.serve();
+            assert!(server.knows(&deployment.admin()).await, "the key on disk is the one that works");
+            let clients = server.call(&deployment.admin(), "GET", "/v1/service-clients", None).await;
+            let clients: Value = clients.json().await.unwrap();
+            assert_eq!(clients["data"].as_array().unwrap().len(), 1, "one administrator");
+            server.stop();
+            assert_eq!(fs::read(deployment.keys().join("master.1")).unwrap(), master);
+            assert_eq!(deployment.run(&["doctor"]).code, Some(0));
+            // Another deployment, over what the one before left on the disk.
+            tables::start_over(&deployment);
+            fs::remove_file(&admin_file).unwrap();
+        }
+    }
+
+    async fn altered_rows_do_not_authenticate(deployment: Deployment) {
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let (_, first) = server.key(&admin).await;
+        let (_, second) = server.key(&admin).await;
+        let (_, third) = server.key(&admin).await;
+        let id = |key: &str| key[key.len() - 55..key.len() - 39].to_owned();
+        let sealed = |key: &str| format!("(SELECT sealed FROM credentials WHERE id = '{}')", id(key));
+        let (one, two) = (tables::bytes(&deployment, &sealed(&first)), tables::bytes(&deployment, &sealed(&second)));
+        let set = |key: &str, bytes: &[u8]| {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let literal = if deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
+            deployment.database.sql(&format!("UPDATE credentials SET sealed = {literal} WHERE id = '{}'", id(key)));
+        };
+        set(&first, &two);
+        set(&second, &one);
+        for key in [&first, &second] {
+            let status = server.exchange(key).await.status();
+            assert!(!status.is_success(), "sealed bytes moved to another row: {status}");
+        }
+        set(&first, &one);
+        set(&second, &two);
+        assert!(server.swaps(&first).await && server.swaps(&second).await, "back in their places");
+        for position in [0, 12, one.len() - 1] {
+            let mut altered = one.clone();
+            altered[position] ^= 1;
+            set(&first, &altered);
+            assert!(!server.swaps(&first).await, "a flipped bit in byte {position}");
+        }
+        assert!(server.swaps(&third).await, "the others work");
+        server.stop();
+    }
+
+    async fn a_damaged_signing_key_is_out_and_told(deployment: Deployment) {
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let (_, key) = server.key(&admin).await;
+        server.stop();
+        let bytes = tables::bytes(&deployment, "(SELECT sealed FROM signing_keys WHERE state = 'active')");
+        let hex: String = bytes.iter().enumerate().map(|(at, byte)| format!("{:02x}", byte ^ u8::from(at == 40))).collect();
+        let literal = if deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
+        deployment.database.sql(&format!("UPDATE signing_keys SET sealed = {literal} WHERE state = 'active'"));
+        let server = deployment.serve();
+        let ready = server.get("/readyz").await;
+        assert_eq!(ready.status(), 503);
+        let ready: Value = ready.json().await.unwrap();
+        assert_eq!(ready, json!({ "ready": false, "database": true, "signing_key": false }));
+        let answer = server.exchange(&key).await;
+        assert_eq!(answer.status(), 503, "nothing signs, and the key is not to blame");
+        let jwks: Value = server.get("/.well-known/jwks.json").await.json().await.unwrap();
+        assert_eq!(jwks["keys"].as_array().unwrap().len(), 2, "tokens that it signed are still good");
+        assert!(server.stop().err.contains("a signing key cannot be used"));
+    }
+}
+
+/// Keeps the row that events are numbered by, so that no change can end; PostgreSQL alone.
+fn hold_the_events(deployment: &Deployment) -> Option<PgConnection> {
+    if deployment.database.kind == Kind::Sqlite {
+        return None;
+    }
+    let mut connection = PgConnection::establish(&deployment.database.url).unwrap();
+    connection.batch_execute("BEGIN; LOCK TABLE event_head IN ACCESS EXCLUSIVE MODE").unwrap();
+    Some(connection)
+}
+
+#[test]
+fn postgres_without_leave_to_make_keys_refuses_with_advice() {
+    let deployment = Deployment::new(Kind::Postgres).with(&["keys.create=false"]);
+    let said = deployment.refuses();
+    for words in ["no master key in", "keyswap master-key init", "keys.create = true", "every replica"] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert!(files(&deployment.keys()).is_empty());
+    assert!(tables::contents(&deployment).iter().all(|(table, rows)| table == "event_head" || rows.is_empty()));
+}

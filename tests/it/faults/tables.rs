@@ -1,0 +1,98 @@
+//! What stands in a database, seen from outside the program.
+#![allow(clippy::disallowed_types, reason = "rows are compared, nothing else")]
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use diesel::{
+    Connection, PgConnection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection,
+    sql_types::{Binary, Text},
+};
+
+use super::process::Deployment;
+use crate::support::Kind;
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    line: String,
+}
+
+#[derive(QueryableByName)]
+struct Bytes {
+    #[diesel(sql_type = Binary)]
+    bytes: Vec<u8>,
+}
+
+/// The first column, `line`, of a query.
+pub fn lines(deployment: &Deployment, query: &str) -> Vec<String> {
+    let url = &deployment.database.url;
+    let found: QueryResult<Vec<Line>> = match deployment.database.kind {
+        Kind::Sqlite => {
+            let mut connection = SqliteConnection::establish(url.strip_prefix("sqlite://").unwrap()).unwrap();
+            diesel::sql_query(query).load(&mut connection)
+        }
+        Kind::Postgres => diesel::sql_query(query).load(&mut PgConnection::establish(url).unwrap()),
+    };
+    found.unwrap_or_else(|error| panic!("{query}: {error}")).into_iter().map(|row| row.line).collect()
+}
+
+/// The one value of an expression.
+pub fn bytes(deployment: &Deployment, expression: &str) -> Vec<u8> {
+    let url = &deployment.database.url;
+    let query = diesel::sql_query(format!("SELECT {expression} AS bytes"));
+    let row: Bytes = match deployment.database.kind {
+        Kind::Sqlite => {
+            let mut connection = SqliteConnection::establish(url.strip_prefix("sqlite://").unwrap()).unwrap();
+            query.get_result(&mut connection).unwrap()
+        }
+        Kind::Postgres => query.get_result(&mut PgConnection::establish(url).unwrap()).unwrap(),
+    };
+    row.bytes
+}
+
+/// The tables, Diesel's own aside.
+pub fn names(deployment: &Deployment) -> Vec<String> {
+    let query = match deployment.database.kind {
+        Kind::Sqlite => {
+            "SELECT name AS line FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
+        }
+        Kind::Postgres => {
+            "SELECT tablename::TEXT AS line FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+        }
+    };
+    let all = lines(deployment, query);
+    all.into_iter().filter(|name| name != "__diesel_schema_migrations").collect()
+}
+
+/// Every row of every table.
+pub fn contents(deployment: &Deployment) -> BTreeMap<String, Vec<String>> {
+    let rows = |table: &String| match deployment.database.kind {
+        Kind::Sqlite => {
+            let columns = lines(deployment, &format!("SELECT name AS line FROM pragma_table_info('{table}')"));
+            let quoted: Vec<_> = columns.iter().map(|column| format!("quote({column})")).collect();
+            let row = quoted.join(" || ',' || ");
+            lines(deployment, &format!("SELECT {row} AS line FROM {table} ORDER BY 1"))
+        }
+        Kind::Postgres => lines(deployment, &format!("SELECT t::TEXT AS line FROM {table} AS t ORDER BY 1")),
+    };
+    names(deployment).into_iter().map(|table| (table.clone(), rows(&table))).collect()
+}
+
+/// Down and up again: the tables are there, and empty.
+pub fn start_over(deployment: &Deployment) {
+    down(deployment);
+    assert!(names(deployment).is_empty(), "{:?}", names(deployment));
+    assert_eq!(deployment.run(&["migrate"]).code, Some(0));
+}
+
+/// Runs what takes the migrations back.
+pub fn down(deployment: &Deployment) {
+    let folder = if deployment.database.kind == Kind::Sqlite { "sqlite" } else { "postgres" };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
+    let mut all: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    for migration in all.iter().rev() {
+        deployment.database.sql(&fs::read_to_string(migration.join("down.sql")).unwrap());
+    }
+    deployment.database.sql("DELETE FROM __diesel_schema_migrations");
+}
