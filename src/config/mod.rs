@@ -153,8 +153,15 @@ impl Config {
 
         let url: Option<String> = from.get("database.url");
         let pool_size = from.within("database.pool_size", 1, 512);
-        let connect_timeout = from.parse("database.connect_timeout");
-        let statement_timeout = from.parse("database.statement_timeout");
+        let connect_timeout: Option<Span> = from.parse("database.connect_timeout");
+        let statement_timeout: Option<Span> = from.parse("database.statement_timeout");
+        for (path, span) in
+            [("database.connect_timeout", connect_timeout), ("database.statement_timeout", statement_timeout)]
+        {
+            if span.is_some_and(|span| !(1..=60).contains(&span.as_secs())) {
+                from.fault(path, "must be from 1s to 60s: a request waits that long");
+            }
+        }
 
         let dir: Option<PathBuf> = from.parse("keys.dir");
         let create = from.get("keys.create");

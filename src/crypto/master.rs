@@ -130,7 +130,7 @@ pub enum IfExists {
 /// # Errors
 /// As the file system has it.
 pub fn write_secret(path: &Path, bytes: &[u8], if_exists: IfExists) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = (|| {
         let _ = fs::remove_file(&temporary);

@@ -115,7 +115,6 @@ event_kinds! {
     ApiKeyCreated = "api_key.created" on "api_key",
     ApiKeyUpdated = "api_key.updated" on "api_key",
     ApiKeyRotated = "api_key.rotated" on "api_key",
-    ApiKeyRotationCancelled = "api_key.rotation_cancelled" on "api_key",
     ApiKeySuspended = "api_key.suspended" on "api_key",
     ApiKeyResumed = "api_key.resumed" on "api_key",
     ApiKeyRevoked = "api_key.revoked" on "api_key",

@@ -1,6 +1,9 @@
 //! What every request carries: an id, and the address it came from. And one line in the log for each answer.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use actix_web::{
     Error, HttpMessage, HttpRequest,
@@ -31,14 +34,14 @@ impl TrustedProxies {
     }
 
     /// The client's address: the peer, or, when that is a proxy of ours, the last one in `X-Forwarded-For` that is not.
-    /// Addresses further left were written by the client and prove nothing (RFC 9700 §4.13).
-    fn client(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = IpAddr>) -> IpAddr {
+    /// Addresses further left, and what is no address, were written by the client and prove nothing (RFC 9700 §4.13).
+    fn client(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = Option<IpAddr>>) -> IpAddr {
         let mut client = peer.to_canonical();
         for address in forwarded.rev() {
-            if !self.trust(client) {
-                break;
+            match address {
+                Some(address) if self.trust(client) => client = address.to_canonical(),
+                Some(_) | None => break,
             }
-            client = address.to_canonical();
         }
         client
     }
@@ -86,17 +89,19 @@ fn call_of(request: &ServiceRequest, app: Option<&App>) -> Call {
     let header = |name: &str| -> Vec<String> {
         request.headers().get_all(name).filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
     };
-    let forwarded: Vec<IpAddr> = header("x-forwarded-for")
-        .iter()
-        .flat_map(|value| value.split(','))
-        .map(|part| part.trim().parse())
-        .collect::<Result<_, _>>()
-        .unwrap_or_default();
-    let address = trusted.client(peer, forwarded.into_iter());
+    let forwarded = header("x-forwarded-for");
+    let forwarded = forwarded.iter().flat_map(|value| value.split(',')).map(|part| address_of(part.trim()));
+    let address = trusted.client(peer, forwarded);
     // A proxy of ours may give the id; anyone else's would let clients write into the log.
     let given = header("x-request-id").pop().filter(|id| trusted.trust(peer) && is_request_id(id));
     let made = || app.and_then(|app| random::token_id(&app.entropy).ok()).unwrap_or_default();
     Call { source: Source::from(address), request_id: given.unwrap_or_else(made), address: address.to_string() }
+}
+
+/// An address, with or without a port, as proxies write them.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 
 fn is_request_id(text: &str) -> bool {
@@ -121,10 +126,18 @@ mod tests {
     fn only_trusted_proxies_are_believed() {
         let trusted = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap()]);
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let client = |peer: &str, forwarded: &[&str]| trusted.client(ip(peer), forwarded.iter().map(|text| ip(text)));
+        let client =
+            |peer: &str, forwarded: &[&str]| trusted.client(ip(peer), forwarded.iter().map(|text| address_of(text)));
         assert_eq!(client("192.0.2.1", &["198.51.100.9"]), ip("192.0.2.1"), "a stranger cannot name another");
         assert_eq!(client("10.0.0.1", &["198.51.100.9"]), ip("198.51.100.9"));
         assert_eq!(client("10.0.0.1", &["203.0.113.5", "198.51.100.9", "10.0.0.2"]), ip("198.51.100.9"));
         assert_eq!(client("10.0.0.1", &[]), ip("10.0.0.1"));
+        assert_eq!(
+            client("10.0.0.1", &["nonsense", "198.51.100.9:4711"]),
+            ip("198.51.100.9"),
+            "a port, and a liar to the left"
+        );
+        assert_eq!(client("10.0.0.1", &["198.51.100.9", "nonsense"]), ip("10.0.0.1"));
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]:80"]), ip("2001:db8::1"));
     }
 }

@@ -94,8 +94,8 @@ impl Servers {
         std::iter::once(&self.public).chain(&self.admin).map(Server::handle).collect()
     }
 
-    /// Runs until SIGTERM or SIGINT; then no connection is taken any more, and requests in flight end within
-    /// `shutdown_timeout`.
+    /// Runs until SIGTERM; then no connection is taken any more, and requests in flight end within `shutdown_timeout`. SIGINT
+    /// ends it at once.
     ///
     /// # Errors
     /// A listener fails.

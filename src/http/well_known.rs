@@ -29,6 +29,9 @@ pub async fn metadata(_: Anyone, request: HttpRequest, app: Data<App>) -> Result
 /// may hold on to, the other half is for a cache in between.
 fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'static str) -> HttpResponse {
     let max_age = app.settings.timing.verifier_cache_ttl.as_secs() / 2;
+    // A view that may no longer sign may lack a key that signs elsewhere: still better than none, and nothing to keep.
+    let cache_control =
+        if app.keys.view().is_fresh() { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
     let known = request
         .headers()
         .get_all(IF_NONE_MATCH)
@@ -38,7 +41,7 @@ fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'
     let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response
         .insert_header((ETAG, document.etag.as_str()))
-        .insert_header((CACHE_CONTROL, format!("public, max-age={max_age}")))
+        .insert_header((CACHE_CONTROL, cache_control))
         .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .insert_header((ACCESS_CONTROL_EXPOSE_HEADERS, "ETag"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));

@@ -200,6 +200,8 @@ pub async fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Span) -> Resul
                 )));
             }
             let end = tx.now().after(grace);
+            // In the order of their ids, as the flush of last-used times locks them.
+            key.credentials.sort_by(|one, other| one.id.cmp(&other.id));
             for old in &mut key.credentials {
                 store::api_keys::end_credential(tx, &old.id, end)?;
                 old.expires_at = Some(end);

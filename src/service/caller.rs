@@ -110,12 +110,14 @@ async fn by_token(app: &App, token: &str, source: Source) -> Result<Identity, De
     };
     let minted = claims.scope.as_deref().map(PermissionSet::from_stored).transpose().map_err(|_| Denied::Key)?;
     let scope = minted.unwrap_or_default().intersection(&now);
-    // A token with less than `keyswap:admin` does not hold the catalog, whatever its key holds.
+    // A token that was narrowed hands out no management permission it does not carry, whatever its key holds.
     let held = match Holdings::of(scope.clone()) {
         Holdings::WholeCatalog => Holdings::WholeCatalog,
-        Holdings::Listed(_) => Holdings::Listed(
-            grant::holdings(&facts.key).iter().filter(|name| name.as_str() != ADMIN).cloned().collect(),
-        ),
+        Holdings::Listed(_) => {
+            let of_key = grant::holdings(&facts.key);
+            let handed_on = of_key.iter().filter(|name| !name.is_management() || scope.contains(name));
+            Holdings::Listed(handed_on.cloned().collect())
+        }
     };
     Ok((claims.key_id, scope, held))
 }

@@ -68,7 +68,7 @@ impl View {
     /// # Errors
     /// The view is too old, or no key can sign.
     pub fn signer(&self, preferred: Algorithm) -> Result<&Minter, CannotSign> {
-        if self.age() > self.fresh_for {
+        if !self.is_fresh() {
             return Err(CannotSign::Stale);
         }
         let of_preferred = self.minters.values().find(|(algorithm, _)| *algorithm == preferred);
@@ -76,6 +76,11 @@ impl View {
             .or_else(|| self.minters.values().next())
             .map(|(_, minter)| minter.as_ref())
             .ok_or(CannotSign::NoKey)
+    }
+
+    /// Whether it is young enough to sign by.
+    pub fn is_fresh(&self) -> bool {
+        self.age() <= self.fresh_for
     }
 
     pub fn age(&self) -> Duration {
@@ -131,7 +136,11 @@ async fn look(
         fresh_for,
     };
     for key in stored {
-        let jwk: PublicJwk = serde_json::from_str(&key.public_jwk)?;
+        // One row that cannot be read must not take the others along.
+        let Ok(jwk) = serde_json::from_str::<PublicJwk>(&key.public_jwk) else {
+            tracing::error!(kid = %key.info.kid, "a signing key cannot be read");
+            continue;
+        };
         view.verifiers.extend(Verifier::new(&jwk));
         if key.info.state == SigningKeyState::Active {
             let minter = match prepared.get(&key.info.kid) {

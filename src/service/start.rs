@@ -321,12 +321,13 @@ fn administrator(
 
 fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> {
     let unwritable = |error| StartError::AdminKey(path.to_owned(), error);
-    if let Some(dir) = path.parent() {
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         fs::create_dir_all(dir).map_err(unwritable)?;
     }
     if path.exists() {
         // Left by a deployment before this one, or by a first start that was cut off: kept, in case it is the former.
-        fs::rename(path, path.with_extension("key.old")).map_err(unwritable)?;
+        let kept = (1..).map(|number| path.with_extension(format!("key.old.{number}"))).find(|kept| !kept.exists());
+        fs::rename(path, kept.as_deref().unwrap_or(path)).map_err(unwritable)?;
     }
     write_secret(path, format!("{key}\n").as_bytes(), IfExists::Replace).map_err(unwritable)?;
     tracing::info!(file = %path.display(), "the administrator's API key was written");

@@ -10,7 +10,13 @@ use crate::domain::{
     time::Timestamp,
 };
 
-use super::{api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::events};
+use super::{
+    api_keys::parsed,
+    change::Tx,
+    connection::Conn,
+    error::StoreError,
+    schema::{event_head, events},
+};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = events)]
@@ -50,6 +56,14 @@ pub(super) fn insert(tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
         ))
         .execute(&mut **tx)?;
     Ok(())
+}
+
+/// The number and the hash of the last event.
+///
+/// # Errors
+/// The database does not answer.
+pub fn head(connection: &mut Conn) -> Result<(i64, String), StoreError> {
+    Ok(event_head::table.find(1).select((event_head::seq, event_head::hash)).first(connection)?)
 }
 
 /// The events after number `after`, oldest first. `next` is the number of the last one shown.

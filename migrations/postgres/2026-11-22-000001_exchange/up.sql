@@ -29,7 +29,8 @@ CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys (algorithm) WHERE st
 CREATE UNIQUE INDEX signing_keys_one_next ON signing_keys (algorithm) WHERE state = 'next';
 
 CREATE TABLE permissions (
-    name TEXT NOT NULL PRIMARY KEY,
+    -- Read in the order of their bytes, whatever the language of the database.
+    name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     description TEXT,
     assignable_to TEXT NOT NULL,
     built_in INTEGER NOT NULL,
