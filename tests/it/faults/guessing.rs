@@ -119,9 +119,9 @@ both! {
             let Ok(value) = odd.parse::<reqwest::header::HeaderValue>() else { continue };
             let request = server.post("/v1/exchange").header("x-api-key", value).header("user-agent", "\"evil{}");
             request.send().await.unwrap();
-            for grant in ["client_credentials", odd] {
-                server.token(&[("grant_type", grant), ("client_id", odd), ("client_secret", odd), ("scope", "a\"b")]).await;
-            }
+            let (id, secret) = (("client_id", odd), ("client_secret", odd));
+            server.token(&[("grant_type", "client_credentials"), id, secret]).await;
+            server.token(&[("grant_type", odd), id, secret, ("scope", "a\"b")]).await;
             server.exchange_for(&key.value, serde_json::json!({ "scope": "not:held", "audience": "urn:odd" })).await;
             let method = format!("X{}", odd.len()).parse().unwrap();
             server.http.request(method, server.url("/v1/exchange")).send().await.unwrap();
