@@ -11,6 +11,8 @@ use diesel::{
     sql_types::{Integer, Text},
 };
 
+use tokio::time::Instant;
+
 use crate::domain::time::Timestamp;
 
 use super::error::{OpenError, StoreError};
@@ -134,14 +136,29 @@ impl Manager {
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
         // FULL: with NORMAL a loss of power can take back commits that were already answered (design rule 3).
         let pragmas = format!(
-            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+            "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
             self.settings.statement_timeout.as_millis()
         );
         connection.batch_execute(&pragmas).map_err(OpenError::Setup)?;
+        self.switch_to_wal(&mut connection)?;
         let clock = Arc::clone(&self.clock);
         keyswap_now_utils::register_nondeterministic_impl(&connection, move || clock.now().millis())
             .map_err(OpenError::Setup)?;
         Ok(Conn::Sqlite(connection))
+    }
+
+    /// A new file is switched once, by one connection that has it alone. For that SQLite does not wait, whatever the busy
+    /// timeout, so of two processes that start together one would fail.
+    fn switch_to_wal(&self, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+        let deadline = Instant::now() + self.settings.statement_timeout;
+        loop {
+            match connection.batch_execute("PRAGMA journal_mode = WAL") {
+                Err(error) if error.to_string().contains("locked") && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                done => return done.map_err(OpenError::Setup),
+            }
+        }
     }
 
     fn postgres(&self, url: &str) -> Result<Conn, OpenError> {
