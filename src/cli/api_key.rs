@@ -157,7 +157,7 @@ pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure>
         ApiKeyCommand::Patch(patch) => run_patch(common, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
             let app = compose::for_command(common).await?;
-            let rotated = api_keys::rotate(&app, &Caller::cli(), one.id, grace).await?;
+            let rotated = api_keys::rotate(&app, &Caller::cli(), one.id, grace, None).await?;
             print_key(rotated.shown, Some(rotated.value.expose()), &one.output)
         }
         ApiKeyCommand::Suspend(one) => step(common, one, Step::Suspend).await,
@@ -238,7 +238,7 @@ async fn list(common: &Common, service_client: Option<ServiceClientId>, output: 
 
 async fn step(common: &Common, one: One, step: Step) -> Result<(), Failure> {
     let app = compose::for_command(common).await?;
-    print_key(api_keys::step(&app, &Caller::cli(), one.id, step).await?, None, &one.output)
+    print_key(api_keys::step(&app, &Caller::cli(), one.id, step, None).await?, None, &one.output)
 }
 
 fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), Failure> {

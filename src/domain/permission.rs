@@ -51,8 +51,29 @@ pub struct InvalidPermission;
 
 /// A set of permissions, in the order of their names; on the wire an array, in a token one string (RFC 8693 §4.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "BTreeSet<PermissionName>", try_from = "BTreeSet<PermissionName>")]
 pub struct PermissionSet(BTreeSet<PermissionName>);
+
+impl From<PermissionSet> for BTreeSet<PermissionName> {
+    fn from(set: PermissionSet) -> Self {
+        set.0
+    }
+}
+
+impl TryFrom<BTreeSet<PermissionName>> for PermissionSet {
+    type Error = TooManyPermissions;
+    fn try_from(names: BTreeSet<PermissionName>) -> Result<Self, TooManyPermissions> {
+        if names.len() > MAX_PERMISSIONS { Err(TooManyPermissions) } else { Ok(Self(names)) }
+    }
+}
+
+/// The most permissions that one key, client or audience may list: more would not fit the headers that carry tokens.
+pub const MAX_PERMISSIONS: usize = 256;
+
+/// A list that is longer than any that serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("256 permissions at most")]
+pub struct TooManyPermissions;
 
 impl PermissionSet {
     pub fn contains(&self, name: &PermissionName) -> bool {

@@ -52,6 +52,8 @@ actions! {
     ManageAudiences: "manage audiences" needs ADMIN;
     /// Read the audit trail.
     ReadEvents: "read events" needs "keyswap:events";
+    /// Read the metrics on the listener that everyone reaches: they tell a revoked key from an unknown one (design rule 7).
+    ReadMetrics: "read metrics" needs "keyswap:events";
     /// See and rotate signing keys.
     ManageSigningKeys: "manage signing keys" needs "keyswap:signing-keys";
 }

@@ -6,9 +6,12 @@ use actix_web::{
     web::Data,
 };
 
-use crate::service::{App, health};
+use crate::{
+    domain::policy::ReadMetrics,
+    service::{App, health},
+};
 
-use super::access::Anyone;
+use super::access::{Anyone, Caller};
 
 /// The process is up. Says nothing about the database: restarting would not help that.
 pub async fn healthz(_: Anyone) -> HttpResponse {
@@ -25,7 +28,17 @@ pub async fn readyz(_: Anyone, app: Data<App>) -> HttpResponse {
     response.insert_header((CACHE_CONTROL, "no-store")).json(readiness)
 }
 
+/// On the listener of the operators, which is theirs alone.
 pub async fn metrics(_: Anyone, app: Data<App>) -> HttpResponse {
+    scrape(&app)
+}
+
+/// On the listener that everyone reaches.
+pub async fn metrics_in_public(_: Caller<ReadMetrics>, app: Data<App>) -> HttpResponse {
+    scrape(&app)
+}
+
+fn scrape(app: &App) -> HttpResponse {
     let view = app.keys.view();
     app.metrics.observe(view.published.len(), view.age(), app.last_used.waiting());
     match app.metrics.encode() {

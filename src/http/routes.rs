@@ -26,7 +26,7 @@ const DELETE: Method = Method::DELETE;
 /// well: a proxy may or may not strip the path.
 pub fn public(config: &mut ServiceConfig, issuer_path: &str, with_operations: bool) {
     if with_operations {
-        operations(config);
+        config.configure(health).service(resource("/metrics", vec![on(GET, ops::metrics_in_public)]));
     }
     let prefixes: &[&str] = if issuer_path.is_empty() { &[""] } else { &[issuer_path, ""] };
     for prefix in prefixes {
@@ -81,13 +81,16 @@ pub fn public(config: &mut ServiceConfig, issuer_path: &str, with_operations: bo
     config.default_service(web::to(not_found));
 }
 
-/// What operators and their machines use.
+/// What operators and their machines use, on a listener of their own.
 pub fn operations(config: &mut ServiceConfig) {
+    config.configure(health).service(resource("/metrics", vec![on(GET, ops::metrics)]));
+    config.default_service(web::to(not_found));
+}
+
+fn health(config: &mut ServiceConfig) {
     config
         .service(resource("/healthz", vec![on(GET, ops::healthz), on(HEAD, ops::healthz)]))
-        .service(resource("/readyz", vec![on(GET, ops::readyz), on(HEAD, ops::readyz)]))
-        .service(resource("/metrics", vec![on(GET, ops::metrics)]));
-    config.default_service(web::to(not_found));
+        .service(resource("/readyz", vec![on(GET, ops::readyz), on(HEAD, ops::readyz)]));
 }
 
 /// A path with its methods; any other method is answered 405 with `Allow`, in the form the path speaks.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
@@ -25,35 +26,39 @@ const LOOK_AT_MOST: Duration = Duration::from_secs(2);
 pub struct Jobs {
     app: Shared,
     running: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
 }
 
 impl Jobs {
     pub fn start(app: &Shared) -> Self {
+        let (stop, stopped) = watch::channel(false);
         let look_every = (app.settings.timing.replica_staleness.duration() / 3).min(LOOK_AT_MOST);
         let running = vec![
-            every(look_every, app, |app| async move {
+            every(look_every, app, stopped.clone(), |app| async move {
                 if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
                     tracing::warn!(%error, "the signing keys could not be looked at");
                 }
             }),
-            every(FLUSH_EVERY, app, |app| async move {
+            every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
                 if let Err(error) = last_used::flush(&app).await {
                     tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
                 }
             }),
-            every(CLEAN_EVERY, app, |app| async move {
+            every(CLEAN_EVERY, app, stopped, |app| async move {
                 if let Err(error) = clean(&app).await {
                     tracing::warn!(%error, "old rows could not be thrown away");
                 }
             }),
         ];
-        Self { app: app.clone(), running }
+        Self { app: app.clone(), running, stop }
     }
 
     /// Ends them, and writes what is still in memory: a clean stop loses nothing.
     pub async fn stop(self) {
-        for job in &self.running {
-            job.abort();
+        // Asked and not aborted: a flush that is cut off would take what it holds along.
+        let _ = self.stop.send(true);
+        for job in self.running {
+            let _ = job.await;
         }
         if let Err(error) = last_used::flush(&self.app).await {
             tracing::error!(%error, "the last of the last-used times could not be written");
@@ -61,7 +66,12 @@ impl Jobs {
     }
 }
 
-fn every<F>(period: Duration, app: &Shared, job: impl Fn(Shared) -> F + Send + 'static) -> JoinHandle<()>
+fn every<F>(
+    period: Duration,
+    app: &Shared,
+    mut stopped: watch::Receiver<bool>,
+    job: impl Fn(Shared) -> F + Send + 'static,
+) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send,
 {
@@ -70,7 +80,11 @@ where
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                // `changed` ends with an error when the sender is gone, which is a stop too.
+                _ = stopped.changed() => break,
+                _ = ticks.tick() => {}
+            }
             job(app.clone()).await;
         }
     })

@@ -161,6 +161,9 @@ pub async fn patch(
             if !faults.is_empty() {
                 return Err(Error::Invalid(faults));
             }
+            if widens(&before, &key) {
+                require_held(&before, &holdings)?;
+            }
             if key == before {
                 return Ok(Outcome::bookkeeping(Shown { key, now: tx.now() }));
             }
@@ -178,7 +181,13 @@ pub async fn patch(
 /// # Errors
 /// No such key, a revoked one, one whose earlier rotation has not ended, or one with permissions that the caller does not hold:
 /// the answer carries the value, and with it all the key can do.
-pub async fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Span) -> Result<WithValue, Error> {
+pub async fn rotate(
+    app: &App,
+    caller: &Caller,
+    id: KeyId,
+    grace: Span,
+    if_version: Option<i64>,
+) -> Result<WithValue, Error> {
     if grace > MAX_GRACE {
         return Err(Error::invalid("grace", format!("may be {MAX_GRACE} at most")));
     }
@@ -188,10 +197,8 @@ pub async fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Span) -> Resul
         .change(caller.origin.clone(), move |tx| {
             let mut key = found(tx, &id)?;
             refuse_revoked(&key)?;
-            let faults: Vec<_> = key.permissions.iter().filter_map(|name| not_held(name, &holdings)).collect();
-            if !faults.is_empty() {
-                return Err(Error::Invalid(faults));
-            }
+            require_version(key.version, if_version)?;
+            require_held(&key, &holdings)?;
             let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
             if let Some(end) = ending.filter(|_| grace > Span::ZERO) {
                 return Err(Error::Conflict(format!(
@@ -234,10 +241,12 @@ pub enum Step {
 ///
 /// # Errors
 /// No such key, or a revoked one that should be suspended or resumed.
-pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step) -> Result<Shown, Error> {
+pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version: Option<i64>) -> Result<Shown, Error> {
+    let holdings = caller.holdings.clone();
     app.store
         .change(caller.origin.clone(), move |tx| {
             let mut key = found(tx, &id)?;
+            require_version(key.version, if_version)?;
             let before = key.life;
             let now = Some(tx.now());
             let kind = match step {
@@ -248,6 +257,7 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step) -> Result<S
                 }
                 Step::Resume => {
                     refuse_revoked(&key)?;
+                    require_held(&key, &holdings)?;
                     key.life.suspended_at = None;
                     EventKind::ApiKeyResumed
                 }
@@ -365,6 +375,25 @@ fn changed(before: &ApiKey, after: &ApiKey) -> Vec<&'static str> {
         ("expires_at", before.life.expires_at != after.life.expires_at),
     ];
     members.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+}
+
+/// Whoever lets a key do more than before, or work again, hands out all that it carries.
+fn require_held(key: &ApiKey, holdings: &Holdings) -> Result<(), Error> {
+    let faults: Vec<_> = key.permissions.iter().filter_map(|name| not_held(name, holdings)).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
+/// Whether a patch lifts a limit: a later end, longer tokens, or further audiences.
+fn widens(before: &ApiKey, after: &ApiKey) -> bool {
+    let longer = |before: Option<i64>, after: Option<i64>| after.unwrap_or(i64::MAX) > before.unwrap_or(i64::MAX);
+    let further = match (&before.audiences, &after.audiences) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(before), Some(after)) => after.iter().any(|audience| !before.contains(audience)),
+    };
+    let end = |key: &ApiKey| key.life.expires_at.map(Timestamp::millis);
+    let ttl = |key: &ApiKey| key.max_token_ttl.map(Span::millis);
+    further || longer(end(before), end(after)) || longer(ttl(before), ttl(after))
 }
 
 fn refuse_revoked(key: &ApiKey) -> Result<(), Error> {

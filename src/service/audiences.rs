@@ -131,10 +131,11 @@ pub async fn patch(
 
 /// # Errors
 /// No such audience, or a built-in one.
-pub async fn delete(app: &App, caller: &Caller, id: AudienceId) -> Result<(), Error> {
+pub async fn delete(app: &App, caller: &Caller, id: AudienceId, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
             let audience = store::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
+            super::api_keys::require_version(audience.version, if_version)?;
             if audience.built_in.is_some() {
                 return Err(Error::Conflict(format!("{} is built in and cannot be removed", audience.identifier)));
             }

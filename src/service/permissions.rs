@@ -10,7 +10,7 @@ use crate::{
         permission::{AssignableTo, Permission, PermissionName, PermissionSet},
         policy::Holdings,
     },
-    store::{self, Outcome, Tx},
+    store::{self, Outcome, StoreError, Tx},
 };
 
 use super::{App, Error, Fault, caller::Caller};
@@ -28,11 +28,17 @@ pub struct PutPermission {
 ///
 /// # Errors
 /// A built-in one, which cannot be changed, or a name kept for Keyswap.
-pub async fn put(app: &App, caller: &Caller, put: PutPermission) -> Result<(Permission, bool), Error> {
+pub async fn put(
+    app: &App,
+    caller: &Caller,
+    put: PutPermission,
+    if_version: Option<i64>,
+) -> Result<(Permission, bool), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
             let names: PermissionSet = [put.name.clone()].into_iter().collect();
             let existing = store::permissions::find_for_change(tx, &names)?.pop();
+            super::api_keys::require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
             match existing {
                 Some(permission) if permission.built_in => {
                     Err(Error::Conflict(format!("{} is built in and cannot be changed", put.name)))
@@ -62,7 +68,15 @@ pub async fn put(app: &App, caller: &Caller, put: PutPermission) -> Result<(Perm
                         created_at: tx.now(),
                         version: 1,
                     };
-                    store::permissions::insert(tx, &permission)?;
+                    match store::permissions::insert(tx, &permission) {
+                        Err(StoreError::Conflict(_)) => {
+                            return Err(Error::Conflict(format!(
+                                "{} was put at the same moment; look again",
+                                permission.name
+                            )));
+                        }
+                        other => other?,
+                    }
                     let event = NewEvent::new(EventKind::PermissionCreated, &permission.name);
                     Ok(Outcome::event((permission, true), event))
                 }
@@ -88,11 +102,12 @@ pub async fn list(app: &App, page: PageRequest) -> Result<Page<Permission>, Erro
 ///
 /// # Errors
 /// No such permission, a built-in one, or one that is still carried; then the message names by whom.
-pub async fn delete(app: &App, caller: &Caller, name: PermissionName) -> Result<(), Error> {
+pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
             let names: PermissionSet = [name.clone()].into_iter().collect();
             let found = store::permissions::find_for_change(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
+            super::api_keys::require_version(found.version, if_version)?;
             if found.built_in {
                 return Err(Error::Conflict(format!("{name} is built in and cannot be removed")));
             }

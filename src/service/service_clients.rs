@@ -132,11 +132,12 @@ pub async fn patch(
 ///
 /// # Errors
 /// No such service client.
-pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId) -> Result<(), Error> {
+pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
             let found = store::service_clients::find_for_change(tx, &id)?;
-            found.ok_or(Error::NotFound("service client"))?;
+            let client = found.ok_or(Error::NotFound("service client"))?;
+            super::api_keys::require_version(client.version, if_version)?;
             store::service_clients::delete(tx, &id)?;
             Ok(Outcome::event((), NewEvent::new(EventKind::ServiceClientDeleted, &id)))
         })

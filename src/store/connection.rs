@@ -136,7 +136,7 @@ impl Manager {
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
         // FULL: with NORMAL a loss of power can take back commits that were already answered (design rule 3).
         let pragmas = format!(
-            "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+            "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA case_sensitive_like = ON;",
             self.settings.statement_timeout.as_millis()
         );
         connection.batch_execute(&pragmas).map_err(OpenError::Setup)?;
@@ -179,7 +179,7 @@ impl Manager {
                 url.push_str(&format!("{name}={value}"));
             }
         }
-        let mut connection = PgConnection::establish(&url).map_err(OpenError::Connect)?;
+        let mut connection = PgConnection::establish(&url).map_err(without_login)?;
         connection
             .batch_execute(&format!(
                 "SET statement_timeout = {statement}; SET lock_timeout = {statement}; \
@@ -187,6 +187,19 @@ impl Manager {
             ))
             .map_err(OpenError::Setup)?;
         Ok(Conn::Postgres(connection))
+    }
+}
+
+/// What libpq says about a URL that it cannot read quotes it, and with it the password.
+fn without_login(error: diesel::ConnectionError) -> OpenError {
+    let said_by_server = |text: &str| {
+        text.contains("connection to server")
+            || text.contains("could not translate host name")
+            || text.contains("timeout expired")
+    };
+    match error {
+        diesel::ConnectionError::BadConnection(text) if !said_by_server(&text) => OpenError::UnreadableUrl,
+        other => OpenError::Connect(other),
     }
 }
 

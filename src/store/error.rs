@@ -49,6 +49,8 @@ impl From<DieselError> for StoreError {
 pub enum OpenError {
     #[error("database.url must begin with sqlite:// or postgres://")]
     Url,
+    #[error("database.url cannot be read: percent-encode what stands for itself in its user, password and name")]
+    UnreadableUrl,
     #[error("there is no database at {}: start `keyswap serve` or run `keyswap migrate` to make it, or correct database.url", .0.display())]
     NoDatabase(PathBuf),
     #[error("cannot make the directory {}: {}", .0.display(), .1)]

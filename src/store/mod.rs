@@ -167,8 +167,10 @@ impl Store {
         let permit = permit.map_err(|_| unavailable("the store is closed"))?;
         let (store, taken) = (self.clone(), Arc::clone(&line));
         let work = tokio::task::spawn_blocking(move || {
-            let mut connection =
-                taken.pool.get().map_err(|error| E::from(StoreError::Unavailable(error.to_string())))?;
+            let connection = taken.pool.get();
+            // "No" is an answer too: only silence costs the pool.
+            taken.answered();
+            let mut connection = connection.map_err(|error| E::from(StoreError::Unavailable(error.to_string())))?;
             let result = body(&store, &mut connection);
             taken.answered();
             drop(permit);
@@ -176,7 +178,9 @@ impl Store {
         });
         // No timeout of the database's own helps when its machine or the network between takes what is sent and stays silent.
         let Ok(done) = timeout(self.patience, work).await else {
-            self.renew(&line);
+            if line.is_silent(self.patience) {
+                self.renew(&line);
+            }
             return Err(unavailable("it does not answer"));
         };
         done.map_err(|error| unavailable(&error.to_string()))?

@@ -232,7 +232,8 @@ pub async fn rotate(
     OptionalJson(body): OptionalJson<RotateBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let rotated = api_keys::rotate(&app, &caller.identity, id(&request, "id")?, body.grace).await?;
+    let rotated =
+        api_keys::rotate(&app, &caller.identity, id(&request, "id")?, body.grace, if_match(&request)?).await?;
     let version = rotated.shown.key.version;
     Ok(object(version, &KeyBody::new(rotated.shown, Some(rotated.value.expose()))))
 }
@@ -254,7 +255,7 @@ pub async fn revoke(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<
 }
 
 pub async fn delete(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    api_keys::step(&app, &caller.identity, id(&request, "id")?, Step::Delete).await?;
+    api_keys::step(&app, &caller.identity, id(&request, "id")?, Step::Delete, if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -264,5 +265,5 @@ async fn step(
     app: &App,
     step: Step,
 ) -> Result<HttpResponse, Problem> {
-    Ok(shown(api_keys::step(app, &caller.identity, id(request, "id")?, step).await?))
+    Ok(shown(api_keys::step(app, &caller.identity, id(request, "id")?, step, if_match(request)?).await?))
 }

@@ -118,6 +118,6 @@ pub async fn delete(
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    audiences::delete(&app, &caller.identity, id(&request, "id")?).await?;
+    audiences::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -18,7 +18,7 @@ use super::{
     created,
     json::Json,
     object,
-    params::{Query, id},
+    params::{Query, id, if_match},
     plain,
 };
 
@@ -39,7 +39,7 @@ pub async fn put(
     let malformed = "a permission has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-', and is no API key";
     let name = id(&request, "name").map_err(|_| Problem::invalid(vec![Fault::new("name", malformed)]))?;
     let put = PutPermission { name, description: body.description, assignable_to: body.assignable_to };
-    let (permission, is_new) = permissions::put(&app, &caller.identity, put).await?;
+    let (permission, is_new) = permissions::put(&app, &caller.identity, put, if_match(&request)?).await?;
     if is_new {
         let location = format!("{}/v1/permissions/{}", app.issuer(), permission.name);
         return Ok(created(permission.version, location, false, &permission));
@@ -62,6 +62,6 @@ pub async fn delete(
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    permissions::delete(&app, &caller.identity, id(&request, "name")?).await?;
+    permissions::delete(&app, &caller.identity, id(&request, "name")?, if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -107,6 +107,6 @@ pub async fn delete(
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    service_clients::delete(&app, &caller.identity, id(&request, "id")?).await?;
+    service_clients::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
