@@ -1,0 +1,122 @@
+//! The processes that are measured. None of them outlives this one by more than its own clean stop.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use keyswap::domain::signing::Algorithm;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{databases::Place, floor, floor::Answer};
+
+/// What stands in `iss`; the length of a token must not depend on the port.
+pub const ISSUER: &str = "http://keyswap.example";
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(30);
+/// More than a measured process ever answers to `ask`.
+const LONGEST_ANSWER: u64 = 1 << 20;
+
+/// A process that listens on a port of its own, and is stopped when this is dropped.
+pub struct Process {
+    child: Child,
+    pub port: u16,
+    log: PathBuf,
+}
+
+impl Process {
+    /// `keyswap serve`, ready.
+    pub fn server(place: &Place, algorithm: Algorithm) -> Self {
+        let port = free_port();
+        let settings = [
+            format!("database.url={}", place.url()),
+            format!("server.bind=127.0.0.1:{port}"),
+            format!("server.public_url={ISSUER}"),
+            format!("keys.dir={}", place.keys_dir().display()),
+            "keys.create=true".to_owned(),
+            format!("signing_keys.algorithm={algorithm}"),
+            "log.level=warn".to_owned(),
+        ];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyswap"));
+        command.arg("serve");
+        for setting in settings {
+            command.args(["--set", &setting]);
+        }
+        Self::start(command, port, place.dir().join("server.log"))
+    }
+
+    /// This program again, as the floor.
+    pub fn floor(place: &Place, algorithm: Algorithm, signs: bool, answer: &Answer) -> Self {
+        let port = free_port();
+        let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
+        command.arg(floor::ARGUMENT).args(floor::arguments(port, signs.then_some(algorithm), answer));
+        Self::start(command, port, place.dir().join("floor.log"))
+    }
+
+    fn start(mut command: Command, port: u16, log: PathBuf) -> Self {
+        let stderr = File::create(&log).expect("a file for what the process says");
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().expect("the process starts");
+        let mut process = Self { child, port, log };
+        let deadline = Instant::now() + START;
+        while ask(port, "GET", "/readyz", "").is_none_or(|(status, _)| status != 200) {
+            let ended = process.child.try_wait().expect("the state of the process");
+            if ended.is_some() || Instant::now() > deadline {
+                panic!("{command:?} does not answer: {}", process.said());
+            }
+            sleep(Duration::from_millis(10));
+        }
+        process
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to standard error.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    /// The clean stop first: it writes what the server still has in memory.
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let deadline = Instant::now() + STOP;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Free a moment ago, that is: a process that finds it taken ends, and so does the measurement.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of our own");
+    listener.local_addr().expect("its number").port()
+}
+
+/// One request on a connection of its own; nothing where nobody answers it whole.
+pub fn ask(port: u16, method: &str, path: &str, headers: &str) -> Option<(u16, Vec<u8>)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).ok()?;
+    let body = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let status = std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()?;
+    Some((status, answer.split_off(body)))
+}

@@ -1,0 +1,129 @@
+//! The two databases, each new and thrown away at the end.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use clap::ValueEnum;
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection, sql_types::Text};
+use tempfile::TempDir;
+
+use super::usage;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+impl Database {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+}
+
+/// A database and a directory for what belongs to it.
+pub struct Place {
+    pub database: Database,
+    dir: TempDir,
+    /// Of a superuser, without a database; PostgreSQL alone has it.
+    server: Option<String>,
+    pub postmaster: Option<u32>,
+    name: String,
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+impl Place {
+    pub fn make(database: Database) -> Self {
+        // Beside the build and not in /tmp, which may be memory: commits must reach a disk.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let (server, postmaster) = match database {
+            Database::Sqlite => (None, None),
+            Database::Postgres => {
+                let data =
+                    env::var_os("KEYSWAP_TEST_PGDATA").expect("KEYSWAP_TEST_PGDATA beside KEYSWAP_TEST_POSTGRES");
+                let url = env::var("KEYSWAP_TEST_POSTGRES").expect("KEYSWAP_TEST_POSTGRES");
+                (Some(url), Some(usage::postmaster(Path::new(&data))))
+            }
+        };
+        let place = Self { database, dir, server, postmaster, name: format!("keyswap_bench_{}", std::process::id()) };
+        place.as_superuser(&[&format!("CREATE DATABASE {}", place.name)]);
+        place
+    }
+
+    pub fn url(&self) -> String {
+        match &self.server {
+            None => format!("sqlite://{}", self.file().display()),
+            Some(server) => format!("{server}/{}", self.name),
+        }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn keys_dir(&self) -> PathBuf {
+        self.dir().join("keys")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir().join("keyswap.db")
+    }
+
+    fn as_superuser(&self, statements: &[&str]) {
+        let Some(server) = &self.server else { return };
+        let mut connection = PgConnection::establish(&format!("{server}/postgres")).expect("a superuser of PostgreSQL");
+        for statement in statements {
+            diesel::sql_query(*statement).execute(&mut connection).expect("PostgreSQL does it");
+        }
+    }
+
+    /// What filling has left to do, done now and not while something is measured.
+    pub fn settle(&self) {
+        match self.database {
+            Database::Sqlite => {
+                let mut connection =
+                    SqliteConnection::establish(&self.file().display().to_string()).expect("the database");
+                diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).expect("a checkpoint");
+            }
+            Database::Postgres => {
+                let mut connection = PgConnection::establish(&self.url()).expect("the database");
+                diesel::sql_query("VACUUM ANALYZE").execute(&mut connection).expect("statistics");
+                diesel::sql_query("CHECKPOINT").execute(&mut connection).expect("a checkpoint");
+            }
+        }
+    }
+
+    pub fn version(&self) -> String {
+        let version = match self.database {
+            Database::Sqlite => {
+                let mut connection = SqliteConnection::establish(":memory:").expect("SQLite");
+                diesel::sql_query("SELECT sqlite_version() AS version").get_result::<Version>(&mut connection)
+            }
+            Database::Postgres => {
+                let mut connection = PgConnection::establish(&self.url()).expect("the database");
+                diesel::sql_query("SELECT current_setting('server_version') AS version").get_result(&mut connection)
+            }
+        };
+        format!("{} {}", self.database.name(), version.expect("a version").version)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Also while panicking: a second panic would hide the first.
+        let Some(server) = &self.server else { return };
+        if let Ok(mut connection) = PgConnection::establish(&format!("{server}/postgres")) {
+            let _ = diesel::sql_query(format!("DROP DATABASE {} WITH (FORCE)", self.name)).execute(&mut connection);
+        }
+    }
+}

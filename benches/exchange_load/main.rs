@@ -1,0 +1,92 @@
+//! The ruler of the exchange: how much CPU one costs, beside a floor that does nothing but answer and sign. What it measures
+//! and how to read it is in `docs/performance.md`.
+//!
+//!     cargo bench --bench exchange_load -- --keys 100000 --connections 1,16,64 --database sqlite,postgres
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a ruler that cannot measure stops with a message; it reads the clock, and talks to a terminal"
+)]
+
+mod children;
+mod databases;
+mod filling;
+mod floor;
+mod load;
+mod options;
+mod probe;
+mod runs;
+mod table;
+mod usage;
+
+use std::{
+    collections::BTreeSet,
+    env,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use clap::Parser;
+
+use databases::{Database, Place};
+use options::Options;
+
+fn main() -> ExitCode {
+    if env::args().nth(1).as_deref() == Some(floor::ARGUMENT) {
+        return floor::run(env::args().skip(2));
+    }
+    let options = Options::parse();
+    if options.database.contains(&Database::Postgres) && env::var_os("KEYSWAP_TEST_POSTGRES").is_none() {
+        return with_postgres();
+    }
+    measure(&options)
+}
+
+/// Runs this again with a throw-away PostgreSQL around it.
+fn with_postgres() -> ExitCode {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres");
+    let this = env::current_exe().expect("the path of this program");
+    match Command::new(script).arg(this).args(env::args_os().skip(1)).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!(
+                "no PostgreSQL: {script} does not run ({error}). Give KEYSWAP_TEST_POSTGRES and KEYSWAP_TEST_PGDATA, or leave \
+                 PostgreSQL out with --database sqlite"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(options: &Options) -> ExitCode {
+    let started = Instant::now();
+    let mut cells = Vec::new();
+    let mut versions = BTreeSet::new();
+    for &database in &options.database {
+        for &algorithm in &options.algorithm {
+            // New for each algorithm: over an old database, a server signs with another one only once verifiers know its keys.
+            let place = Place::make(database);
+            // The server sets an empty database up; the keys come after it.
+            drop(children::Process::server(&place, algorithm));
+            let keys = filling::fill(&place, options.keys);
+            place.settle();
+            let measured = options.connections.iter();
+            cells.extend(measured.map(|&connections| runs::cell(&place, &keys, algorithm, connections, options)));
+            versions.insert(place.version());
+        }
+    }
+    println!("{}", table::machine(&versions, options, &cells));
+    println!("{}", table::table(&cells));
+    eprintln!("took {} s", started.elapsed().as_secs());
+    let failures: u64 = cells.iter().map(runs::Cell::failures).sum();
+    if failures > 0 {
+        eprintln!("{failures} requests failed: the figures are worth nothing");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,32 @@
+//! What can be asked for.
+
+use clap::{Parser, value_parser};
+use keyswap::domain::signing::Algorithm;
+
+use super::databases::Database;
+
+/// Measures what an exchange costs, beside a floor that only answers and signs, and prints the table of docs/performance.md.
+/// PostgreSQL comes from KEYSWAP_TEST_POSTGRES (a superuser's URL without a database name) and KEYSWAP_TEST_PGDATA (its data
+/// directory); without them a throw-away one is started with scripts/with-postgres.
+#[derive(Debug, Parser)]
+#[command(name = "exchange_load")]
+pub struct Options {
+    /// How many API keys each database holds; each request takes a random one
+    #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
+    pub keys: u32,
+    /// Keep-alive connections, one request at a time on each
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = value_parser!(u16).range(1..=1024))]
+    pub connections: Vec<u16>,
+    /// The length of a run of the server; the multiples of 10 have a fair share of the last-used times, which are written
+    /// every 10 s. The floor has no such period: 3 s are enough for it
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// Of the tokens: ES256, ES384, EdDSA, RS256 or PS256
+    #[arg(long, value_delimiter = ',', default_value = "ES256")]
+    pub algorithm: Vec<Algorithm>,
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "sqlite,postgres")]
+    pub database: Vec<Database>,
+    /// What Cargo gives to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}

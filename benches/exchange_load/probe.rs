@@ -1,0 +1,29 @@
+//! One exchange looked at closely: a figure for answers that are no tokens would be worth nothing.
+
+use keyswap::{
+    crypto::{jwk::PublicJwk, token::Verifier},
+    domain::signing::Algorithm,
+};
+use serde_json::Value;
+
+use super::{
+    children::{ISSUER, Process, ask},
+    floor::Answer,
+};
+
+/// Swaps a key, verifies the token with the JWKS as any service would, and measures the answer.
+pub fn probe(server: &Process, algorithm: Algorithm, key: &[u8]) -> Answer {
+    let key = std::str::from_utf8(key).expect("a key");
+    let headers = format!("Authorization: Bearer {key}\r\nContent-Length: 0\r\n");
+    let (status, body) = ask(server.port, "POST", "/v1/exchange", &headers).expect("an answer");
+    assert_eq!(status, 200, "{}\n{}", String::from_utf8_lossy(&body), server.said());
+    let answer: Value = serde_json::from_slice(&body).expect("JSON");
+    let token = answer["access_token"].as_str().expect("a token");
+    let (_, jwks) = ask(server.port, "GET", "/.well-known/jwks.json", "").expect("the JWKS");
+    let jwks: Value = serde_json::from_slice(&jwks).expect("JSON");
+    let keys: Vec<PublicJwk> = serde_json::from_value(jwks["keys"].clone()).expect("public keys");
+    let verifiers = keys.iter().filter(|key| key.alg == algorithm).filter_map(Verifier::new);
+    let claims = verifiers.filter_map(|verifier| verifier.verify(token, ISSUER, ISSUER)).next();
+    assert!(claims.is_some_and(|claims| claims.scope.is_some()), "the token does not verify");
+    Answer { body: body.len(), message: token.rfind('.').expect("a signature") }
+}

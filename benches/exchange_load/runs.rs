@@ -1,0 +1,153 @@
+//! The runs of one cell of the table, in an order that gives server and floor the same share of whatever drifts.
+
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
+
+use keyswap::domain::signing::Algorithm;
+
+use super::{
+    children::Process,
+    databases::{Database, Place},
+    filling::Keys,
+    load::{Load, Run},
+    options::Options,
+    probe::probe,
+    usage,
+};
+
+const WARM_UP: Duration = Duration::from_secs(1);
+const FLOOR_RUN: Duration = Duration::from_secs(3);
+
+/// What one run has shown, or the mean of several.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figures {
+    pub per_second: f64,
+    /// Microseconds, like all that follow but the memory.
+    pub p50: f64,
+    pub p99: f64,
+    pub cpu: f64,
+    /// PostgreSQL's, while it serves.
+    pub database_cpu: Option<f64>,
+    /// The client's, to see that it is not what is measured.
+    pub client_cpu: f64,
+    /// MiB.
+    pub memory: f64,
+    /// The share of all cores that was spent on nothing of ours: what else runs here, and what the host takes.
+    pub others: f64,
+}
+
+impl Figures {
+    fn mean(all: &[Self]) -> Self {
+        let mean = |of: &dyn Fn(&Self) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
+        Self {
+            per_second: mean(&|figures| figures.per_second),
+            p50: mean(&|figures| figures.p50),
+            p99: mean(&|figures| figures.p99),
+            cpu: mean(&|figures| figures.cpu),
+            database_cpu: all[0].database_cpu.map(|_| mean(&|figures| figures.database_cpu.unwrap_or_default())),
+            client_cpu: mean(&|figures| figures.client_cpu),
+            memory: mean(&|figures| figures.memory),
+            others: mean(&|figures| figures.others),
+        }
+    }
+}
+
+/// A cell: one database, one algorithm, one number of connections.
+pub struct Cell {
+    pub database: Database,
+    pub algorithm: Algorithm,
+    pub connections: u16,
+    pub server: Figures,
+    pub signed: Figures,
+    pub bare: Figures,
+    failures: u64,
+}
+
+impl Cell {
+    pub const fn failures(&self) -> u64 {
+        self.failures
+    }
+}
+
+/// Measures one cell: floor, server, server, floor.
+pub fn cell(place: &Place, keys: &Arc<Keys>, algorithm: Algorithm, connections: u16, options: &Options) -> Cell {
+    let mut failures = 0;
+    // Before the floor, which must be as large.
+    let answer = probe(&Process::server(place, algorithm), algorithm, keys.get(0));
+    let length = Duration::from_secs(options.seconds);
+    let mut server = || {
+        let process = Process::server(place, algorithm);
+        probe(&process, algorithm, keys.get(keys.count() - 1));
+        let (figures, failed) = run(&process, keys, connections, length, place.postmaster);
+        failures += failed;
+        if failed > 0 {
+            eprintln!("{failed} requests failed: {}", process.said());
+        }
+        tell(place.database.name(), algorithm, connections, "server", &figures);
+        figures
+    };
+    let floor = |signs: bool| {
+        let process = Process::floor(place, algorithm, signs, &answer);
+        let (figures, failed) = run(&process, keys, connections, FLOOR_RUN.min(length), None);
+        assert_eq!(failed, 0, "the floor fails: {}", process.said());
+        tell(place.database.name(), algorithm, connections, if signs { "floor" } else { "floor, bare" }, &figures);
+        figures
+    };
+    let (signed, bare) = (floor(true), floor(false));
+    let servers = [server(), server()];
+    let (bare, signed) = ([bare, floor(false)], [signed, floor(true)]);
+    Cell {
+        database: place.database,
+        algorithm,
+        connections,
+        server: Figures::mean(&servers),
+        signed: Figures::mean(&signed),
+        bare: Figures::mean(&bare),
+        failures,
+    }
+}
+
+fn run(
+    process: &Process,
+    keys: &Arc<Keys>,
+    connections: u16,
+    length: Duration,
+    postmaster: Option<u32>,
+) -> (Figures, u64) {
+    let mut load = Load::connect(process.port, connections, keys);
+    let warm: Run = load.run(WARM_UP);
+    let this = std::process::id();
+    let spent = || {
+        let database = postmaster.map(usage::cpu_with_children);
+        (usage::cpu(process.pid()), database, usage::cpu(this), usage::machine())
+    };
+    let before = spent();
+    let run = load.run(length);
+    let after = spent();
+    let each = |before: Duration, after: Duration| {
+        after.saturating_sub(before).as_secs_f64() * 1e6 / run.exchanges.max(1) as f64
+    };
+    let mut figures = Figures {
+        per_second: run.per_second(),
+        p50: run.percentile(0.5),
+        p99: run.percentile(0.99),
+        cpu: each(before.0, after.0),
+        database_cpu: before.1.zip(after.1).map(|(before, after)| each(before, after)),
+        client_cpu: each(before.2, after.2),
+        memory: usage::resident(process.pid()) as f64 / 1024.0,
+        others: 0.0,
+    };
+    let ours = figures.cpu + figures.client_cpu + figures.database_cpu.unwrap_or_default();
+    let all = 1e6 * run.elapsed.as_secs_f64() * available_parallelism().map_or(1, usize::from) as f64;
+    figures.others = ((each(before.3, after.3) - ours) * run.exchanges as f64 / all).max(0.0);
+    (figures, warm.failures + run.failures)
+}
+
+fn tell(database: &str, algorithm: Algorithm, connections: u16, program: &str, figures: &Figures) {
+    let Figures { per_second, p50, p99, cpu, database_cpu, client_cpu, memory, others } = figures;
+    let postgres = database_cpu.map(|cpu| format!(", PostgreSQL's {cpu:.1}")).unwrap_or_default();
+    eprintln!(
+        "{database}, {algorithm}, {connections} connections, {program}: {per_second:.0}/s, p50 {p50:.0} µs, p99 {p99:.0} µs, \
+         CPU {cpu:.1} µs{postgres}, the client's {client_cpu:.1}, {memory:.1} MiB, others {:.0} %",
+        others * 100.0
+    );
+}

@@ -1,0 +1,61 @@
+//! What is printed, in Markdown.
+
+use std::{collections::BTreeSet, fmt::Write, fs, thread::available_parallelism};
+
+use super::{
+    options::Options,
+    runs::{Cell, Figures},
+    usage::field,
+};
+
+/// The machine that the figures are from.
+pub fn machine(databases: &BTreeSet<String>, options: &Options, cells: &[Cell]) -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cores = available_parallelism().map_or(0, usize::from);
+    let (cpu, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
+    let model = field(&cpu, "model name").unwrap_or("unknown");
+    let kib: f64 =
+        field(&memory, "MemTotal:").and_then(|total| total.trim_end_matches(" kB").parse().ok()).unwrap_or(0.0);
+    let others: Vec<f64> =
+        cells.iter().flat_map(|cell| [cell.server.others, cell.signed.others, cell.bare.others]).collect();
+    format!(
+        "{cores} cores ({model}), {:.1} GiB of memory, Linux {}; {}; {} keys, {} s a run. \
+         Other programs and the host took {:.0} % of the cores, {:.0} % in the worst cell.\n",
+        kib / 1024.0 / 1024.0,
+        read("/proc/sys/kernel/osrelease").trim(),
+        databases.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+        options.keys,
+        options.seconds,
+        100.0 * others.iter().sum::<f64>() / others.len() as f64,
+        100.0 * others.iter().copied().fold(0.0, f64::max),
+    )
+}
+
+/// One line for each program of each cell.
+pub fn table(cells: &[Cell]) -> String {
+    let mut text = String::from(
+        "| database | algorithm | connections | program | requests/s | p50 (µs) | p99 (µs) | CPU per exchange (µs) | \
+         PostgreSQL's CPU (µs) | memory (MiB) | over the floor |\n\
+         |---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    for cell in cells {
+        let Cell { server, signed, bare, .. } = cell;
+        let over = format!("**{:.2}×**, +{:.1} µs", server.cpu / signed.cpu, server.cpu - signed.cpu);
+        line(&mut text, cell, "Keyswap", server, &over);
+        line(&mut text, cell, "floor, with its signature", signed, "");
+        line(&mut text, cell, "floor, bare", bare, "");
+    }
+    text
+}
+
+fn line(text: &mut String, cell: &Cell, program: &str, figures: &Figures, over: &str) {
+    let Figures { per_second, p50, p99, cpu, memory, .. } = figures;
+    let (database, algorithm, connections) = (cell.database.name(), cell.algorithm, cell.connections);
+    let database_cpu = figures.database_cpu.map(|cpu| format!("{cpu:.1}")).unwrap_or_default();
+    writeln!(
+        text,
+        "| {database} | {algorithm} | {connections} | {program} | {per_second:.0} | {p50:.0} | {p99:.0} | {cpu:.1} | \
+         {database_cpu} | {memory:.1} | {over} |"
+    )
+    .expect("text takes text");
+}
