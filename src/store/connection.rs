@@ -197,10 +197,8 @@ fn without_login(error: diesel::ConnectionError) -> OpenError {
             || text.contains("could not translate host name")
             || text.contains("timeout expired")
     };
-    match error {
-        diesel::ConnectionError::BadConnection(text) if !said_by_server(&text) => OpenError::UnreadableUrl,
-        other => OpenError::Connect(other),
-    }
+    let quotes_url = matches!(&error, diesel::ConnectionError::BadConnection(text) if !said_by_server(text));
+    if quotes_url { OpenError::UnreadableUrl } else { OpenError::Connect(error) }
 }
 
 impl ManageConnection for Manager {

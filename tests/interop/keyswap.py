@@ -106,7 +106,7 @@ class Server:
 
     def answers(self):
         """How many requests were answered, this one not counted."""
-        lines = requests.get(self.root + "/metrics", timeout=10).text.splitlines()
+        lines = requests.get(self.root + "/metrics", headers={"X-API-Key": self.admin_key}, timeout=10).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith("keyswap_http_responses_total{"))
 
     def stop(self):

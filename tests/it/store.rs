@@ -120,6 +120,12 @@ both! {
         assert!(events::verify_chain(&server.app).await.is_err());
     }
 
+    async fn a_trail_that_was_cut_off_is_found(server: Server) {
+        events::verify_chain(&server.app).await.unwrap();
+        server.database.sql("DELETE FROM events WHERE seq > 6");
+        assert!(events::verify_chain(&server.app).await.is_err());
+    }
+
     async fn a_last_used_time_never_moves_back(server: Server) {
         let key = server.generic_key(&[]).await;
         let id: CredentialId = key.value.split('_').nth(1).unwrap().parse().unwrap();

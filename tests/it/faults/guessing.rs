@@ -127,7 +127,7 @@ both! {
             server.http.request(method, server.url("/v1/exchange")).send().await.unwrap();
             server.get(&format!("/{}?a=b", odd.len())).send().await.unwrap();
         }
-        let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+        let text = server.get("/metrics").bearer_auth(&server.admin).send().await.unwrap().text().await.unwrap();
         assert!(text.ends_with("# EOF\n"));
         let forms = ["ClientCredentials", "TokenExchange", "IbmApiKey", "Exchange", "Explain", "Management"];
         let results = [

@@ -137,7 +137,7 @@ each! {
             .collect();
         assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
         for id in ids {
-            let about: Vec<_> = lines.iter().filter(|line| line["request_id"] == id.as_str()).collect();
+            let about: Vec<_> = lines.iter().filter(|line| line["span"]["request_id"] == id.as_str()).collect();
             assert_eq!(about.iter().filter(|line| line["message"] == "answered").count(), 1, "{id}: {about:?}");
         }
     }

@@ -38,7 +38,7 @@ each! {
             let mut flow = Flow { searcher: Searcher::default(), told: Vec::new() };
             flow.run(&server, &deployment).await;
             flow.watch_what_is_on_the_server(&deployment).await;
-            let metrics = server.get("/metrics").await.text().await.unwrap();
+            let metrics = server.call(&deployment.admin(), "GET", "/metrics", None).await.text().await.unwrap();
             flow.tell("/metrics", metrics.as_bytes());
             // Before the stop, while the write-ahead log is there, and after it.
             flow.tell_database(&deployment);

@@ -149,6 +149,20 @@ both! {
             assert_eq!((changed.status().as_u16(), &changed.headers()["etag"]), (200, &"\"2\"".parse().unwrap()));
             problem(patch(&tag).await, 412, "version_mismatch").await;
             assert_eq!(patch("*").await.status(), 200);
+            // Every other change of it asks the same.
+            let stale = [("if-match", tag.as_str())];
+            let mut changes = vec![("DELETE", path.clone())];
+            if path.contains("api-keys") {
+                changes.extend(["rotate", "suspend", "resume", "revoke"].map(|step| ("POST", format!("{path}/{step}"))));
+            }
+            for (method, path) in changes {
+                problem(call(&server, &server.admin, method, &path, None, &stale).await, 412, "version_mismatch").await;
+            }
+        }
+        let put = Some(json!({ "assignable_to": ["user"] }));
+        for (method, body) in [("PUT", put), ("DELETE", None)] {
+            let refused = call(&server, &server.admin, method, "/v1/permissions/a", body, &[("if-match", "\"7\"")]).await;
+            problem(refused, 412, "version_mismatch").await;
         }
     }
 }

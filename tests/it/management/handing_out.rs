@@ -1,9 +1,10 @@
 //! A caller cannot hand out what it does not hold, and a refusal names every fault.
 
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{call, plain_key};
-use crate::support::{both, wire::problem};
+use crate::support::{body_of, both, wire::problem};
 
 /// The messages of a refusal.
 fn messages(refusal: &Value) -> Vec<String> {
@@ -59,6 +60,49 @@ both! {
             let rotated = call(&server, &manager.value, "POST", &format!("/v1/api-keys/{id}/rotate"), None, &[]).await;
             assert_eq!(rotated.status(), 200);
         }
+    }
+
+    async fn a_mightier_key_is_not_brought_back_or_let_do_more(server: Server) {
+        let manager = server.client_key(&["keyswap:keys", "projects:read"]).await;
+        let mightier = server.client_key(&["keyswap:events"]).await;
+        let path = format!("/v1/api-keys/{}", mightier.id);
+        let end = server.app.store.now().await.unwrap().after("1h".parse().unwrap());
+        let limits = json!({ "expires_at": end, "max_token_ttl": "1m", "audiences": ["http://keyswap.test/v1"] });
+        server.manage("PATCH", &path, Some(limits), 200).await;
+        // Whoever manages keys may stop it, and not start it again.
+        let stopped = call(&server, &manager.value, "POST", &format!("{path}/suspend"), None, &[]).await;
+        assert_eq!(stopped.status(), 200);
+        let resumed = call(&server, &manager.value, "POST", &format!("{path}/resume"), None, &[]).await;
+        problem(resumed, 422, "invalid").await;
+        for limit in ["expires_at", "max_token_ttl", "audiences"] {
+            let lifted = call(&server, &manager.value, "PATCH", &path, Some(json!({ limit: null })), &[]).await;
+            problem(lifted, 422, "invalid").await;
+        }
+        let narrowed = call(&server, &manager.value, "PATCH", &path, Some(json!({ "max_token_ttl": "30s" })), &[]).await;
+        assert_eq!(narrowed.status(), 200);
+    }
+
+    async fn a_narrowed_token_hands_out_no_more_than_it_carries(server: Server) {
+        let parent = server.client_key(&["keyswap:keys", "keyswap:events", "projects:read"]).await;
+        let asked = json!({ "audience": "http://keyswap.test/v1", "scope": "keyswap:keys" });
+        let token = body_of(server.exchange_for(&parent.value, asked).await, StatusCode::OK).await;
+        let token = token["access_token"].as_str().unwrap();
+        let create = async |permission: &str| {
+            let body = json!({ "name": "a", "owner": { "type": "none" }, "permissions": [permission] });
+            call(&server, token, "POST", "/v1/api-keys", Some(body), &[]).await
+        };
+        problem(create("keyswap:events").await, 422, "invalid").await;
+        assert_eq!(create("projects:read").await.status(), 201);
+        let own = format!("/v1/api-keys/{}/rotate", parent.id);
+        problem(call(&server, token, "POST", &own, None, &[]).await, 422, "invalid").await;
+    }
+
+    async fn metrics_on_the_public_listener_are_for_callers(server: Server) {
+        let outsider = server.client_key(&["keyswap:keys"]).await;
+        let watcher = server.client_key(&["keyswap:events"]).await;
+        assert_eq!(server.get("/metrics").send().await.unwrap().status(), 401);
+        assert_eq!(call(&server, &outsider.value, "GET", "/metrics", None, &[]).await.status(), 403);
+        assert_eq!(call(&server, &watcher.value, "GET", "/metrics", None, &[]).await.status(), 200);
     }
 
     async fn a_refusal_names_every_fault_at_once(server: Server) {
