@@ -27,13 +27,14 @@ impl Timing {
     }
 
     /// From when a retired key may leave the JWKS: the last token it signed is dead for every verifier (I2).
-    pub fn may_be_removed_from(&self, retired_at: Timestamp) -> Timestamp {
-        retired_at.after(self.replica_staleness + self.max_ttl + self.verifier_leeway + self.clock_skew)
+    /// Its tokens live as long as they were given, whatever `max_ttl` is today; absent while it signs.
+    pub fn may_be_removed_from(&self, key: &SigningKeyInfo) -> Option<Timestamp> {
+        let longest = key.longest_ttl.max(self.max_ttl);
+        key.retired_at.map(|at| at.after(self.replica_staleness + longest + self.verifier_leeway + self.clock_skew))
     }
 
     /// Whether a key can leave the JWKS at `now`.
     pub fn is_removable(&self, key: &SigningKeyInfo, now: Timestamp) -> bool {
-        key.state == SigningKeyState::Retiring
-            && key.retired_at.is_some_and(|retired_at| self.may_be_removed_from(retired_at) <= now)
+        key.state == SigningKeyState::Retiring && self.may_be_removed_from(key).is_some_and(|from| from <= now)
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     id::SigningKeyId,
-    time::{Timestamp, as_text},
+    time::{Span, Timestamp, as_text},
 };
 
 /// How tokens are signed (RFC 7518 §3.1, RFC 8037 §3.1). A key is made for one algorithm and never used with another.
@@ -111,5 +111,7 @@ pub struct SigningKeyInfo {
     pub activated_at: Option<Timestamp>,
     pub retired_at: Option<Timestamp>,
     pub removed_at: Option<Timestamp>,
+    /// The longest life of any token it may have signed.
+    pub longest_ttl: Span,
     pub version: i64,
 }

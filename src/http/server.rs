@@ -15,6 +15,7 @@ use actix_web::{
 };
 use ipnet::IpNet;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use socket2::{Domain, Socket, Type};
 
 use crate::service::app::Shared;
 
@@ -48,14 +49,14 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Listening, and about to answer.
+/// Addresses that are ours, and not listened on yet: until the server can answer, a probe is refused and does not hang.
 #[derive(Debug)]
 pub struct Bound {
     /// Where; the port is real even when 0 was asked for.
     pub address: SocketAddr,
     pub admin_address: Option<SocketAddr>,
-    listener: TcpListener,
-    admin_listener: Option<TcpListener>,
+    socket: Socket,
+    admin_socket: Option<Socket>,
 }
 
 /// Takes the addresses.
@@ -63,18 +64,30 @@ pub struct Bound {
 /// # Errors
 /// One is taken already, or not ours.
 pub fn bind(settings: &ServerSettings) -> Result<Bound, ServeError> {
-    let (listener, address) = listen(settings.bind)?;
-    let admin = settings.admin_bind.map(listen).transpose()?;
-    let (admin_listener, admin_address) = admin.unzip();
-    Ok(Bound { address, admin_address, listener, admin_listener })
+    let (socket, address) = take(settings.bind)?;
+    let admin = settings.admin_bind.map(take).transpose()?;
+    let (admin_socket, admin_address) = admin.unzip();
+    Ok(Bound { address, admin_address, socket, admin_socket })
 }
 
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let failed = |error| ServeError::Bind(address, error);
-    let listener = TcpListener::bind(address).map_err(failed)?;
-    let real = listener.local_addr().map_err(failed)?;
-    Ok((listener, real))
+fn take(address: SocketAddr) -> Result<(Socket, SocketAddr), ServeError> {
+    let taken = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        let real = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok((socket, real))
+    };
+    taken().map_err(|error| ServeError::Bind(address, error))
 }
+
+fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    socket.listen(BACKLOG).map_err(|error| ServeError::Bind(address, error))?;
+    Ok(socket.into())
+}
+
+/// How many connections may wait to be taken: a herd of clients whose tokens end in the same second.
+const BACKLOG: i32 = 4096;
 
 /// The running server, and a second one for operators where `admin_bind` asks for it.
 pub struct Servers {
@@ -121,7 +134,7 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
     let app = web::Data::from(app);
     let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
     let shutdown = settings.shutdown_timeout.as_secs();
-    let operations_here = bound.admin_listener.is_none();
+    let operations_here = bound.admin_socket.is_none();
     let (public_app, public_trusted) = (app.clone(), trusted.clone());
     let public = HttpServer::new(move || {
         ActixApp::new()
@@ -135,12 +148,14 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
     .keep_alive(KEEP_ALIVE)
     .shutdown_timeout(shutdown);
     let public = match &settings.tls {
-        None => public.listen(bound.listener)?,
-        Some((certificate, key)) => public.listen_rustls_0_23(bound.listener, tls(certificate, key)?)?,
+        None => public.listen(listen(bound.socket, bound.address)?)?,
+        Some((certificate, key)) => {
+            public.listen_rustls_0_23(listen(bound.socket, bound.address)?, tls(certificate, key)?)?
+        }
     };
-    let admin = match bound.admin_listener {
+    let admin = match bound.admin_socket {
         None => None,
-        Some(listener) => {
+        Some(socket) => {
             let server = HttpServer::new(move || {
                 ActixApp::new()
                     .app_data(app.clone())
@@ -148,7 +163,13 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
                     .wrap(from_fn(accompany))
                     .configure(routes::operations)
             });
-            Some(server.workers(1).client_request_timeout(HEADER_TIMEOUT).shutdown_timeout(shutdown).listen(listener)?)
+            Some(
+                server
+                    .workers(1)
+                    .client_request_timeout(HEADER_TIMEOUT)
+                    .shutdown_timeout(shutdown)
+                    .listen(listen(socket, bound.admin_address.unwrap_or(bound.address))?)?,
+            )
         }
     };
     Ok(Servers { public: public.run(), admin: admin.map(HttpServer::run) })

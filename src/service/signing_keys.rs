@@ -12,7 +12,7 @@ use crate::{
         event::{EventKind, NewEvent},
         rotation::Timing,
         signing::{Algorithm, SigningKeyInfo, SigningKeyState},
-        time::Timestamp,
+        time::{Span, Timestamp},
     },
     store::{self, Outcome, StoreError, Tx, signing_keys::StoredSigningKey},
 };
@@ -46,7 +46,7 @@ pub async fn list(app: &App) -> Result<Vec<Listed>, Error> {
 fn listed(info: SigningKeyInfo, timing: Timing) -> Listed {
     Listed {
         may_sign_from: timing.may_sign_from(info.published_at),
-        may_be_removed_from: info.retired_at.map(|at| timing.may_be_removed_from(at)),
+        may_be_removed_from: timing.may_be_removed_from(&info),
         info,
     }
 }
@@ -87,6 +87,7 @@ pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
                 advance(tx, key, SigningKeyState::Retiring, &mut events)?;
             }
             advance(tx, next, SigningKeyState::Active, &mut events)?;
+            store::signing_keys::raise_longest_ttl(tx, timing.max_ttl)?;
             let now = tx.now();
             for key in keys.iter().filter(|key| timing.is_removable(key, now)) {
                 advance(tx, key, SigningKeyState::Removed, &mut events)?;
@@ -209,6 +210,8 @@ fn publish(
         activated_at: (state == SigningKeyState::Active).then(|| tx.now()),
         retired_at: None,
         removed_at: None,
+        // It has signed nothing yet.
+        longest_ttl: Span::ZERO,
         version: 1,
     };
     let stored = StoredSigningKey {

@@ -20,6 +20,7 @@ diesel::table! {
         activated_at -> Nullable<BigInt>,
         retired_at -> Nullable<BigInt>,
         removed_at -> Nullable<BigInt>,
+        longest_ttl -> BigInt,
         version -> BigInt,
     }
 }

@@ -5,7 +5,7 @@ use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, Se
 use crate::domain::{
     id::SigningKeyId,
     signing::{SigningKeyInfo, SigningKeyState},
-    time::Timestamp,
+    time::{Span, Timestamp},
 };
 
 use super::{api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::signing_keys};
@@ -23,6 +23,7 @@ struct Row {
     activated_at: Option<i64>,
     retired_at: Option<i64>,
     removed_at: Option<i64>,
+    longest_ttl: i64,
     version: i64,
 }
 
@@ -48,6 +49,7 @@ pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError>
             signing_keys::master_version.eq(key.sealed.as_ref().map(|(_, version)| *version)),
             signing_keys::published_at.eq(key.info.published_at.millis()),
             signing_keys::activated_at.eq(key.info.activated_at.map(Timestamp::millis)),
+            signing_keys::longest_ttl.eq(key.info.longest_ttl.millis()),
             signing_keys::version.eq(key.info.version),
         ))
         .execute(&mut **tx)?;
@@ -85,6 +87,18 @@ pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState) -> Re
     Ok(changed == 1)
 }
 
+/// Notes on every key that signs that its tokens may live as long as `max_ttl`; never shorter than before.
+///
+/// # Errors
+/// The database does not answer.
+pub fn raise_longest_ttl(tx: &mut Tx<'_>, max_ttl: Span) -> Result<(), StoreError> {
+    let keys = signing_keys::table
+        .filter(signing_keys::state.eq(SigningKeyState::Active.as_str()))
+        .filter(signing_keys::longest_ttl.lt(max_ttl.millis()));
+    diesel::update(keys).set(signing_keys::longest_ttl.eq(max_ttl.millis())).execute(&mut **tx)?;
+    Ok(())
+}
+
 /// Every key that is published, or all that ever were; in the order in which they were published.
 ///
 /// # Errors
@@ -109,6 +123,7 @@ fn stored(row: Row) -> Result<StoredSigningKey, StoreError> {
             activated_at: row.activated_at.map(Timestamp::from_millis),
             retired_at: row.retired_at.map(Timestamp::from_millis),
             removed_at: row.removed_at.map(Timestamp::from_millis),
+            longest_ttl: Span::from_millis(row.longest_ttl.max(0).unsigned_abs()),
             version: row.version,
         },
         public_jwk: row.public_jwk,

@@ -21,6 +21,8 @@ CREATE TABLE signing_keys (
     activated_at BIGINT,
     retired_at BIGINT,
     removed_at BIGINT,
+    -- The longest life of any token it may have signed, in milliseconds: lowering tokens.max_ttl takes none of them back.
+    longest_ttl BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys (algorithm) WHERE state = 'active';

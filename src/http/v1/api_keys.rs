@@ -26,7 +26,7 @@ use crate::{
 
 use super::{
     created,
-    json::{Json, OptionalJson, nullable},
+    json::{Body, Json, OptionalJson, nullable},
     object,
     params::{Query, id, if_match},
     plain,
@@ -171,9 +171,10 @@ fn shown(shown: Shown) -> HttpResponse {
 pub async fn create(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
-    Json { value: body, once }: Json<CreateBody>,
+    body: Json<CreateBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
     let owner = match body.owner {
         OwnerRequest::ServiceClient { id } => api_key::Owner::ServiceClient(id),
@@ -211,9 +212,10 @@ pub async fn get(_: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) ->
 pub async fn patch(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
-    Json { value: body, .. }: Json<PatchBody>,
+    body: Json<PatchBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
     let patch = PatchKey {
         name: body.name,
         permissions: body.permissions,
@@ -229,9 +231,10 @@ pub async fn patch(
 pub async fn rotate(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
-    OptionalJson(body): OptionalJson<RotateBody>,
+    body: OptionalJson<RotateBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?;
     let rotated =
         api_keys::rotate(&app, &caller.identity, id(&request, "id")?, body.grace, if_match(&request)?).await?;
     let version = rotated.shown.key.version;

@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     created,
-    json::{Json, nullable},
+    json::{Body, Json, nullable},
     object,
     params::{Query, id, if_match},
     plain,
@@ -78,9 +78,10 @@ pub struct PatchBody {
 pub async fn create(
     caller: Caller<ManageAudiences>,
     request: HttpRequest,
-    Json { value: body, once }: Json<CreateBody>,
+    body: Json<CreateBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
     let new = NewAudience { identifier: body.identifier, permissions: body.permissions, token_ttl: body.token_ttl };
     let (audience, replayed) = match audiences::create(&app, &caller.identity, new, once).await? {
@@ -104,9 +105,10 @@ pub async fn get(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App
 pub async fn patch(
     caller: Caller<ManageAudiences>,
     request: HttpRequest,
-    Json { value: body, .. }: Json<PatchBody>,
+    body: Json<PatchBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
     let patch = PatchAudience { permissions: body.permissions, token_ttl: body.token_ttl };
     let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
     let audience = audiences::patch(&app, &caller.identity, id, patch, if_version).await?;

@@ -62,12 +62,12 @@ impl Body {
 pub async fn exchange(
     _: Anyone,
     request: HttpRequest,
-    OptionalJson(body): OptionalJson<Body>,
+    body: OptionalJson<Body>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     let key = credential(request.headers())?;
-    let asked = body.into_request()?;
+    let asked = body.read().await?.into_request()?;
     let attempt = Attempt { key, source: call(&request).source, form: Form::Exchange };
     let issued = exchange::exchange(&app, attempt, &asked).await?;
     Ok(answer(&issued, None, false))
@@ -76,12 +76,12 @@ pub async fn exchange(
 pub async fn explain(
     _: Anyone,
     request: HttpRequest,
-    OptionalJson(body): OptionalJson<Body>,
+    body: OptionalJson<Body>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     let key = credential(request.headers())?;
-    let asked = body.into_request()?;
+    let asked = body.read().await?.into_request()?;
     let attempt = Attempt { key, source: call(&request).source, form: Form::Explain };
     Ok(plain(&exchange::explain(&app, attempt, &asked).await?))
 }

@@ -1,7 +1,10 @@
 //! A JSON body, read strictly: an unknown member, a member that stands twice or a wrong type is an error that names where, and
 //! never quotes what was sent.
 
-use std::{future::Future, pin::Pin};
+use std::{
+    future::{Ready, ready},
+    marker::PhantomData,
+};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -18,49 +21,60 @@ const LIMIT: usize = 64 * 1024;
 /// The longest name of a member that an error shows whole.
 const LONGEST_NAME: usize = 24;
 
-/// A body of type `T`.
-#[derive(Debug)]
+/// A body of type `T`, not read yet: who calls is asked before what they say, or a bad key with a bad body would be answered by
+/// chance with the one or the other, and not count as a guess.
 pub struct Json<T> {
+    request: HttpRequest,
+    payload: Payload,
+    kind: PhantomData<T>,
+}
+
+/// As `Json`, and no body at all is the default.
+pub struct OptionalJson<T>(Json<T>);
+
+/// What was in a body.
+#[derive(Debug)]
+pub struct Body<T> {
     pub value: T,
     /// Set when the request has an `Idempotency-Key`.
     pub once: Option<Idempotency>,
 }
 
-/// As `Json`, and no body at all is the default.
-#[derive(Debug)]
-pub struct OptionalJson<T>(pub T);
-
-type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
-
-impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
-    type Error = Problem;
-    type Future = Pending<Self>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, mut payload) = (request.clone(), payload.take());
-        Box::pin(async move {
-            require_json(&request)?;
-            let body = body::read(&mut payload, LIMIT).await?;
-            let once = idempotency(&request, &body)?;
-            Ok(Self { value: parse(&body)?, once })
-        })
+impl<T: DeserializeOwned> Json<T> {
+    pub async fn read(mut self) -> Result<Body<T>, Problem> {
+        require_json(&self.request)?;
+        let body = body::read(&mut self.payload, LIMIT).await?;
+        let once = idempotency(&self.request, &body)?;
+        Ok(Body { value: parse(&body)?, once })
     }
 }
 
-impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalJson<T> {
+impl<T: DeserializeOwned + Default> OptionalJson<T> {
+    pub async fn read(mut self) -> Result<T, Problem> {
+        let body = body::read(&mut self.0.payload, LIMIT).await?;
+        if body.is_empty() {
+            return Ok(T::default());
+        }
+        require_json(&self.0.request)?;
+        parse(&body)
+    }
+}
+
+impl<T> FromRequest for Json<T> {
     type Error = Problem;
-    type Future = Pending<Self>;
+    type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, mut payload) = (request.clone(), payload.take());
-        Box::pin(async move {
-            let body = body::read(&mut payload, LIMIT).await?;
-            if body.is_empty() {
-                return Ok(Self(T::default()));
-            }
-            require_json(&request)?;
-            Ok(Self(parse(&body)?))
-        })
+        ready(Ok(Self { request: request.clone(), payload: payload.take(), kind: PhantomData }))
+    }
+}
+
+impl<T> FromRequest for OptionalJson<T> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        ready(Ok(Self(Json { request: request.clone(), payload: payload.take(), kind: PhantomData })))
     }
 }
 

@@ -33,9 +33,10 @@ pub struct PutBody {
 pub async fn put(
     caller: Caller<ManagePermissions>,
     request: HttpRequest,
-    Json { value: body, .. }: Json<PutBody>,
+    body: Json<PutBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
     let malformed = "a permission has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-', and is no API key";
     let name = id(&request, "name").map_err(|_| Problem::invalid(vec![Fault::new("name", malformed)]))?;
     let put = PutPermission { name, description: body.description, assignable_to: body.assignable_to };

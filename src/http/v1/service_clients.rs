@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     created,
-    json::Json,
+    json::{Body, Json},
     object,
     params::{Query, id, if_match},
     plain,
@@ -58,9 +58,10 @@ pub struct PatchBody {
 pub async fn create(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
-    Json { value: body, once }: Json<CreateBody>,
+    body: Json<CreateBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
     let OwnerRequest::Account {} = body.owner;
     let new = NewServiceClient { name: body.name, permissions: body.permissions, metadata: body.metadata };
@@ -93,9 +94,10 @@ pub async fn get(
 pub async fn patch(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
-    Json { value: body, .. }: Json<PatchBody>,
+    body: Json<PatchBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
     let patch = PatchServiceClient { name: body.name, permissions: body.permissions, metadata: body.metadata };
     let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
     let client = service_clients::patch(&app, &caller.identity, id, patch, if_version).await?;

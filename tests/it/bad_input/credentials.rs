@@ -53,6 +53,17 @@ async fn keys(server: &Server) -> (Vec<(&'static str, String)>, Key) {
 }
 
 both! {
+    async fn who_calls_is_asked_before_what_they_say(server: Server, "guessing.per_source=3", "guessing.refill=60s") {
+        let send = async || {
+            let request = server.post("/v1/api-keys").bearer_auth(unknown()).header("content-type", "text/plain");
+            request.body("{").send().await.unwrap()
+        };
+        for _ in 0..3 {
+            problem(send().await, 401, "invalid_token").await;
+        }
+        problem(send().await, 429, "throttled").await;
+    }
+
     async fn every_bad_key_gets_the_same_bytes_on_each_form(server: Server) {
         let (bad, right) = keys(&server).await;
         let before = traces(&server).await;

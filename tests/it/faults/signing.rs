@@ -76,6 +76,20 @@ both! {
         assert_eq!(kinds.iter().filter(|kind| **kind == json!("signing_key.removed")).count(), 1);
     }
 
+    async fn lowering_max_ttl_takes_no_token_back(server: Server, "tokens.max_ttl=24h") {
+        let [first] = only(&server, "active").await;
+        let database = server.stop().await;
+        let server = Server::on(database, &["tokens.max_ttl=1h"]).await;
+        for _ in 0..2 {
+            server.advance(UNTIL_IT_MAY_GO.max(UNTIL_IT_MAY_SIGN));
+            server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+        }
+        assert!(published(&server).await.contains(&first), "a token of 24 hours may hang on it");
+        server.advance(24 * 3600);
+        server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+        assert!(!published(&server).await.contains(&first));
+    }
+
     async fn two_rotations_at_once_make_one(server: Server) {
         let replica = server.replica().await;
         server.advance(UNTIL_IT_MAY_SIGN);

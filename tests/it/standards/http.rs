@@ -131,7 +131,9 @@ both! {
             let limit = if path == "/oauth/token" { 16 * 1024 } else { 64 * 1024 };
             let body = "a".repeat(limit + 1);
             let head = format!(
-                "POST {path} HTTP/1.1\r\nHost: keyswap.test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+                "POST {path} HTTP/1.1\r\nHost: keyswap.test\r\nX-API-Key: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+                server.admin,
+                if path == "/oauth/token" { "application/x-www-form-urlencoded" } else { "application/json" },
                 body.len() + 1000
             );
             let mut raw = Raw::open(&server.base);
