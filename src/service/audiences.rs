@@ -104,7 +104,7 @@ pub async fn patch(
     app.store
         .change(caller.origin.clone(), move |tx| {
             let mut audience = store::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
-            super::api_keys::require_version(audience.version, if_version)?;
+            super::version::require_version(audience.version, if_version)?;
             let before = audience.clone();
             check(tx, patch.permissions.as_ref().and_then(Option::as_ref), patch.token_ttl.flatten(), max_ttl)?;
             if let Some(permissions) = patch.permissions {
@@ -135,7 +135,7 @@ pub async fn delete(app: &App, caller: &Caller, id: AudienceId, if_version: Opti
     app.store
         .change(caller.origin.clone(), move |tx| {
             let audience = store::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
-            super::api_keys::require_version(audience.version, if_version)?;
+            super::version::require_version(audience.version, if_version)?;
             if audience.built_in.is_some() {
                 return Err(Error::Conflict(format!("{} is built in and cannot be removed", audience.identifier)));
             }

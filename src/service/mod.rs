@@ -18,6 +18,7 @@ pub mod publish;
 pub mod service_clients;
 pub mod signing_keys;
 pub mod start;
+mod version;
 
 pub use app::{App, Settings};
 pub use error::{Error, Fault};

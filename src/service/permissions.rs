@@ -38,7 +38,7 @@ pub async fn put(
         .change(caller.origin.clone(), move |tx| {
             let names: PermissionSet = [put.name.clone()].into_iter().collect();
             let existing = store::permissions::find_for_change(tx, &names)?.pop();
-            super::api_keys::require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
+            super::version::require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
             match existing {
                 Some(permission) if permission.built_in => {
                     Err(Error::Conflict(format!("{} is built in and cannot be changed", put.name)))
@@ -107,7 +107,7 @@ pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version
         .change(caller.origin.clone(), move |tx| {
             let names: PermissionSet = [name.clone()].into_iter().collect();
             let found = store::permissions::find_for_change(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
-            super::api_keys::require_version(found.version, if_version)?;
+            super::version::require_version(found.version, if_version)?;
             if found.built_in {
                 return Err(Error::Conflict(format!("{name} is built in and cannot be removed")));
             }

@@ -104,7 +104,7 @@ pub async fn patch(
         .change(caller.origin.clone(), move |tx| {
             let found = store::service_clients::find_for_change(tx, &id)?;
             let mut client = found.ok_or(Error::NotFound("service client"))?;
-            super::api_keys::require_version(client.version, if_version)?;
+            super::version::require_version(client.version, if_version)?;
             let before = client.clone();
             if let Some(permissions) = patch.permissions {
                 let added = permissions.without(&client.permissions).cloned().collect();
@@ -137,7 +137,7 @@ pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId, if_version:
         .change(caller.origin.clone(), move |tx| {
             let found = store::service_clients::find_for_change(tx, &id)?;
             let client = found.ok_or(Error::NotFound("service client"))?;
-            super::api_keys::require_version(client.version, if_version)?;
+            super::version::require_version(client.version, if_version)?;
             store::service_clients::delete(tx, &id)?;
             Ok(Outcome::event((), NewEvent::new(EventKind::ServiceClientDeleted, &id)))
         })

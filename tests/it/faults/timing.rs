@@ -27,8 +27,8 @@ use crate::support::{Kind, Server};
 const KINDS: [&str; 5] = ["unknown", "wrong", "suspended", "expired", "revoked"];
 /// Keys of each kind: no budget of a credential is spent, and no page of the database is special.
 const KEYS: usize = 200;
-/// How many are in flight at once.
-const IN_FLIGHT: usize = 16;
+/// How many are in flight at once: each waits for its tick, so that few would take an hour and leave the cores idle.
+const IN_FLIGHT: usize = 48;
 
 /// Running mean and variance (Welford).
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,33 +1,34 @@
 //! API keys: making, changing, rotating and ending them. The value is in the answer to create and rotate, and nowhere else.
 
+mod limits;
+mod maker;
+
 use crate::{
-    crypto::{credential, master::MasterKeys, random::SystemEntropy},
     domain::{
-        api_key::{ApiKey, Credential, Life, Owner, State},
-        api_key_value::{ApiKeyValue, Prefix, Secret},
+        api_key::{ApiKey, Owner, State},
+        api_key_value::ApiKeyValue,
         audience::Identifier,
         event::{EventKind, NewEvent},
-        id::{CredentialId, KeyId},
+        id::KeyId,
         json::Metadata,
         name::DisplayName,
         page::{Page, PageRequest},
-        permission::{AssignableTo, PermissionSet},
-        policy::Holdings,
+        permission::PermissionSet,
         time::{Span, Timestamp},
     },
-    store::{
-        self, Outcome, Tx,
-        api_keys::{KeyFilter, NewCredential},
-    },
+    store::{self, Outcome, Tx, api_keys::KeyFilter},
 };
 
 use super::{
-    App, Error, Fault,
-    app::Settings,
+    App, Error,
     caller::Caller,
     idempotency::{self, Created, Idempotency},
-    permissions::{handing_out, not_held},
+    version::require_version,
 };
+
+use limits::{audience_faults, expiry_faults, permission_faults, require_held, ttl_faults, widens};
+
+pub(super) use maker::Maker;
 
 /// What `POST /v1/api-keys` says.
 #[derive(Debug, Clone)]
@@ -284,74 +285,6 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version:
         .await
 }
 
-/// What making a key takes, gathered so that a change on another thread can have it.
-#[derive(Debug, Clone)]
-pub(super) struct Maker {
-    settings: Settings,
-    master: MasterKeys,
-    entropy: SystemEntropy,
-}
-
-impl Maker {
-    pub(super) fn of(app: &App) -> Self {
-        Self::new(&app.settings, &app.master, &app.entropy)
-    }
-
-    pub(super) fn new(settings: &Settings, master: &MasterKeys, entropy: &SystemEntropy) -> Self {
-        Self { settings: settings.clone(), master: master.clone(), entropy: entropy.clone() }
-    }
-
-    pub(super) fn make(
-        &self,
-        tx: &mut Tx<'_>,
-        new: NewKey,
-        holdings: &Holdings,
-    ) -> Result<(WithValue, NewEvent), Error> {
-        let mut faults = permission_faults(tx, &new.owner, &new.permissions, holdings)?;
-        faults.extend(audience_faults(tx, new.audiences.as_deref())?);
-        faults.extend(expiry_faults(&self.settings, tx.now(), tx.now(), new.expires_at));
-        faults.extend(ttl_faults(new.max_token_ttl));
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
-        let (credential, value) = self.credential(tx)?;
-        let mut key = ApiKey {
-            id: tx.new_id()?,
-            name: new.name,
-            owner: new.owner,
-            permissions: new.permissions,
-            audiences: new.audiences,
-            metadata: new.metadata,
-            max_token_ttl: new.max_token_ttl,
-            life: Life { suspended_at: None, revoked_at: None, expires_at: new.expires_at },
-            credentials: Vec::new(),
-            created_at: tx.now(),
-            created_by: tx.actor(),
-            version: 1,
-        };
-        store::api_keys::insert(tx, &key, &credential)?;
-        key.credentials.push(credential.credential);
-        let owner = match &key.owner {
-            Owner::ServiceClient(id) => id.to_string(),
-            Owner::Nobody => "none".to_owned(),
-        };
-        let event = NewEvent::new(EventKind::ApiKeyCreated, &key.id)
-            .with("owner", owner)
-            .with("permissions", key.permissions.to_string());
-        Ok((WithValue { shown: Shown { key, now: tx.now() }, value }, event))
-    }
-
-    fn credential(&self, tx: &Tx<'_>) -> Result<(NewCredential, ApiKeyValue), Error> {
-        let prefix: Prefix = self.settings.prefix.clone();
-        let id = CredentialId::generate(&self.entropy)?;
-        let secret = Secret::generate(&self.entropy)?;
-        let value = ApiKeyValue::format(&prefix, &id, &secret);
-        let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
-        let credential = Credential { id, prefix, created_at: tx.now(), expires_at: None, last_used_at: None };
-        Ok((NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version }, value))
-    }
-}
-
 const NOT_FOUND: Error = Error::NotFound("API key");
 
 fn found(tx: &mut Tx<'_>, id: &KeyId) -> Result<ApiKey, Error> {
@@ -362,6 +295,20 @@ fn save(tx: &mut Tx<'_>, key: &mut ApiKey) -> Result<(), Error> {
     store::api_keys::update(tx, key)?;
     key.version += 1;
     Ok(())
+}
+
+fn refuse_revoked(key: &ApiKey) -> Result<(), Error> {
+    if key.life.revoked_at.is_some() {
+        return Err(Error::Conflict("the key is revoked, for good: make a new one".to_owned()));
+    }
+    Ok(())
+}
+
+/// The state of a key at the moment it was looked up.
+impl Shown {
+    pub fn state(&self) -> State {
+        self.key.life.state(self.now)
+    }
 }
 
 /// The names of the members that a patch changed.
@@ -375,94 +322,4 @@ fn changed(before: &ApiKey, after: &ApiKey) -> Vec<&'static str> {
         ("expires_at", before.life.expires_at != after.life.expires_at),
     ];
     members.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
-}
-
-/// Whoever lets a key do more than before, or work again, hands out all that it carries.
-fn require_held(key: &ApiKey, holdings: &Holdings) -> Result<(), Error> {
-    let faults: Vec<_> = key.permissions.iter().filter_map(|name| not_held(name, holdings)).collect();
-    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
-}
-
-/// Whether a patch lifts a limit: a later end, longer tokens, or further audiences.
-fn widens(before: &ApiKey, after: &ApiKey) -> bool {
-    let longer = |before: Option<i64>, after: Option<i64>| after.unwrap_or(i64::MAX) > before.unwrap_or(i64::MAX);
-    let further = match (&before.audiences, &after.audiences) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(before), Some(after)) => after.iter().any(|audience| !before.contains(audience)),
-    };
-    let end = |key: &ApiKey| key.life.expires_at.map(Timestamp::millis);
-    let ttl = |key: &ApiKey| key.max_token_ttl.map(Span::millis);
-    further || longer(end(before), end(after)) || longer(ttl(before), ttl(after))
-}
-
-fn refuse_revoked(key: &ApiKey) -> Result<(), Error> {
-    if key.life.revoked_at.is_some() {
-        return Err(Error::Conflict("the key is revoked, for good: make a new one".to_owned()));
-    }
-    Ok(())
-}
-
-/// `If-Match`.
-pub(super) fn require_version(version: i64, wanted: Option<i64>) -> Result<(), Error> {
-    if wanted.is_some_and(|wanted| wanted != version) { Err(Error::VersionMismatch(version)) } else { Ok(()) }
-}
-
-fn permission_faults(
-    tx: &mut Tx<'_>,
-    owner: &Owner,
-    wanted: &PermissionSet,
-    holdings: &Holdings,
-) -> Result<Vec<Fault>, Error> {
-    let Owner::ServiceClient(id) = owner else { return handing_out(tx, wanted, None, holdings) };
-    let Some(client) = store::service_clients::find_for_change(tx, id)? else {
-        return Ok(vec![Fault::new("owner", format!("there is no service client {id}"))]);
-    };
-    let mut faults = handing_out(tx, wanted, Some(AssignableTo::ServiceClient), holdings)?;
-    for name in wanted.without(&client.permissions) {
-        faults.push(Fault::new("permissions", format!("{name} is not a permission of the service client {id}")));
-    }
-    Ok(faults)
-}
-
-fn audience_faults(tx: &mut Tx<'_>, audiences: Option<&[Identifier]>) -> Result<Vec<Fault>, Error> {
-    let Some(audiences) = audiences else { return Ok(Vec::new()) };
-    if audiences.is_empty() {
-        return Ok(vec![Fault::new(
-            "audiences",
-            "an empty list would let the key do nothing: give null for any audience",
-        )]);
-    }
-    let wanted = audiences.iter().cloned().collect();
-    let known = store::audiences::with_identifiers(tx, &wanted)?;
-    let unknown = audiences.iter().filter(|wanted| known.iter().all(|audience| audience.identifier != **wanted));
-    Ok(unknown.map(|identifier| Fault::new("audiences", format!("there is no audience {identifier}"))).collect())
-}
-
-fn expiry_faults(
-    settings: &Settings,
-    created_at: Timestamp,
-    now: Timestamp,
-    expires_at: Option<Timestamp>,
-) -> Option<Fault> {
-    let longest = settings.max_key_lifetime;
-    match (expires_at, longest) {
-        (Some(end), _) if end <= now => Some(Fault::new("expires_at", "lies in the past")),
-        (Some(end), Some(longest)) if end.since(created_at) > longest => {
-            Some(Fault::new("expires_at", format!("a key may live {longest} at most")))
-        }
-        (None, Some(longest)) => Some(Fault::new("expires_at", format!("is needed: a key may live {longest} at most"))),
-        (Some(_) | None, _) => None,
-    }
-}
-
-fn ttl_faults(max_token_ttl: Option<Span>) -> Option<Fault> {
-    max_token_ttl.filter(|ttl| ttl.as_secs() == 0).map(|_| Fault::new("max_token_ttl", "must be a second or more"))
-}
-
-/// The state of a key at the moment it was looked up.
-impl Shown {
-    pub fn state(&self) -> State {
-        self.key.life.state(self.now)
-    }
 }

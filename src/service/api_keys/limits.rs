@@ -1,0 +1,87 @@
+//! What a key may be given: permissions that its maker holds, audiences that exist, a life within the limits.
+
+use crate::{
+    domain::{
+        api_key::{ApiKey, Owner},
+        audience::Identifier,
+        permission::{AssignableTo, PermissionSet},
+        policy::Holdings,
+        time::{Span, Timestamp},
+    },
+    service::{
+        Error, Fault, Settings,
+        permissions::{handing_out, not_held},
+    },
+    store::{self, Tx},
+};
+
+/// Whoever lets a key do more than before, or work again, hands out all that it carries.
+pub(super) fn require_held(key: &ApiKey, holdings: &Holdings) -> Result<(), Error> {
+    let faults: Vec<_> = key.permissions.iter().filter_map(|name| not_held(name, holdings)).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
+/// Whether a patch lifts a limit: a later end, longer tokens, or further audiences.
+pub(super) fn widens(before: &ApiKey, after: &ApiKey) -> bool {
+    let longer = |before: Option<i64>, after: Option<i64>| after.unwrap_or(i64::MAX) > before.unwrap_or(i64::MAX);
+    let further = match (&before.audiences, &after.audiences) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(before), Some(after)) => after.iter().any(|audience| !before.contains(audience)),
+    };
+    let end = |key: &ApiKey| key.life.expires_at.map(Timestamp::millis);
+    let ttl = |key: &ApiKey| key.max_token_ttl.map(Span::millis);
+    further || longer(end(before), end(after)) || longer(ttl(before), ttl(after))
+}
+
+pub(super) fn permission_faults(
+    tx: &mut Tx<'_>,
+    owner: &Owner,
+    wanted: &PermissionSet,
+    holdings: &Holdings,
+) -> Result<Vec<Fault>, Error> {
+    let Owner::ServiceClient(id) = owner else { return handing_out(tx, wanted, None, holdings) };
+    let Some(client) = store::service_clients::find_for_change(tx, id)? else {
+        return Ok(vec![Fault::new("owner", format!("there is no service client {id}"))]);
+    };
+    let mut faults = handing_out(tx, wanted, Some(AssignableTo::ServiceClient), holdings)?;
+    for name in wanted.without(&client.permissions) {
+        faults.push(Fault::new("permissions", format!("{name} is not a permission of the service client {id}")));
+    }
+    Ok(faults)
+}
+
+pub(super) fn audience_faults(tx: &mut Tx<'_>, audiences: Option<&[Identifier]>) -> Result<Vec<Fault>, Error> {
+    let Some(audiences) = audiences else { return Ok(Vec::new()) };
+    if audiences.is_empty() {
+        return Ok(vec![Fault::new(
+            "audiences",
+            "an empty list would let the key do nothing: give null for any audience",
+        )]);
+    }
+    let wanted = audiences.iter().cloned().collect();
+    let known = store::audiences::with_identifiers(tx, &wanted)?;
+    let unknown = audiences.iter().filter(|wanted| known.iter().all(|audience| audience.identifier != **wanted));
+    Ok(unknown.map(|identifier| Fault::new("audiences", format!("there is no audience {identifier}"))).collect())
+}
+
+pub(super) fn expiry_faults(
+    settings: &Settings,
+    created_at: Timestamp,
+    now: Timestamp,
+    expires_at: Option<Timestamp>,
+) -> Option<Fault> {
+    let longest = settings.max_key_lifetime;
+    match (expires_at, longest) {
+        (Some(end), _) if end <= now => Some(Fault::new("expires_at", "lies in the past")),
+        (Some(end), Some(longest)) if end.since(created_at) > longest => {
+            Some(Fault::new("expires_at", format!("a key may live {longest} at most")))
+        }
+        (None, Some(longest)) => Some(Fault::new("expires_at", format!("is needed: a key may live {longest} at most"))),
+        (Some(_) | None, _) => None,
+    }
+}
+
+pub(super) fn ttl_faults(max_token_ttl: Option<Span>) -> Option<Fault> {
+    max_token_ttl.filter(|ttl| ttl.as_secs() == 0).map(|_| Fault::new("max_token_ttl", "must be a second or more"))
+}
