@@ -7,6 +7,7 @@ pub mod master;
 pub mod random;
 pub mod seal;
 pub mod signer;
+pub mod tls;
 pub mod token;
 
 use ring::digest;

@@ -117,6 +117,7 @@ fn the_guard_sees_what_it_should() {
     let text = "use crate::{\n    store::{self, Store},\n    domain::id::KeyId,\n};\nuse crate::http::server;";
     assert_eq!(rooms_named(text), ["domain", "http", "store"]);
     assert!(names("let x = diesel::select(1);", "diesel"));
+    assert!(names("rustls::crypto::aws_lc_rs::default_provider()", "aws_lc_rs"), "by another's name as well");
     assert!(!names("use my_diesel::x;", "diesel"));
 }
 
@@ -189,6 +190,6 @@ fn head(path: &str) -> String {
 fn names(text: &str, library: &str) -> bool {
     text.match_indices(&format!("{library}::")).any(|(at, _)| {
         let before = text[..at].chars().next_back();
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
     })
 }

@@ -65,10 +65,7 @@ pub async fn exchange(
     body: OptionalJson<Body>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    Query::of(&request, &[])?;
-    let key = credential(request.headers())?;
-    let asked = body.read().await?.into_request()?;
-    let attempt = Attempt { key, source: call(&request).source, form: Form::Exchange };
+    let (attempt, asked) = read(&request, body, Form::Exchange).await?;
     let issued = exchange::exchange(&app, attempt, &asked).await?;
     Ok(answer(&issued, None, false))
 }
@@ -79,9 +76,14 @@ pub async fn explain(
     body: OptionalJson<Body>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    Query::of(&request, &[])?;
+    let (attempt, asked) = read(&request, body, Form::Explain).await?;
+    Ok(plain(&exchange::explain(&app, attempt, &asked).await?))
+}
+
+/// The key and what is asked for: the same for both, so that explain explains what exchange would do.
+async fn read(request: &HttpRequest, body: OptionalJson<Body>, form: Form) -> Result<(Attempt<'_>, Request), Problem> {
+    Query::of(request, &[])?;
     let key = credential(request.headers())?;
     let asked = body.read().await?.into_request()?;
-    let attempt = Attempt { key, source: call(&request).source, form: Form::Explain };
-    Ok(plain(&exchange::explain(&app, attempt, &asked).await?))
+    Ok((Attempt { key, source: call(request).source, form }, asked))
 }
