@@ -14,7 +14,8 @@ use keyswap::{
         id::{CredentialId, ServiceClientId},
         json::Metadata,
         permission::{AssignableTo, Permission, PermissionSet},
-        service_client::{ClientOwner, ServiceClient},
+        service_client::ServiceClient,
+        standing::{Directory, Home, Ownership},
     },
     service::{
         Error,
@@ -106,11 +107,11 @@ async fn client(store: &Store) -> ServiceClient {
             let client = ServiceClient {
                 id: tx.new_id()?,
                 name: "Load".parse().expect("a name"),
-                owner: ClientOwner::ACCOUNT,
+                home: Home::Account,
                 permissions: PERMISSIONS.iter().map(|name| name.parse().expect("a permission")).collect(),
                 metadata: Metadata::default(),
                 created_at: tx.now(),
-                created_by: tx.actor(),
+                created_by: tx.author(),
                 version: 1,
             };
             store::service_clients::insert(tx, &client)?;
@@ -159,18 +160,27 @@ impl Filler {
             let key = ApiKey {
                 id: tx.new_id()?,
                 name: "Load".parse().expect("a name"),
-                owner: Owner::ServiceClient(self.client.clone()),
+                ownership: Ownership {
+                    owner: Owner::ServiceClient(self.client.clone()),
+                    home: Home::Account,
+                    creator: None,
+                    client: None,
+                    directory: Directory::default(),
+                },
                 permissions: self.permissions.clone(),
                 audiences: None,
                 metadata: Metadata::default(),
                 max_token_ttl: None,
+                exchanges_per_minute: None,
                 life: Life { suspended_at: None, revoked_at: None, expires_at: None },
+                archived_at: None,
                 credentials: Vec::new(),
                 created_at: tx.now(),
-                created_by: tx.actor(),
+                created_by: tx.author(),
                 version: 1,
             };
-            let new = NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version };
+            let new =
+                NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup: None };
             store::api_keys::insert(tx, &key, &new)?;
         }
         Ok(values)

@@ -4,10 +4,10 @@ use clap::{Args, Subcommand};
 
 use crate::{
     domain::{
-        api_key::Owner,
+        api_key::{KeyFilter, OwnerType, Reason, State},
         api_key_value::PresentedKey,
         audience::Identifier,
-        id::{KeyId, ServiceClientId},
+        id::{KeyId, OrganizationId, ServiceClientId, UserId},
         json::Metadata,
         name::DisplayName,
         page::PageRequest,
@@ -16,11 +16,10 @@ use crate::{
     },
     http::KeyBody,
     service::{
-        api_keys::{self, NewKey, PatchKey, Shown, Step},
+        api_keys::{self, NewKey, OwnerAsked, PatchKey, Shown, Step},
         caller::Caller,
         idempotency::Created,
     },
-    store::api_keys::KeyFilter,
 };
 
 use super::{Common, Failure, compose, print_json};
@@ -34,9 +33,8 @@ pub enum ApiKeyCommand {
     Create(Create),
     /// List keys, newest first
     List {
-        /// Only those of one service client
-        #[arg(long)]
-        service_client: Option<ServiceClientId>,
+        #[command(flatten)]
+        filter: Filter,
         #[command(flatten)]
         output: Output,
     },
@@ -75,9 +73,15 @@ pub struct Create {
     /// What to call it
     #[arg(long)]
     name: DisplayName,
-    /// The service client it belongs to; without it, the key is generic and stands for itself
-    #[arg(long)]
+    /// The service client it belongs to; without any owner, the key is generic and stands for itself
+    #[arg(long, conflicts_with_all = ["user", "organization"])]
     service_client: Option<ServiceClientId>,
+    /// The user it belongs to; with --organization, within that organization
+    #[arg(long)]
+    user: Option<UserId>,
+    /// The organization it belongs to, or in which the user has it
+    #[arg(long)]
+    organization: Option<OrganizationId>,
     /// A permission it carries; may be given several times
     #[arg(long = "permission")]
     permissions: Vec<PermissionName>,
@@ -90,6 +94,9 @@ pub struct Create {
     /// The longest life of its tokens
     #[arg(long)]
     max_token_ttl: Option<Span>,
+    /// The most exchanges in a minute
+    #[arg(long)]
+    exchanges_per_minute: Option<u32>,
     /// Metadata: a JSON object that belongs to you
     #[arg(long, value_parser = Metadata::parse)]
     metadata: Option<Metadata>,
@@ -125,9 +132,41 @@ pub struct Patch {
     /// The longest life of its tokens
     #[arg(long)]
     max_token_ttl: Option<Span>,
+    /// The most exchanges in a minute
+    #[arg(long, conflicts_with = "unlimited")]
+    exchanges_per_minute: Option<u32>,
+    /// Let it be exchanged as often as it likes
+    #[arg(long)]
+    unlimited: bool,
     /// Metadata: a JSON object that belongs to you
     #[arg(long, value_parser = Metadata::parse)]
     metadata: Option<Metadata>,
+}
+
+/// Which keys to list.
+#[derive(Debug, Args)]
+pub struct Filter {
+    /// Only those of one service client
+    #[arg(long)]
+    service_client: Option<ServiceClientId>,
+    /// Only those within one organization
+    #[arg(long)]
+    organization: Option<OrganizationId>,
+    /// Only those of one user
+    #[arg(long)]
+    user: Option<UserId>,
+    /// user, organization, service_client or none
+    #[arg(long)]
+    owner_type: Option<OwnerType>,
+    /// active, suspended, revoked or expired
+    #[arg(long)]
+    state: Option<State>,
+    /// Only those that were not used for so long, such as 90d
+    #[arg(long)]
+    unused_for: Option<Span>,
+    /// Only those that were deleted
+    #[arg(long)]
+    archived: bool,
 }
 
 #[derive(Debug, Args)]
@@ -149,10 +188,10 @@ pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure>
     match command {
         ApiKeyCommand::Inspect { value, output } => inspect(value, &output),
         ApiKeyCommand::Create(create) => run_create(common, create).await,
-        ApiKeyCommand::List { service_client, output } => list(common, service_client, &output).await,
+        ApiKeyCommand::List { filter, output } => list(common, filter, &output).await,
         ApiKeyCommand::Show(one) => {
             let app = compose::for_command(common).await?;
-            print_key(api_keys::get(&app, one.id).await?, None, &one.output)
+            print_key(api_keys::get(&app, &Caller::cli(), one.id, false).await?, None, &one.output)
         }
         ApiKeyCommand::Patch(patch) => run_patch(common, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
@@ -169,13 +208,20 @@ pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure>
 async fn run_create(common: &Common, create: Create) -> Result<(), Failure> {
     let app = compose::for_command(common).await?;
     let now = app.store.now().await.map_err(crate::service::Error::from)?;
+    let owner = match (create.service_client, create.user, create.organization) {
+        (Some(client), ..) => OwnerAsked::ServiceClient(client),
+        (None, Some(user), organization) => OwnerAsked::User { id: Some(user), organization },
+        (None, None, Some(organization)) => OwnerAsked::Organization { id: Some(organization) },
+        (None, None, None) => OwnerAsked::Nobody,
+    };
     let new = NewKey {
         name: create.name,
-        owner: create.service_client.map_or(Owner::Nobody, Owner::ServiceClient),
+        owner: Some(owner),
         permissions: create.permissions.into_iter().collect(),
         audiences: Some(create.audiences).filter(|audiences| !audiences.is_empty()),
         metadata: create.metadata.unwrap_or_default(),
         max_token_ttl: create.max_token_ttl,
+        exchanges_per_minute: create.exchanges_per_minute,
         expires_at: create.expires_in.map(|span| now.after(span)),
     };
     match api_keys::create(&app, &Caller::cli(), new, None).await? {
@@ -198,19 +244,29 @@ async fn run_patch(common: &Common, asked: Patch) -> Result<(), Failure> {
         },
         metadata: asked.metadata,
         max_token_ttl: asked.max_token_ttl.map(Some),
+        exchanges_per_minute: if asked.unlimited { Some(None) } else { asked.exchanges_per_minute.map(Some) },
         expires_at: if asked.never_expires { Some(None) } else { asked.expires_in.map(|span| Some(now.after(span))) },
     };
     let patched = api_keys::patch(&app, &Caller::cli(), asked.one.id, patch, None).await?;
     print_key(patched, None, &asked.one.output)
 }
 
-async fn list(common: &Common, service_client: Option<ServiceClientId>, output: &Output) -> Result<(), Failure> {
+async fn list(common: &Common, asked: Filter, output: &Output) -> Result<(), Failure> {
     let app = compose::for_command(common).await?;
-    let filter = KeyFilter { service_client };
+    let now = app.store.now().await.map_err(crate::service::Error::from)?;
+    let filter = KeyFilter {
+        owner_type: asked.owner_type,
+        service_client: asked.service_client,
+        organization: asked.organization,
+        user: asked.user,
+        state: asked.state,
+        unused_since: asked.unused_for.map(|span| now.before(span)),
+        archived: asked.archived,
+    };
     let mut page = PageRequest::FIRST;
     let mut all = Vec::new();
     loop {
-        let found = api_keys::list(&app, filter.clone(), page.clone()).await?;
+        let found = api_keys::list(&app, &Caller::cli(), filter.clone(), page.clone()).await?;
         all.extend(found.data);
         match found.next {
             Some(next) => page.after = Some(next),
@@ -227,7 +283,7 @@ async fn list(common: &Common, service_client: Option<ServiceClientId>, output: 
         println!(
             "{:<31} {:<10} {:<24} {:<24} {}",
             shown.key.id,
-            format!("{:?}", shown.state()).to_lowercase(),
+            shown.state.as_str(),
             time(shown.key.last_used_at()),
             time(shown.key.life.expires_at),
             shown.key.name
@@ -245,12 +301,22 @@ fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), F
     if output.json {
         return print_json(&KeyBody::new(shown, value));
     }
-    let state = format!("{:?}", shown.state()).to_lowercase();
+    let state = match shown.reason {
+        None => shown.state.as_str().to_owned(),
+        Some(reason) => format!("{} ({})", shown.state.as_str(), Reason::as_str(reason).replace('_', " ")),
+    };
     let key = &shown.key;
+    let owner = &key.ownership.owner;
     let lines = [
         ("id", key.id.to_string()),
         ("name", key.name.to_string()),
         ("state", state),
+        (
+            "owner",
+            owner
+                .id()
+                .map_or_else(|| "none".to_owned(), |id| format!("{} {id}", owner.kind().as_str().replace('_', " "))),
+        ),
         ("key", key.masked().unwrap_or_else(|| "no credential works any more".to_owned())),
         ("permissions", if key.permissions.is_empty() { "none".to_owned() } else { key.permissions.to_string() }),
         ("expires", key.life.expires_at.map_or("never".to_owned(), |at| at.to_string())),

@@ -11,7 +11,9 @@ use figment::{
 };
 use ipnet::IpNet;
 
-use crate::domain::{api_key_value::Prefix, audience::Identifier, rotation::Timing, signing::Algorithm, time::Span};
+use crate::domain::{
+    api_key::OwnerType, api_key_value::Prefix, audience::Identifier, rotation::Timing, signing::Algorithm, time::Span,
+};
 
 use reader::Reader;
 
@@ -96,6 +98,8 @@ pub struct ApiKeys {
     pub prefix: Prefix,
     pub accepted_prefixes: Vec<Prefix>,
     pub max_lifetime: Option<Span>,
+    pub owner_types: Vec<OwnerType>,
+    pub end_with_creator: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -196,6 +200,8 @@ impl Config {
         let prefix = from.parse("api_keys.prefix");
         let accepted_prefixes = from.parse_list("api_keys.accepted_prefixes");
         let max_lifetime = from.optional("api_keys.max_lifetime");
+        let owner_types = from.parse_list("api_keys.owner_types");
+        let end_with_creator = from.get("api_keys.end_with_creator");
 
         let per_source = from.within("guessing.per_source", 1, 1_000_000);
         let per_credential = from.within("guessing.per_credential", 1, 1_000_000);
@@ -245,7 +251,13 @@ impl Config {
                         max_ttl: max_ttl?,
                     },
                 },
-                api_keys: ApiKeys { prefix: prefix?, accepted_prefixes: accepted_prefixes?, max_lifetime },
+                api_keys: ApiKeys {
+                    prefix: prefix?,
+                    accepted_prefixes: accepted_prefixes?,
+                    max_lifetime,
+                    owner_types: owner_types?,
+                    end_with_creator: end_with_creator?,
+                },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
                 log: Log { json: format? == "json", level: level? },
             })

@@ -6,19 +6,93 @@ use super::{
     api_key_value::{Prefix, masked},
     audience::Identifier,
     event::ActorRef,
-    id::{CredentialId, KeyId, ServiceClientId},
+    id::{CredentialId, KeyId, OrganizationId, ServiceClientId, UserId},
     json::Metadata,
     name::DisplayName,
     permission::PermissionSet,
+    standing::{Gone, Ownership, Standing},
     time::{Span, Timestamp},
 };
 
-/// Who holds a key. Users and organizations come with the directory.
+/// Who holds a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
+    /// Within an organization or not: the key's home says which.
+    User(UserId),
+    Organization(OrganizationId),
     ServiceClient(ServiceClientId),
     /// A generic key: it stands for itself.
     Nobody,
+}
+
+/// The kinds of owners, as they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnerType {
+    User,
+    Organization,
+    ServiceClient,
+    None,
+}
+
+impl OwnerType {
+    pub const ALL: [Self; 4] = [Self::User, Self::Organization, Self::ServiceClient, Self::None];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Organization => "organization",
+            Self::ServiceClient => "service_client",
+            Self::None => "none",
+        }
+    }
+}
+
+impl std::str::FromStr for OwnerType {
+    type Err = InvalidOwnerType;
+    fn from_str(text: &str) -> Result<Self, InvalidOwnerType> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(InvalidOwnerType)
+    }
+}
+
+/// A text that is no kind of owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an owner is a user, organization, service_client or none")]
+pub struct InvalidOwnerType;
+
+impl Owner {
+    pub const fn kind(&self) -> OwnerType {
+        match self {
+            Self::User(_) => OwnerType::User,
+            Self::Organization(_) => OwnerType::Organization,
+            Self::ServiceClient(_) => OwnerType::ServiceClient,
+            Self::Nobody => OwnerType::None,
+        }
+    }
+
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::User(id) => Some(id.as_str()),
+            Self::Organization(id) => Some(id.as_str()),
+            Self::ServiceClient(id) => Some(id.as_str()),
+            Self::Nobody => None,
+        }
+    }
+}
+
+/// Which keys a list shows, of those its reader may see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyFilter {
+    pub owner_type: Option<OwnerType>,
+    pub service_client: Option<ServiceClientId>,
+    /// Everything within an organization, its members' own keys included.
+    pub organization: Option<OrganizationId>,
+    pub user: Option<UserId>,
+    pub state: Option<State>,
+    /// Neither made nor used since then: candidates for revocation.
+    pub unused_since: Option<Timestamp>,
+    /// Deleted keys, and no other.
+    pub archived: bool,
 }
 
 /// What is written on a key about its life. Expiry is not: it follows from the clock.
@@ -44,8 +118,37 @@ impl Life {
     }
 }
 
+/// What a key is now, with its owner's standing: the key of a blocked user is suspended for as long as the user is blocked, and that of
+/// an owner who is gone is revoked. The second is why, where it is not what is written on the key.
+pub fn state(life: &Life, standing: &Standing, now: Timestamp) -> (State, Option<Reason>) {
+    match (life.state(now), standing) {
+        (own @ State::Revoked, _) | (own @ (State::Expired | State::Suspended | State::Active), Standing::Good(_)) => {
+            (own, None)
+        }
+        (_, Standing::Gone(gone)) => (State::Revoked, Some(Reason::Gone(*gone))),
+        (own @ (State::Expired | State::Suspended), Standing::Blocked) => (own, None),
+        (State::Active, Standing::Blocked) => (State::Suspended, Some(Reason::UserBlocked)),
+    }
+}
+
+/// Why a key does not work though nothing is written on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    UserBlocked,
+    Gone(Gone),
+}
+
+impl Reason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UserBlocked => "user_blocked",
+            Self::Gone(gone) => gone.as_str(),
+        }
+    }
+}
+
 /// What a key is now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Active,
@@ -53,6 +156,35 @@ pub enum State {
     Revoked,
     Expired,
 }
+
+impl State {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = InvalidState;
+    fn from_str(text: &str) -> Result<Self, InvalidState> {
+        match text {
+            "active" => Ok(Self::Active),
+            "suspended" => Ok(Self::Suspended),
+            "revoked" => Ok(Self::Revoked),
+            "expired" => Ok(Self::Expired),
+            _ => Err(InvalidState),
+        }
+    }
+}
+
+/// A text that is no state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a state is active, suspended, revoked or expired")]
+pub struct InvalidState;
 
 /// What proves a key: one, or two while it rotates.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +202,17 @@ pub struct Credential {
 pub struct ApiKey {
     pub id: KeyId,
     pub name: DisplayName,
-    pub owner: Owner,
+    pub ownership: Ownership,
     pub permissions: PermissionSet,
     /// Absent: any audience.
     pub audiences: Option<Vec<Identifier>>,
     pub metadata: Metadata,
     pub max_token_ttl: Option<Span>,
+    /// The most exchanges in a minute; absent: no limit.
+    pub exchanges_per_minute: Option<u32>,
     pub life: Life,
+    /// Set once it was deleted: out of sight, and still on the list of archived keys.
+    pub archived_at: Option<Timestamp>,
     /// Newest first; only those that still prove the key.
     pub credentials: Vec<Credential>,
     pub created_at: Timestamp,

@@ -1,15 +1,19 @@
 //! What a token says (RFC 9068 §2.2), in the order in which it is written.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     audience::Identifier,
-    id::{KeyId, ServiceClientId},
+    id::{KeyId, OrganizationId, ServiceClientId, UserId},
 };
 
-/// Who a token speaks for. Users and organizations come with the directory.
+/// Who a token speaks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
+    User(UserId),
+    Organization(OrganizationId),
     ServiceClient(ServiceClientId),
     ApiKey(KeyId),
 }
@@ -18,16 +22,21 @@ impl Subject {
     /// The `sub_type` claim.
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::User(_) => "user",
+            Self::Organization(_) => "organization",
             Self::ServiceClient(_) => "service_client",
             Self::ApiKey(_) => "api_key",
         }
     }
 
     /// The `sub` claim. Keyswap makes it; no client can choose it (RFC 9068 §5).
-    pub fn id(&self) -> &str {
+    pub fn id(&self) -> Cow<'_, str> {
         match self {
-            Self::ServiceClient(id) => id.as_str(),
-            Self::ApiKey(id) => id.as_str(),
+            // Bare, as in the product's own browser tokens.
+            Self::User(id) => id.as_str().into(),
+            Self::Organization(id) => format!("organization:{id}").into(),
+            Self::ServiceClient(id) => id.as_str().into(),
+            Self::ApiKey(id) => id.as_str().into(),
         }
     }
 }
@@ -66,4 +75,6 @@ pub struct Claims {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
     pub key_id: KeyId,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub org_id: Option<OrganizationId>,
 }

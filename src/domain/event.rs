@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    id::{EventId, KeyId},
+    id::{EventId, KeyId, OrganizationId, PortalSessionId, UserId},
     time::Timestamp,
 };
 
@@ -13,6 +13,8 @@ use super::{
 pub enum Actor {
     /// An API key, or a token made from it.
     Key(KeyId),
+    /// A session in which a user manages their own keys.
+    PortalSession(PortalSessionId),
     /// Someone with a shell on the server.
     Cli,
     /// Keyswap itself, by the clock or at start.
@@ -23,6 +25,7 @@ impl Actor {
     pub fn to_ref(&self) -> ActorRef {
         match self {
             Self::Key(id) => ActorRef { kind: "api_key".to_owned(), id: Some(id.to_string()) },
+            Self::PortalSession(id) => ActorRef { kind: "portal_session".to_owned(), id: Some(id.to_string()) },
             Self::Cli => ActorRef { kind: "cli".to_owned(), id: None },
             Self::System => ActorRef { kind: "system".to_owned(), id: None },
         }
@@ -58,13 +61,23 @@ impl ActorRef {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub actor: Actor,
+    /// The user for whom it is done, where it is not the actor's own business.
+    pub on_behalf_of: Option<UserId>,
     pub request_id: Option<String>,
     pub address: Option<String>,
 }
 
 impl Origin {
     pub const fn of(actor: Actor) -> Self {
-        Self { actor, request_id: None, address: None }
+        Self { actor, on_behalf_of: None, request_id: None, address: None }
+    }
+
+    /// Who is named as the maker of what the change makes: the user it is done for, or the actor.
+    pub fn author(&self) -> ActorRef {
+        match &self.on_behalf_of {
+            Some(user) => ActorRef { kind: "user".to_owned(), id: Some(user.to_string()) },
+            None => self.actor.to_ref(),
+        }
     }
 }
 
@@ -73,13 +86,29 @@ impl Origin {
 pub struct NewEvent {
     pub kind: EventKind,
     pub subject_id: String,
+    /// The organization it happened in.
+    pub organization: Option<OrganizationId>,
+    /// Because of what, where nobody did it to this very subject.
+    pub cause: Option<&'static str>,
     /// Ids, numbers and states; never secrets, never profile fields.
     pub data: Map<String, Value>,
 }
 
 impl NewEvent {
     pub fn new(kind: EventKind, subject_id: impl ToString) -> Self {
-        Self { kind, subject_id: subject_id.to_string(), data: Map::new() }
+        Self { kind, subject_id: subject_id.to_string(), organization: None, cause: None, data: Map::new() }
+    }
+
+    #[must_use]
+    pub fn within(mut self, organization: Option<&OrganizationId>) -> Self {
+        self.organization = organization.cloned();
+        self
+    }
+
+    #[must_use]
+    pub const fn because(mut self, cause: &'static str) -> Self {
+        self.cause = Some(cause);
+        self
     }
 
     #[must_use]
@@ -132,6 +161,24 @@ event_kinds! {
     SigningKeyActivated = "signing_key.activated" on "signing_key",
     SigningKeyRetired = "signing_key.retired" on "signing_key",
     SigningKeyRemoved = "signing_key.removed" on "signing_key",
+    ApiKeyRotationCancelled = "api_key.rotation_cancelled" on "api_key",
+    ApiKeyExpiring = "api_key.expiring" on "api_key",
+    ApiKeyExpired = "api_key.expired" on "api_key",
+    OrganizationCreated = "organization.created" on "organization",
+    OrganizationUpdated = "organization.updated" on "organization",
+    OrganizationDeleted = "organization.deleted" on "organization",
+    UserCreated = "user.created" on "user",
+    UserUpdated = "user.updated" on "user",
+    UserBlocked = "user.blocked" on "user",
+    UserUnblocked = "user.unblocked" on "user",
+    UserDeleted = "user.deleted" on "user",
+    MemberCreated = "member.created" on "member",
+    MemberUpdated = "member.updated" on "member",
+    MemberDeleted = "member.deleted" on "member",
+    RoleCreated = "role.created" on "role",
+    RoleUpdated = "role.updated" on "role",
+    RoleDeleted = "role.deleted" on "role",
+    PortalSessionCreated = "portal_session.created" on "portal_session",
     MasterKeyRegistered = "master_key.registered" on "master_key",
 }
 

@@ -7,8 +7,10 @@ use super::{
     api_key::{Life, Owner, State},
     audience::{Audience, Identifier},
     claims::{AudienceClaim, Claims, Subject},
-    id::{CredentialId, KeyId},
+    id::{CredentialId, KeyId, OrganizationId},
+    json::Metadata,
     permission::{PermissionName, PermissionSet},
+    standing::{OwnerSet, Ownership, Standing},
     time::{Span, Timestamp},
 };
 
@@ -31,29 +33,30 @@ pub struct KeyFacts {
     pub id: KeyId,
     pub credential: CredentialId,
     pub credential_expires_at: Option<Timestamp>,
-    pub owner: Owner,
-    /// What the owner can do now; absent when the owner is gone.
-    pub owner_set: Option<OwnerSet>,
+    pub ownership: Ownership,
     pub permissions: PermissionSet,
     pub audiences: Option<Vec<Identifier>>,
     pub max_token_ttl: Option<Span>,
+    pub exchanges_per_minute: Option<u32>,
     pub life: Life,
+    /// What audiences may map into claims.
+    pub about: About,
 }
 
-/// What an owner can do now.
-#[derive(Debug, Clone)]
-pub enum OwnerSet {
-    /// Nobody: the key's own permissions are the limit.
-    KeysOwn,
-    Permissions(PermissionSet),
+/// What the product wrote about the key and those behind it, as the database has it: read only where an audience asks for it.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    pub key: String,
+    pub service_client: Option<String>,
+    pub user_profile: Option<String>,
+    pub user: Option<String>,
+    pub organization: Option<String>,
 }
 
-impl OwnerSet {
-    fn holds(&self, name: &PermissionName) -> bool {
-        match self {
-            Self::KeysOwn => true,
-            Self::Permissions(set) => set.contains(name),
-        }
+impl About {
+    /// Reads one of them. What is in the database was checked on its way in.
+    pub fn read(text: Option<&str>) -> Option<Metadata> {
+        text.and_then(|text| Metadata::parse(text).ok())
     }
 }
 
@@ -77,6 +80,8 @@ pub struct Limits {
     pub default_audience: Identifier,
     pub default_ttl: Span,
     pub max_ttl: Span,
+    /// Whether an organization's keys end when the member who made them leaves (`api_keys.end_with_creator`).
+    pub ends_with_creator: bool,
 }
 
 /// What is granted. A binding (`cnf`) will stand here too.
@@ -85,6 +90,7 @@ pub struct Grant {
     pub key: KeyId,
     pub credential: CredentialId,
     pub subject: Subject,
+    pub organization: Option<OrganizationId>,
     pub audience: AudienceClaim,
     pub scope: PermissionSet,
     /// Whole seconds since 1970.
@@ -99,13 +105,16 @@ impl Grant {
 
     /// The `client_id` claim: the service client, or the key itself.
     pub fn client_id(&self) -> &str {
-        self.subject.id()
+        match &self.subject {
+            Subject::ServiceClient(id) => id.as_str(),
+            Subject::User(_) | Subject::Organization(_) | Subject::ApiKey(_) => self.key.as_str(),
+        }
     }
 
     pub fn into_claims(self, issuer: &str, jti: String) -> Claims {
         Claims {
             iss: issuer.to_owned(),
-            sub: self.subject.id().to_owned(),
+            sub: self.subject.id().into_owned(),
             sub_type: self.subject.kind().to_owned(),
             exp: self.expires_at,
             iat: self.issued_at,
@@ -113,6 +122,7 @@ impl Grant {
             client_id: self.client_id().to_owned(),
             scope: (!self.scope.is_empty()).then(|| self.scope.to_string()),
             key_id: self.key,
+            org_id: self.organization,
             aud: self.audience,
         }
     }
@@ -145,6 +155,8 @@ pub enum KeyFault {
     Expired,
     #[error("suspended")]
     Suspended,
+    #[error("owner blocked")]
+    OwnerBlocked,
     #[error("owner gone")]
     OwnerGone,
     #[error("client mismatch")]
@@ -203,12 +215,12 @@ pub struct ScopeReport {
 /// # Errors
 /// The first reason not to: the key's state, then the client, then the target, then the scope.
 pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant, Refusal> {
-    let owner_set = alive(&facts.key, facts.now).map_err(Refusal::Key)?;
+    let owner_set = alive(&facts.key, facts.now, limits).map_err(Refusal::Key)?;
     if !client_matches(&facts.key, request.client_id.as_deref()) {
         return Err(Refusal::Key(KeyFault::ClientMismatch));
     }
     let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
-    let report = scope_report(&facts.key, owner_set, &audiences, request.scope.as_ref());
+    let report = scope_report(&facts.key, &owner_set, &audiences, request.scope.as_ref());
     if request.scope.is_some() && !report.removed.is_empty() {
         return Err(Refusal::Scope(ScopeFault::Exceeds(report.removed)));
     }
@@ -226,6 +238,7 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
         key: facts.key.id.clone(),
         credential: facts.key.credential.clone(),
         subject: subject(&facts.key),
+        organization: facts.key.ownership.home.organization().cloned(),
         audience: audience_claim(&audiences),
         scope: report.granted,
         issued_at,
@@ -239,9 +252,9 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
 /// # Errors
 /// The key or the target is refused; then there is no scope to speak of.
 pub fn explain(facts: &Facts, request: &Request, limits: &Limits) -> Result<ScopeReport, Refusal> {
-    let owner_set = alive(&facts.key, facts.now).map_err(Refusal::Key)?;
+    let owner_set = alive(&facts.key, facts.now, limits).map_err(Refusal::Key)?;
     let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
-    Ok(scope_report(&facts.key, owner_set, &audiences, request.scope.as_ref()))
+    Ok(scope_report(&facts.key, &owner_set, &audiences, request.scope.as_ref()))
 }
 
 /// The audiences a request is for: those it names, or the default.
@@ -250,15 +263,18 @@ pub fn targets_asked<'a>(request: &'a Request, limits: &'a Limits) -> Vec<&'a Id
 }
 
 /// What the holder of a key may hand on: its permissions, as far as its owner still has them.
-pub fn holdings(key: &KeyFacts) -> PermissionSet {
-    match &key.owner_set {
-        None => PermissionSet::default(),
-        Some(OwnerSet::KeysOwn) => key.permissions.clone(),
-        Some(OwnerSet::Permissions(set)) => key.permissions.intersection(set),
+pub fn holdings(key: &KeyFacts, limits: &Limits) -> PermissionSet {
+    match key.ownership.standing(limits.ends_with_creator) {
+        Standing::Good(set) => set.of(&key.permissions),
+        Standing::Blocked | Standing::Gone(_) => PermissionSet::default(),
     }
 }
 
-fn alive(key: &KeyFacts, now: Timestamp) -> Result<&OwnerSet, KeyFault> {
+/// Whether a key is in force, and what its owner can do then.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn alive(key: &KeyFacts, now: Timestamp, limits: &Limits) -> Result<OwnerSet, KeyFault> {
     match key.life.state(now) {
         State::Revoked => return Err(KeyFault::Revoked),
         State::Expired => return Err(KeyFault::Expired),
@@ -268,16 +284,20 @@ fn alive(key: &KeyFacts, now: Timestamp) -> Result<&OwnerSet, KeyFault> {
     if key.credential_expires_at.is_some_and(|end| end <= now) {
         return Err(KeyFault::Expired);
     }
-    key.owner_set.as_ref().ok_or(KeyFault::OwnerGone)
+    match key.ownership.standing(limits.ends_with_creator) {
+        Standing::Good(set) => Ok(set),
+        Standing::Blocked => Err(KeyFault::OwnerBlocked),
+        Standing::Gone(_) => Err(KeyFault::OwnerGone),
+    }
 }
 
 /// `client_id` may be the key's id, its service client's, or `<prefix>_<id>` of the credential; the last is the masked form
 /// without its ellipsis, and the credential's id alone decides.
 fn client_matches(key: &KeyFacts, client_id: Option<&str>) -> bool {
     let Some(client_id) = client_id else { return true };
-    let owner = match &key.owner {
+    let owner = match &key.ownership.owner {
         Owner::ServiceClient(id) => Some(id.as_str()),
-        Owner::Nobody => None,
+        Owner::User(_) | Owner::Organization(_) | Owner::Nobody => None,
     };
     client_id == key.id.as_str()
         || owner == Some(client_id)
@@ -350,7 +370,9 @@ fn end_of_token(facts: &Facts, audiences: &[&Audience], asked: Option<Span>, lim
 }
 
 fn subject(key: &KeyFacts) -> Subject {
-    match &key.owner {
+    match &key.ownership.owner {
+        Owner::User(id) => Subject::User(id.clone()),
+        Owner::Organization(id) => Subject::Organization(id.clone()),
         Owner::ServiceClient(id) => Subject::ServiceClient(id.clone()),
         Owner::Nobody => Subject::ApiKey(key.id.clone()),
     }

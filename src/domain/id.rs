@@ -89,6 +89,75 @@ generated_id!(
     "evt_"
 );
 
+generated_id!(
+    /// A session in which a user manages their own keys in a browser.
+    PortalSessionId,
+    "pss_"
+);
+generated_id!(
+    /// One life of a user, an organization or a membership. What is deleted and put again under the same id gets another, and so
+    /// none of the keys that hung on the one before.
+    Incarnation,
+    "inc_"
+);
+
+macro_rules! product_id {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $refused:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let refused: &[&str] = &$refused;
+                if is_product_id(text) && !refused.iter().any(|prefix| text.starts_with(prefix)) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(InvalidId { expected: $expected })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        as_text!($name);
+    };
+}
+
+product_id!(
+    /// An organization, as the product calls it.
+    OrganizationId,
+    "1 to 128 of A-Z, a-z, 0-9 and ._:@|-, not . or .., and no API key",
+    []
+);
+product_id!(
+    /// A user, as the product calls them: bare in `sub`, so it may not look like the other subjects.
+    UserId,
+    "1 to 128 of A-Z, a-z, 0-9 and ._:@|-, not . or .., no API key, and not beginning with organization:, svc_ or key_",
+    ["organization:", "svc_", "key_"]
+);
+
+/// What the product may call things: safe in a path, and not one that a path means something else by.
+fn is_product_id(text: &str) -> bool {
+    let shape = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@|-".contains(&byte);
+    (1..=128).contains(&text.len())
+        && text.bytes().all(shape)
+        && text != "."
+        && text != ".."
+        && !super::api_key_value::holds_key(text)
+}
+
 /// The 16 base62 characters that stand in an API key's value and name its credential. Public: it finds the row and proves
 /// nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

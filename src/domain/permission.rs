@@ -95,6 +95,10 @@ impl PermissionSet {
     pub fn intersection(&self, other: &Self) -> Self {
         Self(self.0.intersection(&other.0).cloned().collect())
     }
+    /// Everything that is in either.
+    pub fn union(&self, other: &Self) -> Self {
+        Self(self.0.union(&other.0).cloned().collect())
+    }
     /// Reads the form in which sets are kept: names with one space between them.
     pub fn from_stored(text: &str) -> Result<Self, InvalidPermission> {
         text.split_ascii_whitespace().map(str::parse).collect()

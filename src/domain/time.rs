@@ -26,6 +26,10 @@ impl Timestamp {
         Self(self.0.saturating_add(span.millis()))
     }
 
+    pub fn before(self, span: Span) -> Self {
+        Self(self.0.saturating_sub(span.millis()))
+    }
+
     /// The span from `earlier` to here; nothing when it lies ahead.
     pub fn since(self, earlier: Self) -> Span {
         Span::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())

@@ -14,8 +14,11 @@ use actix_web::{
 };
 
 use crate::{
-    domain::policy::{self, Action},
-    service::{App, caller},
+    domain::policy::Action,
+    service::{
+        App,
+        caller::{self, OnBehalfOf},
+    },
 };
 
 use super::{problem::Problem, request::call};
@@ -48,11 +51,12 @@ impl<A: Action> FromRequest for Caller<A> {
         Box::pin(async move {
             let credential = credential(request.headers())?;
             let app = request.app_data::<Data<App>>().ok_or_else(Problem::not_found)?;
-            let identity = caller::authenticate(app, credential, &call(&request)).await?;
-            if policy::allows::<A>(&identity.scope) {
+            let on_behalf_of = on_behalf_of(request.headers())?;
+            let identity = caller::authenticate(app, credential, on_behalf_of, &call(&request)).await?;
+            if identity.authority.allows::<A>() {
                 Ok(Self { identity, action: PhantomData })
             } else {
-                Err(Problem::forbidden(A::PERMISSION))
+                Err(Problem::forbidden(&identity.authority.needed::<A>()))
             }
         })
     }
@@ -79,6 +83,15 @@ pub fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
         return Err(Problem::two_credentials());
     }
     Ok(credential.trim_matches(' '))
+}
+
+/// For whom a back end calls.
+fn on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
+    let mut values = headers.get_all("keyswap-on-behalf-of");
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
+    let malformed = "Keyswap-On-Behalf-Of names one user, and where they act: <user>, or <user>; organization=<id>";
+    text.parse().map(Some).map_err(|_| Problem::bad_request(malformed))
 }
 
 /// Arguments that begin with who may call.

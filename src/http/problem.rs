@@ -105,10 +105,12 @@ impl Problem {
         }
     }
 
-    pub fn forbidden(permission: &str) -> Self {
-        let detail = format!("the permission {permission} is needed");
+    /// `permissions`: one of them is needed.
+    pub fn forbidden(permissions: &[&str]) -> Self {
+        let detail = format!("the permission {} is needed", permissions.join(" or "));
+        let scope = permissions.join(" ");
         Self {
-            challenge: Some(format!(r#"{CHALLENGE}, error="insufficient_scope", scope="{permission}""#)),
+            challenge: Some(format!(r#"{CHALLENGE}, error="insufficient_scope", scope="{scope}""#)),
             ..Self::new(StatusCode::FORBIDDEN, "forbidden", "Permission is missing", detail)
         }
     }
@@ -193,6 +195,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::NotFound(_) => Self::not_found(),
+            Error::Forbidden(permission) => Self::forbidden(&[permission]),
             Error::Invalid(faults) => Self::invalid(faults),
             Error::Conflict(detail) => Self::conflict("conflict", detail),
             Error::InFlight => Self::conflict(
@@ -233,6 +236,9 @@ impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Key => Self::unaccepted(),
+            Denied::OnBehalfOf(detail) => {
+                Self::new(StatusCode::FORBIDDEN, "on_behalf_of", "Not on behalf of this user", detail)
+            }
             Denied::Scope(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_scope",

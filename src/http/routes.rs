@@ -11,7 +11,10 @@ use super::{
     oauth::{error::OauthError, token},
     ops,
     problem::{Problem, speaks_oauth},
-    v1::{api_keys, audiences, events, exchange, permissions, service_clients, signing_keys},
+    v1::{
+        api_keys, audiences, events, exchange, members, organizations, permissions, roles, service_clients,
+        signing_keys, users,
+    },
     well_known::{jwks, metadata},
 };
 
@@ -57,6 +60,33 @@ pub fn public(config: &mut ServiceConfig, issuer_path: &str, with_operations: bo
                     on(DELETE, service_clients::delete),
                 ],
             ))
+            .service(at("/v1/organizations", vec![on(GET, organizations::list)]))
+            .service(at(
+                "/v1/organizations/{id}",
+                vec![
+                    on(GET, organizations::get),
+                    on(PUT, organizations::put),
+                    on(PATCH, organizations::patch),
+                    on(DELETE, organizations::delete),
+                ],
+            ))
+            .service(at("/v1/organizations/{id}/members", vec![on(GET, members::list)]))
+            .service(at(
+                "/v1/organizations/{id}/members/{user}",
+                vec![
+                    on(GET, members::get),
+                    on(PUT, members::put),
+                    on(PATCH, members::patch),
+                    on(DELETE, members::delete),
+                ],
+            ))
+            .service(at("/v1/users", vec![on(GET, users::list)]))
+            .service(at(
+                "/v1/users/{id}",
+                vec![on(GET, users::get), on(PUT, users::put), on(PATCH, users::patch), on(DELETE, users::delete)],
+            ))
+            .service(at("/v1/roles", vec![on(GET, roles::list)]))
+            .service(at("/v1/roles/{name}", vec![on(GET, roles::get), on(PUT, roles::put), on(DELETE, roles::delete)]))
             .service(at("/v1/permissions", vec![on(GET, permissions::list)]))
             .service(at(
                 "/v1/permissions/{name}",

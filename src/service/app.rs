@@ -1,11 +1,12 @@
 //! What every capability works with: the store, the keys, and the settings.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
 use crate::{
     crypto::{master::MasterKeys, random::SystemEntropy},
     domain::{
-        api_key_value::Prefix, audience::Identifier, grant::Limits, rotation::Timing, signing::Algorithm, time::Span,
+        api_key::OwnerType, api_key_value::Prefix, audience::Identifier, grant::Limits, rotation::Timing,
+        signing::Algorithm, time::Span,
     },
     store::Store,
     telemetry::metrics::Metrics,
@@ -23,6 +24,8 @@ pub struct Settings {
     pub prefix: Prefix,
     pub accepted_prefixes: Vec<Prefix>,
     pub max_key_lifetime: Option<Span>,
+    /// Whose keys can be made.
+    pub owner_types: BTreeSet<OwnerType>,
     pub keys_dir: PathBuf,
     pub admin_key_file: PathBuf,
     /// Whether the first master key may be made over an empty database.

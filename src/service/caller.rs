@@ -1,12 +1,15 @@
 //! Who calls `/v1`: an API key, or a token for the management audience. What it may do is for `domain::policy`.
 
+use std::str::FromStr;
+
 use crate::{
     domain::{
         event::{Actor, Origin},
         grant::{self, Refusal, Request},
-        id::KeyId,
-        permission::PermissionSet,
-        policy::{ADMIN, Holdings},
+        id::{InvalidId, KeyId, OrganizationId, UserId},
+        permission::{PermissionName, PermissionSet},
+        policy::{ADMIN, Authority, Holdings, ORGANIZATION_MANAGEMENT, Place},
+        standing::Home,
     },
     store::facts::{self, Wanted},
     telemetry::metrics::Form,
@@ -15,6 +18,7 @@ use crate::{
 use super::{
     App,
     guessing::Source,
+    places::{self, PlaceNow},
     proof::{Attempt, Denied, judge},
 };
 
@@ -22,19 +26,31 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub origin: Origin,
-    /// The management permissions they have here.
-    pub scope: PermissionSet,
+    /// What they may do here, and where.
+    pub authority: Authority,
     /// What they may hand out.
     pub holdings: Holdings,
+    /// The user they are or act for, in the incarnation they have now.
+    pub acts_as: Option<Home>,
 }
 
 impl Caller {
     /// Someone with a shell on the server.
     pub fn cli() -> Self {
+        Self::operator(Actor::Cli)
+    }
+
+    /// Keyswap itself.
+    pub fn system() -> Self {
+        Self::operator(Actor::System)
+    }
+
+    fn operator(actor: Actor) -> Self {
         Self {
-            origin: Origin::of(Actor::Cli),
-            scope: ADMIN.parse().into_iter().collect(),
+            origin: Origin::of(actor),
+            authority: Authority { scope: ADMIN.parse().into_iter().collect(), place: Place::Everywhere },
             holdings: Holdings::WholeCatalog,
+            acts_as: None,
         }
     }
 }
@@ -47,41 +63,113 @@ pub struct Call {
     pub address: String,
 }
 
-/// Finds out who holds `credential`.
+/// For whom a back end calls: `Keyswap-On-Behalf-Of: <user>[; organization=<id>]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnBehalfOf {
+    pub user: UserId,
+    pub organization: Option<OrganizationId>,
+}
+
+impl FromStr for OnBehalfOf {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let (user, organization) = match text.split_once(';') {
+            None => (text, None),
+            Some((user, rest)) => {
+                // What is no organization is no id either, and refused as one.
+                (user, Some(rest.trim().strip_prefix("organization=").unwrap_or_default().trim().parse()?))
+            }
+        };
+        Ok(Self { user: user.trim().parse()?, organization })
+    }
+}
+
+/// Finds out who holds `credential`, and bounds them by the user they call for.
 ///
 /// # Errors
-/// `Denied::Key` when nobody does.
-pub async fn authenticate(app: &App, credential: &str, call: &Call) -> Result<Caller, Denied> {
-    let (key, scope, holdings) = if credential.contains('.') {
+/// `Denied::Key` when nobody does; `Denied::OnBehalfOf` when they may not speak for users, or not for this one.
+pub async fn authenticate(
+    app: &App,
+    credential: &str,
+    on_behalf_of: Option<OnBehalfOf>,
+    call: &Call,
+) -> Result<Caller, Denied> {
+    let identity = if credential.contains('.') {
         by_token(app, credential, call.source).await?
     } else {
         by_key(app, credential, call.source).await?
     };
-    let origin = Origin {
-        actor: Actor::Key(key),
-        request_id: Some(call.request_id.clone()),
-        address: Some(call.address.clone()),
+    let caller = Caller {
+        origin: Origin {
+            actor: Actor::Key(identity.key),
+            on_behalf_of: None,
+            request_id: Some(call.request_id.clone()),
+            address: Some(call.address.clone()),
+        },
+        authority: Authority { scope: identity.scope, place: Place::of(&identity.home) },
+        holdings: identity.holdings,
+        acts_as: identity.home.user().is_some().then_some(identity.home),
     };
-    Ok(Caller { origin, scope, holdings })
+    match on_behalf_of {
+        None => Ok(caller),
+        Some(user) => for_user(app, caller, user).await,
+    }
 }
 
-type Identity = (KeyId, PermissionSet, Holdings);
+/// The call as the user might make it, and nothing beyond what the caller might do itself.
+async fn for_user(app: &App, caller: Caller, who: OnBehalfOf) -> Result<Caller, Denied> {
+    if !caller.authority.may_act_for_users() {
+        return Err(Denied::OnBehalfOf("only callers with keyswap:keys may call on behalf of a user"));
+    }
+    let OnBehalfOf { user, organization } = who.clone();
+    let place = app.store.read(move |connection| places::of_user(connection, &user, organization.as_ref())).await?;
+    let place = place.filter(|place| !place.blocked);
+    let place = place.ok_or(Denied::OnBehalfOf("there is no such user there, or the user is blocked"))?;
+    Ok(as_user(Origin { on_behalf_of: Some(who.user), ..caller.origin }, &caller.holdings, place))
+}
+
+/// What a user may do with their own roles, as far as `holdings` go.
+pub(super) fn as_user(origin: Origin, holdings: &Holdings, place: PlaceNow) -> Caller {
+    let inside = |name: &&PermissionName| ORGANIZATION_MANAGEMENT.contains(&name.as_str());
+    let scope = place.permissions.iter().filter(inside).cloned().collect();
+    // Who may speak for the user may do all that managing keys can do; handing a permission on takes holding it.
+    let held = holdings.cut(&place.permissions);
+    Caller {
+        origin,
+        authority: Authority { scope, place: Place::of(&place.home) },
+        holdings: Holdings::Listed(held),
+        acts_as: Some(place.home),
+    }
+}
+
+struct Identity {
+    key: KeyId,
+    home: Home,
+    scope: PermissionSet,
+    holdings: Holdings,
+}
 
 fn management_request(app: &App) -> Request {
     Request { targets: [app.settings.management_audience.clone()].into(), ..Request::default() }
 }
 
 async fn by_key(app: &App, key: &str, source: Source) -> Result<Identity, Denied> {
+    let limits = &app.settings.limits;
     let request = management_request(app);
     let attempt = Attempt { key, source, form: Form::Management };
     let (identity, _) = judge(app, attempt, &request, |facts| {
-        let scope = match grant::decide(facts, &request, &app.settings.limits) {
+        let scope = match grant::decide(facts, &request, limits) {
             Ok(grant) => grant.scope,
             Err(Refusal::Key(fault)) => return Err(Refusal::Key(fault)),
             // A right key that has no business here: known, and allowed nothing.
             Err(Refusal::Scope(_) | Refusal::Target(_)) => PermissionSet::default(),
         };
-        Ok((facts.key.id.clone(), scope, Holdings::of(grant::holdings(&facts.key))))
+        Ok(Identity {
+            key: facts.key.id.clone(),
+            home: facts.key.ownership.home.clone(),
+            scope,
+            holdings: Holdings::of(grant::holdings(&facts.key, limits)),
+        })
     })
     .await?;
     Ok(identity)
@@ -114,10 +202,10 @@ async fn by_token(app: &App, token: &str, source: Source) -> Result<Identity, De
     let held = match Holdings::of(scope.clone()) {
         Holdings::WholeCatalog => Holdings::WholeCatalog,
         Holdings::Listed(_) => {
-            let of_key = grant::holdings(&facts.key);
+            let of_key = grant::holdings(&facts.key, &app.settings.limits);
             let handed_on = of_key.iter().filter(|name| !name.is_management() || scope.contains(name));
             Holdings::Listed(handed_on.cloned().collect())
         }
     };
-    Ok((claims.key_id, scope, held))
+    Ok(Identity { key: claims.key_id, home: facts.key.ownership.home, scope, holdings: held })
 }

@@ -26,6 +26,9 @@ impl Fault {
 pub enum Error {
     #[error("no such {0}")]
     NotFound(&'static str),
+    /// It may be seen, and this may not be done with it.
+    #[error("the permission {0} is needed")]
+    Forbidden(&'static str),
     /// Well-formed, and against the rules: every fault at once.
     #[error("{}", list(.0))]
     Invalid(Vec<Fault>),

@@ -29,7 +29,7 @@ pub enum Created<N, T> {
 /// Another request with this key is in flight, or the key came with another request.
 pub(super) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>) -> Result<Option<String>, Error> {
     let Some(idempotency) = idempotency else { return Ok(None) };
-    let actor = tx.actor().to_stored();
+    let actor = tx.idempotency_actor();
     if !store::try_lock(tx, lock_of(&actor, &idempotency.key))? {
         return Err(Error::InFlight);
     }
@@ -47,7 +47,7 @@ pub(super) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>) -> Res
 pub(super) fn remember(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>, object_id: &str) -> Result<(), StoreError> {
     let Some(idempotency) = idempotency else { return Ok(()) };
     let made = Earlier { request_hash: idempotency.request_hash.clone(), object_id: object_id.to_owned() };
-    let actor = tx.actor().to_stored();
+    let actor = tx.idempotency_actor();
     store::idempotency::remember(tx, &actor, &idempotency.key, &made)
 }
 

@@ -1,9 +1,11 @@
 //! The rules in motion, one file a capability. A handler or a command calls one function here.
 
+mod administrators;
 pub mod api_keys;
 pub mod app;
 pub mod audiences;
 pub mod caller;
+pub mod directory;
 pub mod error;
 pub mod events;
 pub mod exchange;
@@ -13,8 +15,10 @@ pub mod idempotency;
 pub mod key_ring;
 pub mod last_used;
 pub mod permissions;
+pub mod places;
 pub mod proof;
 pub mod publish;
+pub mod roles;
 pub mod service_clients;
 pub mod signing_keys;
 pub mod start;

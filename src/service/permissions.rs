@@ -114,6 +114,7 @@ pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version
             let mut carriers = store::api_keys::carrying(tx, &name)?;
             carriers.extend(store::service_clients::holding(tx, &name)?);
             carriers.extend(store::audiences::naming(tx, &name)?);
+            carriers.extend(store::roles::holding(tx, &name)?);
             if !carriers.is_empty() {
                 return Err(Error::Conflict(format!("{name} is still carried by {}", carriers.join(", "))));
             }

@@ -42,6 +42,9 @@ pub enum Denied {
     Scope(ScopeFault),
     #[error("the target is not granted")]
     Target(TargetFault),
+    /// The key is fine, and may not speak for the user it names.
+    #[error("{0}")]
+    OnBehalfOf(&'static str),
     #[error("too many failures")]
     Throttled(Span),
     #[error("{0}")]
@@ -184,6 +187,7 @@ fn refused(form: Form, credential: Option<&CredentialId>, fault: KeyFault) -> (O
         KeyFault::Revoked => Outcome::Revoked,
         KeyFault::Expired => Outcome::Expired,
         KeyFault::Suspended => Outcome::Suspended,
+        KeyFault::OwnerBlocked => Outcome::OwnerBlocked,
         KeyFault::OwnerGone => Outcome::OwnerGone,
         KeyFault::ClientMismatch => Outcome::ClientMismatch,
     };
@@ -196,7 +200,7 @@ const fn outcome_of(denied: &Denied) -> Outcome {
         Denied::Throttled(_) => Outcome::Throttled,
         Denied::Scope(_) => Outcome::Scope,
         Denied::Target(_) => Outcome::Target,
-        Denied::Key | Denied::Internal(_) => Outcome::Internal,
+        Denied::Key | Denied::OnBehalfOf(_) | Denied::Internal(_) => Outcome::Internal,
     }
 }
 

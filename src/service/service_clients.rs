@@ -7,23 +7,29 @@ use crate::{
         json::Metadata,
         name::DisplayName,
         page::{Page, PageRequest},
-        permission::{AssignableTo, PermissionSet},
-        service_client::{ClientOwner, ServiceClient},
+        permission::{AssignableTo, PermissionName, PermissionSet},
+        policy::{ADMIN, Rights},
+        service_client::ServiceClient,
+        standing::{Gone, Home},
     },
-    store::{self, Outcome},
+    store::{self, Outcome, Tx, departures::Departed},
 };
 
 use super::{
-    App, Error,
+    App, Error, Settings, administrators,
+    api_keys::{OwnerAsked, home_faults, nobody_such, organization_holder, user_holder},
     caller::Caller,
     idempotency::{self, Created, Idempotency},
     permissions::handing_out,
+    places,
 };
 
 /// What `POST /v1/service-clients` says.
 #[derive(Debug, Clone)]
 pub struct NewServiceClient {
     pub name: DisplayName,
+    /// Absent: the account, or whoever the caller is.
+    pub owner: Option<OwnerAsked>,
     pub permissions: PermissionSet,
     pub metadata: Metadata,
 }
@@ -44,47 +50,119 @@ pub async fn create(
     new: NewServiceClient,
     once: Option<Idempotency>,
 ) -> Result<Created<ServiceClient, ServiceClient>, Error> {
-    let holdings = caller.holdings.clone();
+    let caller = caller.clone();
     app.store
         .change(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::service_clients::find(tx, &id.parse()?)?.ok_or(Error::NotFound("service client"))?;
                 return Ok(Outcome::bookkeeping(Created::Replayed(found)));
             }
-            let faults = handing_out(tx, &new.permissions, Some(AssignableTo::ServiceClient), &holdings)?;
-            if !faults.is_empty() {
-                return Err(Error::Invalid(faults));
-            }
-            let client = ServiceClient {
-                id: tx.new_id()?,
-                name: new.name,
-                owner: ClientOwner::ACCOUNT,
-                permissions: new.permissions,
-                metadata: new.metadata,
-                created_at: tx.now(),
-                created_by: tx.actor(),
-                version: 1,
-            };
-            store::service_clients::insert(tx, &client)?;
+            let (client, event) = make(tx, new, &caller)?;
             idempotency::remember(tx, once.as_ref(), client.id.as_str())?;
-            let event = NewEvent::new(EventKind::ServiceClientCreated, &client.id)
-                .with("permissions", client.permissions.to_string());
             Ok(Outcome::event(Created::New(client), event))
         })
         .await
 }
 
+/// Makes a service client, inside a change.
+///
 /// # Errors
-/// No such service client.
-pub async fn get(app: &App, id: ServiceClientId) -> Result<ServiceClient, Error> {
-    let found = app.store.read(move |connection| store::service_clients::find(connection, &id)).await?;
-    found.ok_or(Error::NotFound("service client"))
+/// As `create`.
+pub(super) fn make(
+    tx: &mut Tx<'_>,
+    new: NewServiceClient,
+    caller: &Caller,
+) -> Result<(ServiceClient, NewEvent), Error> {
+    let (home, roles) = home_of_new(tx, caller, new.owner)?;
+    let mut faults = handing_out(tx, &new.permissions, Some(AssignableTo::ServiceClient), &caller.holdings)?;
+    faults.extend(home_faults(&home, &roles, &new.permissions, "its owner"));
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let client = ServiceClient {
+        id: tx.new_id()?,
+        name: new.name,
+        home,
+        permissions: new.permissions,
+        metadata: new.metadata,
+        created_at: tx.now(),
+        created_by: tx.author(),
+        version: 1,
+    };
+    store::service_clients::insert(tx, &client)?;
+    let event = event(EventKind::ServiceClientCreated, &client).with("permissions", client.permissions.to_string());
+    Ok((client, event))
+}
+
+/// Who a new service client belongs to, and what the roles of a user hold.
+fn home_of_new(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> Result<(Home, PermissionSet), Error> {
+    let asked = match (asked, &caller.acts_as) {
+        (None, Some(_)) => Some(OwnerAsked::User { id: None, organization: None }),
+        (asked, _) => asked,
+    };
+    let holder = match asked {
+        // The account's: whoever manages every key.
+        None | Some(OwnerAsked::Nobody) => Some((Home::Account, PermissionSet::default())),
+        Some(OwnerAsked::User { id, organization }) => {
+            user_holder(tx, caller, id, organization)?.map(|holder| (holder.home, holder.roles))
+        }
+        Some(OwnerAsked::Organization { id }) => {
+            organization_holder(tx, caller, id)?.map(|holder| (holder.home, holder.roles))
+        }
+        Some(OwnerAsked::ServiceClient(_)) => None,
+    };
+    let allowed = holder.filter(|(home, _)| caller.authority.over(home).change);
+    allowed.ok_or_else(|| Error::Invalid(vec![nobody_such()]))
 }
 
 /// # Errors
+/// No such service client.
+pub async fn get(app: &App, caller: &Caller, id: ServiceClientId) -> Result<ServiceClient, Error> {
+    let found = app.store.read(move |connection| store::service_clients::find(connection, &id)).await?;
+    found.filter(|client| caller.authority.over(&client.home).see).ok_or(NOT_FOUND)
+}
+
+/// Those that the caller may see.
+///
+/// # Errors
 /// The database does not answer.
-pub async fn list(app: &App, page: PageRequest) -> Result<Page<ServiceClient>, Error> {
-    Ok(app.store.read(move |connection| store::service_clients::list(connection, &page)).await?)
+pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<ServiceClient>, Error> {
+    let reach = caller.authority.reach();
+    Ok(app.store.read(move |connection| store::service_clients::list(connection, &reach, &page)).await?)
+}
+
+const NOT_FOUND: Error = Error::NotFound("service client");
+
+/// The service client, for a change that `right` allows.
+fn found(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    id: &ServiceClientId,
+    right: fn(Rights) -> bool,
+) -> Result<ServiceClient, Error> {
+    let client = store::service_clients::find_for_change(tx, id)?.ok_or(NOT_FOUND)?;
+    let rights = caller.authority.over(&client.home);
+    if right(rights) {
+        Ok(client)
+    } else if rights.see {
+        Err(Error::Forbidden(if client.home.user().is_some() {
+            "user-api-keys:manage-self"
+        } else {
+            "api-keys:manage"
+        }))
+    } else {
+        Err(NOT_FOUND)
+    }
+}
+
+fn event(kind: EventKind, client: &ServiceClient) -> NewEvent {
+    NewEvent::new(kind, &client.id).within(client.home.organization())
+}
+
+/// Refuses to leave the deployment without an administrator.
+fn keep_administrator(tx: &mut Tx<'_>, before: &ServiceClient, app: &Settings) -> Result<(), Error> {
+    let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
+    if before.permissions.contains(&admin) { administrators::require_any(tx, &admin, app) } else { Ok(()) }
 }
 
 /// Changes a service client. Permissions that are taken away are gone from its keys' next exchange; those that are added must
@@ -99,16 +177,20 @@ pub async fn patch(
     patch: PatchServiceClient,
     if_version: Option<i64>,
 ) -> Result<ServiceClient, Error> {
-    let holdings = caller.holdings.clone();
+    let (caller, settings) = (caller.clone(), app.settings.clone());
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let found = store::service_clients::find_for_change(tx, &id)?;
-            let mut client = found.ok_or(Error::NotFound("service client"))?;
+            let mut client = found(tx, &caller, &id, |rights| rights.change)?;
             super::version::require_version(client.version, if_version)?;
             let before = client.clone();
             if let Some(permissions) = patch.permissions {
                 let added = permissions.without(&client.permissions).cloned().collect();
-                let faults = handing_out(tx, &added, Some(AssignableTo::ServiceClient), &holdings)?;
+                let mut faults = handing_out(tx, &added, Some(AssignableTo::ServiceClient), &caller.holdings)?;
+                if let Home::User { id, organization, .. } = &client.home {
+                    let place = places::of_user(tx, id, organization.as_ref())?;
+                    let roles = place.map(|place| place.permissions).unwrap_or_default();
+                    faults.extend(home_faults(&client.home, &roles, &added, "its owner"));
+                }
                 if !faults.is_empty() {
                     return Err(Error::Invalid(faults));
                 }
@@ -121,8 +203,9 @@ pub async fn patch(
             }
             store::service_clients::update(tx, &client)?;
             client.version += 1;
-            let event = NewEvent::new(EventKind::ServiceClientUpdated, &client.id)
-                .with("permissions", client.permissions.to_string());
+            keep_administrator(tx, &before, &settings)?;
+            let event =
+                event(EventKind::ServiceClientUpdated, &client).with("permissions", client.permissions.to_string());
             Ok(Outcome::event(client, event))
         })
         .await
@@ -133,13 +216,15 @@ pub async fn patch(
 /// # Errors
 /// No such service client.
 pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId, if_version: Option<i64>) -> Result<(), Error> {
+    let (caller, settings) = (caller.clone(), app.settings.clone());
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let found = store::service_clients::find_for_change(tx, &id)?;
-            let client = found.ok_or(Error::NotFound("service client"))?;
+            let client = found(tx, &caller, &id, |rights| rights.end)?;
             super::version::require_version(client.version, if_version)?;
             store::service_clients::delete(tx, &id)?;
-            Ok(Outcome::event((), NewEvent::new(EventKind::ServiceClientDeleted, &id)))
+            keep_administrator(tx, &client, &settings)?;
+            store::departures::note(tx, &Departed::ServiceClient(id), Gone::ServiceClientDeleted)?;
+            Ok(Outcome::event((), event(EventKind::ServiceClientDeleted, &client)))
         })
         .await
 }

@@ -18,13 +18,13 @@ use crate::{
         signer::PrivateKeyDer,
     },
     domain::{
-        api_key::Owner,
         audience::BuiltIn,
         event::{Actor, EventKind, NewEvent, Origin},
         json::Metadata,
         permission::{AssignableTo, Permission, PermissionSet},
-        policy::{ADMIN, BUILT_IN, Holdings},
-        service_client::{ClientOwner, ServiceClient},
+        policy::{ADMIN, BUILT_IN},
+        service_client::ServiceClient,
+        standing::Home,
     },
     store::{self, Clock, DatabaseSettings, DatabaseUrl, IfMissing, OpenError, Outcome, Store, StoreError, Tx},
     telemetry::metrics::Metrics,
@@ -32,8 +32,9 @@ use crate::{
 
 use super::{
     App, Error, Settings,
-    api_keys::{Maker, NewKey},
+    api_keys::{Maker, NewKey, OwnerAsked},
     audiences,
+    caller::Caller,
     guessing::Guessing,
     key_ring::KeyRing,
     last_used::LastUsed,
@@ -298,24 +299,25 @@ fn administrator(
     let client = ServiceClient {
         id: tx.new_id().map_err(Error::from)?,
         name: name.clone(),
-        owner: ClientOwner::ACCOUNT,
+        home: Home::Account,
         permissions: permissions.clone(),
         metadata: Metadata::default(),
         created_at: tx.now(),
-        created_by: tx.actor(),
+        created_by: tx.author(),
         version: 1,
     };
     store::service_clients::insert(tx, &client)?;
     let new = NewKey {
         name,
-        owner: Owner::ServiceClient(client.id.clone()),
+        owner: Some(OwnerAsked::ServiceClient(client.id.clone())),
         permissions,
         audiences: None,
         metadata: Metadata::default(),
         max_token_ttl: None,
+        exchanges_per_minute: None,
         expires_at: settings.max_key_lifetime.map(|longest| tx.now().after(longest)),
     };
-    let (made, key_event) = Maker::new(settings, master, entropy).make(tx, new, &Holdings::WholeCatalog)?;
+    let (made, key_event) = Maker::new(settings, master, entropy).make(tx, new, &Caller::system())?;
     write_admin_key(&settings.admin_key_file, made.value.expose())?;
     Ok(vec![NewEvent::new(EventKind::ServiceClientCreated, &client.id), key_event])
 }

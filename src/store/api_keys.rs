@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
+    SelectableHelper,
+};
 
 use crate::domain::{
-    api_key::{ApiKey, Credential, Life, Owner},
+    api_key::{ApiKey, Credential, KeyFilter, Life},
     event::ActorRef,
-    id::{CredentialId, KeyId, ServiceClientId},
+    id::{CredentialId, KeyId},
     json::Metadata,
     page::{Page, PageRequest},
     permission::{PermissionName, PermissionSet},
+    policy::Reach,
     time::{Span, Timestamp},
 };
 
@@ -19,7 +23,8 @@ use super::{
     connection::Conn,
     dialect,
     error::StoreError,
-    schema::{api_keys, credentials},
+    key_standings::{self, StandingRow},
+    schema::{api_keys, credentials, service_clients},
 };
 
 #[derive(Queryable, Selectable)]
@@ -29,16 +34,23 @@ pub(super) struct KeyRow {
     pub name: String,
     pub owner_type: String,
     pub owner_id: Option<String>,
+    pub organization_id: Option<String>,
     pub permissions: String,
     pub audiences: Option<String>,
     pub metadata: String,
     pub max_token_ttl: Option<i64>,
     pub suspended_at: Option<i64>,
     pub revoked_at: Option<i64>,
+    pub deleted_at: Option<i64>,
     pub expires_at: Option<i64>,
     pub created_at: i64,
     pub created_by: String,
     pub version: i64,
+    pub user_id: Option<String>,
+    pub incarnation: Option<String>,
+    pub creator_id: Option<String>,
+    pub creator_incarnation: Option<String>,
+    pub exchanges_per_minute: Option<i32>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -58,24 +70,27 @@ pub struct NewCredential {
     pub credential: Credential,
     pub sealed: Vec<u8>,
     pub master_version: i32,
-}
-
-/// Which keys a list shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeyFilter {
-    pub service_client: Option<ServiceClientId>,
+    /// Under which a key of another make is found.
+    pub lookup: Option<String>,
 }
 
 /// # Errors
 /// The database does not answer, or the key is there already.
 pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Result<(), StoreError> {
-    let (owner_type, owner_id) = owner_columns(&key.owner);
+    let ownership = &key.ownership;
+    let home = &ownership.home;
     diesel::insert_into(api_keys::table)
         .values((
             api_keys::id.eq(key.id.as_str()),
             api_keys::name.eq(key.name.as_str()),
-            api_keys::owner_type.eq(owner_type),
-            api_keys::owner_id.eq(owner_id),
+            api_keys::owner_type.eq(ownership.owner.kind().as_str()),
+            api_keys::owner_id.eq(ownership.owner.id()),
+            api_keys::organization_id.eq(home.organization().map(|id| id.as_str())),
+            api_keys::user_id.eq(home.user().map(|id| id.as_str())),
+            api_keys::incarnation.eq(home.incarnation().map(|id| id.as_str())),
+            api_keys::creator_id.eq(ownership.creator.as_ref().map(|(user, _)| user.as_str())),
+            api_keys::creator_incarnation.eq(ownership.creator.as_ref().map(|(_, incarnation)| incarnation.as_str())),
+            api_keys::exchanges_per_minute.eq(limit_column(key)),
             api_keys::permissions.eq(key.permissions.to_string()),
             api_keys::audiences.eq(audiences_column(key)?),
             api_keys::metadata.eq(key.metadata.to_text()),
@@ -103,18 +118,19 @@ pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> R
             credentials::master_version.eq(new.master_version),
             credentials::created_at.eq(new.credential.created_at.millis()),
             credentials::expires_at.eq(new.credential.expires_at.map(Timestamp::millis)),
+            credentials::lookup.eq(new.lookup.as_deref()),
         ))
         .execute(&mut **tx)?;
     Ok(())
 }
 
-/// Sets the end of a credential's life.
+/// Sets the end of a credential's life, or takes it back.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn end_credential(tx: &mut Tx<'_>, id: &CredentialId, end: Timestamp) -> Result<(), StoreError> {
+pub fn end_credential(tx: &mut Tx<'_>, id: &CredentialId, end: Option<Timestamp>) -> Result<(), StoreError> {
     diesel::update(credentials::table.find(id.as_str()))
-        .set(credentials::expires_at.eq(Some(end.millis())))
+        .set(credentials::expires_at.eq(end.map(Timestamp::millis)))
         .execute(&mut **tx)?;
     Ok(())
 }
@@ -134,35 +150,23 @@ pub fn update(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), StoreError> {
             api_keys::suspended_at.eq(key.life.suspended_at.map(Timestamp::millis)),
             api_keys::revoked_at.eq(key.life.revoked_at.map(Timestamp::millis)),
             api_keys::expires_at.eq(key.life.expires_at.map(Timestamp::millis)),
+            api_keys::deleted_at.eq(key.archived_at.map(Timestamp::millis)),
+            api_keys::exchanges_per_minute.eq(limit_column(key)),
             api_keys::version.eq(api_keys::version + 1),
         ))
         .execute(&mut **tx)?;
     Ok(())
 }
 
-/// Takes a key out of sight.
-///
-/// # Errors
-/// The database does not answer.
-pub fn hide(tx: &mut Tx<'_>, id: &KeyId) -> Result<(), StoreError> {
-    let now = tx.now().millis();
-    diesel::update(api_keys::table.find(id.as_str())).set(api_keys::deleted_at.eq(Some(now))).execute(&mut **tx)?;
-    Ok(())
-}
-
-/// A key with the credentials that prove it at `now`.
+/// A key, archived or not, with the credentials that prove it at `now`.
 ///
 /// # Errors
 /// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>, StoreError> {
-    let row: Option<KeyRow> = api_keys::table
-        .find(id.as_str())
-        .filter(api_keys::deleted_at.is_null())
-        .select(KeyRow::as_select())
-        .first(connection)
-        .optional()?;
+    let row: Option<KeyRow> =
+        api_keys::table.find(id.as_str()).select(KeyRow::as_select()).first(connection).optional()?;
     let Some(row) = row else { return Ok(None) };
-    Ok(with_credentials(connection, vec![row], now)?.pop())
+    Ok(whole(connection, vec![row], now)?.pop())
 }
 
 /// As `find`, and no other change can touch the key until this one ends.
@@ -178,24 +182,90 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &KeyId) -> Result<Option<ApiKey>, St
     find(tx, id, now)
 }
 
+/// The keys within `reach` that `filter` lets through, newest first.
+///
 /// # Errors
 /// The database does not answer, or holds what it should not.
 pub fn list(
     connection: &mut Conn,
+    reach: &Reach,
     filter: &KeyFilter,
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<Page<ApiKey>, StoreError> {
-    let mut query = api_keys::table.filter(api_keys::deleted_at.is_null()).select(KeyRow::as_select()).into_boxed();
+    let mut query = api_keys::table.select(KeyRow::as_select()).into_boxed();
+    query = match reach {
+        Reach::All => query,
+        Reach::Nothing => return Ok(Page { data: Vec::new(), next: None }),
+        Reach::User(user) => {
+            query.filter(api_keys::user_id.eq(user.to_string())).filter(api_keys::organization_id.is_null())
+        }
+        Reach::Organization { id, whole, its_own, of_user } => {
+            let within = query.filter(api_keys::organization_id.eq(id.to_string()));
+            match (whole, its_own, of_user) {
+                (true, ..) => within,
+                (false, true, None) => within.filter(api_keys::user_id.is_null()),
+                (false, true, Some(user)) => {
+                    within.filter(api_keys::user_id.is_null().or(api_keys::user_id.eq(user.to_string())))
+                }
+                (false, false, Some(user)) => within.filter(api_keys::user_id.eq(user.to_string())),
+                (false, false, None) => return Ok(Page { data: Vec::new(), next: None }),
+            }
+        }
+    };
+    query = match filter.archived {
+        false => query.filter(api_keys::deleted_at.is_null()),
+        true => query.filter(api_keys::deleted_at.is_not_null()),
+    };
+    if let Some(kind) = filter.owner_type {
+        query = query.filter(api_keys::owner_type.eq(kind.as_str()));
+    }
     if let Some(client) = &filter.service_client {
         query = query.filter(api_keys::owner_id.eq(client.to_string()));
+    }
+    if let Some(organization) = &filter.organization {
+        query = query.filter(api_keys::organization_id.eq(organization.to_string()));
+    }
+    if let Some(user) = &filter.user {
+        query = query.filter(api_keys::user_id.eq(user.to_string()));
+    }
+    if let Some(since) = filter.unused_since {
+        let used = credentials::table
+            .filter(credentials::key_id.eq(api_keys::id))
+            .filter(credentials::last_used_at.ge(since.millis()));
+        query =
+            query.filter(api_keys::created_at.lt(since.millis())).filter(diesel::dsl::not(diesel::dsl::exists(used)));
     }
     if let Some(after) = &page.after {
         query = query.filter(api_keys::id.lt(after.clone()));
     }
     let rows: Vec<KeyRow> = query.order(api_keys::id.desc()).limit(page.limit + 1).load(connection)?;
-    let keys = with_credentials(connection, rows, now)?;
+    let keys = whole(connection, rows, now)?;
     Ok(Page::from_rows(keys, page.limit, |key| key.id.to_string()))
+}
+
+/// The keys of service clients that hold a permission, those aside that were revoked or suspended.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn of_clients_holding(
+    connection: &mut Conn,
+    permission: &PermissionName,
+    now: Timestamp,
+) -> Result<Vec<ApiKey>, StoreError> {
+    let clients: Vec<String> = service_clients::table
+        .filter(service_clients::deleted_at.is_null())
+        .filter(super::permissions::is_listed(permission))
+        .select(service_clients::id)
+        .load(connection)?;
+    let rows: Vec<KeyRow> = api_keys::table
+        .filter(api_keys::owner_id.eq_any(clients))
+        .filter(api_keys::owner_type.eq("service_client"))
+        .filter(api_keys::revoked_at.is_null())
+        .filter(api_keys::suspended_at.is_null())
+        .select(KeyRow::as_select())
+        .load(connection)?;
+    whole(connection, rows, now)
 }
 
 /// The ids of keys that carry a permission, a few of them: enough to say who stands in the way.
@@ -221,8 +291,10 @@ pub fn touch(tx: &mut Tx<'_>, used: &[(CredentialId, Timestamp)]) -> Result<(), 
     dialect::touch_credentials(tx, used)
 }
 
-fn with_credentials(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
+/// Keys with their owners and their credentials.
+fn whole(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
+    let standings = key_standings::of_keys(connection, &ids)?;
     let found: Vec<CredentialRow> = credentials::table
         .filter(credentials::key_id.eq_any(ids))
         .order((credentials::created_at.desc(), credentials::id.asc()))
@@ -239,7 +311,8 @@ fn with_credentials(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) ->
     rows.into_iter()
         .map(|row| {
             let credentials = by_key.remove(&row.id).unwrap_or_default();
-            key(row, credentials)
+            let standing = standings.get(&row.id).cloned().unwrap_or_default();
+            key(row, &standing, credentials)
         })
         .collect()
 }
@@ -254,16 +327,18 @@ fn credential(row: CredentialRow) -> Result<Credential, StoreError> {
     })
 }
 
-fn key(row: KeyRow, credentials: Vec<Credential>) -> Result<ApiKey, StoreError> {
+fn key(row: KeyRow, standing: &StandingRow, credentials: Vec<Credential>) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
+        ownership: key_standings::ownership(&row, standing)?,
         id: parsed("key id", &row.id)?,
         name: parsed("key name", &row.name)?,
-        owner: owner(&row)?,
         permissions: permission_set(&row.permissions)?,
         audiences: audiences(row.audiences.as_deref())?,
         metadata: parsed_metadata(&row.metadata)?,
         max_token_ttl: span(row.max_token_ttl),
+        exchanges_per_minute: limit(row.exchanges_per_minute),
         life: life(&row),
+        archived_at: row.deleted_at.map(Timestamp::from_millis),
         credentials,
         created_at: Timestamp::from_millis(row.created_at),
         created_by: ActorRef::from_stored(&row.created_by),
@@ -279,19 +354,12 @@ pub(super) fn life(row: &KeyRow) -> Life {
     }
 }
 
-pub(super) fn owner(row: &KeyRow) -> Result<Owner, StoreError> {
-    match (row.owner_type.as_str(), &row.owner_id) {
-        ("service_client", Some(id)) => Ok(Owner::ServiceClient(parsed("owner id", id)?)),
-        ("none", None) => Ok(Owner::Nobody),
-        (other, _) => Err(StoreError::Corrupt(format!("owner type {other}"))),
-    }
+pub(super) fn limit(column: Option<i32>) -> Option<u32> {
+    column.and_then(|limit| u32::try_from(limit).ok())
 }
 
-fn owner_columns(owner: &Owner) -> (&'static str, Option<String>) {
-    match owner {
-        Owner::ServiceClient(id) => ("service_client", Some(id.to_string())),
-        Owner::Nobody => ("none", None),
-    }
+fn limit_column(key: &ApiKey) -> Option<i32> {
+    key.exchanges_per_minute.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX))
 }
 
 fn audiences_column(key: &ApiKey) -> Result<Option<String>, StoreError> {

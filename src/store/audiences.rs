@@ -22,7 +22,7 @@ use super::{
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = audiences)]
-struct Row {
+pub(super) struct AudienceRow {
     id: String,
     identifier: String,
     permissions: Option<String>,
@@ -73,7 +73,8 @@ pub fn delete(tx: &mut Tx<'_>, id: &AudienceId) -> Result<(), StoreError> {
 /// # Errors
 /// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, id: &AudienceId) -> Result<Option<Audience>, StoreError> {
-    let row: Option<Row> = audiences::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
+    let row: Option<AudienceRow> =
+        audiences::table.find(id.as_str()).select(AudienceRow::as_select()).first(connection).optional()?;
     row.map(audience).transpose()
 }
 
@@ -91,9 +92,9 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &AudienceId) -> Result<Option<Audien
 /// # Errors
 /// The database does not answer, or holds what it should not.
 pub fn find_built_in(connection: &mut Conn, kind: BuiltIn) -> Result<Option<Audience>, StoreError> {
-    let row: Option<Row> = audiences::table
+    let row: Option<AudienceRow> = audiences::table
         .filter(audiences::built_in.eq(kind.as_str()))
-        .select(Row::as_select())
+        .select(AudienceRow::as_select())
         .first(connection)
         .optional()?;
     row.map(audience).transpose()
@@ -108,19 +109,21 @@ pub fn with_identifiers(
     identifiers: &BTreeSet<Identifier>,
 ) -> Result<Vec<Audience>, StoreError> {
     let wanted: Vec<_> = identifiers.iter().map(Identifier::as_str).collect();
-    let rows: Vec<Row> =
-        audiences::table.filter(audiences::identifier.eq_any(wanted)).select(Row::as_select()).load(connection)?;
+    let rows: Vec<AudienceRow> = audiences::table
+        .filter(audiences::identifier.eq_any(wanted))
+        .select(AudienceRow::as_select())
+        .load(connection)?;
     rows.into_iter().map(audience).collect()
 }
 
 /// # Errors
 /// The database does not answer, or holds what it should not.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Audience>, StoreError> {
-    let mut query = audiences::table.select(Row::as_select()).into_boxed();
+    let mut query = audiences::table.select(AudienceRow::as_select()).into_boxed();
     if let Some(after) = &page.after {
         query = query.filter(audiences::id.lt(after.clone()));
     }
-    let rows: Vec<Row> = query.order(audiences::id.desc()).limit(page.limit + 1).load(connection)?;
+    let rows: Vec<AudienceRow> = query.order(audiences::id.desc()).limit(page.limit + 1).load(connection)?;
     let found = rows.into_iter().map(audience).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::from_rows(found, page.limit, |audience| audience.id.to_string()))
 }
@@ -145,7 +148,7 @@ fn permissions_column(takes: &Takes) -> Option<String> {
     }
 }
 
-fn audience(row: Row) -> Result<Audience, StoreError> {
+pub(super) fn audience(row: AudienceRow) -> Result<Audience, StoreError> {
     let built_in = match row.built_in.as_deref() {
         None => None,
         Some("default") => Some(BuiltIn::Default),

@@ -9,7 +9,7 @@ use diesel::{Connection as _, ExpressionMethods, OptionalExtension, QueryDsl, Ru
 
 use crate::domain::{
     entropy::{Entropy, NoEntropy},
-    event::{ActorRef, Digest, Event, NewEvent, Origin},
+    event::{Actor, ActorRef, Digest, Event, NewEvent, Origin},
     id::{EventId, Generated},
     time::Timestamp,
 };
@@ -38,6 +38,11 @@ impl<T> Outcome<T> {
     /// As `event`, for changes that touch several resources.
     pub const fn events(value: T, events: Vec<NewEvent>) -> Self {
         Self { value, events }
+    }
+
+    /// The same, with another value.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
+        Outcome { value: f(self.value), events: self.events }
     }
 
     /// Nothing changed that anyone but Keyswap could notice: counters, last-used times, clean-up; or nothing at all.
@@ -84,8 +89,22 @@ impl Tx<'_> {
     }
 
     /// Who makes the change, as it is written on what it makes.
-    pub fn actor(&self) -> ActorRef {
-        self.origin.actor.to_ref()
+    pub fn author(&self) -> ActorRef {
+        self.origin.author()
+    }
+
+    /// Whether someone with a shell on the server makes the change, or Keyswap itself.
+    pub const fn is_by_operator(&self) -> bool {
+        matches!(self.origin.actor, Actor::Cli | Actor::System)
+    }
+
+    /// Whose idempotency keys these are: two users for whom one back end calls have nothing to do with each other.
+    pub fn idempotency_actor(&self) -> String {
+        let actor = self.origin.actor.to_ref().to_stored();
+        match &self.origin.on_behalf_of {
+            Some(user) => format!("{actor} for {user}"),
+            None => actor,
+        }
     }
 
     /// # Errors
@@ -160,11 +179,11 @@ fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Result<(), Sto
             seq,
             kind: new.kind.as_str().to_owned(),
             at,
-            actor: tx.actor(),
-            on_behalf_of: None,
+            actor: tx.origin.actor.to_ref(),
+            on_behalf_of: tx.origin.on_behalf_of.as_ref().map(ToString::to_string),
             subject: ActorRef { kind: new.kind.subject_kind().to_owned(), id: Some(new.subject_id) },
-            organization_id: None,
-            cause: None,
+            organization_id: new.organization.map(|id| id.to_string()),
+            cause: new.cause.map(str::to_owned),
             request_id: tx.origin.request_id.clone(),
             address: tx.origin.address.clone(),
             data: new.data,

@@ -2,25 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{
-    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension, QueryDsl,
-    RunQueryDsl, SelectableHelper,
-};
+use diesel::{ExpressionMethods, JoinOnDsl, QueryDsl, RunQueryDsl, SelectableHelper};
 
 use crate::domain::{
-    api_key::Owner,
     audience::Identifier,
-    grant::{Facts, KeyFacts, OwnerSet},
+    grant::{Facts, KeyFacts},
     id::{CredentialId, KeyId},
     time::Timestamp,
 };
 
 use super::{
     api_keys::{self as rows, KeyRow},
-    audiences,
+    audiences::{AudienceRow, audience},
     connection::{Conn, keyswap_now},
     error::StoreError,
-    schema::{api_keys, credentials, service_clients},
+    key_standings::{StandingRow, ownership},
+    schema,
 };
 
 /// The facts about a credential, and what it is proved against.
@@ -36,14 +33,16 @@ pub struct Loaded {
 pub enum Wanted {
     /// By the credential in a key that was presented.
     Credential(CredentialId),
+    /// By the keyed digests that a key of another make may be kept under.
+    Foreign(Vec<String>),
     /// By the id in a token of ours: any credential of the key that still works stands for it.
     Key(KeyId),
 }
 
-type Row = (KeyRow, (String, Vec<u8>, i32, Option<i64>), (Option<String>, Option<i64>), i64);
+type Row = (KeyRow, (String, Vec<u8>, i32, Option<i64>), StandingRow, Option<AudienceRow>, i64);
 
-/// Looks a key up, and those of `targets` that exist. Nothing when there is no such credential: expired, suspended and revoked
-/// ones are found, and refused by `grant::decide`.
+/// Looks a key up, and those of `targets` that exist, in one query. Nothing when there is no such credential: expired, suspended and
+/// revoked ones are found, and refused by `grant::decide`.
 ///
 /// # Errors
 /// The database does not answer, or holds what it should not.
@@ -52,53 +51,58 @@ pub fn load(
     wanted: &Wanted,
     targets: &BTreeSet<Identifier>,
 ) -> Result<Option<Loaded>, StoreError> {
-    let query =
-        credentials::table
-            .inner_join(api_keys::table)
-            .left_join(service_clients::table.on(
-                api_keys::owner_id.eq(service_clients::id.nullable()).and(api_keys::owner_type.eq("service_client")),
-            ))
-            .select((
-                KeyRow::as_select(),
-                (credentials::id, credentials::sealed, credentials::master_version, credentials::expires_at),
-                (service_clients::permissions.nullable(), service_clients::deleted_at.nullable()),
-                keyswap_now(),
-            ));
-    let row: Option<Row> = match wanted {
-        Wanted::Credential(id) => query.filter(credentials::id.eq(id.as_str())).first(connection).optional()?,
-        Wanted::Key(id) => query
-            .filter(credentials::key_id.eq(id.as_str()))
-            .order(credentials::created_at.desc())
-            .first(connection)
-            .optional()?,
+    use schema::{api_keys, audiences, credentials, key_standings};
+
+    let of_key = credentials::table
+        .inner_join(api_keys::table)
+        .inner_join(key_standings::table.on(key_standings::key_id.eq(api_keys::id)));
+    let columns = (
+        KeyRow::as_select(),
+        (credentials::id, credentials::sealed, credentials::master_version, credentials::expires_at),
+        StandingRow::as_select(),
+        Option::<AudienceRow>::as_select(),
+        keyswap_now(),
+    );
+    // One target is what nearly every request has, and a statement without a list is prepared once: SQLite has no other way to bind a list
+    // than to spell it out.
+    macro_rules! rows {
+        ($on:expr) => {{
+            let query = of_key.left_join(audiences::table.on($on)).select(columns);
+            match wanted {
+                Wanted::Credential(id) => query.filter(credentials::id.eq(id.as_str())).load(connection)?,
+                Wanted::Foreign(lookups) => query.filter(credentials::lookup.eq_any(lookups)).load(connection)?,
+                Wanted::Key(id) => query
+                    .filter(credentials::key_id.eq(id.as_str()))
+                    .order(credentials::created_at.desc())
+                    .load(connection)?,
+            }
+        }};
+    }
+    let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
+    let found: Vec<Row> = match names.as_slice() {
+        [one] => rows!(audiences::identifier.eq(*one)),
+        several => rows!(audiences::identifier.eq_any(several.to_vec())),
     };
-    // Asked for in any case: an unknown key costs the same look-ups as a known one.
-    let audiences = audiences::with_identifiers(connection, targets)?;
-    let Some((key, (credential, sealed, master_version, credential_end), (client_permissions, client_deleted), now)) =
-        row
-    else {
+    let mut found = found.into_iter();
+    let Some((key, (credential, sealed, master_version, credential_end), standing, first, now)) = found.next() else {
         return Ok(None);
     };
-    let owner = rows::owner(&key)?;
-    let owner_set = match &owner {
-        Owner::Nobody => Some(OwnerSet::KeysOwn),
-        Owner::ServiceClient(_) => match (client_permissions, client_deleted) {
-            (Some(permissions), None) => Some(OwnerSet::Permissions(rows::permission_set(&permissions)?)),
-            (_, Some(_)) | (None, None) => None,
-        },
-    };
+    // The same credential again, once for each further audience; another credential of the key is not asked for.
+    let others = found.filter(|(_, (id, ..), ..)| *id == credential).map(|(_, _, _, audience, _)| audience);
+    let audiences = [first].into_iter().chain(others).flatten().map(audience).collect::<Result<_, _>>()?;
     let facts = Facts {
         now: Timestamp::from_millis(now),
         key: KeyFacts {
             id: rows::parsed("key id", &key.id)?,
             credential: rows::parsed("credential id", &credential)?,
             credential_expires_at: credential_end.map(Timestamp::from_millis),
-            owner,
-            owner_set,
+            ownership: ownership(&key, &standing)?,
             permissions: rows::permission_set(&key.permissions)?,
             audiences: rows::audiences(key.audiences.as_deref())?,
             max_token_ttl: rows::span(key.max_token_ttl),
+            exchanges_per_minute: rows::limit(key.exchanges_per_minute),
             life: rows::life(&key),
+            about: standing.about(key.metadata),
         },
         audiences,
     };

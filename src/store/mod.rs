@@ -4,17 +4,23 @@ pub mod api_keys;
 pub mod audiences;
 mod change;
 mod connection;
+pub mod departures;
 mod dialect;
 mod error;
 pub mod events;
 pub mod facts;
 pub mod idempotency;
+pub mod key_standings;
 pub mod master_keys;
+pub mod members;
 pub mod migrate;
+pub mod organizations;
 pub mod permissions;
+pub mod roles;
 mod schema;
 pub mod service_clients;
 pub mod signing_keys;
+pub mod users;
 
 use std::{
     fmt,

@@ -13,6 +13,7 @@ use diesel::{
 use crate::domain::{
     page::{Page, PageRequest},
     permission::{AssignableTo, Permission, PermissionName, PermissionSet},
+    role::RoleName,
     time::Timestamp,
 };
 
@@ -108,9 +109,17 @@ type Listed = Escape<Like<SqlLiteral<Text>, String>>;
 
 /// Whether the column `permissions` of the table at hand names a permission.
 pub(super) fn is_listed(name: &PermissionName) -> Listed {
+    sql::<Text>("' ' || permissions || ' '").like(listing(name.as_str())).escape('\\')
+}
+
+/// Whether the column `roles` of the table at hand names a role.
+pub(super) fn is_role_listed(name: &RoleName) -> Listed {
+    sql::<Text>("' ' || roles || ' '").like(listing(name.as_str())).escape('\\')
+}
+
+fn listing(name: &str) -> String {
     // `_` is a wildcard in LIKE, and may stand in a name.
-    let pattern = format!("% {} %", name.as_str().replace('_', "\\_"));
-    sql::<Text>("' ' || permissions || ' '").like(pattern).escape('\\')
+    format!("% {} %", name.replace('_', "\\_"))
 }
 
 fn assignable_column(permission: &Permission) -> String {

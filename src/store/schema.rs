@@ -57,6 +57,9 @@ diesel::table! {
         created_by -> Text,
         deleted_at -> Nullable<BigInt>,
         version -> BigInt,
+        user_id -> Nullable<Text>,
+        organization_id -> Nullable<Text>,
+        incarnation -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -77,6 +80,12 @@ diesel::table! {
         created_at -> BigInt,
         created_by -> Text,
         version -> BigInt,
+        user_id -> Nullable<Text>,
+        incarnation -> Nullable<Text>,
+        creator_id -> Nullable<Text>,
+        creator_incarnation -> Nullable<Text>,
+        exchanges_per_minute -> Nullable<Integer>,
+        noticed_days -> Nullable<Integer>,
     }
 }
 diesel::table! {
@@ -89,6 +98,7 @@ diesel::table! {
         created_at -> BigInt,
         expires_at -> Nullable<BigInt>,
         last_used_at -> Nullable<BigInt>,
+        lookup -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -124,6 +134,109 @@ diesel::table! {
         created_at -> BigInt,
     }
 }
+diesel::table! {
+    organizations (id) {
+        id -> Text,
+        incarnation -> Text,
+        name -> Nullable<Text>,
+        metadata -> Text,
+        created_at -> BigInt,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    roles (name) {
+        name -> Text,
+        description -> Nullable<Text>,
+        permissions -> Text,
+        created_at -> BigInt,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    users (id) {
+        id -> Text,
+        incarnation -> Text,
+        blocked_at -> Nullable<BigInt>,
+        profile -> Text,
+        metadata -> Text,
+        roles -> Text,
+        created_at -> BigInt,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    members (organization_id, user_id) {
+        organization_id -> Text,
+        user_id -> Text,
+        incarnation -> Text,
+        organization_incarnation -> Text,
+        roles -> Text,
+        metadata -> Text,
+        created_at -> BigInt,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    key_windows (key_id) {
+        key_id -> Text,
+        minute -> BigInt,
+        exchanges -> BigInt,
+    }
+}
+diesel::table! {
+    key_usage (key_id, day) {
+        key_id -> Text,
+        day -> BigInt,
+        uses -> BigInt,
+    }
+}
+diesel::table! {
+    departures (id) {
+        id -> Text,
+        cause -> Text,
+        user_id -> Nullable<Text>,
+        organization_id -> Nullable<Text>,
+        service_client_id -> Nullable<Text>,
+        incarnation -> Nullable<Text>,
+        told_until -> Text,
+        created_at -> BigInt,
+    }
+}
+diesel::table! {
+    portal_sessions (id) {
+        id -> Text,
+        sealed -> Binary,
+        master_version -> Integer,
+        user_id -> Text,
+        organization_id -> Nullable<Text>,
+        incarnation -> Text,
+        created_by -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+diesel::table! {
+    /// A view: a key with everything its owner's state is judged by.
+    key_standings (key_id) {
+        key_id -> Text,
+        client_permissions -> Nullable<Text>,
+        client_deleted_at -> Nullable<BigInt>,
+        client_metadata -> Nullable<Text>,
+        user_incarnation -> Nullable<Text>,
+        user_blocked_at -> Nullable<BigInt>,
+        user_profile -> Nullable<Text>,
+        user_metadata -> Nullable<Text>,
+        member_incarnation -> Nullable<Text>,
+        member_organization_incarnation -> Nullable<Text>,
+        organization_incarnation -> Nullable<Text>,
+        organization_metadata -> Nullable<Text>,
+        creator_incarnation -> Nullable<Text>,
+        creator_organization_incarnation -> Nullable<Text>,
+        home_permissions -> Nullable<Text>,
+    }
+}
 
 diesel::joinable!(credentials -> api_keys (key_id));
-diesel::allow_tables_to_appear_in_same_query!(credentials, api_keys, service_clients);
+diesel::allow_tables_to_appear_in_same_query!(members, organizations);
+diesel::allow_tables_to_appear_in_same_query!(credentials, api_keys, service_clients, key_standings, audiences);

@@ -1,13 +1,18 @@
 //! Service clients.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
+    SelectableHelper,
+};
 
 use crate::domain::{
     event::ActorRef,
     id::ServiceClientId,
     page::{Page, PageRequest},
     permission::PermissionName,
-    service_client::{ClientOwner, ServiceClient},
+    policy::Reach,
+    service_client::ServiceClient,
+    standing::Home,
     time::Timestamp,
 };
 
@@ -16,6 +21,7 @@ use super::{
     change::Tx,
     connection::Conn,
     error::StoreError,
+    key_standings::home_of,
     schema::service_clients,
 };
 
@@ -24,23 +30,33 @@ use super::{
 struct Row {
     id: String,
     name: String,
-    owner_type: String,
     permissions: String,
     metadata: String,
     created_at: i64,
     created_by: String,
     version: i64,
+    user_id: Option<String>,
+    organization_id: Option<String>,
+    incarnation: Option<String>,
 }
 
 /// # Errors
 /// The database does not answer.
 pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {
-    let ClientOwner::Account { .. } = client.owner;
+    let home = &client.home;
+    let owner_type = match home {
+        Home::Account => "account",
+        Home::Organization { .. } => "organization",
+        Home::User { .. } => "user",
+    };
     diesel::insert_into(service_clients::table)
         .values((
             service_clients::id.eq(client.id.as_str()),
             service_clients::name.eq(client.name.as_str()),
-            service_clients::owner_type.eq("account"),
+            service_clients::owner_type.eq(owner_type),
+            service_clients::user_id.eq(home.user().map(|id| id.as_str())),
+            service_clients::organization_id.eq(home.organization().map(|id| id.as_str())),
+            service_clients::incarnation.eq(home.incarnation().map(|id| id.as_str())),
             service_clients::permissions.eq(client.permissions.to_string()),
             service_clients::metadata.eq(client.metadata.to_text()),
             service_clients::created_at.eq(client.created_at.millis()),
@@ -100,11 +116,30 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<S
     find(tx, id)
 }
 
+/// Those within `reach`, newest first.
+///
 /// # Errors
 /// The database does not answer, or holds what it should not.
-pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<ServiceClient>, StoreError> {
+pub fn list(connection: &mut Conn, reach: &Reach, page: &PageRequest) -> Result<Page<ServiceClient>, StoreError> {
+    use service_clients::{organization_id, user_id};
+
     let mut query =
         service_clients::table.filter(service_clients::deleted_at.is_null()).select(Row::as_select()).into_boxed();
+    query = match reach {
+        Reach::All => query,
+        Reach::Nothing => return Ok(Page { data: Vec::new(), next: None }),
+        Reach::User(user) => query.filter(user_id.eq(user.to_string())).filter(organization_id.is_null()),
+        Reach::Organization { id, whole, its_own, of_user } => {
+            let within = query.filter(organization_id.eq(id.to_string()));
+            match (whole, its_own, of_user) {
+                (true, ..) => within,
+                (false, true, None) => within.filter(user_id.is_null()),
+                (false, true, Some(user)) => within.filter(user_id.is_null().or(user_id.eq(user.to_string()))),
+                (false, false, Some(user)) => within.filter(user_id.eq(user.to_string())),
+                (false, false, None) => return Ok(Page { data: Vec::new(), next: None }),
+            }
+        }
+    };
     if let Some(after) = &page.after {
         query = query.filter(service_clients::id.lt(after.clone()));
     }
@@ -128,13 +163,10 @@ pub fn holding(connection: &mut Conn, permission: &PermissionName) -> Result<Vec
 }
 
 fn client(row: Row) -> Result<ServiceClient, StoreError> {
-    if row.owner_type != "account" {
-        return Err(StoreError::Corrupt(format!("owner type {}", row.owner_type)));
-    }
     Ok(ServiceClient {
+        home: home_of(row.user_id.as_deref(), row.organization_id.as_deref(), row.incarnation.as_deref())?,
         id: parsed("service client id", &row.id)?,
         name: parsed("service client name", &row.name)?,
-        owner: ClientOwner::ACCOUNT,
         permissions: permission_set(&row.permissions)?,
         metadata: parsed_metadata(&row.metadata)?,
         created_at: Timestamp::from_millis(row.created_at),

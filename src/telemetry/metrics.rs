@@ -29,6 +29,7 @@ pub enum Result {
     Revoked,
     Expired,
     Suspended,
+    OwnerBlocked,
     OwnerGone,
     ClientMismatch,
     Scope,

@@ -123,6 +123,7 @@ impl OauthError {
             Denied::Target(TargetFault::Malformed | TargetFault::Unknown | TargetFault::NotAllowed) => {
                 Self::invalid_target("the audience or resource does not exist, or the key may not be used for it")
             }
+            Denied::OnBehalfOf(_) => Self::invalid_request("the token endpoint acts for nobody but the key itself"),
             Denied::Throttled(span) => Self {
                 retry_after: Some(span.as_secs_rounded_up().max(1)),
                 ..Self::new(

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
-        api_key::{self, State},
+        api_key::{KeyFilter, OwnerType, Reason, State},
         audience::Identifier,
         event::ActorRef,
-        id::{CredentialId, KeyId, ServiceClientId},
+        id::{CredentialId, KeyId, OrganizationId},
         json::Metadata,
         name::DisplayName,
         permission::PermissionSet,
@@ -21,13 +21,13 @@ use crate::{
         api_keys::{self, NewKey, PatchKey, Shown, Step},
         idempotency::Created,
     },
-    store::api_keys::KeyFilter,
 };
 
 use super::{
     created,
     json::{Body, Json, OptionalJson, nullable},
     object,
+    owner::OwnerRequest,
     params::{Query, id, if_match},
     plain,
 };
@@ -43,11 +43,15 @@ pub struct KeyBody {
     audiences: Option<Vec<Identifier>>,
     metadata: Metadata,
     max_token_ttl: Option<Span>,
+    exchanges_per_minute: Option<u32>,
     state: State,
+    /// Why it does not work, where that is not written on the key: its owner is blocked or gone.
+    state_reason: Option<&'static str>,
     credentials: Vec<CredentialBody>,
     created_at: Timestamp,
     created_by: ActorRef,
     expires_at: Option<Timestamp>,
+    archived_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
     version: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,9 +61,9 @@ pub struct KeyBody {
 #[derive(Debug, Serialize)]
 struct OwnerBody {
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: OwnerType,
     id: Option<String>,
-    organization_id: Option<String>,
+    organization_id: Option<OrganizationId>,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,22 +75,25 @@ struct CredentialBody {
 
 impl KeyBody {
     pub fn new(shown: Shown, value: Option<&str>) -> Self {
-        let (masked, last_used_at, state) = (shown.key.masked(), shown.key.last_used_at(), shown.state());
+        let (masked, last_used_at) = (shown.key.masked(), shown.key.last_used_at());
         let key = shown.key;
-        let (kind, owner_id) = match key.owner {
-            api_key::Owner::ServiceClient(id) => ("service_client", Some(id.to_string())),
-            api_key::Owner::Nobody => ("none", None),
-        };
+        let owner = &key.ownership.owner;
         Self {
             id: key.id,
             name: key.name,
             masked,
-            owner: OwnerBody { kind, id: owner_id, organization_id: None },
+            owner: OwnerBody {
+                kind: owner.kind(),
+                id: owner.id().map(str::to_owned),
+                organization_id: key.ownership.home.organization().cloned(),
+            },
             permissions: key.permissions,
             audiences: key.audiences,
             metadata: key.metadata,
             max_token_ttl: key.max_token_ttl,
-            state,
+            exchanges_per_minute: key.exchanges_per_minute,
+            state: shown.state,
+            state_reason: shown.reason.map(Reason::as_str),
             credentials: key
                 .credentials
                 .into_iter()
@@ -99,6 +106,7 @@ impl KeyBody {
             created_at: key.created_at,
             created_by: key.created_by,
             expires_at: key.life.expires_at,
+            archived_at: key.archived_at,
             last_used_at,
             version: key.version,
             value: value.map(str::to_owned),
@@ -107,17 +115,12 @@ impl KeyBody {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum OwnerRequest {
-    ServiceClient { id: ServiceClientId },
-    None {},
-}
-
-#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     name: DisplayName,
-    owner: OwnerRequest,
+    /// Absent: the organization or the user that calls.
+    #[serde(default)]
+    owner: Option<OwnerRequest>,
     #[serde(default)]
     permissions: PermissionSet,
     #[serde(default)]
@@ -126,6 +129,8 @@ pub struct CreateBody {
     metadata: Metadata,
     #[serde(default)]
     max_token_ttl: Option<Span>,
+    #[serde(default)]
+    exchanges_per_minute: Option<u32>,
     #[serde(default)]
     expires_at: Option<Timestamp>,
 }
@@ -140,6 +145,8 @@ pub struct PatchBody {
     metadata: Option<Metadata>,
     #[serde(default, deserialize_with = "nullable")]
     max_token_ttl: Option<Option<Span>>,
+    #[serde(default, deserialize_with = "nullable")]
+    exchanges_per_minute: Option<Option<u32>>,
     #[serde(default, deserialize_with = "nullable")]
     expires_at: Option<Option<Timestamp>>,
 }
@@ -176,17 +183,14 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
-    let owner = match body.owner {
-        OwnerRequest::ServiceClient { id } => api_key::Owner::ServiceClient(id),
-        OwnerRequest::None {} => api_key::Owner::Nobody,
-    };
     let new = NewKey {
         name: body.name,
-        owner,
+        owner: body.owner.map(OwnerRequest::for_key),
         permissions: body.permissions,
         audiences: body.audiences,
         metadata: body.metadata,
         max_token_ttl: body.max_token_ttl,
+        exchanges_per_minute: body.exchanges_per_minute,
         expires_at: body.expires_at,
     };
     let (made, value) = match api_keys::create(&app, &caller.identity, new, once).await? {
@@ -198,15 +202,27 @@ pub async fn create(
     Ok(created(version, location, value.is_none(), &body))
 }
 
-pub async fn list(_: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after", "service_client"])?;
-    let filter = KeyFilter { service_client: query.parse("service_client", "the id of a service client")? };
-    let page = api_keys::list(&app, filter, query.page()?).await?;
+pub async fn list(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &LIST_PARAMETERS)?;
+    let filter = KeyFilter {
+        owner_type: query.parse("owner_type", "user, organization, service_client or none")?,
+        service_client: query.parse("service_client", "the id of a service client")?,
+        organization: query.parse("organization", "the id of an organization")?,
+        user: query.parse("user", "the id of a user")?,
+        state: query.parse("state", "active, suspended, revoked or expired")?,
+        unused_since: query.parse("unused_since", "a time, such as 2030-01-31T12:00:00Z")?,
+        archived: query.parse("archived", "true or false")?.unwrap_or(false),
+    };
+    let page = api_keys::list(&app, &caller.identity, filter, query.page()?).await?;
     Ok(plain(&page.map(|key| KeyBody::new(key, None))))
 }
 
-pub async fn get(_: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    Ok(shown(api_keys::get(&app, id(&request, "id")?).await?))
+const LIST_PARAMETERS: [&str; 9] =
+    ["limit", "after", "owner_type", "service_client", "organization", "user", "state", "unused_since", "archived"];
+
+pub async fn get(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let archived = Query::of(&request, &["archived"])?.parse("archived", "true or false")?.unwrap_or(false);
+    Ok(shown(api_keys::get(&app, &caller.identity, id(&request, "id")?, archived).await?))
 }
 
 pub async fn patch(
@@ -222,6 +238,7 @@ pub async fn patch(
         audiences: body.audiences,
         metadata: body.metadata,
         max_token_ttl: body.max_token_ttl,
+        exchanges_per_minute: body.exchanges_per_minute,
         expires_at: body.expires_at,
     };
     let (id, if_version) = (id(&request, "id")?, if_match(&request)?);

@@ -5,10 +5,15 @@ pub mod audiences;
 pub mod events;
 pub mod exchange;
 mod json;
+pub mod members;
+pub mod organizations;
+mod owner;
 mod params;
 pub mod permissions;
+pub mod roles;
 pub mod service_clients;
 pub mod signing_keys;
+pub mod users;
 
 use actix_web::{
     HttpResponse,

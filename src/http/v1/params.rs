@@ -58,6 +58,15 @@ pub fn id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem> {
     request.match_info().get(name).and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
 }
 
+/// An id in the path that the caller chooses: one that is none is told what an id looks like.
+pub fn new_id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem>
+where
+    T::Err: std::fmt::Display,
+{
+    let text = request.match_info().get(name).unwrap_or_default();
+    text.parse().map_err(|error: T::Err| Problem::invalid(vec![Fault::new(name, error.to_string())]))
+}
+
 /// The version that `If-Match` names (RFC 9110 §13.1.1); nothing for `*` or no header.
 pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
     let mut values = request.headers().get_all(IF_MATCH);

@@ -6,10 +6,14 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Deserialize;
 
 use crate::{
-    domain::{name::DisplayName, permission::AssignableTo, policy::ManagePermissions},
+    domain::{
+        name::DisplayName,
+        permission::AssignableTo,
+        policy::{ManagePermissions, ReadPermissions},
+    },
     http::{access::Caller, problem::Problem},
     service::{
-        App, Fault,
+        App,
         permissions::{self, PutPermission},
     },
 };
@@ -18,7 +22,7 @@ use super::{
     created,
     json::Json,
     object,
-    params::{Query, id, if_match},
+    params::{Query, id, if_match, new_id},
     plain,
 };
 
@@ -37,9 +41,11 @@ pub async fn put(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let malformed = "a permission has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-', and is no API key";
-    let name = id(&request, "name").map_err(|_| Problem::invalid(vec![Fault::new("name", malformed)]))?;
-    let put = PutPermission { name, description: body.description, assignable_to: body.assignable_to };
+    let put = PutPermission {
+        name: new_id(&request, "name")?,
+        description: body.description,
+        assignable_to: body.assignable_to,
+    };
     let (permission, is_new) = permissions::put(&app, &caller.identity, put, if_match(&request)?).await?;
     if is_new {
         let location = format!("{}/v1/permissions/{}", app.issuer(), permission.name);
@@ -48,12 +54,12 @@ pub async fn put(
     Ok(object(permission.version, &permission))
 }
 
-pub async fn list(_: Caller<ManagePermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&permissions::list(&app, query.page()?).await?))
 }
 
-pub async fn get(_: Caller<ManagePermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn get(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let permission = permissions::get(&app, id(&request, "name")?).await?;
     Ok(object(permission.version, &permission))
 }

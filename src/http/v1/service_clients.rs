@@ -1,10 +1,20 @@
 //! `/v1/service-clients`.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{json::Metadata, name::DisplayName, permission::PermissionSet, policy::ManageServiceClients},
+    domain::{
+        event::ActorRef,
+        id::{OrganizationId, ServiceClientId},
+        json::Metadata,
+        name::DisplayName,
+        permission::PermissionSet,
+        policy::ManageServiceClients,
+        service_client::ServiceClient,
+        standing::Home,
+        time::Timestamp,
+    },
     http::{access::Caller, problem::Problem},
     service::{
         App,
@@ -17,21 +27,49 @@ use super::{
     created,
     json::{Body, Json},
     object,
+    owner::ClientOwnerRequest,
     params::{Query, id, if_match},
     plain,
 };
 
-/// Service clients of users and organizations come with the directory. The braces matter: without them serde would pass over
-/// unknown members.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum OwnerRequest {
-    Account {},
+/// A service client as it is shown (design §3.3).
+#[derive(Debug, Serialize)]
+struct ClientBody {
+    id: ServiceClientId,
+    name: DisplayName,
+    owner: OwnerBody,
+    permissions: PermissionSet,
+    metadata: Metadata,
+    created_at: Timestamp,
+    created_by: ActorRef,
+    version: i64,
 }
 
-impl Default for OwnerRequest {
-    fn default() -> Self {
-        Self::Account {}
+#[derive(Debug, Serialize)]
+struct OwnerBody {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: Option<String>,
+    organization_id: Option<OrganizationId>,
+}
+
+impl From<ServiceClient> for ClientBody {
+    fn from(client: ServiceClient) -> Self {
+        let (kind, id) = match &client.home {
+            Home::Account => ("account", None),
+            Home::Organization { id, .. } => ("organization", Some(id.to_string())),
+            Home::User { id, .. } => ("user", Some(id.to_string())),
+        };
+        Self {
+            id: client.id,
+            name: client.name,
+            owner: OwnerBody { kind, id, organization_id: client.home.organization().cloned() },
+            permissions: client.permissions,
+            metadata: client.metadata,
+            created_at: client.created_at,
+            created_by: client.created_by,
+            version: client.version,
+        }
     }
 }
 
@@ -39,8 +77,9 @@ impl Default for OwnerRequest {
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     name: DisplayName,
+    /// Absent: the account, or the user or organization that calls.
     #[serde(default)]
-    owner: OwnerRequest,
+    owner: Option<ClientOwnerRequest>,
     #[serde(default)]
     permissions: PermissionSet,
     #[serde(default)]
@@ -63,32 +102,36 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
-    let OwnerRequest::Account {} = body.owner;
-    let new = NewServiceClient { name: body.name, permissions: body.permissions, metadata: body.metadata };
+    let new = NewServiceClient {
+        name: body.name,
+        owner: body.owner.map(ClientOwnerRequest::asked),
+        permissions: body.permissions,
+        metadata: body.metadata,
+    };
     let (client, replayed) = match service_clients::create(&app, &caller.identity, new, once).await? {
         Created::New(client) => (client, false),
         Created::Replayed(client) => (client, true),
     };
     let location = format!("{}/v1/service-clients/{}", app.issuer(), client.id);
-    Ok(created(client.version, location, replayed, &client))
+    Ok(created(client.version, location, replayed, &ClientBody::from(client)))
 }
 
 pub async fn list(
-    _: Caller<ManageServiceClients>,
+    caller: Caller<ManageServiceClients>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&service_clients::list(&app, query.page()?).await?))
+    Ok(plain(&service_clients::list(&app, &caller.identity, query.page()?).await?.map(ClientBody::from)))
 }
 
 pub async fn get(
-    _: Caller<ManageServiceClients>,
+    caller: Caller<ManageServiceClients>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let client = service_clients::get(&app, id(&request, "id")?).await?;
-    Ok(object(client.version, &client))
+    let client = service_clients::get(&app, &caller.identity, id(&request, "id")?).await?;
+    Ok(object(client.version, &ClientBody::from(client)))
 }
 
 pub async fn patch(
@@ -101,7 +144,7 @@ pub async fn patch(
     let patch = PatchServiceClient { name: body.name, permissions: body.permissions, metadata: body.metadata };
     let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
     let client = service_clients::patch(&app, &caller.identity, id, patch, if_version).await?;
-    Ok(object(client.version, &client))
+    Ok(object(client.version, &ClientBody::from(client)))
 }
 
 pub async fn delete(

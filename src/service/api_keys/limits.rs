@@ -2,10 +2,11 @@
 
 use crate::{
     domain::{
-        api_key::{ApiKey, Owner},
+        api_key::ApiKey,
         audience::Identifier,
-        permission::{AssignableTo, PermissionSet},
+        permission::PermissionSet,
         policy::Holdings,
+        standing::Home,
         time::{Span, Timestamp},
     },
     service::{
@@ -15,13 +16,15 @@ use crate::{
     store::{self, Tx},
 };
 
+use super::holder::Holder;
+
 /// Whoever lets a key do more than before, or work again, hands out all that it carries.
 pub(super) fn require_held(key: &ApiKey, holdings: &Holdings) -> Result<(), Error> {
     let faults: Vec<_> = key.permissions.iter().filter_map(|name| not_held(name, holdings)).collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
-/// Whether a patch lifts a limit: a later end, longer tokens, or further audiences.
+/// Whether a patch lifts a limit: a later end, longer tokens, more exchanges, or further audiences.
 pub(super) fn widens(before: &ApiKey, after: &ApiKey) -> bool {
     let longer = |before: Option<i64>, after: Option<i64>| after.unwrap_or(i64::MAX) > before.unwrap_or(i64::MAX);
     let further = match (&before.audiences, &after.audiences) {
@@ -31,24 +34,39 @@ pub(super) fn widens(before: &ApiKey, after: &ApiKey) -> bool {
     };
     let end = |key: &ApiKey| key.life.expires_at.map(Timestamp::millis);
     let ttl = |key: &ApiKey| key.max_token_ttl.map(Span::millis);
-    further || longer(end(before), end(after)) || longer(ttl(before), ttl(after))
+    let rate = |key: &ApiKey| key.exchanges_per_minute.map(i64::from);
+    further || longer(end(before), end(after)) || longer(ttl(before), ttl(after)) || longer(rate(before), rate(after))
 }
 
+/// What is wrong with giving these permissions to a key of `holder`: each is named, with the first reason against it.
 pub(super) fn permission_faults(
     tx: &mut Tx<'_>,
-    owner: &Owner,
+    holder: &Holder,
     wanted: &PermissionSet,
     holdings: &Holdings,
 ) -> Result<Vec<Fault>, Error> {
-    let Owner::ServiceClient(id) = owner else { return handing_out(tx, wanted, None, holdings) };
-    let Some(client) = store::service_clients::find_for_change(tx, id)? else {
-        return Ok(vec![Fault::new("owner", format!("there is no service client {id}"))]);
-    };
-    let mut faults = handing_out(tx, wanted, Some(AssignableTo::ServiceClient), holdings)?;
-    for name in wanted.without(&client.permissions) {
-        faults.push(Fault::new("permissions", format!("{name} is not a permission of the service client {id}")));
+    let mut faults = handing_out(tx, wanted, holder.assignable_to(), holdings)?;
+    if let Some(client) = &holder.client {
+        for name in wanted.without(&client.permissions) {
+            faults.push(Fault::new("permissions", format!("{name} is not a permission of the service client")));
+        }
     }
+    faults.extend(home_faults(&holder.home, &holder.roles, wanted, "the user"));
     Ok(faults)
+}
+
+/// What the user behind a key or a service client cannot do themselves.
+pub(in crate::service) fn home_faults(
+    home: &Home,
+    roles: &PermissionSet,
+    wanted: &PermissionSet,
+    who: &str,
+) -> Vec<Fault> {
+    let fault = |name| Fault::new("permissions", format!("{name} is not among the permissions of the roles of {who}"));
+    match home {
+        Home::Account | Home::Organization { .. } => Vec::new(),
+        Home::User { .. } => wanted.without(roles).map(fault).collect(),
+    }
 }
 
 pub(super) fn audience_faults(tx: &mut Tx<'_>, audiences: Option<&[Identifier]>) -> Result<Vec<Fault>, Error> {
@@ -84,4 +102,16 @@ pub(super) fn expiry_faults(
 
 pub(super) fn ttl_faults(max_token_ttl: Option<Span>) -> Option<Fault> {
     max_token_ttl.filter(|ttl| ttl.as_secs() == 0).map(|_| Fault::new("max_token_ttl", "must be a second or more"))
+}
+
+pub(super) fn rate_faults(exchanges_per_minute: Option<u32>) -> Option<Fault> {
+    exchanges_per_minute
+        .filter(|limit| !(1..=1_000_000).contains(limit))
+        .map(|_| Fault::new("exchanges_per_minute", "must be from 1 to 1000000, or null for no limit"))
+}
+
+pub(super) fn type_faults(settings: &Settings, holder: &Holder) -> Option<Fault> {
+    let kind = holder.owner.kind();
+    let message = || format!("keys of this kind ({}) are not enabled here (api_keys.owner_types)", kind.as_str());
+    (!settings.owner_types.contains(&kind)).then(|| Fault::new("owner", message()))
 }

@@ -3,19 +3,18 @@
 use crate::{
     crypto::{credential, master::MasterKeys, random::SystemEntropy},
     domain::{
-        api_key::{ApiKey, Credential, Life, Owner},
+        api_key::{ApiKey, Credential, Life},
         api_key_value::{ApiKeyValue, Prefix, Secret},
         event::{EventKind, NewEvent},
-        id::CredentialId,
-        policy::Holdings,
+        id::{CredentialId, KeyId},
     },
-    service::{App, Error, Settings},
+    service::{App, Error, Settings, caller::Caller},
     store::{self, Tx, api_keys::NewCredential},
 };
 
 use super::{
-    NewKey, Shown, WithValue,
-    limits::{audience_faults, expiry_faults, permission_faults, ttl_faults},
+    NOT_FOUND, NewKey, Shown, WithValue, holder, key_event,
+    limits::{audience_faults, expiry_faults, permission_faults, rate_faults, ttl_faults, type_faults},
 };
 
 /// What making a key takes, gathered so that a change on another thread can have it.
@@ -39,40 +38,50 @@ impl Maker {
         &self,
         tx: &mut Tx<'_>,
         new: NewKey,
-        holdings: &Holdings,
+        caller: &Caller,
     ) -> Result<(WithValue, NewEvent), Error> {
-        let mut faults = permission_faults(tx, &new.owner, &new.permissions, holdings)?;
+        let holder = holder::of_new_key(tx, caller, new.owner)?;
+        let mut faults: Vec<_> = type_faults(&self.settings, &holder).into_iter().collect();
+        faults.extend(permission_faults(tx, &holder, &new.permissions, &caller.holdings)?);
         faults.extend(audience_faults(tx, new.audiences.as_deref())?);
         faults.extend(expiry_faults(&self.settings, tx.now(), tx.now(), new.expires_at));
         faults.extend(ttl_faults(new.max_token_ttl));
+        faults.extend(rate_faults(new.exchanges_per_minute));
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
         let (credential, value) = self.credential(tx)?;
-        let mut key = ApiKey {
+        let key = ApiKey {
             id: tx.new_id()?,
             name: new.name,
-            owner: new.owner,
+            ownership: holder.ownership(),
             permissions: new.permissions,
             audiences: new.audiences,
             metadata: new.metadata,
             max_token_ttl: new.max_token_ttl,
+            exchanges_per_minute: new.exchanges_per_minute,
             life: Life { suspended_at: None, revoked_at: None, expires_at: new.expires_at },
+            archived_at: None,
             credentials: Vec::new(),
             created_at: tx.now(),
-            created_by: tx.actor(),
+            created_by: tx.author(),
             version: 1,
         };
         store::api_keys::insert(tx, &key, &credential)?;
-        key.credentials.push(credential.credential);
-        let owner = match &key.owner {
-            Owner::ServiceClient(id) => id.to_string(),
-            Owner::Nobody => "none".to_owned(),
-        };
-        let event = NewEvent::new(EventKind::ApiKeyCreated, &key.id)
-            .with("owner", owner)
+        let event = key_event(EventKind::ApiKeyCreated, &key)
+            .with("owner_type", key.ownership.owner.kind().as_str())
+            .with("owner", key.ownership.owner.id().unwrap_or("none"))
             .with("permissions", key.permissions.to_string());
-        Ok((WithValue { shown: Shown { key, now: tx.now() }, value }, event))
+        // Read back: with everything its owner's state is judged by.
+        let shown = self.shown(tx, &key.id)?;
+        Ok((WithValue { shown, value }, event))
+    }
+
+    /// A key as it is now.
+    pub(super) fn shown(&self, tx: &mut Tx<'_>, id: &KeyId) -> Result<Shown, Error> {
+        let now = tx.now();
+        let key = store::api_keys::find(tx, id, now)?.ok_or(NOT_FOUND)?;
+        Ok(Shown::new(key, now, &self.settings))
     }
 
     pub(super) fn credential(&self, tx: &Tx<'_>) -> Result<(NewCredential, ApiKeyValue), Error> {
@@ -82,6 +91,9 @@ impl Maker {
         let value = ApiKeyValue::format(&prefix, &id, &secret);
         let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
         let credential = Credential { id, prefix, created_at: tx.now(), expires_at: None, last_used_at: None };
-        Ok((NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version }, value))
+        Ok((
+            NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup: None },
+            value,
+        ))
     }
 }

@@ -1,44 +1,58 @@
 //! API keys: making, changing, rotating and ending them. The value is in the answer to create and rotate, and nowhere else.
 
+mod holder;
+mod life;
 mod limits;
 mod maker;
+mod rotation;
 
 use crate::{
     domain::{
-        api_key::{ApiKey, Owner, State},
+        api_key::{self, ApiKey, KeyFilter, Reason, State},
         api_key_value::ApiKeyValue,
         audience::Identifier,
-        event::{EventKind, NewEvent},
+        event::{Actor, EventKind, NewEvent},
         id::KeyId,
         json::Metadata,
         name::DisplayName,
         page::{Page, PageRequest},
         permission::PermissionSet,
+        policy::Rights,
+        standing::Standing,
         time::{Span, Timestamp},
     },
-    store::{self, Outcome, Tx, api_keys::KeyFilter},
+    store::{self, Outcome, Tx},
 };
 
 use super::{
-    App, Error,
+    App, Error, Settings, administrators,
     caller::Caller,
     idempotency::{self, Created, Idempotency},
     version::require_version,
 };
 
-use limits::{audience_faults, expiry_faults, permission_faults, require_held, ttl_faults, widens};
+use holder::Holder;
+use limits::{audience_faults, expiry_faults, permission_faults, rate_faults, require_held, ttl_faults, widens};
 
+pub use holder::OwnerAsked;
+pub use life::{Step, step};
+pub use rotation::{MAX_GRACE, rotate};
+
+pub(super) use holder::{nobody_such, organization as organization_holder, user as user_holder};
+pub(super) use limits::home_faults;
 pub(super) use maker::Maker;
 
 /// What `POST /v1/api-keys` says.
 #[derive(Debug, Clone)]
 pub struct NewKey {
     pub name: DisplayName,
-    pub owner: Owner,
+    /// Absent: it follows from where the caller stands.
+    pub owner: Option<OwnerAsked>,
     pub permissions: PermissionSet,
     pub audiences: Option<Vec<Identifier>>,
     pub metadata: Metadata,
     pub max_token_ttl: Option<Span>,
+    pub exchanges_per_minute: Option<u32>,
     pub expires_at: Option<Timestamp>,
 }
 
@@ -50,6 +64,7 @@ pub struct PatchKey {
     pub audiences: Option<Option<Vec<Identifier>>>,
     pub metadata: Option<Metadata>,
     pub max_token_ttl: Option<Option<Span>>,
+    pub exchanges_per_minute: Option<Option<u32>>,
     pub expires_at: Option<Option<Timestamp>>,
 }
 
@@ -57,8 +72,17 @@ pub struct PatchKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     pub key: ApiKey,
-    /// The database's clock, by which its state is told.
-    pub now: Timestamp,
+    pub state: State,
+    /// Why it does not work, where that is not written on the key.
+    pub reason: Option<Reason>,
+}
+
+impl Shown {
+    pub(super) fn new(key: ApiKey, now: Timestamp, settings: &Settings) -> Self {
+        let standing = key.ownership.standing(settings.limits.ends_with_creator);
+        let (state, reason) = api_key::state(&key.life, &standing, now);
+        Self { key, state, reason }
+    }
 }
 
 /// A key and the value that proves it, for the one answer that shows it.
@@ -67,9 +91,6 @@ pub struct WithValue {
     pub shown: Shown,
     pub value: ApiKeyValue,
 }
-
-/// The longest a replaced credential may go on working.
-pub const MAX_GRACE: Span = Span::from_secs(90 * 24 * 3600);
 
 /// Makes a key.
 ///
@@ -82,40 +103,67 @@ pub async fn create(
     once: Option<Idempotency>,
 ) -> Result<Created<WithValue, Shown>, Error> {
     let maker = Maker::of(app);
-    let holdings = caller.holdings.clone();
+    let caller = caller.clone();
     app.store
         .change(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                let key = found(tx, &id.parse()?)?;
-                return Ok(Outcome::bookkeeping(Created::Replayed(Shown { key, now: tx.now() })));
+                return Ok(Outcome::bookkeeping(Created::Replayed(maker.shown(tx, &id.parse()?)?)));
             }
-            let (made, event) = maker.make(tx, new, &holdings)?;
+            let (made, event) = maker.make(tx, new, &caller)?;
             idempotency::remember(tx, once.as_ref(), made.shown.key.id.as_str())?;
             Ok(Outcome::event(Created::New(made), event))
         })
         .await
 }
 
+/// A key that the caller may see; one that was deleted only where archived ones are asked for.
+///
 /// # Errors
 /// No such key.
-pub async fn get(app: &App, id: KeyId) -> Result<Shown, Error> {
+pub async fn get(app: &App, caller: &Caller, id: KeyId, archived: bool) -> Result<Shown, Error> {
+    let (settings, authority) = (app.settings.clone(), caller.authority.clone());
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
-            let key = store::api_keys::find(connection, &id, now)?.ok_or(NOT_FOUND)?;
-            Ok(Shown { key, now })
+            let found = store::api_keys::find(connection, &id, now)?;
+            let found = found.filter(|key| archived == key.archived_at.is_some());
+            let key = found.filter(|key| authority.over(&key.ownership.home).see).ok_or(NOT_FOUND)?;
+            Ok(Shown::new(key, now, &settings))
         })
         .await
 }
 
+/// The keys that the caller may see.
+///
 /// # Errors
 /// The database does not answer.
-pub async fn list(app: &App, filter: KeyFilter, page: PageRequest) -> Result<Page<Shown>, Error> {
+pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageRequest) -> Result<Page<Shown>, Error> {
+    let (settings, reach) = (app.settings.clone(), caller.authority.reach());
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
-            let keys = store::api_keys::list(connection, &filter, &page, now)?;
-            Ok(keys.map(|key| Shown { key, now }))
+            let (mut shown, mut after) = (Vec::new(), page.after.clone());
+            // A state follows from the owner as well, which no index knows: pages are read until one is full of what was asked for.
+            let next = loop {
+                let rest = PageRequest { limit: page.limit, after };
+                let keys = store::api_keys::list(connection, &reach, &filter, &rest, now)?;
+                for key in keys.data {
+                    let key = Shown::new(key, now, &settings);
+                    if filter.state.is_none_or(|state| state == key.state) {
+                        shown.push(key);
+                    }
+                }
+                let full = i64::try_from(shown.len()).is_ok_and(|count| count > page.limit);
+                match keys.next {
+                    Some(next) if !full => after = Some(next),
+                    next => break next,
+                }
+            };
+            let more = next.is_some();
+            let found = Page::from_rows(shown, page.limit, |shown| shown.key.id.to_string());
+            // The last page read may have ended just where this one does.
+            let last = found.data.last().map(|shown| shown.key.id.to_string()).filter(|_| more);
+            Ok(Page { next: found.next.or(last), data: found.data })
         })
         .await
 }
@@ -132,17 +180,17 @@ pub async fn patch(
     if_version: Option<i64>,
 ) -> Result<Shown, Error> {
     let settings = app.settings.clone();
-    let holdings = caller.holdings.clone();
+    let caller = caller.clone();
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let mut key = found(tx, &id)?;
+            let mut key = found(tx, &caller, &id, |rights| rights.change)?;
             require_version(key.version, if_version)?;
-            refuse_revoked(&key)?;
+            refuse_revoked(&key, &settings)?;
             let before = key.clone();
             let mut faults = Vec::new();
             if let Some(permissions) = patch.permissions {
                 let added = permissions.without(&key.permissions).cloned().collect();
-                faults.extend(permission_faults(tx, &key.owner, &added, &holdings)?);
+                faults.extend(permission_faults(tx, &Holder::of(&key.ownership), &added, &caller.holdings)?);
                 key.permissions = permissions;
             }
             if let Some(audiences) = patch.audiences {
@@ -157,138 +205,59 @@ pub async fn patch(
                 faults.extend(ttl_faults(max_token_ttl));
                 key.max_token_ttl = max_token_ttl;
             }
+            if let Some(exchanges_per_minute) = patch.exchanges_per_minute {
+                faults.extend(rate_faults(exchanges_per_minute));
+                key.exchanges_per_minute = exchanges_per_minute;
+            }
             key.name = patch.name.unwrap_or(key.name);
             key.metadata = patch.metadata.unwrap_or(key.metadata);
             if !faults.is_empty() {
                 return Err(Error::Invalid(faults));
             }
             if widens(&before, &key) {
-                require_held(&before, &holdings)?;
+                if caller.origin.actor == Actor::Key(key.id.clone()) {
+                    return Err(Error::Forbidden(NO_SELF_WIDENING));
+                }
+                require_held(&before, &caller.holdings)?;
             }
             if key == before {
-                return Ok(Outcome::bookkeeping(Shown { key, now: tx.now() }));
+                return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings)));
             }
             save(tx, &mut key)?;
-            let event = NewEvent::new(EventKind::ApiKeyUpdated, &key.id)
+            administrators::require_one(tx, &before, &settings)?;
+            let event = key_event(EventKind::ApiKeyUpdated, &key)
                 .with("changed", changed(&before, &key))
                 .with("permissions", key.permissions.to_string());
-            Ok(Outcome::event(Shown { key, now: tx.now() }, event))
-        })
-        .await
-}
-
-/// Gives a key a new credential. The old one works until the grace has passed, so that nothing stops while clients change over.
-///
-/// # Errors
-/// No such key, a revoked one, one whose earlier rotation has not ended, or one with permissions that the caller does not hold:
-/// the answer carries the value, and with it all the key can do.
-pub async fn rotate(
-    app: &App,
-    caller: &Caller,
-    id: KeyId,
-    grace: Span,
-    if_version: Option<i64>,
-) -> Result<WithValue, Error> {
-    if grace > MAX_GRACE {
-        return Err(Error::invalid("grace", format!("may be {MAX_GRACE} at most")));
-    }
-    let maker = Maker::of(app);
-    let holdings = caller.holdings.clone();
-    app.store
-        .change(caller.origin.clone(), move |tx| {
-            let mut key = found(tx, &id)?;
-            refuse_revoked(&key)?;
-            require_version(key.version, if_version)?;
-            require_held(&key, &holdings)?;
-            let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
-            if let Some(end) = ending.filter(|_| grace > Span::ZERO) {
-                return Err(Error::Conflict(format!(
-                    "the rotation before this one ends at {end}; wait for it, or rotate with a grace of \"0s\", which ends \
-                     every older credential at once"
-                )));
-            }
-            let end = tx.now().after(grace);
-            // In the order of their ids, as the flush of last-used times locks them.
-            key.credentials.sort_by(|one, other| one.id.cmp(&other.id));
-            for old in &mut key.credentials {
-                store::api_keys::end_credential(tx, &old.id, end)?;
-                old.expires_at = Some(end);
-            }
-            let (new, value) = maker.credential(tx)?;
-            store::api_keys::insert_credential(tx, &key.id, &new)?;
-            if grace == Span::ZERO {
-                key.credentials.clear();
-            }
-            key.credentials.insert(0, new.credential);
-            save(tx, &mut key)?;
-            let event = NewEvent::new(EventKind::ApiKeyRotated, &key.id).with("old_credential_ends_at", end.to_string());
-            Ok(Outcome::event(WithValue { shown: Shown { key, now: tx.now() }, value }, event))
-        })
-        .await
-}
-
-/// The ways in which a key's life changes by hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    Suspend,
-    Resume,
-    Revoke,
-    /// Revoke, and take it out of sight.
-    Delete,
-}
-
-/// Takes a step in a key's life. When this has returned, no exchange that begins later sees the state before (design rule 2).
-/// A step that is taken already changes nothing.
-///
-/// # Errors
-/// No such key, or a revoked one that should be suspended or resumed.
-pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version: Option<i64>) -> Result<Shown, Error> {
-    let holdings = caller.holdings.clone();
-    app.store
-        .change(caller.origin.clone(), move |tx| {
-            let mut key = found(tx, &id)?;
-            require_version(key.version, if_version)?;
-            let before = key.life;
-            let now = Some(tx.now());
-            let kind = match step {
-                Step::Suspend => {
-                    refuse_revoked(&key)?;
-                    key.life.suspended_at = before.suspended_at.or(now);
-                    EventKind::ApiKeySuspended
-                }
-                Step::Resume => {
-                    refuse_revoked(&key)?;
-                    require_held(&key, &holdings)?;
-                    key.life.suspended_at = None;
-                    EventKind::ApiKeyResumed
-                }
-                Step::Revoke => {
-                    key.life.revoked_at = before.revoked_at.or(now);
-                    EventKind::ApiKeyRevoked
-                }
-                Step::Delete => {
-                    key.life.revoked_at = before.revoked_at.or(now);
-                    store::api_keys::hide(tx, &key.id)?;
-                    EventKind::ApiKeyDeleted
-                }
-            };
-            if key.life == before && step != Step::Delete {
-                return Ok(Outcome::bookkeeping(Shown { key, now: tx.now() }));
-            }
-            save(tx, &mut key)?;
-            let event = NewEvent::new(kind, &key.id);
-            // A deleted key is a revoked one: whoever watches for revocations must see it.
-            let revoked = step == Step::Delete && before.revoked_at.is_none();
-            let first = revoked.then(|| NewEvent::new(EventKind::ApiKeyRevoked, &key.id));
-            Ok(Outcome::events(Shown { key, now: tx.now() }, first.into_iter().chain([event]).collect()))
+            Ok(Outcome::event(Shown::new(key, tx.now(), &settings), event))
         })
         .await
 }
 
 const NOT_FOUND: Error = Error::NotFound("API key");
 
-fn found(tx: &mut Tx<'_>, id: &KeyId) -> Result<ApiKey, Error> {
-    store::api_keys::find_for_change(tx, id)?.ok_or(NOT_FOUND)
+/// Whoever holds a key might otherwise outlive every limit that was set on it.
+const NO_SELF_WIDENING: &str = "of another key (no key lifts its own limits)";
+
+/// The key, for a change that `right` allows.
+fn found(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId, right: fn(Rights) -> bool) -> Result<ApiKey, Error> {
+    let found = store::api_keys::find_for_change(tx, id)?.filter(|key| key.archived_at.is_none());
+    let key = found.ok_or(NOT_FOUND)?;
+    let rights = caller.authority.over(&key.ownership.home);
+    if right(rights) {
+        Ok(key)
+    } else if rights.see {
+        Err(Error::Forbidden(if key.ownership.home.user().is_some() {
+            "user-api-keys:manage-self"
+        } else {
+            "api-keys:manage"
+        }))
+    } else {
+        Err(NOT_FOUND)
+    }
+}
+
+fn key_event(kind: EventKind, key: &ApiKey) -> NewEvent {
+    NewEvent::new(kind, &key.id).within(key.ownership.home.organization())
 }
 
 fn save(tx: &mut Tx<'_>, key: &mut ApiKey) -> Result<(), Error> {
@@ -297,18 +266,12 @@ fn save(tx: &mut Tx<'_>, key: &mut ApiKey) -> Result<(), Error> {
     Ok(())
 }
 
-fn refuse_revoked(key: &ApiKey) -> Result<(), Error> {
-    if key.life.revoked_at.is_some() {
+fn refuse_revoked(key: &ApiKey, settings: &Settings) -> Result<(), Error> {
+    let gone = matches!(key.ownership.standing(settings.limits.ends_with_creator), Standing::Gone(_));
+    if key.life.revoked_at.is_some() || gone {
         return Err(Error::Conflict("the key is revoked, for good: make a new one".to_owned()));
     }
     Ok(())
-}
-
-/// The state of a key at the moment it was looked up.
-impl Shown {
-    pub fn state(&self) -> State {
-        self.key.life.state(self.now)
-    }
 }
 
 /// The names of the members that a patch changed.
@@ -319,6 +282,7 @@ fn changed(before: &ApiKey, after: &ApiKey) -> Vec<&'static str> {
         ("audiences", before.audiences != after.audiences),
         ("metadata", before.metadata != after.metadata),
         ("max_token_ttl", before.max_token_ttl != after.max_token_ttl),
+        ("exchanges_per_minute", before.exchanges_per_minute != after.exchanges_per_minute),
         ("expires_at", before.life.expires_at != after.life.expires_at),
     ];
     members.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()

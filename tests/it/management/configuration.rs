@@ -70,7 +70,7 @@ both! {
         let body = json!({ "name": "first", "permissions": ["a"], "metadata": { "team": "x" } });
         let made = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
         let path = format!("/v1/service-clients/{}", made["id"].as_str().unwrap());
-        assert_eq!(made["owner"], json!({ "type": "account", "id": null }));
+        assert_eq!(made["owner"], json!({ "type": "account", "id": null, "organization_id": null }));
         assert_eq!(server.manage("GET", &path, None, 200).await, made);
         for (body, version) in [
             (json!({}), 1), (json!({ "name": "first" }), 1), (json!({ "name": "second" }), 2),

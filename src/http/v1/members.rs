@@ -1,0 +1,120 @@
+//! `/v1/organizations/{id}/members`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        directory::Member,
+        id::{OrganizationId, UserId},
+        json::Metadata,
+        policy::ManageDirectory,
+        role::RoleSet,
+        time::Timestamp,
+    },
+    http::{access::Caller, problem::Problem},
+    service::{
+        App,
+        directory::members::{self, PatchMember, PutMember},
+    },
+};
+
+use super::{
+    created,
+    json::Json,
+    object,
+    params::{Query, id, if_match},
+    plain,
+};
+
+#[derive(Debug, Serialize)]
+struct MemberBody {
+    organization_id: OrganizationId,
+    user_id: UserId,
+    roles: RoleSet,
+    metadata: Metadata,
+    created_at: Timestamp,
+    version: i64,
+}
+
+impl From<Member> for MemberBody {
+    fn from(member: Member) -> Self {
+        Self {
+            organization_id: member.organization,
+            user_id: member.user,
+            roles: member.roles,
+            metadata: member.metadata,
+            created_at: member.created_at,
+            version: member.version,
+        }
+    }
+}
+
+/// The whole membership: what is left out is empty.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutBody {
+    #[serde(default)]
+    roles: RoleSet,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchBody {
+    roles: Option<RoleSet>,
+    metadata: Option<Metadata>,
+}
+
+pub async fn put(
+    caller: Caller<ManageDirectory>,
+    request: HttpRequest,
+    body: Json<PutBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let put = PutMember {
+        organization: id(&request, "id")?,
+        user: id(&request, "user")?,
+        roles: body.roles,
+        metadata: body.metadata,
+    };
+    let (member, is_new) = members::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let location = format!("{}/v1/organizations/{}/members/{}", app.issuer(), member.organization, member.user);
+    let (version, body) = (member.version, MemberBody::from(member));
+    Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
+}
+
+pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after"])?;
+    Ok(plain(&members::list(&app, id(&request, "id")?, query.page()?).await?.map(MemberBody::from)))
+}
+
+pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let member = members::get(&app, id(&request, "id")?, id(&request, "user")?).await?;
+    Ok(object(member.version, &MemberBody::from(member)))
+}
+
+pub async fn patch(
+    caller: Caller<ManageDirectory>,
+    request: HttpRequest,
+    body: Json<PatchBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let patch = PatchMember { roles: body.roles, metadata: body.metadata };
+    let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, if_match(&request)?);
+    let member = members::patch(&app, &caller.identity, organization, user, patch, if_version).await?;
+    Ok(object(member.version, &MemberBody::from(member)))
+}
+
+pub async fn delete(
+    caller: Caller<ManageDirectory>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, if_match(&request)?);
+    members::delete(&app, &caller.identity, organization, user, if_version).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,109 @@
+//! `/v1/organizations`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        directory::Organization, id::OrganizationId, json::Metadata, name::DisplayName, policy::ManageDirectory,
+        time::Timestamp,
+    },
+    http::{access::Caller, problem::Problem},
+    service::{
+        App,
+        directory::organizations::{self, PatchOrganization, PutOrganization},
+    },
+};
+
+use super::{
+    created,
+    json::{Json, nullable},
+    object,
+    params::{Query, id, if_match, new_id},
+    plain,
+};
+
+#[derive(Debug, Serialize)]
+struct OrganizationBody {
+    id: OrganizationId,
+    name: Option<DisplayName>,
+    metadata: Metadata,
+    created_at: Timestamp,
+    version: i64,
+}
+
+impl From<Organization> for OrganizationBody {
+    fn from(organization: Organization) -> Self {
+        Self {
+            id: organization.id,
+            name: organization.name,
+            metadata: organization.metadata,
+            created_at: organization.created_at,
+            version: organization.version,
+        }
+    }
+}
+
+/// The whole organization: what is left out is empty.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutBody {
+    #[serde(default)]
+    name: Option<DisplayName>,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchBody {
+    #[serde(default, deserialize_with = "nullable")]
+    name: Option<Option<DisplayName>>,
+    metadata: Option<Metadata>,
+}
+
+pub async fn put(
+    caller: Caller<ManageDirectory>,
+    request: HttpRequest,
+    body: Json<PutBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let put = PutOrganization { id: new_id(&request, "id")?, name: body.name, metadata: body.metadata };
+    let (organization, is_new) = organizations::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let location = format!("{}/v1/organizations/{}", app.issuer(), organization.id);
+    let (version, body) = (organization.version, OrganizationBody::from(organization));
+    Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
+}
+
+pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after"])?;
+    Ok(plain(&organizations::list(&app, query.page()?).await?.map(OrganizationBody::from)))
+}
+
+pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let organization = organizations::get(&app, id(&request, "id")?).await?;
+    Ok(object(organization.version, &OrganizationBody::from(organization)))
+}
+
+pub async fn patch(
+    caller: Caller<ManageDirectory>,
+    request: HttpRequest,
+    body: Json<PatchBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let patch = PatchOrganization { name: body.name, metadata: body.metadata };
+    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let organization = organizations::patch(&app, &caller.identity, id, patch, if_version).await?;
+    Ok(object(organization.version, &OrganizationBody::from(organization)))
+}
+
+pub async fn delete(
+    caller: Caller<ManageDirectory>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    organizations::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

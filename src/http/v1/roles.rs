@@ -1,0 +1,66 @@
+//! `/v1/roles`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::Deserialize;
+
+use crate::{
+    domain::{
+        name::DisplayName,
+        permission::PermissionSet,
+        policy::{ManageRoles, ReadRoles},
+    },
+    http::{access::Caller, problem::Problem},
+    service::{
+        App,
+        roles::{self, PutRole},
+    },
+};
+
+use super::{
+    created,
+    json::Json,
+    object,
+    params::{Query, id, if_match, new_id},
+    plain,
+};
+
+/// The whole role: what is left out is empty.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutBody {
+    #[serde(default)]
+    description: Option<DisplayName>,
+    permissions: PermissionSet,
+}
+
+pub async fn put(
+    caller: Caller<ManageRoles>,
+    request: HttpRequest,
+    body: Json<PutBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let put = PutRole { name: new_id(&request, "name")?, description: body.description, permissions: body.permissions };
+    let (role, is_new) = roles::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let location = format!("{}/v1/roles/{}", app.issuer(), role.name);
+    Ok(if is_new { created(role.version, location, false, &role) } else { object(role.version, &role) })
+}
+
+pub async fn list(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after"])?;
+    Ok(plain(&roles::list(&app, query.page()?).await?))
+}
+
+pub async fn get(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let role = roles::get(&app, id(&request, "name")?).await?;
+    Ok(object(role.version, &role))
+}
+
+pub async fn delete(
+    caller: Caller<ManageRoles>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    roles::delete(&app, &caller.identity, id(&request, "name")?, if_match(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,122 @@
+//! `/v1/users`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{directory::User, id::UserId, json::Metadata, policy::ManageDirectory, role::RoleSet, time::Timestamp},
+    http::{access::Caller, problem::Problem},
+    service::{
+        App,
+        directory::users::{self, PatchUser, PutUser},
+    },
+};
+
+use super::{
+    created,
+    json::Json,
+    object,
+    params::{Query, id, if_match, new_id},
+    plain,
+};
+
+#[derive(Debug, Serialize)]
+pub struct UserBody {
+    id: UserId,
+    blocked: bool,
+    profile: Metadata,
+    metadata: Metadata,
+    /// Outside any organization.
+    roles: RoleSet,
+    created_at: Timestamp,
+    version: i64,
+}
+
+impl From<User> for UserBody {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            blocked: user.blocked_at.is_some(),
+            profile: user.profile,
+            metadata: user.metadata,
+            roles: user.roles,
+            created_at: user.created_at,
+            version: user.version,
+        }
+    }
+}
+
+/// The whole user: what is left out is empty, and not blocked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutBody {
+    #[serde(default)]
+    blocked: bool,
+    #[serde(default)]
+    profile: Metadata,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    roles: RoleSet,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchBody {
+    blocked: Option<bool>,
+    profile: Option<Metadata>,
+    metadata: Option<Metadata>,
+    roles: Option<RoleSet>,
+}
+
+pub async fn put(
+    caller: Caller<ManageDirectory>,
+    request: HttpRequest,
+    body: Json<PutBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let put = PutUser {
+        id: new_id(&request, "id")?,
+        blocked: body.blocked,
+        profile: body.profile,
+        metadata: body.metadata,
+        roles: body.roles,
+    };
+    let (user, is_new) = users::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let location = format!("{}/v1/users/{}", app.issuer(), user.id);
+    let (version, body) = (user.version, UserBody::from(user));
+    Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
+}
+
+pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after"])?;
+    Ok(plain(&users::list(&app, query.page()?).await?.map(UserBody::from)))
+}
+
+pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let user = users::get(&app, id(&request, "id")?).await?;
+    Ok(object(user.version, &UserBody::from(user)))
+}
+
+pub async fn patch(
+    caller: Caller<ManageDirectory>,
+    request: HttpRequest,
+    body: Json<PatchBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let patch = PatchUser { blocked: body.blocked, profile: body.profile, metadata: body.metadata, roles: body.roles };
+    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let user = users::patch(&app, &caller.identity, id, patch, if_version).await?;
+    Ok(object(user.version, &UserBody::from(user)))
+}
+
+pub async fn delete(
+    caller: Caller<ManageDirectory>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    users::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

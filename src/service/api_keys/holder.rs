@@ -1,0 +1,173 @@
+//! Who is to hold a new key or service client: told by its maker or by where the maker stands, and never beyond what they may do there.
+
+use crate::{
+    domain::{
+        api_key::Owner,
+        id::{Incarnation, OrganizationId, ServiceClientId, UserId},
+        permission::{AssignableTo, PermissionSet},
+        policy::Place,
+        standing::{ClientNow, Directory, Home, Ownership},
+    },
+    service::{Error, Fault, caller::Caller, places},
+    store::{self, Tx},
+};
+
+/// The owner a request names. What it leaves out follows from where the caller stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnerAsked {
+    User { id: Option<UserId>, organization: Option<OrganizationId> },
+    Organization { id: Option<OrganizationId> },
+    ServiceClient(ServiceClientId),
+    Nobody,
+}
+
+/// Who will hold it, and what they can do.
+#[derive(Debug, Clone)]
+pub(in crate::service) struct Holder {
+    pub owner: Owner,
+    pub home: Home,
+    pub creator: Option<(UserId, Incarnation)>,
+    /// Where there is a service client between the key and its home.
+    pub client: Option<ClientNow>,
+    /// What the roles of the user hold, where a user stands behind it.
+    pub roles: PermissionSet,
+}
+
+impl Holder {
+    /// Of a key that is there.
+    pub(super) fn of(ownership: &Ownership) -> Self {
+        Self {
+            owner: ownership.owner.clone(),
+            home: ownership.home.clone(),
+            creator: ownership.creator.clone(),
+            client: ownership.client.clone(),
+            roles: ownership.directory.permissions.clone(),
+        }
+    }
+
+    pub(super) fn ownership(&self) -> Ownership {
+        Ownership {
+            owner: self.owner.clone(),
+            home: self.home.clone(),
+            creator: self.creator.clone(),
+            client: self.client.clone(),
+            directory: Directory::default(),
+        }
+    }
+
+    /// Whose keys may carry a permission for this holder to have it.
+    pub(super) const fn assignable_to(&self) -> Option<AssignableTo> {
+        match &self.owner {
+            Owner::User(_) => Some(AssignableTo::User),
+            Owner::Organization(_) => Some(AssignableTo::Organization),
+            Owner::ServiceClient(_) => Some(AssignableTo::ServiceClient),
+            Owner::Nobody => None,
+        }
+    }
+}
+
+/// The holder of a new key.
+///
+/// # Errors
+/// There is no such owner, or none for whom the caller may make keys: the two look the same.
+pub(super) fn of_new_key(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> Result<Holder, Error> {
+    let holder = match asked.or_else(|| default_owner(caller)) {
+        None => return Err(Error::invalid("owner", "is needed: a user, an organization, a service client or none")),
+        Some(OwnerAsked::User { id, organization }) => user(tx, caller, id, organization)?,
+        Some(OwnerAsked::Organization { id }) => organization(tx, caller, id)?,
+        Some(OwnerAsked::ServiceClient(id)) => service_client(tx, &id)?,
+        Some(OwnerAsked::Nobody) => Some(Holder {
+            owner: Owner::Nobody,
+            home: Home::Account,
+            creator: None,
+            client: None,
+            roles: PermissionSet::default(),
+        }),
+    };
+    let allowed = holder.filter(|holder| caller.authority.over(&holder.home).change);
+    allowed.ok_or_else(|| Error::Invalid(vec![nobody_such()]))
+}
+
+/// What is said of owners that are not there, and of those that are not the caller's to make keys for.
+pub(in crate::service) fn nobody_such() -> Fault {
+    Fault::new("owner", "there is no such owner, or none that you may make keys for")
+}
+
+/// The organization where the caller may manage its keys, else the user themselves: nobody types in who they are.
+fn default_owner(caller: &Caller) -> Option<OwnerAsked> {
+    let Place::Inside { organization, user } = &caller.authority.place else { return None };
+    match (organization, user) {
+        (Some(_), None) => Some(OwnerAsked::Organization { id: None }),
+        (Some(_), Some(_)) if caller.authority.holds("api-keys:manage") => Some(OwnerAsked::Organization { id: None }),
+        (_, Some(_)) => Some(OwnerAsked::User { id: None, organization: None }),
+        (None, None) => None,
+    }
+}
+
+fn here(caller: &Caller) -> (Option<&OrganizationId>, Option<&UserId>) {
+    match &caller.authority.place {
+        Place::Everywhere => (None, None),
+        Place::Inside { organization, user } => (organization.as_ref(), user.as_ref()),
+    }
+}
+
+/// A user, as found for a change: they can neither go nor be blocked until it ends.
+pub(in crate::service) fn user(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    id: Option<UserId>,
+    organization: Option<OrganizationId>,
+) -> Result<Option<Holder>, Error> {
+    let (here, own) = here(caller);
+    let organization = organization.or_else(|| here.cloned());
+    let Some(id) = id.or_else(|| own.cloned()) else {
+        return Err(Error::invalid("owner", "needs the id of a user"));
+    };
+    if let Some(organization) = &organization {
+        store::organizations::find_for_change(tx, organization)?;
+    }
+    store::users::find_for_change(tx, &id)?;
+    let Some(place) = places::of_user(tx, &id, organization.as_ref())? else { return Ok(None) };
+    if place.blocked && caller.authority.over(&place.home).see {
+        return Err(Error::invalid("owner", "the user is blocked: unblock them first"));
+    }
+    let owner = Owner::User(id);
+    Ok(Some(Holder { owner, home: place.home, creator: None, client: None, roles: place.permissions }))
+}
+
+pub(in crate::service) fn organization(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    id: Option<OrganizationId>,
+) -> Result<Option<Holder>, Error> {
+    let Some(id) = id.or_else(|| here(caller).0.cloned()) else {
+        return Err(Error::invalid("owner", "needs the id of an organization"));
+    };
+    store::organizations::find_for_change(tx, &id)?;
+    let Some(place) = places::of_organization(tx, &id)? else { return Ok(None) };
+    let creator = match &caller.acts_as {
+        Some(Home::User { id: user, organization: Some(of), incarnation }) if *of == id => {
+            Some((user.clone(), incarnation.clone()))
+        }
+        Some(_) | None => None,
+    };
+    let owner = Owner::Organization(id);
+    Ok(Some(Holder { owner, home: place.home, creator, client: None, roles: place.permissions }))
+}
+
+fn service_client(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<Holder>, Error> {
+    let Some(client) = store::service_clients::find_for_change(tx, id)? else { return Ok(None) };
+    let roles = match &client.home {
+        Home::Account | Home::Organization { .. } => PermissionSet::default(),
+        Home::User { id, organization, .. } => {
+            places::of_user(tx, id, organization.as_ref())?.map(|place| place.permissions).unwrap_or_default()
+        }
+    };
+    Ok(Some(Holder {
+        owner: Owner::ServiceClient(client.id),
+        home: client.home,
+        creator: None,
+        client: Some(ClientNow { permissions: client.permissions, deleted: false }),
+        roles,
+    }))
+}

@@ -1,0 +1,182 @@
+//! Members: users in organizations.
+
+use crate::{
+    domain::{
+        directory::{Member, Organization},
+        event::{EventKind, NewEvent},
+        id::{OrganizationId, UserId},
+        json::Metadata,
+        page::{Page, PageRequest},
+        role::RoleSet,
+    },
+    service::{App, Error, Fault, caller::Caller, roles, version::require_version},
+    store::{self, Outcome, StoreError, Tx},
+};
+
+use super::{departed_member, organizations};
+
+/// What `PUT /v1/organizations/{id}/members/{user}` says: all of it, and what is left out is empty.
+#[derive(Debug, Clone)]
+pub struct PutMember {
+    pub organization: OrganizationId,
+    pub user: UserId,
+    pub roles: RoleSet,
+    pub metadata: Metadata,
+}
+
+/// What `PATCH …/members/{user}` says; absent members stay as they are.
+#[derive(Debug, Clone, Default)]
+pub struct PatchMember {
+    pub roles: Option<RoleSet>,
+    pub metadata: Option<Metadata>,
+}
+
+/// Mirrors a membership; `true` when it is new. The same put again changes nothing and leaves no event.
+///
+/// # Errors
+/// No such organization; a user or roles that do not exist; another version than the one named.
+pub async fn put(app: &App, caller: &Caller, put: PutMember, if_version: Option<i64>) -> Result<(Member, bool), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let organization = organization(tx, &put.organization)?;
+            let mut faults = Vec::new();
+            if store::users::find_for_change(tx, &put.user)?.is_none() {
+                let message = format!("there is no user {}: PUT /v1/users/{} first", put.user, put.user);
+                faults.push(Fault::new("user", message));
+            }
+            faults.extend(roles::unknown(tx, &put.roles)?);
+            if !faults.is_empty() {
+                return Err(Error::Invalid(faults));
+            }
+            let existing = store::members::find_for_change(tx, &organization, &put.user)?;
+            require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
+            match existing {
+                Some(found) => {
+                    let after = Member { roles: put.roles, metadata: put.metadata, ..found.clone() };
+                    Ok(save(tx, &found, after)?.map(|member| (member, false)))
+                }
+                None => {
+                    let member = Member {
+                        organization: organization.id,
+                        user: put.user,
+                        incarnation: tx.new_id()?,
+                        organization_incarnation: organization.incarnation,
+                        roles: put.roles,
+                        metadata: put.metadata,
+                        created_at: tx.now(),
+                        version: 1,
+                    };
+                    match store::members::insert(tx, &member) {
+                        Err(StoreError::Conflict(_)) => {
+                            return Err(Error::Conflict(format!(
+                                "{} was put at the same moment; look again",
+                                member.user
+                            )));
+                        }
+                        other => other?,
+                    }
+                    let event = event(EventKind::MemberCreated, &member);
+                    Ok(Outcome::event((member, true), event))
+                }
+            }
+        })
+        .await
+}
+
+/// # Errors
+/// No such organization or member, roles that do not exist, or another version than the one named.
+pub async fn patch(
+    app: &App,
+    caller: &Caller,
+    id: OrganizationId,
+    user: UserId,
+    patch: PatchMember,
+    if_version: Option<i64>,
+) -> Result<Member, Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let organization = organization(tx, &id)?;
+            let found = store::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
+            require_version(found.version, if_version)?;
+            if let Some(roles) = &patch.roles {
+                let faults = roles::unknown(tx, roles)?;
+                if !faults.is_empty() {
+                    return Err(Error::Invalid(faults));
+                }
+            }
+            let after = Member {
+                roles: patch.roles.unwrap_or_else(|| found.roles.clone()),
+                metadata: patch.metadata.unwrap_or_else(|| found.metadata.clone()),
+                ..found.clone()
+            };
+            save(tx, &found, after)
+        })
+        .await
+}
+
+/// # Errors
+/// No such organization or member.
+pub async fn get(app: &App, id: OrganizationId, user: UserId) -> Result<Member, Error> {
+    let found = app.store.read(move |connection| {
+        let Some(organization) = store::organizations::find(connection, &id)? else { return Ok(None) };
+        store::members::find(connection, &organization, &user)
+    });
+    Ok::<_, StoreError>(found.await?)?.ok_or(NOT_FOUND)
+}
+
+/// # Errors
+/// No such organization.
+pub async fn list(app: &App, id: OrganizationId, page: PageRequest) -> Result<Page<Member>, Error> {
+    app.store
+        .read(move |connection| {
+            let organization = store::organizations::find(connection, &id)?.ok_or(organizations::NOT_FOUND)?;
+            Ok(store::members::list(connection, &organization, &page)?)
+        })
+        .await
+}
+
+/// Ends a membership. The personal keys within the organization are dead at once, and stay so if the user joins again.
+///
+/// # Errors
+/// No such organization or member, or another version than the one named.
+pub async fn delete(
+    app: &App,
+    caller: &Caller,
+    id: OrganizationId,
+    user: UserId,
+    if_version: Option<i64>,
+) -> Result<(), Error> {
+    let ends_with_creator = app.settings.limits.ends_with_creator;
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let organization = organization(tx, &id)?;
+            let found = store::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
+            require_version(found.version, if_version)?;
+            store::members::delete(tx, &id, &user)?;
+            let event = event(EventKind::MemberDeleted, &found);
+            departed_member(tx, &user, &id, found.incarnation, ends_with_creator)?;
+            Ok(Outcome::event((), event))
+        })
+        .await
+}
+
+const NOT_FOUND: Error = Error::NotFound("member");
+
+/// The organization, which cannot go until the change ends.
+fn organization(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Organization, Error> {
+    store::organizations::find_for_change(tx, id)?.ok_or(organizations::NOT_FOUND)
+}
+
+fn save(tx: &mut Tx<'_>, before: &Member, mut after: Member) -> Result<Outcome<Member>, Error> {
+    if *before == after {
+        return Ok(Outcome::bookkeeping(after));
+    }
+    store::members::update(tx, &after)?;
+    after.version += 1;
+    let event = event(EventKind::MemberUpdated, &after);
+    Ok(Outcome::event(after, event))
+}
+
+fn event(kind: EventKind, member: &Member) -> NewEvent {
+    NewEvent::new(kind, &member.user).within(Some(&member.organization)).with("roles", member.roles.to_string())
+}

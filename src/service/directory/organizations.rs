@@ -1,0 +1,144 @@
+//! Organizations.
+
+use crate::{
+    domain::{
+        directory::Organization,
+        event::{EventKind, NewEvent},
+        id::OrganizationId,
+        json::Metadata,
+        name::DisplayName,
+        page::{Page, PageRequest},
+        standing::{Gone, Home},
+    },
+    service::{App, Error, caller::Caller, version::require_version},
+    store::{self, Outcome, StoreError, Tx, departures::Departed},
+};
+
+/// What `PUT /v1/organizations/{id}` says: all of it, and what is left out is empty.
+#[derive(Debug, Clone)]
+pub struct PutOrganization {
+    pub id: OrganizationId,
+    pub name: Option<DisplayName>,
+    pub metadata: Metadata,
+}
+
+/// What `PATCH /v1/organizations/{id}` says; absent members stay as they are.
+#[derive(Debug, Clone, Default)]
+pub struct PatchOrganization {
+    pub name: Option<Option<DisplayName>>,
+    pub metadata: Option<Metadata>,
+}
+
+/// Mirrors an organization; `true` when it is new. The same put again changes nothing and leaves no event.
+///
+/// # Errors
+/// Another version than the one named.
+pub async fn put(
+    app: &App,
+    caller: &Caller,
+    put: PutOrganization,
+    if_version: Option<i64>,
+) -> Result<(Organization, bool), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let existing = store::organizations::find_for_change(tx, &put.id)?;
+            require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
+            match existing {
+                Some(found) => {
+                    let after = Organization { name: put.name, metadata: put.metadata, ..found.clone() };
+                    Ok(save(tx, &found, after)?.map(|organization| (organization, false)))
+                }
+                None => {
+                    let organization = Organization {
+                        id: put.id,
+                        incarnation: tx.new_id()?,
+                        name: put.name,
+                        metadata: put.metadata,
+                        created_at: tx.now(),
+                        version: 1,
+                    };
+                    match store::organizations::insert(tx, &organization) {
+                        Err(StoreError::Conflict(_)) => {
+                            return Err(Error::Conflict(format!(
+                                "{} was put at the same moment; look again",
+                                organization.id
+                            )));
+                        }
+                        other => other?,
+                    }
+                    let event = event(EventKind::OrganizationCreated, &organization);
+                    Ok(Outcome::event((organization, true), event))
+                }
+            }
+        })
+        .await
+}
+
+/// # Errors
+/// No such organization, or another version of it than the one named.
+pub async fn patch(
+    app: &App,
+    caller: &Caller,
+    id: OrganizationId,
+    patch: PatchOrganization,
+    if_version: Option<i64>,
+) -> Result<Organization, Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let found = store::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
+            require_version(found.version, if_version)?;
+            let after = Organization {
+                name: patch.name.unwrap_or_else(|| found.name.clone()),
+                metadata: patch.metadata.unwrap_or_else(|| found.metadata.clone()),
+                ..found.clone()
+            };
+            save(tx, &found, after)
+        })
+        .await
+}
+
+/// # Errors
+/// No such organization.
+pub async fn get(app: &App, id: OrganizationId) -> Result<Organization, Error> {
+    app.store.read(move |connection| store::organizations::find(connection, &id)).await?.ok_or(NOT_FOUND)
+}
+
+/// # Errors
+/// The database does not answer.
+pub async fn list(app: &App, page: PageRequest) -> Result<Page<Organization>, Error> {
+    Ok(app.store.read(move |connection| store::organizations::list(connection, &page)).await?)
+}
+
+/// Takes an organization away. Every key within it is dead at once, and stays so if the organization is put again.
+///
+/// # Errors
+/// No such organization, or another version of it than the one named.
+pub async fn delete(app: &App, caller: &Caller, id: OrganizationId, if_version: Option<i64>) -> Result<(), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let found = store::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
+            require_version(found.version, if_version)?;
+            store::organizations::delete(tx, &id)?;
+            let event = event(EventKind::OrganizationDeleted, &found);
+            let home = Home::Organization { id, incarnation: found.incarnation };
+            store::departures::note(tx, &Departed::Home(home), Gone::OrganizationDeleted)?;
+            Ok(Outcome::event((), event))
+        })
+        .await
+}
+
+pub(super) const NOT_FOUND: Error = Error::NotFound("organization");
+
+fn save(tx: &mut Tx<'_>, before: &Organization, mut after: Organization) -> Result<Outcome<Organization>, Error> {
+    if *before == after {
+        return Ok(Outcome::bookkeeping(after));
+    }
+    store::organizations::update(tx, &after)?;
+    after.version += 1;
+    let event = event(EventKind::OrganizationUpdated, &after);
+    Ok(Outcome::event(after, event))
+}
+
+fn event(kind: EventKind, organization: &Organization) -> NewEvent {
+    NewEvent::new(kind, &organization.id).within(Some(&organization.id))
+}

@@ -1,0 +1,180 @@
+//! Users.
+
+use crate::{
+    domain::{
+        directory::User,
+        event::{EventKind, NewEvent},
+        id::UserId,
+        json::Metadata,
+        page::{Page, PageRequest},
+        role::RoleSet,
+        standing::{Gone, Home},
+    },
+    service::{App, Error, caller::Caller, roles, version::require_version},
+    store::{self, Outcome, StoreError, Tx, departures::Departed},
+};
+
+use super::departed_member;
+
+/// What `PUT /v1/users/{id}` says: all of it, and what is left out is empty.
+#[derive(Debug, Clone)]
+pub struct PutUser {
+    pub id: UserId,
+    pub blocked: bool,
+    pub profile: Metadata,
+    pub metadata: Metadata,
+    /// Outside any organization.
+    pub roles: RoleSet,
+}
+
+/// What `PATCH /v1/users/{id}` says; absent members stay as they are.
+#[derive(Debug, Clone, Default)]
+pub struct PatchUser {
+    pub blocked: Option<bool>,
+    pub profile: Option<Metadata>,
+    pub metadata: Option<Metadata>,
+    pub roles: Option<RoleSet>,
+}
+
+/// Mirrors a user; `true` when they are new. The same put again changes nothing and leaves no event.
+///
+/// # Errors
+/// Roles that do not exist, or another version than the one named.
+pub async fn put(app: &App, caller: &Caller, put: PutUser, if_version: Option<i64>) -> Result<(User, bool), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let existing = store::users::find_for_change(tx, &put.id)?;
+            require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
+            require_roles(tx, &put.roles)?;
+            let now = tx.now();
+            match existing {
+                Some(found) => {
+                    let blocked_at = put.blocked.then(|| found.blocked_at.unwrap_or(now));
+                    let after = User {
+                        blocked_at,
+                        profile: put.profile,
+                        metadata: put.metadata,
+                        roles: put.roles,
+                        ..found.clone()
+                    };
+                    Ok(save(tx, &found, after)?.map(|user| (user, false)))
+                }
+                None => {
+                    let user = User {
+                        id: put.id,
+                        incarnation: tx.new_id()?,
+                        blocked_at: put.blocked.then_some(now),
+                        profile: put.profile,
+                        metadata: put.metadata,
+                        roles: put.roles,
+                        created_at: now,
+                        version: 1,
+                    };
+                    match store::users::insert(tx, &user) {
+                        Err(StoreError::Conflict(_)) => {
+                            return Err(Error::Conflict(format!("{} was put at the same moment; look again", user.id)));
+                        }
+                        other => other?,
+                    }
+                    let event = NewEvent::new(EventKind::UserCreated, &user.id)
+                        .with("blocked", put.blocked)
+                        .with("roles", user.roles.to_string());
+                    Ok(Outcome::event((user, true), event))
+                }
+            }
+        })
+        .await
+}
+
+/// # Errors
+/// No such user, roles that do not exist, or another version than the one named.
+pub async fn patch(
+    app: &App,
+    caller: &Caller,
+    id: UserId,
+    patch: PatchUser,
+    if_version: Option<i64>,
+) -> Result<User, Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let found = store::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
+            require_version(found.version, if_version)?;
+            let now = tx.now();
+            let blocked_at = match patch.blocked {
+                None => found.blocked_at,
+                Some(blocked) => blocked.then(|| found.blocked_at.unwrap_or(now)),
+            };
+            if let Some(roles) = &patch.roles {
+                require_roles(tx, roles)?;
+            }
+            let after = User {
+                blocked_at,
+                profile: patch.profile.unwrap_or_else(|| found.profile.clone()),
+                metadata: patch.metadata.unwrap_or_else(|| found.metadata.clone()),
+                roles: patch.roles.unwrap_or_else(|| found.roles.clone()),
+                ..found.clone()
+            };
+            save(tx, &found, after)
+        })
+        .await
+}
+
+/// # Errors
+/// No such user.
+pub async fn get(app: &App, id: UserId) -> Result<User, Error> {
+    app.store.read(move |connection| store::users::find(connection, &id)).await?.ok_or(NOT_FOUND)
+}
+
+/// # Errors
+/// The database does not answer.
+pub async fn list(app: &App, page: PageRequest) -> Result<Page<User>, Error> {
+    Ok(app.store.read(move |connection| store::users::list(connection, &page)).await?)
+}
+
+/// Takes a user away, and every membership with them. Their keys are dead at once, and stay so if the user is put again.
+///
+/// # Errors
+/// No such user, or another version than the one named.
+pub async fn delete(app: &App, caller: &Caller, id: UserId, if_version: Option<i64>) -> Result<(), Error> {
+    let ends_with_creator = app.settings.limits.ends_with_creator;
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let found = store::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
+            require_version(found.version, if_version)?;
+            let mut events = vec![NewEvent::new(EventKind::UserDeleted, &id)];
+            for member in store::members::of_user(tx, &id)? {
+                let event = NewEvent::new(EventKind::MemberDeleted, &id).within(Some(&member.organization));
+                events.push(event.because("user_deleted"));
+                departed_member(tx, &id, &member.organization, member.incarnation, ends_with_creator)?;
+            }
+            store::members::delete_of_user(tx, &id)?;
+            store::users::delete(tx, &id)?;
+            let home = Home::User { id, organization: None, incarnation: found.incarnation };
+            store::departures::note(tx, &Departed::Home(home), Gone::UserDeleted)?;
+            Ok(Outcome::events((), events))
+        })
+        .await
+}
+
+pub(super) const NOT_FOUND: Error = Error::NotFound("user");
+
+fn require_roles(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<(), Error> {
+    let faults = roles::unknown(tx, wanted)?;
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
+/// Blocking and unblocking are events of their own: they take keys away and bring them back.
+fn save(tx: &mut Tx<'_>, before: &User, mut after: User) -> Result<Outcome<User>, Error> {
+    if *before == after {
+        return Ok(Outcome::bookkeeping(after));
+    }
+    store::users::update(tx, &after)?;
+    after.version += 1;
+    let kind = match (before.blocked_at, after.blocked_at) {
+        (None, Some(_)) => EventKind::UserBlocked,
+        (Some(_), None) => EventKind::UserUnblocked,
+        (None, None) | (Some(_), Some(_)) => EventKind::UserUpdated,
+    };
+    let event = NewEvent::new(kind, &after.id).with("roles", after.roles.to_string());
+    Ok(Outcome::event(after, event))
+}

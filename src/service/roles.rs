@@ -1,0 +1,147 @@
+//! Roles: what members, and users outside any organization, can do.
+
+use crate::{
+    domain::{
+        event::{EventKind, NewEvent},
+        name::DisplayName,
+        page::{Page, PageRequest},
+        permission::PermissionSet,
+        policy::Holdings,
+        role::{Role, RoleName, RoleSet},
+    },
+    store::{self, Outcome, StoreError, Tx},
+};
+
+use super::{App, Error, Fault, caller::Caller, permissions::handing_out, version::require_version};
+
+/// What `PUT /v1/roles/{name}` says.
+#[derive(Debug, Clone)]
+pub struct PutRole {
+    pub name: RoleName,
+    pub description: Option<DisplayName>,
+    pub permissions: PermissionSet,
+}
+
+/// Makes a role, or changes it; `true` when it is new. The same put again changes nothing and leaves no event.
+///
+/// # Errors
+/// Permissions that are not in the catalog, or that govern Keyswap itself.
+pub async fn put(app: &App, caller: &Caller, put: PutRole, if_version: Option<i64>) -> Result<(Role, bool), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let (role, is_new, event) = put_in(tx, put, if_version)?;
+            Ok(match event {
+                Some(event) => Outcome::event((role, is_new), event),
+                None => Outcome::bookkeeping((role, is_new)),
+            })
+        })
+        .await
+}
+
+/// As `put`, inside a change.
+///
+/// # Errors
+/// As `put`.
+pub(super) fn put_in(
+    tx: &mut Tx<'_>,
+    put: PutRole,
+    if_version: Option<i64>,
+) -> Result<(Role, bool, Option<NewEvent>), Error> {
+    let existing = store::roles::find_for_change(tx, &[put.name.clone()].into_iter().collect())?.pop();
+    require_version(existing.as_ref().map_or(0, |role| role.version), if_version)?;
+    let mut faults = handing_out(tx, &put.permissions, None, &Holdings::WholeCatalog)?;
+    for name in put.permissions.iter().filter(|name| name.as_str().starts_with("keyswap:")) {
+        faults.push(Fault::new(
+            "permissions",
+            format!("{name} governs the deployment: only service clients may have it"),
+        ));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    match existing {
+        Some(role) if role.description == put.description && role.permissions == put.permissions => {
+            Ok((role, false, None))
+        }
+        Some(mut role) => {
+            role.description = put.description;
+            role.permissions = put.permissions;
+            store::roles::update(tx, &role)?;
+            role.version += 1;
+            let event =
+                NewEvent::new(EventKind::RoleUpdated, &role.name).with("permissions", role.permissions.to_string());
+            Ok((role, false, Some(event)))
+        }
+        None => {
+            let role = Role {
+                name: put.name,
+                description: put.description,
+                permissions: put.permissions,
+                created_at: tx.now(),
+                version: 1,
+            };
+            match store::roles::insert(tx, &role) {
+                Err(StoreError::Conflict(_)) => {
+                    return Err(Error::Conflict(format!("{} was put at the same moment; look again", role.name)));
+                }
+                other => other?,
+            }
+            let event =
+                NewEvent::new(EventKind::RoleCreated, &role.name).with("permissions", role.permissions.to_string());
+            Ok((role, true, Some(event)))
+        }
+    }
+}
+
+/// # Errors
+/// No such role.
+pub async fn get(app: &App, name: RoleName) -> Result<Role, Error> {
+    let found = app.store.read(move |connection| store::roles::find(connection, &name)).await?;
+    found.ok_or(Error::NotFound("role"))
+}
+
+/// # Errors
+/// The database does not answer.
+pub async fn list(app: &App, page: PageRequest) -> Result<Page<Role>, Error> {
+    Ok(app.store.read(move |connection| store::roles::list(connection, &page)).await?)
+}
+
+/// Takes a role away, once nobody has it: nobody loses what they can do unseen.
+///
+/// # Errors
+/// No such role, or one that somebody still has; then the message names some of them.
+pub async fn delete(app: &App, caller: &Caller, name: RoleName, if_version: Option<i64>) -> Result<(), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let event = delete_in(tx, &name, if_version)?;
+            Ok(Outcome::event((), event))
+        })
+        .await
+}
+
+/// As `delete`, inside a change.
+///
+/// # Errors
+/// As `delete`.
+pub(super) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, if_version: Option<i64>) -> Result<NewEvent, Error> {
+    let found = store::roles::find_for_change(tx, &[name.clone()].into_iter().collect())?.pop();
+    require_version(found.ok_or(Error::NotFound("role"))?.version, if_version)?;
+    let holders = store::roles::given_to(tx, name)?;
+    if !holders.is_empty() {
+        return Err(Error::Conflict(format!("{name} is still given to {}", holders.join(", "))));
+    }
+    store::roles::delete(tx, name)?;
+    Ok(NewEvent::new(EventKind::RoleDeleted, name))
+}
+
+/// What is wrong with giving these roles to someone: those that do not exist. None of the others can go until `tx` ends.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) fn unknown(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<Vec<Fault>, StoreError> {
+    let known = store::roles::find_for_change(tx, wanted)?;
+    let unknown = wanted.iter().filter(|name| known.iter().all(|role| role.name != **name));
+    Ok(unknown
+        .map(|name| Fault::new("roles", format!("there is no role {name}: PUT /v1/roles/{name} first")))
+        .collect())
+}

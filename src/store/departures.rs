@@ -1,0 +1,129 @@
+//! Owners that are gone: their keys are dead from that moment, and each is told of by an event of its own, a few at a time.
+
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
+    SelectableHelper,
+};
+
+use crate::domain::{
+    id::{Incarnation, KeyId, OrganizationId, ServiceClientId},
+    standing::{Gone, Home},
+};
+
+use super::{
+    api_keys::parsed,
+    change::Tx,
+    error::StoreError,
+    schema::{api_keys, departures},
+};
+
+/// In `noticed_days`: the end of the key has been told of, whichever it was.
+pub(super) const END_TOLD: i32 = 0;
+
+/// Who has gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Departed {
+    /// A user, a membership or an organization, in one incarnation.
+    Home(Home),
+    /// The member who made keys of an organization.
+    Creator(Home),
+    ServiceClient(ServiceClientId),
+}
+
+/// A key that ended with its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub key: KeyId,
+    pub organization: Option<OrganizationId>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = departures)]
+struct Row {
+    id: String,
+    cause: String,
+    user_id: Option<String>,
+    organization_id: Option<String>,
+    service_client_id: Option<String>,
+    incarnation: Option<String>,
+    told_until: String,
+}
+
+/// Notes that an owner has gone.
+///
+/// # Errors
+/// The database does not answer, or there is no randomness.
+pub fn note(tx: &mut Tx<'_>, departed: &Departed, gone: Gone) -> Result<(), StoreError> {
+    let id: Incarnation = tx.new_id()?;
+    let now = tx.now().millis();
+    let (home, client) = match departed {
+        Departed::Home(home) | Departed::Creator(home) => (Some(home), None),
+        Departed::ServiceClient(id) => (None, Some(id.as_str())),
+    };
+    diesel::insert_into(departures::table)
+        .values((
+            departures::id.eq(id.as_str()),
+            departures::cause.eq(gone.as_str()),
+            departures::user_id.eq(home.and_then(Home::user).map(|id| id.as_str())),
+            departures::organization_id.eq(home.and_then(Home::organization).map(|id| id.as_str())),
+            departures::service_client_id.eq(client),
+            departures::incarnation.eq(home.and_then(Home::incarnation).map(|id| id.as_str())),
+            departures::told_until.eq(""),
+            departures::created_at.eq(now),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// The next keys that ended with an owner, `most` at once, and why; they count as told of with this change. Nothing when all have been.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Option<(Gone, Vec<Ended>)>, StoreError> {
+    let row: Option<Row> =
+        departures::table.order(departures::id.asc()).select(Row::as_select()).first(&mut **tx).optional()?;
+    let Some(row) = row else { return Ok(None) };
+    let gone = Gone::from_stored(&row.cause).ok_or_else(|| StoreError::Corrupt(format!("cause {}", row.cause)))?;
+    let mut query = api_keys::table
+        .filter(api_keys::id.gt(row.told_until.clone()))
+        .filter(api_keys::revoked_at.is_null())
+        .into_boxed();
+    query = match (gone, row.service_client_id) {
+        (_, Some(client)) => {
+            query.filter(api_keys::owner_id.eq(client)).filter(api_keys::owner_type.eq("service_client"))
+        }
+        (Gone::CreatorLeft, None) => {
+            query.filter(api_keys::creator_id.eq(row.user_id)).filter(api_keys::creator_incarnation.eq(row.incarnation))
+        }
+        (Gone::OrganizationDeleted, None) => query.filter(api_keys::organization_id.eq(row.organization_id)),
+        (Gone::UserDeleted | Gone::MemberLeft | Gone::ServiceClientDeleted, None) => {
+            query.filter(api_keys::user_id.eq(row.user_id)).filter(api_keys::incarnation.eq(row.incarnation))
+        }
+    };
+    // Made before it went: what was made since belongs to another incarnation. Both ids begin with the time they were made at.
+    let gone_at = format!("{}{}", KeyId::PREFIX, row.id.trim_start_matches(Incarnation::PREFIX));
+    let found: Vec<(String, Option<String>)> = query
+        .filter(api_keys::id.lt(gone_at))
+        .filter(api_keys::noticed_days.is_null().or(api_keys::noticed_days.ne(END_TOLD)))
+        .order(api_keys::id.asc())
+        .limit(most)
+        .select((api_keys::id, api_keys::organization_id))
+        .load(&mut **tx)?;
+    match found.last() {
+        Some((last, _)) => {
+            diesel::update(departures::table.find(&row.id)).set(departures::told_until.eq(last)).execute(&mut **tx)?
+        }
+        None => diesel::delete(departures::table.find(&row.id)).execute(&mut **tx)?,
+    };
+    let ids: Vec<_> = found.iter().map(|(id, _)| id.as_str()).collect();
+    diesel::update(api_keys::table.filter(api_keys::id.eq_any(ids)))
+        .set(api_keys::noticed_days.eq(Some(END_TOLD)))
+        .execute(&mut **tx)?;
+    let ended = found.into_iter().map(|(key, organization)| {
+        Ok(Ended {
+            key: parsed("key id", &key)?,
+            organization: organization.map(|id| parsed("organization id", &id)).transpose()?,
+        })
+    });
+    Ok(Some((gone, ended.collect::<Result<_, StoreError>>()?)))
+}

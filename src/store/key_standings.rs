@@ -1,0 +1,142 @@
+//! Who stands behind keys, and how: the view that each exchange reads and each list shows.
+
+use std::collections::BTreeMap;
+
+use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::domain::{
+    api_key::Owner,
+    grant::About,
+    id::Incarnation,
+    standing::{ClientNow, Directory, Home, MembershipNow, Ownership, UserNow},
+};
+
+use super::{
+    api_keys::{KeyRow, parsed, permission_set},
+    connection::Conn,
+    error::StoreError,
+    schema::key_standings,
+};
+
+#[derive(Debug, Clone, Default, Queryable, Selectable)]
+#[diesel(table_name = key_standings)]
+pub(super) struct StandingRow {
+    key_id: String,
+    client_permissions: Option<String>,
+    client_deleted_at: Option<i64>,
+    client_metadata: Option<String>,
+    user_incarnation: Option<String>,
+    user_blocked_at: Option<i64>,
+    user_profile: Option<String>,
+    user_metadata: Option<String>,
+    member_incarnation: Option<String>,
+    member_organization_incarnation: Option<String>,
+    organization_incarnation: Option<String>,
+    organization_metadata: Option<String>,
+    creator_incarnation: Option<String>,
+    creator_organization_incarnation: Option<String>,
+    home_permissions: Option<String>,
+}
+
+/// Those of the keys `ids`, by id.
+pub(super) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<String, StandingRow>, StoreError> {
+    let rows: Vec<StandingRow> = key_standings::table
+        .filter(key_standings::key_id.eq_any(ids))
+        .select(StandingRow::as_select())
+        .load(connection)?;
+    Ok(rows.into_iter().map(|row| (row.key_id.clone(), row)).collect())
+}
+
+/// What stands on a key about its owner, and what the directory says of them.
+pub(super) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, StoreError> {
+    let client = row.client_permissions.as_deref().map(|permissions| {
+        Ok::<_, StoreError>(ClientNow {
+            permissions: permission_set(permissions)?,
+            deleted: row.client_deleted_at.is_some(),
+        })
+    });
+    let creator = match (&key.creator_id, &key.creator_incarnation) {
+        (Some(user), Some(incarnation)) => {
+            Some((parsed("creator", user)?, parsed("incarnation of the creator", incarnation)?))
+        }
+        (Some(_) | None, _) => None,
+    };
+    Ok(Ownership {
+        owner: owner(key)?,
+        home: home(key)?,
+        creator,
+        client: client.transpose()?,
+        directory: row.directory()?,
+    })
+}
+
+impl StandingRow {
+    fn directory(&self) -> Result<Directory, StoreError> {
+        let user = self.user_incarnation.as_deref().map(|incarnation| {
+            Ok::<_, StoreError>(UserNow {
+                incarnation: parsed("incarnation of a user", incarnation)?,
+                blocked: self.user_blocked_at.is_some(),
+            })
+        });
+        Ok(Directory {
+            user: user.transpose()?,
+            membership: membership(&self.member_incarnation, &self.member_organization_incarnation)?,
+            organization: incarnation(self.organization_incarnation.as_deref())?,
+            creator: membership(&self.creator_incarnation, &self.creator_organization_incarnation)?,
+            permissions: permission_set(self.home_permissions.as_deref().unwrap_or_default())?,
+        })
+    }
+
+    pub fn about(self, key: String) -> About {
+        About {
+            key,
+            service_client: self.client_metadata,
+            user_profile: self.user_profile,
+            user: self.user_metadata,
+            organization: self.organization_metadata,
+        }
+    }
+}
+
+fn membership(own: &Option<String>, organization: &Option<String>) -> Result<Option<MembershipNow>, StoreError> {
+    let both = incarnation(own.as_deref())?.zip(incarnation(organization.as_deref())?);
+    Ok(both.map(|(incarnation, organization)| MembershipNow { incarnation, organization }))
+}
+
+fn incarnation(column: Option<&str>) -> Result<Option<Incarnation>, StoreError> {
+    column.map(|text| parsed("incarnation", text)).transpose()
+}
+
+fn owner(key: &KeyRow) -> Result<Owner, StoreError> {
+    match (key.owner_type.as_str(), &key.owner_id) {
+        ("user", Some(id)) => Ok(Owner::User(parsed("owner id", id)?)),
+        ("organization", Some(id)) => Ok(Owner::Organization(parsed("owner id", id)?)),
+        ("service_client", Some(id)) => Ok(Owner::ServiceClient(parsed("owner id", id)?)),
+        ("none", None) => Ok(Owner::Nobody),
+        (other, _) => Err(StoreError::Corrupt(format!("owner type {other}"))),
+    }
+}
+
+fn home(key: &KeyRow) -> Result<Home, StoreError> {
+    home_of(key.user_id.as_deref(), key.organization_id.as_deref(), key.incarnation.as_deref())
+}
+
+/// Who stands behind something, from its three columns.
+pub(super) fn home_of(
+    user: Option<&str>,
+    organization: Option<&str>,
+    incarnation: Option<&str>,
+) -> Result<Home, StoreError> {
+    let organization = organization.map(|id| parsed("organization id", id)).transpose()?;
+    let incarnation = incarnation.map(|text| parsed("incarnation", text)).transpose()?;
+    match (user, organization, incarnation) {
+        (None, None, None) => Ok(Home::Account),
+        (None, Some(id), Some(incarnation)) => Ok(Home::Organization { id, incarnation }),
+        (Some(user), organization, Some(incarnation)) => {
+            Ok(Home::User { id: parsed("user id", user)?, organization, incarnation })
+        }
+        (None, None, Some(_)) | (None, Some(_), None) | (Some(_), _, None) => {
+            Err(StoreError::Corrupt("an owner without an incarnation".to_owned()))
+        }
+    }
+}

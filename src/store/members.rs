@@ -1,0 +1,184 @@
+//! Members: users in organizations. A row counts only in the incarnation of the organization that it names.
+
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, Queryable, RunQueryDsl,
+    Selectable, SelectableHelper,
+};
+
+use crate::domain::{
+    directory::{Member, Organization},
+    id::{OrganizationId, UserId},
+    page::{Page, PageRequest},
+    time::Timestamp,
+};
+
+use super::{
+    api_keys::{parsed, parsed_metadata},
+    change::Tx,
+    connection::Conn,
+    error::StoreError,
+    roles::role_set,
+    schema::{members, organizations},
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = members)]
+struct Row {
+    organization_id: String,
+    user_id: String,
+    incarnation: String,
+    organization_incarnation: String,
+    roles: String,
+    metadata: String,
+    created_at: i64,
+    version: i64,
+}
+
+/// Adds a member, in place of what an organization before this one left behind.
+///
+/// # Errors
+/// The database does not answer; `Conflict` when there is one already.
+pub fn insert(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
+    let left = members::table
+        .find((member.organization.as_str(), member.user.as_str()))
+        .filter(members::organization_incarnation.ne(member.organization_incarnation.as_str()));
+    diesel::delete(left).execute(&mut **tx)?;
+    diesel::insert_into(members::table)
+        .values((
+            members::organization_id.eq(member.organization.as_str()),
+            members::user_id.eq(member.user.as_str()),
+            members::incarnation.eq(member.incarnation.as_str()),
+            members::organization_incarnation.eq(member.organization_incarnation.as_str()),
+            members::roles.eq(member.roles.to_string()),
+            members::metadata.eq(member.metadata.to_text()),
+            members::created_at.eq(member.created_at.millis()),
+            members::version.eq(member.version),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn update(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
+    diesel::update(members::table.find((member.organization.as_str(), member.user.as_str())))
+        .set((
+            members::roles.eq(member.roles.to_string()),
+            members::metadata.eq(member.metadata.to_text()),
+            members::version.eq(members::version + 1),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn delete(tx: &mut Tx<'_>, organization: &OrganizationId, user: &UserId) -> Result<(), StoreError> {
+    diesel::delete(members::table.find((organization.as_str(), user.as_str()))).execute(&mut **tx)?;
+    Ok(())
+}
+
+/// The member, where the organization is the one it is a member of.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find(connection: &mut Conn, organization: &Organization, user: &UserId) -> Result<Option<Member>, StoreError> {
+    let row: Option<Row> = members::table
+        .find((organization.id.as_str(), user.as_str()))
+        .filter(members::organization_incarnation.eq(organization.incarnation.as_str()))
+        .select(Row::as_select())
+        .first(connection)
+        .optional()?;
+    row.map(member).transpose()
+}
+
+/// As `find`, and no other change can touch the member until this one ends.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find_for_change(
+    tx: &mut Tx<'_>,
+    organization: &Organization,
+    user: &UserId,
+) -> Result<Option<Member>, StoreError> {
+    diesel::update(members::table.find((organization.id.as_str(), user.as_str())))
+        .set(members::version.eq(members::version))
+        .execute(&mut **tx)?;
+    find(tx, organization, user)
+}
+
+/// Newest first; the cursor is the incarnation, which tells the time of joining.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn list(
+    connection: &mut Conn,
+    organization: &Organization,
+    page: &PageRequest,
+) -> Result<Page<Member>, StoreError> {
+    let mut query = members::table
+        .filter(members::organization_id.eq(organization.id.as_str()))
+        .filter(members::organization_incarnation.eq(organization.incarnation.as_str()))
+        .select(Row::as_select())
+        .into_boxed();
+    if let Some(after) = &page.after {
+        query = query.filter(members::incarnation.lt(after.clone()));
+    }
+    let rows: Vec<Row> = query.order(members::incarnation.desc()).limit(page.limit + 1).load(connection)?;
+    let found = rows.into_iter().map(member).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::from_rows(found, page.limit, |member| member.incarnation.to_string()))
+}
+
+/// Where a user is a member, in the order of the organizations' ids.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn of_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>, StoreError> {
+    let rows: Vec<Row> = members::table
+        .inner_join(
+            organizations::table.on(organizations::id
+                .eq(members::organization_id)
+                .and(organizations::incarnation.eq(members::organization_incarnation))),
+        )
+        .filter(members::user_id.eq(user.as_str()))
+        .order(members::organization_id.asc())
+        .select(Row::as_select())
+        .load(connection)?;
+    rows.into_iter().map(member).collect()
+}
+
+/// Takes every membership of a user away, those that were none any more as well.
+///
+/// # Errors
+/// The database does not answer.
+pub fn delete_of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<(), StoreError> {
+    diesel::delete(members::table.filter(members::user_id.eq(user.as_str()))).execute(&mut **tx)?;
+    Ok(())
+}
+
+/// Throws away some of what deleted organizations left behind, and says how many.
+///
+/// # Errors
+/// The database does not answer.
+pub fn forget_left(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
+    let known = organizations::table.select(organizations::incarnation);
+    let left: Vec<String> = members::table
+        .filter(members::organization_incarnation.ne_all(known))
+        .select(members::incarnation)
+        .limit(most)
+        .load(&mut **tx)?;
+    Ok(diesel::delete(members::table.filter(members::incarnation.eq_any(left))).execute(&mut **tx)?)
+}
+
+fn member(row: Row) -> Result<Member, StoreError> {
+    Ok(Member {
+        organization: parsed("organization id", &row.organization_id)?,
+        user: parsed("user id", &row.user_id)?,
+        incarnation: parsed("incarnation", &row.incarnation)?,
+        organization_incarnation: parsed("incarnation", &row.organization_incarnation)?,
+        roles: role_set(&row.roles)?,
+        metadata: parsed_metadata(&row.metadata)?,
+        created_at: Timestamp::from_millis(row.created_at),
+        version: row.version,
+    })
+}

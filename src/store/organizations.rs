@@ -1,0 +1,111 @@
+//! Organizations.
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::domain::{
+    directory::Organization,
+    id::OrganizationId,
+    page::{Page, PageRequest},
+    time::Timestamp,
+};
+
+use super::{
+    api_keys::{parsed, parsed_metadata},
+    change::Tx,
+    connection::Conn,
+    error::StoreError,
+    schema::organizations,
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = organizations)]
+struct Row {
+    id: String,
+    incarnation: String,
+    name: Option<String>,
+    metadata: String,
+    created_at: i64,
+    version: i64,
+}
+
+/// # Errors
+/// The database does not answer; `Conflict` when there is one already.
+pub fn insert(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreError> {
+    diesel::insert_into(organizations::table)
+        .values((
+            organizations::id.eq(organization.id.as_str()),
+            organizations::incarnation.eq(organization.incarnation.as_str()),
+            organizations::name.eq(organization.name.as_ref().map(ToString::to_string)),
+            organizations::metadata.eq(organization.metadata.to_text()),
+            organizations::created_at.eq(organization.created_at.millis()),
+            organizations::version.eq(organization.version),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn update(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreError> {
+    diesel::update(organizations::table.find(organization.id.as_str()))
+        .set((
+            organizations::name.eq(organization.name.as_ref().map(ToString::to_string)),
+            organizations::metadata.eq(organization.metadata.to_text()),
+            organizations::version.eq(organizations::version + 1),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// Takes an organization away. Its members are members no more: their rows name an incarnation that is gone, and are cleaned up later.
+///
+/// # Errors
+/// The database does not answer.
+pub fn delete(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<(), StoreError> {
+    diesel::delete(organizations::table.find(id.as_str())).execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find(connection: &mut Conn, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
+    let row: Option<Row> =
+        organizations::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
+    row.map(organization).transpose()
+}
+
+/// As `find`, and no other change can touch the organization until this one ends.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find_for_change(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
+    diesel::update(organizations::table.find(id.as_str()))
+        .set(organizations::version.eq(organizations::version))
+        .execute(&mut **tx)?;
+    find(tx, id)
+}
+
+/// Newest first; the cursor is the incarnation, which tells the time of making.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Organization>, StoreError> {
+    let mut query = organizations::table.select(Row::as_select()).into_boxed();
+    if let Some(after) = &page.after {
+        query = query.filter(organizations::incarnation.lt(after.clone()));
+    }
+    let rows: Vec<Row> = query.order(organizations::incarnation.desc()).limit(page.limit + 1).load(connection)?;
+    let found = rows.into_iter().map(organization).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::from_rows(found, page.limit, |organization| organization.incarnation.to_string()))
+}
+
+fn organization(row: Row) -> Result<Organization, StoreError> {
+    Ok(Organization {
+        id: parsed("organization id", &row.id)?,
+        incarnation: parsed("incarnation", &row.incarnation)?,
+        name: row.name.map(|name| parsed("organization name", &name)).transpose()?,
+        metadata: parsed_metadata(&row.metadata)?,
+        created_at: Timestamp::from_millis(row.created_at),
+        version: row.version,
+    })
+}

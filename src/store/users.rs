@@ -1,0 +1,115 @@
+//! Users.
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::domain::{
+    directory::User,
+    id::UserId,
+    page::{Page, PageRequest},
+    time::Timestamp,
+};
+
+use super::{
+    api_keys::{parsed, parsed_metadata},
+    change::Tx,
+    connection::Conn,
+    error::StoreError,
+    roles::role_set,
+    schema::users,
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct Row {
+    id: String,
+    incarnation: String,
+    blocked_at: Option<i64>,
+    profile: String,
+    metadata: String,
+    roles: String,
+    created_at: i64,
+    version: i64,
+}
+
+/// # Errors
+/// The database does not answer; `Conflict` when there is one already.
+pub fn insert(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
+    diesel::insert_into(users::table)
+        .values((
+            users::id.eq(user.id.as_str()),
+            users::incarnation.eq(user.incarnation.as_str()),
+            users::blocked_at.eq(user.blocked_at.map(Timestamp::millis)),
+            users::profile.eq(user.profile.to_text()),
+            users::metadata.eq(user.metadata.to_text()),
+            users::roles.eq(user.roles.to_string()),
+            users::created_at.eq(user.created_at.millis()),
+            users::version.eq(user.version),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
+    diesel::update(users::table.find(user.id.as_str()))
+        .set((
+            users::blocked_at.eq(user.blocked_at.map(Timestamp::millis)),
+            users::profile.eq(user.profile.to_text()),
+            users::metadata.eq(user.metadata.to_text()),
+            users::roles.eq(user.roles.to_string()),
+            users::version.eq(users::version + 1),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn delete(tx: &mut Tx<'_>, id: &UserId) -> Result<(), StoreError> {
+    diesel::delete(users::table.find(id.as_str())).execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find(connection: &mut Conn, id: &UserId) -> Result<Option<User>, StoreError> {
+    let row: Option<Row> = users::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
+    row.map(user).transpose()
+}
+
+/// As `find`, and no other change can touch the user until this one ends.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find_for_change(tx: &mut Tx<'_>, id: &UserId) -> Result<Option<User>, StoreError> {
+    diesel::update(users::table.find(id.as_str())).set(users::version.eq(users::version)).execute(&mut **tx)?;
+    find(tx, id)
+}
+
+/// Newest first; the cursor is the incarnation, which tells the time of making.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<User>, StoreError> {
+    let mut query = users::table.select(Row::as_select()).into_boxed();
+    if let Some(after) = &page.after {
+        query = query.filter(users::incarnation.lt(after.clone()));
+    }
+    let rows: Vec<Row> = query.order(users::incarnation.desc()).limit(page.limit + 1).load(connection)?;
+    let found = rows.into_iter().map(user).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::from_rows(found, page.limit, |user| user.incarnation.to_string()))
+}
+
+fn user(row: Row) -> Result<User, StoreError> {
+    Ok(User {
+        id: parsed("user id", &row.id)?,
+        incarnation: parsed("incarnation", &row.incarnation)?,
+        blocked_at: row.blocked_at.map(Timestamp::from_millis),
+        profile: parsed_metadata(&row.profile)?,
+        metadata: parsed_metadata(&row.metadata)?,
+        roles: role_set(&row.roles)?,
+        created_at: Timestamp::from_millis(row.created_at),
+        version: row.version,
+    })
+}
