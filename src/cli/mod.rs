@@ -84,6 +84,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the OpenAPI document of the API, as a server with this configuration serves it at /openapi.json
+    #[command(
+        after_help = "Examples:\n  keyswap openapi > openapi.json\n  keyswap openapi --set server.public_url=https://keys.example"
+    )]
+    Openapi,
 }
 
 #[derive(Debug, Subcommand)]
@@ -158,6 +163,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Doctor { json } => doctor::run(&common, json).await,
+        Command::Openapi => {
+            let document = crate::http::openapi::document(&common.config()?.server.public_url)?;
+            print!("{}", String::from_utf8_lossy(&document.body));
+            Ok(())
+        }
     }
 }
 

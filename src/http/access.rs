@@ -12,6 +12,7 @@ use actix_web::{
     },
     web::{self, Data},
 };
+use utoipa::Path as Attribute;
 
 use crate::{
     domain::policy::Action,
@@ -21,7 +22,11 @@ use crate::{
     },
 };
 
-use super::{problem::Problem, request::call};
+use super::{
+    openapi::{Described, Failing, Needs, Part, Signature},
+    problem::Problem,
+    request::call,
+};
 
 /// Someone who may do `A`.
 #[derive(Debug)]
@@ -94,24 +99,60 @@ fn on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
     text.parse().map(Some).map_err(|_| Problem::bad_request(malformed))
 }
 
-/// Arguments that begin with who may call.
-pub trait Guarded {}
+/// Arguments that begin with who may call, and what they tell of the handler.
+pub trait Guarded {
+    fn signature() -> Signature;
+}
 /// The first of them.
-pub trait Guard {}
-impl<A: Action> Guard for Caller<A> {}
-impl Guard for Anyone {}
-impl<G: Guard> Guarded for (G,) {}
-impl<G: Guard, B> Guarded for (G, B) {}
-impl<G: Guard, B, C> Guarded for (G, B, C) {}
-impl<G: Guard, B, C, D> Guarded for (G, B, C, D) {}
-impl<G: Guard, B, C, D, E> Guarded for (G, B, C, D, E) {}
+pub trait Guard {
+    /// What the caller must hold; nothing for `Anyone`.
+    fn needs() -> Option<Needs>;
+}
+impl<A: Action> Guard for Caller<A> {
+    fn needs() -> Option<Needs> {
+        Some(Needs { action: A::NAME, permissions: A::PERMISSIONS })
+    }
+}
+impl Guard for Anyone {
+    fn needs() -> Option<Needs> {
+        None
+    }
+}
+macro_rules! guarded {
+    ($($part:ident)*) => {
+        impl<G: Guard, $($part: Part),*> Guarded for (G, $($part),*) {
+            fn signature() -> Signature {
+                #[allow(unused_mut, reason = "without parts nothing is added")]
+                let mut signature = Signature { needs: G::needs(), ..Signature::default() };
+                $($part::tell(&mut signature);)*
+                signature
+            }
+        }
+    };
+}
+guarded!();
+guarded!(B);
+guarded!(B C);
+guarded!(B C D);
+guarded!(B C D E);
 
-/// A method of a path, and its handler.
-pub fn on<F, Args>(method: Method, handler: F) -> (Method, Route)
+/// A method of a path, its handler, and what the OpenAPI document says of it.
+pub struct Endpoint {
+    pub method: Method,
+    pub route: Route,
+    /// The handler's module and name.
+    pub name: &'static str,
+    pub describe: fn(&'static str) -> Described,
+}
+
+/// The one way to make an `Endpoint`; `on!` finds the attribute of a handler and names it.
+pub fn on<D, F, Args>(method: Method, name: &'static str, handler: F) -> Endpoint
 where
+    D: Attribute,
     F: Handler<Args>,
     Args: FromRequest + Guarded + 'static,
-    F::Output: Responder + 'static,
+    F::Output: Responder + Failing + 'static,
 {
-    (method.clone(), web::method(method).to(handler))
+    let describe = |name| Described::new::<D>(name, Signature { failures: F::Output::FAILURES, ..Args::signature() });
+    Endpoint { method: method.clone(), route: web::method(method).to(handler), name, describe }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod body;
 mod oauth;
+pub mod openapi;
 mod ops;
 mod problem;
 mod request;

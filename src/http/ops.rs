@@ -8,17 +8,25 @@ use actix_web::{
 
 use crate::{
     domain::policy::ReadMetrics,
-    service::{App, health},
+    service::{
+        App,
+        health::{self, Readiness},
+    },
 };
 
-use super::access::{Anyone, Caller};
+use super::{
+    access::{Anyone, Caller},
+    openapi::answers::{Metrics, Probe},
+};
 
-/// The process is up. Says nothing about the database: restarting would not help that.
+/// Whether the process is up.
+#[utoipa::path(get, path = "", responses((status = 200, description = "It is.", body = String, content_type = "text/plain")))]
 pub async fn healthz(_: Anyone) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body("ok\n")
 }
 
 /// Whether to send requests here.
+#[utoipa::path(get, path = "", responses(Probe<Readiness>))]
 pub async fn readyz(_: Anyone, app: Data<App>) -> HttpResponse {
     let readiness = health::readiness(&app).await;
     let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
@@ -28,12 +36,14 @@ pub async fn readyz(_: Anyone, app: Data<App>) -> HttpResponse {
     response.insert_header((CACHE_CONTROL, "no-store")).json(readiness)
 }
 
-/// On the listener of the operators, which is theirs alone.
+/// Counters and gauges, for operators.
+#[utoipa::path(get, path = "", responses(Metrics))]
 pub async fn metrics(_: Anyone, app: Data<App>) -> HttpResponse {
     scrape(&app)
 }
 
-/// On the listener that everyone reaches.
+/// Counters and gauges, in the form of OpenMetrics.
+#[utoipa::path(get, path = "", responses(Metrics))]
 pub async fn metrics_in_public(_: Caller<ReadMetrics>, app: Data<App>) -> HttpResponse {
     scrape(&app)
 }

@@ -10,6 +10,7 @@ use actix_web::{
     web::Data,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::service::{App, Error, Fault, proof::Denied};
 
@@ -32,14 +33,22 @@ pub struct Problem {
 /// RFC 6750 §3: without credentials, no error attribute.
 const CHALLENGE: &str = r#"Bearer realm="keyswap""#;
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What went wrong, and what to do about it (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Body<'a> {
+    /// `urn:keyswap:problem:` and the code.
     #[serde(rename = "type")]
+    #[schema(pattern = "^urn:keyswap:problem:[a-z_]+$", example = "urn:keyswap:problem:not_found")]
     kind: String,
     title: &'a str,
     status: u16,
+    /// For programs: it never changes.
+    #[schema(pattern = "^[a-z_]+$", example = "not_found")]
     code: &'a str,
+    /// For people.
     detail: &'a str,
+    /// Every fault at once, where fields are wrong.
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'a [Fault],
 }

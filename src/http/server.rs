@@ -20,6 +20,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{crypto, service::app::Shared};
 
 use super::{
+    openapi::pages::Pages,
     problem::path_of,
     request::{TrustedProxies, accompany},
     routes,
@@ -45,6 +46,8 @@ pub enum ServeError {
     TlsFile(std::path::PathBuf, String),
     #[error("the TLS certificate and key do not work together: {0}")]
     Tls(rustls::Error),
+    #[error("the OpenAPI document cannot be made: {0}")]
+    Pages(String),
     #[error("the server stopped: {0}")]
     Io(#[from] io::Error),
 }
@@ -131,6 +134,7 @@ impl Servers {
 /// The TLS files do not work, or the listeners fail.
 pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
     let issuer_path = path_of(app.issuer()).to_owned();
+    let pages = web::Data::new(Pages::new(app.issuer()).map_err(|error| ServeError::Pages(error.to_string()))?);
     let app = web::Data::from(app);
     let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
     let shutdown = settings.shutdown_timeout.as_secs();
@@ -140,6 +144,7 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
         ActixApp::new()
             .app_data(public_app.clone())
             .app_data(public_trusted.clone())
+            .app_data(pages.clone())
             .wrap(from_fn(accompany))
             .configure(|config| routes::public(config, &issuer_path, operations_here))
     })

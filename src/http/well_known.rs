@@ -14,12 +14,23 @@ use crate::service::{
     publish::{self, Document},
 };
 
-use super::{access::Anyone, problem::Problem};
+use super::{
+    access::Anyone,
+    openapi::{
+        answers::Cached,
+        objects::{Jwks, ServerMetadata},
+    },
+    problem::Problem,
+};
 
+/// The public keys that verify tokens (RFC 7517 §5).
+#[utoipa::path(get, path = "", responses(Cached<Jwks>))]
 pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> HttpResponse {
     serve(&request, &app, &app.keys.view().jwks, "application/jwk-set+json")
 }
 
+/// What clients and verifiers need to know of this issuer (RFC 8414, OpenID Connect Discovery 1.0).
+#[utoipa::path(get, path = "", responses(Cached<ServerMetadata>))]
 pub async fn metadata(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let document = publish::metadata(&app)?;
     Ok(serve(&request, &app, &document, "application/json"))
@@ -32,6 +43,16 @@ fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'
     // A view that may no longer sign may lack a key that signs elsewhere: still better than none, and nothing to keep.
     let cache_control =
         if app.keys.view().is_fresh() { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
+    kept(request, document, content_type, &cache_control)
+}
+
+/// A document with its ETag; 304 to whoever has it.
+pub fn kept(
+    request: &HttpRequest,
+    document: &Document,
+    content_type: &'static str,
+    cache_control: &str,
+) -> HttpResponse {
     let known = request
         .headers()
         .get_all(IF_NONE_MATCH)

@@ -21,9 +21,12 @@ pub struct Document {
 
 impl Document {
     fn new(content: &impl Serialize) -> Result<Self, Error> {
-        let body = serde_json::to_vec(content)?;
+        Ok(Self::of_bytes(serde_json::to_vec(content)?))
+    }
+
+    pub fn of_bytes(body: Vec<u8>) -> Self {
         let etag = format!("\"{}\"", &crypto::sha256_hex(&body)[..32]);
-        Ok(Self { body, etag })
+        Self { body, etag }
     }
 }
 

@@ -8,6 +8,7 @@ use actix_web::{
     },
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::grant::{ScopeFault, TargetFault},
@@ -27,9 +28,13 @@ pub struct OauthError {
     close: bool,
 }
 
-#[derive(Serialize)]
-struct Body {
+/// What went wrong, as RFC 6749 §5.2 has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OauthError)]
+pub struct Body {
+    #[schema(example = "invalid_client")]
     error: &'static str,
+    #[schema(example = "the client is not known or its API key is not accepted")]
     error_description: &'static str,
 }
 

@@ -2,5 +2,5 @@
 
 mod client_auth;
 pub mod error;
-mod form;
+pub mod form;
 pub mod token;

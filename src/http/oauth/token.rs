@@ -8,6 +8,7 @@ use actix_web::{
     web::Data,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -15,7 +16,7 @@ use crate::{
         grant::Request,
         permission::{PermissionSet, parse_scope},
     },
-    http::{access::Anyone, request::call},
+    http::{access::Anyone, openapi::answers::Plain, request::call},
     service::{
         App,
         exchange::{self, Issued},
@@ -31,20 +32,24 @@ use super::{
     form::Form,
 };
 
-/// RFC 6749 §5.1, RFC 8693 §2.2.1.
-#[derive(Serialize)]
+/// A token (RFC 6749 §5.1, RFC 8693 §2.2.1).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Token)]
 pub struct TokenResponse<'a> {
     access_token: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     issued_token_type: Option<&'static str>,
     token_type: &'static str,
     /// Seconds.
     expires_in: i64,
     /// Always, unless there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     scope: Option<String>,
     /// Seconds since 1970, for IBM's clients.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     expiration: Option<i64>,
 }
 
@@ -57,6 +62,10 @@ struct Presented {
     issued_token_type: Option<&'static str>,
 }
 
+/// Swaps an API key for a token, in the forms that OAuth clients know.
+///
+/// Three grants: `client_credentials`, token exchange (RFC 8693), and the one of IBM's clients.
+#[utoipa::path(post, path = "", security((), ("basic" = [])), responses(Plain<TokenResponse<'static>>))]
 pub async fn token(_: Anyone, request: HttpRequest, form: Form, app: Data<App>) -> Result<HttpResponse, OauthError> {
     let presented = presented(&request, &form)?;
     let asked = Request { client_id: presented.client_id.clone(), ..asked(&form)? };

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -15,7 +16,14 @@ use crate::{
         policy::ManageKeys,
         time::{Span, Timestamp},
     },
-    http::{access::Caller, problem::Problem},
+    http::{
+        access::Caller,
+        openapi::{
+            answers::{Gone, Listing, Made, Object, Rekeyed},
+            params::{IfMatch, InPath, KeyQuery, Once, Paging},
+        },
+        problem::Problem,
+    },
     service::{
         App,
         api_keys::{self, NewKey, PatchKey, Shown, Step},
@@ -33,7 +41,8 @@ use super::{
 };
 
 /// A key as it is shown (design §3.3).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 pub struct KeyBody {
     id: KeyId,
     name: DisplayName,
@@ -54,11 +63,15 @@ pub struct KeyBody {
     archived_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
     version: i64,
+    /// In the answers to create and rotate alone.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     value: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// Who holds the key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKeyOwner)]
 struct OwnerBody {
     #[serde(rename = "type")]
     kind: OwnerType,
@@ -66,7 +79,9 @@ struct OwnerBody {
     organization_id: Option<OrganizationId>,
 }
 
-#[derive(Debug, Serialize)]
+/// What proves the key: one, or two while it rotates.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Credential)]
 struct CredentialBody {
     id: CredentialId,
     expires_at: Option<Timestamp>,
@@ -114,7 +129,9 @@ impl KeyBody {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// An API key to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewApiKey)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     name: DisplayName,
@@ -135,7 +152,9 @@ pub struct CreateBody {
     expires_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A change of an API key.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ApiKeyPatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
     name: Option<DisplayName>,
@@ -152,7 +171,8 @@ pub struct PatchBody {
 }
 
 /// How long the old credential goes on working.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Rotation)]
 #[serde(deny_unknown_fields)]
 pub struct RotateBody {
     #[serde(default = "RotateBody::default_grace")]
@@ -175,6 +195,8 @@ fn shown(shown: Shown) -> HttpResponse {
     object(shown.key.version, &KeyBody::new(shown, None))
 }
 
+/// Makes an API key. Its value is in this answer and nowhere else, ever.
+#[utoipa::path(post, path = "", params(Once), responses(Made<KeyBody>))]
 pub async fn create(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
@@ -202,6 +224,8 @@ pub async fn create(
     Ok(created(version, location, value.is_none(), &body))
 }
 
+/// The API keys that the caller may see, newest first.
+#[utoipa::path(get, path = "", params(Paging, KeyQuery), responses(Listing<KeyBody>))]
 pub async fn list(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &LIST_PARAMETERS)?;
     let filter = KeyFilter {
@@ -220,11 +244,15 @@ pub async fn list(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<Ap
 const LIST_PARAMETERS: [&str; 9] =
     ["limit", "after", "owner_type", "service_client", "organization", "user", "state", "unused_since", "archived"];
 
+/// An API key, without its value.
+#[utoipa::path(get, path = "", params(InPath<KeyId>, ("archived" = Option<bool>, Query, description = "Whether to look among the deleted ones.")), responses(Object<KeyBody>))]
 pub async fn get(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let archived = Query::of(&request, &["archived"])?.parse("archived", "true or false")?.unwrap_or(false);
     Ok(shown(api_keys::get(&app, &caller.identity, id(&request, "id")?, archived).await?))
 }
 
+/// Changes an API key. Members that are left out stay as they are.
+#[utoipa::path(patch, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn patch(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
@@ -245,6 +273,8 @@ pub async fn patch(
     Ok(shown(api_keys::patch(&app, &caller.identity, id, patch, if_version).await?))
 }
 
+/// Gives an API key a new value; the old one goes on working until the grace ends.
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Rekeyed<KeyBody>))]
 pub async fn rotate(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
@@ -258,6 +288,8 @@ pub async fn rotate(
     Ok(object(version, &KeyBody::new(rotated.shown, Some(rotated.value.expose()))))
 }
 
+/// Stops an API key until it is resumed.
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn suspend(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
@@ -266,14 +298,20 @@ pub async fn suspend(
     step(&caller, &request, &app, Step::Suspend).await
 }
 
+/// Lets a suspended API key work again.
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn resume(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     step(&caller, &request, &app, Step::Resume).await
 }
 
+/// Ends an API key for good. No exchange that begins after the answer succeeds.
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn revoke(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     step(&caller, &request, &app, Step::Revoke).await
 }
 
+/// Revokes an API key and hides it.
+#[utoipa::path(delete, path = "", params(InPath<KeyId>, IfMatch), responses(Gone))]
 pub async fn delete(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     api_keys::step(&app, &caller.identity, id(&request, "id")?, Step::Delete, if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -11,7 +12,14 @@ use crate::{
         policy::ManageAudiences,
         time::{Span, Timestamp},
     },
-    http::{access::Caller, problem::Problem},
+    http::{
+        access::Caller,
+        openapi::{
+            answers::{Gone, Listing, Made, Object},
+            params::{IfMatch, InPath, Once, Paging},
+        },
+        problem::Problem,
+    },
     service::{
         App,
         audiences::{self, NewAudience, PatchAudience},
@@ -27,7 +35,9 @@ use super::{
     plain,
 };
 
-#[derive(Debug, Serialize)]
+/// A service that takes tokens.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Audience)]
 struct AudienceBody {
     id: AudienceId,
     identifier: Identifier,
@@ -56,7 +66,9 @@ impl From<Audience> for AudienceBody {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// An audience to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewAudience)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     identifier: Identifier,
@@ -66,7 +78,9 @@ pub struct CreateBody {
     token_ttl: Option<Span>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A change of an audience.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AudiencePatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
     #[serde(default, deserialize_with = "nullable")]
@@ -75,6 +89,8 @@ pub struct PatchBody {
     token_ttl: Option<Option<Span>>,
 }
 
+/// Makes an audience: a service that takes tokens.
+#[utoipa::path(post, path = "", params(Once), responses(Made<AudienceBody>))]
 pub async fn create(
     caller: Caller<ManageAudiences>,
     request: HttpRequest,
@@ -92,16 +108,22 @@ pub async fn create(
     Ok(created(audience.version, location, replayed, &AudienceBody::from(audience)))
 }
 
+/// The audiences, newest first.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<AudienceBody>))]
 pub async fn list(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&audiences::list(&app, query.page()?).await?.map(AudienceBody::from)))
 }
 
+/// An audience.
+#[utoipa::path(get, path = "", params(InPath<AudienceId>), responses(Object<AudienceBody>))]
 pub async fn get(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let audience = audiences::get(&app, id(&request, "id")?).await?;
     Ok(object(audience.version, &AudienceBody::from(audience)))
 }
 
+/// Changes an audience. Members that are left out stay as they are.
+#[utoipa::path(patch, path = "", params(InPath<AudienceId>, IfMatch), responses(Object<AudienceBody>))]
 pub async fn patch(
     caller: Caller<ManageAudiences>,
     request: HttpRequest,
@@ -115,6 +137,8 @@ pub async fn patch(
     Ok(object(audience.version, &AudienceBody::from(audience)))
 }
 
+/// Deletes an audience. No more tokens are made for it.
+#[utoipa::path(delete, path = "", params(InPath<AudienceId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageAudiences>,
     request: HttpRequest,

@@ -5,8 +5,16 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 
 use crate::{
-    domain::{event::EventFilter, policy::ReadEvents, time::Span},
-    http::{access::Caller, problem::Problem},
+    domain::{
+        event::{Event, EventFilter},
+        policy::ReadEvents,
+        time::Span,
+    },
+    http::{
+        access::Caller,
+        openapi::{answers::Listing, params::EventQuery},
+        problem::Problem,
+    },
     service::{App, Fault, events},
 };
 
@@ -15,6 +23,8 @@ use super::{params::Query, plain};
 /// The longest a reader may wait for the next event.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// The audit trail, oldest first, to be followed with `after` and `wait`.
+#[utoipa::path(get, path = "", params(EventQuery), responses(Listing<Event>))]
 pub async fn list(_: Caller<ReadEvents>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after", "wait", "type", "actor", "subject", "organization"])?;
     let filter = EventFilter {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -14,12 +15,14 @@ use crate::{
     },
     http::{
         access::{Anyone, credential},
-        oauth::token::answer,
+        oauth::token::{TokenResponse, answer},
+        openapi::answers::Plain,
         problem::Problem,
         request::call,
     },
     service::{
-        App, exchange,
+        App,
+        exchange::{self, Explanation},
         proof::{Attempt, Denied},
     },
     telemetry::metrics::Form,
@@ -28,17 +31,21 @@ use crate::{
 use super::{json::OptionalJson, params::Query, plain};
 
 /// What is asked for; all of it may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = ExchangeRequest)]
 #[serde(deny_unknown_fields)]
 pub struct Body {
     /// Permissions with one space between them.
     scope: Option<String>,
     audience: Option<OneOrMore>,
     /// Seconds; can only shorten.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 4294967295_u32)]
     expires_in: Option<std::num::NonZeroU32>,
 }
 
-#[derive(Debug, Deserialize)]
+/// An audience, or a list of them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OneOrMoreAudiences)]
 #[serde(untagged, expecting = "an audience, or a list of them")]
 enum OneOrMore {
     One(Identifier),
@@ -59,6 +66,8 @@ impl Body {
     }
 }
 
+/// Swaps an API key for a token.
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Plain<TokenResponse<'static>>))]
 pub async fn exchange(
     _: Anyone,
     request: HttpRequest,
@@ -70,6 +79,8 @@ pub async fn exchange(
     Ok(answer(&issued, None, false))
 }
 
+/// Says what an exchange would give, and which rule removes what it would not. Mints nothing.
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Plain<Explanation>))]
 pub async fn explain(
     _: Anyone,
     request: HttpRequest,

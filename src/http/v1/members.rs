@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -12,7 +13,14 @@ use crate::{
         role::RoleSet,
         time::Timestamp,
     },
-    http::{access::Caller, problem::Problem},
+    http::{
+        access::Caller,
+        openapi::{
+            answers::{Gone, Listing, Object, Stored},
+            params::{IfMatch, InPath, Paging},
+        },
+        problem::Problem,
+    },
     service::{
         App,
         directory::members::{self, PatchMember, PutMember},
@@ -27,8 +35,10 @@ use super::{
     plain,
 };
 
-#[derive(Debug, Serialize)]
-struct MemberBody {
+/// A member of an organization.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Member)]
+pub struct MemberBody {
     organization_id: OrganizationId,
     user_id: UserId,
     roles: RoleSet,
@@ -51,7 +61,8 @@ impl From<Member> for MemberBody {
 }
 
 /// The whole membership: what is left out is empty.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = MemberPut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
     #[serde(default)]
@@ -60,13 +71,17 @@ pub struct PutBody {
     metadata: Metadata,
 }
 
-#[derive(Debug, Deserialize)]
+/// What is to change.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = MemberPatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
     roles: Option<RoleSet>,
     metadata: Option<Metadata>,
 }
 
+/// Puts a member of an organization, whole: what is left out is empty. The same put again changes nothing.
+#[utoipa::path(put, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Stored<MemberBody>))]
 pub async fn put(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
@@ -86,16 +101,22 @@ pub async fn put(
     Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
 }
 
+/// The members of an organization, newest first.
+#[utoipa::path(get, path = "", params(InPath<OrganizationId>, Paging), responses(Listing<MemberBody>))]
 pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&members::list(&app, id(&request, "id")?, query.page()?).await?.map(MemberBody::from)))
 }
 
+/// A member of an organization.
+#[utoipa::path(get, path = "", params(InPath<OrganizationId>, InPath<UserId>), responses(Object<MemberBody>))]
 pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let member = members::get(&app, id(&request, "id")?, id(&request, "user")?).await?;
     Ok(object(member.version, &MemberBody::from(member)))
 }
 
+/// Changes a member of an organization. Members that are left out stay as they are.
+#[utoipa::path(patch, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Object<MemberBody>))]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
@@ -109,6 +130,8 @@ pub async fn patch(
     Ok(object(member.version, &MemberBody::from(member)))
 }
 
+/// Takes a member of an organization away.
+#[utoipa::path(delete, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,

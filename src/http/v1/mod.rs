@@ -4,7 +4,7 @@ pub mod api_keys;
 pub mod audiences;
 pub mod events;
 pub mod exchange;
-mod json;
+pub mod json;
 pub mod members;
 pub mod organizations;
 mod owner;

@@ -2,13 +2,21 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
         directory::Organization, id::OrganizationId, json::Metadata, name::DisplayName, policy::ManageDirectory,
         time::Timestamp,
     },
-    http::{access::Caller, problem::Problem},
+    http::{
+        access::Caller,
+        openapi::{
+            answers::{Gone, Listing, Object, Stored},
+            params::{IfMatch, InPath, Paging},
+        },
+        problem::Problem,
+    },
     service::{
         App,
         directory::organizations::{self, PatchOrganization, PutOrganization},
@@ -23,8 +31,10 @@ use super::{
     plain,
 };
 
-#[derive(Debug, Serialize)]
-struct OrganizationBody {
+/// An organization.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Organization)]
+pub struct OrganizationBody {
     id: OrganizationId,
     name: Option<DisplayName>,
     metadata: Metadata,
@@ -45,7 +55,8 @@ impl From<Organization> for OrganizationBody {
 }
 
 /// The whole organization: what is left out is empty.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OrganizationPut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
     #[serde(default)]
@@ -54,7 +65,9 @@ pub struct PutBody {
     metadata: Metadata,
 }
 
-#[derive(Debug, Deserialize)]
+/// What is to change.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OrganizationPatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
     #[serde(default, deserialize_with = "nullable")]
@@ -62,6 +75,8 @@ pub struct PatchBody {
     metadata: Option<Metadata>,
 }
 
+/// Puts an organization, whole: what is left out is empty. The same put again changes nothing.
+#[utoipa::path(put, path = "", params(InPath<OrganizationId>, IfMatch), responses(Stored<OrganizationBody>))]
 pub async fn put(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
@@ -76,16 +91,22 @@ pub async fn put(
     Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
 }
 
+/// The organizations, newest first.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<OrganizationBody>))]
 pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&organizations::list(&app, query.page()?).await?.map(OrganizationBody::from)))
 }
 
+/// An organization.
+#[utoipa::path(get, path = "", params(InPath<OrganizationId>), responses(Object<OrganizationBody>))]
 pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let organization = organizations::get(&app, id(&request, "id")?).await?;
     Ok(object(organization.version, &OrganizationBody::from(organization)))
 }
 
+/// Changes an organization. Members that are left out stay as they are.
+#[utoipa::path(patch, path = "", params(InPath<OrganizationId>, IfMatch), responses(Object<OrganizationBody>))]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
@@ -99,6 +120,8 @@ pub async fn patch(
     Ok(object(organization.version, &OrganizationBody::from(organization)))
 }
 
+/// Takes an organization away.
+#[utoipa::path(delete, path = "", params(InPath<OrganizationId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,

@@ -1,6 +1,7 @@
 //! Owners in the bodies of requests.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::id::{OrganizationId, ServiceClientId, UserId},
@@ -9,7 +10,8 @@ use crate::{
 
 /// Who is to hold a key. What is left out follows from where the caller stands. The braces matter: without them serde would pass over
 /// unknown members.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewApiKeyOwner)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum OwnerRequest {
     User {
@@ -40,7 +42,8 @@ impl OwnerRequest {
 }
 
 /// Who is to own a service client.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewServiceClientOwner)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientOwnerRequest {
     User {

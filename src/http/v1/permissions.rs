@@ -4,14 +4,22 @@ use std::collections::BTreeSet;
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
         name::DisplayName,
-        permission::AssignableTo,
+        permission::{AssignableTo, Permission, PermissionName},
         policy::{ManagePermissions, ReadPermissions},
     },
-    http::{access::Caller, problem::Problem},
+    http::{
+        access::Caller,
+        openapi::{
+            answers::{Gone, Listing, Object, Stored},
+            params::{IfMatch, InPath, Paging},
+        },
+        problem::Problem,
+    },
     service::{
         App,
         permissions::{self, PutPermission},
@@ -26,14 +34,19 @@ use super::{
     plain,
 };
 
-#[derive(Debug, Deserialize)]
+/// A permission to be put.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PermissionPut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
     #[serde(default)]
     description: Option<DisplayName>,
+    #[schema(value_type = Vec<AssignableTo>)]
     assignable_to: BTreeSet<AssignableTo>,
 }
 
+/// Puts a permission into the catalog, or changes it. The same put again changes nothing.
+#[utoipa::path(put, path = "", params(InPath<PermissionName>, IfMatch), responses(Stored<Permission>))]
 pub async fn put(
     caller: Caller<ManagePermissions>,
     request: HttpRequest,
@@ -54,16 +67,22 @@ pub async fn put(
     Ok(object(permission.version, &permission))
 }
 
+/// The catalog of permissions.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<Permission>))]
 pub async fn list(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&permissions::list(&app, query.page()?).await?))
 }
 
+/// A permission in the catalog.
+#[utoipa::path(get, path = "", params(InPath<PermissionName>), responses(Object<Permission>))]
 pub async fn get(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let permission = permissions::get(&app, id(&request, "name")?).await?;
     Ok(object(permission.version, &permission))
 }
 
+/// Takes a permission out of the catalog.
+#[utoipa::path(delete, path = "", params(InPath<PermissionName>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManagePermissions>,
     request: HttpRequest,

@@ -2,14 +2,23 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
         name::DisplayName,
         permission::PermissionSet,
         policy::{ManageRoles, ReadRoles},
+        role::{Role, RoleName},
     },
-    http::{access::Caller, problem::Problem},
+    http::{
+        access::Caller,
+        openapi::{
+            answers::{Gone, Listing, Object, Stored},
+            params::{IfMatch, InPath, Paging},
+        },
+        problem::Problem,
+    },
     service::{
         App,
         roles::{self, PutRole},
@@ -25,7 +34,8 @@ use super::{
 };
 
 /// The whole role: what is left out is empty.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RolePut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
     #[serde(default)]
@@ -33,6 +43,8 @@ pub struct PutBody {
     permissions: PermissionSet,
 }
 
+/// Puts a role, whole: what is left out is empty. The same put again changes nothing.
+#[utoipa::path(put, path = "", params(InPath<RoleName>, IfMatch), responses(Stored<Role>))]
 pub async fn put(
     caller: Caller<ManageRoles>,
     request: HttpRequest,
@@ -46,16 +58,22 @@ pub async fn put(
     Ok(if is_new { created(role.version, location, false, &role) } else { object(role.version, &role) })
 }
 
+/// The roles, by name.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<Role>))]
 pub async fn list(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&roles::list(&app, query.page()?).await?))
 }
 
+/// A role.
+#[utoipa::path(get, path = "", params(InPath<RoleName>), responses(Object<Role>))]
 pub async fn get(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let role = roles::get(&app, id(&request, "name")?).await?;
     Ok(object(role.version, &role))
 }
 
+/// Takes a role away.
+#[utoipa::path(delete, path = "", params(InPath<RoleName>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageRoles>,
     request: HttpRequest,

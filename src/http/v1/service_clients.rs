@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -15,7 +16,14 @@ use crate::{
         standing::Home,
         time::Timestamp,
     },
-    http::{access::Caller, problem::Problem},
+    http::{
+        access::Caller,
+        openapi::{
+            answers::{Gone, Listing, Made, Object},
+            params::{IfMatch, InPath, Once, Paging},
+        },
+        problem::Problem,
+    },
     service::{
         App,
         idempotency::Created,
@@ -32,9 +40,10 @@ use super::{
     plain,
 };
 
-/// A service client as it is shown (design §3.3).
-#[derive(Debug, Serialize)]
-struct ClientBody {
+/// A service client: a non-human identity with permissions of its own.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServiceClient)]
+pub struct ClientBody {
     id: ServiceClientId,
     name: DisplayName,
     owner: OwnerBody,
@@ -45,9 +54,12 @@ struct ClientBody {
     version: i64,
 }
 
-#[derive(Debug, Serialize)]
+/// Who a service client belongs to.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServiceClientOwner)]
 struct OwnerBody {
     #[serde(rename = "type")]
+    #[schema(pattern = "^(user|organization|account)$", example = "account")]
     kind: &'static str,
     id: Option<String>,
     organization_id: Option<OrganizationId>,
@@ -73,7 +85,9 @@ impl From<ServiceClient> for ClientBody {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// A service client to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewServiceClient)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     name: DisplayName,
@@ -86,7 +100,9 @@ pub struct CreateBody {
     metadata: Metadata,
 }
 
-#[derive(Debug, Deserialize)]
+/// A change of a service client.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ServiceClientPatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
     name: Option<DisplayName>,
@@ -94,6 +110,8 @@ pub struct PatchBody {
     metadata: Option<Metadata>,
 }
 
+/// Makes a service client.
+#[utoipa::path(post, path = "", params(Once), responses(Made<ClientBody>))]
 pub async fn create(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
@@ -116,6 +134,8 @@ pub async fn create(
     Ok(created(client.version, location, replayed, &ClientBody::from(client)))
 }
 
+/// The service clients, newest first.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<ClientBody>))]
 pub async fn list(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
@@ -125,6 +145,8 @@ pub async fn list(
     Ok(plain(&service_clients::list(&app, &caller.identity, query.page()?).await?.map(ClientBody::from)))
 }
 
+/// A service client.
+#[utoipa::path(get, path = "", params(InPath<ServiceClientId>), responses(Object<ClientBody>))]
 pub async fn get(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
@@ -134,6 +156,8 @@ pub async fn get(
     Ok(object(client.version, &ClientBody::from(client)))
 }
 
+/// Changes a service client. Members that are left out stay as they are.
+#[utoipa::path(patch, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Object<ClientBody>))]
 pub async fn patch(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
@@ -147,6 +171,8 @@ pub async fn patch(
     Ok(object(client.version, &ClientBody::from(client)))
 }
 
+/// Deletes a service client. Its keys stop at once.
+#[utoipa::path(delete, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,

@@ -2,10 +2,18 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{directory::User, id::UserId, json::Metadata, policy::ManageDirectory, role::RoleSet, time::Timestamp},
-    http::{access::Caller, problem::Problem},
+    http::{
+        access::Caller,
+        openapi::{
+            answers::{Gone, Listing, Object, Stored},
+            params::{IfMatch, InPath, Paging},
+        },
+        problem::Problem,
+    },
     service::{
         App,
         directory::users::{self, PatchUser, PutUser},
@@ -20,7 +28,9 @@ use super::{
     plain,
 };
 
-#[derive(Debug, Serialize)]
+/// A user.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = User)]
 pub struct UserBody {
     id: UserId,
     blocked: bool,
@@ -47,7 +57,8 @@ impl From<User> for UserBody {
 }
 
 /// The whole user: what is left out is empty, and not blocked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = UserPut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
     #[serde(default)]
@@ -60,7 +71,9 @@ pub struct PutBody {
     roles: RoleSet,
 }
 
-#[derive(Debug, Deserialize)]
+/// What is to change.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = UserPatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
     blocked: Option<bool>,
@@ -69,6 +82,8 @@ pub struct PatchBody {
     roles: Option<RoleSet>,
 }
 
+/// Puts a user, whole: what is left out is empty. The same put again changes nothing.
+#[utoipa::path(put, path = "", params(InPath<UserId>, IfMatch), responses(Stored<UserBody>))]
 pub async fn put(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
@@ -89,16 +104,22 @@ pub async fn put(
     Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
 }
 
+/// The users, newest first.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<UserBody>))]
 pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&users::list(&app, query.page()?).await?.map(UserBody::from)))
 }
 
+/// A user.
+#[utoipa::path(get, path = "", params(InPath<UserId>), responses(Object<UserBody>))]
 pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let user = users::get(&app, id(&request, "id")?).await?;
     Ok(object(user.version, &UserBody::from(user)))
 }
 
+/// Changes a user. Members that are left out stay as they are.
+#[utoipa::path(patch, path = "", params(InPath<UserId>, IfMatch), responses(Object<UserBody>))]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
@@ -112,6 +133,8 @@ pub async fn patch(
     Ok(object(user.version, &UserBody::from(user)))
 }
 
+/// Takes a user away.
+#[utoipa::path(delete, path = "", params(InPath<UserId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,

@@ -1,0 +1,160 @@
+//! What handlers answer when all goes well, for `responses(…)` in their attributes. How they fail follows from their signatures.
+
+use std::{collections::BTreeMap, marker::PhantomData};
+
+use serde_json::{Value, json};
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{RefOr, Response},
+};
+
+use super::signature::collected;
+
+/// Where an answer carries its schemas to `document`, which takes them out: utoipa collects none from types of this kind.
+pub const SCHEMAS: &str = "x-schemas";
+
+macro_rules! answers {
+    ($($(#[$doc:meta])* $name:ident => [$($status:literal $text:literal [$($header:literal),*]),*];)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<T>(PhantomData<T>);
+
+        impl<T: ToSchema> IntoResponses for $name<T> {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                [$(json_answer::<T>($status, $text, &[$($header),*], stringify!($name) == "Listing")),*].into()
+            }
+        }
+    )*};
+}
+
+answers! {
+    /// 200, an object with a version.
+    Object => ["200" "The object, as it is now." ["ETag"]];
+    /// 200, the object with a secret that no other answer has.
+    Rekeyed => ["200" "The object, with its new secret: no other answer has it." ["ETag"]];
+    /// 201, an object that was made now, or by the same request before.
+    Made => ["201" "Made; by an earlier request with the same Idempotency-Key where Idempotency-Replayed says so." ["ETag", "Location", "Idempotency-Replayed"]];
+    /// 200 or 201: an object that was put.
+    Stored => [
+        "200" "It was there already, and is as it was put." ["ETag"],
+        "201" "It is new." ["ETag", "Location"]
+    ];
+    /// 200, a page of a list.
+    Listing => ["200" "A page of the list, newest first; `next` is where the next one begins." []];
+    /// 200, without a version.
+    Plain => ["200" "The answer." []];
+    /// 200 or 503: for those who ask whether to send requests.
+    Probe => ["200" "Yes." [], "503" "No." ["Retry-After"]];
+}
+
+fn json_answer<T: ToSchema>(status: &str, text: &str, headers: &[&str], is_page: bool) -> (String, RefOr<Response>) {
+    let (name, schemas) = collected::<T>();
+    let item = json!({ "$ref": format!("#/components/schemas/{name}") });
+    let schema = if is_page { page(&item) } else { item };
+    let headers: BTreeMap<_, _> = headers.iter().map(|name| (*name, header(name))).collect();
+    let schemas: Vec<_> = schemas.into_iter().map(|(name, schema)| json!([name, schema])).collect();
+    let response = json!({
+        "description": text,
+        "headers": headers,
+        "content": { "application/json": { "schema": schema } },
+        SCHEMAS: schemas,
+    });
+    (status.to_owned(), made(response))
+}
+
+fn page(item: &Value) -> Value {
+    json!({
+        "type": "object",
+        "required": ["data", "next"],
+        "properties": {
+            "data": { "type": "array", "items": item, "maxItems": 100 },
+            "next": { "type": ["string", "null"], "description": "Where the next page begins, for `after`; null on the last one." },
+        },
+    })
+}
+
+/// Our JSON is a response: a test looks at every one of them.
+fn made(response: Value) -> RefOr<Response> {
+    serde_json::from_value(response).map_or_else(|_| RefOr::T(Response::new("")), RefOr::T)
+}
+
+/// A header of an answer.
+pub fn header(name: &str) -> Value {
+    let (text, schema) = match name {
+        "ETag" => {
+            ("The version, in quotes: for If-Match.", json!({ "type": "string", "pattern": "^\"[0-9A-Za-z]+\"$" }))
+        }
+        "Location" => ("Where the object is.", json!({ "type": "string", "format": "uri" })),
+        "Idempotency-Replayed" => {
+            ("An earlier request with the same Idempotency-Key made it.", json!({ "type": "string", "enum": ["true"] }))
+        }
+        "Cache-Control" => ("How long it may be kept.", json!({ "type": "string" })),
+        "Retry-After" => ("Seconds to wait.", json!({ "type": "integer", "minimum": 1 })),
+        "WWW-Authenticate" => ("How to show credentials.", json!({ "type": "string" })),
+        _ => ("", json!({ "type": "string" })),
+    };
+    json!({ "description": text, "schema": schema })
+}
+
+/// A document that clients keep, with its media type.
+pub trait Kept: ToSchema {
+    const CONTENT_TYPE: &'static str;
+}
+
+/// 200, or 304 to whoever has it already.
+#[derive(Debug)]
+pub struct Cached<T>(PhantomData<T>);
+
+impl<T: Kept> IntoResponses for Cached<T> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let (name, schemas) = collected::<T>();
+        let schemas: Vec<_> = schemas.into_iter().map(|(name, schema)| json!([name, schema])).collect();
+        let headers = json!({ "ETag": header("ETag"), "Cache-Control": header("Cache-Control") });
+        let whole = json!({
+            "description": "The document.",
+            "headers": headers,
+            "content": { T::CONTENT_TYPE: { "schema": { "$ref": format!("#/components/schemas/{name}") } } },
+            SCHEMAS: schemas,
+        });
+        let known = json!({ "description": "The one that If-None-Match names.", "headers": headers });
+        [("200".to_owned(), made(whole)), ("304".to_owned(), made(known))].into()
+    }
+}
+
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident => $content_type:literal [$($status:literal $text:literal),*];)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                [$(($status.to_owned(), made(text_answer($status, $text, $content_type)))),*].into()
+            }
+        }
+    )*};
+}
+
+texts! {
+    /// What `/metrics` answers.
+    Metrics => "application/openmetrics-text" ["200" "The metrics."];
+    /// A page for people.
+    Page => "text/html" ["200" "The page.", "304" "The one that If-None-Match names."];
+}
+
+fn text_answer(status: &str, text: &str, content_type: &str) -> Value {
+    match status {
+        "304" => json!({ "description": text }),
+        _ => json!({ "description": text, "content": { content_type: { "schema": { "type": "string" } } } }),
+    }
+}
+
+/// 204, and nothing more to say.
+#[derive(Debug)]
+pub struct Gone;
+
+impl IntoResponses for Gone {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        [("204".to_owned(), RefOr::T(Response::new("It is gone.")))].into()
+    }
+}

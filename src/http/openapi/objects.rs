@@ -1,0 +1,269 @@
+//! What the rooms within write as JSON themselves, told once more for the document. A member that is missing here, or is there no
+//! longer, does not compile.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use crate::{
+    crypto::jwk::PublicJwk,
+    domain::{
+        audience::Identifier,
+        event::{ActorRef, Event},
+        grant::{Removed, RemovedBy},
+        id::{EventId, SigningKeyId},
+        json::Metadata,
+        name::DisplayName,
+        permission::{AssignableTo, Permission, PermissionName, PermissionSet},
+        role::{Role, RoleName},
+        signing::{Algorithm, SigningKeyInfo, SigningKeyState},
+        time::{Span, Timestamp},
+    },
+    service::{
+        Fault,
+        exchange::Explanation,
+        health::Readiness,
+        signing_keys::{Listed, Rotated},
+    },
+};
+
+use super::{answers::Kept, signature::Schemas};
+
+/// A type of another room takes its schema from a mirror of it that is a struct of this room.
+macro_rules! schema_of {
+    ($type:ty, $mirror:ident) => {
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                $mirror::schema()
+            }
+        }
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                $mirror::name()
+            }
+            fn schemas(schemas: &mut Schemas) {
+                $mirror::schemas(schemas);
+            }
+        }
+    };
+}
+
+/// Only names and `Option`s of them: the attributes and comments of a member are utoipa's.
+macro_rules! mirrors {
+    ($($(#[$meta:meta])* $mirror:ident as $name:ident for $type:ident { $($(#[$of_member:meta])* $member:ident: $kind:ty),* $(,)? })*) => {$(
+        $(#[$meta])*
+        #[derive(ToSchema)]
+        #[schema(as = $name)]
+        #[expect(dead_code, reason = "read by utoipa alone")]
+        struct $mirror { $($(#[$of_member])* $member: $kind),* }
+        schema_of!($type, $mirror);
+        const _: fn($type) = |object| { let $type { $($member: _),* } = object; };
+    )*};
+}
+
+mirrors! {
+    /// Who did a thing, or what it was done to.
+    ActorShape as Actor for ActorRef {
+        #[serde(rename = "type")]
+        kind: String,
+        id: Option<String>,
+    }
+    /// A permission in the catalog.
+    PermissionShape as Permission for Permission {
+        name: PermissionName,
+        description: Option<DisplayName>,
+        assignable_to: Vec<AssignableTo>,
+        /// It governs Keyswap itself, and cannot be changed or removed.
+        built_in: bool,
+        created_at: Timestamp,
+        version: i64,
+    }
+    /// A role: permissions under a name.
+    RoleShape as Role for Role {
+        name: RoleName,
+        description: Option<DisplayName>,
+        permissions: PermissionSet,
+        created_at: Timestamp,
+        version: i64,
+    }
+    /// A line of the audit trail.
+    EventShape as Event for Event {
+        id: EventId,
+        /// The place in the trail: the order of commit, without gaps.
+        seq: i64,
+        #[serde(rename = "type")]
+        #[schema(example = "api_key.created")]
+        kind: String,
+        at: Timestamp,
+        actor: ActorRef,
+        on_behalf_of: Option<String>,
+        subject: ActorRef,
+        organization_id: Option<String>,
+        cause: Option<String>,
+        request_id: Option<String>,
+        address: Option<String>,
+        /// Ids, numbers and states; never secrets, never profile fields.
+        #[schema(value_type = Metadata)]
+        data: Map<String, Value>,
+        /// SHA-256 in hex of the event before this one; 64 zeros on the first.
+        #[schema(pattern = "^[0-9a-f]{64}$")]
+        prev_hash: String,
+    }
+    /// A permission that is not granted, and the first rule that removed it.
+    RemovedShape as Removed for Removed {
+        permission: PermissionName,
+        by: RemovedBy,
+    }
+    /// What an exchange would do.
+    ExplanationShape as Explanation for Explanation {
+        /// Whether the exchange would give a token.
+        granted: bool,
+        audience: Vec<Identifier>,
+        /// The permissions that pass every rule.
+        scope: PermissionSet,
+        /// Those that do not.
+        removed: Vec<Removed>,
+        /// Seconds; null when there would be no token.
+        expires_in: Option<i64>,
+        /// What the exchange would answer instead.
+        error: Option<String>,
+    }
+    /// Whether requests may be sent here.
+    ReadinessShape as Readiness for Readiness {
+        ready: bool,
+        database: bool,
+        signing_key: bool,
+    }
+    /// One thing that is wrong with what was sent.
+    FaultShape as Fault for Fault {
+        /// Where: a member of the body, a parameter or a header.
+        field: String,
+        /// What, and what to do about it.
+        message: String,
+    }
+    /// What a rotation did.
+    RotatedShape as Rotated for Rotated {
+        activated: Listed,
+        next: Listed,
+        retired: Vec<Listed>,
+    }
+}
+
+/// A signing key, with the times that matter to whoever rotates.
+#[derive(ToSchema)]
+#[schema(as = SigningKey)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+struct ListedShape {
+    kid: SigningKeyId,
+    algorithm: Algorithm,
+    state: SigningKeyState,
+    published_at: Timestamp,
+    activated_at: Option<Timestamp>,
+    retired_at: Option<Timestamp>,
+    removed_at: Option<Timestamp>,
+    /// The longest life of any token it may have signed.
+    longest_ttl: Span,
+    version: i64,
+    /// From when it may sign, or could have.
+    may_sign_from: Timestamp,
+    /// From when it may leave the JWKS; null while it signs.
+    may_be_removed_from: Option<Timestamp>,
+}
+schema_of!(Listed, ListedShape);
+const _: fn(Listed) = |Listed { info, may_sign_from: _, may_be_removed_from: _ }| {
+    let SigningKeyInfo {
+        kid: _,
+        algorithm: _,
+        state: _,
+        published_at: _,
+        activated_at: _,
+        retired_at: _,
+        removed_at: _,
+        longest_ttl: _,
+        version: _,
+    } = info;
+};
+
+/// What `POST /oauth/token` takes; other parameters are passed over (RFC 6749 §3.2).
+#[derive(Debug, ToSchema)]
+#[schema(as = TokenRequest)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+pub struct TokenRequest {
+    /// `client_credentials`, `urn:ietf:params:oauth:grant-type:token-exchange` or `urn:ibm:params:oauth:grant-type:apikey`.
+    #[schema(example = "client_credentials")]
+    grant_type: String,
+    /// Of `client_credentials`, where the header has no credentials: the id of the key or its service client, or `<prefix>_<id>`.
+    client_id: Option<String>,
+    /// With it: the whole API key.
+    client_secret: Option<String>,
+    /// Of a token exchange: the whole API key.
+    subject_token: Option<String>,
+    /// `urn:keyswap:params:oauth:token-type:api-key`.
+    subject_token_type: Option<String>,
+    /// The kind of token to get.
+    requested_token_type: Option<String>,
+    /// Of IBM's grant: the whole API key.
+    apikey: Option<String>,
+    /// Permissions with one space between them; all of the key's without it.
+    scope: Option<String>,
+    /// For which services; the default audience without it.
+    audience: Option<Vec<Identifier>>,
+    /// The same, by absolute URIs.
+    resource: Option<Vec<Identifier>>,
+}
+
+/// The public keys that verify tokens.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+pub struct Jwks {
+    keys: Vec<PublicJwk>,
+}
+
+impl Kept for Jwks {
+    const CONTENT_TYPE: &'static str = "application/jwk-set+json";
+}
+
+mirrors! {
+    /// A public key (RFC 7517).
+    JwkShape as Jwk for PublicJwk {
+        #[schema(pattern = "^(EC|OKP|RSA)$")]
+        kty: String,
+        #[serde(rename = "use")]
+        #[schema(pattern = "^sig$")]
+        usage: String,
+        alg: Algorithm,
+        kid: SigningKeyId,
+        #[schema(nullable = false)]
+        crv: Option<String>,
+        #[schema(nullable = false)]
+        x: Option<String>,
+        #[schema(nullable = false)]
+        y: Option<String>,
+        #[schema(nullable = false)]
+        n: Option<String>,
+        #[schema(nullable = false)]
+        e: Option<String>,
+    }
+}
+
+/// What clients and verifiers need to know of this issuer (RFC 8414 §2).
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+pub struct ServerMetadata {
+    issuer: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    grant_types_supported: Vec<String>,
+    response_types_supported: Vec<String>,
+    token_endpoint_auth_methods_supported: Vec<String>,
+    subject_types_supported: Vec<String>,
+    id_token_signing_alg_values_supported: Vec<Algorithm>,
+}
+
+impl Kept for ServerMetadata {
+    const CONTENT_TYPE: &'static str = "application/json";
+}

@@ -1,0 +1,81 @@
+//! Parameters, for `params(…)` in the attributes of handlers.
+
+use std::marker::PhantomData;
+
+use serde_json::{Value, json};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::path::{Parameter, ParameterIn},
+};
+
+/// What names an object in its path: `{id}`, `{name}` and so on, whichever the route has.
+#[derive(Debug)]
+pub struct InPath<T>(PhantomData<T>);
+
+impl<T: ToSchema> IntoParams for InPath<T> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        // The name comes with the route; a path is read from left to right, and so are its parameters.
+        let schema = serde_json::to_value(T::schema()).unwrap_or_default();
+        made(vec![json!({ "name": "", "in": "path", "required": true, "schema": schema })])
+    }
+}
+
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $type:ident => [$($where:literal $name:literal $text:literal $schema:tt)*];)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $type;
+
+        impl IntoParams for $type {
+            fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                made(vec![$(
+                    json!({ "name": $name, "in": $where, "required": false, "description": $text, "schema": json!($schema) })
+                ),*])
+            }
+        }
+    )*};
+}
+
+parameters! {
+    /// Pages of a list.
+    Paging => [
+        "query" "limit" "How many, at most." { "type": "integer", "minimum": 1, "maximum": 100, "default": 20 }
+        "query" "after" "The `next` of the page before." { "type": "string" }
+    ];
+    /// The version that is to be changed.
+    IfMatch => [
+        "header" "If-Match" "The ETag of the object as it was read, or `*`: another version of it is 412."
+            { "type": "string", "pattern": "^(\\*|\"[0-9]{1,18}\")$", "examples": ["\"3\""] }
+    ];
+    /// Sent twice, made once.
+    Once => [
+        "header" "Idempotency-Key" "For 24 hours the same request with the same key makes nothing twice, and is answered without the secret."
+            { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" }
+    ];
+    /// Which API keys to list.
+    KeyQuery => [
+        "query" "owner_type" "Those of such owners." { "type": "string", "enum": ["user", "organization", "service_client", "none"] }
+        "query" "service_client" "Those of this service client." { "type": "string" }
+        "query" "organization" "Those within this organization, its members' own included." { "type": "string" }
+        "query" "user" "Those of this user." { "type": "string" }
+        "query" "state" "Those that are in this state now." { "type": "string", "enum": ["active", "suspended", "revoked", "expired"] }
+        "query" "unused_since" "Those neither made nor used since then." { "type": "string", "format": "date-time" }
+        "query" "archived" "Those that were deleted, and no other." { "type": "boolean", "default": false }
+    ];
+    /// What the events are about.
+    EventQuery => [
+        "query" "limit" "How many, at most." { "type": "integer", "minimum": 1, "maximum": 100, "default": 20 }
+        "query" "after" "The `seq` of the last event that is known, as `next` gives it." { "type": "integer", "format": "int64", "default": 0 }
+        "query" "wait" "Where there is nothing yet: how long to wait for something, at most 30s."
+            { "type": "string", "default": "0s", "enum": ["0s", "1s", "5s", "10s", "30s"] }
+        "query" "type" "Types of events, with commas between them." { "type": "string", "examples": ["api_key.created,api_key.revoked"] }
+        "query" "actor" "Who did it: an id, `type:id`, `cli` or `system`." { "type": "string" }
+        "query" "subject" "What it happened to: an id or `type:id`." { "type": "string" }
+        "query" "organization" "The id of an organization." { "type": "string" }
+    ];
+}
+
+/// Our JSON is a parameter: a test looks at every one of them.
+fn made(parameters: Vec<Value>) -> Vec<Parameter> {
+    serde_json::from_value(Value::Array(parameters)).unwrap_or_default()
+}

@@ -1,0 +1,141 @@
+//! What a handler's signature says of it: who may call, what it reads, how it fails. Nobody writes these down a second time.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde_json::Value;
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, Schema, path::Operation},
+};
+
+use crate::{
+    http::{oauth::error::OauthError, oauth::form::Form, problem::Problem, v1::json},
+    service::App,
+};
+
+/// Schemas by name, as utoipa collects them.
+pub type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// What is known of a handler before its attribute is read.
+#[derive(Debug, Default)]
+pub struct Signature {
+    /// The action and what it takes; absent for `Anyone`.
+    pub needs: Option<Needs>,
+    pub body: Option<Body>,
+    pub failures: Failures,
+}
+
+/// A line of the table in `domain/policy.rs`.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs {
+    pub action: &'static str,
+    /// One of them is enough.
+    pub permissions: &'static [&'static str],
+}
+
+/// What a handler reads.
+pub struct Body {
+    pub content_type: &'static str,
+    pub required: bool,
+    pub schema: String,
+    pub schemas: Schemas,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Body({})", self.schema)
+    }
+}
+
+/// The form in which a handler tells what went wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Failures {
+    /// It cannot fail.
+    #[default]
+    None,
+    Problems,
+    Oauth,
+}
+
+/// An argument of a handler, after who may call.
+pub trait Part {
+    fn tell(_: &mut Signature) {}
+}
+
+impl Part for HttpRequest {}
+impl Part for Data<App> {}
+impl Part for Data<super::pages::Pages> {}
+
+impl<T: ToSchema> Part for json::Json<T> {
+    fn tell(signature: &mut Signature) {
+        signature.body = Some(body::<T>("application/json", true));
+    }
+}
+
+impl<T: ToSchema> Part for json::OptionalJson<T> {
+    fn tell(signature: &mut Signature) {
+        signature.body = Some(body::<T>("application/json", false));
+    }
+}
+
+impl Part for Form {
+    fn tell(signature: &mut Signature) {
+        signature.body = Some(body::<super::objects::TokenRequest>("application/x-www-form-urlencoded", true));
+    }
+}
+
+fn body<T: ToSchema>(content_type: &'static str, required: bool) -> Body {
+    let (schema, schemas) = collected::<T>();
+    Body { content_type, required, schema, schemas }
+}
+
+/// A schema's name, with it and all that it refers to.
+pub fn collected<T: ToSchema>() -> (String, Schemas) {
+    let name = T::name().into_owned();
+    let mut schemas = vec![(name.clone(), T::schema())];
+    T::schemas(&mut schemas);
+    (name, schemas)
+}
+
+/// What a handler hands back.
+pub trait Failing {
+    const FAILURES: Failures;
+}
+
+impl Failing for HttpResponse {
+    const FAILURES: Failures = Failures::None;
+}
+
+impl Failing for Result<HttpResponse, Problem> {
+    const FAILURES: Failures = Failures::Problems;
+}
+
+impl Failing for Result<HttpResponse, OauthError> {
+    const FAILURES: Failures = Failures::Oauth;
+}
+
+/// A handler as the document tells of it.
+#[derive(Debug)]
+pub struct Described {
+    /// Its module and name.
+    pub name: &'static str,
+    pub signature: Signature,
+    /// Of its attribute.
+    pub method: Option<String>,
+    pub operation: Value,
+}
+
+impl Described {
+    pub fn new<D: utoipa::Path>(name: &'static str, signature: Signature) -> Self {
+        let method = D::methods().first().and_then(|method| serde_json::to_value(method).ok());
+        Self {
+            name,
+            signature,
+            method: method.and_then(|method| method.as_str().map(str::to_owned)),
+            operation: operation(D::operation()),
+        }
+    }
+}
+
+fn operation(operation: Operation) -> Value {
+    serde_json::to_value(operation).unwrap_or_default()
+}

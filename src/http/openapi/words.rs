@@ -1,0 +1,115 @@
+//! The words of the domain as JSON Schema: one pattern, one length and one example for each. The domain itself knows nothing of
+//! OpenAPI; a test reads every example with the type it stands for.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema, schema::ObjectBuilder},
+};
+
+use super::signature::Schemas;
+use crate::domain::{
+    api_key::{OwnerType, State},
+    audience::{BuiltIn, Identifier},
+    grant::RemovedBy,
+    id::{AudienceId, CredentialId, EventId, KeyId, OrganizationId, ServiceClientId, SigningKeyId, UserId},
+    json::Metadata,
+    name::DisplayName,
+    permission::{AssignableTo, MAX_PERMISSIONS, PermissionName, PermissionSet},
+    role::{MAX_ROLES, RoleName, RoleSet},
+    signing::{Algorithm, SigningKeyState},
+    time::{Span, Timestamp},
+};
+
+/// Crockford's base 32, and no more than fits 128 bits.
+macro_rules! ulid {
+    ($prefix:literal) => {
+        concat!("^", $prefix, "[0-7][0-9A-HJKMNP-TV-Z]{25}$")
+    };
+}
+
+macro_rules! words {
+    ($($type:ident $(of $part:ident)?: $schema:tt)*) => {$(
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                schema(json!($schema))
+            }
+        }
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+            $(fn schemas(schemas: &mut Schemas) {
+                schemas.push(($part::name().into_owned(), $part::schema()));
+            })?
+        }
+    )*};
+}
+
+/// A number and its unit.
+macro_rules! length {
+    () => {
+        "[0-9]{1,2}(years?|months?)|[0-9]{1,3}(days?|d)|[0-9]{1,5}(h|m|s|ms)"
+    };
+}
+
+/// What no name may have (`domain/name.rs`), as far as 16 bits go.
+const DECEIVING: &str = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
+
+words! {
+    KeyId: { "type": "string", "pattern": (ulid!("key_")), "description": "The id of an API key: it never changes.", "examples": ["key_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
+    ServiceClientId: { "type": "string", "pattern": (ulid!("svc_")), "description": "The id of a service client.", "examples": ["svc_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
+    AudienceId: { "type": "string", "pattern": (ulid!("aud_")), "description": "The id of an audience.", "examples": ["aud_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
+    EventId: { "type": "string", "pattern": (ulid!("evt_")), "description": "The id of an event.", "examples": ["evt_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
+    OrganizationId: { "type": "string", "pattern": "^[A-Za-z0-9._:@|-]{1,128}$", "minLength": 1, "maxLength": 128, "description": "An organization, as the product calls it; not `.` or `..`.", "examples": ["acme"] }
+    UserId: { "type": "string", "pattern": "^[A-Za-z0-9._:@|-]{1,128}$", "minLength": 1, "maxLength": 128, "description": "A user, as the product calls them; not `.` or `..`, and not beginning with `organization:`, `svc_` or `key_`.", "examples": ["auth0|alice"] }
+    RoleName: { "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$", "minLength": 1, "maxLength": 128, "description": "The name of a role.", "examples": ["editor"] }
+    RoleSet of RoleName: {
+        "type": "array", "maxItems": MAX_ROLES, "items": { "$ref": "#/components/schemas/RoleName" },
+        "description": "Roles, in the order of their names.", "examples": [["editor", "viewer"]]
+    }
+    OwnerType: { "type": "string", "enum": ["user", "organization", "service_client", "none"], "description": "Who holds a key.", "examples": ["user"] }
+    CredentialId: { "type": "string", "pattern": "^[0-9A-Za-z]{16}$", "description": "The part of a key's value that names its credential.", "examples": ["4fY7Qk2ZtR9bXw1M"] }
+    SigningKeyId: { "type": "string", "pattern": "^[A-Za-z0-9_-]{43}$", "description": "The RFC 7638 thumbprint of a signing key.", "examples": ["NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"] }
+    PermissionName: { "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$", "minLength": 1, "maxLength": 128, "description": "The name of a permission.", "examples": ["projects:read"] }
+    PermissionSet of PermissionName: {
+        "type": "array", "maxItems": MAX_PERMISSIONS, "items": { "$ref": "#/components/schemas/PermissionName" },
+        "description": "Permissions, in the order of their names.", "examples": [["projects:read", "projects:write"]]
+    }
+    Identifier: {
+        "type": "string", "pattern": r"^[!$-\[\]-~]{1,512}$", "minLength": 1, "maxLength": 512,
+        "description": "What stands in a token's `aud`: an absolute URI or a name.", "examples": ["https://projects.example/api"]
+    }
+    DisplayName: {
+        "type": "string", "minLength": 1, "maxLength": 200,
+        "pattern": (format!(r"^[^\s{DECEIVING}](?:[^{DECEIVING}]*[^\s{DECEIVING}])?$")),
+        "description": "A name for people: no control, invisible or bidirectional characters, no space at either end, and no API key.",
+        "examples": ["Nightly report"]
+    }
+    Metadata: {
+        "type": "object", "additionalProperties": true,
+        "description": "What the product keeps here: echoed, never interpreted. At most 16 KiB, no member twice, and no API key in it.",
+        "examples": [{ "team": "billing" }]
+    }
+    Timestamp: {
+        "type": "string", "format": "date-time", "description": "RFC 3339; in UTC, with milliseconds, where Keyswap writes it.",
+        "examples": ["2030-01-31T12:00:00.000Z"]
+    }
+    Span: {
+        "type": "string", "pattern": (concat!("^(", length!(), ")( (", length!(), "))*$")),
+        "description": "A length of time, at most 100 years.", "examples": ["10m", "24h", "1h 30m"]
+    }
+    State: { "type": "string", "enum": ["active", "suspended", "revoked", "expired"], "description": "What a key is now.", "examples": ["active"] }
+    AssignableTo: { "type": "string", "enum": ["user", "organization", "service_client"], "description": "Whose keys may carry a permission.", "examples": ["service_client"] }
+    BuiltIn: { "type": "string", "enum": ["default", "management"], "description": "Which of the two audiences that every deployment has.", "examples": ["default"] }
+    RemovedBy: { "type": "string", "enum": ["key", "owner", "audience"], "description": "The rule that a permission does not pass.", "examples": ["audience"] }
+    Algorithm: { "type": "string", "enum": ["ES256", "ES384", "EdDSA", "RS256", "PS256"], "description": "How tokens are signed.", "examples": ["ES256"] }
+    SigningKeyState: { "type": "string", "enum": ["next", "active", "retiring", "removed", "revoked"], "description": "Where a signing key stands in its life.", "examples": ["active"] }
+}
+
+/// Our JSON is a schema: a test looks at every one of them.
+pub(super) fn schema(json: Value) -> RefOr<Schema> {
+    serde_json::from_value(json).unwrap_or_else(|_| ObjectBuilder::new().into())
+}
