@@ -113,6 +113,7 @@ fn for_everyone() -> Table {
         .at("/v1/events", vec![on!(GET, events::list)])
         .at("/openapi.json", vec![on!(GET, pages::openapi), on!(HEAD, pages::openapi)])
         .at("/docs", vec![on!(GET, pages::docs), on!(HEAD, pages::docs)])
+        .at("/docs/{file}", vec![on!(GET, pages::asset), on!(HEAD, pages::asset)])
 }
 
 /// On the listener that everyone reaches, unless operators have one of their own.

@@ -138,6 +138,8 @@ macro_rules! texts {
 texts! {
     /// What `/metrics` answers.
     Metrics => "application/openmetrics-text" ["200" "The metrics."];
+    /// A script, a style or a picture.
+    Asset => "*/*" ["200" "The file.", "304" "The one that If-None-Match names."];
     /// A page for people.
     Page => "text/html" ["200" "The page.", "304" "The one that If-None-Match names."];
 }

@@ -81,7 +81,7 @@ fn build(public_url: &str) -> Value {
         "servers": [{ "url": public_url }],
         "tags": TAGS.map(|(_, name, text)| json!({ "name": name, "description": text })),
         "paths": paths,
-        "components": { "schemas": schemas, "securitySchemes": security_schemes() },
+        "components": { "schemas": schemas, "responses": failures::components(), "securitySchemes": security_schemes() },
     });
     close(&mut document);
     document

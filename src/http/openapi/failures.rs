@@ -21,64 +21,78 @@ pub struct Facts<'a> {
     pub has_id: bool,
 }
 
-/// The failures of an operation, by status.
+/// The failures of an operation, by status: each names one of `components`.
 pub fn failures(facts: &Facts<'_>) -> Map<String, Value> {
-    let statuses = match facts.signature.failures {
-        Failures::None => Vec::new(),
-        Failures::Problems => problems(facts),
-        Failures::Oauth => OAUTH.to_vec(),
+    let managed = facts.signature.needs.is_some();
+    let (name, statuses) = match facts.signature.failures {
+        // Who calls is asked all the same.
+        Failures::None if !managed => return Map::new(),
+        Failures::None | Failures::Problems => ("Problem", problems(facts)),
+        Failures::Oauth => ("OauthError", OAUTH.map(|(status, _)| status).to_vec()),
     };
-    let (content_type, schema) = match facts.signature.failures {
-        Failures::Oauth => ("application/json", "OauthError"),
-        Failures::None | Failures::Problems => ("application/problem+json", "Problem"),
-    };
-    let response = |(status, text): (u16, &str)| {
-        let mut response = json!({
-            "description": text,
-            "content": { content_type: { "schema": { "$ref": format!("#/components/schemas/{schema}") } } },
-        });
-        for (name, statuses) in [("Retry-After", [429, 503]), ("WWW-Authenticate", [401, 403])] {
-            if statuses.contains(&status) {
-                response["headers"] = json!({ name: header(name) });
-            }
-        }
-        (status.to_string(), response)
-    };
-    statuses.into_iter().map(response).collect()
+    let named = |status| json!({ "$ref": format!("#/components/responses/{name}{status}") });
+    statuses.into_iter().map(|status| (status.to_string(), named(status))).collect()
 }
 
-fn problems(facts: &Facts<'_>) -> Vec<(u16, &'static str)> {
+/// Every failure there is.
+pub fn components() -> Map<String, Value> {
+    let problems = PROBLEMS.iter().map(|one| response("Problem", "application/problem+json", *one));
+    let oauth = OAUTH.iter().map(|one| response("OauthError", "application/json", *one));
+    problems.chain(oauth).collect()
+}
+
+fn response(schema: &str, content_type: &str, (status, text): (u16, &str)) -> (String, Value) {
+    let mut response = json!({
+        "description": text,
+        "content": { content_type: { "schema": { "$ref": format!("#/components/schemas/{schema}") } } },
+    });
+    for (name, statuses) in [("Retry-After", [429, 503]), ("WWW-Authenticate", [401, 403])] {
+        if statuses.contains(&status) {
+            response["headers"] = json!({ name: header(name) });
+        }
+    }
+    (format!("{schema}{status}"), response)
+}
+
+fn problems(facts: &Facts<'_>) -> Vec<u16> {
     let (managed, has_body) = (facts.signature.needs.is_some(), facts.signature.body.is_some());
     let changes = managed && facts.method != "get" && facts.method != "head";
     let all = [
-        (
-            facts.is_management,
-            400,
-            "`bad_request`: it cannot be understood; on an exchange also `invalid_scope` and `invalid_target`.",
-        ),
-        (
-            facts.has_key,
-            401,
-            "`unauthorized`: no credentials; `invalid_token`: they are not accepted, whatever the reason.",
-        ),
-        (managed, 403, "`forbidden`: a permission is missing."),
-        (facts.has_id, 404, "`not_found`: there is nothing here, or nothing that the caller may see."),
-        (has_body, 408, "`timeout`: the body took too long."),
-        (changes, 409, "`conflict`: what is there stands in the way; also `in_flight` and `too_early`."),
-        (facts.has_if_match, 412, "`version_mismatch`: it has changed since."),
-        (has_body, 413, "`too_large`: the body is too large."),
-        (has_body, 415, "`unsupported_media_type`: the body is not JSON."),
-        (
-            changes || has_body || facts.has_query,
-            422,
-            "`invalid`: against the rules, and `errors` names every fault; `idempotency_mismatch`: the key came with another request.",
-        ),
-        (facts.has_key, 429, "`throttled`: too many failures from there."),
-        (true, 500, "`internal`: something is wrong with Keyswap."),
-        (true, 503, "`unavailable`: not right now."),
+        (facts.is_management || facts.has_key, 400),
+        (facts.has_key, 401),
+        (managed, 403),
+        (facts.has_id, 404),
+        (has_body, 408),
+        (changes, 409),
+        (facts.has_if_match, 412),
+        (has_body, 413),
+        (has_body, 415),
+        (has_body || facts.has_query, 422),
+        (facts.has_key, 429),
+        (true, 500),
+        (true, 503),
     ];
-    all.into_iter().filter(|(can, _, _)| *can).map(|(_, status, text)| (status, text)).collect()
+    all.into_iter().filter(|(can, _)| *can).map(|(_, status)| status).collect()
 }
+
+const PROBLEMS: [(u16, &str); 13] = [
+    (400, "`bad_request`: it cannot be understood; on an exchange also `invalid_scope` and `invalid_target`."),
+    (401, "`unauthorized`: no credentials; `invalid_token`: they are not accepted, whatever the reason."),
+    (403, "`forbidden`: a permission is missing."),
+    (404, "`not_found`: there is nothing here, or nothing that the caller may see."),
+    (408, "`timeout`: the body took too long."),
+    (409, "`conflict`: what is there stands in the way; also `in_flight` and `too_early`."),
+    (412, "`version_mismatch`: it has changed since."),
+    (413, "`too_large`: the body is too large."),
+    (415, "`unsupported_media_type`: the body is not JSON."),
+    (
+        422,
+        "`invalid`: against the rules, and `errors` names every fault; `idempotency_mismatch`: the key came with another request.",
+    ),
+    (429, "`throttled`: too many failures from there."),
+    (500, "`internal`: something is wrong with Keyswap."),
+    (503, "`unavailable`: not right now."),
+];
 
 const OAUTH: [(u16, &str); 8] = [
     (400, "`invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target` or `unsupported_grant_type`."),

@@ -75,6 +75,17 @@ parameters! {
     ];
 }
 
+/// What `/docs` loads.
+#[derive(Debug)]
+pub struct File;
+
+impl IntoParams for File {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = json!({ "type": "string", "examples": ["swagger-ui.css"] });
+        made(vec![json!({ "name": "file", "in": "path", "required": true, "schema": schema })])
+    }
+}
+
 /// Our JSON is a parameter: a test looks at every one of them.
 fn made(parameters: Vec<Value>) -> Vec<Parameter> {
     serde_json::from_value(Value::Array(parameters)).unwrap_or_default()

@@ -40,7 +40,7 @@ use super::{
     plain,
 };
 
-/// A key as it is shown (design §3.3).
+/// An API key as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiKey)]
 pub struct KeyBody {
