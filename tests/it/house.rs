@@ -31,6 +31,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "cli"]),
     ("reqwest", &["outbound", "cli"]),
     ("figment", &["config"]),
+    ("utoipa", &["http"]),
+    ("utoipa_swagger_ui", &["http"]),
     ("clap", &["cli"]),
     ("prometheus_client", &["telemetry"]),
     ("tracing_subscriber", &["telemetry", "config"]),

@@ -21,6 +21,7 @@ mod faults;
 mod house;
 mod management;
 mod oauth2_crate;
+mod openapi;
 mod properties;
 mod standards;
 mod store;

@@ -185,8 +185,12 @@ fn operation(path: &str, method: &str, described: Described, components: &mut Co
         let body_of = json!({ "required": body.required, "content": { body.content_type: { "schema": schema } } });
         operation.insert("requestBody".to_owned(), body_of);
         for (name, schema) in body.schemas {
+            let mut json = serde_json::to_value(schema).unwrap_or_default();
+            if body.open && name == body.schema {
+                json["additionalProperties"] = Value::Bool(true);
+            }
             components.read.insert(name.clone());
-            components.add(name, serde_json::to_value(schema).unwrap_or_default());
+            components.add(name, json);
         }
     }
     operation
@@ -254,5 +258,21 @@ fn close(value: &mut Value) {
         }
         Value::Array(all) => all.iter_mut().for_each(close),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::routes;
+
+    #[test]
+    fn attributes_name_the_method_of_their_route() {
+        for (path, endpoints) in routes::table() {
+            for endpoint in endpoints {
+                let described = (endpoint.describe)(endpoint.name);
+                let method = endpoint.method.as_str().to_ascii_lowercase().replace("head", "get");
+                assert_eq!(described.method.as_deref(), Some(method.as_str()), "{path}: {}", endpoint.name);
+            }
+        }
     }
 }

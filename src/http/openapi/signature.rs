@@ -36,6 +36,8 @@ pub struct Needs {
 pub struct Body {
     pub content_type: &'static str,
     pub required: bool,
+    /// Members that nobody knows are passed over, and not refused.
+    pub open: bool,
     pub schema: String,
     pub schemas: Schemas,
 }
@@ -79,13 +81,15 @@ impl<T: ToSchema> Part for json::OptionalJson<T> {
 
 impl Part for Form {
     fn tell(signature: &mut Signature) {
-        signature.body = Some(body::<super::objects::TokenRequest>("application/x-www-form-urlencoded", true));
+        let form = body::<super::objects::TokenRequest>("application/x-www-form-urlencoded", true);
+        // RFC 6749 §3.2: unrecognized parameters are ignored.
+        signature.body = Some(Body { open: true, ..form });
     }
 }
 
 fn body<T: ToSchema>(content_type: &'static str, required: bool) -> Body {
     let (schema, schemas) = collected::<T>();
-    Body { content_type, required, schema, schemas }
+    Body { content_type, required, open: false, schema, schemas }
 }
 
 /// A schema's name, with it and all that it refers to.

@@ -113,3 +113,46 @@ words! {
 pub(super) fn schema(json: Value) -> RefOr<Schema> {
     serde_json::from_value(json).unwrap_or_else(|_| ObjectBuilder::new().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::to_value;
+
+    use super::*;
+    use crate::domain::signing;
+
+    fn reads<T: ToSchema + DeserializeOwned>() {
+        let schema = to_value(T::schema()).unwrap();
+        for example in schema["examples"].as_array().unwrap() {
+            assert!(serde_json::from_value::<T>(example.clone()).is_ok(), "{}: {example}", T::name());
+        }
+    }
+
+    fn lists<T: ToSchema + serde::Serialize>(all: &[T]) {
+        assert_eq!(to_value(T::schema()).unwrap()["enum"], to_value(all).unwrap(), "{}", T::name());
+    }
+
+    #[test]
+    fn every_example_is_one_and_every_list_is_whole() {
+        reads::<KeyId>();
+        reads::<ServiceClientId>();
+        reads::<AudienceId>();
+        reads::<EventId>();
+        reads::<CredentialId>();
+        reads::<SigningKeyId>();
+        reads::<PermissionName>();
+        reads::<PermissionSet>();
+        reads::<Identifier>();
+        reads::<DisplayName>();
+        reads::<Metadata>();
+        reads::<Timestamp>();
+        reads::<Span>();
+        lists(&[State::Active, State::Suspended, State::Revoked, State::Expired]);
+        lists(&[AssignableTo::User, AssignableTo::Organization, AssignableTo::ServiceClient]);
+        lists(&[BuiltIn::Default, BuiltIn::Management]);
+        lists(&[RemovedBy::Key, RemovedBy::Owner, RemovedBy::Audience]);
+        lists(&Algorithm::ALL);
+        lists(&signing::SigningKeyState::ALL);
+    }
+}

@@ -1,0 +1,144 @@
+//! What must hold of the document whatever stands in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use keyswap::domain::policy;
+use serde_json::{Value, json};
+
+use super::{document, operations, walk};
+
+#[test]
+fn the_committed_document_is_the_one_the_code_makes() {
+    let made = keyswap::http::openapi::document("http://127.0.0.1:8080").unwrap().body;
+    let committed = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json")).unwrap();
+    let first = made.split(|byte| *byte == b'\n').zip(committed.split(|byte| *byte == b'\n')).position(|(a, b)| a != b);
+    assert!(
+        made == committed,
+        "the API is another than docs/openapi.json says, from line {:?} on. If that is meant: cargo run -- openapi > docs/openapi.json",
+        first.map(|line| line + 1)
+    );
+}
+
+/// Objects that are free on purpose, and why.
+const FREE: [(&str, &str); 3] = [
+    ("Metadata", "belongs to the product"),
+    ("OpenApi", "is described by its own standard"),
+    ("TokenRequest", "unknown parameters are passed over (RFC 6749 section 3.2)"),
+];
+
+#[test]
+fn every_object_is_closed() {
+    let document = document();
+    let mut objects = 0;
+    walk(&document["components"], "", &mut |path, value| closed(path, value, &mut objects));
+    walk(&document["paths"], "", &mut |path, value| closed(path, value, &mut objects));
+    assert!(objects > 30, "no objects were found");
+    for (name, _) in FREE {
+        assert_eq!(document["components"]["schemas"][name]["additionalProperties"], true, "{name} is free no more");
+    }
+}
+
+fn closed(path: &str, value: &Value, objects: &mut usize) {
+    let is_object = value
+        .get("type")
+        .is_some_and(|kind| kind == "object" || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("object"))));
+    // A property may be called `type`; its schema is an object and no text.
+    if !is_object || path.ends_with("/properties") || path.contains("/examples/") {
+        return;
+    }
+    *objects += 1;
+    let free = FREE.iter().any(|(name, _)| path == format!("/schemas/{name}"));
+    assert!(free || value["additionalProperties"] == false, "{path} is open");
+    assert!(free || value["properties"].as_object().is_some_and(|all| !all.is_empty()), "{path} has no members");
+}
+
+#[test]
+fn every_reference_resolves_and_nothing_is_left_over() {
+    let document = document();
+    let mut used = BTreeSet::new();
+    walk(&document, "", &mut |path, value| {
+        let Some(reference) = value.get("$ref").and_then(Value::as_str) else { return };
+        let found = reference.strip_prefix('#').and_then(|pointer| document.pointer(pointer));
+        assert!(found.is_some(), "{path} refers to {reference}");
+        used.insert(reference.to_owned());
+    });
+    for kind in ["schemas", "responses"] {
+        for name in document["components"][kind].as_object().unwrap().keys() {
+            assert!(used.contains(&format!("#/components/{kind}/{name}")), "nobody refers to {kind}/{name}");
+        }
+    }
+}
+
+#[test]
+fn every_operation_says_what_it_does() {
+    let document = document();
+    let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let at = format!("{method} {path}");
+        let summary = operation.get("summary").and_then(Value::as_str).unwrap_or_default();
+        assert!(summary.ends_with(['.', ':']) && !summary.contains('\n'), "{at}: {summary:?} is no summary of a line");
+        assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{at}: its id is taken");
+        assert!(operation["tags"].as_array().unwrap().iter().all(|tag| tags.contains(&tag)), "{at}: unknown tag");
+        assert!(operation.contains_key("security"), "{at}: who may call is not said");
+        let statuses: Vec<_> = operation["responses"].as_object().unwrap().keys().collect();
+        assert!(statuses.iter().any(|status| status.starts_with('2')), "{at}: no success");
+        if path.starts_with("/v1/") || path.starts_with("/oauth/") {
+            assert!(
+                ["400", "401", "429", "500", "503"].iter().all(|one| statuses.contains(&&(*one).to_owned())),
+                "{at}"
+            );
+        }
+        let in_path: Vec<_> = path.split(['{', '}']).skip(1).step_by(2).collect();
+        let parameters = operation.get("parameters").and_then(Value::as_array).cloned().unwrap_or_default();
+        let named = parameters.iter().filter(|one| one["in"] == "path").map(|one| one["name"].as_str().unwrap());
+        assert_eq!(named.collect::<Vec<_>>(), in_path, "{at}: other parameters than in the path");
+        for parameter in &parameters {
+            assert!(parameter["schema"].as_object().is_some_and(|schema| !schema.is_empty()), "{at}: {parameter}");
+        }
+    }
+}
+
+/// Where JSON of ours was no schema, parameter or answer, there would be nothing.
+#[test]
+fn nothing_is_empty() {
+    let document = document();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let says = ["type", "oneOf", "allOf", "$ref"].iter().any(|word| schema.get(word).is_some());
+        assert!(says, "{name}: {schema}");
+        if schema["type"] == "string" {
+            assert!(["pattern", "enum", "format"].iter().any(|word| schema.get(word).is_some()), "{name} is any text");
+            assert!(schema["examples"].as_array().is_some_and(|all| !all.is_empty()), "{name} has no example");
+        }
+    }
+    for (path, method, operation) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let response = response["$ref"].as_str().map_or(response, |name| document.pointer(&name[1..]).unwrap());
+            assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{method} {path} {status}");
+            let has_body = response.get("content").is_some();
+            let may = method == "head" || ["204", "304"].contains(&status.as_str());
+            assert!(has_body || may, "{method} {path} {status}: with nothing in it");
+        }
+    }
+}
+
+#[test]
+fn permissions_are_those_of_the_one_table() {
+    let document = document();
+    let mut said: BTreeMap<&str, usize> = BTreeMap::new();
+    for (path, method, operation) in operations(&document) {
+        match operation.get("x-keyswap-permission") {
+            Some(permission) => {
+                *said.entry(permission.as_str().unwrap()).or_default() += 1;
+                assert_eq!(operation["security"][0]["bearer"], json!([permission]), "{method} {path}");
+            }
+            None => assert!(!path.starts_with("/v1/") || path.starts_with("/v1/exchange"), "{method} {path} is open"),
+        }
+    }
+    let table: BTreeSet<_> = policy::TABLE.iter().map(|(_, permission)| *permission).collect();
+    assert_eq!(said.keys().copied().collect::<BTreeSet<_>>(), table);
+}

@@ -1,0 +1,79 @@
+//! The document as a server shows it, and whether the server is as it says.
+
+use std::process::Command;
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use super::operations;
+use crate::support::{body_of, both, wire};
+
+both! {
+    async fn the_document_is_served_and_kept(server: Server) {
+        let response = server.get("/openapi.json").send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let etag = response.headers()["etag"].clone();
+        let document = body_of(response, StatusCode::OK).await;
+        assert_eq!(document["openapi"], "3.1.0");
+        assert_eq!(document["servers"][0]["url"], "http://keyswap.test", "the public URL");
+        let again = server.get("/openapi.json").header("if-none-match", etag).send().await.unwrap();
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    }
+
+    async fn the_program_prints_what_is_served(server: Server) {
+        let served = server.get("/openapi.json").send().await.unwrap().text().await.unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_keyswap"))
+            .args(["openapi", "--set", "server.public_url=http://keyswap.test"])
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stdout == served.as_bytes());
+    }
+
+    async fn the_page_needs_nothing_from_elsewhere(server: Server) {
+        let response = server.get("/docs").send().await.unwrap();
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        let policy = header("content-security-policy");
+        for part in ["default-src 'none'", "script-src 'self';", "frame-ancestors 'none'", "base-uri 'none'"] {
+            assert!(policy.contains(part), "{policy}");
+        }
+        let page = response.text().await.unwrap();
+        assert!(!page.contains("style=") && !page.contains("<style") && !page.contains("onload"), "{page}");
+        let loads: Vec<_> = page.split(['"']).zip(page.split('"').skip(1)).filter(|(before, _)| before.ends_with("src=") || before.ends_with("href=")).map(|(_, at)| at).collect();
+        assert!(loads.len() >= 4, "{page}");
+        for at in loads {
+            assert!(!at.contains("//") && !at.starts_with('/'), "{at}: an issuer may have a path");
+            let response = server.get(&format!("/{at}")).send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK, "{at}");
+            assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{at}");
+        }
+        // The script that starts it names no other server; the library itself would ask one for a badge.
+        let start = server.get("/docs/start.js").send().await.unwrap().text().await.unwrap();
+        assert!(start.contains("validatorUrl: null") && !start.contains("://"), "{start}");
+        wire::problem(server.get("/docs/..%2fsecret").send().await.unwrap(), 404, "not_found").await;
+    }
+
+    /// The document says who may call, and that is who may: asked of every operation.
+    async fn every_operation_asks_for_the_permission_it_names(server: Server) {
+        let document = server.get("/openapi.json").send().await.unwrap().json::<Value>().await.unwrap();
+        let powerless = server.generic_key(&["projects:read"]).await;
+        for (path, method, operation) in operations(&document) {
+            let path = path.replace('{', "x").replace('}', "x");
+            let request = || server.http.request(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), server.url(&path));
+            let (nobody, powerless) =
+                (request().send().await.unwrap(), request().bearer_auth(&powerless.value).send().await.unwrap());
+            match operation.get("x-keyswap-permission").and_then(Value::as_str) {
+                Some(permission) => {
+                    assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+                    let body = wire::problem(powerless, 403, "forbidden").await;
+                    assert!(body["detail"].as_str().unwrap().contains(permission), "{method} {path}: {body}");
+                }
+                None => {
+                    assert_ne!(powerless.status(), StatusCode::FORBIDDEN, "{method} {path}");
+                    let declared = operation["responses"].as_object().unwrap().contains_key(nobody.status().as_str());
+                    assert!(declared, "{method} {path} answers {}", nobody.status());
+                }
+            }
+        }
+    }
+}
