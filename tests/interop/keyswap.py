@@ -24,7 +24,7 @@ class Server:
     resource = "https://projects.example/api"
     audience = "reports"
 
-    def __init__(self, binary, directory, database_url, algorithm, path=""):
+    def __init__(self, binary, directory, database_url, algorithm, path="", more=None):
         self.algorithm = algorithm
         self.directory = directory
         port = free_port()
@@ -38,6 +38,7 @@ class Server:
             "keys.dir": directory / "keys",
             "keys.create": "true",
             "signing_keys.algorithm": algorithm,
+            **(more or {}),
         }
         flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
         # Settings of whoever runs the tests must not leak in.

@@ -1,0 +1,110 @@
+"""The OpenAPI document: valid for a validator that is not ours, and true for schemathesis, which asks the server all it can think of."""
+
+import collections
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import requests
+from openapi_spec_validator import validate
+
+from conftest import new_postgres_database
+from keyswap import DATABASES, PERMISSIONS, Server
+
+# No 5xx, and no answer outside the document: neither its status nor its type, headers or body. And no request that lacks its
+# credentials is answered as if it had them.
+CHECKS = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "ignored_auth",
+    "unsupported_method",
+    "allow_header_conformance",
+]
+SECONDS = 30
+# What no success is expected of: chance makes no API key, and the first signing key may sign on for an hour.
+# The document itself is read before anything else, and counted with none of it.
+UNREACHED = {"POST /oauth/token", "POST /identity/token", "POST /v1/signing-keys/rotate", "GET /openapi.json"}
+
+
+def test_valid(one_server):
+    document = requests.get(one_server.root + "/openapi.json", timeout=10).json()
+    assert document["openapi"].startswith("3.1.")
+    validate(document)
+
+
+@pytest.fixture(params=DATABASES)
+def fuzzed(request, binary, tmp_path):
+    """A server of its own: what is there is changed and deleted at random."""
+    url = f"sqlite://{tmp_path}/keyswap.db" if request.param == "sqlite" else new_postgres_database()
+    # Most of what is tried are failures.
+    budgets = {"guessing.per_source": "1000000", "guessing.per_credential": "1000000"}
+    server = Server(binary, tmp_path, url, "ES256", more=budgets)
+    yield server
+    assert server.stop() == 0
+
+
+def test_schemathesis(fuzzed, tmp_path):
+    document = requests.get(fuzzed.root + "/openapi.json", timeout=10).json()
+    (tmp_path / "schemathesis.toml").write_text(configuration(fuzzed, document))
+    command = [
+        *(os.path.join(os.path.dirname(sys.executable), "schemathesis"), "--no-color"),
+        *("--config-file", tmp_path / "schemathesis.toml", "run", fuzzed.root + "/openapi.json"),
+        *("--checks", ",".join(CHECKS), "--max-time", str(SECONDS), "--max-examples", "25", "--continue-on-failure"),
+        *("--generation-database", "none", "--generation-with-security-parameters", "false", "--report", "har", "--report-har-path", tmp_path / "answers.har"),
+    ]
+    environment = {**os.environ, "KEYSWAP_FUZZ_KEY": fuzzed.admin_key, "KEYSWAP_FUZZ_CLIENT": fuzzed.key}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=5 * SECONDS)
+    assert done.returncode == 0, done.stdout[-20000:] + done.stderr
+    reached(document, json.loads((tmp_path / "answers.har").read_text()))
+
+
+def configuration(server, document):
+    """Real ids, so that paths are reached; the administrator's own key, client and audience are not among them."""
+    make = {
+        "api-keys": lambda n: server.new_key()["id"],
+        "service-clients": lambda n: server.admin("POST", "/service-clients", {"name": f"Fuzzed {n}"})["id"],
+        "audiences": lambda n: server.admin("POST", "/audiences", {"identifier": f"fuzzed-{n}"})["id"],
+        "permissions": lambda n: server.admin("PUT", f"/permissions/fuzzed:{n}", {"assignable_to": ["user"]})["name"],
+    }
+    lines = ["[headers]", 'Authorization = "Bearer ${KEYSWAP_FUZZ_KEY}"']
+    for name, of_number in make.items():
+        values = [of_number(number) for number in range(20)]
+        lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
+    # The administrator holds nothing that the default audience takes.
+    lines += ["[[operations]]", 'include-path = "/v1/exchange"', "[operations.headers]"]
+    lines += ['Authorization = "Bearer ${KEYSWAP_FUZZ_CLIENT}"']
+    # Waiting for events takes as long as it says.
+    lines += ["[[operations]]", 'include-path = "/v1/events"', 'parameters = { "query.wait" = "0s" }']
+    for path in document["paths"]:
+        found = re.match(r"/v1/([^/]+)/\{(\w+)\}", path)
+        if found:
+            kind, parameter = found.groups()
+            binding = f'{{ dictionary = "{kind}", probability = 0.8 }}'
+            assert kind in make, f"{path}: say how to make one, so that it is reached"
+            lines += ["[[operations]]", f'include-path = "{path}"', f'parameters = {{ "path.{parameter}" = {binding} }}']
+    return "\n".join(lines) + "\n"
+
+
+def reached(document, har):
+    """Every operation was answered with a success by somebody: what is never reached is not tested."""
+    answers = collections.defaultdict(collections.Counter)
+    templates = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + "$") for path in document["paths"]}
+    for entry in har["log"]["entries"]:
+        path = re.sub(r"^https?://[^/]+", "", entry["request"]["url"]).split("?")[0]
+        # The template with the fewest parameters is the one the server takes.
+        fits = sorted((template.count("{"), template) for template, pattern in templates.items() if pattern.match(path))
+        if fits:
+            answers[f"{entry['request']['method']} {fits[0][1]}"][entry["response"]["status"]] += 1
+    unreached = {
+        operation: dict(answers[operation])
+        for path, item in document["paths"].items()
+        for operation in (f"{method.upper()} {path}" for method in item)
+        if not any(200 <= status < 300 for status in answers[operation])
+    }
+    assert set(unreached) <= UNREACHED, {name: unreached[name] for name in set(unreached) - UNREACHED}
