@@ -63,6 +63,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
             default_ttl: config.tokens.default_ttl,
             max_ttl: config.signing_keys.timing.max_ttl,
             ends_with_creator: config.api_keys.end_with_creator,
+            algorithm: config.signing_keys.algorithm,
         },
         timing: config.signing_keys.timing,
         algorithm: config.signing_keys.algorithm,

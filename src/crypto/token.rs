@@ -7,7 +7,7 @@ use jsonwebtoken::{DecodingKey, Validation};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::domain::{claims::Claims, id::SigningKeyId, signing::Algorithm};
+use crate::domain::{claims::Claims, id::SigningKeyId, signing::Algorithm, token_shape::Typ};
 
 use super::{
     jwk::PublicJwk,
@@ -30,20 +30,25 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A signing key with its header written in advance.
+/// A signing key with its header written in advance, for tokens of the usual kind.
 #[derive(Debug)]
 pub struct Minter {
     signer: Signer,
-    /// The first part of each of its tokens, with the dot.
+    /// The first part of each of them, with the dot.
     header: String,
 }
 
 #[derive(Serialize)]
 struct Header<'a> {
-    /// RFC 9068 §2.1: tells an access token from every other kind of JWT.
-    typ: &'static str,
+    typ: &'a str,
     alg: Algorithm,
     kid: &'a SigningKeyId,
+}
+
+/// The first part of a token, without the dot.
+fn header(typ: &Typ, jwk: &PublicJwk) -> Result<String, serde_json::Error> {
+    let header = serde_json::to_vec(&Header { typ: typ.as_str(), alg: jwk.alg, kid: &jwk.kid })?;
+    Ok(URL_SAFE_NO_PAD.encode(header))
 }
 
 /// A token could not be made.
@@ -64,8 +69,7 @@ impl Minter {
     /// The key is no key for this algorithm, or does not match its public half.
     pub async fn prepare(algorithm: Algorithm, der: &PrivateKeyDer) -> Result<Self, MintError> {
         let signer = Signer::from_pkcs8(algorithm, der)?;
-        let header = serde_json::to_vec(&Header { typ: "at+jwt", alg: algorithm, kid: &signer.jwk().kid })?;
-        let minter = Self { header: format!("{}.", URL_SAFE_NO_PAD.encode(header)), signer };
+        let minter = Self { header: format!("{}.", header(&Typ::ACCESS_TOKEN, signer.jwk())?), signer };
         let signature = URL_SAFE_NO_PAD.encode(minter.signer.sign(b"self-test").await?);
         let key = decoding_key(minter.jwk()).ok_or(MintError::SelfTest)?;
         match jsonwebtoken::crypto::verify(&signature, b"self-test", &key, name_in_library(algorithm)) {
@@ -82,10 +86,15 @@ impl Minter {
     ///
     /// # Errors
     /// The signer refuses.
-    pub async fn mint(&self, claims: &Claims) -> Result<Token, MintError> {
+    pub async fn mint(&self, typ: &Typ, claims: &Claims) -> Result<Token, MintError> {
         let claims = serde_json::to_vec(claims)?;
         let mut token = Zeroizing::new(String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 520));
-        token.push_str(&self.header);
+        if *typ == Typ::ACCESS_TOKEN {
+            token.push_str(&self.header);
+        } else {
+            token.push_str(&header(typ, self.jwk())?);
+            token.push('.');
+        }
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature = self.signer.sign(token.as_bytes()).await?;
         token.push('.');
@@ -110,8 +119,9 @@ impl fmt::Debug for Verifier {
 
 impl Verifier {
     pub fn new(jwk: &PublicJwk) -> Option<Self> {
-        let header = serde_json::to_vec(&Header { typ: "at+jwt", alg: jwk.alg, kid: &jwk.kid }).ok()?;
-        Some(Self { header: URL_SAFE_NO_PAD.encode(header), algorithm: jwk.alg, key: decoding_key(jwk)? })
+        // Whatever the audiences of others want: what comes back to `/v1` is an access token and nothing else.
+        let header = header(&Typ::ACCESS_TOKEN, jwk).ok()?;
+        Some(Self { header, algorithm: jwk.alg, key: decoding_key(jwk)? })
     }
 
     /// The claims of a token of ours that carries this key's header, byte for byte, and a signature by it. So no other `alg`,

@@ -9,6 +9,7 @@ use super::{
     id::AudienceId,
     permission::{PermissionName, PermissionSet},
     time::{Span, Timestamp, as_text},
+    token_shape::TokenShape,
 };
 
 /// What stands in a token's `aud`: an absolute URI or a name, 1 to 512 printable ASCII characters, no space, quote, backslash
@@ -103,6 +104,8 @@ pub struct Audience {
     pub takes: Takes,
     /// How long its tokens live; the deployment's default when absent.
     pub token_ttl: Option<Span>,
+    /// What its tokens look like; the management audience's is the default, always.
+    pub shape: TokenShape,
     pub built_in: Option<BuiltIn>,
     pub created_at: Timestamp,
     pub version: i64,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     audience::Identifier,
@@ -74,7 +75,50 @@ pub struct Claims {
     /// One string; absent when there is none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
+    /// The same as an array, instead of `scope`, for audiences that read it so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub scp: Option<Vec<String>>,
     pub key_id: KeyId,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub org_id: Option<OrganizationId>,
+    /// Claims from metadata stand last. They are written and never read back: nothing here decides by them.
+    #[serde(flatten, skip_deserializing)]
+    pub mapped: Map<String, Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn claims_are_written_in_one_order_and_those_from_metadata_last() {
+        let mut claims = Claims {
+            iss: "https://i.test".to_owned(),
+            sub: "s".to_owned(),
+            sub_type: "api_key".to_owned(),
+            aud: AudienceClaim::Several(vec!["a".parse().unwrap()]),
+            exp: 2,
+            iat: 1,
+            jti: "j".to_owned(),
+            client_id: "c".to_owned(),
+            scope: Some("x y".to_owned()),
+            scp: None,
+            key_id: "key_01JD0000000000000000000000".parse().unwrap(),
+            org_id: None,
+            mapped: Map::new(),
+        };
+        let usual = r#"{"iss":"https://i.test","sub":"s","sub_type":"api_key","aud":["a"],"exp":2,"iat":1,"jti":"j","client_id":"c","scope":"x y","key_id":"key_01JD0000000000000000000000"}"#;
+        assert_eq!(serde_json::to_string(&claims).unwrap(), usual);
+        assert_eq!(serde_json::from_str::<Claims>(usual).unwrap(), claims);
+        (claims.scope, claims.scp) = (None, Some(vec!["x".to_owned(), "y".to_owned()]));
+        claims.mapped.insert("plan".to_owned(), json!({ "iss": 1 }));
+        let shaped =
+            usual.replace(r#""scope":"x y""#, r#""scp":["x","y"]"#).replace("0000\"}", r#"0000","plan":{"iss":1}}"#);
+        assert_eq!(serde_json::to_string(&claims).unwrap(), shaped);
+        // Read back, they are not there: nothing here decides by what stands in metadata.
+        claims.mapped = Map::new();
+        assert_eq!(serde_json::from_str::<Claims>(&shaped).unwrap(), claims);
+    }
 }

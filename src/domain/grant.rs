@@ -3,15 +3,19 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Map, Value};
+
 use super::{
     api_key::{Life, Owner, State},
     audience::{Audience, Identifier},
+    claim_map::Sources,
     claims::{AudienceClaim, Claims, Subject},
     id::{CredentialId, KeyId, OrganizationId},
-    json::Metadata,
     permission::{PermissionName, PermissionSet},
+    signing::Algorithm,
     standing::{OwnerSet, Ownership, Standing},
     time::{Span, Timestamp},
+    token_shape::{AudClaim, ScopeClaim, TokenShape},
 };
 
 /// The most targets one request may name: more serves no honest client.
@@ -25,6 +29,8 @@ pub struct Facts {
     pub key: KeyFacts,
     /// Those of the audiences asked for that exist.
     pub audiences: Vec<Audience>,
+    /// What mapped claims are taken from; empty unless one of the audiences maps some.
+    pub sources: Sources,
 }
 
 /// What is known of the key that was presented.
@@ -39,25 +45,6 @@ pub struct KeyFacts {
     pub max_token_ttl: Option<Span>,
     pub exchanges_per_minute: Option<u32>,
     pub life: Life,
-    /// What audiences may map into claims.
-    pub about: About,
-}
-
-/// What the product wrote about the key and those behind it, as the database has it: read only where an audience asks for it.
-#[derive(Debug, Clone, Default)]
-pub struct About {
-    pub key: String,
-    pub service_client: Option<String>,
-    pub user_profile: Option<String>,
-    pub user: Option<String>,
-    pub organization: Option<String>,
-}
-
-impl About {
-    /// Reads one of them. What is in the database was checked on its way in.
-    pub fn read(text: Option<&str>) -> Option<Metadata> {
-        text.and_then(|text| Metadata::parse(text).ok())
-    }
 }
 
 /// What a client asks for.
@@ -82,6 +69,8 @@ pub struct Limits {
     pub max_ttl: Span,
     /// Whether an organization's keys end when the member who made them leaves (`api_keys.end_with_creator`).
     pub ends_with_creator: bool,
+    /// How tokens are signed whose audience does not say.
+    pub algorithm: Algorithm,
 }
 
 /// What is granted. A binding (`cnf`) will stand here too.
@@ -96,6 +85,10 @@ pub struct Grant {
     /// Whole seconds since 1970.
     pub issued_at: i64,
     pub expires_at: i64,
+    /// How the token is written.
+    pub shape: TokenShape,
+    /// Claims from metadata, as the audience maps them.
+    pub mapped: Map<String, Value>,
 }
 
 impl Grant {
@@ -112,6 +105,11 @@ impl Grant {
     }
 
     pub fn into_claims(self, issuer: &str, jti: String) -> Claims {
+        let (scope, scp) = match self.shape.scope_claim {
+            _ if self.scope.is_empty() => (None, None),
+            ScopeClaim::Scope => (Some(self.scope.to_string()), None),
+            ScopeClaim::Scp => (None, Some(self.scope.iter().map(ToString::to_string).collect())),
+        };
         Claims {
             iss: issuer.to_owned(),
             sub: self.subject.id().into_owned(),
@@ -120,10 +118,12 @@ impl Grant {
             iat: self.issued_at,
             jti,
             client_id: self.client_id().to_owned(),
-            scope: (!self.scope.is_empty()).then(|| self.scope.to_string()),
+            scope,
+            scp,
             key_id: self.key,
             org_id: self.organization,
             aud: self.audience,
+            mapped: self.mapped,
         }
     }
 }
@@ -185,6 +185,25 @@ pub enum TargetFault {
     Unknown,
     #[error("not one of the key's")]
     NotAllowed,
+    /// Several audiences whose tokens do not look alike: one token cannot serve them.
+    #[error("of different shapes")]
+    Shape,
+    /// What the audience maps from metadata would not fit a token.
+    #[error("mapped claims too large")]
+    Claims,
+}
+
+impl TargetFault {
+    /// What explain calls it. An audience that does not exist and one that the key may not be used for look the same.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooMany => "too_many",
+            Self::Unknown | Self::NotAllowed => "unknown",
+            Self::Shape => "shape",
+            Self::Claims => "claims",
+        }
+    }
 }
 
 /// A permission that is not granted, and the first rule that removed it.
@@ -220,6 +239,7 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
         return Err(Refusal::Key(KeyFault::ClientMismatch));
     }
     let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
+    let (shape, mapped) = shape(facts, &audiences, limits).map_err(Refusal::Target)?;
     let report = scope_report(&facts.key, &owner_set, &audiences, request.scope.as_ref());
     if request.scope.is_some() && !report.removed.is_empty() {
         return Err(Refusal::Scope(ScopeFault::Exceeds(report.removed)));
@@ -239,10 +259,12 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
         credential: facts.key.credential.clone(),
         subject: subject(&facts.key),
         organization: facts.key.ownership.home.organization().cloned(),
-        audience: audience_claim(&audiences),
+        audience: audience_claim(&audiences, shape.aud_claim),
         scope: report.granted,
         issued_at,
         expires_at,
+        shape,
+        mapped,
     })
 }
 
@@ -254,6 +276,7 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
 pub fn explain(facts: &Facts, request: &Request, limits: &Limits) -> Result<ScopeReport, Refusal> {
     let owner_set = alive(&facts.key, facts.now, limits).map_err(Refusal::Key)?;
     let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
+    shape(facts, &audiences, limits).map_err(Refusal::Target)?;
     Ok(scope_report(&facts.key, &owner_set, &audiences, request.scope.as_ref()))
 }
 
@@ -320,6 +343,20 @@ fn targets<'a>(facts: &'a Facts, request: &'a Request, limits: &'a Limits) -> Re
         .collect()
 }
 
+/// The one shape of all the audiences, and its claims from metadata.
+fn shape(
+    facts: &Facts,
+    audiences: &[&Audience],
+    limits: &Limits,
+) -> Result<(TokenShape, Map<String, Value>), TargetFault> {
+    let Some((first, others)) = audiences.split_first() else { return Err(TargetFault::Unknown) };
+    if !others.iter().all(|other| first.shape.agrees_with(&other.shape, limits.algorithm)) {
+        return Err(TargetFault::Shape);
+    }
+    let mapped = first.shape.claims.collect(&facts.sources).map_err(|_| TargetFault::Claims)?;
+    Ok((first.shape.clone(), mapped))
+}
+
 fn scope_report(
     key: &KeyFacts,
     owner: &OwnerSet,
@@ -378,9 +415,9 @@ fn subject(key: &KeyFacts) -> Subject {
     }
 }
 
-fn audience_claim(audiences: &[&Audience]) -> AudienceClaim {
+fn audience_claim(audiences: &[&Audience], form: AudClaim) -> AudienceClaim {
     match audiences {
-        [one] => AudienceClaim::One(one.identifier.clone()),
+        [one] if form == AudClaim::Text => AudienceClaim::One(one.identifier.clone()),
         several => AudienceClaim::Several(several.iter().map(|audience| audience.identifier.clone()).collect()),
     }
 }

@@ -21,6 +21,10 @@ impl Metadata {
         &self.0
     }
 
+    pub fn into_map(self) -> Map<String, Value> {
+        self.0
+    }
+
     pub fn to_text(&self) -> String {
         Value::Object(self.0.clone()).to_string()
     }

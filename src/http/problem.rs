@@ -12,7 +12,10 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::{App, Error, Fault, proof::Denied};
+use crate::{
+    domain::grant::TargetFault,
+    service::{App, Error, Fault, proof::Denied},
+};
 
 use super::body::BodyError;
 
@@ -254,11 +257,19 @@ impl From<Denied> for Problem {
                 "The scope is not granted",
                 "ask POST /v1/exchange/explain which permission is missing, and by which rule",
             ),
-            Denied::Target(_) => Self::new(
+            Denied::Target(fault) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_target",
                 "The audience is not granted",
-                "it does not exist, or the key may not be used for it",
+                match fault {
+                    TargetFault::Malformed | TargetFault::TooMany | TargetFault::Unknown | TargetFault::NotAllowed => {
+                        "it does not exist, or the key may not be used for it"
+                    }
+                    TargetFault::Shape => "the tokens of these audiences do not look alike: ask for one at a time",
+                    TargetFault::Claims => {
+                        "the claims that it takes from metadata are longer than 4096 bytes: shorten the metadata"
+                    }
+                },
             ),
             Denied::Throttled(span) => Self {
                 retry_after: Some(span.as_secs_rounded_up().max(1)),

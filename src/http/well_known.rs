@@ -9,13 +9,17 @@ use actix_web::{
     web::Data,
 };
 
-use crate::service::{
-    App,
-    publish::{self, Document},
+use crate::{
+    domain::signing::Algorithm,
+    service::{
+        App,
+        publish::{self, Document},
+    },
 };
 
 use super::{
     access::Anyone,
+    oauth::error::OauthError,
     openapi::{
         answers::Cached,
         objects::{Jwks, ServerMetadata},
@@ -23,11 +27,29 @@ use super::{
     problem::Problem,
 };
 
-/// The public keys that verify tokens (RFC 7517 §5).
-#[utoipa::path(get, path = "", responses(Cached<Jwks>))]
-pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> HttpResponse {
-    serve(&request, &app, &app.keys.view().jwks, "application/jwk-set+json")
+/// All published keys, or those of one algorithm (`?alg=ES256`), for verifiers that stumble over a kind of key they do not know.
+#[utoipa::path(get, path = "", params(("alg" = Option<Algorithm>, Query, description = "Only keys of this algorithm.")), responses(Cached<Jwks>))]
+pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, OauthError> {
+    let view = app.keys.view();
+    let document = match algorithm(request.query_string())? {
+        None => &view.jwks,
+        Some(algorithm) => view.jwks_of.get(&algorithm).unwrap_or(&view.jwks),
+    };
+    Ok(serve(&request, &app, document, "application/jwk-set+json"))
 }
+
+/// Other parameters are not ours, and passed over.
+fn algorithm(query: &str) -> Result<Option<Algorithm>, OauthError> {
+    let mut asked = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "alg").map(|(_, value)| value);
+    match (asked.next(), asked.next()) {
+        (None, _) => Ok(None),
+        (Some(text), None) => text.parse().map(Some).map_err(|_| UNKNOWN_ALGORITHM),
+        (Some(_), Some(_)) => Err(UNKNOWN_ALGORITHM),
+    }
+}
+
+const UNKNOWN_ALGORITHM: OauthError =
+    OauthError::invalid_request("alg is one of ES256, ES384, EdDSA, RS256 and PS256, and stands once");
 
 /// What clients and verifiers need to know of this issuer (RFC 8414, OpenID Connect Discovery 1.0).
 #[utoipa::path(get, path = "", responses(Cached<ServerMetadata>))]

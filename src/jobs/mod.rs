@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     domain::event::{Actor, Origin},
-    service::{app::Shared, last_used},
+    service::{app::Shared, asked_keys, last_used},
     store::{self, Outcome, StoreError},
 };
 
@@ -37,6 +37,12 @@ impl Jobs {
             every(look_every, app, stopped.clone(), |app| async move {
                 if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
                     tracing::warn!(%error, "the signing keys could not be looked at");
+                }
+            }),
+            // Not in the same job: making an RSA key would let the view of the keys grow old.
+            every(look_every, app, stopped.clone(), |app| async move {
+                if let Err(error) = asked_keys::begin(&app).await {
+                    tracing::warn!(%error, "the signing keys that audiences wait for could not be moved");
                 }
             }),
             every(FLUSH_EVERY, app, stopped.clone(), |app| async move {

@@ -8,16 +8,19 @@ use crate::{
         page::{Page, PageRequest},
         permission::PermissionSet,
         policy::Holdings,
+        signing::Algorithm,
         time::Span,
+        token_shape::{ShapeFault, TokenShape, WishedShape},
     },
     store::{self, Outcome, StoreError, Tx},
 };
 
 use super::{
-    App, Error, Fault,
+    App, Error, Fault, asked_keys,
     caller::Caller,
     idempotency::{self, Created, Idempotency},
     permissions::handing_out,
+    signing_keys::look_again,
 };
 
 /// What `POST /v1/audiences` says.
@@ -27,6 +30,7 @@ pub struct NewAudience {
     /// Absent: every permission of the product.
     pub permissions: Option<PermissionSet>,
     pub token_ttl: Option<Span>,
+    pub shape: WishedShape,
 }
 
 /// What `PATCH /v1/audiences/{id}` says; absent members stay as they are.
@@ -34,33 +38,55 @@ pub struct NewAudience {
 pub struct PatchAudience {
     pub permissions: Option<Option<PermissionSet>>,
     pub token_ttl: Option<Option<Span>>,
+    pub shape: WishedShape,
+}
+
+/// An audience, and what its tokens are signed with now.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub audience: Audience,
+    /// Not what it asks for until a key of that algorithm may sign; absent when no key can.
+    pub signs_with: Option<Algorithm>,
+}
+
+impl Shown {
+    fn new(app: &App, audience: Audience) -> Self {
+        let signs_with = app.keys.view().signs_with(audience.shape.algorithm, app.settings.algorithm);
+        Self { audience, signs_with }
+    }
 }
 
 /// # Errors
-/// The identifier is taken, a permission is not in the catalog, or the lifetime is beyond `tokens.max_ttl`.
+/// The identifier is taken, a permission is not in the catalog, the lifetime is beyond `tokens.max_ttl`, or the shape cannot be.
 pub async fn create(
     app: &App,
     caller: &Caller,
     new: NewAudience,
     once: Option<Idempotency>,
-) -> Result<Created<Audience, Audience>, Error> {
+) -> Result<Created<Shown, Shown>, Error> {
     let max_ttl = app.settings.limits.max_ttl;
-    app.store
+    let (master, entropy) = (app.master.clone(), app.entropy.clone());
+    let fresh = asked_keys::fresh_for(app, asked(&new.shape)).await?;
+    let created = app
+        .store
         .change(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::audiences::find(tx, &id.parse()?)?.ok_or(Error::NotFound("audience"))?;
                 return Ok(Outcome::bookkeeping(Created::Replayed(found)));
             }
-            check(tx, new.permissions.as_ref(), new.token_ttl, max_ttl)?;
+            let shape = new.shape.applied_to(&TokenShape::default());
+            let shape = check(tx, new.permissions.as_ref(), new.token_ttl, max_ttl, shape)?;
             let same = [new.identifier.clone()].into();
             if !store::audiences::with_identifiers(tx, &same)?.is_empty() {
                 return Err(Error::Conflict(format!("there is an audience {} already", new.identifier)));
             }
+            let mut events = asked_keys::publish_asked(tx, &master, &entropy, shape.algorithm, fresh.as_ref())?;
             let audience = Audience {
                 id: tx.new_id()?,
                 identifier: new.identifier,
                 takes: new.permissions.map_or(Takes::Product, Takes::Listed),
                 token_ttl: new.token_ttl,
+                shape,
                 built_in: None,
                 created_at: tx.now(),
                 version: 1,
@@ -72,41 +98,70 @@ pub async fn create(
                 other => other?,
             }
             idempotency::remember(tx, once.as_ref(), audience.id.as_str())?;
-            let event = NewEvent::new(EventKind::AudienceCreated, &audience.id);
-            Ok(Outcome::event(Created::New(audience), event))
+            events.push(NewEvent::new(EventKind::AudienceCreated, &audience.id));
+            Ok(Outcome::events(Created::New(audience), events))
         })
-        .await
+        .await?;
+    Ok(match created {
+        Created::New(audience) => Created::New(shown(app, audience).await),
+        Created::Replayed(audience) => Created::Replayed(Shown::new(app, audience)),
+    })
+}
+
+/// The algorithm that is wished for, as far as there is such a one.
+fn asked(wished: &WishedShape) -> Option<Algorithm> {
+    wished.algorithm.as_ref()?.as_ref()?.parse().ok()
+}
+
+/// As it is after a change that may have published a key.
+async fn shown(app: &App, audience: Audience) -> Shown {
+    if audience.shape.algorithm.is_some() {
+        look_again(app).await;
+    }
+    Shown::new(app, audience)
 }
 
 /// # Errors
 /// No such audience.
-pub async fn get(app: &App, id: AudienceId) -> Result<Audience, Error> {
+pub async fn get(app: &App, id: AudienceId) -> Result<Shown, Error> {
     let found = app.store.read(move |connection| store::audiences::find(connection, &id)).await?;
-    found.ok_or(Error::NotFound("audience"))
+    Ok(Shown::new(app, found.ok_or(Error::NotFound("audience"))?))
 }
 
 /// # Errors
 /// The database does not answer.
-pub async fn list(app: &App, page: PageRequest) -> Result<Page<Audience>, Error> {
-    Ok(app.store.read(move |connection| store::audiences::list(connection, &page)).await?)
+pub async fn list(app: &App, page: PageRequest) -> Result<Page<Shown>, Error> {
+    let found = app.store.read(move |connection| store::audiences::list(connection, &page)).await?;
+    Ok(found.map(|audience| Shown::new(app, audience)))
 }
 
 /// # Errors
-/// No such audience, a newer version of it, a permission outside the catalog, or a lifetime beyond `tokens.max_ttl`.
+/// No such audience, a newer version of it, a permission outside the catalog, a lifetime beyond `tokens.max_ttl`, or a shape that
+/// cannot be.
 pub async fn patch(
     app: &App,
     caller: &Caller,
     id: AudienceId,
     patch: PatchAudience,
     if_version: Option<i64>,
-) -> Result<Audience, Error> {
+) -> Result<Shown, Error> {
     let max_ttl = app.settings.limits.max_ttl;
-    app.store
+    let (master, entropy) = (app.master.clone(), app.entropy.clone());
+    let fresh = asked_keys::fresh_for(app, asked(&patch.shape)).await?;
+    let patched = app
+        .store
         .change(caller.origin.clone(), move |tx| {
             let mut audience = store::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
             super::version::require_version(audience.version, if_version)?;
             let before = audience.clone();
-            check(tx, patch.permissions.as_ref().and_then(Option::as_ref), patch.token_ttl.flatten(), max_ttl)?;
+            let wished = asked(&patch.shape);
+            let reshapes = !patch.shape.is_empty();
+            let permissions = patch.permissions.as_ref().and_then(Option::as_ref);
+            let shape = patch.shape.applied_to(&audience.shape);
+            audience.shape = check(tx, permissions, patch.token_ttl.flatten(), max_ttl, shape)?;
+            if reshapes && audience.built_in == Some(BuiltIn::Management) {
+                return Err(Error::Conflict("tokens of the management audience have one shape, always".to_owned()));
+            }
             if let Some(permissions) = patch.permissions {
                 if audience.built_in == Some(BuiltIn::Management) {
                     return Err(Error::Conflict(
@@ -121,12 +176,14 @@ pub async fn patch(
             if audience == before {
                 return Ok(Outcome::bookkeeping(audience));
             }
+            let mut events = asked_keys::publish_asked(tx, &master, &entropy, wished, fresh.as_ref())?;
             store::audiences::update(tx, &audience)?;
             audience.version += 1;
-            let event = NewEvent::new(EventKind::AudienceUpdated, &audience.id);
-            Ok(Outcome::event(audience, event))
+            events.push(NewEvent::new(EventKind::AudienceUpdated, &audience.id));
+            Ok(Outcome::events(audience, events))
         })
-        .await
+        .await?;
+    Ok(shown(app, patched).await)
 }
 
 /// # Errors
@@ -151,7 +208,8 @@ fn check(
     permissions: Option<&PermissionSet>,
     token_ttl: Option<Span>,
     max_ttl: Span,
-) -> Result<(), Error> {
+    shape: Result<TokenShape, Vec<ShapeFault>>,
+) -> Result<TokenShape, Error> {
     let mut faults = match permissions {
         Some(permissions) => handing_out(tx, permissions, None, &Holdings::WholeCatalog)?,
         None => Vec::new(),
@@ -163,7 +221,14 @@ fn check(
     if token_ttl.is_some_and(|ttl| ttl > max_ttl || ttl.as_secs() == 0) {
         faults.push(Fault::new("token_ttl", format!("must be from 1s to tokens.max_ttl, which is {max_ttl}")));
     }
-    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+    match shape {
+        Ok(shape) if faults.is_empty() => Ok(shape),
+        Ok(_) => Err(Error::Invalid(faults)),
+        Err(found) => {
+            faults.extend(found.into_iter().map(|fault| Fault::new(fault.field, fault.message)));
+            Err(Error::Invalid(faults))
+        }
+    }
 }
 
 /// The two audiences every deployment has, under the identifiers that the configuration gives them now.
@@ -191,6 +256,7 @@ pub(super) fn ensure_built_in(
                 identifier: identifier.clone(),
                 takes: if kind == BuiltIn::Management { Takes::Management } else { Takes::Product },
                 token_ttl: None,
+                shape: TokenShape::default(),
                 built_in: Some(kind),
                 created_at: tx.now(),
                 version: 1,

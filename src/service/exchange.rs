@@ -34,11 +34,13 @@ pub struct Issued {
 pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Issued, Denied> {
     let (grant, _) = judge(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits)).await?;
     let view = app.keys.view();
-    let minter = view.signer(app.settings.algorithm).map_err(|why| Denied::Unavailable(why.to_string()))?;
+    let minter = view.signer(grant.shape.algorithm, app.settings.algorithm);
+    let minter = minter.map_err(|why| Denied::Unavailable(why.to_string()))?;
     let jti = random::token_id(&app.entropy).map_err(|error| Denied::Internal(error.to_string()))?;
     let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());
+    let typ = grant.shape.typ.clone();
     let claims = grant.into_claims(app.issuer(), jti);
-    let token = minter.mint(&claims).await.map_err(|error| Denied::Internal(error.to_string()))?;
+    let token = minter.mint(&typ, &claims).await.map_err(|error| Denied::Internal(error.to_string()))?;
     Ok(Issued { token, expires_in, expires_at, scope })
 }
 
@@ -56,6 +58,8 @@ pub struct Explanation {
     pub expires_in: Option<i64>,
     /// What the exchange would answer instead.
     pub error: Option<&'static str>,
+    /// What is wrong with the audiences, where they are why: `malformed`, `too_many`, `unknown`, `shape` or `claims`.
+    pub reason: Option<&'static str>,
 }
 
 /// Says what an exchange would do, and why. Mints nothing; a key that is not accepted gets the exchange's own answer.
@@ -77,14 +81,15 @@ pub async fn explain(app: &App, attempt: Attempt<'_>, request: &Request) -> Resu
             removed: report.removed,
             expires_in: decision.as_ref().ok().map(grant::Grant::expires_in),
             error: decision.is_err().then_some("invalid_scope"),
+            reason: None,
         }),
-        Err(Denied::Target(_)) => Ok(refused(audience, "invalid_target")),
-        Err(Denied::Scope(ScopeFault::Malformed)) => Ok(refused(audience, "invalid_scope")),
+        Err(Denied::Target(fault)) => Ok(refused(audience, "invalid_target", Some(fault.as_str()))),
+        Err(Denied::Scope(ScopeFault::Malformed)) => Ok(refused(audience, "invalid_scope", None)),
         Err(denied) => Err(denied),
     }
 }
 
-fn refused(audience: Vec<Identifier>, error: &'static str) -> Explanation {
+fn refused(audience: Vec<Identifier>, error: &'static str, reason: Option<&'static str>) -> Explanation {
     Explanation {
         granted: false,
         audience,
@@ -92,5 +97,6 @@ fn refused(audience: Vec<Identifier>, error: &'static str) -> Explanation {
         removed: Vec::new(),
         expires_in: None,
         error: Some(error),
+        reason,
     }
 }

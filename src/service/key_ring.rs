@@ -1,6 +1,11 @@
 //! The signing keys in memory: what is published and what signs, as of the last look at the database.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
@@ -17,8 +22,9 @@ use crate::{
         claims::Claims,
         id::SigningKeyId,
         signing::{Algorithm, SigningKeyInfo, SigningKeyState},
+        time::Timestamp,
     },
-    store::{Store, signing_keys::StoredSigningKey},
+    store::{self, Store, StoreError, signing_keys::StoredSigningKey},
 };
 
 use super::{
@@ -35,12 +41,20 @@ impl fmt::Debug for KeyRing {
     }
 }
 
+type Minters = BTreeMap<SigningKeyId, (Algorithm, Arc<Minter>)>;
+
 /// The keys as of one look.
 pub struct View {
     pub published: Vec<(SigningKeyInfo, PublicJwk)>,
-    minters: BTreeMap<SigningKeyId, (Algorithm, Arc<Minter>)>,
+    /// The algorithms that audiences ask for.
+    pub asked: BTreeSet<Algorithm>,
+    minters: Minters,
+    /// What signs where there is no active key of the algorithm that is wanted.
+    stand_in: Option<SigningKeyId>,
     verifiers: Vec<Verifier>,
     pub jwks: Document,
+    /// The same with the keys of one algorithm alone, for each there is.
+    pub jwks_of: BTreeMap<Algorithm, Document>,
     seen_at: Instant,
     /// How old it may be and still sign (I6).
     fresh_for: Duration,
@@ -62,20 +76,26 @@ pub enum CannotSign {
 }
 
 impl View {
-    /// The key that signs: the active one of the algorithm in the configuration, or, until the first rotation to it, the
-    /// active one there is.
+    /// The key that signs: the active one of the algorithm that is wanted, or else of the one in the configuration,
+    /// or, until the first rotation to that, the one that has signed so far.
     ///
     /// # Errors
     /// The view is too old, or no key can sign.
-    pub fn signer(&self, preferred: Algorithm) -> Result<&Minter, CannotSign> {
+    pub fn signer(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Result<&Minter, CannotSign> {
         if !self.is_fresh() {
             return Err(CannotSign::Stale);
         }
-        let of_preferred = self.minters.values().find(|(algorithm, _)| *algorithm == preferred);
-        of_preferred
-            .or_else(|| self.minters.values().next())
-            .map(|(_, minter)| minter.as_ref())
-            .ok_or(CannotSign::NoKey)
+        self.chosen(wanted, configured).map(|(_, minter)| minter.as_ref()).ok_or(CannotSign::NoKey)
+    }
+
+    /// The algorithm that `signer` signs by; absent when no key can sign.
+    pub fn signs_with(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Option<Algorithm> {
+        self.chosen(wanted, configured).map(|(algorithm, _)| *algorithm)
+    }
+
+    fn chosen(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Option<&(Algorithm, Arc<Minter>)> {
+        let of = |wanted: Algorithm| self.minters.values().find(|(algorithm, _)| *algorithm == wanted);
+        wanted.and_then(of).or_else(|| of(configured)).or_else(|| self.minters.get(self.stand_in.as_ref()?))
     }
 
     /// Whether it is young enough to sign by.
@@ -99,7 +119,7 @@ impl KeyRing {
     /// # Errors
     /// The database does not answer.
     pub async fn open(store: &Store, master: &MasterKeys, fresh_for: Duration) -> Result<Self, Error> {
-        Ok(Self(ArcSwap::from_pointee(look(store, master, fresh_for, &BTreeMap::new()).await?)))
+        Ok(Self(ArcSwap::from_pointee(look(store, master, fresh_for, &Minters::new()).await?)))
     }
 
     pub fn view(&self) -> Arc<View> {
@@ -118,24 +138,33 @@ impl KeyRing {
     }
 }
 
-async fn look(
-    store: &Store,
-    master: &MasterKeys,
-    fresh_for: Duration,
-    prepared: &BTreeMap<SigningKeyId, (Algorithm, Arc<Minter>)>,
-) -> Result<View, Error> {
+async fn look(store: &Store, master: &MasterKeys, fresh_for: Duration, prepared: &Minters) -> Result<View, Error> {
     // The view is as old as the question, not as the answer.
     let seen_at = Instant::now();
-    let stored = store.read(|connection| crate::store::signing_keys::list(connection, true)).await?;
+    let (stored, asked) = store
+        .read(|connection| {
+            let keys = store::signing_keys::list(connection, false)?;
+            Ok::<_, StoreError>((keys, store::audiences::algorithms(connection)?))
+        })
+        .await?;
     let mut view = View {
         published: Vec::new(),
-        minters: BTreeMap::new(),
+        asked,
+        minters: Minters::new(),
+        stand_in: None,
         verifiers: Vec::new(),
         jwks: publish::jwks(&[])?,
+        jwks_of: BTreeMap::new(),
         seen_at,
         fresh_for,
     };
+    let mut first_of = BTreeMap::new();
     for key in stored {
+        // In the order in which they were published.
+        first_of.entry(key.info.algorithm).or_insert(key.info.published_at);
+        if !key.info.state.is_published() {
+            continue;
+        }
         // One row that cannot be read must not take the others along.
         let Ok(jwk) = serde_json::from_str::<PublicJwk>(&key.public_jwk) else {
             tracing::error!(kid = %key.info.kid, "a signing key cannot be read");
@@ -155,7 +184,20 @@ async fn look(
     }
     let jwks: Vec<_> = view.published.iter().map(|(_, jwk)| jwk).collect();
     view.jwks = publish::jwks(&jwks)?;
+    for algorithm in Algorithm::ALL {
+        let of_algorithm: Vec<_> = jwks.iter().copied().filter(|jwk| jwk.alg == algorithm).collect();
+        view.jwks_of.insert(algorithm, publish::jwks(&of_algorithm)?);
+    }
+    view.stand_in = stand_in(&view, &first_of);
     Ok(view)
+}
+
+/// Of the keys that sign, one that is not there for an audience's sake, and of the algorithm that was here first: most likely
+/// the one that was configured before.
+fn stand_in(view: &View, first_of: &BTreeMap<Algorithm, Timestamp>) -> Option<SigningKeyId> {
+    let signing = view.published.iter().map(|(info, _)| info).filter(|info| view.minters.contains_key(&info.kid));
+    let first = signing.min_by_key(|info| (view.asked.contains(&info.algorithm), first_of.get(&info.algorithm)));
+    first.map(|info| info.kid.clone())
 }
 
 /// A key that does not open, or whose halves do not match, is told of and left out; the others keep working.

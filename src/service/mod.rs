@@ -3,6 +3,7 @@
 mod administrators;
 pub mod api_keys;
 pub mod app;
+pub mod asked_keys;
 pub mod audiences;
 pub mod caller;
 pub mod directory;

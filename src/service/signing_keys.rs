@@ -10,7 +10,7 @@ use crate::{
     },
     domain::{
         event::{EventKind, NewEvent},
-        rotation::Timing,
+        rotation::{Timing, after_rotation},
         signing::{Algorithm, SigningKeyInfo, SigningKeyState},
         time::{Span, Timestamp},
     },
@@ -59,8 +59,9 @@ pub struct Rotated {
     pub retired: Vec<Listed>,
 }
 
-/// Promotes the next key of the configured algorithm, keeps the old one published, and publishes a new next one. Two rotations
-/// at once make one; the second finds a next key that is too young.
+/// Promotes the next key of the configured algorithm, keeps the old one published, and publishes a new next one. Keys of other
+/// algorithms go on signing as long as an audience asks for them. Two rotations at once make one; the second finds a next key
+/// that is too young.
 ///
 /// # Errors
 /// `TooEarly` with the time from which it is safe.
@@ -83,8 +84,11 @@ pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
                 return Err(Error::TooEarly(from));
             }
             let mut events = Vec::new();
-            for key in keys.iter().filter(|key| key.state == SigningKeyState::Active) {
-                advance(tx, key, SigningKeyState::Retiring, &mut events)?;
+            let asked = store::audiences::algorithms(tx)?;
+            for key in keys.iter().filter(|key| key.kid != next.kid) {
+                if let Some(to) = after_rotation(key, algorithm, &asked) {
+                    advance(tx, key, to, &mut events)?;
+                }
             }
             advance(tx, next, SigningKeyState::Active, &mut events)?;
             store::signing_keys::raise_longest_ttl(tx, timing.max_ttl)?;
@@ -148,7 +152,7 @@ pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Er
 }
 
 /// After the commit: a look that fails now takes nothing back, and the job looks again within seconds.
-async fn look_again(app: &App) {
+pub(super) async fn look_again(app: &App) {
     if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
         tracing::warn!(%error, "the signing keys could not be looked at");
     }
@@ -191,7 +195,7 @@ pub(super) fn has_next(keys: &[StoredSigningKey], algorithm: Algorithm) -> bool 
     keys.iter().any(|key| key.info.state == SigningKeyState::Next && key.info.algorithm == algorithm)
 }
 
-fn publish(
+pub(super) fn publish(
     tx: &mut Tx<'_>,
     master: &MasterKeys,
     entropy: &SystemEntropy,
@@ -226,7 +230,7 @@ fn publish(
     Ok(info)
 }
 
-fn advance(
+pub(super) fn advance(
     tx: &mut Tx<'_>,
     key: &SigningKeyInfo,
     to: SigningKeyState,

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{
+    AsChangeset, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
+    SelectableHelper,
+};
 
 use crate::domain::{
     audience::{Audience, BuiltIn, Identifier, Takes},
     id::AudienceId,
     page::{Page, PageRequest},
     permission::PermissionName,
+    signing::Algorithm,
     time::{Span, Timestamp},
+    token_shape::{AudClaim, ScopeClaim, TokenShape, Typ},
 };
 
 use super::{
@@ -30,6 +35,22 @@ pub(super) struct AudienceRow {
     built_in: Option<String>,
     created_at: i64,
     version: i64,
+    algorithm: Option<String>,
+    typ: Option<String>,
+    scope_claim: Option<String>,
+    aud_claim: Option<String>,
+    claims: Option<String>,
+}
+
+/// The shape in its columns; what is the default stands there as nothing.
+#[derive(Insertable, AsChangeset)]
+#[diesel(table_name = audiences, treat_none_as_null = true)]
+struct ShapeColumns {
+    algorithm: Option<String>,
+    typ: Option<String>,
+    scope_claim: Option<String>,
+    aud_claim: Option<String>,
+    claims: Option<String>,
 }
 
 /// # Errors
@@ -44,6 +65,7 @@ pub fn insert(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
             audiences::built_in.eq(audience.built_in.map(BuiltIn::as_str)),
             audiences::created_at.eq(audience.created_at.millis()),
             audiences::version.eq(audience.version),
+            shape_columns(&audience.shape)?,
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -58,6 +80,7 @@ pub fn update(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
             audiences::permissions.eq(permissions_column(&audience.takes)),
             audiences::token_ttl.eq(audience.token_ttl.map(Span::millis)),
             audiences::version.eq(audiences::version + 1),
+            shape_columns(&audience.shape)?,
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -128,6 +151,19 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Audience>,
     Ok(Page::from_rows(found, page.limit, |audience| audience.id.to_string()))
 }
 
+/// The algorithms that audiences ask for.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn algorithms(connection: &mut Conn) -> Result<BTreeSet<Algorithm>, StoreError> {
+    let asked: Vec<Option<String>> = audiences::table
+        .filter(audiences::algorithm.is_not_null())
+        .select(audiences::algorithm)
+        .distinct()
+        .load(connection)?;
+    asked.iter().flatten().map(|algorithm| parsed("algorithm", algorithm)).collect()
+}
+
 /// The identifiers of audiences that name a permission, a few of them.
 ///
 /// # Errors
@@ -148,7 +184,35 @@ fn permissions_column(takes: &Takes) -> Option<String> {
     }
 }
 
+fn shape_columns(shape: &TokenShape) -> Result<ShapeColumns, StoreError> {
+    let claims = (!shape.claims.is_empty()).then(|| shape.claims.to_text()).transpose();
+    Ok(ShapeColumns {
+        algorithm: shape.algorithm.map(|algorithm| algorithm.to_string()),
+        typ: (shape.typ != Typ::default()).then(|| shape.typ.to_string()),
+        scope_claim: (shape.scope_claim != ScopeClaim::default()).then(|| shape.scope_claim.to_string()),
+        aud_claim: (shape.aud_claim != AudClaim::default()).then(|| shape.aud_claim.to_string()),
+        claims: claims.map_err(|error| StoreError::Corrupt(error.to_string()))?,
+    })
+}
+
+fn shape(row: &AudienceRow) -> Result<TokenShape, StoreError> {
+    fn column<T: std::str::FromStr<Err: std::fmt::Display>>(
+        what: &str,
+        column: Option<&str>,
+    ) -> Result<Option<T>, StoreError> {
+        column.map(|text| parsed(what, text)).transpose()
+    }
+    Ok(TokenShape {
+        algorithm: column("algorithm", row.algorithm.as_deref())?,
+        typ: column("typ", row.typ.as_deref())?.unwrap_or_default(),
+        scope_claim: column("scope claim", row.scope_claim.as_deref())?.unwrap_or_default(),
+        aud_claim: column("aud claim", row.aud_claim.as_deref())?.unwrap_or_default(),
+        claims: column("claims", row.claims.as_deref())?.unwrap_or_default(),
+    })
+}
+
 pub(super) fn audience(row: AudienceRow) -> Result<Audience, StoreError> {
+    let shape = shape(&row)?;
     let built_in = match row.built_in.as_deref() {
         None => None,
         Some("default") => Some(BuiltIn::Default),
@@ -165,6 +229,7 @@ pub(super) fn audience(row: AudienceRow) -> Result<Audience, StoreError> {
         identifier: parsed("audience identifier", &row.identifier)?,
         takes,
         token_ttl: span(row.token_ttl),
+        shape,
         built_in,
         created_at: Timestamp::from_millis(row.created_at),
         version: row.version,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use diesel::{ExpressionMethods, JoinOnDsl, QueryDsl, RunQueryDsl, SelectableHelper};
 
 use crate::domain::{
-    audience::Identifier,
+    audience::{Audience, Identifier},
+    claim_map::{Holder, Sources},
     grant::{Facts, KeyFacts},
     id::{CredentialId, KeyId},
     time::Timestamp,
@@ -89,7 +90,9 @@ pub fn load(
     };
     // The same credential again, once for each further audience; another credential of the key is not asked for.
     let others = found.filter(|(_, (id, ..), ..)| *id == credential).map(|(_, _, _, audience, _)| audience);
-    let audiences = [first].into_iter().chain(others).flatten().map(audience).collect::<Result<_, _>>()?;
+    let audiences = [first].into_iter().chain(others).flatten().map(audience).collect::<Result<Vec<_>, _>>()?;
+    let columns = [(Holder::ApiKeyMetadata, Some(key.metadata.as_str()))];
+    let sources = sources(&audiences, columns.into_iter().chain(standing.about()))?;
     let facts = Facts {
         now: Timestamp::from_millis(now),
         key: KeyFacts {
@@ -102,9 +105,24 @@ pub fn load(
             max_token_ttl: rows::span(key.max_token_ttl),
             exchanges_per_minute: rows::limit(key.exchanges_per_minute),
             life: rows::life(&key),
-            about: standing.about(key.metadata),
         },
         audiences,
+        sources,
     };
     Ok(Some(Loaded { facts, sealed, master_version }))
+}
+
+/// What the audiences take claims from. It is read only where one does: the usual exchange parses no metadata.
+fn sources<'a>(
+    audiences: &[Audience],
+    columns: impl IntoIterator<Item = (Holder, Option<&'a str>)>,
+) -> Result<Sources, StoreError> {
+    let mut sources = Sources::new();
+    for (holder, column) in columns {
+        let is_read = audiences.iter().any(|audience| audience.shape.claims.reads(holder));
+        if let Some(text) = column.filter(|_| is_read) {
+            sources.insert(holder, rows::parsed_metadata(text)?.into_map());
+        }
+    }
+    Ok(sources)
 }

@@ -6,7 +6,7 @@ use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, Se
 
 use crate::domain::{
     api_key::Owner,
-    grant::About,
+    claim_map::Holder,
     id::Incarnation,
     standing::{ClientNow, Directory, Home, MembershipNow, Ownership, UserNow},
 };
@@ -87,14 +87,14 @@ impl StandingRow {
         })
     }
 
-    pub fn about(self, key: String) -> About {
-        About {
-            key,
-            service_client: self.client_metadata,
-            user_profile: self.user_profile,
-            user: self.user_metadata,
-            organization: self.organization_metadata,
-        }
+    /// What the product wrote about those behind the key.
+    pub fn about(&self) -> [(Holder, Option<&str>); 4] {
+        [
+            (Holder::ServiceClientMetadata, self.client_metadata.as_deref()),
+            (Holder::UserMetadata, self.user_metadata.as_deref()),
+            (Holder::UserProfile, self.user_profile.as_deref()),
+            (Holder::OrganizationMetadata, self.organization_metadata.as_deref()),
+        ]
     }
 }
 

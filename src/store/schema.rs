@@ -43,6 +43,11 @@ diesel::table! {
         built_in -> Nullable<Text>,
         created_at -> BigInt,
         version -> BigInt,
+        algorithm -> Nullable<Text>,
+        typ -> Nullable<Text>,
+        scope_claim -> Nullable<Text>,
+        aud_claim -> Nullable<Text>,
+        claims -> Nullable<Text>,
     }
 }
 diesel::table! {

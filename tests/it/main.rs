@@ -14,6 +14,7 @@
 
 mod support;
 
+mod audiences;
 mod bad_input;
 mod cli;
 mod exchange;

@@ -8,11 +8,15 @@ use keyswap::{
         api_key::{Life, Owner},
         api_key_value::{ApiKeyValue, Malformed, Prefix, PresentedKey, Secret},
         audience::{Audience, Identifier, Takes},
-        grant::{self, About, Facts, KeyFacts, Limits, Refusal, RemovedBy, Request, ScopeFault},
+        claim_map::Sources,
+        claims::AudienceClaim,
+        grant::{self, Facts, KeyFacts, Limits, Refusal, RemovedBy, Request, ScopeFault, TargetFault},
         id::{CredentialId, Generated, Incarnation, KeyId, ServiceClientId},
         permission::{PermissionName, PermissionSet},
+        signing::Algorithm,
         standing::{ClientNow, Directory, Home, MembershipNow, Ownership, Standing, UserNow},
         time::{Span, Timestamp},
+        token_shape::{AudClaim, TokenShape},
     },
 };
 use proptest::{collection::btree_set, option, prelude::*, sample::select};
@@ -109,10 +113,22 @@ fn time() -> impl Strategy<Value = Timestamp> {
 
 const NOW: i64 = 1_800_000_000_123;
 
+/// Mostly the default; ES256 is what limits() signs with, so naming it changes nothing.
+fn shape() -> impl Strategy<Value = TokenShape> {
+    let of = |algorithm, aud_claim| TokenShape { algorithm, aud_claim, ..TokenShape::default() };
+    prop_oneof![
+        4 => Just(TokenShape::default()),
+        2 => Just(of(Some(Algorithm::Es256), AudClaim::Text)),
+        1 => Just(of(Some(Algorithm::Rs256), AudClaim::Text)),
+        1 => Just(of(None, AudClaim::Array)),
+    ]
+}
+
 prop_compose! {
     fn audience(identifier: &'static str)(
         listed in option::of(permissions()),
         token_ttl in option::of(span(7200)),
+        shape in shape(),
     ) -> Audience {
         let takes = match (identifier.ends_with("/v1"), listed) {
             (true, _) => Takes::Management,
@@ -125,6 +141,7 @@ prop_compose! {
             identifier: identifier.parse().unwrap(),
             takes,
             token_ttl,
+            shape: if identifier.ends_with("/v1") { TokenShape::default() } else { shape },
             built_in: None,
             created_at: Timestamp::from_millis(NOW),
             version: 1,
@@ -226,9 +243,9 @@ prop_compose! {
                 max_token_ttl,
                 exchanges_per_minute: None,
                 life: Life { suspended_at, revoked_at, expires_at },
-                about: About::default(),
             },
             audiences: all,
+            sources: Sources::new(),
         }
     }
 }
@@ -250,6 +267,7 @@ fn limits() -> Limits {
         default_ttl: Span::from_secs(600),
         max_ttl: Span::from_secs(3600),
         ends_with_creator: true,
+        algorithm: Algorithm::Es256,
     }
 }
 
@@ -360,6 +378,25 @@ proptest! {
             if let (true, Some(allowed)) = (named, &facts.key.audiences) {
                 prop_assert!(allowed.iter().any(|allowed| allowed.as_str() == target));
             }
+        }
+    }
+
+    /// One token has one shape: that of each of its audiences.
+    #[test]
+    fn audiences_of_a_token_look_alike(facts in facts(), request in request()) {
+        let limits = limits();
+        let asked = grant::targets_asked(&request, &limits);
+        let shapes: Vec<_> =
+            facts.audiences.iter().filter(|one| asked.contains(&&one.identifier)).map(|one| &one.shape).collect();
+        let effective = |shape: &TokenShape| (shape.algorithm.unwrap_or(Algorithm::Es256), shape.aud_claim);
+        let alike = shapes.windows(2).all(|pair| effective(pair[0]) == effective(pair[1]));
+        match grant::decide(&facts, &request, &limits) {
+            Ok(grant) => {
+                prop_assert!(alike && shapes.iter().all(|shape| effective(shape) == effective(&grant.shape)));
+                let is_text = matches!(grant.audience, AudienceClaim::One(_));
+                prop_assert_eq!(is_text, asked.len() == 1 && grant.shape.aud_claim == AudClaim::Text);
+            }
+            Err(refusal) => prop_assert!(!alike || refusal != Refusal::Target(TargetFault::Shape)),
         }
     }
 

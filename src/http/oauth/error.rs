@@ -125,6 +125,12 @@ impl OauthError {
                 Self::invalid_scope()
             }
             Denied::Target(TargetFault::TooMany) => Self::invalid_target("too many audiences and resources"),
+            Denied::Target(TargetFault::Shape) => {
+                Self::invalid_target("the tokens of these audiences do not look alike: ask for one at a time")
+            }
+            Denied::Target(TargetFault::Claims) => Self::invalid_target(
+                "the claims that the audience takes from metadata are longer than 4096 bytes: shorten the metadata",
+            ),
             Denied::Target(TargetFault::Malformed | TargetFault::Unknown | TargetFault::NotAllowed) => {
                 Self::invalid_target("the audience or resource does not exist, or the key may not be used for it")
             }

@@ -131,6 +131,9 @@ mirrors! {
         expires_in: Option<i64>,
         /// What the exchange would answer instead.
         error: Option<String>,
+        /// What is wrong with the audiences, where they are why.
+        #[schema(pattern = "^(malformed|too_many|unknown|not_allowed|shape|claims)$")]
+        reason: Option<String>,
     }
     /// Whether requests may be sent here.
     ReadinessShape as Readiness for Readiness {

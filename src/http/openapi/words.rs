@@ -13,6 +13,7 @@ use super::signature::Schemas;
 use crate::domain::{
     api_key::{OwnerType, State},
     audience::{BuiltIn, Identifier},
+    claim_map::{ClaimMap, WishedClaims},
     grant::RemovedBy,
     id::{AudienceId, CredentialId, EventId, KeyId, OrganizationId, ServiceClientId, SigningKeyId, UserId},
     json::Metadata,
@@ -21,6 +22,7 @@ use crate::domain::{
     role::{MAX_ROLES, RoleName, RoleSet},
     signing::{Algorithm, SigningKeyState},
     time::{Span, Timestamp},
+    token_shape::{AudClaim, ScopeClaim, Typ},
 };
 
 /// Crockford's base 32, and no more than fits 128 bits.
@@ -71,6 +73,20 @@ words! {
         "description": "Roles, in the order of their names.", "examples": [["editor", "viewer"]]
     }
     OwnerType: { "type": "string", "enum": ["user", "organization", "service_client", "none"], "description": "Who holds a key.", "examples": ["user"] }
+    Typ: {
+        "type": "string", "pattern": "^[A-Za-z0-9.+/-]{1,64}$", "minLength": 1, "maxLength": 64,
+        "description": "The `typ` of a token's header.", "examples": ["at+jwt"]
+    }
+    ScopeClaim: { "type": "string", "enum": ["scope", "scp"], "description": "How permissions are written: one string, or an array.", "examples": ["scope"] }
+    AudClaim: { "type": "string", "enum": ["string", "array"], "description": "How one audience is written.", "examples": ["string"] }
+    ClaimMap: {
+        "type": "object", "additionalProperties": { "type": "string" }, "maxProperties": 16,
+        "description": "Claims taken from metadata: the name of each, and where its value stands.", "examples": [{ "plan": "organization.metadata.plan" }]
+    }
+    WishedClaims: {
+        "type": "object", "additionalProperties": { "type": "string" }, "maxProperties": 16,
+        "description": "Claims to be taken from metadata: the name of each, and where its value stands.", "examples": [{ "plan": "organization.metadata.plan" }]
+    }
     CredentialId: { "type": "string", "pattern": "^[0-9A-Za-z]{16}$", "description": "The part of a key's value that names its credential.", "examples": ["4fY7Qk2ZtR9bXw1M"] }
     SigningKeyId: { "type": "string", "pattern": "^[A-Za-z0-9_-]{43}$", "description": "The RFC 7638 thumbprint of a signing key.", "examples": ["NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"] }
     PermissionName: { "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$", "minLength": 1, "maxLength": 128, "description": "The name of a permission.", "examples": ["projects:read"] }

@@ -6,11 +6,14 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        audience::{Audience, BuiltIn, Identifier, Takes},
+        audience::{BuiltIn, Identifier, Takes},
+        claim_map::{ClaimMap, WishedClaims},
         id::AudienceId,
         permission::PermissionSet,
         policy::ManageAudiences,
+        signing::Algorithm,
         time::{Span, Timestamp},
+        token_shape::{AudClaim, ScopeClaim, Typ, WishedShape},
     },
     http::{
         access::Caller,
@@ -22,7 +25,7 @@ use crate::{
     },
     service::{
         App,
-        audiences::{self, NewAudience, PatchAudience},
+        audiences::{self, NewAudience, PatchAudience, Shown},
         idempotency::Created,
     },
 };
@@ -44,13 +47,21 @@ struct AudienceBody {
     /// Absent: every permission of the product, or, for the management audience, those that govern Keyswap.
     permissions: Option<PermissionSet>,
     token_ttl: Option<Span>,
+    /// Absent: the deployment's.
+    algorithm: Option<Algorithm>,
+    /// The algorithm that its tokens are signed with now: until a key of the one above may sign, that of the key that does.
+    signs_with: Option<Algorithm>,
+    typ: Typ,
+    scope_claim: ScopeClaim,
+    aud_claim: AudClaim,
+    claims: ClaimMap,
     built_in: Option<BuiltIn>,
     created_at: Timestamp,
     version: i64,
 }
 
-impl From<Audience> for AudienceBody {
-    fn from(audience: Audience) -> Self {
+impl From<Shown> for AudienceBody {
+    fn from(Shown { audience, signs_with }: Shown) -> Self {
         Self {
             id: audience.id,
             identifier: audience.identifier,
@@ -59,6 +70,12 @@ impl From<Audience> for AudienceBody {
                 Takes::Listed(permissions) => Some(permissions),
             },
             token_ttl: audience.token_ttl,
+            algorithm: audience.shape.algorithm,
+            signs_with,
+            typ: audience.shape.typ,
+            scope_claim: audience.shape.scope_claim,
+            aud_claim: audience.shape.aud_claim,
+            claims: audience.shape.claims,
             built_in: audience.built_in,
             created_at: audience.created_at,
             version: audience.version,
@@ -76,6 +93,20 @@ pub struct CreateBody {
     permissions: Option<PermissionSet>,
     #[serde(default)]
     token_ttl: Option<Span>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Algorithm>)]
+    algorithm: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Typ>)]
+    typ: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<ScopeClaim>)]
+    scope_claim: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<AudClaim>)]
+    aud_claim: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    claims: Option<Option<WishedClaims>>,
 }
 
 /// A change of an audience.
@@ -87,6 +118,20 @@ pub struct PatchBody {
     permissions: Option<Option<PermissionSet>>,
     #[serde(default, deserialize_with = "nullable")]
     token_ttl: Option<Option<Span>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Algorithm>)]
+    algorithm: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Typ>)]
+    typ: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<ScopeClaim>)]
+    scope_claim: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<AudClaim>)]
+    aud_claim: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    claims: Option<Option<WishedClaims>>,
 }
 
 /// Makes an audience: a service that takes tokens.
@@ -99,13 +144,21 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
-    let new = NewAudience { identifier: body.identifier, permissions: body.permissions, token_ttl: body.token_ttl };
+    let shape = WishedShape {
+        algorithm: body.algorithm,
+        typ: body.typ,
+        scope_claim: body.scope_claim,
+        aud_claim: body.aud_claim,
+        claims: body.claims,
+    };
+    let new =
+        NewAudience { identifier: body.identifier, permissions: body.permissions, token_ttl: body.token_ttl, shape };
     let (audience, replayed) = match audiences::create(&app, &caller.identity, new, once).await? {
         Created::New(audience) => (audience, false),
         Created::Replayed(audience) => (audience, true),
     };
-    let location = format!("{}/v1/audiences/{}", app.issuer(), audience.id);
-    Ok(created(audience.version, location, replayed, &AudienceBody::from(audience)))
+    let location = format!("{}/v1/audiences/{}", app.issuer(), audience.audience.id);
+    Ok(created(audience.audience.version, location, replayed, &AudienceBody::from(audience)))
 }
 
 /// The audiences, newest first.
@@ -119,7 +172,7 @@ pub async fn list(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<Ap
 #[utoipa::path(get, path = "", params(InPath<AudienceId>), responses(Object<AudienceBody>))]
 pub async fn get(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let audience = audiences::get(&app, id(&request, "id")?).await?;
-    Ok(object(audience.version, &AudienceBody::from(audience)))
+    Ok(object(audience.audience.version, &AudienceBody::from(audience)))
 }
 
 /// Changes an audience. Members that are left out stay as they are.
@@ -131,10 +184,17 @@ pub async fn patch(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let patch = PatchAudience { permissions: body.permissions, token_ttl: body.token_ttl };
+    let shape = WishedShape {
+        algorithm: body.algorithm,
+        typ: body.typ,
+        scope_claim: body.scope_claim,
+        aud_claim: body.aud_claim,
+        claims: body.claims,
+    };
+    let patch = PatchAudience { permissions: body.permissions, token_ttl: body.token_ttl, shape };
     let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
     let audience = audiences::patch(&app, &caller.identity, id, patch, if_version).await?;
-    Ok(object(audience.version, &AudienceBody::from(audience)))
+    Ok(object(audience.audience.version, &AudienceBody::from(audience)))
 }
 
 /// Deletes an audience. No more tokens are made for it.
