@@ -163,6 +163,7 @@ fn operation(path: &str, method: &str, described: Described, components: &mut Co
         has_query: has_parameter(&operation, "query", None),
         has_if_match: has_parameter(&operation, "header", Some("If-Match")),
         has_id: !names.is_empty(),
+        has_idempotency_key: has_parameter(&operation, "header", Some("Idempotency-Key")),
         is_management: path.starts_with("/v1/"),
         signature: &signature,
     };

@@ -19,6 +19,7 @@ pub struct Facts<'a> {
     pub has_query: bool,
     pub has_if_match: bool,
     pub has_id: bool,
+    pub has_idempotency_key: bool,
 }
 
 /// The failures of an operation, by status: each names one of `components`.
@@ -61,7 +62,8 @@ fn problems(facts: &Facts<'_>) -> Vec<u16> {
         (facts.is_management || facts.has_key, 400),
         (facts.has_key, 401),
         (managed, 403),
-        (facts.has_id, 404),
+        // What an earlier request with the same Idempotency-Key made may be gone.
+        (facts.has_id || facts.has_idempotency_key, 404),
         (has_body, 408),
         (changes, 409),
         (facts.has_if_match, 412),
