@@ -1,7 +1,7 @@
 //! What must hold of the document whatever stands in it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     path::Path,
 };

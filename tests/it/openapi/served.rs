@@ -58,7 +58,7 @@ both! {
         let document = server.get("/openapi.json").send().await.unwrap().json::<Value>().await.unwrap();
         let powerless = server.generic_key(&["projects:read"]).await;
         for (path, method, operation) in operations(&document) {
-            let path = path.replace('{', "x").replace('}', "x");
+            let path = path.replace(['{', '}'], "x");
             let request = || server.http.request(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), server.url(&path));
             let (nobody, powerless) =
                 (request().send().await.unwrap(), request().bearer_auth(&powerless.value).send().await.unwrap());
