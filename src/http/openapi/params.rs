@@ -40,7 +40,7 @@ parameters! {
     /// Pages of a list.
     Paging => [
         "query" "limit" "How many, at most." { "type": "integer", "minimum": 1, "maximum": 100, "default": 20 }
-        "query" "after" "The `next` of the page before." { "type": "string" }
+        "query" "after" "The `next` of the page before." { "type": "string", "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" }
     ];
     /// The version that is to be changed.
     IfMatch => [
@@ -68,10 +68,11 @@ parameters! {
         "query" "after" "The `seq` of the last event that is known, as `next` gives it." { "type": "integer", "format": "int64", "default": 0 }
         "query" "wait" "Where there is nothing yet: how long to wait for something, at most 30s."
             { "type": "string", "pattern": "^([0-9]|[12][0-9]|30)s$", "default": "0s", "examples": ["10s"] }
-        "query" "type" "Types of events, with commas between them." { "type": "string", "examples": ["api_key.created,api_key.revoked"] }
-        "query" "actor" "Who did it: an id, `type:id`, `cli` or `system`." { "type": "string" }
-        "query" "subject" "What it happened to: an id or `type:id`." { "type": "string" }
-        "query" "organization" "The id of an organization." { "type": "string" }
+        "query" "type" "Types of events, with commas between them."
+            { "type": "string", "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$", "examples": ["api_key.created,api_key.revoked"] }
+        "query" "actor" "Who did it: an id, `type:id`, `cli` or `system`." { "type": "string", "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" }
+        "query" "subject" "What it happened to: an id or `type:id`." { "type": "string", "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" }
+        "query" "organization" "The id of an organization." { "type": "string", "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" }
     ];
 }
 

@@ -36,10 +36,11 @@ use super::{json::OptionalJson, params::Query, plain};
 #[serde(deny_unknown_fields)]
 pub struct Body {
     /// Permissions with one space between them.
+    #[schema(pattern = "^([A-Za-z0-9._:-]{1,128}( [A-Za-z0-9._:-]{1,128})*)?$", example = "projects:read")]
     scope: Option<String>,
     audience: Option<OneOrMore>,
     /// Seconds; can only shorten.
-    #[schema(value_type = Option<u32>, minimum = 1, maximum = 4294967295_u32)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 4294967295_i64)]
     expires_in: Option<std::num::NonZeroU32>,
 }
 
