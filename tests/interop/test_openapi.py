@@ -77,6 +77,9 @@ def configuration(server, document):
         "permissions": lambda n: server.admin("PUT", f"/permissions/fuzzed:{n}", {"assignable_to": ["user"]})["name"],
     }
     lines = ["[headers]", 'Authorization = "Bearer ${KEYSWAP_FUZZ_KEY}"']
+    # What breaks the schema may break a limit or a precondition first.
+    refusals = ["400", "401", "404", "405", "409", "412", "413", "415", "422"]
+    lines += ["[checks.negative_data_rejection]", f"expected-statuses = {json.dumps(refusals)}"]
     for kind, of_number in make.items():
         for fate, numbers in [("living", range(5)), ("doomed", range(5, 25))]:
             values = [of_number(number) for number in numbers]
