@@ -23,6 +23,10 @@ impl Query {
                 // No value has one, and PostgreSQL takes no NUL in a text.
                 return Err(Problem::bad_request("a parameter in the URL has a control character"));
             }
+            if value.is_empty() {
+                // Passed over, it would widen what was asked for: a filter by nobody is no filter.
+                return Err(Problem::bad_request("a parameter in the URL is empty: leave it out, or give it a value"));
+            }
             if values.insert(name.into_owned(), value.into_owned()).is_some() {
                 return Err(Problem::bad_request("a parameter stands twice in the URL"));
             }
@@ -31,7 +35,7 @@ impl Query {
     }
 
     pub fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).filter(|value| !value.is_empty()).cloned()
+        self.0.get(name).cloned()
     }
 
     pub fn parse<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
