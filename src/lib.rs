@@ -7,6 +7,7 @@ pub mod crypto;
 pub mod domain;
 pub mod http;
 pub mod jobs;
+pub mod outbound;
 pub mod service;
 pub mod store;
 pub mod telemetry;

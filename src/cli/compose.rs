@@ -6,6 +6,7 @@ use crate::{
     config::{self, Config},
     domain::grant::Limits,
     http::server::ServerSettings,
+    outbound::Guard,
     service::{
         App, Settings,
         start::{self, Budgets, Mode},
@@ -74,6 +75,11 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         keys_dir: config.keys.dir.clone(),
         admin_key_file: config.admin_key_file.clone(),
         may_create_keys: config.keys.create,
+        guard: Guard {
+            allowed_networks: config.webhooks.allowed_networks.clone(),
+            allowed_ports: config.webhooks.allowed_ports.clone(),
+            allow_http: config.webhooks.allow_http,
+        },
     })
 }
 

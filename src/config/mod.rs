@@ -12,7 +12,8 @@ use figment::{
 use ipnet::IpNet;
 
 use crate::domain::{
-    api_key::OwnerType, api_key_value::Prefix, audience::Identifier, rotation::Timing, signing::Algorithm, time::Span,
+    address::Ports, api_key::OwnerType, api_key_value::Prefix, audience::Identifier, rotation::Timing,
+    signing::Algorithm, time::Span,
 };
 
 use reader::Reader;
@@ -30,6 +31,7 @@ pub struct Config {
     pub signing_keys: SigningKeys,
     pub api_keys: ApiKeys,
     pub guessing: Guessing,
+    pub webhooks: Webhooks,
     pub admin_key_file: PathBuf,
     pub log: Log,
 }
@@ -107,6 +109,13 @@ pub struct Guessing {
     pub per_source: u32,
     pub per_credential: u32,
     pub refill: Span,
+}
+
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    pub allowed_networks: Vec<IpNet>,
+    pub allowed_ports: Vec<Ports>,
+    pub allow_http: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -210,6 +219,10 @@ impl Config {
             from.fault("guessing.refill", "must be longer than nothing");
         }
 
+        let allowed_networks = from.parse_list("webhooks.allowed_networks");
+        let allowed_ports = from.parse_list("webhooks.allowed_ports");
+        let allow_http = from.get("webhooks.allow_http");
+
         let admin_key_file: Option<PathBuf> = from.optional("bootstrap.admin_key_file");
         let format: Option<String> = from.get("log.format");
         if format.as_deref().is_some_and(|format| !["human", "json"].contains(&format)) {
@@ -259,6 +272,11 @@ impl Config {
                     end_with_creator: end_with_creator?,
                 },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
+                webhooks: Webhooks {
+                    allowed_networks: allowed_networks?,
+                    allowed_ports: allowed_ports?,
+                    allow_http: allow_http?,
+                },
                 log: Log { json: format? == "json", level: level? },
             })
         };

@@ -9,6 +9,7 @@ pub mod seal;
 pub mod signer;
 pub mod tls;
 pub mod token;
+pub mod webhook;
 
 use ring::digest;
 

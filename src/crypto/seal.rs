@@ -21,6 +21,7 @@ pub struct Sealed {
 pub enum Purpose {
     Credential,
     SigningKey,
+    Webhook,
 }
 
 impl Purpose {
@@ -28,6 +29,7 @@ impl Purpose {
         match self {
             Self::Credential => "credential",
             Self::SigningKey => "signing-key",
+            Self::Webhook => "webhook",
         }
     }
 }

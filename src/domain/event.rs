@@ -180,6 +180,12 @@ event_kinds! {
     RoleDeleted = "role.deleted" on "role",
     PortalSessionCreated = "portal_session.created" on "portal_session",
     MasterKeyRegistered = "master_key.registered" on "master_key",
+    WebhookCreated = "webhook.created" on "webhook",
+    WebhookUpdated = "webhook.updated" on "webhook",
+    WebhookDeleted = "webhook.deleted" on "webhook",
+    WebhookDisabled = "webhook.disabled" on "webhook",
+    WebhookEnabled = "webhook.enabled" on "webhook",
+    WebhookSecretRotated = "webhook.secret_rotated" on "webhook",
 }
 
 /// A line of the audit trail. Its fields stand in the order in which they are hashed: do not reorder them.

@@ -158,6 +158,17 @@ fn is_product_id(text: &str) -> bool {
         && !super::api_key_value::holds_key(text)
 }
 
+generated_id!(
+    /// A webhook: where events are sent to.
+    WebhookId,
+    "whk_"
+);
+generated_id!(
+    /// A delivery: one event on its way to one webhook.
+    DeliveryId,
+    "whd_"
+);
+
 /// The 16 base62 characters that stand in an API key's value and name its credential. Public: it finds the row and proves
 /// nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,12 +2,14 @@
 //!
 //! Everything here can be read and tested alone; every other room depends on this one and it depends on none.
 
+pub mod address;
 pub mod api_key;
 pub mod api_key_value;
 pub mod audience;
 mod base62;
 pub mod claim_map;
 pub mod claims;
+pub mod delivery;
 pub mod directory;
 pub mod entropy;
 pub mod event;
@@ -25,3 +27,4 @@ pub mod signing;
 pub mod standing;
 pub mod time;
 pub mod token_shape;
+pub mod webhook;

@@ -84,6 +84,8 @@ actions! {
     ReadMetrics: "read metrics" needs EVENTS;
     /// See and rotate signing keys.
     ManageSigningKeys: "manage signing keys" needs SIGNING_KEYS;
+    /// Say where events are sent to: all of them, so whoever may do it sees everything.
+    ManageWebhooks: "manage webhooks" needs ADMIN;
 }
 
 /// Where a caller stands: what is outside does not exist for it.

@@ -14,7 +14,7 @@ use super::{
     problem::{Problem, speaks_oauth},
     v1::{
         api_keys, audiences, events, exchange, members, organizations, permissions, roles, service_clients,
-        signing_keys, users,
+        signing_keys, users, webhooks,
     },
     well_known,
 };
@@ -111,6 +111,15 @@ fn for_everyone() -> Table {
         .at("/v1/signing-keys", vec![on!(GET, signing_keys::list)])
         .at("/v1/signing-keys/rotate", vec![on!(POST, signing_keys::rotate)])
         .at("/v1/events", vec![on!(GET, events::list)])
+        .at("/v1/webhooks", vec![on!(GET, webhooks::list), on!(POST, webhooks::create)])
+        .at(
+            "/v1/webhooks/{id}",
+            vec![on!(GET, webhooks::get), on!(PATCH, webhooks::patch), on!(DELETE, webhooks::delete)],
+        )
+        .at("/v1/webhooks/{id}/rotate-secret", vec![on!(POST, webhooks::rotate_secret)])
+        .at("/v1/webhooks/{id}/test", vec![on!(POST, webhooks::test)])
+        .at("/v1/webhooks/{id}/deliveries", vec![on!(GET, webhooks::deliveries)])
+        .at("/v1/webhooks/{id}/deliveries/{delivery}/retry", vec![on!(POST, webhooks::retry)])
         .at("/openapi.json", vec![on!(GET, pages::openapi), on!(HEAD, pages::openapi)])
         .at("/docs", vec![on!(GET, pages::docs), on!(HEAD, pages::docs)])
         .at("/docs/{file}", vec![on!(GET, pages::asset), on!(HEAD, pages::asset)])

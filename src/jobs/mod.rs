@@ -1,5 +1,7 @@
 //! What runs by the clock. Jobs take their rules from `service` and end when the server does.
 
+mod webhooks;
+
 use std::time::Duration;
 
 use tokio::{
@@ -50,11 +52,12 @@ impl Jobs {
                     tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
                 }
             }),
-            every(CLEAN_EVERY, app, stopped, |app| async move {
+            every(CLEAN_EVERY, app, stopped.clone(), |app| async move {
                 if let Err(error) = clean(&app).await {
                     tracing::warn!(%error, "old rows could not be thrown away");
                 }
             }),
+            webhooks::start(app, stopped),
         ];
         Self { app: app.clone(), running, stop }
     }
@@ -100,6 +103,8 @@ async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
     app.store
         .change(Origin::of(Actor::System), |tx| {
             store::idempotency::forget_old(tx)?;
+            store::webhook_deliveries::forget_old(tx)?;
+            store::webhooks::forget_old_secrets(tx)?;
             Ok(Outcome::bookkeeping(()))
         })
         .await

@@ -8,6 +8,7 @@ use crate::{
         api_key::OwnerType, api_key_value::Prefix, audience::Identifier, grant::Limits, rotation::Timing,
         signing::Algorithm, time::Span,
     },
+    outbound::{Guard, Outbound},
     store::Store,
     telemetry::metrics::Metrics,
 };
@@ -30,6 +31,8 @@ pub struct Settings {
     pub admin_key_file: PathBuf,
     /// Whether the first master key may be made over an empty database.
     pub may_create_keys: bool,
+    /// Where webhooks may be sent to.
+    pub guard: Guard,
 }
 
 /// Keyswap, running.
@@ -42,6 +45,7 @@ pub struct App {
     pub guessing: Guessing,
     pub last_used: LastUsed,
     pub metrics: Metrics,
+    pub outbound: Outbound,
     /// Sealed under the master key at start: what unknown keys are compared with, so that they cost what wrong ones do.
     pub decoy: super::proof::Decoy,
 }

@@ -24,6 +24,7 @@ pub mod service_clients;
 pub mod signing_keys;
 pub mod start;
 mod version;
+pub mod webhooks;
 
 pub use app::{App, Settings};
 pub use error::{Error, Fault};

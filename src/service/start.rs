@@ -16,6 +16,7 @@ use crate::{
         seal::SealError,
         sha256,
         signer::PrivateKeyDer,
+        tls,
     },
     domain::{
         audience::BuiltIn,
@@ -26,6 +27,7 @@ use crate::{
         service_client::ServiceClient,
         standing::Home,
     },
+    outbound::{Outbound, SystemResolver},
     store::{self, Clock, DatabaseSettings, DatabaseUrl, IfMissing, OpenError, Outcome, Store, StoreError, Tx},
     telemetry::metrics::Metrics,
 };
@@ -142,6 +144,7 @@ pub async fn start(
         guessing: Guessing::new(budgets.per_source, budgets.per_credential, budgets.refill),
         last_used: LastUsed::default(),
         metrics: Metrics::default(),
+        outbound: Outbound::new(settings.guard.clone(), tls::provider(), Arc::new(SystemResolver::default())),
         store,
         settings,
         master,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
 use crate::domain::{
     event::{ActorRef, Event, EventFilter, EventKind},
@@ -87,6 +87,15 @@ pub fn list(connection: &mut Conn, filter: &EventFilter, after: i64, limit: i64)
     let rows: Vec<Row> = query.order(events::seq.asc()).limit(limit + 1).load(connection)?;
     let found = rows.into_iter().map(event).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::from_rows(found, limit, |event| event.seq.to_string()))
+}
+
+/// One event, by its number.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find(connection: &mut Conn, seq: i64) -> Result<Option<Event>, StoreError> {
+    let row: Option<Row> = events::table.find(seq).select(Row::as_select()).first(connection).optional()?;
+    row.map(event).transpose()
 }
 
 /// What may stand in the column for what was asked for: an id alone is looked for under every type, and by its index.

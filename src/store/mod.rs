@@ -21,6 +21,8 @@ mod schema;
 pub mod service_clients;
 pub mod signing_keys;
 pub mod users;
+pub mod webhook_deliveries;
+pub mod webhooks;
 
 use std::{
     fmt,

@@ -242,6 +242,46 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhooks (id) {
+        id -> Text,
+        url -> Text,
+        description -> Nullable<Text>,
+        event_types -> Nullable<Text>,
+        organization_id -> Nullable<Text>,
+        disabled -> Nullable<Text>,
+        sealed -> Binary,
+        master_version -> Integer,
+        old_sealed -> Nullable<Binary>,
+        old_master_version -> Nullable<Integer>,
+        old_until -> Nullable<BigInt>,
+        paused_until -> Nullable<BigInt>,
+        seen -> BigInt,
+        created_at -> BigInt,
+        created_by -> Text,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    webhook_deliveries (id) {
+        id -> Text,
+        webhook_id -> Text,
+        event_seq -> BigInt,
+        event_id -> Text,
+        event_type -> Text,
+        state -> Text,
+        attempts -> Integer,
+        next_attempt_at -> Nullable<BigInt>,
+        claimed_until -> Nullable<BigInt>,
+        last_status -> Nullable<Integer>,
+        last_error -> Nullable<Text>,
+        created_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::joinable!(credentials -> api_keys (key_id));
 diesel::allow_tables_to_appear_in_same_query!(members, organizations);
 diesel::allow_tables_to_appear_in_same_query!(credentials, api_keys, service_clients, key_standings, audiences);
+diesel::joinable!(webhook_deliveries -> webhooks (webhook_id));
+diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhooks);

@@ -50,6 +50,20 @@ struct ResponseLabels {
     status: u16,
 }
 
+/// What an attempt to deliver a webhook came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Delivered {
+    Delivered,
+    Again,
+    Gone,
+    Exhausted,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    result: Delivered,
+}
+
 /// The counters of one server.
 pub struct Metrics {
     registry: Registry,
@@ -59,6 +73,8 @@ pub struct Metrics {
     published_keys: Gauge,
     view_age: Gauge<f64, std::sync::atomic::AtomicU64>,
     last_used_waiting: Gauge,
+    webhook_attempts: Family<DeliveryLabels, Counter>,
+    webhook_longest_wait: Gauge<f64, std::sync::atomic::AtomicU64>,
 }
 
 impl fmt::Debug for Metrics {
@@ -78,6 +94,8 @@ impl Default for Metrics {
             published_keys: Gauge::default(),
             view_age: Gauge::default(),
             last_used_waiting: Gauge::default(),
+            webhook_attempts: Family::default(),
+            webhook_longest_wait: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -100,6 +118,17 @@ impl Default for Metrics {
             metrics.view_age.clone(),
         );
         registry.register("last_used_waiting", "Last-used times not yet written", metrics.last_used_waiting.clone());
+        registry.register(
+            "webhook_attempts",
+            "Attempts to deliver an event to a webhook, by what they came to",
+            metrics.webhook_attempts.clone(),
+        );
+        registry.register_with_unit(
+            "webhook_longest_wait",
+            "How long the oldest event that is not delivered yet has waited for an enabled webhook",
+            Unit::Seconds,
+            metrics.webhook_longest_wait.clone(),
+        );
         Self { registry, ..metrics }
     }
 }
@@ -114,6 +143,14 @@ impl Metrics {
 
     pub fn responded(&self, status: u16) {
         self.responses.get_or_create(&ResponseLabels { status }).inc();
+    }
+
+    pub fn webhook_attempted(&self, result: Delivered) {
+        self.webhook_attempts.get_or_create(&DeliveryLabels { result }).inc();
+    }
+
+    pub fn webhooks_wait(&self, longest: Duration) {
+        self.webhook_longest_wait.set(longest.as_secs_f64());
     }
 
     /// The state that is read rather than counted, as of now.

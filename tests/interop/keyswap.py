@@ -38,6 +38,10 @@ class Server:
             "keys.dir": directory / "keys",
             "keys.create": "true",
             "signing_keys.algorithm": algorithm,
+            # Receivers of webhooks are here as well.
+            "webhooks.allowed_networks": '["127.0.0.0/8"]',
+            "webhooks.allowed_ports": '["1024-65535"]',
+            "webhooks.allow_http": "true",
             **(more or {}),
         }
         flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]

@@ -48,6 +48,7 @@ const DOMAIN_LIBRARIES: &[&str] = &[
     "crc32fast",
     "ulid",
     "humantime",
+    "url",
     "zeroize",
     "crate",
     "super",

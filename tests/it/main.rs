@@ -26,3 +26,4 @@ mod openapi;
 mod properties;
 mod standards;
 mod store;
+mod webhooks;

@@ -14,8 +14,12 @@ use crate::domain::{
     api_key::{OwnerType, State},
     audience::{BuiltIn, Identifier},
     claim_map::{ClaimMap, WishedClaims},
+    delivery::DeliveryState,
     grant::RemovedBy,
-    id::{AudienceId, CredentialId, EventId, KeyId, OrganizationId, ServiceClientId, SigningKeyId, UserId},
+    id::{
+        AudienceId, CredentialId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId, SigningKeyId, UserId,
+        WebhookId,
+    },
     json::Metadata,
     name::DisplayName,
     permission::{AssignableTo, MAX_PERMISSIONS, PermissionName, PermissionSet},
@@ -23,6 +27,7 @@ use crate::domain::{
     signing::{Algorithm, SigningKeyState},
     time::{Span, Timestamp},
     token_shape::{AudClaim, ScopeClaim, Typ},
+    webhook::{EventTypes, WebhookUrl},
 };
 
 /// Crockford's base 32, and no more than fits 128 bits.
@@ -65,6 +70,14 @@ words! {
     ServiceClientId: { "type": "string", "pattern": (ulid!("svc_")), "description": "The id of a service client.", "examples": ["svc_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
     AudienceId: { "type": "string", "pattern": (ulid!("aud_")), "description": "The id of an audience.", "examples": ["aud_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
     EventId: { "type": "string", "pattern": (ulid!("evt_")), "description": "The id of an event.", "examples": ["evt_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
+    WebhookId: { "type": "string", "pattern": (ulid!("whk_")), "description": "The id of a webhook.", "examples": ["whk_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
+    DeliveryId: { "type": "string", "pattern": (ulid!("whd_")), "description": "The id of a delivery.", "examples": ["whd_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
+    WebhookUrl: { "type": "string", "pattern": "^https?://[!-~]+$", "maxLength": 2048, "description": "Where to send events: an absolute https URL without a login or a fragment.", "examples": ["https://hooks.example/keyswap"] }
+    EventTypes: {
+        "type": "array", "minItems": 1, "maxItems": 100, "items": { "type": "string", "pattern": r"^[a-z_]+\.([a-z_]+|\*)$" },
+        "description": "Types of events, or all that begin alike.", "examples": [["api_key.created", "service_client.*"]]
+    }
+    DeliveryState: { "type": "string", "enum": ["waiting", "delivered", "failed"], "description": "What became of a delivery.", "examples": ["delivered"] }
     OrganizationId: { "type": "string", "pattern": "^[A-Za-z0-9._:@|-]{1,128}$", "minLength": 1, "maxLength": 128, "description": "An organization, as the product calls it; not `.` or `..`.", "examples": ["acme"] }
     UserId: { "type": "string", "pattern": "^[A-Za-z0-9._:@|-]{1,128}$", "minLength": 1, "maxLength": 128, "description": "A user, as the product calls them; not `.` or `..`, and not beginning with `organization:`, `svc_` or `key_`.", "examples": ["auth0|alice"] }
     RoleName: { "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$", "minLength": 1, "maxLength": 128, "description": "The name of a role.", "examples": ["editor"] }

@@ -14,6 +14,7 @@ pub mod roles;
 pub mod service_clients;
 pub mod signing_keys;
 pub mod users;
+pub mod webhooks;
 
 use actix_web::{
     HttpResponse,

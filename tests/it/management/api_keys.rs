@@ -86,8 +86,10 @@ both! {
         }
         let of = server.manage("GET", &format!("/v1/api-keys?service_client={}", owned.client), None, 200).await;
         assert_eq!((of["data"].as_array().unwrap().len(), &of["data"][0]["id"]), (1, &json!(owned.id)));
-        let twenty = server.manage("GET", "/v1/api-keys?limit=", None, 200).await;
-        assert_eq!(twenty["data"].as_array().unwrap().len(), 7, "an empty parameter is none");
+        for empty in ["limit=", "service_client=", "organization="] {
+            // Passed over, a filter by nobody would show everything.
+            server.manage("GET", &format!("/v1/api-keys?{empty}"), None, 400).await;
+        }
     }
 
     async fn a_rotation_has_a_grace_and_ends(server: Server) {

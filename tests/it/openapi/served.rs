@@ -62,7 +62,7 @@ both! {
             let request = || server.http.request(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), server.url(&path));
             let (nobody, powerless) =
                 (request().send().await.unwrap(), request().bearer_auth(&powerless.value).send().await.unwrap());
-            match operation.get("x-keyswap-permission").and_then(Value::as_str) {
+            match operation.get("x-keyswap-permissions").and_then(|all| all[0].as_str()) {
                 Some(permission) => {
                     assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
                     let body = wire::problem(powerless, 403, "forbidden").await;

@@ -60,7 +60,7 @@ both! {
             problem(answer, 401, "invalid_token").await;
         }
         let key = server.client_key(&["projects:read", "keyswap:events"]).await;
-        for (path, needed) in [("/v1/api-keys", "keyswap:keys"), ("/v1/permissions", "keyswap:admin")] {
+        for (path, needed) in [("/v1/api-keys", "keyswap:keys"), ("/v1/audiences", "keyswap:admin")] {
             let lacking = server.get(path).bearer_auth(&key.value).send().await.unwrap();
             challenges(&lacking, &[("error", "insufficient_scope"), ("scope", needed)]);
             problem(lacking, 403, "forbidden").await;

@@ -89,7 +89,7 @@ impl Server {
             app,
             base,
             admin: admin.trim().to_owned(),
-            http: Client::builder().redirect(Policy::none()).build().unwrap(),
+            http: Client::builder().tls_certs_only([]).redirect(Policy::none()).build().unwrap(),
             database,
             settings: settings.iter().map(|text| (*text).to_owned()).collect(),
             handles,

@@ -1,0 +1,96 @@
+//! How a receiver knows that a webhook is ours: HMAC-SHA256, as Standard Webhooks has it.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ring::hmac;
+use zeroize::Zeroizing;
+
+use crate::domain::entropy::{Entropy, NoEntropy};
+
+use super::{
+    master::MasterKeys,
+    seal::{Purpose, SealError, Sealed},
+};
+
+/// What Keyswap and one receiver share.
+pub struct WebhookSecret(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookSecret(…)")
+    }
+}
+
+impl WebhookSecret {
+    /// # Errors
+    /// No randomness.
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        entropy.fill(bytes.as_mut_slice())?;
+        Ok(Self(bytes))
+    }
+
+    /// As receivers configure it. Shown when it is made, and never again.
+    pub fn expose(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(64));
+        text.push_str("whsec_");
+        STANDARD.encode_string(self.0.as_slice(), &mut text);
+        text
+    }
+
+    /// Seals it for the row `id`.
+    ///
+    /// # Errors
+    /// No randomness for the seal.
+    pub fn seal(&self, keys: &MasterKeys, id: &str, entropy: &dyn Entropy) -> Result<Sealed, SealError> {
+        keys.seal(Purpose::Webhook, id, self.0.as_slice(), entropy)
+    }
+
+    /// Opens what was sealed for the row `id`.
+    ///
+    /// # Errors
+    /// The row does not open: it was altered, or its master key is missing.
+    pub fn open(keys: &MasterKeys, id: &str, sealed: &Sealed) -> Result<Self, SealError> {
+        let opened = keys.open(Purpose::Webhook, id, sealed)?;
+        let bytes = opened.as_slice().try_into().map_err(|_| SealError::DoesNotOpen)?;
+        Ok(Self(Zeroizing::new(bytes)))
+    }
+
+    /// One entry of `webhook-signature`. `id` and `timestamp` have no dot in them: what is signed can be read one way only.
+    pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice()));
+        context.update(format!("{id}.{timestamp}.").as_bytes());
+        context.update(body);
+        format!("v1,{}", STANDARD.encode(context.sign()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{master::MasterKey, random::SystemEntropy};
+
+    #[test]
+    fn wh_01_the_signature_is_the_one_of_the_specification() {
+        // The example of the Standard Webhooks libraries, with a secret of 32 bytes.
+        let bytes: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
+        let secret = WebhookSecret(Zeroizing::new(bytes));
+        assert_eq!(*secret.expose(), "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+        let signed = secret.sign("evt_1", 1_614_265_330, br#"{"test": 2432232314}"#);
+        let stock = standardwebhooks::Webhook::new(&secret.expose()).unwrap();
+        assert_eq!(signed, stock.sign("evt_1", 1_614_265_330, br#"{"test": 2432232314}"#).unwrap());
+    }
+
+    #[test]
+    fn a_secret_shows_itself_nowhere() {
+        let entropy = SystemEntropy::default();
+        let secret = WebhookSecret::generate(&entropy).unwrap();
+        assert_eq!(format!("{secret:?}"), "WebhookSecret(…)");
+        let keys = MasterKeys::single(1, MasterKey::generate(&entropy).unwrap());
+        let sealed = secret.seal(&keys, "whk_1", &entropy).unwrap();
+        assert!(!sealed.bytes.windows(4).any(|part| part == &secret.0[..4]));
+        assert_eq!(*WebhookSecret::open(&keys, "whk_1", &sealed).unwrap().0, *secret.0);
+        assert!(WebhookSecret::open(&keys, "whk_2", &sealed).is_err());
+    }
+}

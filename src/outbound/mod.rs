@@ -1,0 +1,9 @@
+//! Connections to others: the only room that opens any, and none past its guard (ASVS 1.3.6, 13.2.4).
+
+mod guard;
+mod post;
+mod resolver;
+
+pub use guard::{Guard, Refused};
+pub use post::{Answer, Outbound, Unreached};
+pub use resolver::{NoAddress, Resolve, SystemResolver};

@@ -1,0 +1,218 @@
+//! One POST to someone else's server: bounded in time and in what is read, to an address that was checked, and nowhere else.
+
+use std::{
+    error::Error as _,
+    fmt,
+    future::ready,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use reqwest::{Client, Response, dns, header::RETRY_AFTER, redirect::Policy};
+use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::time::{Instant, timeout, timeout_at};
+use url::Host;
+
+use crate::domain::webhook::WebhookUrl;
+
+use super::{Guard, Refused, Resolve};
+
+/// For name, connection, request and answer together.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// How much of an answer's body is read, and thrown away. Past that the connection is closed.
+const BODY_LIMIT: usize = 64 * 1024;
+/// How long a body is read that nobody will look at.
+const BODY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What came back. The body is not in it: what a private server says must not come out here, and nothing in it is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// `Retry-After`, as it was sent.
+    pub retry_after: Option<String>,
+}
+
+/// Why nothing came back. The texts are ours and name no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreached {
+    #[error("not asked: {0}")]
+    Refused(#[from] Refused),
+    #[error("the name could not be resolved")]
+    NoAddress,
+    #[error("no connection could be made")]
+    Connection,
+    #[error("no trusted TLS connection could be made")]
+    Tls,
+    #[error("no answer within 20 s")]
+    TooSlow,
+    #[error("the connection broke, or what came back is not HTTP")]
+    Broken,
+}
+
+/// Sends to others.
+pub struct Outbound {
+    guard: Guard,
+    resolver: Arc<dyn Resolve>,
+    provider: Arc<CryptoProvider>,
+    /// The roots are read from the machine when the first connection needs them.
+    tls: OnceLock<Option<ClientConfig>>,
+    deadline: Duration,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outbound({:?})", self.guard)
+    }
+}
+
+impl Outbound {
+    pub const fn new(guard: Guard, provider: Arc<CryptoProvider>, resolver: Arc<dyn Resolve>) -> Self {
+        Self { guard, resolver, provider, tls: OnceLock::new(), deadline: DEADLINE }
+    }
+
+    /// Trusts what `tls` does instead of the roots of the machine.
+    #[must_use]
+    pub fn trusting(self, tls: ClientConfig) -> Self {
+        Self { tls: OnceLock::from(Some(tls)), ..self }
+    }
+
+    /// Waits no longer than `deadline`.
+    #[must_use]
+    pub const fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Sends `body`, once. A redirect is an answer like any other.
+    ///
+    /// # Errors
+    /// There is no answer, or none may be asked for.
+    pub async fn post(
+        &self,
+        url: &WebhookUrl,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Answer, Unreached> {
+        let deadline = Instant::now() + self.deadline;
+        let asked = timeout_at(deadline, self.ask(url, headers, body)).await;
+        let mut response = asked.map_err(|_| Unreached::TooSlow)??;
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let answer = Answer { status: response.status().as_u16(), retry_after };
+        // The answer stands, whatever comes after its head.
+        let _ = timeout(BODY_PATIENCE, drain(&mut response)).await;
+        Ok(answer)
+    }
+
+    async fn ask(
+        &self,
+        url: &WebhookUrl,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Response, Unreached> {
+        let client = self.client_to(self.addresses_of(url).await?)?;
+        let mut request = client.post(url.as_str()).header("content-type", "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        request.send().await.map_err(|error| unreached(&error))
+    }
+
+    /// The addresses that may be connected to.
+    async fn addresses_of(&self, url: &WebhookUrl) -> Result<Vec<IpAddr>, Unreached> {
+        if let Some(fault) = self.guard.check(url).err().and_then(|faults| faults.first().copied()) {
+            return Err(fault.into());
+        }
+        let found = match url.host() {
+            Some(Host::Ipv4(address)) => vec![IpAddr::V4(address)],
+            Some(Host::Ipv6(address)) => vec![IpAddr::V6(address)],
+            Some(Host::Domain(name)) => self.resolver.resolve(name).await.map_err(|_| Unreached::NoAddress)?,
+            None => return Err(Unreached::NoAddress),
+        };
+        let admitted: Vec<_> = found.into_iter().filter(|address| self.guard.admits(*address)).collect();
+        if admitted.is_empty() { Err(Refused::Address.into()) } else { Ok(admitted) }
+    }
+
+    /// A client that can reach nothing else: every name means `addresses` to it, and it follows no redirect and knows no proxy. A
+    /// new one each time, so that no connection outlives the check it was made under; TLS sessions are resumed across them.
+    fn client_to(&self, addresses: Vec<IpAddr>) -> Result<Client, Unreached> {
+        let builder = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("Keyswap/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(self.tls().ok_or(Unreached::Tls)?.clone())
+            .dns_resolver(Arc::new(Pinned(addresses)));
+        builder.build().map_err(|error| {
+            tracing::error!(%error, "no HTTP client can be made");
+            Unreached::Connection
+        })
+    }
+
+    fn tls(&self) -> Option<&ClientConfig> {
+        let builder =
+            || ClientConfig::builder_with_provider(Arc::clone(&self.provider)).with_safe_default_protocol_versions();
+        let made = self.tls.get_or_init(|| {
+            let made = builder().and_then(BuilderVerifierExt::with_platform_verifier).or_else(|error| {
+                tracing::error!(%error, "the machine has no root certificates: no server can be trusted");
+                builder().map(|builder| builder.with_root_certificates(RootCertStore::empty()))
+            });
+            made.ok().map(|config| config.with_no_client_auth())
+        });
+        made.as_ref()
+    }
+}
+
+/// The only addresses there are.
+struct Pinned(Vec<IpAddr>);
+
+impl dns::Resolve for Pinned {
+    fn resolve(&self, _: dns::Name) -> dns::Resolving {
+        // The port is that of the URL: the connector puts it in.
+        let addresses: Vec<_> = self.0.iter().map(|address| SocketAddr::new(*address, 0)).collect();
+        Box::pin(ready(Ok(Box::new(addresses.into_iter()) as dns::Addrs)))
+    }
+}
+
+async fn drain(response: &mut Response) {
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > BODY_LIMIT {
+            return;
+        }
+    }
+}
+
+/// What happened, by the errors below an error: reqwest's own texts hold the URL.
+fn unreached(error: &reqwest::Error) -> Unreached {
+    let mut below = error.source();
+    while let Some(cause) = below {
+        if cause.is::<rustls::Error>() || cause.downcast_ref::<io::Error>().is_some_and(is_of_tls) {
+            return Unreached::Tls;
+        }
+        below = cause.source();
+    }
+    if error.is_timeout() {
+        Unreached::TooSlow
+    } else if error.is_connect() {
+        Unreached::Connection
+    } else {
+        Unreached::Broken
+    }
+}
+
+/// An I/O error shows what it wraps, and not itself, as its source; TLS comes wrapped twice.
+fn is_of_tls(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_of_tls))
+}

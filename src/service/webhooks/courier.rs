@@ -1,0 +1,203 @@
+//! Sending: claim, send outside any transaction, write down what came of it. At least once: whoever dies in between has told
+//! nobody, and the claim runs out.
+
+use futures_util::future::join_all;
+
+use crate::{
+    domain::{
+        delivery::{Attempt, Delivery, DeliveryState, Verdict, judge, retry_after},
+        entropy::Entropy,
+        event::{Actor, EventKind, NewEvent, Origin},
+        id::WebhookId,
+        time::{Span, Timestamp},
+        webhook::{Disabled, State},
+    },
+    outbound::{Answer, Unreached},
+    service::{App, Error},
+    store::{self, Outcome, StoreError, Tx},
+    telemetry::metrics::Delivered,
+};
+
+use super::message::{Endpoint, Message, SealedEndpoint};
+
+/// How many are sent to one webhook at once.
+pub const AT_ONCE: i64 = 4;
+/// How long a claim lasts: three times as long as an attempt may.
+pub const CLAIM: Span = Span::from_secs(60);
+
+/// What was claimed together.
+struct Batch {
+    endpoint: SealedEndpoint,
+    now: Timestamp,
+    deliveries: Vec<(Delivery, Message)>,
+}
+
+/// The webhooks to which something can be sent now.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn due(app: &App) -> Result<Vec<WebhookId>, StoreError> {
+    app.store
+        .read(|connection| {
+            let now = store::now(connection)?;
+            store::webhook_deliveries::webhooks_with_due(connection, now)
+        })
+        .await
+}
+
+/// How long the oldest delivery has waited.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn longest_wait(app: &App) -> Result<Span, StoreError> {
+    app.store
+        .read(|connection| {
+            let now = store::now(connection)?;
+            let oldest = store::webhook_deliveries::oldest_waiting(connection)?;
+            Ok(oldest.map_or(Span::ZERO, |since| now.since(since)))
+        })
+        .await
+}
+
+/// Sends a few of what is due to a webhook, and says whether it is worth going on at once.
+///
+/// # Errors
+/// The database does not answer, or the webhook's secret does not open.
+pub async fn serve(app: &App, id: &WebhookId) -> Result<bool, Error> {
+    let Some(batch) = claim(app, id.clone()).await? else { return Ok(false) };
+    let endpoint = batch.endpoint.open(&app.master)?;
+    let whole = i64::try_from(batch.deliveries.len()).is_ok_and(|count| count == AT_ONCE);
+    let sent =
+        batch.deliveries.into_iter().map(|(delivery, message)| send(app, &endpoint, delivery, message, batch.now));
+    let mut go_on = whole;
+    for result in join_all(sent).await {
+        go_on &= result?;
+    }
+    Ok(go_on)
+}
+
+async fn claim(app: &App, id: WebhookId) -> Result<Option<Batch>, StoreError> {
+    app.store
+        .change(Origin::of(Actor::System), move |tx| {
+            let now = tx.now();
+            let found = store::webhooks::find(tx, &id)?;
+            let ready = |until: Option<Timestamp>| until.is_none_or(|until| until <= now);
+            let Some(webhook) = found.filter(|webhook| webhook.state == State::Enabled && ready(webhook.paused_until))
+            else {
+                return Ok(Outcome::bookkeeping(None));
+            };
+            let mut deliveries = Vec::new();
+            for delivery in store::webhook_deliveries::claim(tx, &id, AT_ONCE, now.after(CLAIM))? {
+                let event = store::events::find(tx, delivery.event_seq)?
+                    .ok_or_else(|| StoreError::Corrupt(format!("event {} is gone", delivery.event_seq)))?;
+                let data = serde_json::to_value(&event).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+                let message = Message { id: event.id.to_string(), kind: event.kind, at: event.at, data };
+                deliveries.push((delivery, message));
+            }
+            let endpoint = SealedEndpoint::load(tx, &webhook, now)?;
+            let batch = (!deliveries.is_empty()).then_some(Batch { endpoint, now, deliveries });
+            Ok(Outcome::bookkeeping(batch))
+        })
+        .await
+}
+
+/// Sends one and writes down what came of it; says whether it arrived.
+async fn send(
+    app: &App,
+    endpoint: &Endpoint,
+    delivery: Delivery,
+    message: Message,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let answer = endpoint.send(&app.outbound, &message, now).await;
+    let attempt = match &answer {
+        Ok(answer) => Attempt::Answered {
+            status: answer.status,
+            retry_after: answer.retry_after.as_deref().and_then(|text| retry_after(text, now)),
+        },
+        Err(_) => Attempt::Unreached,
+    };
+    let mut jitter = [0; 2];
+    app.entropy.fill(&mut jitter)?;
+    let verdict = judge(attempt, delivery.attempts, u16::from_be_bytes(jitter));
+    app.metrics.webhook_attempted(match verdict {
+        Verdict::Delivered => Delivered::Delivered,
+        Verdict::Again { .. } => Delivered::Again,
+        Verdict::Gone => Delivered::Gone,
+        Verdict::Exhausted => Delivered::Exhausted,
+    });
+    tracing::debug!(webhook = %delivery.webhook, delivery = %delivery.id, attempts = delivery.attempts, ?answer, "sent");
+    app.store.change(Origin::of(Actor::System), move |tx| record(tx, delivery, &answer, verdict)).await?;
+    Ok(verdict == Verdict::Delivered)
+}
+
+fn record(
+    tx: &mut Tx<'_>,
+    claimed: Delivery,
+    answer: &Result<Answer, Unreached>,
+    verdict: Verdict,
+) -> Result<Outcome<()>, StoreError> {
+    let now = tx.now();
+    // The webhook before its delivery, as whoever deletes it; most of the time it is left alone.
+    let touches_webhook = match verdict {
+        Verdict::Delivered | Verdict::Again { pause: false, .. } => false,
+        Verdict::Again { pause: true, .. } | Verdict::Gone | Verdict::Exhausted => true,
+    };
+    let webhook = if touches_webhook { store::webhooks::find_for_change(tx, &claimed.webhook)? } else { None };
+    let found = store::webhook_deliveries::find_for_change(tx, &claimed.webhook, &claimed.id)?;
+    // The claim ran out and someone else has it, or it was deleted: theirs is the last word.
+    let ours = |found: &Delivery| {
+        found.state == DeliveryState::Waiting
+            && found.attempts == claimed.attempts
+            && found.claimed_until == claimed.claimed_until
+    };
+    let Some(mut delivery) = found.filter(ours) else { return Ok(Outcome::bookkeeping(())) };
+    delivery.claimed_until = None;
+    delivery.last_status = answer.as_ref().ok().map(|answer| answer.status);
+    delivery.last_error = match (answer, verdict) {
+        (_, Verdict::Delivered) => None,
+        (Ok(answer), _) => Some(format!("answered {}", answer.status)),
+        (Err(unreached), _) => Some(unreached.to_string()),
+    };
+    let mut event = None;
+    let end = |state: DeliveryState, delivery: &mut Delivery| {
+        delivery.state = state;
+        delivery.next_attempt_at = None;
+        delivery.finished_at = Some(now);
+    };
+    match verdict {
+        Verdict::Delivered => end(DeliveryState::Delivered, &mut delivery),
+        Verdict::Again { after, pause } => {
+            delivery.next_attempt_at = Some(now.after(after));
+            if pause {
+                store::webhooks::pause(tx, &claimed.webhook, now.after(after))?;
+            }
+        }
+        // It waits on: whoever enables the webhook again gets it.
+        Verdict::Gone => event = disable(tx, webhook, Disabled::Gone)?,
+        Verdict::Exhausted => {
+            end(DeliveryState::Failed, &mut delivery);
+            // A receiver that took other things meanwhile works, and cannot bear this one.
+            if !store::webhook_deliveries::took_anything_since(tx, &claimed.webhook, delivery.created_at)? {
+                event = disable(tx, webhook, Disabled::Exhausted)?;
+            }
+        }
+    }
+    store::webhook_deliveries::update(tx, &delivery)?;
+    Ok(match event {
+        Some(event) => Outcome::event((), event.with("event_id", delivery.event_id.as_str())),
+        None => Outcome::bookkeeping(()),
+    })
+}
+
+fn disable(
+    tx: &mut Tx<'_>,
+    webhook: Option<crate::domain::webhook::Webhook>,
+    why: Disabled,
+) -> Result<Option<NewEvent>, StoreError> {
+    let Some(mut webhook) = webhook.filter(|webhook| webhook.state == State::Enabled) else { return Ok(None) };
+    webhook.state = State::Disabled(why);
+    store::webhooks::update(tx, &webhook)?;
+    tracing::warn!(webhook = %webhook.id, reason = why.as_str(), "a webhook was disabled");
+    Ok(Some(NewEvent::new(EventKind::WebhookDisabled, &webhook.id).with("reason", why.as_str())))
+}

@@ -1,0 +1,102 @@
+//! What became of each event that was to be sent: the log, another try, and a test.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    domain::{
+        delivery::{Delivery, DeliveryState},
+        id::{DeliveryId, Generated, WebhookId},
+        page::Page,
+        webhook::State,
+    },
+    service::{App, Error, caller::Caller},
+    store::{self, Outcome},
+};
+
+use super::message::{Message, SealedEndpoint};
+
+/// The type of a test; no event ever has it.
+const TEST: &str = "webhook.test";
+
+/// What came of a test. Never the body of the answer, and never an address: neither is ours to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tested {
+    /// Absent when there was no answer.
+    pub status: Option<u16>,
+    /// Why it does not count as delivered.
+    pub error: Option<String>,
+    pub took: Duration,
+}
+
+/// The log, newest event first; `before` is the number of an event.
+///
+/// # Errors
+/// No such webhook.
+pub async fn list(app: &App, webhook: WebhookId, before: Option<i64>, limit: i64) -> Result<Page<Delivery>, Error> {
+    app.store
+        .read(move |connection| {
+            store::webhooks::find(connection, &webhook)?.ok_or(Error::NotFound("webhook"))?;
+            Ok(store::webhook_deliveries::list(connection, &webhook, before, limit)?)
+        })
+        .await
+}
+
+/// Sends it again, as soon as possible and with all attempts before it, whatever became of it before.
+///
+/// # Errors
+/// No such delivery, one that is being sent right now, or a webhook that is disabled.
+pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryId) -> Result<Delivery, Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let found = store::webhooks::find_for_change(tx, &webhook)?.ok_or(Error::NotFound("webhook"))?;
+            let delivery = store::webhook_deliveries::find_for_change(tx, &webhook, &id)?;
+            let mut delivery = delivery.ok_or(Error::NotFound("delivery"))?;
+            if found.state != State::Enabled {
+                return Err(Error::Conflict("the webhook is disabled: enable it first".to_owned()));
+            }
+            if delivery.claimed_until.is_some_and(|until| tx.now() < until) {
+                return Err(Error::Conflict("it is being sent right now".to_owned()));
+            }
+            delivery.state = DeliveryState::Waiting;
+            delivery.attempts = 0;
+            delivery.next_attempt_at = Some(tx.now());
+            delivery.claimed_until = None;
+            delivery.finished_at = None;
+            store::webhook_deliveries::update(tx, &delivery)?;
+            Ok(Outcome::bookkeeping(delivery))
+        })
+        .await
+}
+
+/// Sends a signed message of the type `webhook.test`, at once and once, to a disabled webhook too. It is not in the log.
+///
+/// # Errors
+/// No such webhook, or its secret does not open.
+pub async fn test(app: &App, id: WebhookId) -> Result<Tested, Error> {
+    let (endpoint, webhook, now) = app
+        .store
+        .read(move |connection| {
+            let now = store::now(connection)?;
+            let webhook = store::webhooks::find(connection, &id)?.ok_or(Error::NotFound("webhook"))?;
+            Ok::<_, Error>((SealedEndpoint::load(connection, &webhook, now)?, webhook, now))
+        })
+        .await?;
+    let data = serde_json::json!({ "webhook_id": webhook.id });
+    let message_id = DeliveryId::generate(now, &app.entropy)?;
+    let message = Message { id: message_id.to_string(), kind: TEST.to_owned(), at: now, data };
+    let endpoint = endpoint.open(&app.master)?;
+    let started = Instant::now();
+    let answer = endpoint.send(&app.outbound, &message, now).await;
+    let took = started.elapsed();
+    Ok(match answer {
+        Ok(answer) if (200..=299).contains(&answer.status) => Tested { status: Some(answer.status), error: None, took },
+        Ok(answer) => Tested {
+            status: Some(answer.status),
+            error: Some("only an answer from 200 to 299 counts as delivered; redirects are not followed".to_owned()),
+            took,
+        },
+        Err(unreached) => Tested { status: None, error: Some(unreached.to_string()), took },
+    })
+}

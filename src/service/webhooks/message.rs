@@ -1,0 +1,92 @@
+//! What is sent: Standard Webhooks 1.0.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    crypto::{master::MasterKeys, seal::Sealed, webhook::WebhookSecret},
+    domain::{
+        id::WebhookId,
+        time::Timestamp,
+        webhook::{Webhook, WebhookUrl},
+    },
+    outbound::{Answer, Outbound, Unreached},
+    service::Error,
+    store::{Conn, StoreError, webhooks::SealedSecret},
+};
+
+/// The body, members in the order of the specification.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    timestamp: Timestamp,
+    data: &'a Value,
+}
+
+/// One message, before it has its signature.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The same at each attempt: receivers tell by it what they have seen. No dot stands in it, nor does anyone outside choose it.
+    pub id: String,
+    pub kind: String,
+    /// When it happened.
+    pub at: Timestamp,
+    pub data: Value,
+}
+
+/// Where messages go, and what they are signed with.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub url: WebhookUrl,
+    secrets: Vec<WebhookSecret>,
+}
+
+/// What the database knows of an endpoint.
+#[derive(Debug)]
+pub struct SealedEndpoint {
+    id: WebhookId,
+    url: WebhookUrl,
+    secrets: Vec<SealedSecret>,
+}
+
+impl SealedEndpoint {
+    /// # Errors
+    /// The database does not answer.
+    pub fn load(connection: &mut Conn, webhook: &Webhook, now: Timestamp) -> Result<Self, StoreError> {
+        let (secret, old) = crate::store::webhooks::secrets(connection, &webhook.id)?;
+        let old = old.filter(|_| webhook.old_secret_until.is_some_and(|until| now < until));
+        let secrets = [secret].into_iter().chain(old).collect();
+        Ok(Self { id: webhook.id.clone(), url: webhook.url.clone(), secrets })
+    }
+
+    /// # Errors
+    /// A secret does not open.
+    pub fn open(self, master: &MasterKeys) -> Result<Endpoint, Error> {
+        let mut secrets = Vec::with_capacity(self.secrets.len());
+        for (bytes, master_version) in self.secrets {
+            secrets.push(WebhookSecret::open(master, self.id.as_str(), &Sealed { master_version, bytes })?);
+        }
+        Ok(Endpoint { url: self.url, secrets })
+    }
+}
+
+impl Endpoint {
+    /// Signs the message as of `now` and sends it, once.
+    ///
+    /// # Errors
+    /// There is no answer, or none may be asked for.
+    pub async fn send(&self, outbound: &Outbound, message: &Message, now: Timestamp) -> Result<Answer, Unreached> {
+        let body = Body { kind: &message.kind, timestamp: message.at, data: &message.data };
+        let body = serde_json::to_vec(&body).map_err(|_| Unreached::Broken)?;
+        // Of the attempt and not of the event: receivers refuse what is older than five minutes.
+        let timestamp = now.seconds();
+        let signatures: Vec<_> = self.secrets.iter().map(|secret| secret.sign(&message.id, timestamp, &body)).collect();
+        let headers = [
+            ("webhook-id", message.id.clone()),
+            ("webhook-timestamp", timestamp.to_string()),
+            ("webhook-signature", signatures.join(" ")),
+        ];
+        outbound.post(&self.url, &headers, body).await
+    }
+}

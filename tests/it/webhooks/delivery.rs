@@ -1,0 +1,167 @@
+//! What is delivered, when, and what is not held up by whom.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use super::{
+    a_while, hook, log, logged, loopback, newest,
+    receiver::{Receiver, Reply},
+};
+
+loopback! {
+    async fn only_what_is_asked_for_is_sent(server: Server) {
+        let receivers = [Receiver::new(Reply::Status(200)), Receiver::new(Reply::Status(200)), Receiver::new(Reply::Status(200))];
+        hook(&server, &receivers[0].url, &["permission.*"]).await;
+        hook(&server, &receivers[1].url, &["permission.deleted", "audience.created"]).await;
+        let body = json!({ "url": receivers[2].url, "organization_id": "acme" });
+        server.manage("POST", "/v1/webhooks", Some(body), 201).await;
+        server.permissions(&["a", "b"]).await;
+        server.manage("DELETE", "/v1/permissions/a", None, 204).await;
+        server.audience("https://a.test/", None).await;
+        let kinds = async |receiver: &Receiver, count: usize| {
+            let mut all: Vec<_> = receiver.wait(count).await.iter().map(|one| one.json()["type"].as_str().unwrap().to_owned()).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(kinds(&receivers[0], 3).await, ["permission.created", "permission.created", "permission.deleted"]);
+        assert_eq!(kinds(&receivers[1], 2).await, ["audience.created", "permission.deleted"]);
+        a_while().await;
+        assert_eq!(receivers.each_ref().map(|one| one.all().len()), [3, 2, 0]);
+    }
+
+    async fn an_organization_may_be_asked_for(server: Server) {
+        let receiver = Receiver::new(Reply::Status(200));
+        let body = json!({ "url": receiver.url, "organization_id": "acme" });
+        let made = server.manage("POST", "/v1/webhooks", Some(body), 201).await;
+        let path = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+        // Stopped meanwhile: the trail is written by hand before anyone looks at it.
+        server.manage("PATCH", &path, Some(json!({ "state": "disabled" })), 200).await;
+        server.permissions(&["a", "b", "c"]).await;
+        for (subject, organization) in [("a", "other"), ("b", "acme")] {
+            server.database.sql(&format!("UPDATE events SET organization_id = '{organization}' WHERE subject = 'permission:{subject}'"));
+        }
+        server.manage("PATCH", &path, Some(json!({ "state": "enabled" })), 200).await;
+        receiver.wait(1).await;
+        a_while().await;
+        let all = receiver.all();
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].json()["data"]["subject"]["id"], "b");
+    }
+
+    async fn nothing_from_before_it_was_made_is_sent(server: Server) {
+        server.permissions(&["before"]).await;
+        let receiver = Receiver::new(Reply::Status(200));
+        let hook = hook(&server, &receiver.url, &[]).await;
+        server.permissions(&["after"]).await;
+        receiver.wait(2).await;
+        a_while().await;
+        let kinds: BTreeSet<_> = receiver.all().iter().map(|one| one.json()["data"]["subject"]["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(kinds, ["after".to_owned(), hook.id].into(), "its own making is the first it hears of");
+    }
+
+    async fn a_receiver_that_hangs_does_not_hold_up_another(server: Server) {
+        let hanging = Receiver::new(Reply::Hang);
+        for _ in 0..3 {
+            hook(&server, &hanging.url, &["permission.*"]).await;
+        }
+        let good = Receiver::new(Reply::Status(200));
+        hook(&server, &good.url, &["permission.*"]).await;
+        let names: Vec<_> = (0..30).map(|number| format!("p{number}")).collect();
+        let started = Instant::now();
+        server.permissions(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        good.wait(30).await;
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        a_while().await;
+        assert!(hanging.connections() <= 12, "four at once for each: {}", hanging.connections());
+        assert!(hanging.connections() >= 3);
+    }
+
+    async fn attempts_follow_the_clock_of_the_database(server: Server) {
+        let receiver = Receiver::new(Reply::Status(500));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        server.permissions(&["a"]).await;
+        newest(&server, &hook, "waiting", 1).await;
+        server.advance(-600);
+        a_while().await;
+        assert_eq!(receiver.all().len(), 1, "not before its time");
+        server.advance(607);
+        newest(&server, &hook, "waiting", 2).await;
+        a_while().await;
+        assert_eq!(receiver.all().len(), 2, "the second wait is longer");
+        receiver.now(Reply::Status(200));
+        // Whoever waits longest goes first.
+        server.permissions(&["b"]).await;
+        receiver.wait(3).await;
+        server.advance(37);
+        logged(&server, &hook, "all", |found| found.iter().all(|one| one["state"] == "delivered")).await;
+        let subjects: Vec<_> = receiver.all().iter().map(|one| one.json()["data"]["subject"]["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(subjects, ["a", "a", "b", "a"]);
+    }
+
+    async fn the_log_is_paged_and_forgets_after_thirty_days(server: Server) {
+        let receiver = Receiver::new(Reply::Status(200));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        server.permissions(&["a", "b", "c", "d", "e"]).await;
+        let all = logged(&server, &hook, "five", |found| found.len() == 5 && found.iter().all(|one| one["state"] == "delivered")).await;
+        let walked = crate::management::walk(&server, &format!("{}/deliveries", hook.path()), 2).await;
+        assert_eq!(walked, all);
+        let seqs: Vec<_> = all.iter().map(|one| one["event_seq"].as_i64().unwrap()).collect();
+        assert!(seqs.is_sorted_by(|a, b| a > b), "{seqs:?}");
+        assert_eq!((&all[0]["last_status"], &all[0]["attempts"], &all[0]["event_type"]), (&json!(200), &json!(1), &json!("permission.created")));
+        // Clean-up runs when a server starts, and every hour.
+        server.advance(29 * 24 * 3600);
+        let replica = server.replica().await;
+        a_while().await;
+        replica.stop().await;
+        assert_eq!(log(&server, &hook).await.len(), 5);
+        server.advance(2 * 24 * 3600);
+        let replica = server.replica().await;
+        logged(&server, &hook, "forgotten", <[serde_json::Value]>::is_empty).await;
+        replica.stop().await;
+    }
+
+    async fn a_delivery_that_is_being_sent_is_not_sent_twice(server: Server) {
+        let receiver = Receiver::new(Reply::Slow(200, 2500));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        server.permissions(&["a"]).await;
+        receiver.wait(1).await;
+        let delivery = log(&server, &hook).await.swap_remove(0);
+        let retry = format!("{}/deliveries/{}/retry", hook.path(), delivery["id"].as_str().unwrap());
+        let refused = server.manage("POST", &retry, None, 409).await;
+        assert!(refused["detail"].as_str().unwrap().contains("right now"), "{refused}");
+        newest(&server, &hook, "delivered", 1).await;
+        server.manage("POST", &retry, None, 200).await;
+        newest(&server, &hook, "delivered", 1).await;
+        let all = receiver.wait(2).await;
+        assert_eq!(all[0].id(), all[1].id());
+    }
+
+    async fn a_queue_is_bounded_and_what_comes_after_waits_in_the_trail(server: Server) {
+        let receiver = Receiver::new(Reply::Status(500));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        server.permissions(&["a"]).await;
+        newest(&server, &hook, "waiting", 1).await;
+        // As if 999 others waited.
+        let columns = "webhook_id, event_id, event_type, state, attempts, next_attempt_at, created_at";
+        let one = |number: i64| {
+            format!(
+                "INSERT INTO webhook_deliveries (id, event_seq, {columns}) \
+                 SELECT 'whd_01JD{number:022}', -{number}, webhook_id, event_id, event_type, state, 1, \
+                 next_attempt_at + 1000000000000, created_at \
+                 FROM webhook_deliveries WHERE webhook_id = '{}' AND event_seq > 0;",
+                hook.id
+            )
+        };
+        server.database.sql(&format!("BEGIN; {} COMMIT;", (1..1000).map(one).collect::<String>()));
+        server.permissions(&["b"]).await;
+        a_while().await;
+        assert!(!log(&server, &hook).await.iter().any(|one| one["event_seq"].as_i64().unwrap() > 0 && one["attempts"] == 0), "no room");
+        receiver.now(Reply::Status(200));
+        server.advance(7);
+        receiver.wait(3).await;
+    }
+}

@@ -1,0 +1,371 @@
+//! No way into private networks (wh-06, 3-11): whatever a URL says and whatever a name turns into, no connection is made to an
+//! address that was not checked.
+
+use std::{
+    future::{Future, ready},
+    io::{Read, Write},
+    net::{IpAddr, TcpListener},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use keyswap::{
+    crypto::tls,
+    outbound::{Answer, Guard, NoAddress, Outbound, Refused, Resolve, SystemResolver, Unreached},
+};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
+
+use super::{
+    hook, loopback, newest,
+    receiver::{Receiver, Reply},
+};
+use crate::support::both;
+
+/// A name server that lies: it gives each answer once, and then the last one for ever.
+#[derive(Debug)]
+struct Lies {
+    answers: Vec<Vec<IpAddr>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Lies {
+    fn new(answers: &[&[&str]]) -> Arc<Self> {
+        let answers = answers.iter().map(|one| one.iter().map(|text| text.parse().unwrap()).collect()).collect();
+        Arc::new(Self { answers, asked: Mutex::default() })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl Resolve for Lies {
+    fn resolve<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, NoAddress>> + Send + 'a>> {
+        let mut asked = self.asked.lock().unwrap();
+        let answer = self.answers.get(asked.len()).or(self.answers.last()).cloned().ok_or(NoAddress);
+        asked.push(name.to_owned());
+        Box::pin(ready(answer))
+    }
+}
+
+fn strict() -> Guard {
+    Guard { allow_http: true, allowed_ports: vec!["1-65535".parse().unwrap()], ..Guard::default() }
+}
+
+fn with_loopback() -> Guard {
+    Guard { allowed_networks: vec!["127.0.0.0/8".parse().unwrap()], ..strict() }
+}
+
+fn outbound(guard: Guard, resolver: Arc<dyn Resolve>) -> Outbound {
+    Outbound::new(guard, tls::provider(), resolver)
+}
+
+async fn post(outbound: &Outbound, url: &str) -> Result<Answer, Unreached> {
+    outbound.post(&url.parse().unwrap(), &[], b"{}".to_vec()).await
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
+}
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+const PRIVATE: Unreached = Unreached::Refused(Refused::Address);
+
+#[test]
+fn ssrf_every_spelling_of_a_private_address_is_refused() {
+    run(async {
+        let receiver = Receiver::new(Reply::Status(200));
+        let port = receiver.port;
+        let outbound = outbound(strict(), Arc::new(SystemResolver::default()));
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "127.255.255.254",
+            "0",
+            "0.0.0.0",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.0.0.1",
+            "0177.0.0.1",
+            "017700000001",
+            "127.0.0.1.",
+            "localhost",
+            "localhost.",
+            "LOCALHOST",
+            "%6cocalhost",
+            "[::1]",
+            "[::]",
+            "[0:0:0:0:0:0:0:1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.0.1",
+            "169.254.169.254",
+            "[fe80::1]",
+            "[fd00:ec2::254]",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "192.0.2.1",
+            "198.18.0.1",
+        ] {
+            for scheme in ["http", "https"] {
+                let url = format!("{scheme}://{host}:{port}/");
+                let refused = post(&outbound, &url).await;
+                // With a dot at its end it is a question for name servers, which there may be none of.
+                let unknown = host == "localhost." && refused == Err(Unreached::NoAddress);
+                assert!(refused == Err(PRIVATE) || unknown, "{url}: {refused:?}");
+            }
+        }
+        assert_eq!(receiver.connections(), 0);
+    });
+}
+
+#[test]
+fn ssrf_a_name_that_means_a_private_address_is_refused() {
+    run(async {
+        let receiver = Receiver::new(Reply::Status(200));
+        let url = format!("http://a.test:{}/", receiver.port);
+        for address in [
+            "127.0.0.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "10.0.0.1",
+            "169.254.169.254",
+            "fd00::1",
+            "fe80::1",
+            "0.0.0.0",
+            "::",
+        ] {
+            let resolver = Lies::new(&[&[address]]);
+            let refused = post(&outbound(strict(), resolver.clone()), &url).await;
+            assert_eq!(refused, Err(PRIVATE), "{address}");
+            assert_eq!(*resolver.asked.lock().unwrap(), ["a.test"]);
+            let text = refused.unwrap_err().to_string();
+            assert!(!text.contains(address), "what it resolved to is not told: {text}");
+        }
+        assert_eq!(receiver.connections(), 0);
+        // Of several addresses only those that may be reached are: the private ones are not even tried.
+        let mixed = Lies::new(&[&["10.0.0.1", "::1", "127.0.0.1"]]);
+        let answer = post(&outbound(with_loopback(), mixed), &url).await.unwrap();
+        assert_eq!((answer.status, receiver.connections()), (200, 1));
+    });
+}
+
+#[test]
+fn ssrf_a_name_that_changes_its_mind_gains_nothing() {
+    run(async {
+        let receiver = Receiver::new(Reply::Status(200));
+        let url = format!("http://a.test:{}/", receiver.port);
+        // 127.0.0.2 stands for a public address and the receiver on 127.0.0.1 for a private one. First the name is harmless, and
+        // then it is the receiver: between check and connection nobody may ask again.
+        let guard = || Guard { allowed_networks: vec!["127.0.0.2/32".parse().unwrap()], ..strict() };
+        let flips = Lies::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
+        let flipping = outbound(guard(), flips.clone());
+        assert_eq!(post(&flipping, &url).await, Err(Unreached::Connection), "nobody listens on the checked address");
+        assert_eq!(flips.asked(), 1, "asked once");
+        assert_eq!(post(&flipping, &url).await, Err(PRIVATE), "and each time anew");
+        assert_eq!((flips.asked(), receiver.connections()), (2, 0));
+        // The other way round: what was reached once is not reached again without a check.
+        let flips = Lies::new(&[&["127.0.0.1"], &["10.0.0.1"]]);
+        let flipping = outbound(with_loopback(), flips.clone());
+        assert_eq!(post(&flipping, &url).await.unwrap().status, 200);
+        assert_eq!(post(&flipping, &url).await, Err(PRIVATE));
+        assert_eq!((flips.asked(), receiver.connections()), (2, 1), "no connection is kept for later");
+    });
+}
+
+#[test]
+fn ssrf_redirects_go_nowhere() {
+    run(async {
+        let private = Receiver::new(Reply::Status(200));
+        let outbound = outbound(with_loopback(), Lies::new(&[&["127.0.0.1"]]));
+        for location in [
+            private.url.clone(),
+            "http://169.254.169.254/".to_owned(),
+            "file:///etc/passwd".to_owned(),
+            "gopher://a/".to_owned(),
+        ] {
+            let receiver = Receiver::new(Reply::With(307, format!("location: {location}")));
+            assert_eq!(post(&outbound, &receiver.url).await.unwrap().status, 307);
+        }
+        assert_eq!(private.connections(), 0);
+    });
+}
+
+#[test]
+fn ssrf_only_named_ports_are_reached() {
+    run(async {
+        let public = Lies::new(&[&["127.0.0.1"]]);
+        let guard = |allow_http: bool, ports: &[&str]| Guard {
+            allowed_networks: vec!["127.0.0.0/8".parse().unwrap()],
+            allowed_ports: ports.iter().map(|one| one.parse().unwrap()).collect(),
+            allow_http,
+        };
+        let refused = |fault: Refused| Err(Unreached::Refused(fault));
+        let receiver = Receiver::new(Reply::Status(200));
+        let own = receiver.port.to_string();
+        for (guard, url, expected) in [
+            (guard(false, &[]), "http://a.test/", refused(Refused::Unencrypted)),
+            (guard(true, &[]), "http://a.test:443/", refused(Refused::Port)),
+            (guard(true, &[]), "https://a.test:80/", refused(Refused::Port)),
+            (guard(true, &[]), "https://a.test:22/", refused(Refused::Port)),
+            (guard(true, &["8000-8999"]), "http://a.test:9000/", refused(Refused::Port)),
+            (guard(true, &[]), &receiver.url, refused(Refused::Port)),
+        ] {
+            assert_eq!(post(&outbound(guard, public.clone()), url).await, expected, "{url}");
+        }
+        assert_eq!(post(&outbound(guard(true, &[&own]), public), &receiver.url).await.unwrap().status, 200);
+    });
+}
+
+#[test]
+fn ssrf_an_endless_body_is_cut_off() {
+    run(async {
+        let receiver = Receiver::new(Reply::Endless);
+        let outbound = outbound(with_loopback(), Lies::new(&[]));
+        let started = Instant::now();
+        assert_eq!(post(&outbound, &receiver.url).await.unwrap().status, 200);
+        assert!(started.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // What was written and not read is in the buffers of the kernel.
+        let written = *receiver.written.lock().unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(*receiver.written.lock().unwrap(), written, "the connection is closed");
+        assert!(written < 16 * 1024 * 1024, "{written}");
+    });
+}
+
+#[test]
+fn wh_05_a_slow_answer_is_given_up_between_15_and_30_seconds() {
+    run(async {
+        let receiver = Receiver::new(Reply::Hang);
+        let patient = outbound(with_loopback(), Lies::new(&[]));
+        let started = Instant::now();
+        assert_eq!(post(&patient, &receiver.url).await, Err(Unreached::TooSlow));
+        assert!((15..30).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+        let hasty = outbound(with_loopback(), Lies::new(&[])).within(Duration::from_millis(300));
+        let slow = Receiver::new(Reply::Slow(200, 1000));
+        assert_eq!(post(&hasty, &slow.url).await, Err(Unreached::TooSlow));
+    });
+}
+
+#[test]
+fn what_is_not_http_and_who_is_not_there_are_failures() {
+    run(async {
+        let outbound = outbound(with_loopback(), Lies::new(&[]));
+        let nonsense = Receiver::new(Reply::Nonsense);
+        assert_eq!(post(&outbound, &nonsense.url).await, Err(Unreached::Broken));
+        assert_eq!(post(&outbound, &format!("http://127.0.0.1:{}/", free_port())).await, Err(Unreached::Connection));
+        assert_eq!(post(&outbound, "http://a.test/").await, Err(Unreached::NoAddress));
+    });
+}
+
+#[test]
+fn a_proxy_in_the_environment_is_not_asked() {
+    // No proxy is compiled in: the feature that reads the environment is off, and `no_proxy` says so again.
+    let manifest = include_str!("../../../Cargo.toml");
+    let reqwest = manifest.lines().find(|line| line.starts_with("reqwest = ")).unwrap();
+    for feature in ["system-proxy", "socks", "cookies", "gzip", "brotli", "deflate", "zstd"] {
+        assert!(!reqwest.contains(feature), "{reqwest}");
+    }
+    assert!(reqwest.contains("default-features = false"));
+}
+
+/// A TLS server for `localhost`, and a client that trusts it.
+fn tls_server() -> (u16, ClientConfig) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let server = ServerConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let client = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = Arc::new(server);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&server)).unwrap(), stream);
+            if tls.read(&mut [0; 4096]).is_ok() {
+                let _ = tls.write_all(b"HTTP/1.1 204 X\r\nconnection: close\r\n\r\n");
+                tls.conn.send_close_notify();
+                let _ = tls.flush();
+            }
+        }
+    });
+    (port, client)
+}
+
+#[test]
+fn tls_is_for_the_name_and_from_someone_trusted() {
+    run(async {
+        let (port, trusting) = tls_server();
+        let (url, other) = (format!("https://localhost:{port}/"), format!("https://a.test:{port}/"));
+        let make = || outbound(with_loopback(), Lies::new(&[&["127.0.0.1"]]));
+        assert_eq!(post(&make().trusting(trusting.clone()), &url).await.unwrap().status, 204);
+        assert_eq!(post(&make().trusting(trusting), &other).await, Err(Unreached::Tls), "another name");
+        assert_eq!(post(&make(), &url).await, Err(Unreached::Tls), "nobody the machine trusts signed it");
+    });
+}
+
+#[test]
+fn names_that_lead_nowhere_are_not_looked_up_at_once_again() {
+    run(async {
+        let resolver = SystemResolver::default();
+        assert_eq!(resolver.resolve("nowhere.invalid").await, Err(NoAddress));
+        let started = Instant::now();
+        for _ in 0..10_000 {
+            assert_eq!(resolver.resolve("nowhere.invalid").await, Err(NoAddress));
+        }
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    });
+}
+
+both! {
+    async fn wh_06_a_name_of_this_machine_is_refused_when_it_is_sent_to(server: Server, "webhooks.allow_http=true", r#"webhooks.allowed_ports=["1-65535"]"#) {
+        let receiver = Receiver::new(Reply::Status(200));
+        for name in ["localhost", "LocalHost"] {
+            let made = hook(&server, &format!("http://{name}:{}/", receiver.port), &["permission.created"]).await;
+            let said = server.manage("POST", &format!("{}/test", made.path()), None, 200).await;
+            assert_eq!((&said["delivered"], &said["status"]), (&json!(false), &Value::Null));
+            assert_eq!(said["error"], "not asked: it names no address of the public Internet");
+            server.permissions(&[&format!("p:{name}")]).await;
+            let delivery = newest(&server, &made, "waiting", 1).await;
+            assert_eq!((&delivery["last_error"], &delivery["last_status"]), (&said["error"], &Value::Null));
+        }
+        assert_eq!(receiver.connections(), 0);
+    }
+}
+
+loopback! {
+    async fn wh_06_what_is_allowed_is_reached_by_name_too(server: Server) {
+        let receiver = Receiver::new(Reply::Status(200));
+        let made = hook(&server, &format!("http://localhost:{}/", receiver.port), &["permission.created"]).await;
+        let said = server.manage("POST", &format!("{}/test", made.path()), None, 200).await;
+        assert_eq!(said["delivered"], true, "{said}");
+        assert_eq!(receiver.all()[0].header("host"), format!("localhost:{}", receiver.port), "the name stays what it was");
+    }
+}

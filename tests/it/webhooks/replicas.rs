@@ -1,0 +1,84 @@
+//! Several replicas, and what dies in between: each event arrives at least once, under one id.
+
+use std::collections::BTreeMap;
+
+use super::{
+    LOOPBACK, a_while, hook, logged, loopback, newest,
+    receiver::{Received, Receiver, Reply},
+};
+use crate::support::Server;
+
+/// Every message by its id.
+fn by_id(all: Vec<Received>) -> BTreeMap<String, Vec<Received>> {
+    let mut found: BTreeMap<String, Vec<Received>> = BTreeMap::new();
+    for one in all {
+        found.entry(one.id()).or_default().push(one);
+    }
+    found
+}
+
+loopback! {
+    async fn two_replicas_lose_nothing_and_never_send_one_at_the_same_time(server: Server) {
+        let replica = server.replica().await;
+        let receiver = Receiver::answering(|place| if place % 5 == 4 { Reply::Status(500) } else { Reply::Slow(200, 20) });
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        for number in 0..60 {
+            let to = if number % 2 == 0 { &server } else { &replica };
+            to.permissions(&[&format!("p{number}")]).await;
+        }
+        let made: Vec<_> = server.events().await.iter().filter(|event| event["type"] == "permission.created")
+            .filter(|event| event["subject"]["id"].as_str().unwrap().starts_with('p') && !event["subject"]["id"].as_str().unwrap().contains(':'))
+            .map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(made.len(), 60);
+        for _ in 0..8 {
+            tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+            let at_rest = |found: &[serde_json::Value]| {
+                found.iter().all(|one| one["state"] == "delivered" || !one["last_error"].is_null())
+            };
+            logged(&server, &hook, "nothing is being sent", at_rest).await;
+            server.advance(40);
+        }
+        logged(&server, &hook, "all", |found| found.len() == 60 && found.iter().all(|one| one["state"] == "delivered")).await;
+        let found = by_id(receiver.all());
+        assert_eq!(found.len(), 60, "each event, and nothing else");
+        for id in made {
+            let attempts = &found[&id];
+            let taken = attempts.iter().filter(|one| one.reply != Reply::Status(500)).count();
+            assert_eq!(taken, 1, "{id}: nobody died, so once is enough");
+            assert!(attempts.windows(2).all(|pair| pair[0].to <= pair[1].from), "{id}: never two at once");
+            assert!(attempts.iter().all(|one| hook.signed(one)));
+        }
+        replica.stop().await;
+    }
+
+    async fn what_was_cut_off_is_sent_again_under_the_same_id(server: Server) {
+        let receiver = Receiver::new(Reply::Hang);
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        server.permissions(&["a"]).await;
+        receiver.wait(1).await;
+        let database = server.stop().await;
+        receiver.now(Reply::Status(200));
+        let again = Server::on(database, &LOOPBACK).await;
+        a_while().await;
+        assert_eq!(receiver.all().len(), 1, "the claim of the dead still stands");
+        again.advance(61);
+        newest(&again, &hook, "delivered", 2).await;
+        let all = receiver.wait(2).await;
+        assert_eq!(all[0].id(), all[1].id());
+        assert!(hook.signed(&all[1]));
+    }
+
+    async fn events_that_were_made_while_nobody_ran_are_sent_by_whoever_comes(server: Server) {
+        let receiver = Receiver::new(Reply::Status(200));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        let replica = server.replica().await;
+        // Stopped between the change and the look at the trail, most of the time.
+        replica.permissions(&["a", "b", "c"]).await;
+        let database = server.stop().await;
+        replica.stop().await;
+        let again = Server::on(database, &LOOPBACK).await;
+        again.advance(61);
+        logged(&again, &hook, "three", |found| found.len() == 3 && found.iter().all(|one| one["state"] == "delivered")).await;
+        assert_eq!(by_id(receiver.all()).len(), 3);
+    }
+}

@@ -1,0 +1,203 @@
+//! Standard Webhooks, line by line (standards §1.22), by the stock library of those who receive.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    Hook, a_while, hook, log, logged, loopback, newest,
+    receiver::{Received, Receiver, Reply},
+};
+
+loopback! {
+    async fn wh_01_what_is_sent_verifies_with_the_stock_library(server: Server) {
+        let receiver = Receiver::new(Reply::Status(200));
+        let hook = hook(&server, &receiver.url, &[]).await;
+        server.permissions(&["a:b"]).await;
+        let stock = standardwebhooks::Webhook::new(&hook.secret).unwrap();
+        let all = receiver.wait(2).await;
+        for received in &all {
+            stock.verify(&received.body, &received.headers).unwrap();
+            let mut altered = received.body.clone();
+            altered[10] ^= 1;
+            assert!(stock.verify(&altered, &received.headers).is_err());
+            assert_eq!(received.line, "POST /hook HTTP/1.1");
+            assert_eq!(received.header("content-type"), "application/json");
+            assert!(received.header("user-agent").starts_with("Keyswap/"));
+            let timestamp: i64 = received.header("webhook-timestamp").parse().unwrap();
+            let now = server.app.store.now().await.unwrap().seconds();
+            assert!((now - 30..=now).contains(&timestamp), "seconds, of the attempt");
+        }
+        // The body is the event as the trail shows it.
+        let events = server.events().await;
+        let last = events.last().unwrap();
+        let received = all.iter().find(|one| one.header("webhook-id") == last["id"].as_str().unwrap()).unwrap();
+        let body = received.json();
+        assert_eq!(body, json!({ "type": last["type"], "timestamp": last["at"], "data": last }));
+        let text = String::from_utf8(received.body.clone()).unwrap();
+        assert!(text.starts_with(r#"{"type":"permission.created","timestamp":""#), "{text}");
+        assert!(!text.contains(": ") && !text.contains('\n'), "compact: {text}");
+    }
+
+    async fn wh_02_secrets_are_random_and_one_for_each_endpoint(server: Server) {
+        let mut seen = BTreeSet::new();
+        for i in 0..5 {
+            let made = hook(&server, &format!("https://{i}.test/"), &[]).await;
+            let bytes = STANDARD.decode(made.secret.strip_prefix("whsec_").unwrap()).unwrap();
+            assert_eq!(bytes.len(), 32, "24 to 64 are asked for");
+            assert!(seen.insert(bytes));
+        }
+    }
+
+    async fn wh_03_both_secrets_sign_while_they_overlap(server: Server) {
+        let receiver = Receiver::new(Reply::Status(200));
+        let old = hook(&server, &receiver.url, &["permission.created"]).await;
+        let rotate = async |overlap: &str| {
+            let made = server.manage("POST", &format!("{}/rotate-secret", old.path()), Some(json!({ "overlap": overlap })), 200).await;
+            Hook { secret: made["secret"].as_str().unwrap().to_owned(), ..old.clone() }
+        };
+        let new = rotate("1h").await;
+        server.permissions(&["a"]).await;
+        let received = receiver.wait(1).await.swap_remove(0);
+        assert_eq!(received.header("webhook-signature").split(' ').count(), 2);
+        assert!(old.signed(&received) && new.signed(&received));
+        for hook in [&old, &new] {
+            standardwebhooks::Webhook::new(&hook.secret).unwrap().verify(&received.body, &received.headers).unwrap();
+        }
+        server.advance(3601);
+        server.permissions(&["b"]).await;
+        let received = receiver.wait(2).await.swap_remove(1);
+        assert!(!old.signed(&received) && new.signed(&received), "the overlap has ended");
+        let newest = rotate("0s").await;
+        server.permissions(&["c"]).await;
+        let received = receiver.wait(3).await.swap_remove(2);
+        assert!(!old.signed(&received) && !new.signed(&received) && newest.signed(&received), "without overlap");
+        let read = server.manage("GET", &old.path(), None, 200).await;
+        assert!(read["old_secret_until"].is_null());
+    }
+
+    async fn wh_04_ids_have_no_dot_and_are_the_same_at_each_attempt(server: Server) {
+        let receiver = Receiver::answering(|place| Reply::Status(if place < 2 { 500 } else { 200 }));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        server.permissions(&["a.b.c"]).await;
+        for attempts in 1..=2 {
+            newest(&server, &hook, "waiting", attempts).await;
+            server.advance(40);
+        }
+        newest(&server, &hook, "delivered", 3).await;
+        let all = receiver.wait(3).await;
+        let ids: BTreeSet<_> = all.iter().map(Received::id).collect();
+        let event = server.events().await.pop().unwrap();
+        assert_eq!(ids, [event["id"].as_str().unwrap().to_owned()].into(), "the event's own id");
+        for received in &all {
+            assert!(!received.header("webhook-id").contains('.') && !received.header("webhook-timestamp").contains('.'));
+            assert!(hook.signed(received), "each attempt is signed for its own time");
+        }
+        let times: BTreeSet<_> = all.iter().map(|one| one.header("webhook-timestamp").to_owned()).collect();
+        assert_eq!(times.len(), 3);
+    }
+
+    async fn wh_05_a_redirect_is_a_failure_and_never_followed(server: Server) {
+        let elsewhere = Receiver::new(Reply::Status(200));
+        for status in [301, 302, 303, 307, 308] {
+            let receiver = Receiver::new(Reply::With(status, format!("location: {}", elsewhere.url)));
+            let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+            server.permissions(&[&format!("p{status}")]).await;
+            let delivery = newest(&server, &hook, "waiting", 1).await;
+            assert_eq!(delivery["last_status"], status);
+            assert!(delivery["next_attempt_at"].is_string());
+            server.manage("DELETE", &hook.path(), None, 204).await;
+        }
+        assert_eq!(elsewhere.connections(), 0);
+    }
+
+    async fn wh_05_gone_disables_and_enabling_goes_on_where_it_stopped(server: Server) {
+        let receiver = Receiver::new(Reply::Status(410));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        server.permissions(&["a"]).await;
+        newest(&server, &hook, "waiting", 1).await;
+        let read = server.manage("GET", &hook.path(), None, 200).await;
+        assert_eq!((&read["state"], &read["disabled_reason"]), (&json!("disabled"), &json!("gone")));
+        let event = server.events().await.pop().unwrap();
+        assert_eq!((&event["type"], &event["data"]["reason"]), (&json!("webhook.disabled"), &json!("gone")));
+        assert_eq!(event["actor"]["type"], "system");
+        let delivery = log(&server, &hook).await.swap_remove(0);
+        let retry = format!("{}/deliveries/{}/retry", hook.path(), delivery["id"].as_str().unwrap());
+        server.manage("POST", &retry, None, 409).await;
+        server.permissions(&["b"]).await;
+        server.advance(3600);
+        a_while().await;
+        assert_eq!(receiver.all().len(), 1, "nothing is sent to a disabled webhook");
+        receiver.now(Reply::Status(200));
+        server.manage("PATCH", &hook.path(), Some(json!({ "state": "enabled" })), 200).await;
+        let all = receiver.wait(3).await;
+        let subjects: BTreeSet<_> = all[1..].iter().map(|one| one.json()["data"]["subject"]["id"].to_string()).collect();
+        assert_eq!(subjects, [r#""a""#.to_owned(), r#""b""#.to_owned()].into(), "nothing is missed");
+    }
+
+    async fn wh_05_a_throttled_receiver_is_left_alone_as_long_as_it_says(server: Server) {
+        let receiver = Receiver::new(Reply::With(429, "retry-after: 3600".to_owned()));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        server.permissions(&["a"]).await;
+        let delivery = newest(&server, &hook, "waiting", 1).await;
+        let now = server.app.store.now().await.unwrap();
+        let next: keyswap::domain::time::Timestamp = delivery["next_attempt_at"].as_str().unwrap().parse().unwrap();
+        assert!((3590..=3600).contains(&next.since(now).as_secs()), "{delivery}");
+        receiver.now(Reply::Status(200));
+        server.permissions(&["b"]).await;
+        server.advance(1800);
+        a_while().await;
+        assert_eq!(receiver.all().len(), 1, "other events wait too");
+        server.advance(1801);
+        receiver.wait(3).await;
+    }
+
+    async fn wh_05_exhaustion_disables_and_is_told(server: Server) {
+        let receiver = Receiver::answering(|place| Reply::Status([500, 400, 404, 200 + 300][place % 4]));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        let witness = Receiver::new(Reply::Status(200));
+        crate::webhooks::hook(&server, &witness.url, &["webhook.disabled"]).await;
+        server.permissions(&["a"]).await;
+        for attempts in 1..14 {
+            newest(&server, &hook, "waiting", attempts).await;
+            assert_eq!(server.manage("GET", &hook.path(), None, 200).await["state"], "enabled");
+            server.advance(20 * 3600);
+        }
+        let delivery = newest(&server, &hook, "failed", 14).await;
+        assert!(delivery["next_attempt_at"].is_null() && delivery["finished_at"].is_string());
+        let read = server.manage("GET", &hook.path(), None, 200).await;
+        assert_eq!((&read["state"], &read["disabled_reason"]), (&json!("disabled"), &json!("exhausted")));
+        let told = witness.wait(1).await.swap_remove(0).json();
+        assert_eq!(told["data"]["data"]["reason"], "exhausted");
+        assert_eq!(told["data"]["subject"]["id"], hook.id);
+        assert_eq!(told["data"]["data"]["event_id"], delivery["event_id"]);
+        assert_eq!(receiver.all().len(), 14);
+        // What was given up can still be had.
+        receiver.now(Reply::Status(200));
+        server.manage("PATCH", &hook.path(), Some(json!({ "state": "enabled" })), 200).await;
+        a_while().await;
+        assert_eq!(receiver.all().len(), 14);
+        let retry = format!("{}/deliveries/{}/retry", hook.path(), delivery["id"].as_str().unwrap());
+        let again: Value = server.manage("POST", &retry, None, 200).await;
+        assert_eq!((&again["state"], &again["attempts"]), (&json!("waiting"), &json!(0)));
+        assert_eq!(receiver.wait(15).await[14].id(), delivery["event_id"].as_str().unwrap());
+    }
+
+    async fn wh_05_one_event_it_cannot_bear_does_not_disable_a_receiver_that_works(server: Server) {
+        let receiver = Receiver::new(Reply::Status(400));
+        let hook = hook(&server, &receiver.url, &["permission.created"]).await;
+        server.permissions(&["a"]).await;
+        newest(&server, &hook, "waiting", 1).await;
+        receiver.now(Reply::Status(200));
+        server.permissions(&["b"]).await;
+        newest(&server, &hook, "delivered", 1).await;
+        receiver.now(Reply::Status(400));
+        for attempts in 2..=14 {
+            server.advance(20 * 3600);
+            logged(&server, &hook, "the old one", |found| found[1]["attempts"] == attempts && found[1]["last_status"] == 400).await;
+        }
+        logged(&server, &hook, "the old one", |found| found[1]["state"] == "failed").await;
+        assert_eq!(server.manage("GET", &hook.path(), None, 200).await["state"], "enabled");
+    }
+}
