@@ -14,6 +14,7 @@
 
 mod support;
 
+mod actors;
 mod audiences;
 mod bad_input;
 mod cli;
@@ -26,4 +27,5 @@ mod openapi;
 mod properties;
 mod standards;
 mod store;
+mod walls;
 mod webhooks;

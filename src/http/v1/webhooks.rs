@@ -65,7 +65,7 @@ pub struct WebhookBody {
 
 /// Whether events are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = WebhookState)]
+#[schema(as = WebhookState, examples("enabled"))]
 #[serde(rename_all = "snake_case")]
 enum StateBody {
     Enabled,

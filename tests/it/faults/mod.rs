@@ -10,6 +10,7 @@ mod life;
 mod mistakes;
 mod outage;
 mod process;
+mod races;
 mod replicas;
 mod secrets;
 mod signing;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each part serves some tests and not others")]
 
 mod database;
+mod directory;
 mod raw;
 mod server;
 mod verify;

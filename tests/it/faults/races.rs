@@ -1,0 +1,189 @@
+//! Two servers on one PostgreSQL, and two things at once. A few rounds with every change; a thousand each by `scripts/prove races`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::support::{Kind, Server};
+
+/// As many rounds as the machine has time for.
+const FEW: usize = 25;
+const MANY: usize = 1000;
+
+fn on_two_servers<F: Future<Output = ()>>(test: impl FnOnce(Arc<Server>, Arc<Server>) -> F) {
+    Server::run(Kind::Postgres, &[], |server| async move {
+        let replica = server.replica().await;
+        test(Arc::new(server), Arc::new(replica)).await;
+    });
+}
+
+/// No exchange that began after the revoke was answered succeeds, on either server.
+async fn revoke_against_exchange(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
+    let mut refused = 0;
+    for _ in 0..rounds {
+        let key = server.generic_key(&["a:b"]).await;
+        let swapping = {
+            let (replica, value) = (Arc::clone(&replica), key.value.clone());
+            tokio::spawn(async move {
+                // Until it is refused: each that succeeds must have begun before the revoke was answered.
+                let mut last_good = None;
+                loop {
+                    let began = tokio::time::Instant::now();
+                    match replica.exchange(&value).await.status() {
+                        StatusCode::OK => last_good = Some(began),
+                        StatusCode::UNAUTHORIZED => return last_good,
+                        other => panic!("{other}"),
+                    }
+                }
+            })
+        };
+        tokio::task::yield_now().await;
+        server.step(&key, "revoke").await;
+        let answered = tokio::time::Instant::now();
+        assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
+        let last_good = swapping.await.unwrap();
+        assert!(last_good.is_none_or(|began| began <= answered), "an exchange that began later succeeded");
+        refused += 1;
+    }
+    assert_eq!(refused, rounds);
+}
+
+/// Whichever comes first: once the user is blocked, no key of theirs works, not even one that was made at that very moment.
+async fn block_against_create(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
+    server.permissions_for_all(&["a:b"]).await;
+    server.role("worker", &["a:b"]).await;
+    let (mut made_first, mut blocked_first) = (0, 0);
+    for round in 0..rounds {
+        let user = format!("user-{round}");
+        server.user(&user, &["worker"]).await;
+        let body = json!({ "name": "k", "owner": { "type": "user", "id": user }, "permissions": ["a:b"] });
+        let create = replica.post("/v1/api-keys").bearer_auth(&replica.admin).json(&body).send();
+        let block = server.http.patch(server.url(&format!("/v1/users/{user}"))).bearer_auth(&server.admin);
+        let (created, blocked) = tokio::join!(create, block.json(&json!({ "blocked": true })).send());
+        assert_eq!(blocked.unwrap().status(), StatusCode::OK);
+        let created = created.unwrap();
+        match created.status() {
+            StatusCode::CREATED => {
+                made_first += 1;
+                let key: serde_json::Value = created.json().await.unwrap();
+                for server in [&server, &replica] {
+                    assert_eq!(
+                        server.exchange(key["value"].as_str().unwrap()).await.status(),
+                        StatusCode::UNAUTHORIZED
+                    );
+                }
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => blocked_first += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(made_first + blocked_first, rounds);
+}
+
+/// Two administrators who revoke each other at the same moment: one of them stays.
+async fn last_administrator(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
+    // The first one steps back, by the command line as it were: two equals are left.
+    let mut pair = [administrator(&server).await, administrator(&server).await];
+    let all = server.manage("GET", "/v1/api-keys?limit=100", None, 200).await;
+    let first = all["data"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+    let answer = server.post(&format!("/v1/api-keys/{first}/revoke")).bearer_auth(&pair[0].value).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    for _ in 0..rounds {
+        let revoke = |server: &Server, by: usize, whom: usize| {
+            server.post(&format!("/v1/api-keys/{}/revoke", pair[whom].id)).bearer_auth(&pair[by].value).send()
+        };
+        let (one, other) = tokio::join!(revoke(&server, 0, 1), revoke(&replica, 1, 0));
+        let statuses = [one.unwrap().status(), other.unwrap().status()];
+        // The other one was refused: as the last administrator, or because it was revoked before it was asked.
+        assert_eq!(statuses.iter().filter(|status| **status == StatusCode::OK).count(), 1, "{statuses:?}");
+        let (left, gone) = if statuses[0] == StatusCode::OK { (0, 1) } else { (1, 0) };
+        assert!([StatusCode::CONFLICT, StatusCode::UNAUTHORIZED].contains(&statuses[gone]), "{statuses:?}");
+        pair[gone] = made_by(&server, &pair[left].value).await;
+    }
+    let alone =
+        server.post(&format!("/v1/api-keys/{}/revoke", pair[0].id)).bearer_auth(&pair[1].value).send().await.unwrap();
+    assert_eq!(alone.status(), StatusCode::OK);
+    let last =
+        server.post(&format!("/v1/api-keys/{}/revoke", pair[1].id)).bearer_auth(&pair[1].value).send().await.unwrap();
+    assert_eq!(last.status(), StatusCode::CONFLICT, "the last administrator cannot remove itself");
+}
+
+async fn administrator(server: &Server) -> crate::support::Key {
+    made_by(server, &server.admin).await
+}
+
+async fn made_by(server: &Server, admin: &str) -> crate::support::Key {
+    let client = json!({ "name": "an administrator", "permissions": ["keyswap:admin"] });
+    let client: serde_json::Value =
+        server.post("/v1/service-clients").bearer_auth(admin).json(&client).send().await.unwrap().json().await.unwrap();
+    let owner = json!({ "type": "service_client", "id": client["id"] });
+    let body = json!({ "name": "k", "owner": owner, "permissions": ["keyswap:admin"] });
+    let answer = server.post("/v1/api-keys").bearer_auth(admin).json(&body).send().await.unwrap();
+    let key = crate::support::body_of(answer, StatusCode::CREATED).await;
+    crate::support::Key {
+        id: key["id"].as_str().unwrap().to_owned(),
+        value: key["value"].as_str().unwrap().to_owned(),
+        client: client["id"].as_str().unwrap().to_owned(),
+    }
+}
+
+/// Two who follow the trail, each on its own server, while both servers write: each sees every event once, in one order.
+async fn two_consumers(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
+    let begin = server.events().await.len();
+    let total = rounds * 2;
+    let follow = |server: Arc<Server>| {
+        tokio::spawn(async move {
+            let (mut seen, mut after) = (Vec::new(), begin);
+            while seen.len() < total {
+                let page =
+                    server.manage("GET", &format!("/v1/events?after={after}&wait=5s&limit=100"), None, 200).await;
+                for event in page["data"].as_array().unwrap() {
+                    after = usize::try_from(event["seq"].as_i64().unwrap()).unwrap();
+                    seen.push((after, event["subject"]["id"].as_str().unwrap().to_owned()));
+                }
+            }
+            seen
+        })
+    };
+    let readers = [follow(Arc::clone(&server)), follow(Arc::clone(&replica))];
+    let writers: Vec<_> = [(server, "one"), (replica, "two")]
+        .into_iter()
+        .map(|(server, name)| {
+            tokio::spawn(async move {
+                for round in 0..rounds {
+                    let path = format!("/v1/permissions/{name}:{round}");
+                    server.manage("PUT", &path, Some(json!({ "assignable_to": [] })), 201).await;
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let [one, other] = readers;
+    let (one, other) = (one.await.unwrap(), other.await.unwrap());
+    assert_eq!(one, other);
+    assert!(one.iter().enumerate().all(|(place, (seq, _))| *seq == begin + place + 1), "no gaps, nothing twice");
+    assert_eq!(one.iter().map(|(_, subject)| subject).collect::<BTreeSet<_>>().len(), total);
+}
+
+macro_rules! races {
+    ($($name:ident)*) => {$(
+        mod $name {
+            #[test]
+            fn a_few_rounds() {
+                super::on_two_servers(|server, replica| super::$name(server, replica, super::FEW));
+            }
+
+            #[test]
+            #[ignore = "takes minutes: scripts/prove races"]
+            fn a_thousand_rounds() {
+                let began = std::time::Instant::now();
+                super::on_two_servers(|server, replica| super::$name(server, replica, super::MANY));
+                eprintln!("{}: {} rounds in {} s", stringify!($name), super::MANY, began.elapsed().as_secs());
+            }
+        }
+    )*};
+}
+races! { revoke_against_exchange block_against_create last_administrator two_consumers }
