@@ -5,6 +5,7 @@ mod api_key;
 pub mod compose;
 mod demo;
 mod doctor;
+mod import;
 mod keys;
 mod serve;
 
@@ -72,6 +73,17 @@ enum Command {
         #[arg(long)]
         status: bool,
         /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Mirror organizations, users and members from lines of JSON, many at once; the same lines again change nothing
+    #[command(
+        after_help = "A line is one of\n  {\"type\":\"organization\",\"id\":\"acme\",\"name\":\"Acme\"}\n  {\"type\":\"user\",\"id\":\"alice\",\"profile\":{\"email\":\"alice@acme.example\"}}\n  {\"type\":\"member\",\"organization_id\":\"acme\",\"user_id\":\"alice\",\"roles\":[\"editor\"]}\nwith the members that the PUTs of the API take. Lines that are refused are listed, and the exit code is 1."
+    )]
+    Import {
+        /// Where the lines are; - is standard input
+        file: PathBuf,
+        /// Print the report as JSON
         #[arg(long)]
         json: bool,
     },
@@ -157,6 +169,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::SigningKey(command) => keys::signing_key(&common, command).await,
         Command::MasterKey(command) => keys::master_key(&common, command).await,
         Command::Migrate { status, json } => keys::migrate(&common, status, json),
+        Command::Import { file, json } => import::run(&common, &file, json).await,
         Command::Config(ConfigCommand::Check) => {
             common.config()?;
             println!("The configuration is in order.");

@@ -68,6 +68,21 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
+/// A JSON object as it was sent, without repeated members at any depth.
+#[derive(Debug, Clone)]
+pub struct Object(pub Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Strict::deserialize(deserializer)?.0 {
+            Value::Object(map) => Ok(Self(map)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err(de::Error::custom("must be a JSON object"))
+            }
+        }
+    }
+}
+
 /// Any JSON value, without repeated members at any depth. Depth itself is bounded by `serde_json` (127).
 struct Strict(Value);
 

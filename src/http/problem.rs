@@ -9,7 +9,7 @@ use actix_web::{
     },
     web::Data,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::{
@@ -88,6 +88,19 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body is not JSON", detail)
     }
 
+    pub fn media_type_of_lines() -> Self {
+        let detail = "send a JSON object on each line, with Content-Type: application/x-ndjson";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body is not lines of JSON", detail)
+    }
+
+    pub fn stalled() -> Self {
+        let detail = "nothing of the body arrived for 30 seconds";
+        Self {
+            close: true,
+            ..Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body took too long", detail)
+        }
+    }
+
     /// The path, or what it names: the same bytes for what is not there and for what the caller may not see.
     pub fn not_found() -> Self {
         let detail = "there is nothing here, or nothing that you may see";
@@ -153,6 +166,20 @@ impl Problem {
     }
 }
 
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let body = Body {
+            kind: format!("urn:keyswap:problem:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            errors: &self.errors,
+        };
+        body.serialize(serializer)
+    }
+}
+
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.code, self.detail)
@@ -165,14 +192,6 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let body = Body {
-            kind: format!("urn:keyswap:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            code: self.code,
-            detail: &self.detail,
-            errors: &self.errors,
-        };
         let mut response = HttpResponse::build(self.status);
         response.insert_header((CONTENT_TYPE, "application/problem+json")).insert_header((CACHE_CONTROL, "no-store"));
         if let Some(seconds) = self.retry_after {
@@ -187,7 +206,7 @@ impl ResponseError for Problem {
         if self.close {
             response.force_close();
         }
-        response.body(serde_json::to_vec(&body).unwrap_or_default())
+        response.body(serde_json::to_vec(self).unwrap_or_default())
     }
 }
 

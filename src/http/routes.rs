@@ -13,8 +13,7 @@ use super::{
     ops,
     problem::{Problem, speaks_oauth},
     v1::{
-        api_keys, audiences, events, exchange, members, organizations, permissions, roles, service_clients,
-        signing_keys, users, webhooks,
+        api_keys, audiences, events, exchange, import, members, organizations, permissions, roles, service_clients, signing_keys, users, webhooks,
     },
     well_known,
 };
@@ -96,6 +95,7 @@ fn for_everyone() -> Table {
             "/v1/users/{id}",
             vec![on!(GET, users::get), on!(PUT, users::put), on!(PATCH, users::patch), on!(DELETE, users::delete)],
         )
+        .at("/v1/import", vec![on!(POST, import::import)])
         .at("/v1/roles", vec![on!(GET, roles::list)])
         .at("/v1/roles/{name}", vec![on!(GET, roles::get), on!(PUT, roles::put), on!(DELETE, roles::delete)])
         .at("/v1/permissions", vec![on!(GET, permissions::list)])

@@ -19,6 +19,7 @@ pub mod permissions;
 pub mod places;
 pub mod proof;
 pub mod publish;
+pub mod reading;
 pub mod roles;
 pub mod service_clients;
 pub mod signing_keys;

@@ -140,8 +140,13 @@ pub(super) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, if_version: Option<i64
 /// The database does not answer.
 pub(super) fn unknown(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<Vec<Fault>, StoreError> {
     let known = store::roles::find_for_change(tx, wanted)?;
-    let unknown = wanted.iter().filter(|name| known.iter().all(|role| role.name != **name));
-    Ok(unknown
+    Ok(not_among(&known.into_iter().map(|role| role.name).collect(), wanted))
+}
+
+/// As `unknown`, where it is known already which there are.
+pub(super) fn not_among(known: &RoleSet, wanted: &RoleSet) -> Vec<Fault> {
+    let unknown = wanted.iter().filter(|name| !known.contains(name));
+    unknown
         .map(|name| Fault::new("roles", format!("there is no role {name}: PUT /v1/roles/{name} first")))
-        .collect())
+        .collect()
 }

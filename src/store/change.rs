@@ -173,6 +173,7 @@ fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Result<(), Sto
         .ok_or_else(|| StoreError::Corrupt("the event head is gone".to_owned()))?;
     // Read again under the lock: times must not run against the numbers.
     let at = now(tx)?;
+    let mut appended = Vec::with_capacity(new.len());
     for (seq, new) in (last - count + 1..).zip(new) {
         let event = Event {
             id: EventId::generate(at, tx.entropy)?,
@@ -189,9 +190,10 @@ fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Result<(), Sto
             data: new.data,
             prev_hash: hash,
         };
-        events::insert(tx, &event)?;
         hash = event.hash(digest).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        appended.push(event);
     }
+    events::insert(tx, &appended)?;
     diesel::update(head).set(event_head::hash.eq(hash)).execute(&mut **tx)?;
     Ok(())
 }

@@ -2,9 +2,12 @@
 #![expect(clippy::disallowed_methods, reason = "the one file that writes SQL by hand")]
 
 use diesel::{
-    RunQueryDsl,
+    QueryableByName, RunQueryDsl,
+    pg::Pg,
     sql_types::{Array, BigInt, Text},
+    sqlite::Sqlite,
 };
+use serde::Serialize;
 
 use crate::domain::{id::CredentialId, time::Timestamp};
 
@@ -94,6 +97,70 @@ pub fn touch_credentials(connection: &mut Conn, used: &[(CredentialId, Timestamp
         }
     }
     Ok(())
+}
+
+/// A table whose rows are read and written many at once.
+pub struct Bulk {
+    pub table: &'static str,
+    /// With their types in PostgreSQL; SQLite takes what it is given. Those of the key come first.
+    pub columns: &'static [(&'static str, &'static str)],
+    pub key: usize,
+    /// What happens to a row that is there already.
+    pub on_conflict: &'static str,
+}
+
+/// The rows with these keys, in the order of the keys; no other change can touch them until this one ends. A key is an object that names
+/// its columns.
+pub fn rows_for_change<R>(connection: &mut Conn, bulk: &Bulk, keys: &impl Serialize) -> Result<Vec<R>, StoreError>
+where
+    R: QueryableByName<Sqlite> + QueryableByName<Pg> + 'static,
+{
+    let json = serde_json::to_string(keys).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let (table, key) = (bulk.table, &bulk.columns[..bulk.key]);
+    let joined = |one: &dyn Fn(&str, &str) -> String, between: &str| {
+        key.iter().map(|(name, kind)| one(name, kind)).collect::<Vec<_>>().join(between)
+    };
+    let order = joined(&|name, _| format!("{table}.{name}"), ", ");
+    match connection {
+        Conn::Sqlite(inner) => {
+            let on = joined(&|name, _| format!("{table}.{name} = given.value ->> '{name}'"), " AND ");
+            // CROSS: from what is asked for to the rows, and never through the whole table.
+            let query = format!("SELECT {table}.* FROM json_each(?) AS given CROSS JOIN {table} ON {on} ORDER BY {order}");
+            Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
+        }
+        Conn::Postgres(inner) => {
+            let on = joined(&|name, _| format!("{table}.{name} = given.{name}"), " AND ");
+            let given = joined(&|name, kind| format!("{name} {kind}"), ", ");
+            let query = format!(
+                "SELECT {table}.* FROM json_to_recordset($1::JSON) AS given ({given}) JOIN {table} ON {on} \
+                 ORDER BY {order} FOR UPDATE OF {table}"
+            );
+            Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
+        }
+    }
+}
+
+/// Writes many rows in one statement, and says how many were written. They travel as one JSON text; each is an object that names its
+/// columns.
+pub fn write_rows(connection: &mut Conn, bulk: &Bulk, rows: &impl Serialize) -> Result<usize, StoreError> {
+    let json = serde_json::to_string(rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let joined = |one: &dyn Fn(&str, &str) -> String| {
+        bulk.columns.iter().map(|(name, kind)| one(name, kind)).collect::<Vec<_>>().join(", ")
+    };
+    let names = joined(&|name, _| name.to_owned());
+    let (table, on_conflict) = (bulk.table, bulk.on_conflict);
+    let values = match connection {
+        // Without the WHERE, SQLite reads ON CONFLICT as the ON of a join.
+        Conn::Sqlite(_) => {
+            format!("SELECT {} FROM json_each(?) WHERE TRUE", joined(&|name, _| format!("value ->> '{name}'")))
+        }
+        Conn::Postgres(_) => {
+            let given = joined(&|name, kind| format!("{name} {kind}"));
+            format!("SELECT {names} FROM json_to_recordset($1::JSON) AS given ({given})")
+        }
+    };
+    let query = format!("INSERT INTO {table} ({names}) {values} {on_conflict}");
+    Ok(diesel::sql_query(query).bind::<Text, _>(json).execute(connection)?)
 }
 
 #[derive(diesel::QueryableByName)]

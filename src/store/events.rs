@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use serde::Serialize;
 
 use crate::domain::{
     event::{ActorRef, Event, EventFilter, EventKind},
@@ -14,11 +15,12 @@ use super::{
     api_keys::parsed,
     change::Tx,
     connection::Conn,
+    dialect::{self, Bulk},
     error::StoreError,
     schema::{event_head, events},
 };
 
-#[derive(Queryable, Selectable)]
+#[derive(Queryable, Selectable, Serialize)]
 #[diesel(table_name = events)]
 struct Row {
     seq: i64,
@@ -36,26 +38,80 @@ struct Row {
     prev_hash: String,
 }
 
-pub(super) fn insert(tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
-    let data = serde_json::to_string(&event.data).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+/// Fewer than these go in one by one: a statement that is prepared already costs less than one for all of them.
+const MANY: usize = 16;
+/// The most in one statement.
+const AT_ONCE: usize = 1000;
+
+const BULK: Bulk = Bulk {
+    table: "events",
+    columns: &[
+        ("seq", "BIGINT"),
+        ("id", "TEXT"),
+        ("kind", "TEXT"),
+        ("at", "BIGINT"),
+        ("actor", "TEXT"),
+        ("on_behalf_of", "TEXT"),
+        ("subject", "TEXT"),
+        ("organization_id", "TEXT"),
+        ("cause", "TEXT"),
+        ("request_id", "TEXT"),
+        ("address", "TEXT"),
+        ("data", "TEXT"),
+        ("prev_hash", "TEXT"),
+    ],
+    key: 1,
+    on_conflict: "",
+};
+
+pub(super) fn insert(tx: &mut Tx<'_>, events: &[Event]) -> Result<(), StoreError> {
+    if events.len() < MANY {
+        return events.iter().try_for_each(|event| insert_one(tx, row(event)?));
+    }
+    for some in events.chunks(AT_ONCE) {
+        let rows = some.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        dialect::write_rows(tx, &BULK, &rows)?;
+    }
+    Ok(())
+}
+
+fn insert_one(tx: &mut Tx<'_>, row: Row) -> Result<(), StoreError> {
     diesel::insert_into(events::table)
         .values((
-            events::seq.eq(event.seq),
-            events::id.eq(event.id.as_str()),
-            events::kind.eq(event.kind.as_str()),
-            events::at.eq(event.at.millis()),
-            events::actor.eq(event.actor.to_stored()),
-            events::on_behalf_of.eq(event.on_behalf_of.clone()),
-            events::subject.eq(event.subject.to_stored()),
-            events::organization_id.eq(event.organization_id.clone()),
-            events::cause.eq(event.cause.clone()),
-            events::request_id.eq(event.request_id.clone()),
-            events::address.eq(event.address.clone()),
-            events::data.eq(data),
-            events::prev_hash.eq(event.prev_hash.as_str()),
+            events::seq.eq(row.seq),
+            events::id.eq(row.id),
+            events::kind.eq(row.kind),
+            events::at.eq(row.at),
+            events::actor.eq(row.actor),
+            events::on_behalf_of.eq(row.on_behalf_of),
+            events::subject.eq(row.subject),
+            events::organization_id.eq(row.organization_id),
+            events::cause.eq(row.cause),
+            events::request_id.eq(row.request_id),
+            events::address.eq(row.address),
+            events::data.eq(row.data),
+            events::prev_hash.eq(row.prev_hash),
         ))
         .execute(&mut **tx)?;
     Ok(())
+}
+
+fn row(event: &Event) -> Result<Row, StoreError> {
+    Ok(Row {
+        seq: event.seq,
+        id: event.id.to_string(),
+        kind: event.kind.clone(),
+        at: event.at.millis(),
+        actor: event.actor.to_stored(),
+        on_behalf_of: event.on_behalf_of.clone(),
+        subject: event.subject.to_stored(),
+        organization_id: event.organization_id.clone(),
+        cause: event.cause.clone(),
+        request_id: event.request_id.clone(),
+        address: event.address.clone(),
+        data: serde_json::to_string(&event.data).map_err(|error| StoreError::Corrupt(error.to_string()))?,
+        prev_hash: event.prev_hash.clone(),
+    })
 }
 
 /// The number and the hash of the last event.

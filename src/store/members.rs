@@ -1,9 +1,13 @@
 //! Members: users in organizations. A row counts only in the incarnation of the organization that it names.
 
+use std::collections::BTreeSet;
+
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, Queryable, RunQueryDsl,
+    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, Queryable, QueryableByName, RunQueryDsl,
     Selectable, SelectableHelper,
 };
+use serde::Serialize;
+use serde_json::json;
 
 use crate::domain::{
     directory::{Member, Organization},
@@ -16,12 +20,14 @@ use super::{
     api_keys::{parsed, parsed_metadata},
     change::Tx,
     connection::Conn,
+    dialect::{self, Bulk},
     error::StoreError,
+    organizations::written_all,
     roles::role_set,
     schema::{members, organizations},
 };
 
-#[derive(Queryable, Selectable)]
+#[derive(Queryable, QueryableByName, Selectable, Serialize)]
 #[diesel(table_name = members)]
 struct Row {
     organization_id: String,
@@ -105,6 +111,62 @@ pub fn find_for_change(
         .set(members::version.eq(members::version))
         .execute(&mut **tx)?;
     find(tx, organization, user)
+}
+
+const BULK: Bulk = Bulk {
+    table: "members",
+    columns: &[
+        ("organization_id", "TEXT"),
+        ("user_id", "TEXT"),
+        ("incarnation", "TEXT"),
+        ("organization_incarnation", "TEXT"),
+        ("roles", "TEXT"),
+        ("metadata", "TEXT"),
+        ("created_at", "BIGINT"),
+        ("version", "BIGINT"),
+    ],
+    key: 2,
+    // What an organization before this one left behind makes way.
+    on_conflict: "ON CONFLICT (organization_id, user_id) DO UPDATE SET incarnation = excluded.incarnation, \
+                  organization_incarnation = excluded.organization_incarnation, roles = excluded.roles, \
+                  metadata = excluded.metadata, created_at = excluded.created_at, version = excluded.version \
+                  WHERE members.incarnation = excluded.incarnation \
+                  OR members.organization_incarnation <> excluded.organization_incarnation",
+};
+
+/// Those at `places` that there are, whichever organization they are of: one that was deleted may have left some. No other change can
+/// touch them until this one ends.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn all_for_change(tx: &mut Tx<'_>, places: &BTreeSet<(OrganizationId, UserId)>) -> Result<Vec<Member>, StoreError> {
+    let keys: Vec<_> = places.iter().map(|(id, user)| json!({ "organization_id": id, "user_id": user })).collect();
+    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { dialect::rows_for_change(tx, &BULK, &keys)? };
+    rows.into_iter().map(member).collect()
+}
+
+/// Writes members as they are, new and altered ones, in the order of their ids.
+///
+/// # Errors
+/// The database does not answer; `Conflict` when another change has put one of them at the same moment.
+pub fn write_all(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
+    if members.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = members
+        .iter()
+        .map(|member| Row {
+            organization_id: member.organization.to_string(),
+            user_id: member.user.to_string(),
+            incarnation: member.incarnation.to_string(),
+            organization_incarnation: member.organization_incarnation.to_string(),
+            roles: member.roles.to_string(),
+            metadata: member.metadata.to_text(),
+            created_at: member.created_at.millis(),
+            version: member.version,
+        })
+        .collect();
+    written_all(dialect::write_rows(tx, &BULK, &rows)?, rows.len())
 }
 
 /// Newest first; the cursor is the incarnation, which tells the time of joining.

@@ -1,6 +1,10 @@
 //! Organizations.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use std::collections::BTreeSet;
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, QueryableByName, RunQueryDsl, Selectable, SelectableHelper};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::domain::{
     directory::Organization,
@@ -13,11 +17,12 @@ use super::{
     api_keys::{parsed, parsed_metadata},
     change::Tx,
     connection::Conn,
+    dialect::{self, Bulk},
     error::StoreError,
     schema::organizations,
 };
 
-#[derive(Queryable, Selectable)]
+#[derive(Queryable, QueryableByName, Selectable, Serialize)]
 #[diesel(table_name = organizations)]
 struct Row {
     id: String,
@@ -83,6 +88,58 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Option<Or
         .set(organizations::version.eq(organizations::version))
         .execute(&mut **tx)?;
     find(tx, id)
+}
+
+const BULK: Bulk = Bulk {
+    table: "organizations",
+    columns: &[
+        ("id", "TEXT"),
+        ("incarnation", "TEXT"),
+        ("name", "TEXT"),
+        ("metadata", "TEXT"),
+        ("created_at", "BIGINT"),
+        ("version", "BIGINT"),
+    ],
+    key: 1,
+    on_conflict: "ON CONFLICT (id) DO UPDATE SET name = excluded.name, metadata = excluded.metadata, version = excluded.version \
+                  WHERE organizations.incarnation = excluded.incarnation",
+};
+
+/// Those of `ids` that there are, and no other change can touch them until this one ends.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn all_for_change(tx: &mut Tx<'_>, ids: &BTreeSet<OrganizationId>) -> Result<Vec<Organization>, StoreError> {
+    let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
+    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { dialect::rows_for_change(tx, &BULK, &keys)? };
+    rows.into_iter().map(organization).collect()
+}
+
+/// Writes organizations as they are, new and altered ones, in the order of their ids.
+///
+/// # Errors
+/// The database does not answer; `Conflict` when another change has put one of them at the same moment.
+pub fn write_all(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<(), StoreError> {
+    if organizations.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = organizations
+        .iter()
+        .map(|organization| Row {
+            id: organization.id.to_string(),
+            incarnation: organization.incarnation.to_string(),
+            name: organization.name.as_ref().map(ToString::to_string),
+            metadata: organization.metadata.to_text(),
+            created_at: organization.created_at.millis(),
+            version: organization.version,
+        })
+        .collect();
+    written_all(dialect::write_rows(tx, &BULK, &rows)?, rows.len())
+}
+
+/// Whether every row was written: one that is there and is another's was not.
+pub(super) fn written_all(written: usize, wanted: usize) -> Result<(), StoreError> {
+    if written == wanted { Ok(()) } else { Err(StoreError::Conflict("put at the same moment".to_owned())) }
 }
 
 /// Newest first; the cursor is the incarnation, which tells the time of making.

@@ -1,6 +1,10 @@
 //! Users.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use std::collections::BTreeSet;
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, QueryableByName, RunQueryDsl, Selectable, SelectableHelper};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::domain::{
     directory::User,
@@ -13,12 +17,14 @@ use super::{
     api_keys::{parsed, parsed_metadata},
     change::Tx,
     connection::Conn,
+    dialect::{self, Bulk},
     error::StoreError,
+    organizations::written_all,
     roles::role_set,
     schema::users,
 };
 
-#[derive(Queryable, Selectable)]
+#[derive(Queryable, QueryableByName, Selectable, Serialize)]
 #[diesel(table_name = users)]
 struct Row {
     id: String,
@@ -85,6 +91,58 @@ pub fn find(connection: &mut Conn, id: &UserId) -> Result<Option<User>, StoreErr
 pub fn find_for_change(tx: &mut Tx<'_>, id: &UserId) -> Result<Option<User>, StoreError> {
     diesel::update(users::table.find(id.as_str())).set(users::version.eq(users::version)).execute(&mut **tx)?;
     find(tx, id)
+}
+
+const BULK: Bulk = Bulk {
+    table: "users",
+    columns: &[
+        ("id", "TEXT"),
+        ("incarnation", "TEXT"),
+        ("blocked_at", "BIGINT"),
+        ("profile", "TEXT"),
+        ("metadata", "TEXT"),
+        ("roles", "TEXT"),
+        ("created_at", "BIGINT"),
+        ("version", "BIGINT"),
+    ],
+    key: 1,
+    on_conflict: "ON CONFLICT (id) DO UPDATE SET blocked_at = excluded.blocked_at, profile = excluded.profile, \
+                  metadata = excluded.metadata, roles = excluded.roles, version = excluded.version \
+                  WHERE users.incarnation = excluded.incarnation",
+};
+
+/// Those of `ids` that there are, and no other change can touch them until this one ends.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn all_for_change(tx: &mut Tx<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<User>, StoreError> {
+    let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
+    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { dialect::rows_for_change(tx, &BULK, &keys)? };
+    rows.into_iter().map(user).collect()
+}
+
+/// Writes users as they are, new and altered ones, in the order of their ids.
+///
+/// # Errors
+/// The database does not answer; `Conflict` when another change has put one of them at the same moment.
+pub fn write_all(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = users
+        .iter()
+        .map(|user| Row {
+            id: user.id.to_string(),
+            incarnation: user.incarnation.to_string(),
+            blocked_at: user.blocked_at.map(Timestamp::millis),
+            profile: user.profile.to_text(),
+            metadata: user.metadata.to_text(),
+            roles: user.roles.to_string(),
+            created_at: user.created_at.millis(),
+            version: user.version,
+        })
+        .collect();
+    written_all(dialect::write_rows(tx, &BULK, &rows)?, rows.len())
 }
 
 /// Newest first; the cursor is the incarnation, which tells the time of making.

@@ -138,6 +138,8 @@ macro_rules! texts {
 texts! {
     /// What `/metrics` answers.
     Metrics => "application/openmetrics-text" ["200" "The metrics."];
+    /// What an import answers.
+    ReportLines => "application/x-ndjson" ["200" "Lines of JSON. About once a second `{\"progress\":{…}}` with the numbers so far: `rows`, `created`, `updated`, `unchanged`, `refused`. The last line is `{\"report\":{…}}` with the same numbers, `refused_rows` (at most 1000, each with its `line` and `errors`) and how many `more` there are; or `{\"error\":…,\"progress\":{…}}`, a problem and what is in for certain."];
     /// A script, a style or a picture.
     Asset => "*/*" ["200" "The file.", "304" "The one that If-None-Match names."];
     /// A page for people.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-use super::{answers::Kept, signature::Schemas};
+use super::{answers::Kept, signature::Schemas, words::schema};
 
 /// A type of another room takes its schema from a mirror of it that is a struct of this room.
 macro_rules! schema_of {
@@ -217,6 +217,29 @@ pub struct TokenRequest {
     audience: Option<Vec<Identifier>>,
     /// The same, by absolute URIs.
     resource: Option<Vec<Identifier>>,
+}
+
+/// What `POST /v1/import` takes.
+#[derive(Debug)]
+pub struct ImportLines;
+
+impl PartialSchema for ImportLines {
+    fn schema() -> RefOr<Schema> {
+        schema(json!({
+            "type": "string",
+            "contentMediaType": "application/x-ndjson",
+            "description": "A JSON object on each line, at most 64 KiB long: `type` is `organization`, with `id` and the members of \
+                OrganizationPut; `user`, with `id` and those of UserPut; or `member`, with `organization_id`, `user_id` and those of \
+                MemberPut. A line may refer to what a line before it brought.",
+            "examples": ["{\"type\":\"organization\",\"id\":\"acme\"}\n{\"type\":\"user\",\"id\":\"auth0|alice\"}\n"],
+        }))
+    }
+}
+
+impl ToSchema for ImportLines {
+    fn name() -> Cow<'static, str> {
+        "ImportLines".into()
+    }
 }
 
 /// The public keys that verify tokens.

@@ -8,7 +8,7 @@ use utoipa::{
 };
 
 use crate::{
-    http::{oauth::error::OauthError, oauth::form::Form, problem::Problem, v1::json},
+    http::{oauth::error::OauthError, oauth::form::Form, problem::Problem, v1::import, v1::json},
     service::App,
 };
 
@@ -76,6 +76,12 @@ impl<T: ToSchema> Part for json::Json<T> {
 impl<T: ToSchema> Part for json::OptionalJson<T> {
     fn tell(signature: &mut Signature) {
         signature.body = Some(body::<T>("application/json", false));
+    }
+}
+
+impl Part for import::Lines {
+    fn tell(signature: &mut Signature) {
+        signature.body = Some(body::<super::objects::ImportLines>("application/x-ndjson", true));
     }
 }
 

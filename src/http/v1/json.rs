@@ -13,13 +13,11 @@ use crate::{
     crypto::sha256_hex,
     domain::api_key_value::holds_key,
     http::{body, problem::Problem},
-    service::{Fault, idempotency::Idempotency},
+    service::{idempotency::Idempotency, reading},
 };
 
 /// 64 KiB: metadata may have 16, names and lists the rest.
 const LIMIT: usize = 64 * 1024;
-/// The longest name of a member that an error shows whole.
-const LONGEST_NAME: usize = 24;
 
 /// A body of type `T`, not read yet: who calls is asked before what they say, or a bad key with a bad body would be answered by
 /// chance with the one or the other, and not count as a guess.
@@ -99,38 +97,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 fn problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let inner = error.inner();
     if inner.classify() == serde_json::error::Category::Data {
-        let field = match error.path().to_string() {
-            path if path == "." => "body".to_owned(),
-            path => shown(&path),
-        };
-        Problem::invalid(vec![Fault::new(field, message(&inner.to_string()))])
+        Problem::invalid(vec![reading::fault("body", error)])
     } else {
         Problem::bad_request(format!("the body is not JSON: see line {} column {}", inner.line(), inner.column()))
     }
-}
-
-/// A path as it is told: a name that the client made up may be a secret in the wrong place, so of a long one only the beginning
-/// is shown. None of ours is as long.
-fn shown(path: &str) -> String {
-    let names = path.split('.').map(|name| {
-        let name: String = name.chars().filter(char::is_ascii_graphic).collect();
-        if name.len() > LONGEST_NAME { format!("{}...", &name[..8]) } else { name }
-    });
-    names.take(8).collect::<Vec<_>>().join(".")
-}
-
-/// serde's own messages quote values; ours, from the types of the domain, do not.
-fn message(text: &str) -> String {
-    let text = text.split(" at line ").next().unwrap_or_default();
-    if let Some((what, expected)) = text.split_once(", expected ") {
-        let unknown = what.starts_with("unknown field") || what.starts_with("unknown variant");
-        let lead = if unknown { "not known here: expected" } else { "must be" };
-        return format!("{lead} {expected}");
-    }
-    if text.starts_with("invalid ") || text.starts_with("unknown ") {
-        return "not of the right kind".to_owned();
-    }
-    text.to_owned()
 }
 
 /// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable ASCII characters.
@@ -153,7 +123,7 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::name::DisplayName;
+    use crate::{domain::name::DisplayName, service::Fault};
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod audiences;
 pub mod events;
 pub mod exchange;
+pub mod import;
 pub mod json;
 pub mod members;
 pub mod organizations;

@@ -3,6 +3,7 @@
 use crate::{
     domain::{
         directory::{Member, Organization},
+        entropy::NoEntropy,
         event::{EventKind, NewEvent},
         id::{OrganizationId, UserId},
         json::Metadata,
@@ -13,7 +14,7 @@ use crate::{
     store::{self, Outcome, StoreError, Tx},
 };
 
-use super::{departed_member, organizations};
+use super::{Becomes, departed_member, organizations, put_at_the_same_moment};
 
 /// What `PUT /v1/organizations/{id}/members/{user}` says: all of it, and what is left out is empty.
 #[derive(Debug, Clone)]
@@ -50,35 +51,8 @@ pub async fn put(app: &App, caller: &Caller, put: PutMember, if_version: Option<
             }
             let existing = store::members::find_for_change(tx, &organization, &put.user)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
-            match existing {
-                Some(found) => {
-                    let after = Member { roles: put.roles, metadata: put.metadata, ..found.clone() };
-                    Ok(save(tx, &found, after)?.map(|member| (member, false)))
-                }
-                None => {
-                    let member = Member {
-                        organization: organization.id,
-                        user: put.user,
-                        incarnation: tx.new_id()?,
-                        organization_incarnation: organization.incarnation,
-                        roles: put.roles,
-                        metadata: put.metadata,
-                        created_at: tx.now(),
-                        version: 1,
-                    };
-                    match store::members::insert(tx, &member) {
-                        Err(StoreError::Conflict(_)) => {
-                            return Err(Error::Conflict(format!(
-                                "{} was put at the same moment; look again",
-                                member.user
-                            )));
-                        }
-                        other => other?,
-                    }
-                    let event = event(EventKind::MemberCreated, &member);
-                    Ok(Outcome::event((member, true), event))
-                }
-            }
+            let becomes = becomes(tx, &organization, existing.as_ref(), put)?;
+            save(tx, becomes)
         })
         .await
 }
@@ -109,7 +83,8 @@ pub async fn patch(
                 metadata: patch.metadata.unwrap_or_else(|| found.metadata.clone()),
                 ..found.clone()
             };
-            save(tx, &found, after)
+            let after = altered(&found, after);
+            Ok(save(tx, after)?.map(|(member, _)| member))
         })
         .await
 }
@@ -167,14 +142,52 @@ fn organization(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Organization, Er
     store::organizations::find_for_change(tx, id)?.ok_or(organizations::NOT_FOUND)
 }
 
-fn save(tx: &mut Tx<'_>, before: &Member, mut after: Member) -> Result<Outcome<Member>, Error> {
-    if *before == after {
-        return Ok(Outcome::bookkeeping(after));
+/// What becomes of a member who is put where `found` is.
+pub(super) fn becomes(
+    tx: &Tx<'_>,
+    organization: &Organization,
+    found: Option<&Member>,
+    put: PutMember,
+) -> Result<Becomes<Member>, NoEntropy> {
+    if let Some(found) = found {
+        return Ok(altered(found, Member { roles: put.roles, metadata: put.metadata, ..found.clone() }));
     }
-    store::members::update(tx, &after)?;
+    let member = Member {
+        organization: put.organization,
+        user: put.user,
+        incarnation: tx.new_id()?,
+        organization_incarnation: organization.incarnation.clone(),
+        roles: put.roles,
+        metadata: put.metadata,
+        created_at: tx.now(),
+        version: 1,
+    };
+    let event = event(EventKind::MemberCreated, &member);
+    Ok(Becomes::New(member, event))
+}
+
+fn altered(before: &Member, mut after: Member) -> Becomes<Member> {
+    if *before == after {
+        return Becomes::Same(after);
+    }
     after.version += 1;
     let event = event(EventKind::MemberUpdated, &after);
-    Ok(Outcome::event(after, event))
+    Becomes::Altered(after, event)
+}
+
+/// `true` when they are new.
+fn save(tx: &mut Tx<'_>, becomes: Becomes<Member>) -> Result<Outcome<(Member, bool)>, Error> {
+    Ok(match becomes {
+        Becomes::Same(member) => Outcome::bookkeeping((member, false)),
+        Becomes::Altered(member, event) => {
+            store::members::update(tx, &member)?;
+            Outcome::event((member, false), event)
+        }
+        Becomes::New(member, event) => {
+            put_at_the_same_moment(store::members::insert(tx, &member), &member.user)?;
+            Outcome::event((member, true), event)
+        }
+    })
 }
 
 fn event(kind: EventKind, member: &Member) -> NewEvent {

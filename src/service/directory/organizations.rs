@@ -3,6 +3,7 @@
 use crate::{
     domain::{
         directory::Organization,
+        entropy::NoEntropy,
         event::{EventKind, NewEvent},
         id::OrganizationId,
         json::Metadata,
@@ -11,8 +12,10 @@ use crate::{
         standing::{Gone, Home},
     },
     service::{App, Error, caller::Caller, version::require_version},
-    store::{self, Outcome, StoreError, Tx, departures::Departed},
+    store::{self, Outcome, Tx, departures::Departed},
 };
+
+use super::{Becomes, put_at_the_same_moment};
 
 /// What `PUT /v1/organizations/{id}` says: all of it, and what is left out is empty.
 #[derive(Debug, Clone)]
@@ -43,33 +46,8 @@ pub async fn put(
         .change(caller.origin.clone(), move |tx| {
             let existing = store::organizations::find_for_change(tx, &put.id)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
-            match existing {
-                Some(found) => {
-                    let after = Organization { name: put.name, metadata: put.metadata, ..found.clone() };
-                    Ok(save(tx, &found, after)?.map(|organization| (organization, false)))
-                }
-                None => {
-                    let organization = Organization {
-                        id: put.id,
-                        incarnation: tx.new_id()?,
-                        name: put.name,
-                        metadata: put.metadata,
-                        created_at: tx.now(),
-                        version: 1,
-                    };
-                    match store::organizations::insert(tx, &organization) {
-                        Err(StoreError::Conflict(_)) => {
-                            return Err(Error::Conflict(format!(
-                                "{} was put at the same moment; look again",
-                                organization.id
-                            )));
-                        }
-                        other => other?,
-                    }
-                    let event = event(EventKind::OrganizationCreated, &organization);
-                    Ok(Outcome::event((organization, true), event))
-                }
-            }
+            let becomes = becomes(tx, existing.as_ref(), put)?;
+            save(tx, becomes)
         })
         .await
 }
@@ -92,7 +70,8 @@ pub async fn patch(
                 metadata: patch.metadata.unwrap_or_else(|| found.metadata.clone()),
                 ..found.clone()
             };
-            save(tx, &found, after)
+            let after = altered(&found, after);
+            Ok(save(tx, after)?.map(|(organization, _)| organization))
         })
         .await
 }
@@ -129,14 +108,49 @@ pub async fn delete(app: &App, caller: &Caller, id: OrganizationId, if_version: 
 
 pub(super) const NOT_FOUND: Error = Error::NotFound("organization");
 
-fn save(tx: &mut Tx<'_>, before: &Organization, mut after: Organization) -> Result<Outcome<Organization>, Error> {
-    if *before == after {
-        return Ok(Outcome::bookkeeping(after));
+/// What becomes of an organization that is put where `found` is.
+pub(super) fn becomes(
+    tx: &Tx<'_>,
+    found: Option<&Organization>,
+    put: PutOrganization,
+) -> Result<Becomes<Organization>, NoEntropy> {
+    if let Some(found) = found {
+        return Ok(altered(found, Organization { name: put.name, metadata: put.metadata, ..found.clone() }));
     }
-    store::organizations::update(tx, &after)?;
+    let organization = Organization {
+        id: put.id,
+        incarnation: tx.new_id()?,
+        name: put.name,
+        metadata: put.metadata,
+        created_at: tx.now(),
+        version: 1,
+    };
+    let event = event(EventKind::OrganizationCreated, &organization);
+    Ok(Becomes::New(organization, event))
+}
+
+fn altered(before: &Organization, mut after: Organization) -> Becomes<Organization> {
+    if *before == after {
+        return Becomes::Same(after);
+    }
     after.version += 1;
     let event = event(EventKind::OrganizationUpdated, &after);
-    Ok(Outcome::event(after, event))
+    Becomes::Altered(after, event)
+}
+
+/// `true` when it is new.
+fn save(tx: &mut Tx<'_>, becomes: Becomes<Organization>) -> Result<Outcome<(Organization, bool)>, Error> {
+    Ok(match becomes {
+        Becomes::Same(organization) => Outcome::bookkeeping((organization, false)),
+        Becomes::Altered(organization, event) => {
+            store::organizations::update(tx, &organization)?;
+            Outcome::event((organization, false), event)
+        }
+        Becomes::New(organization, event) => {
+            put_at_the_same_moment(store::organizations::insert(tx, &organization), &organization.id)?;
+            Outcome::event((organization, true), event)
+        }
+    })
 }
 
 fn event(kind: EventKind, organization: &Organization) -> NewEvent {

@@ -3,6 +3,7 @@
 use crate::{
     domain::{
         directory::User,
+        entropy::NoEntropy,
         event::{EventKind, NewEvent},
         id::UserId,
         json::Metadata,
@@ -11,10 +12,10 @@ use crate::{
         standing::{Gone, Home},
     },
     service::{App, Error, caller::Caller, roles, version::require_version},
-    store::{self, Outcome, StoreError, Tx, departures::Departed},
+    store::{self, Outcome, Tx, departures::Departed},
 };
 
-use super::departed_member;
+use super::{Becomes, departed_member, put_at_the_same_moment};
 
 /// What `PUT /v1/users/{id}` says: all of it, and what is left out is empty.
 #[derive(Debug, Clone)]
@@ -46,42 +47,8 @@ pub async fn put(app: &App, caller: &Caller, put: PutUser, if_version: Option<i6
             let existing = store::users::find_for_change(tx, &put.id)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
             require_roles(tx, &put.roles)?;
-            let now = tx.now();
-            match existing {
-                Some(found) => {
-                    let blocked_at = put.blocked.then(|| found.blocked_at.unwrap_or(now));
-                    let after = User {
-                        blocked_at,
-                        profile: put.profile,
-                        metadata: put.metadata,
-                        roles: put.roles,
-                        ..found.clone()
-                    };
-                    Ok(save(tx, &found, after)?.map(|user| (user, false)))
-                }
-                None => {
-                    let user = User {
-                        id: put.id,
-                        incarnation: tx.new_id()?,
-                        blocked_at: put.blocked.then_some(now),
-                        profile: put.profile,
-                        metadata: put.metadata,
-                        roles: put.roles,
-                        created_at: now,
-                        version: 1,
-                    };
-                    match store::users::insert(tx, &user) {
-                        Err(StoreError::Conflict(_)) => {
-                            return Err(Error::Conflict(format!("{} was put at the same moment; look again", user.id)));
-                        }
-                        other => other?,
-                    }
-                    let event = NewEvent::new(EventKind::UserCreated, &user.id)
-                        .with("blocked", put.blocked)
-                        .with("roles", user.roles.to_string());
-                    Ok(Outcome::event((user, true), event))
-                }
-            }
+            let becomes = becomes(tx, existing.as_ref(), put)?;
+            save(tx, becomes)
         })
         .await
 }
@@ -114,7 +81,8 @@ pub async fn patch(
                 roles: patch.roles.unwrap_or_else(|| found.roles.clone()),
                 ..found.clone()
             };
-            save(tx, &found, after)
+            let after = altered(&found, after);
+            Ok(save(tx, after)?.map(|(user, _)| user))
         })
         .await
 }
@@ -163,12 +131,40 @@ fn require_roles(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<(), Error> {
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
-/// Blocking and unblocking are events of their own: they take keys away and bring them back.
-fn save(tx: &mut Tx<'_>, before: &User, mut after: User) -> Result<Outcome<User>, Error> {
-    if *before == after {
-        return Ok(Outcome::bookkeeping(after));
+/// What becomes of a user who is put where `found` is.
+pub(super) fn becomes(tx: &Tx<'_>, found: Option<&User>, put: PutUser) -> Result<Becomes<User>, NoEntropy> {
+    let now = tx.now();
+    if let Some(found) = found {
+        let after = User {
+            blocked_at: put.blocked.then(|| found.blocked_at.unwrap_or(now)),
+            profile: put.profile,
+            metadata: put.metadata,
+            roles: put.roles,
+            ..found.clone()
+        };
+        return Ok(altered(found, after));
     }
-    store::users::update(tx, &after)?;
+    let user = User {
+        id: put.id,
+        incarnation: tx.new_id()?,
+        blocked_at: put.blocked.then_some(now),
+        profile: put.profile,
+        metadata: put.metadata,
+        roles: put.roles,
+        created_at: now,
+        version: 1,
+    };
+    let event = NewEvent::new(EventKind::UserCreated, &user.id)
+        .with("blocked", put.blocked)
+        .with("roles", user.roles.to_string());
+    Ok(Becomes::New(user, event))
+}
+
+/// Blocking and unblocking are events of their own: they take keys away and bring them back.
+fn altered(before: &User, mut after: User) -> Becomes<User> {
+    if *before == after {
+        return Becomes::Same(after);
+    }
     after.version += 1;
     let kind = match (before.blocked_at, after.blocked_at) {
         (None, Some(_)) => EventKind::UserBlocked,
@@ -176,5 +172,20 @@ fn save(tx: &mut Tx<'_>, before: &User, mut after: User) -> Result<Outcome<User>
         (None, None) | (Some(_), Some(_)) => EventKind::UserUpdated,
     };
     let event = NewEvent::new(kind, &after.id).with("roles", after.roles.to_string());
-    Ok(Outcome::event(after, event))
+    Becomes::Altered(after, event)
+}
+
+/// `true` when they are new.
+fn save(tx: &mut Tx<'_>, becomes: Becomes<User>) -> Result<Outcome<(User, bool)>, Error> {
+    Ok(match becomes {
+        Becomes::Same(user) => Outcome::bookkeeping((user, false)),
+        Becomes::Altered(user, event) => {
+            store::users::update(tx, &user)?;
+            Outcome::event((user, false), event)
+        }
+        Becomes::New(user, event) => {
+            put_at_the_same_moment(store::users::insert(tx, &user), &user.id)?;
+            Outcome::event((user, true), event)
+        }
+    })
 }

@@ -1,0 +1,107 @@
+//! `keyswap import`.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read},
+    path::Path,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::service::{
+    App,
+    caller::Caller,
+    directory::import::{Counts, Import, Report},
+};
+
+use super::{Common, Failure, compose, print_json};
+
+/// How much is read at once.
+const PIECE: usize = 64 * 1024;
+/// How often it is told how far the import is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+pub async fn run(common: &Common, file: &Path, json: bool) -> Result<(), Failure> {
+    let app = compose::for_command(common).await?;
+    let unreadable = |error: io::Error| Failure::Other(format!("cannot read {}: {error}", file.display()));
+    let mut input: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(file).map_err(unreadable)?)
+    };
+    let mut import = Import::begin(&Caller::cli());
+    let mut progress = Progress::begin();
+    let ended = loop {
+        let mut piece = vec![0; PIECE];
+        let length = match input.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => break Err(unreadable(error)),
+            Ok(length) => length,
+        };
+        match take(&app, &mut import, &piece[..length]).await {
+            Err(error) => break Err(error),
+            Ok(()) if length == 0 => break Ok(()),
+            Ok(()) => progress.tell(import.counts(), false),
+        }
+    };
+    progress.tell(import.counts(), true);
+    if let Err(failure) = ended {
+        let counts = import.counts();
+        return Err(Failure::Other(format!("{failure}; {} rows are done for certain", counts.rows)));
+    }
+    let report = import.into_report();
+    if json { print_json(&report)? } else { print(&report) }
+    match report.counts.refused {
+        0 => Ok(()),
+        refused => Err(Failure::Other(format!("{refused} of {} rows were refused", report.counts.rows))),
+    }
+}
+
+/// Nothing is the end.
+async fn take(app: &App, import: &mut Import, piece: &[u8]) -> Result<(), Failure> {
+    if piece.is_empty() { import.end(app).await? } else { import.feed(app, piece).await? }
+    Ok(())
+}
+
+fn print(report: &Report) {
+    let Counts { rows, created, updated, unchanged, refused } = report.counts;
+    for row in &report.refused_rows {
+        for fault in &row.errors {
+            println!("line {}: {}: {}", row.line, fault.field, fault.message);
+        }
+    }
+    if report.more > 0 {
+        println!("and {} more lines that were refused", report.more);
+    }
+    println!("{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, {refused} refused");
+}
+
+/// What is said on standard error while it runs: one line that is written over, on a terminal.
+struct Progress {
+    began: Instant,
+    told_at: Instant,
+    on_terminal: bool,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { began: now, told_at: now, on_terminal: io::stderr().is_terminal() }
+    }
+
+    fn tell(&mut self, counts: Counts, last: bool) {
+        if !last && self.told_at.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told_at = Instant::now();
+        let millis = self.began.elapsed().as_millis().max(1);
+        let rate = u128::from(counts.rows) * 1000 / millis;
+        let line = format!("{} rows, {rate} a second, {} refused", counts.rows, counts.refused);
+        match (self.on_terminal, last) {
+            (false, _) => eprintln!("{line}"),
+            (true, false) => eprint!("\r{line}   "),
+            (true, true) => eprintln!("\r{line}   "),
+        }
+    }
+}

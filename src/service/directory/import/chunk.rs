@@ -1,0 +1,200 @@
+//! A chunk of rows in one transaction: what there is already is read at once, every row is judged by the rules of its PUT, and what
+//! changed is written at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    domain::{
+        directory::{Member, Organization, User},
+        event::NewEvent,
+        id::{OrganizationId, UserId},
+        role::RoleSet,
+    },
+    service::{
+        Error, Fault,
+        directory::{
+            Becomes,
+            members::{self, PutMember},
+            organizations, users,
+        },
+        roles,
+    },
+    store::{self, Outcome, StoreError, Tx},
+};
+
+use super::{
+    Counts, Numbered, RefusedRow,
+    line::{Row, told},
+};
+
+/// What a chunk did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    pub counts: Counts,
+    pub refused: Vec<RefusedRow>,
+}
+
+/// # Errors
+/// The database does not answer; `Conflict` when another change put one of the things at the same moment.
+pub fn apply(tx: &mut Tx<'_>, rows: &[Numbered]) -> Result<Outcome<Applied>, Error> {
+    let mut directory = Directory::of(tx, rows)?;
+    let mut applied = Applied::default();
+    for Numbered { line, row } in rows {
+        applied.counts.rows += 1;
+        let put = match row.clone() {
+            Ok(row) => directory.put(tx, row)?,
+            Err(faults) => Err(faults),
+        };
+        match put {
+            Ok(Effect::Unchanged) => applied.counts.unchanged += 1,
+            Ok(Effect::Updated) => applied.counts.updated += 1,
+            Ok(Effect::Created) => applied.counts.created += 1,
+            Err(errors) => {
+                applied.counts.refused += 1;
+                applied.refused.push(RefusedRow { line: *line, errors: told(errors) });
+            }
+        }
+    }
+    let events = directory.write(tx)?;
+    Ok(if events.is_empty() { Outcome::bookkeeping(applied) } else { Outcome::events(applied, events) })
+}
+
+/// What a row did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Unchanged,
+    Updated,
+    Created,
+}
+
+/// Things by their ids, and which of them are to be written: a later row sees what an earlier one did.
+struct Table<K, T> {
+    now: BTreeMap<K, T>,
+    touched: BTreeSet<K>,
+}
+
+impl<K: Ord + Clone, T> Table<K, T> {
+    fn of(found: Vec<T>, key: impl Fn(&T) -> K) -> Self {
+        Self { now: found.into_iter().map(|one| (key(&one), one)).collect(), touched: BTreeSet::new() }
+    }
+
+    fn put(&mut self, key: K, becomes: Becomes<T>, events: &mut Vec<NewEvent>) -> Effect {
+        let (one, event, effect) = match becomes {
+            Becomes::Same(_) => return Effect::Unchanged,
+            Becomes::Altered(one, event) => (one, event, Effect::Updated),
+            Becomes::New(one, event) => (one, event, Effect::Created),
+        };
+        events.push(event);
+        self.now.insert(key.clone(), one);
+        self.touched.insert(key);
+        effect
+    }
+
+    /// What is to be written, in the order of the ids: two imports that put the same things wait for each other, and not in a circle.
+    fn written(self) -> Vec<T> {
+        let Self { now, touched } = self;
+        now.into_iter().filter(|(key, _)| touched.contains(key)).map(|(_, one)| one).collect()
+    }
+}
+
+/// As much of the directory as a chunk is about.
+struct Directory {
+    organizations: Table<OrganizationId, Organization>,
+    users: Table<UserId, User>,
+    members: Table<(OrganizationId, UserId), Member>,
+    roles: RoleSet,
+    events: Vec<NewEvent>,
+}
+
+impl Directory {
+    /// Reads it, and keeps others from it until the change ends; in the order in which the PUTs do.
+    fn of(tx: &mut Tx<'_>, rows: &[Numbered]) -> Result<Self, StoreError> {
+        let (mut organizations, mut users) = (BTreeSet::new(), BTreeSet::new());
+        let (mut members, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+        for row in rows.iter().filter_map(|numbered| numbered.row.as_ref().ok()) {
+            match row {
+                Row::Organization(put) => {
+                    organizations.insert(put.id.clone());
+                }
+                Row::User(put) => {
+                    users.insert(put.id.clone());
+                    wanted.extend(put.roles.iter().cloned());
+                }
+                Row::Member(put) => {
+                    organizations.insert(put.organization.clone());
+                    users.insert(put.user.clone());
+                    members.insert((put.organization.clone(), put.user.clone()));
+                    wanted.extend(put.roles.iter().cloned());
+                }
+            }
+        }
+        let organizations = store::organizations::all_for_change(tx, &organizations)?;
+        let users = store::users::all_for_change(tx, &users)?;
+        // Only those that there are: a file may name any number of others.
+        let known = store::roles::with_names(tx, &wanted.into_iter().collect())?;
+        let known = known.into_iter().map(|role| role.name).collect();
+        let roles = store::roles::find_for_change(tx, &known)?.into_iter().map(|role| role.name).collect();
+        let members = store::members::all_for_change(tx, &members)?;
+        Ok(Self {
+            organizations: Table::of(organizations, |organization| organization.id.clone()),
+            users: Table::of(users, |user| user.id.clone()),
+            members: Table::of(members, |member| (member.organization.clone(), member.user.clone())),
+            roles,
+            events: Vec::new(),
+        })
+    }
+
+    /// What becomes of a row, or everything that is wrong with it.
+    fn put(&mut self, tx: &Tx<'_>, row: Row) -> Result<Result<Effect, Vec<Fault>>, Error> {
+        match row {
+            Row::Organization(put) => {
+                let (id, found) = (put.id.clone(), self.organizations.now.get(&put.id));
+                let becomes = organizations::becomes(tx, found, put)?;
+                Ok(Ok(self.organizations.put(id, becomes, &mut self.events)))
+            }
+            Row::User(put) => {
+                let faults = roles::not_among(&self.roles, &put.roles);
+                if !faults.is_empty() {
+                    return Ok(Err(faults));
+                }
+                let (id, found) = (put.id.clone(), self.users.now.get(&put.id));
+                let becomes = users::becomes(tx, found, put)?;
+                Ok(Ok(self.users.put(id, becomes, &mut self.events)))
+            }
+            Row::Member(put) => self.put_member(tx, put),
+        }
+    }
+
+    fn put_member(&mut self, tx: &Tx<'_>, put: PutMember) -> Result<Result<Effect, Vec<Fault>>, Error> {
+        let mut faults = Vec::new();
+        let organization = self.organizations.now.get(&put.organization);
+        if organization.is_none() {
+            let id = &put.organization;
+            let message = format!("there is no organization {id}: a line before this one may bring it");
+            faults.push(Fault::new("organization_id", message));
+        }
+        if !self.users.now.contains_key(&put.user) {
+            let message = format!("there is no user {}: a line before this one may bring them", put.user);
+            faults.push(Fault::new("user_id", message));
+        }
+        faults.extend(roles::not_among(&self.roles, &put.roles));
+        let Some(organization) = organization.filter(|_| faults.is_empty()) else { return Ok(Err(faults)) };
+        let place = (put.organization.clone(), put.user.clone());
+        // What an organization before this one left behind is no member.
+        let found = self.members.now.get(&place);
+        let found = found.filter(|member| member.organization_incarnation == organization.incarnation);
+        let becomes = members::becomes(tx, organization, found, put)?;
+        Ok(Ok(self.members.put(place, becomes, &mut self.events)))
+    }
+
+    /// Writes what has changed, and gives back the events.
+    fn write(self, tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, Error> {
+        let written = store::organizations::write_all(tx, &self.organizations.written())
+            .and_then(|()| store::users::write_all(tx, &self.users.written()))
+            .and_then(|()| store::members::write_all(tx, &self.members.written()));
+        match written {
+            Err(StoreError::Conflict(text)) => Err(Error::Conflict(text)),
+            other => Ok(other.map(|()| self.events)?),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A line as a row: the words of the PUTs, and every fault of it at once.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::{
+    domain::json::Object,
+    service::{
+        Fault,
+        directory::{members::PutMember, organizations::PutOrganization, users::PutUser},
+        reading,
+    },
+};
+
+/// What a line asks for.
+#[derive(Debug, Clone)]
+pub enum Row {
+    Organization(PutOrganization),
+    User(PutUser),
+    Member(PutMember),
+}
+
+/// The most faults that are told of one line.
+const MOST_FAULTS: usize = 16;
+
+/// # Errors
+/// Everything that is wrong with the line by itself.
+pub fn read(text: &[u8]) -> Result<Row, Vec<Fault>> {
+    let mut members = Members::of(text).map_err(|fault| vec![fault])?;
+    let kind = members.given.remove("type");
+    let row = match kind.as_ref().and_then(Value::as_str) {
+        Some("organization") => members.organization().map(Row::Organization),
+        Some("user") => members.user().map(Row::User),
+        Some("member") => members.member().map(Row::Member),
+        Some(_) | None => return Err(vec![Fault::new("type", "must be organization, user or member")]),
+    };
+    let faults = members.end();
+    match row {
+        Some(row) if faults.is_empty() => Ok(row),
+        Some(_) | None => Err(told(faults)),
+    }
+}
+
+/// As many as serve.
+pub fn told(mut faults: Vec<Fault>) -> Vec<Fault> {
+    let more = faults.len().saturating_sub(MOST_FAULTS);
+    if more > 0 {
+        faults.truncate(MOST_FAULTS);
+        faults.push(Fault::new("row", format!("and {more} more")));
+    }
+    faults
+}
+
+/// The members of an object, taken one by one.
+struct Members {
+    given: Map<String, Value>,
+    known: Vec<&'static str>,
+    faults: Vec<Fault>,
+}
+
+impl Members {
+    fn of(text: &[u8]) -> Result<Self, Fault> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let read: Result<Object, _> = serde_path_to_error::deserialize(&mut deserializer);
+        let Object(given) = read.map_err(|error| match error.inner().classify() {
+            serde_json::error::Category::Data => reading::fault("row", &error),
+            serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof
+            | serde_json::error::Category::Io => {
+                Fault::new("row", format!("is not JSON: see column {}", error.inner().column()))
+            }
+        })?;
+        deserializer.end().map_err(|_| Fault::new("row", "something stands after the JSON"))?;
+        Ok(Self { given, known: Vec::new(), faults: Vec::new() })
+    }
+
+    fn organization(&mut self) -> Option<PutOrganization> {
+        let (id, name, metadata) = (self.need("id"), self.take("name"), self.take("metadata"));
+        Some(PutOrganization { id: id?, name, metadata })
+    }
+
+    fn user(&mut self) -> Option<PutUser> {
+        let (id, blocked) = (self.need("id"), self.take("blocked"));
+        let (profile, metadata, roles) = (self.take("profile"), self.take("metadata"), self.take("roles"));
+        Some(PutUser { id: id?, blocked, profile, metadata, roles })
+    }
+
+    fn member(&mut self) -> Option<PutMember> {
+        let (organization, user) = (self.need("organization_id"), self.need("user_id"));
+        let (roles, metadata) = (self.take("roles"), self.take("metadata"));
+        Some(PutMember { organization: organization?, user: user?, roles, metadata })
+    }
+
+    fn need<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
+        self.known.push(name);
+        match self.given.remove(name) {
+            Some(value) => self.read(name, value),
+            None => {
+                self.faults.push(Fault::new(name, "is missing"));
+                None
+            }
+        }
+    }
+
+    /// What is left out is empty, as in a PUT.
+    fn take<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
+        self.known.push(name);
+        let given = self.given.remove(name);
+        given.and_then(|value| self.read(name, value)).unwrap_or_default()
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, name: &str, value: Value) -> Option<T> {
+        match serde_path_to_error::deserialize(value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let Fault { field, message } = reading::fault("", &error);
+                let between = if field.is_empty() || field.starts_with('[') { "" } else { "." };
+                self.faults.push(Fault { field: format!("{name}{between}{field}"), message });
+                None
+            }
+        }
+    }
+
+    /// Nothing may be left.
+    fn end(self) -> Vec<Fault> {
+        let Self { given, known, mut faults } = self;
+        let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+        let message = format!("not known here: expected one of {}", known.join(", "));
+        faults.extend(given.keys().map(|name| Fault::new(reading::shown(name), message.clone())));
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<(String, String)> {
+        let faults = read(text.as_bytes()).unwrap_err();
+        faults.into_iter().map(|fault| (fault.field, fault.message)).collect()
+    }
+
+    #[test]
+    fn every_fault_of_a_line_is_told_at_once_and_no_value_is_quoted() {
+        let found =
+            faults(r#"{"type":"user","id":"a b","blocked":"SECRET, expected SECRET","roles":["ok","SECRET!"],"x":1}"#);
+        let fields: Vec<_> = found.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields, ["id", "blocked", "roles[1]", "x"]);
+        assert_eq!(found[1].1, "must be a boolean");
+        assert!(!format!("{found:?}").contains("SECRET"), "{found:?}");
+        assert_eq!(faults(r#"{"type":"member"}"#).len(), 2, "both ids are missing");
+        let many: String = (0..100).map(|n| format!(r#","x{n}":1"#)).collect();
+        let found = faults(&format!(r#"{{"type":"organization"{many}}}"#));
+        assert_eq!((found.len(), found[16].1.as_str()), (17, "and 85 more"));
+    }
+
+    #[test]
+    fn what_is_no_row_is_refused() {
+        for (text, field) in [
+            ("{", "row"),
+            ("[]", "row"),
+            ("{}{}", "row"),
+            ("\u{feff}{}", "row"),
+            ("{}", "type"),
+            (r#"{"type":1}"#, "type"),
+            (r#"{"type":"role","name":"a"}"#, "type"),
+            (r#"{"type":"user","type":"user","id":"a"}"#, "row"),
+            (r#"{"type":"organization","id":"a","name":5}"#, "name"),
+            (r#"{"type":"user","id":"a","metadata":{"a":1,"a":2}}"#, "metadata"),
+        ] {
+            assert_eq!(faults(text)[0].0, field, "{text}");
+        }
+        assert!(read(b"\xff{}").is_err());
+        assert!(read(br#" {"type":"organization","id":"a","name":null} "#).is_ok());
+    }
+}

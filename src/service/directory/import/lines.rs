@@ -1,0 +1,57 @@
+//! Bytes into lines, none of them longer than is kept.
+
+/// The longest line, in bytes: what a PUT may have.
+pub const LONGEST_LINE: usize = 64 * 1024;
+
+/// The line that is being read.
+#[derive(Debug, Default)]
+pub struct Lines {
+    number: u64,
+    text: Vec<u8>,
+    too_long: bool,
+}
+
+/// A line that was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong;
+
+impl Lines {
+    /// More of the line.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.too_long || self.text.len() + bytes.len() > LONGEST_LINE {
+            self.too_long = true;
+            self.text = Vec::new();
+        } else {
+            self.text.extend_from_slice(bytes);
+        }
+    }
+
+    /// The line is whole: its number, from 1, and its text.
+    pub fn end(&mut self) -> (u64, Result<Vec<u8>, TooLong>) {
+        self.number += 1;
+        let text = std::mem::take(&mut self.text);
+        let too_long = std::mem::take(&mut self.too_long);
+        (self.number, if too_long { Err(TooLong) } else { Ok(text) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_and_not_the_next() {
+        let mut lines = Lines::default();
+        lines.push(b"a");
+        lines.push(b"b");
+        assert_eq!(lines.end(), (1, Ok(b"ab".to_vec())));
+        lines.push(&vec![b'x'; LONGEST_LINE]);
+        assert_eq!(lines.end().1.map(|text| text.len()), Ok(LONGEST_LINE));
+        for _ in 0..3 {
+            lines.push(&vec![b'x'; LONGEST_LINE / 2]);
+        }
+        assert!(lines.text.capacity() == 0, "nothing of it is kept");
+        assert_eq!(lines.end(), (3, Err(TooLong)));
+        assert_eq!(lines.end(), (4, Ok(Vec::new())));
+    }
+}
