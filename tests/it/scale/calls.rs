@@ -1,0 +1,249 @@
+//! Everything that the API can be asked, once.
+
+use std::collections::BTreeSet;
+
+use keyswap::{
+    domain::event::{Actor, Origin},
+    service::{events, last_used},
+    store::{self, Outcome, StoreError, facts::Wanted},
+};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::fill::number;
+use crate::support::{Server, body_of};
+
+/// Permissions and roles; before the tables are filled.
+pub async fn prepare(server: &Server) {
+    let all = json!({ "assignable_to": ["user", "organization", "service_client"] });
+    server.manage("PUT", "/v1/permissions/a:b", Some(all), 201).await;
+    for (name, permissions) in [
+        ("editor", json!(["a:b"])),
+        ("own", json!(["user-api-keys:manage-self"])),
+        ("organizations", json!(["api-keys:manage"])),
+        ("both", json!(["user-api-keys:manage-self", "api-keys:manage"])),
+        ("whole", json!(["user-api-keys:manage-all"])),
+    ] {
+        server.manage("PUT", &format!("/v1/roles/{name}"), Some(json!({ "permissions": permissions })), 201).await;
+    }
+}
+
+pub async fn everything(server: &Server) {
+    every_get(server).await;
+    within_organizations(server).await;
+    directory(server).await;
+    keys(server).await;
+    configuration(server).await;
+    jobs(server).await;
+}
+
+/// What stands for `{id}` and the like, by the path up to it.
+fn in_path(before: &str) -> String {
+    match before {
+        "/v1/api-keys/" => format!("key_01JH{}", number(7)),
+        "/v1/service-clients/" => format!("svc_01JG{}", number(7)),
+        "/v1/organizations/" => "org-7".to_owned(),
+        "/v1/organizations/{id}/members/" | "/v1/users/" => "user-7".to_owned(),
+        "/v1/roles/" => "editor".to_owned(),
+        "/v1/permissions/" => "a:b".to_owned(),
+        "/docs/" => "swagger-ui.css".to_owned(),
+        // Found in a list.
+        _ => String::new(),
+    }
+}
+
+/// What a parameter is tried with.
+fn samples(name: &str) -> Vec<String> {
+    let texts: &[&str] = match name {
+        "limit" => &["3"],
+        "wait" => &["0s"],
+        "owner_type" => &["user", "organization", "service_client", "none"],
+        "state" => &["active", "suspended", "revoked", "expired"],
+        "organization" => &["org-7"],
+        "user" => &["user-7"],
+        "unused_since" => &["2024-11-20T00:00:00Z"],
+        "archived" => &["true"],
+        "type" => &["user.created", "user.created,api_key.created"],
+        "subject" => &["user-7", "user:user-7"],
+        "service_client" => return vec![format!("svc_01JG{}", number(7))],
+        "actor" => return vec![format!("key_01JH{}", number(7)), "cli".to_owned()],
+        "after" => &[],
+        _ => panic!("there is a new parameter {name}: say here what it is tried with"),
+    };
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// Every GET of the document, with each of its parameters: a new one cannot be forgotten.
+async fn every_get(server: &Server) {
+    let document = body_of(server.get("/openapi.json").send().await.unwrap(), StatusCode::OK).await;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let operation = &operations["get"];
+        if operation.is_null() {
+            continue;
+        }
+        let mut url = path.clone();
+        while let Some(at) = url.rfind('{') {
+            let end = at + url[at..].find('}').unwrap() + 1;
+            let mut sample = in_path(&path[..path.find(&url[at..end]).unwrap()]);
+            if sample.is_empty() {
+                let list = get(server, path.split("/{").next().unwrap()).await;
+                let first = &list["data"][0];
+                sample = ["id", "kid", "name"].into_iter().find_map(|name| first[name].as_str()).unwrap_or_default().to_owned();
+                assert!(!sample.is_empty(), "say above what stands in {path}");
+            }
+            url.replace_range(at..end, &sample);
+        }
+        let page = get(server, &url).await;
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+            let name = parameter["name"].as_str().unwrap();
+            let values = if name == "after" {
+                page["next"].as_str().map(str::to_owned).into_iter().collect()
+            } else {
+                samples(name)
+            };
+            for value in values {
+                get(server, &format!("{url}?{name}={value}")).await;
+                if let Some(next) = page["next"].as_str().filter(|_| name != "after") {
+                    get(server, &format!("{url}?{name}={value}&after={next}")).await;
+                }
+            }
+        }
+    }
+}
+
+/// JSON, or null where the answer is something else.
+async fn get(server: &Server, path: &str) -> Value {
+    let response = server.get(path).bearer_auth(&server.admin).send().await.unwrap();
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    assert_eq!(status, StatusCode::OK, "{path}: {text}");
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// As members with each reach, and as a user outside.
+async fn within_organizations(server: &Server) {
+    for (place, role) in ["own", "organizations", "both", "whole"].into_iter().enumerate() {
+        let (user, organization) = (format!("user-{}", place + 1), format!("org-{}", place + 1));
+        let path = format!("/v1/organizations/{organization}/members/{user}");
+        server.manage("PUT", &path, Some(json!({ "roles": [role] })), 200).await;
+        on_behalf_of(server, &format!("{user}; organization={organization}")).await;
+    }
+    server.manage("PATCH", "/v1/users/user-9", Some(json!({ "roles": ["own"] })), 200).await;
+    on_behalf_of(server, "user-9").await;
+}
+
+async fn on_behalf_of(server: &Server, whom: &str) {
+    let filters = ["", "?archived=true", "?owner_type=user", "?unused_since=2024-11-20T00:00:00Z"];
+    let lists = filters.map(|filter| format!("/v1/api-keys{filter}")).into_iter().chain(["/v1/service-clients".to_owned()]);
+    for path in lists {
+        let request = server.get(&path).bearer_auth(&server.admin).header("keyswap-on-behalf-of", whom);
+        body_of(request.send().await.unwrap(), StatusCode::OK).await;
+    }
+}
+
+async fn directory(server: &Server) {
+    let rows = [
+        json!({ "type": "organization", "id": "org-11", "name": "Another" }),
+        json!({ "type": "user", "id": "user-11" }),
+        json!({ "type": "member", "organization_id": "org-11", "user_id": "user-11", "roles": ["editor"] }),
+        json!({ "type": "user", "id": "new" }),
+    ];
+    let body: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let request = server.post("/v1/import").bearer_auth(&server.admin).header("content-type", "application/x-ndjson");
+    let answer = request.body(body).send().await.unwrap().text().await.unwrap();
+    assert!(answer.contains(r#""refused":0"#), "{answer}");
+    for (method, path, body, status) in [
+        ("PUT", "/v1/organizations/org-12", Some(json!({})), 200),
+        ("PATCH", "/v1/organizations/org-12", Some(json!({ "metadata": { "a": 1 } })), 200),
+        ("PUT", "/v1/users/user-12", Some(json!({ "blocked": true })), 200),
+        ("PATCH", "/v1/users/user-12", Some(json!({ "blocked": false })), 200),
+        ("PUT", "/v1/organizations/org-12/members/user-12", Some(json!({ "roles": ["editor"] })), 200),
+        ("PATCH", "/v1/organizations/org-12/members/user-12", Some(json!({ "roles": [] })), 200),
+        ("PUT", "/v1/organizations/org-12/members/user-13", Some(json!({})), 201),
+        ("DELETE", "/v1/organizations/org-12/members/user-12", None, 204),
+        ("DELETE", "/v1/users/user-14", None, 204),
+        ("DELETE", "/v1/organizations/org-15", None, 204),
+    ] {
+        server.manage(method, path, body, status).await;
+    }
+}
+
+async fn keys(server: &Server) {
+    let client = server.manage("POST", "/v1/service-clients", Some(json!({ "name": "a client", "permissions": ["a:b"] })), 201).await;
+    let client = client["id"].as_str().unwrap();
+    for owner in [
+        json!({ "type": "service_client", "id": client }),
+        json!({ "type": "user", "id": "user-16" }),
+        json!({ "type": "user", "id": "user-16", "organization_id": "org-16" }),
+        json!({ "type": "organization", "id": "org-16" }),
+        json!({ "type": "none" }),
+    ] {
+        let key = server.key(json!({ "name": "a key", "owner": owner, "permissions": ["a:b"] })).await;
+        server.swap(&key.value).await;
+        let explain = server.post("/v1/exchange/explain").bearer_auth(&key.value).send().await.unwrap();
+        body_of(explain, StatusCode::OK).await;
+        let path = format!("/v1/api-keys/{}", key.id);
+        server.manage("PATCH", &path, Some(json!({ "name": "another" })), 200).await;
+        for step in ["rotate", "suspend", "resume", "revoke"] {
+            server.step(&key, step).await;
+        }
+        server.manage("DELETE", &path, None, 204).await;
+    }
+    for _ in 0..2 {
+        let body = json!({ "name": "once", "owner": { "type": "none" }, "permissions": ["a:b"] });
+        let request = server.post("/v1/api-keys").bearer_auth(&server.admin).header("idempotency-key", "once").json(&body);
+        body_of(request.send().await.unwrap(), StatusCode::CREATED).await;
+    }
+    let path = format!("/v1/service-clients/{client}");
+    server.manage("PATCH", &path, Some(json!({ "name": "another", "permissions": [] })), 200).await;
+    server.manage("DELETE", &path, None, 204).await;
+    // A token in place of the key.
+    let audience = json!({ "audience": "http://keyswap.test/v1" });
+    let token = body_of(server.exchange_for(&server.admin, audience).await, StatusCode::OK).await;
+    let request = server.get("/v1/users/user-7").bearer_auth(token["access_token"].as_str().unwrap());
+    body_of(request.send().await.unwrap(), StatusCode::OK).await;
+    let targets = BTreeSet::from(["one".parse().unwrap(), "two".parse().unwrap()]);
+    for wanted in [
+        Wanted::Foreign(vec!["a".to_owned(), "b".to_owned()]),
+        Wanted::Credential("0000000000000007".parse().unwrap()),
+        Wanted::Key(format!("key_01JH{}", number(7)).parse().unwrap()),
+    ] {
+        for several in [targets.clone(), targets.iter().take(1).cloned().collect()] {
+            let wanted = wanted.clone();
+            let found = server.app.store.read(move |connection| store::facts::load(connection, &wanted, &several));
+            found.await.unwrap();
+        }
+    }
+}
+
+async fn configuration(server: &Server) {
+    let audience = server.audience("another", None).await;
+    let path = format!("/v1/audiences/{}", audience["id"].as_str().unwrap());
+    for (method, path, body, status) in [
+        ("PATCH", path.as_str(), Some(json!({ "permissions": ["a:b"] })), 200),
+        ("DELETE", path.as_str(), None, 204),
+        ("PUT", "/v1/permissions/c:d", Some(json!({ "assignable_to": ["user"] })), 201),
+        ("PUT", "/v1/roles/reader", Some(json!({ "permissions": ["c:d"] })), 201),
+        ("DELETE", "/v1/roles/reader", None, 204),
+        ("DELETE", "/v1/permissions/c:d", None, 204),
+    ] {
+        server.manage(method, path, body, status).await;
+    }
+}
+
+/// What runs by the clock.
+async fn jobs(server: &Server) {
+    last_used::flush(&server.app).await.unwrap();
+    // The events that were put in by hand are no chain.
+    let _ = events::verify_chain(&server.app).await;
+    for _ in 0..6 {
+        let change = server.app.store.change(Origin::of(Actor::System), |tx| {
+            store::departures::next(tx, 100)?;
+            store::members::forget_left(tx, 100)?;
+            store::idempotency::forget_old(tx)?;
+            Ok::<_, StoreError>(Outcome::bookkeeping(()))
+        });
+        change.await.unwrap();
+    }
+}

@@ -1,0 +1,142 @@
+//! Rows as the API would have made them, by the thousand and behind its back.
+
+use crate::support::{Database, Kind};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub organizations: u32,
+    pub users: u32,
+    pub keys: u32,
+    /// Events, idempotency keys and the like.
+    pub others: u32,
+}
+
+/// What an id ends with: 22 of the 26 characters of a ULID.
+pub fn number(number: u32) -> String {
+    format!("{number:022}")
+}
+
+struct Sql(Kind);
+
+impl Sql {
+    /// Numbers from 1, as `n`.
+    fn series(&self, count: u32) -> String {
+        match self.0 {
+            Kind::Sqlite => format!(
+                "(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s LIMIT {count}) SELECT n FROM s)"
+            ),
+            Kind::Postgres => format!("generate_series(1, {count}) AS s (n)"),
+        }
+    }
+
+    fn padded(&self, expression: &str, width: u32) -> String {
+        match self.0 {
+            Kind::Sqlite => format!("printf('%0{width}d', {expression})"),
+            Kind::Postgres => format!("lpad(({expression})::TEXT, {width}, '0')"),
+        }
+    }
+
+    fn ulid(&self, prefix: &str, expression: &str) -> String {
+        format!("'{prefix}' || {}", self.padded(expression, 22))
+    }
+
+    const fn bytes(&self) -> &'static str {
+        match self.0 {
+            Kind::Sqlite => "X'00'",
+            Kind::Postgres => "'\\x00'::BYTEA",
+        }
+    }
+}
+
+pub fn fill(database: &Database, size: Size) {
+    let sql = Sql(database.kind);
+    let Size { organizations, users, keys, others } = size;
+    directory(database, &sql, size);
+    let organization_of_user = format!("(u - 1) % {organizations} + 1");
+    let (key, client) = (sql.ulid("key_01JH", "n"), sql.ulid("svc_01JG", "o"));
+    // Of eight keys, four are personal within an organization, two an organization's, one a service client's and one nobody's.
+    let by_kind = |personal: &str, of_organization: &str, of_client: &str, generic: &str| {
+        format!(
+            "CASE WHEN n % 8 < 4 THEN {personal} WHEN n % 8 < 6 THEN {of_organization} \
+             WHEN n % 8 = 6 THEN {of_client} ELSE {generic} END"
+        )
+    };
+    database.sql(&format!(
+        "INSERT INTO api_keys (id, name, owner_type, owner_id, organization_id, user_id, incarnation, permissions, metadata, \
+         revoked_at, deleted_at, expires_at, created_at, created_by, version) \
+         SELECT {key}, 'Key ' || n, {}, {}, {}, {}, {}, 'a:b', '{{}}', \
+         CASE WHEN n % 100 = 0 THEN 1732000000000 END, CASE WHEN n % 100 = 0 THEN 1732000000000 END, \
+         CASE WHEN n % 10 = 1 THEN 4000000000000 END, 1732000000000 + n, 'cli', 1 \
+         FROM (SELECT n, u, CASE WHEN n % 8 < 4 THEN {organization_of_user} ELSE o END AS o \
+         FROM (SELECT n, (n - 1) % {users} + 1 AS u, (n - 1) % {organizations} + 1 AS o FROM {}) AS some) AS given",
+        by_kind("'user'", "'organization'", "'service_client'", "'none'"),
+        by_kind("'user-' || u", "'org-' || o", &client, "NULL"),
+        by_kind("'org-' || o", "'org-' || o", "'org-' || o", "NULL"),
+        by_kind("'user-' || u", "NULL", "NULL", "NULL"),
+        by_kind(&sql.ulid("inc_01JF", "u"), &sql.ulid("inc_01JD", "o"), &sql.ulid("inc_01JD", "o"), "NULL"),
+        sql.series(keys),
+    ));
+    database.sql(&format!(
+        "INSERT INTO credentials (id, key_id, prefix, sealed, master_version, created_at, last_used_at) \
+         SELECT {}, {key}, 'ks', {}, 1, 1732000000000 + n, CASE WHEN n % 3 = 0 THEN 1733000000000 END FROM {}",
+        sql.padded("n", 16),
+        sql.bytes(),
+        sql.series(keys),
+    ));
+    database.sql(&format!(
+        "INSERT INTO events (seq, id, kind, at, actor, subject, organization_id, data, prev_hash) \
+         SELECT n + 1000, {}, CASE WHEN n % 3 = 0 THEN 'user.created' WHEN n % 3 = 1 THEN 'user.updated' ELSE 'api_key.created' END, \
+         1732000000000 + n, 'api_key:' || {key}, 'user:user-' || n, 'org-' || (n % {organizations}), '{{}}', '{}' FROM {}",
+        sql.ulid("evt_01JH", "n"),
+        "0".repeat(64),
+        sql.series(others),
+    ));
+    database.sql(&format!("UPDATE event_head SET seq = 1000 + {others}"));
+    database.sql(&format!(
+        "INSERT INTO idempotency_keys (actor, idempotency_key, request_hash, object_id, created_at) \
+         SELECT 'api_key:' || {key}, 'key-' || n, 'hash', 'id', 4000000000000 + n FROM {series}; \
+         INSERT INTO key_windows (key_id, minute, exchanges) SELECT {key}, 1, 1 FROM {series}; \
+         INSERT INTO key_usage (key_id, day, uses) SELECT {key}, 20000, 1 FROM {series}; \
+         INSERT INTO portal_sessions (id, sealed, master_version, user_id, organization_id, incarnation, created_by, created_at, expires_at) \
+         SELECT {}, {}, 1, 'user-' || n, NULL, 'inc', 'cli', 1732000000000, 4000000000000 + n FROM {series}",
+        sql.ulid("pss_01JH", "n"),
+        sql.bytes(),
+        series = sql.series(others),
+    ));
+    database.sql("ANALYZE");
+}
+
+fn directory(database: &Database, sql: &Sql, Size { organizations, users, .. }: Size) {
+    let inserts = [
+        format!(
+            "INSERT INTO organizations (id, incarnation, name, metadata, created_at, version) \
+             SELECT 'org-' || n, {}, 'Organization ' || n, '{{}}', 1732000000000 + n, 1 FROM {}",
+            sql.ulid("inc_01JD", "n"),
+            sql.series(organizations),
+        ),
+        format!(
+            "INSERT INTO users (id, incarnation, profile, metadata, roles, created_at, version) \
+             SELECT 'user-' || n, {}, '{{\"email\":\"user-' || n || '@acme.example\"}}', '{{}}', 'editor', 1732000000000 + n, 1 FROM {}",
+            sql.ulid("inc_01JE", "n"),
+            sql.series(users),
+        ),
+        format!(
+            "INSERT INTO members (organization_id, user_id, incarnation, organization_incarnation, roles, metadata, created_at, version) \
+             SELECT 'org-' || o, 'user-' || n, {}, {}, 'editor', '{{}}', 1732000000000 + n, 1 \
+             FROM (SELECT n, (n - 1) % {organizations} + 1 AS o FROM {}) AS given",
+            sql.ulid("inc_01JF", "n"),
+            sql.ulid("inc_01JD", "o"),
+            sql.series(users),
+        ),
+        format!(
+            "INSERT INTO service_clients (id, name, owner_type, owner_id, permissions, metadata, created_at, created_by, version, organization_id, incarnation) \
+             SELECT {}, 'Client ' || n, 'organization', 'org-' || n, 'a:b', '{{}}', 1732000000000 + n, 'cli', 1, 'org-' || n, {} FROM {}",
+            sql.ulid("svc_01JG", "n"),
+            sql.ulid("inc_01JD", "n"),
+            sql.series(organizations),
+        ),
+    ];
+    for insert in inserts {
+        database.sql(&insert);
+    }
+}

@@ -1,0 +1,149 @@
+//! Statements caught on their way to the database, and how the database would carry them out.
+
+use std::{collections::BTreeSet, fmt::Write, sync::Mutex};
+
+use diesel::{
+    QueryableByName, RunQueryDsl,
+    connection::{Instrumentation, InstrumentationEvent, SimpleConnection, set_default_instrumentation},
+    sql_query,
+    sql_types::Text,
+};
+use keyswap::store::{Conn, StoreError};
+
+use crate::support::{Kind, Server};
+
+/// Tables that stay small however many customers there are. Every other one grows, and `fill` must fill it.
+const SMALL: [&str; 8] = [
+    "__diesel_schema_migrations",
+    "master_keys",
+    "signing_keys",
+    "permissions",
+    "roles",
+    "audiences",
+    "event_head",
+    // Emptied by a job as it fills.
+    "departures",
+];
+
+/// Statements that may read a whole table, and why.
+const MAY_READ_ALL: [(&str, &str); 2] = [
+    ("' ' || roles || ' '", "an operator takes a role away, and asks first who has it"),
+    ("' ' || permissions || ' '", "an operator takes a permission away, and asks first who has it"),
+];
+
+/// What the view `key_standings` calls its tables.
+const ALIASES: [(&str, &str); 8] = [
+    ("k", "api_keys"),
+    ("s", "service_clients"),
+    ("u", "users"),
+    ("m", "members"),
+    ("o", "organizations"),
+    ("c", "members"),
+    ("r", "roles"),
+    ("p", "permissions"),
+];
+
+static CAUGHT: Mutex<Option<BTreeSet<String>>> = Mutex::new(None);
+
+struct Catcher;
+
+impl Instrumentation for Catcher {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            let text = query.to_string();
+            let statement = text.split(" -- binds: ").next().unwrap_or_default().trim().to_owned();
+            if let Some(caught) = CAUGHT.lock().unwrap().as_mut() {
+                caught.insert(statement);
+            }
+        }
+    }
+}
+
+/// Connections that are made from now on are listened to.
+pub fn watch() {
+    *CAUGHT.lock().unwrap() = Some(BTreeSet::new());
+    set_default_instrumentation(|| Some(Box::new(Catcher))).unwrap();
+}
+
+/// Every statement that was caught uses an index wherever a table grows.
+pub async fn check(server: &Server) {
+    let caught = CAUGHT.lock().unwrap().take().unwrap();
+    let kind = server.database.kind;
+    // Another test in the same process may have talked to the other database.
+    let other = if kind == Kind::Sqlite { ['"', '$'] } else { ['`', '?'] };
+    let statements: Vec<_> =
+        caught.into_iter().filter(|text| !text.contains(other) && is_planned(text)).collect();
+    assert!(statements.len() > 60, "only {} statements were caught: {statements:#?}", statements.len());
+    let faults = server.app.store.read(move |connection| {
+        let mut faults = String::new();
+        for statement in &statements {
+            let plan = plan(connection, statement);
+            if std::env::var_os("KEYSWAP_SHOW_PLANS").is_some() {
+                eprintln!("{statement}\n    {}", plan.join("\n    "));
+            }
+            let bad: Vec<_> = plan.iter().filter(|line| reads_all(kind, statement, line)).collect();
+            if !bad.is_empty() && !MAY_READ_ALL.iter().any(|(part, _)| statement.contains(part)) {
+                writeln!(faults, "{statement}\n    {}", plan.join("\n    ")).unwrap();
+            }
+        }
+        Ok::<_, StoreError>(faults)
+    });
+    let faults = faults.await.unwrap();
+    assert!(faults.is_empty(), "these read whole tables:\n{faults}");
+}
+
+fn is_planned(statement: &str) -> bool {
+    let reads = ["SELECT", "UPDATE", "DELETE", "WITH"].iter().any(|word| statement.starts_with(word));
+    (reads || statement.starts_with("INSERT INTO") && statement.contains("SELECT")) && !statement.contains("pragma_")
+}
+
+#[derive(QueryableByName)]
+struct Detail {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+    line: String,
+}
+
+fn plan(connection: &mut Conn, statement: &str) -> Vec<String> {
+    match connection {
+        Conn::Sqlite(inner) => {
+            let lines: Vec<Detail> = sql_query(format!("EXPLAIN QUERY PLAN {statement}")).load(inner).unwrap();
+            lines.into_iter().map(|line| line.detail).collect()
+        }
+        Conn::Postgres(inner) => {
+            // A plan for any parameters at all, as a statement that is used again and again gets one.
+            let setup = format!("SET plan_cache_mode = force_generic_plan; PREPARE planned AS {statement}");
+            inner.batch_execute(&setup).unwrap_or_else(|error| panic!("{statement}: {error}"));
+            let parameters = (1..).take_while(|number| statement.contains(&format!("${number}"))).count();
+            let nulls = vec!["NULL"; parameters].join(", ");
+            let call = if parameters == 0 { String::new() } else { format!("({nulls})") };
+            let lines: Vec<Line> = sql_query(format!("EXPLAIN EXECUTE planned{call}")).load(inner).unwrap();
+            inner.batch_execute("DEALLOCATE planned; RESET plan_cache_mode").unwrap();
+            lines.into_iter().map(|line| line.line).collect()
+        }
+    }
+}
+
+/// Whether a line of a plan goes through all of a table that grows.
+fn reads_all(kind: Kind, statement: &str, line: &str) -> bool {
+    let (table, in_order) = match kind {
+        Kind::Sqlite => {
+            let Some(rest) = line.strip_prefix("SCAN ") else { return false };
+            (rest.split(' ').next().unwrap_or_default(), rest.contains(" USING "))
+        }
+        Kind::Postgres => {
+            let Some((_, rest)) = line.split_once("Seq Scan on ") else { return false };
+            (rest.split(' ').next().unwrap_or_default(), false)
+        }
+    };
+    let table = ALIASES.iter().find(|(alias, _)| *alias == table).map_or(table, |(_, table)| table);
+    // A page of everything is read in the order of an index, and no further than the page goes.
+    let is_page = in_order && statement.contains("LIMIT");
+    let is_no_table = table == "CONSTANT" || table == "given" || table == "used" || table == "json_each";
+    !is_page && !is_no_table && !SMALL.contains(&table)
+}
