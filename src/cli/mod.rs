@@ -3,6 +3,7 @@
 
 mod api_key;
 pub mod compose;
+mod configure;
 mod demo;
 mod doctor;
 mod import;
@@ -101,6 +102,16 @@ enum Command {
         after_help = "Examples:\n  keyswap openapi > openapi.json\n  keyswap openapi --set server.public_url=https://keys.example"
     )]
     Openapi,
+    /// Say what `apply` would change
+    #[command(
+        after_help = "Examples:\n  keyswap plan keyswap.toml\n  keyswap plan keyswap.yaml --prune --detailed-exitcode    0: nothing to change, 2: something, 1: it failed"
+    )]
+    Plan(configure::Plan),
+    /// Make permissions, roles, audiences and service clients as a file has them; a second time changes nothing
+    #[command(
+        after_help = "Examples:\n  keyswap apply keyswap.toml\n  keyswap apply keyswap.yaml --prune    remove what the file does not name\n  generate | keyswap apply - --format yaml"
+    )]
+    Apply(configure::Apply),
 }
 
 #[derive(Debug, Subcommand)]
@@ -144,7 +155,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = actix_web::rt::System::new().block_on(run(cli));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("keyswap: {failure}");
             ExitCode::from(failure.exit_code())
@@ -160,9 +171,9 @@ fn forbid_core_dumps() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-async fn run(cli: Cli) -> Result<(), Failure> {
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let common = cli.common;
-    match cli.command {
+    let done = match cli.command {
         Command::Demo { once } => demo::run(once).await,
         Command::Serve => serve::run(&common).await,
         Command::ApiKey(command) => api_key::run(&common, command).await,
@@ -181,7 +192,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             print!("{}", String::from_utf8_lossy(&document.body));
             Ok(())
         }
-    }
+        Command::Plan(plan) => return configure::plan(&common, plan).await,
+        Command::Apply(apply) => return configure::apply(&common, apply).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Prints something as JSON, for `--json`.

@@ -84,7 +84,8 @@ impl<'de> Deserialize<'de> for Object {
 }
 
 /// Any JSON value, without repeated members at any depth. Depth itself is bounded by `serde_json` (127).
-struct Strict(Value);
+#[derive(Debug)]
+pub struct Strict(pub Value);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -29,9 +29,14 @@ pub(super) fn require_one(tx: &mut Tx<'_>, before: &ApiKey, settings: &Settings)
 /// # Errors
 /// As `require_one`.
 pub(super) fn require_any(tx: &mut Tx<'_>, admin: &PermissionName, settings: &Settings) -> Result<(), Error> {
-    if tx.is_by_operator() {
-        return Ok(());
-    }
+    if tx.is_by_operator() { Ok(()) } else { require_left(tx, admin, settings) }
+}
+
+/// As `require_any`, for operators as well: what was taken away was not named by them.
+///
+/// # Errors
+/// As `require_one`.
+pub(super) fn require_left(tx: &mut Tx<'_>, admin: &PermissionName, settings: &Settings) -> Result<(), Error> {
     store::lock(tx, LOCK)?;
     let now = tx.now();
     let keys = store::api_keys::of_clients_holding(tx, admin, now)?;

@@ -1,6 +1,9 @@
 //! Audiences: which services take tokens, for which permissions, and for how long.
 
+use std::collections::BTreeMap;
+
 use crate::{
+    crypto::{master::MasterKeys, random::SystemEntropy, signer::PrivateKeyDer},
     domain::{
         audience::{Audience, BuiltIn, Identifier, Takes},
         event::{EventKind, NewEvent},
@@ -64,41 +67,16 @@ pub async fn create(
     new: NewAudience,
     once: Option<Idempotency>,
 ) -> Result<Created<Shown, Shown>, Error> {
-    let max_ttl = app.settings.limits.max_ttl;
-    let (master, entropy) = (app.master.clone(), app.entropy.clone());
-    let fresh = asked_keys::fresh_for(app, asked(&new.shape)).await?;
+    let means = Means::gather(app, asked(&new.shape)).await?;
     let created = app
         .store
         .change(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::audiences::find(tx, &id.parse()?)?.ok_or(Error::NotFound("audience"))?;
-                return Ok(Outcome::bookkeeping(Created::Replayed(found)));
+                return Ok::<_, Error>(Outcome::bookkeeping(Created::Replayed(found)));
             }
-            let shape = new.shape.applied_to(&TokenShape::default());
-            let shape = check(tx, new.permissions.as_ref(), new.token_ttl, max_ttl, shape)?;
-            let same = [new.identifier.clone()].into();
-            if !store::audiences::with_identifiers(tx, &same)?.is_empty() {
-                return Err(Error::Conflict(format!("there is an audience {} already", new.identifier)));
-            }
-            let mut events = asked_keys::publish_asked(tx, &master, &entropy, shape.algorithm, fresh.as_ref())?;
-            let audience = Audience {
-                id: tx.new_id()?,
-                identifier: new.identifier,
-                takes: new.permissions.map_or(Takes::Product, Takes::Listed),
-                token_ttl: new.token_ttl,
-                shape,
-                built_in: None,
-                created_at: tx.now(),
-                version: 1,
-            };
-            match store::audiences::insert(tx, &audience) {
-                Err(StoreError::Conflict(_)) => {
-                    return Err(Error::Conflict(format!("there is an audience {} already", audience.identifier)));
-                }
-                other => other?,
-            }
+            let (audience, events) = create_in(tx, new, &means)?;
             idempotency::remember(tx, once.as_ref(), audience.id.as_str())?;
-            events.push(NewEvent::new(EventKind::AudienceCreated, &audience.id));
             Ok(Outcome::events(Created::New(audience), events))
         })
         .await?;
@@ -108,8 +86,68 @@ pub async fn create(
     })
 }
 
+/// What making or changing audiences needs beside the database, gathered before the change begins.
+pub(super) struct Means {
+    max_ttl: Span,
+    master: MasterKeys,
+    entropy: SystemEntropy,
+    fresh: BTreeMap<Algorithm, PrivateKeyDer>,
+}
+
+impl Means {
+    /// # Errors
+    /// The database does not answer, or there is no randomness.
+    pub(super) async fn gather(app: &App, asked: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
+        let mut fresh = BTreeMap::new();
+        for algorithm in asked {
+            if let Some(der) = asked_keys::fresh_for(app, Some(algorithm)).await? {
+                fresh.insert(algorithm, der);
+            }
+        }
+        let (master, entropy) = (app.master.clone(), app.entropy.clone());
+        Ok(Self { max_ttl: app.settings.limits.max_ttl, master, entropy, fresh })
+    }
+
+    fn publish(&self, tx: &mut Tx<'_>, asked: Option<Algorithm>) -> Result<Vec<NewEvent>, Error> {
+        let fresh = asked.and_then(|algorithm| self.fresh.get(&algorithm));
+        asked_keys::publish_asked(tx, &self.master, &self.entropy, asked, fresh)
+    }
+}
+
+/// As `create`, inside a change.
+///
+/// # Errors
+/// As `create`.
+pub(super) fn create_in(tx: &mut Tx<'_>, new: NewAudience, means: &Means) -> Result<(Audience, Vec<NewEvent>), Error> {
+    let shape = new.shape.applied_to(&TokenShape::default());
+    let shape = check(tx, new.permissions.as_ref(), new.token_ttl, means.max_ttl, shape)?;
+    let same = [new.identifier.clone()].into();
+    if !store::audiences::with_identifiers(tx, &same)?.is_empty() {
+        return Err(Error::Conflict(format!("there is an audience {} already", new.identifier)));
+    }
+    let mut events = means.publish(tx, shape.algorithm)?;
+    let audience = Audience {
+        id: tx.new_id()?,
+        identifier: new.identifier,
+        takes: new.permissions.map_or(Takes::Product, Takes::Listed),
+        token_ttl: new.token_ttl,
+        shape,
+        built_in: None,
+        created_at: tx.now(),
+        version: 1,
+    };
+    match store::audiences::insert(tx, &audience) {
+        Err(StoreError::Conflict(_)) => {
+            return Err(Error::Conflict(format!("there is an audience {} already", audience.identifier)));
+        }
+        other => other?,
+    }
+    events.push(NewEvent::new(EventKind::AudienceCreated, &audience.id));
+    Ok((audience, events))
+}
+
 /// The algorithm that is wished for, as far as there is such a one.
-fn asked(wished: &WishedShape) -> Option<Algorithm> {
+pub(super) fn asked(wished: &WishedShape) -> Option<Algorithm> {
     wished.algorithm.as_ref()?.as_ref()?.parse().ok()
 }
 
@@ -145,45 +183,59 @@ pub async fn patch(
     patch: PatchAudience,
     if_version: Option<i64>,
 ) -> Result<Shown, Error> {
-    let max_ttl = app.settings.limits.max_ttl;
-    let (master, entropy) = (app.master.clone(), app.entropy.clone());
-    let fresh = asked_keys::fresh_for(app, asked(&patch.shape)).await?;
+    let means = Means::gather(app, asked(&patch.shape)).await?;
     let patched = app
         .store
         .change(caller.origin.clone(), move |tx| {
-            let mut audience = store::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
+            let audience = store::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
             super::version::require_version(audience.version, if_version)?;
-            let before = audience.clone();
-            let wished = asked(&patch.shape);
-            let reshapes = !patch.shape.is_empty();
-            let permissions = patch.permissions.as_ref().and_then(Option::as_ref);
-            let shape = patch.shape.applied_to(&audience.shape);
-            audience.shape = check(tx, permissions, patch.token_ttl.flatten(), max_ttl, shape)?;
-            if reshapes && audience.built_in == Some(BuiltIn::Management) {
-                return Err(Error::Conflict("tokens of the management audience have one shape, always".to_owned()));
-            }
-            if let Some(permissions) = patch.permissions {
-                if audience.built_in == Some(BuiltIn::Management) {
-                    return Err(Error::Conflict(
-                        "the management audience takes management permissions, always".to_owned(),
-                    ));
-                }
-                audience.takes = permissions.map_or(Takes::Product, Takes::Listed);
-            }
-            if let Some(token_ttl) = patch.token_ttl {
-                audience.token_ttl = token_ttl;
-            }
-            if audience == before {
-                return Ok(Outcome::bookkeeping(audience));
-            }
-            let mut events = asked_keys::publish_asked(tx, &master, &entropy, wished, fresh.as_ref())?;
-            store::audiences::update(tx, &audience)?;
-            audience.version += 1;
-            events.push(NewEvent::new(EventKind::AudienceUpdated, &audience.id));
-            Ok(Outcome::events(audience, events))
+            let (audience, events) = patch_in(tx, audience, patch, &means)?;
+            Ok::<_, Error>(if events.is_empty() {
+                Outcome::bookkeeping(audience)
+            } else {
+                Outcome::events(audience, events)
+            })
         })
         .await?;
     Ok(shown(app, patched).await)
+}
+
+/// As `patch`, inside a change, of an audience that was found for it. No events: nothing changed.
+///
+/// # Errors
+/// As `patch`.
+pub(super) fn patch_in(
+    tx: &mut Tx<'_>,
+    mut audience: Audience,
+    patch: PatchAudience,
+    means: &Means,
+) -> Result<(Audience, Vec<NewEvent>), Error> {
+    let before = audience.clone();
+    let wished = asked(&patch.shape);
+    let reshapes = !patch.shape.is_empty();
+    let permissions = patch.permissions.as_ref().and_then(Option::as_ref);
+    let shape = patch.shape.applied_to(&audience.shape);
+    audience.shape = check(tx, permissions, patch.token_ttl.flatten(), means.max_ttl, shape)?;
+    if reshapes && audience.built_in == Some(BuiltIn::Management) {
+        return Err(Error::Conflict("tokens of the management audience have one shape, always".to_owned()));
+    }
+    if let Some(permissions) = patch.permissions {
+        if audience.built_in == Some(BuiltIn::Management) {
+            return Err(Error::Conflict("the management audience takes management permissions, always".to_owned()));
+        }
+        audience.takes = permissions.map_or(Takes::Product, Takes::Listed);
+    }
+    if let Some(token_ttl) = patch.token_ttl {
+        audience.token_ttl = token_ttl;
+    }
+    if audience == before {
+        return Ok((audience, Vec::new()));
+    }
+    let mut events = means.publish(tx, wished)?;
+    store::audiences::update(tx, &audience)?;
+    audience.version += 1;
+    events.push(NewEvent::new(EventKind::AudienceUpdated, &audience.id));
+    Ok((audience, events))
 }
 
 /// # Errors
@@ -193,14 +245,21 @@ pub async fn delete(app: &App, caller: &Caller, id: AudienceId, if_version: Opti
         .change(caller.origin.clone(), move |tx| {
             let audience = store::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
             super::version::require_version(audience.version, if_version)?;
-            if audience.built_in.is_some() {
-                return Err(Error::Conflict(format!("{} is built in and cannot be removed", audience.identifier)));
-            }
-            store::audiences::delete(tx, &id)?;
-            let event = NewEvent::new(EventKind::AudienceDeleted, &id);
-            Ok(Outcome::event((), event))
+            Ok::<_, Error>(Outcome::event((), delete_in(tx, &audience)?))
         })
         .await
+}
+
+/// As `delete`, inside a change, of an audience that was found for it.
+///
+/// # Errors
+/// A built-in one.
+pub(super) fn delete_in(tx: &mut Tx<'_>, audience: &Audience) -> Result<NewEvent, Error> {
+    if audience.built_in.is_some() {
+        return Err(Error::Conflict(format!("{} is built in and cannot be removed", audience.identifier)));
+    }
+    store::audiences::delete(tx, &audience.id)?;
+    Ok(NewEvent::new(EventKind::AudienceDeleted, &audience.id))
 }
 
 fn check(

@@ -6,6 +6,7 @@ pub mod app;
 pub mod asked_keys;
 pub mod audiences;
 pub mod caller;
+pub mod configuration;
 pub mod directory;
 pub mod error;
 pub mod events;

@@ -36,53 +36,66 @@ pub async fn put(
 ) -> Result<(Permission, bool), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let names: PermissionSet = [put.name.clone()].into_iter().collect();
-            let existing = store::permissions::find_for_change(tx, &names)?.pop();
-            super::version::require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
-            match existing {
-                Some(permission) if permission.built_in => {
-                    Err(Error::Conflict(format!("{} is built in and cannot be changed", put.name)))
-                }
-                Some(permission)
-                    if permission.description == put.description && permission.assignable_to == put.assignable_to =>
-                {
-                    Ok(Outcome::bookkeeping((permission, false)))
-                }
-                Some(mut permission) => {
-                    permission.description = put.description;
-                    permission.assignable_to = put.assignable_to;
-                    store::permissions::update(tx, &permission)?;
-                    permission.version += 1;
-                    let event = NewEvent::new(EventKind::PermissionUpdated, &permission.name);
-                    Ok(Outcome::event((permission, false), event))
-                }
-                None if put.name.is_management() => {
-                    Err(Error::invalid("name", "names that begin with keyswap: are kept for Keyswap itself"))
-                }
-                None => {
-                    let permission = Permission {
-                        name: put.name,
-                        description: put.description,
-                        assignable_to: put.assignable_to,
-                        built_in: false,
-                        created_at: tx.now(),
-                        version: 1,
-                    };
-                    match store::permissions::insert(tx, &permission) {
-                        Err(StoreError::Conflict(_)) => {
-                            return Err(Error::Conflict(format!(
-                                "{} was put at the same moment; look again",
-                                permission.name
-                            )));
-                        }
-                        other => other?,
-                    }
-                    let event = NewEvent::new(EventKind::PermissionCreated, &permission.name);
-                    Ok(Outcome::event((permission, true), event))
-                }
-            }
+            let (permission, is_new, event) = put_in(tx, put, if_version)?;
+            Ok(match event {
+                Some(event) => Outcome::event((permission, is_new), event),
+                None => Outcome::bookkeeping((permission, is_new)),
+            })
         })
         .await
+}
+
+/// As `put`, inside a change.
+///
+/// # Errors
+/// As `put`.
+pub(super) fn put_in(
+    tx: &mut Tx<'_>,
+    put: PutPermission,
+    if_version: Option<i64>,
+) -> Result<(Permission, bool, Option<NewEvent>), Error> {
+    let names: PermissionSet = [put.name.clone()].into_iter().collect();
+    let existing = store::permissions::find_for_change(tx, &names)?.pop();
+    super::version::require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
+    match existing {
+        Some(permission) if permission.built_in => {
+            Err(Error::Conflict(format!("{} is built in and cannot be changed", put.name)))
+        }
+        Some(permission)
+            if permission.description == put.description && permission.assignable_to == put.assignable_to =>
+        {
+            Ok((permission, false, None))
+        }
+        Some(mut permission) => {
+            permission.description = put.description;
+            permission.assignable_to = put.assignable_to;
+            store::permissions::update(tx, &permission)?;
+            permission.version += 1;
+            let event = NewEvent::new(EventKind::PermissionUpdated, &permission.name);
+            Ok((permission, false, Some(event)))
+        }
+        None if put.name.is_management() => {
+            Err(Error::invalid("name", "names that begin with keyswap: are kept for Keyswap itself"))
+        }
+        None => {
+            let permission = Permission {
+                name: put.name,
+                description: put.description,
+                assignable_to: put.assignable_to,
+                built_in: false,
+                created_at: tx.now(),
+                version: 1,
+            };
+            match store::permissions::insert(tx, &permission) {
+                Err(StoreError::Conflict(_)) => {
+                    return Err(Error::Conflict(format!("{} was put at the same moment; look again", permission.name)));
+                }
+                other => other?,
+            }
+            let event = NewEvent::new(EventKind::PermissionCreated, &permission.name);
+            Ok((permission, true, Some(event)))
+        }
+    }
 }
 
 /// # Errors
@@ -105,23 +118,32 @@ pub async fn list(app: &App, page: PageRequest) -> Result<Page<Permission>, Erro
 pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let names: PermissionSet = [name.clone()].into_iter().collect();
-            let found = store::permissions::find_for_change(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
-            super::version::require_version(found.version, if_version)?;
-            if found.built_in {
-                return Err(Error::Conflict(format!("{name} is built in and cannot be removed")));
-            }
-            let mut carriers = store::api_keys::carrying(tx, &name)?;
-            carriers.extend(store::service_clients::holding(tx, &name)?);
-            carriers.extend(store::audiences::naming(tx, &name)?);
-            carriers.extend(store::roles::holding(tx, &name)?);
-            if !carriers.is_empty() {
-                return Err(Error::Conflict(format!("{name} is still carried by {}", carriers.join(", "))));
-            }
-            store::permissions::delete(tx, &name)?;
-            Ok(Outcome::event((), NewEvent::new(EventKind::PermissionDeleted, &name)))
+            let event = delete_in(tx, &name, if_version)?;
+            Ok(Outcome::event((), event))
         })
         .await
+}
+
+/// As `delete`, inside a change.
+///
+/// # Errors
+/// As `delete`.
+pub(super) fn delete_in(tx: &mut Tx<'_>, name: &PermissionName, if_version: Option<i64>) -> Result<NewEvent, Error> {
+    let names: PermissionSet = [name.clone()].into_iter().collect();
+    let found = store::permissions::find_for_change(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
+    super::version::require_version(found.version, if_version)?;
+    if found.built_in {
+        return Err(Error::Conflict(format!("{name} is built in and cannot be removed")));
+    }
+    let mut carriers = store::api_keys::carrying(tx, name)?;
+    carriers.extend(store::service_clients::holding(tx, name)?);
+    carriers.extend(store::audiences::naming(tx, name)?);
+    carriers.extend(store::roles::holding(tx, name)?);
+    if !carriers.is_empty() {
+        return Err(Error::Conflict(format!("{name} is still carried by {}", carriers.join(", "))));
+    }
+    store::permissions::delete(tx, name)?;
+    Ok(NewEvent::new(EventKind::PermissionDeleted, name))
 }
 
 /// What is wrong with handing out `wanted`: unknown permissions, those that this kind of owner may not carry, and those that

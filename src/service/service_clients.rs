@@ -180,35 +180,52 @@ pub async fn patch(
     let (caller, settings) = (caller.clone(), app.settings.clone());
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let mut client = found(tx, &caller, &id, |rights| rights.change)?;
+            let client = found(tx, &caller, &id, |rights| rights.change)?;
             super::version::require_version(client.version, if_version)?;
-            let before = client.clone();
-            if let Some(permissions) = patch.permissions {
-                let added = permissions.without(&client.permissions).cloned().collect();
-                let mut faults = handing_out(tx, &added, Some(AssignableTo::ServiceClient), &caller.holdings)?;
-                if let Home::User { id, organization, .. } = &client.home {
-                    let place = places::of_user(tx, id, organization.as_ref())?;
-                    let roles = place.map(|place| place.permissions).unwrap_or_default();
-                    faults.extend(home_faults(&client.home, &roles, &added, "its owner"));
-                }
-                if !faults.is_empty() {
-                    return Err(Error::Invalid(faults));
-                }
-                client.permissions = permissions;
-            }
-            client.name = patch.name.unwrap_or(client.name);
-            client.metadata = patch.metadata.unwrap_or(client.metadata);
-            if client == before {
-                return Ok(Outcome::bookkeeping(client));
-            }
-            store::service_clients::update(tx, &client)?;
-            client.version += 1;
-            keep_administrator(tx, &before, &settings)?;
-            let event =
-                event(EventKind::ServiceClientUpdated, &client).with("permissions", client.permissions.to_string());
-            Ok(Outcome::event(client, event))
+            let (client, event) = patch_in(tx, client, patch, &caller, &settings)?;
+            Ok(match event {
+                Some(event) => Outcome::event(client, event),
+                None => Outcome::bookkeeping(client),
+            })
         })
         .await
+}
+
+/// As `patch`, inside a change, of a service client that was found for it.
+///
+/// # Errors
+/// As `patch`.
+pub(super) fn patch_in(
+    tx: &mut Tx<'_>,
+    mut client: ServiceClient,
+    patch: PatchServiceClient,
+    caller: &Caller,
+    settings: &Settings,
+) -> Result<(ServiceClient, Option<NewEvent>), Error> {
+    let before = client.clone();
+    if let Some(permissions) = patch.permissions {
+        let added = permissions.without(&client.permissions).cloned().collect();
+        let mut faults = handing_out(tx, &added, Some(AssignableTo::ServiceClient), &caller.holdings)?;
+        if let Home::User { id, organization, .. } = &client.home {
+            let place = places::of_user(tx, id, organization.as_ref())?;
+            let roles = place.map(|place| place.permissions).unwrap_or_default();
+            faults.extend(home_faults(&client.home, &roles, &added, "its owner"));
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        client.permissions = permissions;
+    }
+    client.name = patch.name.unwrap_or(client.name);
+    client.metadata = patch.metadata.unwrap_or(client.metadata);
+    if client == before {
+        return Ok((client, None));
+    }
+    store::service_clients::update(tx, &client)?;
+    client.version += 1;
+    keep_administrator(tx, &before, settings)?;
+    let event = event(EventKind::ServiceClientUpdated, &client).with("permissions", client.permissions.to_string());
+    Ok((client, Some(event)))
 }
 
 /// Takes a service client away. Its keys stop working at once, and stay listed.
@@ -221,10 +238,18 @@ pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId, if_version:
         .change(caller.origin.clone(), move |tx| {
             let client = found(tx, &caller, &id, |rights| rights.end)?;
             super::version::require_version(client.version, if_version)?;
-            store::service_clients::delete(tx, &id)?;
-            keep_administrator(tx, &client, &settings)?;
-            store::departures::note(tx, &Departed::ServiceClient(id), Gone::ServiceClientDeleted)?;
-            Ok(Outcome::event((), event(EventKind::ServiceClientDeleted, &client)))
+            Ok(Outcome::event((), delete_in(tx, &client, &settings)?))
         })
         .await
+}
+
+/// As `delete`, inside a change, of a service client that was found for it.
+///
+/// # Errors
+/// It would leave no administrator.
+pub(super) fn delete_in(tx: &mut Tx<'_>, client: &ServiceClient, settings: &Settings) -> Result<NewEvent, Error> {
+    store::service_clients::delete(tx, &client.id)?;
+    keep_administrator(tx, client, settings)?;
+    store::departures::note(tx, &Departed::ServiceClient(client.id.clone()), Gone::ServiceClientDeleted)?;
+    Ok(event(EventKind::ServiceClientDeleted, client))
 }

@@ -8,6 +8,7 @@ use diesel::{
 use crate::domain::{
     event::ActorRef,
     id::ServiceClientId,
+    name::DisplayName,
     page::{Page, PageRequest},
     permission::PermissionName,
     policy::Reach,
@@ -146,6 +147,24 @@ pub fn list(connection: &mut Conn, reach: &Reach, page: &PageRequest) -> Result<
     let rows: Vec<Row> = query.order(service_clients::id.desc()).limit(page.limit + 1).load(connection)?;
     let clients = rows.into_iter().map(client).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::from_rows(clients, page.limit, |client| client.id.to_string()))
+}
+
+/// The ids of the account's, oldest first: those with one of `names`, or all of them.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn of_account(connection: &mut Conn, names: Option<&[DisplayName]>) -> Result<Vec<ServiceClientId>, StoreError> {
+    let mut query = service_clients::table
+        .filter(service_clients::deleted_at.is_null())
+        .filter(service_clients::owner_type.eq("account"))
+        .select(service_clients::id)
+        .into_boxed();
+    if let Some(names) = names {
+        let names: Vec<_> = names.iter().map(|name| name.as_str().to_owned()).collect();
+        query = query.filter(service_clients::name.eq_any(names));
+    }
+    let ids: Vec<String> = query.order(service_clients::id.asc()).load(connection)?;
+    ids.iter().map(|id| parsed("service client id", id)).collect()
 }
 
 /// The ids of service clients that hold a permission, a few of them.

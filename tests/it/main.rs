@@ -18,6 +18,7 @@ mod actors;
 mod audiences;
 mod bad_input;
 mod cli;
+mod configuration_file;
 mod exchange;
 mod faults;
 mod house;

@@ -1,0 +1,130 @@
+//! `keyswap plan` and `keyswap apply`.
+
+use std::{io::Read, path::PathBuf, process::ExitCode};
+
+use clap::{Args, ValueEnum};
+
+use crate::service::{
+    self,
+    caller::Caller,
+    configuration::{self, Action, Change, Format, Wanted},
+};
+
+use super::{Common, Failure, compose, print_json};
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    file: File,
+    /// Exit with 2 where there is something to change, with 0 where there is nothing
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Apply {
+    #[command(flatten)]
+    file: File,
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// The file, and how to read it.
+#[derive(Debug, Args)]
+struct File {
+    /// Permissions, roles, audiences and service clients, in TOML or YAML (.toml, .yaml, .yml); - is standard input
+    file: PathBuf,
+    /// How the file is written, where its name does not say
+    #[arg(long)]
+    format: Option<FileFormat>,
+    /// Remove what the file does not name, of those kinds that it speaks of; built-in things stay
+    #[arg(long)]
+    prune: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FileFormat {
+    Toml,
+    Yaml,
+}
+
+pub async fn plan(common: &Common, plan: Plan) -> Result<ExitCode, Failure> {
+    let changes = run(common, &plan.file, true).await?;
+    let differs = plan.detailed_exitcode && !changes.is_empty();
+    Ok(if differs { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}
+
+pub async fn apply(common: &Common, apply: Apply) -> Result<ExitCode, Failure> {
+    run(common, &apply.file, apply.dry_run).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(common: &Common, file: &File, only_plan: bool) -> Result<Vec<Change>, Failure> {
+    let wanted = file.read()?;
+    let app = compose::for_command(common).await?;
+    let caller = Caller::cli();
+    let done = if only_plan {
+        configuration::plan(&app, &caller, wanted, file.prune).await
+    } else {
+        configuration::apply(&app, &caller, wanted, file.prune).await
+    };
+    let changes = done.map_err(told)?;
+    if file.json {
+        print_json(&serde_json::json!({ "applied": !only_plan, "changes": changes }))?;
+    } else {
+        print(&changes, only_plan);
+    }
+    Ok(changes)
+}
+
+impl File {
+    fn read(&self) -> Result<Wanted, Failure> {
+        let extension = self.file.extension().and_then(|extension| extension.to_str());
+        let format = match (self.format, extension) {
+            (Some(FileFormat::Toml), _) | (None, Some("toml")) => Format::Toml,
+            (Some(FileFormat::Yaml), _) | (None, Some("yaml" | "yml")) => Format::Yaml,
+            (None, _) => {
+                let message = format!("{}: give --format toml or --format yaml", self.file.display());
+                return Err(Failure::Usage(message));
+            }
+        };
+        let read = if self.file.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map(|_| text)
+        } else {
+            std::fs::read_to_string(&self.file)
+        };
+        let text = read.map_err(|error| Failure::Other(format!("cannot read {}: {error}", self.file.display())))?;
+        configuration::read(&text, format).map_err(told)
+    }
+}
+
+/// One fault a line: there may be many.
+fn told(error: service::Error) -> Failure {
+    if let service::Error::Invalid(faults) = &error {
+        let lines: Vec<_> = faults.iter().map(|fault| format!("\n  {}: {}", fault.field, fault.message)).collect();
+        return Failure::Other(format!("nothing was changed:{}", lines.concat()));
+    }
+    Failure::Service(error)
+}
+
+fn print(changes: &[Change], only_plan: bool) {
+    if changes.is_empty() {
+        println!("Nothing to change.");
+        return;
+    }
+    for change in changes {
+        println!("{change}");
+    }
+    let count = |action: Action| changes.iter().filter(|change| change.action == action).count();
+    let (new, changed, gone) = (count(Action::Create), count(Action::Update), count(Action::Delete));
+    if only_plan {
+        println!("{new} to create, {changed} to change, {gone} to remove.");
+    } else {
+        println!("{new} created, {changed} changed, {gone} removed.");
+    }
+}

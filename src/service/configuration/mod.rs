@@ -1,0 +1,391 @@
+//! The whole configuration from one file: permissions, roles, audiences, and the account's service clients. What the file says is
+//! done by the rules that `/v1` goes by, in one change; a plan is the same change, taken back.
+
+mod diff;
+mod file;
+
+use crate::{
+    domain::{
+        audience::{Audience, BuiltIn, Takes},
+        event::NewEvent,
+        page::{Page, PageRequest},
+        permission::{Permission, PermissionName, PermissionSet},
+        policy::ADMIN,
+        role::{Role, RoleSet},
+        service_client::ServiceClient,
+        time::Span,
+        token_shape::{TokenShape, WishedShape},
+    },
+    store::{self, Conn, Outcome, StoreError, Tx},
+};
+
+pub use diff::{Action, Change, Member};
+pub use file::{Format, Wanted, WantedClient, read};
+
+use super::{
+    App, Error, Fault, Settings, administrators,
+    audiences::{self, Means, NewAudience, PatchAudience},
+    caller::Caller,
+    permissions, roles,
+    service_clients::{self, NewServiceClient, PatchServiceClient},
+};
+
+/// Files are applied one after the other: the second finds what the first has done.
+const LOCK: i64 = 0x006b_6579_7377_0005;
+
+/// What `apply` would do now.
+///
+/// # Errors
+/// As `apply`.
+pub async fn plan(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Result<Vec<Change>, Error> {
+    let mut run = Run::new(app, caller, wanted, prune).await?;
+    let ended = app.store.change(caller.origin.clone(), move |tx| match run.all(tx) {
+        Ok(()) => Err::<Outcome<()>, _>(Ended::Planned(run.changes)),
+        Err(error) => Err(Ended::Failed(error)),
+    });
+    match ended.await {
+        // Nothing was to change.
+        Ok(()) => Ok(Vec::new()),
+        Err(Ended::Planned(mut changes)) => {
+            // What was made for the plan is gone, and its id with it.
+            for change in changes.iter_mut().filter(|change| change.action == Action::Create) {
+                change.id = None;
+            }
+            Ok(changes)
+        }
+        Err(Ended::Failed(error)) => Err(error),
+    }
+}
+
+/// Makes everything as `wanted` has it, all or nothing, with one event for each thing that changed; what is so already stays
+/// untouched. With `prune`, what the file does not name is removed, of those kinds that it speaks of.
+///
+/// # Errors
+/// Everything that stands in the way, at once.
+pub async fn apply(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Result<Vec<Change>, Error> {
+    let mut run = Run::new(app, caller, wanted, prune).await?;
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            run.all(tx)?;
+            Ok(if run.events.is_empty() {
+                Outcome::bookkeeping(run.changes)
+            } else {
+                Outcome::events(run.changes, run.events)
+            })
+        })
+        .await
+}
+
+/// How a plan ends: always with an error, which takes back what was tried.
+enum Ended {
+    Planned(Vec<Change>),
+    Failed(Error),
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What is there of what the file is about.
+struct Found {
+    clients: Vec<ServiceClient>,
+    audiences: Vec<Audience>,
+    roles: Vec<Role>,
+    permissions: Vec<Permission>,
+}
+
+impl Found {
+    /// Reads it, and no other change can touch it until this one ends. What carries permissions comes before the permissions, as
+    /// in every other change, so that two cannot wait for each other in a circle.
+    fn lock(tx: &mut Tx<'_>, wanted: &Wanted, prune: bool) -> Result<Self, StoreError> {
+        let mut clients = Vec::new();
+        if let Some(named) = &wanted.service_clients {
+            let names: Vec<_> = named.iter().map(|client| client.name.clone()).collect();
+            for id in store::service_clients::of_account(tx, (!prune).then_some(&names))? {
+                clients.extend(store::service_clients::find_for_change(tx, &id)?);
+            }
+        }
+        let mut audiences = Vec::new();
+        if let Some(named) = &wanted.audiences {
+            let listed = if prune {
+                everything(tx, store::audiences::list)?
+            } else {
+                let names = named.iter().map(|audience| audience.identifier.clone()).collect();
+                store::audiences::with_identifiers(tx, &names)?
+            };
+            let mut ids: Vec<_> = listed.into_iter().map(|audience| audience.id).collect();
+            ids.sort();
+            for id in ids {
+                audiences.extend(store::audiences::find_for_change(tx, &id)?);
+            }
+        }
+        let mut role_names: RoleSet = wanted.roles.iter().flatten().map(|role| role.name.clone()).collect();
+        if prune && wanted.roles.is_some() {
+            role_names = everything(tx, store::roles::list)?.into_iter().map(|role| role.name).collect();
+        }
+        let roles = store::roles::find_for_change(tx, &role_names)?;
+        let named = wanted.permissions.iter().flatten().map(|permission| permission.name.clone());
+        let mut permission_names: PermissionSet = named.collect();
+        if prune && wanted.permissions.is_some() {
+            let listed = everything(tx, store::permissions::list)?;
+            permission_names = listed.into_iter().map(|permission| permission.name).collect();
+        }
+        let permissions = store::permissions::find_for_change(tx, &permission_names)?;
+        Ok(Self { clients, audiences, roles, permissions })
+    }
+}
+
+fn everything<T>(
+    connection: &mut Conn,
+    list: fn(&mut Conn, &PageRequest) -> Result<Page<T>, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let (mut all, mut request) = (Vec::new(), PageRequest::FIRST);
+    loop {
+        let page = list(connection, &request)?;
+        all.extend(page.data);
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// A file on its way into the database.
+struct Run {
+    wanted: Wanted,
+    prune: bool,
+    caller: Caller,
+    settings: Settings,
+    means: Means,
+    changes: Vec<Change>,
+    events: Vec<NewEvent>,
+    faults: Vec<Fault>,
+}
+
+impl Run {
+    async fn new(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Result<Self, Error> {
+        let mut asked: Vec<_> =
+            wanted.audiences.iter().flatten().filter_map(|audience| audiences::asked(&audience.shape)).collect();
+        asked.sort();
+        asked.dedup();
+        Ok(Self {
+            means: Means::gather(app, asked).await?,
+            wanted,
+            prune,
+            caller: caller.clone(),
+            settings: app.settings.clone(),
+            changes: Vec::new(),
+            events: Vec::new(),
+            faults: Vec::new(),
+        })
+    }
+
+    /// What others need comes first, and goes last.
+    fn all(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
+        store::lock(tx, LOCK)?;
+        let found = Found::lock(tx, &self.wanted, self.prune)?;
+        self.put_permissions(tx, &found.permissions)?;
+        self.put_roles(tx, &found.roles)?;
+        self.put_audiences(tx, &found.audiences)?;
+        self.put_clients(tx, &found.clients)?;
+        if self.prune {
+            self.remove_clients(tx, &found.clients)?;
+            self.remove_audiences(tx, &found.audiences)?;
+            self.remove_roles(tx, &found.roles)?;
+            self.remove_permissions(tx, &found.permissions)?;
+        }
+        if self.faults.is_empty() { Ok(()) } else { Err(Error::Invalid(std::mem::take(&mut self.faults))) }
+    }
+
+    /// What a rule says against one thing is gathered; what has nothing to do with the file ends it.
+    fn gather<T>(&mut self, path: &str, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Invalid(found)) => {
+                let placed =
+                    found.into_iter().map(|fault| Fault::new(format!("{path}.{}", fault.field), fault.message));
+                self.faults.extend(placed);
+                Ok(None)
+            }
+            Err(Error::Conflict(message)) => {
+                self.faults.push(Fault::new(path, message));
+                Ok(None)
+            }
+            // After a conflict that the database noticed, PostgreSQL answers nothing more: the conflict is the cause.
+            Err(
+                error @ (Error::NotFound(_)
+                | Error::Forbidden(_)
+                | Error::InFlight
+                | Error::IdempotencyMismatch
+                | Error::VersionMismatch(_)
+                | Error::TooEarly(_)
+                | Error::Unavailable(_)
+                | Error::Internal(_)),
+            ) => Err(if self.faults.is_empty() { error } else { Error::Invalid(std::mem::take(&mut self.faults)) }),
+        }
+    }
+
+    fn put_permissions(&mut self, tx: &mut Tx<'_>, found: &[Permission]) -> Result<(), Error> {
+        for put in self.wanted.permissions.clone().into_iter().flatten() {
+            let path = format!("permission[{}]", put.name);
+            let before = found.iter().find(|permission| permission.name == put.name);
+            let done = permissions::put_in(tx, put, None);
+            if let Some((after, _, event)) = self.gather(&path, done)? {
+                self.changes.extend(diff::change(before, Some(&after)));
+                self.events.extend(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_roles(&mut self, tx: &mut Tx<'_>, found: &[Role]) -> Result<(), Error> {
+        for put in self.wanted.roles.clone().into_iter().flatten() {
+            let path = format!("role[{}]", put.name);
+            let before = found.iter().find(|role| role.name == put.name);
+            let done = roles::put_in(tx, put, None);
+            if let Some((after, _, event)) = self.gather(&path, done)? {
+                self.changes.extend(diff::change(before, Some(&after)));
+                self.events.extend(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_audiences(&mut self, tx: &mut Tx<'_>, found: &[Audience]) -> Result<(), Error> {
+        for new in self.wanted.audiences.clone().into_iter().flatten() {
+            let path = format!("audience[{}]", new.identifier);
+            let before = found.iter().find(|audience| audience.identifier == new.identifier);
+            let done = match before {
+                Some(before) => audiences::patch_in(tx, before.clone(), patch_to(before, new), &self.means),
+                None => audiences::create_in(tx, new, &self.means),
+            };
+            if let Some((after, events)) = self.gather(&path, done)? {
+                self.changes.extend(diff::change(before, Some(&after)));
+                self.events.extend(events);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_clients(&mut self, tx: &mut Tx<'_>, found: &[ServiceClient]) -> Result<(), Error> {
+        for WantedClient { name, permissions, metadata } in self.wanted.service_clients.clone().into_iter().flatten() {
+            let path = format!("service_client[{name}]");
+            let same: Vec<_> = found.iter().filter(|client| client.name == name).collect();
+            let (before, done) = match same[..] {
+                [] => {
+                    let new = NewServiceClient { name, owner: None, permissions, metadata };
+                    let made = service_clients::make(tx, new, &self.caller);
+                    (None, made.map(|(client, event)| (client, Some(event))))
+                }
+                [before] => {
+                    let patch =
+                        PatchServiceClient { name: None, permissions: Some(permissions), metadata: Some(metadata) };
+                    let (caller, settings) = (&self.caller, &self.settings);
+                    (Some(before), service_clients::patch_in(tx, before.clone(), patch, caller, settings))
+                }
+                [..] => {
+                    let ids: Vec<_> = same.iter().map(|client| client.id.as_str()).collect();
+                    let message = format!("several have this name: {}; rename all but one first", ids.join(", "));
+                    self.faults.push(Fault::new(path, message));
+                    continue;
+                }
+            };
+            if let Some((after, event)) = self.gather(&path, done)? {
+                self.changes.extend(diff::change(before, Some(&after)));
+                self.events.extend(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_clients(&mut self, tx: &mut Tx<'_>, found: &[ServiceClient]) -> Result<(), Error> {
+        let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
+        let mut administrators = Vec::new();
+        let is_named =
+            |client: &ServiceClient| self.wanted.service_clients.iter().flatten().any(|w| w.name == client.name);
+        let gone: Vec<_> = found.iter().filter(|client| !is_named(client)).collect();
+        for client in gone {
+            let path = format!("service_client[{}]", client.name);
+            let done = service_clients::delete_in(tx, client, &self.settings);
+            self.removed(&path, client, done)?;
+            if client.permissions.contains(&admin) {
+                administrators.push(client.name.as_str());
+            }
+        }
+        // Nobody named it: whoever wrote a file of what their product needs did not mean to lock themselves out.
+        if let Some(name) = administrators.first() {
+            let path = format!("service_client[{name}]");
+            let left = administrators::require_left(tx, &admin, &self.settings);
+            self.gather(&path, left)?;
+        }
+        Ok(())
+    }
+
+    fn remove_audiences(&mut self, tx: &mut Tx<'_>, found: &[Audience]) -> Result<(), Error> {
+        let is_named =
+            |audience: &Audience| self.wanted.audiences.iter().flatten().any(|w| w.identifier == audience.identifier);
+        let gone: Vec<_> = found.iter().filter(|audience| audience.built_in.is_none() && !is_named(audience)).collect();
+        for audience in gone {
+            let path = format!("audience[{}]", audience.identifier);
+            let done = audiences::delete_in(tx, audience);
+            self.removed(&path, audience, done)?;
+        }
+        Ok(())
+    }
+
+    fn remove_roles(&mut self, tx: &mut Tx<'_>, found: &[Role]) -> Result<(), Error> {
+        let is_named = |role: &Role| self.wanted.roles.iter().flatten().any(|w| w.name == role.name);
+        let gone: Vec<_> = found.iter().filter(|role| !is_named(role)).collect();
+        for role in gone {
+            let path = format!("role[{}]", role.name);
+            let done = roles::delete_in(tx, &role.name, None);
+            self.removed(&path, role, done)?;
+        }
+        Ok(())
+    }
+
+    fn remove_permissions(&mut self, tx: &mut Tx<'_>, found: &[Permission]) -> Result<(), Error> {
+        let is_named =
+            |permission: &Permission| self.wanted.permissions.iter().flatten().any(|w| w.name == permission.name);
+        let gone: Vec<_> = found.iter().filter(|permission| !permission.built_in && !is_named(permission)).collect();
+        for permission in gone {
+            let path = format!("permission[{}]", permission.name);
+            let done = permissions::delete_in(tx, &permission.name, None);
+            self.removed(&path, permission, done)?;
+        }
+        Ok(())
+    }
+
+    fn removed<T: diff::Described>(
+        &mut self,
+        path: &str,
+        gone: &T,
+        done: Result<NewEvent, Error>,
+    ) -> Result<(), Error> {
+        if let Some(event) = self.gather(path, done)? {
+            self.changes.extend(diff::change(Some(gone), None));
+            self.events.push(event);
+        }
+        Ok(())
+    }
+}
+
+/// What is to change on an audience so that it is as the file has it: nothing that is so already, since built-in ones take no
+/// other.
+fn patch_to(audience: &Audience, wanted: NewAudience) -> PatchAudience {
+    let takes = match (&wanted.permissions, audience.built_in) {
+        (None, Some(BuiltIn::Management)) => Takes::Management,
+        (None, Some(BuiltIn::Default) | None) => Takes::Product,
+        (Some(listed), _) => Takes::Listed(listed.clone()),
+    };
+    let shape = wanted.shape.clone().applied_to(&TokenShape::default());
+    PatchAudience {
+        permissions: (takes != audience.takes).then_some(wanted.permissions),
+        // As it is kept: in milliseconds.
+        token_ttl: (wanted.token_ttl.map(Span::millis) != audience.token_ttl.map(Span::millis))
+            .then_some(wanted.token_ttl),
+        shape: if shape.is_ok_and(|shape| shape == audience.shape) { WishedShape::default() } else { wanted.shape },
+    }
+}
