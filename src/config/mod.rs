@@ -30,6 +30,7 @@ pub struct Config {
     pub tokens: Tokens,
     pub signing_keys: SigningKeys,
     pub api_keys: ApiKeys,
+    pub portal: Portal,
     pub guessing: Guessing,
     pub webhooks: Webhooks,
     pub admin_key_file: PathBuf,
@@ -102,6 +103,11 @@ pub struct ApiKeys {
     pub max_lifetime: Option<Span>,
     pub owner_types: Vec<OwnerType>,
     pub end_with_creator: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Portal {
+    pub session_ttl: Span,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -206,11 +212,24 @@ impl Config {
         let verifier_leeway = from.parse("signing_keys.verifier_leeway");
         let clock_skew = from.parse("signing_keys.clock_skew");
 
-        let prefix = from.parse("api_keys.prefix");
-        let accepted_prefixes = from.parse_list("api_keys.accepted_prefixes");
+        let prefix: Option<Prefix> = from.parse("api_keys.prefix");
+        let accepted_prefixes: Option<Vec<Prefix>> = from.parse_list("api_keys.accepted_prefixes");
+        for (path, prefixes) in [
+            ("api_keys.prefix", prefix.as_slice()),
+            ("api_keys.accepted_prefixes", accepted_prefixes.as_deref().unwrap_or_default()),
+        ] {
+            if prefixes.contains(&Prefix::portal_session()) {
+                from.fault(path, format_args!("{} is kept for portal sessions", Prefix::portal_session()));
+            }
+        }
         let max_lifetime = from.optional("api_keys.max_lifetime");
         let owner_types = from.parse_list("api_keys.owner_types");
         let end_with_creator = from.get("api_keys.end_with_creator");
+
+        let session_ttl: Option<Span> = from.parse("portal.session_ttl");
+        if session_ttl.is_some_and(|span| !(60..=24 * 3600).contains(&span.as_secs())) {
+            from.fault("portal.session_ttl", "must be from 1m to 24h");
+        }
 
         let per_source = from.within("guessing.per_source", 1, 1_000_000);
         let per_credential = from.within("guessing.per_credential", 1, 1_000_000);
@@ -271,6 +290,7 @@ impl Config {
                     owner_types: owner_types?,
                     end_with_creator: end_with_creator?,
                 },
+                portal: Portal { session_ttl: session_ttl? },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
                 webhooks: Webhooks {
                     allowed_networks: allowed_networks?,

@@ -34,6 +34,19 @@ pub fn seal(keys: &MasterKeys, id: &CredentialId, secret: &Secret, entropy: &dyn
     keys.seal(Purpose::Credential, id.as_str(), &digest_of(id, secret), entropy)
 }
 
+/// As `seal`, for a portal session: whoever moves its row among the credentials finds that it does not open there.
+///
+/// # Errors
+/// No randomness for the seal.
+pub fn seal_session(
+    keys: &MasterKeys,
+    id: &CredentialId,
+    secret: &Secret,
+    entropy: &dyn Entropy,
+) -> Result<Sealed, SealError> {
+    keys.seal(Purpose::PortalSession, id.as_str(), &digest_of(id, secret), entropy)
+}
+
 /// Whether `presented` has the secret that was sealed as `sealed` for the row `id`. For an unknown key the caller passes its
 /// decoy, and the work is the same: one digest, one opening, one comparison in constant time.
 ///
@@ -45,7 +58,30 @@ pub fn proves(
     sealed: &Sealed,
     presented: &PresentedKey,
 ) -> Result<bool, SealError> {
-    let expected = keys.open(Purpose::Credential, id.as_str(), sealed)?;
+    proves_as(Purpose::Credential, keys, id, sealed, presented)
+}
+
+/// As `proves`, for the token of a portal session.
+///
+/// # Errors
+/// As `proves`.
+pub fn proves_session(
+    keys: &MasterKeys,
+    id: &CredentialId,
+    sealed: &Sealed,
+    presented: &PresentedKey,
+) -> Result<bool, SealError> {
+    proves_as(Purpose::PortalSession, keys, id, sealed, presented)
+}
+
+fn proves_as(
+    purpose: Purpose,
+    keys: &MasterKeys,
+    id: &CredentialId,
+    sealed: &Sealed,
+    presented: &PresentedKey,
+) -> Result<bool, SealError> {
+    let expected = keys.open(purpose, id.as_str(), sealed)?;
     let given = digest_of(&presented.credential, &presented.secret);
     Ok(constant_time::verify_slices_are_equal(&expected, &given).is_ok())
 }

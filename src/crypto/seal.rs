@@ -22,6 +22,7 @@ pub enum Purpose {
     Credential,
     SigningKey,
     Webhook,
+    PortalSession,
 }
 
 impl Purpose {
@@ -30,6 +31,7 @@ impl Purpose {
             Self::Credential => "credential",
             Self::SigningKey => "signing-key",
             Self::Webhook => "webhook",
+            Self::PortalSession => "portal-session",
         }
     }
 }

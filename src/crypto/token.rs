@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, Validation};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::domain::{claims::Claims, id::SigningKeyId, signing::Algorithm, token_shape::Typ};
@@ -46,8 +46,8 @@ struct Header<'a> {
 }
 
 /// The first part of a token, without the dot.
-fn header(typ: &Typ, jwk: &PublicJwk) -> Result<String, serde_json::Error> {
-    let header = serde_json::to_vec(&Header { typ: typ.as_str(), alg: jwk.alg, kid: &jwk.kid })?;
+fn header(typ: &Typ, alg: Algorithm, kid: &SigningKeyId) -> Result<String, serde_json::Error> {
+    let header = serde_json::to_vec(&Header { typ: typ.as_str(), alg, kid })?;
     Ok(URL_SAFE_NO_PAD.encode(header))
 }
 
@@ -69,7 +69,7 @@ impl Minter {
     /// The key is no key for this algorithm, or does not match its public half.
     pub async fn prepare(algorithm: Algorithm, der: &PrivateKeyDer) -> Result<Self, MintError> {
         let signer = Signer::from_pkcs8(algorithm, der)?;
-        let minter = Self { header: format!("{}.", header(&Typ::ACCESS_TOKEN, signer.jwk())?), signer };
+        let minter = Self { header: format!("{}.", header(&Typ::ACCESS_TOKEN, algorithm, &signer.jwk().kid)?), signer };
         let signature = URL_SAFE_NO_PAD.encode(minter.signer.sign(b"self-test").await?);
         let key = decoding_key(minter.jwk()).ok_or(MintError::SelfTest)?;
         match jsonwebtoken::crypto::verify(&signature, b"self-test", &key, name_in_library(algorithm)) {
@@ -92,7 +92,7 @@ impl Minter {
         if *typ == Typ::ACCESS_TOKEN {
             token.push_str(&self.header);
         } else {
-            token.push_str(&header(typ, self.jwk())?);
+            token.push_str(&header(typ, self.jwk().alg, &self.jwk().kid)?);
             token.push('.');
         }
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
@@ -103,11 +103,18 @@ impl Minter {
     }
 }
 
+/// What a header says of its kind; the rest of it is compared.
+#[derive(Deserialize)]
+struct Typed {
+    typ: Typ,
+}
+
 /// The public half of a signing key, ready to check tokens of ours.
 #[derive(Clone)]
 pub struct Verifier {
     header: String,
     algorithm: Algorithm,
+    kid: SigningKeyId,
     key: DecodingKey,
 }
 
@@ -120,8 +127,8 @@ impl fmt::Debug for Verifier {
 impl Verifier {
     pub fn new(jwk: &PublicJwk) -> Option<Self> {
         // Whatever the audiences of others want: what comes back to `/v1` is an access token and nothing else.
-        let header = header(&Typ::ACCESS_TOKEN, jwk).ok()?;
-        Some(Self { header, algorithm: jwk.alg, key: decoding_key(jwk)? })
+        let header = header(&Typ::ACCESS_TOKEN, jwk.alg, &jwk.kid).ok()?;
+        Some(Self { header, algorithm: jwk.alg, kid: jwk.kid.clone(), key: decoding_key(jwk)? })
     }
 
     /// The claims of a token of ours that carries this key's header, byte for byte, and a signature by it. So no other `alg`,
@@ -132,12 +139,30 @@ impl Verifier {
         if header != self.header {
             return None;
         }
+        let mut validation = self.validation(issuer);
+        validation.set_audience(&[audience]);
+        jsonwebtoken::decode(token, &self.key, &validation).ok().map(|data| data.claims)
+    }
+
+    /// As `verify`, for whichever audience: the header is what this key writes for the `typ` it names, byte for byte, and no `typ` of
+    /// another kind of token can be read. Whether the audience is one of ours, and has such tokens, is for the caller.
+    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(Typ, Claims)> {
+        let (given, _) = token.split_once('.')?;
+        let Typed { typ } = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(given).ok()?).ok()?;
+        if given != header(&typ, self.algorithm, &self.kid).ok()? {
+            return None;
+        }
+        let mut validation = self.validation(issuer);
+        validation.validate_aud = false;
+        jsonwebtoken::decode(token, &self.key, &validation).ok().map(|data| (typ, data.claims))
+    }
+
+    fn validation(&self, issuer: &str) -> Validation {
         let mut validation = Validation::new(name_in_library(self.algorithm));
         validation.set_issuer(&[issuer]);
-        validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
         validation.validate_exp = false;
-        jsonwebtoken::decode(token, &self.key, &validation).ok().map(|data| data.claims)
+        validation
     }
 }
 

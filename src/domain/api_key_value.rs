@@ -27,6 +27,11 @@ pub struct Prefix(String);
 impl Prefix {
     pub const MAX_LENGTH: usize = 16;
 
+    /// Before the tokens of portal sessions, and before no API key.
+    pub fn portal_session() -> Self {
+        Self("kps".to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

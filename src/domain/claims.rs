@@ -51,6 +51,13 @@ pub enum AudienceClaim {
 }
 
 impl AudienceClaim {
+    pub fn all(&self) -> &[Identifier] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(all) => all,
+        }
+    }
+
     pub fn contains(&self, identifier: &str) -> bool {
         match self {
             Self::One(one) => one.as_str() == identifier,

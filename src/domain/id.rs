@@ -90,11 +90,6 @@ generated_id!(
 );
 
 generated_id!(
-    /// A session in which a user manages their own keys in a browser.
-    PortalSessionId,
-    "pss_"
-);
-generated_id!(
     /// One life of a user, an organization or a membership. What is deleted and put again under the same id gets another, and so
     /// none of the keys that hung on the one before.
     Incarnation,
@@ -209,6 +204,41 @@ impl fmt::Display for CredentialId {
     }
 }
 as_text!(CredentialId);
+
+/// A session in which a user manages their own keys in a browser: `pss_` and the 16 characters that stand in its token, as a
+/// credential's do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortalSessionId(String);
+
+impl PortalSessionId {
+    pub const PREFIX: &'static str = "pss_";
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&CredentialId> for PortalSessionId {
+    fn from(credential: &CredentialId) -> Self {
+        Self(format!("{}{credential}", Self::PREFIX))
+    }
+}
+
+impl FromStr for PortalSessionId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let invalid = InvalidId { expected: "pss_ and 16 of 0-9A-Za-z" };
+        let credential = text.strip_prefix(Self::PREFIX).and_then(|rest| rest.parse::<CredentialId>().ok());
+        credential.as_ref().map(Self::from).ok_or(invalid)
+    }
+}
+
+impl fmt::Display for PortalSessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+as_text!(PortalSessionId);
 
 /// The RFC 7638 thumbprint that names a signing key: SHA-256 in base64url, 43 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

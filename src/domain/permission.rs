@@ -154,6 +154,18 @@ impl AssignableTo {
     }
 }
 
+impl FromStr for AssignableTo {
+    type Err = InvalidAssignableTo;
+    fn from_str(text: &str) -> Result<Self, InvalidAssignableTo> {
+        Self::from_stored(text).ok_or(InvalidAssignableTo)
+    }
+}
+
+/// A text that names nobody whose keys carry permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a permission is assignable to a user, organization or service_client")]
+pub struct InvalidAssignableTo;
+
 /// A permission in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Permission {

@@ -13,7 +13,7 @@ use super::{
     ops,
     problem::{Problem, speaks_oauth},
     v1::{
-        api_keys, audiences, events, exchange, import, members, organizations, permissions, roles, service_clients, signing_keys, users, webhooks,
+        api_keys, audiences, events, exchange, import, members, organizations, permissions, portal_sessions, roles, service_clients, signing_keys, users, validation, webhooks,
     },
     well_known,
 };
@@ -53,6 +53,7 @@ fn for_everyone() -> Table {
         .at("/v1/exchange", vec![on!(POST, exchange::exchange)])
         .at("/v1/exchange/explain", vec![on!(POST, exchange::explain)])
         .at("/v1/api-keys", vec![on!(GET, api_keys::list), on!(POST, api_keys::create)])
+        .at("/v1/api-keys/validate", vec![on!(POST, validation::validate)])
         .at(
             "/v1/api-keys/{id}",
             vec![on!(GET, api_keys::get), on!(PATCH, api_keys::patch), on!(DELETE, api_keys::delete)],
@@ -108,6 +109,7 @@ fn for_everyone() -> Table {
             "/v1/audiences/{id}",
             vec![on!(GET, audiences::get), on!(PATCH, audiences::patch), on!(DELETE, audiences::delete)],
         )
+        .at("/v1/portal-sessions", vec![on!(POST, portal_sessions::open)])
         .at("/v1/signing-keys", vec![on!(GET, signing_keys::list)])
         .at("/v1/signing-keys/rotate", vec![on!(POST, signing_keys::rotate)])
         .at("/v1/events", vec![on!(GET, events::list)])

@@ -27,6 +27,8 @@ pub struct Settings {
     pub max_key_lifetime: Option<Span>,
     /// Whose keys can be made.
     pub owner_types: BTreeSet<OwnerType>,
+    /// How long a portal session lasts.
+    pub session_ttl: Span,
     pub keys_dir: PathBuf,
     pub admin_key_file: PathBuf,
     /// Whether the first master key may be made over an empty database.

@@ -1,4 +1,4 @@
-//! Who calls `/v1`: an API key, or a token for the management audience. What it may do is for `domain::policy`.
+//! Who calls `/v1`: an API key, a token for the management audience, or a portal session. What it may do is for `domain::policy`.
 
 use std::str::FromStr;
 
@@ -19,6 +19,7 @@ use super::{
     App,
     guessing::Source,
     places::{self, PlaceNow},
+    portal_sessions,
     proof::{Attempt, Denied, judge},
 };
 
@@ -94,18 +95,28 @@ pub async fn authenticate(
     on_behalf_of: Option<OnBehalfOf>,
     call: &Call,
 ) -> Result<Caller, Denied> {
+    let origin = |actor, on_behalf_of| Origin {
+        actor,
+        on_behalf_of,
+        request_id: Some(call.request_id.clone()),
+        address: Some(call.address.clone()),
+    };
+    if let Some(token) = portal_sessions::token(credential) {
+        let (session, place) = portal_sessions::prove(app, &token, call.source).await?;
+        if on_behalf_of.is_some() {
+            return Err(Denied::OnBehalfOf("a portal session speaks for its own user, and for no other"));
+        }
+        let user = place.home.user().cloned();
+        // Nobody stands between the user and what their roles hold.
+        return Ok(as_user(origin(Actor::PortalSession(session), user), &Holdings::WholeCatalog, place));
+    }
     let identity = if credential.contains('.') {
         by_token(app, credential, call.source).await?
     } else {
         by_key(app, credential, call.source).await?
     };
     let caller = Caller {
-        origin: Origin {
-            actor: Actor::Key(identity.key),
-            on_behalf_of: None,
-            request_id: Some(call.request_id.clone()),
-            address: Some(call.address.clone()),
-        },
+        origin: origin(Actor::Key(identity.key), None),
         authority: Authority { scope: identity.scope, place: Place::of(&identity.home) },
         holdings: identity.holdings,
         acts_as: identity.home.user().is_some().then_some(identity.home),

@@ -3,6 +3,9 @@
 //! A source that has spent its budget is answered 429 before any look-up. A credential that has spent its budget is answered
 //! 429 to sources that have failed lately, and to no other: a right key from elsewhere still works while its id is under
 //! attack. Every fault of a key counts the same, or the budget would tell a revoked key from an unknown one.
+//!
+//! What a back end asks about comes from all of its users, and nobody here knows from which of them: no source is budgeted then, a
+//! right key is always told from a wrong one, and only failures with a credential whose budget is spent are answered 429.
 
 use std::{
     collections::hash_map::RandomState,
@@ -22,15 +25,20 @@ const CELLS: usize = 1 << 16;
 
 /// Where a request comes from, as far as guessing goes: an IPv4 address, or an IPv6 /64, which one customer commonly holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Source(IpAddr);
+pub struct Source(Option<IpAddr>);
+
+impl Source {
+    /// Somewhere behind a back end that asks for its users.
+    pub const BEHIND_ANOTHER: Self = Self(None);
+}
 
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(v4) => Self(IpAddr::V4(v4)),
+            IpAddr::V4(v4) => Self(Some(IpAddr::V4(v4))),
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
-                Self(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+                Self(Some(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))))
             }
         }
     }
@@ -69,7 +77,7 @@ impl Guessing {
     /// # Errors
     /// Its budget is spent.
     pub fn admit_source(&self, source: Source) -> Result<(), Throttled> {
-        self.sources.admit(&source, self.now())
+        if source == Source::BEHIND_ANOTHER { Ok(()) } else { self.sources.admit(&source, self.now()) }
     }
 
     /// Whether a source may try this credential.
@@ -78,16 +86,26 @@ impl Guessing {
     /// The credential's budget is spent, and this source has failed lately.
     pub fn admit_credential(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
         let now = self.now();
-        if self.sources.is_untouched(&source, now) {
+        if source == Source::BEHIND_ANOTHER || self.sources.is_untouched(&source, now) {
             return Ok(());
         }
         self.credentials.admit(credential, now)
     }
 
+    /// Whether a failure that is about to be counted may be told as one.
+    ///
+    /// # Errors
+    /// The source is not known, and the credential's budget is spent.
+    pub fn admit_failure(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
+        if source == Source::BEHIND_ANOTHER { self.credentials.admit(credential, self.now()) } else { Ok(()) }
+    }
+
     /// A key was not accepted.
     pub fn failed(&self, source: Source, credential: Option<&CredentialId>) {
         let now = self.now();
-        self.sources.spend(&source, now);
+        if source != Source::BEHIND_ANOTHER {
+            self.sources.spend(&source, now);
+        }
         if let Some(credential) = credential {
             self.credentials.spend(credential, now);
         }
@@ -182,6 +200,20 @@ mod tests {
         }
         assert!(guessing.admit_credential(source(0), &id).is_err(), "the attacker waits");
         assert!(guessing.admit_credential(source(9), &id).is_ok(), "the owner does not");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_back_end_is_no_source_and_a_right_key_behind_it_always_works() {
+        let guessing = Guessing::new(2, 2, Span::from_secs(2));
+        let (under_attack, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
+        for _ in 0..2 {
+            assert!(guessing.admit_failure(Source::BEHIND_ANOTHER, &under_attack).is_ok());
+            guessing.failed(Source::BEHIND_ANOTHER, Some(&under_attack));
+        }
+        assert!(guessing.admit_failure(Source::BEHIND_ANOTHER, &under_attack).is_err(), "guesses are slow");
+        assert!(guessing.admit_failure(Source::BEHIND_ANOTHER, &other).is_ok(), "of this credential alone");
+        assert!(guessing.admit_source(Source::BEHIND_ANOTHER).is_ok());
+        assert!(guessing.admit_credential(Source::BEHIND_ANOTHER, &under_attack).is_ok(), "the proof comes first");
     }
 
     #[test]

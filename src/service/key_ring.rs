@@ -23,6 +23,7 @@ use crate::{
         id::SigningKeyId,
         signing::{Algorithm, SigningKeyInfo, SigningKeyState},
         time::Timestamp,
+        token_shape::Typ,
     },
     store::{self, Store, StoreError, signing_keys::StoredSigningKey},
 };
@@ -110,6 +111,11 @@ impl View {
     /// The claims of a token of ours.
     pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<Claims> {
         self.verifiers.iter().find_map(|verifier| verifier.verify(token, issuer, audience))
+    }
+
+    /// The claims of a token of ours for whichever audience, and its `typ`.
+    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(Typ, Claims)> {
+        self.verifiers.iter().find_map(|verifier| verifier.verify_any(token, issuer))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod key_ring;
 pub mod last_used;
 pub mod permissions;
 pub mod places;
+pub mod portal_sessions;
 pub mod proof;
 pub mod publish;
 pub mod reading;
@@ -25,6 +26,7 @@ pub mod roles;
 pub mod service_clients;
 pub mod signing_keys;
 pub mod start;
+pub mod validation;
 mod version;
 pub mod webhooks;
 

@@ -105,10 +105,12 @@ pub async fn get(app: &App, name: PermissionName) -> Result<Permission, Error> {
     found.ok_or(Error::NotFound("permission"))
 }
 
+/// The catalog, or what keys of such an owner may carry of it.
+///
 /// # Errors
 /// The database does not answer.
-pub async fn list(app: &App, page: PageRequest) -> Result<Page<Permission>, Error> {
-    Ok(app.store.read(move |connection| store::permissions::list(connection, &page)).await?)
+pub async fn list(app: &App, to: Option<AssignableTo>, page: PageRequest) -> Result<Page<Permission>, Error> {
+    Ok(app.store.read(move |connection| store::permissions::list_assignable(connection, to, &page)).await?)
 }
 
 /// Takes a permission out of the catalog, once nothing carries it: no key changes its meaning unseen.

@@ -20,7 +20,7 @@ use crate::{
         time::Span,
     },
     store::{
-        StoreError,
+        Conn, StoreError,
         facts::{self, Loaded, Wanted},
     },
     telemetry::metrics::{Form, Result as Outcome},
@@ -85,6 +85,14 @@ impl Decoy {
         let secret = Secret::generate(entropy).map_err(no_entropy)?;
         Ok(Self { sealed: credential::seal(master, &id, &secret, entropy)?, id })
     }
+
+    /// The work of a proof, for nothing.
+    ///
+    /// # Errors
+    /// The master key is missing.
+    pub(super) fn compare(&self, master: &MasterKeys, presented: &PresentedKey) -> Result<(), SealError> {
+        credential::proves(master, &self.id, &self.sealed, presented).map(|_| ())
+    }
 }
 
 /// A key as it came in.
@@ -96,6 +104,9 @@ pub struct Attempt<'a> {
     pub form: Form,
 }
 
+/// A look-up of a key, with whatever is wanted of it beside the facts.
+pub type Look<X> = fn(&mut Conn, &Wanted, &BTreeSet<Identifier>) -> Result<Option<(Loaded, X)>, StoreError>;
+
 /// Proves the key and asks `rule` about it. A key that is granted something counts as used.
 ///
 /// # Errors
@@ -106,8 +117,27 @@ pub async fn judge<T>(
     request: &Request,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<(T, Facts), Denied> {
+    let facts_alone: Look<()> = |connection, wanted, targets| {
+        let loaded = facts::load(connection, wanted, targets)?;
+        Ok(loaded.map(|loaded| (loaded, ())))
+    };
+    let (granted, facts, ()) = judge_with(app, attempt, request, facts_alone, rule).await?;
+    Ok((granted, facts))
+}
+
+/// As `judge`, with another look-up.
+///
+/// # Errors
+/// As `judge`.
+pub async fn judge_with<T, X: Send + 'static>(
+    app: &App,
+    attempt: Attempt<'_>,
+    request: &Request,
+    look: Look<X>,
+    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
+) -> Result<(T, Facts, X), Denied> {
     let started = Instant::now();
-    let (outcome, result) = match judged(app, attempt, request, started, rule).await {
+    let (outcome, result) = match judged(app, attempt, request, started, look, rule).await {
         Ok(granted) => (Outcome::Granted, Ok(granted)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
@@ -115,13 +145,14 @@ pub async fn judge<T>(
     result
 }
 
-async fn judged<T>(
+async fn judged<T, X: Send + 'static>(
     app: &App,
     attempt: Attempt<'_>,
     request: &Request,
     started: Instant,
+    look: Look<X>,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
-) -> Result<(T, Facts), (Outcome, Denied)> {
+) -> Result<(T, Facts, X), (Outcome, Denied)> {
     let throttled =
         |throttled: super::guessing::Throttled| (Outcome::Throttled, Denied::Throttled(throttled.retry_after));
     app.guessing.admit_source(attempt.source).map_err(throttled)?;
@@ -134,16 +165,18 @@ async fn judged<T>(
     let wanted = Wanted::Credential(presented.credential.clone());
     let targets: BTreeSet<Identifier> =
         targets_asked(request, &app.settings.limits).into_iter().take(32).cloned().collect();
-    let loaded = app.store.read(move |connection| facts::load(connection, &wanted, &targets)).await;
+    let loaded = app.store.read(move |connection| look(connection, &wanted, &targets)).await;
     let verdict = loaded.map_err(Denied::from).and_then(|loaded| verdict(app, &presented, loaded, rule));
     match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
-        Ok((granted, facts)) => {
+        Ok((granted, facts, more)) => {
             app.last_used.note(presented.credential, facts.now);
-            Ok((granted, facts))
+            Ok((granted, facts, more))
         }
         Err(Refusal::Key(fault)) => {
+            let admitted = app.guessing.admit_failure(attempt.source, &presented.credential);
             app.guessing.failed(attempt.source, Some(&presented.credential));
             wait_for_tick(started).await;
+            admitted.map_err(throttled)?;
             Err(refused(attempt.form, Some(&presented.credential), fault))
         }
         Err(Refusal::Scope(fault)) => Err((Outcome::Scope, Denied::Scope(fault))),
@@ -159,14 +192,14 @@ fn well_formed(app: &App, key: &str) -> Option<PresentedKey> {
     known.then_some(presented)
 }
 
-fn verdict<T>(
+fn verdict<T, X>(
     app: &App,
     presented: &PresentedKey,
-    loaded: Option<Loaded>,
+    loaded: Option<(Loaded, X)>,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
-) -> Result<Result<(T, Facts), Refusal>, Denied> {
-    let Some(loaded) = loaded else {
-        credential::proves(&app.master, &app.decoy.id, &app.decoy.sealed, presented)?;
+) -> Result<Result<(T, Facts, X), Refusal>, Denied> {
+    let Some((loaded, more)) = loaded else {
+        app.decoy.compare(&app.master, presented)?;
         return Ok(Err(Refusal::Key(KeyFault::Unknown)));
     };
     let sealed = Sealed { master_version: loaded.master_version, bytes: loaded.sealed };
@@ -174,10 +207,10 @@ fn verdict<T>(
         return Ok(Err(Refusal::Key(KeyFault::Wrong)));
     }
     let facts = loaded.facts;
-    Ok(rule(&facts).map(|granted| (granted, facts)))
+    Ok(rule(&facts).map(|granted| (granted, facts, more)))
 }
 
-fn refused(form: Form, credential: Option<&CredentialId>, fault: KeyFault) -> (Outcome, Denied) {
+pub(super) fn refused(form: Form, credential: Option<&CredentialId>, fault: KeyFault) -> (Outcome, Denied) {
     let credential = credential.map(CredentialId::as_str);
     tracing::info!(?form, credential, %fault, "an API key was not accepted");
     let outcome = match fault {
@@ -194,7 +227,7 @@ fn refused(form: Form, credential: Option<&CredentialId>, fault: KeyFault) -> (O
     (outcome, Denied::Key)
 }
 
-const fn outcome_of(denied: &Denied) -> Outcome {
+pub(super) const fn outcome_of(denied: &Denied) -> Outcome {
     match denied {
         Denied::Unavailable(_) => Outcome::Unavailable,
         Denied::Throttled(_) => Outcome::Throttled,
@@ -204,7 +237,7 @@ const fn outcome_of(denied: &Denied) -> Outcome {
     }
 }
 
-async fn wait_for_tick(started: Instant) {
+pub(super) async fn wait_for_tick(started: Instant) {
     let ticks = u32::try_from(started.elapsed().as_nanos() / REFUSAL_TICK.as_nanos()).unwrap_or(u32::MAX - 1) + 1;
     sleep_until(started + REFUSAL_TICK * ticks).await;
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    App, Error, Settings, administrators,
+    App, Error, Fault, Settings, administrators,
     api_keys::{OwnerAsked, home_faults, nobody_such, organization_holder, user_holder},
     caller::Caller,
     idempotency::{self, Created, Idempotency},
@@ -27,7 +27,8 @@ use super::{
 /// What `POST /v1/service-clients` says.
 #[derive(Debug, Clone)]
 pub struct NewServiceClient {
-    pub name: DisplayName,
+    /// Absent: after the user for whom it is made.
+    pub name: Option<DisplayName>,
     /// Absent: the account, or whoever the caller is.
     pub owner: Option<OwnerAsked>,
     pub permissions: PermissionSet,
@@ -43,7 +44,7 @@ pub struct PatchServiceClient {
 }
 
 /// # Errors
-/// Permissions that are unknown, not for service clients, or not the caller's to hand out.
+/// Permissions that are unknown, not for service clients, or not the caller's to hand out; or it has no name.
 pub async fn create(
     app: &App,
     caller: &Caller,
@@ -76,12 +77,14 @@ pub(super) fn make(
     let (home, roles) = home_of_new(tx, caller, new.owner)?;
     let mut faults = handing_out(tx, &new.permissions, Some(AssignableTo::ServiceClient), &caller.holdings)?;
     faults.extend(home_faults(&home, &roles, &new.permissions, "its owner"));
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
+    let name = new.name.or_else(|| name_after(caller));
+    if name.is_none() {
+        faults.push(Fault::new("name", "is needed: only what is made for a user is named after them"));
     }
+    let Some(name) = name.filter(|_| faults.is_empty()) else { return Err(Error::Invalid(faults)) };
     let client = ServiceClient {
         id: tx.new_id()?,
-        name: new.name,
+        name,
         home,
         permissions: new.permissions,
         metadata: new.metadata,
@@ -92,6 +95,12 @@ pub(super) fn make(
     store::service_clients::insert(tx, &client)?;
     let event = event(EventKind::ServiceClientCreated, &client).with("permissions", client.permissions.to_string());
     Ok((client, event))
+}
+
+/// What a service client is called where nobody says: after the user for whom it is made.
+fn name_after(caller: &Caller) -> Option<DisplayName> {
+    let user = caller.acts_as.as_ref()?.user()?;
+    format!("Service Client for {user}").parse().ok()
 }
 
 /// Who a new service client belongs to, and what the roles of a user hold.

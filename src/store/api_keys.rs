@@ -291,6 +291,23 @@ pub fn touch(tx: &mut Tx<'_>, used: &[(CredentialId, Timestamp)]) -> Result<(), 
     dialect::touch_credentials(tx, used)
 }
 
+/// A key whose row was read already, with the credentials that prove it at `now`.
+pub(super) fn with_credentials(
+    connection: &mut Conn,
+    row: KeyRow,
+    standing: &StandingRow,
+    now: Timestamp,
+) -> Result<ApiKey, StoreError> {
+    let found: Vec<CredentialRow> = credentials::table
+        .filter(credentials::key_id.eq(row.id.as_str()))
+        .order((credentials::created_at.desc(), credentials::id.asc()))
+        .select(CredentialRow::as_select())
+        .load(connection)?;
+    let proving = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
+    let all = found.into_iter().map(credential).collect::<Result<Vec<_>, _>>()?;
+    key(row, standing, all.into_iter().filter(proving).collect())
+}
+
 /// Keys with their owners and their credentials.
 fn whole(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();

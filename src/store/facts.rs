@@ -52,6 +52,15 @@ pub fn load(
     wanted: &Wanted,
     targets: &BTreeSet<Identifier>,
 ) -> Result<Option<Loaded>, StoreError> {
+    Ok(read(connection, wanted, targets)?.map(|(loaded, ..)| loaded))
+}
+
+/// As `load`, with the rows it is read from.
+pub(super) fn read(
+    connection: &mut Conn,
+    wanted: &Wanted,
+    targets: &BTreeSet<Identifier>,
+) -> Result<Option<(Loaded, KeyRow, StandingRow)>, StoreError> {
     use schema::{api_keys, audiences, credentials, key_standings};
 
     let of_key = credentials::table
@@ -109,7 +118,7 @@ pub fn load(
         audiences,
         sources,
     };
-    Ok(Some(Loaded { facts, sealed, master_version }))
+    Ok(Some((Loaded { facts, sealed, master_version }, key, standing)))
 }
 
 /// What the audiences take claims from. It is read only where one does: the usual exchange parses no metadata.

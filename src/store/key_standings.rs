@@ -9,10 +9,11 @@ use crate::domain::{
     claim_map::Holder,
     id::Incarnation,
     standing::{ClientNow, Directory, Home, MembershipNow, Ownership, UserNow},
+    validation::UserBehind,
 };
 
 use super::{
-    api_keys::{KeyRow, parsed, permission_set},
+    api_keys::{KeyRow, parsed, parsed_metadata, permission_set},
     connection::Conn,
     error::StoreError,
     schema::key_standings,
@@ -85,6 +86,17 @@ impl StandingRow {
             creator: membership(&self.creator_incarnation, &self.creator_organization_incarnation)?,
             permissions: permission_set(self.home_permissions.as_deref().unwrap_or_default())?,
         })
+    }
+
+    /// The user behind the key, as the product wrote them down.
+    pub fn user(&self, home: &Home) -> Result<Option<UserBehind>, StoreError> {
+        let Some(id) = home.user().filter(|_| self.user_incarnation.is_some()) else { return Ok(None) };
+        Ok(Some(UserBehind {
+            id: id.clone(),
+            blocked: self.user_blocked_at.is_some(),
+            profile: parsed_metadata(self.user_profile.as_deref().unwrap_or("{}"))?,
+            metadata: parsed_metadata(self.user_metadata.as_deref().unwrap_or("{}"))?,
+        }))
     }
 
     /// What the product wrote about those behind the key.

@@ -16,6 +16,7 @@ pub mod members;
 pub mod migrate;
 pub mod organizations;
 pub mod permissions;
+pub mod portal_sessions;
 pub mod roles;
 mod schema;
 pub mod service_clients;
@@ -23,6 +24,7 @@ pub mod signing_keys;
 pub mod users;
 pub mod webhook_deliveries;
 pub mod webhooks;
+pub mod validation;
 
 use std::{
     fmt,

@@ -96,7 +96,23 @@ pub fn find_for_change(tx: &mut Tx<'_>, names: &PermissionSet) -> Result<Vec<Per
 /// # Errors
 /// The database does not answer, or holds what it should not.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Permission>, StoreError> {
+    list_assignable(connection, None, page)
+}
+
+/// As `list`, of those that keys of such an owner may carry.
+///
+/// # Errors
+/// As `list`.
+pub fn list_assignable(
+    connection: &mut Conn,
+    to: Option<AssignableTo>,
+    page: &PageRequest,
+) -> Result<Page<Permission>, StoreError> {
     let mut query = permissions::table.select(Row::as_select()).into_boxed();
+    if let Some(to) = to {
+        let listed = sql::<Text>("' ' || assignable_to || ' '").like(listing(to.as_str())).escape('\\');
+        query = query.filter(listed);
+    }
     if let Some(after) = &page.after {
         query = query.filter(permissions::name.gt(after.clone()));
     }

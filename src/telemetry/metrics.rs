@@ -17,6 +17,7 @@ pub enum Form {
     Exchange,
     Explain,
     Management,
+    Validation,
 }
 
 /// What became of it.

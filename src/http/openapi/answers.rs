@@ -34,6 +34,8 @@ answers! {
     Rekeyed => ["200" "The object, with its new secret: no other answer has it." ["ETag"]];
     /// 201, an object that was made now, or by the same request before.
     Made => ["201" "Made; by an earlier request with the same Idempotency-Key where Idempotency-Replayed says so." ["ETag", "Location", "Idempotency-Replayed"]];
+    /// 201, what is shown once and kept nowhere that it could be read again.
+    Opened => ["201" "Made: no other answer has it." []];
     /// 200 or 201: an object that was put.
     Stored => [
         "200" "It was there already, and is as it was put." ["ETag"],

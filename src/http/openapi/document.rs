@@ -96,7 +96,7 @@ const DESCRIPTION: &str = "Swaps long-lived API keys for short-lived signed JWTs
 const TAGS: [(&[&str], &str, &str); 9] = [
     (&["exchange", "oauth", "identity"], "Exchange", "An API key in, a signed token out."),
     (&[".well-known"], "Discovery", "What verifiers read and keep."),
-    (&["api-keys"], "API keys", "Permissions, limits and a life, held by an owner."),
+    (&["api-keys", "portal-sessions"], "API keys", "Permissions, limits and a life, held by an owner."),
     (&["service-clients"], "Service clients", "Non-human identities with permissions of their own."),
     (&["permissions", "roles"], "Permissions", "What may stand on a key, and on whose."),
     (&["audiences"], "Audiences", "The services that take tokens."),
@@ -116,7 +116,7 @@ fn security_schemes() -> Value {
         "bearer": {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key; on /v1 beside the exchange also a token for the audience `<public URL>/v1`.",
+            "description": "An API key; on /v1 beside the exchange also a token for the audience `<public URL>/v1`, or that of a portal session.",
         },
         "apiKey": { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key." },
         "basic": {

@@ -11,11 +11,13 @@ pub mod organizations;
 mod owner;
 mod params;
 pub mod permissions;
+pub mod portal_sessions;
 pub mod roles;
 pub mod service_clients;
 pub mod signing_keys;
 pub mod users;
 pub mod webhooks;
+pub mod validation;
 
 use actix_web::{
     HttpResponse,

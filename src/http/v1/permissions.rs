@@ -68,10 +68,11 @@ pub async fn put(
 }
 
 /// The catalog of permissions.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<Permission>))]
+#[utoipa::path(get, path = "", params(Paging, ("assignable_to" = Option<AssignableTo>, Query, description = "Those that keys of such an owner may carry.")), responses(Listing<Permission>))]
 pub async fn list(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&permissions::list(&app, query.page()?).await?))
+    let query = Query::of(&request, &["limit", "after", "assignable_to"])?;
+    let to = query.parse("assignable_to", "user, organization or service_client")?;
+    Ok(plain(&permissions::list(&app, to, query.page()?).await?))
 }
 
 /// A permission in the catalog.

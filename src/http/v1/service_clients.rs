@@ -90,7 +90,9 @@ impl From<ServiceClient> for ClientBody {
 #[schema(as = NewServiceClient)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
-    name: DisplayName,
+    /// May be left out by and for a user: it is named after them.
+    #[serde(default)]
+    name: Option<DisplayName>,
     /// Absent: the account, or the user or organization that calls.
     #[serde(default)]
     owner: Option<ClientOwnerRequest>,

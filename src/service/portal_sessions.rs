@@ -1,0 +1,177 @@
+//! Portal sessions: a user's own browser calls `/v1` for a short while, with what their roles let them do. Nothing of it is kept
+//! in the session: a user who is blocked, demoted or gone is so at the next call.
+
+use tokio::time::Instant;
+
+use crate::{
+    crypto::{credential, seal::Sealed},
+    domain::{
+        api_key_value::{ApiKeyValue, Prefix, PresentedKey, Secret},
+        event::{EventKind, NewEvent},
+        grant::KeyFault,
+        id::{CredentialId, OrganizationId, PortalSessionId, UserId},
+        portal_session::PortalSession,
+        time::Timestamp,
+    },
+    store::{self, Outcome, StoreError, Tx, portal_sessions::StoredPortalSession},
+    telemetry::metrics::{Form, Result as Judged},
+};
+
+use super::{
+    App, Error,
+    caller::Caller,
+    guessing::{Source, Throttled},
+    places::{self, PlaceNow},
+    proof::{Denied, outcome_of, refused, wait_for_tick},
+};
+
+/// A session, for the one answer that shows its token.
+#[derive(Debug)]
+pub struct Opened {
+    pub token: ApiKeyValue,
+    pub expires_at: Timestamp,
+}
+
+/// Opens a session for a user, within an organization or not.
+///
+/// # Errors
+/// The caller may not speak for users; or there is no such user there, or they are blocked.
+pub async fn open(
+    app: &App,
+    caller: &Caller,
+    user: UserId,
+    organization: Option<OrganizationId>,
+) -> Result<Opened, Error> {
+    if !caller.authority.may_act_for_users() {
+        return Err(Error::Forbidden("keyswap:keys"));
+    }
+    let (master, entropy, ttl) = (app.master.clone(), app.entropy.clone(), app.settings.session_ttl);
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let place = place(tx, &user, organization.as_ref())?;
+            let id = CredentialId::generate(&entropy)?;
+            let secret = Secret::generate(&entropy)?;
+            let token = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
+            let sealed = credential::seal_session(&master, &id, &secret, &entropy)?;
+            let session = PortalSession {
+                id: PortalSessionId::from(&id),
+                home: place.home,
+                created_at: tx.now(),
+                created_by: tx.author(),
+                expires_at: tx.now().after(ttl),
+            };
+            let opened = Opened { token, expires_at: session.expires_at };
+            let event = NewEvent::new(EventKind::PortalSessionCreated, &session.id)
+                .within(session.home.organization())
+                .with("user", user.as_str());
+            let stored = StoredPortalSession { session, sealed: sealed.bytes, master_version: sealed.master_version };
+            store::portal_sessions::insert(tx, &stored)?;
+            Ok(Outcome::event(opened, event))
+        })
+        .await
+}
+
+/// Where the user stands: they can neither go nor be blocked until the change ends.
+fn place(tx: &mut Tx<'_>, user: &UserId, organization: Option<&OrganizationId>) -> Result<PlaceNow, Error> {
+    if let Some(organization) = organization {
+        store::organizations::find_for_change(tx, organization)?;
+    }
+    if store::users::find_for_change(tx, user)?.is_none() {
+        return Err(Error::invalid("user_id", "there is no such user"));
+    }
+    match places::of_user(tx, user, organization)? {
+        None => Err(Error::invalid("organization_id", "the user is no member of such an organization")),
+        Some(place) if place.blocked => Err(Error::invalid("user_id", "the user is blocked: unblock them first")),
+        Some(place) => Ok(place),
+    }
+}
+
+/// The token of a session, where that is what was shown.
+pub(super) fn token(credential: &str) -> Option<PresentedKey> {
+    let presented = PresentedKey::parse(credential).ok()?;
+    (presented.prefix == Prefix::portal_session()).then_some(presented)
+}
+
+/// The session whose token was shown, and where its user stands now.
+///
+/// # Errors
+/// `Denied::Key` for every fault of the session; too many failures; the database is away.
+pub(super) async fn prove(
+    app: &App,
+    token: &PresentedKey,
+    source: Source,
+) -> Result<(PortalSessionId, PlaceNow), Denied> {
+    let started = Instant::now();
+    let (outcome, result) = match proved(app, token, source, started).await {
+        Ok(proved) => (Judged::Granted, Ok(proved)),
+        Err((outcome, denied)) => (outcome, Err(denied)),
+    };
+    app.metrics.exchanged(Form::Management, outcome, started.elapsed());
+    result
+}
+
+async fn proved(
+    app: &App,
+    token: &PresentedKey,
+    source: Source,
+    started: Instant,
+) -> Result<(PortalSessionId, PlaceNow), (Judged, Denied)> {
+    let throttled = |throttled: Throttled| (Judged::Throttled, Denied::Throttled(throttled.retry_after));
+    app.guessing.admit_source(source).map_err(throttled)?;
+    app.guessing.admit_credential(source, &token.credential).map_err(throttled)?;
+    let id = PortalSessionId::from(&token.credential);
+    let found = app
+        .store
+        .read(move |connection| {
+            let now = store::now(connection)?;
+            let Some(stored) = store::portal_sessions::find(connection, &id)? else { return Ok(None) };
+            let home = &stored.session.home;
+            let place = match home.user() {
+                Some(user) => places::of_user(connection, user, home.organization())?,
+                None => None,
+            };
+            Ok::<_, StoreError>(Some(Found { stored, place, now }))
+        })
+        .await;
+    let verdict = found.map_err(Denied::from).and_then(|found| verdict(app, token, found));
+    match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
+        Ok(proved) => Ok(proved),
+        Err(fault) => {
+            app.guessing.failed(source, Some(&token.credential));
+            wait_for_tick(started).await;
+            Err(refused(Form::Management, Some(&token.credential), fault))
+        }
+    }
+}
+
+/// A session as it is found, and its user as they are now.
+struct Found {
+    stored: StoredPortalSession,
+    place: Option<PlaceNow>,
+    now: Timestamp,
+}
+
+fn verdict(
+    app: &App,
+    token: &PresentedKey,
+    found: Option<Found>,
+) -> Result<Result<(PortalSessionId, PlaceNow), KeyFault>, Denied> {
+    let Some(Found { stored, place, now }) = found else {
+        app.decoy.compare(&app.master, token)?;
+        return Ok(Err(KeyFault::Unknown));
+    };
+    let StoredPortalSession { session, sealed, master_version } = stored;
+    let sealed = Sealed { master_version, bytes: sealed };
+    if !credential::proves_session(&app.master, &token.credential, &sealed, token)? {
+        return Ok(Err(KeyFault::Wrong));
+    }
+    if session.expires_at <= now {
+        return Ok(Err(KeyFault::Expired));
+    }
+    // What was deleted and put again is another, and this session is not theirs.
+    Ok(match place.filter(|place| place.home == session.home) {
+        None => Err(KeyFault::OwnerGone),
+        Some(place) if place.blocked => Err(KeyFault::OwnerBlocked),
+        Some(place) => Ok((session.id, place)),
+    })
+}

@@ -1,0 +1,73 @@
+//! Portal sessions.
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::domain::{event::ActorRef, id::PortalSessionId, portal_session::PortalSession, time::Timestamp};
+
+use super::{
+    api_keys::parsed, change::Tx, connection::Conn, error::StoreError, key_standings::home_of, schema::portal_sessions,
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = portal_sessions)]
+struct Row {
+    id: String,
+    sealed: Vec<u8>,
+    master_version: i32,
+    user_id: String,
+    organization_id: Option<String>,
+    incarnation: String,
+    created_by: String,
+    created_at: i64,
+    expires_at: i64,
+}
+
+/// A session with what its token is proved against.
+#[derive(Debug)]
+pub struct StoredPortalSession {
+    pub session: PortalSession,
+    pub sealed: Vec<u8>,
+    pub master_version: i32,
+}
+
+/// # Errors
+/// The database does not answer, or the session is there already.
+pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), StoreError> {
+    let session = &stored.session;
+    let (Some(user), Some(incarnation)) = (session.home.user(), session.home.incarnation()) else {
+        return Err(StoreError::Corrupt("a portal session of nobody".to_owned()));
+    };
+    diesel::insert_into(portal_sessions::table)
+        .values((
+            portal_sessions::id.eq(session.id.as_str()),
+            portal_sessions::sealed.eq(stored.sealed.as_slice()),
+            portal_sessions::master_version.eq(stored.master_version),
+            portal_sessions::user_id.eq(user.as_str()),
+            portal_sessions::organization_id.eq(session.home.organization().map(|id| id.as_str())),
+            portal_sessions::incarnation.eq(incarnation.as_str()),
+            portal_sessions::created_by.eq(session.created_by.to_stored()),
+            portal_sessions::created_at.eq(session.created_at.millis()),
+            portal_sessions::expires_at.eq(session.expires_at.millis()),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find(connection: &mut Conn, id: &PortalSessionId) -> Result<Option<StoredPortalSession>, StoreError> {
+    let row: Option<Row> =
+        portal_sessions::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
+    row.map(stored).transpose()
+}
+
+fn stored(row: Row) -> Result<StoredPortalSession, StoreError> {
+    let session = PortalSession {
+        id: parsed("portal session id", &row.id)?,
+        home: home_of(Some(&row.user_id), row.organization_id.as_deref(), Some(&row.incarnation))?,
+        created_at: Timestamp::from_millis(row.created_at),
+        created_by: ActorRef::from_stored(&row.created_by),
+        expires_at: Timestamp::from_millis(row.expires_at),
+    };
+    Ok(StoredPortalSession { session, sealed: row.sealed, master_version: row.master_version })
+}
