@@ -7,6 +7,7 @@ use crate::{
         api_key::{KeyFilter, OwnerType, Reason, State},
         api_key_value::PresentedKey,
         audience::Identifier,
+        foreign::{ForeignDigest, Masked, may_be_foreign},
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
         json::Metadata,
         name::DisplayName,
@@ -16,7 +17,7 @@ use crate::{
     },
     http::KeyBody,
     service::{
-        api_keys::{self, NewKey, OwnerAsked, PatchKey, Shown, Step},
+        api_keys::{self, Import, NewKey, OwnerAsked, PatchKey, Shown, Step},
         caller::Caller,
         idempotency::Created,
     },
@@ -30,7 +31,7 @@ pub enum ApiKeyCommand {
     #[command(
         after_help = "Examples:\n  keyswap api-key create --name ci --permission projects:read --expires-in 90d\n  keyswap api-key create --name worker --service-client svc_01JB… --permission tasks:write"
     )]
-    Create(Create),
+    Create(Box<Create>),
     /// List keys, newest first
     List {
         #[command(flatten)]
@@ -100,6 +101,12 @@ pub struct Create {
     /// Metadata: a JSON object that belongs to you
     #[arg(long, value_parser = Metadata::parse)]
     metadata: Option<Metadata>,
+    /// Take over a key of another make: the SHA-256 digest of its whole text, in hexadecimal. No value is printed
+    #[arg(long, value_name = "HEX")]
+    import_sha256: Option<ForeignDigest>,
+    /// What to show of the key that is taken over, such as sk_live_…abcd
+    #[arg(long, requires = "import_sha256")]
+    import_masked: Option<Masked>,
     #[command(flatten)]
     output: Output,
 }
@@ -187,7 +194,7 @@ pub struct Output {
 pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure> {
     match command {
         ApiKeyCommand::Inspect { value, output } => inspect(value, &output),
-        ApiKeyCommand::Create(create) => run_create(common, create).await,
+        ApiKeyCommand::Create(create) => run_create(common, *create).await,
         ApiKeyCommand::List { filter, output } => list(common, filter, &output).await,
         ApiKeyCommand::Show(one) => {
             let app = compose::for_command(common).await?;
@@ -224,6 +231,12 @@ async fn run_create(common: &Common, create: Create) -> Result<(), Failure> {
         exchanges_per_minute: create.exchanges_per_minute,
         expires_at: create.expires_in.map(|span| now.after(span)),
     };
+    if let Some(sha256) = create.import_sha256 {
+        let import = Import { sha256, masked: create.import_masked };
+        let (Created::New(made) | Created::Replayed(made)) =
+            api_keys::import(&app, &Caller::cli(), new, import, None).await?;
+        return print_key(made, None, &create.output);
+    }
     match api_keys::create(&app, &Caller::cli(), new, None).await? {
         Created::New(made) => print_key(made.shown, Some(made.value.expose()), &create.output),
         Created::Replayed(shown) => print_key(shown, None, &create.output),
@@ -343,10 +356,13 @@ fn inspect(value: Option<String>, output: &Output) -> Result<(), Failure> {
         }
     };
     let parsed = PresentedKey::parse(text.trim());
+    let may_be_foreign = parsed.is_err() && may_be_foreign(text.trim());
     if output.json {
         let masked = parsed.as_ref().ok().map(PresentedKey::masked);
         let error = parsed.as_ref().err().map(ToString::to_string);
-        print_json(&serde_json::json!({ "well_formed": parsed.is_ok(), "masked": masked, "error": error }))?;
+        print_json(&serde_json::json!({
+            "well_formed": parsed.is_ok(), "masked": masked, "error": error, "may_be_foreign": may_be_foreign,
+        }))?;
     }
     match parsed {
         Ok(presented) => {
@@ -356,6 +372,9 @@ fn inspect(value: Option<String>, output: &Output) -> Result<(), Failure> {
             }
             Ok(())
         }
+        Err(error) if may_be_foreign => Err(Failure::Other(format!(
+            "not an API key: {error}; it may be one of another make, where such are taken (api_keys.foreign)"
+        ))),
         Err(error) => Err(Failure::Other(format!("not an API key: {error}"))),
     }
 }

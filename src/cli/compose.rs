@@ -70,6 +70,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         algorithm: config.signing_keys.algorithm,
         prefix: config.api_keys.prefix.clone(),
         accepted_prefixes: config.api_keys.accepted_prefixes.clone(),
+        foreign: config.api_keys.foreign,
         max_key_lifetime: config.api_keys.max_lifetime,
         owner_types: config.api_keys.owner_types.iter().copied().collect(),
         session_ttl: config.portal.session_ttl,

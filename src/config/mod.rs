@@ -103,6 +103,7 @@ pub struct ApiKeys {
     pub max_lifetime: Option<Span>,
     pub owner_types: Vec<OwnerType>,
     pub end_with_creator: bool,
+    pub foreign: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -225,6 +226,7 @@ impl Config {
         let max_lifetime = from.optional("api_keys.max_lifetime");
         let owner_types = from.parse_list("api_keys.owner_types");
         let end_with_creator = from.get("api_keys.end_with_creator");
+        let foreign = from.get("api_keys.foreign");
 
         let session_ttl: Option<Span> = from.parse("portal.session_ttl");
         if session_ttl.is_some_and(|span| !(60..=24 * 3600).contains(&span.as_secs())) {
@@ -289,6 +291,7 @@ impl Config {
                     max_lifetime,
                     owner_types: owner_types?,
                     end_with_creator: end_with_creator?,
+                    foreign: foreign?,
                 },
                 portal: Portal { session_ttl: session_ttl? },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },

@@ -73,6 +73,11 @@ impl MasterKeys {
         if version == self.newest.0 { Some(&self.newest.1) } else { self.older.get(&version) }
     }
 
+    /// All of them, the newest first.
+    pub(super) fn each(&self) -> impl Iterator<Item = &MasterKey> {
+        std::iter::once(&self.newest.1).chain(self.older.values().rev())
+    }
+
     /// Version and fingerprint of each.
     pub fn fingerprints(&self) -> BTreeMap<i32, String> {
         let newest = (self.newest.0, self.newest.1.fingerprint());

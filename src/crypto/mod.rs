@@ -1,6 +1,7 @@
 //! Cryptography: the only room that names ring, aws-lc-rs or jsonwebtoken.
 
 pub mod credential;
+pub mod foreign;
 pub mod import;
 pub mod jwk;
 pub mod master;

@@ -6,6 +6,7 @@ use super::{
     api_key_value::{Prefix, masked},
     audience::Identifier,
     event::ActorRef,
+    foreign::Masked,
     id::{CredentialId, KeyId, OrganizationId, ServiceClientId, UserId},
     json::Metadata,
     name::DisplayName,
@@ -191,6 +192,8 @@ pub struct InvalidState;
 pub struct Credential {
     pub id: CredentialId,
     pub prefix: Prefix,
+    /// What is shown of a key of another make; absent for our own.
+    pub masked: Option<Masked>,
     pub created_at: Timestamp,
     /// When its grace ends; absent on the credential in use.
     pub expires_at: Option<Timestamp>,
@@ -223,7 +226,10 @@ pub struct ApiKey {
 impl ApiKey {
     /// What may be shown of the credential in use.
     pub fn masked(&self) -> Option<String> {
-        self.credentials.first().map(|newest| masked(&newest.prefix, &newest.id))
+        self.credentials.first().map(|newest| match &newest.masked {
+            Some(foreign) => foreign.to_string(),
+            None => masked(&newest.prefix, &newest.id),
+        })
     }
 
     pub fn last_used_at(&self) -> Option<Timestamp> {

@@ -34,7 +34,7 @@ impl fmt::Display for DisplayName {
 as_text!(DisplayName);
 
 /// Control, bidirectional and invisible characters (Unicode TR 36): they make a name look like another.
-fn deceives(c: char) -> bool {
+pub(super) fn deceives(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{00AD}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
             | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}'

@@ -6,6 +6,7 @@ mod oauth;
 pub mod openapi;
 mod ops;
 mod problem;
+mod rate_limit;
 mod request;
 mod routes;
 pub mod server;

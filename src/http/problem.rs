@@ -13,11 +13,11 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::grant::TargetFault,
+    domain::{grant::TargetFault, usage::Window},
     service::{App, Error, Fault, proof::Denied},
 };
 
-use super::body::BodyError;
+use super::{body::BodyError, rate_limit};
 
 /// An answer that says what went wrong and what to do.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<Fault>,
     retry_after: Option<u64>,
+    window: Option<Window>,
     challenge: Option<String>,
     allow: Option<String>,
     close: bool,
@@ -65,6 +66,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
+            window: None,
             challenge: None,
             allow: None,
             close: false,
@@ -197,6 +199,9 @@ impl ResponseError for Problem {
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds));
         }
+        for (name, value) in self.window.iter().flat_map(rate_limit::headers) {
+            response.insert_header((name, value));
+        }
         if let Some(challenge) = &self.challenge {
             response.insert_header((WWW_AUTHENTICATE, challenge.as_str()));
         }
@@ -297,6 +302,16 @@ impl From<Denied> for Problem {
                     "throttled",
                     "Too many failures",
                     "too many keys were not accepted; wait as long as Retry-After says",
+                )
+            },
+            Denied::Limited(window) => Self {
+                retry_after: Some(window.reset.as_secs_rounded_up()),
+                window: Some(window),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limited",
+                    "Too many exchanges",
+                    "the key has spent its exchanges of this minute; keep a token until it expires, and wait as long as Retry-After says",
                 )
             },
             Denied::Unavailable(cause) => {

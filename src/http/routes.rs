@@ -13,7 +13,7 @@ use super::{
     ops,
     problem::{Problem, speaks_oauth},
     v1::{
-        api_keys, audiences, events, exchange, import, members, organizations, permissions, portal_sessions, roles, service_clients, signing_keys, users, validation, webhooks,
+        api_keys, audiences, events, exchange, import, members, organizations, permissions, portal_sessions, roles, service_clients, signing_keys, usage, users, validation, webhooks,
     },
     well_known,
 };
@@ -122,6 +122,7 @@ fn for_everyone() -> Table {
         .at("/v1/webhooks/{id}/test", vec![on!(POST, webhooks::test)])
         .at("/v1/webhooks/{id}/deliveries", vec![on!(GET, webhooks::deliveries)])
         .at("/v1/webhooks/{id}/deliveries/{delivery}/retry", vec![on!(POST, webhooks::retry)])
+        .at("/v1/api-keys/{id}/usage", vec![on!(GET, usage::get)])
         .at("/openapi.json", vec![on!(GET, pages::openapi), on!(HEAD, pages::openapi)])
         .at("/docs", vec![on!(GET, pages::docs), on!(HEAD, pages::docs)])
         .at("/docs/{file}", vec![on!(GET, pages::asset), on!(HEAD, pages::asset)])

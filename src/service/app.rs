@@ -24,6 +24,8 @@ pub struct Settings {
     pub management_audience: Identifier,
     pub prefix: Prefix,
     pub accepted_prefixes: Vec<Prefix>,
+    /// Whether keys of another make are taken.
+    pub foreign: bool,
     pub max_key_lifetime: Option<Span>,
     /// Whose keys can be made.
     pub owner_types: BTreeSet<OwnerType>,
@@ -35,6 +37,13 @@ pub struct Settings {
     pub may_create_keys: bool,
     /// Where webhooks may be sent to.
     pub guard: Guard,
+}
+
+impl Settings {
+    /// What keys of ours begin with.
+    pub fn own_prefixes(&self) -> impl Iterator<Item = &Prefix> {
+        std::iter::once(&self.prefix).chain(&self.accepted_prefixes)
+    }
 }
 
 /// Keyswap, running.

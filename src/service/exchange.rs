@@ -8,12 +8,13 @@ use crate::{
         audience::Identifier,
         grant::{self, Removed, Request, ScopeFault, targets_asked},
         permission::PermissionSet,
+        usage::Window,
     },
 };
 
 use super::{
     App,
-    proof::{Attempt, Denied, judge},
+    proof::{Attempt, Denied, Granted, judge, judge_counted},
 };
 
 /// A token and what it is worth.
@@ -25,14 +26,17 @@ pub struct Issued {
     /// Seconds since 1970.
     pub expires_at: i64,
     pub scope: PermissionSet,
+    /// Where the key stands within its limit, where it has one.
+    pub window: Option<Window>,
 }
 
 /// Swaps a key for a token.
 ///
 /// # Errors
-/// The key, the target or the scope is refused; the database is away; no signing key is usable.
+/// The key, the target or the scope is refused; the key has spent its limit; the database is away; no signing key is usable.
 pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Issued, Denied> {
-    let (grant, _) = judge(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits)).await?;
+    let judged = judge_counted(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits));
+    let Granted { grant, window, .. } = judged.await?;
     let view = app.keys.view();
     let minter = view.signer(grant.shape.algorithm, app.settings.algorithm);
     let minter = minter.map_err(|why| Denied::Unavailable(why.to_string()))?;
@@ -41,7 +45,7 @@ pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Res
     let typ = grant.shape.typ.clone();
     let claims = grant.into_claims(app.issuer(), jti);
     let token = minter.mint(&typ, &claims).await.map_err(|error| Denied::Internal(error.to_string()))?;
-    Ok(Issued { token, expires_in, expires_at, scope })
+    Ok(Issued { token, expires_in, expires_at, scope, window })
 }
 
 /// What an exchange would do.

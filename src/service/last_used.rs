@@ -1,7 +1,7 @@
-//! When each credential was last used: noted in memory on the exchange's path, written in batches off it.
+//! When each credential was last used, and how often each key was, by day: noted in memory on the exchange's path, written in batches off it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt, mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -9,8 +9,10 @@ use std::{
 use crate::{
     domain::{
         event::{Actor, Origin},
-        id::CredentialId,
+        grant::KeyFacts,
+        id::{CredentialId, KeyId},
         time::Timestamp,
+        usage::Day,
     },
     store::{self, Outcome, StoreError},
 };
@@ -22,7 +24,15 @@ const BATCH: usize = 5_000;
 
 /// What is noted and not yet written.
 #[derive(Default)]
-pub struct LastUsed(Mutex<HashMap<CredentialId, Timestamp>>);
+pub struct LastUsed(Mutex<HashMap<CredentialId, Noted>>);
+
+/// What is noted of a credential.
+#[derive(Debug, Clone)]
+struct Noted {
+    key: KeyId,
+    last: Timestamp,
+    uses: BTreeMap<Day, i64>,
+}
 
 impl fmt::Debug for LastUsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,25 +41,41 @@ impl fmt::Debug for LastUsed {
 }
 
 impl LastUsed {
-    pub fn note(&self, credential: CredentialId, at: Timestamp) {
-        let mut noted = self.lock();
-        let latest = noted.entry(credential).or_insert(at);
-        *latest = at.max(*latest);
+    /// The key was used at `at`, and `counts` says whether that is one of the uses that are told by day.
+    pub fn note(&self, key: &KeyFacts, at: Timestamp, counts: bool) {
+        let mut all = self.lock();
+        let new = || Noted { key: key.id.clone(), last: at, uses: BTreeMap::new() };
+        let noted = all.entry(key.credential.clone()).or_insert_with(new);
+        noted.last = at.max(noted.last);
+        if counts {
+            *noted.uses.entry(Day::of(at)).or_default() += 1;
+        }
+    }
+
+    /// What could not be written.
+    fn note_again(&self, credential: &CredentialId, unwritten: &Noted) {
+        let mut all = self.lock();
+        let new = || Noted { uses: BTreeMap::new(), ..unwritten.clone() };
+        let noted = all.entry(credential.clone()).or_insert_with(new);
+        noted.last = unwritten.last.max(noted.last);
+        for (day, uses) in &unwritten.uses {
+            *noted.uses.entry(*day).or_default() += uses;
+        }
     }
 
     pub fn waiting(&self) -> usize {
         self.lock().len()
     }
 
-    fn take(&self) -> Vec<(CredentialId, Timestamp)> {
+    fn take(&self) -> Vec<(CredentialId, Noted)> {
         let mut taken: Vec<_> = mem::take(&mut *self.lock()).into_iter().collect();
         // In one order everywhere, so that two replicas lock rows in the same order.
-        taken.sort();
+        taken.sort_by(|(one, _), (other, _)| one.cmp(other));
         taken
     }
 
     /// A panic while the lock was held leaves the map whole: every operation on it is one call.
-    fn lock(&self) -> MutexGuard<'_, HashMap<CredentialId, Timestamp>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CredentialId, Noted>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,18 +88,26 @@ pub async fn flush(app: &App) -> Result<usize, StoreError> {
     let taken = app.last_used.take();
     let mut written = 0;
     while written < taken.len() {
-        let batch = taken[written..taken.len().min(written + BATCH)].to_vec();
+        let batch = &taken[written..taken.len().min(written + BATCH)];
         let size = batch.len();
+        let times: Vec<_> = batch.iter().map(|(credential, noted)| (credential.clone(), noted.last)).collect();
+        let mut uses = BTreeMap::new();
+        for (_, noted) in batch {
+            for (day, count) in &noted.uses {
+                *uses.entry((noted.key.clone(), *day)).or_default() += count;
+            }
+        }
         let result = app
             .store
             .change(Origin::of(Actor::System), move |tx| {
-                store::api_keys::touch(tx, &batch)?;
+                store::api_keys::touch(tx, &times)?;
+                store::key_usage::add(tx, &uses)?;
                 Ok::<_, StoreError>(Outcome::bookkeeping(()))
             })
             .await;
         if let Err(error) = result {
-            for (credential, at) in &taken[written..] {
-                app.last_used.note(credential.clone(), *at);
+            for (credential, noted) in &taken[written..] {
+                app.last_used.note_again(credential, noted);
             }
             return Err(error);
         }

@@ -18,6 +18,7 @@ use crate::{
         grant::{Facts, KeyFault, Refusal, Request, ScopeFault, TargetFault, targets_asked},
         id::CredentialId,
         time::Span,
+        usage::Window,
     },
     store::{
         Conn, StoreError,
@@ -26,7 +27,7 @@ use crate::{
     telemetry::metrics::{Form, Result as Outcome},
 };
 
-use super::{App, guessing::Source};
+use super::{App, guessing::Source, presented::Presented, rate};
 
 /// Refusals past the checksum are answered at whole multiples of this time since their request came in, so that how long the
 /// work took for an unknown, a wrong or a revoked key does not show (design rule 7).
@@ -47,6 +48,9 @@ pub enum Denied {
     OnBehalfOf(&'static str),
     #[error("too many failures")]
     Throttled(Span),
+    /// The key is fine, and has spent its exchanges of this minute.
+    #[error("too many exchanges in this minute")]
+    Limited(Window),
     #[error("{0}")]
     Unavailable(String),
     #[error("{0}")]
@@ -107,6 +111,17 @@ pub struct Attempt<'a> {
 /// A look-up of a key, with whatever is wanted of it beside the facts.
 pub type Look<X> = fn(&mut Conn, &Wanted, &BTreeSet<Identifier>) -> Result<Option<(Loaded, X)>, StoreError>;
 
+/// What a key was granted, and what is known of it.
+#[derive(Debug)]
+pub struct Granted<T, X = ()> {
+    pub grant: T,
+    pub facts: Facts,
+    /// Where the key stands within its limit, where it has one and this was counted.
+    pub window: Option<Window>,
+    /// What was looked up beside them.
+    pub more: X,
+}
+
 /// Proves the key and asks `rule` about it. A key that is granted something counts as used.
 ///
 /// # Errors
@@ -117,12 +132,8 @@ pub async fn judge<T>(
     request: &Request,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<(T, Facts), Denied> {
-    let facts_alone: Look<()> = |connection, wanted, targets| {
-        let loaded = facts::load(connection, wanted, targets)?;
-        Ok(loaded.map(|loaded| (loaded, ())))
-    };
-    let (granted, facts, ()) = judge_with(app, attempt, request, facts_alone, rule).await?;
-    Ok((granted, facts))
+    let granted = timed(app, attempt, request, FACTS_ALONE, rule, Counted::No).await?;
+    Ok((granted.grant, granted.facts))
 }
 
 /// As `judge`, with another look-up.
@@ -136,8 +147,44 @@ pub async fn judge_with<T, X: Send + 'static>(
     look: Look<X>,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<(T, Facts, X), Denied> {
+    let granted = timed(app, attempt, request, look, rule, Counted::No).await?;
+    Ok((granted.grant, granted.facts, granted.more))
+}
+
+/// As `judge`, for a grant that becomes a token: it is counted where the key has a limit.
+///
+/// # Errors
+/// As `judge`, and where the limit is reached.
+pub async fn judge_counted<T>(
+    app: &App,
+    attempt: Attempt<'_>,
+    request: &Request,
+    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
+) -> Result<Granted<T>, Denied> {
+    timed(app, attempt, request, FACTS_ALONE, rule, Counted::Yes).await
+}
+
+const FACTS_ALONE: Look<()> = |connection, wanted, targets| {
+    let loaded = facts::load(connection, wanted, targets)?;
+    Ok(loaded.map(|loaded| (loaded, ())))
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Yes,
+    No,
+}
+
+async fn timed<T, X: Send + 'static>(
+    app: &App,
+    attempt: Attempt<'_>,
+    request: &Request,
+    look: Look<X>,
+    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
+    counted: Counted,
+) -> Result<Granted<T, X>, Denied> {
     let started = Instant::now();
-    let (outcome, result) = match judged(app, attempt, request, started, look, rule).await {
+    let (outcome, result) = match judged(app, attempt, request, started, look, rule, counted).await {
         Ok(granted) => (Outcome::Granted, Ok(granted)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
@@ -152,58 +199,55 @@ async fn judged<T, X: Send + 'static>(
     started: Instant,
     look: Look<X>,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
-) -> Result<(T, Facts, X), (Outcome, Denied)> {
+    counted: Counted,
+) -> Result<Granted<T, X>, (Outcome, Denied)> {
     let throttled =
         |throttled: super::guessing::Throttled| (Outcome::Throttled, Denied::Throttled(throttled.retry_after));
     app.guessing.admit_source(attempt.source).map_err(throttled)?;
-    let Some(presented) = well_formed(app, attempt.key) else {
+    let Some(presented) = Presented::read(app, attempt.key) else {
         app.guessing.failed(attempt.source, None);
         return Err(refused(attempt.form, None, KeyFault::Malformed));
     };
-    app.guessing.admit_credential(attempt.source, &presented.credential).map_err(throttled)?;
+    app.guessing.admit_credential(attempt.source, presented.counted_as()).map_err(throttled)?;
 
-    let wanted = Wanted::Credential(presented.credential.clone());
+    let wanted = presented.wanted();
     let targets: BTreeSet<Identifier> =
         targets_asked(request, &app.settings.limits).into_iter().take(32).cloned().collect();
     let loaded = app.store.read(move |connection| look(connection, &wanted, &targets)).await;
     let verdict = loaded.map_err(Denied::from).and_then(|loaded| verdict(app, &presented, loaded, rule));
     match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
-        Ok((granted, facts, more)) => {
-            app.last_used.note(presented.credential, facts.now);
-            Ok((granted, facts, more))
+        Ok((grant, facts, more)) => {
+            let window = match counted {
+                Counted::Yes => rate::count(app, &facts.key).await.map_err(|denied| (outcome_of(&denied), denied))?,
+                Counted::No => None,
+            };
+            app.last_used.note(&facts.key, facts.now, attempt.form.is_use());
+            Ok(Granted { grant, facts, window, more })
         }
         Err(Refusal::Key(fault)) => {
-            let admitted = app.guessing.admit_failure(attempt.source, &presented.credential);
-            app.guessing.failed(attempt.source, Some(&presented.credential));
+            let admitted = app.guessing.admit_failure(attempt.source, presented.counted_as());
+            app.guessing.failed(attempt.source, Some(presented.counted_as()));
             wait_for_tick(started).await;
             admitted.map_err(throttled)?;
-            Err(refused(attempt.form, Some(&presented.credential), fault))
+            Err(refused(attempt.form, Some(presented.counted_as()), fault))
         }
         Err(Refusal::Scope(fault)) => Err((Outcome::Scope, Denied::Scope(fault))),
         Err(Refusal::Target(fault)) => Err((Outcome::Target, Denied::Target(fault))),
     }
 }
 
-/// The shape, the checksum and the prefix. No look-up is worth anything else.
-fn well_formed(app: &App, key: &str) -> Option<PresentedKey> {
-    let presented = PresentedKey::parse(key).ok()?;
-    let settings = &app.settings;
-    let known = presented.prefix == settings.prefix || settings.accepted_prefixes.contains(&presented.prefix);
-    known.then_some(presented)
-}
-
 fn verdict<T, X>(
     app: &App,
-    presented: &PresentedKey,
+    presented: &Presented,
     loaded: Option<(Loaded, X)>,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<Result<(T, Facts, X), Refusal>, Denied> {
     let Some((loaded, more)) = loaded else {
-        app.decoy.compare(&app.master, presented)?;
+        presented.is(&app.decoy.id, &app.decoy.sealed, &app.master)?;
         return Ok(Err(Refusal::Key(KeyFault::Unknown)));
     };
     let sealed = Sealed { master_version: loaded.master_version, bytes: loaded.sealed };
-    if !credential::proves(&app.master, &presented.credential, &sealed, presented)? {
+    if !presented.is(&loaded.facts.key.credential, &sealed, &app.master)? {
         return Ok(Err(Refusal::Key(KeyFault::Wrong)));
     }
     let facts = loaded.facts;
@@ -231,6 +275,7 @@ pub(super) const fn outcome_of(denied: &Denied) -> Outcome {
     match denied {
         Denied::Unavailable(_) => Outcome::Unavailable,
         Denied::Throttled(_) => Outcome::Throttled,
+        Denied::Limited(_) => Outcome::Limited,
         Denied::Scope(_) => Outcome::Scope,
         Denied::Target(_) => Outcome::Target,
         Denied::Key | Denied::OnBehalfOf(_) | Denied::Internal(_) => Outcome::Internal,

@@ -23,6 +23,7 @@ use crate::{
 use super::{
     App,
     api_keys::Shown,
+    caller::is_token,
     guessing::Source,
     proof::{Attempt, Denied, judge_with, outcome_of, refused, wait_for_tick},
 };
@@ -44,7 +45,7 @@ pub struct Validated {
 pub async fn validate(app: &App, value: &str, question: &Question) -> Result<Option<Validated>, Denied> {
     let started = Instant::now();
     let value = bare(value);
-    let judged = if value.contains('.') {
+    let judged = if is_token(value) {
         by_token(app, value, question, started).await
     } else {
         by_key(app, value, question).await
@@ -59,7 +60,7 @@ pub async fn validate(app: &App, value: &str, question: &Question) -> Result<Opt
             wait_for_tick(started).await;
             Ok(None)
         }
-        Err(denied @ (Denied::OnBehalfOf(_) | Denied::Throttled(_) | Denied::Unavailable(_) | Denied::Internal(_))) => {
+        Err(denied @ (Denied::OnBehalfOf(_) | Denied::Throttled(_) | Denied::Limited(_) | Denied::Unavailable(_) | Denied::Internal(_))) => {
             Err(denied)
         }
     }
@@ -118,7 +119,7 @@ async fn judged_token(app: &App, token: &str, question: &Question) -> Result<Jud
     }
     match missing(&facts, question, &bounds, &app.settings.limits) {
         Ok(missing) => {
-            app.last_used.note(facts.key.credential.clone(), facts.now);
+            app.last_used.note(&facts.key, facts.now, Form::Validation.is_use());
             Ok((missing, facts, whole))
         }
         Err(Refusal::Key(found)) => Err(fault(found)),

@@ -10,6 +10,7 @@ use diesel::{
 use crate::domain::{
     api_key::{ApiKey, Credential, KeyFilter, Life},
     event::ActorRef,
+    foreign::Masked,
     id::{CredentialId, KeyId},
     json::Metadata,
     page::{Page, PageRequest},
@@ -62,6 +63,7 @@ struct CredentialRow {
     created_at: i64,
     expires_at: Option<i64>,
     last_used_at: Option<i64>,
+    masked: Option<String>,
 }
 
 /// A credential on its way into the database.
@@ -119,9 +121,19 @@ pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> R
             credentials::created_at.eq(new.credential.created_at.millis()),
             credentials::expires_at.eq(new.credential.expires_at.map(Timestamp::millis)),
             credentials::lookup.eq(new.lookup.as_deref()),
+            credentials::masked.eq(new.credential.masked.as_ref().map(Masked::as_str)),
         ))
         .execute(&mut **tx)?;
     Ok(())
+}
+
+/// Whether a key of another make is kept under one of `lookups`, in force or not.
+///
+/// # Errors
+/// The database does not answer.
+pub fn has_lookup(connection: &mut Conn, lookups: &[String]) -> Result<bool, StoreError> {
+    let found = credentials::table.filter(credentials::lookup.eq_any(lookups)).count().get_result::<i64>(connection)?;
+    Ok(found > 0)
 }
 
 /// Sets the end of a credential's life, or takes it back.
@@ -338,6 +350,7 @@ fn credential(row: CredentialRow) -> Result<Credential, StoreError> {
     Ok(Credential {
         id: parsed("credential id", &row.id)?,
         prefix: parsed("prefix", &row.prefix)?,
+        masked: row.masked.as_deref().map(|text| parsed("masked key", text)).transpose()?,
         created_at: Timestamp::from_millis(row.created_at),
         expires_at: row.expires_at.map(Timestamp::from_millis),
         last_used_at: row.last_used_at.map(Timestamp::from_millis),

@@ -1,6 +1,8 @@
 //! Where the two databases differ. Everything else is written once.
 #![expect(clippy::disallowed_methods, reason = "the one file that writes SQL by hand")]
 
+use std::collections::BTreeMap;
+
 use diesel::{
     QueryableByName, RunQueryDsl,
     pg::Pg,
@@ -9,7 +11,11 @@ use diesel::{
 };
 use serde::Serialize;
 
-use crate::domain::{id::CredentialId, time::Timestamp};
+use crate::domain::{
+    id::{CredentialId, KeyId},
+    time::Timestamp,
+    usage::Day,
+};
 
 use super::{connection::Conn, error::StoreError};
 
@@ -161,6 +167,70 @@ pub fn write_rows(connection: &mut Conn, bulk: &Bulk, rows: &impl Serialize) -> 
     };
     let query = format!("INSERT INTO {table} ({names}) {values} {on_conflict}");
     Ok(diesel::sql_query(query).bind::<Text, _>(json).execute(connection)?)
+}
+
+#[derive(diesel::QueryableByName)]
+struct Taken {
+    #[diesel(sql_type = BigInt)]
+    exchanges: i64,
+}
+
+/// Counts an exchange in `minute`, unless `limit` of them are counted there, and says how many are. One statement: the row is locked
+/// while it is looked at. Who waited for it may come with a minute that is over, and is counted in the one that has begun; a clock that
+/// was set back further than that begins anew.
+pub fn take_exchange(
+    connection: &mut Conn,
+    key: &KeyId,
+    minute: i64,
+    limit: u32,
+) -> Result<Option<i64>, StoreError> {
+    let query = diesel::sql_query(
+        "INSERT INTO key_windows (key_id, minute, exchanges) VALUES ($1, $2, 1) \
+         ON CONFLICT (key_id) DO UPDATE SET \
+         exchanges = CASE WHEN key_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
+         THEN key_windows.exchanges + 1 ELSE 1 END, \
+         minute = CASE WHEN key_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
+         THEN key_windows.minute ELSE excluded.minute END \
+         WHERE key_windows.exchanges < $3 OR NOT key_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
+         RETURNING exchanges",
+    );
+    let query = query.bind::<Text, _>(key.as_str()).bind::<BigInt, _>(minute).bind::<BigInt, _>(i64::from(limit));
+    let taken: Vec<Taken> = query.load(connection)?;
+    Ok(taken.first().map(|taken| taken.exchanges))
+}
+
+/// Adds to the uses of many keys in one statement, row by row in the order of keys and days: two replicas that flush together cannot
+/// deadlock.
+pub fn add_usage(connection: &mut Conn, uses: &BTreeMap<(KeyId, Day), i64>) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(inner) => {
+            let rows: Vec<_> = uses.iter().map(|((key, day), uses)| (key.as_str(), day.number(), uses)).collect();
+            let json = serde_json::to_string(&rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            // Without a WHERE, SQLite reads ON CONFLICT as part of a join.
+            diesel::sql_query(
+                "INSERT INTO key_usage (key_id, day, uses) \
+                 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE TRUE \
+                 ON CONFLICT (key_id, day) DO UPDATE SET uses = key_usage.uses + excluded.uses",
+            )
+            .bind::<Text, _>(json)
+            .execute(inner)?;
+        }
+        Conn::Postgres(inner) => {
+            let keys: Vec<_> = uses.keys().map(|(key, _)| key.as_str()).collect();
+            let days: Vec<_> = uses.keys().map(|(_, day)| day.number()).collect();
+            let counts: Vec<_> = uses.values().copied().collect();
+            diesel::sql_query(
+                "INSERT INTO key_usage (key_id, day, uses) \
+                 SELECT * FROM unnest($1, $2, $3) AS used (key_id, day, uses) ORDER BY key_id, day \
+                 ON CONFLICT (key_id, day) DO UPDATE SET uses = key_usage.uses + excluded.uses",
+            )
+            .bind::<Array<Text>, _>(keys)
+            .bind::<Array<BigInt>, _>(days)
+            .bind::<Array<BigInt>, _>(counts)
+            .execute(inner)?;
+        }
+    }
+    Ok(())
 }
 
 #[derive(diesel::QueryableByName)]

@@ -11,6 +11,8 @@ pub mod events;
 pub mod facts;
 pub mod idempotency;
 pub mod key_standings;
+pub mod key_usage;
+pub mod key_windows;
 pub mod master_keys;
 pub mod members;
 pub mod migrate;

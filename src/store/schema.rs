@@ -104,6 +104,7 @@ diesel::table! {
         expires_at -> Nullable<BigInt>,
         last_used_at -> Nullable<BigInt>,
         lookup -> Nullable<Text>,
+        masked -> Nullable<Text>,
     }
 }
 diesel::table! {

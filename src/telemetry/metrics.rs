@@ -20,6 +20,16 @@ pub enum Form {
     Validation,
 }
 
+impl Form {
+    /// Whether it counts among the uses of a key: not when someone asks what would be, or manages.
+    pub const fn is_use(self) -> bool {
+        match self {
+            Self::ClientCredentials | Self::TokenExchange | Self::IbmApiKey | Self::Exchange | Self::Validation => true,
+            Self::Explain | Self::Management => false,
+        }
+    }
+}
+
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Result {
@@ -36,6 +46,7 @@ pub enum Result {
     Scope,
     Target,
     Throttled,
+    Limited,
     Unavailable,
     Internal,
 }

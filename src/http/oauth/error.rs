@@ -11,8 +11,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::grant::{ScopeFault, TargetFault},
-    http::body::BodyError,
+    domain::{
+        grant::{ScopeFault, TargetFault},
+        usage::Window,
+    },
+    http::{body::BodyError, rate_limit},
     service::proof::Denied,
 };
 
@@ -23,6 +26,7 @@ pub struct OauthError {
     error: &'static str,
     description: &'static str,
     retry_after: Option<u64>,
+    window: Option<Window>,
     challenge: bool,
     allow: Option<&'static str>,
     close: bool,
@@ -51,7 +55,7 @@ pub enum BadKey {
 
 impl OauthError {
     const fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
-        Self { status, error, description, retry_after: None, challenge: false, allow: None, close: false }
+        Self { status, error, description, retry_after: None, window: None, challenge: false, allow: None, close: false }
     }
 
     pub const fn invalid_request(description: &'static str) -> Self {
@@ -143,6 +147,15 @@ impl OauthError {
                     "too many keys were not accepted; wait as long as Retry-After says",
                 )
             },
+            Denied::Limited(window) => Self {
+                retry_after: Some(window.reset.as_secs_rounded_up()),
+                window: Some(window),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "temporarily_unavailable",
+                    "the key has spent its exchanges of this minute; keep a token until it expires, and wait as long as Retry-After says",
+                )
+            },
             Denied::Unavailable(cause) => {
                 tracing::warn!(%cause, "unavailable");
                 Self {
@@ -193,6 +206,9 @@ impl ResponseError for OauthError {
         response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds));
+        }
+        for (name, value) in self.window.iter().flat_map(rate_limit::headers) {
+            response.insert_header((name, value));
         }
         if self.challenge {
             response.insert_header((WWW_AUTHENTICATE, r#"Basic realm="keyswap", charset="UTF-8""#));

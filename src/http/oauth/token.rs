@@ -16,7 +16,7 @@ use crate::{
         grant::Request,
         permission::{PermissionSet, parse_scope},
     },
-    http::{access::Anyone, openapi::answers::Plain, request::call},
+    http::{access::Anyone, openapi::answers::Plain, rate_limit, request::call},
     service::{
         App,
         exchange::{self, Issued},
@@ -79,16 +79,19 @@ pub async fn token(_: Anyone, request: HttpRequest, form: Form, app: Data<App>) 
 
 /// A token, and nothing on the way keeps it.
 pub fn answer(issued: &Issued, issued_token_type: Option<&'static str>, ibm: bool) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache")).json(
-        TokenResponse {
-            access_token: issued.token.expose(),
-            issued_token_type,
-            token_type: "Bearer",
-            expires_in: issued.expires_in,
-            scope: (!issued.scope.is_empty()).then(|| issued.scope.to_string()),
-            expiration: ibm.then_some(issued.expires_at),
-        },
-    )
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
+    for (name, value) in issued.window.iter().flat_map(rate_limit::headers) {
+        response.insert_header((name, value));
+    }
+    response.json(TokenResponse {
+        access_token: issued.token.expose(),
+        issued_token_type,
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+        scope: (!issued.scope.is_empty()).then(|| issued.scope.to_string()),
+        expiration: ibm.then_some(issued.expires_at),
+    })
 }
 
 fn presented(request: &HttpRequest, form: &Form) -> Result<Presented, OauthError> {

@@ -15,6 +15,7 @@ use crate::domain::{
     audience::{BuiltIn, Identifier},
     claim_map::{ClaimMap, WishedClaims},
     delivery::DeliveryState,
+    foreign::{ForeignDigest, Masked},
     grant::RemovedBy,
     id::{
         AudienceId, CredentialId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId, SigningKeyId, UserId,
@@ -27,6 +28,7 @@ use crate::domain::{
     signing::{Algorithm, SigningKeyState},
     time::{Span, Timestamp},
     token_shape::{AudClaim, ScopeClaim, Typ},
+    usage::Day,
     webhook::{EventTypes, WebhookUrl},
 };
 
@@ -136,6 +138,12 @@ words! {
     RemovedBy: { "type": "string", "enum": ["key", "owner", "audience"], "description": "The rule that a permission does not pass.", "examples": ["audience"] }
     Algorithm: { "type": "string", "enum": ["ES256", "ES384", "EdDSA", "RS256", "PS256"], "description": "How tokens are signed.", "examples": ["ES256"] }
     SigningKeyState: { "type": "string", "enum": ["next", "active", "retiring", "removed", "revoked"], "description": "Where a signing key stands in its life.", "examples": ["active"] }
+    ForeignDigest: { "type": "string", "pattern": "^[0-9A-Fa-f]{64}$", "minLength": 64, "maxLength": 64, "description": "The SHA-256 digest of a whole key of another make, in hexadecimal.", "examples": ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] }
+    Masked: {
+        "type": "string", "minLength": 1, "maxLength": 40, "pattern": (format!(r"^(?:[^\s{DECEIVING}][^{DECEIVING}]*)?(?:…|\.\.\.)(?:[^{DECEIVING}]*[^\s{DECEIVING}])?$")),
+        "description": "What is shown of a key of another make, with `…` or `...` where the rest was.", "examples": ["sk_live_…abcd"]
+    }
+    Day: { "type": "string", "format": "date", "description": "A day in UTC.", "examples": ["2030-01-31"] }
 }
 
 /// Our JSON is a schema: a test looks at every one of them.
@@ -176,6 +184,8 @@ mod tests {
         reads::<DisplayName>();
         reads::<Metadata>();
         reads::<Timestamp>();
+        reads::<ForeignDigest>();
+        reads::<Masked>();
         reads::<Span>();
         lists(&[State::Active, State::Suspended, State::Revoked, State::Expired]);
         lists(&[AssignableTo::User, AssignableTo::Organization, AssignableTo::ServiceClient]);

@@ -9,6 +9,7 @@ use crate::{
         api_key::{KeyFilter, OwnerType, Reason, State},
         audience::Identifier,
         event::ActorRef,
+        foreign::{ForeignDigest, Masked},
         id::{CredentialId, KeyId, OrganizationId},
         json::Metadata,
         name::DisplayName,
@@ -26,7 +27,7 @@ use crate::{
     },
     service::{
         App,
-        api_keys::{self, NewKey, PatchKey, Shown, Step},
+        api_keys::{self, Import, NewKey, PatchKey, Shown, Step},
         idempotency::Created,
     },
 };
@@ -150,6 +151,20 @@ pub struct CreateBody {
     exchanges_per_minute: Option<u32>,
     #[serde(default)]
     expires_at: Option<Timestamp>,
+    /// A key of another make, to go on working as it is: then there is no value in the answer.
+    #[serde(default)]
+    import: Option<ImportBody>,
+}
+
+/// What is known of a key of another make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = KeyImport)]
+#[serde(deny_unknown_fields)]
+struct ImportBody {
+    sha256: ForeignDigest,
+    /// What is shown of it.
+    #[serde(default)]
+    masked: Option<Masked>,
 }
 
 /// A change of an API key.
@@ -215,13 +230,21 @@ pub async fn create(
         exchanges_per_minute: body.exchanges_per_minute,
         expires_at: body.expires_at,
     };
-    let (made, value) = match api_keys::create(&app, &caller.identity, new, once).await? {
-        Created::New(made) => (made.shown, Some(made.value)),
-        Created::Replayed(made) => (made, None),
+    let (made, value, replayed) = match body.import {
+        None => match api_keys::create(&app, &caller.identity, new, once).await? {
+            Created::New(made) => (made.shown, Some(made.value), false),
+            Created::Replayed(made) => (made, None, true),
+        },
+        Some(ImportBody { sha256, masked }) => {
+            match api_keys::import(&app, &caller.identity, new, Import { sha256, masked }, once).await? {
+                Created::New(made) => (made, None, false),
+                Created::Replayed(made) => (made, None, true),
+            }
+        }
     };
     let (version, location) = (made.key.version, format!("{}/v1/api-keys/{}", app.issuer(), made.key.id));
     let body = KeyBody::new(made, value.as_ref().map(|value| value.expose()));
-    Ok(created(version, location, value.is_none(), &body))
+    Ok(created(version, location, replayed, &body))
 }
 
 /// The API keys that the caller may see, newest first.

@@ -15,6 +15,7 @@ pub mod portal_sessions;
 pub mod roles;
 pub mod service_clients;
 pub mod signing_keys;
+pub mod usage;
 pub mod users;
 pub mod webhooks;
 pub mod validation;

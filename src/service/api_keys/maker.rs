@@ -8,21 +8,21 @@ use crate::{
         event::{EventKind, NewEvent},
         id::{CredentialId, KeyId},
     },
-    service::{App, Error, Settings, caller::Caller},
-    store::{self, Tx, api_keys::NewCredential},
+    service::{App, Error, Fault, Settings, caller::Caller},
+    store::{self, StoreError, Tx, api_keys::NewCredential},
 };
 
 use super::{
-    NOT_FOUND, NewKey, Shown, WithValue, holder, key_event,
+    Holder, NOT_FOUND, NewKey, Shown, WithValue, holder, key_event,
     limits::{audience_faults, expiry_faults, permission_faults, rate_faults, ttl_faults, type_faults},
 };
 
 /// What making a key takes, gathered so that a change on another thread can have it.
 #[derive(Debug, Clone)]
 pub(in crate::service) struct Maker {
-    settings: Settings,
-    master: MasterKeys,
-    entropy: SystemEntropy,
+    pub(super) settings: Settings,
+    pub(super) master: MasterKeys,
+    pub(super) entropy: SystemEntropy,
 }
 
 impl Maker {
@@ -40,17 +40,38 @@ impl Maker {
         new: NewKey,
         caller: &Caller,
     ) -> Result<(WithValue, NewEvent), Error> {
-        let holder = holder::of_new_key(tx, caller, new.owner)?;
-        let mut faults: Vec<_> = type_faults(&self.settings, &holder).into_iter().collect();
+        let holder = self.checked(tx, &new, caller, Vec::new())?;
+        let (credential, value) = self.credential(tx)?;
+        let (shown, event) = self.written(tx, new, &holder, &credential)?;
+        Ok((WithValue { shown, value }, event))
+    }
+
+    /// Whose key it will be, once nothing is wrong with it; `faults` are those that are known already.
+    pub(super) fn checked(
+        &self,
+        tx: &mut Tx<'_>,
+        new: &NewKey,
+        caller: &Caller,
+        mut faults: Vec<Fault>,
+    ) -> Result<Holder, Error> {
+        let holder = holder::of_new_key(tx, caller, new.owner.clone())?;
+        faults.extend(type_faults(&self.settings, &holder));
         faults.extend(permission_faults(tx, &holder, &new.permissions, &caller.holdings)?);
         faults.extend(audience_faults(tx, new.audiences.as_deref())?);
         faults.extend(expiry_faults(&self.settings, tx.now(), tx.now(), new.expires_at));
         faults.extend(ttl_faults(new.max_token_ttl));
         faults.extend(rate_faults(new.exchanges_per_minute));
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
-        let (credential, value) = self.credential(tx)?;
+        if faults.is_empty() { Ok(holder) } else { Err(Error::Invalid(faults)) }
+    }
+
+    /// Writes a key and its credential.
+    pub(super) fn written(
+        &self,
+        tx: &mut Tx<'_>,
+        new: NewKey,
+        holder: &Holder,
+        credential: &NewCredential,
+    ) -> Result<(Shown, NewEvent), StoreError> {
         let key = ApiKey {
             id: tx.new_id()?,
             name: new.name,
@@ -67,14 +88,16 @@ impl Maker {
             created_by: tx.author(),
             version: 1,
         };
-        store::api_keys::insert(tx, &key, &credential)?;
+        store::api_keys::insert(tx, &key, credential)?;
         let event = key_event(EventKind::ApiKeyCreated, &key)
             .with("owner_type", key.ownership.owner.kind().as_str())
             .with("owner", key.ownership.owner.id().unwrap_or("none"))
             .with("permissions", key.permissions.to_string());
         // Read back: with everything its owner's state is judged by.
-        let shown = self.shown(tx, &key.id)?;
-        Ok((WithValue { shown, value }, event))
+        let now = tx.now();
+        let shown = store::api_keys::find(tx, &key.id, now)?;
+        let shown = shown.ok_or_else(|| StoreError::Corrupt("a key that was just written is gone".to_owned()))?;
+        Ok((Shown::new(shown, now, &self.settings), event))
     }
 
     /// A key as it is now.
@@ -90,7 +113,7 @@ impl Maker {
         let secret = Secret::generate(&self.entropy)?;
         let value = ApiKeyValue::format(&prefix, &id, &secret);
         let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
-        let credential = Credential { id, prefix, created_at: tx.now(), expires_at: None, last_used_at: None };
+        let credential = Credential { id, prefix, masked: None, created_at: tx.now(), expires_at: None, last_used_at: None };
         Ok((
             NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup: None },
             value,

@@ -1,10 +1,12 @@
 //! API keys: making, changing, rotating and ending them. The value is in the answer to create and rotate, and nowhere else.
 
 mod holder;
+mod import;
 mod life;
 mod limits;
 mod maker;
 mod rotation;
+mod usage;
 
 use crate::{
     domain::{
@@ -35,8 +37,10 @@ use holder::Holder;
 use limits::{audience_faults, expiry_faults, permission_faults, rate_faults, require_held, ttl_faults, widens};
 
 pub use holder::OwnerAsked;
+pub use import::{Import, import};
 pub use life::{Step, step};
 pub use rotation::{MAX_GRACE, rotate};
+pub use usage::{MAX_DAYS, usage};
 
 pub(super) use holder::{nobody_such, organization as organization_holder, user as user_holder};
 pub(super) use limits::home_faults;

@@ -275,7 +275,7 @@ impl Run {
             let same: Vec<_> = found.iter().filter(|client| client.name == name).collect();
             let (before, done) = match same[..] {
                 [] => {
-                    let new = NewServiceClient { name, owner: None, permissions, metadata };
+                    let new = NewServiceClient { name: Some(name), owner: None, permissions, metadata };
                     let made = service_clients::make(tx, new, &self.caller);
                     (None, made.map(|(client, event)| (client, Some(event))))
                 }

@@ -134,7 +134,7 @@ both! {
         let forms = ["ClientCredentials", "TokenExchange", "IbmApiKey", "Exchange", "Explain", "Management"];
         let results = [
             "Granted", "Malformed", "Unknown", "Wrong", "Revoked", "Expired", "Suspended", "OwnerGone", "ClientMismatch",
-            "Scope", "Target", "Throttled", "Unavailable", "Internal",
+            "Scope", "Target", "Throttled", "Limited", "Unavailable", "Internal",
         ];
         let mut found = BTreeSet::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {

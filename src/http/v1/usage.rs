@@ -1,0 +1,53 @@
+//! `GET /v1/api-keys/{id}/usage`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{id::KeyId, policy::ManageKeys, usage::Day},
+    http::{
+        access::Caller,
+        openapi::{answers::Plain, params::InPath},
+        problem::Problem,
+    },
+    service::{
+        App, Fault,
+        api_keys::{self, MAX_DAYS},
+    },
+};
+
+use super::{
+    params::{Query, id},
+    plain,
+};
+
+/// How often a key was used.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KeyUsage)]
+pub struct UsageBody {
+    /// Every day that was asked for, today first.
+    #[schema(max_items = 366)]
+    data: Vec<DayBody>,
+}
+
+/// A day, and how often a key was exchanged or validated on it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DayOfUse)]
+struct DayBody {
+    day: Day,
+    #[schema(minimum = 0)]
+    uses: i64,
+}
+
+/// How often an API key was used on each of the last days. Those of the last seconds may be missing.
+#[utoipa::path(get, path = "", params(InPath<KeyId>, ("days" = Option<u32>, Query, description = "How many days, today among them: 30 unless told.", minimum = 1, maximum = 366)), responses(Plain<UsageBody>))]
+pub async fn get(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let expected = "a number from 1 to 366";
+    let days = Query::of(&request, &["days"])?.parse("days", expected)?.unwrap_or(30);
+    if !(1..=MAX_DAYS).contains(&days) {
+        return Err(Problem::invalid(vec![Fault::new("days", format!("must be {expected}"))]));
+    }
+    let uses = api_keys::usage(&app, &caller.identity, id(&request, "id")?, days).await?;
+    Ok(plain(&UsageBody { data: uses.into_iter().map(|(day, uses)| DayBody { day, uses }).collect() }))
+}

@@ -1,0 +1,106 @@
+//! Keys of another make: taken over as SHA-256 digests, they go on working under their own shape.
+
+use crate::{
+    crypto::foreign,
+    domain::{
+        api_key::Credential,
+        event::NewEvent,
+        foreign::{ForeignDigest, Masked},
+        id::CredentialId,
+    },
+    service::{
+        App, Error, Fault, Settings,
+        caller::Caller,
+        idempotency::{self, Created, Idempotency},
+        presented::begins_as_ours,
+    },
+    store::{self, Outcome, StoreError, Tx, api_keys::NewCredential},
+};
+
+use super::{Maker, NewKey, Shown};
+
+/// What is known of a key of another make.
+#[derive(Debug, Clone)]
+pub struct Import {
+    pub sha256: ForeignDigest,
+    /// What is shown of it.
+    pub masked: Option<Masked>,
+}
+
+/// Makes a key whose value stands elsewhere already; nobody here has ever seen it.
+///
+/// # Errors
+/// Every limit it would break, all of them at once; keys of another make are not taken; this one was imported before.
+pub async fn import(
+    app: &App,
+    caller: &Caller,
+    new: NewKey,
+    import: Import,
+    once: Option<Idempotency>,
+) -> Result<Created<Shown, Shown>, Error> {
+    let maker = Maker::of(app);
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
+                return Ok(Outcome::bookkeeping(Created::Replayed(maker.shown(tx, &id.parse()?)?)));
+            }
+            let (shown, event) = maker.import(tx, new, import, &caller)?;
+            idempotency::remember(tx, once.as_ref(), shown.key.id.as_str())?;
+            Ok(Outcome::event(Created::New(shown), event))
+        })
+        .await
+}
+
+impl Maker {
+    fn import(
+        &self,
+        tx: &mut Tx<'_>,
+        new: NewKey,
+        import: Import,
+        caller: &Caller,
+    ) -> Result<(Shown, NewEvent), Error> {
+        let holder = self.checked(tx, &new, caller, faults(&self.settings, &import))?;
+        if store::api_keys::has_lookup(tx, &foreign::lookups(&self.master, &import.sha256))? {
+            return Err(taken());
+        }
+        let credential = self.foreign_credential(tx, import)?;
+        let (shown, event) = self.written(tx, new, &holder, &credential).map_err(|error| match error {
+            // Another request was a moment faster. The ids are drawn by lot: none of them is taken.
+            StoreError::Conflict(_) => taken(),
+            other @ (StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::NoEntropy(_)) => other.into(),
+        })?;
+        Ok((shown, event.with("imported", true)))
+    }
+
+    fn foreign_credential(&self, tx: &Tx<'_>, import: Import) -> Result<NewCredential, Error> {
+        let id = CredentialId::generate(&self.entropy)?;
+        let sealed = foreign::seal(&self.master, &id, &import.sha256, &self.entropy)?;
+        let credential = Credential {
+            id,
+            prefix: self.settings.prefix.clone(),
+            masked: Some(import.masked.unwrap_or_default()),
+            created_at: tx.now(),
+            expires_at: None,
+            last_used_at: None,
+        };
+        let lookup = Some(foreign::lookup(&self.master, &import.sha256));
+        Ok(NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup })
+    }
+}
+
+fn faults(settings: &Settings, import: &Import) -> Vec<Fault> {
+    let off = (!settings.foreign)
+        .then(|| Fault::new("import", "keys of another make are not taken here: set api_keys.foreign to true"));
+    let ours = import.masked.as_ref().filter(|masked| begins_as_ours(settings, masked.as_str())).map(|_| {
+        Fault::new(
+            "import.masked",
+            "it begins as Keyswap's own keys do (api_keys.prefix, accepted_prefixes): it would be taken for one of them, and never found",
+        )
+    });
+    off.into_iter().chain(ours).collect()
+}
+
+fn taken() -> Error {
+    Error::Conflict("a key with this digest was imported before; a digest is taken for good, even by a key that was revoked".to_owned())
+}

@@ -1,0 +1,32 @@
+//! How often a key was used, by day.
+
+use crate::{
+    domain::{id::KeyId, usage::Day},
+    service::{App, Error, caller::Caller},
+    store,
+};
+
+use super::NOT_FOUND;
+
+/// The most days that are told at once.
+pub const MAX_DAYS: i64 = 366;
+
+/// The exchanges and validations of a key on each of the last `days` days, today's first, as far as they are written: those of the last
+/// seconds may be missing.
+///
+/// # Errors
+/// No such key.
+pub async fn usage(app: &App, caller: &Caller, id: KeyId, days: i64) -> Result<Vec<(Day, i64)>, Error> {
+    let authority = caller.authority.clone();
+    app.store
+        .read(move |connection| {
+            let now = store::now(connection)?;
+            let found = store::api_keys::find(connection, &id, now)?;
+            found.filter(|key| authority.over(&key.ownership.home).see).ok_or(NOT_FOUND)?;
+            let today = Day::of(now);
+            let uses = store::key_usage::since(connection, &id, today.before(days - 1))?;
+            let of = |day: Day| (day, uses.get(&day).copied().unwrap_or_default());
+            Ok((0..days).map(|ago| of(today.before(ago))).collect())
+        })
+        .await
+}

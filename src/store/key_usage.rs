@@ -1,0 +1,30 @@
+//! How often each key was used, by day.
+
+use std::collections::BTreeMap;
+
+use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
+
+use crate::domain::{id::KeyId, usage::Day};
+
+use super::{change::Tx, connection::Conn, dialect, error::StoreError, schema::key_usage};
+
+/// Adds to what is counted already. `uses` are in one order everywhere, as every map of this kind has them.
+///
+/// # Errors
+/// The database does not answer.
+pub fn add(tx: &mut Tx<'_>, uses: &BTreeMap<(KeyId, Day), i64>) -> Result<(), StoreError> {
+    if uses.is_empty() { Ok(()) } else { dialect::add_usage(tx, uses) }
+}
+
+/// The uses of a key on each day since `first` that has any.
+///
+/// # Errors
+/// The database does not answer.
+pub fn since(connection: &mut Conn, key: &KeyId, first: Day) -> Result<BTreeMap<Day, i64>, StoreError> {
+    let rows: Vec<(i64, i64)> = key_usage::table
+        .filter(key_usage::key_id.eq(key.as_str()))
+        .filter(key_usage::day.ge(first.number()))
+        .select((key_usage::day, key_usage::uses))
+        .load(connection)?;
+    Ok(rows.into_iter().map(|(day, uses)| (Day::from_number(day), uses)).collect())
+}

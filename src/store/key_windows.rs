@@ -1,0 +1,15 @@
+//! Exchanges in the current minute, of keys that have a limit.
+
+use crate::domain::{id::KeyId, usage::minute_of};
+
+use super::{change::Tx, dialect, error::StoreError};
+
+/// Takes one of the `limit` exchanges that a key has in a minute, and says how many are left; nothing when there was none.
+///
+/// # Errors
+/// The database does not answer.
+pub fn take(tx: &mut Tx<'_>, key: &KeyId, limit: u32) -> Result<Option<u32>, StoreError> {
+    let minute = minute_of(tx.now());
+    let taken = dialect::take_exchange(tx, key, minute, limit)?;
+    Ok(taken.map(|taken| limit.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX))))
+}

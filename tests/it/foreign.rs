@@ -1,0 +1,248 @@
+//! Keys of another make (P13): imported as SHA-256 digests, they go on working as they are.
+
+use std::{os::unix::fs::PermissionsExt, time::{Duration, Instant}};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::future::join_all;
+use keyswap::{
+    crypto::{
+        master::{MasterKey, MasterKeys},
+        random::SystemEntropy,
+        sha256_hex,
+    },
+    domain::entropy::Entropy,
+    service::last_used,
+};
+use serde_json::{Value, json};
+
+use crate::support::{
+    Server, body_of, both, verify,
+    wire::{CLIENT_CREDENTIALS, Wire, form, problem, snapshot, unknown},
+};
+
+/// With dots, as a token has them, and with what a URL would not take.
+const TEXT: &str = "acme.live.K3y/=~9fj2LQ8xX";
+
+fn body(text: &str) -> Value {
+    json!({
+        "name": "taken over", "owner": { "type": "none" }, "permissions": [],
+        "import": { "sha256": sha256_hex(text.as_bytes()), "masked": "acme.live.…8xX" },
+    })
+}
+
+async fn import(server: &Server, text: &str) -> String {
+    let key = server.manage("POST", "/v1/api-keys", Some(body(text)), 201).await;
+    key["id"].as_str().unwrap().to_owned()
+}
+
+/// As `Wire::request`, with the key's id where a client id is asked for.
+fn shown(wire: Wire, server: &Server, id: &str, text: &str) -> reqwest::RequestBuilder {
+    match wire {
+        Wire::Basic => form(server.post("/oauth/token").basic_auth(id, Some(text)), &[CLIENT_CREDENTIALS]),
+        Wire::Body => {
+            form(server.post("/oauth/token"), &[CLIENT_CREDENTIALS, ("client_id", id), ("client_secret", text)])
+        }
+        Wire::TokenExchange | Wire::Ibm | Wire::Bearer | Wire::Header | Wire::Management => wire.request(server, text),
+    }
+}
+
+both! {
+    async fn p13_a_foreign_key_works_under_its_own_shape(server: Server, "api_keys.foreign=true") {
+        server.permissions(&["projects:read"]).await;
+        let permissions = ["projects:read", "keyswap:keys"];
+        let client = json!({ "name": "a client", "permissions": permissions });
+        let client = server.manage("POST", "/v1/service-clients", Some(client), 201).await;
+        let mut new = body(TEXT);
+        new["owner"] = json!({ "type": "service_client", "id": client["id"] });
+        new["permissions"] = json!(permissions);
+        let made = server.manage("POST", "/v1/api-keys", Some(new), 201).await;
+        let id = made["id"].as_str().unwrap();
+        assert!(made.get("value").is_none(), "nobody here has ever seen it: {made}");
+        assert_eq!(made["masked"], "acme.live.…8xX");
+        assert_eq!(made["credentials"].as_array().unwrap().len(), 1);
+
+        for wire in Wire::ALL {
+            let answer = shown(wire, &server, id, TEXT).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{wire:?}: {}", answer.text().await.unwrap());
+        }
+        let wrong_id = shown(Wire::Body, &server, "key_01JD8V3T6Q4Z9R7M2N5K8P1XYA", TEXT);
+        assert_eq!(wrong_id.send().await.unwrap().status(), 401);
+        let token = server.swap(TEXT).await;
+        let claims = verify(&server, &token, "http://keyswap.test").await;
+        assert_eq!(claims["key_id"], id);
+        assert_eq!(claims["scope"], "projects:read", "{claims}");
+
+        last_used::flush(&server.app).await.unwrap();
+        let key = server.manage("GET", &format!("/v1/api-keys/{id}"), None, 200).await;
+        assert!(key["last_used_at"].is_string(), "the credential that was found is the one that was used: {key}");
+        assert_eq!(key["masked"], "acme.live.…8xX");
+        let events = server.events().await;
+        let event = events.iter().find(|event| event["subject"]["id"] == id).unwrap();
+        assert_eq!(event["data"]["imported"], true, "{event}");
+        let digest = sha256_hex(TEXT.as_bytes());
+        assert!(!json!(events).to_string().contains(&digest), "a digest is told to nobody");
+    }
+
+    async fn p13_refusals_of_foreign_keys_look_the_same(server: Server, "api_keys.foreign=true") {
+        let [right, revoked, suspended] = ["right", "revoked", "suspended"].map(|name| format!("acme.{name}.0123456789abcdef"));
+        import(&server, &right).await;
+        let id = import(&server, &revoked).await;
+        server.manage("POST", &format!("/v1/api-keys/{id}/revoke"), None, 200).await;
+        let id = import(&server, &suspended).await;
+        server.manage("POST", &format!("/v1/api-keys/{id}/suspend"), None, 200).await;
+        let bad = [
+            ("malformed", "no-key-at-all".to_owned()),
+            ("as long as one of ours, mistyped", format!("{}0", &unknown()[..64])),
+            ("beginning as ours do", "ks_acme.live.0123456789abcdef".to_owned()),
+            ("unknown", "acme.nobody.0123456789abcdef".to_owned()),
+            ("nearly right", right[..right.len() - 1].to_owned()),
+            ("ours and unknown", unknown()),
+            ("revoked", revoked),
+            ("suspended", suspended),
+            ("long", "a".repeat(600)),
+            // The digest itself opens nothing.
+            ("the digest", sha256_hex(right.as_bytes())),
+        ];
+        for wire in Wire::ALL {
+            let mut answers = Vec::new();
+            for (name, key) in &bad {
+                answers.push((*name, snapshot(wire.request(&server, key).send().await.unwrap()).await));
+            }
+            for (name, answer) in &answers {
+                assert_eq!(*answer, answers[0].1, "{wire:?}: {name} and {} differ", answers[0].0);
+            }
+            assert_eq!(answers[0].1.0, wire.refusal().0, "{wire:?}");
+        }
+        for (name, key) in &bad[3..8] {
+            let started = Instant::now();
+            server.exchange(key).await;
+            assert!(started.elapsed() >= Duration::from_millis(5), "{name}: refused on the tick");
+        }
+    }
+
+    async fn p13_without_the_setting_no_other_shape_is_taken_or_looked_up(server: Server) {
+        let answer = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&body(TEXT)).send().await.unwrap();
+        let faults = problem(answer, 422, "invalid").await;
+        assert_eq!(faults["errors"][0]["field"], "import");
+        assert!(faults["errors"][0]["message"].as_str().unwrap().contains("api_keys.foreign"), "{faults}");
+        server.database.sql("ALTER TABLE credentials RENAME TO hidden");
+        assert_eq!(server.exchange(&unknown()).await.status(), 503, "it would be looked up");
+        assert_eq!(server.exchange(TEXT).await.status(), 401);
+        server.database.sql("ALTER TABLE hidden RENAME TO credentials");
+    }
+
+    async fn p13_a_mistyped_key_of_ours_is_never_looked_up(server: Server, "api_keys.foreign=true", "api_keys.accepted_prefixes=[\"sk_live\"]") {
+        server.database.sql("ALTER TABLE credentials RENAME TO hidden");
+        assert_eq!(server.exchange(TEXT).await.status(), 503, "it would be looked up");
+        let mistyped = unknown();
+        for key in [&mistyped[..mistyped.len() - 1], "ks_acme.live.0123456789abcdef", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"] {
+            assert_eq!(server.exchange(key).await.status(), 401, "{key}");
+        }
+        server.database.sql("ALTER TABLE hidden RENAME TO credentials");
+    }
+
+    async fn p13_what_is_wrong_with_an_import_is_told_at_once(server: Server, "api_keys.foreign=true") {
+        let send = async |import: Value| {
+            let mut new = body(TEXT);
+            new["import"] = import;
+            let answer = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&new).send().await.unwrap();
+            let problem = problem(answer, 422, "invalid").await;
+            (problem["errors"][0]["field"].as_str().unwrap().to_owned(), problem.to_string())
+        };
+        let digest = sha256_hex(TEXT.as_bytes());
+        for (import, field) in [
+            (json!({ "sha256": &digest[1..] }), "import.sha256"),
+            (json!({ "sha256": TEXT }), "import.sha256"),
+            (json!({ "sha256": digest, "masked": "without what it hides" }), "import.masked"),
+            (json!({ "sha256": digest, "masked": format!("{}…", "a".repeat(40)) }), "import.masked"),
+            (json!({ "sha256": digest, "masked": format!("{}...", unknown()) }), "import.masked"),
+            (json!({ "sha256": digest, "masked": "ks_…abcd" }), "import.masked"),
+            (json!({ "sha256": digest, "value": TEXT }), "import.value"),
+        ] {
+            let (found, text) = send(import).await;
+            assert_eq!(found, field, "{text}");
+            assert!(!text.contains(TEXT) && !text.contains(&digest[1..]), "{text}");
+        }
+        let mut both = body(TEXT);
+        both["import"]["masked"] = json!("ks_…abcd");
+        both["permissions"] = json!(["no:such"]);
+        let answer = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&both).send().await.unwrap();
+        assert_eq!(problem(answer, 422, "invalid").await["errors"].as_array().unwrap().len(), 2);
+        let masked = json!({ "name": "a key", "owner": { "type": "none" }, "import": { "sha256": digest } });
+        assert_eq!(server.manage("POST", "/v1/api-keys", Some(masked), 201).await["masked"], "imported…");
+    }
+
+    async fn p13_a_digest_is_imported_once(server: Server, "api_keys.foreign=true") {
+        let replica = server.replica().await;
+        let requests = (0..8).map(|number| {
+            let to = if number % 2 == 0 { &server } else { &replica };
+            to.post("/v1/api-keys").bearer_auth(&server.admin).json(&body(TEXT)).send()
+        });
+        let mut statuses: Vec<_> = join_all(requests).await.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409]);
+        let keys = server.manage("GET", "/v1/api-keys?owner_type=none", None, 200).await;
+        let id = keys["data"][0]["id"].as_str().unwrap();
+        assert_eq!(keys["data"].as_array().unwrap().len(), 1);
+        server.manage("DELETE", &format!("/v1/api-keys/{id}"), None, 204).await;
+        let again = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&body(TEXT)).send().await.unwrap();
+        problem(again, 409, "conflict").await;
+        assert_eq!(server.exchange(TEXT).await.status(), 401, "what was revoked stays so");
+    }
+
+    async fn p13_an_import_that_is_sent_twice_is_made_once(server: Server, "api_keys.foreign=true") {
+        let send = async || {
+            let request = server.post("/v1/api-keys").bearer_auth(&server.admin).header("idempotency-key", "once");
+            request.json(&body(TEXT)).send().await.unwrap()
+        };
+        let first = send().await;
+        assert!(first.headers().get("idempotency-replayed").is_none());
+        let second = send().await;
+        assert_eq!(second.headers()["idempotency-replayed"], "true");
+        let created = reqwest::StatusCode::CREATED;
+        assert_eq!(body_of(first, created).await, body_of(second, created).await);
+    }
+
+    async fn p13_a_rotated_foreign_key_works_until_its_grace_ends(server: Server, "api_keys.foreign=true") {
+        let id = import(&server, TEXT).await;
+        let rotated = server.manage("POST", &format!("/v1/api-keys/{id}/rotate"), Some(json!({ "grace": "1h" })), 200).await;
+        let value = rotated["value"].as_str().unwrap();
+        assert!(value.starts_with("ks_"));
+        assert!(rotated["masked"].as_str().unwrap().starts_with("ks_"), "the one in use is shown: {rotated}");
+        assert_eq!((server.exchange(TEXT).await.status(), server.exchange(value).await.status()), (200.try_into().unwrap(), 200.try_into().unwrap()));
+        server.advance(3601);
+        assert_eq!((server.exchange(TEXT).await.status(), server.exchange(value).await.status()), (401.try_into().unwrap(), 200.try_into().unwrap()));
+    }
+
+    async fn p13_guesses_at_one_foreign_key_are_counted_together(
+        server: Server, "api_keys.foreign=true", "guessing.per_credential=2", "guessing.refill=60s"
+    ) {
+        for _ in 0..2 {
+            assert_eq!(server.exchange(TEXT).await.status(), 401);
+        }
+        assert_eq!(server.exchange(TEXT).await.status(), 429);
+        assert_eq!(server.exchange("acme.live.another-0123456789").await.status(), 401, "another is not concerned");
+    }
+
+    async fn p13_a_foreign_key_is_found_under_an_older_master_key(server: Server, "api_keys.foreign=true") {
+        let id = import(&server, TEXT).await;
+        let (admin, database) = (server.admin.clone(), server.stop().await);
+        // As a rotation of the master key leaves it: a second one, which seals from now on.
+        let mut bytes = [0; 32];
+        SystemEntropy::default().fill(&mut bytes).unwrap();
+        let path = database.dir.path().join("keys/master.2");
+        std::fs::write(&path, STANDARD.encode(bytes)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let keys = MasterKeys::load(&database.dir.path().join("keys")).unwrap().unwrap();
+        let fingerprint = keys.version(2).map(MasterKey::fingerprint).unwrap();
+        database.sql(&format!("INSERT INTO master_keys (version, fingerprint, created_at) VALUES (2, '{fingerprint}', 0)"));
+        let server = Server::on(database, &["api_keys.foreign=true"]).await;
+        assert_eq!(server.admin, admin);
+        let token = server.swap(TEXT).await;
+        assert_eq!(verify(&server, &token, "http://keyswap.test").await["key_id"], id);
+        let again = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&body(TEXT)).send().await.unwrap();
+        problem(again, 409, "conflict").await;
+        import(&server, "acme.live.another-0123456789").await;
+        server.swap("acme.live.another-0123456789").await;
+    }
+}

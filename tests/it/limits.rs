@@ -1,0 +1,186 @@
+//! How much a key is used (P13): a limit of exchanges per minute, exact over all replicas, and how often it was used, by day.
+
+use futures_util::future::join_all;
+use keyswap::service::last_used;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{
+    Server, both,
+    wire::{Wire, oauth_error, problem},
+};
+
+/// A minute that does not end while the test looks.
+async fn fresh_minute(server: &Server) {
+    let gone = server.app.store.now().await.unwrap().millis().rem_euclid(60_000);
+    server.database.move_clock(60_000 - gone);
+}
+
+async fn limited(server: &Server, limit: u32) -> (String, String) {
+    let body = json!({ "name": "a key", "owner": { "type": "none" }, "permissions": [], "exchanges_per_minute": limit });
+    let key = server.key(body).await;
+    (key.id, key.value)
+}
+
+fn header(answer: &Response, name: &str) -> String {
+    answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
+}
+
+/// `r` and `t` of `RateLimit`, which must be of the policy `exchanges`.
+fn rate_limit(answer: &Response) -> (u32, u32) {
+    let text = header(answer, "ratelimit");
+    let rest = text.strip_prefix("\"exchanges\";r=").unwrap_or_else(|| panic!("{text}"));
+    let (left, reset) = rest.split_once(";t=").unwrap();
+    (left.parse().unwrap(), reset.parse().unwrap())
+}
+
+async fn usage(server: &Server, id: &str, query: &str) -> Vec<Value> {
+    let body = server.manage("GET", &format!("/v1/api-keys/{id}/usage{query}"), None, 200).await;
+    body["data"].as_array().unwrap().clone()
+}
+
+both! {
+    async fn p13_a_limit_holds_for_a_minute_and_is_told(server: Server) {
+        let (id, key) = limited(&server, 3).await;
+        fresh_minute(&server).await;
+        for left in [2, 1, 0] {
+            let answer = server.exchange(&key).await;
+            assert_eq!(answer.status(), 200);
+            assert_eq!(header(&answer, "ratelimit-policy"), "\"exchanges\";q=3;w=60", "rl-01");
+            let (r, t) = rate_limit(&answer);
+            assert_eq!(r, left);
+            assert!((1..=60).contains(&t), "{t}");
+        }
+        for wire in [Wire::Bearer, Wire::Header, Wire::Basic, Wire::TokenExchange, Wire::Ibm] {
+            let answer = wire.request(&server, &key).send().await.unwrap();
+            assert_eq!(header(&answer, "ratelimit-policy"), "\"exchanges\";q=3;w=60");
+            let (r, t) = rate_limit(&answer);
+            let retry: u32 = header(&answer, "retry-after").parse().unwrap();
+            assert_eq!(r, 0);
+            assert!(retry >= t && retry <= 60, "rl-03: {retry} and {t}");
+            if wire.speaks_oauth() {
+                oauth_error(answer, 429, "temporarily_unavailable").await;
+            } else {
+                problem(answer, 429, "rate_limited").await;
+            }
+        }
+        let explained = server.post("/v1/exchange/explain").bearer_auth(&key).send().await.unwrap();
+        assert_eq!(explained.status(), 200, "whoever asks what would be is not counted");
+
+        server.advance(60);
+        assert_eq!(rate_limit(&server.exchange(&key).await).0, 2, "whole again, and no more than whole");
+        let path = format!("/v1/api-keys/{id}");
+        server.manage("PATCH", &path, Some(json!({ "exchanges_per_minute": null })), 200).await;
+        for _ in 0..5 {
+            let answer = server.exchange(&key).await;
+            assert_eq!(answer.status(), 200);
+            assert_eq!(header(&answer, "ratelimit"), "", "nothing is told where there is no limit");
+        }
+    }
+
+    async fn p13_only_what_is_granted_is_counted(server: Server) {
+        let (_, key) = limited(&server, 1).await;
+        fresh_minute(&server).await;
+        for body in [json!({ "scope": "no:such" }), json!({ "audience": "nowhere" })] {
+            let answer = server.exchange_for(&key, body).await;
+            assert_eq!(answer.status(), 400);
+            assert_eq!(header(&answer, "ratelimit"), "");
+        }
+        assert_eq!(server.post("/v1/exchange/explain").bearer_auth(&key).send().await.unwrap().status(), 200);
+        assert_eq!(server.exchange(&key).await.status(), 200);
+        assert_eq!(server.exchange(&key).await.status(), 429);
+        // Over the limit or not, what is refused anyway is refused for its own reason.
+        assert_eq!(server.exchange_for(&key, json!({ "scope": "no:such" })).await.status(), 400);
+    }
+
+    async fn p13_two_servers_give_exactly_what_the_limit_allows(server: Server) {
+        let replica = server.replica().await;
+        let (_, key) = limited(&server, 10).await;
+        for round in 0..3 {
+            fresh_minute(&server).await;
+            let requests = (0..40).map(|number| if number % 2 == 0 { server.exchange(&key) } else { replica.exchange(&key) });
+            let statuses: Vec<_> = join_all(requests).await.iter().map(Response::status).collect();
+            let count = |status| statuses.iter().filter(|found| **found == status).count();
+            assert_eq!(count(StatusCode::OK), 10, "round {round}: {statuses:?}");
+            assert_eq!(count(StatusCode::TOO_MANY_REQUESTS), 30, "round {round}: {statuses:?}");
+        }
+    }
+
+    async fn p13_a_clock_that_was_set_back_locks_nobody_out(server: Server) {
+        let (_, key) = limited(&server, 1).await;
+        assert_eq!(server.exchange(&key).await.status(), 200);
+        server.advance(-3600);
+        assert_eq!(server.exchange(&key).await.status(), 200);
+        assert_eq!(server.exchange(&key).await.status(), 429);
+    }
+
+    async fn p13_uses_are_told_by_day(server: Server) {
+        let replica = server.replica().await;
+        let key = server.generic_key(&["projects:read"]).await;
+        let gone = server.app.store.now().await.unwrap().millis().rem_euclid(86_400_000);
+        server.database.move_clock(86_400_000 - gone);
+        let today = server.app.store.now().await.unwrap().to_string()[..10].to_owned();
+        for _ in 0..3 {
+            server.swap(&key.value).await;
+        }
+        for _ in 0..2 {
+            replica.swap(&key.value).await;
+        }
+        server.post("/v1/exchange/explain").bearer_auth(&key.value).send().await.unwrap();
+        assert_eq!(server.exchange_for(&key.value, json!({ "scope": "no:such" })).await.status(), 400);
+        for app in [&server.app, &replica.app, &server.app] {
+            last_used::flush(app).await.unwrap();
+        }
+        let told = usage(&server, &key.id, "").await;
+        assert_eq!(told.len(), 30);
+        assert_eq!(told[0], json!({ "day": today, "uses": 5 }));
+        assert!(told[1..].iter().all(|day| day["uses"] == 0), "{told:?}");
+
+        server.advance(86_400);
+        server.swap(&key.value).await;
+        last_used::flush(&server.app).await.unwrap();
+        let told = usage(&server, &key.id, "?days=2").await;
+        assert_eq!(told[1], json!({ "day": today, "uses": 5 }));
+        assert_eq!((told.len(), &told[0]["uses"]), (2, &json!(1)));
+        assert_eq!(usage(&server, &key.id, "?days=1").await.len(), 1);
+        assert_eq!(usage(&server, &key.id, "?days=366").await.len(), 366);
+        for days in ["0", "367", "-1", "many"] {
+            let path = format!("/v1/api-keys/{}/usage?days={days}", key.id);
+            let answer = server.get(&path).bearer_auth(&server.admin).send().await.unwrap();
+            problem(answer, 422, "invalid").await;
+        }
+    }
+
+    async fn p13_uses_of_one_key_are_added_up_over_its_credentials(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let path = format!("/v1/api-keys/{}/rotate", key.id);
+        let rotated = server.manage("POST", &path, Some(json!({ "grace": "1h" })), 200).await;
+        server.swap(&key.value).await;
+        server.swap(rotated["value"].as_str().unwrap()).await;
+        last_used::flush(&server.app).await.unwrap();
+        let told = usage(&server, &key.id, "?days=2").await;
+        let sum: i64 = told.iter().map(|day| day["uses"].as_i64().unwrap()).sum();
+        assert_eq!(sum, 2, "{told:?}");
+    }
+
+    async fn p13_uses_are_told_to_whoever_may_see_the_key(server: Server) {
+        let key = server.generic_key(&[]).await;
+        for organization in ["acme", "globex"] {
+            server.manage("PUT", &format!("/v1/organizations/{organization}"), Some(json!({})), 201).await;
+        }
+        let of = async |organization: &str| {
+            let owner = json!({ "type": "organization", "id": organization });
+            server.key(json!({ "name": "a key", "owner": owner, "permissions": ["api-keys:manage"] })).await
+        };
+        let (acme, globex) = (of("acme").await, of("globex").await);
+        let ask = async |id: &str, caller: &str| {
+            server.get(&format!("/v1/api-keys/{id}/usage")).bearer_auth(caller).send().await.unwrap()
+        };
+        assert_eq!(ask(&acme.id, &acme.value).await.status(), 200);
+        let nobody = problem(ask("key_01JD8V3T6Q4Z9R7M2N5K8P1XYA", &acme.value).await, 404, "not_found").await;
+        for id in [&globex.id, &key.id] {
+            assert_eq!(problem(ask(id, &acme.value).await, 404, "not_found").await, nobody);
+        }
+        problem(ask(&key.id, &key.value).await, 403, "forbidden").await;
+    }
+}
