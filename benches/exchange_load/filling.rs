@@ -156,7 +156,8 @@ impl Filler {
             values.extend_from_slice(ApiKeyValue::format(&self.prefix, &id, &secret).expose().as_bytes());
             let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
             let prefix = self.prefix.clone();
-            let credential = Credential { id, prefix, masked: None, created_at: tx.now(), expires_at: None, last_used_at: None };
+            let credential =
+                Credential { id, prefix, masked: None, created_at: tx.now(), expires_at: None, last_used_at: None };
             let key = ApiKey {
                 id: tx.new_id()?,
                 name: "Load".parse().expect("a name"),

@@ -108,7 +108,9 @@ as_text!(Masked);
 
 /// A text that cannot be shown for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a masked key has at most 40 printable characters, … or ... among them, no space at either end, and no API key in it")]
+#[error(
+    "a masked key has at most 40 printable characters, … or ... among them, no space at either end, and no API key in it"
+)]
 pub struct InvalidMask;
 
 #[cfg(test)]

@@ -69,7 +69,5 @@ impl Presented {
 
 /// Whether a text begins with a prefix of ours.
 pub(super) fn begins_as_ours(settings: &Settings, text: &str) -> bool {
-    settings
-        .own_prefixes()
-        .any(|prefix| text.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('_')))
+    settings.own_prefixes().any(|prefix| text.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('_')))
 }

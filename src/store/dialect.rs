@@ -178,12 +178,7 @@ struct Taken {
 /// Counts an exchange in `minute`, unless `limit` of them are counted there, and says how many are. One statement: the row is locked
 /// while it is looked at. Who waited for it may come with a minute that is over, and is counted in the one that has begun; a clock that
 /// was set back further than that begins anew.
-pub fn take_exchange(
-    connection: &mut Conn,
-    key: &KeyId,
-    minute: i64,
-    limit: u32,
-) -> Result<Option<i64>, StoreError> {
+pub fn take_exchange(connection: &mut Conn, key: &KeyId, minute: i64, limit: u32) -> Result<Option<i64>, StoreError> {
     let query = diesel::sql_query(
         "INSERT INTO key_windows (key_id, minute, exchanges) VALUES ($1, $2, 1) \
          ON CONFLICT (key_id) DO UPDATE SET \

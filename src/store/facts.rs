@@ -80,7 +80,10 @@ pub(super) fn read(
             let query = of_key.left_join(audiences::table.on($on)).select(columns);
             match wanted {
                 Wanted::Credential(id) => query.filter(credentials::id.eq(id.as_str())).load(connection)?,
-                Wanted::Foreign(lookups) => query.filter(credentials::lookup.eq_any(lookups)).load(connection)?,
+                Wanted::Foreign(lookups) => match lookups.as_slice() {
+                    [one] => query.filter(credentials::lookup.eq(one)).load(connection)?,
+                    several => query.filter(credentials::lookup.eq_any(several)).load(connection)?,
+                },
                 Wanted::Key(id) => query
                     .filter(credentials::key_id.eq(id.as_str()))
                     .order(credentials::created_at.desc())

@@ -17,7 +17,8 @@ async fn fresh_minute(server: &Server) {
 }
 
 async fn limited(server: &Server, limit: u32) -> (String, String) {
-    let body = json!({ "name": "a key", "owner": { "type": "none" }, "permissions": [], "exchanges_per_minute": limit });
+    let body =
+        json!({ "name": "a key", "owner": { "type": "none" }, "permissions": [], "exchanges_per_minute": limit });
     let key = server.key(body).await;
     (key.id, key.value)
 }

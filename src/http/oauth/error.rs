@@ -55,7 +55,16 @@ pub enum BadKey {
 
 impl OauthError {
     const fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
-        Self { status, error, description, retry_after: None, window: None, challenge: false, allow: None, close: false }
+        Self {
+            status,
+            error,
+            description,
+            retry_after: None,
+            window: None,
+            challenge: false,
+            allow: None,
+            close: false,
+        }
     }
 
     pub const fn invalid_request(description: &'static str) -> Self {

@@ -91,7 +91,10 @@ const PROBLEMS: [(u16, &str); 13] = [
         422,
         "`invalid`: against the rules, and `errors` names every fault; `idempotency_mismatch`: the key came with another request.",
     ),
-    (429, "`throttled`: too many failures from there; on an exchange also `rate_limited`: the key has spent its exchanges of this minute."),
+    (
+        429,
+        "`throttled`: too many failures from there; on an exchange also `rate_limited`: the key has spent its exchanges of this minute.",
+    ),
     (500, "`internal`: something is wrong with Keyswap."),
     (503, "`unavailable`: not right now."),
 ];
@@ -102,7 +105,10 @@ const OAUTH: [(u16, &str); 8] = [
     (408, "`invalid_request`: the body took too long."),
     (413, "`invalid_request`: the body is too large."),
     (415, "`invalid_request`: the body is no form."),
-    (429, "`temporarily_unavailable`: too many failures from there, or the key has spent its exchanges of this minute."),
+    (
+        429,
+        "`temporarily_unavailable`: too many failures from there, or the key has spent its exchanges of this minute.",
+    ),
     (500, "`server_error`: something is wrong with Keyswap."),
     (503, "`temporarily_unavailable`: not right now."),
 ];

@@ -102,5 +102,8 @@ fn faults(settings: &Settings, import: &Import) -> Vec<Fault> {
 }
 
 fn taken() -> Error {
-    Error::Conflict("a key with this digest was imported before; a digest is taken for good, even by a key that was revoked".to_owned())
+    Error::Conflict(
+        "a key with this digest was imported before; a digest is taken for good, even by a key that was revoked"
+            .to_owned(),
+    )
 }

@@ -113,7 +113,8 @@ impl Maker {
         let secret = Secret::generate(&self.entropy)?;
         let value = ApiKeyValue::format(&prefix, &id, &secret);
         let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
-        let credential = Credential { id, prefix, masked: None, created_at: tx.now(), expires_at: None, last_used_at: None };
+        let credential =
+            Credential { id, prefix, masked: None, created_at: tx.now(), expires_at: None, last_used_at: None };
         Ok((
             NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup: None },
             value,
