@@ -54,6 +54,8 @@ pub enum ApiKeyCommand {
         #[arg(long, default_value = "24h")]
         grace: Span,
     },
+    /// Take a rotation back while its grace runs: the old value stays, the new one ends at once
+    CancelRotation(One),
     /// Stop a key for now
     Suspend(One),
     /// Let a suspended key work again
@@ -205,6 +207,11 @@ pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure>
             let app = compose::for_command(common).await?;
             let rotated = api_keys::rotate(&app, &Caller::cli(), one.id, grace, None).await?;
             print_key(rotated.shown, Some(rotated.value.expose()), &one.output)
+        }
+        ApiKeyCommand::CancelRotation(one) => {
+            let app = compose::for_command(common).await?;
+            let kept = api_keys::cancel_rotation(&app, &Caller::cli(), one.id, None).await?;
+            print_key(kept, None, &one.output)
         }
         ApiKeyCommand::Suspend(one) => step(common, one, Step::Suspend).await,
         ApiKeyCommand::Resume(one) => step(common, one, Step::Resume).await,

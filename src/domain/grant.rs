@@ -39,12 +39,29 @@ pub struct KeyFacts {
     pub id: KeyId,
     pub credential: CredentialId,
     pub credential_expires_at: Option<Timestamp>,
+    /// When the rotation began that gave it its end.
+    pub credential_replaced_at: Option<Timestamp>,
     pub ownership: Ownership,
     pub permissions: PermissionSet,
     pub audiences: Option<Vec<Identifier>>,
     pub max_token_ttl: Option<Span>,
     pub exchanges_per_minute: Option<u32>,
     pub life: Life,
+}
+
+/// A credential that was replaced and still works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaced {
+    pub at: Timestamp,
+    pub ends_at: Timestamp,
+}
+
+impl KeyFacts {
+    /// What whoever presented the credential should know, where another has taken its place.
+    pub fn replaced(&self) -> Option<Replaced> {
+        let (at, ends_at) = self.credential_replaced_at.zip(self.credential_expires_at)?;
+        Some(Replaced { at, ends_at })
+    }
 }
 
 /// What a client asks for.

@@ -18,6 +18,7 @@ pub mod grant;
 pub mod id;
 pub mod json;
 pub mod name;
+pub mod notice;
 pub mod page;
 pub mod permission;
 pub mod policy;

@@ -7,6 +7,7 @@ pub mod openapi;
 mod ops;
 mod problem;
 mod rate_limit;
+mod replaced;
 mod request;
 mod routes;
 pub mod server;

@@ -59,6 +59,7 @@ fn for_everyone() -> Table {
             vec![on!(GET, api_keys::get), on!(PATCH, api_keys::patch), on!(DELETE, api_keys::delete)],
         )
         .at("/v1/api-keys/{id}/rotate", vec![on!(POST, api_keys::rotate)])
+        .at("/v1/api-keys/{id}/cancel-rotation", vec![on!(POST, api_keys::cancel_rotation)])
         .at("/v1/api-keys/{id}/suspend", vec![on!(POST, api_keys::suspend)])
         .at("/v1/api-keys/{id}/resume", vec![on!(POST, api_keys::resume)])
         .at("/v1/api-keys/{id}/revoke", vec![on!(POST, api_keys::revoke)])

@@ -1,5 +1,6 @@
 //! What runs by the clock. Jobs take their rules from `service` and end when the server does.
 
+mod notices;
 mod webhooks;
 
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::{
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// How often what is no longer needed is thrown away.
 const CLEAN_EVERY: Duration = Duration::from_secs(3600);
+/// How many members of deleted organizations are thrown away at once.
+const CLEAN_AT_ONCE: i64 = 500;
 /// The longest between two looks at the signing keys. After an outage the view must be fresh again within 5 s.
 const LOOK_AT_MOST: Duration = Duration::from_secs(2);
 
@@ -50,6 +53,11 @@ impl Jobs {
             every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
                 if let Err(error) = last_used::flush(&app).await {
                     tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
+                }
+            }),
+            every(notices::LOOK_EVERY, app, stopped.clone(), |app| async move {
+                if let Err(error) = notices::tell(&app).await {
+                    tracing::warn!(%error, "keys that ended could not be told of; they wait for the next time");
                 }
             }),
             every(CLEAN_EVERY, app, stopped.clone(), |app| async move {
@@ -105,7 +113,17 @@ async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
             store::idempotency::forget_old(tx)?;
             store::webhook_deliveries::forget_old(tx)?;
             store::webhooks::forget_old_secrets(tx)?;
-            Ok(Outcome::bookkeeping(()))
+            store::leftovers::forget_old(tx)?;
+            Ok::<_, StoreError>(Outcome::bookkeeping(()))
         })
-        .await
+        .await?;
+    // A few at a time: what a large organization left behind must not keep others from writing.
+    loop {
+        let left = app.store.change(Origin::of(Actor::System), |tx| {
+            Ok::<_, StoreError>(Outcome::bookkeeping(store::members::forget_left(tx, CLEAN_AT_ONCE)?))
+        });
+        if left.await? == 0 {
+            return Ok(());
+        }
+    }
 }

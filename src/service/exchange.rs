@@ -6,7 +6,7 @@ use crate::{
     crypto::{random, token::Token},
     domain::{
         audience::Identifier,
-        grant::{self, Removed, Request, ScopeFault, targets_asked},
+        grant::{self, Removed, Replaced, Request, ScopeFault, targets_asked},
         permission::PermissionSet,
         usage::Window,
     },
@@ -28,6 +28,8 @@ pub struct Issued {
     pub scope: PermissionSet,
     /// Where the key stands within its limit, where it has one.
     pub window: Option<Window>,
+    /// Set when another value has taken the place of the one that was swapped.
+    pub replaced: Option<Replaced>,
 }
 
 /// Swaps a key for a token.
@@ -36,7 +38,7 @@ pub struct Issued {
 /// The key, the target or the scope is refused; the key has spent its limit; the database is away; no signing key is usable.
 pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Issued, Denied> {
     let judged = judge_counted(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits));
-    let Granted { grant, window, .. } = judged.await?;
+    let Granted { grant, window, facts, .. } = judged.await?;
     let view = app.keys.view();
     let minter = view.signer(grant.shape.algorithm, app.settings.algorithm);
     let minter = minter.map_err(|why| Denied::Unavailable(why.to_string()))?;
@@ -45,7 +47,7 @@ pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Res
     let typ = grant.shape.typ.clone();
     let claims = grant.into_claims(app.issuer(), jti);
     let token = minter.mint(&typ, &claims).await.map_err(|error| Denied::Internal(error.to_string()))?;
-    Ok(Issued { token, expires_in, expires_at, scope, window })
+    Ok(Issued { token, expires_in, expires_at, scope, window, replaced: facts.key.replaced() })
 }
 
 /// What an exchange would do.
@@ -66,19 +68,27 @@ pub struct Explanation {
     pub reason: Option<&'static str>,
 }
 
-/// Says what an exchange would do, and why. Mints nothing; a key that is not accepted gets the exchange's own answer.
+/// Says what an exchange would do, and why, and whether another value has taken the place of this one. Mints nothing; a key that is
+/// not accepted gets the exchange's own answer.
 ///
 /// # Errors
 /// As `exchange`, but for scope and target, which are what is explained.
-pub async fn explain(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Explanation, Denied> {
+pub async fn explain(
+    app: &App,
+    attempt: Attempt<'_>,
+    request: &Request,
+) -> Result<(Explanation, Option<Replaced>), Denied> {
     let limits = &app.settings.limits;
     let audience: Vec<_> = targets_asked(request, limits).into_iter().cloned().collect();
+    let mut replaced = None;
     let judged = judge(app, attempt, request, |facts| {
+        replaced = facts.key.replaced();
         let report = grant::explain(facts, request, limits)?;
         Ok((report, grant::decide(facts, request, limits)))
-    });
-    match judged.await {
-        Ok(((report, decision), _)) => Ok(Explanation {
+    })
+    .await;
+    let explanation = match judged {
+        Ok(((report, decision), _)) => Explanation {
             granted: decision.is_ok(),
             audience,
             scope: report.granted,
@@ -86,11 +96,12 @@ pub async fn explain(app: &App, attempt: Attempt<'_>, request: &Request) -> Resu
             expires_in: decision.as_ref().ok().map(grant::Grant::expires_in),
             error: decision.is_err().then_some("invalid_scope"),
             reason: None,
-        }),
-        Err(Denied::Target(fault)) => Ok(refused(audience, "invalid_target", Some(fault.as_str()))),
-        Err(Denied::Scope(ScopeFault::Malformed)) => Ok(refused(audience, "invalid_scope", None)),
-        Err(denied) => Err(denied),
-    }
+        },
+        Err(Denied::Target(fault)) => refused(audience, "invalid_target", Some(fault.as_str())),
+        Err(Denied::Scope(ScopeFault::Malformed)) => refused(audience, "invalid_scope", None),
+        Err(denied) => return Err(denied),
+    };
+    Ok((explanation, replaced))
 }
 
 fn refused(audience: Vec<Identifier>, error: &'static str, reason: Option<&'static str>) -> Explanation {

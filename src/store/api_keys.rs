@@ -13,6 +13,7 @@ use crate::domain::{
     foreign::Masked,
     id::{CredentialId, KeyId},
     json::Metadata,
+    notice,
     page::{Page, PageRequest},
     permission::{PermissionName, PermissionSet},
     policy::Reach,
@@ -103,6 +104,7 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
             api_keys::created_at.eq(key.created_at.millis()),
             api_keys::created_by.eq(key.created_by.to_stored()),
             api_keys::version.eq(key.version),
+            api_keys::noticed_days.eq(key.life.expires_at.and_then(|end| notice::due(end, key.created_at))),
         ))
         .execute(&mut **tx)?;
     insert_credential(tx, &key.id, credential)
@@ -136,13 +138,17 @@ pub fn has_lookup(connection: &mut Conn, lookups: &[String]) -> Result<bool, Sto
     Ok(found > 0)
 }
 
-/// Sets the end of a credential's life, or takes it back.
+/// Sets the end of a credential that is replaced, or takes it back.
 ///
 /// # Errors
 /// The database does not answer.
 pub fn end_credential(tx: &mut Tx<'_>, id: &CredentialId, end: Option<Timestamp>) -> Result<(), StoreError> {
+    let now = tx.now();
     diesel::update(credentials::table.find(id.as_str()))
-        .set(credentials::expires_at.eq(end.map(Timestamp::millis)))
+        .set((
+            credentials::expires_at.eq(end.map(Timestamp::millis)),
+            credentials::replaced_at.eq(end.map(|_| now.millis())),
+        ))
         .execute(&mut **tx)?;
     Ok(())
 }

@@ -7,18 +7,18 @@ use diesel::{
 
 use crate::domain::{
     id::{Incarnation, KeyId, OrganizationId, ServiceClientId},
-    standing::{Gone, Home},
+    notice::ENDED,
+    standing::{Gone, Home, Standing},
 };
 
 use super::{
-    api_keys::parsed,
+    api_keys::{KeyRow, parsed},
     change::Tx,
+    connection::Conn,
     error::StoreError,
+    key_standings,
     schema::{api_keys, departures},
 };
-
-/// In `noticed_days`: the end of the key has been told of, whichever it was.
-pub(super) const END_TOLD: i32 = 0;
 
 /// Who has gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,11 +75,31 @@ pub fn note(tx: &mut Tx<'_>, departed: &Departed, gone: Gone) -> Result<(), Stor
     Ok(())
 }
 
-/// The next keys that ended with an owner, `most` at once, and why; they count as told of with this change. Nothing when all have been.
+/// Whether there is anyone whose keys have yet to be told of.
+///
+/// # Errors
+/// The database does not answer.
+pub fn are_left(connection: &mut Conn) -> Result<bool, StoreError> {
+    let first: Option<String> = departures::table.select(departures::id).first(connection).optional()?;
+    Ok(first.is_some())
+}
+
+/// Whether the end of the key has been told of.
+///
+/// # Errors
+/// The database does not answer.
+pub fn is_told(connection: &mut Conn, key: &KeyId) -> Result<bool, StoreError> {
+    let noticed: Option<Option<i32>> =
+        api_keys::table.find(key.as_str()).select(api_keys::noticed_days).first(connection).optional()?;
+    Ok(noticed.flatten() == Some(ENDED))
+}
+
+/// The next keys that ended with an owner, of `most` that are looked at, and why; they count as told of with this change. Nothing when
+/// all have been. Nobody else may do the same meanwhile.
 ///
 /// # Errors
 /// The database does not answer, or holds what it should not.
-pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Option<(Gone, Vec<Ended>)>, StoreError> {
+pub fn next(tx: &mut Tx<'_>, most: i64, ends_with_creator: bool) -> Result<Option<(Gone, Vec<Ended>)>, StoreError> {
     let row: Option<Row> =
         departures::table.order(departures::id.asc()).select(Row::as_select()).first(&mut **tx).optional()?;
     let Some(row) = row else { return Ok(None) };
@@ -100,30 +120,32 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Option<(Gone, Vec<Ended>)>, St
             query.filter(api_keys::user_id.eq(row.user_id)).filter(api_keys::incarnation.eq(row.incarnation))
         }
     };
-    // Made before it went: what was made since belongs to another incarnation. Both ids begin with the time they were made at.
-    let gone_at = format!("{}{}", KeyId::PREFIX, row.id.trim_start_matches(Incarnation::PREFIX));
-    let found: Vec<(String, Option<String>)> = query
-        .filter(api_keys::id.lt(gone_at))
-        .filter(api_keys::noticed_days.is_null().or(api_keys::noticed_days.ne(END_TOLD)))
+    let rows: Vec<KeyRow> = query
+        .filter(api_keys::noticed_days.is_null().or(api_keys::noticed_days.ne(ENDED)))
         .order(api_keys::id.asc())
         .limit(most)
-        .select((api_keys::id, api_keys::organization_id))
+        .select(KeyRow::as_select())
         .load(&mut **tx)?;
-    match found.last() {
-        Some((last, _)) => {
+    let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
+    match ids.last() {
+        Some(last) => {
             diesel::update(departures::table.find(&row.id)).set(departures::told_until.eq(last)).execute(&mut **tx)?
         }
         None => diesel::delete(departures::table.find(&row.id)).execute(&mut **tx)?,
     };
-    let ids: Vec<_> = found.iter().map(|(id, _)| id.as_str()).collect();
-    diesel::update(api_keys::table.filter(api_keys::id.eq_any(ids)))
-        .set(api_keys::noticed_days.eq(Some(END_TOLD)))
+    // An organization that was put again has keys of its own: only the state of each key tells the ones from the others.
+    let standings = key_standings::of_keys(tx, &ids)?;
+    let mut ended = Vec::new();
+    for key in &rows {
+        let standing = standings.get(&key.id).cloned().unwrap_or_default();
+        if let Standing::Gone(_) = key_standings::ownership(key, &standing)?.standing(ends_with_creator) {
+            let organization = key.organization_id.as_deref().map(|id| parsed("organization id", id)).transpose()?;
+            ended.push(Ended { key: parsed("key id", &key.id)?, organization });
+        }
+    }
+    let told: Vec<_> = ended.iter().map(|ended| ended.key.as_str()).collect();
+    diesel::update(api_keys::table.filter(api_keys::id.eq_any(told)))
+        .set(api_keys::noticed_days.eq(Some(ENDED)))
         .execute(&mut **tx)?;
-    let ended = found.into_iter().map(|(key, organization)| {
-        Ok(Ended {
-            key: parsed("key id", &key)?,
-            organization: organization.map(|id| parsed("organization id", &id)).transpose()?,
-        })
-    });
-    Ok(Some((gone, ended.collect::<Result<_, StoreError>>()?)))
+    Ok(Some((gone, ended)))
 }

@@ -40,7 +40,7 @@ pub enum Wanted {
     Key(KeyId),
 }
 
-type Row = (KeyRow, (String, Vec<u8>, i32, Option<i64>), StandingRow, Option<AudienceRow>, i64);
+type Row = (KeyRow, (String, Vec<u8>, i32, Option<i64>, Option<i64>), StandingRow, Option<AudienceRow>, i64);
 
 /// Looks a key up, and those of `targets` that exist, in one query. Nothing when there is no such credential: expired, suspended and
 /// revoked ones are found, and refused by `grant::decide`.
@@ -68,7 +68,13 @@ pub(super) fn read(
         .inner_join(key_standings::table.on(key_standings::key_id.eq(api_keys::id)));
     let columns = (
         KeyRow::as_select(),
-        (credentials::id, credentials::sealed, credentials::master_version, credentials::expires_at),
+        (
+            credentials::id,
+            credentials::sealed,
+            credentials::master_version,
+            credentials::expires_at,
+            credentials::replaced_at,
+        ),
         StandingRow::as_select(),
         Option::<AudienceRow>::as_select(),
         keyswap_now(),
@@ -96,8 +102,11 @@ pub(super) fn read(
         [one] => rows!(audiences::identifier.eq(*one)),
         several => rows!(audiences::identifier.eq_any(several.to_vec())),
     };
-    let mut found = found.into_iter();
-    let Some((key, (credential, sealed, master_version, credential_end), standing, first, now)) = found.next() else {
+    // Of several credentials the newest that works: one whose rotation was taken back is newer, and dead.
+    let works = |(_, (_, _, _, end, _), _, _, now): &Row| end.is_none_or(|end| end > *now);
+    let place = found.iter().position(works).unwrap_or_default();
+    let mut found = found.into_iter().skip(place);
+    let Some((key, (credential, sealed, master_version, end, replaced), standing, first, now)) = found.next() else {
         return Ok(None);
     };
     // The same credential again, once for each further audience; another credential of the key is not asked for.
@@ -110,7 +119,8 @@ pub(super) fn read(
         key: KeyFacts {
             id: rows::parsed("key id", &key.id)?,
             credential: rows::parsed("credential id", &credential)?,
-            credential_expires_at: credential_end.map(Timestamp::from_millis),
+            credential_expires_at: end.map(Timestamp::from_millis),
+            credential_replaced_at: replaced.map(Timestamp::from_millis),
             ownership: ownership(&key, &standing)?,
             permissions: rows::permission_set(&key.permissions)?,
             audiences: rows::audiences(key.audiences.as_deref())?,

@@ -223,13 +223,18 @@ pub fn delete_of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<(), StoreError> 
 /// # Errors
 /// The database does not answer.
 pub fn forget_left(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
-    let known = organizations::table.select(organizations::incarnation);
-    let left: Vec<String> = members::table
-        .filter(members::organization_incarnation.ne_all(known))
-        .select(members::incarnation)
+    let left: Vec<(String, String)> = members::table
+        .left_join(organizations::table.on(organizations::incarnation.eq(members::organization_incarnation)))
+        .filter(organizations::incarnation.is_null())
+        .select((members::organization_id, members::incarnation))
         .limit(most)
         .load(&mut **tx)?;
-    Ok(diesel::delete(members::table.filter(members::incarnation.eq_any(left))).execute(&mut **tx)?)
+    // An incarnation is one membership's alone; with the organization, the index of its pages finds it.
+    let (organizations, incarnations): (Vec<_>, Vec<_>) = left.into_iter().unzip();
+    let left = members::table
+        .filter(members::organization_id.eq_any(organizations))
+        .filter(members::incarnation.eq_any(incarnations));
+    Ok(diesel::delete(left).execute(&mut **tx)?)
 }
 
 fn member(row: Row) -> Result<Member, StoreError> {

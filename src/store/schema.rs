@@ -105,6 +105,7 @@ diesel::table! {
         last_used_at -> Nullable<BigInt>,
         lookup -> Nullable<Text>,
         masked -> Nullable<Text>,
+        replaced_at -> Nullable<BigInt>,
     }
 }
 diesel::table! {

@@ -25,6 +25,7 @@ mod foreign;
 mod house;
 mod import;
 mod limits;
+mod keys_life;
 mod management;
 mod oauth2_crate;
 mod openapi;

@@ -237,6 +237,7 @@ prop_compose! {
                 id: KeyId::generate(now, &entropy).unwrap(),
                 credential: CredentialId::generate(&entropy).unwrap(),
                 credential_expires_at,
+                credential_replaced_at: None,
                 ownership,
                 permissions,
                 audiences: audiences.map(|all| all.into_iter().collect()),

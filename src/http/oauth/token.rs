@@ -16,7 +16,7 @@ use crate::{
         grant::Request,
         permission::{PermissionSet, parse_scope},
     },
-    http::{access::Anyone, openapi::answers::Plain, rate_limit, request::call},
+    http::{access::Anyone, openapi::answers::Swapped, rate_limit, replaced, request::call},
     service::{
         App,
         exchange::{self, Issued},
@@ -65,7 +65,7 @@ struct Presented {
 /// Swaps an API key for a token, in the forms that OAuth clients know.
 ///
 /// Three grants: `client_credentials`, token exchange (RFC 8693), and the one of IBM's clients.
-#[utoipa::path(post, path = "", security((), ("basic" = [])), responses(Plain<TokenResponse<'static>>))]
+#[utoipa::path(post, path = "", security((), ("basic" = [])), responses(Swapped<TokenResponse<'static>>))]
 pub async fn token(_: Anyone, request: HttpRequest, form: Form, app: Data<App>) -> Result<HttpResponse, OauthError> {
     let presented = presented(&request, &form)?;
     let asked = Request { client_id: presented.client_id.clone(), ..asked(&form)? };
@@ -84,14 +84,15 @@ pub fn answer(issued: &Issued, issued_token_type: Option<&'static str>, ibm: boo
     for (name, value) in issued.window.iter().flat_map(rate_limit::headers) {
         response.insert_header((name, value));
     }
-    response.json(TokenResponse {
+    let response = response.json(TokenResponse {
         access_token: issued.token.expose(),
         issued_token_type,
         token_type: "Bearer",
         expires_in: issued.expires_in,
         scope: (!issued.scope.is_empty()).then(|| issued.scope.to_string()),
         expiration: ibm.then_some(issued.expires_at),
-    })
+    });
+    replaced::told(response, issued.replaced)
 }
 
 fn presented(request: &HttpRequest, form: &Form) -> Result<Presented, OauthError> {

@@ -45,6 +45,8 @@ answers! {
     Listing => ["200" "A page of the list, newest first; `next` is where the next one begins." []];
     /// 200, without a version.
     Plain => ["200" "The answer." []];
+    /// 200, to whoever presented a key.
+    Swapped => ["200" "The answer; with Deprecation and Sunset, where another value has taken the place of the one presented." ["Deprecation", "Sunset"]];
     /// 200 or 503: for those who ask whether to send requests.
     Probe => ["200" "Yes." [], "503" "No." ["Retry-After"]];
 }
@@ -92,6 +94,11 @@ pub fn header(name: &str) -> Value {
         }
         "Cache-Control" => ("How long it may be kept.", json!({ "type": "string" })),
         "Retry-After" => ("Seconds to wait.", json!({ "type": "integer", "minimum": 1 })),
+        "Deprecation" => (
+            "Since when another value has taken the place of this one (RFC 9745).",
+            json!({ "type": "string", "pattern": "^@[0-9]+$" }),
+        ),
+        "Sunset" => ("When this value ends (RFC 8594).", json!({ "type": "string" })),
         "WWW-Authenticate" => ("How to show credentials.", json!({ "type": "string" })),
         _ => ("", json!({ "type": "string" })),
     };

@@ -311,6 +311,17 @@ pub async fn rotate(
     Ok(object(version, &KeyBody::new(rotated.shown, Some(rotated.value.expose()))))
 }
 
+/// Takes a rotation back while its grace runs: the old value has no end again, and the new one ends at once.
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
+pub async fn cancel_rotation(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    Ok(shown(api_keys::cancel_rotation(&app, &caller.identity, id, if_version).await?))
+}
+
 /// Stops an API key until it is resumed.
 #[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn suspend(

@@ -16,8 +16,9 @@ use crate::{
     http::{
         access::{Anyone, credential},
         oauth::token::{TokenResponse, answer},
-        openapi::answers::Plain,
+        openapi::answers::Swapped,
         problem::Problem,
+        replaced,
         request::call,
     },
     service::{
@@ -68,7 +69,7 @@ impl Body {
 }
 
 /// Swaps an API key for a token.
-#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Plain<TokenResponse<'static>>))]
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<TokenResponse<'static>>))]
 pub async fn exchange(
     _: Anyone,
     request: HttpRequest,
@@ -81,7 +82,7 @@ pub async fn exchange(
 }
 
 /// Says what an exchange would give, and which rule removes what it would not. Mints nothing.
-#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Plain<Explanation>))]
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<Explanation>))]
 pub async fn explain(
     _: Anyone,
     request: HttpRequest,
@@ -89,7 +90,8 @@ pub async fn explain(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let (attempt, asked) = read(&request, body, Form::Explain).await?;
-    Ok(plain(&exchange::explain(&app, attempt, &asked).await?))
+    let (explanation, replaced) = exchange::explain(&app, attempt, &asked).await?;
+    Ok(replaced::told(plain(&explanation), replaced))
 }
 
 /// The key and what is asked for: the same for both, so that explain explains what exchange would do.

@@ -3,10 +3,10 @@
 use crate::{
     domain::{event::EventKind, id::KeyId, policy::Rights},
     service::{App, Error, administrators, caller::Caller, version::require_version},
-    store::Outcome,
+    store::{self, Outcome},
 };
 
-use super::{Shown, found, key_event, limits::require_held, refuse_revoked, save};
+use super::{Shown, found, is_gone, key_event, limits::require_held, refuse_revoked, save};
 
 /// The ways in which a key's life changes by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version:
             let whole = key.clone();
             let before = key.life;
             let now = Some(tx.now());
+            // A key that went with its owner is revoked, and an event has said so.
+            let is_told = is_gone(&key, &settings) && store::departures::is_told(tx, &id)?;
             let kind = match step {
                 Step::Suspend => {
                     refuse_revoked(&key, &settings)?;
@@ -46,6 +48,7 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version:
                     key.life.suspended_at = None;
                     EventKind::ApiKeyResumed
                 }
+                Step::Revoke if is_told => return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings))),
                 Step::Revoke => {
                     key.life.revoked_at = before.revoked_at.or(now);
                     EventKind::ApiKeyRevoked
@@ -63,7 +66,7 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version:
             administrators::require_one(tx, &whole, &settings)?;
             let event = key_event(kind, &key);
             // A deleted key is a revoked one: whoever watches for revocations must see it.
-            let revoked = step == Step::Delete && before.revoked_at.is_none();
+            let revoked = step == Step::Delete && before.revoked_at.is_none() && !is_told;
             let first = revoked.then(|| key_event(EventKind::ApiKeyRevoked, &key));
             Ok(Outcome::events(Shown::new(key, tx.now(), &settings), first.into_iter().chain([event]).collect()))
         })

@@ -5,6 +5,7 @@ mod import;
 mod life;
 mod limits;
 mod maker;
+pub mod notices;
 mod rotation;
 mod usage;
 
@@ -39,7 +40,7 @@ use limits::{audience_faults, expiry_faults, permission_faults, rate_faults, req
 pub use holder::OwnerAsked;
 pub use import::{Import, import};
 pub use life::{Step, step};
-pub use rotation::{MAX_GRACE, rotate};
+pub use rotation::{MAX_GRACE, cancel as cancel_rotation, rotate};
 pub use usage::{MAX_DAYS, usage};
 
 pub(super) use holder::{nobody_such, organization as organization_holder, user as user_holder};
@@ -228,6 +229,9 @@ pub async fn patch(
                 return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings)));
             }
             save(tx, &mut key)?;
+            if key.life.expires_at != before.life.expires_at {
+                store::notices::begin_anew(tx, &key.id, key.life.expires_at)?;
+            }
             administrators::require_one(tx, &before, &settings)?;
             let event = key_event(EventKind::ApiKeyUpdated, &key)
                 .with("changed", changed(&before, &key))
@@ -270,9 +274,12 @@ fn save(tx: &mut Tx<'_>, key: &mut ApiKey) -> Result<(), Error> {
     Ok(())
 }
 
+fn is_gone(key: &ApiKey, settings: &Settings) -> bool {
+    matches!(key.ownership.standing(settings.limits.ends_with_creator), Standing::Gone(_))
+}
+
 fn refuse_revoked(key: &ApiKey, settings: &Settings) -> Result<(), Error> {
-    let gone = matches!(key.ownership.standing(settings.limits.ends_with_creator), Standing::Gone(_));
-    if key.life.revoked_at.is_some() || gone {
+    if key.life.revoked_at.is_some() || is_gone(key, settings) {
         return Err(Error::Conflict("the key is revoked, for good: make a new one".to_owned()));
     }
     Ok(())

@@ -1,7 +1,11 @@
 //! Rotation with overlap: the key keeps its id, and for a time two credentials prove it.
 
 use crate::{
-    domain::{event::EventKind, id::KeyId, time::Span},
+    domain::{
+        event::{Actor, EventKind},
+        id::KeyId,
+        time::Span,
+    },
     service::{App, Error, caller::Caller, version::require_version},
     store::{self, Outcome},
 };
@@ -57,6 +61,57 @@ pub async fn rotate(
             save(tx, &mut key)?;
             let event = key_event(EventKind::ApiKeyRotated, &key).with("old_credential_ends_at", end.to_string());
             Ok(Outcome::event(WithValue { shown: Shown::new(key, tx.now(), &settings), value }, event))
+        })
+        .await
+}
+
+/// Whoever holds a value that leaked might otherwise keep it alive for ever.
+const NO_SELF_CANCELLING: &str = "of another key (no key takes back the rotation that replaces its value)";
+
+/// Takes a rotation back while its grace runs: the old credential has no end again, and the new one ends at once.
+///
+/// # Errors
+/// No such key, a revoked one, one that is not rotating, or one with permissions that the caller does not hold: what should have ended
+/// lives on, with all that the key can do.
+pub async fn cancel(app: &App, caller: &Caller, id: KeyId, if_version: Option<i64>) -> Result<Shown, Error> {
+    let settings = app.settings.clone();
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let mut key = found(tx, &caller, &id, |rights| rights.change)?;
+            refuse_revoked(&key, &settings)?;
+            require_version(key.version, if_version)?;
+            if caller.origin.actor == Actor::Key(key.id.clone()) {
+                return Err(Error::Forbidden(NO_SELF_CANCELLING));
+            }
+            require_held(&key, &caller.holdings)?;
+            let (old, new): (Vec<_>, Vec<_>) =
+                key.credentials.iter().cloned().partition(|credential| credential.expires_at.is_some());
+            let (mut old, new) = match (old.as_slice(), new.as_slice()) {
+                ([], _) => {
+                    let message = "the key is not rotating: there was no rotation, or its grace has ended";
+                    return Err(Error::Conflict(message.to_owned()));
+                }
+                ([old], [new]) => (old.clone(), new.clone()),
+                _ => {
+                    return Err(Error::Conflict(
+                        "several older values of the key still work, and which of them is to stay cannot be told: wait until \
+                         all but one have ended, or rotate with a grace of \"0s\", which ends every older value at once"
+                            .to_owned(),
+                    ));
+                }
+            };
+            let mut ends = [(&old.id, None), (&new.id, Some(tx.now()))];
+            // In the order of their ids, as the flush of last-used times locks them.
+            ends.sort();
+            for (credential, end) in ends {
+                store::api_keys::end_credential(tx, credential, end)?;
+            }
+            let event = key_event(EventKind::ApiKeyRotationCancelled, &key).with("credential", old.id.as_str());
+            old.expires_at = None;
+            key.credentials = vec![old];
+            save(tx, &mut key)?;
+            Ok(Outcome::event(Shown::new(key, tx.now(), &settings), event))
         })
         .await
 }

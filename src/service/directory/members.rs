@@ -9,6 +9,7 @@ use crate::{
         json::Metadata,
         page::{Page, PageRequest},
         role::RoleSet,
+        standing::Gone,
     },
     service::{App, Error, Fault, caller::Caller, roles, version::require_version},
     store::{self, Outcome, StoreError, Tx},
@@ -129,7 +130,7 @@ pub async fn delete(
             require_version(found.version, if_version)?;
             store::members::delete(tx, &id, &user)?;
             let event = event(EventKind::MemberDeleted, &found);
-            departed_member(tx, &user, &id, found.incarnation, ends_with_creator)?;
+            departed_member(tx, &user, &id, found.incarnation, Gone::MemberLeft, ends_with_creator)?;
             Ok(Outcome::event((), event))
         })
         .await

@@ -31,16 +31,17 @@ fn put_at_the_same_moment(written: Result<(), StoreError>, id: impl std::fmt::Di
     }
 }
 
-/// Notes a membership that has ended, for the events of the keys that ended with it.
+/// Notes a membership that has ended, and why, for the events of the keys that ended with it.
 fn departed_member(
     tx: &mut Tx<'_>,
     user: &UserId,
     organization: &OrganizationId,
     incarnation: crate::domain::id::Incarnation,
+    gone: Gone,
     ends_with_creator: bool,
 ) -> Result<(), StoreError> {
     let home = Home::User { id: user.clone(), organization: Some(organization.clone()), incarnation };
-    store::departures::note(tx, &Departed::Home(home.clone()), Gone::MemberLeft)?;
+    store::departures::note(tx, &Departed::Home(home.clone()), gone)?;
     if ends_with_creator {
         store::departures::note(tx, &Departed::Creator(home), Gone::CreatorLeft)?;
     }

@@ -113,7 +113,14 @@ pub async fn delete(app: &App, caller: &Caller, id: UserId, if_version: Option<i
             for member in store::members::of_user(tx, &id)? {
                 let event = NewEvent::new(EventKind::MemberDeleted, &id).within(Some(&member.organization));
                 events.push(event.because("user_deleted"));
-                departed_member(tx, &id, &member.organization, member.incarnation, ends_with_creator)?;
+                departed_member(
+                    tx,
+                    &id,
+                    &member.organization,
+                    member.incarnation,
+                    Gone::UserDeleted,
+                    ends_with_creator,
+                )?;
             }
             store::members::delete_of_user(tx, &id)?;
             store::users::delete(tx, &id)?;

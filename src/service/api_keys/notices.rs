@@ -1,0 +1,76 @@
+//! Keys that end without anybody doing it to them: an event for each, given once, by whichever replica comes first.
+
+use crate::{
+    domain::{
+        event::{Actor, EventKind, NewEvent, Origin},
+        notice::ENDED,
+    },
+    service::App,
+    store::{self, Outcome, StoreError},
+};
+
+/// How many keys are told of in one change: other changes wait for its events to be written.
+const BATCH: i64 = 200;
+/// One at a time, whoever it is.
+const LOCK: i64 = 0x006b_6579_7377_0010;
+
+/// Tells of some keys that ended with their owner, and says whether there may be more.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub async fn tell_of_departed(app: &App) -> Result<bool, StoreError> {
+    // Nearly always there is nobody: reading costs less than beginning a change.
+    if !app.store.read(store::departures::are_left).await? {
+        return Ok(false);
+    }
+    let ends_with_creator = app.settings.limits.ends_with_creator;
+    app.store
+        .change(Origin::of(Actor::System), move |tx| {
+            if !store::try_lock(tx, LOCK)? {
+                return Ok(Outcome::bookkeeping(false));
+            }
+            let Some((gone, ended)) = store::departures::next(tx, BATCH, ends_with_creator)? else {
+                return Ok(Outcome::bookkeeping(false));
+            };
+            let revoked = ended.into_iter().map(|key| {
+                NewEvent::new(EventKind::ApiKeyRevoked, &key.key)
+                    .within(key.organization.as_ref())
+                    .because(gone.as_str())
+            });
+            Ok(Outcome::events(true, revoked.collect()))
+        })
+        .await
+}
+
+/// Tells of some keys whose end is near or has come, and says whether there may be more.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub async fn tell_of_endings(app: &App) -> Result<bool, StoreError> {
+    let due = app.store.read(|connection| {
+        let now = store::now(connection)?;
+        store::notices::are_due(connection, now)
+    });
+    if !due.await? {
+        return Ok(false);
+    }
+    app.store
+        .change(Origin::of(Actor::System), |tx| {
+            if !store::try_lock(tx, LOCK)? {
+                return Ok(Outcome::bookkeeping(false));
+            }
+            let events: Vec<_> = store::notices::next(tx, BATCH)?
+                .into_iter()
+                .map(|ending| {
+                    let is_over = ending.days == ENDED;
+                    let kind = if is_over { EventKind::ApiKeyExpired } else { EventKind::ApiKeyExpiring };
+                    let event = NewEvent::new(kind, &ending.key)
+                        .within(ending.organization.as_ref())
+                        .with("expires_at", ending.ends_at.to_string());
+                    if is_over { event } else { event.with("days", ending.days) }
+                })
+                .collect();
+            Ok(Outcome::events(!events.is_empty(), events))
+        })
+        .await
+}

@@ -1,0 +1,101 @@
+//! The life of a key, told in full: what its owner does to it, how it rotates, how it ends, and who hears of it.
+
+mod events;
+mod notices;
+mod owners;
+mod rotation;
+
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Key, Server, body_of};
+
+/// An organization with a member who may do everything the product knows, inside and outside of it.
+async fn acme(server: &Server) {
+    for name in ["projects:read", "projects:write"] {
+        let body = json!({ "assignable_to": ["user", "organization", "service_client"] });
+        put(server, &format!("/v1/permissions/{name}"), body).await;
+    }
+    put(server, "/v1/roles/reader", json!({ "permissions": ["projects:read"] })).await;
+    let all = ["projects:read", "projects:write", "api-keys:manage", "user-api-keys:manage-self"];
+    put(server, "/v1/roles/writer", json!({ "permissions": all })).await;
+    put(server, "/v1/organizations/acme", json!({ "name": "Acme" })).await;
+    put(server, "/v1/users/ada", json!({ "roles": ["writer"] })).await;
+    put(server, "/v1/organizations/acme/members/ada", json!({ "roles": ["writer"] })).await;
+}
+
+/// Puts something that may be there already.
+async fn put(server: &Server, path: &str, body: Value) {
+    let request = server.http.put(server.url(path)).bearer_auth(&server.admin).json(&body);
+    let answer = request.send().await.unwrap();
+    assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+}
+
+/// A key of ada, within acme or not.
+async fn personal(server: &Server, organization: Option<&str>) -> Key {
+    let owner = json!({ "type": "user", "id": "ada", "organization_id": organization });
+    server
+        .key(json!({ "name": "a personal key", "owner": owner, "permissions": ["projects:read", "projects:write"] }))
+        .await
+}
+
+async fn of_acme(server: &Server) -> Key {
+    let owner = json!({ "type": "organization", "id": "acme" });
+    server.key(json!({ "name": "of acme", "owner": owner, "permissions": ["projects:read"] })).await
+}
+
+/// A key of acme that ada made herself, through the product's back end.
+async fn of_acme_by_ada(server: &Server) -> Key {
+    let body = json!({ "name": "by ada", "owner": { "type": "organization" }, "permissions": ["projects:read"] });
+    let request = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&body);
+    let made = request.header("keyswap-on-behalf-of", "ada; organization=acme").send().await.unwrap();
+    let made = body_of(made, StatusCode::CREATED).await;
+    let text = |name: &str| made[name].as_str().unwrap().to_owned();
+    Key { id: text("id"), value: text("value"), client: String::new() }
+}
+
+/// A key of a service client that belongs to `owner`.
+async fn of_client_of(server: &Server, owner: Value) -> Key {
+    let body = json!({ "name": "a helper", "owner": owner, "permissions": ["projects:read"] });
+    let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
+    let owner = json!({ "type": "service_client", "id": client["id"] });
+    server.key(json!({ "name": "of a helper", "owner": owner, "permissions": ["projects:read"] })).await
+}
+
+async fn works(server: &Server, key: &Key) -> bool {
+    let status = server.exchange(&key.value).await.status();
+    assert!(status == 200 || status == 401, "{status}");
+    status == 200
+}
+
+/// State, and why where that is not written on the key.
+async fn state(server: &Server, key: &Key) -> (String, Option<String>) {
+    let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
+    (shown["state"].as_str().unwrap().to_owned(), shown["state_reason"].as_str().map(str::to_owned))
+}
+
+/// The events of a key of some types, with commas between them.
+async fn told(server: &Server, key: &Key, kinds: &str) -> Vec<Value> {
+    let path = format!("/v1/events?limit=100&type={kinds}&subject={}", key.id);
+    server.manage("GET", &path, None, 200).await["data"].as_array().unwrap().clone()
+}
+
+/// Waits until there are so many of them.
+async fn wait_for(server: &Server, key: &Key, kinds: &str, count: usize) -> Vec<Value> {
+    let started = Instant::now();
+    loop {
+        let found = told(server, key, kinds).await;
+        if found.len() >= count {
+            return found;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{kinds}: only {found:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Long enough for the jobs to have looked.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+}

@@ -1,0 +1,172 @@
+//! A key whose end is near, told of a few times before and once when it has come.
+
+use chrono::{Duration, SecondsFormat, Utc};
+use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query, sql_types::Text};
+use serde_json::{Value, json};
+
+use super::{acme, personal, settle, told, wait_for};
+use crate::support::{Key, Kind, Server, both};
+
+const DAY: i64 = 24 * 3600;
+const BOTH: &str = "api_key.expiring,api_key.expired";
+
+/// So many seconds from now, by a clock that was moved on by `moved`.
+fn end(moved: i64, seconds: i64) -> String {
+    (Utc::now() + Duration::seconds(moved + seconds)).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+async fn ending_in(server: &Server, seconds: i64) -> Key {
+    let body = json!({ "name": "ends", "owner": { "type": "none" }, "expires_at": end(0, seconds) });
+    server.key(body).await
+}
+
+/// The notices so far: days, or null for the end itself.
+fn days(events: &[Value]) -> Vec<Value> {
+    events.iter().map(|event| event["data"]["days"].clone()).collect()
+}
+
+both! {
+    async fn p13_a_key_is_told_of_14_7_and_1_days_before_its_end_and_when_it_has_come(server: Server) {
+        let replica = server.replica().await;
+        let key = ending_in(&server, 30 * DAY).await;
+        let revoked = ending_in(&server, 30 * DAY).await;
+        server.step(&revoked, "revoke").await;
+        settle().await;
+        assert_eq!(told(&server, &key, BOTH).await.len(), 0);
+        for (count, advance) in [(1, 16 * DAY + 60), (2, 7 * DAY), (3, 6 * DAY), (4, DAY)] {
+            server.advance(advance);
+            let found = wait_for(&replica, &key, BOTH, count).await;
+            assert_eq!(days(&found), [json!(14), json!(7), json!(1), Value::Null][..count]);
+            settle().await;
+            assert_eq!(told(&server, &key, BOTH).await.len(), count, "each once, whoever tells");
+        }
+        let all = told(&server, &key, BOTH).await;
+        let kinds: Vec<_> = all.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["api_key.expiring", "api_key.expiring", "api_key.expiring", "api_key.expired"]);
+        let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
+        for event in &all {
+            assert_eq!(event["data"]["expires_at"], shown["expires_at"]);
+            assert_eq!(event["actor"]["type"], "system");
+        }
+        assert_eq!(shown["version"], 1, "nothing has changed about the key");
+        assert_eq!(told(&server, &revoked, BOTH).await.len(), 0, "its end came before");
+    }
+
+    async fn p13_a_short_life_has_the_notices_that_lie_ahead(server: Server) {
+        let (ten_days, hours) = (ending_in(&server, 10 * DAY).await, ending_in(&server, 3600).await);
+        server.advance(3 * DAY + 60);
+        assert_eq!(days(&wait_for(&server, &ten_days, BOTH, 1).await), [json!(7)]);
+        assert_eq!(days(&wait_for(&server, &hours, BOTH, 1).await), [Value::Null]);
+        server.advance(6 * DAY);
+        assert_eq!(days(&wait_for(&server, &ten_days, BOTH, 2).await), [json!(7), json!(1)]);
+        settle().await;
+        assert_eq!(told(&server, &hours, BOTH).await.len(), 1);
+        assert_eq!(told(&server, &ten_days, BOTH).await.len(), 2);
+    }
+
+    async fn p13_a_key_whose_end_is_moved_is_told_of_anew(server: Server) {
+        let key = ending_in(&server, 30 * DAY).await;
+        let patch = async |expires_at: Value| {
+            server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "expires_at": expires_at })), 200).await
+        };
+        server.advance(26 * DAY);
+        let found = wait_for(&server, &key, BOTH, 1).await;
+        assert_eq!(days(&found), [json!(7)], "fourteen days is no longer true");
+        patch(json!(end(26 * DAY, 20 * DAY))).await;
+        server.advance(6 * DAY + 60);
+        assert_eq!(days(&wait_for(&server, &key, BOTH, 2).await)[1..], [json!(14)]);
+        // An end that has come can be taken back, and is told of again when it comes again.
+        server.advance(20 * DAY);
+        assert_eq!(days(&wait_for(&server, &key, BOTH, 3).await)[2..], [Value::Null]);
+        patch(Value::Null).await;
+        settle().await;
+        assert_eq!(told(&server, &key, BOTH).await.len(), 3);
+        patch(json!(end(52 * DAY + 60, DAY / 2))).await;
+        server.advance(DAY);
+        assert_eq!(days(&wait_for(&server, &key, BOTH, 4).await)[3..], [Value::Null]);
+    }
+
+    async fn p1_a_key_that_has_ended_is_not_revoked_once_more_with_its_owner(server: Server) {
+        acme(&server).await;
+        let key = personal(&server, Some("acme")).await;
+        let other = personal(&server, Some("acme")).await;
+        let ends = json!({ "expires_at": end(0, 3600) });
+        server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(ends), 200).await;
+        server.advance(3601);
+        let found = wait_for(&server, &key, BOTH, 1).await;
+        assert_eq!((&found[0]["type"], &found[0]["organization_id"]), (&json!("api_key.expired"), &json!("acme")));
+        server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
+        wait_for(&server, &other, "api_key.revoked", 1).await;
+        settle().await;
+        assert_eq!(told(&server, &key, "api_key.revoked").await.len(), 0);
+    }
+
+    async fn p13_notices_are_found_by_an_index(server: Server) {
+        let looks = [
+            "SELECT id FROM api_keys WHERE revoked_at IS NULL AND expires_at <= 5 AND noticed_days = 7 ORDER BY expires_at LIMIT 1",
+            "SELECT id FROM api_keys WHERE revoked_at IS NULL AND expires_at <= 5 AND noticed_days IS NULL ORDER BY expires_at LIMIT 1",
+        ];
+        for look in looks {
+            let plan = plan(&server, look);
+            assert!(plan.contains("api_keys_notices"), "{plan}");
+        }
+        let usage = plan(&server, "DELETE FROM key_usage WHERE day < 5");
+        assert!(usage.contains("key_usage_day"), "{usage}");
+    }
+
+    async fn what_has_served_its_time_is_thrown_away(server: Server) {
+        acme(&server).await;
+        for day in [0, 1_000_000] {
+            server.database.sql(&format!("INSERT INTO key_usage (key_id, day, uses) VALUES ('key', {day}, 1)"));
+            server.database.sql(&format!("INSERT INTO key_windows (key_id, minute, exchanges) VALUES ('key_{day}', {}, 1)", day * 1440));
+        }
+        server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
+        put_other(&server).await;
+        let system = || keyswap::domain::event::Origin::of(keyswap::domain::event::Actor::System);
+        let store = &server.app.store;
+        let forgotten = store.change(system(), |tx| {
+            let rows = keyswap::store::leftovers::forget_old(tx)?;
+            let members = keyswap::store::members::forget_left(tx, 10)?;
+            Ok::<_, keyswap::store::StoreError>(keyswap::store::Outcome::bookkeeping((rows, members)))
+        });
+        assert_eq!(forgotten.await.unwrap(), (2, 1));
+        assert_eq!(server.manage("GET", "/v1/organizations/beta/members", None, 200).await["data"][0]["user_id"], "ada");
+    }
+}
+
+async fn put_other(server: &Server) {
+    super::put(server, "/v1/organizations/beta", json!({})).await;
+    super::put(server, "/v1/organizations/beta/members/ada", json!({})).await;
+}
+
+#[derive(QueryableByName)]
+struct SqlitePlan {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+#[derive(QueryableByName)]
+struct PostgresPlan {
+    #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+    line: String,
+}
+
+/// How the database goes about it.
+fn plan(server: &Server, statement: &str) -> String {
+    match server.database.kind {
+        Kind::Sqlite => {
+            let path = server.database.url.strip_prefix("sqlite://").unwrap();
+            let mut connection = diesel::SqliteConnection::establish(path).unwrap();
+            let rows: Vec<SqlitePlan> =
+                sql_query(format!("EXPLAIN QUERY PLAN {statement}")).load(&mut connection).unwrap();
+            rows.into_iter().map(|row| row.detail).collect::<Vec<_>>().join("\n")
+        }
+        Kind::Postgres => {
+            let mut connection = diesel::PgConnection::establish(&server.database.url).unwrap();
+            // In a table as small as this one reading all of it is cheaper.
+            sql_query("SET enable_seqscan = off").execute(&mut connection).unwrap();
+            let rows: Vec<PostgresPlan> = sql_query(format!("EXPLAIN {statement}")).load(&mut connection).unwrap();
+            rows.into_iter().map(|row| row.line).collect::<Vec<_>>().join("\n")
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What becomes of a key when something becomes of its owner. It follows from the owner and is never written onto the key.
+
+use serde_json::{Value, json};
+
+use super::{acme, of_acme, of_acme_by_ada, of_client_of, personal, put, settle, state, told, wait_for, works};
+use crate::support::{Key, Server, both, verify};
+
+async fn all_work(server: &Server, keys: &[&Key]) {
+    for key in keys {
+        assert!(works(server, key).await, "{}: {:?}", key.id, state(server, key).await);
+    }
+}
+
+/// Refused, and shown as revoked because of that.
+async fn all_gone(server: &Server, keys: &[&Key], why: &str) {
+    for key in keys {
+        assert!(!works(server, key).await, "{}", key.id);
+        assert_eq!(state(server, key).await, ("revoked".to_owned(), Some(why.to_owned())), "{}", key.id);
+    }
+}
+
+/// Each is told of once, with its cause.
+async fn all_told(server: &Server, keys: &[&Key], cause: &str, organization: Value) {
+    for key in keys {
+        let event = wait_for(server, key, "api_key.revoked", 1).await.pop().unwrap();
+        assert_eq!((&event["cause"], &event["organization_id"]), (&json!(cause), &organization), "{event}");
+        assert_eq!(event["actor"], json!({ "type": "system", "id": null }));
+    }
+    settle().await;
+    for key in keys {
+        assert_eq!(told(server, key, "api_key.revoked").await.len(), 1, "once: {}", key.id);
+    }
+}
+
+async fn patch(server: &Server, path: &str, body: Value) {
+    server.manage("PATCH", path, Some(body), 200).await;
+}
+
+async fn delete(server: &Server, path: &str) {
+    server.manage("DELETE", path, None, 204).await;
+}
+
+both! {
+    async fn p1_keys_of_a_blocked_user_are_suspended_until_the_user_is_unblocked(server: Server) {
+        acme(&server).await;
+        let replica = server.replica().await;
+        let of_client = of_client_of(&server, json!({ "type": "user", "id": "ada" })).await;
+        let (within, without, by_hand) = (personal(&server, Some("acme")).await, personal(&server, None).await, personal(&server, None).await);
+        let others = of_acme(&server).await;
+        server.step(&by_hand, "suspend").await;
+        all_work(&server, &[&within, &without, &of_client, &others]).await;
+        let before = server.events().await.len();
+
+        patch(&server, "/v1/users/ada", json!({ "blocked": true })).await;
+        for key in [&within, &without, &of_client] {
+            assert!(!works(&server, key).await && !works(&replica, key).await, "at once, everywhere");
+            assert_eq!(state(&server, key).await, ("suspended".to_owned(), Some("user_blocked".to_owned())));
+        }
+        assert_eq!(state(&server, &by_hand).await, ("suspended".to_owned(), None));
+        assert!(works(&server, &others).await);
+
+        patch(&server, "/v1/users/ada", json!({ "blocked": false })).await;
+        all_work(&server, &[&within, &without, &of_client]).await;
+        assert_eq!(state(&server, &by_hand).await.0, "suspended", "that one someone suspended");
+        assert!(!works(&server, &by_hand).await);
+        settle().await;
+        let kinds: Vec<_> = server.events().await[before..].iter().map(|event| event["type"].clone()).collect();
+        assert_eq!(kinds, ["user.blocked", "user.unblocked"], "nothing happened to the keys");
+    }
+
+    async fn w3_keys_of_a_deleted_user_stay_dead_when_the_user_is_put_again(server: Server) {
+        acme(&server).await;
+        let of_client = of_client_of(&server, json!({ "type": "user", "id": "ada" })).await;
+        let (within, without) = (personal(&server, Some("acme")).await, personal(&server, None).await);
+        let revoked = personal(&server, None).await;
+        server.step(&revoked, "revoke").await;
+        let others = of_acme_by_ada(&server).await;
+        delete(&server, "/v1/users/ada").await;
+        all_gone(&server, &[&within, &without, &of_client], "user_deleted").await;
+        assert!(works(&server, &others).await, "the organization's key has no user");
+        all_told(&server, &[&without, &of_client], "user_deleted", Value::Null).await;
+        all_told(&server, &[&within], "user_deleted", json!("acme")).await;
+        assert_eq!(told(&server, &revoked, "api_key.revoked").await.len(), 1, "it was revoked before, by hand");
+        // What is revoked already changes no more.
+        server.step(&without, "revoke").await;
+        delete(&server, &format!("/v1/api-keys/{}", within.id)).await;
+        for key in [&within, &without] {
+            assert_eq!(told(&server, key, "api_key.revoked").await.len(), 1);
+        }
+
+        put(&server, "/v1/users/ada", json!({ "roles": ["writer"] })).await;
+        put(&server, "/v1/organizations/acme/members/ada", json!({ "roles": ["writer"] })).await;
+        for key in [&within, &without, &of_client] {
+            assert!(!works(&server, key).await, "another ada has these");
+        }
+        let new = personal(&server, Some("acme")).await;
+        assert!(works(&server, &new).await);
+    }
+
+    async fn p2_keys_within_a_deleted_organization_stay_dead_when_it_is_put_again(server: Server) {
+        acme(&server).await;
+        let of_client = of_client_of(&server, json!({ "type": "organization", "id": "acme" })).await;
+        let (within, without, own) = (personal(&server, Some("acme")).await, personal(&server, None).await, of_acme(&server).await);
+        delete(&server, "/v1/organizations/acme").await;
+        all_gone(&server, &[&within, &own, &of_client], "organization_deleted").await;
+        assert!(works(&server, &without).await, "this one has nothing to do with it");
+        // Put again before anybody could be told of: its new keys are not among the old ones.
+        put(&server, "/v1/organizations/acme", json!({})).await;
+        put(&server, "/v1/organizations/acme/members/ada", json!({ "roles": ["writer"] })).await;
+        let (new, new_within) = (of_acme(&server).await, personal(&server, Some("acme")).await);
+        all_told(&server, &[&within, &own, &of_client], "organization_deleted", json!("acme")).await;
+        for key in [&within, &own, &of_client] {
+            assert!(!works(&server, key).await);
+        }
+        all_work(&server, &[&new, &new_within, &without]).await;
+        for key in [&new, &new_within, &without] {
+            assert_eq!(told(&server, key, "api_key.revoked").await, [Value::Null; 0]);
+        }
+    }
+
+    async fn w4_personal_keys_end_with_the_membership_and_those_of_the_organization_do_not(server: Server) {
+        acme(&server).await;
+        let (within, without) = (personal(&server, Some("acme")).await, personal(&server, None).await);
+        let made = of_acme_by_ada(&server).await;
+        let member = "/v1/organizations/acme/members/ada";
+        delete(&server, member).await;
+        all_gone(&server, &[&within], "member_left").await;
+        all_work(&server, &[&without, &made]).await;
+        all_told(&server, &[&within], "member_left", json!("acme")).await;
+        put(&server, member, json!({ "roles": ["writer"] })).await;
+        assert!(!works(&server, &within).await, "another membership has none of the old keys");
+        assert_eq!(told(&server, &made, "api_key.revoked").await, [Value::Null; 0]);
+    }
+
+    async fn p2_keys_of_an_organization_end_with_their_creator_where_that_is_set(server: Server, "api_keys.end_with_creator=true") {
+        acme(&server).await;
+        let (made, others) = (of_acme_by_ada(&server).await, of_acme(&server).await);
+        all_work(&server, &[&made, &others]).await;
+        delete(&server, "/v1/organizations/acme/members/ada").await;
+        all_gone(&server, &[&made], "creator_left").await;
+        assert!(works(&server, &others).await);
+        all_told(&server, &[&made], "creator_left", json!("acme")).await;
+        put(&server, "/v1/organizations/acme/members/ada", json!({ "roles": ["writer"] })).await;
+        assert!(!works(&server, &made).await);
+    }
+
+    async fn w3_a_demotion_takes_permissions_away_at_the_next_exchange(server: Server) {
+        acme(&server).await;
+        let replica = server.replica().await;
+        let (within, without) = (personal(&server, Some("acme")).await, personal(&server, None).await);
+        let scope = async |key: &Key| {
+            let token = replica.swap(&key.value).await;
+            verify(&replica, &token, "http://keyswap.test").await["scope"].clone()
+        };
+        assert_eq!(scope(&within).await, "projects:read projects:write");
+        patch(&server, "/v1/organizations/acme/members/ada", json!({ "roles": ["reader"] })).await;
+        assert_eq!(scope(&within).await, "projects:read");
+        assert_eq!(scope(&without).await, "projects:read projects:write", "other roles");
+        put(&server, "/v1/roles/writer", json!({ "permissions": ["projects:write"] })).await;
+        assert_eq!(scope(&without).await, "projects:write", "the role itself has changed");
+        patch(&server, "/v1/organizations/acme/members/ada", json!({ "roles": [] })).await;
+        let nothing = server.exchange(&within.value).await;
+        assert_eq!(nothing.status(), 400, "known, and nothing is left of its scope");
+        patch(&server, "/v1/organizations/acme/members/ada", json!({ "roles": ["reader"] })).await;
+        assert_eq!(scope(&within).await, "projects:read");
+    }
+
+    async fn w19_keys_of_a_deleted_service_client_are_dead_at_once_and_told_of(server: Server) {
+        let key = server.client_key(&["a"]).await;
+        let other = server.client_key(&["a"]).await;
+        delete(&server, &format!("/v1/service-clients/{}", key.client)).await;
+        all_gone(&server, &[&key], "service_client_deleted").await;
+        all_told(&server, &[&key], "service_client_deleted", Value::Null).await;
+        assert!(works(&server, &other).await);
+    }
+
+    async fn w23_each_of_many_keys_is_told_of_once_whichever_replica_comes_first(server: Server) {
+        acme(&server).await;
+        let replica = server.replica().await;
+        let mut keys = Vec::new();
+        // More than one change tells of.
+        for _ in 0..210 {
+            keys.push(of_acme(&server).await);
+        }
+        delete(&server, "/v1/organizations/acme").await;
+        wait_for(&replica, &keys[209], "api_key.revoked", 1).await;
+        settle().await;
+        let mut told: Vec<_> = server.events().await.into_iter().filter(|event| event["type"] == "api_key.revoked").map(|event| event["subject"]["id"].clone()).collect();
+        told.sort_by_key(ToString::to_string);
+        let mut wanted: Vec<_> = keys.iter().map(|key| json!(key.id)).collect();
+        wanted.sort_by_key(ToString::to_string);
+        assert_eq!(told, wanted);
+    }
+}
