@@ -74,6 +74,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         max_key_lifetime: config.api_keys.max_lifetime,
         owner_types: config.api_keys.owner_types.iter().copied().collect(),
         session_ttl: config.portal.session_ttl,
+        max_clients_per_user: config.service_clients.max_per_user,
         keys_dir: config.keys.dir.clone(),
         admin_key_file: config.admin_key_file.clone(),
         may_create_keys: config.keys.create,

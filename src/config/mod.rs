@@ -31,6 +31,7 @@ pub struct Config {
     pub signing_keys: SigningKeys,
     pub api_keys: ApiKeys,
     pub portal: Portal,
+    pub service_clients: ServiceClients,
     pub guessing: Guessing,
     pub webhooks: Webhooks,
     pub admin_key_file: PathBuf,
@@ -109,6 +110,12 @@ pub struct ApiKeys {
 #[derive(Debug, Clone, Copy)]
 pub struct Portal {
     pub session_ttl: Span,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceClients {
+    /// 0: no limit.
+    pub max_per_user: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -233,6 +240,8 @@ impl Config {
             from.fault("portal.session_ttl", "must be from 1m to 24h");
         }
 
+        let max_per_user = from.within("service_clients.max_per_user", 0, 1_000_000);
+
         let per_source = from.within("guessing.per_source", 1, 1_000_000);
         let per_credential = from.within("guessing.per_credential", 1, 1_000_000);
         let refill: Option<Span> = from.parse("guessing.refill");
@@ -294,6 +303,7 @@ impl Config {
                     foreign: foreign?,
                 },
                 portal: Portal { session_ttl: session_ttl? },
+                service_clients: ServiceClients { max_per_user: max_per_user? },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
                 webhooks: Webhooks {
                     allowed_networks: allowed_networks?,

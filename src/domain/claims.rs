@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
+    access::Detail,
     audience::Identifier,
     id::{KeyId, OrganizationId, ServiceClientId, UserId},
 };
@@ -88,6 +89,9 @@ pub struct Claims {
     pub key_id: KeyId,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub org_id: Option<OrganizationId>,
+    /// Where access records apply: what the token may do, and over which resources (RFC 9396 §9.1).
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub authorization_details: Vec<Detail>,
     /// Claims from metadata stand last. They are written and never read back: nothing here decides by them.
     #[serde(flatten, skip_deserializing)]
     pub mapped: Map<String, Value>,
@@ -114,6 +118,7 @@ mod tests {
             scp: None,
             key_id: "key_01JD0000000000000000000000".parse().unwrap(),
             org_id: None,
+            authorization_details: Vec::new(),
             mapped: Map::new(),
         };
         let usual = r#"{"iss":"https://i.test","sub":"s","sub_type":"api_key","aud":["a"],"exp":2,"iat":1,"jti":"j","client_id":"c","scope":"x y","key_id":"key_01JD0000000000000000000000"}"#;

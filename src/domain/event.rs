@@ -186,6 +186,9 @@ event_kinds! {
     WebhookDisabled = "webhook.disabled" on "webhook",
     WebhookEnabled = "webhook.enabled" on "webhook",
     WebhookSecretRotated = "webhook.secret_rotated" on "webhook",
+    AccessRecordCreated = "access_record.created" on "access_record",
+    AccessRecordUpdated = "access_record.updated" on "access_record",
+    AccessRecordDeleted = "access_record.deleted" on "access_record",
 }
 
 /// A line of the audit trail. Its fields stand in the order in which they are hashed: do not reorder them.

@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
+    access::{self, Detail, Rule},
     api_key::{Life, Owner, State},
-    audience::{Audience, Identifier},
+    audience::{Audience, Identifier, Takes},
     claim_map::Sources,
     claims::{AudienceClaim, Claims, Subject},
     id::{CredentialId, KeyId, OrganizationId},
     permission::{PermissionName, PermissionSet},
+    resource::Resource,
     signing::Algorithm,
     standing::{OwnerSet, Ownership, Standing},
     time::{Span, Timestamp},
@@ -47,6 +49,8 @@ pub struct KeyFacts {
     pub max_token_ttl: Option<Span>,
     pub exchanges_per_minute: Option<u32>,
     pub life: Life,
+    /// The statements of its access records.
+    pub access: Vec<Rule>,
 }
 
 /// A credential that was replaced and still works.
@@ -104,6 +108,8 @@ pub struct Grant {
     pub expires_at: i64,
     /// How the token is written.
     pub shape: TokenShape,
+    /// What of the scope applies to which resources, where access records say so.
+    pub access: Vec<Detail>,
     /// Claims from metadata, as the audience maps them.
     pub mapped: Map<String, Value>,
 }
@@ -140,6 +146,7 @@ impl Grant {
             key_id: self.key,
             org_id: self.organization,
             aud: self.audience,
+            authorization_details: self.access,
             mapped: self.mapped,
         }
     }
@@ -208,6 +215,9 @@ pub enum TargetFault {
     /// What the audience maps from metadata would not fit a token.
     #[error("mapped claims too large")]
     Claims,
+    /// What access records say would not fit a token.
+    #[error("authorization details too large")]
+    Access,
 }
 
 impl TargetFault {
@@ -219,6 +229,7 @@ impl TargetFault {
             Self::Unknown | Self::NotAllowed => "unknown",
             Self::Shape => "shape",
             Self::Claims => "claims",
+            Self::Access => "access",
         }
     }
 }
@@ -244,6 +255,8 @@ pub enum RemovedBy {
 pub struct ScopeReport {
     pub granted: PermissionSet,
     pub removed: Vec<Removed>,
+    /// What of it applies to which resources, where access records say so.
+    pub access: Vec<Detail>,
 }
 
 /// Whether the request is granted. The key must have been proved before: this function knows no secrets.
@@ -257,7 +270,8 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
     }
     let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
     let (shape, mapped) = shape(facts, &audiences, limits).map_err(Refusal::Target)?;
-    let report = scope_report(&facts.key, &owner_set, &audiences, request.scope.as_ref());
+    let report =
+        report(&facts.key, &owner_set, &audiences, request.scope.as_ref(), &mapped).map_err(Refusal::Target)?;
     if request.scope.is_some() && !report.removed.is_empty() {
         return Err(Refusal::Scope(ScopeFault::Exceeds(report.removed)));
     }
@@ -278,6 +292,7 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
         organization: facts.key.ownership.home.organization().cloned(),
         audience: audience_claim(&audiences, shape.aud_claim),
         scope: report.granted,
+        access: report.access,
         issued_at,
         expires_at,
         shape,
@@ -293,8 +308,8 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
 pub fn explain(facts: &Facts, request: &Request, limits: &Limits) -> Result<ScopeReport, Refusal> {
     let owner_set = alive(&facts.key, facts.now, limits).map_err(Refusal::Key)?;
     let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
-    shape(facts, &audiences, limits).map_err(Refusal::Target)?;
-    Ok(scope_report(&facts.key, &owner_set, &audiences, request.scope.as_ref()))
+    let (_, mapped) = shape(facts, &audiences, limits).map_err(Refusal::Target)?;
+    report(&facts.key, &owner_set, &audiences, request.scope.as_ref(), &mapped).map_err(Refusal::Target)
 }
 
 /// The audiences a request is for: those it names, or the default.
@@ -374,12 +389,13 @@ fn shape(
     Ok((first.shape.clone(), mapped))
 }
 
-fn scope_report(
+fn report(
     key: &KeyFacts,
     owner: &OwnerSet,
     audiences: &[&Audience],
     requested: Option<&PermissionSet>,
-) -> ScopeReport {
+    mapped: &Map<String, Value>,
+) -> Result<ScopeReport, TargetFault> {
     let rule = |name: &PermissionName| {
         if !key.permissions.contains(name) {
             Some(RemovedBy::Key)
@@ -404,7 +420,44 @@ fn scope_report(
         })
         .cloned()
         .collect();
-    ScopeReport { granted, removed }
+    let access = access_report(key, audiences, &granted, mapped)?;
+    Ok(ScopeReport { granted, removed, access })
+}
+
+/// What the key's access records say of the scope. Nothing is left out that does not fit: a service would take what is missing for what is
+/// not allowed, and nobody would learn of it.
+fn access_report(
+    key: &KeyFacts,
+    audiences: &[&Audience],
+    scope: &PermissionSet,
+    mapped: &Map<String, Value>,
+) -> Result<Vec<Detail>, TargetFault> {
+    // Keyswap's own resources are none of the product's.
+    if key.access.is_empty() || audiences.iter().any(|audience| audience.takes == Takes::Management) {
+        return Ok(Vec::new());
+    }
+    let details = access::details(&key.access, scope);
+    let with_mapped = if mapped.is_empty() { 0 } else { length(mapped) };
+    if details.is_empty() || length(&details).saturating_add(with_mapped) <= access::MAX_BYTES {
+        Ok(details)
+    } else {
+        Err(TargetFault::Access)
+    }
+}
+
+/// As JSON; what cannot be written fits nowhere.
+fn length(value: &impl serde::Serialize) -> usize {
+    serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
+}
+
+/// Whether a key may do a thing to a resource now: it is in force, the permission is in its effective set, and a statement of its access
+/// records covers the resource.
+pub fn may(key: &KeyFacts, now: Timestamp, limits: &Limits, permission: &PermissionName, on: &Resource) -> bool {
+    alive(key, now, limits).is_ok_and(|owner| {
+        key.permissions.contains(permission)
+            && owner.holds(permission)
+            && key.access.iter().any(|rule| rule.covers(permission, on))
+    })
 }
 
 /// Whole seconds since 1970. Every limit can only shorten: the audiences', the key's, the request's, and the ends of the key

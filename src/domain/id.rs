@@ -96,6 +96,12 @@ generated_id!(
     "inc_"
 );
 
+generated_id!(
+    /// An access record: roles over resources.
+    AccessRecordId,
+    "rec_"
+);
+
 macro_rules! product_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal, $refused:expr) => {
         $(#[$doc])*

@@ -2,6 +2,7 @@
 //!
 //! Everything here can be read and tested alone; every other room depends on this one and it depends on none.
 
+pub mod access;
 pub mod address;
 pub mod api_key;
 pub mod api_key_value;
@@ -23,6 +24,7 @@ pub mod page;
 pub mod permission;
 pub mod policy;
 pub mod portal_session;
+pub mod resource;
 pub mod role;
 pub mod rotation;
 pub mod service_client;

@@ -86,6 +86,8 @@ actions! {
     ManageSigningKeys: "manage signing keys" needs SIGNING_KEYS;
     /// Say where events are sent to: all of them, so whoever may do it sees everything.
     ManageWebhooks: "manage webhooks" needs ADMIN;
+    /// Create, list, change and delete access records.
+    ManageAccessRecords: "manage access records" needs KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
 }
 
 /// Where a caller stands: what is outside does not exist for it.

@@ -293,6 +293,10 @@ impl From<Denied> for Problem {
                     TargetFault::Claims => {
                         "the claims that it takes from metadata are longer than 4096 bytes: shorten the metadata"
                     }
+                    TargetFault::Access => {
+                        "the authorization_details of the token, with the claims taken from metadata, are longer than 4096 bytes: shorten \
+                         the access records of the key"
+                    }
                 },
             ),
             Denied::Throttled(span) => Self {

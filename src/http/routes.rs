@@ -13,7 +13,7 @@ use super::{
     ops,
     problem::{Problem, speaks_oauth},
     v1::{
-        api_keys, audiences, events, exchange, import, members, organizations, permissions, portal_sessions, roles, service_clients, signing_keys, usage, users, validation, webhooks,
+        access_check, access_records, api_keys, audiences, events, exchange, import, members, organizations, permissions, portal_sessions, roles, service_clients, signing_keys, usage, users, validation, webhooks,
     },
     well_known,
 };
@@ -124,6 +124,12 @@ fn for_everyone() -> Table {
         .at("/v1/webhooks/{id}/deliveries", vec![on!(GET, webhooks::deliveries)])
         .at("/v1/webhooks/{id}/deliveries/{delivery}/retry", vec![on!(POST, webhooks::retry)])
         .at("/v1/api-keys/{id}/usage", vec![on!(GET, usage::get)])
+        .at("/v1/access-records", vec![on!(GET, access_records::list), on!(POST, access_records::create)])
+        .at(
+            "/v1/access-records/{id}",
+            vec![on!(GET, access_records::get), on!(PATCH, access_records::patch), on!(DELETE, access_records::delete)],
+        )
+        .at("/v1/access/check", vec![on!(POST, access_check::check)])
         .at("/openapi.json", vec![on!(GET, pages::openapi), on!(HEAD, pages::openapi)])
         .at("/docs", vec![on!(GET, pages::docs), on!(HEAD, pages::docs)])
         .at("/docs/{file}", vec![on!(GET, pages::asset), on!(HEAD, pages::asset)])

@@ -31,6 +31,8 @@ pub struct Settings {
     pub owner_types: BTreeSet<OwnerType>,
     /// How long a portal session lasts.
     pub session_ttl: Span,
+    /// How many service clients a user may have; 0: no limit.
+    pub max_clients_per_user: u32,
     pub keys_dir: PathBuf,
     pub admin_key_file: PathBuf,
     /// Whether the first master key may be made over an empty database.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     crypto::{random, token::Token},
     domain::{
+        access::Detail,
         audience::Identifier,
         grant::{self, Removed, Replaced, Request, ScopeFault, targets_asked},
         permission::PermissionSet,
@@ -30,6 +31,8 @@ pub struct Issued {
     pub window: Option<Window>,
     /// Set when another value has taken the place of the one that was swapped.
     pub replaced: Option<Replaced>,
+    /// As in the token.
+    pub access: Vec<Detail>,
 }
 
 /// Swaps a key for a token.
@@ -44,10 +47,10 @@ pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Res
     let minter = minter.map_err(|why| Denied::Unavailable(why.to_string()))?;
     let jti = random::token_id(&app.entropy).map_err(|error| Denied::Internal(error.to_string()))?;
     let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());
-    let typ = grant.shape.typ.clone();
+    let (typ, access) = (grant.shape.typ.clone(), grant.access.clone());
     let claims = grant.into_claims(app.issuer(), jti);
     let token = minter.mint(&typ, &claims).await.map_err(|error| Denied::Internal(error.to_string()))?;
-    Ok(Issued { token, expires_in, expires_at, scope, window, replaced: facts.key.replaced() })
+    Ok(Issued { token, expires_in, expires_at, scope, access, window, replaced: facts.key.replaced() })
 }
 
 /// What an exchange would do.
@@ -60,11 +63,13 @@ pub struct Explanation {
     pub scope: PermissionSet,
     /// Those that do not, each with the first rule that removed it.
     pub removed: Vec<Removed>,
+    /// What of the scope applies to which resources, where access records say so.
+    pub authorization_details: Vec<Detail>,
     /// Seconds; absent when there would be no token.
     pub expires_in: Option<i64>,
     /// What the exchange would answer instead.
     pub error: Option<&'static str>,
-    /// What is wrong with the audiences, where they are why: `malformed`, `too_many`, `unknown`, `shape` or `claims`.
+    /// What is wrong with the audiences, where they are why: `malformed`, `too_many`, `unknown`, `shape`, `claims` or `access`.
     pub reason: Option<&'static str>,
 }
 
@@ -93,6 +98,7 @@ pub async fn explain(
             audience,
             scope: report.granted,
             removed: report.removed,
+            authorization_details: report.access,
             expires_in: decision.as_ref().ok().map(grant::Grant::expires_in),
             error: decision.is_err().then_some("invalid_scope"),
             reason: None,
@@ -110,6 +116,7 @@ fn refused(audience: Vec<Identifier>, error: &'static str, reason: Option<&'stat
         audience,
         scope: PermissionSet::default(),
         removed: Vec::new(),
+        authorization_details: Vec::new(),
         expires_in: None,
         error: Some(error),
         reason,

@@ -1,5 +1,7 @@
 //! The rules in motion, one file a capability. A handler or a command calls one function here.
 
+pub mod access_check;
+pub mod access_records;
 mod administrators;
 pub mod api_keys;
 pub mod app;

@@ -2,6 +2,8 @@
 
 use crate::{
     domain::{
+        access::{AccessRecord, Principal},
+        api_key_value::ApiKeyValue,
         event::{EventKind, NewEvent},
         id::ServiceClientId,
         json::Metadata,
@@ -16,8 +18,10 @@ use crate::{
 };
 
 use super::{
-    App, Error, Fault, Settings, administrators,
-    api_keys::{OwnerAsked, home_faults, nobody_such, organization_holder, user_holder},
+    App, Error, Fault, Settings,
+    access_records::{self, StatementAsked},
+    administrators,
+    api_keys::{Maker, NewKey, OwnerAsked, Shown, home_faults, nobody_such, organization_holder, user_holder},
     caller::Caller,
     idempotency::{self, Created, Idempotency},
     permissions::handing_out,
@@ -35,6 +39,31 @@ pub struct NewServiceClient {
     pub metadata: Metadata,
 }
 
+/// What a new service client may come with.
+#[derive(Debug, Clone, Default)]
+pub struct Outfit {
+    pub record: Option<FirstRecord>,
+    /// Its owner is the service client, whatever stands here.
+    pub key: Option<NewKey>,
+}
+
+/// An access record whose one principal is the new service client.
+#[derive(Debug, Clone)]
+pub struct FirstRecord {
+    pub name: DisplayName,
+    pub statements: Vec<StatementAsked>,
+}
+
+/// A service client with what it came with.
+#[derive(Debug)]
+pub struct Outfitted {
+    pub client: ServiceClient,
+    pub record: Option<AccessRecord>,
+    pub key: Option<Shown>,
+    /// In the first answer, and nowhere else.
+    pub value: Option<ApiKeyValue>,
+}
+
 /// What `PATCH /v1/service-clients/{id}` says; absent members stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct PatchServiceClient {
@@ -43,26 +72,123 @@ pub struct PatchServiceClient {
     pub metadata: Option<Metadata>,
 }
 
+/// Makes a service client, with its access record and its first key where it comes with them: all of it or nothing.
+///
 /// # Errors
-/// Permissions that are unknown, not for service clients, or not the caller's to hand out; or it has no name.
+/// Permissions that are unknown, not for service clients, or not the caller's to hand out; more service clients than a user may have;
+/// whatever is wrong with the record or the key; or it has no name.
 pub async fn create(
     app: &App,
     caller: &Caller,
     new: NewServiceClient,
+    outfit: Outfit,
     once: Option<Idempotency>,
-) -> Result<Created<ServiceClient, ServiceClient>, Error> {
-    let caller = caller.clone();
+) -> Result<Created<Outfitted, Outfitted>, Error> {
+    let (caller, maker, settings) = (caller.clone(), Maker::of(app), app.settings.clone());
     app.store
         .change(caller.origin.clone(), move |tx| {
-            if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                let found = store::service_clients::find(tx, &id.parse()?)?.ok_or(Error::NotFound("service client"))?;
-                return Ok(Outcome::bookkeeping(Created::Replayed(found)));
+            if let Some(ids) = idempotency::earlier(tx, once.as_ref())? {
+                return Ok(Outcome::bookkeeping(Created::Replayed(earlier(tx, &maker, &ids)?)));
             }
-            let (client, event) = make(tx, new, &caller)?;
-            idempotency::remember(tx, once.as_ref(), client.id.as_str())?;
-            Ok(Outcome::event(Created::New(client), event))
+            let mut faults = Vec::new();
+            let made =
+                among(&mut faults, "", make(tx, new, &caller).and_then(|made| within_limit(tx, &settings, made)))?;
+            // The rest hangs on the service client: without one there is nothing to say of it.
+            let Some((client, event)) = made else { return Err(Error::Invalid(faults)) };
+            let mut events = vec![event];
+            let record = match outfit.record {
+                Some(first) => among(&mut faults, "access_record.", record_of(tx, &caller, &client, first))?,
+                None => None,
+            };
+            let key = match outfit.key {
+                Some(key) => {
+                    let key = NewKey { owner: Some(OwnerAsked::ServiceClient(client.id.clone())), ..key };
+                    among(&mut faults, "api_key.", maker.make(tx, key, &caller))?
+                }
+                None => None,
+            };
+            if !faults.is_empty() {
+                return Err(Error::Invalid(faults));
+            }
+            let (record, record_event) = record.unzip();
+            let (key, key_event) = key.unzip();
+            events.extend(record_event);
+            events.extend(key_event);
+            let (key, value) = key.map(|made| (made.shown, made.value)).unzip();
+            let made = Outfitted { client, record, key, value };
+            idempotency::remember(tx, once.as_ref(), &made.ids())?;
+            Ok(Outcome::events(Created::New(made), events))
         })
         .await
+}
+
+impl Outfitted {
+    /// The ids of all of it, with one space between them.
+    fn ids(&self) -> String {
+        let record = self.record.as_ref().map(|record| record.id.as_str());
+        let key = self.key.as_ref().map(|shown| shown.key.id.as_str());
+        [Some(self.client.id.as_str()), record, key].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What was made under these ids, as it is now.
+fn earlier(tx: &mut Tx<'_>, maker: &Maker, ids: &str) -> Result<Outfitted, Error> {
+    let mut parts = ids.split(' ');
+    let client = store::service_clients::find(tx, &parts.next().unwrap_or_default().parse()?)?.ok_or(NOT_FOUND)?;
+    let (mut record, mut key) = (None, None);
+    for id in parts {
+        if let Ok(id) = id.parse() {
+            record = store::access_records::find(tx, &id)?;
+        } else {
+            key = Some(maker.shown(tx, &id.parse()?)?).filter(|shown| shown.key.archived_at.is_none());
+        }
+    }
+    Ok(Outfitted { client, record, key, value: None })
+}
+
+/// Puts what is wrong with one part among the faults of the whole.
+fn among<T>(faults: &mut Vec<Fault>, part: &str, made: Result<T, Error>) -> Result<Option<T>, Error> {
+    match made {
+        Ok(made) => Ok(Some(made)),
+        Err(Error::Invalid(more)) => {
+            faults.extend(more.into_iter().map(|fault| Fault::new(format!("{part}{}", fault.field), fault.message)));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The service client, unless its user has too many with it. The user cannot get another until `tx` ends.
+fn within_limit(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    made: (ServiceClient, NewEvent),
+) -> Result<(ServiceClient, NewEvent), Error> {
+    let most = settings.max_clients_per_user;
+    if let (Home::User { incarnation, .. }, 1..) = (&made.0.home, most)
+        && store::service_clients::count(tx, incarnation)? > i64::from(most)
+    {
+        let message = format!("a user may have {most} service clients here (service_clients.max_per_user)");
+        return Err(Error::invalid("owner", message));
+    }
+    Ok(made)
+}
+
+fn record_of(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    client: &ServiceClient,
+    first: FirstRecord,
+) -> Result<(AccessRecord, NewEvent), Error> {
+    let spot = match client.home.organization() {
+        None => None,
+        Some(id) => {
+            let organization = store::organizations::find(tx, id)?.ok_or(NOT_FOUND)?;
+            Some((organization.id, organization.incarnation))
+        }
+    };
+    let principals = vec![Principal::ServiceClient(client.id.clone())];
+    access_records::make(tx, caller, spot, first.name, principals, Vec::new(), first.statements, Vec::new())
 }
 
 /// Makes a service client, inside a change.

@@ -13,6 +13,7 @@ use crate::domain::{
 };
 
 use super::{
+    access_records,
     api_keys::{self as rows, KeyRow},
     audiences::{AudienceRow, audience},
     connection::{Conn, keyswap_now},
@@ -40,7 +41,8 @@ pub enum Wanted {
     Key(KeyId),
 }
 
-type Row = (KeyRow, (String, Vec<u8>, i32, Option<i64>, Option<i64>), StandingRow, Option<AudienceRow>, i64);
+type Row =
+    (KeyRow, (String, Vec<u8>, i32, Option<i64>, Option<i64>), StandingRow, Option<String>, Option<AudienceRow>, i64);
 
 /// Looks a key up, and those of `targets` that exist, in one query. Nothing when there is no such credential: expired, suspended and
 /// revoked ones are found, and refused by `grant::decide`.
@@ -76,6 +78,7 @@ pub(super) fn read(
             credentials::replaced_at,
         ),
         StandingRow::as_select(),
+        key_standings::access,
         Option::<AudienceRow>::as_select(),
         keyswap_now(),
     );
@@ -103,14 +106,15 @@ pub(super) fn read(
         several => rows!(audiences::identifier.eq_any(several.to_vec())),
     };
     // Of several credentials the newest that works: one whose rotation was taken back is newer, and dead.
-    let works = |(_, (_, _, _, end, _), _, _, now): &Row| end.is_none_or(|end| end > *now);
+    let works = |(_, (_, _, _, end, _), .., now): &Row| end.is_none_or(|end| end > *now);
     let place = found.iter().position(works).unwrap_or_default();
     let mut found = found.into_iter().skip(place);
-    let Some((key, (credential, sealed, master_version, end, replaced), standing, first, now)) = found.next() else {
+    let Some((key, (credential, sealed, master_version, end, replaced), standing, access, first, now)) = found.next()
+    else {
         return Ok(None);
     };
     // The same credential again, once for each further audience; another credential of the key is not asked for.
-    let others = found.filter(|(_, (id, ..), ..)| *id == credential).map(|(_, _, _, audience, _)| audience);
+    let others = found.filter(|(_, (id, ..), ..)| *id == credential).map(|(.., audience, _)| audience);
     let audiences = [first].into_iter().chain(others).flatten().map(audience).collect::<Result<Vec<_>, _>>()?;
     let columns = [(Holder::ApiKeyMetadata, Some(key.metadata.as_str()))];
     let sources = sources(&audiences, columns.into_iter().chain(standing.about()))?;
@@ -127,6 +131,7 @@ pub(super) fn read(
             max_token_ttl: rows::span(key.max_token_ttl),
             exchanges_per_minute: rows::limit(key.exchanges_per_minute),
             life: rows::life(&key),
+            access: access_records::rules(access.as_deref())?,
         },
         audiences,
         sources,

@@ -1,5 +1,6 @@
 //! The database: the only room that names Diesel. One file a table; what differs between the two databases is in `dialect`.
 
+pub mod access_records;
 pub mod api_keys;
 pub mod audiences;
 mod change;

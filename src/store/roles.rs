@@ -124,7 +124,7 @@ pub fn holding(connection: &mut Conn, permission: &PermissionName) -> Result<Vec
     Ok(found)
 }
 
-/// The ids of users and members who have a role, a few of them.
+/// The ids of users and members who have a role, and of access records that use it, a few of them.
 ///
 /// # Errors
 /// The database does not answer.
@@ -137,6 +137,7 @@ pub fn given_to(connection: &mut Conn, role: &RoleName) -> Result<Vec<String>, S
         .limit(10)
         .load(connection)?;
     found.extend(members.into_iter().map(|(organization, user)| format!("{user} in {organization}")));
+    found.extend(super::access_records::using(connection, role)?);
     Ok(found)
 }
 

@@ -241,6 +241,43 @@ diesel::table! {
         creator_incarnation -> Nullable<Text>,
         creator_organization_incarnation -> Nullable<Text>,
         home_permissions -> Nullable<Text>,
+        access -> Nullable<Text>,
+    }
+}
+diesel::table! {
+    access_records (id) {
+        id -> Text,
+        name -> Text,
+        organization_id -> Nullable<Text>,
+        incarnation -> Nullable<Text>,
+        created_at -> BigInt,
+        created_by -> Text,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    access_record_principals (record_id, mark) {
+        record_id -> Text,
+        mark -> Text,
+        kind -> Text,
+        principal_id -> Text,
+        position -> Integer,
+    }
+}
+diesel::table! {
+    access_record_admins (record_id, incarnation) {
+        record_id -> Text,
+        incarnation -> Text,
+        user_id -> Text,
+        position -> Integer,
+    }
+}
+diesel::table! {
+    access_record_statements (record_id, position) {
+        record_id -> Text,
+        position -> Integer,
+        roles -> Text,
+        resources -> Text,
     }
 }
 
@@ -287,3 +324,10 @@ diesel::allow_tables_to_appear_in_same_query!(members, organizations);
 diesel::allow_tables_to_appear_in_same_query!(credentials, api_keys, service_clients, key_standings, audiences);
 diesel::joinable!(webhook_deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhooks);
+diesel::allow_tables_to_appear_in_same_query!(
+    access_records,
+    access_record_principals,
+    access_record_admins,
+    access_record_statements,
+    organizations
+);

@@ -7,7 +7,7 @@ use diesel::{
 
 use crate::domain::{
     event::ActorRef,
-    id::ServiceClientId,
+    id::{Incarnation, ServiceClientId},
     name::DisplayName,
     page::{Page, PageRequest},
     permission::PermissionName,
@@ -165,6 +165,18 @@ pub fn of_account(connection: &mut Conn, names: Option<&[DisplayName]>) -> Resul
     }
     let ids: Vec<String> = query.order(service_clients::id.asc()).load(connection)?;
     ids.iter().map(|id| parsed("service client id", id)).collect()
+}
+
+/// How many service clients a user has, in one incarnation.
+///
+/// # Errors
+/// The database does not answer.
+pub fn count(connection: &mut Conn, of: &Incarnation) -> Result<i64, StoreError> {
+    let found = service_clients::table
+        .filter(service_clients::incarnation.eq(of.as_str()))
+        .filter(service_clients::user_id.is_not_null())
+        .filter(service_clients::deleted_at.is_null());
+    Ok(found.count().get_result(connection)?)
 }
 
 /// The ids of service clients that hold a permission, a few of them.

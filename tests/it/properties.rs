@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
+        access::Rule,
         api_key::{Life, Owner},
         api_key_value::{ApiKeyValue, Malformed, Prefix, PresentedKey, Secret},
         audience::{Audience, Identifier, Takes},
@@ -19,7 +20,12 @@ use keyswap::{
         token_shape::{AudClaim, TokenShape},
     },
 };
-use proptest::{collection::btree_set, option, prelude::*, sample::select};
+use proptest::{
+    collection::{btree_set, vec},
+    option,
+    prelude::*,
+    sample::select,
+};
 
 fn prefix() -> impl Strategy<Value = Prefix> {
     "[a-z0-9]([a-z0-9_]{0,14}[a-z0-9])?".prop_map(|text| text.parse().unwrap())
@@ -213,6 +219,14 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn rule()(permissions in permissions(), length in 1..4000_usize) -> Rule {
+        // Eight of 500 do not fit a token.
+        let resources = (0..length / 500 + 1).map(|place| format!("/{place}/{}", "a".repeat(length % 500)));
+        Rule { permissions, resources: resources.map(|text| text.parse().unwrap()).collect() }
+    }
+}
+
+prop_compose! {
     fn facts()(
         permissions in permissions(),
         ownership in ownership(),
@@ -224,6 +238,7 @@ prop_compose! {
         credential_expires_at in option::of(time()),
         known in (audience(AUDIENCES[0]), audience(AUDIENCES[1]), audience(AUDIENCES[2]), audience(AUDIENCES[3])),
         missing in option::weighted(0.2, 0..4_usize),
+        access in vec(rule(), 0..4),
     ) -> Facts {
         let entropy = SystemEntropy::default();
         let now = Timestamp::from_millis(NOW);
@@ -244,6 +259,7 @@ prop_compose! {
                 max_token_ttl,
                 exchanges_per_minute: None,
                 life: Life { suspended_at, revoked_at, expires_at },
+                access,
             },
             audiences: all,
             sources: Sources::new(),
@@ -337,6 +353,31 @@ proptest! {
             let all: PermissionSet =
                 all.filter(|name| is_within_owner(&facts, name) && is_taken(&facts, &request, name)).cloned().collect();
             prop_assert_eq!(&grant.scope, &all);
+        }
+    }
+
+    /// Access records never add to a scope, and are never cut to fit.
+    #[test]
+    fn access_is_within_the_scope_and_whole(facts in facts(), request in request()) {
+        let left = |scope: &PermissionSet| {
+            facts.key.access.iter().filter(|rule| rule.permissions.iter().any(|name| scope.contains(name))).count()
+        };
+        match grant::decide(&facts, &request, &limits()) {
+            Ok(grant) => {
+                for detail in &grant.access {
+                    prop_assert!(!detail.actions.is_empty() && detail.actions.iter().all(|name| grant.scope.contains(name)));
+                    prop_assert!(facts.key.access.iter().any(|rule| rule.resources == detail.locations
+                        && detail.actions.iter().all(|name| rule.permissions.contains(name))));
+                }
+                let is_ours = grant.audience.contains(AUDIENCES[3]);
+                prop_assert!(is_ours == grant.access.is_empty() || left(&grant.scope) == 0);
+                prop_assert!(grant.access.len() <= left(&grant.scope));
+                prop_assert!(serde_json::to_string(&grant.access).unwrap().len() <= 4096);
+            }
+            Err(refusal) => {
+                let long: usize = facts.key.access.iter().flat_map(|rule| &rule.resources).map(|one| one.as_str().len()).sum();
+                prop_assert!(refusal != Refusal::Target(TargetFault::Access) || long > 2500, "{} is not too long", long);
+            }
         }
     }
 

@@ -144,6 +144,10 @@ impl OauthError {
             Denied::Target(TargetFault::Claims) => Self::invalid_target(
                 "the claims that the audience takes from metadata are longer than 4096 bytes: shorten the metadata",
             ),
+            Denied::Target(TargetFault::Access) => Self::invalid_target(
+                "the authorization_details of the token, with the claims taken from metadata, are longer than 4096 bytes: shorten the access \
+                 records of the key",
+            ),
             Denied::Target(TargetFault::Malformed | TargetFault::Unknown | TargetFault::NotAllowed) => {
                 Self::invalid_target("the audience or resource does not exist, or the key may not be used for it")
             }

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
+        access::Detail,
         audience::Identifier,
         grant::Request,
         permission::{PermissionSet, parse_scope},
@@ -51,6 +52,10 @@ pub struct TokenResponse<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     expiration: Option<i64>,
+    /// As in the token (RFC 9396 §7): absent where no access record applies.
+    #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
+    #[schema(value_type = Option<Vec<Detail>>, nullable = false)]
+    authorization_details: &'a [Detail],
 }
 
 /// What a grant says about its key.
@@ -91,6 +96,7 @@ pub fn answer(issued: &Issued, issued_token_type: Option<&'static str>, ibm: boo
         expires_in: issued.expires_in,
         scope: (!issued.scope.is_empty()).then(|| issued.scope.to_string()),
         expiration: ibm.then_some(issued.expires_at),
+        authorization_details: &issued.access,
     });
     replaced::told(response, issued.replaced)
 }

@@ -93,11 +93,12 @@ const DESCRIPTION: &str = "Swaps long-lived API keys for short-lived signed JWTs
     `/v1` are problems (RFC 9457), those of `/oauth` are as RFC 6749 §5.2 has them.";
 
 /// The first part of a path that is not `v1`, and the tag of what is there.
-const TAGS: [(&[&str], &str, &str); 9] = [
+const TAGS: [(&[&str], &str, &str); 10] = [
     (&["exchange", "oauth", "identity"], "Exchange", "An API key in, a signed token out."),
     (&[".well-known"], "Discovery", "What verifiers read and keep."),
     (&["api-keys", "portal-sessions"], "API keys", "Permissions, limits and a life, held by an owner."),
     (&["service-clients"], "Service clients", "Non-human identities with permissions of their own."),
+    (&["access-records", "access"], "Access records", "Roles over resources."),
     (&["permissions", "roles"], "Permissions", "What may stand on a key, and on whose."),
     (&["audiences"], "Audiences", "The services that take tokens."),
     (&["signing-keys"], "Signing keys", "What tokens are signed with."),

@@ -12,6 +12,7 @@ use utoipa::{
 use crate::{
     crypto::jwk::PublicJwk,
     domain::{
+        access::{Detail, DetailType},
         audience::Identifier,
         event::{ActorRef, Event},
         grant::{Removed, RemovedBy},
@@ -19,6 +20,7 @@ use crate::{
         json::Metadata,
         name::DisplayName,
         permission::{AssignableTo, Permission, PermissionName, PermissionSet},
+        resource::ResourcePattern,
         role::{Role, RoleName},
         signing::{Algorithm, SigningKeyInfo, SigningKeyState},
         time::{Span, Timestamp},
@@ -118,6 +120,13 @@ mirrors! {
         permission: PermissionName,
         by: RemovedBy,
     }
+    /// What a token may do, and over which resources (RFC 9396 §2).
+    DetailShape as AuthorizationDetail for Detail {
+        #[serde(rename = "type")]
+        kind: DetailType,
+        actions: PermissionSet,
+        locations: Vec<ResourcePattern>,
+    }
     /// What an exchange would do.
     ExplanationShape as Explanation for Explanation {
         /// Whether the exchange would give a token.
@@ -127,12 +136,14 @@ mirrors! {
         scope: PermissionSet,
         /// Those that do not.
         removed: Vec<Removed>,
+        /// What of the scope applies to which resources, where access records say so.
+        authorization_details: Vec<Detail>,
         /// Seconds; null when there would be no token.
         expires_in: Option<i64>,
         /// What the exchange would answer instead.
         error: Option<String>,
         /// What is wrong with the audiences, where they are why.
-        #[schema(pattern = "^(malformed|too_many|unknown|not_allowed|shape|claims)$")]
+        #[schema(pattern = "^(malformed|too_many|unknown|not_allowed|shape|claims|access)$")]
         reason: Option<String>,
     }
     /// Whether requests may be sent here.

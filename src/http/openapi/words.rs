@@ -11,6 +11,7 @@ use utoipa::{
 
 use super::signature::Schemas;
 use crate::domain::{
+    access::{DetailType, PrincipalType},
     api_key::{OwnerType, State},
     audience::{BuiltIn, Identifier},
     claim_map::{ClaimMap, WishedClaims},
@@ -18,12 +19,13 @@ use crate::domain::{
     foreign::{ForeignDigest, Masked},
     grant::RemovedBy,
     id::{
-        AudienceId, CredentialId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId, SigningKeyId, UserId,
-        WebhookId,
+        AccessRecordId, AudienceId, CredentialId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId, SigningKeyId,
+        UserId, WebhookId,
     },
     json::Metadata,
     name::DisplayName,
     permission::{AssignableTo, MAX_PERMISSIONS, PermissionName, PermissionSet},
+    resource::{MAX_LENGTH, Resource, ResourcePattern},
     role::{MAX_ROLES, RoleName, RoleSet},
     signing::{Algorithm, SigningKeyState},
     time::{Span, Timestamp},
@@ -144,7 +146,27 @@ words! {
         "description": "What is shown of a key of another make, with `…` or `...` where the rest was.", "examples": ["sk_live_…abcd"]
     }
     Day: { "type": "string", "format": "date", "description": "A day in UTC.", "examples": ["2030-01-31"] }
+    AccessRecordId: { "type": "string", "pattern": (ulid!("rec_")), "description": "The id of an access record.", "examples": ["rec_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
+    Resource: {
+        "type": "string", "pattern": (RESOURCE), "minLength": 1, "maxLength": MAX_LENGTH,
+        "description": "A resource: an absolute path or URI, without empty, `.` or `..` parts, `?`, `#` and `*`.",
+        "examples": ["/Users/alice/Resources/7", "https://docs.example/drafts/7"]
+    }
+    ResourcePattern: {
+        "type": "string", "pattern": (RESOURCE), "minLength": 1, "maxLength": MAX_LENGTH,
+        "description": "Resources: an absolute path or URI, without empty, `.` or `..` parts, `?` and `#`. A part of the path that is `*` stands for any \
+            one part, and at the end for one or more.",
+        "examples": ["/Users/alice/Resources/*", "/Users/*/profile"]
+    }
+    PrincipalType: { "type": "string", "enum": ["user", "service_client", "api_key"], "description": "For whom an access record is.", "examples": ["user"] }
+    DetailType: {
+        "type": "string", "enum": ["urn:keyswap:params:oauth:authorization-details:access"],
+        "description": "What Keyswap writes into `authorization_details`.", "examples": ["urn:keyswap:params:oauth:authorization-details:access"]
+    }
 }
+
+/// An absolute path, or a scheme and what follows it, of the characters that may stand there (`domain/resource.rs`).
+const RESOURCE: &str = r"^(/|[A-Za-z][A-Za-z0-9+.-]*:)[!$%&(->@-\[\]-_a-z|~]+$";
 
 /// Our JSON is a schema: a test looks at every one of them.
 pub(super) fn schema(json: Value) -> RefOr<Schema> {
@@ -187,6 +209,11 @@ mod tests {
         reads::<ForeignDigest>();
         reads::<Masked>();
         reads::<Span>();
+        reads::<AccessRecordId>();
+        reads::<Resource>();
+        reads::<ResourcePattern>();
+        reads::<DetailType>();
+        lists(&PrincipalType::ALL);
         lists(&[State::Active, State::Suspended, State::Revoked, State::Expired]);
         lists(&[AssignableTo::User, AssignableTo::Organization, AssignableTo::ServiceClient]);
         lists(&[BuiltIn::Default, BuiltIn::Management]);

@@ -1,5 +1,7 @@
 //! The management API and the curl form of the exchange.
 
+pub mod access_check;
+pub mod access_records;
 pub mod api_keys;
 pub mod audiences;
 pub mod events;

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
+        audience::Identifier,
         event::ActorRef,
         id::{OrganizationId, ServiceClientId},
         json::Metadata,
@@ -14,7 +15,7 @@ use crate::{
         policy::ManageServiceClients,
         service_client::ServiceClient,
         standing::Home,
-        time::Timestamp,
+        time::{Span, Timestamp},
     },
     http::{
         access::Caller,
@@ -26,12 +27,15 @@ use crate::{
     },
     service::{
         App,
+        api_keys::NewKey,
         idempotency::Created,
-        service_clients::{self, NewServiceClient, PatchServiceClient},
+        service_clients::{self, FirstRecord, NewServiceClient, Outfit, Outfitted, PatchServiceClient},
     },
 };
 
 use super::{
+    access_records::{RecordBody, StatementRequest},
+    api_keys::KeyBody,
     created,
     json::{Body, Json},
     object,
@@ -52,6 +56,14 @@ pub struct ClientBody {
     created_at: Timestamp,
     created_by: ActorRef,
     version: i64,
+    /// In the answer to create alone, where it came with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    access_record: Option<RecordBody>,
+    /// In the answer to create alone, where it came with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    api_key: Option<KeyBody>,
 }
 
 /// Who a service client belongs to.
@@ -81,6 +93,19 @@ impl From<ServiceClient> for ClientBody {
             created_at: client.created_at,
             created_by: client.created_by,
             version: client.version,
+            access_record: None,
+            api_key: None,
+        }
+    }
+}
+
+impl From<Outfitted> for ClientBody {
+    fn from(made: Outfitted) -> Self {
+        let value = made.value;
+        Self {
+            access_record: made.record.map(RecordBody::from),
+            api_key: made.key.map(|key| KeyBody::new(key, value.as_ref().map(|value| value.expose()))),
+            ..made.client.into()
         }
     }
 }
@@ -100,6 +125,57 @@ pub struct CreateBody {
     permissions: PermissionSet,
     #[serde(default)]
     metadata: Metadata,
+    /// An access record for it, made with it or not at all.
+    #[serde(default)]
+    access_record: Option<FirstRecordBody>,
+    /// Its first key, made with it or not at all.
+    #[serde(default)]
+    api_key: Option<FirstKeyBody>,
+}
+
+/// An access record whose principal is the new service client.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = FirstAccessRecord)]
+#[serde(deny_unknown_fields)]
+struct FirstRecordBody {
+    name: DisplayName,
+    #[schema(min_items = 1, max_items = 32)]
+    statements: Vec<StatementRequest>,
+}
+
+/// A key that the new service client holds.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = FirstApiKey)]
+#[serde(deny_unknown_fields)]
+struct FirstKeyBody {
+    name: DisplayName,
+    #[serde(default)]
+    permissions: PermissionSet,
+    #[serde(default)]
+    audiences: Option<Vec<Identifier>>,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    max_token_ttl: Option<Span>,
+    #[serde(default)]
+    exchanges_per_minute: Option<u32>,
+    #[serde(default)]
+    expires_at: Option<Timestamp>,
+}
+
+impl FirstKeyBody {
+    fn new_key(self) -> NewKey {
+        NewKey {
+            name: self.name,
+            owner: None,
+            permissions: self.permissions,
+            audiences: self.audiences,
+            metadata: self.metadata,
+            max_token_ttl: self.max_token_ttl,
+            exchanges_per_minute: self.exchanges_per_minute,
+            expires_at: self.expires_at,
+        }
+    }
 }
 
 /// A change of a service client.
@@ -113,6 +189,8 @@ pub struct PatchBody {
 }
 
 /// Makes a service client.
+///
+/// It may come with its access record and its first key: all of it is made, or nothing. The key's value is in this answer and nowhere else.
 #[utoipa::path(post, path = "", params(Once), responses(Made<ClientBody>))]
 pub async fn create(
     caller: Caller<ManageServiceClients>,
@@ -128,12 +206,19 @@ pub async fn create(
         permissions: body.permissions,
         metadata: body.metadata,
     };
-    let (client, replayed) = match service_clients::create(&app, &caller.identity, new, once).await? {
-        Created::New(client) => (client, false),
-        Created::Replayed(client) => (client, true),
+    let outfit = Outfit {
+        record: body.access_record.map(|first| FirstRecord {
+            name: first.name,
+            statements: first.statements.into_iter().map(StatementRequest::asked).collect(),
+        }),
+        key: body.api_key.map(FirstKeyBody::new_key),
     };
-    let location = format!("{}/v1/service-clients/{}", app.issuer(), client.id);
-    Ok(created(client.version, location, replayed, &ClientBody::from(client)))
+    let (made, replayed) = match service_clients::create(&app, &caller.identity, new, outfit, once).await? {
+        Created::New(made) => (made, false),
+        Created::Replayed(made) => (made, true),
+    };
+    let location = format!("{}/v1/service-clients/{}", app.issuer(), made.client.id);
+    Ok(created(made.client.version, location, replayed, &ClientBody::from(made)))
 }
 
 /// The service clients, newest first.

@@ -101,7 +101,7 @@ impl Maker {
     }
 
     /// A key as it is now.
-    pub(super) fn shown(&self, tx: &mut Tx<'_>, id: &KeyId) -> Result<Shown, Error> {
+    pub(in crate::service) fn shown(&self, tx: &mut Tx<'_>, id: &KeyId) -> Result<Shown, Error> {
         let now = tx.now();
         let key = store::api_keys::find(tx, id, now)?.ok_or(NOT_FOUND)?;
         Ok(Shown::new(key, now, &self.settings))

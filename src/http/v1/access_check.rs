@@ -1,0 +1,95 @@
+//! `POST /v1/access/check`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::{
+    domain::{
+        id::{KeyId, OrganizationId, ServiceClientId, UserId},
+        permission::PermissionName,
+        policy::Validate,
+        resource::Resource,
+    },
+    http::{access::Caller, openapi::answers::Plain, problem::Problem},
+    service::{
+        App, Fault,
+        access_check::{self, Asked},
+    },
+};
+
+use super::{json::Json, params::Query, plain};
+
+/// Who, what, and to which resource: either a value or a principal.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AccessQuestion)]
+#[serde(deny_unknown_fields)]
+pub struct CheckBody {
+    /// The API key or the token that was shown, bare or with `Bearer`.
+    #[serde(default, deserialize_with = "secret")]
+    #[schema(value_type = Option<String>, max_length = 16384)]
+    value: Option<Zeroizing<String>>,
+    #[serde(default)]
+    principal: Option<PrincipalRequest>,
+    permission: PermissionName,
+    resource: Resource,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Zeroizing::new))
+}
+
+/// Someone who is known by name. Where no organization is named, a user is asked about outside any.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AskedPrincipal)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum PrincipalRequest {
+    User {
+        id: UserId,
+        #[serde(default)]
+        organization_id: Option<OrganizationId>,
+    },
+    ServiceClient {
+        id: ServiceClientId,
+        #[serde(default)]
+        organization_id: Option<OrganizationId>,
+    },
+    ApiKey {
+        id: KeyId,
+        #[serde(default)]
+        organization_id: Option<OrganizationId>,
+    },
+}
+
+/// Whether they may.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccessAnswer)]
+pub struct AnswerBody {
+    allowed: bool,
+}
+
+/// Says whether a key, a token or a principal may do a thing to a resource now.
+#[utoipa::path(post, path = "", responses(Plain<AnswerBody>))]
+pub async fn check(
+    _: Caller<Validate>,
+    request: HttpRequest,
+    body: Json<CheckBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    Query::of(&request, &[])?;
+    let asked = match (body.value, body.principal) {
+        (Some(value), None) => Asked::Value(value),
+        (None, Some(PrincipalRequest::User { id, organization_id })) => Asked::User(id, organization_id),
+        (None, Some(PrincipalRequest::ServiceClient { id, organization_id })) => {
+            Asked::ServiceClient(id, organization_id)
+        }
+        (None, Some(PrincipalRequest::ApiKey { id, organization_id })) => Asked::ApiKey(id, organization_id),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Problem::invalid(vec![Fault::new("value", "either a value or a principal is needed")]));
+        }
+    };
+    let allowed = access_check::check(&app, asked, body.permission, body.resource).await?;
+    Ok(plain(&AnswerBody { allowed }))
+}

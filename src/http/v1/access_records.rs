@@ -1,0 +1,239 @@
+//! `/v1/access-records`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        access::{AccessRecord, PrincipalType},
+        event::ActorRef,
+        id::{AccessRecordId, OrganizationId, UserId},
+        name::DisplayName,
+        policy::ManageAccessRecords,
+        resource::ResourcePattern,
+        role::RoleName,
+        time::Timestamp,
+    },
+    http::{
+        access::Caller,
+        openapi::{
+            answers::{Gone, Listing, Made, Object},
+            params::{IfMatch, InPath, Once, Paging},
+        },
+        problem::Problem,
+    },
+    service::{
+        App,
+        access_records::{self, NewRecord, PatchRecord, PrincipalAsked, StatementAsked},
+        idempotency::Created,
+    },
+};
+
+use super::{
+    created,
+    json::{Body, Json},
+    object,
+    params::{Query, id, if_match},
+    plain,
+};
+
+/// An access record: roles over resources, for users, service clients or keys.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccessRecord)]
+pub struct RecordBody {
+    id: AccessRecordId,
+    name: DisplayName,
+    /// Where it counts; null outside any organization.
+    organization_id: Option<OrganizationId>,
+    principals: Vec<PrincipalBody>,
+    /// Who may change it beside those who manage the keys there.
+    admins: Vec<UserId>,
+    statements: Vec<StatementBody>,
+    created_at: Timestamp,
+    created_by: ActorRef,
+    version: i64,
+}
+
+/// For whom an access record is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Principal)]
+struct PrincipalBody {
+    #[serde(rename = "type")]
+    kind: PrincipalType,
+    id: String,
+}
+
+/// Roles, and the resources they are over.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Statement)]
+struct StatementBody {
+    roles: Vec<RoleName>,
+    resources: Vec<ResourcePattern>,
+}
+
+impl From<AccessRecord> for RecordBody {
+    fn from(record: AccessRecord) -> Self {
+        let principals = record.principals.iter();
+        let statements = record.statements.into_iter();
+        Self {
+            principals: principals.map(|one| PrincipalBody { kind: one.kind(), id: one.id().to_owned() }).collect(),
+            statements: statements
+                .map(|one| StatementBody { roles: one.roles.iter().cloned().collect(), resources: one.resources })
+                .collect(),
+            id: record.id,
+            name: record.name,
+            organization_id: record.organization.map(|(id, _)| id),
+            admins: record.admins.into_iter().map(|admin| admin.user).collect(),
+            created_at: record.created_at,
+            created_by: record.created_by,
+            version: record.version,
+        }
+    }
+}
+
+/// An access record to be made. A user who makes one becomes an admin of it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewAccessRecord)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    name: DisplayName,
+    /// Absent: where the caller stands.
+    #[serde(default)]
+    organization_id: Option<OrganizationId>,
+    #[schema(min_items = 1, max_items = 64)]
+    principals: Vec<PrincipalRequest>,
+    #[serde(default)]
+    #[schema(value_type = Vec<UserId>, max_items = 64)]
+    admins: Vec<String>,
+    #[schema(min_items = 1, max_items = 32)]
+    statements: Vec<StatementRequest>,
+}
+
+/// For whom an access record is to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewPrincipal)]
+#[serde(deny_unknown_fields)]
+struct PrincipalRequest {
+    #[serde(rename = "type")]
+    kind: PrincipalType,
+    #[schema(pattern = "^[A-Za-z0-9._:@|-]{1,128}$", example = "auth0|alice")]
+    id: String,
+}
+
+/// Roles, and the resources they are to be over.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewStatement)]
+#[serde(deny_unknown_fields)]
+pub struct StatementRequest {
+    #[schema(value_type = Vec<RoleName>, min_items = 1, max_items = 16)]
+    roles: Vec<String>,
+    #[schema(value_type = Vec<ResourcePattern>, min_items = 1, max_items = 32)]
+    resources: Vec<String>,
+}
+
+impl StatementRequest {
+    pub fn asked(self) -> StatementAsked {
+        StatementAsked { roles: self.roles, resources: self.resources }
+    }
+}
+
+fn statements(requests: Vec<StatementRequest>) -> Vec<StatementAsked> {
+    requests.into_iter().map(StatementRequest::asked).collect()
+}
+
+fn principals(requests: Vec<PrincipalRequest>) -> Vec<PrincipalAsked> {
+    requests.into_iter().map(|one| PrincipalAsked { kind: one.kind, id: one.id }).collect()
+}
+
+/// A change of an access record.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AccessRecordPatch)]
+#[serde(deny_unknown_fields)]
+pub struct PatchBody {
+    name: Option<DisplayName>,
+    #[schema(min_items = 1, max_items = 64)]
+    principals: Option<Vec<PrincipalRequest>>,
+    #[schema(value_type = Option<Vec<UserId>>, max_items = 64)]
+    admins: Option<Vec<String>>,
+    #[schema(min_items = 1, max_items = 32)]
+    statements: Option<Vec<StatementRequest>>,
+}
+
+/// Makes an access record.
+#[utoipa::path(post, path = "", params(Once), responses(Made<RecordBody>))]
+pub async fn create(
+    caller: Caller<ManageAccessRecords>,
+    request: HttpRequest,
+    body: Json<CreateBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let Body { value: body, once } = body.read().await?;
+    Query::of(&request, &[])?;
+    let new = NewRecord {
+        name: body.name,
+        organization: body.organization_id,
+        principals: principals(body.principals),
+        admins: body.admins,
+        statements: statements(body.statements),
+    };
+    let (record, replayed) = match access_records::create(&app, &caller.identity, new, once).await? {
+        Created::New(record) => (record, false),
+        Created::Replayed(record) => (record, true),
+    };
+    let location = format!("{}/v1/access-records/{}", app.issuer(), record.id);
+    Ok(created(record.version, location, replayed, &RecordBody::from(record)))
+}
+
+/// The access records that the caller may see, newest first.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<RecordBody>))]
+pub async fn list(
+    caller: Caller<ManageAccessRecords>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after"])?;
+    Ok(plain(&access_records::list(&app, &caller.identity, query.page()?).await?.map(RecordBody::from)))
+}
+
+/// An access record.
+#[utoipa::path(get, path = "", params(InPath<AccessRecordId>), responses(Object<RecordBody>))]
+pub async fn get(
+    caller: Caller<ManageAccessRecords>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let record = access_records::get(&app, &caller.identity, id(&request, "id")?).await?;
+    Ok(object(record.version, &RecordBody::from(record)))
+}
+
+/// Changes an access record. Members that are left out stay as they are.
+#[utoipa::path(patch, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Object<RecordBody>))]
+pub async fn patch(
+    caller: Caller<ManageAccessRecords>,
+    request: HttpRequest,
+    body: Json<PatchBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let patch = PatchRecord {
+        name: body.name,
+        principals: body.principals.map(principals),
+        admins: body.admins,
+        statements: body.statements.map(statements),
+    };
+    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let record = access_records::patch(&app, &caller.identity, id, patch, if_version).await?;
+    Ok(object(record.version, &RecordBody::from(record)))
+}
+
+/// Deletes an access record. It counts for no token from then on.
+#[utoipa::path(delete, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Gone))]
+pub async fn delete(
+    caller: Caller<ManageAccessRecords>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    access_records::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
