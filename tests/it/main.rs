@@ -15,6 +15,7 @@
 mod support;
 
 mod actors;
+mod access_records;
 mod audiences;
 mod bad_input;
 mod cli;

@@ -1,0 +1,160 @@
+//! `POST /v1/access/check`.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::support::{
+    both,
+    wire::{problem, snapshot, unknown, wrong},
+};
+
+async fn checked(server: &Server, body: Value) -> (StatusCode, Vec<String>, String) {
+    snapshot(call(server, &server.admin, "POST", "/v1/access/check", Some(body), &[]).await).await
+}
+
+both! {
+    async fn a8_a_key_for_one_users_resources_is_refused_on_anothers(server: Server) {
+        sample_roles(&server).await;
+        user(&server, "alice", &["Viewer", "Editor"]).await;
+        user(&server, "bob", &["Viewer"]).await;
+        let key = personal_key(&server, "alice", None, &["docs:read"]).await;
+        for name in ["alice", "bob"] {
+            make(&server, record("user", name, json!([statement(&["Viewer", "Editor"], &[&format!("/Users/{name}/Resources/*")])]))).await;
+        }
+        let token = server.swap(&key.value).await;
+        let principal = json!({ "type": "user", "id": "alice" });
+        for (permission, resource, allowed) in [
+            ("docs:read", "/Users/alice/Resources/7", true), ("docs:read", "/Users/alice/Resources/7/parts/1", true),
+            ("docs:read", "/Users/bob/Resources/7", false), ("docs:read", "/Users/alice2/Resources/7", false),
+            ("docs:read", "/Users/alice/Resources", false), ("docs:read", "/Users/alice/Other/7", false),
+            ("docs:create", "/Users/alice/Resources/7", false),
+        ] {
+            let ask = |who: &str, value: &Value| asked(&server, json!({ who: value, "permission": permission, "resource": resource }));
+            assert_eq!(ask("value", &json!(key.value)).await, allowed, "{permission} {resource}");
+            assert_eq!(ask("value", &json!(format!("Bearer {}", key.value))).await, allowed);
+            assert_eq!(ask("value", &json!(token)).await, allowed);
+            assert_eq!(ask("principal", &principal).await, allowed);
+            assert_eq!(ask("principal", &json!({ "type": "api_key", "id": key.id })).await, allowed);
+        }
+        // The user may edit there, and this key of theirs may not.
+        let edit = |who: &str, value: Value| json!({ who: value, "permission": "docs:edit", "resource": "/Users/alice/Resources/7" });
+        assert!(asked(&server, edit("principal", principal)).await);
+        assert!(!asked(&server, edit("value", json!(key.value))).await);
+        // No spelling of the way to Bob's is a resource.
+        for resource in ["/Users/alice/Resources/../../bob/Resources/7", "/Users/alice/Resources/%2E%2E/x", "/Users/alice/Resources/..;/x", "/Users/alice//x", "/Users/*/Resources/7", "Users/alice"] {
+            let refusal = json!({ "value": key.value, "permission": "docs:read", "resource": resource });
+            assert_eq!(server.manage("POST", "/v1/access/check", Some(refusal), 422).await["errors"][0]["field"], "resource");
+        }
+    }
+
+    async fn who_is_not_in_force_may_not_and_looks_the_same(server: Server) {
+        sample_roles(&server).await;
+        organization(&server, "acme").await;
+        user(&server, "alice", &[]).await;
+        member(&server, "acme", "alice", &["Viewer"]).await;
+        let key = personal_key(&server, "alice", Some("acme"), &["docs:read"]).await;
+        let mut body = record("user", "alice", json!([statement(&["Viewer"], &["/a"])]));
+        body["organization_id"] = json!("acme");
+        make(&server, body).await;
+        let token = server.swap(&key.value).await;
+        let ask = |who: &str, value: Value| json!({ who: value, "permission": "docs:read", "resource": "/a" });
+        let inside = json!({ "type": "user", "id": "alice", "organization_id": "acme" });
+        for asking in [ask("value", json!(key.value)), ask("value", json!(token)), ask("principal", inside.clone())] {
+            assert!(asked(&server, asking).await);
+        }
+        let no = checked(&server, ask("value", json!("nonsense"))).await;
+        assert_eq!(no.2, r#"{"allowed":false}"#);
+        for value in [unknown(), wrong(&key.value), String::new(), format!("{token}x"), "a.b.c".to_owned()] {
+            assert_eq!(checked(&server, ask("value", json!(value))).await, no, "{value}");
+        }
+        for principal in [
+            json!({ "type": "user", "id": "alice" }), json!({ "type": "user", "id": "carol" }),
+            json!({ "type": "user", "id": "alice", "organization_id": "other" }), json!({ "type": "api_key", "id": "key_00000000000000000000000000" }),
+            json!({ "type": "api_key", "id": key.id, "organization_id": "other" }), json!({ "type": "service_client", "id": "svc_00000000000000000000000000" }),
+        ] {
+            assert_eq!(checked(&server, ask("principal", principal.clone())).await, no, "{principal}");
+        }
+        // Blocked, and back; a suspended key, and gone.
+        let of_key = json!({ "type": "api_key", "id": key.id });
+        for (change, is_in_force) in [(json!({ "blocked": true }), false), (json!({ "blocked": false }), true)] {
+            server.manage("PATCH", "/v1/users/alice", Some(change), 200).await;
+            for asking in [ask("value", json!(key.value)), ask("value", json!(token)), ask("principal", inside.clone()), ask("principal", of_key.clone())] {
+                assert_eq!(asked(&server, asking).await, is_in_force);
+            }
+        }
+        server.step(&key, "revoke").await;
+        for asking in [ask("value", json!(key.value)), ask("value", json!(token)), ask("principal", of_key)] {
+            assert_eq!(checked(&server, asking).await, no);
+        }
+        assert!(asked(&server, ask("principal", inside)).await, "the user is still there");
+    }
+
+    async fn a_token_may_no_more_than_it_carries_and_no_longer_than_it_lives(server: Server) {
+        sample_roles(&server).await;
+        let key = server.generic_key(&["docs:read", "docs:edit"]).await;
+        make(&server, record("api_key", &key.id, json!([statement(&["Admin"], &["/a"])]))).await;
+        let shaped = json!({ "identifier": "https://a.test/", "typ": "JWT", "scope_claim": "scp" });
+        server.manage("POST", "/v1/audiences", Some(shaped), 201).await;
+        for asked_for in [json!({ "scope": "docs:read" }), json!({ "scope": "docs:read", "audience": "https://a.test/" })] {
+            let body = body_of(server.exchange_for(&key.value, asked_for).await, StatusCode::OK).await;
+            let ask = |permission: &str| asked(&server, json!({ "value": body["access_token"], "permission": permission, "resource": "/a" }));
+            assert!(ask("docs:read").await);
+            assert!(!ask("docs:edit").await, "the key may, and the token does not carry it");
+        }
+        let token = server.swap(&key.value).await;
+        let ask = || asked(&server, json!({ "value": token, "permission": "docs:edit", "resource": "/a" }));
+        assert!(ask().await);
+        server.advance(3600);
+        assert!(!ask().await);
+    }
+
+    async fn a_service_client_is_asked_about_by_its_own_records(server: Server) {
+        sample_roles(&server).await;
+        organization(&server, "acme").await;
+        user(&server, "alice", &["Viewer"]).await;
+        for owner in [json!({ "type": "account" }), json!({ "type": "organization", "id": "acme" }), json!({ "type": "user", "id": "alice" })] {
+            let body = json!({ "name": "a", "owner": owner, "permissions": ["docs:read"] });
+            let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
+            let mut body = record("service_client", client["id"].as_str().unwrap(), json!([statement(&["Admin"], &["/a"])]));
+            body["organization_id"] = client["owner"]["organization_id"].clone();
+            make(&server, body).await;
+            let ask = |permission: &str| {
+                asked(&server, json!({ "principal": { "type": "service_client", "id": client["id"] }, "permission": permission, "resource": "/a" }))
+            };
+            assert!(ask("docs:read").await, "{owner}");
+            assert!(!ask("docs:edit").await, "{owner}");
+            match owner["type"].as_str().unwrap() {
+                "organization" => drop(server.manage("DELETE", "/v1/organizations/acme", None, 204).await),
+                "user" => drop(server.manage("PATCH", "/v1/users/alice", Some(json!({ "roles": [] })), 200).await),
+                _ => drop(server.manage("DELETE", &format!("/v1/service-clients/{}", client["id"].as_str().unwrap()), None, 204).await),
+            }
+            assert!(!ask("docs:read").await, "{owner}");
+        }
+    }
+
+    async fn a_question_names_one_and_is_for_services_that_validate(server: Server) {
+        let both = json!({ "value": "a", "principal": { "type": "user", "id": "a" }, "permission": "a", "resource": "/a" });
+        let neither = json!({ "permission": "a", "resource": "/a" });
+        for body in [both, neither] {
+            assert_eq!(server.manage("POST", "/v1/access/check", Some(body), 422).await["errors"][0]["field"], "value");
+        }
+        for principal in [json!({ "type": "nobody", "id": "a" }), json!({ "type": "user" }), json!({ "type": "user", "id": "a", "x": 1 })] {
+            let body = json!({ "principal": principal, "permission": "a", "resource": "/a" });
+            server.manage("POST", "/v1/access/check", Some(body), 422).await;
+        }
+        let service = server.client_key(&["keyswap:validate"]).await;
+        let other = server.client_key(&["keyswap:keys"]).await;
+        let body = json!({ "value": "a", "permission": "a", "resource": "/a" });
+        problem(call(&server, &other.value, "POST", "/v1/access/check", Some(body.clone()), &[]).await, 403, "forbidden").await;
+        let answer = call(&server, &service.value, "POST", "/v1/access/check", Some(body), &[]).await;
+        assert_eq!(body_of(answer, StatusCode::OK).await, json!({ "allowed": false }));
+    }
+
+    /// What others show a service spends nothing of the service's own.
+    async fn questions_about_bad_keys_are_no_guesses(server: Server, "guessing.per_source=3", "guessing.refill=1h") {
+        for _ in 0..10 {
+            assert!(!asked(&server, json!({ "value": unknown(), "permission": "a", "resource": "/a" })).await);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Who may see, make and change records.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::support::{
+    both,
+    wire::{problem, snapshot},
+};
+
+const UNKNOWN: &str = "/v1/access-records/rec_00000000000000000000000000";
+
+/// Alice and Bob in acme, with roles for all documents but no say over others; Max, who manages acme's keys.
+async fn acme(server: &Server) {
+    sample_roles(server).await;
+    organization(server, "acme").await;
+    for (id, roles) in [("alice", ["Viewer", "Editor", "self"]), ("bob", ["Viewer", "Editor", "self"]), ("max", ["Viewer", "manager", "manager"])] {
+        user(server, id, &[]).await;
+        member(server, "acme", id, &roles).await;
+    }
+}
+
+const ALICE: &str = "alice; organization=acme";
+const BOB: &str = "bob; organization=acme";
+const MAX: &str = "max; organization=acme";
+
+async fn is_hidden(server: &Server, who: &str, record: &Value) {
+    let change = json!({ "name": "mine" });
+    for (method, body) in [("GET", None), ("PATCH", Some(change)), ("DELETE", None)] {
+        let hidden = snapshot(as_user(server, who, method, &path_of(record), body.clone()).await).await;
+        assert_eq!(hidden.0, 404);
+        assert_eq!(hidden, snapshot(as_user(server, who, method, UNKNOWN, body).await).await, "{who} {method}");
+    }
+    let listed = by(server, who, "GET", "/v1/access-records", None, 200).await;
+    assert!(listed["data"].as_array().unwrap().iter().all(|one| one["id"] != record["id"]), "{who}");
+}
+
+both! {
+    async fn a9_who_makes_a_record_is_its_admin_without_managing_the_organization(server: Server) {
+        acme(&server).await;
+        let body = record("user", "alice", json!([statement(&["Viewer"], &["/Users/alice/*"])]));
+        let made = by(&server, ALICE, "POST", "/v1/access-records", Some(body), 201).await;
+        assert_eq!((&made["admins"], &made["organization_id"]), (&json!(["alice"]), &json!("acme")));
+        assert_eq!(made["created_by"], json!({ "type": "user", "id": "alice" }));
+        assert_eq!(by(&server, ALICE, "GET", "/v1/access-records", None, 200).await["data"], json!([made]));
+        let change = json!({ "name": "b", "statements": [statement(&["Editor"], &["/Users/alice/*"])] });
+        assert_eq!(by(&server, ALICE, "PATCH", &path_of(&made), Some(change), 200).await["version"], 2);
+        // The same with her own key, and nobody else's.
+        is_hidden(&server, BOB, &made).await;
+        let key = personal_key(&server, "alice", Some("acme"), &[SELF, "docs:read"]).await;
+        assert_eq!(call(&server, &key.value, "GET", &path_of(&made), None, &[]).await.status(), 200);
+        let of_bob = personal_key(&server, "bob", Some("acme"), &[SELF, "docs:read"]).await;
+        assert_eq!(call(&server, &of_bob.value, "GET", &path_of(&made), None, &[]).await.status(), 404);
+        // Alice lets Bob in; then Alice is taken out, and has no more to say.
+        by(&server, ALICE, "PATCH", &path_of(&made), Some(json!({ "admins": ["alice", "bob"] })), 200).await;
+        by(&server, BOB, "PATCH", &path_of(&made), Some(json!({ "admins": ["bob"] })), 200).await;
+        is_hidden(&server, ALICE, &made).await;
+        by(&server, BOB, "DELETE", &path_of(&made), None, 204).await;
+    }
+
+    async fn a9_who_manages_an_organization_has_all_of_its_records(server: Server) {
+        acme(&server).await;
+        organization(&server, "other").await;
+        member(&server, "other", "max", &["manager", "Viewer"]).await;
+        let body = record("user", "alice", json!([statement(&["Viewer"], &["/Users/alice/*"])]));
+        let of_alice = by(&server, ALICE, "POST", "/v1/access-records", Some(body.clone()), 201).await;
+        let of_max = by(&server, MAX, "POST", "/v1/access-records", Some(body.clone()), 201).await;
+        assert_eq!(of_max["admins"], json!(["max"]));
+        is_hidden(&server, ALICE, &of_max).await;
+        let listed = by(&server, MAX, "GET", "/v1/access-records", None, 200).await;
+        assert_eq!(listed["data"].as_array().unwrap().len(), 2);
+        by(&server, MAX, "PATCH", &path_of(&of_alice), Some(json!({ "name": "seen" })), 200).await;
+        by(&server, MAX, "DELETE", &path_of(&of_alice), None, 204).await;
+        // Elsewhere the same person manages something else, and outside nothing.
+        is_hidden(&server, "max; organization=other", &of_max).await;
+        let mut elsewhere = body;
+        elsewhere["organization_id"] = json!("other");
+        let refusal = by(&server, MAX, "POST", "/v1/access-records", Some(elsewhere), 422).await;
+        assert_eq!(refusal["errors"][0]["field"], "organization_id");
+        let outside = make(&server, { user(&server, "eve", &["self"]).await; record("user", "eve", json!([statement(&["Viewer"], &["/a"])])) }).await;
+        is_hidden(&server, MAX, &outside).await;
+        is_hidden(&server, "eve", &outside).await;
+        is_hidden(&server, "eve", &of_max).await;
+    }
+
+    async fn a8_a_user_makes_records_for_what_is_theirs_with_roles_they_hold(server: Server) {
+        acme(&server).await;
+        let own = by(&server, ALICE, "POST", "/v1/service-clients", Some(json!({ "name": "a", "permissions": ["docs:read"] })), 201).await;
+        let other = by(&server, BOB, "POST", "/v1/service-clients", Some(json!({ "name": "b", "permissions": ["docs:read"] })), 201).await;
+        let key = personal_key(&server, "alice", Some("acme"), &["docs:read"]).await;
+        let of_bob = personal_key(&server, "bob", Some("acme"), &["docs:read"]).await;
+        let outside = { server.manage("PATCH", "/v1/users/alice", Some(json!({ "roles": ["Viewer"] })), 200).await;
+            personal_key(&server, "alice", None, &["docs:read"]).await };
+        let any = json!([statement(&["Viewer", "Editor"], &["/anything/*", "https://docs.test/*"])]);
+        for (kind, id) in [("user", "alice"), ("service_client", own["id"].as_str().unwrap()), ("api_key", &key.id)] {
+            by(&server, ALICE, "POST", "/v1/access-records", Some(record(kind, id, any.clone())), 201).await;
+        }
+        for (kind, id) in [("user", "bob"), ("service_client", other["id"].as_str().unwrap()), ("api_key", &of_bob.id), ("api_key", &outside.id)] {
+            let refusal = by(&server, ALICE, "POST", "/v1/access-records", Some(record(kind, id, any.clone())), 422).await;
+            assert_eq!(refusal["errors"][0]["field"], "principals[0]");
+            assert_eq!(messages(&refusal).len(), 1);
+        }
+        // Nobody hands out a role whose permissions they do not hold, whoever the principal is; Max holds docs:read alone.
+        for (who, roles, lacks) in [(ALICE, ["Creator", "Viewer"], "docs:create"), (MAX, ["Editor", "Viewer"], "docs:edit")] {
+            let refusal = record("user", "alice", json!([statement(&["Viewer"], &["/a"]), statement(&roles, &["/a"])]));
+            let refusal = by(&server, who, "POST", "/v1/access-records", Some(refusal), 422).await;
+            let found = messages(&refusal);
+            assert!(found.len() == 1 && found[0].starts_with("statements[1].roles") && found[0].contains(lacks), "{found:?}");
+        }
+        // A user without the permission to manage their own makes none.
+        server.manage("PUT", "/v1/organizations/acme/members/bob", Some(json!({ "roles": ["Viewer"] })), 200).await;
+        let refused = as_user(&server, BOB, "POST", "/v1/access-records", Some(record("user", "bob", any))).await;
+        problem(refused, 403, "forbidden").await;
+    }
+
+    async fn a_change_hands_out_what_it_adds(server: Server) {
+        acme(&server).await;
+        // The administrator gives Alice more than she could give herself.
+        let mut body = record("user", "alice", json!([statement(&["Creator"], &["/a"])]));
+        body["organization_id"] = json!("acme");
+        body["admins"] = json!(["alice", "max"]);
+        let made = make(&server, body).await;
+        let path = path_of(&made);
+        for change in [
+            json!({ "statements": [statement(&["Creator"], &["/*"])] }),
+            json!({ "statements": [statement(&["Creator"], &["/a"]), statement(&["Creator"], &["/b"])] }),
+            json!({ "statements": [statement(&["Creator", "Viewer"], &["/a"])] }),
+        ] {
+            let refusal = by(&server, ALICE, "PATCH", &path, Some(change), 422).await;
+            assert!(messages(&refusal)[0].contains("docs:create"), "{refusal}");
+        }
+        // Max may name others, and that hands out all that stands there.
+        let more = json!({ "principals": [{ "type": "user", "id": "alice" }, { "type": "user", "id": "bob" }] });
+        let refusal = by(&server, MAX, "PATCH", &path, Some(more.clone()), 422).await;
+        assert!(messages(&refusal)[0].contains("docs:create"), "{refusal}");
+        let refusal = by(&server, ALICE, "PATCH", &path, Some(more), 422).await;
+        assert_eq!(refusal["errors"][0]["field"], "principals[1]");
+        // What is there may stay, under another name, and with more beside it that she holds; and it may go.
+        let wider = json!({ "name": "n", "statements": [statement(&["Creator"], &["/a"]), statement(&["Viewer"], &["/b"])] });
+        by(&server, ALICE, "PATCH", &path, Some(wider), 200).await;
+        by(&server, ALICE, "PATCH", &path, Some(json!({ "statements": [statement(&["Viewer"], &["/b"])] })), 200).await;
+        assert_eq!(server.manage("GET", &path, None, 200).await["version"], 3);
+    }
+
+    async fn a_manager_of_keys_hands_out_no_more_than_it_holds(server: Server) {
+        sample_roles(&server).await;
+        let manager = server.client_key(&["keyswap:keys", "docs:read"]).await;
+        let body = |role: &str| record("api_key", &manager.id, json!([statement(&[role], &["/a"])]));
+        let made = call(&server, &manager.value, "POST", "/v1/access-records", Some(body("Viewer")), &[]).await;
+        assert_eq!(body_of(made, StatusCode::CREATED).await["admins"], json!([]));
+        let refused = call(&server, &manager.value, "POST", "/v1/access-records", Some(body("Editor")), &[]).await;
+        problem(refused, 422, "invalid").await;
+        let product = server.client_key(&["docs:read"]).await;
+        problem(call(&server, &product.value, "GET", "/v1/access-records", None, &[]).await, 403, "forbidden").await;
+    }
+}

@@ -1,0 +1,228 @@
+//! What access records say in tokens.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::support::{
+    both,
+    wire::{exchange_of, oauth_error, problem},
+};
+
+both! {
+    async fn a4_a_key_never_gets_more_from_a_record_than_it_has(server: Server) {
+        sample_roles(&server).await;
+        let key = server.generic_key(&["docs:read"]).await;
+        assert_eq!(details(&server, &key.value).await, Value::Null, "nothing without a record");
+        let record = make(&server, record("api_key", &key.id, json!([
+            statement(&["Viewer", "Editor"], &["/docs/*"]), statement(&["Editor"], &["/drafts/*"]),
+        ]))).await;
+        // The second statement has nothing left, and does not appear.
+        assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:read"], &["/docs/*"])]));
+        let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
+        assert_eq!(body["scope"], "docs:read", "never more");
+        // Scoped up and down, from the next exchange on: the key, the roles, the record.
+        server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "permissions": ["docs:read", "docs:edit"] })), 200).await;
+        let wider = json!([detail(&["docs:edit", "docs:read"], &["/docs/*"]), detail(&["docs:edit"], &["/drafts/*"])]);
+        assert_eq!(details(&server, &key.value).await, wider);
+        server.manage("PUT", "/v1/roles/Editor", Some(json!({ "permissions": ["docs:create"] })), 200).await;
+        assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:read"], &["/docs/*"])]));
+        server.manage("PATCH", &path_of(&record), Some(json!({ "statements": [statement(&["Viewer"], &["/other"])] })), 200).await;
+        assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:read"], &["/other"])]));
+        server.manage("DELETE", &path_of(&record), None, 204).await;
+        assert_eq!(details(&server, &key.value).await, Value::Null);
+    }
+
+    async fn a5_the_four_sample_roles(server: Server) {
+        sample_roles(&server).await;
+        let key = server.generic_key(&["docs:read", "docs:edit", "docs:create"]).await;
+        make(&server, record("api_key", &key.id, json!([
+            statement(&["Editor"], &["/e"]), statement(&["Viewer"], &["/v"]), statement(&["Creator"], &["/c"]), statement(&["Admin"], &["/a"]),
+            statement(&["Editor", "Viewer"], &["/ev"]),
+        ]))).await;
+        assert_eq!(details(&server, &key.value).await, json!([
+            detail(&["docs:edit"], &["/e"]), detail(&["docs:read"], &["/v"]), detail(&["docs:create"], &["/c"]),
+            detail(&["docs:create", "docs:edit", "docs:read"], &["/a"]), detail(&["docs:edit", "docs:read"], &["/ev"]),
+        ]));
+    }
+
+    async fn a7_records_reach_keys_by_themselves_their_service_clients_and_their_users(server: Server) {
+        sample_roles(&server).await;
+        user(&server, "alice", &["Viewer"]).await;
+        let of_alice = personal_key(&server, "alice", None, &["docs:read"]).await;
+        let other = personal_key(&server, "alice", None, &["docs:read"]).await;
+        let of_client = server.client_key(&["docs:read"]).await;
+        for (kind, id, at) in [("user", "alice", "/user"), ("service_client", &of_client.client, "/client"), ("api_key", &of_alice.id, "/key")] {
+            make(&server, record(kind, id, json!([statement(&["Viewer"], &[at])]))).await;
+        }
+        assert_eq!(details(&server, &of_alice.value).await, json!([detail(&["docs:read"], &["/user"]), detail(&["docs:read"], &["/key"])]));
+        assert_eq!(details(&server, &other.value).await, json!([detail(&["docs:read"], &["/user"])]));
+        assert_eq!(details(&server, &of_client.value).await, json!([detail(&["docs:read"], &["/client"])]));
+        // What one record says twice, and what two say alike, stands once.
+        let both = json!({ "name": "a", "principals": [{ "type": "user", "id": "alice" }, { "type": "api_key", "id": of_alice.id }],
+            "statements": [statement(&["Viewer"], &["/user"])] });
+        make(&server, both).await;
+        assert_eq!(details(&server, &of_alice.value).await.as_array().unwrap().len(), 2);
+    }
+
+    async fn a_record_is_cut_to_what_its_user_can_do_now(server: Server) {
+        sample_roles(&server).await;
+        organization(&server, "acme").await;
+        user(&server, "alice", &["Admin"]).await;
+        member(&server, "acme", "alice", &["Editor", "Viewer"]).await;
+        let key = personal_key(&server, "alice", Some("acme"), &["docs:read", "docs:edit"]).await;
+        let mut body = record("user", "alice", json!([statement(&["Admin"], &["/docs/*"])]));
+        body["organization_id"] = json!("acme");
+        make(&server, body).await;
+        assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:edit", "docs:read"], &["/docs/*"])]));
+        server.manage("PATCH", "/v1/organizations/acme/members/alice", Some(json!({ "roles": ["Viewer"] })), 200).await;
+        assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:read"], &["/docs/*"])]));
+        // A service client that loses a permission loses it here as well, whatever its key still lists.
+        let of_client = server.client_key(&["docs:read", "docs:edit"]).await;
+        make(&server, record("service_client", &of_client.client, json!([statement(&["Admin"], &["/docs/*"])]))).await;
+        assert_eq!(details(&server, &of_client.value).await[0]["actions"], json!(["docs:edit", "docs:read"]));
+        server.manage("PATCH", &format!("/v1/service-clients/{}", of_client.client), Some(json!({ "permissions": ["docs:edit"] })), 200).await;
+        assert_eq!(details(&server, &of_client.value).await[0]["actions"], json!(["docs:edit"]));
+    }
+
+    async fn a_token_says_no_more_than_was_asked_for_and_its_audience_takes(server: Server) {
+        sample_roles(&server).await;
+        let key = server.generic_key(&["docs:read", "docs:edit"]).await;
+        make(&server, record("api_key", &key.id, json!([statement(&["Admin"], &["/docs/*"])]))).await;
+        server.audience("https://reader.test/", Some(&["docs:read"])).await;
+        for asked in [json!({ "scope": "docs:read" }), json!({ "audience": "https://reader.test/" })] {
+            let body = body_of(server.exchange_for(&key.value, asked.clone()).await, StatusCode::OK).await;
+            assert_eq!(body["authorization_details"], json!([detail(&["docs:read"], &["/docs/*"])]), "{asked}");
+            let explained = server.post("/v1/exchange/explain").bearer_auth(&key.value).json(&asked).send().await.unwrap();
+            assert_eq!(body_of(explained, StatusCode::OK).await["authorization_details"], body["authorization_details"]);
+        }
+        // By every form, the token endpoint's among them (9396-02).
+        let body = body_of(server.token(&exchange_of(&key.value)).await, StatusCode::OK).await;
+        assert_eq!(body["authorization_details"], json!([detail(&["docs:edit", "docs:read"], &["/docs/*"])]));
+        // What cannot be asked for is refused, and not passed over.
+        let asked = [exchange_of(&key.value).as_slice(), &[("authorization_details", "[]")]].concat();
+        oauth_error(server.token(&asked).await, 400, "invalid_request").await;
+    }
+
+    async fn tenants_are_walls_for_records_too(server: Server) {
+        sample_roles(&server).await;
+        for id in ["acme", "other"] {
+            organization(&server, id).await;
+        }
+        user(&server, "alice", &["Viewer"]).await;
+        for id in ["acme", "other"] {
+            member(&server, id, "alice", &["Viewer"]).await;
+        }
+        let keys = [
+            personal_key(&server, "alice", Some("acme"), &["docs:read"]).await,
+            personal_key(&server, "alice", Some("other"), &["docs:read"]).await,
+            personal_key(&server, "alice", None, &["docs:read"]).await,
+        ];
+        for (place, at) in [(json!("acme"), "/acme"), (json!("other"), "/other"), (Value::Null, "/outside")] {
+            let mut body = record("user", "alice", json!([statement(&["Viewer"], &[at])]));
+            body["organization_id"] = place;
+            make(&server, body).await;
+        }
+        for (key, at) in keys.iter().zip(["/acme", "/other", "/outside"]) {
+            assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:read"], &[at])]));
+        }
+        // Nobody from elsewhere can be named, whoever asks.
+        let generic = server.generic_key(&["docs:read"]).await;
+        for (place, kind, id) in [
+            (json!("acme"), "api_key", keys[1].id.as_str()), (Value::Null, "api_key", &keys[0].id), (json!("acme"), "api_key", &generic.id),
+            (json!("acme"), "user", "bob"),
+        ] {
+            let mut body = record(kind, id, json!([statement(&["Viewer"], &["/x"])]));
+            body["organization_id"] = place;
+            let refusal = server.manage("POST", "/v1/access-records", Some(body), 422).await;
+            assert_eq!(refusal["errors"][0]["field"], "principals[0]", "{refusal}");
+        }
+        // Moved behind our back, a record still counts for nobody elsewhere.
+        server.database.sql("UPDATE access_records SET organization_id = 'other' WHERE organization_id = 'acme'");
+        assert_eq!(details(&server, &keys[0].value).await, Value::Null);
+        assert_eq!(details(&server, &keys[1].value).await, json!([detail(&["docs:read"], &["/other"])]));
+    }
+
+    async fn what_was_deleted_and_put_again_has_none_of_the_old_records(server: Server) {
+        sample_roles(&server).await;
+        organization(&server, "acme").await;
+        user(&server, "alice", &["Viewer", "self"]).await;
+        let mut body = record("user", "alice", json!([statement(&["Viewer"], &["/x"])]));
+        body["admins"] = json!(["alice"]);
+        let outside = make(&server, body.clone()).await;
+        member(&server, "acme", "alice", &["Viewer", "self"]).await;
+        body["organization_id"] = json!("acme");
+        let inside = make(&server, body).await;
+        by(&server, "alice", "GET", &path_of(&outside), None, 200).await;
+        by(&server, "alice; organization=acme", "GET", &path_of(&inside), None, 200).await;
+        server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
+        server.manage("GET", &path_of(&inside), None, 404).await;
+        organization(&server, "acme").await;
+        member(&server, "acme", "alice", &["Viewer", "self"]).await;
+        server.manage("GET", &path_of(&inside), None, 404).await;
+        server.manage("PATCH", &path_of(&inside), Some(json!({ "name": "b" })), 404).await;
+        assert_eq!(server.manage("GET", "/v1/access-records", None, 200).await["data"].as_array().unwrap().len(), 1);
+        let key = personal_key(&server, "alice", Some("acme"), &["docs:read"]).await;
+        assert_eq!(details(&server, &key.value).await, Value::Null);
+        // The same for a user: the new one neither has what the old one had, nor administers it.
+        server.manage("DELETE", "/v1/users/alice", None, 204).await;
+        user(&server, "alice", &["Viewer", "self"]).await;
+        let key = personal_key(&server, "alice", None, &["docs:read"]).await;
+        assert_eq!(details(&server, &key.value).await, Value::Null);
+        by(&server, "alice", "GET", &path_of(&outside), None, 404).await;
+        assert!(!asked(&server, json!({ "principal": { "type": "user", "id": "alice" }, "permission": "docs:read", "resource": "/x" })).await);
+        // Roles that dead records name are free.
+        server.manage("DELETE", &path_of(&outside), None, 204).await;
+        for name in ["Editor", "Creator"] {
+            server.manage("DELETE", &format!("/v1/roles/{name}"), None, 204).await;
+        }
+    }
+
+    async fn details_that_do_not_fit_give_no_token_and_say_why(server: Server) {
+        sample_roles(&server).await;
+        let key = server.generic_key(&["docs:read"]).await;
+        let of_length = |length: usize| {
+            let around = json!([detail(&["docs:read"], &["", "", "", "", "", "", "", "", ""])]).to_string().len();
+            let mut rest = length - around;
+            let resources: Vec<_> = (0..9).map(|place| {
+                let some = if place == 8 { rest } else { (length - around) / 9 };
+                rest -= some;
+                format!("/{place}{}", "a".repeat(some - 2))
+            }).collect();
+            record("api_key", &key.id, json!([{ "roles": ["Viewer"], "resources": resources }]))
+        };
+        let fits = make(&server, of_length(4096)).await;
+        assert_eq!(details(&server, &key.value).await.to_string().len(), 4096);
+        server.manage("DELETE", &path_of(&fits), None, 204).await;
+        let record = make(&server, of_length(4097)).await;
+        let refusal = oauth_error(server.token(&exchange_of(&key.value)).await, 400, "invalid_target").await;
+        assert!(refusal["error_description"].as_str().unwrap().contains("access records"), "{refusal}");
+        problem(server.exchange(&key.value).await, 400, "invalid_target").await;
+        let explained = server.post("/v1/exchange/explain").bearer_auth(&key.value).send().await.unwrap();
+        let explained = body_of(explained, StatusCode::OK).await;
+        assert_eq!((&explained["reason"], &explained["granted"]), (&json!("access"), &json!(false)));
+        // Who asks is answered all the same.
+        let one = &record["statements"][0]["resources"][0];
+        assert!(asked(&server, json!({ "value": key.value, "permission": "docs:read", "resource": one })).await);
+        server.manage("PATCH", &path_of(&record), Some(json!({ "statements": [statement(&["Viewer"], &["/x"])] })), 200).await;
+        details(&server, &key.value).await;
+        // Together with claims from metadata they are no longer either.
+        server.manage("POST", "/v1/audiences", Some(json!({ "identifier": "https://a.test/", "claims": { "a": "api_key.metadata.a" } })), 201).await;
+        server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "metadata": { "a": "x".repeat(4000) } })), 200).await;
+        problem(server.exchange_for(&key.value, json!({ "audience": "https://a.test/" })).await, 400, "invalid_target").await;
+        details(&server, &key.value).await;
+    }
+
+    async fn keyswaps_own_audience_has_no_records(server: Server) {
+        sample_roles(&server).await;
+        let key = server.client_key(&["keyswap:keys", "docs:read"]).await;
+        role(&server, "any", &["api-keys:manage", "docs:read"]).await;
+        let many: Vec<_> = (0..32).map(|place| format!("/{place}{}", "a".repeat(400))).collect();
+        make(&server, record("service_client", &key.client, json!([{ "roles": ["any"], "resources": many }]))).await;
+        // What does not fit a token for a service shuts nobody out of here.
+        problem(server.exchange(&key.value).await, 400, "invalid_target").await;
+        let body = body_of(server.exchange_for(&key.value, json!({ "audience": "http://keyswap.test/v1" })).await, StatusCode::OK).await;
+        assert_eq!(body.get("authorization_details"), None);
+        assert_eq!(call(&server, &key.value, "GET", "/v1/access-records", None, &[]).await.status(), 200);
+    }
+}
