@@ -221,7 +221,7 @@ prop_compose! {
 prop_compose! {
     fn rule()(permissions in permissions(), length in 1..4000_usize) -> Rule {
         // Eight of 500 do not fit a token.
-        let resources = (0..length / 500 + 1).map(|place| format!("/{place}/{}", "a".repeat(length % 500)));
+        let resources = (0..length / 500 + 1).map(|place| format!("/{place}/{}", "a".repeat(length % 500 + 1)));
         Rule { permissions, resources: resources.map(|text| text.parse().unwrap()).collect() }
     }
 }

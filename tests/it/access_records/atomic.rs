@@ -176,7 +176,8 @@ both! {
 async fn all_at_once(server: &Server, many: usize) -> Vec<u16> {
     let mut running = Vec::new();
     for _ in 0..many {
-        let request = server.post("/v1/service-clients").bearer_auth(&server.admin).header("keyswap-on-behalf-of", "alice");
+        let request =
+            server.post("/v1/service-clients").bearer_auth(&server.admin).header("keyswap-on-behalf-of", "alice");
         running.push(tokio::spawn(request.json(&json!({ "name": "a" })).send()));
     }
     let mut statuses = Vec::new();

@@ -104,5 +104,7 @@ async fn asked(server: &Server, body: Value) -> bool {
 
 fn messages(refusal: &Value) -> Vec<String> {
     let faults = refusal["errors"].as_array().unwrap().iter();
-    faults.map(|fault| format!("{}: {}", fault["field"].as_str().unwrap(), fault["message"].as_str().unwrap())).collect()
+    faults
+        .map(|fault| format!("{}: {}", fault["field"].as_str().unwrap(), fault["message"].as_str().unwrap()))
+        .collect()
 }

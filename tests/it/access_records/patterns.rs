@@ -6,8 +6,20 @@ use proptest::{collection::vec, prelude::*, sample::select};
 /// Names of users as products have them, some of them alike on purpose.
 fn user() -> impl Strategy<Value = String> {
     prop_oneof![
-        select(vec!["alice", "alice2", "Alice", "alic", "bob", "a", "..a", "auth0|alice", "alice@x.test", "alice;bob", "alice:bob"])
-            .prop_map(str::to_owned),
+        select(vec![
+            "alice",
+            "alice2",
+            "Alice",
+            "alic",
+            "bob",
+            "a",
+            "..a",
+            "auth0|alice",
+            "alice@x.test",
+            "alice;bob",
+            "alice:bob"
+        ])
+        .prop_map(str::to_owned),
         "[A-Za-z0-9_@|:.-]{1,12}".prop_filter("a part of its own", |text| text != "." && text != ".."),
     ]
 }
@@ -17,8 +29,40 @@ fn tricky() -> impl Strategy<Value = String> {
     vec(
         prop_oneof![
             select(vec![
-                "/", "//", ".", "..", "/..", "/../", "..;", "/..;/", ";", "%2F", "%2f", "%2E%2E", "%2e%2e", "%5C", "\\", "%25", "%252F", "%00", "*",
-                "?", "#", "%3B", "alice", "bob", "Users", "/Users/alice/", "/Users/bob/", "\u{ff0f}", "\t", " ", "%20", "~", "@", "",
+                "/",
+                "//",
+                ".",
+                "..",
+                "/..",
+                "/../",
+                "..;",
+                "/..;/",
+                ";",
+                "%2F",
+                "%2f",
+                "%2E%2E",
+                "%2e%2e",
+                "%5C",
+                "\\",
+                "%25",
+                "%252F",
+                "%00",
+                "*",
+                "?",
+                "#",
+                "%3B",
+                "alice",
+                "bob",
+                "Users",
+                "/Users/alice/",
+                "/Users/bob/",
+                "\u{ff0f}",
+                "\t",
+                " ",
+                "%20",
+                "~",
+                "@",
+                "",
             ])
             .prop_map(str::to_owned),
             "[ -~]{0,6}",

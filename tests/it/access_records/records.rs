@@ -172,4 +172,3 @@ both! {
         assert_eq!(messages(&refusal).len(), 3, "{refusal}");
     }
 }
-

@@ -15,7 +15,11 @@ const UNKNOWN: &str = "/v1/access-records/rec_00000000000000000000000000";
 async fn acme(server: &Server) {
     sample_roles(server).await;
     organization(server, "acme").await;
-    for (id, roles) in [("alice", ["Viewer", "Editor", "self"]), ("bob", ["Viewer", "Editor", "self"]), ("max", ["Viewer", "manager", "manager"])] {
+    for (id, roles) in [
+        ("alice", ["Viewer", "Editor", "self"]),
+        ("bob", ["Viewer", "Editor", "self"]),
+        ("max", ["Viewer", "manager", "manager"]),
+    ] {
         user(server, id, &[]).await;
         member(server, "acme", id, &roles).await;
     }
