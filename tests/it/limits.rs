@@ -109,6 +109,7 @@ both! {
 
     async fn p13_a_clock_that_was_set_back_locks_nobody_out(server: Server) {
         let (_, key) = limited(&server, 1).await;
+        fresh_minute(&server).await;
         assert_eq!(server.exchange(&key).await.status(), 200);
         server.advance(-3600);
         assert_eq!(server.exchange(&key).await.status(), 200);
