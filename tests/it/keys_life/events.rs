@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{acme, of_acme, personal, settle};
+use super::{acme, of_acme, of_acme_by_ada, personal, put, settle};
 use crate::support::{Kind, Server, both};
 
 /// A trail that is read as it grows.
@@ -124,11 +124,11 @@ both! {
         acme(&server).await;
         personal(&server, None).await;
         let mut trail = Trail::of(&server).await;
-        let own = super::of_acme_by_ada(&server).await;
+        let own = of_acme_by_ada(&server).await;
         let event = trail.new().await.pop().unwrap();
         assert_eq!((&event["on_behalf_of"], &event["actor"]["id"]), (&json!("ada"), &json!(trail.admin)));
         assert_eq!(event["subject"]["id"], own.id.as_str());
-        super::put(&server, "/v1/organizations/beta", json!({})).await;
+        put(&server, "/v1/organizations/beta", json!({})).await;
         let of = async |organization: &str| -> Vec<String> {
             let page = server.manage("GET", &format!("/v1/events?limit=100&organization={organization}"), None, 200).await;
             page["data"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
