@@ -24,7 +24,7 @@ impl<'a> Trail<'a> {
     }
 
     /// What has come since the last look.
-    async fn new(&mut self) -> Vec<Value> {
+    async fn grown(&mut self) -> Vec<Value> {
         let page = self.server.manage("GET", &format!("/v1/events?limit=100&after={}", self.seen), None, 200).await;
         let new = page["data"].as_array().unwrap().clone();
         self.seen += i64::try_from(new.len()).unwrap();
@@ -46,7 +46,7 @@ impl<'a> Trail<'a> {
         assert!(answer.status().is_success(), "{method} {path}: {}", answer.text().await.unwrap());
         let request_id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
         let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default();
-        let events = self.new().await;
+        let events = self.grown().await;
         let Some((kind, subject, organization)) = left else {
             assert_eq!(events, [Value::Null; 0], "{method} {path} changes nothing");
             return answer;
@@ -117,7 +117,7 @@ both! {
         trail.change("DELETE", "/v1/roles/r", Value::Null, Some(("role.deleted", Some("r"), None))).await;
         trail.change("DELETE", "/v1/permissions/p:a", Value::Null, Some(("permission.deleted", Some("p:a"), None))).await;
         settle().await;
-        assert_eq!(trail.new().await, [Value::Null; 0], "nothing comes after that");
+        assert_eq!(trail.grown().await, [Value::Null; 0], "nothing comes after that");
     }
 
     async fn w24_an_event_tells_on_whose_behalf_and_an_organization_finds_its_own(server: Server) {
@@ -125,7 +125,7 @@ both! {
         personal(&server, None).await;
         let mut trail = Trail::of(&server).await;
         let own = of_acme_by_ada(&server).await;
-        let event = trail.new().await.pop().unwrap();
+        let event = trail.grown().await.pop().unwrap();
         assert_eq!((&event["on_behalf_of"], &event["actor"]["id"]), (&json!("ada"), &json!(trail.admin)));
         assert_eq!(event["subject"]["id"], own.id.as_str());
         put(&server, "/v1/organizations/beta", json!({})).await;
@@ -138,7 +138,7 @@ both! {
         assert_eq!(of("acm").await, [""; 0]);
         // Everything a deletion takes along is told of within the organization, with its cause.
         server.manage("DELETE", "/v1/users/ada", None, 204).await;
-        let left = trail.new().await;
+        let left = trail.grown().await;
         let gone: Vec<_> = left.iter().filter(|event| event["type"] == "member.deleted").collect();
         assert_eq!((gone.len(), &gone[0]["cause"], &gone[0]["organization_id"]), (1, &json!("user_deleted"), &json!("acme")));
     }
@@ -169,7 +169,7 @@ both! {
         for step in ["suspend", "resume", "revoke"] {
             run(&["api-key", step, id]);
         }
-        let events = trail.new().await;
+        let events = trail.grown().await;
         let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap().strip_prefix("api_key.").unwrap()).collect();
         assert_eq!(kinds, ["created", "updated", "rotated", "rotation_cancelled", "suspended", "resumed", "revoked"]);
         for event in &events {

@@ -4,7 +4,7 @@ use chrono::{Duration, SecondsFormat, Utc};
 use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query, sql_types::Text};
 use serde_json::{Value, json};
 
-use super::{acme, personal, settle, told, wait_for};
+use super::{acme, personal, put, settle, told, wait_for};
 use crate::support::{Key, Kind, Server, both};
 
 const DAY: i64 = 24 * 3600;
@@ -135,8 +135,8 @@ both! {
 }
 
 async fn put_other(server: &Server) {
-    super::put(server, "/v1/organizations/beta", json!({})).await;
-    super::put(server, "/v1/organizations/beta/members/ada", json!({})).await;
+    put(server, "/v1/organizations/beta", json!({})).await;
+    put(server, "/v1/organizations/beta/members/ada", json!({})).await;
 }
 
 #[derive(QueryableByName)]
