@@ -64,6 +64,7 @@ fn samples(name: &str) -> Vec<String> {
         "unused_since" => &["2024-11-20T00:00:00Z"],
         "archived" => &["true"],
         "type" => &["user.created", "user.created,api_key.created"],
+        "alg" => &["ES256"],
         "subject" => &["user-7", "user:user-7"],
         "service_client" => return vec![format!("svc_01JG{}", number(7))],
         "actor" => return vec![format!("key_01JH{}", number(7)), "cli".to_owned()],

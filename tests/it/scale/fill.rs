@@ -68,7 +68,7 @@ pub fn fill(database: &Database, size: Size) {
          CASE WHEN n % 100 = 0 THEN 1732000000000 END, CASE WHEN n % 100 = 0 THEN 1732000000000 END, \
          CASE WHEN n % 10 = 1 THEN 4000000000000 END, 1732000000000 + n, 'cli', 1 \
          FROM (SELECT n, u, CASE WHEN n % 8 < 4 THEN {organization_of_user} ELSE o END AS o \
-         FROM (SELECT n, (n - 1) % {users} + 1 AS u, (n - 1) % {organizations} + 1 AS o FROM {}) AS some) AS given",
+         FROM (SELECT n, (n - 1) % {users} + 1 AS u, (n - 1) % {organizations} + 1 AS o FROM {}) AS numbered) AS given",
         by_kind("'user'", "'organization'", "'service_client'", "'none'"),
         by_kind("'user-' || u", "'org-' || o", &client, "NULL"),
         by_kind("'org-' || o", "'org-' || o", "'org-' || o", "NULL"),
