@@ -148,9 +148,14 @@ pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageReque
         .read(move |connection| {
             let now = store::now(connection)?;
             let (mut shown, mut after) = (Vec::new(), page.after.clone());
-            // A state follows from the owner as well, which no index knows: pages are read until one is full of what was asked for.
+            // A state follows from the owner as well, which no index knows: keys are looked through until a page is full of what was asked
+            // for, and no further than that; the rest is for the next request.
+            let (at_once, mut looks) = match filter.state {
+                None => (page.limit, 1),
+                Some(_) => (LOOK_AT_ONCE, LOOKS),
+            };
             let next = loop {
-                let rest = PageRequest { limit: page.limit, after };
+                let rest = PageRequest { limit: at_once, after };
                 let keys = store::api_keys::list(connection, &reach, &filter, &rest, now)?;
                 for key in keys.data {
                     let key = Shown::new(key, now, &settings);
@@ -159,19 +164,22 @@ pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageReque
                     }
                 }
                 let full = i64::try_from(shown.len()).is_ok_and(|count| count > page.limit);
+                looks -= 1;
                 match keys.next {
-                    Some(next) if !full => after = Some(next),
+                    Some(next) if !full && looks > 0 => after = Some(next),
                     next => break next,
                 }
             };
-            let more = next.is_some();
             let found = Page::from_rows(shown, page.limit, |shown| shown.key.id.to_string());
-            // The last page read may have ended just where this one does.
-            let last = found.data.last().map(|shown| shown.key.id.to_string()).filter(|_| more);
-            Ok(Page { next: found.next.or(last), data: found.data })
+            // Where more was found than there is room for, the next page begins there; otherwise where the looking ended.
+            Ok(Page { next: found.next.or(next), data: found.data })
         })
         .await
 }
+
+/// How many keys are read at once while a state is looked for, and how often: a thousand keys for one request.
+const LOOK_AT_ONCE: i64 = 100;
+const LOOKS: u32 = 10;
 
 /// Changes what is written on a key.
 ///

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use keyswap::{
-    domain::event::{Actor, Origin},
+    domain::{
+        event::{Actor, Origin},
+        page::PageRequest,
+    },
     service::{events, last_used},
     store::{self, Outcome, StoreError, facts::Wanted},
 };
@@ -26,6 +29,11 @@ pub async fn prepare(server: &Server) {
     ] {
         server.manage("PUT", &format!("/v1/roles/{name}"), Some(json!({ "permissions": permissions })), 201).await;
     }
+    // What is filled in for it is not sent anywhere.
+    let webhook = json!({ "url": "https://hooks.acme.example/keyswap" });
+    let webhook = server.manage("POST", "/v1/webhooks", Some(webhook), 201).await;
+    let path = format!("/v1/webhooks/{}", webhook["id"].as_str().unwrap());
+    server.manage("PATCH", &path, Some(json!({ "state": "disabled" })), 200).await;
 }
 
 pub async fn everything(server: &Server) {
@@ -53,8 +61,9 @@ fn in_path(before: &str) -> String {
 }
 
 /// What a parameter is tried with.
-fn samples(name: &str) -> Vec<String> {
+fn samples(name: &str, of_one: bool) -> Vec<String> {
     let texts: &[&str] = match name {
+        "archived" if of_one => &["false"],
         "limit" => &["3"],
         "wait" => &["0s"],
         "owner_type" => &["user", "organization", "service_client", "none"],
@@ -101,7 +110,7 @@ async fn every_get(server: &Server) {
             let values = if name == "after" {
                 page["next"].as_str().map(str::to_owned).into_iter().collect()
             } else {
-                samples(name)
+                samples(name, path.contains('{'))
             };
             for value in values {
                 get(server, &format!("{url}?{name}={value}")).await;
@@ -196,6 +205,16 @@ async fn keys(server: &Server) {
         let request = server.post("/v1/api-keys").bearer_auth(&server.admin).header("idempotency-key", "once").json(&body);
         body_of(request.send().await.unwrap(), StatusCode::CREATED).await;
     }
+    server.manage("PUT", "/v1/organizations/org-16/members/user-16", Some(json!({ "roles": ["editor", "own"] })), 200).await;
+    let body = json!({ "user_id": "user-16", "organization_id": "org-16" });
+    let session = server.manage("POST", "/v1/portal-sessions", Some(body), 201).await;
+    let request = server.get("/v1/api-keys").bearer_auth(session["token"].as_str().unwrap());
+    body_of(request.send().await.unwrap(), StatusCode::OK).await;
+    let key = server.key(json!({ "name": "a key", "owner": { "type": "organization", "id": "org-16" }, "permissions": ["a:b"] })).await;
+    for value in [key.value.clone(), server.swap(&key.value).await] {
+        let found = server.manage("POST", "/v1/api-keys/validate", Some(json!({ "value": value })), 200).await;
+        assert_eq!(found["api_key"]["id"], key.id);
+    }
     let path = format!("/v1/service-clients/{client}");
     server.manage("PATCH", &path, Some(json!({ "name": "another", "permissions": [] })), 200).await;
     server.manage("DELETE", &path, None, 204).await;
@@ -243,6 +262,17 @@ async fn jobs(server: &Server) {
             store::departures::next(tx, 100)?;
             store::members::forget_left(tx, 100)?;
             store::idempotency::forget_old(tx)?;
+            store::webhooks::forget_old_secrets(tx)?;
+            store::webhook_deliveries::forget_old(tx)?;
+            let now = tx.now();
+            store::webhook_deliveries::webhooks_with_due(tx, now)?;
+            store::webhook_deliveries::oldest_waiting(tx)?;
+            for webhook in store::webhooks::list(tx, &PageRequest { limit: 10, after: None })?.data {
+                store::webhook_deliveries::waiting(tx, &webhook.id)?;
+                store::webhook_deliveries::took_anything_since(tx, &webhook.id, now)?;
+                store::webhook_deliveries::claim(tx, &webhook.id, 10, now)?;
+                store::webhook_deliveries::begin_anew(tx, &webhook.id)?;
+            }
             Ok::<_, StoreError>(Outcome::bookkeeping(()))
         });
         change.await.unwrap();

@@ -23,7 +23,7 @@ impl Sql {
     fn series(&self, count: u32) -> String {
         match self.0 {
             Kind::Sqlite => format!(
-                "(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s LIMIT {count}) SELECT n FROM s)"
+                "(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s LIMIT {count}) SELECT n FROM s) AS s"
             ),
             Kind::Postgres => format!("generate_series(1, {count}) AS s (n)"),
         }
@@ -102,6 +102,14 @@ pub fn fill(database: &Database, size: Size) {
         sql.ulid("pss_01JH", "n"),
         sql.bytes(),
         series = sql.series(others),
+    ));
+    database.sql(&format!(
+        "INSERT INTO webhook_deliveries (id, webhook_id, event_seq, event_id, event_type, state, attempts, next_attempt_at, created_at, finished_at) \
+         SELECT {}, webhooks.id, n + 1000, {}, 'user.created', CASE WHEN n % 50 = 0 THEN 'waiting' ELSE 'delivered' END, 1, \
+         CASE WHEN n % 50 = 0 THEN 4000000000000 END, 1732000000000, CASE WHEN n % 50 > 0 THEN 4000000000000 END FROM webhooks, {}",
+        sql.ulid("whd_01JH", "n"),
+        sql.ulid("evt_01JH", "n"),
+        sql.series(others),
     ));
     database.sql("ANALYZE");
 }
