@@ -33,6 +33,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("figment", &["config"]),
     ("utoipa", &["http"]),
     ("utoipa_swagger_ui", &["http"]),
+    ("toml", &["service"]),
+    ("serde_saphyr", &["service"]),
     ("clap", &["cli"]),
     ("prometheus_client", &["telemetry"]),
     ("tracing_subscriber", &["telemetry", "config"]),

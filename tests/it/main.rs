@@ -23,6 +23,7 @@ mod configuration_file;
 mod exchange;
 mod faults;
 mod foreign;
+mod features;
 mod house;
 mod import;
 mod limits;

@@ -5,6 +5,7 @@ mod database;
 mod directory;
 mod raw;
 mod server;
+pub mod service;
 mod verify;
 pub mod wire;
 

@@ -1,0 +1,190 @@
+//! The exchange in the middle, and services that verify alone.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::JwkSet};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::{acme, ann, key_of, product};
+use crate::support::{
+    Server, body_of, both,
+    service::{KeysAt, Service, Trusted},
+    verify,
+    wire::{IBM, form},
+};
+
+const AUDIENCE: &str = "http://keyswap.test";
+
+both! {
+    async fn i1_a_key_goes_in_and_a_signed_bearer_token_comes_out(server: Server) {
+        let key = server.generic_key(&["projects:read"]).await;
+        let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
+        assert_eq!(body["token_type"], "Bearer");
+        assert_eq!(verify(&server, body["access_token"].as_str().unwrap(), AUDIENCE).await["scope"], "projects:read");
+        let wrong = crate::support::wire::wrong(&key.value);
+        assert_eq!(server.exchange(&wrong).await.status(), 401);
+    }
+
+    async fn i2_a_thousand_calls_of_a_service_ask_nobody(server: Server) {
+        let key = server.generic_key(&["projects:read"]).await;
+        let token = server.swap(&key.value).await;
+        let service = Service::trusting(&server, AUDIENCE).await;
+        assert_eq!(service.call("GET", &token).await.status(), 200);
+        assert_eq!(service.fetched(), 1);
+        // Whom should it ask? There is nobody left.
+        let _database = server.stop().await;
+        for _ in 0..1000 {
+            assert_eq!(service.call("GET", &token).await.status(), 200);
+        }
+        assert_eq!(service.fetched(), 1, "the keys, once");
+    }
+
+    async fn i3_a_service_knows_an_issuer_and_finds_the_rest(server: Server) {
+        let metadata = body_of(server.get("/.well-known/oauth-authorization-server").send().await.unwrap(), StatusCode::OK).await;
+        assert_eq!(metadata["issuer"], server.app.issuer());
+        let path = metadata["jwks_uri"].as_str().unwrap().strip_prefix(server.app.issuer()).unwrap();
+        let trusted: Trusted = BTreeMap::from([(server.app.issuer().to_owned(), KeysAt::Url(server.url(path)))]);
+        let service = Service::start(AUDIENCE, trusted).await;
+        let key = server.generic_key(&["projects:read"]).await;
+        assert_eq!(service.call("GET", &server.swap(&key.value).await).await.status(), 200);
+        // Another deployment says the same of itself, and is not believed.
+        let other = Server::on(std::sync::Arc::new(crate::support::Database::new(server.database.kind)), &[]).await;
+        let stranger = other.generic_key(&["projects:read"]).await;
+        assert_eq!(service.call("GET", &other.swap(&stranger.value).await).await.status(), 401);
+    }
+
+    async fn i4_tokens_of_the_login_and_of_the_exchange_take_one_way(server: Server) {
+        product(&server).await;
+        let login = Login::new();
+        let trusted: Trusted = BTreeMap::from([
+            (login.issuer.to_owned(), KeysAt::Known(login.jwks())),
+            (server.app.issuer().to_owned(), KeysAt::Url(server.url("/.well-known/jwks.json"))),
+        ]);
+        let service = Service::start(AUDIENCE, trusted).await;
+        let key = key_of(&server, ann(), &["projects:read"]).await;
+        let (by_browser, by_key) = (login.token("ann", "projects:read"), server.swap(&key.value).await);
+        for token in [&by_browser, &by_key] {
+            let (status, identity) = service.ask("GET", token).await;
+            assert_eq!((status, &identity["sub"]), (200, &json!("ann")), "the same user, whichever way they came");
+            assert_eq!(service.ask("POST", token).await.0, 403);
+        }
+        // Nothing that the login says is missing from ours.
+        let claims = |token: &str| -> Value {
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+        };
+        for name in claims(&by_browser).as_object().unwrap().keys() {
+            assert!(claims(&by_key).get(name).is_some(), "{name}");
+        }
+    }
+
+    async fn i5_each_service_decides_by_itself(server: Server) {
+        for audience in ["https://a.test", "https://b.test"] {
+            server.audience(audience, None).await;
+        }
+        server.audience("https://c.test", Some(&[])).await;
+        let key = server.generic_key(&["projects:read"]).await;
+        let (a, b) = (Service::trusting(&server, "https://a.test").await, Service::trusting(&server, "https://b.test").await);
+        let body = body_of(server.exchange_for(&key.value, json!({ "audience": "https://a.test" })).await, StatusCode::OK).await;
+        let token = body["access_token"].as_str().unwrap();
+        assert_eq!((a.ask("GET", token).await.0, a.ask("POST", token).await.0), (200, 403));
+        assert_eq!(b.ask("GET", token).await.0, 401, "it is not for that one");
+        let answer = server.exchange_for(&key.value, json!({ "audience": "https://c.test" })).await;
+        assert_eq!(answer.status(), 400, "what that one takes, the key does not have");
+    }
+
+    async fn i6_keys_live_long_and_tokens_short(server: Server) {
+        let key = server.generic_key(&["projects:read"]).await;
+        for _ in 0..3 {
+            let claims = verify(&server, &server.swap(&key.value).await, AUDIENCE).await;
+            let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+            assert_eq!(life, 600);
+            server.advance(30 * 24 * 3600);
+        }
+        server.swap(&key.value).await;
+    }
+
+    async fn i7_a_key_is_translated_into_who_it_stands_for(server: Server) {
+        product(&server).await;
+        for (owner, sub, sub_type, organization) in [
+            (ann(), "ann", "user", json!("acme")),
+            (json!({ "type": "user", "id": "carol" }), "carol", "user", json!(null)),
+            (acme(), "organization:acme", "organization", json!("acme")),
+        ] {
+            let key = key_of(&server, owner, &["projects:read"]).await;
+            let claims = verify(&server, &server.swap(&key.value).await, AUDIENCE).await;
+            assert_eq!((&claims["sub"], &claims["sub_type"]), (&json!(sub), &json!(sub_type)));
+            assert_eq!((&claims["org_id"], &claims["key_id"]), (&organization, &json!(key.id)));
+        }
+        let key = server.client_key(&["projects:read"]).await;
+        let claims = verify(&server, &server.swap(&key.value).await, AUDIENCE).await;
+        assert_eq!((&claims["sub"], &claims["sub_type"]), (&json!(key.client), &json!("service_client")));
+    }
+
+    async fn i8_replicas_share_one_store_and_nothing_else(server: Server) {
+        let (second, third) = (server.replica().await, server.replica().await);
+        let key = server.generic_key(&["projects:read"]).await;
+        let token = second.swap(&key.value).await;
+        let service = Service::trusting(&third, AUDIENCE).await;
+        assert_eq!(service.call("GET", &token).await.status(), 200);
+        // Whichever goes, the others carry on.
+        let _database = server.stop().await;
+        assert_eq!(service.call("GET", &third.swap(&key.value).await).await.status(), 200);
+        third.step(&key, "revoke").await;
+        assert_eq!(second.exchange(&key.value).await.status(), 401);
+    }
+
+    async fn i9_one_token_serves_several_services(server: Server) {
+        let names = ["https://a.test", "https://b.test", "https://c.test"];
+        for name in names {
+            server.audience(name, None).await;
+        }
+        let key = server.generic_key(&["projects:read"]).await;
+        let body = body_of(server.exchange_for(&key.value, json!({ "audience": names[..2] })).await, StatusCode::OK).await;
+        for (name, status) in names.into_iter().zip([200, 200, 401]) {
+            let service = Service::trusting(&server, name).await;
+            assert_eq!(service.call("GET", body["access_token"].as_str().unwrap()).await.status(), status, "{name}");
+        }
+    }
+
+    async fn i10_the_wire_form_of_ibm_works_unchanged(server: Server) {
+        let key = server.generic_key(&["projects:read"]).await;
+        for path in ["/identity/token", "/oauth/token"] {
+            let request = form(server.post(path), &[("grant_type", IBM), ("apikey", &key.value), ("response_type", "cloud_iam")]);
+            let body = body_of(request.send().await.unwrap(), StatusCode::OK).await;
+            assert_eq!(verify(&server, body["access_token"].as_str().unwrap(), AUDIENCE).await["sub"], key.id.as_str());
+            assert!(body["expires_in"].is_u64() && body["token_type"] == "Bearer", "{body}");
+        }
+    }
+}
+
+/// The product's own login: another issuer, with a key of its own.
+struct Login {
+    issuer: &'static str,
+    key: rcgen::KeyPair,
+}
+
+impl Login {
+    fn new() -> Self {
+        Self { issuer: "https://login.test", key: rcgen::KeyPair::generate().unwrap() }
+    }
+
+    fn jwks(&self) -> JwkSet {
+        // An uncompressed point: 4, x, y.
+        let point = self.key.public_key_raw();
+        let coordinate = |range| URL_SAFE_NO_PAD.encode(&point[range]);
+        let jwk = json!({
+            "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "login-1",
+            "x": coordinate(1..33), "y": coordinate(33..65),
+        });
+        serde_json::from_value(json!({ "keys": [jwk] })).unwrap()
+    }
+
+    fn token(&self, subject: &str, scope: &str) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let header = Header { kid: Some("login-1".to_owned()), ..Header::new(Algorithm::ES256) };
+        let claims = json!({ "iss": self.issuer, "sub": subject, "aud": AUDIENCE, "iat": now, "exp": now + 600, "scope": scope });
+        encode(&header, &claims, &EncodingKey::from_ec_der(self.key.serialized_der())).unwrap()
+    }
+}

@@ -1,0 +1,336 @@
+//! Keys of every owner: made, listed, bounded, ended.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::{acme, ann, as_user, call, key_of, product};
+use crate::support::{Kind, Server, body_of, both};
+
+fn carol() -> Value {
+    json!({ "type": "user", "id": "carol" })
+}
+
+/// The fields and messages of a refusal.
+async fn faults(answer: reqwest::Response) -> Vec<(String, String)> {
+    let body = body_of(answer, StatusCode::UNPROCESSABLE_ENTITY).await;
+    let text = |fault: &Value, name: &str| fault[name].as_str().unwrap().to_owned();
+    body["errors"].as_array().unwrap().iter().map(|fault| (text(fault, "field"), text(fault, "message"))).collect()
+}
+
+/// Everything that the database keeps, as somebody who stole it would see it.
+fn dump(server: &Server) -> Vec<u8> {
+    match server.database.kind {
+        Kind::Sqlite => {
+            let dir = server.database.dir.path().join("data");
+            std::fs::read_dir(dir).unwrap().flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
+        }
+        Kind::Postgres => {
+            let bin = std::env::var("KEYSWAP_TEST_PGBIN").unwrap();
+            let program = std::path::Path::new(&bin).join("pg_dump");
+            let dump = std::process::Command::new(program).args(["--inserts", &server.database.url]).output().unwrap();
+            assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+            dump.stdout
+        }
+    }
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+both! {
+    async fn a1_service_clients_belong_to_users_organizations_and_the_account(server: Server) {
+        product(&server).await;
+        for (owner, shown) in [
+            (ann(), json!({ "type": "user", "id": "ann", "organization_id": "acme" })),
+            (carol(), json!({ "type": "user", "id": "carol", "organization_id": null })),
+            (acme(), json!({ "type": "organization", "id": "acme", "organization_id": "acme" })),
+            (json!({ "type": "account" }), json!({ "type": "account", "id": null, "organization_id": null })),
+        ] {
+            let body = json!({ "name": "robot", "owner": owner, "permissions": ["projects:read"] });
+            let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
+            assert_eq!(client["owner"], shown);
+            let key = key_of(&server, json!({ "type": "service_client", "id": client["id"] }), &["projects:read"]).await;
+            server.swap(&key.value).await;
+        }
+    }
+
+    async fn a2_one_way_to_make_a_key_whoever_owns_it(server: Server) {
+        product(&server).await;
+        let body = json!({ "name": "robot", "permissions": ["projects:read"] });
+        let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
+        let mut shapes = Vec::new();
+        for owner in [ann(), carol(), acme(), json!({ "type": "service_client", "id": client["id"] }), json!({ "type": "none" })] {
+            for permissions in [&["projects:read"][..], &[]] {
+                let body = json!({ "name": "k", "owner": owner, "permissions": permissions });
+                let made = server.manage("POST", "/v1/api-keys", Some(body), 201).await;
+                server.swap(made["value"].as_str().unwrap()).await;
+                shapes.push(made.as_object().unwrap().keys().cloned().collect::<Vec<_>>());
+            }
+        }
+        shapes.dedup();
+        assert_eq!(shapes.len(), 1, "the same call, the same answer");
+    }
+
+    async fn a14_a_client_has_several_keys_and_losing_one_leaves_the_rest(server: Server) {
+        let first = server.client_key(&["projects:read"]).await;
+        let owner = json!({ "type": "service_client", "id": first.client });
+        let mut keys = vec![first];
+        for _ in 0..6 {
+            keys.push(key_of(&server, owner.clone(), &["projects:read"]).await);
+        }
+        let gone = keys.remove(3);
+        server.manage("DELETE", &format!("/v1/api-keys/{}", gone.id), None, 204).await;
+        assert_eq!(server.exchange(&gone.value).await.status(), 401);
+        for key in &keys {
+            server.swap(&key.value).await;
+        }
+    }
+
+    async fn a22_management_takes_an_administrative_credential_and_no_other(server: Server) {
+        product(&server).await;
+        let (of_user, generic) = (key_of(&server, carol(), &["projects:read"]).await, server.generic_key(&["projects:read"]).await);
+        let token = server.swap(&of_user.value).await;
+        for (path, method) in [("/v1/organizations", "GET"), ("/v1/service-clients", "GET"), ("/v1/permissions/x", "PUT"), ("/v1/events", "GET")] {
+            for credential in [&of_user.value, &generic.value] {
+                let answer = call(&server, credential, method, path, Some(json!({})), &[]).await;
+                assert_eq!(answer.status(), 403, "{method} {path}");
+            }
+            let answer = call(&server, &token, method, path, Some(json!({})), &[]).await;
+            assert_eq!(answer.status(), 401, "a token for the product's services: {method} {path}");
+        }
+        let administrative = server.client_key(&["keyswap:keys"]).await;
+        assert_eq!(call(&server, &administrative.value, "GET", "/v1/service-clients", None, &[]).await.status(), 200);
+    }
+
+    async fn a26_keys_are_drawn_from_a_great_many(server: Server) {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut count = [0_usize; 256];
+        for _ in 0..200 {
+            let key = server.key(json!({ "name": "k", "owner": { "type": "none" } })).await;
+            let (_, last) = key.value.rsplit_once('_').unwrap();
+            let secret = last[..32].to_owned();
+            secret.bytes().for_each(|byte| count[usize::from(byte)] += 1);
+            assert!(seen.insert(secret), "twice the same");
+        }
+        // 6400 draws of 62 characters: 103 of each, and further from it than seven deviations once in an age.
+        let used: Vec<_> = count.into_iter().enumerate().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(used.len(), 62);
+        for (byte, count) in used {
+            assert!((30..180).contains(&count), "{} came {count} times", char::from(u8::try_from(byte).unwrap()));
+        }
+        // 62 to the power of 32 is more than 2 to the power of 190.
+        assert!(32.0 * 62_f64.log2() > 128.0);
+    }
+
+    async fn w5_personal_keys_and_organization_keys_stand_side_by_side(server: Server) {
+        product(&server).await;
+        let (personal, of_organization) =
+            (key_of(&server, ann(), &["projects:read"]).await, key_of(&server, acme(), &["projects:read"]).await);
+        server.swap(&personal.value).await;
+        server.swap(&of_organization.value).await;
+        let listed = body_of(as_user(&server, "ann", "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
+        let types: Vec<_> = listed["data"].as_array().unwrap().iter().map(|key| key["owner"]["type"].as_str().unwrap()).collect();
+        assert_eq!(types, ["organization", "user"]);
+        // And they end apart.
+        put_away(&server, "ann").await;
+        assert_eq!(server.exchange(&personal.value).await.status(), 401);
+        server.swap(&of_organization.value).await;
+    }
+
+    async fn w13_the_value_is_shown_once_and_a_stolen_database_holds_no_usable_key(server: Server) {
+        product(&server).await;
+        let answer = call(&server, &server.admin, "POST", "/v1/api-keys", Some(json!({ "name": "k", "owner": acme() })), &[]).await;
+        let made = body_of(answer, StatusCode::CREATED).await;
+        let value = made["value"].as_str().unwrap();
+        let (prefix, last) = value.rsplit_once('_').unwrap();
+        let secret = &last[..32];
+        assert_eq!(made["masked"], format!("{prefix}_…"));
+        let path = format!("/v1/api-keys/{}", made["id"].as_str().unwrap());
+        server.manage("PATCH", &path, Some(json!({ "name": "l" })), 200).await;
+        server.swap(value).await;
+        for path in [path.as_str(), "/v1/api-keys", "/v1/events?limit=100"] {
+            let shown = server.manage("GET", path, None, 200).await;
+            assert!(!shown.to_string().contains(secret) && shown.get("value").is_none(), "{path}");
+        }
+        let dump = dump(&server);
+        assert!(holds(&dump, made["id"].as_str().unwrap()), "the dump holds the key's row");
+        // Neither the secret nor a plain digest of it, in any of the forms that someone might try.
+        let digests = [value, secret].map(|text| {
+            ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref().to_vec()
+        });
+        assert!(!holds(&dump, secret) && !holds(&dump, &server.admin[server.admin.len() - 38..]));
+        for digest in digests {
+            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(!holds(&dump, &hex) && !dump.windows(32).any(|window| window == digest), "no way back, not even a guess confirmed");
+        }
+    }
+
+    async fn w20_keys_that_nobody_uses_can_be_found(server: Server) {
+        let (used, stale) = (server.generic_key(&["projects:read"]).await, server.generic_key(&["projects:read"]).await);
+        for key in [&used, &stale] {
+            server.swap(&key.value).await;
+        }
+        keyswap::service::last_used::flush(&server.app).await.unwrap();
+        server.advance(40 * 24 * 3600);
+        server.swap(&used.value).await;
+        keyswap::service::last_used::flush(&server.app).await.unwrap();
+        let since = server.app.store.now().await.unwrap().before("30d".parse().unwrap());
+        let listed = server.manage("GET", &format!("/v1/api-keys?owner_type=none&unused_since={since}"), None, 200).await;
+        let ids: Vec<_> = listed["data"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, [stale.id.as_str()]);
+        assert!(listed["data"][0]["last_used_at"].is_string(), "{listed}");
+    }
+
+    async fn w21_keys_bear_the_prefix_of_the_product(server: Server, "api_keys.prefix=sk_live") {
+        let key = server.generic_key(&["projects:read"]).await;
+        assert!(key.value.starts_with("sk_live_"), "the type can be told at a glance");
+        server.swap(&key.value).await;
+        let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
+        assert!(shown["masked"].as_str().unwrap().starts_with("sk_live_"), "{shown}");
+    }
+
+    async fn w26_a_list_for_pages_of_ones_own(server: Server) {
+        product(&server).await;
+        put_other(&server).await;
+        let mut ids = Vec::new();
+        for owner in [ann(), acme(), json!({ "type": "user", "id": "bob", "organization_id": "acme" })] {
+            ids.push(key_of(&server, owner, &["projects:read"]).await.id);
+        }
+        key_of(&server, carol(), &["projects:read"]).await;
+        let outside = key_of(&server, json!({ "type": "organization", "id": "other" }), &["projects:read"]).await;
+        ids.reverse();
+        let seen = async |user: &str| {
+            let listed = body_of(as_user(&server, user, "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
+            let data = listed["data"].as_array().unwrap().clone();
+            assert!(data.iter().all(|key| key.get("value").is_none() && key["masked"].is_string()), "{listed}");
+            data.iter().map(|key| key["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(seen("ann").await, ids, "all of the organization, and no other's");
+        assert_eq!(seen("bob").await, ids[..1], "the own ones");
+        assert!(!seen("ann").await.contains(&outside.id));
+        let all = server.manage("GET", "/v1/api-keys?organization=acme&state=active", None, 200).await;
+        assert_eq!(all["data"].as_array().unwrap().len(), 3, "and for a back end, by filters");
+    }
+
+    async fn d5_lists_come_newest_first_in_pages_of_1_to_100(server: Server) {
+        let mut made = Vec::new();
+        for _ in 0..23 {
+            made.push(server.key(json!({ "name": "k", "owner": { "type": "none" } })).await.id);
+        }
+        made.reverse();
+        let first = server.manage("GET", "/v1/api-keys?owner_type=none", None, 200).await;
+        assert_eq!(first["data"].as_array().unwrap().len(), 20, "unless asked for otherwise");
+        for limit in [1, 7, 100] {
+            let (mut all, mut after) = (Vec::new(), String::new());
+            loop {
+                let path = format!("/v1/api-keys?owner_type=none&limit={limit}{after}");
+                let page = server.manage("GET", &path, None, 200).await;
+                all.extend(page["data"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap().to_owned()));
+                match page["next"].as_str() {
+                    Some(next) => after = format!("&after={next}"),
+                    None => break,
+                }
+            }
+            assert_eq!(all, made, "{limit}");
+        }
+        for limit in ["0", "101", "-1", "x"] {
+            let answer = server.get(&format!("/v1/api-keys?limit={limit}")).bearer_auth(&server.admin).send().await.unwrap();
+            assert!(answer.status().is_client_error(), "{limit}: {}", answer.status());
+        }
+    }
+
+    async fn d8_an_administrator_sees_name_permissions_dates_and_use_and_can_revoke(server: Server) {
+        product(&server).await;
+        let body = json!({ "name": "Nightly build", "owner": { "type": "user" }, "permissions": ["projects:read"] });
+        let made = body_of(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await, StatusCode::CREATED).await;
+        server.swap(made["value"].as_str().unwrap()).await;
+        keyswap::service::last_used::flush(&server.app).await.unwrap();
+        let listed = body_of(as_user(&server, "ann", "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
+        let key = &listed["data"][0];
+        assert_eq!((&key["name"], &key["permissions"], &key["state"]), (&json!("Nightly build"), &json!(["projects:read"]), &json!("active")));
+        assert_eq!(key["created_by"], json!({ "type": "user", "id": "bob" }));
+        for date in ["created_at", "last_used_at"] {
+            assert!(key[date].as_str().is_some_and(|time| time.ends_with('Z')), "{date}: {key}");
+        }
+        let path = format!("/v1/api-keys/{}/revoke", key["id"].as_str().unwrap());
+        assert_eq!(as_user(&server, "ann", "POST", &path, None).await.status(), 200);
+        assert_eq!(server.exchange(made["value"].as_str().unwrap()).await.status(), 401);
+    }
+
+    async fn d10_refusals_name_what_is_wrong(server: Server) {
+        product(&server).await;
+        let create = async |body: Value| faults(as_user(&server, "ann", "POST", "/v1/api-keys", Some(body)).await).await;
+        let told = create(json!({
+            "name": "k", "owner": { "type": "organization" },
+            "permissions": ["projects:read", "projects:drop", "projects:burn", "user-api-keys:manage-self", "keyswap:keys"],
+        })).await;
+        for (name, why) in [
+            ("projects:drop", "may not be assigned to a organization"),
+            ("projects:burn", "is not in the catalog"),
+            ("keyswap:keys", "may not be assigned to a organization"),
+        ] {
+            let about: Vec<_> = told.iter().filter(|(_, message)| message.starts_with(name)).collect();
+            assert!(about.len() == 1 && about[0].0 == "permissions" && about[0].1.contains(why), "{name}: {told:?}");
+        }
+        assert_eq!(told.len(), 3, "and nothing is said against the others: {told:?}");
+        // What the caller does not hold.
+        let body = json!({ "name": "k", "owner": { "type": "user" }, "permissions": ["projects:read", "projects:write"] });
+        let told = faults(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await).await;
+        assert!(!told.is_empty() && told.iter().all(|(_, message)| message.starts_with("projects:write ")), "{told:?}");
+        for (member, value) in [
+            ("name", json!("")), ("name", json!(" x")), ("name", json!("a\u{202e}b")), ("name", json!("x".repeat(201))),
+            ("expires_at", json!("2001-01-01T00:00:00Z")), ("expires_at", json!("tomorrow")),
+        ] {
+            let mut body = json!({ "name": "k", "owner": { "type": "organization" }, "permissions": ["projects:read"] });
+            body[member] = value.clone();
+            let told = create(body).await;
+            assert!(told.len() == 1 && told[0].0 == member, "{member} {value}: {told:?}");
+        }
+    }
+
+    async fn p4_kinds_of_keys_that_are_not_enabled_are_refused(server: Server, "api_keys.owner_types=[\"organization\"]") {
+        product(&server).await;
+        for owner in [ann(), carol(), json!({ "type": "none" })] {
+            let body = json!({ "name": "k", "owner": owner, "permissions": ["projects:read"] });
+            let answer = call(&server, &server.admin, "POST", "/v1/api-keys", Some(body), &[]).await;
+            let told = faults(answer).await;
+            assert!(told.len() == 1 && told[0].1.contains("not enabled here"), "{told:?}");
+        }
+        let own = json!({ "name": "k", "owner": { "type": "user" }, "permissions": ["projects:read"] });
+        assert_eq!(as_user(&server, "bob", "POST", "/v1/api-keys", Some(own)).await.status(), 422);
+        server.swap(&key_of(&server, acme(), &["projects:read"]).await.value).await;
+    }
+
+    async fn p4_both_kinds_can_be_enabled(server: Server, "api_keys.owner_types=[\"user\", \"organization\"]") {
+        product(&server).await;
+        for owner in [ann(), acme()] {
+            server.swap(&key_of(&server, owner, &["projects:read"]).await.value).await;
+        }
+    }
+
+    async fn p7_users_make_keys_and_so_does_the_product_for_them(server: Server) {
+        product(&server).await;
+        let body = json!({ "name": "k", "owner": { "type": "user" }, "permissions": ["projects:read"] });
+        let by_user = body_of(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await, StatusCode::CREATED).await;
+        let owner = json!({ "type": "user", "id": "bob", "organization_id": "acme" });
+        let body = json!({ "name": "k", "owner": owner, "permissions": ["projects:read"] });
+        let by_product = server.manage("POST", "/v1/api-keys", Some(body), 201).await;
+        assert_eq!(by_user["owner"], by_product["owner"]);
+        assert_eq!(by_user["created_by"], json!({ "type": "user", "id": "bob" }));
+        assert_eq!(by_product["created_by"]["type"], "api_key");
+        for key in [by_user, by_product] {
+            server.swap(key["value"].as_str().unwrap()).await;
+        }
+    }
+}
+
+/// A user goes away.
+async fn put_away(server: &Server, user: &str) {
+    server.manage("DELETE", &format!("/v1/users/{user}"), None, 204).await;
+}
+
+/// Another organization, with nobody in it.
+async fn put_other(server: &Server) {
+    super::put(server, "/v1/organizations/other", json!({ "name": "Other" })).await;
+}

@@ -1,0 +1,89 @@
+//! One key, from its making to its end, and the service in between.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::{acme, as_user, call, key_of, product};
+use crate::support::{body_of, both, service::Service};
+
+both! {
+    async fn w22_read_is_200_write_is_403_and_after_the_revoke_it_is_401(server: Server) {
+        product(&server).await;
+        let service = Service::trusting(&server, "http://keyswap.test").await;
+        let made = as_user(&server, "ann", "POST", "/v1/api-keys", Some(json!({
+            "name": "ci", "owner": { "type": "organization" }, "permissions": ["projects:read"],
+        }))).await;
+        let key = body_of(made, StatusCode::CREATED).await;
+        let (id, value) = (key["id"].as_str().unwrap(), key["value"].as_str().unwrap());
+
+        let token = server.swap(value).await;
+        assert_eq!(service.ask("GET", &token).await, (200, json!({ "sub": "organization:acme", "iss": "http://keyswap.test" })));
+        assert_eq!(service.ask("POST", &token).await, (403, json!({ "error": "Forbidden", "missing": "projects:write" })));
+
+        let revoked = as_user(&server, "ann", "POST", &format!("/v1/api-keys/{id}/revoke"), None).await;
+        assert_eq!(revoked.status(), 200);
+        let refused = server.exchange(value).await;
+        assert_eq!(refused.status(), 401, "the next swap");
+        // What the client has now is no token, and the key itself opens nothing.
+        let answer: serde_json::Value = refused.json().await.unwrap();
+        assert_eq!(answer.get("access_token"), None);
+        assert_eq!(service.ask("GET", value).await, (401, json!({ "error": "Unauthorized" })));
+    }
+
+    async fn w16_a_route_answers_403_and_names_the_permission_that_is_missing(server: Server) {
+        let service = Service::trusting(&server, "http://keyswap.test").await;
+        for (permissions, method, missing) in [
+            (&["projects:read"][..], "POST", Some("projects:write")),
+            (&["projects:write"], "GET", Some("projects:read")),
+            (&[], "GET", Some("projects:read")),
+            (&["projects:read", "projects:write"], "POST", None),
+        ] {
+            let key = server.generic_key(permissions).await;
+            let (status, body) = service.ask(method, &server.swap(&key.value).await).await;
+            match missing {
+                Some(missing) => assert_eq!((status, &body["missing"]), (403, &json!(missing))),
+                None => assert_eq!(status, 200),
+            }
+        }
+        // Keyswap itself does the same.
+        let key = server.client_key(&["keyswap:events"]).await;
+        let answer = call(&server, &key.value, "GET", "/v1/api-keys", None, &[]).await;
+        let body = body_of(answer, StatusCode::FORBIDDEN).await;
+        assert!(body["detail"].as_str().unwrap().contains("keyswap:keys"), "{body}");
+    }
+
+    async fn a18_a_token_becomes_an_identity_or_the_answer_is_401(server: Server) {
+        product(&server).await;
+        let service = Service::trusting(&server, "http://keyswap.test").await;
+        let key = key_of(&server, acme(), &["projects:read"]).await;
+        let token = server.swap(&key.value).await;
+        let (status, identity) = service.ask("GET", &token).await;
+        assert_eq!((status, &identity["sub"]), (200, &json!("organization:acme")));
+        let (head, _) = token.rsplit_once('.').unwrap();
+        for bad in ["", "x", &key.value, head, &format!("{head}.AAAA"), &token[..token.len() - 8]] {
+            assert_eq!(service.ask("GET", bad).await.0, 401, "{bad}");
+        }
+    }
+
+    async fn w18_a_read_only_key_cannot_make_more_of_itself(server: Server) {
+        product(&server).await;
+        // It may manage the keys of its organization, and carries one permission of the product.
+        let key = key_of(&server, acme(), &["projects:read", "api-keys:manage"]).await;
+        let reader = key_of(&server, acme(), &["projects:read"]).await;
+        let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
+        assert_eq!(body["scope"], "projects:read", "what was given to it, and not what its organization may do");
+        let more = server.exchange_for(&key.value, json!({ "scope": "projects:read projects:write" })).await;
+        assert_eq!(more.status(), 400);
+        let wider = json!({ "permissions": ["projects:read", "projects:write", "api-keys:manage"] });
+        let path = format!("/v1/api-keys/{}", key.id);
+        assert_eq!(call(&server, &key.value, "PATCH", &path, Some(wider.clone()), &[]).await.status(), 422);
+        let another = json!({ "name": "wider", "owner": { "type": "organization" }, "permissions": ["projects:write"] });
+        assert_eq!(call(&server, &key.value, "POST", "/v1/api-keys", Some(another.clone()), &[]).await.status(), 422);
+        // And one that may manage nothing does not even get so far.
+        let path = format!("/v1/api-keys/{}", reader.id);
+        assert_eq!(call(&server, &reader.value, "PATCH", &path, Some(wider), &[]).await.status(), 403);
+        assert_eq!(call(&server, &reader.value, "POST", "/v1/api-keys", Some(another), &[]).await.status(), 403);
+        let body = body_of(server.exchange(&reader.value).await, StatusCode::OK).await;
+        assert_eq!(body["scope"], "projects:read");
+    }
+}
