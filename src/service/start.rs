@@ -19,6 +19,7 @@ use crate::{
         tls,
     },
     domain::{
+        api_key::OwnerType,
         audience::BuiltIn,
         event::{Actor, EventKind, NewEvent, Origin},
         json::Metadata,
@@ -320,7 +321,10 @@ fn administrator(
         exchanges_per_minute: None,
         expires_at: settings.max_key_lifetime.map(|longest| tx.now().after(longest)),
     };
-    let (made, key_event) = Maker::new(settings, master, entropy).make(tx, new, &Caller::system())?;
+    // Which kinds of keys are enabled is said of those that others make: nobody could begin without this one.
+    let mut settings = settings.clone();
+    settings.owner_types.insert(OwnerType::ServiceClient);
+    let (made, key_event) = Maker::new(&settings, master, entropy).make(tx, new, &Caller::system())?;
     write_admin_key(&settings.admin_key_file, made.value.expose())?;
     Ok(vec![NewEvent::new(EventKind::ServiceClientCreated, &client.id), key_event])
 }

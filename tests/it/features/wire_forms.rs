@@ -61,7 +61,7 @@ both! {
         // What curl sends, and what somebody types into a terminal.
         for request in [
             format!("POST /v1/exchange HTTP/1.1\r\nHost: {host}\r\nUser-Agent: curl/8.0\r\nAccept: */*\r\nX-API-Key: {}\r\nConnection: close\r\n\r\n", key.value),
-            format!("POST /v1/exchange HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\r\n", key.value),
+            format!("POST /v1/exchange HTTP/1.0\r\nHost: {host}\r\nContent-Length: 0\r\nAuthorization: Bearer {}\r\n\r\n", key.value),
         ] {
             let base = server.base.clone();
             let answer = tokio::task::spawn_blocking(move || {
