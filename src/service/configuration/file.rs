@@ -253,12 +253,8 @@ mod tests {
     use super::*;
 
     fn faults(text: &str, format: Format) -> Vec<String> {
-        match read(text, format).unwrap_err() {
-            Error::Invalid(faults) => {
-                faults.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect()
-            }
-            other => panic!("{other}"),
-        }
+        let Err(Error::Invalid(faults)) = read(text, format) else { panic!("{text} was taken") };
+        faults.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect()
     }
 
     #[test]
