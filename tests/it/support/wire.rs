@@ -79,7 +79,8 @@ pub fn unknown() -> String {
     checksummed(&format!("ks_{}_{}", "Z".repeat(16), "A".repeat(32)))
 }
 
-fn checksummed(body: &str) -> String {
+/// With the checksum that a well-formed key ends with.
+pub fn checksummed(body: &str) -> String {
     let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut rest = crc32fast::hash(body.as_bytes()) as usize;
     let mut digits = [0; 6];

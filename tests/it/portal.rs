@@ -1,0 +1,543 @@
+//! What users do with their keys: through a portal session, with keys of their own, and through a back end that calls for them.
+
+use keyswap::cli::compose;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{
+    Key, Server, body_of, both,
+    wire::{checksummed, problem, snapshot, unknown, wrong},
+};
+
+/// A permission that the keys of everyone may carry, unless `to` says otherwise.
+pub async fn permission(server: &Server, name: &str, to: &[&str]) {
+    put(server, &format!("/v1/permissions/{name}"), json!({ "assignable_to": to })).await;
+}
+
+pub async fn put(server: &Server, path: &str, body: Value) -> Value {
+    let answer = server.http.put(server.url(path)).bearer_auth(&server.admin).json(&body).send().await.unwrap();
+    let status = answer.status();
+    assert!(status.is_success(), "{path}: {status} {}", answer.text().await.unwrap());
+    answer.json().await.unwrap()
+}
+
+pub async fn call(server: &Server, credential: &str, method: &str, path: &str, body: Option<Value>) -> Response {
+    call_for(server, credential, None, method, path, body).await
+}
+
+async fn call_for(
+    server: &Server,
+    credential: &str,
+    user: Option<&str>,
+    method: &str,
+    path: &str,
+    body: Option<Value>,
+) -> Response {
+    let mut request = server.http.request(method.parse().unwrap(), server.url(path)).bearer_auth(credential);
+    if let Some(user) = user {
+        request = request.header("keyswap-on-behalf-of", user);
+    }
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    request.send().await.unwrap()
+}
+
+pub async fn member(server: &Server, organization: &str, user: &str, roles: &[&str]) {
+    put(server, &format!("/v1/organizations/{organization}/members/{user}"), json!({ "roles": roles })).await;
+}
+
+/// Two organizations, `acme` and `umbrella`, and members of the first: `self` manages their own keys, `manager` those of the
+/// organization, `overseer` sees all of them, `reader` does none of it. `eve` manages everything at `umbrella`.
+pub async fn people(server: &Server) {
+    let all = ["user", "organization", "service_client"];
+    permission(server, "projects:read", &all).await;
+    permission(server, "projects:write", &all).await;
+    permission(server, "internal", &["service_client"]).await;
+    for (role, permissions) in [
+        ("self", vec!["user-api-keys:manage-self", "projects:read", "internal"]),
+        ("manager", vec!["api-keys:manage", "projects:read"]),
+        ("overseer", vec!["user-api-keys:manage-all"]),
+        ("reader", vec!["projects:read", "projects:write"]),
+    ] {
+        put(server, &format!("/v1/roles/{role}"), json!({ "permissions": permissions })).await;
+    }
+    for organization in ["acme", "umbrella"] {
+        put(server, &format!("/v1/organizations/{organization}"), json!({ "name": organization })).await;
+    }
+    for user in ["self", "manager", "overseer", "reader"] {
+        put(server, &format!("/v1/users/{user}"), json!({})).await;
+        member(server, "acme", user, &[user]).await;
+    }
+    put(server, "/v1/users/eve", json!({})).await;
+    member(server, "umbrella", "eve", &["self", "manager", "overseer"]).await;
+}
+
+pub async fn session(server: &Server, user: &str, organization: &str) -> String {
+    let body = json!({ "user_id": user, "organization_id": organization });
+    let opened = server.manage("POST", "/v1/portal-sessions", Some(body), 201).await;
+    opened["token"].as_str().unwrap().to_owned()
+}
+
+/// A personal key within `acme`.
+pub async fn personal(server: &Server, user: &str, permissions: &[&str]) -> Key {
+    let owner = json!({ "type": "user", "id": user, "organization_id": "acme" });
+    server.key(json!({ "name": "personal", "owner": owner, "permissions": permissions })).await
+}
+
+/// A key of an organization.
+pub async fn of_organization(server: &Server, organization: &str, permissions: &[&str]) -> Key {
+    let owner = json!({ "type": "organization", "id": organization });
+    server.key(json!({ "name": "the organization's", "owner": owner, "permissions": permissions })).await
+}
+
+/// Makes a key as `credential`; the answer must have the status.
+async fn make(server: &Server, credential: &str, body: Value, status: u16) -> Value {
+    let answer = call(server, credential, "POST", "/v1/api-keys", Some(body)).await;
+    body_of(answer, StatusCode::from_u16(status).unwrap()).await
+}
+
+async fn status(server: &Server, credential: &str, method: &str, path: &str) -> u16 {
+    call(server, credential, method, path, None).await.status().as_u16()
+}
+
+fn path(key: &Key) -> String {
+    format!("/v1/api-keys/{}", key.id)
+}
+
+/// The ids of the keys that are listed, sorted.
+async fn listed(server: &Server, credential: &str) -> Vec<String> {
+    let page = body_of(call(server, credential, "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
+    let mut ids: Vec<_> =
+        page["data"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+fn ids(keys: &[&Key]) -> Vec<String> {
+    let mut ids: Vec<_> = keys.iter().map(|key| key.id.clone()).collect();
+    ids.sort();
+    ids
+}
+
+/// All that says anything about a refusal.
+async fn refusal(server: &Server, credential: &str, method: &str, path: &str) -> (StatusCode, Vec<String>, String) {
+    snapshot(call(server, credential, method, path, None).await).await
+}
+
+const NOBODY: &str = "/v1/api-keys/key_01JD0000000000000000000000";
+
+both! {
+    async fn w1_a_user_makes_and_revokes_their_own_keys(server: Server) {
+        people(&server).await;
+        let token = session(&server, "self", "acme").await;
+        let made = make(&server, &token, json!({ "name": "laptop", "permissions": ["projects:read"] }), 201).await;
+        assert_eq!(made["owner"], json!({ "type": "user", "id": "self", "organization_id": "acme" }));
+        assert_eq!(made["created_by"], json!({ "type": "user", "id": "self" }));
+        let event = server.events().await.pop().unwrap();
+        assert_eq!((&event["actor"]["type"], &event["on_behalf_of"]), (&json!("portal_session"), &json!("self")), "{event}");
+        let value = made["value"].as_str().unwrap();
+        let body = body_of(server.exchange(value).await, StatusCode::OK).await;
+        assert_eq!(body["scope"], "projects:read");
+        assert_eq!(listed(&server, &token).await, [made["id"].as_str().unwrap()]);
+        let revoke = format!("/v1/api-keys/{}/revoke", made["id"].as_str().unwrap());
+        assert_eq!(status(&server, &token, "POST", &revoke).await, 200);
+        assert_eq!(server.exchange(value).await.status(), 401);
+    }
+
+    async fn w2_each_key_carries_the_permissions_that_were_chosen(server: Server) {
+        people(&server).await;
+        let token = session(&server, "self", "acme").await;
+        let none = make(&server, &token, json!({ "name": "a" }), 201).await;
+        assert_eq!(none["permissions"], json!([]));
+        // More than the user holds, and what user keys may not carry: each is named, with its reason.
+        let wanted = json!({ "name": "a", "permissions": ["projects:read", "projects:write", "internal"] });
+        let refused = make(&server, &token, wanted, 422).await;
+        let text = refused["errors"].to_string();
+        assert!(text.contains("projects:write is not yours to hand out"), "{text}");
+        assert!(text.contains("internal may not be assigned to a user") && !text.contains("projects:read"), "{text}");
+        let id = none["id"].as_str().unwrap();
+        let patch = json!({ "permissions": ["projects:write"] });
+        assert_eq!(call(&server, &token, "PATCH", &format!("/v1/api-keys/{id}"), Some(patch)).await.status(), 422);
+    }
+
+    async fn w7_manage_self_reaches_the_own_keys_and_no_others(server: Server) {
+        people(&server).await;
+        let token = session(&server, "self", "acme").await;
+        let (own, other, whole) = (
+            personal(&server, "self", &[]).await, personal(&server, "reader", &[]).await, of_organization(&server, "acme", &[]).await,
+        );
+        assert_eq!(listed(&server, &token).await, ids(&[&own]));
+        for step in ["suspend", "resume", "rotate", "revoke"] {
+            assert_eq!(status(&server, &token, "POST", &format!("{}/{step}", path(&own))).await, 200, "{step}");
+        }
+        for key in [&other, &whole] {
+            for (method, step) in [("GET", ""), ("DELETE", ""), ("POST", "/revoke"), ("POST", "/rotate")] {
+                let hidden = refusal(&server, &token, method, &format!("{}{step}", path(key))).await;
+                assert_eq!(hidden, refusal(&server, &token, method, &format!("{NOBODY}{step}")).await);
+                assert_eq!(hidden.0, 404);
+            }
+        }
+        make(&server, &token, json!({ "name": "a", "owner": { "type": "organization" } }), 422).await;
+    }
+
+    async fn w7_manage_reaches_the_keys_of_the_organization_and_no_others(server: Server) {
+        people(&server).await;
+        let token = session(&server, "manager", "acme").await;
+        let (personal, whole, elsewhere) = (
+            personal(&server, "manager", &[]).await, of_organization(&server, "acme", &[]).await, of_organization(&server, "umbrella", &[]).await,
+        );
+        assert_eq!(listed(&server, &token).await, ids(&[&whole]));
+        for step in ["suspend", "resume", "rotate", "revoke"] {
+            assert_eq!(status(&server, &token, "POST", &format!("{}/{step}", path(&whole))).await, 200, "{step}");
+        }
+        for key in [&personal, &elsewhere] {
+            let hidden = refusal(&server, &token, "GET", &path(key)).await;
+            assert_eq!(hidden, refusal(&server, &token, "GET", NOBODY).await);
+        }
+        make(&server, &token, json!({ "name": "a", "owner": { "type": "user" } }), 422).await;
+    }
+
+    async fn w7_without_any_of_them_nothing_is_managed(server: Server) {
+        people(&server).await;
+        let token = session(&server, "reader", "acme").await;
+        for (method, path, body) in [
+            ("GET", "/v1/api-keys", None), ("POST", "/v1/api-keys", Some(json!({ "name": "a" }))), ("GET", "/v1/permissions", None),
+            ("GET", NOBODY, None), ("GET", "/v1/service-clients", None), ("GET", "/v1/users/reader", None), ("GET", "/v1/events", None),
+        ] {
+            problem(call(&server, &token, method, path, body).await, 403, "forbidden").await;
+        }
+    }
+
+    async fn d1_a_role_opens_the_page_and_its_loss_closes_it(server: Server) {
+        people(&server).await;
+        let token = session(&server, "reader", "acme").await;
+        let refused = problem(call(&server, &token, "GET", "/v1/api-keys", None).await, 403, "forbidden").await;
+        assert!(refused["detail"].as_str().unwrap().contains("api-keys:manage"), "{refused}");
+        member(&server, "acme", "reader", &["self"]).await;
+        assert_eq!(status(&server, &token, "GET", "/v1/api-keys").await, 200, "at once, in the same session");
+        member(&server, "acme", "reader", &[]).await;
+        assert_eq!(status(&server, &token, "GET", "/v1/api-keys").await, 403);
+    }
+
+    async fn w10_keys_are_the_organizations_unless_the_user_may_only_have_their_own(server: Server) {
+        people(&server).await;
+        member(&server, "acme", "self", &["self", "manager"]).await;
+        let both = session(&server, "self", "acme").await;
+        let made = make(&server, &both, json!({ "name": "a" }), 201).await;
+        assert_eq!(made["owner"], json!({ "type": "organization", "id": "acme", "organization_id": "acme" }));
+        let made = make(&server, &both, json!({ "name": "a", "owner": { "type": "user" } }), 201).await;
+        assert_eq!(made["owner"], json!({ "type": "user", "id": "self", "organization_id": "acme" }));
+        let manager = session(&server, "manager", "acme").await;
+        assert_eq!(make(&server, &manager, json!({ "name": "a" }), 201).await["owner"]["type"], "organization");
+    }
+
+    async fn w11_whose_key_it_is_follows_from_the_session(server: Server) {
+        people(&server).await;
+        let client = server.client_key(&[]).await;
+        member(&server, "acme", "self", &["self", "manager"]).await;
+        let token = session(&server, "self", "acme").await;
+        for owner in [
+            json!({ "type": "user", "id": "reader" }), json!({ "type": "user", "id": "eve", "organization_id": "umbrella" }),
+            json!({ "type": "user", "id": "nobody" }), json!({ "type": "organization", "id": "umbrella" }),
+            json!({ "type": "organization", "id": "nowhere" }), json!({ "type": "service_client", "id": client.client }),
+            json!({ "type": "none" }),
+        ] {
+            let refused = make(&server, &token, json!({ "name": "a", "owner": owner }), 422).await;
+            let said = json!([{ "field": "owner", "message": "there is no such owner, or none that you may make keys for" }]);
+            assert_eq!(refused["errors"], said, "{owner}: who is there is not told from who is not");
+        }
+        let own = json!({ "type": "user", "id": "self", "organization_id": "acme" });
+        make(&server, &token, json!({ "name": "a", "owner": own }), 201).await;
+    }
+
+    async fn w25_who_manages_all_sees_and_ends_every_key_of_the_organization(server: Server) {
+        people(&server).await;
+        let creator = session(&server, "manager", "acme").await;
+        let made = make(&server, &creator, json!({ "name": "the leaver's", "permissions": ["projects:read"] }), 201).await;
+        let left = Key {
+            id: made["id"].as_str().unwrap().to_owned(), value: made["value"].as_str().unwrap().to_owned(), client: "acme".to_owned(),
+        };
+        server.manage("DELETE", "/v1/organizations/acme/members/manager", None, 204).await;
+        let (personal, elsewhere) = (personal(&server, "self", &[]).await, of_organization(&server, "umbrella", &[]).await);
+        let token = session(&server, "overseer", "acme").await;
+        assert_eq!(listed(&server, &token).await, ids(&[&left, &personal]));
+        for key in [&left, &personal] {
+            // What would let a key do more is for those whose key it is.
+            for (method, step, body) in [
+                ("POST", "/rotate", None), ("POST", "/resume", None), ("PATCH", "", Some(json!({ "name": "mine" }))),
+            ] {
+                problem(call(&server, &token, method, &format!("{}{step}", path(key)), body).await, 403, "forbidden").await;
+            }
+            assert_eq!(status(&server, &token, "POST", &format!("{}/suspend", path(key))).await, 200);
+            assert_eq!(status(&server, &token, "POST", &format!("{}/revoke", path(key))).await, 200);
+            assert_eq!(server.exchange(&key.value).await.status(), 401);
+        }
+        for owner in [json!({ "type": "user", "id": "self" }), json!({ "type": "organization" }), json!({ "type": "user" })] {
+            make(&server, &token, json!({ "name": "a", "owner": owner }), 422).await;
+        }
+        for (method, step) in [("GET", ""), ("POST", "/revoke"), ("DELETE", "")] {
+            let hidden = refusal(&server, &token, method, &format!("{}{step}", path(&elsewhere))).await;
+            assert_eq!(hidden, refusal(&server, &token, method, &format!("{NOBODY}{step}")).await);
+        }
+    }
+
+    async fn a_session_lives_as_long_as_its_user_is_there(server: Server) {
+        people(&server).await;
+        let get = async |token: &str| status(&server, token, "GET", "/v1/api-keys").await;
+        let blocked = session(&server, "self", "acme").await;
+        assert_eq!(get(&blocked).await, 200);
+        server.manage("PATCH", "/v1/users/self", Some(json!({ "blocked": true })), 200).await;
+        assert_eq!(get(&blocked).await, 401, "at once");
+        server.manage("PATCH", "/v1/users/self", Some(json!({ "blocked": false })), 200).await;
+        assert_eq!(get(&blocked).await, 200);
+
+        let left = session(&server, "manager", "acme").await;
+        server.manage("DELETE", "/v1/organizations/acme/members/manager", None, 204).await;
+        assert_eq!(get(&left).await, 401);
+        member(&server, "acme", "manager", &["manager"]).await;
+        assert_eq!(get(&left).await, 401, "who has come back is another member");
+
+        let deleted = session(&server, "overseer", "acme").await;
+        server.manage("DELETE", "/v1/users/overseer", None, 204).await;
+        assert_eq!(get(&deleted).await, 401);
+        put(&server, "/v1/users/overseer", json!({})).await;
+        member(&server, "acme", "overseer", &["overseer"]).await;
+        assert_eq!(get(&deleted).await, 401);
+
+        let gone = session(&server, "eve", "umbrella").await;
+        server.manage("DELETE", "/v1/organizations/umbrella", None, 204).await;
+        assert_eq!(get(&gone).await, 401);
+
+        server.advance(14 * 60);
+        assert_eq!(get(&blocked).await, 200);
+        server.advance(61);
+        assert_eq!(get(&blocked).await, 401, "by the database's clock");
+    }
+
+    async fn every_fault_of_a_session_looks_the_same(server: Server) {
+        people(&server).await;
+        let token = session(&server, "self", "acme").await;
+        let expired = session(&server, "self", "acme").await;
+        server.database.sql(&format!("UPDATE portal_sessions SET expires_at = 1 WHERE id = 'pss_{}'", &expired[4..20]));
+        let usual = refusal(&server, &unknown(), "GET", "/v1/api-keys").await;
+        for bad in [wrong(&token), expired, checksummed(&format!("kps_{}_{}", "Z".repeat(16), "A".repeat(32))), token[..token.len() - 1].to_owned()] {
+            assert_eq!(refusal(&server, &bad, "GET", "/v1/api-keys").await, usual);
+        }
+        // The row of a session is no credential, wherever it is moved.
+        let key = server.generic_key(&[]).await;
+        server.database.sql(&format!(
+            "INSERT INTO credentials (id, key_id, prefix, sealed, master_version, created_at) \
+             SELECT substr(id, 5), '{}', 'ks', sealed, master_version, created_at FROM portal_sessions WHERE id = 'pss_{}'",
+            key.id, &token[4..20],
+        ));
+        assert_eq!(refusal(&server, &token, "GET", "/v1/signing-keys").await.0, 403);
+        assert_eq!(server.exchange(&rekeyed(&token)).await.status(), 500, "it does not open there");
+    }
+
+    async fn a_session_is_no_api_key_and_speaks_for_nobody_else(server: Server) {
+        people(&server).await;
+        let token = session(&server, "self", "acme").await;
+        assert_eq!(server.exchange(&token).await.status(), 401);
+        let answer = server.manage("POST", "/v1/api-keys/validate", Some(json!({ "value": token })), 200).await;
+        assert_eq!(answer, json!({ "api_key": null }));
+        for user in ["self", "reader; organization=acme"] {
+            let refused = call_for(&server, &token, Some(user), "GET", "/v1/api-keys", None).await;
+            problem(refused, 403, "on_behalf_of").await;
+        }
+    }
+
+    async fn who_may_open_sessions_and_for_whom(server: Server) {
+        people(&server).await;
+        put(&server, "/v1/users/blocked", json!({ "blocked": true })).await;
+        let before = server.events().await.len();
+        for (body, field) in [
+            (json!({ "user_id": "nobody" }), "user_id"), (json!({ "user_id": "blocked" }), "user_id"),
+            (json!({ "user_id": "eve", "organization_id": "acme" }), "organization_id"),
+            (json!({ "user_id": "eve", "organization_id": "nowhere" }), "organization_id"),
+            (json!({ "organization_id": "acme" }), "body"), (json!({ "user_id": "self", "url": "x" }), "url"),
+        ] {
+            let refused = server.manage("POST", "/v1/portal-sessions", Some(body), 422).await;
+            assert_eq!(refused["errors"][0]["field"], field, "{refused}");
+        }
+        let body = json!({ "user_id": "self", "organization_id": "acme" });
+        let (directory, keys) = (server.client_key(&["keyswap:directory"]).await, server.client_key(&["keyswap:keys"]).await);
+        let personal = personal(&server, "self", &["user-api-keys:manage-self"]).await;
+        let session = session(&server, "self", "acme").await;
+        for credential in [&directory.value, &personal.value, &session] {
+            problem(call(&server, credential, "POST", "/v1/portal-sessions", Some(body.clone())).await, 403, "forbidden").await;
+        }
+        let for_user = call_for(&server, &keys.value, Some("self; organization=acme"), "POST", "/v1/portal-sessions", Some(body.clone())).await;
+        problem(for_user, 403, "forbidden").await;
+        let opened = call(&server, &keys.value, "POST", "/v1/portal-sessions", Some(body)).await;
+        assert_eq!(opened.headers()["cache-control"], "no-store");
+        let opened = body_of(opened, StatusCode::CREATED).await;
+        assert_eq!(opened["url"], Value::Null);
+        let token = opened["token"].as_str().unwrap();
+        assert!(token.starts_with("kps_"), "{token}");
+        let events = server.events().await;
+        let event = events.last().unwrap();
+        assert_eq!((&event["type"], &event["organization_id"]), (&json!("portal_session.created"), &json!("acme")));
+        assert_eq!(event["subject"], json!({ "type": "portal_session", "id": format!("pss_{}", &token[4..20]) }));
+        assert!(events[before..].iter().all(|event| !event.to_string().contains(&token[21..])));
+    }
+
+    async fn users_outside_any_organization_have_sessions_too(server: Server) {
+        people(&server).await;
+        put(&server, "/v1/users/solo", json!({ "roles": ["self"] })).await;
+        let opened = server.manage("POST", "/v1/portal-sessions", Some(json!({ "user_id": "solo" })), 201).await;
+        let made = make(&server, opened["token"].as_str().unwrap(), json!({ "name": "a" }), 201).await;
+        assert_eq!(made["owner"], json!({ "type": "user", "id": "solo", "organization_id": null }));
+        // The same user within an organization is someone else, with the roles they have there.
+        member(&server, "acme", "solo", &["reader"]).await;
+        assert_eq!(status(&server, &session(&server, "solo", "acme").await, "GET", "/v1/api-keys").await, 403);
+        assert_eq!(status(&server, opened["token"].as_str().unwrap(), "GET", "/v1/api-keys").await, 200);
+    }
+
+    async fn w1_a_personal_key_may_manage_what_its_user_may(server: Server) {
+        people(&server).await;
+        let narrow = personal(&server, "self", &["user-api-keys:manage-self"]).await;
+        make(&server, &narrow.value, json!({ "name": "a" }), 201).await;
+        // It hands on what it carries itself, and the roles of its user are no part of that.
+        make(&server, &narrow.value, json!({ "name": "a", "permissions": ["projects:read"] }), 422).await;
+        let wide = personal(&server, "self", &["user-api-keys:manage-self", "projects:read"]).await;
+        make(&server, &wide.value, json!({ "name": "a", "permissions": ["projects:read"] }), 201).await;
+        member(&server, "acme", "self", &["reader"]).await;
+        assert_eq!(status(&server, &wide.value, "GET", "/v1/api-keys").await, 403, "demoted: at once");
+    }
+
+    async fn w7_an_organizations_key_may_manage_the_organizations_keys(server: Server) {
+        people(&server).await;
+        let key = of_organization(&server, "acme", &["api-keys:manage", "projects:read"]).await;
+        let personal = personal(&server, "self", &[]).await;
+        let elsewhere = of_organization(&server, "umbrella", &[]).await;
+        let made = make(&server, &key.value, json!({ "name": "a", "permissions": ["projects:read"] }), 201).await;
+        assert_eq!(made["owner"], json!({ "type": "organization", "id": "acme", "organization_id": "acme" }));
+        make(&server, &key.value, json!({ "name": "a", "permissions": ["projects:write"] }), 422).await;
+        make(&server, &key.value, json!({ "name": "a", "owner": { "type": "user", "id": "self" } }), 422).await;
+        for hidden in [&personal, &elsewhere] {
+            let refused = refusal(&server, &key.value, "GET", &path(hidden)).await;
+            assert_eq!(refused, refusal(&server, &key.value, "GET", NOBODY).await);
+        }
+    }
+
+    async fn a23_a_back_end_acts_for_the_user_it_has_verified(server: Server) {
+        let backend = server.client_key(&["keyswap:keys", "projects:read"]).await;
+        people(&server).await;
+        member(&server, "acme", "self", &["self", "reader"]).await;
+        let here = Some("self; organization=acme");
+        let post = async |who: Option<&str>, path: &str, body: Value| {
+            call_for(&server, &backend.value, who, "POST", path, Some(body)).await
+        };
+        let made = post(here, "/v1/api-keys", json!({ "name": "a", "permissions": ["projects:read"] })).await;
+        let made = body_of(made, StatusCode::CREATED).await;
+        assert_eq!(made["owner"], json!({ "type": "user", "id": "self", "organization_id": "acme" }));
+        let event = server.events().await.pop().unwrap();
+        assert_eq!((&event["actor"]["id"], &event["on_behalf_of"]), (&json!(backend.id), &json!("self")));
+        // The user holds it and the back end does not; and the other way round.
+        let refused = post(here, "/v1/api-keys", json!({ "name": "a", "permissions": ["projects:write"] })).await;
+        assert!(problem(refused, 422, "invalid").await["errors"][0]["message"].as_str().unwrap().contains("not yours"));
+        let refused = post(here, "/v1/api-keys", json!({ "name": "a", "permissions": ["keyswap:keys"] })).await;
+        problem(refused, 422, "invalid").await;
+        problem(post(Some("reader; organization=acme"), "/v1/api-keys", json!({ "name": "a" })).await, 403, "forbidden").await;
+
+        put(&server, "/v1/users/blocked", json!({ "blocked": true, "roles": ["self"] })).await;
+        for who in ["nobody", "blocked", "self; organization=umbrella", "eve; organization=acme", "self; organization=nowhere"] {
+            problem(post(Some(who), "/v1/api-keys", json!({ "name": "a" })).await, 403, "on_behalf_of").await;
+        }
+        for who in ["", "a b", "self; organisation=acme", "self;", "self; organization=", "self, eve"] {
+            problem(post(Some(who), "/v1/api-keys", json!({ "name": "a" })).await, 400, "bad_request").await;
+        }
+        let other = server.client_key(&["keyswap:directory"]).await;
+        problem(call_for(&server, &other.value, here, "GET", "/v1/api-keys", None).await, 403, "on_behalf_of").await;
+    }
+
+    async fn a23_a_service_client_is_named_after_its_user(server: Server) {
+        let backend = server.client_key(&["keyswap:keys", "projects:read"]).await;
+        people(&server).await;
+        let named = async |credential: &str, who: Option<&str>, body: Value| {
+            let answer = call_for(&server, credential, who, "POST", "/v1/service-clients", Some(body)).await;
+            body_of(answer, StatusCode::CREATED).await
+        };
+        let here = Some("self; organization=acme");
+        let client = named(&backend.value, here, json!({ "permissions": ["projects:read"] })).await;
+        assert_eq!(client["name"], "Service Client for self");
+        assert_eq!(client["owner"], json!({ "type": "user", "id": "self", "organization_id": "acme" }));
+        assert_eq!(named(&backend.value, here, json!({ "name": "mine" })).await["name"], "mine");
+        let token = session(&server, "self", "acme").await;
+        assert_eq!(named(&token, None, json!({})).await["name"], "Service Client for self");
+        let refused = server.manage("POST", "/v1/service-clients", Some(json!({ "permissions": ["no-such"] })), 422).await;
+        let fields: Vec<_> = refused["errors"].as_array().unwrap().iter().map(|one| one["field"].as_str().unwrap()).collect();
+        assert_eq!(fields, ["permissions", "name"], "everything at once");
+    }
+
+    async fn a10_a_user_has_as_many_service_clients_as_they_wish(server: Server) {
+        people(&server).await;
+        let token = session(&server, "self", "acme").await;
+        for _ in 0..12 {
+            let answer = call(&server, &token, "POST", "/v1/service-clients", Some(json!({}))).await;
+            assert_eq!(answer.status(), 201);
+        }
+        let page = body_of(call(&server, &token, "GET", "/v1/service-clients", None).await, StatusCode::OK).await;
+        assert_eq!(page["data"].as_array().unwrap().len(), 12);
+    }
+
+    async fn a22_ordinary_keys_and_tokens_of_users_manage_nothing(server: Server) {
+        people(&server).await;
+        let key = personal(&server, "self", &["projects:read", "user-api-keys:manage-self"]).await;
+        let ordinary = personal(&server, "self", &["projects:read"]).await;
+        let browser = server.swap(&key.value).await;
+        let stranger = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJzZWxmIn0.c2lnbmF0dXJl";
+        for path in ["/v1/api-keys", "/v1/service-clients", "/v1/users", "/v1/portal-sessions"] {
+            let method = if path == "/v1/portal-sessions" { "POST" } else { "GET" };
+            assert_eq!(status(&server, &ordinary.value, method, path).await, 403, "{path}");
+            assert_eq!(status(&server, &browser, method, path).await, 401, "{path}: a token for the product");
+            assert_eq!(status(&server, stranger, method, path).await, 401, "{path}: a token of others");
+        }
+        let management = server.exchange_for(&key.value, json!({ "audience": "http://keyswap.test/v1" })).await;
+        let management = body_of(management, StatusCode::OK).await;
+        assert_eq!(management["scope"], "user-api-keys:manage-self");
+        assert_eq!(status(&server, management["access_token"].as_str().unwrap(), "GET", "/v1/api-keys").await, 200);
+    }
+
+    async fn d3_a_page_learns_what_each_kind_of_key_may_carry(server: Server) {
+        people(&server).await;
+        permission(&server, "a_b", &["organization"]).await;
+        let token = session(&server, "self", "acme").await;
+        let names = async |query: &str| -> Vec<String> {
+            let answer = call(&server, &token, "GET", &format!("/v1/permissions?limit=100{query}"), None).await;
+            let page = body_of(answer, StatusCode::OK).await;
+            let names = page["data"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+            names.filter(|name| !name.contains("api-keys:")).collect()
+        };
+        assert_eq!(names("&assignable_to=user").await, ["projects:read", "projects:write"]);
+        assert_eq!(names("&assignable_to=organization").await, ["a_b", "projects:read", "projects:write"]);
+        assert!(names("&assignable_to=service_client").await.contains(&"internal".to_owned()));
+        assert!(names("").await.len() > 4);
+        let refused = call(&server, &token, "GET", "/v1/permissions?assignable_to=serviceXclient", None).await;
+        assert_eq!(problem(refused, 422, "invalid").await["errors"][0]["field"], "assignable_to");
+    }
+}
+
+/// The token of a session as if it were an API key: another prefix, and a checksum that fits.
+fn rekeyed(token: &str) -> String {
+    use keyswap::domain::api_key_value::{ApiKeyValue, PresentedKey};
+    let known = PresentedKey::parse(token).unwrap();
+    ApiKeyValue::format(&"ks".parse().unwrap(), &known.credential, &known.secret).expose().to_owned()
+}
+
+#[test]
+fn the_configuration_keeps_the_prefix_and_the_life_of_sessions() {
+    let faults = |setting: &str| compose::config(None, &[setting.to_owned()]).err().map(|error| error.to_string());
+    for (setting, fault) in [
+        ("api_keys.prefix=kps", "api_keys.prefix: kps is kept for portal sessions"),
+        (r#"api_keys.accepted_prefixes=["old","kps"]"#, "api_keys.accepted_prefixes: kps is kept for portal sessions"),
+        ("portal.session_ttl=59s", "portal.session_ttl: must be from 1m to 24h"),
+        ("portal.session_ttl=25h", "portal.session_ttl: must be from 1m to 24h"),
+    ] {
+        assert!(faults(setting).unwrap().contains(fault), "{setting}");
+    }
+    for setting in ["api_keys.prefix=kps_x", "portal.session_ttl=1m", "portal.session_ttl=24h"] {
+        assert_eq!(faults(setting), None);
+    }
+}
