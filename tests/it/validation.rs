@@ -1,6 +1,10 @@
 //! `POST /v1/api-keys/validate`: a key or a token in, everything a service needs to know of it out.
 
-use keyswap::service::last_used;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use keyswap::{
+    domain::claims::{AudienceClaim, Claims},
+    service::last_used,
+};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -298,6 +302,27 @@ both! {
         let both = token(&server, &bare.value, json!({ "audience": [MANAGEMENT, "http://keyswap.test"] })).await;
         assert_eq!(validated(&server, &both).await, refused());
         assert_eq!(asked(&server, json!({ "value": both, "audience": "http://keyswap.test" })).await, refused());
+    }
+
+    async fn a16_what_was_not_minted_for_an_audience_of_ours_is_no_token(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let minted = server.swap(&key.value).await;
+        let payload = URL_SAFE_NO_PAD.decode(minted.split('.').nth(1).unwrap()).unwrap();
+        let claims: Claims = serde_json::from_slice(&payload).unwrap();
+        // Signed by our own key, each of them.
+        let signed = async |typ: &str, claims: &Claims| {
+            let view = server.app.keys.view();
+            let minter = view.signer(None, server.app.settings.algorithm).unwrap();
+            minter.mint(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
+        };
+        assert!(validated(&server, &signed("at+jwt", &claims).await).await["api_key"].is_object());
+        assert_eq!(validated(&server, &signed("JWT", &claims).await).await, refused(), "no audience has such tokens");
+        let elsewhere = Claims { iss: "http://other.test".to_owned(), ..claims.clone() };
+        assert_eq!(validated(&server, &signed("at+jwt", &elsewhere).await).await, refused());
+        let nobody = Claims { aud: AudienceClaim::Several(Vec::new()), ..claims.clone() };
+        assert_eq!(validated(&server, &signed("at+jwt", &nobody).await).await, refused());
+        let unknown = Claims { aud: AudienceClaim::One("https://unknown.test/".parse().unwrap()), ..claims };
+        assert_eq!(validated(&server, &signed("at+jwt", &unknown).await).await, refused());
     }
 
     async fn failures_are_budgeted_by_credential_and_not_by_who_asks(
