@@ -51,7 +51,11 @@ pub async fn run(common: &Common, file: &Path, json: bool) -> Result<(), Failure
         return Err(Failure::Other(format!("{failure}; {} rows are done for certain", counts.rows)));
     }
     let report = import.into_report();
-    if json { print_json(&report)? } else { print(&report) }
+    if json {
+        print_json(&report)?
+    } else {
+        print(&report)
+    }
     match report.counts.refused {
         0 => Ok(()),
         refused => Err(Failure::Other(format!("{refused} of {} rows were refused", report.counts.rows))),
@@ -60,7 +64,11 @@ pub async fn run(common: &Common, file: &Path, json: bool) -> Result<(), Failure
 
 /// Nothing is the end.
 async fn take(app: &App, import: &mut Import, piece: &[u8]) -> Result<(), Failure> {
-    if piece.is_empty() { import.end(app).await? } else { import.feed(app, piece).await? }
+    if piece.is_empty() {
+        import.end(app).await?
+    } else {
+        import.feed(app, piece).await?
+    }
     Ok(())
 }
 

@@ -97,10 +97,7 @@ impl Problem {
 
     pub fn stalled() -> Self {
         let detail = "nothing of the body arrived for 30 seconds";
-        Self {
-            close: true,
-            ..Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body took too long", detail)
-        }
+        Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body took too long", detail) }
     }
 
     /// The path, or what it names: the same bytes for what is not there and for what the caller may not see.

@@ -13,7 +13,8 @@ use super::{
     ops,
     problem::{Problem, speaks_oauth},
     v1::{
-        access_check, access_records, api_keys, audiences, events, exchange, import, members, organizations, permissions, portal_sessions, roles, service_clients, signing_keys, usage, users, validation, webhooks,
+        access_check, access_records, api_keys, audiences, events, exchange, import, members, organizations,
+        permissions, portal_sessions, roles, service_clients, signing_keys, usage, users, validation, webhooks,
     },
     well_known,
 };

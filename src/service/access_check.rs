@@ -17,8 +17,9 @@ use crate::{
 };
 
 use super::{
-    App, places,
+    App,
     caller::is_token,
+    places,
     proof::{Denied, shown_to_service},
 };
 
@@ -78,11 +79,8 @@ async fn by_value(app: &App, value: &str, permission: &PermissionName, resource:
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim_matches(' '),
         Some(_) | None => value,
     };
-    let facts = if is_token(value) {
-        by_token(app, value, permission).await?
-    } else {
-        shown_to_service(app, value).await?
-    };
+    let facts =
+        if is_token(value) { by_token(app, value, permission).await? } else { shown_to_service(app, value).await? };
     Ok(facts.is_some_and(|facts| grant::may(&facts.key, facts.now, &app.settings.limits, permission, resource)))
 }
 

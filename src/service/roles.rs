@@ -146,7 +146,5 @@ pub(super) fn unknown(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<Vec<Fault>, S
 /// As `unknown`, where it is known already which there are.
 pub(super) fn not_among(known: &RoleSet, wanted: &RoleSet) -> Vec<Fault> {
     let unknown = wanted.iter().filter(|name| !known.contains(name));
-    unknown
-        .map(|name| Fault::new("roles", format!("there is no role {name}: PUT /v1/roles/{name} first")))
-        .collect()
+    unknown.map(|name| Fault::new("roles", format!("there is no role {name}: PUT /v1/roles/{name} first"))).collect()
 }

@@ -60,9 +60,13 @@ pub async fn validate(app: &App, value: &str, question: &Question) -> Result<Opt
             wait_for_tick(started).await;
             Ok(None)
         }
-        Err(denied @ (Denied::OnBehalfOf(_) | Denied::Throttled(_) | Denied::Limited(_) | Denied::Unavailable(_) | Denied::Internal(_))) => {
-            Err(denied)
-        }
+        Err(
+            denied @ (Denied::OnBehalfOf(_)
+            | Denied::Throttled(_)
+            | Denied::Limited(_)
+            | Denied::Unavailable(_)
+            | Denied::Internal(_)),
+        ) => Err(denied),
     }
 }
 

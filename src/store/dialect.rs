@@ -131,7 +131,8 @@ where
         Conn::Sqlite(inner) => {
             let on = joined(&|name, _| format!("{table}.{name} = given.value ->> '{name}'"), " AND ");
             // CROSS: from what is asked for to the rows, and never through the whole table.
-            let query = format!("SELECT {table}.* FROM json_each(?) AS given CROSS JOIN {table} ON {on} ORDER BY {order}");
+            let query =
+                format!("SELECT {table}.* FROM json_each(?) AS given CROSS JOIN {table} ON {on} ORDER BY {order}");
             Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
         }
         Conn::Postgres(inner) => {

@@ -27,9 +27,9 @@ mod schema;
 pub mod service_clients;
 pub mod signing_keys;
 pub mod users;
+pub mod validation;
 pub mod webhook_deliveries;
 pub mod webhooks;
-pub mod validation;
 
 use std::{
     fmt,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, QueryableByName, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, Queryable, QueryableByName, RunQueryDsl, Selectable,
+    SelectableHelper,
+};
 use serde::Serialize;
 use serde_json::json;
 

@@ -378,8 +378,7 @@ async fn command(server: &Server, file: &str, more: &[&str], input: &str) -> Out
     command.args(["--set", "server.public_url=http://keyswap.test"]);
     let input = input.to_owned();
     let run = move || {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     };

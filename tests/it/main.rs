@@ -14,20 +14,20 @@
 
 mod support;
 
-mod actors;
 mod access_records;
+mod actors;
 mod audiences;
 mod bad_input;
 mod cli;
 mod configuration_file;
 mod exchange;
 mod faults;
-mod foreign;
 mod features;
+mod foreign;
 mod house;
 mod import;
-mod limits;
 mod keys_life;
+mod limits;
 mod management;
 mod oauth2_crate;
 mod openapi;

@@ -19,8 +19,8 @@ use crate::domain::{
     foreign::{ForeignDigest, Masked},
     grant::RemovedBy,
     id::{
-        AccessRecordId, AudienceId, CredentialId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId, SigningKeyId,
-        UserId, WebhookId,
+        AccessRecordId, AudienceId, CredentialId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId,
+        SigningKeyId, UserId, WebhookId,
     },
     json::Metadata,
     name::DisplayName,

@@ -58,10 +58,17 @@ impl FromRequest for Lines {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Line<'a> {
-    Progress { progress: Counts },
-    Report { report: &'a Report },
+    Progress {
+        progress: Counts,
+    },
+    Report {
+        report: &'a Report,
+    },
     /// What is in for certain, and why there is no more.
-    Broken { error: &'a Problem, progress: Counts },
+    Broken {
+        error: &'a Problem,
+        progress: Counts,
+    },
 }
 
 /// Mirrors organizations, users and members, many at once. Each line is put as its own PUT would: whole, and the same again changes

@@ -19,8 +19,8 @@ pub mod service_clients;
 pub mod signing_keys;
 pub mod usage;
 pub mod users;
-pub mod webhooks;
 pub mod validation;
+pub mod webhooks;
 
 use actix_web::{
     HttpResponse,

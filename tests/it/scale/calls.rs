@@ -98,7 +98,11 @@ async fn every_get(server: &Server) {
             if sample.is_empty() {
                 let list = get(server, path.split("/{").next().unwrap()).await;
                 let first = &list["data"][0];
-                sample = ["id", "kid", "name"].into_iter().find_map(|name| first[name].as_str()).unwrap_or_default().to_owned();
+                sample = ["id", "kid", "name"]
+                    .into_iter()
+                    .find_map(|name| first[name].as_str())
+                    .unwrap_or_default()
+                    .to_owned();
                 assert!(!sample.is_empty(), "say above what stands in {path}");
             }
             url.replace_range(at..end, &sample);
@@ -145,7 +149,8 @@ async fn within_organizations(server: &Server) {
 
 async fn on_behalf_of(server: &Server, whom: &str) {
     let filters = ["", "?archived=true", "?owner_type=user", "?unused_since=2024-11-20T00:00:00Z"];
-    let lists = filters.map(|filter| format!("/v1/api-keys{filter}")).into_iter().chain(["/v1/service-clients".to_owned()]);
+    let lists =
+        filters.map(|filter| format!("/v1/api-keys{filter}")).into_iter().chain(["/v1/service-clients".to_owned()]);
     for path in lists {
         let request = server.get(&path).bearer_auth(&server.admin).header("keyswap-on-behalf-of", whom);
         body_of(request.send().await.unwrap(), StatusCode::OK).await;
@@ -180,7 +185,9 @@ async fn directory(server: &Server) {
 }
 
 async fn keys(server: &Server) {
-    let client = server.manage("POST", "/v1/service-clients", Some(json!({ "name": "a client", "permissions": ["a:b"] })), 201).await;
+    let client = server
+        .manage("POST", "/v1/service-clients", Some(json!({ "name": "a client", "permissions": ["a:b"] })), 201)
+        .await;
     let client = client["id"].as_str().unwrap();
     for owner in [
         json!({ "type": "service_client", "id": client }),
@@ -202,15 +209,20 @@ async fn keys(server: &Server) {
     }
     for _ in 0..2 {
         let body = json!({ "name": "once", "owner": { "type": "none" }, "permissions": ["a:b"] });
-        let request = server.post("/v1/api-keys").bearer_auth(&server.admin).header("idempotency-key", "once").json(&body);
+        let request =
+            server.post("/v1/api-keys").bearer_auth(&server.admin).header("idempotency-key", "once").json(&body);
         body_of(request.send().await.unwrap(), StatusCode::CREATED).await;
     }
-    server.manage("PUT", "/v1/organizations/org-16/members/user-16", Some(json!({ "roles": ["editor", "own"] })), 200).await;
+    server
+        .manage("PUT", "/v1/organizations/org-16/members/user-16", Some(json!({ "roles": ["editor", "own"] })), 200)
+        .await;
     let body = json!({ "user_id": "user-16", "organization_id": "org-16" });
     let session = server.manage("POST", "/v1/portal-sessions", Some(body), 201).await;
     let request = server.get("/v1/api-keys").bearer_auth(session["token"].as_str().unwrap());
     body_of(request.send().await.unwrap(), StatusCode::OK).await;
-    let key = server.key(json!({ "name": "a key", "owner": { "type": "organization", "id": "org-16" }, "permissions": ["a:b"] })).await;
+    let key = server
+        .key(json!({ "name": "a key", "owner": { "type": "organization", "id": "org-16" }, "permissions": ["a:b"] }))
+        .await;
     for value in [key.value.clone(), server.swap(&key.value).await] {
         let found = server.manage("POST", "/v1/api-keys/validate", Some(json!({ "value": value })), 200).await;
         assert_eq!(found["api_key"]["id"], key.id);
@@ -259,7 +271,7 @@ async fn jobs(server: &Server) {
     let _ = events::verify_chain(&server.app).await;
     for _ in 0..6 {
         let change = server.app.store.change(Origin::of(Actor::System), |tx| {
-            store::departures::next(tx, 100)?;
+            store::departures::next(tx, 100, true)?;
             store::members::forget_left(tx, 100)?;
             store::idempotency::forget_old(tx)?;
             store::webhooks::forget_old_secrets(tx)?;

@@ -70,7 +70,11 @@ fn import(server: &Server) {
         let rows = report["rows"].as_u64().unwrap();
         assert_eq!(report[if what == "new" { "created" } else { "unchanged" }], rows, "{report}");
         let rate = rows as f64 / took.as_secs_f64();
-        eprintln!("{:?}: import, {what}: {rows} rows in {:.1} s, {rate:.0} a second", server.database.kind, took.as_secs_f64());
+        eprintln!(
+            "{:?}: import, {what}: {rows} rows in {:.1} s, {rate:.0} a second",
+            server.database.kind,
+            took.as_secs_f64()
+        );
         assert!(cfg!(debug_assertions) || rate >= 10_000.0, "10,000 a second were promised");
     }
 }

@@ -72,8 +72,7 @@ pub async fn check(server: &Server) {
     let kind = server.database.kind;
     // Another test in the same process may have talked to the other database.
     let other = if kind == Kind::Sqlite { ['"', '$'] } else { ['`', '?'] };
-    let statements: Vec<_> =
-        caught.into_iter().filter(|text| !text.contains(other) && is_planned(text)).collect();
+    let statements: Vec<_> = caught.into_iter().filter(|text| !text.contains(other) && is_planned(text)).collect();
     assert!(statements.len() > 60, "only {} statements were caught: {statements:#?}", statements.len());
     let faults = server.app.store.read(move |connection| {
         let mut faults = String::new();
