@@ -289,6 +289,17 @@ both! {
         }
     }
 
+    async fn p3_a_generic_key_is_made_by_the_product_alone_and_ends_with_its_life(server: Server) {
+        product(&server).await;
+        let end = server.app.store.now().await.unwrap().after("1h".parse().unwrap());
+        let body = json!({ "name": "k", "owner": { "type": "none" }, "permissions": ["projects:read"], "expires_at": end });
+        assert_eq!(as_user(&server, "ann", "POST", "/v1/api-keys", Some(body.clone())).await.status(), 422, "no user's to make");
+        let key = server.key(body).await;
+        server.swap(&key.value).await;
+        server.advance(3601);
+        assert_eq!(server.exchange(&key.value).await.status(), 401);
+    }
+
     async fn p4_kinds_of_keys_that_are_not_enabled_are_refused(server: Server, "api_keys.owner_types=[\"organization\"]") {
         product(&server).await;
         for owner in [ann(), carol(), json!({ "type": "none" })] {
