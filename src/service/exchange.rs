@@ -64,6 +64,7 @@ pub struct Explanation {
     /// Those that do not, each with the first rule that removed it.
     pub removed: Vec<Removed>,
     /// What of the scope applies to which resources, where access records say so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details: Vec<Detail>,
     /// Seconds; absent when there would be no token.
     pub expires_in: Option<i64>,

@@ -137,7 +137,8 @@ mirrors! {
         /// Those that do not.
         removed: Vec<Removed>,
         /// What of the scope applies to which resources, where access records say so.
-        authorization_details: Vec<Detail>,
+        #[schema(nullable = false)]
+        authorization_details: Option<Vec<Detail>>,
         /// Seconds; null when there would be no token.
         expires_in: Option<i64>,
         /// What the exchange would answer instead.
