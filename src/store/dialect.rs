@@ -137,11 +137,13 @@ where
         }
         Conn::Postgres(inner) => {
             let on = joined(&|name, _| format!("{table}.{name} = given.{name}"), " AND ");
-            let given = joined(&|name, kind| format!("{name} {kind}"), ", ");
-            let query = format!(
-                "SELECT {table}.* FROM json_to_recordset($1::JSON) AS given ({given}) JOIN {table} ON {on} \
-                 ORDER BY {order} FOR UPDATE OF {table}"
-            );
+            let given = format!("json_to_recordset($1::JSON) AS given ({})", joined(&|name, kind| format!("{name} {kind}"), ", "));
+            // An array is looked up by the index whatever the planner thinks of the size of the table.
+            let rows = match key {
+                [(name, _)] => format!("{table} WHERE {name} = ANY (ARRAY (SELECT given.{name} FROM {given}))"),
+                _ => format!("{given} JOIN {table} ON {on}"),
+            };
+            let query = format!("SELECT {table}.* FROM {rows} ORDER BY {order} FOR UPDATE OF {table}");
             Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
         }
     }

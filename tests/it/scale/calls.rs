@@ -61,10 +61,10 @@ fn in_path(before: &str) -> String {
 }
 
 /// What a parameter is tried with.
-fn samples(name: &str, of_one: bool) -> Vec<String> {
+fn samples(name: &str, of_one: bool, schema: &Value) -> Vec<String> {
     let texts: &[&str] = match name {
         "archived" if of_one => &["false"],
-        "limit" => &["3"],
+        "limit" | "days" => &["3"],
         "wait" => &["0s"],
         "owner_type" => &["user", "organization", "service_client", "none"],
         "state" => &["active", "suspended", "revoked", "expired"],
@@ -73,11 +73,16 @@ fn samples(name: &str, of_one: bool) -> Vec<String> {
         "unused_since" => &["2024-11-20T00:00:00Z"],
         "archived" => &["true"],
         "type" => &["user.created", "user.created,api_key.created"],
+        "assignable_to" => &["user"],
         "alg" => &["ES256"],
         "subject" => &["user-7", "user:user-7"],
         "service_client" => return vec![format!("svc_01JG{}", number(7))],
         "actor" => return vec![format!("key_01JH{}", number(7)), "cli".to_owned()],
         "after" => &[],
+        _ if schema["enum"].is_array() => {
+            let all = schema["enum"].as_array().unwrap().iter();
+            return all.filter_map(Value::as_str).map(str::to_owned).collect();
+        }
         _ => panic!("there is a new parameter {name}: say here what it is tried with"),
     };
     texts.iter().map(|text| (*text).to_owned()).collect()
@@ -114,7 +119,7 @@ async fn every_get(server: &Server) {
             let values = if name == "after" {
                 page["next"].as_str().map(str::to_owned).into_iter().collect()
             } else {
-                samples(name, path.contains('{'))
+                samples(name, path.contains('{'), &parameter["schema"])
             };
             for value in values {
                 get(server, &format!("{url}?{name}={value}")).await;

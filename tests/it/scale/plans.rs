@@ -13,8 +13,9 @@ use keyswap::store::{Conn, StoreError};
 use crate::support::{Kind, Server};
 
 /// Tables that stay small however many customers there are. Every other one grows, and `fill` must fill it.
-const SMALL: [&str; 9] = [
+const SMALL: [&str; 10] = [
     "__diesel_schema_migrations",
+    "sqlite_master",
     "master_keys",
     "signing_keys",
     "permissions",
@@ -27,7 +28,9 @@ const SMALL: [&str; 9] = [
 ];
 
 /// Statements that may read a whole table, and why.
-const MAY_READ_ALL: [(&str, &str); 2] = [
+const MAY_READ_ALL: [(&str, &str); 4] = [
+    ("organization_incarnation` NOT IN", "a job throws away what deleted organizations left behind, now and then"),
+    ("organization_incarnation\" != ALL", "the same"),
     ("' ' || roles || ' '", "an operator takes a role away, and asks first who has it"),
     ("' ' || permissions || ' '", "an operator takes a permission away, and asks first who has it"),
 ];
@@ -52,7 +55,7 @@ impl Instrumentation for Catcher {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         if let InstrumentationEvent::StartQuery { query, .. } = event {
             let text = query.to_string();
-            let statement = text.split(" -- binds: ").next().unwrap_or_default().trim().to_owned();
+            let statement = text.split("-- binds:").next().unwrap_or_default().trim().to_owned();
             if let Some(caught) = CAUGHT.lock().unwrap().as_mut() {
                 caught.insert(statement);
             }
@@ -92,9 +95,10 @@ pub async fn check(server: &Server) {
     assert!(faults.is_empty(), "these read whole tables:\n{faults}");
 }
 
+/// Not where nothing is asked for: `IN ()` is written as `1=0`.
 fn is_planned(statement: &str) -> bool {
     let reads = ["SELECT", "UPDATE", "DELETE", "WITH"].iter().any(|word| statement.starts_with(word));
-    (reads || statement.starts_with("INSERT INTO") && statement.contains("SELECT")) && !statement.contains("pragma_")
+    (reads || statement.starts_with("INSERT INTO") && statement.contains(" FROM json_")) && !statement.contains("pragma_") && !statement.contains("(1=0)")
 }
 
 #[derive(QueryableByName)]
@@ -112,11 +116,17 @@ struct Line {
 fn plan(connection: &mut Conn, statement: &str) -> Vec<String> {
     match connection {
         Conn::Sqlite(inner) => {
-            let lines: Vec<Detail> = sql_query(format!("EXPLAIN QUERY PLAN {statement}")).load(inner).unwrap();
+            let lines: Vec<Detail> = sql_query(format!("EXPLAIN QUERY PLAN {statement}"))
+                .load(inner)
+                .unwrap_or_else(|error| panic!("{statement}: {error}"));
             lines.into_iter().map(|line| line.detail).collect()
         }
         Conn::Postgres(inner) => {
             // A plan for any parameters at all, as a statement that is used again and again gets one.
+            // What an array holds follows from nothing but the names it is given.
+            let statement = statement
+                .replace("unnest($1, $2)", "unnest($1::TEXT[], $2::BIGINT[])")
+                .replace("unnest($1, $2, $3)", "unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[])");
             let setup = format!("SET plan_cache_mode = force_generic_plan; PREPARE planned AS {statement}");
             inner.batch_execute(&setup).unwrap_or_else(|error| panic!("{statement}: {error}"));
             let parameters = (1..).take_while(|number| statement.contains(&format!("${number}"))).count();
