@@ -120,7 +120,8 @@ async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
     // A few at a time: what a large organization left behind must not keep others from writing.
     loop {
         let left = app.store.change(Origin::of(Actor::System), |tx| {
-            Ok::<_, StoreError>(Outcome::bookkeeping(store::members::forget_left(tx, CLEAN_AT_ONCE)?))
+            let records = store::access_records::forget_left(tx, CLEAN_AT_ONCE)?;
+            Ok::<_, StoreError>(Outcome::bookkeeping(records + store::members::forget_left(tx, CLEAN_AT_ONCE)?))
         });
         if left.await? == 0 {
             return Ok(());

@@ -137,7 +137,10 @@ where
         }
         Conn::Postgres(inner) => {
             let on = joined(&|name, _| format!("{table}.{name} = given.{name}"), " AND ");
-            let given = format!("json_to_recordset($1::JSON) AS given ({})", joined(&|name, kind| format!("{name} {kind}"), ", "));
+            let given = format!(
+                "json_to_recordset($1::JSON) AS given ({})",
+                joined(&|name, kind| format!("{name} {kind}"), ", ")
+            );
             // An array is looked up by the index whatever the planner thinks of the size of the table.
             let rows = match key {
                 [(name, _)] => format!("{table} WHERE {name} = ANY (ARRAY (SELECT given.{name} FROM {given}))"),

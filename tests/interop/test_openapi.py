@@ -34,7 +34,8 @@ CHECKS = [
 SECONDS = 40
 # What chance does not reach: it makes no API key.
 # The document itself is read before anything else, and counted with none of it.
-UNREACHED = {"POST /oauth/token", "POST /identity/token", "GET /openapi.json"}
+# A delivery can be sent again only once there is one.
+UNREACHED = {"POST /v1/webhooks/{id}/deliveries/{delivery}/retry", "POST /oauth/token", "POST /identity/token", "GET /openapi.json"}
 
 
 def test_valid(one_server):
@@ -78,6 +79,7 @@ def configuration(server, document):
         "audiences": lambda n: server.admin("POST", "/audiences", {"identifier": f"fuzzed-{n}"})["id"],
         "permissions": lambda n: server.admin("PUT", f"/permissions/fuzzed:{n}", {"assignable_to": ["user"]})["name"],
     }
+    make |= directory(server)
     lines = ["[headers]", 'Authorization = "Bearer ${KEYSWAP_FUZZ_KEY}"']
     for kind, of_number in make.items():
         for fate, numbers in [("living", range(5)), ("doomed", range(5, 25))]:
@@ -94,15 +96,59 @@ def configuration(server, document):
         if not found:
             continue
         kind, parameter = found.groups()
+        if kind == "organizations" and "/members/" in path:
+            # The last part is what is changed and deleted; the organization stays.
+            kind = "members"
+        if kind == "webhooks" and "/deliveries" in path:
+            kind = "webhooks"
         assert kind in make, f"{path}: say how to make one, so that it is reached"
         for method, operation in item.items():
             # What is changed is not what is deleted.
             fate = "doomed" if method == "delete" or path.endswith("/revoke") else "living"
             lines += ["[[operations]]", f'include-name = "{method.upper()} {path}"', "[operations.parameters]"]
-            lines += [f'"path.{parameter}" = {{ dictionary = "{kind}-{fate}", probability = 0.9 }}']
+            if kind == "members":
+                lines += ['"path.id" = { dictionary = "organizations-living", probability = 0.9 }']
+                lines += [f'"path.user" = {{ dictionary = "members-{fate}", probability = 0.9 }}']
+            else:
+                lines += [f'"path.{parameter}" = {{ dictionary = "{kind}-{fate}", probability = 0.9 }}']
             if any(one["name"] == "If-Match" for one in operation["parameters"]):
                 lines += ['"header.If-Match" = { dictionary = "versions", probability = 0.8 }']
     return "\n".join(lines) + "\n"
+
+
+def directory(server):
+    """What a product has: every organization that stays has the same members."""
+
+    def organization(number):
+        made = server.admin("PUT", f"/organizations/fuzzed-{number}", {})["id"]
+        if number < 5:
+            for member in range(25):
+                user(member)
+                server.admin("PUT", f"/organizations/{made}/members/member-{member}", {})
+        return made
+
+    def user(number):
+        server.admin("PUT", f"/users/member-{number}", {})
+        return server.admin("PUT", f"/users/fuzzed-{number}", {})["id"]
+
+    def record(number):
+        user(0)
+        role(0)
+        statements = [{"roles": ["fuzzed-0"], "resources": ["/a/*"]}]
+        principals = [{"type": "user", "id": "member-0"}]
+        return server.admin("POST", "/access-records", {"name": "a", "principals": principals, "statements": statements})["id"]
+
+    def role(number):
+        return server.admin("PUT", f"/roles/fuzzed-{number}", {"permissions": []})["name"]
+
+    return {
+        "organizations": organization,
+        "users": user,
+        "members": lambda number: f"member-{number}",
+        "roles": role,
+        "access-records": record,
+        "webhooks": lambda number: server.admin("POST", "/webhooks", {"url": "http://127.0.0.1:9/"})["id"],
+    }
 
 
 def reached(document, har):

@@ -240,6 +240,7 @@ impl PartialSchema for ImportLines {
         schema(json!({
             "type": "string",
             "contentMediaType": "application/x-ndjson",
+            "pattern": r"^(\{[^\r\n]*\}\r?\n)*$",
             "description": "A JSON object on each line, at most 64 KiB long: `type` is `organization`, with `id` and the members of \
                 OrganizationPut; `user`, with `id` and those of UserPut; or `member`, with `organization_id`, `user_id` and those of \
                 MemberPut. A line may refer to what a line before it brought.",

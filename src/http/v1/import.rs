@@ -71,8 +71,10 @@ enum Line<'a> {
     },
 }
 
-/// Mirrors organizations, users and members, many at once. Each line is put as its own PUT would: whole, and the same again changes
-/// nothing. A line that is against the rules is refused alone, and the report says why.
+/// Mirrors organizations, users and members, many at once.
+///
+/// Each line is put as its own PUT would: whole, and the same again changes nothing. A line that is against the rules is refused alone,
+/// and the report says why.
 #[utoipa::path(post, path = "", responses(ReportLines))]
 pub async fn import(caller: Caller<ManageDirectory>, lines: Lines, app: Data<App>) -> Result<HttpResponse, Problem> {
     if lines.media_type != NDJSON {

@@ -90,6 +90,12 @@ fn samples(name: &str, of_one: bool, schema: &Value) -> Vec<String> {
 
 /// Every GET of the document, with each of its parameters: a new one cannot be forgotten.
 async fn every_get(server: &Server) {
+    let record = json!({
+        "name": "a record", "principals": [{ "type": "user", "id": "user-7" }],
+        "statements": [{ "roles": ["editor"], "resources": ["/a/*"] }],
+    });
+    server.manage("POST", "/v1/access-records", Some(record), 201).await;
+    server.manage("POST", "/v1/webhooks", Some(json!({ "url": "https://hooks.example/keyswap" })), 201).await;
     let document = body_of(server.get("/openapi.json").send().await.unwrap(), StatusCode::OK).await;
     for (path, operations) in document["paths"].as_object().unwrap() {
         let operation = &operations["get"];

@@ -111,6 +111,23 @@ pub fn fill(database: &Database, size: Size) {
         sql.ulid("evt_01JH", "n"),
         sql.series(others),
     ));
+    // One for each user, and half of them within an organization.
+    let organizations = size.organizations;
+    database.sql(&format!(
+        "INSERT INTO access_records (id, name, organization_id, incarnation, created_at, created_by, version) \
+         SELECT {record}, 'Record ' || n, CASE WHEN n % 2 = 0 THEN 'org-' || o END, CASE WHEN n % 2 = 0 THEN {incarnation} END, \
+         1732000000000 + n, 'cli', 1 FROM (SELECT n, (n - 1) % {organizations} + 1 AS o FROM {series}) AS given; \
+         INSERT INTO access_record_principals (record_id, mark, kind, principal_id, position) \
+         SELECT {record}, {mark}, 'user', 'user-' || n, 0 FROM {series}; \
+         INSERT INTO access_record_admins (record_id, incarnation, user_id, position) \
+         SELECT {record}, {mark}, 'user-' || n, 0 FROM {series}; \
+         INSERT INTO access_record_statements (record_id, position, roles, resources) \
+         SELECT {record}, 0, 'editor', '/a/*' FROM {series}",
+        record = sql.ulid("rec_01JH", "n"),
+        incarnation = sql.ulid("inc_01JD", "o"),
+        mark = sql.ulid("inc_01JE", "n"),
+        series = sql.series(size.users),
+    ));
     database.sql("ANALYZE");
 }
 
