@@ -32,6 +32,15 @@ CHECKS = [
     "allow_header_conformance",
 ]
 SECONDS = 40
+# schemathesis knows no lines of JSON; a text is sent as it is.
+LINES = """
+import schemathesis
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    return value.encode() if isinstance(value, str) else str(value).encode()
+"""
 # What chance does not reach: it makes no API key.
 # The document itself is read before anything else, and counted with none of it.
 # A delivery can be sent again only once there is one.
@@ -58,6 +67,7 @@ def fuzzed(request, binary, tmp_path):
 def test_schemathesis(fuzzed, tmp_path):
     document = requests.get(fuzzed.root + "/openapi.json", timeout=10).json()
     (tmp_path / "schemathesis.toml").write_text(configuration(fuzzed, document))
+    (tmp_path / "lines.py").write_text(LINES)
     command = [
         *(os.path.join(os.path.dirname(sys.executable), "schemathesis"), "--no-color"),
         *("--config-file", tmp_path / "schemathesis.toml", "run", fuzzed.root + "/openapi.json"),
@@ -66,6 +76,7 @@ def test_schemathesis(fuzzed, tmp_path):
         *("--report", "har", "--report-har-path", tmp_path / "answers.har"),
     ]
     environment = {**os.environ, "KEYSWAP_FUZZ_KEY": fuzzed.admin_key, "KEYSWAP_FUZZ_CLIENT": fuzzed.key}
+    environment |= {"SCHEMATHESIS_HOOKS": "lines", "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=5 * SECONDS)
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr
     reached(document, json.loads((tmp_path / "answers.har").read_text()))
@@ -147,7 +158,7 @@ def directory(server):
         "members": lambda number: f"member-{number}",
         "roles": role,
         "access-records": record,
-        "webhooks": lambda number: server.admin("POST", "/webhooks", {"url": "http://127.0.0.1:9/"})["id"],
+        "webhooks": lambda number: server.admin("POST", "/webhooks", {"url": "http://127.0.0.1:1024/"})["id"],
     }
 
 
