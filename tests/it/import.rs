@@ -283,7 +283,10 @@ both! {
         assert_eq!(count_users(&server).await, 0);
         let key = server.client_key(&["keyswap:directory"]).await;
         let request = server.post("/v1/import").bearer_auth(&key.value).header("content-type", NDJSON).body(users(0..5));
-        assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        // The head comes first: all is in once the last line is there.
+        assert_eq!(counts(&objects(&answer.text().await.unwrap()).pop().unwrap()["report"]), [5, 0, 0, 0]);
         assert_eq!(count_users(&server).await, 5);
     }
 

@@ -41,6 +41,7 @@ pub async fn everything(server: &Server) {
     within_organizations(server).await;
     directory(server).await;
     keys(server).await;
+    access(server).await;
     configuration(server).await;
     jobs(server).await;
 }
@@ -160,8 +161,10 @@ async fn within_organizations(server: &Server) {
 
 async fn on_behalf_of(server: &Server, whom: &str) {
     let filters = ["", "?archived=true", "?owner_type=user", "?unused_since=2024-11-20T00:00:00Z"];
-    let lists =
-        filters.map(|filter| format!("/v1/api-keys{filter}")).into_iter().chain(["/v1/service-clients".to_owned()]);
+    let lists = filters
+        .map(|filter| format!("/v1/api-keys{filter}"))
+        .into_iter()
+        .chain(["/v1/service-clients".to_owned(), "/v1/access-records".to_owned()]);
     for path in lists {
         let request = server.get(&path).bearer_auth(&server.admin).header("keyswap-on-behalf-of", whom);
         body_of(request.send().await.unwrap(), StatusCode::OK).await;
@@ -260,6 +263,28 @@ async fn keys(server: &Server) {
     }
 }
 
+async fn access(server: &Server) {
+    let record = json!({
+        "name": "a record", "organization_id": "org-16", "principals": [{ "type": "user", "id": "user-16" }],
+        "statements": [{ "roles": ["editor"], "resources": ["/projects/16"] }],
+    });
+    let record = server.manage("POST", "/v1/access-records", Some(record), 201).await;
+    let path = format!("/v1/access-records/{}", record["id"].as_str().unwrap());
+    server.manage("PATCH", &path, Some(json!({ "name": "another" })), 200).await;
+    for principal in
+        [json!({ "type": "user", "id": "user-16" }), json!({ "type": "api_key", "id": in_path("/v1/api-keys/") })]
+    {
+        let asked = json!({ "principal": principal, "permission": "a:b", "resource": "/projects/16" });
+        server.manage("POST", "/v1/access/check", Some(asked), 200).await;
+    }
+    let owner = json!({ "type": "user", "id": "user-16", "organization_id": "org-16" });
+    let key = server.key(json!({ "name": "a key", "owner": owner, "permissions": ["a:b"] })).await;
+    server.swap(&key.value).await;
+    let asked = json!({ "value": key.value, "permission": "a:b", "resource": "/projects/16" });
+    server.manage("POST", "/v1/access/check", Some(asked), 200).await;
+    server.manage("DELETE", &path, None, 204).await;
+}
+
 async fn configuration(server: &Server) {
     let audience = server.audience("another", None).await;
     let path = format!("/v1/audiences/{}", audience["id"].as_str().unwrap());
@@ -285,6 +310,7 @@ async fn jobs(server: &Server) {
             store::departures::next(tx, 100, true)?;
             store::members::forget_left(tx, 100)?;
             store::idempotency::forget_old(tx)?;
+            store::leftovers::forget_old(tx)?;
             store::webhooks::forget_old_secrets(tx)?;
             store::webhook_deliveries::forget_old(tx)?;
             let now = tx.now();

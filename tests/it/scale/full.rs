@@ -39,7 +39,7 @@ fn prove(kind: Kind) {
         server.database.sql("DELETE FROM members; DELETE FROM users; DELETE FROM organizations; DELETE FROM events");
         fill::fill(&server.database, size);
         list(&server).await;
-        plans::watch();
+        plans::watch(&server.database);
         let replica = server.replica().await;
         calls::everything(&replica).await;
         plans::check(&replica).await;

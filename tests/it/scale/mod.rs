@@ -16,7 +16,7 @@ fn every_plan(kind: Kind) {
         calls::prepare(&server).await;
         fill::fill(&server.database, SIZE);
         // Connections that are made from now on tell what they do.
-        plans::watch();
+        plans::watch(&server.database);
         let replica = server.replica().await;
         calls::everything(&replica).await;
         plans::check(&replica).await;

@@ -1,16 +1,17 @@
 //! Statements caught on their way to the database, and how the database would carry them out.
 
-use std::{collections::BTreeSet, fmt::Write, sync::Mutex};
+use std::{collections::BTreeMap, fmt::Write, sync::Mutex};
 
 use diesel::{
-    QueryableByName, RunQueryDsl,
+    PgConnection, QueryableByName, RunQueryDsl,
     connection::{Instrumentation, InstrumentationEvent, SimpleConnection, set_default_instrumentation},
     sql_query,
     sql_types::Text,
 };
 use keyswap::store::{Conn, StoreError};
+use serde_json::Value;
 
-use crate::support::{Kind, Server};
+use crate::support::{Database, Kind, Server};
 
 /// Tables that stay small however many customers there are. Every other one grows, and `fill` must fill it.
 const SMALL: [&str; 10] = [
@@ -54,45 +55,67 @@ const ALIASES: [(&str, &str); 8] = [
     ("p", "permissions"),
 ];
 
-static CAUGHT: Mutex<Option<BTreeSet<String>>> = Mutex::new(None);
+/// Statements, and the values that one came with.
+type Statements = BTreeMap<String, String>;
 
-struct Catcher;
+/// By the URL of the database: tests in one process do not hear each other.
+static CAUGHT: Mutex<BTreeMap<String, Statements>> = Mutex::new(BTreeMap::new());
+
+/// Listens to one connection.
+#[derive(Default)]
+struct Catcher {
+    url: String,
+}
 
 impl Instrumentation for Catcher {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        if let InstrumentationEvent::StartQuery { query, .. } = event {
-            let text = query.to_string();
-            let statement = text.split("-- binds:").next().unwrap_or_default().trim().to_owned();
-            if let Some(caught) = CAUGHT.lock().unwrap().as_mut() {
-                caught.insert(statement);
+        match event {
+            InstrumentationEvent::StartEstablishConnection { url, .. } => url.clone_into(&mut self.url),
+            InstrumentationEvent::StartQuery { query, .. } => {
+                let text = query.to_string();
+                let (statement, values) = text.split_once("-- binds:").unwrap_or((&text, ""));
+                let mut all = CAUGHT.lock().unwrap();
+                if let Some((_, caught)) = all.iter_mut().find(|(url, _)| self.url.starts_with(*url)) {
+                    caught.entry(statement.trim().to_owned()).or_insert_with(|| values.trim().to_owned());
+                }
             }
+            _ => {}
         }
     }
 }
 
+/// What connections to a database are made with, up to what is added to it.
+fn url_of(database: &Database) -> String {
+    database.url.trim_start_matches("sqlite://").to_owned()
+}
+
 /// Connections that are made from now on are listened to.
-pub fn watch() {
-    *CAUGHT.lock().unwrap() = Some(BTreeSet::new());
-    set_default_instrumentation(|| Some(Box::new(Catcher))).unwrap();
+pub fn watch(database: &Database) {
+    CAUGHT.lock().unwrap().insert(url_of(database), Statements::new());
+    set_default_instrumentation(|| Some(Box::<Catcher>::default())).unwrap();
 }
 
 /// Every statement that was caught uses an index wherever a table grows.
 pub async fn check(server: &Server) {
-    let caught = CAUGHT.lock().unwrap().take().unwrap();
+    let caught = CAUGHT.lock().unwrap().remove(&url_of(&server.database)).unwrap();
     let kind = server.database.kind;
-    // Another test in the same process may have talked to the other database.
-    let other = if kind == Kind::Sqlite { ['"', '$'] } else { ['`', '?'] };
-    let statements: Vec<_> = caught.into_iter().filter(|text| !text.contains(other) && is_planned(text)).collect();
+    let statements: Vec<_> = caught.into_iter().filter(|(text, _)| is_planned(text)).collect();
     assert!(statements.len() > 60, "only {} statements were caught: {statements:#?}", statements.len());
     let faults = server.app.store.read(move |connection| {
         let mut faults = String::new();
-        for statement in &statements {
-            let plan = plan(connection, statement);
+        for (statement, values) in &statements {
+            let mut plan = any_plan(connection, statement);
+            if let (Conn::Postgres(inner), true) =
+                (&mut *connection, plan.iter().any(|line| reads_all(kind, statement, line)))
+            {
+                // PostgreSQL takes a plan for any values only where it costs no more than one for those that there are.
+                plan = plan_for(inner, statement, values).unwrap_or(plan);
+            }
             if std::env::var_os("KEYSWAP_SHOW_PLANS").is_some() {
                 eprintln!("{statement}\n    {}", plan.join("\n    "));
             }
-            let bad: Vec<_> = plan.iter().filter(|line| reads_all(kind, statement, line)).collect();
-            if !bad.is_empty() && !MAY_READ_ALL.iter().any(|(part, _)| statement.contains(part)) {
+            let reads_all = plan.iter().any(|line| reads_all(kind, statement, line));
+            if reads_all && !MAY_READ_ALL.iter().any(|(part, _)| statement.contains(part)) {
                 writeln!(faults, "{statement}\n    {}", plan.join("\n    ")).unwrap();
             }
         }
@@ -122,7 +145,8 @@ struct Line {
     line: String,
 }
 
-fn plan(connection: &mut Conn, statement: &str) -> Vec<String> {
+/// For any values.
+fn any_plan(connection: &mut Conn, statement: &str) -> Vec<String> {
     match connection {
         Conn::Sqlite(inner) => {
             let lines: Vec<Detail> = sql_query(format!("EXPLAIN QUERY PLAN {statement}"))
@@ -131,21 +155,43 @@ fn plan(connection: &mut Conn, statement: &str) -> Vec<String> {
             lines.into_iter().map(|line| line.detail).collect()
         }
         Conn::Postgres(inner) => {
-            // A plan for any parameters at all, as a statement that is used again and again gets one.
-            // What an array holds follows from nothing but the names it is given.
-            let statement = statement
-                .replace("unnest($1, $2)", "unnest($1::TEXT[], $2::BIGINT[])")
-                .replace("unnest($1, $2, $3)", "unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[])");
-            let setup = format!("SET plan_cache_mode = force_generic_plan; PREPARE planned AS {statement}");
-            inner.batch_execute(&setup).unwrap_or_else(|error| panic!("{statement}: {error}"));
             let parameters = (1..).take_while(|number| statement.contains(&format!("${number}"))).count();
-            let nulls = vec!["NULL"; parameters].join(", ");
-            let call = if parameters == 0 { String::new() } else { format!("({nulls})") };
-            let lines: Vec<Line> = sql_query(format!("EXPLAIN EXECUTE planned{call}")).load(inner).unwrap();
-            inner.batch_execute("DEALLOCATE planned; RESET plan_cache_mode").unwrap();
-            lines.into_iter().map(|line| line.line).collect()
+            explained(inner, "force_generic_plan", statement, &vec!["NULL".to_owned(); parameters])
         }
     }
+}
+
+/// For the values it came with, where they can be read.
+fn plan_for(connection: &mut PgConnection, statement: &str, values: &str) -> Option<Vec<String>> {
+    let values: Vec<Value> = serde_json::from_str(values).ok()?;
+    let literals = values.iter().map(literal).collect::<Option<Vec<_>>>()?;
+    Some(explained(connection, "force_custom_plan", statement, &literals))
+}
+
+fn literal(value: &Value) -> Option<String> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    match value {
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(quoted(text)),
+        Value::Array(all) => {
+            let all = all.iter().map(literal).collect::<Option<Vec<_>>>()?;
+            (!all.is_empty()).then(|| format!("ARRAY[{}]", all.join(", ")))
+        }
+        Value::Null | Value::Bool(_) | Value::Object(_) => None,
+    }
+}
+
+fn explained(connection: &mut PgConnection, mode: &str, statement: &str, values: &[String]) -> Vec<String> {
+    // What an array holds follows from nothing but the names it is given.
+    let statement = statement
+        .replace("unnest($1, $2)", "unnest($1::TEXT[], $2::BIGINT[])")
+        .replace("unnest($1, $2, $3)", "unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[])");
+    let setup = format!("SET plan_cache_mode = {mode}; PREPARE planned AS {statement}");
+    connection.batch_execute(&setup).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    let call = if values.is_empty() { String::new() } else { format!("({})", values.join(", ")) };
+    let lines: Vec<Line> = sql_query(format!("EXPLAIN EXECUTE planned{call}")).load(connection).unwrap();
+    connection.batch_execute("DEALLOCATE planned; RESET plan_cache_mode").unwrap();
+    lines.into_iter().map(|line| line.line).collect()
 }
 
 /// Whether a line of a plan goes through all of a table that grows.
