@@ -200,6 +200,36 @@ pub struct Credential {
     pub last_used_at: Option<Timestamp>,
 }
 
+/// The limits that are set on a key, beside its permissions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyLimits {
+    pub expires_at: Option<Timestamp>,
+    pub max_token_ttl: Option<Span>,
+    pub exchanges_per_minute: Option<u32>,
+    pub audiences: Option<Vec<Identifier>>,
+}
+
+impl KeyLimits {
+    /// The members in which `other` goes further: a later end, longer tokens, more exchanges, or further audiences.
+    pub fn exceeded_by(&self, other: &Self) -> Vec<&'static str> {
+        fn longer<T: PartialOrd>(own: Option<T>, other: Option<T>) -> bool {
+            own.is_some_and(|own| other.is_none_or(|other| other > own))
+        }
+        let further = match (&self.audiences, &other.audiences) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(own), Some(other)) => other.iter().any(|audience| !own.contains(audience)),
+        };
+        let members = [
+            ("expires_at", longer(self.expires_at, other.expires_at)),
+            ("max_token_ttl", longer(self.max_token_ttl, other.max_token_ttl)),
+            ("exchanges_per_minute", longer(self.exchanges_per_minute, other.exchanges_per_minute)),
+            ("audiences", further),
+        ];
+        members.into_iter().filter_map(|(name, exceeds)| exceeds.then_some(name)).collect()
+    }
+}
+
 /// An API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
@@ -224,6 +254,15 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
+    pub fn limits(&self) -> KeyLimits {
+        KeyLimits {
+            expires_at: self.life.expires_at,
+            max_token_ttl: self.max_token_ttl,
+            exchanges_per_minute: self.exchanges_per_minute,
+            audiences: self.audiences.clone(),
+        }
+    }
+
     /// What may be shown of the credential in use.
     pub fn masked(&self) -> Option<String> {
         self.credentials.first().map(|newest| match &newest.masked {

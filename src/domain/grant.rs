@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     access::{self, Detail, Rule},
-    api_key::{Life, Owner, State},
+    api_key::{KeyLimits, Life, Owner, State},
     audience::{Audience, Identifier, Takes},
     claim_map::Sources,
     claims::{AudienceClaim, Claims, Subject},
@@ -61,6 +61,15 @@ pub struct Replaced {
 }
 
 impl KeyFacts {
+    pub fn limits(&self) -> KeyLimits {
+        KeyLimits {
+            expires_at: self.life.expires_at,
+            max_token_ttl: self.max_token_ttl,
+            exchanges_per_minute: self.exchanges_per_minute,
+            audiences: self.audiences.clone(),
+        }
+    }
+
     /// What whoever presented the credential should know, where another has taken its place.
     pub fn replaced(&self) -> Option<Replaced> {
         let (at, ends_at) = self.credential_replaced_at.zip(self.credential_expires_at)?;

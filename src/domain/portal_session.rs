@@ -1,6 +1,6 @@
 //! Portal sessions: what a user's own browser calls `/v1` with, for a short while.
 
-use super::{event::ActorRef, id::PortalSessionId, standing::Home, time::Timestamp};
+use super::{event::ActorRef, id::PortalSessionId, policy::Holdings, standing::Home, time::Timestamp};
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,4 +11,6 @@ pub struct PortalSession {
     pub created_at: Timestamp,
     pub created_by: ActorRef,
     pub expires_at: Timestamp,
+    /// What whoever opened it may hand out: the user hands out nothing beyond.
+    pub held: Holdings,
 }

@@ -87,6 +87,9 @@ async fn by_value(app: &App, value: &str, permission: &PermissionName, resource:
 /// The facts about the key of a token that carries the permission and has not ended.
 async fn by_token(app: &App, token: &str, permission: &PermissionName) -> Result<Option<grant::Facts>, Denied> {
     let Some((_, claims)) = app.keys.view().verify_any(token, app.issuer()) else { return Ok(None) };
+    if claims.aud.contains(app.settings.management_audience.as_str()) {
+        return Ok(None);
+    }
     let scope = match (claims.scope, claims.scp) {
         (Some(scope), _) => scope,
         (None, Some(scp)) => scp.join(" "),

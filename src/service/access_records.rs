@@ -6,7 +6,7 @@ use crate::{
             AccessRecord, Admin, MAX_ADMINS, MAX_PRINCIPALS, MAX_RESOURCES, MAX_ROLES, MAX_STATEMENTS, Principal,
             PrincipalType, Reach, Statement,
         },
-        event::{EventKind, NewEvent},
+        event::{Actor, EventKind, NewEvent},
         id::{AccessRecordId, Incarnation, InvalidId, OrganizationId, UserId},
         name::DisplayName,
         page::{Page, PageRequest},
@@ -258,6 +258,10 @@ fn spot_of_new(connection: &mut Conn, caller: &Caller, asked: Option<Organizatio
 fn own_alone(caller: &Caller) -> Result<Option<Home>, Error> {
     match (&caller.authority.place, &caller.acts_as) {
         (Place::Everywhere, _) => Ok(None),
+        // It would say of itself what it may reach.
+        (Place::Inside { .. }, _) if matches!(caller.origin.actor, Actor::Key(_)) && caller.limits.is_some() => {
+            Err(Error::Forbidden("of a user (no key says what it may reach itself)"))
+        }
         (Place::Inside { organization: Some(_), .. }, _) if caller.authority.holds("api-keys:manage") => Ok(None),
         (Place::Inside { .. }, Some(home)) if caller.authority.holds("user-api-keys:manage-self") => {
             Ok(Some(home.clone()))

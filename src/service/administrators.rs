@@ -6,6 +6,7 @@ use crate::{
         api_key::{self, ApiKey, State},
         permission::PermissionName,
         policy::ADMIN,
+        time::Span,
     },
     store::{self, Tx},
 };
@@ -14,6 +15,9 @@ use super::{Error, Settings};
 
 /// The lock under which administrators are counted: two who remove each other at once must not both succeed.
 const LOCK: i64 = 0x006b_6579_7377_0003;
+
+/// A key that ends before this is no administrator to rely on.
+const SOON: Span = Span::from_secs(3600);
 
 /// Refuses a change after which no administrator would be left, where `before` was one.
 ///
@@ -42,7 +46,12 @@ pub(super) fn require_left(tx: &mut Tx<'_>, admin: &PermissionName, settings: &S
     let keys = store::api_keys::of_clients_holding(tx, admin, now)?;
     let works = |key: &ApiKey| {
         let standing = key.ownership.standing(settings.limits.ends_with_creator);
-        key.permissions.contains(admin) && api_key::state(&key.life, &standing, now).0 == State::Active
+        let reaches = key.audiences.as_ref().is_none_or(|all| all.contains(&settings.management_audience));
+        let stays = key.life.expires_at.is_none_or(|end| end > now.after(SOON));
+        reaches
+            && stays
+            && key.permissions.contains(admin)
+            && api_key::state(&key.life, &standing, now).0 == State::Active
     };
     if keys.iter().any(works) {
         Ok(())

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use crate::{
     domain::{
+        api_key::KeyLimits,
         event::{Actor, Origin},
         grant::{self, Refusal, Request},
         id::{InvalidId, KeyId, OrganizationId, UserId},
@@ -19,7 +20,7 @@ use super::{
     App,
     guessing::Source,
     places::{self, PlaceNow},
-    portal_sessions,
+    portal_sessions::{self, Proved},
     proof::{Attempt, Denied, judge},
 };
 
@@ -31,6 +32,8 @@ pub struct Caller {
     pub authority: Authority,
     /// What they may hand out.
     pub holdings: Holdings,
+    /// Those of the key that calls, where it stands inside a place: what it makes stays within them.
+    pub limits: Option<KeyLimits>,
     /// The user they are or act for, in the incarnation they have now.
     pub acts_as: Option<Home>,
 }
@@ -51,6 +54,7 @@ impl Caller {
             origin: Origin::of(actor),
             authority: Authority { scope: ADMIN.parse().into_iter().collect(), place: Place::Everywhere },
             holdings: Holdings::WholeCatalog,
+            limits: None,
             acts_as: None,
         }
     }
@@ -102,13 +106,13 @@ pub async fn authenticate(
         address: Some(call.address.clone()),
     };
     if let Some(token) = portal_sessions::token(credential) {
-        let (session, place) = portal_sessions::prove(app, &token, call.source).await?;
+        let Proved { session, place, held } = portal_sessions::prove(app, &token, call.source).await?;
         if on_behalf_of.is_some() {
             return Err(Denied::OnBehalfOf("a portal session speaks for its own user, and for no other"));
         }
         let user = place.home.user().cloned();
-        // Nobody stands between the user and what their roles hold.
-        return Ok(as_user(origin(Actor::PortalSession(session), user), &Holdings::WholeCatalog, place));
+        // The token came to the user through whoever opened the session, and could have stayed there.
+        return Ok(as_user(origin(Actor::PortalSession(session), user), &held, place));
     }
     let identity = if is_token(credential) {
         by_token(app, credential, call.source).await?
@@ -119,6 +123,7 @@ pub async fn authenticate(
         origin: origin(Actor::Key(identity.key), None),
         authority: Authority { scope: identity.scope, place: Place::of(&identity.home) },
         holdings: identity.holdings,
+        limits: matches!(identity.home, Home::Organization { .. } | Home::User { .. }).then_some(identity.limits),
         acts_as: identity.home.user().is_some().then_some(identity.home),
     };
     match on_behalf_of {
@@ -155,6 +160,7 @@ pub(super) fn as_user(origin: Origin, holdings: &Holdings, place: PlaceNow) -> C
         origin,
         authority: Authority { scope, place: Place::of(&place.home) },
         holdings: Holdings::Listed(held),
+        limits: None,
         acts_as: Some(place.home),
     }
 }
@@ -164,6 +170,7 @@ struct Identity {
     home: Home,
     scope: PermissionSet,
     holdings: Holdings,
+    limits: KeyLimits,
 }
 
 fn management_request(app: &App) -> Request {
@@ -186,6 +193,7 @@ async fn by_key(app: &App, key: &str, source: Source) -> Result<Identity, Denied
             home: facts.key.ownership.home.clone(),
             scope,
             holdings: Holdings::of(grant::holdings(&facts.key, limits)),
+            limits: facts.key.limits(),
         })
     })
     .await?;
@@ -224,5 +232,6 @@ async fn by_token(app: &App, token: &str, source: Source) -> Result<Identity, De
             Holdings::Listed(handed_on.cloned().collect())
         }
     };
-    Ok(Identity { key: claims.key_id, home: facts.key.ownership.home, scope, holdings: held })
+    let limits = facts.key.limits();
+    Ok(Identity { key: claims.key_id, home: facts.key.ownership.home, scope, holdings: held, limits })
 }

@@ -10,6 +10,7 @@ use crate::{
         event::{EventKind, NewEvent},
         grant::KeyFault,
         id::{CredentialId, OrganizationId, PortalSessionId, UserId},
+        policy::Holdings,
         portal_session::PortalSession,
         time::Timestamp,
     },
@@ -46,6 +47,7 @@ pub async fn open(
         return Err(Error::Forbidden("keyswap:keys"));
     }
     let (master, entropy, ttl) = (app.master.clone(), app.entropy.clone(), app.settings.session_ttl);
+    let held = caller.holdings.clone();
     app.store
         .change(caller.origin.clone(), move |tx| {
             let place = place(tx, &user, organization.as_ref())?;
@@ -59,6 +61,7 @@ pub async fn open(
                 created_at: tx.now(),
                 created_by: tx.author(),
                 expires_at: tx.now().after(ttl),
+                held,
             };
             let opened = Opened { token, expires_at: session.expires_at };
             let event = NewEvent::new(EventKind::PortalSessionCreated, &session.id)
@@ -92,15 +95,21 @@ pub(super) fn token(credential: &str) -> Option<PresentedKey> {
     (presented.prefix == Prefix::portal_session()).then_some(presented)
 }
 
+/// A session whose token was shown.
+#[derive(Debug)]
+pub(super) struct Proved {
+    pub session: PortalSessionId,
+    /// Where its user stands now.
+    pub place: PlaceNow,
+    /// What whoever opened it may hand out.
+    pub held: Holdings,
+}
+
 /// The session whose token was shown, and where its user stands now.
 ///
 /// # Errors
 /// `Denied::Key` for every fault of the session; too many failures; the database is away.
-pub(super) async fn prove(
-    app: &App,
-    token: &PresentedKey,
-    source: Source,
-) -> Result<(PortalSessionId, PlaceNow), Denied> {
+pub(super) async fn prove(app: &App, token: &PresentedKey, source: Source) -> Result<Proved, Denied> {
     let started = Instant::now();
     let (outcome, result) = match proved(app, token, source, started).await {
         Ok(proved) => (Judged::Granted, Ok(proved)),
@@ -110,12 +119,7 @@ pub(super) async fn prove(
     result
 }
 
-async fn proved(
-    app: &App,
-    token: &PresentedKey,
-    source: Source,
-    started: Instant,
-) -> Result<(PortalSessionId, PlaceNow), (Judged, Denied)> {
+async fn proved(app: &App, token: &PresentedKey, source: Source, started: Instant) -> Result<Proved, (Judged, Denied)> {
     let throttled = |throttled: Throttled| (Judged::Throttled, Denied::Throttled(throttled.retry_after));
     app.guessing.admit_source(source).map_err(throttled)?;
     app.guessing.admit_credential(source, &token.credential).map_err(throttled)?;
@@ -151,11 +155,7 @@ struct Found {
     now: Timestamp,
 }
 
-fn verdict(
-    app: &App,
-    token: &PresentedKey,
-    found: Option<Found>,
-) -> Result<Result<(PortalSessionId, PlaceNow), KeyFault>, Denied> {
+fn verdict(app: &App, token: &PresentedKey, found: Option<Found>) -> Result<Result<Proved, KeyFault>, Denied> {
     let Some(Found { stored, place, now }) = found else {
         app.decoy.compare(&app.master, token)?;
         return Ok(Err(KeyFault::Unknown));
@@ -172,6 +172,6 @@ fn verdict(
     Ok(match place.filter(|place| place.home == session.home) {
         None => Err(KeyFault::OwnerGone),
         Some(place) if place.blocked => Err(KeyFault::OwnerBlocked),
-        Some(place) => Ok((session.id, place)),
+        Some(place) => Ok(Proved { session: session.id, place, held: session.held }),
     })
 }

@@ -10,7 +10,7 @@ use crate::{
         name::DisplayName,
         page::{Page, PageRequest},
         permission::{AssignableTo, PermissionName, PermissionSet},
-        policy::{ADMIN, Rights},
+        policy::{ADMIN, Place, Rights},
         service_client::ServiceClient,
         standing::{Gone, Home},
     },
@@ -233,6 +233,7 @@ fn name_after(caller: &Caller) -> Option<DisplayName> {
 fn home_of_new(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> Result<(Home, PermissionSet), Error> {
     let asked = match (asked, &caller.acts_as) {
         (None, Some(_)) => Some(OwnerAsked::User { id: None, organization: None }),
+        (None, None) if caller.authority.place != Place::Everywhere => Some(OwnerAsked::Organization { id: None }),
         (asked, _) => asked,
     };
     let holder = match asked {

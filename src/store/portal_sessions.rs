@@ -2,10 +2,17 @@
 
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
-use crate::domain::{event::ActorRef, id::PortalSessionId, portal_session::PortalSession, time::Timestamp};
+use crate::domain::{
+    event::ActorRef, id::PortalSessionId, policy::Holdings, portal_session::PortalSession, time::Timestamp,
+};
 
 use super::{
-    api_keys::parsed, change::Tx, connection::Conn, error::StoreError, key_standings::home_of, schema::portal_sessions,
+    api_keys::{parsed, permission_set},
+    change::Tx,
+    connection::Conn,
+    error::StoreError,
+    key_standings::home_of,
+    schema::portal_sessions,
 };
 
 #[derive(Queryable, Selectable)]
@@ -20,6 +27,7 @@ struct Row {
     created_by: String,
     created_at: i64,
     expires_at: i64,
+    held: Option<String>,
 }
 
 /// A session with what its token is proved against.
@@ -48,6 +56,7 @@ pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), Store
             portal_sessions::created_by.eq(session.created_by.to_stored()),
             portal_sessions::created_at.eq(session.created_at.millis()),
             portal_sessions::expires_at.eq(session.expires_at.millis()),
+            portal_sessions::held.eq(held_column(&session.held)),
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -61,6 +70,13 @@ pub fn find(connection: &mut Conn, id: &PortalSessionId) -> Result<Option<Stored
     row.map(stored).transpose()
 }
 
+fn held_column(held: &Holdings) -> Option<String> {
+    match held {
+        Holdings::WholeCatalog => None,
+        Holdings::Listed(listed) => Some(listed.to_string()),
+    }
+}
+
 fn stored(row: Row) -> Result<StoredPortalSession, StoreError> {
     let session = PortalSession {
         id: parsed("portal session id", &row.id)?,
@@ -68,6 +84,10 @@ fn stored(row: Row) -> Result<StoredPortalSession, StoreError> {
         created_at: Timestamp::from_millis(row.created_at),
         created_by: ActorRef::from_stored(&row.created_by),
         expires_at: Timestamp::from_millis(row.expires_at),
+        held: match &row.held {
+            None => Holdings::WholeCatalog,
+            Some(listed) => Holdings::Listed(permission_set(listed)?),
+        },
     };
     Ok(StoredPortalSession { session, sealed: row.sealed, master_version: row.master_version })
 }

@@ -221,6 +221,7 @@ diesel::table! {
         created_by -> Text,
         created_at -> BigInt,
         expires_at -> BigInt,
+        held -> Nullable<Text>,
     }
 }
 diesel::table! {

@@ -116,6 +116,10 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>
         ));
     }
     let mut hashed = format!("{} {}\n", request.method(), request.path()).into_bytes();
+    // For another user, or elsewhere, it is another request.
+    let on_behalf = request.headers().get("keyswap-on-behalf-of").map_or(&b""[..], |value| value.as_bytes());
+    hashed.extend_from_slice(on_behalf);
+    hashed.push(b'\n');
     hashed.extend_from_slice(body);
     Ok(Some(Idempotency { key: key.to_owned(), request_hash: sha256_hex(&hashed) }))
 }

@@ -7,6 +7,7 @@ use crate::{
         event::NewEvent,
         foreign::{ForeignDigest, Masked},
         id::CredentialId,
+        policy::Place,
     },
     service::{
         App, Error, Fault, Settings,
@@ -60,6 +61,10 @@ impl Maker {
         import: Import,
         caller: &Caller,
     ) -> Result<(Shown, NewEvent), Error> {
+        if caller.authority.place != Place::Everywhere {
+            // Digests are one name space for all: inside a place one could take, or ask for, another's.
+            return Err(Error::Forbidden("keyswap:keys"));
+        }
         let holder = self.checked(tx, &new, caller, faults(&self.settings, &import))?;
         if store::api_keys::has_lookup(tx, &foreign::lookups(&self.master, &import.sha256))? {
             return Err(taken());

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        api_key::ApiKey,
+        api_key::{ApiKey, KeyLimits},
         audience::Identifier,
         permission::PermissionSet,
         policy::Holdings,
@@ -11,12 +11,13 @@ use crate::{
     },
     service::{
         Error, Fault, Settings,
+        caller::Caller,
         permissions::{handing_out, not_held},
     },
     store::{self, Tx},
 };
 
-use super::holder::Holder;
+use super::{NO_SELF_WIDENING, NewKey, holder::Holder};
 
 /// Whoever lets a key do more than before, or work again, hands out all that it carries.
 pub(super) fn require_held(key: &ApiKey, holdings: &Holdings) -> Result<(), Error> {
@@ -24,18 +25,31 @@ pub(super) fn require_held(key: &ApiKey, holdings: &Holdings) -> Result<(), Erro
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
-/// Whether a patch lifts a limit: a later end, longer tokens, more exchanges, or further audiences.
+/// Whether a patch lifts a limit.
 pub(super) fn widens(before: &ApiKey, after: &ApiKey) -> bool {
-    let longer = |before: Option<i64>, after: Option<i64>| after.unwrap_or(i64::MAX) > before.unwrap_or(i64::MAX);
-    let further = match (&before.audiences, &after.audiences) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(before), Some(after)) => after.iter().any(|audience| !before.contains(audience)),
+    !before.limits().exceeded_by(&after.limits()).is_empty()
+}
+
+/// Refuses to let a key that calls make more of another than it is itself.
+pub(super) fn require_within(caller: &Caller, key: &ApiKey) -> Result<(), Error> {
+    match &caller.limits {
+        Some(own) if !own.exceeded_by(&key.limits()).is_empty() => Err(Error::Forbidden(NO_SELF_WIDENING)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Where a new key would go beyond the one that makes it: it would stand in for it, without its limits.
+pub(super) fn beyond_caller(caller: &Caller, new: &NewKey) -> Vec<Fault> {
+    let Some(own) = &caller.limits else { return Vec::new() };
+    let wanted = KeyLimits {
+        expires_at: new.expires_at,
+        max_token_ttl: new.max_token_ttl,
+        exchanges_per_minute: new.exchanges_per_minute,
+        audiences: new.audiences.clone(),
     };
-    let end = |key: &ApiKey| key.life.expires_at.map(Timestamp::millis);
-    let ttl = |key: &ApiKey| key.max_token_ttl.map(Span::millis);
-    let rate = |key: &ApiKey| key.exchanges_per_minute.map(i64::from);
-    further || longer(end(before), end(after)) || longer(ttl(before), ttl(after)) || longer(rate(before), rate(after))
+    let fault =
+        |member| Fault::new(member, "goes beyond the key that makes it: give it the same limit, or a narrower one");
+    own.exceeded_by(&wanted).into_iter().map(fault).collect()
 }
 
 /// What is wrong with giving these permissions to a key of `holder`: each is named, with the first reason against it.

@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     Holder, NOT_FOUND, NewKey, Shown, WithValue, holder, key_event,
-    limits::{audience_faults, expiry_faults, permission_faults, rate_faults, ttl_faults, type_faults},
+    limits::{audience_faults, beyond_caller, expiry_faults, permission_faults, rate_faults, ttl_faults, type_faults},
 };
 
 /// What making a key takes, gathered so that a change on another thread can have it.
@@ -61,6 +61,7 @@ impl Maker {
         faults.extend(expiry_faults(&self.settings, tx.now(), tx.now(), new.expires_at));
         faults.extend(ttl_faults(new.max_token_ttl));
         faults.extend(rate_faults(new.exchanges_per_minute));
+        faults.extend(beyond_caller(caller, new));
         if faults.is_empty() { Ok(holder) } else { Err(Error::Invalid(faults)) }
     }
 

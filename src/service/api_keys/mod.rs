@@ -20,7 +20,7 @@ use crate::{
         name::DisplayName,
         page::{Page, PageRequest},
         permission::PermissionSet,
-        policy::Rights,
+        policy::{Authority, Place, Rights},
         standing::Standing,
         time::{Span, Timestamp},
     },
@@ -35,7 +35,9 @@ use super::{
 };
 
 use holder::Holder;
-use limits::{audience_faults, expiry_faults, permission_faults, rate_faults, require_held, ttl_faults, widens};
+use limits::{
+    audience_faults, expiry_faults, permission_faults, rate_faults, require_held, require_within, ttl_faults, widens,
+};
 
 pub use holder::OwnerAsked;
 pub use import::{Import, import};
@@ -112,7 +114,11 @@ pub async fn create(
     app.store
         .change(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::bookkeeping(Created::Replayed(maker.shown(tx, &id.parse()?)?)));
+                let shown = maker.shown(tx, &id.parse()?)?;
+                if !caller.authority.over(&shown.key.ownership.home).see {
+                    return Err(NOT_FOUND);
+                }
+                return Ok(Outcome::bookkeeping(Created::Replayed(shown)));
             }
             let (made, event) = maker.make(tx, new, &caller)?;
             idempotency::remember(tx, once.as_ref(), made.shown.key.id.as_str())?;
@@ -133,7 +139,8 @@ pub async fn get(app: &App, caller: &Caller, id: KeyId, archived: bool) -> Resul
             let found = store::api_keys::find(connection, &id, now)?;
             let found = found.filter(|key| archived == key.archived_at.is_some());
             let key = found.filter(|key| authority.over(&key.ownership.home).see).ok_or(NOT_FOUND)?;
-            Ok(Shown::new(key, now, &settings))
+            let shown = Shown::new(key, now, &settings);
+            if is_hidden(&authority, &shown) { Err(NOT_FOUND) } else { Ok(shown) }
         })
         .await
 }
@@ -143,23 +150,24 @@ pub async fn get(app: &App, caller: &Caller, id: KeyId, archived: bool) -> Resul
 /// # Errors
 /// The database does not answer.
 pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageRequest) -> Result<Page<Shown>, Error> {
-    let (settings, reach) = (app.settings.clone(), caller.authority.reach());
+    let (settings, reach, authority) = (app.settings.clone(), caller.authority.reach(), caller.authority.clone());
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
             let (mut shown, mut after) = (Vec::new(), page.after.clone());
+            let inside = authority.place != Place::Everywhere;
             // A state follows from the owner as well, which no index knows: keys are looked through until a page is full of what was asked
             // for, and no further than that; the rest is for the next request.
             let (at_once, mut looks) = match filter.state {
-                None => (page.limit, 1),
-                Some(_) => (LOOK_AT_ONCE, LOOKS),
+                None if !inside => (page.limit, 1),
+                None | Some(_) => (LOOK_AT_ONCE, LOOKS),
             };
             let next = loop {
                 let rest = PageRequest { limit: at_once, after };
                 let keys = store::api_keys::list(connection, &reach, &filter, &rest, now)?;
                 for key in keys.data {
                     let key = Shown::new(key, now, &settings);
-                    if filter.state.is_none_or(|state| state == key.state) {
+                    if filter.state.is_none_or(|state| state == key.state) && !is_hidden(&authority, &key) {
                         shown.push(key);
                     }
                 }
@@ -232,6 +240,7 @@ pub async fn patch(
                     return Err(Error::Forbidden(NO_SELF_WIDENING));
                 }
                 require_held(&before, &caller.holdings)?;
+                require_within(&caller, &key)?;
             }
             if key == before {
                 return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings)));
@@ -259,7 +268,10 @@ fn found(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId, right: fn(Rights) -> bool
     let found = store::api_keys::find_for_change(tx, id)?.filter(|key| key.archived_at.is_none());
     let key = found.ok_or(NOT_FOUND)?;
     let rights = caller.authority.over(&key.ownership.home);
-    if right(rights) {
+    let gone = matches!(key.ownership.standing(false), Standing::Gone(_));
+    if gone && caller.authority.place != Place::Everywhere {
+        Err(NOT_FOUND)
+    } else if right(rights) {
         Ok(key)
     } else if rights.see {
         Err(Error::Forbidden(if key.ownership.home.user().is_some() {
@@ -270,6 +282,11 @@ fn found(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId, right: fn(Rights) -> bool
     } else {
         Err(NOT_FOUND)
     }
+}
+
+/// Keys whose owner is gone are no one's inside an organization: who has its id now may be somebody else.
+fn is_hidden(authority: &Authority, shown: &Shown) -> bool {
+    authority.place != Place::Everywhere && matches!(shown.reason, Some(Reason::Gone(_)))
 }
 
 fn key_event(kind: EventKind, key: &ApiKey) -> NewEvent {

@@ -10,7 +10,11 @@ use crate::{
     store::{self, Outcome},
 };
 
-use super::{Maker, Shown, WithValue, found, key_event, limits::require_held, refuse_revoked, save};
+use super::{
+    Maker, Shown, WithValue, found, key_event,
+    limits::{require_held, require_within},
+    refuse_revoked, save,
+};
 
 /// The longest a replaced credential may go on working.
 pub const MAX_GRACE: Span = Span::from_secs(90 * 24 * 3600);
@@ -38,12 +42,17 @@ pub async fn rotate(
             refuse_revoked(&key, &settings)?;
             require_version(key.version, if_version)?;
             require_held(&key, &caller.holdings)?;
+            require_within(&caller, &key)?;
             let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
             if let Some(end) = ending.filter(|_| grace > Span::ZERO) {
                 return Err(Error::Conflict(format!(
                     "the rotation before this one ends at {end}; wait for it, or rotate with a grace of \"0s\", which ends \
                      every older credential at once"
                 )));
+            }
+            if ending.is_some() && caller.origin.actor == Actor::Key(key.id.clone()) {
+                // It may be the old value that asks, in hands that should not have it.
+                return Err(Error::Forbidden(NO_SELF_CANCELLING));
             }
             let end = tx.now().after(grace);
             // In the order of their ids, as the flush of last-used times locks them.

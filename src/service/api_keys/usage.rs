@@ -6,7 +6,7 @@ use crate::{
     store,
 };
 
-use super::NOT_FOUND;
+use super::{NOT_FOUND, Shown, is_hidden};
 
 /// The most days that are told at once.
 pub const MAX_DAYS: i64 = 366;
@@ -17,12 +17,15 @@ pub const MAX_DAYS: i64 = 366;
 /// # Errors
 /// No such key.
 pub async fn usage(app: &App, caller: &Caller, id: KeyId, days: i64) -> Result<Vec<(Day, i64)>, Error> {
-    let authority = caller.authority.clone();
+    let (authority, settings) = (caller.authority.clone(), app.settings.clone());
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
             let found = store::api_keys::find(connection, &id, now)?;
-            found.filter(|key| authority.over(&key.ownership.home).see).ok_or(NOT_FOUND)?;
+            let key = found.filter(|key| authority.over(&key.ownership.home).see).ok_or(NOT_FOUND)?;
+            if is_hidden(&authority, &Shown::new(key, now, &settings)) {
+                return Err(NOT_FOUND);
+            }
             let today = Day::of(now);
             let uses = store::key_usage::since(connection, &id, today.before(days - 1))?;
             let of = |day: Day| (day, uses.get(&day).copied().unwrap_or_default());
