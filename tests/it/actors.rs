@@ -203,10 +203,10 @@ both! {
     }
 
     async fn a_session_hands_out_no_more_than_whoever_opened_it(server: Server) {
+        let back_end = server.client_key(&["keyswap:keys", "projects:read"]).await;
         server.permissions_for_all(&["projects:read", "projects:write"]).await;
         server.role("worker", &["projects:read", "projects:write", "user-api-keys:manage-self"]).await;
         server.user("alice", &["worker"]).await;
-        let back_end = server.client_key(&["keyswap:keys", "projects:read"]).await;
         let open = server.post("/v1/portal-sessions").bearer_auth(&back_end.value).json(&json!({ "user_id": "alice" }));
         let session = crate::support::body_of(open.send().await.unwrap(), StatusCode::CREATED).await;
         for (permission, status) in [("projects:read", 201), ("projects:write", 422)] {
@@ -227,7 +227,7 @@ both! {
     }
 
     async fn who_gets_an_id_next_sees_nothing_of_the_one_before(server: Server) {
-        server.permissions_for_all(&["projects:read"]).await;
+        server.permissions_for_all(&PRODUCT).await;
         server.role("boss", &ALL).await;
         server.user("boss", &[]).await;
         for round in 0..2 {
