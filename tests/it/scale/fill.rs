@@ -48,6 +48,9 @@ impl Sql {
     }
 }
 
+/// From 0 to 7. Not by the last digits alone: they say which organization it is, and each has keys of every kind.
+const KIND: &str = "(n + n / 16) % 8";
+
 pub fn fill(database: &Database, size: Size) {
     let sql = Sql(database.kind);
     let Size { organizations, users, keys, others } = size;
@@ -57,8 +60,8 @@ pub fn fill(database: &Database, size: Size) {
     // Of eight keys, four are personal within an organization, two an organization's, one a service client's and one nobody's.
     let by_kind = |personal: &str, of_organization: &str, of_client: &str, generic: &str| {
         format!(
-            "CASE WHEN n % 8 < 4 THEN {personal} WHEN n % 8 < 6 THEN {of_organization} \
-             WHEN n % 8 = 6 THEN {of_client} ELSE {generic} END"
+            "CASE WHEN {KIND} < 4 THEN {personal} WHEN {KIND} < 6 THEN {of_organization} \
+             WHEN {KIND} = 6 THEN {of_client} ELSE {generic} END"
         )
     };
     database.sql(&format!(
@@ -67,7 +70,7 @@ pub fn fill(database: &Database, size: Size) {
          SELECT {key}, 'Key ' || n, {}, {}, {}, {}, {}, 'a:b', '{{}}', \
          CASE WHEN n % 100 = 0 THEN 1732000000000 END, CASE WHEN n % 100 = 0 THEN 1732000000000 END, \
          CASE WHEN n % 10 = 1 THEN 4000000000000 END, 1732000000000 + n, 'cli', 1 \
-         FROM (SELECT n, u, CASE WHEN n % 8 < 4 THEN {organization_of_user} ELSE o END AS o \
+         FROM (SELECT n, u, CASE WHEN {KIND} < 4 THEN {organization_of_user} ELSE o END AS o \
          FROM (SELECT n, (n - 1) % {users} + 1 AS u, (n - 1) % {organizations} + 1 AS o FROM {}) AS numbered) AS given",
         by_kind("'user'", "'organization'", "'service_client'", "'none'"),
         by_kind("'user-' || u", "'org-' || o", &client, "NULL"),
