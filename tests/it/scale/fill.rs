@@ -57,6 +57,7 @@ pub fn fill(database: &Database, size: Size) {
     directory(database, &sql, size);
     let organization_of_user = format!("(u - 1) % {organizations} + 1");
     let (key, client) = (sql.ulid("key_01JH", "n"), sql.ulid("svc_01JG", "o"));
+    // One of a hundred and one is archived, and one of eleven has an end: neither is of some organizations alone.
     // Of eight keys, four are personal within an organization, two an organization's, one a service client's and one nobody's.
     let by_kind = |personal: &str, of_organization: &str, of_client: &str, generic: &str| {
         format!(
@@ -68,8 +69,8 @@ pub fn fill(database: &Database, size: Size) {
         "INSERT INTO api_keys (id, name, owner_type, owner_id, organization_id, user_id, incarnation, permissions, metadata, \
          revoked_at, deleted_at, expires_at, created_at, created_by, version) \
          SELECT {key}, 'Key ' || n, {}, {}, {}, {}, {}, 'a:b', '{{}}', \
-         CASE WHEN n % 100 = 0 THEN 1732000000000 END, CASE WHEN n % 100 = 0 THEN 1732000000000 END, \
-         CASE WHEN n % 10 = 1 THEN 4000000000000 END, 1732000000000 + n, 'cli', 1 \
+         CASE WHEN n % 101 = 0 THEN 1732000000000 END, CASE WHEN n % 101 = 0 THEN 1732000000000 END, \
+         CASE WHEN n % 11 = 1 THEN 4000000000000 END, 1732000000000 + n, 'cli', 1 \
          FROM (SELECT n, u, CASE WHEN {KIND} < 4 THEN {organization_of_user} ELSE o END AS o \
          FROM (SELECT n, (n - 1) % {users} + 1 AS u, (n - 1) % {organizations} + 1 AS o FROM {}) AS numbered) AS given",
         by_kind("'user'", "'organization'", "'service_client'", "'none'"),
