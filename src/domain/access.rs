@@ -8,7 +8,7 @@ use super::{
     id::{AccessRecordId, Incarnation, KeyId, OrganizationId, ServiceClientId, UserId},
     name::DisplayName,
     permission::{PermissionName, PermissionSet},
-    policy::{Authority, Place},
+    policy::{Authority, MANAGE, Place},
     resource::{Resource, ResourcePattern},
     role::RoleSet,
     standing::Home,
@@ -136,9 +136,7 @@ impl<'a> Reach<'a> {
     pub fn of(authority: &'a Authority, user: Option<&'a Home>) -> Self {
         match (&authority.place, user.and_then(Home::incarnation)) {
             (Place::Everywhere, _) if authority.holds("keyswap:keys") => Self::All,
-            (Place::Inside { organization: Some(id), .. }, _) if authority.holds("api-keys:manage") => {
-                Self::Organization(id)
-            }
+            (Place::Inside { organization: Some(id), .. }, _) if authority.holds(MANAGE) => Self::Organization(id),
             (Place::Inside { organization, .. }, Some(incarnation)) => {
                 Self::Administered(organization.as_ref(), incarnation)
             }

@@ -15,9 +15,9 @@ const VALIDATE: &str = "keyswap:validate";
 const EVENTS: &str = "keyswap:events";
 const SIGNING_KEYS: &str = "keyswap:signing-keys";
 /// The keys that belong to the organization itself.
-const MANAGE: &str = "api-keys:manage";
+pub const MANAGE: &str = "api-keys:manage";
 /// The own personal keys.
-const MANAGE_SELF: &str = "user-api-keys:manage-self";
+pub const MANAGE_SELF: &str = "user-api-keys:manage-self";
 /// To see and end every key within the organization.
 const MANAGE_ALL: &str = "user-api-keys:manage-all";
 
@@ -135,6 +135,14 @@ impl Rights {
     const NONE: Self = Self { see: false, change: false, end: false };
     const ALL: Self = Self { see: true, change: true, end: true };
     const SEE_AND_END: Self = Self { see: true, change: false, end: true };
+}
+
+/// The permission that changing what belongs to `home` takes inside an organization.
+pub const fn needed_over(home: &Home) -> &'static str {
+    match home {
+        Home::User { .. } => MANAGE_SELF,
+        Home::Account | Home::Organization { .. } => MANAGE,
+    }
 }
 
 /// Which keys or service clients a caller sees.

@@ -4,11 +4,13 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{
+        audience::Identifier,
         grant,
         id::{Incarnation, KeyId, OrganizationId, ServiceClientId, UserId},
-        permission::{AssignableTo, PermissionName, PermissionSet},
+        permission::{AssignableTo, PermissionName},
         resource::Resource,
         standing::Home,
+        validation::{Question, missing},
     },
     store::{
         self, Conn, StoreError,
@@ -17,17 +19,16 @@ use crate::{
 };
 
 use super::{
-    App,
-    caller::is_token,
-    places,
-    proof::{Denied, shown_to_service},
+    App, places,
+    proof::{Denied, FACTS_ALONE},
+    shown::judge_shown,
 };
 
 /// Who is asked about.
 #[derive(Debug)]
 pub enum Asked {
-    /// What the service was shown: a key, or a token.
-    Value(Zeroizing<String>),
+    /// What the service was shown: a key or a token; and which service it is, where it says so.
+    Value(Zeroizing<String>, Option<Identifier>),
     User(UserId, Option<OrganizationId>),
     ServiceClient(ServiceClientId, Option<OrganizationId>),
     ApiKey(KeyId, Option<OrganizationId>),
@@ -39,7 +40,7 @@ pub enum Asked {
 /// The database is away.
 pub async fn check(app: &App, asked: Asked, permission: PermissionName, resource: Resource) -> Result<bool, Denied> {
     match asked {
-        Asked::Value(value) => by_value(app, &value, &permission, &resource).await,
+        Asked::Value(value, audience) => by_value(app, &value, audience, permission, &resource).await,
         Asked::ApiKey(id, organization) => {
             let wanted = Wanted::Key(id);
             let found = app.store.read(move |connection| facts::load(connection, &wanted, &[].into())).await?;
@@ -73,35 +74,22 @@ pub async fn check(app: &App, asked: Asked, permission: PermissionName, resource
     }
 }
 
-async fn by_value(app: &App, value: &str, permission: &PermissionName, resource: &Resource) -> Result<bool, Denied> {
-    let value = value.trim_matches(' ');
-    let value = match value.split_once(' ') {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim_matches(' '),
-        Some(_) | None => value,
-    };
-    let facts =
-        if is_token(value) { by_token(app, value, permission).await? } else { shown_to_service(app, value).await? };
-    Ok(facts.is_some_and(|facts| grant::may(&facts.key, facts.now, &app.settings.limits, permission, resource)))
-}
-
-/// The facts about the key of a token that carries the permission and has not ended.
-async fn by_token(app: &App, token: &str, permission: &PermissionName) -> Result<Option<grant::Facts>, Denied> {
-    let Some((_, claims)) = app.keys.view().verify_any(token, app.issuer()) else { return Ok(None) };
-    if claims.aud.contains(app.settings.management_audience.as_str()) {
-        return Ok(None);
-    }
-    let scope = match (claims.scope, claims.scp) {
-        (Some(scope), _) => scope,
-        (None, Some(scp)) => scp.join(" "),
-        (None, None) => return Ok(None),
-    };
-    let carried = PermissionSet::from_stored(&scope).is_ok_and(|scope| scope.contains(permission));
-    if !carried {
-        return Ok(None);
-    }
-    let wanted = Wanted::Key(claims.key_id);
-    let loaded = app.store.read(move |connection| facts::load(connection, &wanted, &[].into())).await?;
-    Ok(loaded.map(|loaded| loaded.facts).filter(|facts| claims.exp > facts.now.seconds()))
+/// Nothing that the key or token is not good for where it was shown: a record is one more bound, not a way around the others.
+async fn by_value(
+    app: &App,
+    value: &str,
+    audience: Option<Identifier>,
+    permission: PermissionName,
+    resource: &Resource,
+) -> Result<bool, Denied> {
+    let limits = &app.settings.limits;
+    let question =
+        Question { required: [permission.clone()].into_iter().collect(), owner_type: None, audience: audience.clone() };
+    let judged = judge_shown(app, value, audience.as_ref(), FACTS_ALONE, |facts, bounds| {
+        let missing = missing(facts, &question, bounds, limits)?;
+        Ok(missing.is_empty() && grant::may(&facts.key, facts.now, limits, &permission, resource))
+    });
+    Ok(judged.await?.is_some_and(|(may, ..)| may))
 }
 
 /// Whether some record of a principal covers it.

@@ -28,6 +28,7 @@ mod rate;
 pub mod reading;
 pub mod roles;
 pub mod service_clients;
+mod shown;
 pub mod signing_keys;
 pub mod start;
 pub mod validation;

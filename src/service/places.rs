@@ -53,3 +53,16 @@ pub fn of_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Opt
         permissions: PermissionSet::default(),
     }))
 }
+
+/// Whether who stands behind something is still there, and nobody else who was given the same id since.
+///
+/// # Errors
+/// The database does not answer.
+pub fn stands(connection: &mut Conn, home: &Home) -> Result<bool, StoreError> {
+    let now = match home {
+        Home::Account => return Ok(true),
+        Home::Organization { id, .. } => of_organization(connection, id)?,
+        Home::User { id, organization, .. } => of_user(connection, id, organization.as_ref())?,
+    };
+    Ok(now.is_some_and(|now| now.home == *home))
+}

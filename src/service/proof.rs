@@ -15,7 +15,7 @@ use crate::{
         api_key_value::{PresentedKey, Secret},
         audience::Identifier,
         entropy::{Entropy, NoEntropy},
-        grant::{Facts, KeyFault, Refusal, Request, ScopeFault, TargetFault, alive, targets_asked},
+        grant::{Facts, KeyFault, Refusal, Request, ScopeFault, TargetFault, targets_asked},
         id::CredentialId,
         time::Span,
         usage::Window,
@@ -164,7 +164,8 @@ pub async fn judge_counted<T>(
     timed(app, attempt, request, FACTS_ALONE, rule, Counted::Yes).await
 }
 
-const FACTS_ALONE: Look<()> = |connection, wanted, targets| {
+/// The facts, and nothing beside them.
+pub const FACTS_ALONE: Look<()> = |connection, wanted, targets| {
     let loaded = facts::load(connection, wanted, targets)?;
     Ok(loaded.map(|loaded| (loaded, ())))
 };
@@ -233,21 +234,6 @@ async fn judged<T, X: Send + 'static>(
         }
         Err(Refusal::Scope(fault)) => Err((Outcome::Scope, Denied::Scope(fault))),
         Err(Refusal::Target(fault)) => Err((Outcome::Target, Denied::Target(fault))),
-    }
-}
-
-/// The facts about a key that was shown to a service, which asks about it; nothing where the key is not accepted. What others show a service
-/// is no guess of the service's: with its budget they could spend its access.
-///
-/// # Errors
-/// The database is away.
-pub async fn shown_to_service(app: &App, key: &str) -> Result<Option<Facts>, Denied> {
-    let attempt = Attempt { key, source: Source::BEHIND_ANOTHER, form: Form::Validation };
-    let alive = |facts: &Facts| alive(&facts.key, facts.now, &app.settings.limits).map_err(Refusal::Key);
-    match judge(app, attempt, &Request::default(), alive).await {
-        Ok((_, facts)) => Ok(Some(facts)),
-        Err(Denied::Key) => Ok(None),
-        Err(denied) => Err(denied),
     }
 }
 

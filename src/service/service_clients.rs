@@ -10,11 +10,11 @@ use crate::{
         name::DisplayName,
         page::{Page, PageRequest},
         permission::{AssignableTo, PermissionName, PermissionSet},
-        policy::{ADMIN, Place, Rights},
+        policy::{ADMIN, Place, Rights, needed_over},
         service_client::ServiceClient,
         standing::{Gone, Home},
     },
-    store::{self, Outcome, Tx, departures::Departed},
+    store::{self, Conn, Outcome, StoreError, Tx, departures::Departed},
 };
 
 use super::{
@@ -88,7 +88,10 @@ pub async fn create(
     app.store
         .change(caller.origin.clone(), move |tx| {
             if let Some(ids) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::bookkeeping(Created::Replayed(earlier(tx, &maker, &ids)?)));
+                return Ok(Outcome::bookkeeping(Created::Replayed(earlier(tx, &caller, &maker, &ids)?)));
+            }
+            if let Some(first) = &outfit.record {
+                access_records::lock_roles(tx, &first.statements)?;
             }
             let mut faults = Vec::new();
             let made =
@@ -132,9 +135,10 @@ impl Outfitted {
 }
 
 /// What was made under these ids, as it is now.
-fn earlier(tx: &mut Tx<'_>, maker: &Maker, ids: &str) -> Result<Outfitted, Error> {
+fn earlier(tx: &mut Tx<'_>, caller: &Caller, maker: &Maker, ids: &str) -> Result<Outfitted, Error> {
     let mut parts = ids.split(' ');
-    let client = store::service_clients::find(tx, &parts.next().unwrap_or_default().parse()?)?.ok_or(NOT_FOUND)?;
+    let client = store::service_clients::find(tx, &parts.next().unwrap_or_default().parse()?)?;
+    let client = seen(tx, caller, client)?.ok_or(NOT_FOUND)?;
     let (mut record, mut key) = (None, None);
     for id in parts {
         if let Ok(id) = id.parse() {
@@ -254,8 +258,13 @@ fn home_of_new(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> R
 /// # Errors
 /// No such service client.
 pub async fn get(app: &App, caller: &Caller, id: ServiceClientId) -> Result<ServiceClient, Error> {
-    let found = app.store.read(move |connection| store::service_clients::find(connection, &id)).await?;
-    found.filter(|client| caller.authority.over(&client.home).see).ok_or(NOT_FOUND)
+    let caller = caller.clone();
+    app.store
+        .read(move |connection| {
+            let found = store::service_clients::find(connection, &id)?;
+            seen(connection, &caller, found)?.ok_or(NOT_FOUND)
+        })
+        .await
 }
 
 /// Those that the caller may see.
@@ -263,8 +272,30 @@ pub async fn get(app: &App, caller: &Caller, id: ServiceClientId) -> Result<Serv
 /// # Errors
 /// The database does not answer.
 pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<ServiceClient>, Error> {
-    let reach = caller.authority.reach();
-    Ok(app.store.read(move |connection| store::service_clients::list(connection, &reach, &page)).await?)
+    let caller = caller.clone();
+    app.store
+        .read(move |connection| {
+            let mut listed = store::service_clients::list(connection, &caller.authority.reach(), &page)?;
+            let mut shown = Vec::new();
+            for client in listed.data {
+                shown.extend(seen(connection, &caller, Some(client))?);
+            }
+            listed.data = shown;
+            Ok(listed)
+        })
+        .await
+}
+
+/// The service client where the caller may see it. One whose owner is gone is no one's inside an organization: who has their id now may be
+/// somebody else.
+fn seen(
+    connection: &mut Conn,
+    caller: &Caller,
+    client: Option<ServiceClient>,
+) -> Result<Option<ServiceClient>, StoreError> {
+    let Some(client) = client.filter(|client| caller.authority.over(&client.home).see) else { return Ok(None) };
+    let is_theirs = caller.authority.place == Place::Everywhere || places::stands(connection, &client.home)?;
+    Ok(Some(client).filter(|_| is_theirs))
 }
 
 const NOT_FOUND: Error = Error::NotFound("service client");
@@ -276,18 +307,12 @@ fn found(
     id: &ServiceClientId,
     right: fn(Rights) -> bool,
 ) -> Result<ServiceClient, Error> {
-    let client = store::service_clients::find_for_change(tx, id)?.ok_or(NOT_FOUND)?;
-    let rights = caller.authority.over(&client.home);
-    if right(rights) {
+    let found = store::service_clients::find_for_change(tx, id)?;
+    let client = seen(tx, caller, found)?.ok_or(NOT_FOUND)?;
+    if right(caller.authority.over(&client.home)) {
         Ok(client)
-    } else if rights.see {
-        Err(Error::Forbidden(if client.home.user().is_some() {
-            "user-api-keys:manage-self"
-        } else {
-            "api-keys:manage"
-        }))
     } else {
-        Err(NOT_FOUND)
+        Err(Error::Forbidden(needed_over(&client.home)))
     }
 }
 

@@ -46,7 +46,10 @@ answers! {
     /// 200, without a version.
     Plain => ["200" "The answer." []];
     /// 200, to whoever presented a key.
-    Swapped => ["200" "The answer; with Deprecation and Sunset, where another value has taken the place of the one presented." ["Deprecation", "Sunset"]];
+    Swapped => [
+        "200" "The answer; with Deprecation and Sunset, where another value has taken the place of the one presented; with RateLimit, where the key has a limit."
+        ["Deprecation", "Sunset", "RateLimit", "RateLimit-Policy"]
+    ];
     /// 200 or 503: for those who ask whether to send requests.
     Probe => ["200" "Yes." [], "503" "No." ["Retry-After"]];
 }
@@ -99,6 +102,14 @@ pub fn header(name: &str) -> Value {
             json!({ "type": "string", "pattern": "^@[0-9]+$" }),
         ),
         "Sunset" => ("When this value ends (RFC 8594).", json!({ "type": "string" })),
+        "RateLimit" => (
+            "What is left of the key's minute (draft-ietf-httpapi-ratelimit-headers-10).",
+            json!({ "type": "string", "pattern": "^\"exchanges\";r=[0-9]+;t=[0-9]+$" }),
+        ),
+        "RateLimit-Policy" => (
+            "How many exchanges the key has in a minute.",
+            json!({ "type": "string", "pattern": "^\"exchanges\";q=[0-9]+;w=60$" }),
+        ),
         "WWW-Authenticate" => ("How to show credentials.", json!({ "type": "string" })),
         _ => ("", json!({ "type": "string" })),
     };

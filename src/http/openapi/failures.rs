@@ -47,10 +47,14 @@ fn response(schema: &str, content_type: &str, (status, text): (u16, &str)) -> (S
         "description": text,
         "content": { content_type: { "schema": { "$ref": format!("#/components/schemas/{schema}") } } },
     });
-    for (name, statuses) in [("Retry-After", [429, 503]), ("WWW-Authenticate", [401, 403])] {
-        if statuses.contains(&status) {
-            response["headers"] = json!({ name: header(name) });
-        }
+    let headers: &[(&str, &[u16])] = &[
+        ("Retry-After", &[429, 503]),
+        ("RateLimit", &[429]),
+        ("RateLimit-Policy", &[429]),
+        ("WWW-Authenticate", &[401, 403]),
+    ];
+    for (name, _) in headers.iter().filter(|(_, statuses)| statuses.contains(&status)) {
+        response["headers"][*name] = header(name);
     }
     (format!("{schema}{status}"), response)
 }

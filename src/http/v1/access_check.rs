@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{
+        audience::Identifier,
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
         permission::PermissionName,
         policy::Validate,
@@ -32,6 +33,9 @@ pub struct CheckBody {
     value: Option<Zeroizing<String>>,
     #[serde(default)]
     principal: Option<PrincipalRequest>,
+    /// With a value: the service that asks. What was shown must be good for it.
+    #[serde(default)]
+    audience: Option<Identifier>,
     permission: PermissionName,
     resource: Resource,
 }
@@ -79,8 +83,14 @@ pub async fn check(
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
+    if body.audience.is_some() && body.value.is_none() {
+        return Err(Problem::invalid(vec![Fault::new(
+            "audience",
+            "goes with a value: a principal is not shown anywhere",
+        )]));
+    }
     let asked = match (body.value, body.principal) {
-        (Some(value), None) => Asked::Value(value),
+        (Some(value), None) => Asked::Value(value, body.audience),
         (None, Some(PrincipalRequest::User { id, organization_id })) => Asked::User(id, organization_id),
         (None, Some(PrincipalRequest::ServiceClient { id, organization_id })) => {
             Asked::ServiceClient(id, organization_id)

@@ -5,7 +5,7 @@ use crate::{
         api_key::Owner,
         id::{Incarnation, OrganizationId, ServiceClientId, UserId},
         permission::{AssignableTo, PermissionSet},
-        policy::Place,
+        policy::{MANAGE, Place},
         standing::{ClientNow, Directory, Home, Ownership},
     },
     service::{Error, Fault, caller::Caller, places},
@@ -98,7 +98,7 @@ fn default_owner(caller: &Caller) -> Option<OwnerAsked> {
     let Place::Inside { organization, user } = &caller.authority.place else { return None };
     match (organization, user) {
         (Some(_), None) => Some(OwnerAsked::Organization { id: None }),
-        (Some(_), Some(_)) if caller.authority.holds("api-keys:manage") => Some(OwnerAsked::Organization { id: None }),
+        (Some(_), Some(_)) if caller.authority.holds(MANAGE) => Some(OwnerAsked::Organization { id: None }),
         (_, Some(_)) => Some(OwnerAsked::User { id: None, organization: None }),
         (None, None) => None,
     }

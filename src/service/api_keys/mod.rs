@@ -20,7 +20,7 @@ use crate::{
         name::DisplayName,
         page::{Page, PageRequest},
         permission::PermissionSet,
-        policy::{Authority, Place, Rights},
+        policy::{Authority, Place, Rights, needed_over},
         standing::Standing,
         time::{Span, Timestamp},
     },
@@ -274,11 +274,7 @@ fn found(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId, right: fn(Rights) -> bool
     } else if right(rights) {
         Ok(key)
     } else if rights.see {
-        Err(Error::Forbidden(if key.ownership.home.user().is_some() {
-            "user-api-keys:manage-self"
-        } else {
-            "api-keys:manage"
-        }))
+        Err(Error::Forbidden(needed_over(&key.ownership.home)))
     } else {
         Err(NOT_FOUND)
     }

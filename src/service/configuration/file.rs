@@ -33,6 +33,18 @@ pub struct Wanted {
     pub service_clients: Option<Vec<WantedClient>>,
 }
 
+impl Wanted {
+    /// Every permission the file names, wherever.
+    pub(super) fn permission_names(&self) -> BTreeSet<PermissionName> {
+        let of_roles = self.roles.iter().flatten().map(|role| &role.permissions);
+        let of_audiences = self.audiences.iter().flatten().filter_map(|audience| audience.permissions.as_ref());
+        let of_clients = self.service_clients.iter().flatten().map(|client| &client.permissions);
+        let carried = of_roles.chain(of_audiences).chain(of_clients).flat_map(PermissionSet::iter);
+        let own = self.permissions.iter().flatten().map(|permission| &permission.name);
+        own.chain(carried).cloned().collect()
+    }
+}
+
 /// A service client of the account, known by its name.
 #[derive(Debug, Clone)]
 pub struct WantedClient {

@@ -9,7 +9,7 @@ use crate::{
         audience::{Audience, BuiltIn, Takes},
         event::NewEvent,
         page::{Page, PageRequest},
-        permission::{Permission, PermissionName, PermissionSet},
+        permission::{Permission, PermissionName},
         policy::ADMIN,
         role::{Role, RoleSet},
         service_client::ServiceClient,
@@ -126,13 +126,13 @@ impl Found {
             role_names = everything(tx, store::roles::list)?.into_iter().map(|role| role.name).collect();
         }
         let roles = store::roles::find_for_change(tx, &role_names)?;
-        let named = wanted.permissions.iter().flatten().map(|permission| permission.name.clone());
-        let mut permission_names: PermissionSet = named.collect();
+        // Those that the rest only names as well: each rule would lock its own, and not in the order of all.
+        let mut permission_names = wanted.permission_names();
         if prune && wanted.permissions.is_some() {
             let listed = everything(tx, store::permissions::list)?;
-            permission_names = listed.into_iter().map(|permission| permission.name).collect();
+            permission_names.extend(listed.into_iter().map(|permission| permission.name));
         }
-        let permissions = store::permissions::find_for_change(tx, &permission_names)?;
+        let permissions = store::permissions::find_for_change(tx, &permission_names.into_iter().collect())?;
         Ok(Self { clients, audiences, roles, permissions })
     }
 }
@@ -347,6 +347,10 @@ impl Run {
     }
 
     fn remove_permissions(&mut self, tx: &mut Tx<'_>, found: &[Permission]) -> Result<(), Error> {
+        // The file does not speak of them: those that were found are named by something else.
+        if self.wanted.permissions.is_none() {
+            return Ok(());
+        }
         let is_named =
             |permission: &Permission| self.wanted.permissions.iter().flatten().any(|w| w.name == permission.name);
         let gone: Vec<_> = found.iter().filter(|permission| !permission.built_in && !is_named(permission)).collect();

@@ -109,6 +109,31 @@ both! {
         assert!(!ask().await);
     }
 
+    async fn what_was_shown_must_be_good_for_the_service_that_asks(server: Server) {
+        sample_roles(&server).await;
+        for (identifier, takes) in [("https://a.test/", "docs:read"), ("https://b.test/", "docs:edit")] {
+            let audience = json!({ "identifier": identifier, "permissions": [takes] });
+            server.manage("POST", "/v1/audiences", Some(audience), 201).await;
+        }
+        let body = json!({ "name": "k", "owner": { "type": "none" }, "permissions": ["docs:read", "docs:edit"], "audiences": ["https://a.test/"] });
+        let key = server.key(body).await;
+        make(&server, record("api_key", &key.id, json!([statement(&["Admin"], &["/a"])]))).await;
+        let token = body_of(server.exchange_for(&key.value, json!({ "audience": "https://a.test/" })).await, StatusCode::OK).await;
+        for value in [&key.value, token["access_token"].as_str().unwrap()] {
+            let ask = |audience: Option<&str>, permission: &str| {
+                let mut body = json!({ "value": format!("Bearer {value}"), "permission": permission, "resource": "/a" });
+                if let Some(audience) = audience { body["audience"] = json!(audience); }
+                asked(&server, body)
+            };
+            assert!(ask(None, "docs:read").await && ask(Some("https://a.test/"), "docs:read").await);
+            assert!(!ask(Some("https://a.test/"), "docs:edit").await, "that service does not take it");
+            assert!(!ask(Some("https://b.test/"), "docs:edit").await, "the key is not for that service");
+            assert!(!ask(Some("https://c.test/"), "docs:read").await, "there is no such service");
+        }
+        let principal = json!({ "principal": { "type": "api_key", "id": key.id }, "audience": "https://a.test/", "permission": "a", "resource": "/a" });
+        assert_eq!(server.manage("POST", "/v1/access/check", Some(principal), 422).await["errors"][0]["field"], "audience");
+    }
+
     async fn a_service_client_is_asked_about_by_its_own_records(server: Server) {
         sample_roles(&server).await;
         organization(&server, "acme").await;

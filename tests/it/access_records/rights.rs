@@ -147,6 +147,67 @@ both! {
         assert_eq!(server.manage("GET", &path, None, 200).await["version"], 3);
     }
 
+    async fn no_key_says_what_it_may_reach_itself(server: Server) {
+        acme(&server).await;
+        let key = personal_key(&server, "alice", Some("acme"), &["docs:read", "user-api-keys:manage-self"]).await;
+        let wide = json!([statement(&["Viewer"], &["/*"])]);
+        let own = record("api_key", &key.id, json!([statement(&["Viewer"], &["/a"])]));
+        let made = by(&server, ALICE, "POST", "/v1/access-records", Some(own.clone()), 201).await;
+        let outfit = json!({ "name": "c", "permissions": ["docs:read"], "access_record": { "name": "r", "statements": wide } });
+        // Alice is an admin of the record, and her key acts for her: it could still not make it wider, or make something that reaches further.
+        for (method, path, body) in [
+            ("POST", "/v1/access-records".to_owned(), own),
+            ("PATCH", path_of(&made), json!({ "statements": wide })),
+            ("PATCH", path_of(&made), json!({ "name": "n" })),
+            ("POST", "/v1/service-clients".to_owned(), outfit),
+        ] {
+            let refused = call(&server, &key.value, method, &path, Some(body), &[]).await;
+            let told = problem(refused, 403, "forbidden").await;
+            assert!(told["detail"].as_str().unwrap().contains("no key says what it may reach itself"), "{told}");
+        }
+        assert_eq!(by(&server, ALICE, "GET", &path_of(&made), None, 200).await["version"], 1);
+        by(&server, ALICE, "PATCH", &path_of(&made), Some(json!({ "statements": wide })), 200).await;
+    }
+
+    async fn outside_any_organization_a_user_names_no_other(server: Server) {
+        acme(&server).await;
+        for user in ["eve", "dan"] {
+            server.manage("PUT", &format!("/v1/users/{user}"), Some(json!({ "roles": ["self", "Viewer"] })), 201).await;
+        }
+        let mut body = record("user", "eve", json!([statement(&["Viewer"], &["/a"])]));
+        for admin in ["dan", "nobody"] {
+            body["admins"] = json!([admin]);
+            let refusal = by(&server, "eve", "POST", "/v1/access-records", Some(body.clone()), 422).await;
+            assert_eq!(messages(&refusal), [format!("admins[0]: there is no user {admin} here")]);
+        }
+        body["admins"] = json!(["eve"]);
+        by(&server, "eve", "POST", "/v1/access-records", Some(body), 201).await;
+    }
+
+    async fn a_replay_shows_nothing_that_is_out_of_reach_by_then(server: Server) {
+        acme(&server).await;
+        let own = record("user", "alice", json!([statement(&["Viewer"], &["/a"])]));
+        let client = json!({ "name": "c", "permissions": ["docs:read"] });
+        let post = |path: &'static str, body: Value| {
+            server.on_behalf(ALICE, "POST", path).header("idempotency-key", path).json(&body).send()
+        };
+        for _ in 0..2 {
+            let record = post("/v1/access-records", own.clone()).await.unwrap();
+            let client = post("/v1/service-clients", client.clone()).await.unwrap();
+            assert_eq!([record.status().as_u16(), client.status().as_u16()], [201; 2]);
+        }
+        // She leaves and comes back: what was hers is nobody's.
+        let member = "/v1/organizations/acme/members/alice";
+        let roles = json!({ "roles": server.manage("GET", member, None, 200).await["roles"] });
+        server.manage("DELETE", member, None, 204).await;
+        server.manage("PUT", member, Some(roles), 201).await;
+        for (path, body) in [("/v1/access-records", own), ("/v1/service-clients", client)] {
+            problem(post(path, body).await.unwrap(), 404, "not_found").await;
+        }
+        let left = by(&server, ALICE, "GET", "/v1/service-clients", None, 200).await;
+        assert_eq!(left["data"], json!([]), "who was given her id since must not see what she had");
+    }
+
     async fn a_manager_of_keys_hands_out_no_more_than_it_holds(server: Server) {
         sample_roles(&server).await;
         let manager = server.client_key(&["keyswap:keys", "docs:read"]).await;

@@ -5,6 +5,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use reqwest::StatusCode;
 use serde_json::json;
 
+use keyswap::service::{
+    caller::Caller,
+    configuration::{self, Format, Wanted},
+};
+
 use crate::support::{Kind, Server};
 
 /// As many rounds as the machine has time for.
@@ -168,6 +173,77 @@ async fn two_consumers(server: Arc<Server>, replica: Arc<Server>, rounds: usize)
     assert_eq!(one.iter().map(|(_, subject)| subject).collect::<BTreeSet<_>>().len(), total);
 }
 
+/// Two files at once: one is applied after the other, and what is left is the whole of one of them.
+async fn two_applies(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
+    let cli = Caller::cli();
+    let (mut first_won, mut second_won) = (0, 0);
+    for round in 0..rounds {
+        let file = |name: &str| {
+            let text = format!(
+                r#"
+                permission = [{{ name = "round:{round}", description = "{name}", assignable_to = ["service_client"] }}, {{ name = "shared:{name}", assignable_to = [] }}]
+                role = [{{ name = "worker", permissions = ["round:{round}", "shared:{name}"] }}]
+                audience = [{{ identifier = "api", permissions = ["shared:{name}"] }}]
+                service_client = [{{ name = "ci", permissions = ["round:{round}"], metadata = {{ by = "{name}" }} }}]
+                "#
+            );
+            configuration::read(&text, Format::Toml).unwrap()
+        };
+        let (one, other) = (file("one"), file("other"));
+        let apply = |server: &Arc<Server>, wanted: &Wanted| {
+            let (app, wanted) = (Arc::clone(&server.app), wanted.clone());
+            async move { configuration::apply(&app, &Caller::cli(), wanted, false).await }
+        };
+        let (done, too) = tokio::join!(apply(&server, &one), apply(&replica, &other));
+        assert!(!done.unwrap().is_empty() && !too.unwrap().is_empty(), "each changed what the other had written");
+        let left = |wanted: Wanted| configuration::plan(&server.app, &cli, wanted, false);
+        match (left(one).await.unwrap().is_empty(), left(other).await.unwrap().is_empty()) {
+            (true, false) => first_won += 1,
+            (false, true) => second_won += 1,
+            both => panic!("half of each: {both:?}"),
+        }
+    }
+    eprintln!("two applies: the first was last {first_won} times, the second {second_won} times");
+    assert_eq!(first_won + second_won, rounds);
+}
+
+/// Changes that lock the same rows, each in its own rule: none waits for another in a circle, which PostgreSQL would end with an error.
+async fn changes_that_share_rows(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
+    let cli = Caller::cli();
+    server.permissions_for_all(&["a:b", "c:d", "e:f"]).await;
+    server.role("worker", &["a:b", "c:d"]).await;
+    let client =
+        server.manage("POST", "/v1/service-clients", Some(json!({ "name": "c", "permissions": ["a:b", "c:d"] })), 201);
+    let client = client.await["id"].as_str().unwrap().to_owned();
+    for round in 0..rounds {
+        let outfitted = json!({
+            "name": "with a record",
+            "permissions": ["e:f", "a:b"],
+            "access_record": { "name": "r", "statements": [{ "roles": ["worker"], "resources": ["app://x"] }] },
+            "api_key": { "name": "k", "permissions": ["a:b"] },
+        });
+        let role = json!({ "permissions": if round % 2 == 0 { ["a:b", "e:f"] } else { ["c:d", "a:b"] } });
+        let key =
+            json!({ "name": "k", "owner": { "type": "service_client", "id": client }, "permissions": ["a:b", "c:d"] });
+        let file = format!(
+            r#"
+            permission = [{{ name = "e:f", description = "round {round}", assignable_to = ["user", "organization", "service_client"] }}]
+            role = [{{ name = "reader", permissions = ["{}"] }}]
+            service_client = [{{ name = "c", permissions = ["c:d", "a:b"], metadata = {{ round = "{round}" }} }}]
+            "#,
+            if round % 2 == 0 { "a:b" } else { "c:d" }
+        );
+        let wanted = configuration::read(&file, Format::Toml).unwrap();
+        let (.., applied) = tokio::join!(
+            server.manage("POST", "/v1/service-clients", Some(outfitted), 201),
+            replica.manage("PUT", "/v1/roles/worker", Some(role), 200),
+            replica.manage("POST", "/v1/api-keys", Some(key), 201),
+            configuration::apply(&server.app, &cli, wanted, false)
+        );
+        applied.unwrap();
+    }
+}
+
 macro_rules! races {
     ($($name:ident)*) => {$(
         mod $name {
@@ -186,4 +262,4 @@ macro_rules! races {
         }
     )*};
 }
-races! { revoke_against_exchange block_against_create last_administrator two_consumers }
+races! { revoke_against_exchange block_against_create two_applies changes_that_share_rows last_administrator two_consumers }

@@ -1,0 +1,265 @@
+//! Access records: who may have which roles over which resources. Nobody hands out a role whose permissions they do not hold.
+
+mod asked;
+
+use crate::{
+    domain::{
+        access::{AccessRecord, Admin, MAX_ADMINS, Principal, Reach},
+        event::{Actor, EventKind, NewEvent},
+        id::{AccessRecordId, Incarnation, OrganizationId},
+        name::DisplayName,
+        page::{Page, PageRequest},
+        policy::{MANAGE, MANAGE_SELF, Place},
+        standing::Home,
+    },
+    store::{self, Conn, Outcome, Tx},
+};
+
+use super::{
+    App, Error, Fault,
+    caller::Caller,
+    idempotency::{self, Created, Idempotency},
+    version::require_version,
+};
+
+use asked::{admins, all_roles, not_held, principals, statements};
+
+pub(super) use asked::lock_roles;
+pub use asked::{PrincipalAsked, StatementAsked};
+
+/// What `POST /v1/access-records` says.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    pub name: DisplayName,
+    /// Absent: where the caller stands.
+    pub organization: Option<OrganizationId>,
+    pub principals: Vec<PrincipalAsked>,
+    pub admins: Vec<String>,
+    pub statements: Vec<StatementAsked>,
+}
+
+/// What `PATCH /v1/access-records/{id}` says; absent members stay as they are.
+#[derive(Debug, Clone, Default)]
+pub struct PatchRecord {
+    pub name: Option<DisplayName>,
+    pub principals: Option<Vec<PrincipalAsked>>,
+    pub admins: Option<Vec<String>>,
+    pub statements: Option<Vec<StatementAsked>>,
+}
+
+/// Where a record is: an organization in the incarnation it has now, or outside any.
+pub(super) type Spot = Option<(OrganizationId, Incarnation)>;
+
+const NOT_FOUND: Error = Error::NotFound("access record");
+
+/// Makes a record. A user who makes one becomes an admin of it.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    new: NewRecord,
+    once: Option<Idempotency>,
+) -> Result<Created<AccessRecord, AccessRecord>, Error> {
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
+                let found = store::access_records::find(tx, &id.parse()?)?;
+                let found = found.filter(|record| reach(&caller).includes(record)).ok_or(NOT_FOUND)?;
+                return Ok(Outcome::bookkeeping(Created::Replayed(found)));
+            }
+            let spot = spot_of_new(tx, &caller, new.organization)?;
+            let own = own_alone(&caller)?;
+            let mut faults = Vec::new();
+            let principals = principals(tx, spot.as_ref(), own.as_ref(), new.principals, &[], &mut faults)?;
+            let admins = admins(tx, &caller, spot.as_ref(), new.admins, &[], &mut faults)?;
+            let (record, event) = make(tx, &caller, spot, new.name, principals, admins, new.statements, faults)?;
+            idempotency::remember(tx, once.as_ref(), record.id.as_str())?;
+            Ok(Outcome::event(Created::New(record), event))
+        })
+        .await
+}
+
+/// Makes a record for principals that are known, inside a change.
+///
+/// # Errors
+/// `faults`, and whatever else is wrong with it.
+#[expect(clippy::too_many_arguments, reason = "the parts of a record, each from somewhere else")]
+pub(super) fn make(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    spot: Spot,
+    name: DisplayName,
+    principals: Vec<Principal>,
+    mut admins: Vec<Admin>,
+    asked: Vec<StatementAsked>,
+    mut faults: Vec<Fault>,
+) -> Result<(AccessRecord, NewEvent), Error> {
+    require_no_key(caller)?;
+    let (statements, roles) = statements(tx, asked, &mut faults)?;
+    faults.extend(not_held(caller, &roles, statements.iter().enumerate()));
+    if let Some(Home::User { id, incarnation, .. }) = &caller.acts_as {
+        let author = Admin { user: id.clone(), incarnation: incarnation.clone() };
+        if !admins.contains(&author) {
+            admins.push(author);
+        }
+    }
+    if admins.len() > MAX_ADMINS && !faults.iter().any(|fault| fault.field == "admins") {
+        faults.push(Fault::new("admins", format!("{MAX_ADMINS} at most, and you are one of them")));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let record = AccessRecord {
+        id: tx.new_id()?,
+        name,
+        organization: spot,
+        principals,
+        admins,
+        statements,
+        created_at: tx.now(),
+        created_by: tx.author(),
+        version: 1,
+    };
+    store::access_records::insert(tx, &record)?;
+    let event = event(EventKind::AccessRecordCreated, &record);
+    Ok((record, event))
+}
+
+/// # Errors
+/// No such record, or none that is the caller's to see.
+pub async fn get(app: &App, caller: &Caller, id: AccessRecordId) -> Result<AccessRecord, Error> {
+    let found = app.store.read(move |connection| store::access_records::find(connection, &id)).await?;
+    found.filter(|record| reach(caller).includes(record)).ok_or(NOT_FOUND)
+}
+
+/// Those that the caller may see.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<AccessRecord>, Error> {
+    let caller = caller.clone();
+    Ok(app.store.read(move |connection| store::access_records::list(connection, reach(&caller), &page)).await?)
+}
+
+/// Changes a record. Who adds principals hands out every role of it; who changes a statement, the roles of that one.
+///
+/// # Errors
+/// No such record, a newer version of it, and everything that is wrong with the change.
+pub async fn patch(
+    app: &App,
+    caller: &Caller,
+    id: AccessRecordId,
+    patch: PatchRecord,
+    if_version: Option<i64>,
+) -> Result<AccessRecord, Error> {
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let mut record = found(tx, &caller, &id)?;
+            require_no_key(&caller)?;
+            require_version(record.version, if_version)?;
+            let before = record.clone();
+            let spot = before.organization.as_ref();
+            let mut faults = Vec::new();
+            if let Some(asked) = patch.principals {
+                let own = own_alone(&caller)?;
+                record.principals = principals(tx, spot, own.as_ref(), asked, &before.principals, &mut faults)?;
+            }
+            if let Some(asked) = patch.admins {
+                record.admins = admins(tx, &caller, spot, asked, &before.admins, &mut faults)?;
+            }
+            let mut roles = None;
+            if let Some(asked) = patch.statements {
+                let (statements, known) = statements(tx, asked, &mut faults)?;
+                (record.statements, roles) = (statements, Some(known));
+            }
+            let for_others = record.principals.iter().any(|principal| !before.principals.contains(principal));
+            let handed: Vec<_> = (0..)
+                .zip(&record.statements)
+                .filter(|(_, statement)| for_others || !before.statements.contains(statement))
+                .collect();
+            let roles = match roles {
+                Some(known) => known,
+                None => store::roles::find_for_change(tx, &all_roles(&record.statements))?,
+            };
+            faults.extend(not_held(&caller, &roles, handed));
+            if !faults.is_empty() {
+                return Err(Error::Invalid(faults));
+            }
+            record.name = patch.name.unwrap_or(record.name);
+            if record == before {
+                return Ok(Outcome::bookkeeping(record));
+            }
+            store::access_records::update(tx, &record)?;
+            record.version += 1;
+            let event = event(EventKind::AccessRecordUpdated, &record);
+            Ok(Outcome::event(record, event))
+        })
+        .await
+}
+
+/// # Errors
+/// No such record, or a newer version of it.
+pub async fn delete(app: &App, caller: &Caller, id: AccessRecordId, if_version: Option<i64>) -> Result<(), Error> {
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let record = found(tx, &caller, &id)?;
+            require_version(record.version, if_version)?;
+            store::access_records::delete(tx, &id)?;
+            Ok(Outcome::event((), event(EventKind::AccessRecordDeleted, &record)))
+        })
+        .await
+}
+
+fn reach(caller: &Caller) -> Reach<'_> {
+    Reach::of(&caller.authority, caller.acts_as.as_ref())
+}
+
+fn found(tx: &mut Tx<'_>, caller: &Caller, id: &AccessRecordId) -> Result<AccessRecord, Error> {
+    let found = store::access_records::find_for_change(tx, id)?;
+    found.filter(|record| reach(caller).includes(record)).ok_or(NOT_FOUND)
+}
+
+fn event(kind: EventKind, record: &AccessRecord) -> NewEvent {
+    let principals = record.principals.iter().map(|one| format!("{}:{}", one.kind().as_str(), one.id()));
+    NewEvent::new(kind, &record.id)
+        .within(record.organization_id())
+        .with("principals", principals.collect::<Vec<_>>())
+        .with("roles", all_roles(&record.statements).to_string())
+}
+
+fn spot_of_new(connection: &mut Conn, caller: &Caller, asked: Option<OrganizationId>) -> Result<Spot, Error> {
+    let nowhere = || Error::invalid("organization_id", "there is no such organization, or none where you stand");
+    let wanted = match &caller.authority.place {
+        Place::Everywhere => asked,
+        Place::Inside { organization, .. } if asked.is_none() || asked == *organization => organization.clone(),
+        Place::Inside { .. } => return Err(nowhere()),
+    };
+    let Some(id) = wanted else { return Ok(None) };
+    let found = store::organizations::find(connection, &id)?.ok_or_else(nowhere)?;
+    Ok(Some((found.id, found.incarnation)))
+}
+
+/// Refuses a key of a user or an organization: it would say of itself, or of what it makes, what it may reach.
+fn require_no_key(caller: &Caller) -> Result<(), Error> {
+    let calls_itself = matches!(caller.origin.actor, Actor::Key(_)) && caller.origin.on_behalf_of.is_none();
+    if calls_itself && caller.authority.place != Place::Everywhere {
+        Err(Error::Forbidden("of a user (no key says what it may reach itself)"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The user whose own a caller's principals have to be; nobody where the caller may name others as well.
+fn own_alone(caller: &Caller) -> Result<Option<Home>, Error> {
+    match (&caller.authority.place, &caller.acts_as) {
+        (Place::Everywhere, _) => Ok(None),
+        (Place::Inside { organization: Some(_), .. }, _) if caller.authority.holds(MANAGE) => Ok(None),
+        (Place::Inside { .. }, Some(home)) if caller.authority.holds(MANAGE_SELF) => Ok(Some(home.clone())),
+        (Place::Inside { .. }, _) => Err(Error::Forbidden(MANAGE_SELF)),
+    }
+}
