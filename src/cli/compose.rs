@@ -68,6 +68,8 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         },
         timing: config.signing_keys.timing,
         algorithm: config.signing_keys.algorithm,
+        rotation_period: config.signing_keys.rotation_period,
+        replica_name: replica_name(),
         prefix: config.api_keys.prefix.clone(),
         accepted_prefixes: config.api_keys.accepted_prefixes.clone(),
         foreign: config.api_keys.foreign,
@@ -84,6 +86,12 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
             allow_http: config.webhooks.allow_http,
         },
     })
+}
+
+/// The machine and the process: enough for an operator to find it.
+fn replica_name() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} {}", machine.trim(), std::process::id()).trim().to_owned()
 }
 
 pub fn server(config: &Config) -> ServerSettings {

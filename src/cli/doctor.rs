@@ -97,7 +97,7 @@ async fn deployment(config: &Config, checks: &mut Vec<Check>) {
     }
     checks.push(clock(&app, config).await);
     let view = app.keys.view();
-    match view.signer(None, app.settings.algorithm) {
+    match view.signer_of_look(app.settings.algorithm) {
         Ok(minter) if minter.jwk().alg == app.settings.algorithm => {
             checks.push(ok("signing keys", format!("{} published; {} signs", view.published.len(), minter.jwk().kid)));
         }

@@ -1,42 +1,15 @@
-//! `keyswap signing-key`, `keyswap master-key` and `keyswap migrate`.
+//! `keyswap master-key` and `keyswap migrate`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use clap::Subcommand;
 
 use crate::{
-    service::{
-        caller::Caller,
-        signing_keys::{self, Listed},
-        start::{self, Mode},
-    },
+    service::start::{self, Mode},
     store::{self, SystemClock},
 };
 
 use super::{Common, Failure, compose, print_json};
-
-#[derive(Debug, Subcommand)]
-pub enum SigningKeyCommand {
-    /// List every signing key, with the times that matter
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Let the next key sign; refused, with the time from which it can, while some verifier may not know it
-    Rotate {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Publish a private key from a file as the next one: PEM (PKCS#8, PKCS#1, SEC 1) or a private JWK
-    Import {
-        file: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
 
 #[derive(Debug, Subcommand)]
 pub enum MasterKeyCommand {
@@ -48,67 +21,6 @@ pub enum MasterKeyCommand {
         #[arg(long)]
         json: bool,
     },
-}
-
-pub async fn signing_key(common: &Common, command: SigningKeyCommand) -> Result<(), Failure> {
-    let app = compose::for_command(common).await?;
-    match command {
-        SigningKeyCommand::List { json } => {
-            let keys = signing_keys::list(&app).await?;
-            if json { print_json(&keys) } else { print_keys(&keys) }
-        }
-        SigningKeyCommand::Rotate { json } => {
-            let rotated = signing_keys::rotate(&app, &Caller::cli()).await?;
-            if json {
-                return print_json(&rotated);
-            }
-            println!(
-                "{} signs now; running servers change over within signing_keys.replica_staleness.",
-                rotated.activated.info.kid
-            );
-            println!(
-                "{} is published to follow it, and may sign from {}.",
-                rotated.next.info.kid, rotated.next.may_sign_from
-            );
-            for old in rotated.retired {
-                let until = old.may_be_removed_from.map_or_else(String::new, |time| format!(" until {time} at least"));
-                println!("{} signs no more and stays published{until}.", old.info.kid);
-            }
-            Ok(())
-        }
-        SigningKeyCommand::Import { file, json } => {
-            let text = std::fs::read_to_string(&file)
-                .map(zeroize::Zeroizing::new)
-                .map_err(|error| Failure::Other(format!("cannot read {}: {error}", file.display())))?;
-            let key = signing_keys::import(&app, &Caller::cli(), &text).await?;
-            if json {
-                return print_json(&key);
-            }
-            println!("{} is published, and may sign from {}.", key.info.kid, key.may_sign_from);
-            Ok(())
-        }
-    }
-}
-
-fn print_keys(keys: &[Listed]) -> Result<(), Failure> {
-    println!("{:<43} {:<9} {:<9} {:<24} NOTE", "KID", "ALGORITHM", "STATE", "PUBLISHED");
-    for key in keys {
-        let note = match (key.info.state, key.may_be_removed_from, key.info.removed_at) {
-            (crate::domain::signing::SigningKeyState::Next, _, _) => format!("may sign from {}", key.may_sign_from),
-            (_, _, Some(removed)) => format!("removed at {removed}"),
-            (_, Some(from), None) => format!("stays published until {from} at least"),
-            (_, None, None) => "signs".to_owned(),
-        };
-        let state = format!("{:?}", key.info.state).to_lowercase();
-        println!(
-            "{} {:<9} {:<9} {:<24} {note}",
-            key.info.kid,
-            key.info.algorithm.as_str(),
-            state,
-            key.info.published_at.to_string()
-        );
-    }
-    Ok(())
 }
 
 pub async fn master_key(common: &Common, command: MasterKeyCommand) -> Result<(), Failure> {

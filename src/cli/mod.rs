@@ -9,6 +9,7 @@ mod doctor;
 mod import;
 mod keys;
 mod serve;
+mod signing_key;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -64,7 +65,7 @@ enum Command {
     ApiKey(api_key::ApiKeyCommand),
     /// Signing keys
     #[command(subcommand)]
-    SigningKey(keys::SigningKeyCommand),
+    SigningKey(signing_key::SigningKeyCommand),
     /// The keys that seal everything in the database
     #[command(subcommand)]
     MasterKey(keys::MasterKeyCommand),
@@ -177,7 +178,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo { once } => demo::run(once).await,
         Command::Serve => serve::run(&common).await,
         Command::ApiKey(command) => api_key::run(&common, command).await,
-        Command::SigningKey(command) => keys::signing_key(&common, command).await,
+        Command::SigningKey(command) => signing_key::run(&common, command).await,
         Command::MasterKey(command) => keys::master_key(&common, command).await,
         Command::Migrate { status, json } => keys::migrate(&common, status, json),
         Command::Import { file, json } => import::run(&common, &file, json).await,

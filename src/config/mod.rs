@@ -95,6 +95,8 @@ pub struct Tokens {
 pub struct SigningKeys {
     pub algorithm: Algorithm,
     pub timing: Timing,
+    /// How long a key signs; absent: until somebody rotates.
+    pub rotation_period: Option<Span>,
 }
 
 #[derive(Debug, Clone)]
@@ -217,6 +219,10 @@ impl Config {
         if replica_staleness.is_some_and(|span| span.as_secs() == 0) {
             from.fault("signing_keys.replica_staleness", "must be a second or more");
         }
+        let rotation_period: Option<Span> = from.optional("signing_keys.rotation_period");
+        if rotation_period.is_some_and(|span| span.as_secs() == 0) {
+            from.fault("signing_keys.rotation_period", "must be a second or more, or not set: no rotation by itself");
+        }
         let verifier_leeway = from.parse("signing_keys.verifier_leeway");
         let clock_skew = from.parse("signing_keys.clock_skew");
 
@@ -293,6 +299,7 @@ impl Config {
                         clock_skew: clock_skew?,
                         max_ttl: max_ttl?,
                     },
+                    rotation_period,
                 },
                 api_keys: ApiKeys {
                     prefix: prefix?,

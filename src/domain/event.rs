@@ -189,6 +189,9 @@ event_kinds! {
     AccessRecordCreated = "access_record.created" on "access_record",
     AccessRecordUpdated = "access_record.updated" on "access_record",
     AccessRecordDeleted = "access_record.deleted" on "access_record",
+    SigningKeyDestroyed = "signing_key.destroyed" on "signing_key",
+    SigningKeyRevoked = "signing_key.revoked" on "signing_key",
+    ClockJumped = "clock.jumped" on "clock",
 }
 
 /// A line of the audit trail. Its fields stand in the order in which they are hashed: do not reorder them.

@@ -69,6 +69,11 @@ macro_rules! generated_id {
 }
 
 generated_id!(
+    /// A running server.
+    ReplicaId,
+    "rep_"
+);
+generated_id!(
     /// An API key. It never changes, however often its credential is rotated.
     KeyId,
     "key_"

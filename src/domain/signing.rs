@@ -108,9 +108,13 @@ pub struct SigningKeyInfo {
     pub algorithm: Algorithm,
     pub state: SigningKeyState,
     pub published_at: Timestamp,
+    /// When another transaction saw it published: its time counts from here. Absent for a moment after it was published.
+    pub seen_at: Option<Timestamp>,
     pub activated_at: Option<Timestamp>,
     pub retired_at: Option<Timestamp>,
     pub removed_at: Option<Timestamp>,
+    /// When the private half was destroyed.
+    pub destroyed_at: Option<Timestamp>,
     /// The longest life of any token it may have signed.
     pub longest_ttl: Span,
     pub version: i64,

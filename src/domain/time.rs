@@ -90,6 +90,12 @@ impl Span {
     }
 }
 
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
 impl std::ops::Add for Span {
     type Output = Self;
     fn add(self, other: Self) -> Self {

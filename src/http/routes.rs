@@ -112,8 +112,9 @@ fn for_everyone() -> Table {
             vec![on!(GET, audiences::get), on!(PATCH, audiences::patch), on!(DELETE, audiences::delete)],
         )
         .at("/v1/portal-sessions", vec![on!(POST, portal_sessions::open)])
-        .at("/v1/signing-keys", vec![on!(GET, signing_keys::list)])
+        .at("/v1/signing-keys", vec![on!(GET, signing_keys::list), on!(POST, signing_keys::import)])
         .at("/v1/signing-keys/rotate", vec![on!(POST, signing_keys::rotate)])
+        .at("/v1/signing-keys/{kid}/revoke", vec![on!(POST, signing_keys::revoke)])
         .at("/v1/events", vec![on!(GET, events::list)])
         .at("/v1/webhooks", vec![on!(GET, webhooks::list), on!(POST, webhooks::create)])
         .at(

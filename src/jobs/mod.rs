@@ -13,7 +13,11 @@ use tokio::{
 
 use crate::{
     domain::event::{Actor, Origin},
-    service::{app::Shared, asked_keys, last_used},
+    service::{
+        app::Shared,
+        last_used,
+        signing_keys::{self, live_tokens},
+    },
     store::{self, Outcome, StoreError},
 };
 
@@ -46,13 +50,18 @@ impl Jobs {
             }),
             // Not in the same job: making an RSA key would let the view of the keys grow old.
             every(look_every, app, stopped.clone(), |app| async move {
-                if let Err(error) = asked_keys::begin(&app).await {
-                    tracing::warn!(%error, "the signing keys that audiences wait for could not be moved");
+                if let Err(error) = signing_keys::tick(&app).await {
+                    tracing::warn!(%error, "the signing keys could not be moved; the next look does what is due");
                 }
             }),
             every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
                 if let Err(error) = last_used::flush(&app).await {
                     tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
+                }
+            }),
+            every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
+                if let Err(error) = live_tokens::flush(&app).await {
+                    tracing::warn!(%error, "counts of live tokens could not be written; they wait for the next time");
                 }
             }),
             every(notices::LOOK_EVERY, app, stopped.clone(), |app| async move {
@@ -114,6 +123,7 @@ async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
             store::webhook_deliveries::forget_old(tx)?;
             store::webhooks::forget_old_secrets(tx)?;
             store::leftovers::forget_old(tx)?;
+            store::signing_key_tokens::forget_old(tx)?;
             Ok::<_, StoreError>(Outcome::bookkeeping(()))
         })
         .await?;

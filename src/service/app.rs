@@ -13,7 +13,12 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-use super::{guessing::Guessing, key_ring::KeyRing, last_used::LastUsed};
+use super::{
+    guessing::Guessing,
+    key_ring::KeyRing,
+    last_used::LastUsed,
+    signing_keys::{ClockWatch, Part, live_tokens::LiveTokens},
+};
 
 /// The settings that rules depend on.
 #[derive(Debug, Clone)]
@@ -21,6 +26,10 @@ pub struct Settings {
     pub limits: Limits,
     pub timing: Timing,
     pub algorithm: Algorithm,
+    /// How long a signing key signs; absent: until somebody rotates.
+    pub rotation_period: Option<Span>,
+    /// What this server is called among the replicas.
+    pub replica_name: String,
     pub management_audience: Identifier,
     pub prefix: Prefix,
     pub accepted_prefixes: Vec<Prefix>,
@@ -57,6 +66,10 @@ pub struct App {
     pub keys: KeyRing,
     pub guessing: Guessing,
     pub last_used: LastUsed,
+    pub live_tokens: LiveTokens,
+    /// This server among the replicas.
+    pub part: Part,
+    pub watch: ClockWatch,
     pub metrics: Metrics,
     pub outbound: Outbound,
     /// Sealed under the master key at start: what unknown keys are compared with, so that they cost what wrong ones do.

@@ -19,11 +19,11 @@ use crate::{
 };
 
 use super::{
-    App, Error, Fault, asked_keys,
+    App, Error, Fault,
     caller::Caller,
     idempotency::{self, Created, Idempotency},
     permissions::handing_out,
-    signing_keys::look_again,
+    signing_keys::{asked, settle},
 };
 
 /// What `POST /v1/audiences` says.
@@ -100,7 +100,7 @@ impl Means {
     pub(super) async fn gather(app: &App, asked: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
         let mut fresh = BTreeMap::new();
         for algorithm in asked {
-            if let Some(der) = asked_keys::fresh_for(app, Some(algorithm)).await? {
+            if let Some(der) = asked::fresh_for(app, Some(algorithm)).await? {
                 fresh.insert(algorithm, der);
             }
         }
@@ -110,7 +110,7 @@ impl Means {
 
     fn publish(&self, tx: &mut Tx<'_>, asked: Option<Algorithm>) -> Result<Vec<NewEvent>, Error> {
         let fresh = asked.and_then(|algorithm| self.fresh.get(&algorithm));
-        asked_keys::publish_asked(tx, &self.master, &self.entropy, asked, fresh)
+        asked::publish_asked(tx, &self.master, &self.entropy, asked, fresh)
     }
 }
 
@@ -154,7 +154,7 @@ pub(super) fn asked(wished: &WishedShape) -> Option<Algorithm> {
 /// As it is after a change that may have published a key.
 async fn shown(app: &App, audience: Audience) -> Shown {
     if audience.shape.algorithm.is_some() {
-        look_again(app).await;
+        settle(app).await;
     }
     Shown::new(app, audience)
 }

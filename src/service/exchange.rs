@@ -42,13 +42,14 @@ pub struct Issued {
 pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Issued, Denied> {
     let judged = judge_counted(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits));
     let Granted { grant, window, facts, .. } = judged.await?;
-    let view = app.keys.view();
-    let minter = view.signer(grant.shape.algorithm, app.settings.algorithm);
+    let view = app.keys.view_at(facts.now, &app.store, &app.master).await;
+    let minter = view.signer(grant.shape.algorithm, app.settings.algorithm, facts.now);
     let minter = minter.map_err(|why| Denied::Unavailable(why.to_string()))?;
     let jti = random::token_id(&app.entropy).map_err(|error| Denied::Internal(error.to_string()))?;
     let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());
     let (typ, access) = (grant.shape.typ.clone(), grant.access.clone());
     let claims = grant.into_claims(app.issuer(), jti);
+    app.live_tokens.count(&minter.jwk().kid, expires_at);
     let token = minter.mint(&typ, &claims).await.map_err(|error| Denied::Internal(error.to_string()))?;
     Ok(Issued { token, expires_in, expires_at, scope, access, window, replaced: facts.key.replaced() })
 }

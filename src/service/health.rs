@@ -14,7 +14,7 @@ pub struct Readiness {
 
 /// Asks the database, and whether a key can sign now.
 pub async fn readiness(app: &App) -> Readiness {
-    let signing_key = app.keys.view().signer(None, app.settings.algorithm).is_ok();
+    let signing_key = app.keys.view().signer_of_look(app.settings.algorithm).is_ok();
     let database = match app.store.now().await {
         Ok(_) => true,
         Err(error) => {

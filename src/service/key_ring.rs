@@ -8,7 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     crypto::{
@@ -34,7 +34,11 @@ use super::{
 };
 
 /// The keys, replaced whole at each look.
-pub struct KeyRing(ArcSwap<View>);
+pub struct KeyRing {
+    view: ArcSwap<View>,
+    /// Held by whoever looks because the view was found too old: the others wait for that look.
+    looking: Mutex<()>,
+}
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +61,8 @@ pub struct View {
     /// The same with the keys of one algorithm alone, for each there is.
     pub jwks_of: BTreeMap<Algorithm, Document>,
     seen_at: Instant,
+    /// The database's clock at that look.
+    as_of: Timestamp,
     /// How old it may be and still sign (I6).
     fresh_for: Duration,
 }
@@ -81,9 +87,15 @@ impl View {
     /// or, until the first rotation to that, the one that has signed so far.
     ///
     /// # Errors
-    /// The view is too old, or no key can sign.
-    pub fn signer(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Result<&Minter, CannotSign> {
-        if !self.is_fresh() {
+    /// The view is too old by the clock of this process, or by the database's at `now`, which has seen a process that was stopped and woken;
+    /// or no key can sign.
+    pub fn signer(
+        &self,
+        wanted: Option<Algorithm>,
+        configured: Algorithm,
+        now: Timestamp,
+    ) -> Result<&Minter, CannotSign> {
+        if !self.is_fresh_at(now) {
             return Err(CannotSign::Stale);
         }
         self.chosen(wanted, configured).map(|(_, minter)| minter.as_ref()).ok_or(CannotSign::NoKey)
@@ -97,6 +109,18 @@ impl View {
     fn chosen(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Option<&(Algorithm, Arc<Minter>)> {
         let of = |wanted: Algorithm| self.minters.values().find(|(algorithm, _)| *algorithm == wanted);
         wanted.and_then(of).or_else(|| of(configured)).or_else(|| self.minters.get(self.stand_in.as_ref()?))
+    }
+
+    /// As `signer`, for whoever asks at no moment of the database's.
+    ///
+    /// # Errors
+    /// As `signer`.
+    pub fn signer_of_look(&self, configured: Algorithm) -> Result<&Minter, CannotSign> {
+        self.signer(None, configured, self.as_of)
+    }
+
+    fn is_fresh_at(&self, now: Timestamp) -> bool {
+        self.is_fresh() && now.since(self.as_of).duration() <= self.fresh_for
     }
 
     /// Whether it is young enough to sign by.
@@ -125,11 +149,30 @@ impl KeyRing {
     /// # Errors
     /// The database does not answer.
     pub async fn open(store: &Store, master: &MasterKeys, fresh_for: Duration) -> Result<Self, Error> {
-        Ok(Self(ArcSwap::from_pointee(look(store, master, fresh_for, &Minters::new()).await?)))
+        let view = look(store, master, fresh_for, &Minters::new()).await?;
+        Ok(Self { view: ArcSwap::from_pointee(view), looking: Mutex::new(()) })
     }
 
     pub fn view(&self) -> Arc<View> {
-        self.0.load_full()
+        self.view.load_full()
+    }
+
+    /// A view to sign by at `now`, by the database's clock. One that is too old is looked at again first: a process that was stopped and woken
+    /// need not refuse what it could answer. Where the look fails, the view stays too old.
+    pub async fn view_at(&self, now: Timestamp, store: &Store, master: &MasterKeys) -> Arc<View> {
+        let view = self.view();
+        if view.is_fresh_at(now) {
+            return view;
+        }
+        let _turn = self.looking.lock().await;
+        let view = self.view();
+        if view.is_fresh_at(now) {
+            return view;
+        }
+        if let Err(error) = self.refresh(store, master).await {
+            tracing::warn!(%error, "the view of the signing keys is too old, and they could not be looked at");
+        }
+        self.view()
     }
 
     /// Looks again.
@@ -139,7 +182,7 @@ impl KeyRing {
     pub async fn refresh(&self, store: &Store, master: &MasterKeys) -> Result<(), Error> {
         let before = self.view();
         let view = look(store, master, before.fresh_for, &before.minters).await?;
-        self.0.store(Arc::new(view));
+        self.view.store(Arc::new(view));
         Ok(())
     }
 }
@@ -147,10 +190,11 @@ impl KeyRing {
 async fn look(store: &Store, master: &MasterKeys, fresh_for: Duration, prepared: &Minters) -> Result<View, Error> {
     // The view is as old as the question, not as the answer.
     let seen_at = Instant::now();
-    let (stored, asked) = store
+    let (as_of, stored, asked) = store
         .read(|connection| {
+            let now = store::now(connection)?;
             let keys = store::signing_keys::list(connection, false)?;
-            Ok::<_, StoreError>((keys, store::audiences::algorithms(connection)?))
+            Ok::<_, StoreError>((now, keys, store::audiences::algorithms(connection)?))
         })
         .await?;
     let mut view = View {
@@ -162,6 +206,7 @@ async fn look(store: &Store, master: &MasterKeys, fresh_for: Duration, prepared:
         jwks: publish::jwks(&[])?,
         jwks_of: BTreeMap::new(),
         seen_at,
+        as_of,
         fresh_for,
     };
     let mut first_of = BTreeMap::new();

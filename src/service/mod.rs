@@ -5,7 +5,6 @@ pub mod access_records;
 mod administrators;
 pub mod api_keys;
 pub mod app;
-pub mod asked_keys;
 pub mod audiences;
 pub mod caller;
 pub mod configuration;

@@ -42,7 +42,7 @@ use super::{
     key_ring::KeyRing,
     last_used::LastUsed,
     proof::Decoy,
-    signing_keys,
+    signing_keys::{self, ClockWatch, Part, live_tokens::LiveTokens},
 };
 
 /// The lock of whoever sets a deployment up.
@@ -132,18 +132,25 @@ pub async fn start(
     mode: Mode,
     clock: Arc<dyn Clock>,
 ) -> Result<App, StartError> {
-    let store = open_store(database, mode, clock)?;
+    let store = open_store(database, mode, Arc::clone(&clock))?;
     settings.may_create_keys |= matches!(database.url, DatabaseUrl::Sqlite(_));
     let entropy = SystemEntropy::default();
     let master = match mode {
         Mode::Serve => set_up(&store, &settings, &entropy).await?,
         Mode::Command => existing_master_keys(&store, &settings).await?,
     };
+    let part = match mode {
+        Mode::Serve => signing_keys::join(&store, &settings).await?,
+        Mode::Command => Part::default(),
+    };
     let keys = KeyRing::open(&store, &master, settings.timing.replica_staleness.duration()).await?;
     Ok(App {
         decoy: Decoy::new(&master, &entropy)?,
         guessing: Guessing::new(budgets.per_source, budgets.per_credential, budgets.refill),
         last_used: LastUsed::default(),
+        live_tokens: LiveTokens::default(),
+        part,
+        watch: ClockWatch::new(clock),
         metrics: Metrics::default(),
         outbound: Outbound::new(settings.guard.clone(), tls::provider(), Arc::new(SystemResolver::default())),
         store,

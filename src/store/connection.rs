@@ -1,6 +1,12 @@
 //! Connections to either database, chosen by the scheme of the URL, and the pool that holds them.
 
-use std::{fmt, fs, panic::RefUnwindSafe, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, fs,
+    panic::RefUnwindSafe,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use diesel::{
     Connection as _, PgConnection, RunQueryDsl, SqliteConnection,
@@ -43,6 +49,9 @@ extern "SQL" {
 /// The clock of SQLite, which has none but ours. PostgreSQL uses its own.
 pub trait Clock: Send + Sync + RefUnwindSafe {
     fn now(&self) -> Timestamp;
+
+    /// A clock that nobody can set, from some moment that stays the same while the process runs.
+    fn elapsed(&self) -> Duration;
 }
 
 /// The machine's clock.
@@ -54,6 +63,11 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        static BEGIN: OnceLock<Instant> = OnceLock::new();
+        BEGIN.get_or_init(Instant::now).elapsed()
     }
 }
 

@@ -22,6 +22,8 @@ diesel::table! {
         removed_at -> Nullable<BigInt>,
         longest_ttl -> BigInt,
         version -> BigInt,
+        seen_at -> Nullable<BigInt>,
+        destroyed_at -> Nullable<BigInt>,
     }
 }
 diesel::table! {
@@ -317,6 +319,36 @@ diesel::table! {
         last_error -> Nullable<Text>,
         created_at -> BigInt,
         finished_at -> Nullable<BigInt>,
+    }
+}
+diesel::table! {
+    replicas (id) {
+        id -> Text,
+        name -> Text,
+        started_at -> BigInt,
+        seen_at -> BigInt,
+        published -> Text,
+        algorithm -> Text,
+        rotation_period -> Nullable<BigInt>,
+        verifier_cache_ttl -> BigInt,
+        replica_staleness -> BigInt,
+        verifier_leeway -> BigInt,
+        clock_skew -> BigInt,
+        max_ttl -> BigInt,
+    }
+}
+diesel::table! {
+    rotation_clock (id) {
+        id -> Integer,
+        last_at -> BigInt,
+        steady_since -> BigInt,
+    }
+}
+diesel::table! {
+    signing_key_tokens (kid, ends_at) {
+        kid -> Text,
+        ends_at -> BigInt,
+        tokens -> BigInt,
     }
 }
 

@@ -25,6 +25,8 @@ struct Row {
     removed_at: Option<i64>,
     longest_ttl: i64,
     version: i64,
+    seen_at: Option<i64>,
+    destroyed_at: Option<i64>,
 }
 
 /// A signing key as it is stored.
@@ -48,6 +50,7 @@ pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError>
             signing_keys::sealed.eq(key.sealed.as_ref().map(|(bytes, _)| bytes.clone())),
             signing_keys::master_version.eq(key.sealed.as_ref().map(|(_, version)| *version)),
             signing_keys::published_at.eq(key.info.published_at.millis()),
+            signing_keys::seen_at.eq(key.info.seen_at.map(Timestamp::millis)),
             signing_keys::activated_at.eq(key.info.activated_at.map(Timestamp::millis)),
             signing_keys::longest_ttl.eq(key.info.longest_ttl.millis()),
             signing_keys::version.eq(key.info.version),
@@ -60,8 +63,8 @@ pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError>
 ///
 /// # Errors
 /// The database does not answer; `Conflict` when another key of its algorithm is in that state.
-pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState) -> Result<bool, StoreError> {
-    let now = Some(tx.now().millis());
+pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState, at: Timestamp) -> Result<bool, StoreError> {
+    let at = Some(at.millis());
     let row = signing_keys::table
         .filter(signing_keys::kid.eq(key.kid.as_str()))
         .filter(signing_keys::version.eq(key.version));
@@ -69,22 +72,56 @@ pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState) -> Re
     let changed = match to {
         SigningKeyState::Next => 0,
         SigningKeyState::Active => {
-            diesel::update(row).set((state, signing_keys::activated_at.eq(now))).execute(&mut **tx)?
+            diesel::update(row).set((state, signing_keys::activated_at.eq(at))).execute(&mut **tx)?
         }
         SigningKeyState::Retiring => {
-            diesel::update(row).set((state, signing_keys::retired_at.eq(now))).execute(&mut **tx)?
+            diesel::update(row).set((state, signing_keys::retired_at.eq(at))).execute(&mut **tx)?
         }
-        SigningKeyState::Removed | SigningKeyState::Revoked => diesel::update(row)
-            .set((
-                state,
-                signing_keys::removed_at.eq(now),
-                // Not needed any more, so no longer kept: a backup of tomorrow cannot sign.
-                signing_keys::sealed.eq(None::<Vec<u8>>),
-                signing_keys::master_version.eq(None::<i32>),
-            ))
-            .execute(&mut **tx)?,
+        SigningKeyState::Removed | SigningKeyState::Revoked => {
+            let destroyed = key.destroyed_at.map(Timestamp::millis).or(at);
+            diesel::update(row)
+                .set((
+                    state,
+                    signing_keys::removed_at.eq(at),
+                    signing_keys::destroyed_at.eq(destroyed),
+                    no_private_half(),
+                ))
+                .execute(&mut **tx)?
+        }
     };
     Ok(changed == 1)
+}
+
+/// Notes that the publication of a key was seen at `at`; `false` when another was faster.
+///
+/// # Errors
+/// The database does not answer.
+pub fn see(tx: &mut Tx<'_>, key: &SigningKeyInfo, at: Timestamp) -> Result<bool, StoreError> {
+    let row =
+        signing_keys::table.filter(signing_keys::kid.eq(key.kid.as_str())).filter(signing_keys::seen_at.is_null());
+    Ok(diesel::update(row).set(signing_keys::seen_at.eq(Some(at.millis()))).execute(&mut **tx)? == 1)
+}
+
+/// Destroys the private half of a key that signs no more; `false` when another was faster. A backup of tomorrow cannot sign by it.
+///
+/// # Errors
+/// The database does not answer.
+pub fn destroy(tx: &mut Tx<'_>, key: &SigningKeyInfo, at: Timestamp) -> Result<bool, StoreError> {
+    let row = signing_keys::table
+        .filter(signing_keys::kid.eq(key.kid.as_str()))
+        .filter(signing_keys::state.eq(SigningKeyState::Retiring.as_str()))
+        .filter(signing_keys::destroyed_at.is_null());
+    let destroyed = (signing_keys::destroyed_at.eq(Some(at.millis())), no_private_half());
+    Ok(diesel::update(row).set(destroyed).execute(&mut **tx)? == 1)
+}
+
+type NoPrivateHalf = (
+    diesel::dsl::Eq<signing_keys::sealed, Option<Vec<u8>>>,
+    diesel::dsl::Eq<signing_keys::master_version, Option<i32>>,
+);
+
+fn no_private_half() -> NoPrivateHalf {
+    (signing_keys::sealed.eq(None), signing_keys::master_version.eq(None))
 }
 
 /// Notes on every key that signs that its tokens may live as long as `max_ttl`; never shorter than before.
@@ -121,6 +158,8 @@ fn stored(row: Row) -> Result<StoredSigningKey, StoreError> {
             state: parsed("state", &row.state)?,
             published_at: Timestamp::from_millis(row.published_at),
             activated_at: row.activated_at.map(Timestamp::from_millis),
+            seen_at: row.seen_at.map(Timestamp::from_millis),
+            destroyed_at: row.destroyed_at.map(Timestamp::from_millis),
             retired_at: row.retired_at.map(Timestamp::from_millis),
             removed_at: row.removed_at.map(Timestamp::from_millis),
             longest_ttl: Span::from_millis(row.longest_ttl.max(0).unsigned_abs()),

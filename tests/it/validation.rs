@@ -312,7 +312,7 @@ both! {
         // Signed by our own key, each of them.
         let signed = async |typ: &str, claims: &Claims| {
             let view = server.app.keys.view();
-            let minter = view.signer(None, server.app.settings.algorithm).unwrap();
+            let minter = view.signer_of_look(server.app.settings.algorithm).unwrap();
             minter.mint(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
         };
         assert!(validated(&server, &signed("at+jwt", &claims).await).await["api_key"].is_object());

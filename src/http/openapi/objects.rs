@@ -22,6 +22,7 @@ use crate::{
         permission::{AssignableTo, Permission, PermissionName, PermissionSet},
         resource::ResourcePattern,
         role::{Role, RoleName},
+        rotation::{Bounds, Wait},
         signing::{Algorithm, SigningKeyInfo, SigningKeyState},
         time::{Span, Timestamp},
     },
@@ -29,7 +30,7 @@ use crate::{
         Fault,
         exchange::Explanation,
         health::Readiness,
-        signing_keys::{Listed, Rotated},
+        signing_keys::{Listed, ReplicaTold, Revoked, Rotated, RulesTold, Timeline, Upcoming},
     },
 };
 
@@ -163,8 +164,50 @@ mirrors! {
     /// What a rotation did.
     RotatedShape as Rotated for Rotated {
         activated: Listed,
-        next: Listed,
+        /// Null where it was only planned: it is not made yet.
+        next: Option<Listed>,
         retired: Vec<Listed>,
+    }
+    /// The signing keys and what will happen to them.
+    TimelineShape as SigningKeys for Timeline {
+        data: Vec<Listed>,
+        next: Option<String>,
+        /// The next step of each key, soonest first.
+        plan: Vec<Upcoming>,
+        /// Who is up.
+        replicas: Vec<ReplicaTold>,
+        /// The rules that hold: where replicas differ, the stricter ones.
+        rules: RulesTold,
+    }
+    /// A step to come.
+    UpcomingShape as RotationStep for Upcoming {
+        #[schema(pattern = "^(publish|see|activate|retire|destroy_private_half|remove)$")]
+        step: String,
+        /// Null for a key that is not made yet.
+        kid: Option<SigningKeyId>,
+        algorithm: Option<Algorithm>,
+        at: Timestamp,
+        waits_for: Wait,
+    }
+    /// A server as it told of itself.
+    ReplicaShape as Replica for ReplicaTold {
+        id: String,
+        name: String,
+        started_at: Timestamp,
+        seen_at: Timestamp,
+        /// The kids in its JWKS.
+        published: Vec<String>,
+    }
+    /// The settings that hold for the rotation.
+    RulesShape as RotationRules for RulesTold {
+        rotation_period: Option<Span>,
+        verifier_cache_ttl: Span,
+        replica_staleness: Span,
+        verifier_leeway: Span,
+        clock_skew: Span,
+        max_ttl: Span,
+        /// Since when the database's clock has gone at its pace; null: it never jumped.
+        steady_since: Option<Timestamp>,
     }
 }
 
@@ -177,9 +220,13 @@ struct ListedShape {
     algorithm: Algorithm,
     state: SigningKeyState,
     published_at: Timestamp,
+    /// When another transaction saw it published: its time counts from here.
+    seen_at: Option<Timestamp>,
     activated_at: Option<Timestamp>,
     retired_at: Option<Timestamp>,
     removed_at: Option<Timestamp>,
+    /// When the private half was destroyed.
+    destroyed_at: Option<Timestamp>,
     /// The longest life of any token it may have signed.
     longest_ttl: Span,
     version: i64,
@@ -187,20 +234,46 @@ struct ListedShape {
     may_sign_from: Timestamp,
     /// From when it may leave the JWKS; null while it signs.
     may_be_removed_from: Option<Timestamp>,
+    /// How many of its tokens are not over yet, as far as replicas have told: they tell every ten seconds.
+    live_tokens: i64,
 }
 schema_of!(Listed, ListedShape);
-const _: fn(Listed) = |Listed { info, may_sign_from: _, may_be_removed_from: _ }| {
+const _: fn(Listed) = |Listed { info, may_sign_from: _, may_be_removed_from: _, live_tokens: _ }| {
     let SigningKeyInfo {
         kid: _,
         algorithm: _,
         state: _,
         published_at: _,
+        seen_at: _,
+        destroyed_at: _,
         activated_at: _,
         retired_at: _,
         removed_at: _,
         longest_ttl: _,
         version: _,
     } = info;
+};
+
+/// What was done in an emergency, and what follows from it, at worst.
+#[derive(ToSchema)]
+#[schema(as = RevokedSigningKey)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+struct RevokedShape {
+    revoked: Listed,
+    /// What signs in its place; null when it did not sign.
+    activated: Option<Listed>,
+    /// From when no replica serves the key in its JWKS, or signs by it.
+    unpublished_by: Timestamp,
+    /// Until when a verifier may accept a token by the revoked key, forged ones among them.
+    accepted_until: Timestamp,
+    /// Until when the last token that Keyswap itself signed by it is out of its life.
+    last_token_ends: Timestamp,
+    /// Until when a verifier may refuse tokens by the key that signs now, if it does not fetch the JWKS anew for a kid it does not know.
+    successor_known_by: Timestamp,
+}
+schema_of!(Revoked, RevokedShape);
+const _: fn(Revoked) = |Revoked { revoked: _, activated: _, bounds }| {
+    let Bounds { unpublished_by: _, accepted_until: _, last_token_ends: _, successor_known_by: _ } = bounds;
 };
 
 /// What `POST /oauth/token` takes; other parameters are passed over (RFC 6749 §3.2).

@@ -27,6 +27,7 @@ use crate::domain::{
     permission::{AssignableTo, MAX_PERMISSIONS, PermissionName, PermissionSet},
     resource::{MAX_LENGTH, Resource, ResourcePattern},
     role::{MAX_ROLES, RoleName, RoleSet},
+    rotation::Wait,
     signing::{Algorithm, SigningKeyState},
     time::{Span, Timestamp},
     token_shape::{AudClaim, ScopeClaim, Typ},
@@ -140,6 +141,7 @@ words! {
     RemovedBy: { "type": "string", "enum": ["key", "owner", "audience"], "description": "The rule that a permission does not pass.", "examples": ["audience"] }
     Algorithm: { "type": "string", "enum": ["ES256", "ES384", "EdDSA", "RS256", "PS256"], "description": "How tokens are signed.", "examples": ["ES256"] }
     SigningKeyState: { "type": "string", "enum": ["next", "active", "retiring", "removed", "revoked"], "description": "Where a signing key stands in its life.", "examples": ["active"] }
+    Wait: { "type": "string", "enum": ["due", "verifiers", "period", "replicas", "tokens"], "description": "What a step of a rotation waits for.", "examples": ["verifiers"] }
     ForeignDigest: { "type": "string", "pattern": "^[0-9A-Fa-f]{64}$", "minLength": 64, "maxLength": 64, "description": "The SHA-256 digest of a whole key of another make, in hexadecimal.", "examples": ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] }
     Masked: {
         "type": "string", "minLength": 1, "maxLength": 40, "pattern": (format!(r"^(?:[^\s{DECEIVING}][^{DECEIVING}]*)?(?:…|\.\.\.)(?:[^{DECEIVING}]*[^\s{DECEIVING}])?$")),

@@ -1,33 +1,68 @@
 //! `/v1/signing-keys`.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use crate::{
-    domain::policy::ManageSigningKeys,
+    domain::{id::SigningKeyId, policy::ManageSigningKeys},
     http::{access::Caller, openapi::answers::Plain, problem::Problem},
     service::{
         App,
-        signing_keys::{self, Listed, Rotated},
+        signing_keys::{self, Listed, Revoked, Rotated, Timeline},
     },
 };
 
-use super::{params::Query, plain};
+use super::{
+    json::{Json, OptionalJson},
+    params::{Query, id},
+    plain,
+};
 
-/// The whole list: it is short.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SigningKeys)]
-struct ListBody {
-    data: Vec<Listed>,
-    next: Option<String>,
+/// A key that was made elsewhere.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SigningKeyImport)]
+#[serde(deny_unknown_fields)]
+pub struct ImportBody {
+    /// The private key: PEM (PKCS#8, PKCS#1, SEC 1) or a private JWK as text.
+    #[serde(deserialize_with = "secret")]
+    #[schema(value_type = String, max_length = 16384)]
+    key: Zeroizing<String>,
 }
 
-/// Every signing key that is published or was.
-#[utoipa::path(get, path = "", responses(Plain<ListBody>))]
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
+}
+
+/// How to rotate.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RotationRequest)]
+#[serde(deny_unknown_fields)]
+pub struct RotateBody {
+    /// Only say what would be done.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Every signing key that is published or was, what will happen to them, and who is up.
+#[utoipa::path(get, path = "", responses(Plain<Timeline>))]
 pub async fn list(_: Caller<ManageSigningKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
-    Ok(plain(&ListBody { data: signing_keys::list(&app).await?, next: None }))
+    Ok(plain(&signing_keys::timeline(&app).await?))
+}
+
+/// Publishes a private key from elsewhere as the next one of the configured algorithm.
+#[utoipa::path(post, path = "", responses(Plain<Listed>))]
+pub async fn import(
+    caller: Caller<ManageSigningKeys>,
+    request: HttpRequest,
+    body: Json<ImportBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    Query::of(&request, &[])?;
+    Ok(plain(&signing_keys::import(&app, &caller.identity, &body.key).await?))
 }
 
 /// Lets the next signing key sign, keeps the old one published, and publishes a new next one.
@@ -35,8 +70,26 @@ pub async fn list(_: Caller<ManageSigningKeys>, request: HttpRequest, app: Data<
 pub async fn rotate(
     caller: Caller<ManageSigningKeys>,
     request: HttpRequest,
+    body: OptionalJson<RotateBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?;
+    Query::of(&request, &[])?;
+    if body.dry_run {
+        return Ok(plain(&signing_keys::planned_rotation(&app).await?.0));
+    }
+    Ok(plain(&signing_keys::rotate(&app, &caller.identity).await?))
+}
+
+/// Takes a signing key out of the JWKS and destroys its private half, for an emergency; another signs at once. The answer says until when what
+/// may still be accepted.
+#[utoipa::path(post, path = "", responses(Plain<Revoked>))]
+pub async fn revoke(
+    caller: Caller<ManageSigningKeys>,
+    request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
-    Ok(plain(&signing_keys::rotate(&app, &caller.identity).await?))
+    let kid: SigningKeyId = id(&request, "kid")?;
+    Ok(plain(&signing_keys::revoke(&app, &caller.identity, kid).await?))
 }

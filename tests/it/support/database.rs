@@ -1,8 +1,11 @@
 //! A new database for each test, and a hand on its clock.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
@@ -25,14 +28,24 @@ pub struct Database {
     pub dir: TempDir,
     name: Option<String>,
     offset: Arc<AtomicI64>,
+    /// As much of it as time that passed, for those who watch the clock.
+    passed: Arc<AtomicI64>,
 }
 
 /// The clock of SQLite in tests.
-pub struct MovedClock(Arc<AtomicI64>);
+pub struct MovedClock {
+    offset: Arc<AtomicI64>,
+    passed: Arc<AtomicI64>,
+}
 
 impl Clock for MovedClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(SystemClock.now().millis() + self.0.load(Ordering::SeqCst))
+        Timestamp::from_millis(SystemClock.now().millis() + self.offset.load(Ordering::SeqCst))
+    }
+
+    fn elapsed(&self) -> Duration {
+        let passed = self.passed.load(Ordering::SeqCst).max(0).unsigned_abs();
+        SystemClock.elapsed() + Duration::from_millis(passed)
     }
 }
 
@@ -45,11 +58,11 @@ impl Database {
     pub fn new(kind: Kind) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::tempdir().unwrap();
-        let offset = Arc::default();
+        let (offset, passed) = (Arc::default(), Arc::default());
         match kind {
             Kind::Sqlite => {
                 let url = format!("sqlite://{}", dir.path().join("data/keyswap.db").display());
-                Self { kind, url, dir, name: None, offset }
+                Self { kind, url, dir, name: None, offset, passed }
             }
             Kind::Postgres => {
                 let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -58,17 +71,23 @@ impl Database {
                 let mut connection = PgConnection::establish(&format!("{server}/postgres")).unwrap();
                 connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name}")).unwrap();
                 connection.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
-                Self { kind, url: format!("{server}/{name}"), dir, name: Some(name), offset }
+                Self { kind, url: format!("{server}/{name}"), dir, name: Some(name), offset, passed }
             }
         }
     }
 
     pub fn clock(&self) -> Arc<MovedClock> {
-        Arc::new(MovedClock(Arc::clone(&self.offset)))
+        Arc::new(MovedClock { offset: Arc::clone(&self.offset), passed: Arc::clone(&self.passed) })
     }
 
-    /// Moves the database's clock, forward or back, for everyone who uses it.
+    /// Lets time pass, for the database's clock and for the one that nobody can set.
     pub fn move_clock(&self, millis: i64) {
+        self.passed.fetch_add(millis, Ordering::SeqCst);
+        self.set_clock(millis);
+    }
+
+    /// Sets the database's clock, forward or back, and no other.
+    pub fn set_clock(&self, millis: i64) {
         let offset = self.offset.fetch_add(millis, Ordering::SeqCst) + millis;
         if self.kind == Kind::Postgres {
             self.sql(&format!(

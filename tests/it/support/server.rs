@@ -65,6 +65,8 @@ impl Server {
             "database.pool_size=4".to_owned(),
             "guessing.per_source=10000".to_owned(),
             "guessing.per_credential=10000".to_owned(),
+            // Tests let months pass in a moment, and count events.
+            "signing_keys.rotation_period=".to_owned(),
         ];
         all.extend(settings.iter().map(|text| (*text).to_owned()));
         let (started, running) = oneshot::channel::<Started>();

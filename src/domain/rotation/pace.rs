@@ -1,0 +1,72 @@
+//! Whether the database's clock goes as a clock does: beside it runs one of this process that nobody can set.
+
+use std::time::Duration;
+
+use crate::domain::time::{Span, Timestamp};
+
+/// Both clocks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub database: Timestamp,
+    /// Since some moment that stays the same while the process runs.
+    pub elapsed: Duration,
+}
+
+/// How far the database's clock was set since the look before this one, when it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jump {
+    Forward(Span),
+    Back(Span),
+}
+
+impl Moment {
+    /// A jump of more than `tolerance` since `before`. A process that was stopped and woken looks like one, and is taken for one.
+    pub fn jump_since(self, before: Self, tolerance: Span) -> Option<Jump> {
+        let expected = before.database.after(Span::from(self.elapsed.saturating_sub(before.elapsed)));
+        jump(expected, self.database, tolerance)
+    }
+
+    /// As `jump_since`, of a clock that was at `last` at least when somebody else looked at it: only back can be told.
+    pub fn is_behind(self, last: Timestamp, tolerance: Span) -> Option<Jump> {
+        jump(last, self.database, tolerance).filter(|jump| matches!(jump, Jump::Back(_)))
+    }
+}
+
+fn jump(expected: Timestamp, found: Timestamp, tolerance: Span) -> Option<Jump> {
+    let (forward, back) = (found.since(expected), expected.since(found));
+    if forward > tolerance {
+        Some(Jump::Forward(forward))
+    } else if back > tolerance {
+        Some(Jump::Back(back))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(database: i64, elapsed: u64) -> Moment {
+        Moment { database: Timestamp::from_millis(database), elapsed: Duration::from_millis(elapsed) }
+    }
+
+    #[test]
+    fn a_jump_is_what_the_other_clock_does_not_know_of() {
+        let tolerance = Span::from_millis(100);
+        let before = at(1_000, 50);
+        for (now, expected) in [
+            (at(2_000, 1_050), None),
+            (at(2_100, 1_050), None),
+            (at(1_900, 1_050), None),
+            (at(2_101, 1_050), Some(Jump::Forward(Span::from_millis(101)))),
+            (at(1_899, 1_050), Some(Jump::Back(Span::from_millis(101)))),
+            (at(0, 50), Some(Jump::Back(Span::from_millis(1_000)))),
+        ] {
+            assert_eq!(now.jump_since(before, tolerance), expected, "{now:?}");
+        }
+        assert_eq!(at(5_000, 0).is_behind(Timestamp::from_millis(1_000), tolerance), None);
+        let behind = at(500, 0).is_behind(Timestamp::from_millis(1_000), tolerance);
+        assert_eq!(behind, Some(Jump::Back(Span::from_millis(500))));
+    }
+}

@@ -1,0 +1,87 @@
+//! Pulling a signing key at once. It breaks the rule that a key is known before it signs, knowingly: the answer says until when what
+//! can still be accepted, and never that it is over in an instant (I8).
+
+use crate::{
+    domain::{
+        id::SigningKeyId,
+        rotation::Bounds,
+        signing::{SigningKeyInfo, SigningKeyState},
+    },
+    service::{App, Error, caller::Caller},
+    store::{self, Outcome},
+};
+
+use super::{
+    Listed, Looked,
+    rotation::{locked, settle},
+    steps::{Press, activate, advance},
+};
+
+/// What was done, and what follows from it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Revoked {
+    pub revoked: Listed,
+    /// What signs in its place; absent when it did not sign.
+    pub activated: Option<Listed>,
+    #[serde(flatten)]
+    pub bounds: Bounds,
+}
+
+/// Takes a key out of the JWKS, destroys its private half, and lets another sign at once where it signed.
+///
+/// # Errors
+/// No such key, or one that is not published any more.
+pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Revoked, Error> {
+    let view = app.keys.view();
+    let algorithm = view.published.iter().find(|(info, _)| info.kid == kid).map(|(info, _)| info.algorithm);
+    // One to follow the next one, and one to be the next one, should there be none.
+    let mut press = Press::with(app, algorithm).await?;
+    let mut spare = Press::with(app, algorithm).await?;
+    let settings = app.settings.clone();
+    let revoked = app
+        .store
+        .change(caller.origin.clone(), move |tx| {
+            let (now, looked) = locked(tx, &settings)?;
+            let key = looked.keys.iter().find(|key| key.kid == kid).ok_or(Error::NotFound("signing key"))?;
+            if !key.state.is_published() {
+                return Err(Error::Conflict(format!("the key {kid} is not published any more, and signs nothing")));
+            }
+            let (signed, mut events) = (key.state == SigningKeyState::Active, Vec::new());
+            advance(tx, key, SigningKeyState::Revoked, now, &mut events)?;
+            let mut without = Looked::at(tx, &settings, now)?;
+            let successor = if signed {
+                let is_next =
+                    |other: &&SigningKeyInfo| other.state == SigningKeyState::Next && other.algorithm == key.algorithm;
+                let next = match without.keys.iter().find(is_next).cloned() {
+                    Some(next) => next,
+                    None => spare.publish(tx, key.algorithm, now, &mut events)?.ok_or_else(|| {
+                        Error::Unavailable("the signing keys were moved just now; try again".to_owned())
+                    })?,
+                };
+                activate(tx, &without, &next, now, &mut events)?;
+                without = Looked::at(tx, &settings, now)?;
+                Some(next)
+            } else {
+                None
+            };
+            let has_next = super::rotation::has_next(&without, key.algorithm);
+            if !has_next && looked.rules.uses(key.algorithm) {
+                press.publish(tx, key.algorithm, now, &mut events)?;
+            }
+            let published = successor.as_ref().map_or(key.published_at, |next| next.published_at);
+            let after = Looked::at(tx, &settings, now)?;
+            let live = store::signing_key_tokens::live(tx, now)?;
+            let listed = |kid: &SigningKeyId| {
+                after.keys.iter().find(|key| key.kid == *kid).map(|key| after.listed(key, now, &live))
+            };
+            let revoked = Revoked {
+                revoked: listed(&kid).ok_or(Error::NotFound("signing key"))?,
+                activated: successor.and_then(|next| listed(&next.kid)),
+                bounds: looked.rules.timing.after_revocation(key, now, published),
+            };
+            Ok(Outcome::events(revoked, events))
+        })
+        .await?;
+    settle(app).await;
+    Ok(revoked)
+}

@@ -1,0 +1,51 @@
+//! A private key from elsewhere.
+
+use crate::{
+    crypto::{
+        import::{self, ImportError},
+        signer::Signer,
+    },
+    domain::signing::SigningKeyState,
+    service::{App, Error, caller::Caller},
+    store::Outcome,
+};
+
+use super::{
+    Listed,
+    rotation::{NONE_LIVE, locked, settle},
+    steps::{Publication, advance, publish},
+};
+
+/// Publishes a private key from elsewhere as the next one of the configured algorithm, in place of the next one there is, which
+/// has never signed.
+///
+/// # Errors
+/// The text holds no such key, or the key is or was here already.
+pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Error> {
+    let algorithm = app.settings.algorithm;
+    let der =
+        import::private_key(text, algorithm).map_err(|error: ImportError| Error::invalid("key", error.to_string()))?;
+    let signer = Signer::from_pkcs8(algorithm, &der).map_err(|error| Error::invalid("key", error.to_string()))?;
+    let kid = signer.jwk().kid.clone();
+    let (master, entropy, settings) = (app.master.clone(), app.entropy.clone(), app.settings.clone());
+    let imported = app
+        .store
+        .change(caller.origin.clone(), move |tx| {
+            let (now, looked) = locked(tx, &settings)?;
+            if looked.keys.iter().any(|key| key.kid == kid) {
+                return Err(Error::Conflict(format!(
+                    "the key {kid} is or was here already, and a kid is never used again"
+                )));
+            }
+            let mut events = Vec::new();
+            for key in looked.keys.iter().filter(|key| key.algorithm == algorithm && key.state == SigningKeyState::Next)
+            {
+                advance(tx, key, SigningKeyState::Removed, now, &mut events)?;
+            }
+            let made = publish(tx, &master, &entropy, algorithm, &der, Publication::next(now), &mut events)?;
+            Ok(Outcome::events(looked.listed(&made, now, &NONE_LIVE), events))
+        })
+        .await?;
+    settle(app).await;
+    Ok(imported)
+}

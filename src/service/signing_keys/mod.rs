@@ -1,0 +1,202 @@
+//! Signing keys: published before they sign, kept until their last token is dead, rotated by the clock, by hand, and in an emergency. When
+//! what happens is told by `domain::rotation`; here it is done.
+
+pub mod asked;
+mod emergency;
+mod import;
+pub mod live_tokens;
+mod pace;
+mod replicas;
+mod rotation;
+mod steps;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    domain::{
+        id::SigningKeyId,
+        rotation::{Rules, Step, Wait},
+        signing::{Algorithm, SigningKeyInfo},
+        time::{Span, Timestamp},
+    },
+    store::{self, Conn, StoreError, replicas::Replica},
+};
+
+use super::{App, Error, Settings};
+
+pub use emergency::{Revoked, revoke};
+pub use import::import;
+pub use pace::ClockWatch;
+pub use replicas::{Part, join};
+pub use rotation::{Rotated, planned_rotation, rotate, tick};
+
+pub(super) use rotation::settle;
+pub(super) use steps::{ensure, generate, has_next};
+
+/// The lock that everything that moves signing keys takes.
+pub(super) const LOCK: i64 = 0x006b_6579_7377_0001;
+
+/// A key with the times that matter to whoever rotates.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Listed {
+    #[serde(flatten)]
+    pub info: SigningKeyInfo,
+    /// From when it may sign, or could have.
+    pub may_sign_from: Timestamp,
+    /// From when it may leave the JWKS; absent while it signs.
+    pub may_be_removed_from: Option<Timestamp>,
+    /// How many of its tokens are not over yet, as far as replicas have told: they tell every ten seconds.
+    pub live_tokens: i64,
+}
+
+/// What will happen to the keys.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Timeline {
+    /// Every key that is published or was.
+    pub data: Vec<Listed>,
+    /// There is no further page.
+    pub next: Option<String>,
+    /// The next step of each key, soonest first.
+    pub plan: Vec<Upcoming>,
+    /// Who is up.
+    pub replicas: Vec<ReplicaTold>,
+    /// The rules that hold: where replicas differ, the stricter ones.
+    pub rules: RulesTold,
+}
+
+/// A step to come.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Upcoming {
+    pub step: &'static str,
+    /// Absent for a key that is not made yet.
+    pub kid: Option<SigningKeyId>,
+    pub algorithm: Option<Algorithm>,
+    pub at: Timestamp,
+    pub waits_for: Wait,
+}
+
+/// A server as it told of itself.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ReplicaTold {
+    pub id: String,
+    pub name: String,
+    pub started_at: Timestamp,
+    pub seen_at: Timestamp,
+    /// The kids in its JWKS.
+    pub published: Vec<String>,
+}
+
+/// The settings that hold.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct RulesTold {
+    pub rotation_period: Option<Span>,
+    pub verifier_cache_ttl: Span,
+    pub replica_staleness: Span,
+    pub verifier_leeway: Span,
+    pub clock_skew: Span,
+    pub max_ttl: Span,
+    /// Since when the database's clock has gone at its pace; absent: it never jumped.
+    pub steady_since: Option<Timestamp>,
+}
+
+/// The keys, what will happen to them, and who is up.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn timeline(app: &App) -> Result<Timeline, Error> {
+    let settings = app.settings.clone();
+    let told = app.store.read(move |connection| {
+        let now = store::now(connection)?;
+        let looked = Looked::at(connection, &settings, now)?;
+        let live = store::signing_key_tokens::live(connection, now)?;
+        Ok::<_, StoreError>((now, looked, live))
+    });
+    let (now, looked, live) = told.await?;
+    Ok(looked.timeline(now, &live))
+}
+
+/// Everything that a plan follows from, as of one moment.
+struct Looked {
+    keys: Vec<SigningKeyInfo>,
+    replicas: Vec<Replica>,
+    rules: Rules,
+}
+
+impl Looked {
+    fn at(connection: &mut Conn, settings: &Settings, now: Timestamp) -> Result<Self, StoreError> {
+        let keys = store::signing_keys::list(connection, false)?.into_iter().map(|key| key.info).collect();
+        let replicas = store::replicas::list(connection)?;
+        let asked = store::audiences::algorithms(connection)?;
+        let (_, steady) = store::rotation_clock::read(connection)?;
+        let rules = replicas::rules(settings, &replicas, asked, steady, now);
+        Ok(Self { keys, replicas, rules })
+    }
+
+    fn listed(&self, key: &SigningKeyInfo, now: Timestamp, live: &BTreeMap<SigningKeyId, i64>) -> Listed {
+        let known = self.rules.may_sign_from(key, now);
+        Listed {
+            may_sign_from: known.unwrap_or_else(|| now.after(self.rules.timing.until_known())),
+            may_be_removed_from: self.rules.may_be_removed_from(key, now),
+            live_tokens: live.get(&key.kid).copied().unwrap_or_default(),
+            info: key.clone(),
+        }
+    }
+
+    fn timeline(&self, now: Timestamp, live: &BTreeMap<SigningKeyId, i64>) -> Timeline {
+        let timing = self.rules.timing;
+        Timeline {
+            data: self.keys.iter().map(|key| self.listed(key, now, live)).collect(),
+            next: None,
+            plan: self.rules.plan(&self.keys, now).into_iter().map(|planned| self.upcoming(planned)).collect(),
+            replicas: self
+                .replicas
+                .iter()
+                .filter(|replica| replicas::is_up(replica, now))
+                .map(|replica| ReplicaTold {
+                    id: replica.id.to_string(),
+                    name: replica.name.clone(),
+                    started_at: replica.started_at,
+                    seen_at: replica.seen_at,
+                    published: replica.published.split_whitespace().map(str::to_owned).collect(),
+                })
+                .collect(),
+            rules: RulesTold {
+                rotation_period: self.rules.period,
+                verifier_cache_ttl: timing.verifier_cache_ttl,
+                replica_staleness: timing.replica_staleness,
+                verifier_leeway: timing.verifier_leeway,
+                clock_skew: timing.clock_skew,
+                max_ttl: timing.max_ttl,
+                steady_since: Some(self.rules.steady.since).filter(|since| since.millis() > 0),
+            },
+        }
+    }
+
+    fn upcoming(&self, planned: crate::domain::rotation::Planned) -> Upcoming {
+        let (step, kid) = match planned.step {
+            Step::Publish(algorithm) => {
+                return Upcoming {
+                    step: "publish",
+                    kid: None,
+                    algorithm: Some(algorithm),
+                    at: planned.at,
+                    waits_for: planned.waits_for,
+                };
+            }
+            Step::See(kid) => ("see", kid),
+            Step::Activate(kid) => ("activate", kid),
+            Step::Retire(kid) => ("retire", kid),
+            Step::Destroy(kid) => ("destroy_private_half", kid),
+            Step::Remove(kid) => ("remove", kid),
+        };
+        let algorithm = self.keys.iter().find(|key| key.kid == kid).map(|key| key.algorithm);
+        Upcoming { step, kid: Some(kid), algorithm, at: planned.at, waits_for: planned.waits_for }
+    }
+}
+
+/// After the commit: a look that fails now takes nothing back, and the job looks again within seconds.
+pub(super) async fn look_again(app: &App) {
+    if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
+        tracing::warn!(%error, "the signing keys could not be looked at");
+    }
+}

@@ -1,0 +1,135 @@
+//! The replicas: each tells that it is up, what keys it knows and by which settings it runs. Where they differ, the stricter hold.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{
+    domain::{
+        event::{Actor, Origin},
+        id::ReplicaId,
+        rotation::{Rules, Steady},
+        signing::Algorithm,
+        time::{Span, Timestamp},
+    },
+    service::{App, Error, Settings},
+    store::{self, Outcome, Store, StoreError, replicas::Replica},
+};
+
+/// This server among the replicas; a command is none.
+#[derive(Debug, Default)]
+pub struct Part(Mutex<Option<Told>>);
+
+#[derive(Debug, Clone)]
+struct Told {
+    id: ReplicaId,
+    started_at: Timestamp,
+    seen_at: Timestamp,
+    published: String,
+}
+
+/// Tells of a server before it serves: from its first answer on, its settings count.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn join(store: &Store, settings: &Settings) -> Result<Part, Error> {
+    let of = settings.clone();
+    let told = store
+        .change(Origin::of(Actor::System), move |tx| {
+            let told = Told { id: tx.new_id()?, started_at: tx.now(), seen_at: tx.now(), published: String::new() };
+            store::replicas::put(tx, &replica(&of, &told))?;
+            // Before the first token that may live longer than any before it (I16).
+            store::signing_keys::raise_longest_ttl(tx, of.timing.max_ttl)?;
+            store::rotation_clock::note(tx, tx.now(), false)?;
+            Ok::<_, Error>(Outcome::bookkeeping(told))
+        })
+        .await?;
+    Ok(Part(Mutex::new(Some(told))))
+}
+
+/// Tells again, when a third of the staleness has passed or the view has changed.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) async fn tell(app: &App) -> Result<(), Error> {
+    let Some(before) = app.part.lock().clone() else { return Ok(()) };
+    let view = app.keys.view();
+    let kids: Vec<_> = view.published.iter().map(|(info, _)| info.kid.as_str()).collect();
+    let published = kids.join(" ");
+    let now = app.store.now().await?;
+    let often = Span::from(app.settings.timing.replica_staleness.duration() / 3);
+    // A clock that was set back: what it said before is no reason to be silent.
+    if now >= before.seen_at && now.since(before.seen_at) < often && published == before.published {
+        return Ok(());
+    }
+    let (told, settings) = (Told { seen_at: now, published, ..before }, app.settings.clone());
+    let put = replica(&settings, &told);
+    app.store
+        .change(Origin::of(Actor::System), move |tx| {
+            store::replicas::put(tx, &put)?;
+            store::rotation_clock::note(tx, put.seen_at, false)?;
+            for gone in store::replicas::list(tx)?.iter().filter(|other| !counts(other, put.seen_at)) {
+                store::replicas::forget(tx, &gone.id)?;
+            }
+            Ok::<_, StoreError>(Outcome::bookkeeping(()))
+        })
+        .await?;
+    *app.part.lock() = Some(told);
+    Ok(())
+}
+
+impl Part {
+    /// A panic while the lock was held leaves what is told whole: it is replaced in one move.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Told>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn replica(settings: &Settings, told: &Told) -> Replica {
+    Replica {
+        id: told.id.clone(),
+        name: settings.replica_name.clone(),
+        started_at: told.started_at,
+        seen_at: told.seen_at,
+        published: told.published.clone(),
+        algorithm: settings.algorithm,
+        rotation_period: settings.rotation_period,
+        timing: settings.timing,
+    }
+}
+
+/// Whether a replica was heard of lately.
+pub(super) fn is_up(replica: &Replica, now: Timestamp) -> bool {
+    let staleness = replica.timing.replica_staleness;
+    replica.seen_at.after(staleness + staleness) >= now
+}
+
+/// Whether what a replica handed out may still be in use.
+fn counts(replica: &Replica, now: Timestamp) -> bool {
+    replica.seen_at.after(replica.timing.until_forgotten()) >= now
+}
+
+/// The rules that hold for all of them.
+pub(super) fn rules(
+    settings: &Settings,
+    replicas: &[Replica],
+    asked: BTreeSet<Algorithm>,
+    steady: Steady,
+    now: Timestamp,
+) -> Rules {
+    let mut rules = Rules {
+        timing: settings.timing,
+        period: settings.rotation_period,
+        configured: [settings.algorithm].into(),
+        asked,
+        steady,
+    };
+    for replica in replicas.iter().filter(|replica| counts(replica, now)) {
+        rules.timing = rules.timing.stricter(replica.timing);
+        if is_up(replica, now) {
+            rules.configured.insert(replica.algorithm);
+        }
+    }
+    rules
+}

@@ -1,0 +1,184 @@
+//! Rotation: by the clock, by whichever replica comes first, and by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    domain::{
+        event::{Actor, Origin},
+        id::SigningKeyId,
+        rotation::{Planned, Step, has},
+        signing::{Algorithm, SigningKeyInfo, SigningKeyState},
+        time::Timestamp,
+    },
+    service::{App, Error, Settings, caller::Caller},
+    store::{self, Outcome, StoreError, Tx},
+};
+
+use super::{
+    LOCK, Listed, Looked, Timeline, look_again, pace, replicas,
+    steps::{self, Press, activate},
+};
+
+/// How often one tick does what is due: a step can make another one due, and none can go on for ever.
+const ROUNDS: usize = 4;
+
+/// Does what is due by the clock. Every replica comes by; whoever is first does it, and the others find it done.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn tick(app: &App) -> Result<(), Error> {
+    pace::watch(app).await?;
+    replicas::tell(app).await?;
+    for _ in 0..ROUNDS {
+        let settings = app.settings.clone();
+        let due = app.store.read(move |connection| {
+            let now = store::now(connection)?;
+            let looked = Looked::at(connection, &settings, now)?;
+            Ok::<_, StoreError>((needed(&looked, now), looked.rules.plan(&looked.keys, now), now))
+        });
+        let (needed, plan, now) = due.await?;
+        if plan.iter().all(|planned| planned.at > now) {
+            return Ok(());
+        }
+        let mut press = Press::with(app, needed).await?;
+        let settings = app.settings.clone();
+        app.store
+            .change(Origin::of(Actor::System), move |tx| {
+                let (now, looked) = locked(tx, &settings)?;
+                let events = steps::run_due(tx, &looked, now, &mut press)?;
+                Ok::<_, Error>(if events.is_empty() { Outcome::bookkeeping(()) } else { Outcome::events((), events) })
+            })
+            .await?;
+        look_again(app).await;
+    }
+    Ok(())
+}
+
+/// The keys as nobody else can move them until `tx` ends, at a moment after the wait for the lock.
+pub(super) fn locked(tx: &mut Tx<'_>, settings: &Settings) -> Result<(Timestamp, Looked), StoreError> {
+    store::lock(tx, LOCK)?;
+    let now = store::now(tx)?;
+    Ok((now, Looked::at(tx, settings, now)?))
+}
+
+/// The algorithms of which what is due takes a new key: those that lack a next one, or will.
+fn needed(looked: &Looked, now: Timestamp) -> BTreeSet<Algorithm> {
+    let of = |kid: &SigningKeyId| looked.keys.iter().find(|key| key.kid == *kid).map(|key| key.algorithm);
+    let due = looked.rules.plan(&looked.keys, now).into_iter().filter(|planned| planned.at <= now);
+    due.filter_map(|Planned { step, .. }| match step {
+        Step::Publish(algorithm) => Some(algorithm),
+        Step::Activate(kid) => of(&kid),
+        Step::See(_) | Step::Retire(_) | Step::Destroy(_) | Step::Remove(_) => None,
+    })
+    .collect()
+}
+
+/// What a rotation did, or would do.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Rotated {
+    pub activated: Listed,
+    /// Absent from what was only planned: it is not made yet.
+    pub next: Option<Listed>,
+    pub retired: Vec<Listed>,
+}
+
+/// Promotes the next key of the configured algorithm now, keeps the old one published, and publishes a new next one. Keys of other
+/// algorithms go on signing as long as an audience asks for them. Two rotations at once make one; the second finds a next key
+/// that is too young.
+///
+/// # Errors
+/// `TooEarly` with the time from which it is safe.
+pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
+    pace::watch(app).await?;
+    let mut press = Press::with(app, [app.settings.algorithm]).await?;
+    let settings = app.settings.clone();
+    let rotated = app
+        .store
+        .change(caller.origin.clone(), move |tx| {
+            let (now, before) = locked(tx, &settings)?;
+            let next = next_to_sign(&before, settings.algorithm, now)?.clone();
+            let mut events = Vec::new();
+            activate(tx, &before, &next, now, &mut events)?;
+            let made = press.publish(tx, settings.algorithm, now, &mut events)?;
+            let between = Looked::at(tx, &settings, now)?;
+            events.extend(steps::run_due(tx, &between, now, &mut press)?);
+            let after = Looked::at(tx, &settings, now)?;
+            let live = store::signing_key_tokens::live(tx, now)?;
+            let of = |wanted: &dyn Fn(&SigningKeyInfo) -> bool| -> Vec<Listed> {
+                after.keys.iter().filter(|key| wanted(key)).map(|key| after.listed(key, now, &live)).collect()
+            };
+            let gone = || StoreError::Corrupt("a signing key vanished".to_owned());
+            let rotated = Rotated {
+                activated: of(&|key| key.kid == next.kid).pop().ok_or_else(gone)?,
+                next: of(&|key| made.as_ref().is_some_and(|made| made.kid == key.kid)).pop(),
+                retired: of(&|key| key.state == SigningKeyState::Retiring),
+            };
+            Ok::<_, Error>(Outcome::events(rotated, events))
+        })
+        .await?;
+    settle(app).await;
+    Ok(rotated)
+}
+
+/// What `rotate` would do now, and the timeline that it starts from; nothing is changed.
+///
+/// # Errors
+/// As `rotate`.
+pub async fn planned_rotation(app: &App) -> Result<(Rotated, Timeline), Error> {
+    let settings = app.settings.clone();
+    app.store
+        .read(move |connection| {
+            let now = store::now(connection)?;
+            let looked = Looked::at(connection, &settings, now)?;
+            let live = store::signing_key_tokens::live(connection, now)?;
+            let next = next_to_sign(&looked, settings.algorithm, now)?;
+            let retires = |key: &&SigningKeyInfo| {
+                key.state == SigningKeyState::Active
+                    && (key.algorithm == next.algorithm || !looked.rules.uses(key.algorithm))
+            };
+            let rotated = Rotated {
+                activated: looked.listed(next, now, &live),
+                next: None,
+                retired: looked.keys.iter().filter(retires).map(|key| looked.listed(key, now, &live)).collect(),
+            };
+            Ok((rotated, looked.timeline(now, &live)))
+        })
+        .await
+}
+
+/// The next key of `algorithm`, once it may sign.
+fn next_to_sign(looked: &Looked, algorithm: Algorithm, now: Timestamp) -> Result<&SigningKeyInfo, Error> {
+    let is_next = |key: &&SigningKeyInfo| key.state == SigningKeyState::Next && key.algorithm == algorithm;
+    let next = looked.keys.iter().find(is_next);
+    let next =
+        next.ok_or_else(|| Error::Conflict(format!("no next key for {algorithm} is published; start the server")))?;
+    match looked.rules.may_sign_from(next, now) {
+        Some(from) if from <= now => Ok(next),
+        from => Err(Error::TooEarly(from.unwrap_or_else(|| now.after(looked.rules.timing.until_known())))),
+    }
+}
+
+/// After a change of the keys: this replica knows of it at once, and what was published counts from now. What fails here is done by the
+/// next tick.
+pub(in crate::service) async fn settle(app: &App) {
+    look_again(app).await;
+    let settings = app.settings.clone();
+    let seen = app.store.change(Origin::of(Actor::System), move |tx| {
+        let (now, looked) = locked(tx, &settings)?;
+        for key in looked.keys.iter().filter(|key| key.state == SigningKeyState::Next) {
+            store::signing_keys::see(tx, key, now)?;
+        }
+        Ok::<_, StoreError>(Outcome::bookkeeping(()))
+    });
+    if let Err(error) = seen.await {
+        tracing::warn!(%error, "a signing key that was published could not be seen; the next tick does it");
+    }
+}
+
+/// Whether a next key of `algorithm` is published.
+pub(super) fn has_next(looked: &Looked, algorithm: Algorithm) -> bool {
+    has(&looked.keys, algorithm, SigningKeyState::Next)
+}
+
+/// No tokens are told of.
+pub(super) const NONE_LIVE: BTreeMap<SigningKeyId, i64> = BTreeMap::new();

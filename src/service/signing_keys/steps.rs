@@ -1,0 +1,242 @@
+//! The single moves of signing keys, inside a change, each with its event.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    crypto::{
+        master::MasterKeys,
+        random::SystemEntropy,
+        seal::Purpose,
+        signer::{PrivateKeyDer, Signer},
+    },
+    domain::{
+        event::{EventKind, NewEvent},
+        id::SigningKeyId,
+        rotation::Step,
+        signing::{Algorithm, SigningKeyInfo, SigningKeyState},
+        time::{Span, Timestamp},
+    },
+    service::{App, Error},
+    store::{self, StoreError, Tx, signing_keys::StoredSigningKey},
+};
+
+use super::Looked;
+
+/// What publishing keys takes, gathered so that a change on another thread can have it. The private keys are made before the change begins,
+/// since an RSA key takes a second, and locks should not.
+pub(in crate::service) struct Press {
+    master: MasterKeys,
+    entropy: SystemEntropy,
+    fresh: BTreeMap<Algorithm, PrivateKeyDer>,
+}
+
+impl Press {
+    pub async fn with(app: &App, algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
+        let mut fresh = BTreeMap::new();
+        for algorithm in algorithms {
+            fresh.insert(algorithm, generate(algorithm).await?);
+        }
+        Ok(Self { master: app.master.clone(), entropy: app.entropy.clone(), fresh })
+    }
+
+    /// Publishes a next key of `algorithm`, where one was made for it.
+    pub fn publish(
+        &mut self,
+        tx: &mut Tx<'_>,
+        algorithm: Algorithm,
+        at: Timestamp,
+        events: &mut Vec<NewEvent>,
+    ) -> Result<Option<SigningKeyInfo>, Error> {
+        let Some(der) = self.fresh.remove(&algorithm) else { return Ok(None) };
+        publish(tx, &self.master, &self.entropy, algorithm, &der, Publication::next(at), events).map(Some)
+    }
+}
+
+/// Does what is due at `now`, in the order of the plan. What takes a key that was not made is left for the next time.
+pub(super) fn run_due(
+    tx: &mut Tx<'_>,
+    looked: &Looked,
+    now: Timestamp,
+    press: &mut Press,
+) -> Result<Vec<NewEvent>, Error> {
+    let mut events = Vec::new();
+    for planned in looked.rules.plan(&looked.keys, now).into_iter().filter(|planned| planned.at <= now) {
+        let find = |kid: &SigningKeyId| looked.keys.iter().find(|key| key.kid == *kid);
+        match &planned.step {
+            Step::Publish(algorithm) => drop(press.publish(tx, *algorithm, now, &mut events)?),
+            Step::See(kid) => {
+                if let Some(key) = find(kid) {
+                    store::signing_keys::see(tx, key, now)?;
+                }
+            }
+            Step::Activate(kid) => {
+                if let Some(key) = find(kid) {
+                    activate(tx, looked, key, now, &mut events)?;
+                    press.publish(tx, key.algorithm, now, &mut events)?;
+                }
+            }
+            Step::Retire(kid) => {
+                if let Some(key) = find(kid) {
+                    advance(tx, key, SigningKeyState::Retiring, now, &mut events)?;
+                }
+            }
+            Step::Destroy(kid) => {
+                if let Some(key) = find(kid)
+                    && store::signing_keys::destroy(tx, key, now)?
+                {
+                    events.push(event(EventKind::SigningKeyDestroyed, key));
+                }
+            }
+            Step::Remove(kid) => {
+                if let Some(key) = find(kid) {
+                    advance(tx, key, SigningKeyState::Removed, now, &mut events)?;
+                }
+            }
+        }
+    }
+    Ok(events)
+}
+
+/// Lets a next key sign, in place of the one of its algorithm. Its tokens may live as long as any replica lets them.
+pub(super) fn activate(
+    tx: &mut Tx<'_>,
+    looked: &Looked,
+    next: &SigningKeyInfo,
+    now: Timestamp,
+    events: &mut Vec<NewEvent>,
+) -> Result<(), Error> {
+    let signs = |key: &&SigningKeyInfo| key.state == SigningKeyState::Active && key.algorithm == next.algorithm;
+    for key in looked.keys.iter().filter(signs) {
+        advance(tx, key, SigningKeyState::Retiring, now, events)?;
+    }
+    advance(tx, next, SigningKeyState::Active, now, events)?;
+    Ok(store::signing_keys::raise_longest_ttl(tx, looked.rules.timing.max_ttl)?)
+}
+
+/// How a key is published.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::service) struct Publication {
+    state: SigningKeyState,
+    at: Timestamp,
+    /// Nobody can have looked before: it needs no second transaction to be seen by.
+    seen: bool,
+}
+
+impl Publication {
+    /// To follow the one that signs.
+    pub const fn next(at: Timestamp) -> Self {
+        Self { state: SigningKeyState::Next, at, seen: false }
+    }
+
+    /// On a new database, where no verifier has cached anything yet (I18).
+    const fn first(state: SigningKeyState, at: Timestamp) -> Self {
+        Self { state, at, seen: true }
+    }
+}
+
+/// Makes a private key off the threads that serve requests.
+///
+/// # Errors
+/// No randomness.
+pub(in crate::service) async fn generate(algorithm: Algorithm) -> Result<PrivateKeyDer, Error> {
+    let made = tokio::task::spawn_blocking(move || Signer::generate(algorithm)).await;
+    Ok(made.map_err(|error| Error::Internal(error.to_string()))??)
+}
+
+/// Makes sure that there is a key that signs and, for the configured algorithm, one that stands published to follow it. On a
+/// new database the first key signs at once: no verifier has cached anything yet (I18).
+///
+/// # Errors
+/// The database does not answer.
+pub(in crate::service) fn ensure(
+    tx: &mut Tx<'_>,
+    master: &MasterKeys,
+    entropy: &SystemEntropy,
+    algorithm: Algorithm,
+    fresh: &[PrivateKeyDer; 2],
+) -> Result<Vec<NewEvent>, Error> {
+    let keys = store::signing_keys::list(tx, false)?;
+    let (mut events, now) = (Vec::new(), store::now(tx)?);
+    let [first, second] = fresh;
+    let next = if keys.is_empty() {
+        let signs = Publication::first(SigningKeyState::Active, now);
+        publish(tx, master, entropy, algorithm, first, signs, &mut events)?;
+        Publication::first(SigningKeyState::Next, now)
+    } else {
+        Publication::next(now)
+    };
+    if !has_next(&keys, algorithm) {
+        publish(tx, master, entropy, algorithm, second, next, &mut events)?;
+    }
+    Ok(events)
+}
+
+pub(in crate::service) fn has_next(keys: &[StoredSigningKey], algorithm: Algorithm) -> bool {
+    keys.iter().any(|key| key.info.state == SigningKeyState::Next && key.info.algorithm == algorithm)
+}
+
+pub(in crate::service) fn publish(
+    tx: &mut Tx<'_>,
+    master: &MasterKeys,
+    entropy: &SystemEntropy,
+    algorithm: Algorithm,
+    der: &PrivateKeyDer,
+    how: Publication,
+    events: &mut Vec<NewEvent>,
+) -> Result<SigningKeyInfo, Error> {
+    let jwk = Signer::from_pkcs8(algorithm, der)?.jwk().clone();
+    let sealed = master.seal(Purpose::SigningKey, jwk.kid.as_str(), der.expose(), entropy)?;
+    let is_active = how.state == SigningKeyState::Active;
+    let info = SigningKeyInfo {
+        kid: jwk.kid.clone(),
+        algorithm,
+        state: how.state,
+        published_at: how.at,
+        seen_at: how.seen.then_some(how.at),
+        activated_at: is_active.then_some(how.at),
+        retired_at: None,
+        removed_at: None,
+        destroyed_at: None,
+        // It has signed nothing yet.
+        longest_ttl: Span::ZERO,
+        version: 1,
+    };
+    let stored = StoredSigningKey {
+        info: info.clone(),
+        public_jwk: serde_json::to_string(&jwk)?,
+        sealed: Some((sealed.bytes, sealed.master_version)),
+    };
+    store::signing_keys::insert(tx, &stored)?;
+    let kind = if is_active { EventKind::SigningKeyActivated } else { EventKind::SigningKeyPublished };
+    events.push(event(kind, &info));
+    Ok(info)
+}
+
+pub(super) fn advance(
+    tx: &mut Tx<'_>,
+    key: &SigningKeyInfo,
+    to: SigningKeyState,
+    at: Timestamp,
+    events: &mut Vec<NewEvent>,
+) -> Result<(), Error> {
+    match store::signing_keys::advance(tx, key, to, at) {
+        Ok(true) => {}
+        Ok(false) | Err(StoreError::Conflict(_)) => {
+            return Err(Error::Conflict("another rotation was faster".to_owned()));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let kind = match to {
+        SigningKeyState::Next => EventKind::SigningKeyPublished,
+        SigningKeyState::Active => EventKind::SigningKeyActivated,
+        SigningKeyState::Retiring => EventKind::SigningKeyRetired,
+        SigningKeyState::Removed => EventKind::SigningKeyRemoved,
+        SigningKeyState::Revoked => EventKind::SigningKeyRevoked,
+    };
+    events.push(event(kind, key));
+    Ok(())
+}
+
+fn event(kind: EventKind, key: &SigningKeyInfo) -> NewEvent {
+    NewEvent::new(kind, &key.kid).with("algorithm", key.algorithm.as_str())
+}

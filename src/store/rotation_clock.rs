@@ -1,0 +1,29 @@
+//! What is known of the database's own clock: when it was looked at last, and since when it has gone at its pace.
+
+use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
+
+use crate::domain::{rotation::Steady, time::Timestamp};
+
+use super::{change::Tx, connection::Conn, error::StoreError, schema::rotation_clock};
+
+/// When it was looked at last, and since when it is steady.
+///
+/// # Errors
+/// The database does not answer.
+pub fn read(connection: &mut Conn) -> Result<(Timestamp, Steady), StoreError> {
+    let (last, since) =
+        rotation_clock::table.select((rotation_clock::last_at, rotation_clock::steady_since)).first(connection)?;
+    Ok((Timestamp::from_millis(last), Steady { since: Timestamp::from_millis(since) }))
+}
+
+/// Notes a look; with `jumped`, every wait begins anew from here.
+///
+/// # Errors
+/// The database does not answer.
+pub fn note(tx: &mut Tx<'_>, at: Timestamp, jumped: bool) -> Result<(), StoreError> {
+    diesel::update(rotation_clock::table).set(rotation_clock::last_at.eq(at.millis())).execute(&mut **tx)?;
+    if jumped {
+        diesel::update(rotation_clock::table).set(rotation_clock::steady_since.eq(at.millis())).execute(&mut **tx)?;
+    }
+    Ok(())
+}
