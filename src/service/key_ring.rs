@@ -61,6 +61,8 @@ pub struct View {
     /// The same with the keys of one algorithm alone, for each there is.
     pub jwks_of: BTreeMap<Algorithm, Document>,
     seen_at: Instant,
+    /// How often the keys were moved before that look: it only ever grows, and a restored backup knows less.
+    generation: i64,
     /// The database's clock at that look.
     as_of: Timestamp,
     /// How old it may be and still sign (I6).
@@ -182,6 +184,12 @@ impl KeyRing {
     pub async fn refresh(&self, store: &Store, master: &MasterKeys) -> Result<(), Error> {
         let before = self.view();
         let view = look(store, master, before.fresh_for, &before.minters).await?;
+        if view.generation < before.generation {
+            // What was published must stay so (I4); this view ages, and signs no more.
+            return Err(Error::Unavailable(
+                "the database knows less of the signing keys than it did: it looks like an old backup".to_owned(),
+            ));
+        }
         self.view.store(Arc::new(view));
         Ok(())
     }
@@ -206,6 +214,7 @@ async fn look(store: &Store, master: &MasterKeys, fresh_for: Duration, prepared:
         jwks: publish::jwks(&[])?,
         jwks_of: BTreeMap::new(),
         seen_at,
+        generation: stored.iter().map(|key| key.info.version).sum(),
         as_of,
         fresh_for,
     };

@@ -92,14 +92,14 @@ pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState, at: T
     Ok(changed == 1)
 }
 
-/// Notes that the publication of a key was seen at `at`; `false` when another was faster.
+/// Notes that what is published was seen at `at`, by another transaction than the one that published it.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn see(tx: &mut Tx<'_>, key: &SigningKeyInfo, at: Timestamp) -> Result<bool, StoreError> {
-    let row =
-        signing_keys::table.filter(signing_keys::kid.eq(key.kid.as_str())).filter(signing_keys::seen_at.is_null());
-    Ok(diesel::update(row).set(signing_keys::seen_at.eq(Some(at.millis()))).execute(&mut **tx)? == 1)
+pub fn see_all(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
+    let unseen = signing_keys::table.filter(signing_keys::seen_at.is_null());
+    diesel::update(unseen).set(signing_keys::seen_at.eq(Some(at.millis()))).execute(&mut **tx)?;
+    Ok(())
 }
 
 /// Destroys the private half of a key that signs no more; `false` when another was faster. A backup of tomorrow cannot sign by it.

@@ -33,6 +33,7 @@ mod oauth2_crate;
 mod openapi;
 mod portal;
 mod properties;
+mod rotation;
 mod scale;
 mod standards;
 mod store;

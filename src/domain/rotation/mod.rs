@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_change_of_the_algorithm_is_a_rotation_with_both_published() {
-        let rules = rules(EdDsa, &[], None);
+        let rules = rules(EdDsa, &[], Some(1_000_000));
         let (old, old_next, new) = (key(Es256, Active), key(Es256, Next), key(EdDsa, Next));
         let seen = |keys: &[SigningKeyInfo], now| steps(&rules, keys, now);
         assert_eq!(seen(std::slice::from_ref(&old), at(5)), [(5, "Publish(EdDsa)".to_owned())]);
@@ -109,6 +109,8 @@ mod tests {
         assert_eq!(planned[0].step, Step::Remove(old_next.kid.clone()));
         assert_eq!((planned[1].at, &planned[1].step), (at(3661), &Step::Activate(new.kid.clone())));
         assert_eq!(planned.len(), 2);
+        let by_hand = Rules { period: None, ..rules.clone() };
+        assert!(by_hand.plan(&[old.clone(), new.clone()], at(9000)).is_empty(), "it waits for whoever rotates");
         let signs = key(EdDsa, Active);
         assert_eq!(rules.plan(&[old.clone(), signs, new], at(4000))[0].step, Step::Retire(old.kid));
     }

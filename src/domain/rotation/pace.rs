@@ -10,6 +10,8 @@ pub struct Moment {
     pub database: Timestamp,
     /// Since some moment that stays the same while the process runs.
     pub elapsed: Duration,
+    /// What the machine of this process takes for the time.
+    pub machine: Timestamp,
 }
 
 /// How far the database's clock was set since the look before this one, when it was.
@@ -26,9 +28,11 @@ impl Moment {
         jump(expected, self.database, tolerance)
     }
 
-    /// As `jump_since`, of a clock that was at `last` at least when somebody else looked at it: only back can be told.
-    pub fn is_behind(self, last: Timestamp, tolerance: Span) -> Option<Jump> {
-        jump(last, self.database, tolerance).filter(|jump| matches!(jump, Jump::Back(_)))
+    /// As `jump_since`, for a process that has not looked before: somebody looked when it was `last`, and the machine has a clock of its own. Which
+    /// of two clocks is wrong nobody can tell; a wait that one of them would fake must not count.
+    pub fn jump_before(self, last: Timestamp, tolerance: Span) -> Option<Jump> {
+        let behind = jump(last, self.database, tolerance).filter(|jump| matches!(jump, Jump::Back(_)));
+        behind.or_else(|| jump(self.machine, self.database, tolerance))
     }
 }
 
@@ -48,7 +52,8 @@ mod tests {
     use super::*;
 
     const fn at(database: i64, elapsed: u64) -> Moment {
-        Moment { database: Timestamp::from_millis(database), elapsed: Duration::from_millis(elapsed) }
+        let database = Timestamp::from_millis(database);
+        Moment { database, elapsed: Duration::from_millis(elapsed), machine: database }
     }
 
     #[test]
@@ -65,8 +70,11 @@ mod tests {
         ] {
             assert_eq!(now.jump_since(before, tolerance), expected, "{now:?}");
         }
-        assert_eq!(at(5_000, 0).is_behind(Timestamp::from_millis(1_000), tolerance), None);
-        let behind = at(500, 0).is_behind(Timestamp::from_millis(1_000), tolerance);
+        assert_eq!(at(5_000, 0).jump_before(Timestamp::from_millis(1_000), tolerance), None);
+        let behind = at(500, 0).jump_before(Timestamp::from_millis(1_000), tolerance);
         assert_eq!(behind, Some(Jump::Back(Span::from_millis(500))));
+        let ahead = Moment { machine: Timestamp::from_millis(4_000), ..at(5_000, 0) };
+        let forward = ahead.jump_before(Timestamp::from_millis(1_000), tolerance);
+        assert_eq!(forward, Some(Jump::Forward(Span::from_millis(1_000))));
     }
 }

@@ -132,7 +132,12 @@ impl Rules {
         let step = Step::Activate(key.kid.clone());
         let signs =
             |other: &&SigningKeyInfo| other.state == SigningKeyState::Active && other.algorithm == key.algorithm;
-        let Some(active) = keys.iter().find(signs) else { return Some(later(known, now, step, Wait::Verifiers)) };
+        let Some(active) = keys.iter().find(signs) else {
+            // Another one signs in its place: where nothing rotates by itself, the algorithm is changed by whoever rotates.
+            let stands_in = self.period.is_none() && !self.asked.contains(&key.algorithm);
+            let waits = stands_in && keys.iter().any(|other| other.state == SigningKeyState::Active);
+            return (!waits).then(|| later(known, now, step, Wait::Verifiers));
+        };
         let since = active.activated_at.map_or(self.steady.since, |at| self.count_from(at, now));
         let ends = since.after(self.period?);
         let wait = if ends > known { Wait::Period } else { Wait::Verifiers };

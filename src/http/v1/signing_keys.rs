@@ -7,7 +7,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{id::SigningKeyId, policy::ManageSigningKeys},
-    http::{access::Caller, openapi::answers::Plain, problem::Problem},
+    http::{
+        access::Caller,
+        openapi::{answers::Plain, params::InPath},
+        problem::Problem,
+    },
     service::{
         App,
         signing_keys::{self, Listed, Revoked, Rotated, Timeline},
@@ -81,9 +85,8 @@ pub async fn rotate(
     Ok(plain(&signing_keys::rotate(&app, &caller.identity).await?))
 }
 
-/// Takes a signing key out of the JWKS and destroys its private half, for an emergency; another signs at once. The answer says until when what
-/// may still be accepted.
-#[utoipa::path(post, path = "", responses(Plain<Revoked>))]
+/// Pulls a signing key in an emergency; the answer says what may still be accepted, and until when.
+#[utoipa::path(post, path = "", params(InPath<SigningKeyId>), responses(Plain<Revoked>))]
 pub async fn revoke(
     caller: Caller<ManageSigningKeys>,
     request: HttpRequest,

@@ -82,7 +82,8 @@ async fn look(app: &App) -> Result<(Moment, Timestamp), Error> {
         Ok::<_, store::StoreError>((store::now(connection)?, noted))
     });
     let (database, noted) = found.await?;
-    Ok((Moment { database, elapsed: app.watch.clock.elapsed() }, noted))
+    let clock = &app.watch.clock;
+    Ok((Moment { database, elapsed: clock.elapsed(), machine: clock.now() }, noted))
 }
 
 /// Against the last look of this process, or, for its first one, against what any replica noted.
@@ -90,6 +91,6 @@ fn jumped(app: &App, moment: Moment, noted: Timestamp) -> Option<Jump> {
     let tolerance = app.settings.timing.clock_skew;
     match app.watch.last() {
         Some(last) => moment.jump_since(last, tolerance),
-        None => moment.is_behind(noted, tolerance),
+        None => moment.jump_before(noted, tolerance),
     }
 }

@@ -41,7 +41,10 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<Part, Error> {
             store::replicas::put(tx, &replica(&of, &told))?;
             // Before the first token that may live longer than any before it (I16).
             store::signing_keys::raise_longest_ttl(tx, of.timing.max_ttl)?;
-            store::rotation_clock::note(tx, tx.now(), false)?;
+            let now = tx.now();
+            store::rotation_clock::note(tx, now, false)?;
+            // This is another transaction than the one that published what was missing at the start.
+            store::signing_keys::see_all(tx, now)?;
             Ok::<_, Error>(Outcome::bookkeeping(told))
         })
         .await?;

@@ -162,12 +162,10 @@ fn next_to_sign(looked: &Looked, algorithm: Algorithm, now: Timestamp) -> Result
 /// next tick.
 pub(in crate::service) async fn settle(app: &App) {
     look_again(app).await;
-    let settings = app.settings.clone();
     let seen = app.store.change(Origin::of(Actor::System), move |tx| {
-        let (now, looked) = locked(tx, &settings)?;
-        for key in looked.keys.iter().filter(|key| key.state == SigningKeyState::Next) {
-            store::signing_keys::see(tx, key, now)?;
-        }
+        store::lock(tx, LOCK)?;
+        let now = store::now(tx)?;
+        store::signing_keys::see_all(tx, now)?;
         Ok::<_, StoreError>(Outcome::bookkeeping(()))
     });
     if let Err(error) = seen.await {

@@ -60,15 +60,16 @@ pub(super) fn run_due(
     press: &mut Press,
 ) -> Result<Vec<NewEvent>, Error> {
     let mut events = Vec::new();
-    for planned in looked.rules.plan(&looked.keys, now).into_iter().filter(|planned| planned.at <= now) {
+    let due: Vec<_> = looked.rules.plan(&looked.keys, now).into_iter().filter(|planned| planned.at <= now).collect();
+    // First: what is published below has been seen by nobody.
+    if due.iter().any(|planned| matches!(planned.step, Step::See(_))) {
+        store::signing_keys::see_all(tx, now)?;
+    }
+    for planned in due {
         let find = |kid: &SigningKeyId| looked.keys.iter().find(|key| key.kid == *kid);
         match &planned.step {
             Step::Publish(algorithm) => drop(press.publish(tx, *algorithm, now, &mut events)?),
-            Step::See(kid) => {
-                if let Some(key) = find(kid) {
-                    store::signing_keys::see(tx, key, now)?;
-                }
-            }
+            Step::See(_) => {}
             Step::Activate(kid) => {
                 if let Some(key) = find(kid) {
                     activate(tx, looked, key, now, &mut events)?;

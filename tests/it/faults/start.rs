@@ -199,5 +199,9 @@ fn postgres_without_leave_to_make_keys_refuses_with_advice() {
         assert!(said.contains(words), "{said}");
     }
     assert!(files(&deployment.keys()).is_empty());
-    assert!(tables::contents(&deployment).iter().all(|(table, rows)| table == "event_head" || rows.is_empty()));
+    assert!(
+        tables::contents(&deployment)
+            .iter()
+            .all(|(table, rows)| ["event_head", "rotation_clock"].contains(&table.as_str()) || rows.is_empty())
+    );
 }

@@ -1,0 +1,165 @@
+//! The rotation on a running server.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Server, both, header_of, wire::problem};
+
+async fn keys(server: &Server) -> Value {
+    server.manage("GET", "/v1/signing-keys", None, 200).await
+}
+
+async fn in_state(server: &Server, state: &str) -> Vec<Value> {
+    let all = keys(server).await;
+    all["data"].as_array().unwrap().iter().filter(|key| key["state"] == state).cloned().collect()
+}
+
+async fn kid_of_next(server: &Server) -> String {
+    in_state(server, "next").await[0]["kid"].as_str().unwrap().to_owned()
+}
+
+async fn served(server: &Server) -> Vec<String> {
+    let jwks: Value = server.get("/.well-known/jwks.json").send().await.unwrap().json().await.unwrap();
+    jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Until `state` holds, or ten seconds have passed.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..100 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("not within ten seconds: {what}");
+}
+
+async fn events(server: &Server, kind: &str) -> usize {
+    server.events().await.iter().filter(|event| event["type"] == kind).count()
+}
+
+both! {
+    async fn keys_rotate_by_themselves_when_their_period_is_over(server: Server, "signing_keys.rotation_period=2h") {
+        let key = server.generic_key(&[]).await.value;
+        let (first, next) = (server.swap(&key).await, kid_of_next(&server).await);
+        let plan = keys(&server).await["plan"].clone();
+        assert_eq!((&plan[0]["step"], &plan[0]["kid"], &plan[0]["waits_for"]), (&json!("activate"), &json!(next), &json!("period")));
+        server.advance(2 * 3600 - 60);
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        assert_eq!(kid_of_next(&server).await, next, "not before its time");
+        server.advance(61);
+        until("the next key signs", async || in_state(&server, "active").await[0]["kid"] == json!(next)).await;
+        until("and another one follows", async || in_state(&server, "next").await.len() == 1).await;
+        assert_eq!(header_of(&server.swap(&key).await)["kid"], json!(next));
+        assert!(served(&server).await.contains(&header_of(&first)["kid"].as_str().unwrap().to_owned()));
+        // The private half goes, then the key.
+        let retiring = in_state(&server, "retiring").await[0].clone();
+        let kid = retiring["kid"].clone();
+        server.advance(61);
+        until("the private half is destroyed", async || !in_state(&server, "retiring").await[0]["destroyed_at"].is_null()).await;
+        server.advance(3600 + 60 + 30);
+        until("the key is removed", async || in_state(&server, "removed").await.iter().any(|key| key["kid"] == kid)).await;
+        assert!(!served(&server).await.contains(&kid.as_str().unwrap().to_owned()));
+        assert_eq!(events(&server, "signing_key.destroyed").await, 1);
+        assert_eq!(events(&server, "signing_key.removed").await, 1);
+    }
+
+    async fn two_replicas_rotate_once(server: Server, "signing_keys.rotation_period=2h") {
+        let replica = server.replica().await;
+        until("both are up", async || keys(&server).await["replicas"].as_array().unwrap().len() == 2).await;
+        server.advance(2 * 3600 + 1);
+        until("one key retires", async || in_state(&server, "retiring").await.len() == 1).await;
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        assert_eq!(events(&server, "signing_key.retired").await, 1);
+        assert_eq!((in_state(&replica, "active").await.len(), in_state(&replica, "next").await.len()), (1, 1));
+        until("both serve the same", async || served(&server).await == served(&replica).await).await;
+    }
+
+    async fn a_dry_run_says_what_would_be_and_changes_nothing(server: Server) {
+        let early = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).json(&json!({ "dry_run": true }));
+        let told = problem(early.send().await.unwrap(), 409, "too_early").await;
+        assert!(told["detail"].as_str().unwrap().contains("may sign from"), "{told}");
+        server.advance(3661);
+        let (before, events) = (keys(&server).await["data"].clone(), server.events().await.len());
+        let planned = server.manage("POST", "/v1/signing-keys/rotate", Some(json!({ "dry_run": true })), 200).await;
+        assert_eq!(planned["activated"]["kid"], json!(kid_of_next(&server).await));
+        assert_eq!((planned["retired"].as_array().unwrap().len(), &planned["next"]), (1, &Value::Null));
+        assert_eq!((keys(&server).await["data"].clone(), server.events().await.len()), (before, events));
+        let done = server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+        assert_eq!(done["activated"]["kid"], planned["activated"]["kid"]);
+        // I11: the second finds a next key that is too young.
+        let again = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
+        problem(again, 409, "too_early").await;
+    }
+
+    async fn a_key_is_pulled_and_the_answer_says_what_is_still_accepted(server: Server) {
+        let key = server.generic_key(&[]).await.value;
+        let active = in_state(&server, "active").await[0]["kid"].as_str().unwrap().to_owned();
+        let next = kid_of_next(&server).await;
+        let now = server.manage("GET", "/v1/events?limit=1", None, 200).await["data"][0]["at"].clone();
+        let revoked = server.manage("POST", &format!("/v1/signing-keys/{active}/revoke"), None, 200).await;
+        assert_eq!((&revoked["revoked"]["state"], &revoked["activated"]["kid"]), (&json!("revoked"), &json!(next)));
+        for member in ["unpublished_by", "accepted_until", "last_token_ends", "successor_known_by"] {
+            assert!(revoked[member].as_str().unwrap() > now.as_str().unwrap(), "{member} is never at once: {revoked}");
+        }
+        assert!(!served(&server).await.contains(&active));
+        assert_eq!(header_of(&server.swap(&key).await)["kid"], json!(next), "another one signs at once");
+        assert_eq!(in_state(&server, "next").await.len(), 1);
+        let again = server.post(&format!("/v1/signing-keys/{active}/revoke")).bearer_auth(&server.admin).send().await.unwrap();
+        problem(again, 409, "conflict").await;
+        let unknown = format!("/v1/signing-keys/{}/revoke", "A".repeat(43));
+        let unknown = server.post(&unknown).bearer_auth(&server.admin).send().await.unwrap();
+        assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+        assert_eq!(events(&server, "signing_key.revoked").await, 1);
+        // A next key is pulled without anything else.
+        let revoked = server.manage("POST", &format!("/v1/signing-keys/{}/revoke", kid_of_next(&server).await), None, 200).await;
+        assert_eq!(revoked["activated"], Value::Null);
+        assert_eq!(in_state(&server, "next").await.len(), 1);
+    }
+
+    async fn a_clock_that_is_set_forward_fakes_no_wait(server: Server, "signing_keys.rotation_period=2h") {
+        let next = kid_of_next(&server).await;
+        // It has looked once: it knows how the clock goes.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        server.database.set_clock(5 * 3600 * 1000);
+        until("it is noticed", async || events(&server, "clock.jumped").await == 1).await;
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        assert_eq!(kid_of_next(&server).await, next, "nothing was moved");
+        let refused = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
+        problem(refused, 409, "too_early").await;
+        assert!(!keys(&server).await["rules"]["steady_since"].is_null());
+        server.advance(2 * 3600 + 61);
+        until("after the whole wait it is", async || in_state(&server, "active").await[0]["kid"] == json!(next)).await;
+        server.database.set_clock(-5 * 3600 * 1000);
+        until("back is noticed too", async || events(&server, "clock.jumped").await == 2).await;
+        assert_eq!(in_state(&server, "active").await[0]["kid"], json!(next), "and nothing is taken back");
+    }
+
+    async fn where_replicas_differ_the_stricter_setting_holds(server: Server) {
+        let other = Server::on(std::sync::Arc::clone(&server.database), &["signing_keys.verifier_cache_ttl=6h", "tokens.max_ttl=4h"]).await;
+        let rules = keys(&server).await["rules"].clone();
+        assert_eq!((&rules["verifier_cache_ttl"], &rules["max_ttl"]), (&json!("6h"), &json!("4h")));
+        assert_eq!(in_state(&server, "active").await[0]["longest_ttl"], "4h", "before the first token that lives so long (I16)");
+        server.advance(3661);
+        let early = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
+        problem(early, 409, "too_early").await;
+        // Gone, and what it handed out is still used.
+        other.stop().await;
+        server.advance(3600);
+        let early = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
+        problem(early, 409, "too_early").await;
+        server.advance(4 * 3600);
+        server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+    }
+
+    async fn live_tokens_are_counted_for_each_key(server: Server) {
+        let key = server.generic_key(&[]).await.value;
+        for _ in 0..7 {
+            server.swap(&key).await;
+        }
+        keyswap::service::signing_keys::live_tokens::flush(&server.app).await.unwrap();
+        assert_eq!(in_state(&server, "active").await[0]["live_tokens"], 7);
+        server.advance(3600);
+        assert_eq!(in_state(&server, "active").await[0]["live_tokens"], 0);
+    }
+}

@@ -1,0 +1,170 @@
+//! By chance, over a long time, with everything that can go wrong.
+
+use super::world::{Bounds, Kind, Mutant, World};
+
+/// A period shorter than the wait for verifiers: each key signs as soon as it may.
+const BOUNDS: Bounds = Bounds { cache: 20, staleness: 6, leeway: 3, skew: 2, ttl: 9, period: 25, commit: 4 };
+const KINDS: [Kind; 5] = [Kind::Fixed, Kind::Fixed, Kind::Refetching, Kind::BehindCache, Kind::Once];
+
+/// Numbers that look like chance, the same for the same seed (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    fn within(&mut self, most: u64) -> i64 {
+        i64::try_from(self.below(2 * most + 1)).unwrap() - i64::try_from(most).unwrap()
+    }
+}
+
+/// What goes wrong besides kills and partitions.
+#[derive(Debug, Clone, Copy)]
+struct Faults {
+    jumps: bool,
+    revocations: bool,
+}
+
+fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, String> {
+    let chance = &mut Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut world = World::new(BOUNDS, mutant, 3, &KINDS);
+    for verifier in &mut world.verifiers {
+        verifier.off = chance.within(BOUNDS.skew);
+    }
+    world.verifiers[0].off = -i64::try_from(BOUNDS.skew).unwrap();
+    for replica in &mut world.replicas {
+        replica.off = chance.within(BOUNDS.skew / 2);
+    }
+    for _ in 0..ticks {
+        if faults.jumps && chance.one_in(400) {
+            // Further than two clocks may be apart: less is what they are allowed to be.
+            let by = i64::try_from(2 * BOUNDS.skew + 1 + chance.below(3 * BOUNDS.cache)).unwrap();
+            world.offset += if chance.one_in(3) { -by } else { by };
+            world.jumps += 1;
+        }
+        if faults.revocations && chance.one_in(600) {
+            world.revoke();
+        }
+        for replica in 0..world.replicas.len() {
+            let of = &mut world.replicas[replica];
+            if of.up && chance.one_in(150) {
+                // `kill -9`.
+                of.up = false;
+            } else if !of.up && chance.one_in(15) {
+                // It starts anew, or another in its place: it looks before it serves, and has watched nothing.
+                (of.up, of.cut_off, of.watched, of.off) = (true, false, None, chance.within(BOUNDS.skew / 2));
+                world.look(replica);
+            }
+            let of = &mut world.replicas[replica];
+            if !of.up {
+                continue;
+            }
+            of.cut_off = if of.cut_off { !chance.one_in(12) } else { chance.one_in(80) };
+            if chance.one_in(3) {
+                world.look(replica);
+            }
+            if chance.one_in(3) {
+                world.tick(replica, i64::try_from(chance.below(BOUNDS.commit + 1)).unwrap());
+            }
+            if chance.one_in(2) {
+                world.sign(replica).map_err(|fault| format!("seed {seed}: {fault}"))?;
+            }
+        }
+        // Chance alone would hardly ever meet the worst: the oldest view that may still sign does, or lacks a key while somebody fetches it;
+        // and somebody whose clock is late fetches just when a key is gone.
+        for replica in 0..world.replicas.len() {
+            let oldest = world.replicas[replica].up && world.is_at_its_oldest(replica);
+            if oldest {
+                world.sign(replica).map_err(|fault| format!("seed {seed}: {fault}"))?;
+            }
+            let up_to_date = world.replicas[replica].up && world.is_fresh(replica) && !world.lacks_a_key(replica);
+            if (oldest && world.lacks_a_key(replica)) || (up_to_date && world.a_key_went_now()) {
+                world.fetch_from(0, replica);
+            }
+        }
+        let from = usize::try_from(chance.below(3)).unwrap();
+        for verifier in 0..world.verifiers.len() {
+            // It starts anew, or another of its kind does.
+            if chance.one_in(30) {
+                world.fetch(verifier, from);
+            }
+        }
+        world.check().map_err(|fault| format!("seed {seed}: {fault}"))?;
+        world.pass(from);
+        world.check().map_err(|fault| format!("seed {seed}: {fault}"))?;
+    }
+    Ok(world)
+}
+
+const ALL: Faults = Faults { jumps: true, revocations: true };
+const NO_JUMPS: Faults = Faults { jumps: false, revocations: true };
+
+fn first_fault(mutant: Mutant, faults: Faults) -> Option<String> {
+    (1..=200).find_map(|seed| walk(seed, 3_000, mutant, faults).err())
+}
+
+#[test]
+fn no_valid_token_is_refused_whatever_fails() {
+    let mut rotations = 0;
+    for seed in 1..=150 {
+        rotations += walk(seed, 3_000, Mutant::None, if seed % 2 == 0 { ALL } else { NO_JUMPS }).unwrap().rotations;
+    }
+    assert!(rotations > 3_000, "{rotations} rotations are too few to say anything");
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/prove rotation"]
+fn no_valid_token_is_refused_over_a_long_time() {
+    let began = std::time::Instant::now();
+    let (mut rotations, mut ticks) = (0_u64, 0_u64);
+    for seed in 1_000..11_000 {
+        rotations +=
+            u64::from(walk(seed, 3_000, Mutant::None, if seed % 2 == 0 { ALL } else { NO_JUMPS }).unwrap().rotations);
+        ticks += 3_000;
+    }
+    eprintln!("rotation: {ticks} ticks, {rotations} rotations in {} s, none refused", began.elapsed().as_secs());
+}
+
+#[test]
+fn the_walk_notices_what_is_broken_on_purpose() {
+    for mutant in [Mutant::Early, Mutant::Gone, Mutant::NoLease, Mutant::SameKid, Mutant::Unseen] {
+        assert!(first_fault(mutant, NO_JUMPS).is_some(), "{mutant:?} was not noticed");
+    }
+    assert!(first_fault(Mutant::NoWatch, ALL).is_some(), "nobody watched the clock, and it was not noticed");
+}
+
+/// I13: a rotation that is due is done, and takes no longer than its period and what it has to wait for.
+#[test]
+fn rotations_come_as_often_as_they_should() {
+    let mut world = World::new(BOUNDS, Mutant::None, 3, &KINDS);
+    let ticks = 4_000;
+    for tick in 0..ticks {
+        for replica in 0..3 {
+            world.look(replica);
+        }
+        world.tick(tick % 3, 0);
+        world.pass(0);
+        world.check().unwrap();
+    }
+    // Its own wait is longer than the period here; a tick each for the publication, its being seen, and the look at what is due.
+    let wait = usize::try_from(BOUNDS.period.max(BOUNDS.cache + BOUNDS.staleness + BOUNDS.skew)).unwrap();
+    assert!(world.rotations >= u32::try_from(ticks / (wait + 3)).unwrap(), "{}", world.rotations);
+}
+
+/// I1, exactly: a rotation by hand is refused until the very tick from which it is safe.
+#[test]
+fn one_tick_earlier_is_too_early() {
+    let world = World::new(BOUNDS, Mutant::None, 1, &KINDS);
+    let next = &world.keys[1].info;
+    let wait = i64::try_from(BOUNDS.cache + BOUNDS.staleness + BOUNDS.skew).unwrap();
+    let from = world.rules().may_sign_from(next, next.published_at).unwrap();
+    assert_eq!(from.seconds(), world.now + wait);
+}

@@ -1,0 +1,514 @@
+//! A deployment in small: a database with a clock that can be set, three replicas with views of it, verifiers with caches, tokens. Time goes
+//! in ticks of a second. What moves the keys is `domain::rotation`, and nothing else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use keyswap::domain::{
+    rotation::{Moment, Rules, Steady, Step, Timing},
+    signing::{Algorithm, SigningKeyInfo, SigningKeyState},
+    time::{Span, Timestamp},
+};
+
+/// What is broken on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mutant {
+    None,
+    /// A key signs a tick before every verifier can know it.
+    Early,
+    /// A key leaves a tick before its last token is dead.
+    Gone,
+    /// A replica signs however old its view is.
+    NoLease,
+    /// A new key gets the kid of one that was removed.
+    SameKid,
+    /// A key counts from when its transaction began.
+    Unseen,
+    /// Nobody watches the clock.
+    NoWatch,
+}
+
+/// How long things take here, in ticks. All of them are true: replicas, caches and clocks use what they are given to the last tick.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub cache: u64,
+    pub staleness: u64,
+    pub leeway: u64,
+    pub skew: u64,
+    pub ttl: u64,
+    pub period: u64,
+    /// How long a transaction may take from its first look at the clock to its commit.
+    pub commit: u64,
+}
+
+impl Bounds {
+    pub fn timing(&self, mutant: Mutant) -> Timing {
+        // The skew is there for a key whose two times are told by two clocks; here one tells both, and it is time to spare.
+        let early = if mutant == Mutant::Early { 1 + self.skew } else { 0 };
+        let gone = u64::from(mutant == Mutant::Gone);
+        Timing {
+            verifier_cache_ttl: Span::from_secs(self.cache - early),
+            replica_staleness: Span::from_secs(self.staleness),
+            verifier_leeway: Span::from_secs(self.leeway - gone),
+            clock_skew: Span::from_secs(self.skew),
+            max_ttl: Span::from_secs(self.ttl),
+        }
+    }
+}
+
+/// A key with what no list shows: which of all that were ever made it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub info: SigningKeyInfo,
+    pub material: u32,
+    pub has_private_half: bool,
+}
+
+pub type Jwks = BTreeMap<String, u32>;
+
+#[derive(Debug, Clone)]
+pub struct Replica {
+    pub up: bool,
+    pub cut_off: bool,
+    pub keys: Vec<Key>,
+    /// True time and the database's at its last look.
+    pub looked: i64,
+    pub looked_database: i64,
+    pub watched: Option<Moment>,
+    /// How far its machine's clock is from the truth.
+    pub off: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Fetches when what it has is older than its cache lasts, and never otherwise.
+    Fixed,
+    /// As `Fixed`, and for a kid it does not know, unless it did so a moment ago.
+    Refetching,
+    /// Half of its time is a cache's in front, which answers with what it has.
+    BehindCache,
+    /// Fetches once and never again; what is promised ends with the cache's time.
+    Once,
+}
+
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    pub kind: Kind,
+    pub jwks: Jwks,
+    pub fetched: i64,
+    pub off: i64,
+    /// No replica was ready when it fetched: what it got may be older than anything promises (docs/decisions/025).
+    pub unpromised: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token {
+    pub kid: String,
+    pub material: u32,
+    /// In the database's time when it was made.
+    pub exp: i64,
+    /// By how much the database's clock was wrong then.
+    pub wrong: i64,
+}
+
+#[derive(Debug, Clone)]
+pub struct World {
+    pub bounds: Bounds,
+    pub mutant: Mutant,
+    /// The truth.
+    pub now: i64,
+    /// How far the database's clock is from it.
+    pub offset: i64,
+    pub steady: i64,
+    pub noted: i64,
+    pub keys: Vec<Key>,
+    /// What is written and not committed yet: key and the true time of its commit.
+    pub writing: Option<(Key, i64)>,
+    pub made: u32,
+    pub replicas: Vec<Replica>,
+    pub verifiers: Vec<Verifier>,
+    /// What a cache in front has, and since when.
+    pub front: (Jwks, i64, bool),
+    pub tokens: BTreeSet<Token>,
+    pub revoked: BTreeSet<u32>,
+    pub rotations: u32,
+    pub jumps: usize,
+}
+
+const fn at(ticks: i64) -> Timestamp {
+    Timestamp::from_millis(ticks * 1000)
+}
+
+fn kid(material: u32) -> String {
+    format!("{material:0>43}")
+}
+
+impl World {
+    pub fn new(bounds: Bounds, mutant: Mutant, replicas: usize, verifiers: &[Kind]) -> Self {
+        let mut world = Self {
+            bounds,
+            mutant,
+            now: 1000,
+            offset: 0,
+            steady: 0,
+            noted: 0,
+            keys: Vec::new(),
+            writing: None,
+            made: 0,
+            replicas: Vec::new(),
+            verifiers: Vec::new(),
+            front: (Jwks::new(), i64::MIN / 2, false),
+            tokens: BTreeSet::new(),
+            revoked: BTreeSet::new(),
+            rotations: 0,
+            jumps: 0,
+        };
+        // The first start: one key signs and one follows, in one transaction that nobody has looked behind yet (I18).
+        for state in [SigningKeyState::Active, SigningKeyState::Next] {
+            let mut key = world.new_key();
+            key.info.state = state;
+            key.info.seen_at = Some(key.info.published_at);
+            key.info.activated_at = (state == SigningKeyState::Active).then_some(key.info.published_at);
+            world.keys.push(key);
+        }
+        let fresh = Replica {
+            up: true,
+            cut_off: false,
+            keys: world.keys.clone(),
+            looked: world.now,
+            looked_database: world.database(),
+            watched: None,
+            off: 0,
+        };
+        world.replicas = vec![fresh; replicas];
+        let jwks = world.jwks_of(0);
+        world.front = (jwks.clone(), world.now, false);
+        let verifier =
+            |kind: &Kind| Verifier { kind: *kind, jwks: jwks.clone(), fetched: world.now, off: 0, unpromised: false };
+        world.verifiers = verifiers.iter().map(verifier).collect();
+        world
+    }
+
+    pub fn database(&self) -> i64 {
+        self.now + self.offset
+    }
+
+    pub fn rules(&self) -> Rules {
+        Rules {
+            timing: self.bounds.timing(self.mutant),
+            period: Some(Span::from_secs(self.bounds.period)),
+            configured: [Algorithm::Es256].into(),
+            asked: BTreeSet::new(),
+            steady: Steady { since: at(self.steady) },
+        }
+    }
+
+    fn new_key(&mut self) -> Key {
+        self.made += 1;
+        let removed = self.keys.iter().find(|key| key.info.state == SigningKeyState::Removed);
+        let id = match (self.mutant, removed) {
+            (Mutant::SameKid, Some(old)) => old.info.kid.as_str().to_owned(),
+            _ => kid(self.made),
+        };
+        Key {
+            info: SigningKeyInfo {
+                kid: id.parse().unwrap(),
+                algorithm: Algorithm::Es256,
+                state: SigningKeyState::Next,
+                published_at: at(self.database()),
+                seen_at: (self.mutant == Mutant::Unseen).then(|| at(self.database())),
+                activated_at: None,
+                retired_at: None,
+                removed_at: None,
+                destroyed_at: None,
+                longest_ttl: Span::from_secs(self.bounds.ttl),
+                version: 1,
+            },
+            material: self.made,
+            has_private_half: true,
+        }
+    }
+
+    /// What a replica serves: of its view, what is published.
+    pub fn jwks_of(&self, replica: usize) -> Jwks {
+        let published = self.replicas[replica].keys.iter().filter(|key| key.info.state.is_published());
+        published.map(|key| (key.info.kid.as_str().to_owned(), key.material)).collect()
+    }
+
+    /// Whether a replica's view is young enough, by the clock that nobody sets and by the database's.
+    pub fn is_fresh(&self, replica: usize) -> bool {
+        let of = &self.replicas[replica];
+        let staleness = i64::try_from(self.bounds.staleness).unwrap();
+        self.now - of.looked <= staleness && self.database() - of.looked_database <= staleness
+    }
+
+    /// A replica looks at the database.
+    pub fn look(&mut self, replica: usize) {
+        if self.replicas[replica].cut_off {
+            return;
+        }
+        let (now, database, keys) = (self.now, self.database(), self.keys.clone());
+        let of = &mut self.replicas[replica];
+        (of.keys, of.looked, of.looked_database) = (keys, now, database);
+    }
+
+    /// A replica watches the clock and does what is due.
+    pub fn tick(&mut self, replica: usize, commit: i64) {
+        if self.replicas[replica].cut_off {
+            return;
+        }
+        let (off, watched) = (self.replicas[replica].off, self.replicas[replica].watched);
+        let moment = Moment {
+            database: at(self.database()),
+            elapsed: Duration::from_secs(self.now.unsigned_abs()),
+            machine: at(self.now + off),
+        };
+        let tolerance = Span::from_secs(self.bounds.skew);
+        let jump = match watched {
+            Some(last) => moment.jump_since(last, tolerance),
+            None => moment.jump_before(at(self.noted), tolerance),
+        };
+        if jump.is_some() && self.mutant != Mutant::NoWatch {
+            self.steady = self.database();
+        }
+        self.noted = self.database();
+        self.replicas[replica].watched = Some(moment);
+        if self.writing.is_some() {
+            return;
+        }
+        let rules = self.rules();
+        let now = at(self.database());
+        let infos: Vec<_> = self.keys.iter().map(|key| key.info.clone()).collect();
+        let due: Vec<_> = rules.plan(&infos, now).into_iter().filter(|planned| planned.at <= now).collect();
+        let moved = !due.is_empty();
+        for planned in due {
+            match planned.step {
+                Step::Publish(_) => {
+                    let key = self.new_key();
+                    self.writing = Some((key, self.now + commit));
+                }
+                Step::See(kid) => self.of(kid.as_str(), |key| key.info.seen_at = Some(now)),
+                Step::Activate(kid) => self.activate(kid.as_str(), now),
+                Step::Retire(kid) => self.of(kid.as_str(), |key| {
+                    key.info.state = SigningKeyState::Retiring;
+                    key.info.retired_at = Some(now);
+                }),
+                Step::Destroy(kid) => self.of(kid.as_str(), |key| {
+                    key.info.destroyed_at = Some(now);
+                    key.has_private_half = false;
+                }),
+                Step::Remove(kid) => self.of(kid.as_str(), |key| {
+                    key.info.state = SigningKeyState::Removed;
+                    key.info.removed_at = Some(now);
+                    key.has_private_half = false;
+                }),
+            }
+        }
+        // Whoever moves the keys looks at once.
+        if moved {
+            self.look(replica);
+        }
+    }
+
+    fn activate(&mut self, kid: &str, now: Timestamp) {
+        for key in self.keys.iter_mut().filter(|key| key.info.state == SigningKeyState::Active) {
+            key.info.state = SigningKeyState::Retiring;
+            key.info.retired_at = Some(now);
+            key.info.version += 1;
+        }
+        self.of(kid, |key| {
+            key.info.state = SigningKeyState::Active;
+            key.info.activated_at = Some(now);
+        });
+        self.rotations += 1;
+    }
+
+    /// The newest key of a kid.
+    fn of(&mut self, kid: &str, change: impl FnOnce(&mut Key)) {
+        let key = self.keys.iter_mut().rev().find(|key| key.info.kid.as_str() == kid).unwrap();
+        key.info.version += 1;
+        change(key);
+    }
+
+    /// Pulls whatever signs (I8): the next one signs, known or not.
+    pub fn revoke(&mut self) {
+        let now = at(self.database());
+        let signs = |key: &&mut Key| key.info.state == SigningKeyState::Active;
+        let Some(active) = self.keys.iter_mut().find(signs) else { return };
+        active.info.state = SigningKeyState::Revoked;
+        active.info.removed_at = Some(now);
+        active.has_private_half = false;
+        self.revoked.insert(active.material);
+        let next = self.keys.iter().find(|key| key.info.state == SigningKeyState::Next).map(|key| key.material);
+        let material = next.unwrap_or_else(|| {
+            let key = self.new_key();
+            self.keys.push(key);
+            self.made
+        });
+        let next = self.keys.iter_mut().find(|key| key.material == material).unwrap();
+        next.info.state = SigningKeyState::Active;
+        next.info.activated_at = Some(now);
+        next.info.seen_at = Some(now);
+        // Knowingly not known to everyone: until it is, its tokens are promised nothing.
+        self.revoked.insert(material);
+    }
+
+    /// A replica signs, where it may. It can only while the private half was there at its last look.
+    pub fn sign(&mut self, replica: usize) -> Result<(), String> {
+        let is_fresh = self.is_fresh(replica) || self.mutant == Mutant::NoLease;
+        let of = &self.replicas[replica];
+        let signs = of.keys.iter().find(|key| key.info.state == SigningKeyState::Active && key.has_private_half);
+        let (true, true, Some(key)) = (of.up, is_fresh, signs) else { return Ok(()) };
+        if !self.jwks_of(replica).contains_key(key.info.kid.as_str()) {
+            return Err("I5: it signs by a key that it does not serve".to_owned());
+        }
+        let (kid, material) = (key.info.kid.as_str().to_owned(), key.material);
+        let exp = self.database() + i64::try_from(self.bounds.ttl).unwrap();
+        let stored = self.keys.iter().find(|key| key.material == material);
+        if let Some(stored) = stored.filter(|key| key.info.state == SigningKeyState::Retiring)
+            && stored.info.destroyed_at.is_some_and(|destroyed| destroyed < at(self.database()))
+            && !self.revoked.contains(&material)
+        {
+            return Err("I15: a private half was destroyed that a replica still signs by".to_owned());
+        }
+        self.tokens.insert(Token { kid, material, exp, wrong: self.offset });
+        Ok(())
+    }
+
+    /// A verifier fetches, from a replica that is ready where there is one.
+    pub fn fetch(&mut self, verifier: usize, from: usize) {
+        let up: Vec<_> = (0..self.replicas.len()).filter(|one| self.replicas[*one].up).collect();
+        let ready: Vec<_> = up.iter().copied().filter(|one| self.is_fresh(*one)).collect();
+        let unpromised = ready.is_empty();
+        let choices = if unpromised { up } else { ready };
+        if let Some(source) = choices.get(from % choices.len().max(1)) {
+            self.fetch_as(verifier, *source, unpromised);
+        }
+    }
+
+    /// A verifier fetches from this replica, which is ready.
+    pub fn fetch_from(&mut self, verifier: usize, source: usize) {
+        self.fetch_as(verifier, source, false);
+    }
+
+    pub fn is_at_its_oldest(&self, replica: usize) -> bool {
+        let age = (self.now - self.replicas[replica].looked).unsigned_abs();
+        self.is_fresh(replica) && age == self.bounds.staleness
+    }
+
+    /// Whether a replica's view lacks a key that is published.
+    pub fn lacks_a_key(&self, replica: usize) -> bool {
+        let served = self.jwks_of(replica);
+        let mut published = self.keys.iter().filter(|key| key.info.state.is_published());
+        published.any(|key| served.get(key.info.kid.as_str()) != Some(&key.material))
+    }
+
+    pub fn a_key_went_now(&self) -> bool {
+        self.keys.iter().any(|key| key.info.removed_at == Some(at(self.database())))
+    }
+
+    fn fetch_as(&mut self, verifier: usize, source: usize, unpromised: bool) {
+        let served = self.jwks_of(source);
+        let (now, half) = (self.now, i64::try_from(self.bounds.cache / 2).unwrap());
+        let (jwks, unpromised) = if self.verifiers[verifier].kind == Kind::BehindCache {
+            if now - self.front.1 > half {
+                self.front = (served, now, unpromised);
+            }
+            (self.front.0.clone(), self.front.2)
+        } else {
+            (served, unpromised)
+        };
+        let of = &mut self.verifiers[verifier];
+        (of.jwks, of.fetched, of.unpromised) = (jwks, now, unpromised);
+    }
+
+    /// How long a verifier uses what it fetched.
+    fn lasts(&self, kind: Kind) -> i64 {
+        let cache = i64::try_from(self.bounds.cache).unwrap();
+        if kind == Kind::BehindCache { cache - cache / 2 } else { cache }
+    }
+
+    /// Time passes: caches that are over are filled again, and what was written is committed.
+    pub fn pass(&mut self, from: usize) {
+        self.now += 1;
+        if let Some((key, commit)) = self.writing.take() {
+            if commit <= self.now {
+                self.keys.push(key);
+            } else {
+                self.writing = Some((key, commit));
+            }
+        }
+        for verifier in 0..self.verifiers.len() {
+            let of = &self.verifiers[verifier];
+            if self.now - of.fetched > self.lasts(of.kind) && of.kind != Kind::Once {
+                self.fetch(verifier, from);
+            }
+        }
+        let (leeway, skew) = (self.bounds.leeway, self.bounds.skew);
+        let dead = i64::try_from(leeway + 2 * skew).unwrap();
+        let now = self.now;
+        self.tokens.retain(|token| now < token.exp - token.wrong + dead);
+    }
+
+    /// What must hold at every tick.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_keys()?;
+        let leeway = i64::try_from(self.bounds.leeway).unwrap();
+        for token in &self.tokens {
+            // An emergency breaks what it breaks.
+            if self.revoked.contains(&token.material) {
+                continue;
+            }
+            for verifier in &self.verifiers {
+                let is_over = self.now - verifier.fetched > self.lasts(verifier.kind);
+                if is_over || verifier.unpromised || self.now + verifier.off >= token.exp - token.wrong + leeway {
+                    continue;
+                }
+                // One that fetches for a kid it does not know has only what it has while it cools down.
+                let known = verifier.jwks.get(&token.kid);
+                if known != Some(&token.material) {
+                    return Err(format!(
+                        "I1, I2, I9: at {} a verifier ({:?}, fetched {}) refuses a token by {} that ends at {}",
+                        self.now, verifier.kind, verifier.fetched, token.material, token.exp
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_keys(&self) -> Result<(), String> {
+        let count = |state| self.keys.iter().filter(|key| key.info.state == state).count();
+        if count(SigningKeyState::Active) != 1 {
+            return Err(format!("I3, I12: {} keys are active", count(SigningKeyState::Active)));
+        }
+        if count(SigningKeyState::Next) > 1 {
+            return Err("I11: more than one key is next".to_owned());
+        }
+        let kids: BTreeSet<_> = self.keys.iter().map(|key| key.info.kid.as_str()).collect();
+        if kids.len() != self.keys.len() {
+            return Err("I9: a kid was given twice".to_owned());
+        }
+        let published = self.keys.iter().filter(|key| key.info.state.is_published()).count();
+        let b = &self.bounds;
+        let whole = b.cache + 2 * b.staleness + b.ttl + b.leeway + 2 * b.skew + b.commit;
+        // A jump of the clock lets every wait begin anew, an emergency adds one.
+        let more = self.jumps * 2 + self.revoked.len();
+        let most = usize::try_from(whole.div_ceil(b.period)).unwrap() + 2 + more;
+        if published > most {
+            return Err(format!("I14: {published} keys are published, of {most} at most"));
+        }
+        let active = self.keys.iter().find(|key| key.info.state == SigningKeyState::Active);
+        if active.is_some_and(|key| !key.has_private_half) {
+            return Err("I12: the key that signs has no private half".to_owned());
+        }
+        for key in self.keys.iter().filter(|key| key.info.state == SigningKeyState::Removed) {
+            if key.has_private_half {
+                return Err("I15: a key that is gone has its private half".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
