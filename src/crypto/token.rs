@@ -86,7 +86,7 @@ impl Minter {
     ///
     /// # Errors
     /// The signer refuses.
-    pub async fn mint(&self, typ: &Typ, claims: &Claims) -> Result<Token, MintError> {
+    pub async fn mint(&self, typ: &Typ, claims: &impl Serialize) -> Result<Token, MintError> {
         let claims = serde_json::to_vec(claims)?;
         let mut token = Zeroizing::new(String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 520));
         if *typ == Typ::ACCESS_TOKEN {

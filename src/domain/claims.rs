@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use super::{
     access::Detail,
     audience::Identifier,
+    grant::KeyFault,
     id::{KeyId, OrganizationId, ServiceClientId, UserId},
+    time::Timestamp,
 };
 
 /// Who a token speaks for.
@@ -39,6 +41,14 @@ impl Subject {
             Self::Organization(id) => format!("organization:{id}").into(),
             Self::ServiceClient(id) => id.as_str().into(),
             Self::ApiKey(id) => id.as_str().into(),
+        }
+    }
+
+    /// The `client_id` claim: the service client, or the key itself.
+    pub fn client_id<'a>(&'a self, key: &'a KeyId) -> &'a str {
+        match self {
+            Self::ServiceClient(id) => id.as_str(),
+            Self::User(_) | Self::Organization(_) | Self::ApiKey(_) => key.as_str(),
         }
     }
 }
@@ -97,11 +107,52 @@ pub struct Claims {
     pub mapped: Map<String, Value>,
 }
 
+/// What the database says of a token, beside its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenNow {
+    /// By name, before its time.
+    pub revoked: bool,
+    /// When the oldest of its key's credentials that still work was made; absent where none does.
+    pub oldest_credential: Option<Timestamp>,
+}
+
+impl Claims {
+    /// Whether the token itself is in force. Whether its key is, `grant` says.
+    ///
+    /// # Errors
+    /// It has expired, was revoked, or was made from a credential that is dead: before any that still works was there. Both times are
+    /// whole seconds, so a token of the very second of a rotation passes here.
+    pub fn in_force(&self, now: Timestamp, known: &TokenNow) -> Result<(), KeyFault> {
+        if known.revoked {
+            Err(KeyFault::Revoked)
+        } else if self.exp <= now.seconds() || known.oldest_credential.is_none_or(|made| self.iat < made.seconds()) {
+            Err(KeyFault::Expired)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_token_ends_with_its_time_its_name_and_its_credential() {
+        let text = r#"{"iss":"i","sub":"s","sub_type":"api_key","aud":"a","exp":20,"iat":10,"jti":"j","client_id":"c","key_id":"key_01JD0000000000000000000000"}"#;
+        let claims: Claims = serde_json::from_str(text).unwrap();
+        let ended = |now: i64, revoked: bool, oldest: Option<i64>| {
+            let known = TokenNow { revoked, oldest_credential: oldest.map(Timestamp::from_millis) };
+            claims.in_force(Timestamp::from_millis(now), &known)
+        };
+        assert_eq!(ended(19_999, false, Some(10_999)), Ok(()));
+        assert_eq!(ended(20_000, false, Some(10_000)), Err(KeyFault::Expired));
+        assert_eq!(ended(19_999, true, Some(10_000)), Err(KeyFault::Revoked));
+        assert_eq!(ended(19_999, false, Some(11_000)), Err(KeyFault::Expired), "its credential is gone");
+        assert_eq!(ended(19_999, false, None), Err(KeyFault::Expired), "no credential is left");
+    }
 
     #[test]
     fn claims_are_written_in_one_order_and_those_from_metadata_last() {

@@ -192,6 +192,7 @@ event_kinds! {
     SigningKeyDestroyed = "signing_key.destroyed" on "signing_key",
     SigningKeyRevoked = "signing_key.revoked" on "signing_key",
     ClockJumped = "clock.jumped" on "clock",
+    TokenRevoked = "token.revoked" on "api_key",
 }
 
 /// A line of the audit trail. Its fields stand in the order in which they are hashed: do not reorder them.

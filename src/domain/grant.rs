@@ -130,10 +130,7 @@ impl Grant {
 
     /// The `client_id` claim: the service client, or the key itself.
     pub fn client_id(&self) -> &str {
-        match &self.subject {
-            Subject::ServiceClient(id) => id.as_str(),
-            Subject::User(_) | Subject::Organization(_) | Subject::ApiKey(_) => self.key.as_str(),
-        }
+        self.subject.client_id(&self.key)
     }
 
     pub fn into_claims(self, issuer: &str, jti: String) -> Claims {
@@ -485,7 +482,8 @@ fn end_of_token(facts: &Facts, audiences: &[&Audience], asked: Option<Span>, lim
     ends.into_iter().flatten().map(Timestamp::seconds).fold(end, i64::min)
 }
 
-fn subject(key: &KeyFacts) -> Subject {
+/// Who a key speaks for.
+pub fn subject(key: &KeyFacts) -> Subject {
     match &key.ownership.owner {
         Owner::User(id) => Subject::User(id.clone()),
         Owner::Organization(id) => Subject::Organization(id.clone()),

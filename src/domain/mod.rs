@@ -17,6 +17,7 @@ pub mod event;
 pub mod foreign;
 pub mod grant;
 pub mod id;
+pub mod introspection;
 pub mod json;
 pub mod name;
 pub mod notice;

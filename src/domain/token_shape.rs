@@ -44,6 +44,8 @@ const RESERVED_TYPES: [&str; 6] =
 impl Typ {
     /// RFC 9068 §2.1: tells an access token from every other kind of JWT.
     pub const ACCESS_TOKEN: Self = Self(Cow::Borrowed("at+jwt"));
+    /// RFC 9701 §5: what is said of a token, and never one itself.
+    pub const INTROSPECTION: Self = Self(Cow::Borrowed("token-introspection+jwt"));
 
     pub fn as_str(&self) -> &str {
         &self.0

@@ -107,6 +107,8 @@ pub trait Guarded {
 pub trait Guard {
     /// What the caller must hold; nothing for `Anyone`.
     fn needs() -> Option<Needs>;
+    /// What it reads beside the headers.
+    fn tell(_: &mut Signature) {}
 }
 impl<A: Action> Guard for Caller<A> {
     fn needs() -> Option<Needs> {
@@ -122,8 +124,8 @@ macro_rules! guarded {
     ($($part:ident)*) => {
         impl<G: Guard, $($part: Part),*> Guarded for (G, $($part),*) {
             fn signature() -> Signature {
-                #[allow(unused_mut, reason = "without parts nothing is added")]
                 let mut signature = Signature { needs: G::needs(), ..Signature::default() };
+                G::tell(&mut signature);
                 $($part::tell(&mut signature);)*
                 signature
             }

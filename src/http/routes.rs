@@ -8,7 +8,7 @@ use actix_web::{
 
 use super::{
     access::{Endpoint, on},
-    oauth::{error::OauthError, token},
+    oauth::{error::OauthError, introspect, revoke, token},
     openapi::pages,
     ops,
     problem::{Problem, speaks_oauth},
@@ -132,6 +132,8 @@ fn for_everyone() -> Table {
             vec![on!(GET, access_records::get), on!(PATCH, access_records::patch), on!(DELETE, access_records::delete)],
         )
         .at("/v1/access/check", vec![on!(POST, access_check::check)])
+        .at("/oauth/introspect", vec![on!(POST, introspect::introspect)])
+        .at("/oauth/revoke", vec![on!(POST, revoke::revoke)])
         .at("/openapi.json", vec![on!(GET, pages::openapi), on!(HEAD, pages::openapi)])
         .at("/docs", vec![on!(GET, pages::docs), on!(HEAD, pages::docs)])
         .at("/docs/{file}", vec![on!(GET, pages::asset), on!(HEAD, pages::asset)])

@@ -117,13 +117,16 @@ where
 }
 
 async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
+    // The longest past its end that a verifier may take a token.
+    let late = app.settings.timing.verifier_leeway + app.settings.timing.clock_skew;
     app.store
-        .change(Origin::of(Actor::System), |tx| {
+        .change(Origin::of(Actor::System), move |tx| {
             store::idempotency::forget_old(tx)?;
             store::webhook_deliveries::forget_old(tx)?;
             store::webhooks::forget_old_secrets(tx)?;
             store::leftovers::forget_old(tx)?;
             store::signing_key_tokens::forget_old(tx)?;
+            store::revoked_tokens::forget_old(tx, late)?;
             Ok::<_, StoreError>(Outcome::bookkeeping(()))
         })
         .await?;

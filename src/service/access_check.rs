@@ -85,11 +85,12 @@ async fn by_value(
     let limits = &app.settings.limits;
     let question =
         Question { required: [permission.clone()].into_iter().collect(), owner_type: None, audience: audience.clone() };
-    let judged = judge_shown(app, value, audience.as_ref(), FACTS_ALONE, |facts, bounds| {
+    let asks = audience.map(|audience| [audience].into());
+    let judged = judge_shown(app, value, asks.as_ref(), FACTS_ALONE, |facts, bounds| {
         let missing = missing(facts, &question, bounds, limits)?;
         Ok(missing.is_empty() && grant::may(&facts.key, facts.now, limits, &permission, resource))
     });
-    Ok(judged.await?.is_some_and(|(may, ..)| may))
+    Ok(judged.await?.is_some_and(|judged| judged.ruling))
 }
 
 /// Whether some record of a principal covers it.

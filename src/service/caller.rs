@@ -5,14 +5,14 @@ use std::str::FromStr;
 use crate::{
     domain::{
         api_key::KeyLimits,
+        audience::Identifier,
         event::{Actor, Origin},
-        grant::{self, Refusal, Request},
+        grant::{self, KeyFacts, Refusal, Request},
         id::{InvalidId, KeyId, OrganizationId, UserId},
         permission::{PermissionName, PermissionSet},
         policy::{ADMIN, Authority, Holdings, ORGANIZATION_MANAGEMENT, Place},
         standing::Home,
     },
-    store::facts::{self, Wanted},
     telemetry::metrics::Form,
 };
 
@@ -21,7 +21,8 @@ use super::{
     guessing::Source,
     places::{self, PlaceNow},
     portal_sessions::{self, Proved},
-    proof::{Attempt, Denied, judge},
+    proof::{Attempt, Denied, FACTS_ALONE, judge},
+    tokens,
 };
 
 /// Someone who is known, and what they bring.
@@ -49,6 +50,11 @@ impl Caller {
         Self::operator(Actor::System)
     }
 
+    /// Whether they may end what belongs to `home`. Where its owner is gone, it is no one's inside an organization.
+    pub(super) fn may_end(&self, home: &Home, gone: bool) -> bool {
+        self.authority.over(home).end && (!gone || self.authority.place == Place::Everywhere)
+    }
+
     fn operator(actor: Actor) -> Self {
         Self {
             origin: Origin::of(actor),
@@ -60,12 +66,28 @@ impl Caller {
     }
 }
 
+/// Someone who calls as OAuth's clients and resource servers do.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub caller: Caller,
+    /// As tokens of its key have it in `client_id`.
+    pub id: String,
+    /// Those that its key is for.
+    pub audiences: Option<Vec<Identifier>>,
+}
+
 /// Where a call comes from.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub source: Source,
     pub request_id: String,
     pub address: String,
+}
+
+impl Call {
+    fn origin(&self, actor: Actor, on_behalf_of: Option<UserId>) -> Origin {
+        Origin { actor, on_behalf_of, request_id: Some(self.request_id.clone()), address: Some(self.address.clone()) }
+    }
 }
 
 /// For whom a back end calls: `Keyswap-On-Behalf-Of: <user>[; organization=<id>]`.
@@ -99,12 +121,7 @@ pub async fn authenticate(
     on_behalf_of: Option<OnBehalfOf>,
     call: &Call,
 ) -> Result<Caller, Denied> {
-    let origin = |actor, on_behalf_of| Origin {
-        actor,
-        on_behalf_of,
-        request_id: Some(call.request_id.clone()),
-        address: Some(call.address.clone()),
-    };
+    let origin = |actor, on_behalf_of| call.origin(actor, on_behalf_of);
     if let Some(token) = portal_sessions::token(credential) {
         let Proved { session, place, held } = portal_sessions::prove(app, &token, call.source).await?;
         if on_behalf_of.is_some() {
@@ -114,21 +131,34 @@ pub async fn authenticate(
         // The token came to the user through whoever opened the session, and could have stayed there.
         return Ok(as_user(origin(Actor::PortalSession(session), user), &held, place));
     }
-    let identity = if is_token(credential) {
-        by_token(app, credential, call.source).await?
-    } else {
-        by_key(app, credential, call.source).await?
-    };
-    let caller = Caller {
-        origin: origin(Actor::Key(identity.key), None),
-        authority: Authority { scope: identity.scope, place: Place::of(&identity.home) },
-        holdings: identity.holdings,
-        limits: matches!(identity.home, Home::Organization { .. } | Home::User { .. }).then_some(identity.limits),
-        acts_as: identity.home.user().is_some().then_some(identity.home),
-    };
+    let caller = identify(app, credential, call.source).await?.into_caller(call);
     match on_behalf_of {
         None => Ok(caller),
         Some(user) => for_user(app, caller, user).await,
+    }
+}
+
+/// As `authenticate`, for a client that shows a key or a token alone.
+///
+/// # Errors
+/// `Denied::Key` when nobody holds it.
+pub async fn bearer(app: &App, credential: &str, call: &Call) -> Result<Client, Denied> {
+    Ok(identify(app, credential, call.source).await?.into_client(call))
+}
+
+/// As `authenticate`, for a client that names itself beside its key (RFC 6749 §2.3.1).
+///
+/// # Errors
+/// `Denied::Key` when it does not hold the key, or is another.
+pub async fn client(app: &App, id: String, key: &str, call: &Call) -> Result<Client, Denied> {
+    Ok(by_key(app, key, call.source, Some(id)).await?.into_client(call))
+}
+
+async fn identify(app: &App, credential: &str, source: Source) -> Result<Identity, Denied> {
+    if is_token(credential) {
+        by_token(app, credential, source).await
+    } else {
+        by_key(app, credential, source, None).await
     }
 }
 
@@ -167,19 +197,36 @@ pub(super) fn as_user(origin: Origin, holdings: &Holdings, place: PlaceNow) -> C
 
 struct Identity {
     key: KeyId,
+    client_id: String,
     home: Home,
     scope: PermissionSet,
     holdings: Holdings,
     limits: KeyLimits,
 }
 
+impl Identity {
+    fn into_caller(self, call: &Call) -> Caller {
+        Caller {
+            origin: call.origin(Actor::Key(self.key), None),
+            authority: Authority { scope: self.scope, place: Place::of(&self.home) },
+            holdings: self.holdings,
+            limits: matches!(self.home, Home::Organization { .. } | Home::User { .. }).then_some(self.limits),
+            acts_as: self.home.user().is_some().then_some(self.home),
+        }
+    }
+
+    fn into_client(self, call: &Call) -> Client {
+        Client { id: self.client_id.clone(), audiences: self.limits.audiences.clone(), caller: self.into_caller(call) }
+    }
+}
+
 fn management_request(app: &App) -> Request {
     Request { targets: [app.settings.management_audience.clone()].into(), ..Request::default() }
 }
 
-async fn by_key(app: &App, key: &str, source: Source) -> Result<Identity, Denied> {
+async fn by_key(app: &App, key: &str, source: Source, client_id: Option<String>) -> Result<Identity, Denied> {
     let limits = &app.settings.limits;
-    let request = management_request(app);
+    let request = Request { client_id, ..management_request(app) };
     let attempt = Attempt { key, source, form: Form::Management };
     let (identity, _) = judge(app, attempt, &request, |facts| {
         let scope = match grant::decide(facts, &request, limits) {
@@ -190,6 +237,7 @@ async fn by_key(app: &App, key: &str, source: Source) -> Result<Identity, Denied
         };
         Ok(Identity {
             key: facts.key.id.clone(),
+            client_id: client_id_of(&facts.key),
             home: facts.key.ownership.home.clone(),
             scope,
             holdings: Holdings::of(grant::holdings(&facts.key, limits)),
@@ -210,12 +258,8 @@ async fn by_token(app: &App, token: &str, source: Source) -> Result<Identity, De
     let audience = app.settings.management_audience.as_str();
     let claims = app.keys.view().verify(token, app.issuer(), audience).ok_or_else(unaccepted)?;
     let request = management_request(app);
-    let (wanted, targets) = (Wanted::Key(claims.key_id.clone()), request.targets.clone());
-    let loaded = app.store.read(move |connection| facts::load(connection, &wanted, &targets)).await?;
-    let facts = loaded.ok_or_else(unaccepted)?.facts;
-    if claims.exp <= facts.now.seconds() {
-        return Err(unaccepted());
-    }
+    let found = tokens::found(app, &claims, &request.targets, FACTS_ALONE).await?;
+    let (facts, ()) = found.map_err(|_| unaccepted())?;
     let now = match grant::decide(&facts, &request, &app.settings.limits) {
         Ok(grant) => grant.scope,
         Err(Refusal::Key(_)) => return Err(unaccepted()),
@@ -232,6 +276,10 @@ async fn by_token(app: &App, token: &str, source: Source) -> Result<Identity, De
             Holdings::Listed(handed_on.cloned().collect())
         }
     };
-    let limits = facts.key.limits();
-    Ok(Identity { key: claims.key_id, home: facts.key.ownership.home, scope, holdings: held, limits })
+    let (limits, client_id) = (facts.key.limits(), client_id_of(&facts.key));
+    Ok(Identity { key: claims.key_id, client_id, home: facts.key.ownership.home, scope, holdings: held, limits })
+}
+
+fn client_id_of(key: &KeyFacts) -> String {
+    grant::subject(key).client_id(&key.id).to_owned()
 }

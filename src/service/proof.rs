@@ -207,6 +207,10 @@ async fn judged<T, X: Send + 'static>(
     app.guessing.admit_source(attempt.source).map_err(throttled)?;
     let Some(presented) = Presented::read(app, attempt.key) else {
         app.guessing.failed(attempt.source, None);
+        if attempt.source == Source::BEHIND_ANOTHER {
+            // A service has one answer for all that is not in force, and it takes one time.
+            wait_for_tick(started).await;
+        }
         return Err(refused(attempt.form, None, KeyFault::Malformed));
     };
     app.guessing.admit_credential(attempt.source, presented.counted_as()).map_err(throttled)?;

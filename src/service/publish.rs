@@ -61,6 +61,13 @@ struct Metadata<'a> {
     subject_types_supported: [&'static str; 1],
     /// Discovery wants it. No ID token is ever issued; these are the algorithms of the keys in the JWKS.
     id_token_signing_alg_values_supported: BTreeSet<Algorithm>,
+    introspection_endpoint: String,
+    /// RFC 8414 §2: kinds of access tokens stand here too.
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    /// RFC 9701 §7.
+    introspection_signing_alg_values_supported: BTreeSet<Algorithm>,
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 2],
 }
 
 /// # Errors
@@ -68,6 +75,7 @@ struct Metadata<'a> {
 pub fn metadata(app: &App) -> Result<Document, Error> {
     let issuer = app.issuer();
     let view = app.keys.view();
+    let algorithms: BTreeSet<_> = view.published.iter().map(|(info, _)| info.algorithm).collect();
     Document::new(&Metadata {
         issuer,
         token_endpoint: format!("{issuer}/oauth/token"),
@@ -77,6 +85,11 @@ pub fn metadata(app: &App) -> Result<Document, Error> {
         // `none`: the API key is the subject token, or the IBM parameter, and no client is authenticated besides.
         token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "none"],
         subject_types_supported: ["public"],
-        id_token_signing_alg_values_supported: view.published.iter().map(|(info, _)| info.algorithm).collect(),
+        id_token_signing_alg_values_supported: algorithms.clone(),
+        introspection_endpoint: format!("{issuer}/oauth/introspect"),
+        introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "Bearer"],
+        introspection_signing_alg_values_supported: algorithms,
+        revocation_endpoint: format!("{issuer}/oauth/revoke"),
+        revocation_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
     })
 }

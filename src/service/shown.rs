@@ -12,7 +12,6 @@ use crate::{
         token_shape::Typ,
         validation::Bounds,
     },
-    store::facts::{Loaded, Wanted},
     telemetry::metrics::{Form, Result as Outcome},
 };
 
@@ -21,27 +20,39 @@ use super::{
     caller::is_token,
     guessing::Source,
     proof::{Attempt, Denied, Look, judge_with, outcome_of, refused, wait_for_tick},
+    tokens,
 };
 
+/// What was shown and is accepted.
+#[derive(Debug)]
+pub(super) struct Judged<T, X> {
+    pub ruling: T,
+    pub facts: Facts,
+    /// What was looked up beside them.
+    pub more: X,
+    /// Of a token.
+    pub claims: Option<Claims>,
+}
+
 /// Asks `rule` about what was shown; nothing where it is not accepted, whatever the reason. `value` is as it came, with or without
-/// `Bearer` before it; `audience` is the service that asks, where it says which it is. What others show a service is no guess of the
-/// service's: with its budget they could spend its access.
+/// `Bearer` before it; `audiences` are those of the service that asks, where it is not just anyone: a token must be for one of them. What
+/// others show a service is no guess of the service's: with its budget they could spend its access.
 ///
 /// # Errors
 /// Too many failures with this credential; the database is away.
 pub(super) async fn judge_shown<T, X: Send + 'static>(
     app: &App,
     value: &str,
-    audience: Option<&Identifier>,
+    audiences: Option<&BTreeSet<Identifier>>,
     look: Look<X>,
     rule: impl FnOnce(&Facts, &Bounds) -> Result<T, Refusal>,
-) -> Result<Option<(T, Facts, X)>, Denied> {
+) -> Result<Option<Judged<T, X>>, Denied> {
     let started = Instant::now();
     let value = bare(value);
     let judged = if is_token(value) {
-        by_token(app, value, audience, started, look, rule).await
+        by_token(app, value, audiences, started, look, rule).await
     } else {
-        by_key(app, value, audience, look, rule).await
+        by_key(app, value, audiences, look, rule).await
     };
     match judged {
         Ok(judged) => Ok(Some(judged)),
@@ -73,25 +84,26 @@ fn bare(value: &str) -> &str {
 async fn by_key<T, X: Send + 'static>(
     app: &App,
     key: &str,
-    audience: Option<&Identifier>,
+    audiences: Option<&BTreeSet<Identifier>>,
     look: Look<X>,
     rule: impl FnOnce(&Facts, &Bounds) -> Result<T, Refusal>,
-) -> Result<(T, Facts, X), Denied> {
-    let bounds = Bounds { scope: None, audiences: audience.into_iter().cloned().collect() };
+) -> Result<Judged<T, X>, Denied> {
+    let bounds = Bounds { scope: None, audiences: audiences.cloned().unwrap_or_default() };
     let request = Request { targets: bounds.audiences.clone(), ..Request::default() };
     let attempt = Attempt { key, source: Source::BEHIND_ANOTHER, form: Form::Validation };
-    judge_with(app, attempt, &request, look, |facts| rule(facts, &bounds)).await
+    let (ruling, facts, more) = judge_with(app, attempt, &request, look, |facts| rule(facts, &bounds)).await?;
+    Ok(Judged { ruling, facts, more, claims: None })
 }
 
 async fn by_token<T, X: Send + 'static>(
     app: &App,
     token: &str,
-    audience: Option<&Identifier>,
+    audiences: Option<&BTreeSet<Identifier>>,
     started: Instant,
     look: Look<X>,
     rule: impl FnOnce(&Facts, &Bounds) -> Result<T, Refusal>,
-) -> Result<(T, Facts, X), Denied> {
-    let (outcome, result) = match judged_token(app, token, audience, look, rule).await {
+) -> Result<Judged<T, X>, Denied> {
+    let (outcome, result) = match judged_token(app, token, audiences, look, rule).await {
         Ok(judged) => (Outcome::Granted, Ok(judged)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
@@ -107,30 +119,25 @@ async fn by_token<T, X: Send + 'static>(
 async fn judged_token<T, X: Send + 'static>(
     app: &App,
     token: &str,
-    audience: Option<&Identifier>,
+    audiences: Option<&BTreeSet<Identifier>>,
     look: Look<X>,
     rule: impl FnOnce(&Facts, &Bounds) -> Result<T, Refusal>,
-) -> Result<(T, Facts, X), (Outcome, Denied)> {
+) -> Result<Judged<T, X>, (Outcome, Denied)> {
     let fault = |fault: KeyFault| refused(Form::Validation, None, fault);
     let verified = app.keys.view().verify_any(token, app.issuer());
     let (typ, claims) = verified.ok_or_else(|| fault(KeyFault::Malformed))?;
     let elsewhere = || (Outcome::Target, Denied::Target(TargetFault::NotAllowed));
-    let bounds = bounds(app, &claims, audience).ok_or_else(elsewhere)?;
+    let bounds = bounds(app, &claims, audiences).ok_or_else(elsewhere)?;
 
-    let (wanted, targets) = (Wanted::Key(claims.key_id.clone()), bounds.audiences.clone());
-    let found = app.store.read(move |connection| look(connection, &wanted, &targets)).await;
-    let found = found.map_err(Denied::from).map_err(|denied| (outcome_of(&denied), denied))?;
-    let (Loaded { facts, .. }, more) = found.ok_or_else(|| fault(KeyFault::Unknown))?;
-    if claims.exp <= facts.now.seconds() {
-        return Err(fault(KeyFault::Expired));
-    }
+    let found = tokens::found(app, &claims, &bounds.audiences, look).await;
+    let (facts, more) = found.map_err(|denied| (outcome_of(&denied), denied))?.map_err(fault)?;
     if typ != Typ::ACCESS_TOKEN && !facts.audiences.iter().any(|audience| audience.shape.typ == typ) {
         return Err(fault(KeyFault::Malformed));
     }
     match rule(&facts, &bounds) {
-        Ok(judged) => {
+        Ok(ruling) => {
             app.last_used.note(&facts.key, facts.now, Form::Validation.is_use());
-            Ok((judged, facts, more))
+            Ok(Judged { ruling, facts, more, claims: Some(claims) })
         }
         Err(Refusal::Key(found)) => Err(fault(found)),
         Err(Refusal::Scope(found)) => Err((Outcome::Scope, Denied::Scope(found))),
@@ -138,15 +145,16 @@ async fn judged_token<T, X: Send + 'static>(
     }
 }
 
-/// What a token says of itself; nothing when it is not for the audience that asks. One for Keyswap itself counts only where that is
+/// What a token says of itself; nothing when it is for none of the audiences that ask. One for Keyswap itself counts only where that is
 /// asked for by name: no product's service has a use for it.
-fn bounds(app: &App, claims: &Claims, asked: Option<&Identifier>) -> Option<Bounds> {
+fn bounds(app: &App, claims: &Claims, asked: Option<&BTreeSet<Identifier>>) -> Option<Bounds> {
     let management = &app.settings.management_audience;
     let audiences: BTreeSet<_> = match asked {
-        Some(asked) => [asked].into_iter().filter(|asked| claims.aud.contains(asked.as_str())).cloned().collect(),
+        Some(asked) => asked.iter().filter(|asked| claims.aud.contains(asked.as_str())).cloned().collect(),
         None => claims.aud.all().iter().cloned().collect(),
     };
-    if audiences.is_empty() || (claims.aud.contains(management.as_str()) && asked != Some(management)) {
+    let is_named = asked.is_some_and(|asked| asked.contains(management));
+    if audiences.is_empty() || (claims.aud.contains(management.as_str()) && !is_named) {
         return None;
     }
     let scope = claims.scope.iter().flat_map(|scope| scope.split_ascii_whitespace()).map(str::parse);

@@ -8,7 +8,12 @@ use crate::{
     store::validation as look,
 };
 
-use super::{App, api_keys::Shown, proof::Denied, shown::judge_shown};
+use super::{
+    App,
+    api_keys::Shown,
+    proof::Denied,
+    shown::{Judged, judge_shown},
+};
 
 /// A key that is in force, and those behind it.
 #[derive(Debug)]
@@ -25,10 +30,11 @@ pub struct Validated {
 /// # Errors
 /// Too many failures with this credential; the database is away.
 pub async fn validate(app: &App, value: &str, question: &Question) -> Result<Option<Validated>, Denied> {
-    let judged = judge_shown(app, value, question.audience.as_ref(), look::load, |facts, bounds| {
+    let asks = question.audience.clone().map(|audience| [audience].into());
+    let judged = judge_shown(app, value, asks.as_ref(), look::load, |facts, bounds| {
         missing(facts, question, bounds, &app.settings.limits)
     });
-    Ok(judged.await?.map(|(missing, facts, (key, behind))| Validated {
+    Ok(judged.await?.map(|Judged { ruling: missing, facts, more: (key, behind), .. }| Validated {
         shown: Shown::new(key, facts.now, &app.settings),
         behind,
         missing,

@@ -57,6 +57,19 @@ pub fn load(
     Ok(read(connection, wanted, targets)?.map(|(loaded, ..)| loaded))
 }
 
+/// As `load`, with when the key was made.
+///
+/// # Errors
+/// As `load`.
+pub fn load_with_age(
+    connection: &mut Conn,
+    wanted: &Wanted,
+    targets: &BTreeSet<Identifier>,
+) -> Result<Option<(Loaded, Timestamp)>, StoreError> {
+    let found = read(connection, wanted, targets)?;
+    Ok(found.map(|(loaded, row, _)| (loaded, Timestamp::from_millis(row.created_at))))
+}
+
 /// As `load`, with the rows it is read from.
 pub(super) fn read(
     connection: &mut Conn,

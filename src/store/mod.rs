@@ -23,6 +23,7 @@ pub mod organizations;
 pub mod permissions;
 pub mod portal_sessions;
 pub mod replicas;
+pub mod revoked_tokens;
 pub mod roles;
 pub mod rotation_clock;
 mod schema;

@@ -364,3 +364,13 @@ diesel::allow_tables_to_appear_in_same_query!(
     access_record_statements,
     organizations
 );
+
+diesel::table! {
+    revoked_tokens (jti) {
+        jti -> Text,
+        key_id -> Text,
+        expires_at -> BigInt,
+        revoked_at -> BigInt,
+    }
+}
+diesel::allow_tables_to_appear_in_same_query!(credentials, revoked_tokens);

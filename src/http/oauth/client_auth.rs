@@ -16,6 +16,13 @@ pub struct ClientCredentials {
     pub secret: Zeroizing<String>,
 }
 
+/// How a client shows itself where it asks about tokens or ends them.
+pub enum Shown {
+    Client(ClientCredentials),
+    /// A key or a token, as at `/v1` (RFC 7662 §2.1).
+    Bearer(Zeroizing<String>),
+}
+
 /// Some clients leave the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -52,6 +59,25 @@ pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCred
         })),
         (None, None) => Ok(None),
     }
+}
+
+/// As `credentials`, for those who must have some, where a bearer is one too.
+pub fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, OauthError> {
+    match bearer(headers) {
+        None => credentials(headers, form)?.map(Shown::Client).ok_or(OauthError::invalid_client()),
+        Some(_) if ["client_secret", "client_assertion"].iter().any(|name| form.one(name).is_some()) => {
+            Err(OauthError::invalid_request("send one kind of credentials: in the header or in the body, not in both"))
+        }
+        Some(credential) => Ok(Shown::Bearer(credential)),
+    }
+}
+
+/// The one credential in the header, where it is a bearer.
+fn bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
+    let mut authorization = headers.get_all(AUTHORIZATION);
+    let (header, None) = (authorization.next()?, authorization.next()) else { return None };
+    let (scheme, credential) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(credential.trim_matches(' ').to_owned()))
 }
 
 /// `Basic`, then base64 of the id and the secret, each form-encoded, with a colon between them. In that order: decode, split at

@@ -16,7 +16,7 @@ use crate::{
         usage::Window,
     },
     http::{body::BodyError, rate_limit},
-    service::proof::Denied,
+    service::{Error, proof::Denied, revocation::NotRevoked},
 };
 
 /// An error of the token endpoint.
@@ -27,7 +27,7 @@ pub struct OauthError {
     description: &'static str,
     retry_after: Option<u64>,
     window: Option<Window>,
-    challenge: bool,
+    challenge: Option<Challenge>,
     allow: Option<&'static str>,
     close: bool,
 }
@@ -42,6 +42,16 @@ pub struct Body {
     error_description: &'static str,
 }
 
+/// What `WWW-Authenticate` asks for.
+#[derive(Debug, Clone, Copy)]
+enum Challenge {
+    Basic,
+    /// A bearer was shown, and not accepted (RFC 6750 §3.1).
+    Bearer,
+    /// It lacks all of these permissions: one of them is enough.
+    Permission(&'static [&'static str]),
+}
+
 /// How a grant says that the key is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadKey {
@@ -51,20 +61,13 @@ pub enum BadKey {
     SubjectToken,
     /// As IBM's clients know it.
     Grant,
+    /// RFC 7662 §2.3: as RFC 6750 has it.
+    Bearer,
 }
 
 impl OauthError {
     const fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
-        Self {
-            status,
-            error,
-            description,
-            retry_after: None,
-            window: None,
-            challenge: false,
-            allow: None,
-            close: false,
-        }
+        Self { status, error, description, retry_after: None, window: None, challenge: None, allow: None, close: false }
     }
 
     pub const fn invalid_request(description: &'static str) -> Self {
@@ -94,12 +97,58 @@ impl OauthError {
     /// 401 whichever way the credentials came (6749-09).
     pub const fn invalid_client() -> Self {
         Self {
-            challenge: true,
+            challenge: Some(Challenge::Basic),
             ..Self::new(
                 StatusCode::UNAUTHORIZED,
                 "invalid_client",
                 "the client is not known or its API key is not accepted",
             )
+        }
+    }
+
+    /// RFC 6750 §3.1, for a bearer, whatever is wrong with it.
+    const fn invalid_token() -> Self {
+        Self {
+            challenge: Some(Challenge::Bearer),
+            ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", "the API key or token is not accepted")
+        }
+    }
+
+    /// Known, and not allowed to.
+    pub const fn insufficient_scope(permissions: &'static [&'static str]) -> Self {
+        Self {
+            challenge: Some(Challenge::Permission(permissions)),
+            ..Self::new(
+                StatusCode::FORBIDDEN,
+                "insufficient_scope",
+                "the WWW-Authenticate header names the permission that is needed",
+            )
+        }
+    }
+
+    /// Each by hand: nothing of what stands inside is for clients.
+    pub fn not_revoked(why: NotRevoked) -> Self {
+        match why {
+            NotRevoked::Unsupported => Self::new(
+                StatusCode::BAD_REQUEST,
+                "unsupported_token_type",
+                "API keys and access tokens can be revoked; a portal session ends by itself",
+            ),
+            NotRevoked::Denied(denied) => Self::denied(denied, BadKey::Client),
+            NotRevoked::Failed(Error::Unavailable(cause)) => Self::denied(Denied::Unavailable(cause), BadKey::Client),
+            NotRevoked::Failed(Error::Conflict(_)) => Self::invalid_request(
+                "this would leave no administrator: make another key with keyswap:admin first, or use the command line on the server",
+            ),
+            NotRevoked::Failed(
+                error @ (Error::NotFound(_)
+                | Error::Forbidden(_)
+                | Error::Invalid(_)
+                | Error::InFlight
+                | Error::IdempotencyMismatch
+                | Error::VersionMismatch(_)
+                | Error::TooEarly(_)
+                | Error::Internal(_)),
+            ) => Self::denied(Denied::Internal(error.to_string()), BadKey::Client),
         }
     }
 
@@ -132,6 +181,7 @@ impl OauthError {
             Denied::Key => match bad_key {
                 BadKey::Client => Self::invalid_client(),
                 BadKey::SubjectToken => Self::invalid_request("the subject token is not accepted"),
+                BadKey::Bearer => Self::invalid_token(),
                 BadKey::Grant => Self::new(StatusCode::BAD_REQUEST, "invalid_grant", "the API key is not accepted"),
             },
             Denied::Scope(ScopeFault::Malformed | ScopeFault::Exceeds(_) | ScopeFault::NothingLeft(_)) => {
@@ -223,8 +273,19 @@ impl ResponseError for OauthError {
         for (name, value) in self.window.iter().flat_map(rate_limit::headers) {
             response.insert_header((name, value));
         }
-        if self.challenge {
-            response.insert_header((WWW_AUTHENTICATE, r#"Basic realm="keyswap", charset="UTF-8""#));
+        match self.challenge {
+            None => {}
+            Some(Challenge::Basic) => {
+                response.insert_header((WWW_AUTHENTICATE, r#"Basic realm="keyswap", charset="UTF-8""#));
+            }
+            Some(Challenge::Bearer) => {
+                response.insert_header((WWW_AUTHENTICATE, r#"Bearer realm="keyswap", error="invalid_token""#));
+            }
+            Some(Challenge::Permission(permissions)) => {
+                let scope = permissions.join(" ");
+                let challenge = format!(r#"Bearer realm="keyswap", error="insufficient_scope", scope="{scope}""#);
+                response.insert_header((WWW_AUTHENTICATE, challenge));
+            }
         }
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));

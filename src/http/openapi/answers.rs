@@ -8,6 +8,8 @@ use utoipa::{
     openapi::{RefOr, Response},
 };
 
+use crate::http::oauth::introspect::JWT;
+
 use super::signature::collected;
 
 /// Where an answer carries its schemas to `document`, which takes them out: utoipa collects none from types of this kind.
@@ -180,5 +182,36 @@ pub struct Gone;
 impl IntoResponses for Gone {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         [("204".to_owned(), RefOr::T(Response::new("It is gone.")))].into()
+    }
+}
+
+/// 200, and nothing in it that anyone should read.
+#[derive(Debug)]
+pub struct Done;
+
+impl IntoResponses for Done {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        [("200".to_owned(), RefOr::T(Response::new("It is revoked, or there was nothing that the caller may end.")))]
+            .into()
+    }
+}
+
+/// What introspection answers: JSON, or a JWT to those who ask for one (RFC 9701).
+#[derive(Debug)]
+pub struct Introspected<T>(PhantomData<T>);
+
+impl<T: ToSchema> IntoResponses for Introspected<T> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let (name, schemas) = collected::<T>();
+        let schemas: Vec<_> = schemas.into_iter().map(|(name, schema)| json!([name, schema])).collect();
+        let answer = json!({
+            "description": "The answer; signed, with the same in `token_introspection`, where Accept asks for a JWT.",
+            "content": {
+                "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } },
+                JWT: { "schema": { "type": "string", "pattern": "^[0-9A-Za-z_-]+(\\.[0-9A-Za-z_-]+){2}$" } },
+            },
+            SCHEMAS: schemas,
+        });
+        [("200".to_owned(), made(answer))].into()
     }
 }

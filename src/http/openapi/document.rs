@@ -14,7 +14,7 @@ use crate::{
 use super::{
     answers::SCHEMAS,
     failures::{self, Facts},
-    signature::{Described, collected},
+    signature::{Described, Failures, collected},
 };
 
 /// The OpenAPI document of a deployment at `public_url`.
@@ -135,12 +135,14 @@ fn operation(path: &str, method: &str, described: Described, components: &mut Co
     operation.insert("tags".to_owned(), json!([tag(path)]));
     match signature.needs {
         Some(needs) => {
+            // OAuth's clients authenticate otherwise.
+            let other = if signature.failures == Failures::Oauth { "basic" } else { "apiKey" };
             operation.insert(
                 "security".to_owned(),
                 needs
                     .permissions
                     .iter()
-                    .flat_map(|one| [json!({ "bearer": [one] }), json!({ "apiKey": [one] })])
+                    .flat_map(|one| [json!({ "bearer": [one] }), json!({ other: [one] })])
                     .collect(),
             );
             operation.insert("x-keyswap-permissions".to_owned(), json!(needs.permissions));

@@ -29,7 +29,10 @@ pub fn failures(facts: &Facts<'_>) -> Map<String, Value> {
         // Who calls is asked all the same.
         Failures::None if !managed => return Map::new(),
         Failures::None | Failures::Problems => ("Problem", problems(facts)),
-        Failures::Oauth => ("OauthError", OAUTH.map(|(status, _)| status).to_vec()),
+        Failures::Oauth => {
+            let all = OAUTH.iter().map(|(status, _)| *status);
+            ("OauthError", all.filter(|status| managed || *status != 403).collect())
+        }
     };
     let named = |status| json!({ "$ref": format!("#/components/responses/{name}{status}") });
     statuses.into_iter().map(|status| (status.to_string(), named(status))).collect()
@@ -103,9 +106,13 @@ const PROBLEMS: [(u16, &str); 13] = [
     (503, "`unavailable`: not right now."),
 ];
 
-const OAUTH: [(u16, &str); 8] = [
-    (400, "`invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target` or `unsupported_grant_type`."),
-    (401, "`invalid_client`: the key is not accepted, whatever the reason."),
+const OAUTH: [(u16, &str); 9] = [
+    (
+        400,
+        "`invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`, `unsupported_grant_type` or `unsupported_token_type`.",
+    ),
+    (401, "`invalid_client`, or `invalid_token` for a bearer: the key is not accepted, whatever the reason."),
+    (403, "`insufficient_scope`: a permission is missing."),
     (408, "`invalid_request`: the body took too long."),
     (413, "`invalid_request`: the body is too large."),
     (415, "`invalid_request`: the body is no form."),

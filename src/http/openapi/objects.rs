@@ -14,9 +14,11 @@ use crate::{
     domain::{
         access::{Detail, DetailType},
         audience::Identifier,
+        claims::AudienceClaim,
         event::{ActorRef, Event},
         grant::{Removed, RemovedBy},
-        id::{EventId, SigningKeyId},
+        id::{EventId, KeyId, OrganizationId, SigningKeyId},
+        introspection::{Introspection, TokenType},
         json::Metadata,
         name::DisplayName,
         permission::{AssignableTo, Permission, PermissionName, PermissionSet},
@@ -304,6 +306,71 @@ pub struct TokenRequest {
     resource: Option<Vec<Identifier>>,
 }
 
+/// What `POST /oauth/introspect` and `POST /oauth/revoke` take; other parameters are passed over.
+#[derive(Debug, ToSchema)]
+#[schema(as = PresentedToken)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+pub struct PresentedToken {
+    /// An API key or a token.
+    #[schema(max_length = 16384)]
+    token: String,
+    /// Passed over: what it is can be seen.
+    token_type_hint: Option<String>,
+    /// Where the header has no credentials: the id of the key or its service client, or `<prefix>_<id>`.
+    client_id: Option<String>,
+    /// With it: the whole API key.
+    client_secret: Option<String>,
+}
+
+mirrors! {
+    /// Whether a key or a token is in force, and what it is worth to the one who asks (RFC 7662 §2.2). What is not active has no other
+    /// member.
+    IntrospectionShape as Introspection for Introspection {
+        active: bool,
+        /// `Bearer` for a token, `api_key` for a key.
+        #[schema(value_type = Option<String>, pattern = "^(Bearer|api_key)$", nullable = false)]
+        token_type: Option<TokenType>,
+        /// What is in effect now; absent when there is nothing.
+        #[schema(nullable = false)]
+        scope: Option<String>,
+        #[schema(nullable = false)]
+        client_id: Option<String>,
+        #[schema(nullable = false)]
+        sub: Option<String>,
+        #[schema(nullable = false)]
+        sub_type: Option<String>,
+        /// One, or a list of them.
+        #[schema(value_type = Option<OneOrMore>, nullable = false)]
+        aud: Option<AudienceClaim>,
+        #[schema(nullable = false)]
+        iss: Option<String>,
+        /// Seconds since 1970; absent for a key without an end.
+        #[schema(nullable = false)]
+        exp: Option<i64>,
+        /// When it was made.
+        #[schema(nullable = false)]
+        iat: Option<i64>,
+        #[schema(nullable = false)]
+        jti: Option<String>,
+        #[schema(nullable = false)]
+        key_id: Option<KeyId>,
+        #[schema(nullable = false)]
+        org_id: Option<OrganizationId>,
+        #[schema(value_type = Option<Vec<Detail>>, nullable = false)]
+        authorization_details: Vec<Detail>,
+    }
+}
+
+/// The audience of a token.
+#[derive(ToSchema)]
+#[schema(as = AudienceClaim)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+enum OneOrMore {
+    One(Identifier),
+    More(Vec<Identifier>),
+}
+
 /// What `POST /v1/import` takes.
 #[derive(Debug)]
 pub struct ImportLines;
@@ -374,6 +441,11 @@ pub struct ServerMetadata {
     token_endpoint_auth_methods_supported: Vec<String>,
     subject_types_supported: Vec<String>,
     id_token_signing_alg_values_supported: Vec<Algorithm>,
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: Vec<String>,
+    introspection_signing_alg_values_supported: Vec<Algorithm>,
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: Vec<String>,
 }
 
 impl Kept for ServerMetadata {

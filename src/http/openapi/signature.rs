@@ -87,9 +87,15 @@ impl Part for import::Lines {
 
 impl Part for Form {
     fn tell(signature: &mut Signature) {
-        let form = body::<super::objects::TokenRequest>("application/x-www-form-urlencoded", true);
+        signature.takes_form::<super::objects::TokenRequest>();
+    }
+}
+
+impl Signature {
+    pub fn takes_form<T: ToSchema>(&mut self) {
+        let form = body::<T>("application/x-www-form-urlencoded", true);
         // RFC 6749 §3.2: unrecognized parameters are ignored.
-        signature.body = Some(Body { open: true, ..form });
+        self.body = Some(Body { open: true, ..form });
     }
 }
 

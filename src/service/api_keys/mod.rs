@@ -280,6 +280,15 @@ fn found(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId, right: fn(Rights) -> bool
     }
 }
 
+/// The key, where the caller may end it, and no other change can touch it until this one ends.
+pub(super) fn endable(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> Result<Option<ApiKey>, Error> {
+    match found(tx, caller, id, |rights| rights.end) {
+        Ok(key) => Ok(Some(key)),
+        Err(Error::NotFound(_) | Error::Forbidden(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Keys whose owner is gone are no one's inside an organization: who has its id now may be somebody else.
 fn is_hidden(authority: &Authority, shown: &Shown) -> bool {
     authority.place != Place::Everywhere && matches!(shown.reason, Some(Reason::Gone(_)))

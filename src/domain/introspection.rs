@@ -1,0 +1,177 @@
+//! Introspection (RFC 7662): what is in effect now of a key or a token that a service was shown. Pure, and by the rules of validation.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{
+    access::{self, Detail},
+    audience::Identifier,
+    claims::{AudienceClaim, Claims},
+    grant::{self, Facts, KeyFacts, Limits, Refusal, TargetFault},
+    id::{KeyId, OrganizationId},
+    permission::PermissionSet,
+    time::Timestamp,
+    validation::{Bounds, Question, missing},
+};
+
+/// The answer, in the order in which it is written. What is not active has no other member, whatever the reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Introspection {
+    pub active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<TokenType>,
+    /// What is in effect now; absent when there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aud: Option<AudienceClaim>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// Whole seconds since 1970; absent for a key without an end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exp: Option<i64>,
+    /// When it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<OrganizationId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<Detail>,
+}
+
+/// What was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum TokenType {
+    Bearer,
+    #[serde(rename = "api_key")]
+    ApiKey,
+}
+
+/// What is in effect now, within `bounds`: of a token what it says, of a key all that stands on it. A key is good for a service that it
+/// can get a token for; what counts for one of the audiences of the service counts.
+///
+/// # Errors
+/// The key is not in force, or for none of these audiences; `bounded` says that there are such, even if it names none.
+pub fn in_effect(facts: &Facts, bounds: &Bounds, bounded: bool, limits: &Limits) -> Result<PermissionSet, Refusal> {
+    let key = &facts.key;
+    let said = bounds.scope.as_ref().unwrap_or(&key.permissions);
+    let question = Question { required: said.clone(), ..Question::default() };
+    let within = |bounds: &Bounds| {
+        missing(facts, &question, bounds, limits).map(|gone| said.without(&gone).cloned().collect::<PermissionSet>())
+    };
+    if bounds.scope.is_some() || !bounded {
+        return within(bounds);
+    }
+    let mut found: Option<PermissionSet> = None;
+    for audience in &bounds.audiences {
+        let alone = Bounds { scope: None, audiences: [audience.clone()].into() };
+        match within(&alone) {
+            Ok(scope) => found = Some(found.unwrap_or_default().union(&scope)),
+            Err(Refusal::Target(_)) => {}
+            Err(refusal @ (Refusal::Key(_) | Refusal::Scope(_))) => return Err(refusal),
+        }
+    }
+    grant::alive(key, facts.now, limits).map_err(Refusal::Key)?;
+    found.ok_or(Refusal::Target(TargetFault::NotAllowed))
+}
+
+/// A token that is in force: what it says, cut to what is in effect.
+pub fn of_token(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> Introspection {
+    let authorization_details = cut(&claims.authorization_details, &access::details(&key.access, scope));
+    Introspection {
+        active: true,
+        token_type: Some(TokenType::Bearer),
+        scope: text(scope),
+        client_id: Some(claims.client_id),
+        sub: Some(claims.sub),
+        sub_type: Some(claims.sub_type),
+        aud: Some(claims.aud),
+        iss: Some(claims.iss),
+        exp: Some(claims.exp),
+        iat: Some(claims.iat),
+        jti: Some(claims.jti),
+        key_id: Some(claims.key_id),
+        org_id: claims.org_id,
+        authorization_details,
+    }
+}
+
+/// A key that is in force.
+pub fn of_key(key: &KeyFacts, made: Timestamp, scope: &PermissionSet) -> Introspection {
+    let subject = grant::subject(key);
+    let ends = [key.life.expires_at, key.credential_expires_at];
+    Introspection {
+        active: true,
+        token_type: Some(TokenType::ApiKey),
+        scope: text(scope),
+        client_id: Some(subject.client_id(&key.id).to_owned()),
+        sub: Some(subject.id().into_owned()),
+        sub_type: Some(subject.kind().to_owned()),
+        exp: ends.into_iter().flatten().min().map(Timestamp::seconds),
+        iat: Some(made.seconds()),
+        key_id: Some(key.id.clone()),
+        org_id: key.ownership.home.organization().cloned(),
+        ..Introspection::default()
+    }
+}
+
+fn text(scope: &PermissionSet) -> Option<String> {
+    (!scope.is_empty()).then(|| scope.to_string())
+}
+
+/// What a token says may be done where, as far as the records still say so: patterns are compared as they are written, so what was
+/// changed since counts for tokens made since.
+fn cut(said: &[Detail], now: &[Detail]) -> Vec<Detail> {
+    let mut left = Vec::new();
+    for (said, now) in said.iter().flat_map(|said| now.iter().map(move |now| (said, now))) {
+        let locations: Vec<_> = said.locations.iter().filter(|one| now.locations.contains(one)).cloned().collect();
+        let detail = Detail { kind: said.kind, actions: said.actions.intersection(&now.actions), locations };
+        if !detail.actions.is_empty() && !detail.locations.is_empty() && !left.contains(&detail) {
+            left.push(detail);
+        }
+    }
+    left
+}
+
+/// Of the audiences of a key that asks, those whose tokens it may ask about: all of them, where it has no list. A token for Keyswap itself is
+/// nothing that a service should be shown.
+pub fn asks_for(audiences: Option<&[Identifier]>, management: &Identifier) -> Option<BTreeSet<Identifier>> {
+    audiences.map(|all| all.iter().filter(|one| *one != management).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(actions: &str, locations: &[&str]) -> Detail {
+        Detail {
+            kind: access::DetailType::Access,
+            actions: PermissionSet::from_stored(actions).unwrap(),
+            locations: locations.iter().map(|one| one.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_active_says_nothing_else() {
+        assert_eq!(serde_json::to_string(&Introspection::default()).unwrap(), r#"{"active":false}"#);
+    }
+
+    #[test]
+    fn a_token_says_no_more_than_the_records_do_now() {
+        let said = [detail("a b", &["/x/*", "/y"]), detail("c", &["/z"])];
+        assert_eq!(cut(&said, &said), said);
+        assert_eq!(cut(&said, &[detail("a", &["/y"])]), [detail("a", &["/y"])]);
+        assert!(cut(&said, &[detail("a", &["/x/1"]), detail("c", &["/y"])]).is_empty());
+    }
+}

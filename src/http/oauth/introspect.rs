@@ -1,0 +1,83 @@
+//! `POST /oauth/introspect` (RFC 7662), in JSON or as a JWT (RFC 9701).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, PRAGMA},
+    web::Data,
+};
+
+use crate::{
+    domain::{introspection::Introspection, policy::Validate},
+    http::openapi::answers::Introspected,
+    service::{App, introspection},
+};
+
+use super::{
+    client::Permitted,
+    error::{BadKey, OauthError},
+};
+
+/// The media type of RFC 9701.
+pub const JWT: &str = "application/token-introspection+jwt";
+
+/// Says whether a key or a token is in force, and what it is worth to the one who asks. An answer is never to be kept.
+#[utoipa::path(post, path = "", responses(Introspected<Introspection>))]
+pub async fn introspect(
+    permitted: Permitted<Validate>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, OauthError> {
+    let client = &permitted.client;
+    let unasked = |denied| OauthError::denied(denied, BadKey::Client);
+    let answer = introspection::introspect(&app, &client.identity, client.token()?).await.map_err(unasked)?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
+    if !wants_jwt(request.headers()) {
+        return Ok(response.json(answer));
+    }
+    let signed = introspection::sign(&app, &client.identity, &answer).await.map_err(unasked)?;
+    Ok(response.insert_header((CONTENT_TYPE, JWT)).body(signed.expose().to_owned()))
+}
+
+/// Whether a JWT is asked for by name, and JSON is not liked better.
+fn wants_jwt(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let (mut jwt, mut json) = (0.0, 0.0);
+    for value in values {
+        let (name, parameters) = value.split_once(';').unwrap_or((value, ""));
+        let weight = parameters.split(';').find_map(|one| one.trim().strip_prefix("q=")?.parse().ok());
+        let weight: f32 = weight.unwrap_or(1.0);
+        if name.trim().eq_ignore_ascii_case(JWT) {
+            jwt = weight;
+        } else if name.trim().eq_ignore_ascii_case("application/json") {
+            json = weight;
+        }
+    }
+    jwt > 0.0 && jwt >= json
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_jwt_is_for_those_who_name_it() {
+        for (accept, expected) in [
+            ("application/token-introspection+jwt", true),
+            ("Application/Token-Introspection+JWT; q=0.5", true),
+            ("application/json, application/token-introspection+jwt", true),
+            ("application/json;q=0.9,application/token-introspection+jwt;q=0.8", false),
+            ("application/token-introspection+jwt;q=0", false),
+            ("application/json", false),
+            ("*/*", false),
+            ("application/jwt", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(wants_jwt(&headers), expected, "{accept}");
+        }
+        assert!(!wants_jwt(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,52 @@
+//! Introspection (RFC 7662): a service asks whether what it was shown is in force, and what it is worth there. One answer for every cause
+//! that it is not.
+
+use serde::Serialize;
+
+use crate::{
+    crypto::token::Token,
+    domain::{
+        introspection::{Introspection, asks_for, in_effect, of_key, of_token},
+        token_shape::Typ,
+    },
+    store::facts,
+};
+
+use super::{App, caller::Client, proof::Denied, shown::judge_shown};
+
+/// What there is to say of a key or a token to the one who asks.
+///
+/// # Errors
+/// Too many failures with this credential; the database is away.
+pub async fn introspect(app: &App, client: &Client, token: &str) -> Result<Introspection, Denied> {
+    let (limits, management) = (&app.settings.limits, &app.settings.management_audience);
+    let asks = asks_for(client.audiences.as_deref(), management);
+    let judged = judge_shown(app, token, asks.as_ref(), facts::load_with_age, |facts, bounds| {
+        in_effect(facts, bounds, asks.is_some(), limits)
+    });
+    Ok(judged.await?.map_or_else(Introspection::default, |judged| match judged.claims {
+        Some(claims) => of_token(claims, &judged.facts.key, &judged.ruling),
+        None => of_key(&judged.facts.key, judged.more, &judged.ruling),
+    }))
+}
+
+/// RFC 9701 §5. No `sub` and no `exp` of its own: nobody is to take it for a token.
+#[derive(Serialize)]
+struct Signed<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    iat: i64,
+    token_introspection: &'a Introspection,
+}
+
+/// The answer as a JWT for the one who asked, signed as tokens are.
+///
+/// # Errors
+/// The database is away; no signing key is usable.
+pub async fn sign(app: &App, client: &Client, answer: &Introspection) -> Result<Token, Denied> {
+    let iat = app.store.now().await?.seconds();
+    let view = app.keys.view();
+    let minter = view.signer(None, app.settings.algorithm).map_err(|why| Denied::Unavailable(why.to_string()))?;
+    let claims = Signed { iss: app.issuer(), aud: &client.id, iat, token_introspection: answer };
+    minter.mint(&Typ::INTROSPECTION, &claims).await.map_err(|error| Denied::Internal(error.to_string()))
+}
