@@ -76,7 +76,8 @@ pub fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, OauthError> {
 fn bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     let mut authorization = headers.get_all(AUTHORIZATION);
     let (header, None) = (authorization.next()?, authorization.next()) else { return None };
-    let (scheme, credential) = header.to_str().ok()?.split_once(' ')?;
+    let text = header.to_str().ok()?;
+    let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(credential.trim_matches(' ').to_owned()))
 }
 

@@ -12,6 +12,7 @@ mod outage;
 mod process;
 mod races;
 mod replicas;
+mod revocation;
 mod secrets;
 mod signing;
 mod start;

@@ -59,12 +59,23 @@ both! {
         let powerless = server.generic_key(&["projects:read"]).await;
         for (path, method, operation) in operations(&document) {
             let path = path.replace(['{', '}'], "x");
-            let request = || server.http.request(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), server.url(&path));
+            let speaks_oauth = path.starts_with("/oauth/");
+            let request = || {
+                let request = server.http.request(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), server.url(&path));
+                // Credentials may stand in the form: without one nothing is known.
+                if speaks_oauth { wire::form(request, &[]) } else { request }
+            };
             let (nobody, powerless) =
                 (request().send().await.unwrap(), request().bearer_auth(&powerless.value).send().await.unwrap());
             match operation.get("x-keyswap-permissions").and_then(|all| all[0].as_str()) {
                 Some(permission) => {
                     assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+                    if speaks_oauth {
+                        let challenge = powerless.headers()["www-authenticate"].to_str().unwrap().to_owned();
+                        assert!(challenge.contains(&format!("scope=\"{permission}\"")), "{method} {path}: {challenge}");
+                        wire::oauth_error(powerless, 403, "insufficient_scope").await;
+                        continue;
+                    }
                     let body = wire::problem(powerless, 403, "forbidden").await;
                     assert!(body["detail"].as_str().unwrap().contains(permission), "{method} {path}: {body}");
                 }

@@ -1,6 +1,6 @@
 //! The lines of the standards that apply to what Keyswap does now, each as a test that carries its id.
 
-mod bcp;
+pub mod bcp;
 mod http;
 mod jose;
 mod key_format;

@@ -71,10 +71,17 @@ both! {
         let methods = &found["token_endpoint_auth_methods_supported"];
         assert_eq!(methods, &json!(["client_secret_basic", "client_secret_post", "none"]));
         assert!(found.get("token_endpoint_auth_signing_alg_values_supported").is_none(), "no private_key_jwt yet");
+        assert_eq!(found["introspection_endpoint"], format!("{issuer}/oauth/introspect"));
+        assert_eq!(found["introspection_endpoint_auth_methods_supported"], json!(["client_secret_basic", "client_secret_post", "Bearer"]));
+        assert_eq!(found["introspection_signing_alg_values_supported"], json!(["ES256"]));
+        assert_eq!(found["revocation_endpoint"], format!("{issuer}/oauth/revoke"));
+        assert_eq!(found["revocation_endpoint_auth_methods_supported"], json!(["client_secret_basic", "client_secret_post"]));
         assert!(!found["id_token_signing_alg_values_supported"].to_string().contains("none"));
         let known: BTreeSet<_> = [
             "issuer", "token_endpoint", "jwks_uri", "grant_types_supported", "response_types_supported",
             "token_endpoint_auth_methods_supported", "subject_types_supported", "id_token_signing_alg_values_supported",
+            "introspection_endpoint", "introspection_endpoint_auth_methods_supported", "introspection_signing_alg_values_supported",
+            "revocation_endpoint", "revocation_endpoint_auth_methods_supported",
         ].into();
         let names: BTreeSet<_> = found.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, known, "8414-05: nothing is announced that does not answer");

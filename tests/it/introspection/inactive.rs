@@ -1,0 +1,147 @@
+//! One answer for all that is not in force.
+
+use std::{fs, path::Path, time::Instant};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use keyswap::{
+    domain::claims::{AudienceClaim, Claims},
+    service::proof::REFUSAL_TICK,
+};
+use serde_json::{Value, json};
+
+use super::{MANAGEMENT, PATH, asked, inactive, is_active, token};
+use crate::{
+    portal::{people, personal, session},
+    standards::bcp::Forge,
+    support::{
+        body_of, both,
+        wire::{form, snapshot, unknown, wrong},
+    },
+};
+
+fn part(token: &str, at: usize) -> String {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(token.split('.').nth(at).unwrap()).unwrap()).unwrap()
+}
+
+both! {
+    async fn t_7662_02_every_inactive_answer_is_the_same(server: Server) {
+        people(&server).await;
+        let generic = async || server.generic_key(&[]).await;
+        let (revoked, suspended, expired, right) = (generic().await, generic().await, generic().await, generic().await);
+        let (of_revoked, of_suspended, of_right) =
+            (server.swap(&revoked.value).await, server.swap(&suspended.value).await, server.swap(&right.value).await);
+        let blocked = personal(&server, "self", &["projects:read"]).await;
+        let of_blocked = server.swap(&blocked.value).await;
+        let by_name = server.swap(&right.value).await;
+        let audience = server.audience("https://gone.test/", None).await;
+        let for_gone = token(&server, &right.value, json!({ "audience": "https://gone.test/" })).await;
+        server.manage("DELETE", &format!("/v1/audiences/{}", audience["id"].as_str().unwrap()), None, 204).await;
+        let revocation = form(server.post("/oauth/revoke").bearer_auth(&right.value), &[("token", &by_name)]);
+        assert_eq!(revocation.send().await.unwrap().status(), 200);
+        let management = token(&server, &server.admin, json!({ "audience": MANAGEMENT })).await;
+        let jwt = form(server.post(PATH).bearer_auth(&server.admin), &[("token", &right.value)]);
+        let jwt = jwt.header("accept", "application/token-introspection+jwt").send().await.unwrap().text().await.unwrap();
+        server.step(&revoked, "revoke").await;
+        server.step(&suspended, "suspend").await;
+        let end = server.app.store.now().await.unwrap().after("1m".parse().unwrap());
+        server.manage("PATCH", &format!("/v1/api-keys/{}", expired.id), Some(json!({ "expires_at": end })), 200).await;
+        server.manage("PATCH", "/v1/users/self", Some(json!({ "blocked": true })), 200).await;
+        server.advance(61);
+        let session = session(&server, "reader", "acme").await;
+
+        let forge = Forge::new(&server).await;
+        let (header, payload) = (part(&of_right, 0), part(&of_right, 1));
+        let of = async |header: &str, payload: &str| forge.token(header, payload).await;
+        assert!(is_active(&server, &of(&header, &payload).await).await, "the forge works");
+        let with = |member: &str| header.replacen('{', &format!("{{{member},"), 1);
+        let typed = |typ: &str| header.replace("at+jwt", typ);
+        let (head, signature) = of_right.rsplit_once('.').unwrap();
+        let parts: Vec<_> = of_right.split('.').collect();
+        let mut shown = vec![
+            "ks_malformed".to_owned(), unknown(), wrong(&right.value), revoked.value, suspended.value, expired.value, blocked.value,
+            of_revoked, of_suspended, of_blocked, by_name, for_gone, management, jwt, session,
+            format!("{head}.{}", signature.chars().rev().collect::<String>()), format!("{head}."), head.to_owned(), format!("{of_right}.a.b"),
+            format!("{of_right}\u{e9}"), "..".to_owned(), "\0".to_owned(), "{}".to_owned(), "Basic eDp5".to_owned(), "a".repeat(15_000),
+            json!({ "protected": parts[0], "payload": parts[1], "signature": parts[2] }).to_string(),
+            json!({ "payload": parts[1], "signatures": [{ "protected": parts[0], "signature": parts[2] }] }).to_string(),
+            "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzZWxmIn0.".to_owned(), "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJzZWxmIn0.c2lnbmF0dXJl".to_owned(),
+            of(&with(r#""crit":["exp"]"#), &payload).await, of(&with(r#""crit":[]"#), &payload).await, of(&with(r#""b64":false"#), &payload).await,
+            of(&with(r#""zip":"DEF""#), &payload).await, of(&with(r#""jku":"https://evil.test/""#), &payload).await,
+            of(&with(r#""alg":"ES256""#), &payload).await,
+            of(&header.replace("ES256", "none"), &payload).await, of(&header.replace("ES256", "HS256"), &payload).await,
+            of(&header.replace("ES256", "es256"), &payload).await, of(&header.replace("ES256", "ES384"), &payload).await,
+        ];
+        for typ in ["statuslist+jwt", "token-introspection+jwt", "secevent+jwt", "JWT", "AT+JWT", "application/at+jwt", ""] {
+            shown.push(of(&typed(typ), &payload).await);
+        }
+        for (from, to) in [
+            (r#""iss":"http://keyswap.test""#, r#""iss":"http://other.test""#),
+            (r#""aud":"http://keyswap.test""#, r#""aud":"https://unknown.test/""#),
+            (r#""aud":"http://keyswap.test""#, r#""aud":[]"#),
+            (r#""key_id":"key_"#, r#""key_id":"' OR 1=1 --"#),
+            (r#""exp":"#, r#""exp":-1"#),
+            (r#""iat":"#, r#""iat":-1"#),
+            (r#""jti":"#, r#""nojti":"#),
+        ] {
+            assert!(payload.contains(from), "{from}");
+            shown.push(of(&header, &payload.replace(from, to)).await);
+        }
+        let mut answers = Vec::new();
+        for one in &shown {
+            let started = Instant::now();
+            answers.push(snapshot(asked(&server, &server.admin, one).await).await);
+            assert!(started.elapsed() >= REFUSAL_TICK, "7662-06: on the tick, or later: {one}");
+        }
+        server.advance(600);
+        answers.push(snapshot(asked(&server, &server.admin, &of_right).await).await);
+        assert_eq!((answers[0].0.as_u16(), answers[0].2.as_str()), (200, r#"{"active":false}"#));
+        for (answer, one) in answers.iter().zip(shown.iter().chain([&"an expired token".to_owned()])) {
+            assert_eq!(answer, &answers[0], "{one}");
+        }
+        assert!(is_active(&server, &right.value).await);
+    }
+
+    async fn what_no_audience_of_ours_has_is_no_token(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let claims: Claims = serde_json::from_str(&part(&server.swap(&key.value).await, 1)).unwrap();
+        let signed = async |typ: &str, claims: &Claims| {
+            let view = server.app.keys.view();
+            let minter = view.signer(None, server.app.settings.algorithm).unwrap();
+            minter.mint(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
+        };
+        assert!(is_active(&server, &signed("at+jwt", &claims).await).await);
+        assert!(!is_active(&server, &signed("JWT", &claims).await).await);
+        let both = AudienceClaim::Several(vec!["http://keyswap.test".parse().unwrap(), MANAGEMENT.parse().unwrap()]);
+        assert!(!is_active(&server, &signed("at+jwt", &Claims { aud: both, ..claims }).await).await);
+    }
+
+    async fn wycheproof_no_foreign_signature_is_ever_active(server: Server) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wycheproof_json_web_signature_test.json");
+        let vectors: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let mut tried = 0;
+        for test in vectors["testGroups"].as_array().unwrap().iter().flat_map(|group| group["tests"].as_array().unwrap()) {
+            let shown = test["jws"].as_str().unwrap();
+            let answer = asked(&server, &server.admin, shown).await;
+            // An empty one is not sent at all.
+            if shown.is_empty() {
+                assert_eq!(answer.status(), 400);
+            } else {
+                assert_eq!(body_of(answer, reqwest::StatusCode::OK).await, inactive(), "{}", test["tcId"]);
+            }
+            tried += 1;
+        }
+        assert_eq!(tried, vectors["numberOfTests"].as_u64().unwrap());
+    }
+
+    async fn a_database_that_is_away_is_no_inactive_token(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let minted = server.swap(&key.value).await;
+        server.database.sql("ALTER TABLE revoked_tokens RENAME TO hidden");
+        let answer = asked(&server, &server.admin, &minted).await;
+        assert!(answer.headers().contains_key("retry-after"));
+        crate::support::wire::oauth_error(answer, 503, "temporarily_unavailable").await;
+        assert_eq!(server.exchange(&key.value).await.status(), 200, "the exchange never asks");
+        server.database.sql("ALTER TABLE hidden RENAME TO revoked_tokens");
+        assert!(is_active(&server, &minted).await);
+    }
+}

@@ -1,0 +1,68 @@
+//! `POST /oauth/introspect` (RFC 7662, RFC 9701): what is in force, for whom, and one answer for all that is not.
+
+mod answers;
+mod callers;
+mod inactive;
+mod signed;
+
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{Server, body_of, wire::form};
+
+pub const PATH: &str = "/oauth/introspect";
+pub const MANAGEMENT: &str = "http://keyswap.test/v1";
+
+/// As it is asked with a bearer.
+pub async fn asked(server: &Server, bearer: &str, token: &str) -> Response {
+    form(server.post(PATH).bearer_auth(bearer), &[("token", token)]).send().await.unwrap()
+}
+
+/// As the administrator is answered.
+pub async fn introspected(server: &Server, token: &str) -> Value {
+    body_of(asked(server, &server.admin, token).await, StatusCode::OK).await
+}
+
+pub async fn is_active(server: &Server, token: &str) -> bool {
+    introspected(server, token).await["active"].as_bool().unwrap()
+}
+
+pub fn inactive() -> Value {
+    json!({ "active": false })
+}
+
+pub async fn token(server: &Server, key: &str, asked: Value) -> String {
+    let body = body_of(server.exchange_for(key, asked).await, StatusCode::OK).await;
+    body["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Whether each of the places where Keyswap itself takes a token takes this one; it is for the product, the other for `/v1`.
+pub async fn taken(server: &Server, product: &str, management: &str) -> [bool; 4] {
+    let value = json!({ "value": product });
+    let validated = server.manage("POST", "/v1/api-keys/validate", Some(value), 200).await["api_key"].is_object();
+    let question = json!({ "value": product, "permission": "a", "resource": "/x" });
+    let allowed = server.manage("POST", "/v1/access/check", Some(question), 200).await["allowed"].as_bool().unwrap();
+    let called = server.get("/v1/events?limit=1").bearer_auth(management).send().await.unwrap().status();
+    assert!([200, 401].contains(&called.as_u16()), "{called}");
+    [is_active(server, product).await, validated, allowed, called == 200]
+}
+
+/// A key that is good everywhere in `taken`, its product token and its management token.
+pub async fn everywhere(server: &Server) -> (crate::support::Key, String, String) {
+    let key = server.client_key(&["a", "keyswap:events"]).await;
+    if server.http.get(server.url("/v1/roles/a")).bearer_auth(&server.admin).send().await.unwrap().status() == 404 {
+        server.role("a", &["a"]).await;
+    }
+    let record = json!({
+        "name": "a record", "principals": [{ "type": "api_key", "id": key.id }],
+        "statements": [{ "roles": ["a"], "resources": ["/x"] }],
+    });
+    server.manage("POST", "/v1/access-records", Some(record), 201).await;
+    let (product, management) = tokens(server, &key.value).await;
+    assert_eq!(taken(server, &product, &management).await, [true; 4]);
+    (key, product, management)
+}
+
+pub async fn tokens(server: &Server, key: &str) -> (String, String) {
+    (token(server, key, json!({ "scope": "a" })).await, token(server, key, json!({ "audience": MANAGEMENT })).await)
+}
