@@ -46,6 +46,22 @@ await run({
   async any_algorithm(facts) {
     return validate(await discover(facts, 'oauth2'), facts, facts.token, facts.issuer, null);
   },
+  // A service asks, in JSON and for a JWT; the client ends its token; the service asks again.
+  async introspect_and_revoke(facts) {
+    const as = await discover(facts, 'oauth2');
+    const service = { client_id: facts.serviceId, introspection_signed_response_alg: facts.algorithm };
+    const ask = async (requestJwtResponse) => {
+      const how = { requestJwtResponse, ...http };
+      const answer = await oauth.introspectionRequest(as, service, oauth.ClientSecretBasic(facts.serviceKey), facts.token, how);
+      const claims = await oauth.processIntrospectionResponse(as, service, answer);
+      if (requestJwtResponse) await oauth.validateApplicationLevelSignature(as, answer, http);
+      return claims;
+    };
+    const before = [await ask(false), await ask(true)];
+    const client = { client_id: facts.clientId };
+    await oauth.processRevocationResponse(await oauth.revocationRequest(as, client, oauth.ClientSecretPost(facts.key), facts.token, http));
+    return { before, after: [await ask(false), await ask(true)] };
+  },
   // The causes of the refusals of what is wrong, in the order of `facts.tokens`.
   async refused(facts) {
     const as = await discover(facts, 'oauth2');

@@ -8,7 +8,7 @@ use crate::support::{
 
 both! {
     async fn an_unknown_path_is_answered_in_the_form_of_its_tree(server: Server) {
-        for path in ["/oauth/tokens", "/oauth/token/", "/oauth/", "/oauth", "/oauth/introspect", "/identity/x", "/.well-known/x", "/.well-known"] {
+        for path in ["/oauth/tokens", "/oauth/token/", "/oauth/", "/oauth", "/oauth/introspect/", "/oauth/revoke/", "/oauth/revocation", "/identity/x", "/.well-known/x", "/.well-known"] {
             for request in [server.get(path), server.post(path)] {
                 oauth_error(request.send().await.unwrap(), 404, "invalid_request").await;
             }
