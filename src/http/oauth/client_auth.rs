@@ -31,6 +31,16 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The credentials of a request; nothing when it has none.
 pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCredentials>, OauthError> {
+    let two_ids = OauthError::invalid_request("client_id in the body is not the one in the header");
+    credentials_of_one(headers, form, two_ids)
+}
+
+/// `two_ids` is for those who call themselves one thing in the header and another in the body.
+fn credentials_of_one(
+    headers: &HeaderMap,
+    form: &Form,
+    two_ids: OauthError,
+) -> Result<Option<ClientCredentials>, OauthError> {
     if form.one("client_assertion").is_some() || form.one("client_assertion_type").is_some() {
         return Err(OauthError::invalid_request(
             "client assertions are not supported: send the API key as client_secret",
@@ -49,7 +59,7 @@ pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCred
         (Some(header), None) => {
             let found = basic(header.as_bytes()).ok_or(OauthError::invalid_client())?;
             if id.is_some_and(|id| id != found.id) {
-                return Err(OauthError::invalid_request("client_id in the body is not the one in the header"));
+                return Err(two_ids);
             }
             Ok(Some(found))
         }
@@ -61,10 +71,13 @@ pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCred
     }
 }
 
-/// As `credentials`, for those who must have some, where a bearer is one too.
+/// As `credentials`, for those who must have some, where a bearer is one too. Whoever has two names is not known.
 pub fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, OauthError> {
     match bearer(headers) {
-        None => credentials(headers, form)?.map(Shown::Client).ok_or(OauthError::invalid_client()),
+        None => {
+            let found = credentials_of_one(headers, form, OauthError::invalid_client())?;
+            found.map(Shown::Client).ok_or(OauthError::invalid_client())
+        }
         Some(_) if ["client_secret", "client_assertion"].iter().any(|name| form.one(name).is_some()) => {
             Err(OauthError::invalid_request("send one kind of credentials: in the header or in the body, not in both"))
         }

@@ -312,13 +312,16 @@ pub struct TokenRequest {
 #[expect(dead_code, reason = "read by utoipa alone")]
 pub struct PresentedToken {
     /// An API key or a token.
-    #[schema(max_length = 16384)]
+    #[schema(pattern = "^[!-~]+$")]
     token: String,
     /// Passed over: what it is can be seen.
+    #[schema(nullable = false)]
     token_type_hint: Option<String>,
     /// Where the header has no credentials: the id of the key or its service client, or `<prefix>_<id>`.
+    #[schema(nullable = false)]
     client_id: Option<String>,
     /// With it: the whole API key.
+    #[schema(nullable = false)]
     client_secret: Option<String>,
 }
 

@@ -68,6 +68,8 @@ both! {
         oauth_error(refused, 403, "insufficient_scope").await;
         oauth_error(ask(server.post(PATH).basic_auth(&other.client, Some(&other.value))).await, 403, "insufficient_scope").await;
 
+        let two_names = form(server.post(PATH).basic_auth(&service.client, Some(&service.value)), &[shown, ("client_id", &other.client)]);
+        oauth_error(two_names.send().await.unwrap(), 401, "invalid_client").await;
         let twice = server.post(PATH).bearer_auth(&service.value).bearer_auth(&service.value);
         oauth_error(ask(twice).await, 400, "invalid_request").await;
         let both = [shown, ("client_id", service.client.as_str()), ("client_secret", service.value.as_str())];
