@@ -46,7 +46,7 @@ struct Signed<'a> {
 pub async fn sign(app: &App, client: &Client, answer: &Introspection) -> Result<Token, Denied> {
     let iat = app.store.now().await?.seconds();
     let view = app.keys.view();
-    let minter = view.signer(None, app.settings.algorithm).map_err(|why| Denied::Unavailable(why.to_string()))?;
+    let minter = view.signer_of_look(app.settings.algorithm).map_err(|why| Denied::Unavailable(why.to_string()))?;
     let claims = Signed { iss: app.issuer(), aud: &client.id, iat, token_introspection: answer };
     minter.mint(&Typ::INTROSPECTION, &claims).await.map_err(|error| Denied::Internal(error.to_string()))
 }
