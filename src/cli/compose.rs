@@ -79,6 +79,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         max_clients_per_user: config.service_clients.max_per_user,
         keys_dir: config.keys.dir.clone(),
         admin_key_file: config.admin_key_file.clone(),
+        witness: config.keys.witness.clone(),
         may_create_keys: config.keys.create,
         guard: Guard {
             allowed_networks: config.webhooks.allowed_networks.clone(),

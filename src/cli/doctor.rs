@@ -87,7 +87,23 @@ async fn deployment(config: &Config, checks: &mut Vec<Check>) {
             return;
         }
     };
-    checks.push(ok("master keys", format!("{} registered and here", app.master.fingerprints().len())));
+    let held = app.master.held();
+    checks.push(match held.missing().values().next() {
+        Some(lack) => warning("master keys", format!("{}: copy the file here before the rotation goes on", lack.why)),
+        None => ok("master keys", format!("{} registered and here", held.fingerprints().len())),
+    });
+    let verdict = app.witness.verdict();
+    checks.push(match verdict.told() {
+        Some(why) if verdict.asks() => fault("witness", &why),
+        Some(why) => warning("witness", why),
+        None => ok("witness", "the database is as far as it was seen"),
+    });
+    for kid in &app.keys.view().unusable {
+        checks.push(warning(
+            "signing keys",
+            format!("{kid} does not open: its row was altered; rotate it away, or restore the row"),
+        ));
+    }
     match app.store.read(store::durability_faults).await {
         Ok(faults) if faults.is_empty() => checks.push(ok("durability", "acknowledged changes are on the disk")),
         Ok(faults) => {

@@ -7,7 +7,9 @@ mod configure;
 mod demo;
 mod doctor;
 mod import;
-mod keys;
+mod master_key;
+mod migrate;
+mod restore;
 mod serve;
 mod signing_key;
 
@@ -68,7 +70,10 @@ enum Command {
     SigningKey(signing_key::SigningKeyCommand),
     /// The keys that seal everything in the database
     #[command(subcommand)]
-    MasterKey(keys::MasterKeyCommand),
+    MasterKey(master_key::MasterKeyCommand),
+    /// What to do after the database was put back to an older state
+    #[command(subcommand)]
+    Restore(restore::RestoreCommand),
     /// Bring the database up to this version
     Migrate {
         /// Only say which migrations have run and which have not
@@ -179,8 +184,9 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve => serve::run(&common).await,
         Command::ApiKey(command) => api_key::run(&common, command).await,
         Command::SigningKey(command) => signing_key::run(&common, command).await,
-        Command::MasterKey(command) => keys::master_key(&common, command).await,
-        Command::Migrate { status, json } => keys::migrate(&common, status, json),
+        Command::MasterKey(command) => master_key::run(&common, command).await,
+        Command::Restore(command) => restore::run(&common, command).await,
+        Command::Migrate { status, json } => migrate::run(&common, status, json),
         Command::Import { file, json } => import::run(&common, &file, json).await,
         Command::Config(ConfigCommand::Check) => {
             common.config()?;

@@ -83,6 +83,8 @@ impl std::fmt::Debug for DatabaseUrlText {
 pub struct Keys {
     pub dir: PathBuf,
     pub create: bool,
+    /// Where it is written down how far the database has come.
+    pub witness: PathBuf,
 }
 
 #[derive(Debug, Clone)]
@@ -194,6 +196,7 @@ impl Config {
 
         let dir: Option<PathBuf> = from.parse("keys.dir");
         let create = from.get("keys.create");
+        let witness: Option<PathBuf> = from.optional("keys.witness");
 
         let default_ttl: Option<Span> = from.parse("tokens.default_ttl");
         let max_ttl: Option<Span> = from.parse("tokens.max_ttl");
@@ -288,7 +291,11 @@ impl Config {
                     statement_timeout: statement_timeout?,
                 },
                 admin_key_file: admin_key_file.or_else(|| Some(dir.as_ref()?.join("administrator.key")))?,
-                keys: Keys { dir: dir?, create: create? },
+                keys: Keys {
+                    witness: witness.or_else(|| Some(dir.as_ref()?.join("witness")))?,
+                    dir: dir?,
+                    create: create?,
+                },
                 tokens: Tokens { default_ttl: default_ttl?, default_audience: default_audience? },
                 signing_keys: SigningKeys {
                     algorithm: algorithm?,

@@ -22,12 +22,12 @@ pub fn digest_of(key: &str) -> ForeignDigest {
 
 /// What a digest that is sealed now is found under.
 pub fn lookup(keys: &MasterKeys, digest: &ForeignDigest) -> String {
-    under(keys.newest().1, digest)
+    under(keys.now().sealing().1, digest)
 }
 
-/// What a digest may be found under: it was sealed under one master key or another, and the newest comes first.
+/// What a digest may be found under: it was sealed under one master key or another, and the current one comes first.
 pub fn lookups(keys: &MasterKeys, digest: &ForeignDigest) -> Vec<String> {
-    keys.each().map(|key| under(key, digest)).collect()
+    keys.now().each().map(|key| under(key, digest)).collect()
 }
 
 fn under(master: &MasterKey, digest: &ForeignDigest) -> String {
@@ -49,6 +49,26 @@ pub fn seal(
     entropy: &dyn Entropy,
 ) -> Result<Sealed, SealError> {
     keys.seal(Purpose::Credential, id.as_str(), digest.expose(), entropy)
+}
+
+/// As `MasterKeys::reseal`, with what the digest is found under from then on.
+///
+/// # Errors
+/// The row does not open, or there is no randomness for the seal.
+pub fn reseal(
+    keys: &MasterKeys,
+    id: &str,
+    sealed: &Sealed,
+    entropy: &dyn Entropy,
+) -> Result<(Sealed, String), SealError> {
+    let opened = keys.open(Purpose::Credential, id, sealed)?;
+    let digest = ForeignDigest::new(opened.as_slice().try_into().map_err(|_| SealError::DoesNotOpen)?);
+    let anew = keys.seal(Purpose::Credential, id, digest.expose(), entropy)?;
+    // Under the key that sealed it, should another have become the current one just now.
+    let held = keys.now();
+    let master = held.version(anew.master_version).ok_or(SealError::NoMasterKey(anew.master_version))?;
+    let lookup = under(master, &digest);
+    Ok((anew, lookup))
 }
 
 /// Whether `presented` is the digest that was sealed as `sealed` for the row `id`. For an unknown key the caller passes its decoy, and
@@ -86,6 +106,11 @@ mod tests {
         assert!(proves(&after, &id, &sealed, &digest).unwrap());
         assert!(!proves(&after, &id, &sealed, &digest_of("sk_live_4eC39HqLyjWDarjtT1zdp7dd")).unwrap());
 
+        let (anew, found_by_now) = reseal(&after, id.as_str(), &sealed, &entropy).unwrap();
+        assert!(
+            anew.master_version == 2 && found_by_now != found_by && lookups(&after, &digest).contains(&found_by_now)
+        );
+        assert!(proves(&after, &id, &anew, &digest).unwrap());
         let stranger = MasterKeys::single(2, second);
         assert!(!lookups(&stranger, &digest).contains(&found_by), "another master key finds nothing");
         let plain: String = digest.expose().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -6,13 +6,18 @@ use std::{
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use arc_swap::{ArcSwap, Guard};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::hmac;
 use zeroize::Zeroizing;
 
-use crate::domain::entropy::{Entropy, NoEntropy};
+use crate::domain::{
+    entropy::{Entropy, NoEntropy},
+    master_key::{MasterKeyInfo, MasterKeyState},
+};
 
 /// 256 bits that seal everything else.
 #[derive(Clone)]
@@ -45,43 +50,88 @@ impl MasterKey {
     }
 }
 
-/// The master keys at hand, by version.
+/// The master keys at hand. Clones share them: what a rotation brings, all of them have.
 #[derive(Debug, Clone)]
-pub struct MasterKeys {
-    newest: (i32, MasterKey),
-    older: BTreeMap<i32, MasterKey>,
+pub struct MasterKeys(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Where a key is looked for that is not at hand yet.
+    dir: Option<PathBuf>,
+    held: ArcSwap<Held>,
 }
 
-impl MasterKeys {
-    pub const fn single(version: i32, key: MasterKey) -> Self {
-        Self { newest: (version, key), older: BTreeMap::new() }
-    }
+/// The keys as of one look, by version.
+#[derive(Debug, Clone)]
+pub struct Held {
+    sealing: (i32, MasterKey),
+    others: BTreeMap<i32, MasterKey>,
+    missing: BTreeMap<i32, Missing>,
+}
 
-    /// The newest of `versions` seals. Nothing when there are none.
-    pub fn from_versions(versions: impl IntoIterator<Item = (i32, MasterKey)>) -> Option<Self> {
-        let mut older: BTreeMap<_, _> = versions.into_iter().collect();
-        let newest = older.pop_last()?;
-        Some(Self { newest, older })
-    }
+/// A key that the database knows and that is not at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub state: MasterKeyState,
+    /// Without the path, which is not for everyone.
+    pub why: String,
+}
 
+impl Held {
     /// The key that seals.
-    pub const fn newest(&self) -> (i32, &MasterKey) {
-        (self.newest.0, &self.newest.1)
+    pub const fn sealing(&self) -> (i32, &MasterKey) {
+        (self.sealing.0, &self.sealing.1)
     }
 
     pub fn version(&self, version: i32) -> Option<&MasterKey> {
-        if version == self.newest.0 { Some(&self.newest.1) } else { self.older.get(&version) }
+        if version == self.sealing.0 { Some(&self.sealing.1) } else { self.others.get(&version) }
     }
 
-    /// All of them, the newest first.
+    /// All of them, the one that seals first.
     pub(super) fn each(&self) -> impl Iterator<Item = &MasterKey> {
-        std::iter::once(&self.newest.1).chain(self.older.values().rev())
+        std::iter::once(&self.sealing.1).chain(self.others.values().rev())
     }
 
     /// Version and fingerprint of each.
     pub fn fingerprints(&self) -> BTreeMap<i32, String> {
-        let newest = (self.newest.0, self.newest.1.fingerprint());
-        self.older.iter().map(|(version, key)| (*version, key.fingerprint())).chain([newest]).collect()
+        let sealing = (self.sealing.0, self.sealing.1.fingerprint());
+        self.others.iter().map(|(version, key)| (*version, key.fingerprint())).chain([sealing]).collect()
+    }
+
+    pub const fn missing(&self) -> &BTreeMap<i32, Missing> {
+        &self.missing
+    }
+}
+
+impl MasterKeys {
+    pub fn single(version: i32, key: MasterKey) -> Self {
+        Self::new(None, (version, key), BTreeMap::new())
+    }
+
+    fn new(dir: Option<PathBuf>, sealing: (i32, MasterKey), others: BTreeMap<i32, MasterKey>) -> Self {
+        let held = Held { sealing, others, missing: BTreeMap::new() };
+        Self(Arc::new(Shared { dir, held: ArcSwap::from_pointee(held) }))
+    }
+
+    /// The newest of `versions` seals. Nothing when there are none.
+    pub fn from_versions(versions: impl IntoIterator<Item = (i32, MasterKey)>) -> Option<Self> {
+        let mut others: BTreeMap<_, _> = versions.into_iter().collect();
+        let newest = others.pop_last()?;
+        Some(Self::new(None, newest, others))
+    }
+
+    pub fn held(&self) -> Arc<Held> {
+        self.0.held.load_full()
+    }
+
+    /// Without counting who holds them: for the way of an exchange.
+    pub(super) fn now(&self) -> Guard<Arc<Held>> {
+        self.0.held.load()
+    }
+
+    /// Version and fingerprint of each.
+    pub fn fingerprints(&self) -> BTreeMap<i32, String> {
+        self.now().fingerprints()
     }
 
     /// Reads every `master.<version>` in `dir`.
@@ -101,7 +151,95 @@ impl MasterKeys {
                 keys.insert(version, read(&path)?);
             }
         }
-        Ok(Self::from_versions(keys))
+        let newest = keys.pop_last();
+        Ok(newest.map(|newest| Self::new(Some(dir.to_owned()), newest, keys)))
+    }
+
+    /// The keys in `dir` that the database was sealed with. A file that it does not know is left alone: nothing is sealed with it.
+    /// One that is on its way to every replica may be missing still.
+    ///
+    /// # Errors
+    /// A file is missing, is not the right one, or cannot be read; each named.
+    pub fn of(dir: &Path, registered: &[MasterKeyInfo]) -> Result<Self, MasterKeyError> {
+        let (mut keys, mut sealing) = (BTreeMap::new(), None);
+        for info in registered {
+            let path = path_of(dir, info.version);
+            match read_version(dir, info.version)? {
+                Some(key) if key.fingerprint() == info.fingerprint => {
+                    if info.state == MasterKeyState::Current {
+                        sealing = Some((info.version, key));
+                    } else {
+                        keys.insert(info.version, key);
+                    }
+                }
+                Some(key) => {
+                    let (found, expected) = (key.fingerprint(), info.fingerprint.clone());
+                    return Err(MasterKeyError::Wrong { path, found, expected });
+                }
+                None => match info.state {
+                    MasterKeyState::Incoming => {}
+                    MasterKeyState::Retired => return Err(MasterKeyError::Retired(path, info.version)),
+                    MasterKeyState::Current | MasterKeyState::Retiring => return Err(MasterKeyError::Missing(path)),
+                },
+            }
+        }
+        let sealing = sealing.ok_or_else(|| MasterKeyError::Missing(path_of(dir, 1)))?;
+        let keys = Self::new(Some(dir.to_owned()), sealing, keys);
+        keys.keep(registered);
+        Ok(keys)
+    }
+
+    /// Has at hand what the database knows now, from the directory where need be, and forgets the rest.
+    pub fn keep(&self, registered: &[MasterKeyInfo]) {
+        let before = self.held();
+        let (mut others, mut missing, mut sealing) = (BTreeMap::new(), BTreeMap::new(), None);
+        for info in registered {
+            let known = before.version(info.version).filter(|key| key.fingerprint() == info.fingerprint);
+            match known.cloned().map_or_else(|| self.fetch(info), Ok) {
+                Ok(key) if info.state == MasterKeyState::Current => sealing = Some((info.version, key)),
+                Ok(key) => {
+                    others.insert(info.version, key);
+                }
+                Err(why) => {
+                    missing.insert(info.version, Missing { state: info.state, why });
+                }
+            }
+        }
+        // Without the current one, what has sealed so far goes on; whether its rows are taken is for the database to say.
+        let sealing = sealing.unwrap_or_else(|| before.sealing.clone());
+        others.remove(&sealing.0);
+        self.0.held.store(Arc::new(Held { sealing, others, missing }));
+    }
+
+    fn fetch(&self, info: &MasterKeyInfo) -> Result<MasterKey, String> {
+        let name = format!("master.{}", info.version);
+        let dir = self.0.dir.as_deref().ok_or_else(|| format!("{name} is not at hand"))?;
+        match read_version(dir, info.version) {
+            Ok(Some(key)) if key.fingerprint() == info.fingerprint => Ok(key),
+            Ok(Some(_)) => Err(format!("{name} is another key than the database knows")),
+            Ok(None) => Err(format!("{name} is missing")),
+            Err(error) => {
+                tracing::warn!(%error, "a master key cannot be read");
+                Err(format!("{name} cannot be read"))
+            }
+        }
+    }
+
+    /// A key that a row asks for and that is not at hand: another replica may have been faster to seal with it.
+    pub(super) fn look_for(&self, version: i32) -> Option<MasterKey> {
+        read_version(self.0.dir.as_deref()?, version).ok().flatten()
+    }
+
+    /// Takes in a key that opened a row, and is the right one therefore.
+    pub(super) fn adopt(&self, version: i32, key: &MasterKey) {
+        self.0.held.rcu(|held| {
+            let mut held = Held::clone(held);
+            if held.version(version).is_none() {
+                held.others.insert(version, key.clone());
+                held.missing.remove(&version);
+            }
+            held
+        });
     }
 
     /// Makes `master.1` in `dir`, or takes the one that another process has just made there.
@@ -109,16 +247,39 @@ impl MasterKeys {
     /// # Errors
     /// The directory or file cannot be written, or there is no randomness.
     pub fn create(dir: &Path, entropy: &dyn Entropy) -> Result<Self, MasterKeyError> {
-        let path = path_of(dir, 1);
-        let unwritable = |error| MasterKeyError::Unwritable(path.clone(), error);
-        fs::create_dir_all(dir).map_err(unwritable)?;
-        let key = MasterKey::generate(entropy)?;
-        let text = Zeroizing::new(format!("{}\n", STANDARD.encode(key.0.as_slice())));
-        match write_secret(&path, text.as_bytes(), IfExists::Keep) {
-            Ok(()) => Ok(Self::single(1, key)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Self::single(1, read(&path)?)),
-            Err(error) => Err(unwritable(error)),
-        }
+        fs::create_dir_all(dir).map_err(|error| MasterKeyError::Unwritable(path_of(dir, 1), error))?;
+        let (key, _) = make_or_take(dir, 1, entropy)?;
+        Ok(Self::new(Some(dir.to_owned()), (1, key), BTreeMap::new()))
+    }
+}
+
+/// The key in `master.<version>`, which is made where there is none; and whether it was.
+///
+/// # Errors
+/// The file cannot be read or written, or there is no randomness.
+pub fn make_or_take(dir: &Path, version: i32, entropy: &dyn Entropy) -> Result<(MasterKey, bool), MasterKeyError> {
+    if let Some(key) = read_version(dir, version)? {
+        return Ok((key, false));
+    }
+    let path = path_of(dir, version);
+    let key = MasterKey::generate(entropy)?;
+    let text = Zeroizing::new(format!("{}\n", STANDARD.encode(key.0.as_slice())));
+    match write_secret(&path, text.as_bytes(), IfExists::Keep) {
+        Ok(()) => Ok((key, true)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((read(&path)?, false)),
+        Err(error) => Err(MasterKeyError::Unwritable(path, error)),
+    }
+}
+
+/// The key in `master.<version>`, where there is such a file.
+///
+/// # Errors
+/// It cannot be read, others can read it, or it holds no key.
+pub fn read_version(dir: &Path, version: i32) -> Result<Option<MasterKey>, MasterKeyError> {
+    let path = path_of(dir, version);
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(_) | Err(_) => read(&path).map(Some),
     }
 }
 
@@ -153,7 +314,8 @@ pub fn write_secret(path: &Path, bytes: &[u8], if_exists: IfExists) -> io::Resul
     fs::File::open(dir)?.sync_all()
 }
 
-fn path_of(dir: &Path, version: i32) -> PathBuf {
+/// The file of a version.
+pub fn path_of(dir: &Path, version: i32) -> PathBuf {
     dir.join(format!("master.{version}"))
 }
 
@@ -185,6 +347,12 @@ pub enum MasterKeyError {
     Exposed(PathBuf, u32),
     #[error("{} holds no master key: 32 bytes in base64 are expected; restore it from your backup", .0.display())]
     NoKey(PathBuf),
+    #[error("{} is missing: the database was sealed with it. Restore it from your backup; without it no key can be used", .0.display())]
+    Missing(PathBuf),
+    #[error("{} is missing. It is retired and no row needs it: where it was destroyed on purpose, run `keyswap master-key remove {}`; else restore it", .0.display(), .1)]
+    Retired(PathBuf, i32),
+    #[error("{} is not the key that the database was sealed with (fingerprint {found}, expected {expected}). Restore the right file", .path.display())]
+    Wrong { path: PathBuf, found: String, expected: String },
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
 }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::entropy::Entropy;
 
-use super::master::MasterKeys;
+use super::master::{MasterKey, MasterKeys};
 
 /// Ciphertext as it is stored: a random 96-bit nonce, then the ciphertext with its tag. At 2³² seals per key a nonce might
 /// repeat (SP 800-38D §8.3); no deployment comes near it.
@@ -48,7 +48,7 @@ pub enum SealError {
 }
 
 impl MasterKeys {
-    /// Seals `plaintext` for the row `id` under the newest master key.
+    /// Seals `plaintext` for the row `id` under the current master key.
     ///
     /// # Errors
     /// No randomness.
@@ -59,7 +59,8 @@ impl MasterKeys {
         plaintext: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<Sealed, SealError> {
-        let (version, key) = self.newest();
+        let held = self.now();
+        let (version, key) = held.sealing();
         let mut nonce = [0; NONCE_LEN];
         entropy.fill(&mut nonce).map_err(|_| SealError::NoEntropy)?;
         let mut bytes = plaintext.to_vec();
@@ -76,23 +77,47 @@ impl MasterKeys {
     /// Opens what was sealed for the row `id`.
     ///
     /// # Errors
-    /// The key's version is not loaded, or the row is not what was sealed.
+    /// The key's version is not at hand, or the row is not what was sealed.
     pub fn open(&self, purpose: Purpose, id: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let version = sealed.master_version;
-        let key = self.version(version).ok_or(SealError::NoMasterKey(version))?;
-        let (nonce, ciphertext) = sealed.bytes.split_first_chunk::<NONCE_LEN>().ok_or(SealError::DoesNotOpen)?;
-        let mut bytes = Zeroizing::new(ciphertext.to_vec());
-        let length = cipher(key.bytes())?
-            .open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(associated_data(purpose, id, version)),
-                &mut bytes,
-            )
-            .map_err(|_| SealError::DoesNotOpen)?
-            .len();
-        bytes.truncate(length);
+        if let Some(key) = self.now().version(version) {
+            return opened(key, purpose, id, sealed);
+        }
+        // Sealed by a replica that heard of the key a moment earlier.
+        let key = self.look_for(version).ok_or(SealError::NoMasterKey(version))?;
+        let bytes = opened(&key, purpose, id, sealed)?;
+        self.adopt(version, &key);
         Ok(bytes)
     }
+
+    /// Seals anew, under the current master key, what was sealed for the row `id` under another.
+    ///
+    /// # Errors
+    /// As `open` and `seal`.
+    pub fn reseal(
+        &self,
+        purpose: Purpose,
+        id: &str,
+        sealed: &Sealed,
+        entropy: &dyn Entropy,
+    ) -> Result<Sealed, SealError> {
+        self.seal(purpose, id, &self.open(purpose, id, sealed)?, entropy)
+    }
+}
+
+fn opened(key: &MasterKey, purpose: Purpose, id: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let (nonce, ciphertext) = sealed.bytes.split_first_chunk::<NONCE_LEN>().ok_or(SealError::DoesNotOpen)?;
+    let mut bytes = Zeroizing::new(ciphertext.to_vec());
+    let length = cipher(key.bytes())?
+        .open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            Aad::from(associated_data(purpose, id, sealed.master_version)),
+            &mut bytes,
+        )
+        .map_err(|_| SealError::DoesNotOpen)?
+        .len();
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, SealError> {
@@ -105,8 +130,72 @@ fn associated_data(purpose: Purpose, id: &str, version: i32) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
     use super::*;
-    use crate::crypto::{master::MasterKey, random::SystemEntropy};
+    use crate::{
+        crypto::random::SystemEntropy,
+        domain::{
+            master_key::{MasterKeyInfo, MasterKeyState},
+            time::Timestamp,
+        },
+    };
+
+    fn write(dir: &Path, version: i32, key: &MasterKey) {
+        let file = dir.join(format!("master.{version}"));
+        fs::write(&file, STANDARD.encode(key.bytes())).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn info(version: i32, key: &MasterKey, state: MasterKeyState) -> MasterKeyInfo {
+        let created_at = Timestamp::from_millis(0);
+        let fingerprint = key.fingerprint();
+        MasterKeyInfo { version, fingerprint, state, created_at, activated_at: None, retired_at: None }
+    }
+
+    #[test]
+    fn a_rotation_leaves_every_row_readable_at_every_moment() {
+        let entropy = SystemEntropy::default();
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = [MasterKey::generate(&entropy).unwrap(), MasterKey::generate(&entropy).unwrap()];
+        write(dir.path(), 1, &one);
+        let here = MasterKeys::of(dir.path(), &[info(1, &one, MasterKeyState::Current)]).unwrap();
+        let there = here.clone();
+        let old = here.seal(Purpose::Credential, "a", b"digest", &entropy).unwrap();
+        let opens = |keys: &MasterKeys, sealed: &Sealed| keys.open(Purpose::Credential, "a", sealed).is_ok();
+
+        // On its way: another replica has it, this one has not, and says so.
+        let incoming = [info(1, &one, MasterKeyState::Current), info(2, &two, MasterKeyState::Incoming)];
+        here.keep(&incoming);
+        assert!(here.held().missing()[&2].why.contains("master.2 is missing"));
+        assert_eq!(here.held().sealing().0, 1, "nothing is sealed with it");
+        write(dir.path(), 2, &one);
+        here.keep(&incoming);
+        assert!(here.held().missing()[&2].why.contains("another key"));
+        write(dir.path(), 2, &two);
+
+        // A row of a replica that was faster: the file is looked for.
+        let elsewhere = MasterKeys::from_versions([(1, one.clone()), (2, two.clone())]).unwrap();
+        let new = elsewhere.seal(Purpose::Credential, "a", b"digest", &entropy).unwrap();
+        assert_eq!((old.master_version, new.master_version), (1, 2));
+        assert!(opens(&here, &new) && opens(&here, &old) && opens(&there, &new), "clones share what they hold");
+
+        let current = [info(1, &one, MasterKeyState::Retiring), info(2, &two, MasterKeyState::Current)];
+        here.keep(&current);
+        assert!(there.held().missing().is_empty());
+        assert_eq!(there.held().sealing().0, 2);
+        assert!(opens(&there, &old) && opens(&there, &new));
+        let resealed = here.reseal(Purpose::Credential, "a", &old, &entropy).unwrap();
+        assert!(resealed.master_version == 2 && opens(&there, &resealed));
+
+        here.keep(&current[1..]);
+        assert_eq!(there.held().version(1).map(MasterKey::fingerprint), None, "removed is forgotten");
+        fs::remove_file(dir.path().join("master.1")).unwrap();
+        assert_eq!(there.open(Purpose::Credential, "a", &old), Err(SealError::NoMasterKey(1)));
+        assert!(opens(&there, &resealed));
+    }
 
     #[test]
     fn a_row_opens_only_where_it_was_sealed() {

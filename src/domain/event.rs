@@ -193,6 +193,10 @@ event_kinds! {
     SigningKeyRevoked = "signing_key.revoked" on "signing_key",
     ClockJumped = "clock.jumped" on "clock",
     TokenRevoked = "token.revoked" on "api_key",
+    MasterKeyActivated = "master_key.activated" on "master_key",
+    MasterKeyRetired = "master_key.retired" on "master_key",
+    MasterKeyRemoved = "master_key.removed" on "master_key",
+    RestoreAccepted = "restore.accepted" on "database",
 }
 
 /// A line of the audit trail. Its fields stand in the order in which they are hashed: do not reorder them.

@@ -19,6 +19,7 @@ pub mod grant;
 pub mod id;
 pub mod introspection;
 pub mod json;
+pub mod master_key;
 pub mod name;
 pub mod notice;
 pub mod page;

@@ -15,14 +15,17 @@ use crate::{
     domain::event::{Actor, Origin},
     service::{
         app::Shared,
-        last_used,
+        last_used, master_keys,
         signing_keys::{self, live_tokens},
+        witness,
     },
     store::{self, Outcome, StoreError},
 };
 
 /// How often last-used times are written.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
+/// How often it is written down how far the database has come: an old backup is noticed in this time while the server runs.
+const WITNESS_EVERY: Duration = Duration::from_secs(3);
 /// How often what is no longer needed is thrown away.
 const CLEAN_EVERY: Duration = Duration::from_secs(3600);
 /// How many members of deleted organizations are thrown away at once.
@@ -44,6 +47,9 @@ impl Jobs {
         let look_every = (app.settings.timing.replica_staleness.duration() / 3).min(LOOK_AT_MOST);
         let running = vec![
             every(look_every, app, stopped.clone(), |app| async move {
+                if let Err(error) = master_keys::refresh(&app).await {
+                    tracing::warn!(%error, "the master keys could not be looked at");
+                }
                 if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
                     tracing::warn!(%error, "the signing keys could not be looked at");
                 }
@@ -52,6 +58,11 @@ impl Jobs {
             every(look_every, app, stopped.clone(), |app| async move {
                 if let Err(error) = signing_keys::tick(&app).await {
                     tracing::warn!(%error, "the signing keys could not be moved; the next look does what is due");
+                }
+            }),
+            every(WITNESS_EVERY, app, stopped.clone(), |app| async move {
+                if let Err(error) = witness::keep(&app).await {
+                    tracing::warn!(%error, "the database could not be compared with its witness");
                 }
             }),
             every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
@@ -88,6 +99,9 @@ impl Jobs {
         }
         if let Err(error) = last_used::flush(&self.app).await {
             tracing::error!(%error, "the last of the last-used times could not be written");
+        }
+        if let Err(error) = witness::keep(&self.app).await {
+            tracing::warn!(%error, "it could not be written down how far the database has come");
         }
     }
 }

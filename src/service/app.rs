@@ -18,6 +18,7 @@ use super::{
     key_ring::KeyRing,
     last_used::LastUsed,
     signing_keys::{ClockWatch, Part, live_tokens::LiveTokens},
+    witness::Witness,
 };
 
 /// The settings that rules depend on.
@@ -44,6 +45,8 @@ pub struct Settings {
     pub max_clients_per_user: u32,
     pub keys_dir: PathBuf,
     pub admin_key_file: PathBuf,
+    /// Where the witness lies, outside of the database and its backups.
+    pub witness: PathBuf,
     /// Whether the first master key may be made over an empty database.
     pub may_create_keys: bool,
     /// Where webhooks may be sent to.
@@ -72,8 +75,9 @@ pub struct App {
     pub watch: ClockWatch,
     pub metrics: Metrics,
     pub outbound: Outbound,
-    /// Sealed under the master key at start: what unknown keys are compared with, so that they cost what wrong ones do.
+    /// What unknown keys are compared with, so that they cost what wrong ones do.
     pub decoy: super::proof::Decoy,
+    pub witness: Witness,
 }
 
 impl fmt::Debug for App {

@@ -2,17 +2,22 @@
 
 use serde::Serialize;
 
+use crate::domain::master_key::MasterKeyState;
+
 use super::App;
 
 /// The answer of `/readyz`.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Readiness {
     pub ready: bool,
     pub database: bool,
     pub signing_key: bool,
+    /// What an operator has to see to, whether requests may be sent here or not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
-/// Asks the database, and whether a key can sign now.
+/// Asks the database, and whether a key can sign now. One that cannot is told of; the others go on.
 pub async fn readiness(app: &App) -> Readiness {
     let signing_key = app.keys.view().signer_of_look(app.settings.algorithm).is_ok();
     let database = match app.store.now().await {
@@ -22,5 +27,26 @@ pub async fn readiness(app: &App) -> Readiness {
             false
         }
     };
-    Readiness { ready: database && signing_key, database, signing_key }
+    let master = app.master.held();
+    // One that is on its way seals nothing yet.
+    let master_keys = master.missing().values().all(|lack| lack.state == MasterKeyState::Incoming);
+    Readiness { ready: database && signing_key && master_keys, database, signing_key, notes: notes(app) }
+}
+
+fn notes(app: &App) -> Vec<String> {
+    let unusable = app
+        .keys
+        .view()
+        .unusable
+        .iter()
+        .map(|kid| {
+            format!(
+                "the signing key {kid} does not open: its row was altered, or its master key is missing; \
+             rotate it away, or restore the row"
+            )
+        })
+        .collect::<Vec<_>>();
+    let master = app.master.held();
+    let missing = master.missing().values().map(|lack| format!("{}: copy the file to this replica", lack.why));
+    unusable.into_iter().chain(missing).chain(app.witness.verdict().told()).collect()
 }

@@ -3,12 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use tokio::{sync::Mutex, time::Instant};
+use zeroize::Zeroizing;
 
 use crate::{
     crypto::{
@@ -38,6 +42,8 @@ pub struct KeyRing {
     view: ArcSwap<View>,
     /// Held by whoever looks because the view was found too old: the others wait for that look.
     looking: Mutex<()>,
+    /// An older state of the database was accepted: the next look takes it as it is.
+    accepted: AtomicBool,
 }
 
 impl fmt::Debug for KeyRing {
@@ -60,6 +66,10 @@ pub struct View {
     pub jwks: Document,
     /// The same with the keys of one algorithm alone, for each there is.
     pub jwks_of: BTreeMap<Algorithm, Document>,
+    /// The keys that should sign, now or next, and cannot.
+    pub unusable: Vec<SigningKeyId>,
+    /// Shared by all views: set while an operator is asked whether anything may be signed.
+    halted: Arc<AtomicBool>,
     seen_at: Instant,
     /// How often the keys were moved before that look: it only ever grows, and a restored backup knows less.
     generation: i64,
@@ -82,6 +92,8 @@ pub enum CannotSign {
     Stale,
     #[error("no signing key is usable")]
     NoKey,
+    #[error("the database looks like an old backup: see `keyswap restore status`")]
+    Restored,
 }
 
 impl View {
@@ -97,6 +109,9 @@ impl View {
         configured: Algorithm,
         now: Timestamp,
     ) -> Result<&Minter, CannotSign> {
+        if self.is_halted() {
+            return Err(CannotSign::Restored);
+        }
         if !self.is_fresh_at(now) {
             return Err(CannotSign::Stale);
         }
@@ -130,6 +145,11 @@ impl View {
         self.age() <= self.fresh_for
     }
 
+    /// Whether nothing is signed, and no key may move, until an operator has looked.
+    pub fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
+    }
+
     pub fn age(&self) -> Duration {
         self.seen_at.elapsed()
     }
@@ -151,8 +171,8 @@ impl KeyRing {
     /// # Errors
     /// The database does not answer.
     pub async fn open(store: &Store, master: &MasterKeys, fresh_for: Duration) -> Result<Self, Error> {
-        let view = look(store, master, fresh_for, &Minters::new()).await?;
-        Ok(Self { view: ArcSwap::from_pointee(view), looking: Mutex::new(()) })
+        let view = look(store, master, fresh_for, &Minters::new(), Arc::default()).await?;
+        Ok(Self { view: ArcSwap::from_pointee(view), looking: Mutex::new(()), accepted: AtomicBool::new(false) })
     }
 
     pub fn view(&self) -> Arc<View> {
@@ -183,9 +203,9 @@ impl KeyRing {
     /// The database does not answer; the view stays as it was, and ages.
     pub async fn refresh(&self, store: &Store, master: &MasterKeys) -> Result<(), Error> {
         let before = self.view();
-        let view = look(store, master, before.fresh_for, &before.minters).await?;
-        if view.generation < before.generation {
-            // What was published must stay so (I4); this view ages, and signs no more.
+        let view = look(store, master, before.fresh_for, &before.minters, Arc::clone(&before.halted)).await?;
+        if view.generation < before.generation && !self.accepted.swap(false, Ordering::Relaxed) {
+            // What was published must stay so (I4) until somebody has looked at it; this view ages, and signs no more.
             return Err(Error::Unavailable(
                 "the database knows less of the signing keys than it did: it looks like an old backup".to_owned(),
             ));
@@ -193,9 +213,23 @@ impl KeyRing {
         self.view.store(Arc::new(view));
         Ok(())
     }
+
+    /// Signs nothing, or goes on.
+    pub fn halt(&self, halted: bool) {
+        let was_halted = self.view().halted.swap(halted, Ordering::Relaxed);
+        if was_halted && !halted {
+            self.accepted.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
-async fn look(store: &Store, master: &MasterKeys, fresh_for: Duration, prepared: &Minters) -> Result<View, Error> {
+async fn look(
+    store: &Store,
+    master: &MasterKeys,
+    fresh_for: Duration,
+    prepared: &Minters,
+    halted: Arc<AtomicBool>,
+) -> Result<View, Error> {
     // The view is as old as the question, not as the answer.
     let seen_at = Instant::now();
     let (as_of, stored, asked) = store
@@ -213,6 +247,8 @@ async fn look(store: &Store, master: &MasterKeys, fresh_for: Duration, prepared:
         verifiers: Vec::new(),
         jwks: publish::jwks(&[])?,
         jwks_of: BTreeMap::new(),
+        unusable: Vec::new(),
+        halted,
         seen_at,
         generation: stored.iter().map(|key| key.info.version).sum(),
         as_of,
@@ -238,7 +274,12 @@ async fn look(store: &Store, master: &MasterKeys, fresh_for: Duration, prepared:
             };
             if let Some(minter) = minter {
                 view.minters.insert(key.info.kid.clone(), (key.info.algorithm, minter));
+            } else {
+                view.unusable.push(key.info.kid.clone());
             }
+        } else if key.info.state == SigningKeyState::Next && open(master, &key).is_err() {
+            // Told before it is its turn to sign.
+            view.unusable.push(key.info.kid.clone());
         }
         view.published.push((key.info, jwk));
     }
@@ -263,10 +304,7 @@ fn stand_in(view: &View, first_of: &BTreeMap<Algorithm, Timestamp>) -> Option<Si
 /// A key that does not open, or whose halves do not match, is told of and left out; the others keep working.
 async fn prepare(master: &MasterKeys, key: &StoredSigningKey, jwk: &PublicJwk) -> Option<Arc<Minter>> {
     let usable = async {
-        let (bytes, master_version) =
-            key.sealed.clone().ok_or_else(|| Error::Internal("no private half".to_owned()))?;
-        let sealed = Sealed { master_version, bytes };
-        let der = master.open(Purpose::SigningKey, key.info.kid.as_str(), &sealed)?;
+        let der = open(master, key)?;
         let minter = Minter::prepare(key.info.algorithm, &PrivateKeyDer::new(&der)).await?;
         if minter.jwk() == jwk { Ok(minter) } else { Err(Error::Internal("the halves do not match".to_owned())) }
     };
@@ -277,4 +315,10 @@ async fn prepare(master: &MasterKeys, key: &StoredSigningKey, jwk: &PublicJwk) -
             None
         }
     }
+}
+
+fn open(master: &MasterKeys, key: &StoredSigningKey) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let (bytes, master_version) = key.sealed.clone().ok_or_else(|| Error::Internal("no private half".to_owned()))?;
+    let sealed = Sealed { master_version, bytes };
+    Ok(master.open(Purpose::SigningKey, key.info.kid.as_str(), &sealed)?)
 }

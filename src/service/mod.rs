@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod introspection;
 pub mod key_ring;
 pub mod last_used;
+pub mod master_keys;
 pub mod permissions;
 pub mod places;
 pub mod portal_sessions;
@@ -36,6 +37,7 @@ mod tokens;
 pub mod validation;
 mod version;
 pub mod webhooks;
+pub mod witness;
 
 pub use app::{App, Settings};
 pub use error::{Error, Fault};

@@ -11,10 +11,10 @@ use crate::{
         foreign::{ForeignDigest, may_be_foreign},
         id::CredentialId,
     },
-    store::facts::Wanted,
+    store::{Conn, StoreError, facts::Wanted},
 };
 
-use super::{App, Settings};
+use super::{App, Settings, master_keys::catch_up};
 
 /// What is worth a look-up; whether it is right only its credential can tell.
 #[derive(Debug)]
@@ -58,12 +58,35 @@ impl Presented {
         }
     }
 
+    /// How to look once more when nothing was found; nothing for a key of ours, which is found by its id.
+    pub fn again(&self, app: &App) -> Option<Again> {
+        match self {
+            Self::Ours(_) => None,
+            Self::Foreign { digest, .. } => Some(Again { digest: digest.clone(), master: app.master.clone() }),
+        }
+    }
+
     /// Whether it is what was sealed as `sealed` for the credential `id`.
     pub fn is(&self, id: &CredentialId, sealed: &Sealed, master: &MasterKeys) -> Result<bool, SealError> {
         match self {
             Self::Ours(key) => credential::proves(master, id, sealed, key),
             Self::Foreign { digest, .. } => foreign::proves(master, id, sealed, digest),
         }
+    }
+}
+
+/// A second look for a foreign key, on what a rotation of the master key may have brought since.
+pub(super) struct Again {
+    digest: ForeignDigest,
+    master: MasterKeys,
+}
+
+impl Again {
+    /// What to look for now; nothing when that is what was `tried`.
+    pub fn wanted(&self, connection: &mut Conn, tried: &Wanted) -> Result<Option<Wanted>, StoreError> {
+        catch_up(connection, &self.master)?;
+        let wanted = Wanted::Foreign(foreign::lookups(&self.master, &self.digest));
+        Ok((wanted != *tried).then_some(wanted))
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     crypto::{
         credential,
-        master::MasterKeys,
+        master::{MasterKey, MasterKeys},
         seal::{SealError, Sealed},
     },
     domain::{
@@ -69,33 +69,45 @@ impl From<StoreError> for Denied {
 
 impl From<SealError> for Denied {
     fn from(error: SealError) -> Self {
-        Self::Internal(error.to_string())
+        match error {
+            // The key is fine: another replica may have what this one lacks.
+            SealError::NoMasterKey(_) => Self::Unavailable(error.to_string()),
+            SealError::NoEntropy | SealError::DoesNotOpen => Self::Internal(error.to_string()),
+        }
     }
 }
 
-/// A credential that no key has: what is presented for an unknown id is compared with it.
+/// A credential that no key has: what is presented for an unknown id is compared with it. It is sealed under a key of its own, which no
+/// rotation takes away.
 #[derive(Debug)]
 pub struct Decoy {
     id: CredentialId,
     sealed: Sealed,
+    master: MasterKeys,
 }
 
 impl Decoy {
     /// # Errors
     /// No randomness.
-    pub fn new(master: &MasterKeys, entropy: &dyn Entropy) -> Result<Self, SealError> {
+    pub fn new(entropy: &dyn Entropy) -> Result<Self, SealError> {
         let no_entropy = |_: NoEntropy| SealError::NoEntropy;
         let id = CredentialId::decoy();
         let secret = Secret::generate(entropy).map_err(no_entropy)?;
-        Ok(Self { sealed: credential::seal(master, &id, &secret, entropy)?, id })
+        let master = MasterKeys::single(1, MasterKey::generate(entropy).map_err(no_entropy)?);
+        Ok(Self { sealed: credential::seal(&master, &id, &secret, entropy)?, id, master })
     }
 
     /// The work of a proof, for nothing.
     ///
     /// # Errors
-    /// The master key is missing.
-    pub(super) fn compare(&self, master: &MasterKeys, presented: &PresentedKey) -> Result<(), SealError> {
-        credential::proves(master, &self.id, &self.sealed, presented).map(|_| ())
+    /// None that is known: it opens what it sealed.
+    pub(super) fn compare(&self, presented: &PresentedKey) -> Result<(), SealError> {
+        credential::proves(&self.master, &self.id, &self.sealed, presented).map(|_| ())
+    }
+
+    /// As `compare`, for a key of any make.
+    pub(super) fn compare_any(&self, presented: &Presented) -> Result<(), SealError> {
+        presented.is(&self.id, &self.sealed, &self.master).map(|_| ())
     }
 }
 
@@ -218,7 +230,18 @@ async fn judged<T, X: Send + 'static>(
     let wanted = presented.wanted();
     let targets: BTreeSet<Identifier> =
         targets_asked(request, &app.settings.limits).into_iter().take(32).cloned().collect();
-    let loaded = app.store.read(move |connection| look(connection, &wanted, &targets)).await;
+    let again = presented.again(app);
+    let loaded = app
+        .store
+        .read(move |connection| match look(connection, &wanted, &targets)? {
+            // A foreign key that is not found may be sealed under a master key that this replica has not heard of yet.
+            None => match again.map_or(Ok(None), |again| again.wanted(connection, &wanted))? {
+                Some(wanted) => look(connection, &wanted, &targets),
+                None => Ok(None),
+            },
+            found @ Some(_) => Ok(found),
+        })
+        .await;
     let verdict = loaded.map_err(Denied::from).and_then(|loaded| verdict(app, &presented, loaded, rule));
     match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
         Ok((grant, facts, more)) => {
@@ -248,7 +271,7 @@ fn verdict<T, X>(
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<Result<(T, Facts, X), Refusal>, Denied> {
     let Some((loaded, more)) = loaded else {
-        presented.is(&app.decoy.id, &app.decoy.sealed, &app.master)?;
+        app.decoy.compare_any(presented)?;
         return Ok(Err(Refusal::Key(KeyFault::Unknown)));
     };
     let sealed = Sealed { master_version: loaded.master_version, bytes: loaded.sealed };

@@ -2,7 +2,6 @@
 //! after a start that was cut off anywhere.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
@@ -23,6 +22,7 @@ use crate::{
         audience::BuiltIn,
         event::{Actor, EventKind, NewEvent, Origin},
         json::Metadata,
+        master_key::MasterKeyState,
         permission::{AssignableTo, Permission, PermissionSet},
         policy::{ADMIN, BUILT_IN},
         service_client::ServiceClient,
@@ -43,10 +43,11 @@ use super::{
     last_used::LastUsed,
     proof::Decoy,
     signing_keys::{self, ClockWatch, Part, live_tokens::LiveTokens},
+    witness::{self, Witness},
 };
 
 /// The lock of whoever sets a deployment up.
-const LOCK: i64 = 0x006b_6579_7377_0002;
+pub(super) const LOCK: i64 = 0x006b_6579_7377_0002;
 
 /// Who starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +77,6 @@ pub enum StartError {
     NotSetUp,
     #[error("there is no master key in {}: every replica needs the same ones, so on PostgreSQL none is made by itself. Run `keyswap master-key init`, or set keys.create = true, and copy the file to every replica", .0.display())]
     NoMasterKey(PathBuf),
-    #[error("{} is missing: the database was sealed with it. Restore it from your backup; without it no key can be used", .0.display())]
-    MissingMasterKey(PathBuf),
-    #[error("{} is not the key that the database was sealed with (fingerprint {found}, expected {expected}). Restore the right file", .path.display())]
-    WrongMasterKey { path: PathBuf, found: String, expected: String },
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
     #[error("cannot write the administrator's key to {}: {}", .0.display(), .1)]
@@ -137,15 +134,22 @@ pub async fn start(
     let entropy = SystemEntropy::default();
     let master = match mode {
         Mode::Serve => set_up(&store, &settings, &entropy).await?,
-        Mode::Command => existing_master_keys(&store, &settings).await?,
+        Mode::Command => existing_master_keys(&store, &settings.keys_dir).await?,
     };
     let part = match mode {
         Mode::Serve => signing_keys::join(&store, &settings).await?,
         Mode::Command => Part::default(),
     };
+    if mode == Mode::Serve {
+        for missing in master.held().missing().values() {
+            tracing::warn!(why = missing.why, "a master key that is on its way is not here yet");
+        }
+    }
+    let witness = Witness::new(settings.witness.clone());
     let keys = KeyRing::open(&store, &master, settings.timing.replica_staleness.duration()).await?;
-    Ok(App {
-        decoy: Decoy::new(&master, &entropy)?,
+    let app = App {
+        decoy: Decoy::new(&entropy)?,
+        witness,
         guessing: Guessing::new(budgets.per_source, budgets.per_credential, budgets.refill),
         last_used: LastUsed::default(),
         live_tokens: LiveTokens::default(),
@@ -158,7 +162,10 @@ pub async fn start(
         master,
         entropy,
         keys,
-    })
+    };
+    // Before anything is signed.
+    witness::look(&app).await?;
+    Ok(app)
 }
 
 /// Makes and registers the first master key over an empty database: `keyswap master-key init`.
@@ -176,29 +183,16 @@ pub async fn init_master_key(store: &Store, keys_dir: &Path) -> Result<MasterKey
         .await
 }
 
-async fn existing_master_keys(store: &Store, settings: &Settings) -> Result<MasterKeys, StartError> {
+/// The master keys that the database was sealed with, as they lie in `keys_dir`.
+///
+/// # Errors
+/// One is missing or is another, or nothing was set up yet.
+pub async fn existing_master_keys(store: &Store, keys_dir: &Path) -> Result<MasterKeys, StartError> {
     let registered = store.read(store::master_keys::list).await?;
     if registered.is_empty() {
         return Err(StartError::NotSetUp);
     }
-    matching(&settings.keys_dir, &registered)
-}
-
-/// The keys on disk that the database was sealed with. A file it does not know is left alone: nothing is sealed with it.
-fn matching(dir: &Path, registered: &BTreeMap<i32, String>) -> Result<MasterKeys, StartError> {
-    let path = |version: i32| dir.join(format!("master.{version}"));
-    let first = registered.keys().next().copied().unwrap_or(1);
-    let loaded = MasterKeys::load(dir)?.ok_or_else(|| StartError::MissingMasterKey(path(first)))?;
-    let mut known = Vec::new();
-    for (version, expected) in registered {
-        let key = loaded.version(*version).ok_or_else(|| StartError::MissingMasterKey(path(*version)))?;
-        let found = key.fingerprint();
-        if found != *expected {
-            return Err(StartError::WrongMasterKey { path: path(*version), found, expected: expected.clone() });
-        }
-        known.push((*version, key.clone()));
-    }
-    MasterKeys::from_versions(known).ok_or_else(|| StartError::MissingMasterKey(path(first)))
+    Ok(MasterKeys::of(keys_dir, &registered)?)
 }
 
 /// The master keys, registered now if the database is empty.
@@ -210,7 +204,7 @@ fn register(
 ) -> Result<(MasterKeys, Vec<NewEvent>), StartError> {
     let registered = store::master_keys::list(tx)?;
     if !registered.is_empty() {
-        return Ok((matching(dir, &registered)?, Vec::new()));
+        return Ok((MasterKeys::of(dir, &registered)?, Vec::new()));
     }
     let keys = match MasterKeys::load(dir)? {
         Some(keys) => keys,
@@ -218,8 +212,10 @@ fn register(
         None => return Err(StartError::NoMasterKey(dir.to_owned())),
     };
     let mut events = Vec::new();
+    let sealing = keys.held().sealing().0;
     for (version, fingerprint) in keys.fingerprints() {
-        store::master_keys::insert(tx, version, &fingerprint)?;
+        let state = if version == sealing { MasterKeyState::Current } else { MasterKeyState::Retired };
+        store::master_keys::insert(tx, version, &fingerprint, state)?;
         events.push(NewEvent::new(EventKind::MasterKeyRegistered, version).with("fingerprint", fingerprint));
     }
     Ok((keys, events))

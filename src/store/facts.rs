@@ -31,7 +31,7 @@ pub struct Loaded {
 }
 
 /// How a key is looked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// By the credential in a key that was presented.
     Credential(CredentialId),

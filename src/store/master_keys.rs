@@ -1,31 +1,88 @@
-//! The fingerprints of the master keys this database was sealed with.
+//! The master keys this database is sealed with: their fingerprints, and where each stands.
 
-use std::collections::BTreeMap;
+use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
-use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
+use crate::domain::{
+    master_key::{MasterKeyInfo, MasterKeyState},
+    time::Timestamp,
+};
 
-use super::{change::Tx, connection::Conn, error::StoreError, schema::master_keys};
+use super::{api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::master_keys};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = master_keys)]
+struct Row {
+    version: i32,
+    fingerprint: String,
+    created_at: i64,
+    state: String,
+    activated_at: Option<i64>,
+    retired_at: Option<i64>,
+}
 
 /// # Errors
-/// The database does not answer; `Conflict` when the version is there already.
-pub fn insert(tx: &mut Tx<'_>, version: i32, fingerprint: &str) -> Result<(), StoreError> {
+/// The database does not answer; `Conflict` when the version is there already, or another one in that state.
+pub fn insert(tx: &mut Tx<'_>, version: i32, fingerprint: &str, state: MasterKeyState) -> Result<(), StoreError> {
     let now = tx.now().millis();
     diesel::insert_into(master_keys::table)
         .values((
             master_keys::version.eq(version),
             master_keys::fingerprint.eq(fingerprint),
             master_keys::created_at.eq(now),
+            master_keys::state.eq(state.as_str()),
+            master_keys::activated_at.eq((state == MasterKeyState::Current).then_some(now)),
+            master_keys::retired_at.eq((state == MasterKeyState::Retired).then_some(now)),
         ))
         .execute(&mut **tx)?;
     Ok(())
 }
 
-/// Version and fingerprint of each; empty on a new database.
+/// Every key by version, the oldest first; empty on a new database.
 ///
 /// # Errors
-/// The database does not answer.
-pub fn list(connection: &mut Conn) -> Result<BTreeMap<i32, String>, StoreError> {
-    let rows: Vec<(i32, String)> =
-        master_keys::table.select((master_keys::version, master_keys::fingerprint)).load(connection)?;
-    Ok(rows.into_iter().collect())
+/// The database does not answer, or holds what it should not.
+pub fn list(connection: &mut Conn) -> Result<Vec<MasterKeyInfo>, StoreError> {
+    let rows: Vec<Row> = master_keys::table.order(master_keys::version).select(Row::as_select()).load(connection)?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(MasterKeyInfo {
+                version: row.version,
+                fingerprint: row.fingerprint,
+                state: parsed("master key state", &row.state)?,
+                created_at: Timestamp::from_millis(row.created_at),
+                activated_at: row.activated_at.map(Timestamp::from_millis),
+                retired_at: row.retired_at.map(Timestamp::from_millis),
+            })
+        })
+        .collect()
+}
+
+/// Moves a key from one state to another; `false` when another was faster.
+///
+/// # Errors
+/// The database does not answer; `Conflict` when another key is in that state.
+pub fn advance(tx: &mut Tx<'_>, version: i32, from: MasterKeyState, to: MasterKeyState) -> Result<bool, StoreError> {
+    let now = Some(tx.now().millis());
+    let row = master_keys::table.find(version).filter(master_keys::state.eq(from.as_str()));
+    let state = master_keys::state.eq(to.as_str());
+    let changed = match to {
+        MasterKeyState::Incoming => 0,
+        MasterKeyState::Current => {
+            diesel::update(row).set((state, master_keys::activated_at.eq(now))).execute(&mut **tx)?
+        }
+        MasterKeyState::Retiring => diesel::update(row).set(state).execute(&mut **tx)?,
+        MasterKeyState::Retired => {
+            diesel::update(row).set((state, master_keys::retired_at.eq(now))).execute(&mut **tx)?
+        }
+    };
+    Ok(changed == 1)
+}
+
+/// Forgets a key; PostgreSQL refuses while a row needs it, whoever writes that row meanwhile.
+///
+/// # Errors
+/// The database does not answer, or a row needs the key.
+pub fn delete(tx: &mut Tx<'_>, version: i32) -> Result<(), StoreError> {
+    diesel::delete(master_keys::table.find(version)).execute(&mut **tx)?;
+    Ok(())
 }

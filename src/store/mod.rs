@@ -27,6 +27,7 @@ pub mod revoked_tokens;
 pub mod roles;
 pub mod rotation_clock;
 mod schema;
+pub mod sealed;
 pub mod service_clients;
 pub mod signing_key_tokens;
 pub mod signing_keys;

@@ -6,6 +6,9 @@ diesel::table! {
         version -> Integer,
         fingerprint -> Text,
         created_at -> BigInt,
+        state -> Text,
+        activated_at -> Nullable<BigInt>,
+        retired_at -> Nullable<BigInt>,
     }
 }
 diesel::table! {

@@ -245,8 +245,11 @@ both! {
         std::fs::write(&path, STANDARD.encode(bytes)).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let keys = MasterKeys::load(&database.dir.path().join("keys")).unwrap().unwrap();
-        let fingerprint = keys.version(2).map(MasterKey::fingerprint).unwrap();
-        database.sql(&format!("INSERT INTO master_keys (version, fingerprint, created_at) VALUES (2, '{fingerprint}', 0)"));
+        let fingerprint = keys.held().version(2).map(MasterKey::fingerprint).unwrap();
+        database.sql("UPDATE master_keys SET state = 'retiring'");
+        database.sql(&format!(
+            "INSERT INTO master_keys (version, fingerprint, created_at, state) VALUES (2, '{fingerprint}', 0, 'current')"
+        ));
         let server = Server::on(database, &["api_keys.foreign=true"]).await;
         assert_eq!(server.admin, admin);
         let token = server.swap(TEXT).await;

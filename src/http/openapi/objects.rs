@@ -155,6 +155,9 @@ mirrors! {
         ready: bool,
         database: bool,
         signing_key: bool,
+        /// What an operator has to see to, whether requests may be sent here or not.
+        #[schema(nullable = false)]
+        notes: Option<Vec<String>>,
     }
     /// One thing that is wrong with what was sent.
     FaultShape as Fault for Fault {

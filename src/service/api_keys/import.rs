@@ -1,7 +1,7 @@
 //! Keys of another make: taken over as SHA-256 digests, they go on working under their own shape.
 
 use crate::{
-    crypto::foreign,
+    crypto::{foreign, sha256},
     domain::{
         api_key::Credential,
         event::NewEvent,
@@ -13,6 +13,7 @@ use crate::{
         App, Error, Fault, Settings,
         caller::Caller,
         idempotency::{self, Created, Idempotency},
+        master_keys::catch_up,
         presented::begins_as_ours,
     },
     store::{self, Outcome, StoreError, Tx, api_keys::NewCredential},
@@ -53,6 +54,12 @@ pub async fn import(
         .await
 }
 
+/// The name of the lock that a digest is imported under; it gives nothing of the digest away.
+fn lock_of(digest: &ForeignDigest) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = sha256(digest.expose());
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
 impl Maker {
     fn import(
         &self,
@@ -66,6 +73,9 @@ impl Maker {
             return Err(Error::Forbidden("keyswap:keys"));
         }
         let holder = self.checked(tx, &new, caller, faults(&self.settings, &import))?;
+        // One digest, one key: also while two replicas seal under different master keys.
+        store::lock(tx, lock_of(&import.sha256))?;
+        catch_up(tx, &self.master)?;
         if store::api_keys::has_lookup(tx, &foreign::lookups(&self.master, &import.sha256))? {
             return Err(taken());
         }

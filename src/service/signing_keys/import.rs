@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     Listed,
-    rotation::{NONE_LIVE, locked, settle},
+    rotation::{NONE_LIVE, locked, require_trusted, settle},
     steps::{Publication, advance, publish},
 };
 
@@ -22,6 +22,7 @@ use super::{
 /// # Errors
 /// The text holds no such key, or the key is or was here already.
 pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Error> {
+    require_trusted(app)?;
     let algorithm = app.settings.algorithm;
     let der =
         import::private_key(text, algorithm).map_err(|error: ImportError| Error::invalid("key", error.to_string()))?;

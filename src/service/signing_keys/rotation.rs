@@ -29,6 +29,10 @@ const ROUNDS: usize = 4;
 pub async fn tick(app: &App) -> Result<(), Error> {
     pace::watch(app).await?;
     replicas::tell(app).await?;
+    // An older state of the database: nothing is moved by what it says until an operator has looked at it.
+    if app.keys.view().is_halted() {
+        return Ok(());
+    }
     for _ in 0..ROUNDS {
         let settings = app.settings.clone();
         let due = app.store.read(move |connection| {
@@ -89,6 +93,7 @@ pub struct Rotated {
 /// # Errors
 /// `TooEarly` with the time from which it is safe.
 pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
+    require_trusted(app)?;
     pace::watch(app).await?;
     let mut press = Press::with(app, [app.settings.algorithm]).await?;
     let settings = app.settings.clone();
@@ -118,6 +123,16 @@ pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
         .await?;
     settle(app).await;
     Ok(rotated)
+}
+
+/// Refuses to move keys by an older state of the database that no operator has accepted.
+pub(super) fn require_trusted(app: &App) -> Result<(), Error> {
+    if app.keys.view().is_halted() {
+        return Err(Error::Unavailable(
+            "the database looks like an old backup; run `keyswap restore status` on the server".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// What `rotate` would do now, and the timeline that it starts from; nothing is changed.

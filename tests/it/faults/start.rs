@@ -172,7 +172,11 @@ each! {
         let ready = server.get("/readyz").await;
         assert_eq!(ready.status(), 503);
         let ready: Value = ready.json().await.unwrap();
-        assert_eq!(ready, json!({ "ready": false, "database": true, "signing_key": false }));
+        let kid = tables::lines(&deployment, "SELECT kid AS line FROM signing_keys WHERE state = 'active'").remove(0);
+        let note = format!(
+            "the signing key {kid} does not open: its row was altered, or its master key is missing; rotate it away, or restore the row"
+        );
+        assert_eq!(ready, json!({ "ready": false, "database": true, "signing_key": false, "notes": [note] }));
         let answer = server.exchange(&key).await;
         assert_eq!(answer.status(), 503, "nothing signs, and the key is not to blame");
         let jwks: Value = server.get("/.well-known/jwks.json").await.json().await.unwrap();

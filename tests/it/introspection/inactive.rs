@@ -106,7 +106,7 @@ both! {
         let claims: Claims = serde_json::from_str(&part(&server.swap(&key.value).await, 1)).unwrap();
         let signed = async |typ: &str, claims: &Claims| {
             let view = server.app.keys.view();
-            let minter = view.signer(None, server.app.settings.algorithm).unwrap();
+            let minter = view.signer_of_look(server.app.settings.algorithm).unwrap();
             minter.mint(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
         };
         assert!(is_active(&server, &signed("at+jwt", &claims).await).await);

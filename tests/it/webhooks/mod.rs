@@ -3,7 +3,7 @@
 mod delivery;
 mod guard;
 mod management;
-mod receiver;
+pub mod receiver;
 mod replicas;
 mod standard;
 

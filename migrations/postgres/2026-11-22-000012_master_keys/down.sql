@@ -1,0 +1,12 @@
+ALTER TABLE webhooks DROP CONSTRAINT webhooks_old_master;
+ALTER TABLE webhooks DROP CONSTRAINT webhooks_master;
+ALTER TABLE portal_sessions DROP CONSTRAINT portal_sessions_master;
+ALTER TABLE credentials DROP CONSTRAINT credentials_master;
+ALTER TABLE signing_keys DROP CONSTRAINT signing_keys_master;
+DROP INDEX portal_sessions_master;
+DROP INDEX credentials_master;
+DROP INDEX master_keys_one_incoming;
+DROP INDEX master_keys_one_current;
+ALTER TABLE master_keys DROP COLUMN retired_at;
+ALTER TABLE master_keys DROP COLUMN activated_at;
+ALTER TABLE master_keys DROP COLUMN state;

@@ -1,0 +1,17 @@
+DROP TRIGGER signing_keys_master_version_insert;
+DROP TRIGGER signing_keys_master_version_update;
+DROP TRIGGER credentials_master_version_insert;
+DROP TRIGGER credentials_master_version_update;
+DROP TRIGGER portal_sessions_master_version_insert;
+DROP TRIGGER portal_sessions_master_version_update;
+DROP TRIGGER webhooks_master_version_insert;
+DROP TRIGGER webhooks_master_version_update;
+DROP TRIGGER webhooks_old_master_version_insert;
+DROP TRIGGER webhooks_old_master_version_update;
+DROP INDEX portal_sessions_master;
+DROP INDEX credentials_master;
+DROP INDEX master_keys_one_incoming;
+DROP INDEX master_keys_one_current;
+ALTER TABLE master_keys DROP COLUMN retired_at;
+ALTER TABLE master_keys DROP COLUMN activated_at;
+ALTER TABLE master_keys DROP COLUMN state;

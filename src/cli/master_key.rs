@@ -1,0 +1,229 @@
+//! `keyswap master-key`.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::{
+    config::Config,
+    crypto::{master::path_of, random::SystemEntropy},
+    domain::{
+        event::{Actor, Origin},
+        master_key::{MasterKeyInfo, MasterKeyState},
+        time::Timestamp,
+    },
+    service::{
+        master_keys::{self, Begun, Counted, Resealed, told},
+        start::{self, Mode},
+    },
+    store::{DatabaseUrl, Store, SystemClock},
+};
+
+use super::{Common, Failure, compose, print_json};
+
+#[derive(Debug, Subcommand)]
+pub enum MasterKeyCommand {
+    /// Make the first master key over an empty database, and register it
+    Init,
+    /// Say which master keys the database knows, whether they are here, and how many rows need each
+    #[command(after_help = "Examples:\n  keyswap master-key status\n  keyswap master-key status --json")]
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a new master key seal, and seal everything anew with it, while servers run; a second time goes on where the first ended
+    #[command(
+        after_help = "Examples:\n  keyswap master-key rotate              on SQLite: all of it. On PostgreSQL: make master.<next> and register it;\n                                         copy the file to every replica, and then\n  keyswap master-key rotate --continue   let it seal, and seal everything anew\n  keyswap master-key remove 1            forget the old one, once no row needs it\n\nA file master.<next> that lies in keys.dir already is taken as it is: 32 random bytes in base64, mode 0600.\nWhatever ends the command, kill -9 included, leaves every row readable; --continue goes on."
+    )]
+    Rotate(Rotate),
+    /// Forget a master key that no row needs any more; refused while one does
+    #[command(after_help = "Examples:\n  keyswap master-key remove 1 && shred -u keys/master.1")]
+    Remove {
+        /// The number at the end of its file name
+        version: i32,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// Go on with a rotation that has begun, and begin none
+    #[arg(long = "continue")]
+    go_on: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a run of `rotate` came to.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// What has to happen before the next step; absent when all is done.
+    waits_for: Option<&'static str>,
+    registered: Option<MasterKeyInfo>,
+    activated: Option<MasterKeyInfo>,
+    resealed: Resealed,
+    keys: Vec<Counted>,
+}
+
+pub async fn run(common: &Common, command: MasterKeyCommand) -> Result<(), Failure> {
+    let config = common.config()?;
+    let database = compose::database(&config)?;
+    let dir = &config.keys.dir;
+    let mode = if matches!(command, MasterKeyCommand::Init) { Mode::Serve } else { Mode::Command };
+    let store = start::open_store(&database, mode, Arc::new(SystemClock))?;
+    match command {
+        MasterKeyCommand::Init => {
+            let keys = start::init_master_key(&store, dir).await?;
+            for (version, fingerprint) in keys.fingerprints() {
+                println!("{} is registered (fingerprint {fingerprint}).", path_of(dir, version).display());
+            }
+            println!(
+                "Back it up apart from the database, and copy it to every replica: without it nothing can be opened."
+            );
+            Ok(())
+        }
+        MasterKeyCommand::Status { json } => {
+            let keys = master_keys::status(&store, dir).await?;
+            if json { print_json(&keys) } else { print_keys(&keys) }
+        }
+        MasterKeyCommand::Rotate(how) => {
+            let is_shared = matches!(database.url, DatabaseUrl::Postgres(_));
+            rotate(&config, &store, is_shared, &how).await
+        }
+        MasterKeyCommand::Remove { version } => {
+            let removed = master_keys::remove(&store, Origin::of(Actor::Cli), version).await?;
+            println!("Version {version} is forgotten (fingerprint {}). No row needs it.", removed.fingerprint);
+            println!("Destroy {} now, on every replica and in every backup of it.", path_of(dir, version).display());
+            println!(
+                "Until that is done, whoever has it and an older backup of the database can sign with the keys in there."
+            );
+            Ok(())
+        }
+    }
+}
+
+fn print_keys(keys: &[Counted]) -> Result<(), Failure> {
+    println!("{:<8} {:<33} {:<9} {:<8} ROWS", "VERSION", "FINGERPRINT", "STATE", "FILE");
+    for key in keys {
+        let rows = if key.rows == 0 { "0".to_owned() } else { format!("{}: {}", key.rows, told(&key.rows_by_place)) };
+        let info = &key.info;
+        println!("{:<8} {:<33} {:<9} {:<8} {rows}", info.version, info.fingerprint, info.state.as_str(), key.file);
+    }
+    Ok(())
+}
+
+async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -> Result<(), Failure> {
+    let (dir, origin, entropy) = (&config.keys.dir, Origin::of(Actor::Cli), SystemEntropy::default());
+    // Nothing is begun where a file is missing that rows need.
+    let keys = start::existing_master_keys(store, dir).await?;
+    let mut report =
+        Report { waits_for: None, registered: None, activated: None, resealed: Resealed::default(), keys: Vec::new() };
+    if !how.go_on && !master_keys::is_under_way(store).await? {
+        let begun = master_keys::begin(store, dir, origin.clone(), &entropy).await?;
+        let stop = is_shared && begun.registered;
+        if !how.json {
+            print_begun(config, &begun, stop);
+        }
+        report.registered = Some(begun.info);
+        if stop {
+            report.waits_for = Some("the file on every replica");
+            report.keys = master_keys::status(store, dir).await?;
+            return if how.json { print_json(&report) } else { Ok(()) };
+        }
+    }
+    report.activated = master_keys::activate(store, dir, origin.clone()).await?;
+    if let Some(info) = &report.activated
+        && !how.json
+    {
+        println!("Version {} seals what is written from now on.", info.version);
+    }
+    let left = seal_anew(config, store, &keys, &origin, &mut report.resealed).await?;
+    report.keys = master_keys::status(store, dir).await?;
+    if how.json {
+        print_json(&report)?;
+    } else {
+        println!("{} rows were sealed anew.", report.resealed.total());
+        for old in report.keys.iter().filter(|key| key.info.state == MasterKeyState::Retired && key.rows == 0) {
+            let version = old.info.version;
+            println!(
+                "No row needs version {version} any more: `keyswap master-key remove {version}`, and destroy its file."
+            );
+        }
+    }
+    if left.is_empty() { Ok(()) } else { Err(Failure::Other(undone(&report.resealed))) }
+}
+
+fn print_begun(config: &Config, begun: &Begun, stop: bool) {
+    let path = path_of(&config.keys.dir, begun.info.version);
+    let how = if begun.made { "was made" } else { "was found" };
+    println!("{} {how} and is registered (fingerprint {}).", path.display(), begun.info.fingerprint);
+    println!("Back it up apart from the database.");
+    if stop {
+        println!(
+            "Nothing is sealed with it yet. Copy it to keys.dir of every replica, mode 0600; servers need no restart."
+        );
+        println!(
+            "/readyz of a replica names it while it is missing there. Then run `keyswap master-key rotate --continue`."
+        );
+    }
+}
+
+fn undone(resealed: &Resealed) -> String {
+    let rows: Vec<_> = resealed.damaged.iter().map(|row| format!("{} {}", row.place.as_str(), row.id)).collect();
+    format!(
+        "these rows do not open and were left as they are: {}. The key they are sealed under stays needed; restore the rows from a \
+         backup of this database and run `keyswap master-key rotate --continue`",
+        rows.join(", ")
+    )
+}
+
+/// Goes on until nothing stands under an old key, and no server can seal with one any more. Gives what is left: rows that do not open.
+async fn seal_anew(
+    config: &Config,
+    store: &Store,
+    keys: &crate::crypto::master::MasterKeys,
+    origin: &Origin,
+    resealed: &mut Resealed,
+) -> Result<BTreeMap<i32, BTreeMap<crate::store::sealed::Place, i64>>, Failure> {
+    let entropy = SystemEntropy::default();
+    let mut waited = false;
+    loop {
+        let progress = |done: &Resealed| eprintln!("{} rows sealed anew …", done.total());
+        master_keys::reseal(store, keys, origin, &entropy, resealed, progress).await?;
+        let settled = settled_at(config, store).await?;
+        let now = store.now().await.map_err(crate::service::Error::from)?;
+        if now < settled {
+            if !waited {
+                eprintln!("Waiting until {settled}: a server may not have heard of the new key before.");
+                waited = true;
+            }
+            tokio::time::sleep(settled.since(now).duration().min(Duration::from_secs(1))).await;
+            continue;
+        }
+        let left = master_keys::retire(store, origin.clone()).await?;
+        let rows: i64 = left.values().flat_map(BTreeMap::values).sum();
+        let damaged = i64::try_from(resealed.damaged.len()).unwrap_or(i64::MAX);
+        if rows <= damaged {
+            return Ok(left);
+        }
+        eprintln!(
+            "{rows} rows were sealed with an old key meanwhile: is its file missing on a replica? /readyz tells."
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// From when on every server has heard of the key that seals.
+async fn settled_at(config: &Config, store: &Store) -> Result<Timestamp, Failure> {
+    let listed = store.read(crate::store::master_keys::list).await.map_err(crate::service::Error::from)?;
+    let current = listed.iter().find(|info| info.state == MasterKeyState::Current);
+    let activated = current.and_then(|info| info.activated_at);
+    // The first one needs no waiting: there was none before it.
+    let rotated = listed.iter().any(|info| info.state == MasterKeyState::Retiring);
+    Ok(match activated {
+        Some(at) if rotated => at.after(config.signing_keys.timing.replica_staleness),
+        Some(_) | None => Timestamp::from_millis(0),
+    })
+}

@@ -1,0 +1,25 @@
+//! `keyswap migrate`.
+
+use std::sync::Arc;
+
+use crate::store::{self, SystemClock};
+
+use super::{Common, Failure, compose, print_json};
+
+pub fn run(common: &Common, status: bool, json: bool) -> Result<(), Failure> {
+    let config = common.config()?;
+    let database = compose::database(&config)?;
+    let entropy = Arc::new(crate::crypto::random::SystemEntropy::default());
+    let if_missing = if status { store::IfMissing::Refuse } else { store::IfMissing::Create };
+    let store = store::Store::open(&database, if_missing, Arc::new(SystemClock), entropy, crate::crypto::sha256)?;
+    let ran = if status { Vec::new() } else { store.migrate()? };
+    let state = store.migration_status()?;
+    if json {
+        return print_json(&state);
+    }
+    for migration in &ran {
+        println!("ran {migration}");
+    }
+    println!("{} of {} migrations have run.", state.applied.len(), state.applied.len() + state.pending.len());
+    Ok(())
+}

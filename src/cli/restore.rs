@@ -1,0 +1,95 @@
+//! `keyswap restore`: after the database was put back to an older state.
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::{
+    domain::event::{Actor, Origin},
+    service::{
+        start::{self, Mode},
+        witness::{self, Verdict},
+    },
+    store::SystemClock,
+};
+
+use super::{Common, Failure, compose, print_json};
+
+#[derive(Debug, Subcommand)]
+pub enum RestoreCommand {
+    /// Say whether the database is as far as its witness has seen it; changes nothing
+    #[command(after_help = "Examples:\n  keyswap restore status\n  keyswap restore status --json")]
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go on with a database that was put back to an older state; says what that means, and does it with --yes
+    #[command(
+        after_help = "Examples:\n  keyswap restore accept          what was lost, and what to do about it\n  keyswap restore accept --yes    go on: on every replica that asks, each has its own witness"
+    )]
+    Accept {
+        /// Go on
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    asks: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<&'a witness::Restored>,
+}
+
+pub async fn run(common: &Common, command: RestoreCommand) -> Result<(), Failure> {
+    let config = common.config()?;
+    let store = start::open_store(&compose::database(&config)?, Mode::Command, Arc::new(SystemClock))?;
+    let file = &config.keys.witness;
+    let (verdict, _) = witness::compare(&store, file).await?;
+    match command {
+        RestoreCommand::Status { json: true } => {
+            let restored = if let Verdict::Restored(restored) = &verdict { Some(restored) } else { None };
+            print_json(&Report { asks: verdict.asks(), why: verdict.told(), restored })
+        }
+        RestoreCommand::Status { json: false } => {
+            println!("{}", verdict.told().as_deref().unwrap_or("The database is as far as its witness has seen it."));
+            Ok(())
+        }
+        RestoreCommand::Accept { yes } => {
+            if verdict.asks() {
+                explain(&verdict);
+                if !yes {
+                    return Err(Failure::Other(
+                        "nothing was done: run `keyswap restore accept --yes` to go on".to_owned(),
+                    ));
+                }
+            }
+            witness::accept(&store, file, Origin::of(Actor::Cli)).await?;
+            println!(
+                "Accepted: servers with this witness sign again within seconds. Other replicas have their own, and ask as well."
+            );
+            Ok(())
+        }
+    }
+}
+
+fn explain(verdict: &Verdict) {
+    println!("{}.", verdict.told().unwrap_or_default());
+    if let Verdict::Restored(restored) = verdict {
+        let lost = (restored.witness.seq - restored.database.seq).max(0);
+        println!("Of the history that was seen, {lost} events or more are missing. What was done in them is undone:");
+    } else {
+        println!("What was done since is unknown. If the database was put back to an older state:");
+    }
+    println!("  - API keys that were revoked, suspended or rotated since work again as they did: revoke them again.");
+    println!("  - API keys, users and rights that were made since are unknown; those that were taken away are back.");
+    println!(
+        "  - Signing keys that were published since are unknown, and tokens they signed are refused; one that was"
+    );
+    println!("    revoked since is published again: revoke it again, and rotate, before anything relies on it.");
+    println!("If a newer backup is at hand, restore that instead.");
+}

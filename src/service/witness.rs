@@ -1,0 +1,280 @@
+//! The witness: a small file outside of the database and its backups that remembers how far the database had come. A database that
+//! knows less than its witness has been put back to an older state: keys that were revoked since work again, and signing keys that were
+//! published since are unknown. That is for an operator to look at before anything is signed.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    crypto::master::{IfExists, write_secret},
+    domain::event::{EventKind, NewEvent, Origin},
+    store::{self, Conn, Outcome, Store, StoreError},
+};
+
+use super::{App, Error};
+
+/// How far a database has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The id of the first event: another one is another database, and no backup of this one.
+    pub database: String,
+    /// The number of the last event.
+    pub seq: i64,
+    /// Its hash: a history that went on differently from an older state is found even when it is longer.
+    pub hash: String,
+    /// The sum of the versions of all signing keys, which only ever grows.
+    pub generation: i64,
+}
+
+/// What the witness says about the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should be; also when there is no witness yet.
+    Fine,
+    /// As it should be, and this could not be written down: an old backup might not be noticed.
+    Unkept(String),
+    /// It knows less than the witness, or other things.
+    Restored(Restored),
+    /// The witness is no witness: its text was spoilt.
+    Spoilt(String),
+}
+
+/// An older state than the one that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    pub witness: Seen,
+    pub database: Seen,
+}
+
+impl fmt::Display for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seen, is) = (&self.witness, &self.database);
+        if is.seq < seen.seq {
+            write!(
+                f,
+                "the database looks like an old backup: it ends with event {}, and event {} was seen",
+                is.seq, seen.seq
+            )
+        } else if is.generation < seen.generation {
+            write!(f, "the database looks like an old backup: it knows less of the signing keys than was seen")
+        } else {
+            write!(
+                f,
+                "the database looks like an old backup that was used since: event {} is not the one that was seen",
+                seen.seq
+            )
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether an operator has to look first.
+    pub const fn asks(&self) -> bool {
+        matches!(self, Self::Restored(_) | Self::Spoilt(_))
+    }
+
+    /// What is wrong, in a line.
+    pub fn told(&self) -> Option<String> {
+        match self {
+            Self::Fine => None,
+            Self::Unkept(why) => Some(why.clone()),
+            Self::Restored(restored) => {
+                Some(format!("{restored}; nothing is signed until `keyswap restore accept` was run here"))
+            }
+            Self::Spoilt(why) => Some(format!("{why}; nothing is signed until `keyswap restore accept` was run here")),
+        }
+    }
+}
+
+/// The witness of one replica.
+pub struct Witness {
+    file: PathBuf,
+    verdict: ArcSwap<Verdict>,
+}
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Witness({})", self.file.display())
+    }
+}
+
+impl Witness {
+    pub fn new(file: PathBuf) -> Self {
+        Self { file, verdict: ArcSwap::from_pointee(Verdict::Fine) }
+    }
+
+    /// As of the last look.
+    pub fn verdict(&self) -> Arc<Verdict> {
+        self.verdict.load_full()
+    }
+}
+
+/// Compares the database with the witness, and signs nothing while they do not agree.
+///
+/// # Errors
+/// The database does not answer: nothing is known then, and everything stays as it was.
+pub async fn look(app: &App) -> Result<(), Error> {
+    let (verdict, _) = compare(&app.store, &app.witness.file).await?;
+    settle(app, verdict);
+    Ok(())
+}
+
+/// As `look`, and writes down how far the database has come.
+///
+/// # Errors
+/// As `look`.
+pub async fn keep(app: &App) -> Result<(), Error> {
+    let (verdict, seen) = compare(&app.store, &app.witness.file).await?;
+    let verdict = match (verdict, seen) {
+        (Verdict::Fine, Some(seen)) => {
+            let file = app.witness.file.clone();
+            let written = tokio::task::spawn_blocking(move || advance(&file, &seen)).await;
+            match written.map_err(io::Error::other).and_then(|written| written) {
+                Ok(()) => Verdict::Fine,
+                Err(error) => Verdict::Unkept(format!(
+                    "the witness cannot be written, so an old backup might not be noticed: {error}"
+                )),
+            }
+        }
+        (other, _) => other,
+    };
+    settle(app, verdict);
+    Ok(())
+}
+
+fn settle(app: &App, verdict: Verdict) {
+    let before = app.witness.verdict();
+    if *before != verdict {
+        match verdict.told() {
+            Some(why) if verdict.asks() => tracing::error!(why, "nothing is signed"),
+            Some(why) => tracing::warn!(why, file = %app.witness.file.display(), "see keys.witness"),
+            None => tracing::info!("the database and its witness agree"),
+        }
+    }
+    app.keys.halt(verdict.asks());
+    app.witness.verdict.store(Arc::new(verdict));
+}
+
+/// What the witness at `file` says about the database, and how far that has come; nothing of it on a database without events.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn compare(store: &Store, file: &Path) -> Result<(Verdict, Option<Seen>), Error> {
+    let file = file.to_owned();
+    store
+        .read(move |connection| {
+            // Read first: the database is never behind what was seen of it before.
+            let found = read(&file);
+            let Some(is) = seen(connection)? else { return Ok((Verdict::Fine, None)) };
+            let verdict = match found {
+                Ok(None) => Verdict::Fine,
+                Ok(Some(seen)) => judge(connection, seen, &is)?,
+                Err(Unread::Spoilt(why)) => Verdict::Spoilt(why),
+                Err(Unread::Io(why)) => Verdict::Unkept(why),
+            };
+            Ok((verdict, Some(is)))
+        })
+        .await
+}
+
+fn seen(connection: &mut Conn) -> Result<Option<Seen>, StoreError> {
+    let Some(first) = store::events::find(connection, 1)? else { return Ok(None) };
+    // The generation first: an event that is not seen yet may have moved it, and never the other way round.
+    let generation = store::signing_keys::generation(connection)?;
+    let (seq, hash) = store::events::head(connection)?;
+    Ok(Some(Seen { database: first.id.to_string(), seq, hash, generation }))
+}
+
+fn judge(connection: &mut Conn, witness: Seen, is: &Seen) -> Result<Verdict, StoreError> {
+    if witness.database != is.database {
+        // Begun anew, or another one: nothing of what was seen can come back.
+        tracing::warn!("the witness is of another database, and begins anew with this one");
+        return Ok(Verdict::Fine);
+    }
+    let same_history = match is.seq.cmp(&witness.seq) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Equal => is.hash == witness.hash,
+        std::cmp::Ordering::Greater => {
+            let next = store::events::find(connection, witness.seq + 1)?;
+            next.is_none_or(|next| next.prev_hash == witness.hash)
+        }
+    };
+    if same_history && is.generation >= witness.generation {
+        return Ok(Verdict::Fine);
+    }
+    Ok(Verdict::Restored(Restored { witness, database: is.clone() }))
+}
+
+enum Unread {
+    Io(String),
+    Spoilt(String),
+}
+
+fn read(file: &Path) -> Result<Option<Seen>, Unread> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Unread::Io(format!(
+                "the witness cannot be read, so an old backup might not be noticed: {error}"
+            )));
+        }
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|_| Unread::Spoilt("the witness holds something else than a witness".to_owned()))
+}
+
+/// One at a time in this process: they share the name that the file has while it is written.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Writes `seen`, unless as much is there already: another replica may share the file.
+fn advance(file: &Path, seen: &Seen) -> io::Result<()> {
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Ok(Some(there)) = read(file)
+        && there.database == seen.database
+        && there.seq >= seen.seq
+        && there.generation >= seen.generation
+    {
+        return Ok(());
+    }
+    write(file, seen)
+}
+
+fn write(file: &Path, seen: &Seen) -> io::Result<()> {
+    if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        fs::create_dir_all(dir)?;
+    }
+    write_secret(file, &serde_json::to_vec(seen)?, IfExists::Replace)
+}
+
+/// Takes the database as it is: the operator knows what that means. Leaves an event.
+///
+/// # Errors
+/// There is nothing to accept, or the witness cannot be written.
+pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdict, Error> {
+    let (verdict, _) = compare(store, file).await?;
+    if !verdict.asks() {
+        return Err(Error::Conflict("the database is as the witness saw it: there is nothing to accept".to_owned()));
+    }
+    let event = match &verdict {
+        Verdict::Restored(restored) => NewEvent::new(EventKind::RestoreAccepted, &restored.database.database)
+            .with("seen_seq", restored.witness.seq)
+            .with("seen_hash", restored.witness.hash.clone())
+            .with("seq", restored.database.seq),
+        Verdict::Spoilt(_) | Verdict::Fine | Verdict::Unkept(_) => NewEvent::new(EventKind::RestoreAccepted, "witness"),
+    };
+    store.change(origin, move |_| Ok::<_, Error>(Outcome::event((), event))).await?;
+    let now =
+        store.read(seen).await?.ok_or_else(|| Error::Internal("an event that was just written is gone".to_owned()))?;
+    let unwritable = |error: io::Error| Error::Conflict(format!("cannot write {}: {error}", file.display()));
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    write(file, &now).map_err(unwritable)?;
+    Ok(verdict)
+}

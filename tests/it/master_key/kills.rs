@@ -1,0 +1,100 @@
+//! `kill -9` at any moment of a rotation of the master key: every row is readable before, between and after, and the next run goes on.
+
+use std::{thread, time::Duration};
+
+use keyswap::{crypto::random::SystemEntropy, domain::entropy::Entropy};
+
+use super::{Full, events, quick};
+use crate::{
+    faults::process::{LONG, Process, until},
+    support::Kind,
+};
+
+/// As many rounds as the machine has time for.
+const FEW: usize = 5;
+const MANY: usize = 50;
+/// Enough for several changes.
+const KEYS: usize = 250;
+
+/// Between a moment and the time a whole rotation takes.
+fn moment() -> Duration {
+    let mut bytes = [0; 2];
+    SystemEntropy::default().fill(&mut bytes).unwrap();
+    Duration::from_micros(u64::from(u16::from_le_bytes(bytes)) * 6)
+}
+
+fn rounds(kind: Kind, rounds: usize) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let deployment = quick(kind);
+        let server = deployment.serve();
+        let full = Full::on(deployment, &server, KEYS).await;
+        let (mut cut_off, mut begun) = (0, 0);
+        for round in 0..rounds {
+            // A few runs one after the other that are all cut off, each where the one before has left it.
+            for _ in 0..4 {
+                let process = Process::spawn(full.deployment.command(&["master-key", "rotate"]));
+                thread::sleep(moment());
+                process.signal(rustix::process::Signal::KILL);
+                let said = process.end(LONG);
+                cut_off += usize::from(said.code.is_none());
+                for key in full.keys.iter().step_by(25).chain(full.foreign.iter().step_by(5)) {
+                    let answer = server.exchange(key).await;
+                    assert_eq!(answer.status(), 200, "round {round}: {said:?}: {}", answer.text().await.unwrap());
+                }
+            }
+            let states: Vec<_> = full.status().into_iter().map(|row| row.1).collect();
+            let many = |state: &str| states.iter().filter(|found| *found == state).count();
+            assert!(many("current") == 1 && many("incoming") <= 1 && many("retiring") <= 1, "round {round}: {states:?}");
+            begun += usize::from(many("incoming") + many("retiring") > 0);
+            full.opens(&server, &format!("round {round}, cut off")).await;
+            full.rotate();
+            full.opens(&server, &format!("round {round}, gone on")).await;
+            let status = full.status();
+            let (current, old) = status.split_last().unwrap();
+            assert!(current.1 == "current" && old.iter().all(|row| row.1 == "retired" && row.2 == 0), "{status:?}");
+            for (version, _, _) in old {
+                let said = full.deployment.run(&["master-key", "remove", &version.to_string()]);
+                assert_eq!(said.code, Some(0), "{said:?}");
+            }
+        }
+        assert!(cut_off > rounds && begun > 0, "the kills came in between: {cut_off} cut off, {begun} begun");
+        // Each version took each step once, in its order.
+        let all = events(&server, &full.admin).await;
+        let last = full.status().pop().unwrap().0;
+        for version in 2..last {
+            let steps: Vec<_> = all.iter().filter(|(_, of)| *of == version.to_string()).map(|(kind, _)| kind.as_str()).collect();
+            assert_eq!(steps, ["registered", "activated", "retired", "removed"], "version {version}");
+        }
+        until("the server is ready", LONG, || async { server.get("/readyz").await.status() == 200 }).await;
+        server.stop();
+        let again = full.deployment.serve();
+        full.opens(&again, "started again").await;
+        again.stop();
+        let doctor = full.deployment.run(&["doctor"]);
+        assert!(doctor.code == Some(0) && doctor.out.contains("every link holds"), "{doctor:?}");
+        eprintln!("{cut_off} rotations of the master key were cut off, {begun} of {rounds} rounds went on with one; version {last}");
+    });
+}
+
+#[test]
+fn a_rotation_that_was_killed_goes_on_sqlite() {
+    rounds(Kind::Sqlite, FEW);
+}
+
+#[test]
+fn a_rotation_that_was_killed_goes_on_postgres() {
+    rounds(Kind::Postgres, FEW);
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/prove kills"]
+fn fifty_rotations_that_were_killed_go_on_sqlite() {
+    rounds(Kind::Sqlite, MANY);
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/prove kills"]
+fn fifty_rotations_that_were_killed_go_on_postgres() {
+    rounds(Kind::Postgres, MANY);
+}

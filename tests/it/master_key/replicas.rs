@@ -1,0 +1,73 @@
+//! Replicas with directories of their own: what one that lacks a file says and does.
+
+use std::{fs, path::Path, time::Duration};
+
+use serde_json::Value;
+
+use super::{Full, quick};
+use crate::{
+    faults::process::{Deployment, Running, until},
+    support::Kind,
+};
+
+fn copy(from: &Path, to: &Path, version: i32) {
+    let name = format!("master.{version}");
+    fs::create_dir_all(to).unwrap();
+    // With its mode.
+    fs::copy(from.join(&name), to.join(&name)).unwrap();
+}
+
+async fn ready(server: &Running) -> (u16, String) {
+    let answer = server.get("/readyz").await;
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().await.unwrap();
+    (status, body["notes"].to_string())
+}
+
+#[test]
+fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let here = quick(Kind::Postgres);
+        let one = here.serve();
+        let there = Deployment { database: here.database.clone(), settings: here.settings.clone() };
+        let dir = here.database.dir.path().join("elsewhere");
+        let there = there.with(&[&format!("keys.dir={}", dir.display()), "keys.create=false"]);
+        copy(&here.keys(), &dir, 1);
+        let two = there.serve();
+        let full = Full::on(here, &one, 12).await;
+        full.opens(&two, "before").await;
+
+        // Registered, and on its way: the other says what it lacks, and works. It can even be started again.
+        let report = full.deployment.json(&["master-key", "rotate"]);
+        assert_eq!(report["waits_for"], "the file on every replica");
+        assert!(full.deployment.keys().join("master.2").exists());
+        let lacks = || async { ready(&two).await.1.contains("master.2 is missing") };
+        until("the replica says what it lacks", Duration::from_secs(20), lacks).await;
+        assert_eq!(ready(&two).await.0, 200, "nothing is sealed with it yet");
+        full.opens(&two, "on its way").await;
+        assert_eq!(ready(&one).await, (200, "null".to_owned()));
+        assert_eq!(two.exchange("acme.live.nobody-made-this").await.status(), 401);
+        two.stop();
+        let two = there.serve();
+        full.opens(&two, "on its way, started again").await;
+
+        // An operator who did not copy it: the replica is not ready, and says neither "unknown" nor "wrong" of a key that is fine.
+        assert_eq!(full.deployment.run(&["master-key", "rotate", "--continue"]).code, Some(0));
+        until("it is not ready", Duration::from_secs(20), || async { ready(&two).await.0 == 503 }).await;
+        for key in [&full.keys[0], &full.foreign[0]] {
+            let answer = two.exchange(key).await;
+            assert_eq!(answer.status(), 503, "{}", answer.text().await.unwrap());
+            assert!(one.swaps(key).await);
+        }
+        let refused = there.refuses();
+        assert!(refused.contains(&format!("{} is missing", dir.join("master.2").display())), "{refused}");
+
+        // With the file it is whole again, without a restart.
+        copy(&full.deployment.keys(), &dir, 2);
+        until("it is ready", Duration::from_secs(20), || async { ready(&two).await.0 == 200 }).await;
+        full.opens(&two, "with the file").await;
+        two.stop();
+        one.stop();
+    });
+}
