@@ -14,6 +14,7 @@ use crate::{
     },
     domain::{
         event::{EventKind, NewEvent, Origin},
+        id::PortalSessionId,
         master_key::{MasterKeyInfo, MasterKeyState},
     },
     store::{
@@ -218,7 +219,8 @@ pub async fn activate(store: &Store, dir: &Path, origin: Origin) -> Result<Optio
             }
             let event = NewEvent::new(EventKind::MasterKeyActivated, incoming.version)
                 .with("fingerprint", incoming.fingerprint.clone());
-            Ok(Outcome::event(Some(incoming), event))
+            let current = in_state(&store::master_keys::list(tx)?, MasterKeyState::Current).cloned();
+            Ok(Outcome::event(current, event))
         })
         .await
 }
@@ -275,7 +277,9 @@ pub async fn reseal(
                     .await?;
                 let Some(last) = batch.last else { break };
                 after = last;
-                *done.rows.entry(place).or_default() += batch.resealed;
+                if batch.resealed > 0 {
+                    *done.rows.entry(place).or_default() += batch.resealed;
+                }
                 done.damaged.extend(batch.damaged.into_iter().map(|id| Damaged { place, id }));
                 progress(done);
             }
@@ -329,7 +333,12 @@ fn anew(
         Place::PortalSessions => Purpose::PortalSession,
         Place::Webhooks | Place::OldWebhookSecrets => Purpose::Webhook,
     };
-    let anew = keys.reseal(purpose, &row.id, &sealed, entropy)?;
+    // A session is sealed for the id that stands in its token: its own without the prefix.
+    let id = match place {
+        Place::PortalSessions => row.id.strip_prefix(PortalSessionId::PREFIX).unwrap_or(&row.id),
+        Place::SigningKeys | Place::Credentials | Place::Webhooks | Place::OldWebhookSecrets => &row.id,
+    };
+    let anew = keys.reseal(purpose, id, &sealed, entropy)?;
     Ok(Anew { bytes: anew.bytes, version: anew.master_version, lookup: None })
 }
 
