@@ -271,6 +271,18 @@ pub fn make_or_take(dir: &Path, version: i32, entropy: &dyn Entropy) -> Result<(
     }
 }
 
+/// Takes away what writers that were cut off left of their work: it may be a copy of a key, which nobody would know to destroy.
+pub fn sweep(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let of = name.strip_prefix("master.").and_then(|rest| rest.strip_suffix(".tmp"));
+        if of.is_some_and(|process| process.parse::<u32>().is_ok()) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 /// The key in `master.<version>`, where there is such a file.
 ///
 /// # Errors

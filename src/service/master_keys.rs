@@ -156,6 +156,7 @@ pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEn
     let version = registered.last().map_or(1, |info| info.version + 1);
     fs::create_dir_all(dir)
         .map_err(|error| Error::Conflict(format!("cannot make the directory {}: {error}", dir.display())))?;
+    master::sweep(dir);
     let (key, made) = master::make_or_take(dir, version, entropy)?;
     let fingerprint = key.fingerprint();
     store

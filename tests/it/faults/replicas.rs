@@ -43,7 +43,7 @@ async fn are_one(deployment: &Deployment, first: Running, second: Running) {
     first.stop();
     second.stop();
     let leftovers: Vec<_> = fs::read_dir(deployment.keys()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(leftovers.len(), 2, "master.1 and administrator.key: {leftovers:?}");
+    assert_eq!(leftovers.len(), 3, "master.1, administrator.key and the witness: {leftovers:?}");
 }
 
 fn rounds(kind: Kind, rounds: usize) {

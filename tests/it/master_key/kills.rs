@@ -58,6 +58,15 @@ fn rounds(kind: Kind, rounds: usize) {
                 assert_eq!(said.code, Some(0), "{said:?}");
             }
         }
+        full.rotate();
+        let old = full.status()[0].0.to_string();
+        assert_eq!(full.deployment.run(&["master-key", "remove", &old]).code, Some(0));
+        let files: Vec<_> = std::fs::read_dir(full.deployment.keys()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        let is_leftover = |name: &std::ffi::OsString| {
+            let name = name.to_string_lossy();
+            name.starts_with("master.") && name.ends_with(".tmp")
+        };
+        assert!(!files.iter().any(is_leftover), "no copy of a key lies about: {files:?}");
         assert!(cut_off > rounds && begun > 0, "the kills came in between: {cut_off} cut off, {begun} begun");
         // Each version took each step once, in its order.
         let all = events(&server, &full.admin).await;

@@ -147,14 +147,22 @@ pub fn refused(said: &Said, words: &[&str]) {
 pub async fn events(server: &Running, admin: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for kind in ["registered", "activated", "retired", "removed"] {
-        let path = format!("/v1/events?type=master_key.{kind}&limit=100");
-        let page: Value = server.call(admin, "GET", &path, None).await.json().await.unwrap();
-        for event in page["data"].as_array().unwrap() {
-            let version = event["subject"]["id"].as_str().unwrap().to_owned();
-            if version != "1" || kind != "registered" {
-                assert_eq!(event["actor"]["type"], "cli", "{event}");
+        let mut after = 0;
+        loop {
+            let path = format!("/v1/events?type=master_key.{kind}&limit=100&after={after}");
+            let page: Value = server.call(admin, "GET", &path, None).await.json().await.unwrap();
+            let some = page["data"].as_array().unwrap();
+            for event in some {
+                let version = event["subject"]["id"].as_str().unwrap().to_owned();
+                if version != "1" || kind != "registered" {
+                    assert_eq!(event["actor"]["type"], "cli", "{event}");
+                }
+                after = event["seq"].as_i64().unwrap();
+                found.push((after, kind.to_owned(), version));
             }
-            found.push((event["seq"].as_i64().unwrap(), kind.to_owned(), version));
+            if some.is_empty() {
+                break;
+            }
         }
     }
     found.sort();
