@@ -75,6 +75,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         foreign: config.api_keys.foreign,
         max_key_lifetime: config.api_keys.max_lifetime,
         owner_types: config.api_keys.owner_types.iter().copied().collect(),
+        status_ttl: config.status_lists.ttl,
         session_ttl: config.portal.session_ttl,
         max_clients_per_user: config.service_clients.max_per_user,
         keys_dir: config.keys.dir.clone(),

@@ -30,6 +30,7 @@ pub struct Config {
     pub tokens: Tokens,
     pub signing_keys: SigningKeys,
     pub api_keys: ApiKeys,
+    pub status_lists: StatusLists,
     pub portal: Portal,
     pub service_clients: ServiceClients,
     pub guessing: Guessing,
@@ -109,6 +110,11 @@ pub struct ApiKeys {
     pub owner_types: Vec<OwnerType>,
     pub end_with_creator: bool,
     pub foreign: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct StatusLists {
+    pub ttl: Span,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -244,6 +250,11 @@ impl Config {
         let end_with_creator = from.get("api_keys.end_with_creator");
         let foreign = from.get("api_keys.foreign");
 
+        let status_ttl: Option<Span> = from.parse("status_lists.ttl");
+        if status_ttl.is_some_and(|span| !(1..=24 * 3600).contains(&span.as_secs())) {
+            from.fault("status_lists.ttl", "must be from 1s to 24h");
+        }
+
         let session_ttl: Option<Span> = from.parse("portal.session_ttl");
         if session_ttl.is_some_and(|span| !(60..=24 * 3600).contains(&span.as_secs())) {
             from.fault("portal.session_ttl", "must be from 1m to 24h");
@@ -316,6 +327,7 @@ impl Config {
                     end_with_creator: end_with_creator?,
                     foreign: foreign?,
                 },
+                status_lists: StatusLists { ttl: status_ttl? },
                 portal: Portal { session_ttl: session_ttl? },
                 service_clients: ServiceClients { max_per_user: max_per_user? },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },

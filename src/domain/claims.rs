@@ -10,6 +10,7 @@ use super::{
     audience::Identifier,
     grant::KeyFault,
     id::{KeyId, OrganizationId, ServiceClientId, UserId},
+    status_list::Place,
     time::Timestamp,
 };
 
@@ -77,6 +78,25 @@ impl AudienceClaim {
     }
 }
 
+/// Where the status of a token stands (draft-ietf-oauth-status-list-20 §6.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusClaim {
+    pub status_list: StatusListClaim,
+}
+
+/// A place in a status list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusListClaim {
+    pub idx: u32,
+    pub uri: String,
+}
+
+impl StatusClaim {
+    pub fn new(issuer: &str, place: &Place) -> Self {
+        Self { status_list: StatusListClaim { idx: place.index, uri: place.list.uri(issuer) } }
+    }
+}
+
 /// The claims of an access token. No `nbf`: stock verifiers allow it no tolerance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
@@ -102,6 +122,9 @@ pub struct Claims {
     /// Where access records apply: what the token may do, and over which resources (RFC 9396 §9.1).
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub authorization_details: Vec<Detail>,
+    /// Where verifiers learn what became of the token; absent only while its credential, made by a version before this one, has no place.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<StatusClaim>,
     /// Claims from metadata stand last. They are written and never read back: nothing here decides by them.
     #[serde(flatten, skip_deserializing)]
     pub mapped: Map<String, Value>,
@@ -170,6 +193,7 @@ mod tests {
             key_id: "key_01JD0000000000000000000000".parse().unwrap(),
             org_id: None,
             authorization_details: Vec::new(),
+            status: None,
             mapped: Map::new(),
         };
         let usual = r#"{"iss":"https://i.test","sub":"s","sub_type":"api_key","aud":["a"],"exp":2,"iat":1,"jti":"j","client_id":"c","scope":"x y","key_id":"key_01JD0000000000000000000000"}"#;
@@ -183,5 +207,10 @@ mod tests {
         // Read back, they are not there: nothing here decides by what stands in metadata.
         claims.mapped = Map::new();
         assert_eq!(serde_json::from_str::<Claims>(&shaped).unwrap(), claims);
+        let list = "stl_01JD0000000000000000000000".parse().unwrap();
+        claims.status = Some(StatusClaim::new("https://i.test", &Place { list, index: 7 }));
+        let text = serde_json::to_string(&claims).unwrap();
+        let status = r#","status":{"status_list":{"idx":7,"uri":"https://i.test/v1/status-lists/stl_01JD0000000000000000000000"}}}"#;
+        assert!(text.ends_with(status), "{text}");
     }
 }

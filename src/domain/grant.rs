@@ -10,14 +10,15 @@ use super::{
     api_key::{KeyLimits, Life, Owner, State},
     audience::{Audience, Identifier, Takes},
     claim_map::Sources,
-    claims::{AudienceClaim, Claims, Subject},
+    claims::{AudienceClaim, Claims, StatusClaim, Subject},
     id::{CredentialId, KeyId, OrganizationId},
     permission::{PermissionName, PermissionSet},
     resource::Resource,
     signing::Algorithm,
     standing::{OwnerSet, Ownership, Standing},
+    status_list::Place,
     time::{Span, Timestamp},
-    token_shape::{AudClaim, ScopeClaim, TokenShape},
+    token_shape::{AudClaim, ScopeClaim, StatusOf, TokenShape},
 };
 
 /// The most targets one request may name: more serves no honest client.
@@ -51,6 +52,8 @@ pub struct KeyFacts {
     pub life: Life,
     /// The statements of its access records.
     pub access: Vec<Rule>,
+    /// Where the status of the credential's tokens stands.
+    pub status: Option<Place>,
 }
 
 /// A credential that was replaced and still works.
@@ -121,6 +124,10 @@ pub struct Grant {
     pub access: Vec<Detail>,
     /// Claims from metadata, as the audience maps them.
     pub mapped: Map<String, Value>,
+    /// Where its status stands: the credential's place, until the token is given one of its own.
+    pub status: Option<Place>,
+    /// Whether the audience wants one for each token.
+    pub status_of: StatusOf,
 }
 
 impl Grant {
@@ -153,6 +160,7 @@ impl Grant {
             org_id: self.organization,
             aud: self.audience,
             authorization_details: self.access,
+            status: self.status.as_ref().map(|place| StatusClaim::new(issuer, place)),
             mapped: self.mapped,
         }
     }
@@ -303,7 +311,15 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
         expires_at,
         shape,
         mapped,
+        status: facts.key.status.clone(),
+        status_of: status_of(&audiences),
     })
+}
+
+/// One that wants a status for each token is enough: such a token falls with its credential as well.
+fn status_of(audiences: &[&Audience]) -> StatusOf {
+    let wants = |audience: &&Audience| audience.shape.status == StatusOf::Token;
+    if audiences.iter().any(wants) { StatusOf::Token } else { StatusOf::Credential }
 }
 
 /// What would be granted of each permission asked for, and which rule removed the others: the same rules as `decide`, told in

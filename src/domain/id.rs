@@ -107,6 +107,12 @@ generated_id!(
     "rec_"
 );
 
+generated_id!(
+    /// A status list: where verifiers learn what became of a token.
+    StatusListId,
+    "stl_"
+);
+
 macro_rules! product_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal, $refused:expr) => {
         $(#[$doc])*

@@ -32,6 +32,7 @@ pub mod rotation;
 pub mod service_client;
 pub mod signing;
 pub mod standing;
+pub mod status_list;
 pub mod time;
 pub mod token_shape;
 pub mod usage;

@@ -20,10 +20,12 @@ pub struct TokenShape {
     pub scope_claim: ScopeClaim,
     pub aud_claim: AudClaim,
     pub claims: ClaimMap,
+    pub status: StatusOf,
 }
 
 impl TokenShape {
-    /// Whether one token can serve both: the algorithm is compared as it is in effect.
+    /// Whether one token can serve both: the algorithm is compared as it is in effect. Where one of them wants a status for each token,
+    /// the token has it, which tells the other no less.
     pub fn agrees_with(&self, other: &Self, deployment: Algorithm) -> bool {
         let rest = |shape: &Self| (shape.scope_claim, shape.aud_claim);
         self.algorithm.unwrap_or(deployment) == other.algorithm.unwrap_or(deployment)
@@ -46,6 +48,8 @@ impl Typ {
     pub const ACCESS_TOKEN: Self = Self(Cow::Borrowed("at+jwt"));
     /// RFC 9701 §5: what is said of a token, and never one itself.
     pub const INTROSPECTION: Self = Self(Cow::Borrowed("token-introspection+jwt"));
+    /// A signed status list. No audience can have it, and it is never read back as a token.
+    pub const STATUS_LIST: Self = Self(Cow::Borrowed("statuslist+jwt"));
 
     pub fn as_str(&self) -> &str {
         &self.0
@@ -147,6 +151,16 @@ choices! {
     Array = "array"
 }
 
+choices! {
+    /// Whose status a token points at.
+    StatusOf, InvalidStatusOf, "the status is credential (all tokens of one fall together) or token (each has its own)":
+    /// That of the credential it was minted from: its tokens fall together, and minting one writes nothing.
+    #[default]
+    Credential = "credential",
+    /// Its own: revoking one token shows to whoever reads the list. Each exchange writes a row.
+    Token = "token"
+}
+
 /// One thing that is wrong with a shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShapeFault {
@@ -169,6 +183,7 @@ pub struct WishedShape {
     pub scope_claim: Option<Option<String>>,
     pub aud_claim: Option<Option<String>>,
     pub claims: Option<Option<WishedClaims>>,
+    pub status: Option<Option<String>>,
 }
 
 impl WishedShape {
@@ -194,6 +209,9 @@ impl WishedShape {
         }
         if let Some(wished) = self.aud_claim {
             shape.aud_claim = read("aud_claim", wished, &mut faults).unwrap_or_default();
+        }
+        if let Some(wished) = self.status {
+            shape.status = read("status", wished, &mut faults).unwrap_or_default();
         }
         if let Some(wished) = self.claims {
             match wished.unwrap_or_default().read() {
@@ -260,11 +278,17 @@ mod tests {
     #[test]
     fn a_wish_tells_all_that_is_wrong_with_it() {
         let wrong = || Some(Some("x y".to_owned()));
-        let wish =
-            WishedShape { algorithm: wrong(), typ: wrong(), scope_claim: wrong(), aud_claim: wrong(), claims: None };
+        let wish = WishedShape {
+            algorithm: wrong(),
+            typ: wrong(),
+            scope_claim: wrong(),
+            aud_claim: wrong(),
+            claims: None,
+            status: wrong(),
+        };
         let faults = wish.applied_to(&TokenShape::default()).unwrap_err();
         let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
-        assert_eq!(fields, ["algorithm", "typ", "scope_claim", "aud_claim"]);
+        assert_eq!(fields, ["algorithm", "typ", "scope_claim", "aud_claim", "status"]);
         let shaped =
             TokenShape { typ: "JWT".parse().unwrap(), algorithm: Some(Algorithm::Rs256), ..TokenShape::default() };
         assert_eq!(WishedShape::default().applied_to(&shaped).unwrap(), shaped);

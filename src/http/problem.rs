@@ -114,6 +114,10 @@ impl Problem {
         }
     }
 
+    pub fn not_implemented(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", "Not here", detail)
+    }
+
     pub fn no_credentials() -> Self {
         let detail = "send an API key or a token as Authorization: Bearer, or an API key as X-API-Key";
         Self {

@@ -14,7 +14,8 @@ use super::{
     problem::{Problem, speaks_oauth},
     v1::{
         access_check, access_records, api_keys, audiences, events, exchange, import, members, organizations,
-        permissions, portal_sessions, roles, service_clients, signing_keys, usage, users, validation, webhooks,
+        permissions, portal_sessions, roles, service_clients, signing_keys, status_lists, usage, users, validation,
+        webhooks,
     },
     well_known,
 };
@@ -134,6 +135,7 @@ fn for_everyone() -> Table {
         .at("/v1/access/check", vec![on!(POST, access_check::check)])
         .at("/oauth/introspect", vec![on!(POST, introspect::introspect)])
         .at("/oauth/revoke", vec![on!(POST, revoke::revoke)])
+        .at("/v1/status-lists/{id}", vec![on!(GET, status_lists::get), on!(HEAD, status_lists::get)])
         .at("/openapi.json", vec![on!(GET, pages::openapi), on!(HEAD, pages::openapi)])
         .at("/docs", vec![on!(GET, pages::docs), on!(HEAD, pages::docs)])
         .at("/docs/{file}", vec![on!(GET, pages::asset), on!(HEAD, pages::asset)])

@@ -1,6 +1,7 @@
 //! What runs by the clock. Jobs take their rules from `service` and end when the server does.
 
 mod notices;
+mod status_lists;
 mod webhooks;
 
 use std::time::Duration;
@@ -63,6 +64,16 @@ impl Jobs {
             every(WITNESS_EVERY, app, stopped.clone(), |app| async move {
                 if let Err(error) = witness::keep(&app).await {
                     tracing::warn!(%error, "the database could not be compared with its witness");
+                }
+            }),
+            every(look_every, app, stopped.clone(), |app| async move {
+                if let Err(error) = status_lists::look(&app).await {
+                    tracing::warn!(%error, "the status lists could not be looked at");
+                }
+            }),
+            every(app.settings.timing.replica_staleness.duration() / 3, app, stopped.clone(), |app| async move {
+                if let Err(error) = status_lists::keep(&app).await {
+                    tracing::warn!(%error, "the status lists could not be kept up to date");
                 }
             }),
             every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
@@ -131,10 +142,14 @@ where
 }
 
 async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
-    // The longest past its end that a verifier may take a token.
-    let late = app.settings.timing.verifier_leeway + app.settings.timing.clock_skew;
+    let timing = app.settings.timing;
+    // The longest past its end that a verifier may take a token; and past it for every replica as well.
+    let late = timing.verifier_leeway + timing.clock_skew;
+    let dead = late + timing.replica_staleness;
     app.store
         .change(Origin::of(Actor::System), move |tx| {
+            let end = tx.now().before(dead).seconds();
+            store::status_lists::forget_dead_lists(tx, end)?;
             store::idempotency::forget_old(tx)?;
             store::webhook_deliveries::forget_old(tx)?;
             store::webhooks::forget_old_secrets(tx)?;

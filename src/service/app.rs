@@ -18,6 +18,7 @@ use super::{
     key_ring::KeyRing,
     last_used::LastUsed,
     signing_keys::{ClockWatch, Part, live_tokens::LiveTokens},
+    status_lists::StatusLists,
     witness::Witness,
 };
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub max_key_lifetime: Option<Span>,
     /// Whose keys can be made.
     pub owner_types: BTreeSet<OwnerType>,
+    /// How long a verifier may use a status list it has fetched.
+    pub status_ttl: Span,
     /// How long a portal session lasts.
     pub session_ttl: Span,
     /// How many service clients a user may have; 0: no limit.
@@ -67,6 +70,7 @@ pub struct App {
     pub master: MasterKeys,
     pub entropy: SystemEntropy,
     pub keys: KeyRing,
+    pub status_lists: StatusLists,
     pub guessing: Guessing,
     pub last_used: LastUsed,
     pub live_tokens: LiveTokens,

@@ -16,6 +16,7 @@ use crate::{
 use super::{
     App,
     proof::{Attempt, Denied, Granted, judge, judge_counted},
+    status_lists,
 };
 
 /// A token and what it is worth.
@@ -41,11 +42,12 @@ pub struct Issued {
 /// The key, the target or the scope is refused; the key has spent its limit; the database is away; no signing key is usable.
 pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Issued, Denied> {
     let judged = judge_counted(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits));
-    let Granted { grant, window, facts, .. } = judged.await?;
+    let Granted { mut grant, window, facts, .. } = judged.await?;
     let view = app.keys.view_at(facts.now, &app.store, &app.master).await;
     let minter = view.signer(grant.shape.algorithm, app.settings.algorithm, facts.now);
     let minter = minter.map_err(|why| Denied::Unavailable(why.to_string()))?;
     let jti = random::token_id(&app.entropy).map_err(|error| Denied::Internal(error.to_string()))?;
+    grant.status = status_lists::place_of_token(app, &grant, &jti).await?;
     let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());
     let (typ, access) = (grant.shape.typ.clone(), grant.access.clone());
     let claims = grant.into_claims(app.issuer(), jti);

@@ -33,6 +33,7 @@ pub mod service_clients;
 mod shown;
 pub mod signing_keys;
 pub mod start;
+pub mod status_lists;
 mod tokens;
 pub mod validation;
 mod version;

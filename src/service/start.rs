@@ -43,6 +43,7 @@ use super::{
     last_used::LastUsed,
     proof::Decoy,
     signing_keys::{self, ClockWatch, Part, live_tokens::LiveTokens},
+    status_lists::StatusLists,
     witness::{self, Witness},
 };
 
@@ -155,6 +156,7 @@ pub async fn start(
         live_tokens: LiveTokens::default(),
         part,
         watch: ClockWatch::new(clock),
+        status_lists: StatusLists::default(),
         metrics: Metrics::default(),
         outbound: Outbound::new(settings.guard.clone(), tls::provider(), Arc::new(SystemResolver::default())),
         store,

@@ -14,7 +14,7 @@ use crate::domain::{
     permission::PermissionName,
     signing::Algorithm,
     time::{Span, Timestamp},
-    token_shape::{AudClaim, ScopeClaim, TokenShape, Typ},
+    token_shape::{AudClaim, ScopeClaim, StatusOf, TokenShape, Typ},
 };
 
 use super::{
@@ -40,6 +40,7 @@ pub(super) struct AudienceRow {
     scope_claim: Option<String>,
     aud_claim: Option<String>,
     claims: Option<String>,
+    status: Option<String>,
 }
 
 /// The shape in its columns; what is the default stands there as nothing.
@@ -51,6 +52,7 @@ struct ShapeColumns {
     scope_claim: Option<String>,
     aud_claim: Option<String>,
     claims: Option<String>,
+    status: Option<String>,
 }
 
 /// # Errors
@@ -192,6 +194,7 @@ fn shape_columns(shape: &TokenShape) -> Result<ShapeColumns, StoreError> {
         scope_claim: (shape.scope_claim != ScopeClaim::default()).then(|| shape.scope_claim.to_string()),
         aud_claim: (shape.aud_claim != AudClaim::default()).then(|| shape.aud_claim.to_string()),
         claims: claims.map_err(|error| StoreError::Corrupt(error.to_string()))?,
+        status: (shape.status != StatusOf::default()).then(|| shape.status.to_string()),
     })
 }
 
@@ -208,6 +211,7 @@ fn shape(row: &AudienceRow) -> Result<TokenShape, StoreError> {
         scope_claim: column("scope claim", row.scope_claim.as_deref())?.unwrap_or_default(),
         aud_claim: column("aud claim", row.aud_claim.as_deref())?.unwrap_or_default(),
         claims: column("claims", row.claims.as_deref())?.unwrap_or_default(),
+        status: column("status", row.status.as_deref())?.unwrap_or_default(),
     })
 }
 

@@ -10,7 +10,7 @@ use diesel::{Connection as _, ExpressionMethods, OptionalExtension, QueryDsl, Ru
 use crate::domain::{
     entropy::{Entropy, NoEntropy},
     event::{Actor, ActorRef, Digest, Event, NewEvent, Origin},
-    id::{EventId, Generated},
+    id::{CredentialId, EventId, Generated},
     time::Timestamp,
 };
 
@@ -20,6 +20,7 @@ use super::{
     error::StoreError,
     events,
     schema::event_head,
+    status_lists,
 };
 
 /// What a change leaves behind. There is no other way to end one: it names its events, or says why there are none.
@@ -57,6 +58,8 @@ pub struct Tx<'a> {
     entropy: &'a dyn Entropy,
     now: Timestamp,
     origin: &'a Origin,
+    /// Credentials that were made and have no place in a status list yet.
+    placeless: Vec<CredentialId>,
 }
 
 impl fmt::Debug for Tx<'_> {
@@ -107,6 +110,11 @@ impl Tx<'_> {
         }
     }
 
+    /// A credential that was made now: it is given its place in a status list when all else is done.
+    pub(super) fn to_place(&mut self, credential: CredentialId) {
+        self.placeless.push(credential);
+    }
+
     /// # Errors
     /// No randomness.
     pub fn new_id<I: Generated>(&self) -> Result<I, NoEntropy> {
@@ -126,8 +134,11 @@ pub(super) fn run<T, E: From<StoreError>>(
         .transaction(|connection| {
             dialect::begin_change(connection).map_err(|error| Failed::Body(E::from(error)))?;
             let now = now(connection).map_err(|error| Failed::Body(E::from(error)))?;
-            let mut tx = Tx { connection, entropy, now, origin };
+            let mut tx = Tx { connection, entropy, now, origin, placeless: Vec::new() };
             let outcome = body(&mut tx).map_err(Failed::Body)?;
+            // After every other lock, and before the head of the trail.
+            let placeless = std::mem::take(&mut tx.placeless);
+            status_lists::give_places(&mut tx, &placeless).map_err(|error| Failed::Body(E::from(error)))?;
             append(&mut tx, digest, outcome.events).map_err(|error| Failed::Body(E::from(error)))?;
             Ok(outcome.value)
         })

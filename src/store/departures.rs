@@ -84,6 +84,47 @@ pub fn are_left(connection: &mut Conn) -> Result<bool, StoreError> {
     Ok(first.is_some())
 }
 
+/// Keys that are looked for.
+pub(super) type Keys<'a> = api_keys::BoxedQuery<'a, <Conn as diesel::Connection>::Backend>;
+
+/// An owner that is gone, and some of whose keys have not been told of.
+pub(super) struct Departure {
+    gone: Gone,
+    row: Row,
+}
+
+impl Departure {
+    fn read(row: Row) -> Result<Self, StoreError> {
+        let gone = Gone::from_stored(&row.cause).ok_or_else(|| StoreError::Corrupt(format!("cause {}", row.cause)))?;
+        Ok(Self { gone, row })
+    }
+
+    /// Those of the keys that may have ended with it, and that nobody has been told of.
+    pub fn narrow<'a>(&self, keys: Keys<'a>) -> Keys<'a> {
+        let keys = keys.filter(api_keys::id.gt(self.row.told_until.clone()));
+        match (self.gone, self.row.service_client_id.clone()) {
+            (_, Some(client)) => {
+                keys.filter(api_keys::owner_id.eq(client)).filter(api_keys::owner_type.eq("service_client"))
+            }
+            (Gone::CreatorLeft, None) => keys
+                .filter(api_keys::creator_id.eq(self.row.user_id.clone()))
+                .filter(api_keys::creator_incarnation.eq(self.row.incarnation.clone())),
+            (Gone::OrganizationDeleted, None) => {
+                keys.filter(api_keys::organization_id.eq(self.row.organization_id.clone()))
+            }
+            (Gone::UserDeleted | Gone::MemberLeft | Gone::ServiceClientDeleted, None) => keys
+                .filter(api_keys::user_id.eq(self.row.user_id.clone()))
+                .filter(api_keys::incarnation.eq(self.row.incarnation.clone())),
+        }
+    }
+}
+
+/// Those whose keys have yet to be told of.
+pub(super) fn left(connection: &mut Conn) -> Result<Vec<Departure>, StoreError> {
+    let rows: Vec<Row> = departures::table.order(departures::id.asc()).select(Row::as_select()).load(connection)?;
+    rows.into_iter().map(Departure::read).collect()
+}
+
 /// Whether the end of the key has been told of.
 ///
 /// # Errors
@@ -103,23 +144,9 @@ pub fn next(tx: &mut Tx<'_>, most: i64, ends_with_creator: bool) -> Result<Optio
     let row: Option<Row> =
         departures::table.order(departures::id.asc()).select(Row::as_select()).first(&mut **tx).optional()?;
     let Some(row) = row else { return Ok(None) };
-    let gone = Gone::from_stored(&row.cause).ok_or_else(|| StoreError::Corrupt(format!("cause {}", row.cause)))?;
-    let mut query = api_keys::table
-        .filter(api_keys::id.gt(row.told_until.clone()))
-        .filter(api_keys::revoked_at.is_null())
-        .into_boxed();
-    query = match (gone, row.service_client_id) {
-        (_, Some(client)) => {
-            query.filter(api_keys::owner_id.eq(client)).filter(api_keys::owner_type.eq("service_client"))
-        }
-        (Gone::CreatorLeft, None) => {
-            query.filter(api_keys::creator_id.eq(row.user_id)).filter(api_keys::creator_incarnation.eq(row.incarnation))
-        }
-        (Gone::OrganizationDeleted, None) => query.filter(api_keys::organization_id.eq(row.organization_id)),
-        (Gone::UserDeleted | Gone::MemberLeft | Gone::ServiceClientDeleted, None) => {
-            query.filter(api_keys::user_id.eq(row.user_id)).filter(api_keys::incarnation.eq(row.incarnation))
-        }
-    };
+    let departure = Departure::read(row)?;
+    let gone = departure.gone;
+    let query = departure.narrow(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed());
     let rows: Vec<KeyRow> = query
         .filter(api_keys::noticed_days.is_null().or(api_keys::noticed_days.ne(ENDED)))
         .order(api_keys::id.asc())
@@ -128,10 +155,10 @@ pub fn next(tx: &mut Tx<'_>, most: i64, ends_with_creator: bool) -> Result<Optio
         .load(&mut **tx)?;
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     match ids.last() {
-        Some(last) => {
-            diesel::update(departures::table.find(&row.id)).set(departures::told_until.eq(last)).execute(&mut **tx)?
-        }
-        None => diesel::delete(departures::table.find(&row.id)).execute(&mut **tx)?,
+        Some(last) => diesel::update(departures::table.find(&departure.row.id))
+            .set(departures::told_until.eq(last))
+            .execute(&mut **tx)?,
+        None => diesel::delete(departures::table.find(&departure.row.id)).execute(&mut **tx)?,
     };
     // An organization that was put again has keys of its own: only the state of each key tells the ones from the others.
     let standings = key_standings::of_keys(tx, &ids)?;
@@ -145,7 +172,7 @@ pub fn next(tx: &mut Tx<'_>, most: i64, ends_with_creator: bool) -> Result<Optio
     }
     let told: Vec<_> = ended.iter().map(|ended| ended.key.as_str()).collect();
     diesel::update(api_keys::table.filter(api_keys::id.eq_any(told)))
-        .set(api_keys::noticed_days.eq(Some(ENDED)))
+        .set((api_keys::noticed_days.eq(Some(ENDED)), api_keys::ended_with.eq(gone.as_str())))
         .execute(&mut **tx)?;
     Ok(Some((gone, ended)))
 }

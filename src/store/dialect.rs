@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use diesel::{
     QueryableByName, RunQueryDsl,
     pg::Pg,
-    sql_types::{Array, BigInt, Text},
+    sql_types::{Array, BigInt, Integer, Nullable, Text},
     sqlite::Sqlite,
 };
 use serde::Serialize;
@@ -103,6 +103,48 @@ pub fn touch_credentials(connection: &mut Conn, used: &[(CredentialId, Timestamp
         }
     }
     Ok(())
+}
+
+/// Keys that are dead, as far as it stands on them.
+#[derive(Debug, Clone, Copy)]
+pub enum Dead {
+    Revoked,
+    Expired,
+    /// And it was told of.
+    EndedWithOwner,
+    /// The same, where it was the member who made an organization's key.
+    EndedWithCreator,
+    Suspended,
+}
+
+/// Where the status of a credential stands.
+#[derive(QueryableByName)]
+pub struct StatusRow {
+    #[diesel(sql_type = Text)]
+    pub id: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub status_list: Option<String>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub status_index: Option<i32>,
+}
+
+/// The credentials of dead keys: from an index of nothing but those to their credentials, one by one, whatever the planner thinks of the
+/// size of the tables.
+pub fn credentials_of(connection: &mut Conn, dead: Dead, now: Timestamp) -> Result<Vec<StatusRow>, StoreError> {
+    let is_dead = match dead {
+        Dead::Revoked => "revoked_at IS NOT NULL".to_owned(),
+        Dead::Expired => format!("expires_at <= {}", now.millis()),
+        Dead::EndedWithOwner => "ended_with IS NOT NULL AND ended_with <> 'creator_left'".to_owned(),
+        Dead::EndedWithCreator => "ended_with IS NOT NULL AND ended_with = 'creator_left'".to_owned(),
+        Dead::Suspended => "suspended_at IS NOT NULL".to_owned(),
+    };
+    let keys = format!("SELECT id FROM api_keys WHERE {is_dead}");
+    let keys = match connection {
+        Conn::Sqlite(_) => format!("IN ({keys})"),
+        Conn::Postgres(_) => format!("= ANY (ARRAY ({keys}))"),
+    };
+    let query = format!("SELECT id, status_list, status_index FROM credentials WHERE key_id {keys}");
+    Ok(diesel::sql_query(query).load(connection)?)
 }
 
 /// A table whose rows are read and written many at once.

@@ -19,7 +19,7 @@ use super::{
     connection::{Conn, keyswap_now},
     error::StoreError,
     key_standings::{StandingRow, ownership},
-    schema,
+    schema, status_lists,
 };
 
 /// The facts about a credential, and what it is proved against.
@@ -41,8 +41,8 @@ pub enum Wanted {
     Key(KeyId),
 }
 
-type Row =
-    (KeyRow, (String, Vec<u8>, i32, Option<i64>, Option<i64>), StandingRow, Option<String>, Option<AudienceRow>, i64);
+type Row = (KeyRow, CredentialColumns, StandingRow, Option<String>, Option<AudienceRow>, i64);
+type CredentialColumns = (String, Vec<u8>, i32, Option<i64>, Option<i64>, Option<String>, Option<i32>);
 
 /// Looks a key up, and those of `targets` that exist, in one query. Nothing when there is no such credential: expired, suspended and
 /// revoked ones are found, and refused by `grant::decide`.
@@ -89,6 +89,8 @@ pub(super) fn read(
             credentials::master_version,
             credentials::expires_at,
             credentials::replaced_at,
+            credentials::status_list,
+            credentials::status_index,
         ),
         StandingRow::as_select(),
         key_standings::access,
@@ -119,13 +121,11 @@ pub(super) fn read(
         several => rows!(audiences::identifier.eq_any(several.to_vec())),
     };
     // Of several credentials the newest that works: one whose rotation was taken back is newer, and dead.
-    let works = |(_, (_, _, _, end, _), .., now): &Row| end.is_none_or(|end| end > *now);
+    let works = |(_, (_, _, _, end, ..), .., now): &Row| end.is_none_or(|end| end > *now);
     let place = found.iter().position(works).unwrap_or_default();
     let mut found = found.into_iter().skip(place);
-    let Some((key, (credential, sealed, master_version, end, replaced), standing, access, first, now)) = found.next()
-    else {
-        return Ok(None);
-    };
+    let Some((key, columns, standing, access, first, now)) = found.next() else { return Ok(None) };
+    let (credential, sealed, master_version, end, replaced, list, index) = columns;
     // The same credential again, once for each further audience; another credential of the key is not asked for.
     let others = found.filter(|(_, (id, ..), ..)| *id == credential).map(|(.., audience, _)| audience);
     let audiences = [first].into_iter().chain(others).flatten().map(audience).collect::<Result<Vec<_>, _>>()?;
@@ -145,6 +145,7 @@ pub(super) fn read(
             exchanges_per_minute: rows::limit(key.exchanges_per_minute),
             life: rows::life(&key),
             access: access_records::rules(access.as_deref())?,
+            status: status_lists::place(list.as_deref(), index)?,
         },
         audiences,
         sources,

@@ -71,7 +71,47 @@ pub(super) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, St
     })
 }
 
+/// What the state of an owner follows from, without what it can do.
+pub(super) type Lean = (
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+
 impl StandingRow {
+    /// Enough to tell whether an owner stands; not what it can do.
+    pub fn lean(columns: Lean) -> Self {
+        let (
+            client_permissions,
+            client_deleted_at,
+            user_incarnation,
+            user_blocked_at,
+            member_incarnation,
+            member_organization_incarnation,
+            organization_incarnation,
+            creator_incarnation,
+            creator_organization_incarnation,
+        ) = columns;
+        Self {
+            client_permissions,
+            client_deleted_at,
+            user_incarnation,
+            user_blocked_at,
+            member_incarnation,
+            member_organization_incarnation,
+            organization_incarnation,
+            creator_incarnation,
+            creator_organization_incarnation,
+            ..Self::default()
+        }
+    }
+
     fn directory(&self) -> Result<Directory, StoreError> {
         let user = self.user_incarnation.as_deref().map(|incarnation| {
             Ok::<_, StoreError>(UserNow {

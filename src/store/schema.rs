@@ -53,6 +53,7 @@ diesel::table! {
         scope_claim -> Nullable<Text>,
         aud_claim -> Nullable<Text>,
         claims -> Nullable<Text>,
+        status -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -96,6 +97,7 @@ diesel::table! {
         creator_incarnation -> Nullable<Text>,
         exchanges_per_minute -> Nullable<Integer>,
         noticed_days -> Nullable<Integer>,
+        ended_with -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -111,6 +113,8 @@ diesel::table! {
         lookup -> Nullable<Text>,
         masked -> Nullable<Text>,
         replaced_at -> Nullable<BigInt>,
+        status_list -> Nullable<Text>,
+        status_index -> Nullable<Integer>,
     }
 }
 diesel::table! {
@@ -377,3 +381,43 @@ diesel::table! {
     }
 }
 diesel::allow_tables_to_appear_in_same_query!(credentials, revoked_tokens);
+diesel::table! {
+    status_lists (id) {
+        id -> Text,
+        kind -> Text,
+        size -> Integer,
+        used -> Integer,
+        created_at -> BigInt,
+    }
+}
+diesel::table! {
+    token_statuses (jti) {
+        jti -> Text,
+        list_id -> Text,
+        list_index -> Integer,
+        credential_id -> Text,
+        key_id -> Text,
+        exp -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+diesel::table! {
+    status_list_tokens (list_id) {
+        list_id -> Text,
+        jwt -> Text,
+        kid -> Text,
+        content -> Text,
+        issued_at -> BigInt,
+        expires_at -> BigInt,
+        version -> BigInt,
+    }
+}
+diesel::table! {
+    status_build (id) {
+        id -> Integer,
+        seq -> BigInt,
+        next_end -> Nullable<BigInt>,
+        version -> BigInt,
+    }
+}
+diesel::allow_tables_to_appear_in_same_query!(status_lists, token_statuses);

@@ -87,6 +87,8 @@ pub struct Metrics {
     last_used_waiting: Gauge,
     webhook_attempts: Family<DeliveryLabels, Counter>,
     webhook_longest_wait: Gauge<f64, std::sync::atomic::AtomicU64>,
+    status_lists: Gauge,
+    status_list_bytes: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -108,6 +110,8 @@ impl Default for Metrics {
             last_used_waiting: Gauge::default(),
             webhook_attempts: Family::default(),
             webhook_longest_wait: Gauge::default(),
+            status_lists: Gauge::default(),
+            status_list_bytes: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -141,6 +145,13 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.webhook_longest_wait.clone(),
         );
+        registry.register("status_lists", "Status lists that are served", metrics.status_lists.clone());
+        registry.register_with_unit(
+            "status_lists_size",
+            "What all status lists take on the wire together, compressed",
+            Unit::Bytes,
+            metrics.status_list_bytes.clone(),
+        );
         Self { registry, ..metrics }
     }
 }
@@ -163,6 +174,11 @@ impl Metrics {
 
     pub fn webhooks_wait(&self, longest: Duration) {
         self.webhook_longest_wait.set(longest.as_secs_f64());
+    }
+
+    pub fn status_lists_have(&self, lists: usize, bytes: usize) {
+        self.status_lists.set(i64::try_from(lists).unwrap_or(i64::MAX));
+        self.status_list_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The state that is read rather than counted, as of now.

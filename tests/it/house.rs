@@ -34,6 +34,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("utoipa", &["http"]),
     ("utoipa_swagger_ui", &["http"]),
     ("toml", &["service"]),
+    ("flate2", &["service"]),
     ("serde_saphyr", &["service"]),
     ("clap", &["cli"]),
     ("prometheus_client", &["telemetry"]),

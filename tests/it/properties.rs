@@ -260,6 +260,7 @@ prop_compose! {
                 exchanges_per_minute: None,
                 life: Life { suspended_at, revoked_at, expires_at },
                 access,
+                status: None,
             },
             audiences: all,
             sources: Sources::new(),

@@ -95,7 +95,7 @@ const DESCRIPTION: &str = "Swaps long-lived API keys for short-lived signed JWTs
 /// The first part of a path that is not `v1`, and the tag of what is there.
 const TAGS: [(&[&str], &str, &str); 10] = [
     (&["exchange", "oauth", "identity"], "Exchange", "An API key in, a signed token out."),
-    (&[".well-known"], "Discovery", "What verifiers read and keep."),
+    (&[".well-known", "status-lists"], "Discovery", "What verifiers read and keep."),
     (&["api-keys", "portal-sessions"], "API keys", "Permissions, limits and a life, held by an owner."),
     (&["service-clients"], "Service clients", "Non-human identities with permissions of their own."),
     (&["access-records", "access"], "Access records", "Roles over resources."),

@@ -435,6 +435,31 @@ mirrors! {
     }
 }
 
+/// A signed status list.
+#[derive(Debug)]
+pub struct StatusListToken;
+
+impl PartialSchema for StatusListToken {
+    fn schema() -> RefOr<Schema> {
+        schema(json!({
+            "type": "string",
+            "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
+            "description": "A JWT with `typ: statuslist+jwt`, signed by a key of the JWKS: `sub` is the URL of the list, `ttl` the seconds \
+                for which it may be used, `status_list` has `bits` (2) and `lst` (zlib, in base64url).",
+        }))
+    }
+}
+
+impl ToSchema for StatusListToken {
+    fn name() -> Cow<'static, str> {
+        "StatusListToken".into()
+    }
+}
+
+impl Kept for StatusListToken {
+    const CONTENT_TYPE: &'static str = "application/statuslist+jwt";
+}
+
 /// What clients and verifiers need to know of this issuer (RFC 8414 §2).
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "read by utoipa alone")]

@@ -20,7 +20,7 @@ use crate::domain::{
     grant::RemovedBy,
     id::{
         AccessRecordId, AudienceId, CredentialId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId,
-        SigningKeyId, UserId, WebhookId,
+        SigningKeyId, StatusListId, UserId, WebhookId,
     },
     json::Metadata,
     name::DisplayName,
@@ -30,7 +30,7 @@ use crate::domain::{
     rotation::Wait,
     signing::{Algorithm, SigningKeyState},
     time::{Span, Timestamp},
-    token_shape::{AudClaim, ScopeClaim, Typ},
+    token_shape::{AudClaim, ScopeClaim, StatusOf, Typ},
     usage::Day,
     webhook::{EventTypes, WebhookUrl},
 };
@@ -97,6 +97,8 @@ words! {
     }
     ScopeClaim: { "type": "string", "enum": ["scope", "scp"], "description": "How permissions are written: one string, or an array.", "examples": ["scope"] }
     AudClaim: { "type": "string", "enum": ["string", "array"], "description": "How one audience is written.", "examples": ["string"] }
+    StatusOf: { "type": "string", "enum": ["credential", "token"], "description": "Whose status a token points at.", "examples": ["credential"] }
+    StatusListId: { "type": "string", "pattern": (ulid!("stl_")), "description": "The id of a status list.", "examples": ["stl_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
     ClaimMap: {
         "type": "object", "additionalProperties": { "type": "string" }, "maxProperties": 16,
         "description": "Claims taken from metadata: the name of each, and where its value stands.", "examples": [{ "plan": "organization.metadata.plan" }]

@@ -13,7 +13,7 @@ use crate::{
         policy::ManageAudiences,
         signing::Algorithm,
         time::{Span, Timestamp},
-        token_shape::{AudClaim, ScopeClaim, Typ, WishedShape},
+        token_shape::{AudClaim, ScopeClaim, StatusOf, Typ, WishedShape},
     },
     http::{
         access::Caller,
@@ -55,6 +55,8 @@ struct AudienceBody {
     scope_claim: ScopeClaim,
     aud_claim: AudClaim,
     claims: ClaimMap,
+    /// Whose status its tokens point at: `credential`, whose tokens fall together, or `token`, each for itself.
+    status: StatusOf,
     built_in: Option<BuiltIn>,
     created_at: Timestamp,
     version: i64,
@@ -76,6 +78,7 @@ impl From<Shown> for AudienceBody {
             scope_claim: audience.shape.scope_claim,
             aud_claim: audience.shape.aud_claim,
             claims: audience.shape.claims,
+            status: audience.shape.status,
             built_in: audience.built_in,
             created_at: audience.created_at,
             version: audience.version,
@@ -107,6 +110,9 @@ pub struct CreateBody {
     aud_claim: Option<Option<String>>,
     #[serde(default, deserialize_with = "nullable")]
     claims: Option<Option<WishedClaims>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<StatusOf>)]
+    status: Option<Option<String>>,
 }
 
 /// A change of an audience.
@@ -132,6 +138,9 @@ pub struct PatchBody {
     aud_claim: Option<Option<String>>,
     #[serde(default, deserialize_with = "nullable")]
     claims: Option<Option<WishedClaims>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<StatusOf>)]
+    status: Option<Option<String>>,
 }
 
 /// Makes an audience: a service that takes tokens.
@@ -150,6 +159,7 @@ pub async fn create(
         scope_claim: body.scope_claim,
         aud_claim: body.aud_claim,
         claims: body.claims,
+        status: body.status,
     };
     let new =
         NewAudience { identifier: body.identifier, permissions: body.permissions, token_ttl: body.token_ttl, shape };
@@ -190,6 +200,7 @@ pub async fn patch(
         scope_claim: body.scope_claim,
         aud_claim: body.aud_claim,
         claims: body.claims,
+        status: body.status,
     };
     let patch = PatchAudience { permissions: body.permissions, token_ttl: body.token_ttl, shape };
     let (id, if_version) = (id(&request, "id")?, if_match(&request)?);

@@ -17,6 +17,7 @@ pub mod portal_sessions;
 pub mod roles;
 pub mod service_clients;
 pub mod signing_keys;
+pub mod status_lists;
 pub mod usage;
 pub mod users;
 pub mod validation;

@@ -177,6 +177,7 @@ impl Described for Audience {
             ("typ", json!(self.shape.typ)),
             ("scope_claim", json!(self.shape.scope_claim)),
             ("aud_claim", json!(self.shape.aud_claim)),
+            ("status", json!(self.shape.status)),
         ]);
         members.extend(spread("claims", json!(self.shape.claims)));
         members

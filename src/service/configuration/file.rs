@@ -112,6 +112,7 @@ fn audience(table: &mut Table, faults: &mut Vec<Fault>) -> Option<NewAudience> {
         scope_claim: Some(table.optional("scope_claim", faults)),
         aud_claim: Some(table.optional("aud_claim", faults)),
         claims: Some(table.optional("claims", faults)),
+        status: Some(table.optional("status", faults)),
     };
     Some(NewAudience { identifier: identifier?, permissions, token_ttl, shape })
 }

@@ -1,0 +1,16 @@
+DROP INDEX users_blocked;
+DROP INDEX credentials_ends;
+DROP INDEX api_keys_ends;
+DROP INDEX api_keys_ended;
+DROP INDEX api_keys_suspended;
+DROP INDEX api_keys_revoked;
+ALTER TABLE api_keys DROP COLUMN ended_with;
+DROP TABLE status_build;
+DROP TABLE status_list_tokens;
+DROP TABLE token_statuses;
+ALTER TABLE audiences DROP COLUMN status;
+DROP INDEX credentials_placeless;
+DROP INDEX credentials_status;
+ALTER TABLE credentials DROP COLUMN status_index;
+ALTER TABLE credentials DROP COLUMN status_list;
+DROP TABLE status_lists;

@@ -1,0 +1,246 @@
+//! Status lists (draft-ietf-oauth-status-list-20): what became of a token, as bits that everyone may read. Pure: the bits are packed
+//! and signed elsewhere.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+
+use super::{api_key::State, id::StatusListId};
+
+/// How many indexes a new list has.
+pub const SIZE: u32 = 1 << 17;
+
+/// What a list tells of a token (§7.1 of the draft). The greater is the graver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    Valid,
+    /// For as long as it lasts: the key is suspended, or its user blocked.
+    Suspended,
+    /// For good.
+    Invalid,
+}
+
+impl Status {
+    /// As it is written in two bits.
+    pub const fn value(self) -> u8 {
+        match self {
+            Self::Valid => 0,
+            Self::Invalid => 1,
+            Self::Suspended => 2,
+        }
+    }
+}
+
+impl From<State> for Status {
+    fn from(state: State) -> Self {
+        match state {
+            State::Active => Self::Valid,
+            State::Suspended => Self::Suspended,
+            State::Revoked | State::Expired => Self::Invalid,
+        }
+    }
+}
+
+/// What has the indexes of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListKind {
+    Credential,
+    Token,
+}
+
+impl ListKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl FromStr for ListKind {
+    type Err = UnknownKind;
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        match text {
+            "credential" => Ok(Self::Credential),
+            "token" => Ok(Self::Token),
+            _ => Err(UnknownKind),
+        }
+    }
+}
+
+/// The database holds a kind of list that this version does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a kind this version does not know")]
+pub struct UnknownKind;
+
+/// Where a status stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub list: StatusListId,
+    pub index: u32,
+}
+
+impl StatusListId {
+    /// Where the list is read, which is its `sub` as well.
+    pub fn uri(&self, issuer: &str) -> String {
+        format!("{issuer}/v1/status-lists/{self}")
+    }
+}
+
+/// How many bits a status has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "u8")]
+pub enum Bits {
+    One,
+    Two,
+    Four,
+    Eight,
+}
+
+impl Bits {
+    /// What ours have: valid, invalid and suspended.
+    pub const OURS: Self = Self::Two;
+    pub const ALL: [Self; 4] = [Self::One, Self::Two, Self::Four, Self::Eight];
+
+    pub const fn count(self) -> u8 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+}
+
+impl From<Bits> for u8 {
+    fn from(bits: Bits) -> Self {
+        bits.count()
+    }
+}
+
+/// The statuses of a list, from the lowest bits of each byte to the highest (§4.1).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Statuses {
+    bits: Bits,
+    bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Statuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Statuses({} of {:?})", self.len(), self.bits)
+    }
+}
+
+/// An index beyond the end of a list, or a status that its bits cannot tell: refused, never taken for something near it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("outside of the list")]
+pub struct OutOfRange;
+
+impl Statuses {
+    /// A list of `size` statuses, each of them 0. It is as long as whole bytes are.
+    pub fn new(bits: Bits, size: u32) -> Self {
+        let bytes = (u64::from(size) * u64::from(bits.count())).div_ceil(8);
+        Self { bits, bytes: vec![0; usize::try_from(bytes).unwrap_or_default()] }
+    }
+
+    pub const fn from_bytes(bits: Bits, bytes: Vec<u8>) -> Self {
+        Self { bits, bytes }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.bytes.len() * 8 / usize::from(self.bits.count())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// # Errors
+    /// There is no such index.
+    pub fn get(&self, index: u32) -> Result<u8, OutOfRange> {
+        let (at, shift) = self.position(index);
+        let byte = self.bytes.get(at).ok_or(OutOfRange)?;
+        Ok(byte >> shift & self.mask())
+    }
+
+    /// # Errors
+    /// There is no such index, or the bits do not hold the status.
+    pub fn set(&mut self, index: u32, status: u8) -> Result<(), OutOfRange> {
+        let ((at, shift), mask) = (self.position(index), self.mask());
+        if status > mask {
+            return Err(OutOfRange);
+        }
+        let byte = self.bytes.get_mut(at).ok_or(OutOfRange)?;
+        *byte = *byte & !(mask << shift) | status << shift;
+        Ok(())
+    }
+
+    const fn mask(&self) -> u8 {
+        u8::MAX >> (8 - self.bits.count())
+    }
+
+    /// Which byte, and how far from its lowest bit.
+    fn position(&self, index: u32) -> (usize, u8) {
+        let bit = u64::from(index) * u64::from(self.bits.count());
+        (usize::try_from(bit / 8).unwrap_or(usize::MAX), u8::try_from(bit % 8).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_draft_are_packed_as_it_says() {
+        // §4.1: 16 statuses of one bit, and 12 of two.
+        let mut one = Statuses::new(Bits::One, 16);
+        for (index, status) in (0..).zip([1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1]) {
+            one.set(index, status).unwrap();
+        }
+        assert_eq!(one.as_bytes(), [0xB9, 0xA3]);
+        let mut two = Statuses::new(Bits::Two, 12);
+        for (index, status) in (0..).zip([1, 2, 0, 3, 0, 1, 0, 1, 1, 2, 3, 3]) {
+            two.set(index, status).unwrap();
+        }
+        assert_eq!(two.as_bytes(), [0xC9, 0x44, 0xF9]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_set_is_read_and_nothing_else_changes(
+            bits in prop::sample::select(Bits::ALL.to_vec()),
+            size in 1..200_u32,
+            given in vec((0..300_u32, any::<u8>()), 0..50),
+        ) {
+            let mut list = Statuses::new(bits, size);
+            let mut told = vec![0; list.len()];
+            prop_assert!(list.len() >= size as usize && list.len() < size as usize + 8);
+            for (index, status) in given {
+                let before = list.clone();
+                let fits = u32::from(status) < 1 << bits.count();
+                match told.get_mut(index as usize).filter(|_| fits) {
+                    Some(place) => {
+                        prop_assert_eq!(list.set(index, status), Ok(()));
+                        *place = status;
+                    }
+                    None => {
+                        prop_assert_eq!(list.set(index, status), Err(OutOfRange));
+                        prop_assert_eq!(&list, &before);
+                    }
+                }
+            }
+            for (index, status) in (0..).zip(&told) {
+                prop_assert_eq!(list.get(index), Ok(*status));
+            }
+            prop_assert_eq!(list.get(u32::try_from(told.len()).unwrap()), Err(OutOfRange));
+            prop_assert_eq!(list.get(u32::MAX), Err(OutOfRange));
+        }
+    }
+}

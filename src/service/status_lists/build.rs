@@ -1,0 +1,198 @@
+//! Building the lists: only when something may have changed, and signing only those that say something else than before.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+
+use crate::{
+    crypto::sha256_hex,
+    domain::{
+        event::{Actor, Origin},
+        id::{SigningKeyId, StatusListId},
+        status_list::{Bits, ListKind, Statuses},
+        time::{Span, Timestamp},
+        token_shape::Typ,
+    },
+    service::{App, Error},
+    store::{
+        self, Conn, Outcome, StoreError,
+        status_lists::List,
+        status_marks,
+        status_tokens::{Build, Signed, SignedInfo},
+    },
+};
+
+use super::{packing, ttl};
+
+/// What a signed list says (§5.1 of the draft).
+#[derive(Serialize)]
+struct ListClaims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    iat: i64,
+    exp: i64,
+    ttl: u64,
+    status_list: ListMember<'a>,
+}
+
+#[derive(Serialize)]
+struct ListMember<'a> {
+    bits: Bits,
+    lst: &'a str,
+}
+
+/// What building depends on, beside the database.
+struct Terms {
+    issuer: String,
+    ends_with_creator: bool,
+    ttl: u64,
+    /// How long a signed list lives: no longer than a token may, so that the key that signed it is published to its end (I7).
+    lifetime: Span,
+    published: BTreeSet<SigningKeyId>,
+    /// Everything is looked at, whatever the trail says.
+    anew: bool,
+}
+
+/// What is to be done.
+struct Work {
+    before: Build,
+    seq: i64,
+    next_end: Option<Timestamp>,
+    now: Timestamp,
+    lists: Vec<Packed>,
+}
+
+/// A list that is to be signed.
+struct Packed {
+    id: StatusListId,
+    content: String,
+    lst: String,
+}
+
+/// Looks whether the lists still say what is true, and signs those that do not, that have lived half of their life, or whose key is no
+/// longer published. Of several replicas one writes; the others find it done.
+///
+/// # Errors
+/// The database does not answer, or no key may sign now.
+pub async fn rebuild(app: &App) -> Result<(), Error> {
+    let _alone = app.status_lists.building.lock().await;
+    let view = app.keys.view();
+    let terms = Terms {
+        issuer: app.issuer().to_owned(),
+        ends_with_creator: app.settings.limits.ends_with_creator,
+        ttl: ttl(app),
+        lifetime: app.settings.limits.max_ttl,
+        published: view.published.iter().map(|(info, _)| info.kid.clone()).collect(),
+        anew: !app.status_lists.has_built.load(Ordering::Relaxed),
+    };
+    let Some(work) = app.store.read(move |connection| look(connection, &terms)).await? else { return Ok(()) };
+    let mut signed = Vec::new();
+    for packed in work.lists {
+        signed.push(sign(app, packed, work.now).await?);
+    }
+    let (before, seq, next_end) = (work.before, work.seq, work.next_end);
+    let written = app.store.change(Origin::of(Actor::System), move |tx| {
+        Ok::<_, StoreError>(Outcome::bookkeeping(store::status_tokens::write(tx, &before, seq, next_end, &signed)?))
+    });
+    if written.await? {
+        app.status_lists.has_built.store(true, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+async fn sign(app: &App, packed: Packed, now: Timestamp) -> Result<Signed, Error> {
+    let view = app.keys.view();
+    let minter = view.signer(None, app.settings.algorithm, now);
+    let minter = minter.map_err(|why| Error::Unavailable(why.to_string()))?;
+    let uri = packed.id.uri(app.issuer());
+    let lifetime = app.settings.limits.max_ttl;
+    let claims = ListClaims {
+        iss: app.issuer(),
+        sub: &uri,
+        iat: now.seconds(),
+        exp: now.after(lifetime).seconds(),
+        ttl: ttl(app),
+        status_list: ListMember { bits: Bits::OURS, lst: &packed.lst },
+    };
+    let jwt = minter.mint(&Typ::STATUS_LIST, &claims).await?.expose().to_owned();
+    let info = SignedInfo {
+        list: packed.id,
+        kid: minter.jwk().kid.clone(),
+        content: packed.content,
+        issued_at: now,
+        expires_at: now.after(lifetime),
+    };
+    Ok(Signed { info, jwt })
+}
+
+/// Nothing to do, nearly always: three small reads.
+fn look(connection: &mut Conn, terms: &Terms) -> Result<Option<Work>, Error> {
+    let now = store::now(connection)?;
+    let before = store::status_tokens::build(connection)?;
+    let lists = store::status_lists::list(connection)?;
+    let infos: BTreeMap<_, _> =
+        store::status_tokens::infos(connection)?.into_iter().map(|info| (info.list.clone(), info)).collect();
+    // First the trail, then what it tells of: what is read is as new as the event that is noted, or newer.
+    let seq = store::status_tokens::head(connection)?;
+    let has_news = terms.anew || seq != before.seq || before.next_end.is_some_and(|end| end <= now);
+    let is_old = |list: &List| infos.get(&list.id).is_none_or(|info| must_renew(info, terms, now));
+    if !has_news && !lists.iter().any(is_old) {
+        return Ok(None);
+    }
+    let mut statuses = read(connection, &lists, now, terms.ends_with_creator)?;
+    let mut packed = Vec::new();
+    for list in &lists {
+        let Some(statuses) = statuses.remove(&list.id.to_string()) else { continue };
+        let content = content(&list.id, &statuses, terms);
+        if !is_old(list) && infos.get(&list.id).is_some_and(|info| info.content == content) {
+            continue;
+        }
+        let deflated = packing::deflate(statuses.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
+        packed.push(Packed { id: list.id.clone(), content, lst: URL_SAFE_NO_PAD.encode(deflated) });
+    }
+    let next_end = status_marks::next_end(connection, now)?;
+    Ok(Some(Work { before, seq, next_end, now, lists: packed }))
+}
+
+fn must_renew(info: &SignedInfo, terms: &Terms, now: Timestamp) -> bool {
+    let (lived, left) = (now.millis() - info.issued_at.millis(), info.expires_at.millis() - now.millis());
+    left <= lived || lived < 0 || !terms.published.contains(&info.kid)
+}
+
+/// All lists, as they should be now.
+fn read(
+    connection: &mut Conn,
+    lists: &[List],
+    now: Timestamp,
+    ends_with_creator: bool,
+) -> Result<BTreeMap<String, Statuses>, StoreError> {
+    let mut all: BTreeMap<_, _> =
+        lists.iter().map(|list| (list.id.to_string(), Statuses::new(Bits::OURS, list.size))).collect();
+    let mut set = |list: &str, index: i32, status: u8| match all.get_mut(list) {
+        Some(statuses) => u32::try_from(index)
+            .ok()
+            .and_then(|index| statuses.set(index, status).ok())
+            .ok_or_else(|| StoreError::Corrupt(format!("index {index} is not in the status list {list}"))),
+        // Opened after the lists were read: the event that did it is news, and it is for the next look.
+        None => Ok(()),
+    };
+    let marks = status_marks::of_credentials(connection, now, ends_with_creator)?;
+    for (list, index, status) in marks.places() {
+        set(list, index, status.value())?;
+    }
+    if lists.iter().any(|list| list.kind == ListKind::Token) {
+        for (list, index, status) in status_marks::of_tokens(connection, &marks)? {
+            set(&list, index, status.value())?;
+        }
+    }
+    Ok(all)
+}
+
+fn content(id: &StatusListId, statuses: &Statuses, terms: &Terms) -> String {
+    let terms = format!("{}\n{}\n{}\n", id.uri(&terms.issuer), terms.ttl, terms.lifetime.as_secs());
+    sha256_hex(&[terms.as_bytes(), statuses.as_bytes()].concat())
+}

@@ -1,0 +1,184 @@
+//! Status lists: what everyone may read of a token's fate. Built and signed by whichever replica comes first, served by each from memory.
+
+mod build;
+pub mod packing;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use arc_swap::ArcSwap;
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::{
+    domain::{
+        event::{Actor, Origin},
+        grant::Grant,
+        id::StatusListId,
+        status_list::Place,
+        time::Span,
+        token_shape::StatusOf,
+    },
+    store::{self, Outcome, StoreError, status_lists::NewToken},
+};
+
+use super::{App, Error, publish::Document};
+
+pub use build::rebuild;
+
+/// How many credentials of a version before there were lists are given a place in one change.
+const PLACED_AT_ONCE: i64 = 200;
+
+/// The lists in memory, as of the last look.
+pub struct StatusLists {
+    view: ArcSwap<View>,
+    /// One build at a time: who waits finds what the one before made.
+    building: Mutex<()>,
+    /// Whether this replica has looked at everything once: its settings may not be those of the last one.
+    has_built: AtomicBool,
+}
+
+impl fmt::Debug for StatusLists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StatusLists")
+    }
+}
+
+#[derive(Default)]
+struct View {
+    lists: BTreeMap<StatusListId, Arc<Served>>,
+    seen_at: Option<Instant>,
+}
+
+/// A signed list, ready to be sent.
+#[derive(Debug)]
+pub struct Served {
+    version: i64,
+    pub plain: Document,
+    pub gzip: Document,
+}
+
+impl Default for StatusLists {
+    fn default() -> Self {
+        Self { view: ArcSwap::default(), building: Mutex::new(()), has_built: AtomicBool::new(false) }
+    }
+}
+
+impl StatusLists {
+    /// Whether they were looked at within `span`.
+    pub fn is_fresh(&self, span: Span) -> bool {
+        self.view.load().seen_at.is_some_and(|at| at.elapsed() <= span.duration())
+    }
+
+    /// How many there are, and how long they are together, compressed.
+    pub fn size(&self) -> (usize, usize) {
+        let view = self.view.load();
+        (view.lists.len(), view.lists.values().map(|list| list.gzip.body.len()).sum())
+    }
+}
+
+/// For how long a verifier may use a list it has, in seconds. Never more than half of what a list lives: it is signed again before.
+pub fn ttl(app: &App) -> u64 {
+    app.settings.status_ttl.as_secs().min(app.settings.limits.max_ttl.as_secs() / 2).max(1)
+}
+
+/// A list, as every replica serves it. One that was opened a moment ago is signed now: no token points at nothing.
+///
+/// # Errors
+/// There is no such list, or it cannot be signed now.
+pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<Served>, Error> {
+    let found = || app.status_lists.view.load().lists.get(id).cloned();
+    if let Some(list) = found() {
+        return Ok(list);
+    }
+    let wanted = id.clone();
+    if !app.store.read(move |connection| store::status_lists::exists(connection, &wanted)).await? {
+        return Err(Error::NotFound("status list"));
+    }
+    refresh(app).await?;
+    if let Some(list) = found() {
+        return Ok(list);
+    }
+    rebuild(app).await?;
+    refresh(app).await?;
+    found().ok_or_else(|| Error::Unavailable("the status list is being made".to_owned()))
+}
+
+/// Takes over what was signed since the last look.
+///
+/// # Errors
+/// The database does not answer; what is there stays.
+pub async fn refresh(app: &App) -> Result<(), Error> {
+    let seen_at = Instant::now();
+    let before = app.status_lists.view.load_full();
+    let known: BTreeMap<_, _> = before.lists.iter().map(|(id, list)| (id.clone(), list.version)).collect();
+    let (all, new) = app
+        .store
+        .read(move |connection| {
+            let all = store::status_tokens::versions(connection)?;
+            let mut new = Vec::new();
+            for (id, _) in all.iter().filter(|(id, version)| known.get(id) != Some(version)) {
+                if let Some((jwt, version)) = store::status_tokens::find(connection, id)? {
+                    new.push((id.clone(), served(jwt, version)?));
+                }
+            }
+            Ok::<_, Error>((all, new))
+        })
+        .await?;
+    let mut new: BTreeMap<_, _> = new.into_iter().collect();
+    let mut lists = BTreeMap::new();
+    for (id, _) in all {
+        let list = new.remove(&id).map(Arc::new).or_else(|| before.lists.get(&id).cloned());
+        if let Some(list) = list {
+            lists.insert(id, list);
+        }
+    }
+    // Whoever looked at the same time may have seen more.
+    app.status_lists.view.rcu(|now| {
+        if now.seen_at > Some(seen_at) {
+            return Arc::clone(now);
+        }
+        Arc::new(View { lists: lists.clone(), seen_at: Some(seen_at) })
+    });
+    Ok(())
+}
+
+fn served(jwt: String, version: i64) -> Result<Served, Error> {
+    let gzip = packing::gzip(jwt.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(Served { version, plain: Document::of_bytes(jwt.into_bytes()), gzip: Document::of_bytes(gzip) })
+}
+
+/// Gives places to some of the credentials that were here before there were lists, and says whether there may be more.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn place_old(app: &App) -> Result<bool, StoreError> {
+    app.store
+        .change(Origin::of(Actor::System), |tx| {
+            Ok(Outcome::bookkeeping(store::status_lists::give_places_to_old(tx, PLACED_AT_ONCE)? > 0))
+        })
+        .await
+}
+
+/// Where the status of the token that is about to be minted stands: a place of its own, where its audience wants that.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn place_of_token(app: &App, grant: &Grant, jti: &str) -> Result<Option<Place>, StoreError> {
+    if grant.status_of == StatusOf::Credential {
+        return Ok(grant.status.clone());
+    }
+    let token = NewToken {
+        jti: jti.to_owned(),
+        credential: grant.credential.clone(),
+        key: grant.key.clone(),
+        exp: grant.expires_at,
+    };
+    app.store
+        .change(Origin::of(Actor::System), move |tx| {
+            Ok::<_, StoreError>(Outcome::bookkeeping(Some(store::status_lists::give_token_place(tx, &token)?)))
+        })
+        .await
+}

@@ -1,0 +1,287 @@
+//! Status lists and who has which index. An index is given once: under the lock of its list's row, and by a unique constraint besides.
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::domain::{
+    id::{CredentialId, KeyId, StatusListId},
+    status_list::{ListKind, Place, SIZE},
+    time::Timestamp,
+};
+
+use super::{
+    api_keys::parsed,
+    change::Tx,
+    connection::Conn,
+    dialect,
+    error::StoreError,
+    schema::{credentials, status_build, status_list_tokens, status_lists, token_statuses},
+};
+
+/// The lock of whoever opens a list.
+const LOCK: i64 = 0x006b_6579_7377_0020;
+/// How many indexes are tried. Half of a list is free: that none of a hundred is would be a matter of 2⁻¹⁰⁰.
+const TRIES: usize = 100;
+
+/// A list, without what stands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    pub id: StatusListId,
+    pub kind: ListKind,
+    pub size: u32,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = status_lists)]
+struct Row {
+    id: String,
+    kind: String,
+    size: i32,
+}
+
+/// Every list.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn list(connection: &mut Conn) -> Result<Vec<List>, StoreError> {
+    let rows: Vec<Row> = status_lists::table.order(status_lists::id.asc()).select(Row::as_select()).load(connection)?;
+    let list = |row: Row| {
+        Ok(List {
+            id: parsed("status list", &row.id)?,
+            kind: parsed("kind of status list", &row.kind)?,
+            size: u32::try_from(row.size).map_err(|_| StoreError::Corrupt("a list of a negative size".to_owned()))?,
+        })
+    };
+    rows.into_iter().map(list).collect()
+}
+
+/// # Errors
+/// The database does not answer.
+pub fn exists(connection: &mut Conn, id: &StatusListId) -> Result<bool, StoreError> {
+    let found: Option<String> =
+        status_lists::table.find(id.as_str()).select(status_lists::id).first(connection).optional()?;
+    Ok(found.is_some())
+}
+
+/// Where a status stands, from its two columns.
+pub(super) fn place(list: Option<&str>, index: Option<i32>) -> Result<Option<Place>, StoreError> {
+    let Some((list, index)) = list.zip(index) else { return Ok(None) };
+    let index = u32::try_from(index).map_err(|_| StoreError::Corrupt("a negative index".to_owned()))?;
+    Ok(Some(Place { list: parsed("status list", list)?, index }))
+}
+
+/// Gives each of the credentials its place, in this change's last step: the lock of the list is held by nobody who still waits for
+/// another, but for the head of the trail.
+pub(super) fn give_places(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(), StoreError> {
+    for credential in to {
+        let Place { list, index } = draw(tx, ListKind::Credential)?;
+        diesel::update(credentials::table.find(credential.as_str()))
+            .set((credentials::status_list.eq(list.as_str()), credentials::status_index.eq(column(index)?)))
+            .execute(&mut **tx)?;
+    }
+    Ok(())
+}
+
+/// Gives places to `most` credentials that were here before there were lists, and says how many had none.
+///
+/// # Errors
+/// The database does not answer.
+pub fn give_places_to_old(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
+    if !dialect::try_lock(tx, LOCK + 1)? {
+        return Ok(0);
+    }
+    let old = credentials::table.filter(credentials::status_list.is_null()).order(credentials::id.asc());
+    let ids: Vec<String> = old.limit(most).select(credentials::id).load(&mut **tx)?;
+    // Before the list, as a rotation does, and in the order of the ids, as the flush of last-used times does.
+    for id in &ids {
+        diesel::update(credentials::table.find(id))
+            .set(credentials::prefix.eq(credentials::prefix))
+            .execute(&mut **tx)?;
+    }
+    let placeless = ids.iter().map(|id| parsed("credential id", id)).collect::<Result<Vec<_>, _>>()?;
+    give_places(tx, &placeless)?;
+    Ok(ids.len())
+}
+
+/// A token that is to have a status of its own.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    pub jti: String,
+    pub credential: CredentialId,
+    pub key: KeyId,
+    /// Whole seconds since 1970.
+    pub exp: i64,
+}
+
+/// Gives a token a place of its own.
+///
+/// # Errors
+/// The database does not answer.
+pub fn give_token_place(tx: &mut Tx<'_>, token: &NewToken) -> Result<Place, StoreError> {
+    let place = draw(tx, ListKind::Token)?;
+    diesel::insert_into(token_statuses::table)
+        .values((
+            token_statuses::jti.eq(token.jti.as_str()),
+            token_statuses::list_id.eq(place.list.as_str()),
+            token_statuses::list_index.eq(column(place.index)?),
+            token_statuses::credential_id.eq(token.credential.as_str()),
+            token_statuses::key_id.eq(token.key.as_str()),
+            token_statuses::exp.eq(token.exp),
+        ))
+        .execute(&mut **tx)?;
+    Ok(place)
+}
+
+/// A token that has a status of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenStatus {
+    pub place: Place,
+    pub key: KeyId,
+    pub credential: CredentialId,
+    /// Whole seconds since 1970.
+    pub exp: i64,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// The status of a token; nothing for those that share their credential's.
+///
+/// # Errors
+/// The database does not answer, or holds what it should not.
+pub fn find_token(connection: &mut Conn, jti: &str) -> Result<Option<TokenStatus>, StoreError> {
+    let row: Option<(String, i32, String, String, i64, Option<i64>)> = token_statuses::table
+        .find(jti)
+        .select((
+            token_statuses::list_id,
+            token_statuses::list_index,
+            token_statuses::key_id,
+            token_statuses::credential_id,
+            token_statuses::exp,
+            token_statuses::revoked_at,
+        ))
+        .first(connection)
+        .optional()?;
+    let Some((list, index, key, credential, exp, revoked_at)) = row else { return Ok(None) };
+    let Some(place) = place(Some(&list), Some(index))? else { return Ok(None) };
+    Ok(Some(TokenStatus {
+        place,
+        key: parsed("key id", &key)?,
+        credential: parsed("credential id", &credential)?,
+        exp,
+        revoked_at: revoked_at.map(Timestamp::from_millis),
+    }))
+}
+
+/// Marks a token as revoked, and says whether it was not before; nothing happens to one that has no status of its own. To be called
+/// last in a change: it locks the row that whoever rebuilds the lists writes.
+///
+/// # Errors
+/// The database does not answer.
+pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
+    let now = tx.now().millis();
+    let token = token_statuses::table.find(jti).filter(token_statuses::revoked_at.is_null());
+    let revoked = diesel::update(token).set(token_statuses::revoked_at.eq(now)).execute(&mut **tx)?;
+    if revoked == 0 {
+        return Ok(false);
+    }
+    // The lists are looked at again, whatever the trail says, and by whoever has read before this.
+    diesel::update(status_build::table.find(1))
+        .set((status_build::seq.eq(-1), status_build::version.eq(status_build::version + 1)))
+        .execute(&mut **tx)?;
+    Ok(true)
+}
+
+/// Throws away lists of tokens that are full and whose last token ended before `end` (whole seconds since 1970). Single rows stay: their
+/// indexes would be free again.
+///
+/// # Errors
+/// The database does not answer.
+pub fn forget_dead_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreError> {
+    let full: Vec<String> = status_lists::table
+        .filter(status_lists::kind.eq(ListKind::Token.as_str()))
+        .filter(status_lists::used.ge(status_lists::size / 2))
+        .select(status_lists::id)
+        .load(&mut **tx)?;
+    let mut forgotten = 0;
+    for id in full {
+        let of_list = token_statuses::table.filter(token_statuses::list_id.eq(&id));
+        let last: Option<i64> =
+            of_list.order(token_statuses::exp.desc()).select(token_statuses::exp).first(&mut **tx).optional()?;
+        if last.is_some_and(|last| last >= end) {
+            continue;
+        }
+        diesel::delete(status_list_tokens::table.find(&id)).execute(&mut **tx)?;
+        diesel::delete(status_lists::table.find(&id)).execute(&mut **tx)?;
+        forgotten += diesel::delete(of_list).execute(&mut **tx)?;
+    }
+    Ok(forgotten)
+}
+
+fn column(index: u32) -> Result<i32, StoreError> {
+    i32::try_from(index).map_err(|_| StoreError::Corrupt("a list that is too long".to_owned()))
+}
+
+/// An index that nobody has or had. Drawn by lot: who reads a list learns nothing of when a credential was made.
+fn draw(tx: &mut Tx<'_>, kind: ListKind) -> Result<Place, StoreError> {
+    let (id, size) = open(tx, kind)?;
+    let list = parsed("status list", &id)?;
+    for _ in 0..TRIES {
+        let mut bytes = [0; 4];
+        tx.entropy().fill(&mut bytes)?;
+        let index = u32::from_le_bytes(bytes) % size.max(1);
+        if !is_taken(tx, kind, &id, index)? {
+            return Ok(Place { list, index });
+        }
+    }
+    Err(StoreError::Corrupt(format!("no index of the status list {id} is free")))
+}
+
+/// The row of the list is locked: who has looked knows.
+fn is_taken(tx: &mut Tx<'_>, kind: ListKind, list: &str, index: u32) -> Result<bool, StoreError> {
+    let index = column(index)?;
+    let found: Option<String> = match kind {
+        ListKind::Credential => credentials::table
+            .filter(credentials::status_list.eq(list))
+            .filter(credentials::status_index.eq(index))
+            .select(credentials::id)
+            .first(&mut **tx)
+            .optional()?,
+        ListKind::Token => token_statuses::table
+            .filter(token_statuses::list_id.eq(list))
+            .filter(token_statuses::list_index.eq(index))
+            .select(token_statuses::jti)
+            .first(&mut **tx)
+            .optional()?,
+    };
+    Ok(found.is_some())
+}
+
+/// The list that has room, at most half full: its row is counted up, and locked until this change ends. A new one where there is none.
+fn open(tx: &mut Tx<'_>, kind: ListKind) -> Result<(String, u32), StoreError> {
+    for alone in [false, true] {
+        if alone {
+            dialect::lock(tx, LOCK)?;
+        }
+        let newest: Option<(String, i32)> = status_lists::table
+            .filter(status_lists::kind.eq(kind.as_str()))
+            .order(status_lists::id.desc())
+            .select((status_lists::id, status_lists::size))
+            .first(&mut **tx)
+            .optional()?;
+        let Some((id, size)) = newest else { continue };
+        let with_room = status_lists::table.find(&id).filter(status_lists::used.lt(status_lists::size / 2));
+        if diesel::update(with_room).set(status_lists::used.eq(status_lists::used + 1)).execute(&mut **tx)? == 1 {
+            return Ok((id, u32::try_from(size).unwrap_or_default()));
+        }
+    }
+    let id: StatusListId = tx.new_id()?;
+    let now = tx.now().millis();
+    diesel::insert_into(status_lists::table)
+        .values((
+            status_lists::id.eq(id.as_str()),
+            status_lists::kind.eq(kind.as_str()),
+            status_lists::size.eq(column(SIZE)?),
+            status_lists::used.eq(1),
+            status_lists::created_at.eq(now),
+        ))
+        .execute(&mut **tx)?;
+    Ok((id.to_string(), SIZE))
+}
