@@ -39,6 +39,7 @@ mod revocation;
 mod rotation;
 mod scale;
 mod standards;
+mod status_lists;
 mod store;
 mod validation;
 mod walls;

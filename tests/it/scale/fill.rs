@@ -81,11 +81,19 @@ pub fn fill(database: &Database, size: Size) {
         sql.series(keys),
     ));
     database.sql(&format!(
-        "INSERT INTO credentials (id, key_id, prefix, sealed, master_version, created_at, last_used_at) \
-         SELECT {}, {key}, 'ks', {}, 1, 1732000000000 + n, CASE WHEN n % 3 = 0 THEN 1733000000000 END FROM {}",
+        "INSERT INTO credentials (id, key_id, prefix, sealed, master_version, created_at, last_used_at, status_list, status_index) \
+         SELECT {}, {key}, 'ks', {}, 1, 1732000000000 + n, CASE WHEN n % 3 = 0 THEN 1733000000000 END, {}, \
+         CAST((n % 65536) AS BIGINT) * 40503 % 131072 FROM {}",
         sql.padded("n", 16),
         sql.bytes(),
+        sql.ulid("stl_01JD", "n / 65536"),
         sql.series(keys),
+    ));
+    // Each of them half full, as they are when they are left for the next.
+    database.sql(&format!(
+        "INSERT INTO status_lists (id, kind, size, used, created_at) SELECT {}, 'credential', 131072, 65536, 1732000000000 FROM {}",
+        sql.ulid("stl_01JD", "n - 1"),
+        sql.series(keys / 65536 + 1),
     ));
     database.sql(&format!(
         "INSERT INTO events (seq, id, kind, at, actor, subject, organization_id, data, prev_hash) \

@@ -1,7 +1,7 @@
 //! What grows is indexed: every statement that the API makes is caught on its way and its plan read, with tables that are not small.
 
 mod calls;
-mod fill;
+pub mod fill;
 mod full;
 mod plans;
 

@@ -1,0 +1,182 @@
+//! Every cause shows, and no other bit moves.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::support::{Key, both};
+
+/// What was marked in the one list there is, and what has to be.
+struct Watched {
+    uri: String,
+    expected: BTreeMap<u32, u8>,
+}
+
+impl Watched {
+    async fn of(server: &Server, places: &[&Place]) -> Self {
+        let uri = places[0].0.clone();
+        assert!(places.iter().all(|(one, _)| *one == uri));
+        keep(server).await;
+        let expected = marked(server, &uri).await;
+        Self { uri, expected }
+    }
+
+    /// This one stands so now, and all others as before.
+    async fn sees(&mut self, server: &Server, (_, index): &Place, status: u8, why: &str) {
+        if status == VALID { self.expected.remove(index) } else { self.expected.insert(*index, status) };
+        self.still(server, why).await;
+    }
+
+    async fn still(&self, server: &Server, why: &str) {
+        keep(server).await;
+        assert_eq!(marked(server, &self.uri).await, self.expected, "{why}");
+    }
+}
+
+async fn personal(server: &Server, organization: Option<&str>) -> Key {
+    server.key_of(json!({ "type": "user", "id": "ada", "organization_id": organization }), &["a:b"]).await
+}
+
+both! {
+    async fn what_is_done_to_a_key_shows(server: Server) {
+        let (one, two, other) =
+            (server.generic_key(&["a:b"]).await, server.generic_key(&["a:b"]).await, server.generic_key(&["a:b"]).await);
+        let places = [place(&server, &one.value).await, place(&server, &two.value).await];
+        let (old, kept) = (places[1].clone(), place(&server, &other.value).await);
+        let mut watched = Watched::of(&server, &[&places[0], &places[1], &kept]).await;
+        assert!(watched.expected.is_empty(), "all of them hold");
+        step(&server, &one.id, "suspend").await;
+        watched.sees(&server, &places[0], SUSPENDED, "suspended").await;
+        step(&server, &one.id, "resume").await;
+        watched.sees(&server, &places[0], VALID, "resumed").await;
+        step(&server, &one.id, "suspend").await;
+        step(&server, &one.id, "revoke").await;
+        watched.sees(&server, &places[0], INVALID, "revoked, and graver than suspended").await;
+        // A rotation with a grace: the old credential ends with it, and not before.
+        let body = json!({ "grace": "1h" });
+        let rotated = server.manage("POST", &format!("/v1/api-keys/{}/rotate", two.id), Some(body), 200).await;
+        let new = place(&server, rotated["value"].as_str().unwrap()).await;
+        assert_ne!(new, old, "each credential has a place of its own");
+        watched.still(&server, "rotating").await;
+        server.advance(3601);
+        watched.sees(&server, &old, INVALID, "the grace has ended").await;
+        delete(&server, &format!("/v1/api-keys/{}", two.id)).await;
+        watched.sees(&server, &new, INVALID, "deleted").await;
+    }
+
+    async fn an_end_shows_when_it_comes_and_goes_where_it_is_moved(server: Server) {
+        let end = (chrono::Utc::now() + chrono::Duration::hours(2)).to_rfc3339();
+        server.permissions(&["a:b"]).await;
+        let body = json!({ "name": "a key", "owner": { "type": "none" }, "permissions": ["a:b"], "expires_at": end });
+        let key = server.key(body).await;
+        let place = place(&server, &key.value).await;
+        let mut watched = Watched::of(&server, &[&place]).await;
+        watched.still(&server, "it has not ended").await;
+        server.advance(7201);
+        // Nothing has happened but time.
+        watched.sees(&server, &place, INVALID, "expired").await;
+        server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "expires_at": null })), 200).await;
+        watched.sees(&server, &place, VALID, "its end was taken away").await;
+    }
+
+    async fn a_blocked_user_shows_on_all_of_their_keys_and_on_no_other(server: Server) {
+        acme(&server).await;
+        let (inside, outside) = (personal(&server, Some("acme")).await, personal(&server, None).await);
+        let (inside, outside) = (place(&server, &inside.value).await, place(&server, &outside.value).await);
+        let of_acme = server.key_of(json!({ "type": "organization", "id": "acme" }), &["a:b"]).await;
+        let mut watched = Watched::of(&server, &[&inside, &outside, &place(&server, &of_acme.value).await]).await;
+        let block = async |blocked: bool| {
+            server.manage("PATCH", "/v1/users/ada", Some(json!({ "blocked": blocked })), 200).await;
+        };
+        block(true).await;
+        watched.expected.insert(inside.1, SUSPENDED);
+        watched.sees(&server, &outside, SUSPENDED, "blocked").await;
+        block(false).await;
+        watched.expected.remove(&inside.1);
+        watched.sees(&server, &outside, VALID, "unblocked").await;
+    }
+
+    async fn who_is_gone_takes_their_keys_along(server: Server) {
+        acme(&server).await;
+        let inside = personal(&server, Some("acme")).await;
+        let outside = personal(&server, None).await;
+        let of_acme = server.key_of(json!({ "type": "organization", "id": "acme" }), &["a:b"]).await;
+        let of_client = server.client_key(&["a:b"]).await;
+        let mut places = Vec::new();
+        for key in [&inside, &outside, &of_acme, &of_client] {
+            places.push(place(&server, &key.value).await);
+        }
+        let mut watched = Watched::of(&server, &places.iter().collect::<Vec<_>>()).await;
+        delete(&server, "/v1/organizations/acme/members/ada").await;
+        watched.sees(&server, &places[0], INVALID, "the member left").await;
+        // Put again, the old keys stay dead.
+        server.member("acme", "ada", &["doer"]).await;
+        watched.still(&server, "a new membership brings nothing back").await;
+        delete(&server, "/v1/users/ada").await;
+        watched.sees(&server, &places[1], INVALID, "the user is deleted").await;
+        delete(&server, "/v1/organizations/acme").await;
+        watched.sees(&server, &places[2], INVALID, "the organization is deleted").await;
+        delete(&server, &format!("/v1/service-clients/{}", of_client.client)).await;
+        watched.sees(&server, &places[3], INVALID, "the service client is deleted").await;
+        // Their ends have been told of by now, which is another way to know of them.
+        tokio::time::sleep(std::time::Duration::from_millis(3500)).await;
+        let departures = server.app.store.read(keyswap::store::departures::are_left).await.unwrap();
+        assert!(!departures, "all are told of");
+        server.generic_key(&["c:d"]).await;
+        watched.still(&server, "told of").await;
+    }
+
+    async fn a_creator_who_left_shows_where_keys_end_with_them(server: Server, "api_keys.end_with_creator=true") {
+        acme(&server).await;
+        let body = json!({ "name": "by ada", "owner": { "type": "organization" }, "permissions": ["a:b"] });
+        let made = server.on_behalf("ada; organization=acme", "POST", "/v1/api-keys").json(&body).send().await.unwrap();
+        let made = body_of(made, StatusCode::CREATED).await;
+        let place = place(&server, made["value"].as_str().unwrap()).await;
+        let mut watched = Watched::of(&server, &[&place]).await;
+        delete(&server, "/v1/organizations/acme/members/ada").await;
+        watched.sees(&server, &place, INVALID, "the creator left").await;
+        tokio::time::sleep(std::time::Duration::from_millis(3500)).await;
+        server.generic_key(&["c:d"]).await;
+        watched.still(&server, "told of").await;
+    }
+
+    async fn ten_thousand_tokens_and_one_revoked_key(server: Server, "database.pool_size=8") {
+        server.permissions(&["a:b"]).await;
+        let mut keys = Vec::new();
+        for _ in 0..100 {
+            keys.push(server.key(json!({ "name": "a key", "owner": { "type": "none" }, "permissions": ["a:b"] })).await);
+        }
+        let mut tokens: Vec<(usize, String)> = Vec::new();
+        for (number, key) in keys.iter().enumerate() {
+            let some = futures_util::future::join_all((0..100).map(|_| server.swap(&key.value))).await;
+            tokens.extend(some.into_iter().map(|token| (number, token)));
+        }
+        assert_eq!(tokens.len(), 10_000);
+        let uri = place_in(&claims(&tokens[0].1)).0;
+        keep(&server).await;
+        assert!(marked(&server, &uri).await.is_empty());
+        step(&server, &keys[42].id, "revoke").await;
+        keep(&server).await;
+        let marked = marked(&server, &uri).await;
+        assert_eq!(marked.len(), 1, "its bit and no other: {marked:?}");
+        // A verifier with the list asks nobody about any of them.
+        for (number, token) in &tokens {
+            let (at, index) = place_in(&claims(token));
+            assert_eq!(at, uri);
+            assert_eq!(marked.contains_key(&index), *number == 42, "a token of key {number}");
+        }
+    }
+
+    async fn the_job_alone_is_fast_enough(server: Server, "signing_keys.replica_staleness=9s") {
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, index) = place(&server, &key.value).await;
+        assert!(marked(&server, &uri).await.is_empty());
+        step(&server, &key.id, "revoke").await;
+        let revoked = std::time::Instant::now();
+        while marked(&server, &uri).await.get(&index) != Some(&INVALID) {
+            assert!(revoked.elapsed().as_secs() < 9, "replica_staleness has passed");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+}

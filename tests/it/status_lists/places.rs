@@ -1,0 +1,133 @@
+//! Who has which index: nobody twice.
+
+use std::collections::BTreeSet;
+
+use keyswap::{
+    domain::event::{Actor, Origin},
+    store::{self, Outcome, StoreError},
+};
+use serde_json::json;
+
+use super::*;
+use crate::support::both;
+
+both! {
+    async fn tsl_03_no_index_is_given_twice_by_two_servers(server: Server) {
+        server.permissions(&["a:b"]).await;
+        let replica = server.replica().await;
+        // The list is full in a moment: both go on to the same new one.
+        server.database.sql("UPDATE status_lists SET used = size / 2 - 10");
+        let body = || json!({ "name": "a key", "owner": { "type": "none" }, "permissions": ["a:b"] });
+        let made = (0..60).map(|n| if n % 2 == 0 { server.key(body()) } else { replica.key(body()) });
+        let keys = futures_util::future::join_all(made).await;
+        let mut places = BTreeSet::new();
+        for key in &keys {
+            assert!(places.insert(place(&server, &key.value).await), "two keys have one place");
+        }
+        let lists: BTreeSet<_> = places.iter().map(|(uri, _)| uri).collect();
+        assert_eq!(lists.len(), 2, "{lists:?}");
+        // No order of theirs tells when they were made.
+        let indexes: Vec<_> = places.iter().map(|(_, index)| *index).collect();
+        assert!(indexes.iter().any(|index| *index > 65_536) && indexes.iter().any(|index| *index < 65_536));
+        for uri in lists {
+            signed(&replica, uri).await;
+        }
+    }
+
+    async fn credentials_of_a_version_before_get_their_places_and_keep_them(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        let before = place(&server, &key.value).await;
+        // The job may be a moment faster than the exchange.
+        server.database.sql("UPDATE credentials SET status_list = NULL, status_index = NULL");
+        while status_lists::place_old(&server.app).await.unwrap() {}
+        let after = place(&server, &key.value).await;
+        assert_eq!(after.0, before.0);
+        step(&server, &key.id, "revoke").await;
+        keep(&server).await;
+        assert_eq!(marked(&server, &after.0).await, [(after.1, INVALID)].into());
+    }
+
+    async fn a_change_that_fails_takes_no_index(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        let used = || server.app.store.read(|connection| {
+            let lists = store::status_lists::list(connection)?;
+            Ok::<_, StoreError>(lists.len())
+        });
+        assert_eq!(used().await.unwrap(), 1);
+        let nothing = server.post("/v1/api-keys").bearer_auth(&server.admin);
+        let nothing = nothing.json(&json!({ "name": "a key", "owner": { "type": "none" }, "permissions": ["x:y"] }));
+        assert_eq!(nothing.send().await.unwrap().status(), 422);
+        place(&server, &key.value).await;
+    }
+
+    async fn an_audience_may_want_a_status_for_each_token(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        let body = json!({ "identifier": "https://each.test", "status": "token" });
+        let made = server.manage("POST", "/v1/audiences", Some(body), 201).await;
+        assert_eq!(made["status"], "token");
+        let wrong = json!({ "identifier": "https://wrong.test", "status": "each" });
+        let wrong = server.manage("POST", "/v1/audiences", Some(wrong), 422).await;
+        assert_eq!(wrong["errors"][0]["field"], "status");
+        let swap = async |audience: serde_json::Value| {
+            let body = body_of(server.exchange_for(&key.value, json!({ "audience": audience })).await, StatusCode::OK).await;
+            claims(body["access_token"].as_str().unwrap())
+        };
+        let (one, two) = (swap(json!("https://each.test")).await, swap(json!("https://each.test")).await);
+        // One audience that wants it is enough.
+        let three = swap(json!(["https://each.test", "http://keyswap.test"])).await;
+        let shared = place(&server, &key.value).await;
+        let places = [&one, &two, &three].map(place_in);
+        let uri = places[0].0.clone();
+        assert_ne!(uri, shared.0);
+        assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), 3);
+        keep(&server).await;
+        assert!(marked(&server, &uri).await.is_empty());
+
+        let revoke = async |jti: String| {
+            let revoked = server.app.store.change(Origin::of(Actor::System), move |tx| {
+                Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::revoke_token(tx, &jti)?))
+            });
+            revoked.await.unwrap()
+        };
+        let jti = one["jti"].as_str().unwrap().to_owned();
+        assert!(revoke(jti.clone()).await);
+        assert!(!revoke(jti.clone()).await, "once");
+        assert!(!revoke("nobody's".to_owned()).await);
+        let wanted = jti.clone();
+        let found = server.app.store.read(move |connection| store::status_lists::find_token(connection, &wanted));
+        let found = found.await.unwrap().unwrap();
+        assert_eq!((found.key.to_string(), found.revoked_at.is_some()), (key.id.clone(), true));
+        assert_eq!(found.place.index, places[0].1);
+        keep(&server).await;
+        assert_eq!(marked(&server, &uri).await, [(places[0].1, INVALID)].into(), "the token and no other");
+        assert!(marked(&server, &shared.0).await.is_empty(), "the credential holds");
+
+        step(&server, &key.id, "suspend").await;
+        keep(&server).await;
+        let expected = [(places[0].1, INVALID), (places[1].1, SUSPENDED), (places[2].1, SUSPENDED)];
+        assert_eq!(marked(&server, &uri).await, expected.into(), "tokens fall with their credential");
+        assert_eq!(marked(&server, &shared.0).await, [(shared.1, SUSPENDED)].into());
+    }
+
+    async fn a_full_list_of_tokens_goes_when_its_last_token_is_dead(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        server.manage("POST", "/v1/audiences", Some(json!({ "identifier": "https://each.test", "status": "token" })), 201).await;
+        let body = body_of(server.exchange_for(&key.value, json!({ "audience": "https://each.test" })).await, StatusCode::OK).await;
+        let claims = claims(body["access_token"].as_str().unwrap());
+        let exp = claims["exp"].as_i64().unwrap();
+        let forget = async |end: i64| {
+            let forgotten = server.app.store.change(Origin::of(Actor::System), move |tx| {
+                Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::forget_dead_lists(tx, end)?))
+            });
+            forgotten.await.unwrap()
+        };
+        assert_eq!(forget(exp + 1).await, 0, "not full: its indexes would be given again");
+        server.database.sql("UPDATE status_lists SET used = size / 2 WHERE kind = 'token'");
+        assert_eq!(forget(exp).await, 0, "one of its tokens may be accepted still");
+        assert_eq!(forget(exp + 1).await, 1);
+        let (uri, _) = place_in(&claims);
+        status_lists::refresh(&server.app).await.unwrap();
+        assert_eq!(server.get(path(&uri)).send().await.unwrap().status(), 404);
+        signed(&server, &place(&server, &key.value).await.0).await;
+    }
+}

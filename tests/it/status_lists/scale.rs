@@ -1,0 +1,68 @@
+//! A million keys: `scripts/prove status`. Not for every change: it takes minutes and gigabytes.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::{
+    scale::fill::{Size, fill},
+    support::Kind,
+};
+
+const KEYS: u32 = 1_000_000;
+const ROUNDS: usize = 5;
+
+#[test]
+#[ignore = "scripts/prove status"]
+fn sqlite() {
+    prove(Kind::Sqlite);
+}
+
+#[test]
+#[ignore = "scripts/prove status"]
+fn postgres() {
+    prove(Kind::Postgres);
+}
+
+fn prove(kind: Kind) {
+    Server::run(kind, &["signing_keys.replica_staleness=10m"], |server| async move {
+        let key = server.generic_key(&["a:b"]).await;
+        fill(&server.database, Size { organizations: 1000, users: 10_000, keys: KEYS, others: 1 });
+        // One in a hundred, by lot: nothing about where they stand helps to make the lists small.
+        let by_lot = if kind == Kind::Sqlite { "abs(random()) % 100 = 0" } else { "random() < 0.01" };
+        server.database.sql(&format!(
+            "UPDATE api_keys SET revoked_at = NULL, deleted_at = NULL WHERE revoked_at IS NOT NULL; \
+             UPDATE api_keys SET revoked_at = 1732000000000 WHERE {by_lot}; ANALYZE"
+        ));
+        keep(&server).await;
+        // Of five, and each time something has happened: one bit is another.
+        let mut times = Vec::new();
+        for round in 0..ROUNDS {
+            step(&server, &key.id, if round % 2 == 0 { "suspend" } else { "resume" }).await;
+            let started = Instant::now();
+            status_lists::rebuild(&server.app).await.unwrap();
+            times.push(started.elapsed());
+            status_lists::refresh(&server.app).await.unwrap();
+        }
+        // The first of all, when each list is packed and signed.
+        server.database.sql("DELETE FROM status_list_tokens");
+        let started = Instant::now();
+        status_lists::rebuild(&server.app).await.unwrap();
+        let all = started.elapsed();
+        status_lists::refresh(&server.app).await.unwrap();
+        times.sort();
+        let (lists, bytes) = server.app.status_lists.size();
+        let uri = place(&server, &server.admin).await.0;
+        let etag = server.get(path(&uri)).send().await.unwrap().headers()["etag"].clone();
+        let again = server.get(path(&uri)).header("if-none-match", etag).send().await.unwrap();
+        assert_eq!(again.status(), 304);
+        eprintln!(
+            "{kind:?}: {KEYS} keys, one in a hundred revoked: {lists} lists, {:.1} KB on the wire together; all built in {:.1} ms, \
+             after a change in {:.1} ms (median of {ROUNDS})",
+            bytes as f64 / 1000.0,
+            all.as_secs_f64() * 1000.0,
+            times[ROUNDS / 2].as_secs_f64() * 1000.0,
+        );
+        assert!(bytes < 60_000, "60 KB were promised");
+        assert!(cfg!(debug_assertions) || all < Duration::from_millis(100), "100 ms were promised");
+    });
+}

@@ -1,0 +1,140 @@
+//! How a list is served: the same bytes everywhere, kept by those who have them, and a token of nobody's.
+
+use serde_json::json;
+
+use super::*;
+use crate::support::{Raw, both};
+
+async fn raw(server: &Server, uri: &str) -> (String, String) {
+    let answer = server.get(path(uri)).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    (answer.headers()["etag"].to_str().unwrap().to_owned(), answer.text().await.unwrap())
+}
+
+both! {
+    async fn a_token_of_any_kind_points_at_a_list_that_is_there(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        // At once: no job has run since.
+        let (uri, index) = place(&server, &key.value).await;
+        let list = signed(&server, &uri).await;
+        assert!(index < 131_072);
+        let (issued, ends) = (list["iat"].as_i64().unwrap(), list["exp"].as_i64().unwrap());
+        assert_eq!(ends - issued, 3600, "as long as a token may live: the key that signed it is published to its end");
+        assert_eq!(list["ttl"], 60);
+        let body = json!({ "audience": "http://keyswap.test/v1" });
+        let management = body_of(server.exchange_for(&server.admin, body).await, StatusCode::OK).await;
+        let (uri, _) = place_in(&claims(management["access_token"].as_str().unwrap()));
+        signed(&server, &uri).await;
+    }
+
+    async fn replicas_and_restarts_serve_the_same_bytes(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, _) = place(&server, &key.value).await;
+        keep(&server).await;
+        let first = raw(&server, &uri).await;
+        let replica = server.replica().await;
+        assert_eq!(raw(&replica, &uri).await, first);
+        // Each looks at everything once, and nobody signs what says the same.
+        keep(&replica).await;
+        assert_eq!(raw(&replica, &uri).await, first);
+        server.generic_key(&["c:d"]).await;
+        keep(&server).await;
+        assert_eq!(raw(&server, &uri).await, first, "a new key is as valid as an index that nobody has");
+        // Both at once: one of them writes.
+        step(&server, &key.id, "revoke").await;
+        let (one, two) = tokio::join!(status_lists::rebuild(&server.app), status_lists::rebuild(&replica.app));
+        assert!(one.is_ok() && two.is_ok());
+        for server in [&server, &replica] {
+            status_lists::refresh(&server.app).await.unwrap();
+        }
+        let second = raw(&server, &uri).await;
+        assert_ne!(second, first);
+        assert_eq!(raw(&replica, &uri).await, second);
+        drop(replica);
+        let database = server.stop().await;
+        let again = Server::on(database, &[]).await;
+        assert_eq!(raw(&again, &uri).await, second);
+    }
+
+    async fn a_list_is_signed_again_in_time(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, _) = place(&server, &key.value).await;
+        keep(&server).await;
+        let first = raw(&server, &uri).await;
+        server.advance(1700);
+        keep(&server).await;
+        assert_eq!(raw(&server, &uri).await, first, "not half of its life has passed");
+        server.advance(200);
+        keep(&server).await;
+        let second = raw(&server, &uri).await;
+        assert_ne!(second, first);
+        // Its key is gone from the JWKS, as after an emergency.
+        server.database.sql(&format!("UPDATE status_list_tokens SET kid = '{}'", "A".repeat(43)));
+        keep(&server).await;
+        assert_ne!(raw(&server, &uri).await, second);
+        signed(&server, &uri).await;
+    }
+
+    async fn tsl_02_a_list_is_kept_and_asked_for_again_as_http_has_it(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, _) = place(&server, &key.value).await;
+        keep(&server).await;
+        let plain = server.get(path(&uri)).send().await.unwrap();
+        let of = |answer: &reqwest::Response, name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(of(&plain, "cache-control"), "public, max-age=30");
+        assert_eq!(of(&plain, "access-control-allow-origin"), "*");
+        assert_eq!(of(&plain, "vary"), "Accept-Encoding");
+        assert!(plain.headers().get("content-encoding").is_none());
+        let etag = of(&plain, "etag");
+        let jwt = plain.bytes().await.unwrap();
+        let again = server.get(path(&uri)).header("if-none-match", &etag).send().await.unwrap();
+        assert_eq!((again.status().as_u16(), of(&again, "etag")), (304, etag.clone()));
+        assert_eq!(again.bytes().await.unwrap().len(), 0);
+
+        let zipped = server.get(path(&uri)).header("accept-encoding", "br, gzip;q=0.5").send().await.unwrap();
+        assert_eq!(of(&zipped, "content-encoding"), "gzip");
+        assert_ne!(of(&zipped, "etag"), etag, "other bytes, another tag");
+        let mut unzipped = Vec::new();
+        let zipped = zipped.bytes().await.unwrap();
+        flate2::read::GzDecoder::new(&*zipped).read_to_end(&mut unzipped).unwrap();
+        assert_eq!(unzipped, jwt);
+        let refused = server.get(path(&uri)).header("accept-encoding", "gzip;q=0").send().await.unwrap();
+        assert!(refused.headers().get("content-encoding").is_none());
+
+        let mut head = Raw::open(&server.base);
+        head.send(format!("HEAD {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path(&uri)).as_bytes());
+        let head = head.read_all().to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
+        assert!(head.contains(&format!("content-length: {}", jwt.len())), "{head}");
+    }
+
+    async fn tsl_05_the_past_is_not_kept_and_what_is_not_there_not_found(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, _) = place(&server, &key.value).await;
+        let past = server.get(&format!("{}?time=1686925000", path(&uri))).send().await.unwrap();
+        assert_eq!(body_of(past, StatusCode::NOT_IMPLEMENTED).await["code"], "not_implemented");
+        let mut answers = Vec::new();
+        for id in ["stl_01JD0000000000000000000000", "stl_", "x", &key.id] {
+            let answer = server.get(&format!("/v1/status-lists/{id}")).send().await.unwrap();
+            assert_eq!(answer.status(), 404, "{id}");
+            answers.push(answer.text().await.unwrap());
+        }
+        answers.dedup();
+        assert_eq!(answers.len(), 1);
+    }
+
+    async fn a_list_is_nobodys_token(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, _) = place(&server, &key.value).await;
+        keep(&server).await;
+        let (_, jwt) = raw(&server, &uri).await;
+        let status = server.get("/v1/api-keys").bearer_auth(&jwt).send().await.unwrap().status();
+        assert_eq!(status, 401);
+        assert_eq!(server.exchange(&jwt).await.status(), 401);
+        let validated = server.manage("POST", "/v1/api-keys/validate", Some(json!({ "value": jwt })), 200).await;
+        assert!(validated["api_key"].is_null());
+        // Nor can an audience have tokens that look like one.
+        let body = json!({ "identifier": "https://a.test", "typ": "statuslist+jwt" });
+        server.manage("POST", "/v1/audiences", Some(body), 422).await;
+    }
+}
