@@ -111,7 +111,7 @@ impl Tx<'_> {
     }
 
     /// A credential that was made now: it is given its place in a status list when all else is done.
-    pub(super) fn to_place(&mut self, credential: CredentialId) {
+    pub(super) fn has_made(&mut self, credential: CredentialId) {
         self.placeless.push(credential);
     }
 

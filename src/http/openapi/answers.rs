@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, marker::PhantomData};
 use serde_json::{Value, json};
 use utoipa::{
     IntoResponses, ToSchema,
-    openapi::{RefOr, Response},
+    openapi::{Ref, RefOr, Response},
 };
 
 use crate::http::oauth::introspect::JWT;
@@ -172,6 +172,16 @@ fn text_answer(status: &str, text: &str, content_type: &str) -> Value {
     match status {
         "304" => json!({ "description": text }),
         _ => json!({ "description": text, "content": { content_type: { "schema": { "type": "string" } } } }),
+    }
+}
+
+/// 501, to whoever asks how it was.
+#[derive(Debug)]
+pub struct NotKept;
+
+impl IntoResponses for NotKept {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        [("501".to_owned(), RefOr::Ref(Ref::new("#/components/responses/Problem501")))].into()
     }
 }
 

@@ -84,7 +84,7 @@ fn problems(facts: &Facts<'_>) -> Vec<u16> {
     all.into_iter().filter(|(can, _)| *can).map(|(_, status)| status).collect()
 }
 
-const PROBLEMS: [(u16, &str); 13] = [
+const PROBLEMS: [(u16, &str); 14] = [
     (400, "`bad_request`: it cannot be understood; on an exchange also `invalid_scope` and `invalid_target`."),
     (401, "`unauthorized`: no credentials; `invalid_token`: they are not accepted, whatever the reason."),
     (403, "`forbidden`: a permission is missing."),
@@ -103,6 +103,7 @@ const PROBLEMS: [(u16, &str); 13] = [
         "`throttled`: too many failures from there; on an exchange also `rate_limited`: the key has spent its exchanges of this minute.",
     ),
     (500, "`internal`: something is wrong with Keyswap."),
+    (501, "`not_implemented`: what was is not kept."),
     (503, "`unavailable`: not right now."),
 ];
 

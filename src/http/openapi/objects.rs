@@ -446,6 +446,7 @@ impl PartialSchema for StatusListToken {
             "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
             "description": "A JWT with `typ: statuslist+jwt`, signed by a key of the JWKS: `sub` is the URL of the list, `ttl` the seconds \
                 for which it may be used, `status_list` has `bits` (2) and `lst` (zlib, in base64url).",
+            "examples": ["eyJ0eXAiOiJzdGF0dXNsaXN0K2p3dCJ9.eyJ0dGwiOjYwfQ.c2lnbmF0dXJl"],
         }))
     }
 }

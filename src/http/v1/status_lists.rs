@@ -13,7 +13,11 @@ use crate::{
     domain::id::StatusListId,
     http::{
         access::Anyone,
-        openapi::{answers::Cached, objects::StatusListToken, params::InPath},
+        openapi::{
+            answers::{Cached, NotKept},
+            objects::StatusListToken,
+            params::InPath,
+        },
         problem::Problem,
         well_known::kept,
     },
@@ -30,7 +34,7 @@ use super::params::id;
         InPath<StatusListId>,
         ("time" = Option<i64>, Query, description = "How it was then, in seconds since 1970: not kept, and answered 501.")
     ),
-    responses(Cached<StatusListToken>, (status = 501, description = "`not_implemented`: no list of the past is kept."))
+    responses(Cached<StatusListToken>, NotKept)
 )]
 pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let list = status_lists::get(&app, &id(&request, "id")?).await?;

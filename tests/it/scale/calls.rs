@@ -55,6 +55,7 @@ fn in_path(before: &str) -> String {
         "/v1/organizations/{id}/members/" | "/v1/users/" => "user-7".to_owned(),
         "/v1/roles/" => "editor".to_owned(),
         "/v1/permissions/" => "a:b".to_owned(),
+        "/v1/status-lists/" => format!("stl_01JD{}", number(0)),
         "/docs/" => "swagger-ui.css".to_owned(),
         // Found in a list.
         _ => String::new(),
@@ -79,7 +80,8 @@ fn samples(name: &str, of_one: bool, schema: &Value) -> Vec<String> {
         "subject" => &["user-7", "user:user-7"],
         "service_client" => return vec![format!("svc_01JG{}", number(7))],
         "actor" => return vec![format!("key_01JH{}", number(7)), "cli".to_owned()],
-        "after" => &[],
+        // The lists of the past are not kept.
+        "after" | "time" => &[],
         _ if schema["enum"].is_array() => {
             let all = schema["enum"].as_array().unwrap().iter();
             return all.filter_map(Value::as_str).map(str::to_owned).collect();

@@ -33,7 +33,12 @@ const SMALL: [&str; 13] = [
 ];
 
 /// Statements that may read a whole table, and why.
-const MAY_READ_ALL: [(&str, &str); 14] = [
+const MAY_READ_ALL: [(&str, &str); 16] = [
+    (
+        "SELECT id, status_list, status_index FROM credentials WHERE key_id IN",
+        "an index of nothing but the dead, all of it",
+    ),
+    ("`users` WHERE (`users`.`blocked_at` IS NOT NULL)", "an index of nothing but the blocked, all of it"),
     // An index of four values would lead SQLite, which never counts, away from the one that knows the organization.
     ("`deleted_at` IS NULL) AND (`api_keys`.`owner_type` = ?)", "of four types, each fills a page soon"),
     ("\"deleted_at\" IS NULL) AND (\"api_keys\".\"owner_type\" = $1)", "the same"),

@@ -35,7 +35,7 @@ both! {
         for (key, scope) in [(&client, true), (&generic, false)] {
             let claims = verify(&server, &server.swap(&key.value).await, "http://keyswap.test").await;
             let names: BTreeSet<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
-            let mut expected: BTreeSet<_> = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti", "sub_type", "key_id"].into();
+            let mut expected: BTreeSet<_> = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti", "sub_type", "key_id", "status"].into();
             if scope {
                 expected.insert("scope");
             }

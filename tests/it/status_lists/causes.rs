@@ -24,7 +24,11 @@ impl Watched {
 
     /// This one stands so now, and all others as before.
     async fn sees(&mut self, server: &Server, (_, index): &Place, status: u8, why: &str) {
-        if status == VALID { self.expected.remove(index) } else { self.expected.insert(*index, status) };
+        if status == VALID {
+            self.expected.remove(index)
+        } else {
+            self.expected.insert(*index, status)
+        };
         self.still(server, why).await;
     }
 
@@ -102,7 +106,9 @@ both! {
         let inside = personal(&server, Some("acme")).await;
         let outside = personal(&server, None).await;
         let of_acme = server.key_of(json!({ "type": "organization", "id": "acme" }), &["a:b"]).await;
-        let of_client = server.client_key(&["a:b"]).await;
+        let client = json!({ "name": "a client", "permissions": ["a:b"] });
+        let client = server.manage("POST", "/v1/service-clients", Some(client), 201).await;
+        let of_client = server.key_of(json!({ "type": "service_client", "id": client["id"] }), &["a:b"]).await;
         let mut places = Vec::new();
         for key in [&inside, &outside, &of_acme, &of_client] {
             places.push(place(&server, &key.value).await);
@@ -117,7 +123,7 @@ both! {
         watched.sees(&server, &places[1], INVALID, "the user is deleted").await;
         delete(&server, "/v1/organizations/acme").await;
         watched.sees(&server, &places[2], INVALID, "the organization is deleted").await;
-        delete(&server, &format!("/v1/service-clients/{}", of_client.client)).await;
+        delete(&server, &format!("/v1/service-clients/{}", client["id"].as_str().unwrap())).await;
         watched.sees(&server, &places[3], INVALID, "the service client is deleted").await;
         // Their ends have been told of by now, which is another way to know of them.
         tokio::time::sleep(std::time::Duration::from_millis(3500)).await;

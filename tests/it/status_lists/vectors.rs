@@ -28,7 +28,12 @@ fn tsl_06_the_vectors_of_the_draft_are_read_and_written() {
         assert_eq!(written, read, "{bits:?}");
         let packed = deflate(written.as_bytes()).unwrap();
         assert_eq!(inflate(&packed, 1 << 21).unwrap(), read.as_bytes());
-        assert!(packed.len() < given.len() * 11 / 10, "{bits:?}: {} bytes, the draft has {}", packed.len(), given.len());
+        assert!(
+            packed.len() < given.len() * 11 / 10,
+            "{bits:?}: {} bytes, the draft has {}",
+            packed.len(),
+            given.len()
+        );
         assert!(read.get(size).is_err(), "tsl-04: beyond the end is refused");
     }
 }
