@@ -135,24 +135,43 @@ pub struct Claims {
 pub struct TokenNow {
     /// By name, before its time.
     pub revoked: bool,
-    /// When the oldest of its key's credentials that still work was made; absent where none does.
-    pub oldest_credential: Option<Timestamp>,
+    pub made_from: MadeFrom,
+}
+
+/// What is known of the credential that a token was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MadeFrom {
+    /// The token's place in a status list names it: whether it still works.
+    Credential { works: bool },
+    /// A token without a place. When the oldest of its key's credentials that still work was made; absent where none does.
+    SomeCredential { oldest: Option<Timestamp> },
 }
 
 impl Claims {
     /// Whether the token itself is in force. Whether its key is, `grant` says.
     ///
     /// # Errors
-    /// It has expired, was revoked, or was made from a credential that is dead: before any that still works was there. Both times are
-    /// whole seconds, so a token of the very second of a rotation passes here.
+    /// It has expired, was revoked, or was made from a credential that is dead. Where the token does not say which that was, it is from a
+    /// dead one if it was made before any that still works; both times are whole seconds then.
     pub fn in_force(&self, now: Timestamp, known: &TokenNow) -> Result<(), KeyFault> {
+        let credential_works = match known.made_from {
+            MadeFrom::Credential { works } => works,
+            MadeFrom::SomeCredential { oldest } => oldest.is_some_and(|made| self.iat >= made.seconds()),
+        };
         if known.revoked {
             Err(KeyFault::Revoked)
-        } else if self.exp <= now.seconds() || known.oldest_credential.is_none_or(|made| self.iat < made.seconds()) {
+        } else if self.exp <= now.seconds() || !credential_works {
             Err(KeyFault::Expired)
         } else {
             Ok(())
         }
+    }
+
+    /// Where the token's status stands.
+    pub fn place(&self) -> Option<Place> {
+        let StatusListClaim { idx, uri } = &self.status.as_ref()?.status_list;
+        let (_, list) = uri.rsplit_once('/')?;
+        Some(Place { list: list.parse().ok()?, index: *idx })
     }
 }
 
@@ -167,12 +186,18 @@ mod tests {
         let text = r#"{"iss":"i","sub":"s","sub_type":"api_key","aud":"a","exp":20,"iat":10,"jti":"j","client_id":"c","key_id":"key_01JD0000000000000000000000"}"#;
         let claims: Claims = serde_json::from_str(text).unwrap();
         let ended = |now: i64, revoked: bool, oldest: Option<i64>| {
-            let known = TokenNow { revoked, oldest_credential: oldest.map(Timestamp::from_millis) };
+            let made_from = MadeFrom::SomeCredential { oldest: oldest.map(Timestamp::from_millis) };
+            let known = TokenNow { revoked, made_from };
             claims.in_force(Timestamp::from_millis(now), &known)
         };
         assert_eq!(ended(19_999, false, Some(10_999)), Ok(()));
         assert_eq!(ended(20_000, false, Some(10_000)), Err(KeyFault::Expired));
         assert_eq!(ended(19_999, true, Some(10_000)), Err(KeyFault::Revoked));
+        // A token that says which credential it is from needs no guess.
+        let of_dead = TokenNow { revoked: false, made_from: MadeFrom::Credential { works: false } };
+        assert_eq!(claims.in_force(Timestamp::from_millis(19_999), &of_dead), Err(KeyFault::Expired));
+        let of_good = TokenNow { revoked: false, made_from: MadeFrom::Credential { works: true } };
+        assert_eq!(claims.in_force(Timestamp::from_millis(19_999), &of_good), Ok(()));
         assert_eq!(ended(19_999, false, Some(11_000)), Err(KeyFault::Expired), "its credential is gone");
         assert_eq!(ended(19_999, false, None), Err(KeyFault::Expired), "no credential is left");
     }

@@ -45,7 +45,10 @@ pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Res
     let Granted { mut grant, window, facts, .. } = judged.await?;
     let view = app.keys.view_at(facts.now, &app.store, &app.master).await;
     let minter = view.signer(grant.shape.algorithm, app.settings.algorithm, facts.now);
-    let minter = minter.map_err(|why| Denied::Unavailable(why.to_string()))?;
+    let minter = minter.map_err(|why| {
+        app.metrics.signing_refused(why.as_str());
+        Denied::Unavailable(why.to_string())
+    })?;
     let jti = random::token_id(&app.entropy).map_err(|error| Denied::Internal(error.to_string()))?;
     grant.status = status_lists::place_of_token(app, &grant, &jti).await?;
     let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());

@@ -96,6 +96,17 @@ pub enum CannotSign {
     Restored,
 }
 
+impl CannotSign {
+    /// What metrics call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::NoKey => "no_key",
+            Self::Restored => "restored",
+        }
+    }
+}
+
 impl View {
     /// The key that signs: the active one of the algorithm that is wanted, or else of the one in the configuration,
     /// or, until the first rotation to that, the one that has signed so far.

@@ -121,6 +121,8 @@ async fn revoke_token(app: &App, caller: Caller, claims: Claims) -> Result<bool,
             }
             let ends = Timestamp::from_millis(claims.exp.saturating_mul(1000));
             store::revoked_tokens::insert(tx, &claims.jti, &key.id, ends)?;
+            // Where the audience asked for a place of its own, verifiers read it there.
+            store::status_lists::revoke_token(tx, &claims.jti)?;
             let event = NewEvent::new(EventKind::TokenRevoked, &key.id)
                 .within(key.ownership.home.organization())
                 .with("jti", claims.jti);

@@ -3,7 +3,7 @@
 use diesel::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
 
 use crate::domain::{
-    claims::{Claims, TokenNow},
+    claims::{Claims, MadeFrom, TokenNow},
     id::KeyId,
     time::{Span, Timestamp},
 };
@@ -13,26 +13,38 @@ use super::{
     connection::Conn,
     error::StoreError,
     schema::{credentials, revoked_tokens},
+    status_lists,
 };
 
-/// What a token is judged by beside its key, in one query.
+/// What a token is judged by beside its key.
 ///
 /// # Errors
 /// The database does not answer.
 pub fn token_now(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<TokenNow, StoreError> {
-    let revoked = diesel::dsl::exists(revoked_tokens::table.filter(revoked_tokens::jti.eq(claims.jti.as_str())));
-    let oldest: Option<(i64, bool)> = credentials::table
-        .filter(credentials::key_id.eq(claims.key_id.as_str()))
-        .filter(credentials::expires_at.is_null().or(credentials::expires_at.gt(now.millis())))
-        .order(credentials::created_at.asc())
-        .select((credentials::created_at, revoked))
-        .first(connection)
-        .optional()?;
-    // Without a credential that works nothing is left to be revoked.
-    Ok(TokenNow {
-        revoked: oldest.is_some_and(|(_, revoked)| revoked),
-        oldest_credential: oldest.map(|(made, _)| Timestamp::from_millis(made)),
-    })
+    Ok(TokenNow { revoked: is_revoked(connection, &claims.jti)?, made_from: made_from(connection, claims, now)? })
+}
+
+fn made_from(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<MadeFrom, StoreError> {
+    let of_key = credentials::table.filter(credentials::key_id.eq(claims.key_id.as_str())).into_boxed();
+    let Some(place) = claims.place() else {
+        let oldest: Option<i64> = of_key
+            .filter(credentials::expires_at.is_null().or(credentials::expires_at.gt(now.millis())))
+            .order(credentials::created_at.asc())
+            .select(credentials::created_at)
+            .first(connection)
+            .optional()?;
+        return Ok(MadeFrom::SomeCredential { oldest: oldest.map(Timestamp::from_millis) });
+    };
+    // A place of its own, or that of its credential.
+    let own = status_lists::find_token(connection, &claims.jti)?.filter(|token| token.place == place);
+    let of_place = match own {
+        Some(token) => of_key.filter(credentials::id.eq(token.credential.to_string())),
+        None => of_key
+            .filter(credentials::status_list.eq(place.list.to_string()))
+            .filter(credentials::status_index.eq(i32::try_from(place.index).ok())),
+    };
+    let end: Option<Option<i64>> = of_place.select(credentials::expires_at).first(connection).optional()?;
+    Ok(MadeFrom::Credential { works: end.is_some_and(|end| end.is_none_or(|end| end > now.millis())) })
 }
 
 /// Whether a token was revoked.

@@ -76,6 +76,32 @@ struct DeliveryLabels {
     result: Delivered,
 }
 
+/// A signing key, as far as metrics tell keys apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SigningKeyLabels {
+    algorithm: &'static str,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabels {
+    step: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    reason: &'static str,
+}
+
+/// What is told of the signing keys, as of one look.
+#[derive(Debug, Default)]
+pub struct SigningKeys {
+    /// Algorithm, state, and for how long the oldest key in it has been there.
+    pub ages: Vec<(&'static str, &'static str, Duration)>,
+    /// A kind of step, and how many seconds until the next one is due; negative when it is overdue.
+    pub steps: Vec<(&'static str, f64)>,
+}
+
 /// The counters of one server.
 pub struct Metrics {
     registry: Registry,
@@ -87,6 +113,10 @@ pub struct Metrics {
     last_used_waiting: Gauge,
     webhook_attempts: Family<DeliveryLabels, Counter>,
     webhook_longest_wait: Gauge<f64, std::sync::atomic::AtomicU64>,
+    signing_key_age: Family<SigningKeyLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    signing_key_next_step: Family<StepLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    refused_signings: Family<RefusedLabels, Counter>,
+    clock_jumps: Counter,
     status_lists: Gauge,
     status_list_bytes: Gauge,
 }
@@ -110,6 +140,10 @@ impl Default for Metrics {
             last_used_waiting: Gauge::default(),
             webhook_attempts: Family::default(),
             webhook_longest_wait: Gauge::default(),
+            signing_key_age: Family::default(),
+            signing_key_next_step: Family::default(),
+            refused_signings: Family::default(),
+            clock_jumps: Counter::default(),
             status_lists: Gauge::default(),
             status_list_bytes: Gauge::default(),
             registry: Registry::default(),
@@ -145,6 +179,28 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.webhook_longest_wait.clone(),
         );
+        registry.register_with_unit(
+            "signing_key_age",
+            "How long the oldest signing key of an algorithm has been in its state",
+            Unit::Seconds,
+            metrics.signing_key_age.clone(),
+        );
+        registry.register_with_unit(
+            "signing_key_next_step",
+            "Time until the next step of its kind is due; negative when it is overdue",
+            Unit::Seconds,
+            metrics.signing_key_next_step.clone(),
+        );
+        registry.register(
+            "signings_refused",
+            "Tokens that were not signed, since the view of the keys was too old, no key could sign, or the database looks like an old backup",
+            metrics.refused_signings.clone(),
+        );
+        registry.register(
+            "clock_jumps",
+            "Jumps of the database's clock that were noticed here",
+            metrics.clock_jumps.clone(),
+        );
         registry.register("status_lists", "Status lists that are served", metrics.status_lists.clone());
         registry.register_with_unit(
             "status_lists_size",
@@ -174,6 +230,26 @@ impl Metrics {
 
     pub fn webhooks_wait(&self, longest: Duration) {
         self.webhook_longest_wait.set(longest.as_secs_f64());
+    }
+
+    pub fn signing_refused(&self, reason: &'static str) {
+        self.refused_signings.get_or_create(&RefusedLabels { reason }).inc();
+    }
+
+    pub fn clock_jumped(&self) {
+        self.clock_jumps.inc();
+    }
+
+    /// What was told before is told no more: a state that no key is in has no age.
+    pub fn signing_keys_are(&self, now: &SigningKeys) {
+        self.signing_key_age.clear();
+        for (algorithm, state, age) in &now.ages {
+            self.signing_key_age.get_or_create(&SigningKeyLabels { algorithm, state }).set(age.as_secs_f64());
+        }
+        self.signing_key_next_step.clear();
+        for (step, seconds) in &now.steps {
+            self.signing_key_next_step.get_or_create(&StepLabels { step }).set(*seconds);
+        }
     }
 
     pub fn status_lists_have(&self, lists: usize, bytes: usize) {

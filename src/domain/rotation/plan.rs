@@ -41,6 +41,29 @@ pub enum Step {
     Remove(SigningKeyId),
 }
 
+impl Step {
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Publish(_) => "publish",
+            Self::See(_) => "see",
+            Self::Activate(_) => "activate",
+            Self::Retire(_) => "retire",
+            Self::Destroy(_) => "destroy_private_half",
+            Self::Remove(_) => "remove",
+        }
+    }
+
+    /// Absent for a key that is not made yet.
+    pub const fn kid(&self) -> Option<&SigningKeyId> {
+        match self {
+            Self::Publish(_) => None,
+            Self::See(kid) | Self::Activate(kid) | Self::Retire(kid) | Self::Destroy(kid) | Self::Remove(kid) => {
+                Some(kid)
+            }
+        }
+    }
+}
+
 /// What a step waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

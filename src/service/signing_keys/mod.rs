@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 use crate::{
     domain::{
         id::SigningKeyId,
-        rotation::{Rules, Step, Wait},
+        rotation::{Planned, Rules, Step, Wait},
         signing::{Algorithm, SigningKeyInfo},
         time::{Span, Timestamp},
     },
     store::{self, Conn, StoreError, replicas::Replica},
+    telemetry::metrics::SigningKeys,
 };
 
 use super::{App, Error, Settings};
@@ -132,6 +133,12 @@ impl Looked {
         Ok(Self { keys, replicas, rules })
     }
 
+    /// What is due, but for letting a key sign that this replica cannot open.
+    fn due(&self, now: Timestamp, unusable: &[SigningKeyId]) -> Vec<Planned> {
+        let due = self.rules.plan(&self.keys, now).into_iter().filter(|planned| planned.at <= now);
+        due.filter(|planned| !matches!(&planned.step, Step::Activate(kid) if unusable.contains(kid))).collect()
+    }
+
     fn listed(&self, key: &SigningKeyInfo, now: Timestamp, live: &BTreeMap<SigningKeyId, i64>) -> Listed {
         let known = self.rules.may_sign_from(key, now);
         Listed {
@@ -172,25 +179,41 @@ impl Looked {
         }
     }
 
-    fn upcoming(&self, planned: crate::domain::rotation::Planned) -> Upcoming {
-        let (step, kid) = match planned.step {
-            Step::Publish(algorithm) => {
-                return Upcoming {
-                    step: "publish",
-                    kid: None,
-                    algorithm: Some(algorithm),
-                    at: planned.at,
-                    waits_for: planned.waits_for,
-                };
+    /// The same for metrics: how old the oldest key in each state is, and how long until the next step of each kind.
+    fn measured(&self, plan: &[Planned], now: Timestamp) -> SigningKeys {
+        let mut ages = BTreeMap::new();
+        for key in self.keys.iter().filter(|key| key.state.is_published()) {
+            let since = key.retired_at.or(key.activated_at).unwrap_or(key.published_at);
+            let age = now.since(since).duration();
+            let oldest = ages.entry((key.algorithm.as_str(), key.state.as_str())).or_insert(age);
+            *oldest = age.max(*oldest);
+        }
+        let mut steps = BTreeMap::new();
+        for planned in plan {
+            let wait = if planned.at >= now {
+                planned.at.since(now).duration().as_secs_f64()
+            } else {
+                -now.since(planned.at).duration().as_secs_f64()
+            };
+            // The soonest of its kind comes first.
+            steps.entry(planned.step.as_str()).or_insert(wait);
+        }
+        SigningKeys {
+            ages: ages.into_iter().map(|((algorithm, state), age)| (algorithm, state, age)).collect(),
+            steps: steps.into_iter().collect(),
+        }
+    }
+
+    fn upcoming(&self, planned: Planned) -> Upcoming {
+        let Planned { at, step, waits_for } = planned;
+        let of = |kid: &SigningKeyId| self.keys.iter().find(|key| key.kid == *kid).map(|key| key.algorithm);
+        let algorithm = match &step {
+            Step::Publish(algorithm) => Some(*algorithm),
+            Step::See(kid) | Step::Activate(kid) | Step::Retire(kid) | Step::Destroy(kid) | Step::Remove(kid) => {
+                of(kid)
             }
-            Step::See(kid) => ("see", kid),
-            Step::Activate(kid) => ("activate", kid),
-            Step::Retire(kid) => ("retire", kid),
-            Step::Destroy(kid) => ("destroy_private_half", kid),
-            Step::Remove(kid) => ("remove", kid),
         };
-        let algorithm = self.keys.iter().find(|key| key.kid == kid).map(|key| key.algorithm);
-        Upcoming { step, kid: Some(kid), algorithm, at: planned.at, waits_for: planned.waits_for }
+        Upcoming { step: step.as_str(), kid: step.kid().cloned(), algorithm, at, waits_for }
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) async fn watch(app: &App) -> Result<(), Error> {
             Jump::Forward(by) => ("forward", by),
             Jump::Back(by) => ("back", by),
         };
+        app.metrics.clock_jumped();
         tracing::error!(direction, %by, "the database's clock jumped: every wait of the signing keys begins anew");
         app.store
             .change(Origin::of(Actor::System), move |tx| {

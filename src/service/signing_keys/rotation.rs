@@ -34,14 +34,18 @@ pub async fn tick(app: &App) -> Result<(), Error> {
         return Ok(());
     }
     for _ in 0..ROUNDS {
-        let settings = app.settings.clone();
+        let unusable = app.keys.view().unusable.clone();
+        let (settings, of_look) = (app.settings.clone(), unusable.clone());
         let due = app.store.read(move |connection| {
             let now = store::now(connection)?;
             let looked = Looked::at(connection, &settings, now)?;
-            Ok::<_, StoreError>((needed(&looked, now), looked.rules.plan(&looked.keys, now), now))
+            let due = looked.due(now, &of_look);
+            let measured = looked.measured(&looked.rules.plan(&looked.keys, now), now);
+            Ok::<_, StoreError>((needed(&looked, &due), due.is_empty(), measured))
         });
-        let (needed, plan, now) = due.await?;
-        if plan.iter().all(|planned| planned.at > now) {
+        let (needed, nothing_is_due, measured) = due.await?;
+        app.metrics.signing_keys_are(&measured);
+        if nothing_is_due {
             return Ok(());
         }
         let mut press = Press::with(app, needed).await?;
@@ -49,7 +53,7 @@ pub async fn tick(app: &App) -> Result<(), Error> {
         app.store
             .change(Origin::of(Actor::System), move |tx| {
                 let (now, looked) = locked(tx, &settings)?;
-                let events = steps::run_due(tx, &looked, now, &mut press)?;
+                let events = steps::run_due(tx, &looked, now, &unusable, &mut press)?;
                 Ok::<_, Error>(if events.is_empty() { Outcome::bookkeeping(()) } else { Outcome::events((), events) })
             })
             .await?;
@@ -66,15 +70,14 @@ pub(super) fn locked(tx: &mut Tx<'_>, settings: &Settings) -> Result<(Timestamp,
 }
 
 /// The algorithms of which what is due takes a new key: those that lack a next one, or will.
-fn needed(looked: &Looked, now: Timestamp) -> BTreeSet<Algorithm> {
+fn needed(looked: &Looked, due: &[Planned]) -> BTreeSet<Algorithm> {
     let of = |kid: &SigningKeyId| looked.keys.iter().find(|key| key.kid == *kid).map(|key| key.algorithm);
-    let due = looked.rules.plan(&looked.keys, now).into_iter().filter(|planned| planned.at <= now);
-    due.filter_map(|Planned { step, .. }| match step {
-        Step::Publish(algorithm) => Some(algorithm),
-        Step::Activate(kid) => of(&kid),
+    let algorithm = |planned: &Planned| match &planned.step {
+        Step::Publish(algorithm) => Some(*algorithm),
+        Step::Activate(kid) => of(kid),
         Step::See(_) | Step::Retire(_) | Step::Destroy(_) | Step::Remove(_) => None,
-    })
-    .collect()
+    };
+    due.iter().filter_map(algorithm).collect()
 }
 
 /// What a rotation did, or would do.
@@ -96,17 +99,24 @@ pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
     require_trusted(app)?;
     pace::watch(app).await?;
     let mut press = Press::with(app, [app.settings.algorithm]).await?;
-    let settings = app.settings.clone();
+    let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
     let rotated = app
         .store
         .change(caller.origin.clone(), move |tx| {
             let (now, before) = locked(tx, &settings)?;
             let next = next_to_sign(&before, settings.algorithm, now)?.clone();
+            if unusable.contains(&next.kid) {
+                let message = format!(
+                    "{} cannot be opened here: look at /readyz, or revoke it, and another one follows",
+                    next.kid
+                );
+                return Err(Error::Conflict(message));
+            }
             let mut events = Vec::new();
             activate(tx, &before, &next, now, &mut events)?;
             let made = press.publish(tx, settings.algorithm, now, &mut events)?;
             let between = Looked::at(tx, &settings, now)?;
-            events.extend(steps::run_due(tx, &between, now, &mut press)?);
+            events.extend(steps::run_due(tx, &between, now, &unusable, &mut press)?);
             let after = Looked::at(tx, &settings, now)?;
             let live = store::signing_key_tokens::live(tx, now)?;
             let of = |wanted: &dyn Fn(&SigningKeyInfo) -> bool| -> Vec<Listed> {

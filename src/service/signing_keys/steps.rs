@@ -57,10 +57,11 @@ pub(super) fn run_due(
     tx: &mut Tx<'_>,
     looked: &Looked,
     now: Timestamp,
+    unusable: &[SigningKeyId],
     press: &mut Press,
 ) -> Result<Vec<NewEvent>, Error> {
     let mut events = Vec::new();
-    let due: Vec<_> = looked.rules.plan(&looked.keys, now).into_iter().filter(|planned| planned.at <= now).collect();
+    let due = looked.due(now, unusable);
     // First: what is published below has been seen by nobody.
     if due.iter().any(|planned| matches!(planned.step, Step::See(_))) {
         store::signing_keys::see_all(tx, now)?;

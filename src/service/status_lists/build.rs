@@ -105,7 +105,7 @@ pub async fn rebuild(app: &App) -> Result<(), Error> {
 }
 
 async fn sign(app: &App, packed: Packed, now: Timestamp) -> Result<Signed, Error> {
-    let view = app.keys.view();
+    let view = app.keys.view_at(now, &app.store, &app.master).await;
     let minter = view.signer(None, app.settings.algorithm, now);
     let minter = minter.map_err(|why| Error::Unavailable(why.to_string()))?;
     let uri = packed.id.uri(app.issuer());

@@ -206,6 +206,7 @@ fn postgres_without_leave_to_make_keys_refuses_with_advice() {
     assert!(
         tables::contents(&deployment)
             .iter()
-            .all(|(table, rows)| ["event_head", "rotation_clock"].contains(&table.as_str()) || rows.is_empty())
+            .all(|(table, rows)| ["event_head", "rotation_clock", "status_build"].contains(&table.as_str())
+                || rows.is_empty())
     );
 }

@@ -80,11 +80,15 @@ both! {
             (r#""aud":"http://keyswap.test""#, r#""aud":[]"#),
             (r#""key_id":"key_"#, r#""key_id":"' OR 1=1 --"#),
             (r#""exp":"#, r#""exp":-1"#),
-            (r#""iat":"#, r#""iat":-1"#),
+            // A place that is not of its key's credential; and none at all, with a time before its key was there.
+            (r#""idx":"#, r#""idx":1"#),
+            (r#""status":"#, r#""nostatus":"#),
             (r#""jti":"#, r#""nojti":"#),
         ] {
             assert!(payload.contains(from), "{from}");
-            shown.push(of(&header, &payload.replace(from, to)).await);
+            let text = payload.replace(from, to);
+            let text = if from.contains("status") { text.replace(r#""iat":"#, r#""iat":-1"#) } else { text };
+            shown.push(of(&header, &text).await);
         }
         let mut answers = Vec::new();
         for one in &shown {

@@ -108,6 +108,9 @@ pub fn fill(database: &Database, size: Size) {
         "INSERT INTO idempotency_keys (actor, idempotency_key, request_hash, object_id, created_at) \
          SELECT 'api_key:' || {key}, 'key-' || n, 'hash', 'id', 4000000000000 + n FROM {series}; \
          INSERT INTO key_windows (key_id, minute, exchanges) SELECT {key}, 1, 1 FROM {series}; \
+         INSERT INTO token_statuses (jti, list_id, list_index, credential_id, key_id, exp) \
+         SELECT {key}, (SELECT MIN(id) FROM status_lists), n, {key}, {key}, 1800000000 FROM {series}; \
+         INSERT INTO revoked_tokens (jti, key_id, expires_at, revoked_at) SELECT {key}, {key}, 1800000000000 + n, 1732000000000 FROM {series}; \
          INSERT INTO key_usage (key_id, day, uses) SELECT {key}, 20000, 1 FROM {series}; \
          INSERT INTO portal_sessions (id, sealed, master_version, user_id, organization_id, incarnation, created_by, created_at, expires_at) \
          SELECT {}, {}, 1, 'user-' || n, NULL, 'inc', 'cli', 1732000000000, 4000000000000 + n FROM {series}",
