@@ -23,6 +23,10 @@ async fn served(server: &Server) -> Vec<String> {
     jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
+async fn scraped(server: &Server) -> String {
+    server.get("/metrics").bearer_auth(&server.admin).send().await.unwrap().text().await.unwrap()
+}
+
 /// Until `state` holds, or ten seconds have passed.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..100 {
@@ -150,6 +154,25 @@ both! {
         problem(early, 409, "too_early").await;
         server.advance(4 * 3600);
         server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+    }
+
+    async fn what_the_alerts_watch_is_measured(server: Server) {
+        until("the first look", async || scraped(&server).await.contains("keyswap_signing_key_age_seconds{")).await;
+        let scraped = scraped(&server).await;
+        let rules = include_str!("../../../docs/alerts.yml");
+        let named = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let named: std::collections::BTreeSet<_> = named.filter(|word| word.starts_with("keyswap_")).collect();
+        assert!(named.len() >= 7, "{named:?}");
+        for name in named {
+            let family = name.strip_suffix("_total").unwrap_or(name);
+            assert!(scraped.contains(&format!("# TYPE {family} ")), "{name} is not measured");
+        }
+        for line in [
+            r#"keyswap_signing_key_age_seconds{algorithm="ES256",state="active"}"#,
+            r#"keyswap_signing_key_age_seconds{algorithm="ES256",state="next"}"#,
+        ] {
+            assert!(scraped.contains(line), "{line}");
+        }
     }
 
     async fn live_tokens_are_counted_for_each_key(server: Server) {

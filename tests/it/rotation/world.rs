@@ -64,6 +64,8 @@ pub struct Key {
     pub info: SigningKeyInfo,
     pub material: u32,
     pub has_private_half: bool,
+    /// When everyone could see it: the true time of the commit.
+    pub committed: i64,
 }
 
 pub type Jwks = BTreeMap<String, u32>;
@@ -228,6 +230,7 @@ impl World {
             },
             material: self.made,
             has_private_half: true,
+            committed: self.now,
         }
     }
 
@@ -433,8 +436,9 @@ impl World {
     /// Time passes: caches that are over are filled again, and what was written is committed.
     pub fn pass(&mut self, from: usize) {
         self.now += 1;
-        if let Some((key, commit)) = self.writing.take() {
+        if let Some((mut key, commit)) = self.writing.take() {
             if commit <= self.now {
+                key.committed = self.now;
                 self.keys.push(key);
             } else {
                 self.writing = Some((key, commit));
@@ -455,6 +459,7 @@ impl World {
     /// What must hold at every tick.
     pub fn check(&self) -> Result<(), String> {
         self.check_keys()?;
+        self.check_served()?;
         let leeway = i64::try_from(self.bounds.leeway).unwrap();
         for token in &self.tokens {
             // An emergency breaks what it breaks.
@@ -474,6 +479,19 @@ impl World {
                         self.now, verifier.kind, verifier.fetched, token.material, token.exp
                     ));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever is ready serves all that has been published for longer than a view may be old, whatever it has been through.
+    fn check_served(&self) -> Result<(), String> {
+        let staleness = i64::try_from(self.bounds.staleness).unwrap();
+        for replica in (0..self.replicas.len()).filter(|one| self.replicas[*one].up && self.is_fresh(*one)) {
+            let served = self.jwks_of(replica);
+            let old = |key: &&Key| key.info.state.is_published() && self.now - key.committed > staleness;
+            if let Some(key) = self.keys.iter().filter(old).find(|key| !served.contains_key(key.info.kid.as_str())) {
+                return Err(format!("I4: replica {replica} does not serve {}", key.material));
             }
         }
         Ok(())

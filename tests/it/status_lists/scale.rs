@@ -51,7 +51,7 @@ fn prove(kind: Kind) {
         status_lists::refresh(&server.app).await.unwrap();
         times.sort();
         let (lists, bytes) = server.app.status_lists.size();
-        let uri = place(&server, &server.admin).await.0;
+        let uri = place(&server, &server.generic_key(&["a:b"]).await.value).await.0;
         let etag = server.get(path(&uri)).send().await.unwrap().headers()["etag"].clone();
         let again = server.get(path(&uri)).header("if-none-match", etag).send().await.unwrap();
         assert_eq!(again.status(), 304);
