@@ -30,7 +30,7 @@ use super::{
 /// All published keys, or those of one algorithm (`?alg=ES256`), for verifiers that stumble over a kind of key they do not know.
 #[utoipa::path(get, path = "", params(("alg" = Option<Algorithm>, Query, description = "Only keys of this algorithm.")), responses(Cached<Jwks>))]
 pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, OauthError> {
-    let view = app.keys.view();
+    let view = app.keys.view_to_serve(&app.store, &app.master).await;
     let document = match algorithm(request.query_string())? {
         None => &view.jwks,
         Some(algorithm) => view.jwks_of.get(&algorithm).unwrap_or(&view.jwks),

@@ -4,14 +4,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -44,7 +47,12 @@ pub struct KeyRing {
     looking: Mutex<()>,
     /// An older state of the database was accepted: the next look takes it as it is.
     accepted: AtomicBool,
+    /// When a look failed that was made to serve.
+    failed_at: std::sync::Mutex<Option<Instant>>,
 }
+
+/// How long whoever asks for the JWKS waits for a look at the database.
+const LOOK_FOR: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,7 +191,12 @@ impl KeyRing {
     /// The database does not answer.
     pub async fn open(store: &Store, master: &MasterKeys, fresh_for: Duration) -> Result<Self, Error> {
         let view = look(store, master, fresh_for, &Minters::new(), Arc::default()).await?;
-        Ok(Self { view: ArcSwap::from_pointee(view), looking: Mutex::new(()), accepted: AtomicBool::new(false) })
+        Ok(Self {
+            view: ArcSwap::from_pointee(view),
+            looking: Mutex::new(()),
+            accepted: AtomicBool::new(false),
+            failed_at: std::sync::Mutex::default(),
+        })
     }
 
     pub fn view(&self) -> Arc<View> {
@@ -206,6 +219,32 @@ impl KeyRing {
             tracing::warn!(%error, "the view of the signing keys is too old, and they could not be looked at");
         }
         self.view()
+    }
+
+    /// A view to serve. One that is too old is looked at again first, for a moment: a process that stood still must not hand out what was
+    /// true before, since verifiers keep it. Where the database is away, what there is is still better than nothing.
+    pub async fn view_to_serve(&self, store: &Store, master: &MasterKeys) -> Arc<View> {
+        let view = self.view();
+        if view.is_fresh() || self.failed_lately() {
+            return view;
+        }
+        let look = async {
+            let _turn = self.looking.lock().await;
+            if !self.view().is_fresh() && !self.failed_lately() {
+                self.refresh(store, master).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if !matches!(timeout(LOOK_FOR, look).await, Ok(Ok(()))) {
+            *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        self.view()
+    }
+
+    /// Whether a look that was made to serve has failed so lately that another would only hold up whoever asks.
+    fn failed_lately(&self) -> bool {
+        let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| at.elapsed() < LOOK_FOR)
     }
 
     /// Looks again.

@@ -208,6 +208,10 @@ impl Default for Metrics {
             Unit::Bytes,
             metrics.status_list_bytes.clone(),
         );
+        // From 0 on: the first one is an increase as well.
+        for reason in ["stale", "no_key", "restored"] {
+            metrics.refused_signings.get_or_create(&RefusedLabels { reason });
+        }
         Self { registry, ..metrics }
     }
 }

@@ -156,7 +156,7 @@ both! {
         server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
     }
 
-    async fn what_the_alerts_watch_is_measured(server: Server) {
+    async fn what_the_alerts_watch_is_measured(server: Server, "signing_keys.rotation_period=2h") {
         until("the first look", async || scraped(&server).await.contains("keyswap_signing_key_age_seconds{")).await;
         let scraped = scraped(&server).await;
         let rules = include_str!("../../../docs/alerts.yml");
