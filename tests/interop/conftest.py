@@ -12,6 +12,7 @@ from keyswap import ALGORITHMS, DATABASES, Server
 
 HERE = pathlib.Path(__file__).parent
 SNIPPETS = HERE.parents[1] / "examples" / "verify"
+VERIFYING = HERE.parents[1] / "examples" / "verifying"
 CACHE = pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"])
 
 

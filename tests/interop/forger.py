@@ -15,16 +15,19 @@ class Forger:
 
     def __init__(self):
         curves = {"ES256": ec.SECP256R1(), "ES512": ec.SECP521R1()}
-        self._keys = {algorithm: ec.generate_private_key(curve) for algorithm, curve in curves.items()}
-        jwks = [
-            {**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": algorithm, "alg": algorithm, "use": "sig"}
-            for algorithm, key in self._keys.items()
-        ]
+        self._curves, self._keys, self._jwks = curves, {}, []
+        # How often the keys were fetched, and what else there is to fetch, by path.
+        self.fetched, self.pages = 0, {}
+        for algorithm in curves:
+            self.add_key(algorithm, algorithm)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(handler):
-                metadata = {"issuer": self.issuer, "jwks_uri": self.issuer + "/jwks"}
-                body = json.dumps({"keys": jwks} if handler.path == "/jwks" else metadata).encode()
+                answer = {"issuer": self.issuer, "jwks_uri": self.issuer + "/jwks"}
+                if handler.path in ["/jwks", "/.well-known/jwks.json"]:
+                    self.fetched += 1
+                    answer = {"keys": self._jwks}
+                body = (self.pages.get(handler.path) or json.dumps(answer)).encode()
                 handler.send_response(200)
                 handler.send_header("Content-Type", "application/json")
                 handler.send_header("Content-Length", str(len(body)))
@@ -36,15 +39,22 @@ class Forger:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.issuer = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
-    def token(self, algorithm="ES256", typ="at+jwt", **changes):
+    def add_key(self, kid, algorithm="ES256", published=True):
+        self._keys[kid] = key = ec.generate_private_key(self._curves[algorithm])
+        jwk = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        if published:
+            self._jwks.append({**jwk, "kid": kid, "alg": algorithm, "use": "sig"})
+
+    def token(self, algorithm="ES256", typ="at+jwt", kid=None, **changes):
         """A token as keyswap signs it, but for the changes; a claim of None is left out."""
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": self.audience, "sub": "svc_1", "iat": now, "exp": now + 600}
         claims = {name: value for name, value in {**claims, **changes}.items() if value is not None}
-        return jwt.encode(claims, self._keys[algorithm], algorithm, {"typ": typ, "kid": algorithm})
+        kid = kid or algorithm
+        return jwt.encode(claims, self._keys[kid], algorithm, {"typ": typ, "kid": kid})
 
     def stop(self):
         self._server.shutdown()

@@ -1,0 +1,195 @@
+// Says of each token of Keyswap whether to serve who shows it: go run go.go ISSUER AUDIENCE SCOPE, tokens on standard input
+package main
+
+import (
+	"bufio"
+	"compress/zlib"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"gopkg.in/square/go-jose.v2" // Debian's; with modules: github.com/go-jose/go-jose/v3, and its jwt
+	"gopkg.in/square/go-jose.v2/jwt"
+)
+
+const (
+	keep     = 5 * time.Minute  // how long keys are used
+	coolDown = 30 * time.Second // how often, at most, an unknown `kid` has them fetched
+	leeway   = 30 * time.Second
+)
+
+var algorithms = map[string]bool{"ES256": true, "ES384": true, "EdDSA": true, "RS256": true, "PS256": true}
+
+var client = &http.Client{Timeout: 5 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
+	return http.ErrUseLastResponse
+}}
+
+// Verifier is one for the whole service: it caches the keys and the lists.
+type Verifier struct {
+	issuer, audience string
+	ofKeys, ofLists  sync.Mutex // locked while they are fetched: nobody else need ask meanwhile
+	keys             jose.JSONWebKeySet
+	until, asked     time.Time
+	lists            map[string]list
+}
+
+type list struct {
+	until  time.Time
+	bits   int
+	packed []byte
+}
+
+type claims struct {
+	jwt.Claims
+	Scope  string `json:"scope"` // go-jose tells capitals from small letters: each needs its name
+	Status struct {
+		List *struct {
+			Idx int    `json:"idx"`
+			URI string `json:"uri"`
+		} `json:"status_list"`
+	} `json:"status"`
+}
+
+// Verify hands back the claims of a token that is in force and has the scope.
+func (v *Verifier) Verify(token, scope string) (*claims, error) {
+	var found claims
+	if err := v.decode(token, "at+jwt", &found); err != nil {
+		return nil, err
+	}
+	expected := jwt.Expected{Issuer: v.issuer, Audience: jwt.Audience{v.audience}, Time: time.Now()}
+	if err := found.ValidateWithLeeway(expected, leeway); err != nil {
+		return nil, err
+	}
+	if found.Expiry == nil || found.Subject == "" {
+		return nil, errors.New("a claim is missing")
+	}
+	if !strings.Contains(" "+found.Scope+" ", " "+scope+" ") {
+		return nil, errors.New("the scope is missing")
+	}
+	if place := found.Status.List; place != nil {
+		if status, err := v.status(place.Idx, place.URI); err != nil {
+			return nil, err
+		} else if status != 0 {
+			return nil, errors.New("revoked or suspended")
+		}
+	}
+	return &found, nil
+}
+
+func (v *Verifier) decode(token, typ string, into interface{}) error {
+	parsed, err := jwt.ParseSigned(token)
+	if err != nil {
+		return err
+	}
+	header := parsed.Headers[0]
+	if header.ExtraHeaders["typ"] != typ {
+		return errors.New("not of type " + typ)
+	}
+	key, err := v.key(header.KeyID)
+	if err != nil {
+		return err
+	}
+	if header.Algorithm != key.Algorithm || !algorithms[key.Algorithm] {
+		return errors.New("not the algorithm of the key")
+	}
+	return parsed.Claims(key, into)
+}
+
+func (v *Verifier) key(kid string) (*jose.JSONWebKey, error) {
+	v.ofKeys.Lock()
+	defer v.ofKeys.Unlock()
+	found := v.keys.Key(kid)
+	now := time.Now()
+	if now.After(v.until) || len(found) == 0 && now.After(v.asked.Add(coolDown)) {
+		v.asked = now
+		text, err := get(v.issuer + "/.well-known/jwks.json")
+		if err != nil {
+			return nil, err
+		}
+		var keys jose.JSONWebKeySet
+		if err := json.Unmarshal(text, &keys); err != nil {
+			return nil, err
+		}
+		v.keys, v.until = keys, now.Add(keep)
+		found = keys.Key(kid)
+	}
+	if len(found) != 1 {
+		return nil, errors.New("unknown key")
+	}
+	return &found[0], nil
+}
+
+func (v *Verifier) status(idx int, uri string) (byte, error) {
+	v.ofLists.Lock()
+	defer v.ofLists.Unlock()
+	known := v.lists[uri]
+	if time.Now().After(known.until) {
+		if !strings.HasPrefix(uri, v.issuer+"/v1/status-lists/") {
+			return 0, errors.New("not a list of the issuer")
+		}
+		text, err := get(uri)
+		if err != nil {
+			return 0, err
+		}
+		var said struct {
+			jwt.Claims
+			TTL  int64 `json:"ttl"`
+			List struct {
+				Bits int    `json:"bits"`
+				Lst  string `json:"lst"`
+			} `json:"status_list"`
+		}
+		if err := v.decode(string(text), "statuslist+jwt", &said); err != nil {
+			return 0, err
+		}
+		expected := jwt.Expected{Issuer: v.issuer, Subject: uri, Time: time.Now()}
+		if err := said.ValidateWithLeeway(expected, leeway); err != nil {
+			return 0, err
+		}
+		inflated, err := zlib.NewReader(base64.NewDecoder(base64.RawURLEncoding, strings.NewReader(said.List.Lst)))
+		if err != nil {
+			return 0, err
+		}
+		known = list{until: time.Now().Add(time.Duration(said.TTL) * time.Second), bits: said.List.Bits}
+		if known.packed, err = io.ReadAll(inflated); err != nil {
+			return 0, err
+		}
+		v.lists[uri] = known
+	}
+	place := idx * known.bits
+	if place < 0 || place/8 >= len(known.packed) {
+		return 0, errors.New("not in the list")
+	}
+	return known.packed[place/8] >> (place % 8) & (1<<known.bits - 1), nil
+}
+
+func get(url string) ([]byte, error) {
+	answer, err := client.Get(url)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, errors.New(url + ": " + answer.Status)
+	}
+	return io.ReadAll(answer.Body)
+}
+
+func main() {
+	verifier := Verifier{issuer: os.Args[1], audience: os.Args[2], lists: map[string]list{}}
+	for tokens := bufio.NewScanner(os.Stdin); tokens.Scan(); {
+		found, err := verifier.Verify(tokens.Text(), os.Args[3])
+		if err != nil { // whatever it was: who cannot be verified is not served
+			fmt.Println("refused:", err)
+			continue
+		}
+		fmt.Println(found.Subject)
+	}
+}

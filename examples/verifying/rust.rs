@@ -1,0 +1,160 @@
+//! Says of each token of Keyswap whether to serve who shows it: verifying ISSUER AUDIENCE SCOPE, tokens on standard input
+#![expect(clippy::print_stdout, reason = "it says whom it trusts")]
+
+use std::{collections::HashMap, error::Error, io::Read as _, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use flate2::read::ZlibDecoder;
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, decode, decode_header,
+    jwk::{Jwk, JwkSet},
+};
+use serde_json::Value;
+use tokio::{sync::Mutex, time::Instant};
+
+const ALGORITHMS: [Algorithm; 5] =
+    [Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA, Algorithm::RS256, Algorithm::PS256];
+/// How long keys are used.
+const KEEP: Duration = Duration::from_secs(300);
+/// How often, at most, an unknown `kid` has them fetched.
+const COOL_DOWN: Duration = Duration::from_secs(30);
+
+type Refusal = Box<dyn Error + Send + Sync>;
+
+/// One for the whole service: it caches the keys and the lists.
+struct Verifier {
+    issuer: String,
+    audience: String,
+    http: reqwest::Client,
+    /// Locked while they are fetched: nobody else need ask meanwhile.
+    keys: Mutex<Keys>,
+    lists: Mutex<HashMap<String, List>>,
+}
+
+#[derive(Default)]
+struct Keys {
+    set: Option<JwkSet>,
+    until: Option<Instant>,
+    asked: Option<Instant>,
+}
+
+struct List {
+    until: Instant,
+    bits: usize,
+    packed: Vec<u8>,
+}
+
+impl Verifier {
+    fn new(issuer: String, audience: String) -> Result<Self, Refusal> {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(5));
+        let http = http.redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Self { issuer, audience, http, keys: Mutex::default(), lists: Mutex::default() })
+    }
+
+    /// The claims of a token that is in force and has the scope.
+    async fn verify(&self, token: &str, scope: &str) -> Result<Value, Refusal> {
+        let claims = self
+            .decode(token, "at+jwt", |validation| {
+                validation.set_audience(&[&self.audience]);
+                validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
+            })
+            .await?;
+        if !claims["scope"].as_str().unwrap_or("").split(' ').any(|one| one == scope) {
+            return Err("the scope is missing".into());
+        }
+        let place = &claims["status"]["status_list"];
+        if !place.is_null() && self.status(place).await? != 0 {
+            return Err("revoked or suspended".into());
+        }
+        Ok(claims)
+    }
+
+    async fn decode(&self, token: &str, typ: &str, more: impl FnOnce(&mut Validation)) -> Result<Value, Refusal> {
+        let header = decode_header(token)?;
+        // jsonwebtoken looks at neither.
+        if header.typ.as_deref() != Some(typ) || header.crit.is_some() {
+            return Err(format!("not of type {typ}").into());
+        }
+        let key = self.key(&header.kid.ok_or("no `kid`")?).await?;
+        let algorithm = Algorithm::try_from(key.common.key_algorithm.ok_or("a key without an algorithm")?)?;
+        if !ALGORITHMS.contains(&algorithm) {
+            return Err("an algorithm that is not on the list".into());
+        }
+        let mut validation = Validation::new(algorithm); // the one that the key is for, whatever the token says
+        validation.leeway = 30;
+        validation.set_issuer(&[&self.issuer]);
+        more(&mut validation);
+        Ok(decode::<Value>(token, &DecodingKey::from_jwk(&key)?, &validation)?.claims)
+    }
+
+    async fn key(&self, kid: &str) -> Result<Jwk, Refusal> {
+        let (mut keys, now) = (self.keys.lock().await, Instant::now());
+        let is_known = keys.set.as_ref().is_some_and(|set| set.find(kid).is_some());
+        let is_old = keys.until.is_none_or(|until| now >= until);
+        if is_old || !is_known && keys.asked.is_none_or(|asked| now >= asked + COOL_DOWN) {
+            keys.asked = Some(now);
+            let text = self.get(&format!("{}/.well-known/jwks.json", self.issuer)).await?;
+            keys.set = Some(serde_json::from_str(&text)?);
+            keys.until = Some(now + KEEP);
+        }
+        let key = keys.set.as_ref().and_then(|set| set.find(kid));
+        Ok(key.ok_or("unknown key")?.clone())
+    }
+
+    async fn status(&self, place: &Value) -> Result<u8, Refusal> {
+        let idx = usize::try_from(place["idx"].as_u64().ok_or("no index")?)?;
+        let uri = place["uri"].as_str().ok_or("no list")?;
+        let mut lists = self.lists.lock().await;
+        if lists.get(uri).is_none_or(|list| Instant::now() >= list.until) {
+            lists.insert(uri.to_owned(), self.list(uri).await?);
+        }
+        let list = lists.get(uri).ok_or("no list")?;
+        let byte = list.packed.get(idx * list.bits / 8).ok_or("not in the list")?;
+        Ok(byte >> (idx * list.bits % 8) & ((1 << list.bits) - 1))
+    }
+
+    async fn list(&self, uri: &str) -> Result<List, Refusal> {
+        if !uri.starts_with(&format!("{}/v1/status-lists/", self.issuer)) {
+            return Err("not a list of the issuer".into());
+        }
+        let claims = self
+            .decode(&self.get(uri).await?, "statuslist+jwt", |validation| {
+                validation.sub = Some(uri.to_owned());
+                validation.validate_aud = false; // it is for everyone
+                validation.set_required_spec_claims(&["iss", "sub", "exp"]);
+            })
+            .await?;
+        let ttl = Duration::from_secs(claims["ttl"].as_u64().ok_or("no ttl")?);
+        let said = &claims["status_list"];
+        let bits = said["bits"].as_u64().filter(|bits| [1, 2, 4].contains(bits)).ok_or("no bits")?;
+        let zipped = BASE64_URL_SAFE_NO_PAD.decode(said["lst"].as_str().ok_or("no list")?)?;
+        let mut packed = Vec::new();
+        ZlibDecoder::new(zipped.as_slice()).read_to_end(&mut packed)?;
+        Ok(List { until: Instant::now() + ttl, bits: usize::try_from(bits)?, packed })
+    }
+
+    async fn get(&self, url: &str) -> Result<String, Refusal> {
+        let answer = self.http.get(url).send().await?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(format!("{url}: {}", answer.status()).into());
+        }
+        Ok(answer.text().await?)
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Refusal> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [issuer, audience, scope] = arguments.as_slice() else {
+        return Err("usage: verifying ISSUER AUDIENCE SCOPE".into());
+    };
+    let verifier = Verifier::new(issuer.clone(), audience.clone())?;
+    for token in std::io::stdin().lines() {
+        // Whatever it was: who cannot be verified is not served.
+        match verifier.verify(&token?, scope).await {
+            Ok(claims) => println!("{}", claims["sub"].as_str().unwrap_or("")),
+            Err(why) => println!("refused: {why}"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,343 @@
+"""The verifiers of docs/verifying.md: signature, claims and status, with the caches that they keep."""
+
+import base64
+import getpass
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import urllib.parse
+import zlib
+
+import pytest
+import requests
+
+from conftest import HERE, VERIFYING, new_postgres_database
+from forger import Forger
+from keyswap import DATABASES, Server, free_port
+
+SCOPE = "projects:read"
+# How lenient they are, and how long a `kid` that they do not know has nothing fetched: as their programs say.
+LEEWAY, COOL_DOWN = 30, 30
+JACKSON = ":".join(f"/usr/share/java/jackson-{part}.jar" for part in ["annotations", "core", "databind"])
+
+
+class Verifier:
+    """A program that is told tokens and says of each what it thinks."""
+
+    def __init__(self, command, issuer, audience):
+        self._process = subprocess.Popen(
+            [*command, issuer, audience, SCOPE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def says(self, token):
+        self._process.stdin.write(token + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline().strip()
+        assert answer, "it has died"
+        return answer
+
+    def stop(self):
+        self._process.stdin.close()
+        assert self._process.wait(timeout=30) == 0
+
+
+class All:
+    """A verifier in each language: all must say the same."""
+
+    def __init__(self, commands, issuer, audience):
+        self._verifiers = {language: Verifier(command, issuer, audience) for language, command in commands.items()}
+
+    def say(self, token, expected):
+        said = {language: one.says(token) for language, one in self._verifiers.items()}
+        as_expected = said if expected == "refused" else dict.fromkeys(said, expected)
+        assert said == as_expected
+        if expected == "refused":
+            assert all(answer.startswith("refused: ") for answer in said.values()), said
+        return said
+
+    def come_to_say(self, token, expected, within):
+        """Each of them, in time; what it says last stands."""
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                return self.say(token, expected)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
+
+    def stop(self):
+        for one in self._verifiers.values():
+            one.stop()
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory, go_build):
+    scripts = tmp_path_factory.mktemp("verifying")
+    (scripts / "node_modules").symlink_to(pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"]) / "node" / "node_modules")
+    script = shutil.copy(VERIFYING / "node.mjs", scripts)
+    programs = {
+        "python": [sys.executable, VERIFYING / "python.py"],
+        "node": ["node", script],
+        "go": [go_build(VERIFYING / "go.go")],
+        "java": ["java", "-cp", JACKSON, VERIFYING / "Verify.java"],
+    }
+    # Needs cargo, which these tests do without: they take it compiled, where it is.
+    if compiled := os.environ.get("KEYSWAP_RUST_EXAMPLE"):
+        programs["rust"] = [pathlib.Path(compiled).with_name("verifying")]
+    return programs
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def quick(request, binary, tmp_path_factory):
+    """A server whose lists are soon out of date; on PostgreSQL its issuer has a path."""
+    directory = tmp_path_factory.mktemp("verifying")
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite://{directory}/keyswap.db" if is_sqlite else new_postgres_database()
+    more = {"status_lists.ttl": "1s", "signing_keys.replica_staleness": "3s"}
+    server = Server(binary, directory, url, "ES256", "" if is_sqlite else "/t1", more)
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def verifiers(quick, commands):
+    started = All(commands, quick.issuer, quick.resource)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def forged(commands):
+    """An issuer that signs whatever it is told to, and verifiers that trust it."""
+    forger = Forger()
+    started = All(commands, forger.issuer, forger.audience)
+    yield forger, started
+    started.stop()
+    forger.stop()
+
+
+def test_the_document_shows_the_programs_as_they_are():
+    text = (HERE.parents[1] / "docs" / "verifying.md").read_text()
+    programs = sorted(VERIFYING.iterdir())
+    assert len(programs) == 7
+    for program in programs:
+        assert program.read_text().rstrip() in text, f"the document shows another {program.name}"
+
+
+def test_an_unknown_key_is_fetched_once(forged):
+    """A flood of tokens with keys that nobody knows asks the issuer for nothing; a new key is known after the cool-down."""
+    forger, all_of_them = forged
+    all_of_them.say(forger.token(scope=SCOPE), "svc_1")
+    before, since = forger.fetched, time.monotonic()
+    forger.add_key("of nobody", published=False)
+    for _ in range(5):
+        all_of_them.say(forger.token(scope=SCOPE, kid="of nobody"), "refused")
+    assert forger.fetched == before
+    forger.add_key("new")
+    all_of_them.say(forger.token(scope=SCOPE), "svc_1")
+    time.sleep(max(0, since + COOL_DOWN + 1 - time.monotonic()))
+    all_of_them.say(forger.token(scope=SCOPE, kid="new"), "svc_1")
+    all_of_them.say(forger.token(scope=SCOPE, kid="of nobody"), "refused")
+    assert forger.fetched == before + len(all_of_them._verifiers), "each once"
+
+
+def test_accepts_what_is_good_and_nothing_else(quick, verifiers):
+    resource = quick.resource
+    good = quick.exchange(audience=resource, scope="projects:read projects:write")["access_token"]
+    verifiers.say(good, quick.client_id)
+    header, payload, signature = good.split(".")
+    listed = claims(good)["status"]["status_list"]["uri"]
+    asked = requests.post(
+        quick.issuer + "/oauth/introspect",
+        data={"token": good},
+        headers={"Authorization": f"Bearer {quick.admin_key}", "Accept": "application/token-introspection+jwt"},
+        timeout=10,
+    ).text
+    assert json.loads(decoded(asked.split(".")[0]))["typ"] == "token-introspection+jwt"
+    bad = {
+        "wrong audience": quick.exchange(audience=quick.audience)["access_token"],
+        "without the scope": quick.exchange(audience=resource, scope="projects:write")["access_token"],
+        "a status list": requests.get(listed, timeout=10).text,
+        "an answer of introspection": asked,
+        "tampered": f"{header}.{payload}.{signature[::-1]}",
+        "unsigned": ".".join([encoded(json.dumps({"alg": "none", "typ": "at+jwt"}).encode()), payload, ""]),
+        "an API key": quick.key,
+        "not a token": "x",
+    }
+    for what, token in bad.items():
+        print(what, verifiers.say(token, "refused"))
+
+
+def test_status(quick, verifiers):
+    """A key's tokens fall with it, soon, and stand again where it does; those of another key never do."""
+    key, other = quick.new_key(), quick.exchange(audience=quick.resource)["access_token"]
+    answer = requests.post(
+        quick.issuer + "/v1/exchange",
+        json={"audience": quick.resource},
+        headers={"Authorization": f"Bearer {key['value']}"},
+        timeout=10,
+    )
+    token = answer.json()["access_token"]
+    verifiers.say(token, quick.client_id)
+    for change, expected in [("suspend", "refused"), ("resume", quick.client_id), ("revoke", "refused")]:
+        quick.admin("POST", f"/api-keys/{key['id']}/{change}")
+        # ttl + max-age + replica_staleness, and a second for a busy machine.
+        said = verifiers.come_to_say(token, expected, 1 + 0 + 3 + 1)
+        if expected == "refused":
+            assert set(said.values()) == {"refused: revoked or suspended"}
+        verifiers.say(other, quick.client_id)
+
+
+LISTS = {
+    "valid": ("svc_1", {}),
+    "invalid": ("refused", {"bits": [1] * 8}),
+    "suspended": ("refused", {"bits": [2] * 8}),
+    "others are not": ("svc_1", {"bits": [1, 1, 1, 1, 1, 0, 1, 1]}),
+    "one bit, valid": ("svc_1", {"width": 1, "bits": [1, 1, 1, 1, 1, 0, 1, 1]}),
+    "one bit, invalid": ("refused", {"width": 1, "bits": [0, 0, 0, 0, 0, 1, 0, 0]}),
+    "too short": ("refused", {"bits": [0] * 4}),
+    "not a list": ("refused", {"typ": "at+jwt"}),
+    "of no type": ("refused", {"typ": None}),
+    "another list": ("refused", {"sub": "http://127.0.0.1/v1/status-lists/stl_2"}),
+    "another issuer": ("refused", {"iss": "http://127.0.0.1"}),
+    "expired": ("refused", {"exp": 1}),
+    "signed by nobody": ("refused", {"kid": "of nobody too"}),
+    "elsewhere": ("refused", {"folder": "/lists/"}),
+}
+
+
+def test_lists_are_verified(forged):
+    forger, all_of_them = forged
+    forger.add_key("of nobody too", published=False)
+    for number, (what, (expected, changes)) in enumerate(LISTS.items()):
+        path = changes.pop("folder", "/v1/status-lists/") + f"stl_{number}"
+        uri = forger.issuer + path
+        width, packed = changes.pop("width", 2), 0
+        bits = changes.pop("bits", [0] * 8)
+        for index, bit in enumerate(bits):
+            packed |= bit << (index * width)
+        lst = encoded(zlib.compress(packed.to_bytes(len(bits) * width // 8, "little")))
+        said = {"typ": "statuslist+jwt", "aud": None, "sub": uri, "ttl": 60, **changes}
+        forger.pages[path] = forger.token(status_list={"bits": width, "lst": lst}, **said)
+        token = forger.token(scope=SCOPE, status={"status_list": {"idx": 5, "uri": uri}})
+        print(what, all_of_them.say(token, expected))
+
+
+def test_expired(quick, verifiers):
+    token = quick.exchange(audience=quick.resource, expires_in=1)["access_token"]
+    verifiers.say(token, quick.client_id)
+    verifiers.come_to_say(token, "refused", LEEWAY + 3)
+
+
+@pytest.fixture(scope="module")
+def nginx(quick, tmp_path_factory):
+    """nginx in front of a service that says whom it was told of."""
+    directory = tmp_path_factory.mktemp("nginx")
+    port, service = free_port(), free_port()
+    client = quick.admin("POST", "/service-clients", {"name": "nginx", "permissions": ["keyswap:validate"]})["id"]
+    body = {"name": "nginx", "owner": {"type": "service_client", "id": client}, "permissions": ["keyswap:validate"]}
+    key = quick.admin("POST", "/api-keys", {**body, "audiences": [quick.resource]})["value"]
+    address = urllib.parse.urlsplit(quick.issuer)
+    text = (VERIFYING / "nginx.conf").read_text()
+    for shown, here in [
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),
+        ("/etc/nginx/keyswap.js", str(VERIFYING / "keyswap.js")),
+        ("/var/cache/nginx/keyswap", f"{directory}/cache"),
+        ("127.0.0.1:3000", f"127.0.0.1:{service}"),
+        ("https://keys.example/", f"{quick.issuer}/"),
+        ("Host keys.example", f"Host {address.netloc}"),
+        ("ks_…", key),
+    ]:
+        assert shown in text, f"nginx.conf has lost {shown}"
+        text = text.replace(shown, here)
+    temporary = "\n".join(
+        f"{kind}_temp_path {directory}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+    )
+    configuration = f"""
+{"user " + getpass.getuser() + ";" if os.geteuid() == 0 else ""}
+daemon off;
+worker_processes 1;
+pid {directory}/pid;
+load_module /usr/lib/nginx/modules/ngx_http_js_module.so;
+events {{}}
+http {{
+{temporary}
+access_log off;
+{text}
+server {{
+    listen 127.0.0.1:{service};
+    location / {{ return 200 "$http_keyswap_subject $request_method $content_length"; }}
+}}
+}}
+"""
+    (directory / "nginx.conf").write_text(configuration)
+    program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    process = subprocess.Popen([program, "-e", directory / "log", "-c", directory / "nginx.conf"])
+    base = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            requests.get(base, timeout=5)
+            break
+        except requests.ConnectionError:
+            time.sleep(0.05)
+    yield base, directory
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def test_nginx(quick, nginx):
+    base, directory = nginx
+
+    def ask(token, **more):
+        more = {"Keyswap-Subject": "somebody else", **more}
+        answer = requests.post(base + "/x", data="body", headers={"Authorization": f"Bearer {token}", **more}, timeout=10)
+        return answer.status_code, answer.text if answer.ok else answer.headers.get("WWW-Authenticate")
+
+    key = quick.new_key()
+    answer = requests.post(
+        quick.issuer + "/v1/exchange",
+        json={"audience": quick.resource},
+        headers={"Authorization": f"Bearer {key['value']}"},
+        timeout=10,
+    )
+    good = answer.json()["access_token"]
+    invalid = (401, 'Bearer error="invalid_token"')
+    assert ask(good) == (200, f"{quick.client_id} POST 4")
+    assert requests.get(base, timeout=10).headers["WWW-Authenticate"] == "Bearer"
+    assert requests.get(base + "/_keyswap", headers={"Authorization": f"Bearer {good}"}, timeout=10).status_code == 404
+    assert ask(quick.exchange(audience=quick.audience)["access_token"]) == invalid
+    other = quick.exchange(audience=quick.resource, scope="projects:write")["access_token"]
+    assert ask(other) == (403, 'Bearer error="insufficient_scope"')
+    listed = requests.get(claims(good)["status"]["status_list"]["uri"], timeout=10).text
+    assert ask(listed) == invalid
+    assert ask(quick.expired_token()) == invalid
+    assert ask(quick.key) == (401, "Bearer"), "not for nginx: it has the form of no token"
+    # One question for many requests, and an end in time for a token that was revoked meanwhile.
+    before = quick.answers()
+    assert {ask(good) for _ in range(20)} == {(200, f"{quick.client_id} POST 4")}
+    assert quick.answers() - before <= 2
+    quick.admin("POST", f"/api-keys/{key['id']}/revoke")
+    deadline = time.monotonic() + 12
+    while ask(good) != invalid:
+        assert time.monotonic() < deadline, "it lives on"
+        time.sleep(0.2)
+    kept = [file.read_bytes() for file in (directory / "cache").rglob("*") if file.is_file()]
+    assert kept and not any(good.encode() in one for one in kept), "a token is on the disk"
+
+
+def claims(token):
+    return json.loads(decoded(token.split(".")[1]))
+
+
+def decoded(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def encoded(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
