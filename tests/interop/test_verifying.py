@@ -241,7 +241,7 @@ def nginx(quick, tmp_path_factory):
     port, service = free_port(), free_port()
     client = quick.admin("POST", "/service-clients", {"name": "nginx", "permissions": ["keyswap:validate"]})["id"]
     body = {"name": "nginx", "owner": {"type": "service_client", "id": client}, "permissions": ["keyswap:validate"]}
-    key = quick.admin("POST", "/api-keys", {**body, "audiences": [quick.resource]})["value"]
+    key = quick.admin("POST", "/api-keys", {**body, "audiences": [quick.resource, quick.issuer + "/v1"]})["value"]
     address = urllib.parse.urlsplit(quick.issuer)
     text = (VERIFYING / "nginx.conf").read_text()
     for shown, here in [
