@@ -1,6 +1,7 @@
 """The verifiers of docs/verifying.md: signature, claims and status, with the caches that they keep."""
 
 import base64
+import contextlib
 import getpass
 import json
 import os
@@ -49,10 +50,10 @@ class All:
     """A verifier in each language: all must say the same."""
 
     def __init__(self, commands, issuer, audience):
-        self._verifiers = {language: Verifier(command, issuer, audience) for language, command in commands.items()}
+        self.verifiers = {language: Verifier(command, issuer, audience) for language, command in commands.items()}
 
     def say(self, token, expected):
-        said = {language: one.says(token) for language, one in self._verifiers.items()}
+        said = {language: one.says(token) for language, one in self.verifiers.items()}
         as_expected = said if expected == "refused" else dict.fromkeys(said, expected)
         assert said == as_expected
         if expected == "refused":
@@ -71,7 +72,7 @@ class All:
             time.sleep(0.2)
 
     def stop(self):
-        for one in self._verifiers.values():
+        for one in self.verifiers.values():
             one.stop()
 
 
@@ -92,23 +93,40 @@ def commands(tmp_path_factory, go_build):
     return programs
 
 
-@pytest.fixture(scope="module", params=DATABASES)
-def quick(request, binary, tmp_path_factory):
-    """A server whose lists are soon out of date; on PostgreSQL its issuer has a path."""
-    directory = tmp_path_factory.mktemp("verifying")
-    is_sqlite = request.param == "sqlite"
-    url = f"sqlite://{directory}/keyswap.db" if is_sqlite else new_postgres_database()
-    more = {"status_lists.ttl": "1s", "signing_keys.replica_staleness": "3s"}
-    server = Server(binary, directory, url, "ES256", "" if is_sqlite else "/t1", more)
-    yield server
-    assert server.stop() == 0
-
-
 @pytest.fixture(scope="module")
-def verifiers(quick, commands):
-    started = All(commands, quick.issuer, quick.resource)
-    yield started
-    started.stop()
+def everything(binary, commands, tmp_path_factory):
+    """On each database a server whose lists are soon out of date, its verifiers, and a token that they take and that will have
+    expired when the other tests are done. On PostgreSQL the issuer has a path."""
+    with contextlib.ExitStack() as stack:
+        running = {}
+        for database in DATABASES:
+            directory = tmp_path_factory.mktemp("verifying")
+            is_sqlite = database == "sqlite"
+            url = f"sqlite://{directory}/keyswap.db" if is_sqlite else new_postgres_database()
+            more = {"status_lists.ttl": "1s", "signing_keys.replica_staleness": "3s"}
+            server = Server(binary, directory, url, "ES256", "" if is_sqlite else "/t1", more)
+            stack.callback(server.stop)
+            verifiers = All(commands, server.issuer, server.resource)
+            stack.callback(verifiers.stop)
+            token = server.exchange(audience=server.resource, expires_in=1)["access_token"]
+            verifiers.say(token, server.client_id)
+            running[database] = server, verifiers, token, time.monotonic()
+        yield running
+
+
+@pytest.fixture(params=DATABASES)
+def started(request, everything):
+    return everything[request.param]
+
+
+@pytest.fixture
+def quick(started):
+    return started[0]
+
+
+@pytest.fixture
+def verifiers(started):
+    return started[1]
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +134,7 @@ def forged(commands):
     """An issuer that signs whatever it is told to, and verifiers that trust it."""
     forger = Forger()
     started = All(commands, forger.issuer, forger.audience)
+    started.since = time.monotonic()
     yield forger, started
     started.stop()
     forger.stop()
@@ -129,21 +148,17 @@ def test_the_document_shows_the_programs_as_they_are():
         assert program.read_text().rstrip() in text, f"the document shows another {program.name}"
 
 
-def test_an_unknown_key_is_fetched_once(forged):
-    """A flood of tokens with keys that nobody knows asks the issuer for nothing; a new key is known after the cool-down."""
+def test_keys_that_nobody_knows_have_nothing_fetched(forged):
+    """However many tokens name them: the keys were fetched a moment ago."""
     forger, all_of_them = forged
     all_of_them.say(forger.token(scope=SCOPE), "svc_1")
-    before, since = forger.fetched, time.monotonic()
+    before, all_of_them.since = forger.fetched, time.monotonic()
     forger.add_key("of nobody", published=False)
-    for _ in range(5):
-        all_of_them.say(forger.token(scope=SCOPE, kid="of nobody"), "refused")
-    assert forger.fetched == before
     forger.add_key("new")
+    for kid in ["of nobody"] * 5 + ["new"]:
+        all_of_them.say(forger.token(scope=SCOPE, kid=kid), "refused")
     all_of_them.say(forger.token(scope=SCOPE), "svc_1")
-    time.sleep(max(0, since + COOL_DOWN + 1 - time.monotonic()))
-    all_of_them.say(forger.token(scope=SCOPE, kid="new"), "svc_1")
-    all_of_them.say(forger.token(scope=SCOPE, kid="of nobody"), "refused")
-    assert forger.fetched == before + len(all_of_them._verifiers), "each once"
+    assert forger.fetched == before
 
 
 def test_accepts_what_is_good_and_nothing_else(quick, verifiers):
@@ -228,13 +243,38 @@ def test_lists_are_verified(forged):
         print(what, all_of_them.say(token, expected))
 
 
-def test_expired(quick, verifiers):
-    token = quick.exchange(audience=quick.resource, expires_in=1)["access_token"]
-    verifiers.say(token, quick.client_id)
-    verifiers.come_to_say(token, "refused", LEEWAY + 3)
+FORGED = {
+    "nothing wrong": ("svc_1", {}),
+    "just expired": ("svc_1", {"exp": -LEEWAY + 10}),
+    "expired": ("refused", {"exp": -LEEWAY - 1}),
+    "another type": ("refused", {"typ": "JWT"}),
+    "no type": ("refused", {"typ": None}),
+    "a type of list": ("refused", {"typ": "statuslist+jwt"}),
+    "a type of answer": ("refused", {"typ": "token-introspection+jwt"}),
+    "an algorithm that is not on the list": ("refused", {"algorithm": "ES512"}),
+    "another issuer": ("refused", {"iss": "http://127.0.0.1"}),
+    "no issuer": ("refused", {"iss": None}),
+    "another audience": ("refused", {"aud": "reports"}),
+    "no audience": ("refused", {"aud": None}),
+    "several audiences": ("svc_1", {"aud": ["reports", Forger.audience]}),
+    "no expiry": ("refused", {"exp": None}),
+    "no subject": ("refused", {"sub": None}),
+    "no scope": ("refused", {"scope": None}),
+    "a longer scope": ("refused", {"scope": SCOPE + "er"}),
+    "one scope of many": ("svc_1", {"scope": f"a {SCOPE} b"}),
+}
 
 
-@pytest.fixture(scope="module")
+def test_claims_are_verified(forged):
+    forger, all_of_them = forged
+    for what, (expected, changes) in FORGED.items():
+        changes = {"scope": SCOPE, **changes}
+        if changes.get("exp"):
+            changes["exp"] += int(time.time())
+        print(what, all_of_them.say(forger.token(**changes), expected))
+
+
+@pytest.fixture
 def nginx(quick, tmp_path_factory):
     """nginx in front of a service that says whom it was told of."""
     directory = tmp_path_factory.mktemp("nginx")
@@ -252,6 +292,7 @@ def nginx(quick, tmp_path_factory):
         ("https://keys.example/", f"{quick.issuer}/"),
         ("Host keys.example", f"Host {address.netloc}"),
         ("ks_…", key),
+        ("proxy_cache_valid 200 10s", "proxy_cache_valid 200 2s"),
     ]:
         assert shown in text, f"nginx.conf has lost {shown}"
         text = text.replace(shown, here)
@@ -323,12 +364,27 @@ def test_nginx(quick, nginx):
     assert {ask(good) for _ in range(20)} == {(200, f"{quick.client_id} POST 4")}
     assert quick.answers() - before <= 2
     quick.admin("POST", f"/api-keys/{key['id']}/revoke")
-    deadline = time.monotonic() + 12
+    deadline = time.monotonic() + 4
     while ask(good) != invalid:
         assert time.monotonic() < deadline, "it lives on"
         time.sleep(0.2)
     kept = [file.read_bytes() for file in (directory / "cache").rglob("*") if file.is_file()]
     assert kept and not any(good.encode() in one for one in kept), "a token is on the disk"
+
+
+def test_a_new_key_is_known_after_the_cool_down(forged):
+    forger, all_of_them = forged
+    before = forger.fetched
+    time.sleep(max(0, all_of_them.since + COOL_DOWN + 1 - time.monotonic()))
+    all_of_them.say(forger.token(scope=SCOPE, kid="new"), "svc_1")
+    all_of_them.say(forger.token(scope=SCOPE, kid="of nobody"), "refused")
+    assert forger.fetched == before + len(all_of_them.verifiers), "each once"
+
+
+def test_expired(started):
+    _, verifiers, token, minted = started
+    time.sleep(max(0, minted + 1 + LEEWAY + 1 - time.monotonic()))
+    verifiers.say(token, "refused")
 
 
 def claims(token):
