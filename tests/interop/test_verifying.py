@@ -18,11 +18,13 @@ import requests
 
 from conftest import HERE, VERIFYING, new_postgres_database
 from forger import Forger
-from keyswap import DATABASES, Server, free_port
+from keyswap import ALGORITHMS, DATABASES, Server, free_port
 
 SCOPE = "projects:read"
 # How lenient they are, and how long a `kid` that they do not know has nothing fetched: as their programs say.
 LEEWAY, COOL_DOWN = 30, 30
+# What a program can verify, where that is not all.
+SUPPORTED = {"java": ["ES256", "RS256", "PS256"]}
 JACKSON = ":".join(f"/usr/share/java/jackson-{part}.jar" for part in ["annotations", "core", "databind"])
 
 
@@ -272,6 +274,20 @@ def test_claims_are_verified(forged):
         if changes.get("exp"):
             changes["exp"] += int(time.time())
         print(what, all_of_them.say(forger.token(**changes), expected))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_algorithms(servers, commands, algorithm):
+    server = servers("sqlite", algorithm)
+    token = server.exchange(audience=server.resource)["access_token"]
+    for language, command in commands.items():
+        verifier = Verifier(command, server.issuer, server.resource)
+        said = verifier.says(token)
+        verifier.stop()
+        if algorithm in SUPPORTED.get(language, ALGORITHMS):
+            assert said == server.client_id, language
+        else:
+            assert said == "refused: an algorithm that is not on the list", language
 
 
 @pytest.fixture
