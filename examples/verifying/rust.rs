@@ -110,7 +110,7 @@ impl Verifier {
         }
         let list = lists.get(uri).ok_or("no list")?;
         let byte = list.packed.get(idx * list.bits / 8).ok_or("not in the list")?;
-        Ok(byte >> (idx * list.bits % 8) & ((1 << list.bits) - 1))
+        Ok((byte >> (idx * list.bits % 8)) & ((1 << list.bits) - 1))
     }
 
     async fn list(&self, uri: &str) -> Result<List, Refusal> {
