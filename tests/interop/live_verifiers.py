@@ -1,0 +1,120 @@
+"""Verifiers that stay up and keep what they fetched as long as they are told to. Each takes tokens and says what became of them:
+when it began to look, when it was done, and why it refused."""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import jwt
+from joserfc import jwt as joserfc_jwt
+from joserfc.jwk import KeySet
+
+ALGORITHM = "ES256"
+
+
+class PyJwt:
+    """`cooldown` 0: looks anew at once for a kid it does not know; as long as the cache: never does."""
+
+    def __init__(self, name, issuer, jwks, cache, leeway, cooldown):
+        self.name, self.issuer, self.leeway = name, issuer, leeway
+        self.client = jwt.PyJWKClient(jwks, lifespan=cache, cooldown_duration=cooldown, timeout=10)
+
+    def judge(self, tokens):
+        return [verdict(self._check, token.text) for token in tokens]
+
+    def judge_over(self, tokens):
+        return [verdict(self._check_signature, token) for token in tokens]
+
+    def _check(self, text):
+        self._decode(text, self.client.get_signing_key_from_jwt(text), {})
+
+    def _check_signature(self, token):
+        # By what is in the cache: asking for a forged kid must not keep the cache fresh.
+        key = self.client.match_kid(self.client.get_signing_keys(), token.kid)
+        if key is None:
+            raise jwt.PyJWKClientError("no such key")
+        self._decode(token.text, key, {"verify_exp": False})
+
+    def _decode(self, text, key, options):
+        options = {"require": ["iss", "sub", "aud", "exp", "iat"], **options}
+        jwt.decode(
+            text, key, algorithms=[ALGORITHM], issuer=self.issuer, audience=self.issuer, leeway=self.leeway, options=options
+        )
+
+    def close(self):
+        pass
+
+
+class CurlCache:
+    """A file that curl fetches, never more often than the cache time, and joserfc."""
+
+    name = "curl and joserfc"
+
+    def __init__(self, issuer, jwks, cache, leeway, directory):
+        self.jwks, self.cache = jwks, cache
+        self.file = directory / "jwks.json"
+        self.keys = None
+        must = {"essential": True}
+        rules = {"iss": {**must, "value": issuer}, "aud": {**must, "value": issuer}, "sub": must, "exp": must}
+        self.claims = lambda: joserfc_jwt.JWTClaimsRegistry(leeway=leeway, **rules)
+
+    def judge(self, tokens):
+        return [verdict(self._check, token.text) for token in tokens]
+
+    def judge_over(self, tokens):
+        return [verdict(self._signed, token.text) for token in tokens]
+
+    def _check(self, text):
+        self.claims().validate(self._signed(text).claims)
+
+    def _signed(self, text):
+        if not self.file.exists() or time.time() - self.file.stat().st_mtime >= self.cache:
+            new = self.file.with_suffix(".new")
+            subprocess.run(["curl", "-sSf", "--max-time", "10", "-o", new, self.jwks], check=True, capture_output=True)
+            os.replace(new, self.file)
+            self.keys = KeySet.import_key_set(json.loads(self.file.read_text()))
+        return joserfc_jwt.decode(text, self.keys, algorithms=[ALGORITHM])
+
+    def close(self):
+        pass
+
+
+class Jose:
+    """jose in a Node that stays up."""
+
+    name = "jose"
+
+    def __init__(self, issuer, jwks, cache, leeway, scripts: pathlib.Path):
+        facts = json.dumps({"issuer": issuer, "jwks": jwks, "cache": cache, "leeway": leeway})
+        command = ["node", scripts / "live_jose.mjs", facts]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def judge(self, tokens):
+        return self._ask([{"token": token.text} for token in tokens])
+
+    def judge_over(self, tokens):
+        return self._ask([{"token": token.text, "at": token.exp - 1} for token in tokens])
+
+    def _ask(self, asked):
+        if not asked:
+            return []
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()
+
+
+def verdict(check, token):
+    began = time.time()
+    error = None
+    try:
+        check(token)
+    except Exception as refusal:
+        error = f"{type(refusal).__name__}: {refusal}"
+    return began, time.time(), error

@@ -1,0 +1,96 @@
+"""Rotations by themselves under real verifiers, while replicas are killed and added: no valid token is rejected, and none is accepted
+past its end or by a key that is gone. KEYSWAP_LIVE_ROTATIONS is how many (3); `scripts/prove live` runs a hundred."""
+
+import itertools
+import os
+
+import pytest
+
+from conftest import new_postgres_database
+from live import LATE, Deployment, Rules, moment
+
+ROTATIONS = int(os.environ.get("KEYSWAP_LIVE_ROTATIONS", "3"))
+
+
+@pytest.fixture
+def deploy(binary, scripts, tmp_path):
+    running = []
+
+    def start(rules, **what_verifiers_do):
+        running.append(Deployment(binary, tmp_path, scripts, new_postgres_database(), rules, **what_verifiers_do))
+        return running[-1]
+
+    yield start
+    for deployment in running:
+        deployment.kill_all()
+
+
+def test_rotates_by_its_period(deploy):
+    hold(deploy(Rules(period=10)), ROTATIONS)
+
+
+@pytest.mark.skipif(ROTATIONS < 5, reason="takes longer: scripts/prove live")
+def test_rotates_as_fast_as_the_rules_allow(deploy):
+    """Here each key signs at the first moment at which every verifier must know it."""
+    hold(deploy(Rules(period=1)), ROTATIONS // 5)
+
+
+def hold(deployment, rotations):
+    rules = deployment.rules
+    took = deployment.run(rotations, deadline=60 + rotations * 20)
+    ended = deployment.close()
+    keys = {key["kid"]: key for key in deployment.keys}
+    print(report(deployment, took))
+
+    assert not deployment.faults, deployment.faults[:10]
+    assert deployment.rotations() >= rotations
+    assert deployment.kills >= rotations / 2
+    assert deployment.front.unserved == 0
+    assert ended == {0}
+    for watch in deployment.watches:
+        assert not (wrong := watch.rejected + watch.late + watch.unseen + watch.outlived()), wrong[:10]
+        # Every token was seen by every verifier, before its end and after it.
+        assert watch.accepted == watch.over == len(deployment.minted) > 0
+        # A key that signs no more is known for a while, and then not any more.
+        assert watch.forged_accepted > 0
+        assert watch.forged_refused > 0
+
+    signed = [keys[kid] for kid in deployment.latest]
+    for before, after in itertools.pairwise(signed):
+        assert moment(before["retired_at"]) <= moment(after["activated_at"]), "two keys were active at once"
+    for key in signed[1:]:
+        published, activated = moment(key["published_at"]), moment(key["activated_at"])
+        assert activated - published >= rules.staleness + rules.cache + rules.skew
+    for key in signed:
+        if key["removed_at"]:
+            removed, retired = moment(key["removed_at"]), moment(key["retired_at"])
+            assert removed - retired >= rules.staleness + rules.ttl + rules.leeway + rules.skew
+            assert deployment.front.last_asked[key["kid"]] <= removed + rules.staleness + LATE
+
+
+def test_notices_verifiers_that_break_the_rules(deploy):
+    """What the others find nothing of: verifiers that keep a JWKS for 8 s where keyswap was told 1 s, and take tokens for 3 s too long."""
+    deployment = deploy(Rules(period=1, cache=1, ttl=2), cache=8, leeway=4)
+    looks_anew, *others = deployment.watches
+
+    def found():
+        return all(watch.rejected and watch.late and watch.outlived() for watch in others)
+
+    took = deployment.run(100, deadline=60, kills=False, until=found)
+    deployment.close()
+    print(report(deployment, took))
+    assert found()
+    assert not deployment.faults, deployment.faults[:10]
+    # One that looks anew for a kid it does not know gets over it.
+    assert not looks_anew.rejected
+
+
+def report(deployment, took):
+    lines = [
+        f"{deployment.rotations()} rotations in {took:.0f} s by {deployment.rules}, {deployment.kills} replicas killed and added",
+        f"{len(deployment.minted)} tokens by {len(deployment.latest)} keys; exchanges: {dict(deployment.answers)}",
+        f"{deployment.front.served} JWKS served, {deployment.front.unserved} not; jumps of the clock: {deployment.jumps or 'none'}",
+        *map(str, deployment.watches),
+        *deployment.faults[:10],
+    ]
+    return "\n".join(lines)
