@@ -204,8 +204,9 @@ class Watch:
     def __str__(self):
         return (
             f"{self.verifier.name}: {self.checks} checks; {self.accepted} tokens accepted, {self.over} refused past their end; "
-            f"wrong: {len(self.rejected)} valid ones rejected, {len(self.late)} accepted past their end, {len(self.unseen)} never accepted; "
-            f"by retired keys: {self.forged_accepted} accepted, {self.forged_refused} refused, {len(self.outlived())} of these keys too late"
+            f"wrong: {len(self.rejected)} valid ones rejected, {len(self.late)} accepted past their end, "
+            f"{len(self.unseen)} never accepted; by retired keys: {self.forged_accepted} accepted, {self.forged_refused} refused, "
+            f"{len(self.outlived())} of these keys accepted for too long"
         )
 
 
