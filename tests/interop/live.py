@@ -1,29 +1,18 @@
-"""Replicas on one PostgreSQL that come and go, a balancer before them, a client that swaps keys, and verifiers that check every
-token again and again: from when it was minted until they refused it past its end."""
+"""Replicas on one PostgreSQL that come and go, a client that swaps keys at all of them, and verifiers that check every token."""
 
 import base64
 import collections
 import dataclasses
-import datetime
-import http.client
-import http.server
 import json
-import os
 import random
-import signal
-import socket
-import subprocess
 import threading
 import time
 
 import requests
 
+from live_servers import Front, Replica
 from live_verifiers import CurlCache, Jose, PyJwt
-
-# How much later than the moment that counts a thread may come to write it down.
-LATE = 0.5
-# A token that somebody still takes that long past its end is not waited for any longer.
-GIVE_UP = 4
+from live_watch import Watch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,159 +46,6 @@ class Token:
     exp: int
 
 
-class Replica:
-    """A process: one that is killed never comes back, another one takes its place."""
-
-    def __init__(self, binary, directory, name, settings):
-        self.port = quiet_port()
-        self.log = directory / f"{name}.log"
-        self.killed = False
-        self.ready = False
-        self.was_ready = False
-        settings = {**settings, "server.bind": f"127.0.0.1:{self.port}", "keys.witness": directory / f"{name}.witness"}
-        flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory)
-
-    def url(self, path):
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    def look(self):
-        """As a balancer does."""
-        try:
-            self.ready = requests.get(self.url("/readyz"), timeout=2).status_code == 200
-        except requests.RequestException:
-            self.ready = False
-        self.was_ready |= self.ready
-
-    def kill(self):
-        self.killed = True
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
-
-
-class Front(http.server.ThreadingHTTPServer):
-    """Hands each request to the next replica that is ready, or to the one after it when that is gone. Notes when a key was last asked
-    for and served."""
-
-    daemon_threads = True
-
-    def __init__(self, deployment):
-        self.deployment = deployment
-        self.turn = 0
-        self.served = 0
-        self.unserved = 0
-        self.last_asked = {}
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    def fetch(self, path):
-        replicas = [replica for replica in self.deployment.replicas if replica.ready]
-        self.turn += 1
-        for n in range(len(replicas)):
-            replica = replicas[(self.turn + n) % len(replicas)]
-            connection = http.client.HTTPConnection("127.0.0.1", replica.port, timeout=5)
-            try:
-                connection.request("GET", path)
-                answer = connection.getresponse()
-                return answer.status, answer.getheader("content-type"), answer.read()
-            except (OSError, http.client.HTTPException):
-                continue
-            finally:
-                connection.close()
-        return 503, "text/plain", b"no replica is ready"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        asked = time.time()
-        status, kind, body = self.server.fetch(self.path)
-        self.server.served += status == 200
-        self.server.unserved += status != 200
-        kids = [key["kid"] for key in json.loads(body)["keys"]] if status == 200 else []
-        self.send_response(status)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        for kid in kids:
-            self.server.last_asked[kid] = max(asked, self.server.last_asked.get(kid, 0))
-
-    def log_message(self, *_):
-        pass
-
-
-class Watch:
-    """One verifier, and what it did with every token."""
-
-    def __init__(self, verifier, deployment):
-        self.verifier, self.deployment = verifier, deployment
-        self.read = 0
-        self.live = {}
-        self.checks = self.accepted = self.over = self.forged_refused = self.forged_accepted = 0
-        self.last_taken = {}
-        self.rejected, self.late, self.unseen = [], [], []
-
-    def run(self):
-        while not self.deployment.ended.is_set() or self.live:
-            self.look()
-            time.sleep(0.05)
-
-    def look(self):
-        minted = self.deployment.minted
-        read, self.read = self.read, len(minted)
-        self.live.update((token, False) for token in minted[read : self.read])
-        tokens = list(self.live)
-        for token, (began, done, error) in zip(tokens, self.verifier.judge(tokens), strict=True):
-            self.note(token, token.exp + self.deployment.rules.leeway, began, done, error)
-        self.look_at_what_is_over()
-
-    def note(self, token, end, began, done, error):
-        self.checks += 1
-        if error is None:
-            self.accepted += not self.live[token]
-            self.live[token] = True
-            if began >= end:
-                self.late.append(f"{token.kid}: taken {began - end:.3f} s past its end")
-            if began >= end + GIVE_UP:
-                del self.live[token]
-        elif done < end:
-            self.rejected.append(f"{token.kid}: {error}, {end - done:.3f} s before its end")
-        elif began >= end:
-            self.over += 1
-            if not self.live.pop(token):
-                self.unseen.append(f"{token.kid}: never accepted")
-
-    def look_at_what_is_over(self):
-        """Tokens by keys that sign no more, as if their time were now: what somebody could forge who stole such a key."""
-        tokens = self.deployment.samples()
-        for token, (began, _, error) in zip(tokens, self.verifier.judge_over(tokens), strict=True):
-            if error is None:
-                self.forged_accepted += 1
-                self.last_taken[token.kid] = began
-            else:
-                self.forged_refused += 1
-
-    def outlived(self):
-        """Keys that were taken for longer after they left the JWKS than a verifier may keep it."""
-        rules = self.deployment.rules
-        removed = {key["kid"]: moment(key["removed_at"]) for key in self.deployment.keys if key["removed_at"]}
-        since = {kid: taken - removed[kid] for kid, taken in list(self.last_taken.items()) if kid in removed}
-        return [f"{kid}: {s:.3f} s after its removal" for kid, s in since.items() if s > rules.staleness + rules.cache + LATE]
-
-    def __str__(self):
-        return (
-            f"{self.verifier.name}: {self.checks} checks; {self.accepted} tokens accepted, {self.over} refused past their end; "
-            f"wrong: {len(self.rejected)} valid ones rejected, {len(self.late)} accepted past their end, "
-            f"{len(self.unseen)} never accepted; by retired keys: {self.forged_accepted} accepted, {self.forged_refused} refused, "
-            f"{len(self.outlived())} of these keys accepted for too long"
-        )
-
-
 class Deployment:
     def __init__(self, binary, directory, scripts, database_url, rules, cache=None, leeway=None):
         """`cache` and `leeway`: what the verifiers really do, where that is not what the rules say."""
@@ -220,7 +56,6 @@ class Deployment:
         self.jumps = set()
         self.names = self.kills = 0
         self.keys = []
-        self.threads = []
         self.watches = []
         self.chance = random.Random(4)
         self.stopping, self.ended = threading.Event(), threading.Event()
@@ -328,9 +163,11 @@ class Deployment:
             time.sleep(0.05)
 
     def _look_at_replicas(self):
+        """What is gone is found out here, and not when it is killed."""
         for replica in list(self.replicas):
-            if not replica.killed:
-                replica.look()
+            replica.look()
+            if replica.killed and not replica.ready:
+                self.replicas.remove(replica)
 
     def _fill(self):
         admin_key = (self.directory / "keys" / "administrator.key").read_text().strip()
@@ -387,8 +224,9 @@ class Deployment:
         """One or two at once; what takes their place is there before or after."""
         if self.stopping.wait(self.chance.uniform(1, 3)):
             return
-        up = [replica for replica in self.replicas if replica.ready]
-        victims = self.chance.sample(up, min(self.chance.choice([1, 1, 2]), len(up) - 1))
+        up = [replica for replica in self.replicas if replica.ready and not replica.killed]
+        # One always stays.
+        victims = self.chance.sample(up, min(self.chance.choice([1, 1, 2]), max(0, len(up) - 1)))
         before = self.chance.random() < 0.5
         added = [self._add() for _ in victims] if before else []
         for replica in added:
@@ -396,24 +234,10 @@ class Deployment:
         for victim in victims:
             victim.kill()
             self.kills += 1
-            self.replicas.remove(victim)
         if not before:
             self.stopping.wait(self.chance.uniform(0, 1))
             for replica in [self._add() for _ in victims]:
                 self._wait_until_ready(replica)
-
-
-def quiet_port():
-    """A free one that no outgoing connection gets by chance before a server has started there."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
 
 
 def read(text):
@@ -422,7 +246,3 @@ def read(text):
         return json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
 
     return Token(text, part(0)["kid"], part(1)["exp"])
-
-
-def moment(text):
-    return datetime.datetime.fromisoformat(text).timestamp()

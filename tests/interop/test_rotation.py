@@ -7,7 +7,8 @@ import os
 import pytest
 
 from conftest import new_postgres_database
-from live import LATE, Deployment, Rules, moment
+from live import Deployment, Rules
+from live_watch import LATE, moment
 
 ROTATIONS = int(os.environ.get("KEYSWAP_LIVE_ROTATIONS", "3"))
 

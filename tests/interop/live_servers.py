@@ -1,0 +1,113 @@
+"""Servers that are killed and added, and a balancer before them."""
+
+import http.client
+import http.server
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+import requests
+
+
+class Replica:
+    """A process: one that is killed never comes back, another one takes its place."""
+
+    def __init__(self, binary, directory, name, settings):
+        self.port = quiet_port()
+        self.log = directory / f"{name}.log"
+        self.killed = False
+        self.ready = False
+        self.was_ready = False
+        settings = {**settings, "server.bind": f"127.0.0.1:{self.port}", "keys.witness": directory / f"{name}.witness"}
+        flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory)
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def look(self):
+        """As a balancer does."""
+        try:
+            self.ready = requests.get(self.url("/readyz"), timeout=2).status_code == 200
+        except requests.RequestException:
+            self.ready = False
+        self.was_ready |= self.ready
+
+    def kill(self):
+        # Said first: whoever gets no answer looks here.
+        self.killed = True
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+class Front(http.server.ThreadingHTTPServer):
+    """Hands each request to the next replica that is ready, or to the one after it when that is gone. Notes when a key was last asked
+    for and served."""
+
+    daemon_threads = True
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.turn = 0
+        self.served = 0
+        self.unserved = 0
+        self.last_asked = {}
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def fetch(self, path):
+        replicas = [replica for replica in self.deployment.replicas if replica.ready]
+        self.turn += 1
+        for n in range(len(replicas)):
+            replica = replicas[(self.turn + n) % len(replicas)]
+            connection = http.client.HTTPConnection("127.0.0.1", replica.port, timeout=5)
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                return answer.status, answer.getheader("content-type"), answer.read()
+            except (OSError, http.client.HTTPException):
+                continue
+            finally:
+                connection.close()
+        return 503, "text/plain", b"no replica is ready"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked = time.time()
+        status, kind, body = self.server.fetch(self.path)
+        self.server.served += status == 200
+        self.server.unserved += status != 200
+        kids = [key["kid"] for key in json.loads(body)["keys"]] if status == 200 else []
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        for kid in kids:
+            self.server.last_asked[kid] = max(asked, self.server.last_asked.get(kid, 0))
+
+    def log_message(self, *_):
+        pass
+
+
+def quiet_port():
+    """A free one that no outgoing connection gets by chance before a server has started there."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
