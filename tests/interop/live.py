@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import json
 import random
+import signal
 import threading
 import time
 
@@ -54,11 +55,12 @@ class Deployment:
         self.answers = collections.Counter()
         self.faults = []
         self.jumps = set()
-        self.names = self.kills = 0
+        self.names = self.kills = self.freezes = 0
         self.keys = []
         self.watches = []
         self.chance = random.Random(4)
-        self.stopping, self.ended = threading.Event(), threading.Event()
+        # No more swaps and kills; no more tokens; nothing at all.
+        self.stopping, self.ended, self.closed = threading.Event(), threading.Event(), threading.Event()
         self.front = Front(self)
         self.issuer = f"http://127.0.0.1:{self.front.server_port}"
         self.settings = {
@@ -78,7 +80,7 @@ class Deployment:
     def _start(self, scripts, cache, leeway):
         self._thread(self.front.serve_forever)
         first = self._add()
-        self._thread(self._every, 0.2, self._look_at_replicas)
+        self._thread(self._every, 0.2, self._look_at_replicas, self.closed)
         self._wait_until_ready(first)
         self._fill()
         for _ in range(2):
@@ -92,13 +94,13 @@ class Deployment:
         ]
         self.watches = [Watch(verifier, self) for verifier in verifiers]
 
-    def run(self, rotations, deadline, kills=True, until=lambda: False):
+    def run(self, rotations, deadline, disturb=None, until=lambda: False):
         """Until that many rotations have been seen, or `until`; then until every token was refused past its end."""
         began = time.monotonic()
         swapping = [
-            self._thread(self._every, 0.2, self._swap),
-            self._thread(self._every, 0.25, self._look_at_keys),
-            *([self._thread(self._every, 0, self._kill_and_add)] if kills else []),
+            self._thread(self._every, 0.2, self._swap, self.stopping),
+            self._thread(self._every, 0.25, self._look_at_keys, self.stopping),
+            *([self._thread(self._every, 0, disturb, self.stopping)] if disturb else []),
         ]
         watching = [self._thread(watch.run) for watch in self.watches]
         while self.rotations() < rotations and not until() and not self.faults and time.monotonic() - began < deadline:
@@ -125,12 +127,12 @@ class Deployment:
             watch.verifier.close()
         self.front.shutdown()
         self.front.server_close()
-        self.stopping.set()
+        self.closed.set()
         return {replica.stop() for replica in self.replicas if not replica.killed}
 
     def kill_all(self):
-        self.stopping.set()
-        self.ended.set()
+        for event in (self.stopping, self.ended, self.closed):
+            event.set()
         for replica in self.replicas:
             replica.kill()
 
@@ -139,14 +141,14 @@ class Deployment:
             try:
                 work(*arguments)
             except Exception as error:
-                self.faults.append(f"{work.__name__}: {error!r}")
+                self.faults.append(f"{work.__name__} {arguments}: {error!r}")
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         return thread
 
-    def _every(self, seconds, work):
-        while not self.stopping.wait(seconds):
+    def _every(self, seconds, work, end):
+        while not end.wait(seconds):
             work()
 
     def _add(self):
@@ -187,7 +189,7 @@ class Deployment:
         for replica in list(self.replicas):
             was_ready = replica.was_ready
             try:
-                answer = requests.post(replica.url("/v1/exchange"), headers=self.key, timeout=5)
+                answer = requests.post(replica.url("/v1/exchange"), headers=self.key, timeout=10)
             except requests.RequestException as error:
                 gone = replica.killed or not was_ready
                 self.answers["not there" if gone else "no answer"] += 1
@@ -220,7 +222,7 @@ class Deployment:
                 self.jumps.add(told["rules"]["steady_since"])
             return
 
-    def _kill_and_add(self):
+    def kill_and_add(self):
         """One or two at once; what takes their place is there before or after."""
         if self.stopping.wait(self.chance.uniform(1, 3)):
             return
@@ -238,6 +240,18 @@ class Deployment:
             self.stopping.wait(self.chance.uniform(0, 1))
             for replica in [self._add() for _ in victims]:
                 self._wait_until_ready(replica)
+
+    def freeze(self):
+        """One or two stand still for a while, as on a machine that is paused, and go on with what they knew."""
+        if self.stopping.wait(self.chance.uniform(0.3, 1)):
+            return
+        victims = self.chance.sample(self.replicas, self.chance.choice([1, 1, 2]))
+        for victim in victims:
+            victim.process.send_signal(signal.SIGSTOP)
+        self.freezes += len(victims)
+        time.sleep(self.chance.uniform(1.5, 4.5))
+        for victim in victims:
+            victim.process.send_signal(signal.SIGCONT)
 
 
 def read(text):
