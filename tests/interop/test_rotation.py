@@ -40,6 +40,14 @@ def test_rotates_as_fast_as_the_rules_allow(deploy):
     assert deployment.kills >= ROTATIONS / 10
 
 
+@pytest.mark.skipif(ROTATIONS < 5, reason="takes longer: scripts/prove live")
+def test_a_server_that_stood_still_hands_out_no_old_keys(deploy):
+    """What it knew may be older than its staleness; it has to look again before it answers."""
+    deployment = deploy(Rules(period=1))
+    hold(deployment, ROTATIONS // 5, deployment.freeze)
+    assert deployment.freezes >= ROTATIONS / 10
+
+
 def hold(deployment, rotations, disturb):
     rules = deployment.rules
     took = deployment.run(rotations, deadline=60 + rotations * 20, disturb=disturb)
