@@ -3,7 +3,9 @@
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     rsa::{KeyPair as RsaKeyPair, KeyPairComponents, PublicKeyComponents},
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+    },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rustls_pki_types::{PrivateKeyDer as ParsedDer, pem::PemObject};
@@ -23,6 +25,12 @@ pub enum ImportError {
     NotPrivate,
     #[error("the JWK is for {found}, not for {wanted}")]
     WrongAlgorithm { found: String, wanted: Algorithm },
+    #[error(
+        "the JWK says that it is not for signing (\"use\" or \"key_ops\"): a key has one purpose (RFC 7517 §4.2, §4.3)"
+    )]
+    NotForSigning,
+    #[error("the RSA key was made by a generator whose private keys can be computed (CVE-2017-15361): make a new one")]
+    Weak,
     #[error("not a private key for {0}, or its parts do not belong together")]
     Rejected(Algorithm),
 }
@@ -52,13 +60,26 @@ fn from_pem(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportErr
             let pair = RsaKeyPair::from_pkcs8(parsed.secret_der())
                 .or_else(|_| RsaKeyPair::from_der(parsed.secret_der()))
                 .map_err(|_| rejected.clone())?;
+            if is_of_weak_generator(pair.public_key().modulus().big_endian_without_leading_zero()) {
+                return Err(ImportError::Weak);
+            }
             rsa_pkcs8(&pair).ok_or(rejected)
         }
     }
 }
 
-/// The members of a private JWK. Unknown ones (`key_ops`, `use`, `kid` of its former life) are of no use here and are passed
-/// over; a member that stands twice is an error.
+/// Whether a modulus is a power of 65537 modulo each of the small primes (ROCA, CVE-2017-15361): among others, one in 2^27 by chance at most.
+fn is_of_weak_generator(modulus: &[u8]) -> bool {
+    const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+    PRIMES.into_iter().all(|prime| {
+        let rest = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let powers = std::iter::successors(Some(1), |power| Some(power * 65_537 % prime));
+        powers.take(prime as usize).any(|power| power == rest)
+    })
+}
+
+/// The members of a private JWK. Unknown ones (`kid` of its former life) are of no use here and are passed over; a member that stands twice
+/// is an error.
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 struct PrivateJwk {
     #[zeroize(skip)]
@@ -67,6 +88,10 @@ struct PrivateJwk {
     crv: Option<String>,
     #[zeroize(skip)]
     alg: Option<String>,
+    #[zeroize(skip)]
+    r#use: Option<String>,
+    #[zeroize(skip)]
+    key_ops: Option<Vec<String>>,
     x: Option<String>,
     y: Option<String>,
     d: Option<String>,
@@ -83,6 +108,14 @@ fn from_jwk(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportErr
     let jwk: PrivateJwk = serde_json::from_str(text).map_err(|_| ImportError::NeitherPemNorJwk)?;
     if jwk.d.is_none() {
         return Err(ImportError::NotPrivate);
+    }
+    let is_for_signing = jwk.r#use.as_deref().is_none_or(|purpose| purpose == "sig")
+        && jwk.key_ops.as_ref().is_none_or(|all| all.iter().any(|one| one == "sign"));
+    if !is_for_signing {
+        return Err(ImportError::NotForSigning);
+    }
+    if jwk.n.is_some() && decode(&jwk.n).is_some_and(|modulus| is_of_weak_generator(&modulus)) {
+        return Err(ImportError::Weak);
     }
     if let Some(found) = jwk.alg.as_deref().filter(|alg| *alg != algorithm.as_str()) {
         return Err(ImportError::WrongAlgorithm { found: found.to_owned(), wanted: algorithm });

@@ -210,7 +210,7 @@ impl Default for Metrics {
         );
         // From 0 on: the first one is an increase as well.
         for reason in ["stale", "no_key", "restored"] {
-            metrics.refused_signings.get_or_create(&RefusedLabels { reason });
+            drop(metrics.refused_signings.get_or_create(&RefusedLabels { reason }));
         }
         Self { registry, ..metrics }
     }

@@ -158,7 +158,7 @@ fn what_is_no_such_key_is_refused_and_changes_nothing() {
                         all.push((other, jwk(dir.path(), other).to_string()));
                     }
                 }
-                let before = server.manage("GET", "/v1/signing-keys", None, 200).await;
+                let before = server.manage("GET", "/v1/signing-keys", None, 200).await["data"].clone();
                 let events = server.events().await.len();
                 for (what, text) in all {
                     let error = signing_keys::import(&server.app, &Caller::cli(), &text).await.expect_err(what);
@@ -170,9 +170,39 @@ fn what_is_no_such_key_is_refused_and_changes_nothing() {
                         ["JWK", "PEM", "private", "2048", "algorithm"].iter().any(|word| message.contains(word));
                     assert!(clear, "{what}: {message}");
                 }
-                assert_eq!(server.manage("GET", "/v1/signing-keys", None, 200).await, before);
+                assert_eq!(server.manage("GET", "/v1/signing-keys", None, 200).await["data"], before);
                 assert_eq!(server.events().await.len(), events);
             });
         }
+    }
+}
+
+/// The keys of Wycheproof: symmetric, weak, off the curve, for another use, with parts that do not fit. What is valid there and signs by the
+/// algorithm that is configured is taken.
+#[test]
+fn jose_05_what_wycheproof_calls_invalid_is_refused() {
+    for algorithm in ["ES256", "RS256"] {
+        Server::run(Kind::Sqlite, &[&format!("signing_keys.algorithm={algorithm}")], |server| async move {
+            let vectors = include_str!("../../vectors/wycheproof_json_web_key_test.json");
+            let vectors: Value = serde_json::from_str(vectors).unwrap();
+            let (mut refused, mut taken) = (0, 0);
+            for group in vectors["testGroups"].as_array().unwrap() {
+                let is_valid = group["tests"].as_array().unwrap().iter().any(|test| test["result"] == "valid");
+                for jwk in group["private"]["keys"].as_array().unwrap() {
+                    let body = json!({ "key": jwk.to_string() });
+                    let answer =
+                        server.post("/v1/signing-keys").bearer_auth(&server.admin).json(&body).send().await.unwrap();
+                    let said = (answer.status().as_u16(), answer.text().await.unwrap());
+                    if is_valid && jwk["alg"] == algorithm {
+                        assert_eq!(said.0, 200, "{jwk}: {}", said.1);
+                        taken += 1;
+                    } else {
+                        assert_eq!(said.0, 422, "{}: {jwk}: {}", group["comment"], said.1);
+                        refused += 1;
+                    }
+                }
+            }
+            assert_eq!((refused + taken, taken), (28, usize::from(algorithm == "RS256")));
+        });
     }
 }
