@@ -146,6 +146,8 @@ both! {
                     "form" => forms.contains(&value),
                     "result" => results.contains(&value),
                     "status" => value.len() == 3 && value.parse::<u16>().is_ok(),
+                    "algorithm" => value.parse::<keyswap::domain::signing::Algorithm>().is_ok(),
+                    "state" | "step" | "reason" => value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
                     "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
                     _ => false,
                 };
