@@ -16,5 +16,6 @@ mod revocation;
 mod secrets;
 mod signing;
 mod start;
+mod statements;
 pub mod tables;
 mod timing;

@@ -38,6 +38,13 @@ pub struct MovedClock {
     passed: Arc<AtomicI64>,
 }
 
+impl MovedClock {
+    /// One that stands `millis` from ours, and has since it began.
+    pub fn by(millis: i64) -> Self {
+        Self { offset: Arc::new(AtomicI64::new(millis)), passed: Arc::new(AtomicI64::new(millis)) }
+    }
+}
+
 impl Clock for MovedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(SystemClock.now().millis() + self.offset.load(Ordering::SeqCst))

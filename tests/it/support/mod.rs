@@ -9,7 +9,7 @@ pub mod service;
 mod verify;
 pub mod wire;
 
-pub use database::{Database, Kind};
+pub use database::{Database, Kind, MovedClock};
 pub use raw::Raw;
 pub use server::{Key, Server, body_of};
 pub use verify::{header_of, verify};
