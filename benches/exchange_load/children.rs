@@ -43,7 +43,7 @@ impl Process {
             format!("signing_keys.algorithm={algorithm}"),
             "log.level=warn".to_owned(),
         ];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyswap"));
+        let mut command = Command::new(&place.program);
         command.arg("serve");
         for setting in settings {
             command.args(["--set", &setting]);

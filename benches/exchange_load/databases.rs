@@ -34,6 +34,8 @@ pub struct Place {
     server: Option<String>,
     pub postmaster: Option<u32>,
     name: String,
+    /// The program that is measured on it.
+    pub program: PathBuf,
 }
 
 #[derive(QueryableByName)]
@@ -43,7 +45,7 @@ struct Version {
 }
 
 impl Place {
-    pub fn make(database: Database) -> Self {
+    pub fn make(database: Database, program: &Path) -> Self {
         // Beside the build and not in /tmp, which may be memory: commits must reach a disk.
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let (server, postmaster) = match database {
@@ -55,7 +57,8 @@ impl Place {
                 (Some(url), Some(usage::postmaster(Path::new(&data))))
             }
         };
-        let place = Self { database, dir, server, postmaster, name: format!("keyswap_bench_{}", std::process::id()) };
+        let name = format!("keyswap_bench_{}", std::process::id());
+        let place = Self { database, dir, server, postmaster, name, program: program.to_owned() };
         place.as_superuser(&[&format!("CREATE DATABASE {}", place.name)]);
         place
     }
@@ -85,6 +88,26 @@ impl Place {
         for statement in statements {
             diesel::sql_query(*statement).execute(&mut connection).expect("PostgreSQL does it");
         }
+    }
+
+    /// As if no server had started on it, as far as signing goes: the next one begins with keys of its algorithm.
+    pub fn forget_signing_keys(&self) {
+        for table in ["signing_key_tokens", "status_list_tokens", "signing_keys", "replicas"] {
+            let query = diesel::sql_query(format!("DELETE FROM {table}"));
+            match self.database {
+                Database::Sqlite => {
+                    let mut connection =
+                        SqliteConnection::establish(&self.file().display().to_string()).expect("the database");
+                    query.execute(&mut connection).expect("no such rows");
+                }
+                Database::Postgres => {
+                    let mut connection = PgConnection::establish(&self.url()).expect("the database");
+                    query.execute(&mut connection).expect("no such rows");
+                }
+            }
+        }
+        // It would take this for an old backup.
+        let _ = std::fs::remove_file(self.keys_dir().join("witness"));
     }
 
     /// What filling has left to do, done now and not while something is measured.

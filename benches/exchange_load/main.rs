@@ -68,16 +68,17 @@ fn measure(options: &Options) -> ExitCode {
     let mut cells = Vec::new();
     let mut versions = BTreeSet::new();
     for &database in &options.database {
+        let place = Place::make(database, &options.server);
+        // The server sets an empty database up; the keys come after it.
+        drop(children::Process::server(&place, options.algorithm[0]));
+        let keys = filling::fill(&place, options.keys);
+        place.settle();
+        versions.insert(place.version());
         for &algorithm in &options.algorithm {
-            // New for each algorithm: over an old database, a server signs with another one only once verifiers know its keys.
-            let place = Place::make(database);
-            // The server sets an empty database up; the keys come after it.
-            drop(children::Process::server(&place, algorithm));
-            let keys = filling::fill(&place, options.keys);
-            place.settle();
+            // Else a server signs with another algorithm only once verifiers know its keys.
+            place.forget_signing_keys();
             let measured = options.connections.iter();
             cells.extend(measured.map(|&connections| runs::cell(&place, &keys, algorithm, connections, options)));
-            versions.insert(place.version());
         }
     }
     println!("{}", table::machine(&versions, options, &cells));

@@ -12,20 +12,23 @@ use super::databases::Database;
 #[command(name = "exchange_load")]
 pub struct Options {
     /// How many API keys each database holds; each request takes a random one
-    #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub keys: u32,
     /// Keep-alive connections, one request at a time on each
-    #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_delimiter = ',', default_value = "16,64", value_parser = value_parser!(u16).range(1..=1024))]
     pub connections: Vec<u16>,
     /// The length of a run of the server; the multiples of 10 have a fair share of the last-used times, which are written
     /// every 10 s. The floor has no such period: 3 s are enough for it
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// Of the tokens: ES256, ES384, EdDSA, RS256 or PS256
-    #[arg(long, value_delimiter = ',', default_value = "ES256")]
+    #[arg(long, value_delimiter = ',', default_value = "EdDSA,ES256,RS256")]
     pub algorithm: Vec<Algorithm>,
     #[arg(long, value_enum, value_delimiter = ',', default_value = "sqlite,postgres")]
     pub database: Vec<Database>,
+    /// Another build of the program, to compare this one with
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_keyswap"))]
+    pub server: std::path::PathBuf,
     /// What Cargo gives to every bench
     #[arg(long, hide = true)]
     bench: bool,

@@ -31,7 +31,7 @@ pub fn machine(databases: &BTreeSet<String>, options: &Options, cells: &[Cell]) 
     )
 }
 
-/// One line for each program of each cell.
+/// One line for each program of each cell. Over the floor is what server and database take together.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from(
         "| database | algorithm | connections | program | requests/s | p50 (µs) | p99 (µs) | CPU per exchange (µs) | \
@@ -40,7 +40,8 @@ pub fn table(cells: &[Cell]) -> String {
     );
     for cell in cells {
         let Cell { server, signed, bare, .. } = cell;
-        let over = format!("**{:.2}×**, +{:.1} µs", server.cpu / signed.cpu, server.cpu - signed.cpu);
+        let together = server.cpu + server.database_cpu.unwrap_or_default();
+        let over = format!("**{:.2}×**, +{:.1} µs", together / signed.cpu, together - signed.cpu);
         line(&mut text, cell, "Keyswap", server, &over);
         line(&mut text, cell, "floor, with its signature", signed, "");
         line(&mut text, cell, "floor, bare", bare, "");

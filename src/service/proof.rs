@@ -144,7 +144,7 @@ pub async fn judge<T>(
     request: &Request,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<(T, Facts), Denied> {
-    let granted = timed(app, attempt, request, FACTS_ALONE, rule, Counted::No).await?;
+    let granted = timed(app, attempt, request, GATHERED, rule, Counted::No).await?;
     Ok((granted.grant, granted.facts))
 }
 
@@ -159,7 +159,8 @@ pub async fn judge_with<T, X: Send + 'static>(
     look: Look<X>,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<(T, Facts, X), Denied> {
-    let granted = timed(app, attempt, request, look, rule, Counted::No).await?;
+    let ways = Ways { look, gathered: None };
+    let granted = timed(app, attempt, request, ways, rule, Counted::No).await?;
     Ok((granted.grant, granted.facts, granted.more))
 }
 
@@ -173,7 +174,40 @@ pub async fn judge_counted<T>(
     request: &Request,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<Granted<T>, Denied> {
-    timed(app, attempt, request, FACTS_ALONE, rule, Counted::Yes).await
+    timed(app, attempt, request, GATHERED, rule, Counted::Yes).await
+}
+
+/// The ways to the facts.
+struct Ways<X> {
+    look: Look<X>,
+    /// Set where nothing is wanted beside them: a key of ours is asked for together with those that others ask for.
+    gathered: Option<fn(Loaded) -> (Loaded, X)>,
+}
+
+const GATHERED: Ways<()> = Ways { look: FACTS_ALONE, gathered: Some(|loaded| (loaded, ())) };
+
+impl<X: Send + 'static> Ways<X> {
+    async fn to_facts(
+        self,
+        app: &App,
+        presented: &Presented,
+        targets: BTreeSet<Identifier>,
+    ) -> Result<Option<(Loaded, X)>, StoreError> {
+        if let (Some(with), Presented::Ours(key)) = (self.gathered, presented) {
+            return Ok(app.store.facts(&key.credential, &targets).await?.map(with));
+        }
+        let (wanted, again, look) = (presented.wanted(), presented.again(app), self.look);
+        app.store
+            .read(move |connection| match look(connection, &wanted, &targets)? {
+                // A foreign key that is not found may be sealed under a master key that this replica has not heard of yet.
+                None => match again.map_or(Ok(None), |again| again.wanted(connection, &wanted))? {
+                    Some(wanted) => look(connection, &wanted, &targets),
+                    None => Ok(None),
+                },
+                found @ Some(_) => Ok(found),
+            })
+            .await
+    }
 }
 
 /// The facts, and nothing beside them.
@@ -192,12 +226,12 @@ async fn timed<T, X: Send + 'static>(
     app: &App,
     attempt: Attempt<'_>,
     request: &Request,
-    look: Look<X>,
+    ways: Ways<X>,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
     counted: Counted,
 ) -> Result<Granted<T, X>, Denied> {
     let started = Instant::now();
-    let (outcome, result) = match judged(app, attempt, request, started, look, rule, counted).await {
+    let (outcome, result) = match judged(app, attempt, request, started, ways, rule, counted).await {
         Ok(granted) => (Outcome::Granted, Ok(granted)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
@@ -210,7 +244,7 @@ async fn judged<T, X: Send + 'static>(
     attempt: Attempt<'_>,
     request: &Request,
     started: Instant,
-    look: Look<X>,
+    ways: Ways<X>,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
     counted: Counted,
 ) -> Result<Granted<T, X>, (Outcome, Denied)> {
@@ -227,21 +261,9 @@ async fn judged<T, X: Send + 'static>(
     };
     app.guessing.admit_credential(attempt.source, presented.counted_as()).map_err(throttled)?;
 
-    let wanted = presented.wanted();
     let targets: BTreeSet<Identifier> =
         targets_asked(request, &app.settings.limits).into_iter().take(32).cloned().collect();
-    let again = presented.again(app);
-    let loaded = app
-        .store
-        .read(move |connection| match look(connection, &wanted, &targets)? {
-            // A foreign key that is not found may be sealed under a master key that this replica has not heard of yet.
-            None => match again.map_or(Ok(None), |again| again.wanted(connection, &wanted))? {
-                Some(wanted) => look(connection, &wanted, &targets),
-                None => Ok(None),
-            },
-            found @ Some(_) => Ok(found),
-        })
-        .await;
+    let loaded = ways.to_facts(app, &presented, targets).await;
     let verdict = loaded.map_err(Denied::from).and_then(|loaded| verdict(app, &presented, loaded, rule));
     match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
         Ok((grant, facts, more)) => {

@@ -21,7 +21,10 @@ use tokio::time::Instant;
 
 use crate::domain::time::Timestamp;
 
-use super::error::{OpenError, StoreError};
+use super::{
+    error::{OpenError, StoreError},
+    gather::GATHERERS,
+};
 
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]
@@ -234,8 +237,13 @@ impl ManageConnection for Manager {
     }
 
     fn has_broken(&self, connection: &mut Conn) -> bool {
-        R2D2Connection::is_broken(connection)
+        is_broken(connection)
     }
+}
+
+/// Whether a connection can be used no more.
+pub fn is_broken(connection: &mut Conn) -> bool {
+    R2D2Connection::is_broken(connection)
 }
 
 pub type Pool = R2d2Pool<Manager>;
@@ -254,13 +262,24 @@ pub enum IfMissing {
 #[derive(Clone)]
 pub struct MakePool {
     settings: DatabaseSettings,
+
     clock: Arc<dyn Clock>,
 }
 
 impl MakePool {
+    /// Whether the database lives in this process, and asking it costs no way.
+    pub const fn is_in_process(&self) -> bool {
+        matches!(self.settings.url, DatabaseUrl::Sqlite(_))
+    }
+
+    /// How many may work with a connection at once, beside those who gather look-ups.
+    pub const fn permits(&self) -> usize {
+        self.settings.pool_size as usize
+    }
+
     pub fn pool(&self) -> Pool {
         Pool::builder()
-            .max_size(self.settings.pool_size)
+            .max_size(self.settings.pool_size + GATHERERS)
             .min_idle(Some(1))
             .connection_timeout(self.settings.connect_timeout)
             .error_handler(Box::new(LogErrors))

@@ -31,6 +31,19 @@ pub fn begin_change(connection: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether PostgreSQL plans a prepared statement once and for all, or looks at each time's values first: that takes longer than a look-up by
+/// primary keys does, and finds the same plan.
+pub fn plan_once(connection: &mut Conn, once: bool) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(_) => {}
+        Conn::Postgres(inner) => {
+            let mode = if once { "force_generic_plan" } else { "auto" };
+            diesel::sql_query(format!("SET plan_cache_mode = {mode}")).execute(inner)?;
+        }
+    }
+    Ok(())
+}
+
 /// Waits until no other change holds the lock `name`; it is released with the transaction. SQLite has one writer at a time
 /// anyway.
 pub fn lock(connection: &mut Conn, name: i64) -> Result<(), StoreError> {

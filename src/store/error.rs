@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 /// A query or change did not happen.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The database is away, too busy, full or read-only. The same request may succeed later.
     #[error("the database is not available: {0}")]

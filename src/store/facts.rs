@@ -1,6 +1,6 @@
 //! What an exchange needs to know, as of one look-up, with the database's clock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::{ExpressionMethods, JoinOnDsl, QueryDsl, RunQueryDsl, SelectableHelper};
 
@@ -19,7 +19,8 @@ use super::{
     connection::{Conn, keyswap_now},
     error::StoreError,
     key_standings::{StandingRow, ownership},
-    schema, status_lists,
+    schema::{api_keys, audiences, credentials, key_standings},
+    status_lists,
 };
 
 /// The facts about a credential, and what it is proved against.
@@ -41,6 +42,32 @@ pub enum Wanted {
     Key(KeyId),
 }
 
+/// The query: a key with its credential, who stands behind it, and the audiences that `$on` names.
+macro_rules! rows {
+    ($on:expr) => {
+        credentials::table
+            .inner_join(api_keys::table)
+            .inner_join(key_standings::table.on(key_standings::key_id.eq(api_keys::id)))
+            .left_join(audiences::table.on($on))
+            .select((
+                KeyRow::as_select(),
+                (
+                    credentials::id,
+                    credentials::sealed,
+                    credentials::master_version,
+                    credentials::expires_at,
+                    credentials::replaced_at,
+                    credentials::status_list,
+                    credentials::status_index,
+                ),
+                StandingRow::as_select(),
+                key_standings::access,
+                Option::<AudienceRow>::as_select(),
+                keyswap_now(),
+            ))
+    };
+}
+
 type Row = (KeyRow, CredentialColumns, StandingRow, Option<String>, Option<AudienceRow>, i64);
 type CredentialColumns = (String, Vec<u8>, i32, Option<i64>, Option<i64>, Option<String>, Option<i32>);
 
@@ -55,6 +82,52 @@ pub fn load(
     targets: &BTreeSet<Identifier>,
 ) -> Result<Option<Loaded>, StoreError> {
     Ok(read(connection, wanted, targets)?.map(|(loaded, ..)| loaded))
+}
+
+/// As `load`, for many credentials at once: on PostgreSQL in one query. Those that are not there are left out. What stands on one key
+/// takes no other along.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) fn load_many(
+    connection: &mut Conn,
+    wanted: &[CredentialId],
+    targets: &BTreeSet<Identifier>,
+) -> Result<BTreeMap<CredentialId, Result<Loaded, StoreError>>, StoreError> {
+    let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
+    let found: Vec<Row> = match connection {
+        // SQLite has no round trips to save, and no list that could be prepared.
+        Conn::Sqlite(inner) => {
+            let mut found: Vec<Row> = Vec::with_capacity(wanted.len());
+            for id in wanted {
+                let is_it = credentials::id.eq(id.as_str());
+                found.extend(match names.as_slice() {
+                    [one] => rows!(audiences::identifier.eq(*one)).filter(is_it).load::<Row>(inner)?,
+                    several => {
+                        rows!(audiences::identifier.eq_any(several.to_vec())).filter(is_it).load::<Row>(inner)?
+                    }
+                });
+            }
+            found
+        }
+        Conn::Postgres(inner) => {
+            let ids: Vec<_> = wanted.iter().map(CredentialId::as_str).collect();
+            rows!(audiences::identifier.eq_any(names)).filter(credentials::id.eq_any(ids)).load::<Row>(inner)?
+        }
+    };
+    let mut of_credential: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    for row in found {
+        of_credential.entry(row.1.0.clone()).or_default().push(row);
+    }
+    let mut all = BTreeMap::new();
+    for rows in of_credential.into_values() {
+        let Some((_, (id, ..), ..)) = rows.first() else { continue };
+        let id = rows::parsed("credential id", id)?;
+        if let Some(read) = of_one(rows) {
+            all.insert(id, read.map(|(loaded, ..)| loaded));
+        }
+    }
+    Ok(all)
 }
 
 /// As `load`, with when the key was made.
@@ -75,33 +148,12 @@ pub(super) fn read(
     connection: &mut Conn,
     wanted: &Wanted,
     targets: &BTreeSet<Identifier>,
-) -> Result<Option<(Loaded, KeyRow, StandingRow)>, StoreError> {
-    use schema::{api_keys, audiences, credentials, key_standings};
-
-    let of_key = credentials::table
-        .inner_join(api_keys::table)
-        .inner_join(key_standings::table.on(key_standings::key_id.eq(api_keys::id)));
-    let columns = (
-        KeyRow::as_select(),
-        (
-            credentials::id,
-            credentials::sealed,
-            credentials::master_version,
-            credentials::expires_at,
-            credentials::replaced_at,
-            credentials::status_list,
-            credentials::status_index,
-        ),
-        StandingRow::as_select(),
-        key_standings::access,
-        Option::<AudienceRow>::as_select(),
-        keyswap_now(),
-    );
+) -> Result<Option<Read>, StoreError> {
     // One target is what nearly every request has, and a statement without a list is prepared once: SQLite has no other way to bind a list
     // than to spell it out.
-    macro_rules! rows {
+    macro_rules! of {
         ($on:expr) => {{
-            let query = of_key.left_join(audiences::table.on($on)).select(columns);
+            let query = rows!($on);
             match wanted {
                 Wanted::Credential(id) => query.filter(credentials::id.eq(id.as_str())).load(connection)?,
                 Wanted::Foreign(lookups) => match lookups.as_slice() {
@@ -117,17 +169,30 @@ pub(super) fn read(
     }
     let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
     let found: Vec<Row> = match names.as_slice() {
-        [one] => rows!(audiences::identifier.eq(*one)),
-        several => rows!(audiences::identifier.eq_any(several.to_vec())),
+        [one] => of!(audiences::identifier.eq(*one)),
+        several => of!(audiences::identifier.eq_any(several.to_vec())),
     };
+    of_one(found).transpose()
+}
+
+/// What was read, and the rows it stands in.
+type Read = (Loaded, KeyRow, StandingRow);
+
+/// The facts from the rows of one key: one for each audience, of each credential that was asked for.
+fn of_one(found: Vec<Row>) -> Option<Result<Read, StoreError>> {
     // Of several credentials the newest that works: one whose rotation was taken back is newer, and dead.
     let works = |(_, (_, _, _, end, ..), .., now): &Row| end.is_none_or(|end| end > *now);
     let place = found.iter().position(works).unwrap_or_default();
     let mut found = found.into_iter().skip(place);
-    let Some((key, columns, standing, access, first, now)) = found.next() else { return Ok(None) };
+    let first = found.next()?;
+    Some(facts_of(first, found))
+}
+
+fn facts_of(first: Row, others: impl Iterator<Item = Row>) -> Result<Read, StoreError> {
+    let (key, columns, standing, access, first, now) = first;
     let (credential, sealed, master_version, end, replaced, list, index) = columns;
     // The same credential again, once for each further audience; another credential of the key is not asked for.
-    let others = found.filter(|(_, (id, ..), ..)| *id == credential).map(|(.., audience, _)| audience);
+    let others = others.filter(|(_, (id, ..), ..)| *id == credential).map(|(.., audience, _)| audience);
     let audiences = [first].into_iter().chain(others).flatten().map(audience).collect::<Result<Vec<_>, _>>()?;
     let columns = [(Holder::ApiKeyMetadata, Some(key.metadata.as_str()))];
     let sources = sources(&audiences, columns.into_iter().chain(standing.about()))?;
@@ -150,7 +215,7 @@ pub(super) fn read(
         audiences,
         sources,
     };
-    Ok(Some((Loaded { facts, sealed, master_version }, key, standing)))
+    Ok((Loaded { facts, sealed, master_version }, key, standing))
 }
 
 /// What the audiences take claims from. It is read only where one does: the usual exchange parses no metadata.

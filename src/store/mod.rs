@@ -10,6 +10,7 @@ mod dialect;
 mod error;
 pub mod events;
 pub mod facts;
+mod gather;
 pub mod idempotency;
 pub mod key_standings;
 pub mod key_usage;
@@ -40,6 +41,7 @@ pub mod webhook_deliveries;
 pub mod webhooks;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
         Arc,
@@ -55,8 +57,10 @@ use tokio::{
 };
 
 use crate::domain::{
+    audience::Identifier,
     entropy::Entropy,
     event::{Digest, Origin},
+    id::CredentialId,
     time::Timestamp,
 };
 
@@ -66,6 +70,8 @@ pub use connection::{
 };
 pub use dialect::{durability_faults, lock, try_lock};
 pub use error::{OpenError, StoreError};
+use facts::Loaded;
+use gather::Gather;
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
@@ -142,6 +148,40 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         self.blocking(move |_, connection| body(connection)).await
+    }
+
+    /// The facts about a credential, and those of `targets` that exist, as they stand after this was called. SQLite is asked at once, on this
+    /// thread: it takes microseconds, and readers wait for nobody. PostgreSQL is asked together with all who ask at the same time.
+    ///
+    /// # Errors
+    /// The database does not answer in time, or too many wait for it.
+    pub async fn facts(
+        &self,
+        credential: &CredentialId,
+        targets: &BTreeSet<Identifier>,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let line = self.line.load();
+        if self.make.is_in_process()
+            && let Some(mut connection) = line.pool.try_get()
+        {
+            let found =
+                facts::load_many(&mut connection, std::slice::from_ref(credential), targets)?.remove(credential);
+            line.answered();
+            return found.transpose();
+        }
+        let line = Arc::clone(&line);
+        let busy = || StoreError::Unavailable("too many requests wait for it".to_owned());
+        let answer = gather::ask(&line, credential.clone(), targets.clone()).ok_or_else(busy)?;
+        match timeout(self.patience, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),
+            Err(_) => {
+                if line.is_silent(self.patience) {
+                    self.renew(&line);
+                }
+                Err(StoreError::Unavailable("it does not answer".to_owned()))
+            }
+        }
     }
 
     /// Changes something: the only way to write. What the closure returns becomes durable together with its events, or nothing
@@ -221,8 +261,9 @@ impl Store {
 /// A pool, and those who wait for it.
 struct Line {
     pool: connection::Pool,
-    /// As many permits as connections: who waits, waits here without a thread.
+    /// As many permits as connections, but for those of look-ups: who waits, waits here without a thread.
     permits: Arc<Semaphore>,
+    gather: Gather,
     made_at: Instant,
     /// When work last ended, in milliseconds since it was made.
     answered_at: AtomicU64,
@@ -231,8 +272,20 @@ struct Line {
 impl Line {
     fn new(make: &connection::MakePool) -> Self {
         let pool = make.pool();
-        let permits = Arc::new(Semaphore::new(pool.max_size() as usize));
-        Self { pool, permits, made_at: Instant::now(), answered_at: AtomicU64::new(0) }
+        let permits = Arc::new(Semaphore::new(make.permits()));
+        Self { pool, permits, gather: Gather::default(), made_at: Instant::now(), answered_at: AtomicU64::new(0) }
+    }
+
+    /// The facts, from a connection that is free; nothing where there is none.
+    fn facts_at_once(
+        &self,
+        credential: &CredentialId,
+        targets: &BTreeSet<Identifier>,
+    ) -> Option<Result<Option<Loaded>, StoreError>> {
+        let mut connection = self.pool.try_get()?;
+        let found = facts::load_many(&mut connection, std::slice::from_ref(credential), targets);
+        self.answered();
+        Some(found.and_then(|mut found| found.remove(credential).transpose()))
     }
 
     fn age(&self) -> u64 {

@@ -1,0 +1,182 @@
+//! Look-ups gathered: all credentials that are asked for while a query is under way are asked for together by the next one. Each answer is
+//! exact, since it was read after its question was asked: a key that was revoked before is never found in force (design rule 2).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use crate::domain::{audience::Identifier, id::CredentialId};
+
+use super::{
+    Line,
+    connection::{Pooled, is_broken},
+    dialect,
+    error::StoreError,
+    facts::{self, Loaded},
+};
+
+/// How many credentials one query asks for at most: its answer is there in a few milliseconds.
+const AT_ONCE: usize = 128;
+/// How many ask at the same time at most, each on a connection of its own: another one starts when one cannot take all that wait.
+pub(super) const GATHERERS: u32 = 2;
+/// How many may wait. Who comes then is told at once: they would wait for longer than clients do.
+const MOST: usize = 2048;
+/// How long a gatherer that has nothing to do keeps its thread and its connection.
+const LINGER: Duration = Duration::from_millis(500);
+
+type Answer = Result<Option<Loaded>, StoreError>;
+
+/// A credential that is asked for, and who waits for the answer.
+struct Question {
+    credential: CredentialId,
+    targets: BTreeSet<Identifier>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The questions that wait, and those who take them.
+#[derive(Default)]
+pub(super) struct Gather {
+    state: Mutex<State>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Question>,
+    /// How many gatherers there are, and how many of them have nothing to do.
+    gatherers: u32,
+    idle: u32,
+}
+
+impl Gather {
+    /// A panic while the lock was held leaves the state whole: every operation on it is one call.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what waits, and waits a while for something to come; nothing: the gatherer is let go.
+    fn take(&self) -> Option<Vec<Question>> {
+        let mut state = self.lock();
+        if state.waiting.is_empty() {
+            state.idle += 1;
+            (state, _) = self
+                .more
+                .wait_timeout_while(state, LINGER, |state| state.waiting.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+        let count = state.waiting.len().min(AT_ONCE);
+        if count == 0 {
+            state.gatherers -= 1;
+            return None;
+        }
+        // Who has waited longest comes first.
+        let left = state.waiting.split_off(count);
+        Some(std::mem::replace(&mut state.waiting, left))
+    }
+
+    /// Takes everything that waits, for a gatherer that cannot go on.
+    fn give_up(&self) -> Vec<Question> {
+        let mut state = self.lock();
+        state.gatherers -= 1;
+        std::mem::take(&mut state.waiting)
+    }
+}
+
+/// Asks for a credential; nothing comes through the channel when too many wait.
+pub(super) fn ask(
+    line: &Arc<Line>,
+    credential: CredentialId,
+    targets: BTreeSet<Identifier>,
+) -> Option<oneshot::Receiver<Answer>> {
+    let (answer, answered) = oneshot::channel();
+    let mut state = line.gather.lock();
+    if state.waiting.len() >= MOST {
+        return None;
+    }
+    state.waiting.push(Question { credential, targets, answer });
+    let must_start = state.gatherers == 0 || (state.idle == 0 && state.waiting.len() > AT_ONCE);
+    if must_start && state.gatherers < GATHERERS {
+        state.gatherers += 1;
+        drop(state);
+        let line = Arc::clone(line);
+        tokio::task::spawn_blocking(move || gather(&line));
+    } else if state.idle > 0 {
+        drop(state);
+        line.gather.more.notify_one();
+    }
+    Some(answered)
+}
+
+/// Answers until nobody asks any more.
+fn gather(line: &Line) {
+    let connected = connect(line);
+    line.answered();
+    let mut connection = match connected {
+        Ok(connection) => connection,
+        Err(error) => return refuse(line.gather.give_up(), &error),
+    };
+    while let Some(questions) = line.gather.take() {
+        let answered = answer(line, &mut connection, questions);
+        line.answered();
+        if let Err(error) = answered {
+            return refuse(line.gather.give_up(), &error);
+        }
+    }
+    // Where this fails the connection is lost, and the pool throws it away.
+    let _ = dialect::plan_once(&mut connection, false);
+}
+
+fn connect(line: &Line) -> Result<Pooled, StoreError> {
+    let mut connection = line.pool.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    dialect::plan_once(&mut connection, true)?;
+    Ok(connection)
+}
+
+fn refuse(questions: Vec<Question>, error: &StoreError) {
+    for question in questions {
+        let _ = question.answer.send(Err(error.clone()));
+    }
+}
+
+/// Those who want the same audiences, by the credential they ask for. Nearly always all want the default one.
+type Groups = BTreeMap<BTreeSet<Identifier>, BTreeMap<CredentialId, Vec<oneshot::Sender<Answer>>>>;
+
+/// # Errors
+/// There is no connection any more; those who asked have heard of it.
+fn answer(line: &Line, connection: &mut Pooled, questions: Vec<Question>) -> Result<(), StoreError> {
+    let mut groups = Groups::new();
+    for Question { credential, targets, answer } in questions {
+        groups.entry(targets).or_default().entry(credential).or_default().push(answer);
+    }
+    let mut state = Ok(());
+    for (targets, group) in groups {
+        let ids: Vec<_> = group.keys().cloned().collect();
+        let mut found = facts::load_many(connection, &ids, &targets);
+        if found.is_err() && is_broken(connection) {
+            // It was closed behind our back, by a database that has been started again.
+            found = connect(line).and_then(|new| {
+                *connection = new;
+                facts::load_many(connection, &ids, &targets)
+            });
+            state = found.as_ref().map(|_| ()).map_err(Clone::clone);
+        }
+        for (credential, mut askers) in group {
+            let answer = match &mut found {
+                Ok(found) => found.remove(&credential).transpose(),
+                Err(error) => Err(error.clone()),
+            };
+            let last = askers.pop();
+            for asker in askers {
+                let _ = asker.send(answer.clone());
+            }
+            // Who does not wait any more has closed the channel.
+            let _ = last.map(|last| last.send(answer));
+        }
+    }
+    state
+}
