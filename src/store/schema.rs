@@ -418,6 +418,8 @@ diesel::table! {
         seq -> BigInt,
         next_end -> Nullable<BigInt>,
         version -> BigInt,
+        revoked -> BigInt,
+        built_revoked -> BigInt,
     }
 }
 diesel::allow_tables_to_appear_in_same_query!(status_lists, token_statuses);

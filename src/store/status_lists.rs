@@ -182,9 +182,10 @@ pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
     if revoked == 0 {
         return Ok(false);
     }
-    // The lists are looked at again, whatever the trail says, and by whoever has read before this.
+    // News for the next look, also where a build that is under way has read before this. That build stays good for all else: however many
+    // tokens are revoked meanwhile, what it found is written.
     diesel::update(status_build::table.find(1))
-        .set((status_build::seq.eq(-1), status_build::version.eq(status_build::version + 1)))
+        .set(status_build::revoked.eq(status_build::revoked + 1))
         .execute(&mut **tx)?;
     Ok(true)
 }

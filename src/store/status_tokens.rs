@@ -22,7 +22,12 @@ pub struct Build {
     pub seq: i64,
     /// When the next of what they tell of ends by itself.
     pub next_end: Option<Timestamp>,
+    /// Only builders move it.
     pub version: i64,
+    /// How many single tokens were revoked.
+    pub revoked: i64,
+    /// How many of them are in the lists.
+    pub built_revoked: i64,
 }
 
 /// What is known of a signed list, without the list.
@@ -46,11 +51,17 @@ pub struct Signed {
 /// # Errors
 /// The database does not answer.
 pub fn build(connection: &mut Conn) -> Result<Build, StoreError> {
-    let (seq, next_end, version): (i64, Option<i64>, i64) = status_build::table
+    let (seq, next_end, version, revoked, built_revoked): (i64, Option<i64>, i64, i64, i64) = status_build::table
         .find(1)
-        .select((status_build::seq, status_build::next_end, status_build::version))
+        .select((
+            status_build::seq,
+            status_build::next_end,
+            status_build::version,
+            status_build::revoked,
+            status_build::built_revoked,
+        ))
         .first(connection)?;
-    Ok(Build { seq, next_end: next_end.map(Timestamp::from_millis), version })
+    Ok(Build { seq, next_end: next_end.map(Timestamp::from_millis), version, revoked, built_revoked })
 }
 
 /// The last event of the trail. What is read after this is at least as new.
@@ -109,7 +120,7 @@ pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<(String
     Ok(found)
 }
 
-/// Writes what was made of the state `before`, unless somebody has been faster; says whether it did.
+/// Writes what was made of the state `before`, unless another builder has been faster; says whether it did.
 ///
 /// # Errors
 /// The database does not answer.
@@ -127,6 +138,8 @@ pub fn write(
             status_build::seq.eq(seq),
             status_build::next_end.eq(next_end.map(Timestamp::millis)),
             status_build::version.eq(version),
+            // As it was read, before all else: what was revoked since may be in there or not, and is news.
+            status_build::built_revoked.eq(before.revoked),
         ))
         .execute(&mut **tx)?;
     if moved == 0 {

@@ -119,6 +119,7 @@ pub struct Metrics {
     clock_jumps: Counter,
     status_lists: Gauge,
     status_list_bytes: Gauge,
+    status_list_builds_lost: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -146,6 +147,7 @@ impl Default for Metrics {
             clock_jumps: Counter::default(),
             status_lists: Gauge::default(),
             status_list_bytes: Gauge::default(),
+            status_list_builds_lost: Counter::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -208,6 +210,11 @@ impl Default for Metrics {
             Unit::Bytes,
             metrics.status_list_bytes.clone(),
         );
+        registry.register(
+            "status_list_builds_lost",
+            "Builds of the status lists that were not written, since another replica was faster",
+            metrics.status_list_builds_lost.clone(),
+        );
         // From 0 on: the first one is an increase as well.
         for reason in ["stale", "no_key", "restored"] {
             drop(metrics.refused_signings.get_or_create(&RefusedLabels { reason }));
@@ -259,6 +266,10 @@ impl Metrics {
     pub fn status_lists_have(&self, lists: usize, bytes: usize) {
         self.status_lists.set(i64::try_from(lists).unwrap_or(i64::MAX));
         self.status_list_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub fn status_list_build_lost(&self) {
+        self.status_list_builds_lost.inc();
     }
 
     /// The state that is read rather than counted, as of now.

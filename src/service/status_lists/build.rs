@@ -28,6 +28,9 @@ use crate::{
 
 use super::{packing, ttl};
 
+/// How often it is tried at once, where others are faster.
+const TRIES: usize = 2;
+
 /// What a signed list says (§5.1 of the draft).
 #[derive(Serialize)]
 struct ListClaims<'a> {
@@ -80,6 +83,18 @@ struct Packed {
 /// The database does not answer, or no key may sign now.
 pub async fn rebuild(app: &App) -> Result<(), Error> {
     let _alone = app.status_lists.building.lock().await;
+    for _ in 0..TRIES {
+        if build(app).await? {
+            return Ok(());
+        }
+        app.metrics.status_list_build_lost();
+    }
+    tracing::warn!("others were faster to write the status lists, each time: the next look does what is left");
+    Ok(())
+}
+
+/// Whether the lists say what is true now; not where another replica has written what was made of an older state.
+async fn build(app: &App) -> Result<bool, Error> {
     let view = app.keys.view();
     let terms = Terms {
         issuer: app.issuer().to_owned(),
@@ -89,7 +104,7 @@ pub async fn rebuild(app: &App) -> Result<(), Error> {
         published: view.published.iter().map(|(info, _)| info.kid.clone()).collect(),
         anew: !app.status_lists.has_built.load(Ordering::Relaxed),
     };
-    let Some(work) = app.store.read(move |connection| look(connection, &terms)).await? else { return Ok(()) };
+    let Some(work) = app.store.read(move |connection| look(connection, &terms)).await? else { return Ok(true) };
     let mut signed = Vec::new();
     for packed in work.lists {
         signed.push(sign(app, packed, work.now).await?);
@@ -98,10 +113,11 @@ pub async fn rebuild(app: &App) -> Result<(), Error> {
     let written = app.store.change(Origin::of(Actor::System), move |tx| {
         Ok::<_, StoreError>(Outcome::bookkeeping(store::status_tokens::write(tx, &before, seq, next_end, &signed)?))
     });
-    if written.await? {
+    let written = written.await?;
+    if written {
         app.status_lists.has_built.store(true, Ordering::Relaxed);
     }
-    Ok(())
+    Ok(written)
 }
 
 async fn sign(app: &App, packed: Packed, now: Timestamp) -> Result<Signed, Error> {
@@ -136,9 +152,12 @@ fn look(connection: &mut Conn, terms: &Terms) -> Result<Option<Work>, Error> {
     let lists = store::status_lists::list(connection)?;
     let infos: BTreeMap<_, _> =
         store::status_tokens::infos(connection)?.into_iter().map(|info| (info.list.clone(), info)).collect();
-    // First the trail, then what it tells of: what is read is as new as the event that is noted, or newer.
+    // First the trail and the counter, then what they tell of: what is read is as new as what is noted, or newer.
     let seq = store::status_tokens::head(connection)?;
-    let has_news = terms.anew || seq != before.seq || before.next_end.is_some_and(|end| end <= now);
+    let has_news = terms.anew
+        || seq != before.seq
+        || before.revoked != before.built_revoked
+        || before.next_end.is_some_and(|end| end <= now);
     let is_old = |list: &List| infos.get(&list.id).is_none_or(|info| must_renew(info, terms, now));
     if !has_news && !lists.iter().any(is_old) {
         return Ok(None);

@@ -1,5 +1,6 @@
 //! Token status lists (draft-ietf-oauth-status-list-20), read as a verifier reads them: with other people's JOSE and zlib.
 
+mod builds;
 mod causes;
 mod places;
 mod scale;
