@@ -190,27 +190,33 @@ pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Throws away lists of tokens that are full and whose last token ended before `end` (whole seconds since 1970). Single rows stay: their
-/// indexes would be free again.
+/// Throws away lists of tokens whose last token ended before `end` (whole seconds since 1970), but for the one that is open. Single rows
+/// stay: their indexes would be free again.
 ///
 /// # Errors
 /// The database does not answer.
 pub fn forget_dead_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreError> {
-    let full: Vec<String> = status_lists::table
+    // In the order of their ids, as whoever builds writes them.
+    let lists: Vec<(String, i32, i32)> = status_lists::table
         .filter(status_lists::kind.eq(ListKind::Token.as_str()))
-        .filter(status_lists::used.ge(status_lists::size / 2))
-        .select(status_lists::id)
+        .order(status_lists::id.asc())
+        .select((status_lists::id, status_lists::used, status_lists::size))
         .load(&mut **tx)?;
+    let open = lists.iter().rfind(|(_, used, size)| *used < size / 2).map(|(id, ..)| id.clone());
     let mut forgotten = 0;
-    for id in full {
+    for (id, used, _) in lists.into_iter().filter(|(id, ..)| Some(id) != open.as_ref()) {
         let of_list = token_statuses::table.filter(token_statuses::list_id.eq(&id));
         let last: Option<i64> =
             of_list.order(token_statuses::exp.desc()).select(token_statuses::exp).first(&mut **tx).optional()?;
         if last.is_some_and(|last| last >= end) {
             continue;
         }
+        // As it was when its tokens were looked at: one that has become the open one meanwhile may have another.
+        let unchanged = status_lists::table.find(&id).filter(status_lists::used.eq(used));
+        if diesel::delete(unchanged).execute(&mut **tx)? == 0 {
+            continue;
+        }
         diesel::delete(status_list_tokens::table.find(&id)).execute(&mut **tx)?;
-        diesel::delete(status_lists::table.find(&id)).execute(&mut **tx)?;
         forgotten += diesel::delete(of_list).execute(&mut **tx)?;
     }
     Ok(forgotten)
@@ -255,19 +261,21 @@ fn is_taken(tx: &mut Tx<'_>, kind: ListKind, list: &str, index: u32) -> Result<b
     Ok(found.is_some())
 }
 
-/// The list that has room, at most half full: its row is counted up, and locked until this change ends. A new one where there is none.
+/// The list that has room, at most half full: its row is counted up, and locked until this change ends. A new one where there is none. By
+/// room and not by age: the newest by its id is not the last one made where the clock was set back.
 fn open(tx: &mut Tx<'_>, kind: ListKind) -> Result<(String, u32), StoreError> {
     for alone in [false, true] {
         if alone {
             dialect::lock(tx, LOCK)?;
         }
-        let newest: Option<(String, i32)> = status_lists::table
+        let found: Option<(String, i32)> = status_lists::table
             .filter(status_lists::kind.eq(kind.as_str()))
+            .filter(status_lists::used.lt(status_lists::size / 2))
             .order(status_lists::id.desc())
             .select((status_lists::id, status_lists::size))
             .first(&mut **tx)
             .optional()?;
-        let Some((id, size)) = newest else { continue };
+        let Some((id, size)) = found else { continue };
         let with_room = status_lists::table.find(&id).filter(status_lists::used.lt(status_lists::size / 2));
         if diesel::update(with_room).set(status_lists::used.eq(status_lists::used + 1)).execute(&mut **tx)? == 1 {
             return Ok((id, u32::try_from(size).unwrap_or_default()));

@@ -132,4 +132,59 @@ both! {
         assert_eq!(server.get(path(&uri)).send().await.unwrap().status(), 404);
         signed(&server, &place(&server, &key.value).await.0).await;
     }
+
+    async fn a_clock_that_was_set_back_makes_no_list_for_each_token(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        server.manage("POST", "/v1/audiences", Some(json!({ "identifier": "https://each.test", "status": "token" })), 201).await;
+        let each = async || {
+            let body = json!({ "audience": "https://each.test" });
+            let body = body_of(server.exchange_for(&key.value, body).await, StatusCode::OK).await;
+            place_in(&claims(body["access_token"].as_str().unwrap())).0
+        };
+        let full = "UPDATE status_lists SET used = size / 2";
+        server.database.set_clock(7_200_000);
+        let ahead = (each().await, place(&server, &server.generic_key(&["a:b"]).await.value).await.0);
+        server.database.sql(full);
+        // Made while the clock was ahead as well: full, and by their ids newer than all that is made from now on.
+        let ahead = [ahead.0, ahead.1, each().await, place(&server, &server.generic_key(&["a:b"]).await.value).await.0];
+        server.database.sql(full);
+        server.database.set_clock(-7_200_000);
+        let first = (each().await, place(&server, &server.generic_key(&["a:b"]).await.value).await.0);
+        assert!(!ahead.contains(&first.0) && !ahead.contains(&first.1));
+        for _ in 0..3 {
+            assert_eq!(each().await, first.0, "the one that has room");
+            assert_eq!(place(&server, &server.generic_key(&["a:b"]).await.value).await.0, first.1);
+        }
+    }
+
+    async fn a_list_of_tokens_that_is_not_the_open_one_goes_full_or_not(server: Server) {
+        let key = server.generic_key(&["a:b"]).await;
+        server.manage("POST", "/v1/audiences", Some(json!({ "identifier": "https://each.test", "status": "token" })), 201).await;
+        let each = async || {
+            let body = json!({ "audience": "https://each.test" });
+            let body = body_of(server.exchange_for(&key.value, body).await, StatusCode::OK).await;
+            let claims = claims(body["access_token"].as_str().unwrap());
+            (place_in(&claims).0, claims["exp"].as_i64().unwrap())
+        };
+        let lists = async || {
+            let lists = server.app.store.read(store::status_lists::list).await.unwrap();
+            let of_tokens = lists.into_iter().filter(|list| list.kind == keyswap::domain::status_list::ListKind::Token);
+            of_tokens.map(|list| list.id.uri("http://keyswap.test")).collect::<Vec<_>>()
+        };
+        let forget = async |end: i64| {
+            let forgotten = server.app.store.change(Origin::of(Actor::System), move |tx| {
+                Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::forget_dead_lists(tx, end)?))
+            });
+            forgotten.await.unwrap()
+        };
+        let (old, _) = each().await;
+        server.database.sql("UPDATE status_lists SET used = size / 2 WHERE kind = 'token'");
+        let (open, exp) = each().await;
+        // As a list of which many were made while the clock was behind: it has room, and nobody comes to it any more.
+        server.database.sql("UPDATE status_lists SET used = 1 WHERE kind = 'token'");
+        assert_eq!(forget(exp + 1).await, 1);
+        assert_eq!(lists().await, std::slice::from_ref(&open), "{old} is gone");
+        assert_eq!(forget(exp + 1).await, 0, "the open one stays: its indexes would be given again");
+        assert_eq!(each().await.0, open);
+    }
 }
