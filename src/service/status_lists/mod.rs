@@ -4,7 +4,7 @@ mod build;
 pub mod packing;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -15,16 +15,16 @@ use tokio::{sync::Mutex, time::Instant};
 use crate::{
     domain::{
         event::{Actor, Origin},
-        grant::Grant,
+        grant::{self, Grant},
         id::StatusListId,
         status_list::Place,
         time::Span,
         token_shape::StatusOf,
     },
-    store::{self, Outcome, StoreError, status_lists::NewToken},
+    store::{self, Outcome, StoreError, facts::Wanted, status_lists::NewToken},
 };
 
-use super::{App, Error, publish::Document};
+use super::{App, Error, proof::Denied, publish::Document};
 
 pub use build::rebuild;
 
@@ -164,9 +164,14 @@ pub async fn place_old(app: &App) -> Result<bool, StoreError> {
 
 /// Where the status of the token that is about to be minted stands: a place of its own, where its audience wants that.
 ///
+/// Between the look-up of the key and the commit of the place, the key may be revoked, and a build may read that and not yet the place:
+/// the list would say "valid" until something else happens. So the key is looked at once more when the place is committed. One that is
+/// not in force then gets no token. One that is can only end after this, and every build that reads of it reads the place as well. That
+/// costs a read where a commit is paid for anyway, holds no lock, and makes no build necessary.
+///
 /// # Errors
-/// The database does not answer.
-pub async fn place_of_token(app: &App, grant: &Grant, jti: &str) -> Result<Option<Place>, StoreError> {
+/// The key is not in force any more; the database does not answer.
+pub async fn place_of_token(app: &App, grant: &Grant, jti: &str) -> Result<Option<Place>, Denied> {
     if grant.status_of == StatusOf::Credential {
         return Ok(grant.status.clone());
     }
@@ -176,9 +181,15 @@ pub async fn place_of_token(app: &App, grant: &Grant, jti: &str) -> Result<Optio
         key: grant.key.clone(),
         exp: grant.expires_at,
     };
-    app.store
+    let wanted = Wanted::Credential(grant.credential.clone());
+    let place = app
+        .store
         .change(Origin::of(Actor::System), move |tx| {
-            Ok::<_, StoreError>(Outcome::bookkeeping(Some(store::status_lists::give_token_place(tx, &token)?)))
+            Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::give_token_place(tx, &token)?))
         })
-        .await
+        .await?;
+    let found = app.store.read(move |connection| store::facts::load(connection, &wanted, &BTreeSet::new())).await?;
+    let facts = found.ok_or(Denied::Key)?.facts;
+    grant::alive(&facts.key, facts.now, &app.settings.limits).map_err(|_| Denied::Key)?;
+    Ok(Some(place))
 }

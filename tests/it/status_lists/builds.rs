@@ -1,13 +1,18 @@
 //! Builds while other things happen: none is in vain, and what it could not see is news for the next.
 
 use keyswap::{
-    domain::event::{Actor, Origin},
-    store::{self, Outcome, StoreError, status_tokens},
+    domain::{
+        audience::Identifier,
+        event::{Actor, Origin},
+        grant::{self, Request},
+    },
+    service::proof::Denied,
+    store::{self, Outcome, StoreError, facts::Wanted, status_tokens},
 };
 use serde_json::json;
 
 use super::*;
-use crate::support::both;
+use crate::support::{Key, both};
 
 /// An audience each of whose tokens has a status of its own.
 async fn each(server: &Server) {
@@ -55,5 +60,35 @@ both! {
         assert_eq!(marked(&server, &uri).await.get(&index), Some(&INVALID), "what came meanwhile is news for the next");
         let build = server.app.store.read(store::status_tokens::build).await.unwrap();
         assert_eq!((build.revoked, build.built_revoked), (2, 2));
+    }
+
+    async fn a_key_that_was_revoked_meanwhile_gets_no_token_that_stays_valid(server: Server, "signing_keys.replica_staleness=10m") {
+        each(&server).await;
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, _) = place_in(&claims(&token(&server, &key.value).await));
+        // An exchange that has looked the key up, and stops there.
+        let granted = async |server: &Server, key: &Key| {
+            let (id, targets) = (key.id.parse().unwrap(), ["https://each.test".parse::<Identifier>().unwrap()]);
+            let found = server.app.store.read(move |connection| {
+                store::facts::load(connection, &Wanted::Key(id), &targets.into())
+            });
+            let facts = found.await.unwrap().unwrap().facts;
+            let request = Request { targets: facts.audiences.iter().map(|audience| audience.identifier.clone()).collect(), ..Request::default() };
+            grant::decide(&facts, &request, &server.app.settings.limits).unwrap()
+        };
+        let slow = granted(&server, &key).await;
+        assert!(status_lists::place_of_token(&server.app, &slow, "alive").await.unwrap().is_some());
+        step(&server, &key.id, "revoke").await;
+        // The build reads of the revocation, and of no place yet.
+        keep(&server).await;
+        let place = status_lists::place_of_token(&server.app, &slow, "revoked").await;
+        keep(&server).await;
+        match place {
+            Err(denied) => assert!(matches!(denied, Denied::Key), "{denied:?}"),
+            Ok(place) => {
+                let index = place.unwrap().index;
+                assert_eq!(marked(&server, &uri).await.get(&index), Some(&INVALID), "a token that stays valid");
+            }
+        }
     }
 }
