@@ -62,6 +62,12 @@ pub fn exists(connection: &mut Conn, id: &StatusListId) -> Result<bool, StoreErr
     Ok(found.is_some())
 }
 
+/// Whether a list is still there; then it stays until this change ends.
+pub(super) fn keep(tx: &mut Tx<'_>, id: &StatusListId) -> Result<bool, StoreError> {
+    let list = status_lists::table.find(id.as_str());
+    Ok(diesel::update(list).set(status_lists::size.eq(status_lists::size)).execute(&mut **tx)? == 1)
+}
+
 /// Where a status stands, from its two columns.
 pub(super) fn place(list: Option<&str>, index: Option<i32>) -> Result<Option<Place>, StoreError> {
     let Some((list, index)) = list.zip(index) else { return Ok(None) };

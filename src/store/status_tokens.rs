@@ -13,6 +13,7 @@ use super::{
     connection::Conn,
     error::StoreError,
     schema::{event_head, status_build, status_list_tokens},
+    status_lists,
 };
 
 /// How far the lists have come.
@@ -120,7 +121,8 @@ pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<(String
     Ok(found)
 }
 
-/// Writes what was made of the state `before`, unless another builder has been faster; says whether it did.
+/// Writes what was made of the state `before`, unless another builder has been faster; says whether it did. A list that was thrown away since
+/// stays away.
 ///
 /// # Errors
 /// The database does not answer.
@@ -155,7 +157,7 @@ pub fn write(
             status_list_tokens::version.eq(version),
         );
         let row = status_list_tokens::table.find(info.list.as_str());
-        if diesel::update(row).set(values).execute(&mut **tx)? == 0 {
+        if diesel::update(row).set(values).execute(&mut **tx)? == 0 && status_lists::keep(tx, &info.list)? {
             diesel::insert_into(status_list_tokens::table)
                 .values((status_list_tokens::list_id.eq(info.list.as_str()), values))
                 .execute(&mut **tx)?;

@@ -5,6 +5,7 @@ use keyswap::{
         audience::Identifier,
         event::{Actor, Origin},
         grant::{self, Request},
+        id::StatusListId,
     },
     service::proof::Denied,
     store::{self, Outcome, StoreError, facts::Wanted, status_tokens},
@@ -90,5 +91,38 @@ both! {
                 assert_eq!(marked(&server, &uri).await.get(&index), Some(&INVALID), "a token that stays valid");
             }
         }
+    }
+
+    async fn a_list_that_was_thrown_away_is_not_written_again(server: Server, "signing_keys.replica_staleness=10m") {
+        each(&server).await;
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, _) = place_in(&claims(&token(&server, &key.value).await));
+        keep(&server).await;
+        signed(&server, &uri).await;
+        let list: StatusListId = uri.rsplit('/').next().unwrap().parse().unwrap();
+        // A build that has read the list, and is not written yet.
+        let wanted = list.clone();
+        let (before, info, jwt) = server
+            .app
+            .store
+            .read(move |connection| {
+                let info = status_tokens::infos(connection)?.into_iter().find(|info| info.list == wanted).unwrap();
+                let jwt = status_tokens::find(connection, &wanted)?.unwrap().0;
+                Ok::<_, StoreError>((status_tokens::build(connection)?, info, jwt))
+            })
+            .await
+            .unwrap();
+        server.database.sql("UPDATE status_lists SET used = size / 2 WHERE kind = 'token'");
+        let forgotten = server.app.store.change(Origin::of(Actor::System), |tx| {
+            Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::forget_dead_lists(tx, i64::MAX)?))
+        });
+        assert_eq!(forgotten.await.unwrap(), 1);
+        let written = server.app.store.change(Origin::of(Actor::System), move |tx| {
+            let signed = [status_tokens::Signed { info, jwt }];
+            Ok::<_, StoreError>(Outcome::bookkeeping(status_tokens::write(tx, &before, before.seq, None, &signed)?))
+        });
+        assert!(written.await.unwrap());
+        status_lists::refresh(&server.app).await.unwrap();
+        assert_eq!(server.get(path(&uri)).send().await.unwrap().status(), 404);
     }
 }
