@@ -43,10 +43,8 @@ pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<Http
             "the lists of the past are not kept: leave `time` out for the one of now",
         ));
     }
-    let is_fresh = app.status_lists.is_fresh(app.settings.timing.replica_staleness);
-    // Half of what a verifier may hold on to; a list that may be out of date is better than none, and nothing to keep.
-    let max_age = status_lists::ttl(&app) / 2;
-    let cache_control = if is_fresh { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
+    // Half of what a verifier may hold on to.
+    let cache_control = format!("public, max-age={}", status_lists::ttl(&app) / 2);
     let zipped = takes_gzip(&request);
     let document = if zipped { &list.gzip } else { &list.plain };
     let mut response = kept(&request, document, "application/statuslist+jwt", &cache_control);

@@ -6,11 +6,15 @@ pub mod packing;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, PoisonError, atomic::AtomicBool},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use crate::{
     domain::{
@@ -38,7 +42,14 @@ pub struct StatusLists {
     building: Mutex<()>,
     /// Whether this replica has looked at everything once: its settings may not be those of the last one.
     has_built: AtomicBool,
+    /// Held by whoever looks because what is here is too old to be served: the others wait for that look.
+    looking: Mutex<()>,
+    /// When such a look failed.
+    failed_at: std::sync::Mutex<Option<Instant>>,
 }
+
+/// How long whoever asks for a list waits for a look at the database.
+const LOOK_FOR: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for StatusLists {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +73,13 @@ pub struct Served {
 
 impl Default for StatusLists {
     fn default() -> Self {
-        Self { view: ArcSwap::default(), building: Mutex::new(()), has_built: AtomicBool::new(false) }
+        Self {
+            view: ArcSwap::default(),
+            building: Mutex::new(()),
+            has_built: AtomicBool::new(false),
+            looking: Mutex::new(()),
+            failed_at: std::sync::Mutex::default(),
+        }
     }
 }
 
@@ -70,6 +87,12 @@ impl StatusLists {
     /// Whether they were looked at within `span`.
     pub fn is_fresh(&self, span: Span) -> bool {
         self.view.load().seen_at.is_some_and(|at| at.elapsed() <= span.duration())
+    }
+
+    /// Whether a look that was made to serve has failed so lately that another would only hold up whoever asks.
+    fn failed_lately(&self) -> bool {
+        let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| at.elapsed() < LOOK_FOR)
     }
 
     /// How many there are, and how long they are together, compressed.
@@ -87,8 +110,9 @@ pub fn ttl(app: &App) -> u64 {
 /// A list, as every replica serves it. One that was opened a moment ago is signed now: no token points at nothing.
 ///
 /// # Errors
-/// There is no such list, or it cannot be signed now.
+/// There is no such list, it cannot be signed now, or what is here may be out of date.
 pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<Served>, Error> {
+    be_fresh(app).await?;
     let found = || app.status_lists.view.load().lists.get(id).cloned();
     if let Some(list) = found() {
         return Ok(list);
@@ -104,6 +128,29 @@ pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<Served>, Error> {
     rebuild(app).await?;
     refresh(app).await?;
     found().ok_or_else(|| Error::Unavailable("the status list is being made".to_owned()))
+}
+
+/// Looks again where what is here is too old, for a moment. Whoever gets a list uses it for its whole `ttl`, whatever the header says: what
+/// may be out of date is not given out. Without an answer, verifiers use what they have to the end of its `ttl`, as they should.
+async fn be_fresh(app: &App) -> Result<(), Error> {
+    let lists = &app.status_lists;
+    let is_fresh = || lists.is_fresh(app.settings.timing.replica_staleness);
+    if is_fresh() {
+        return Ok(());
+    }
+    if !lists.failed_lately() {
+        let look = async {
+            let _turn = lists.looking.lock().await;
+            if !is_fresh() && !lists.failed_lately() {
+                refresh(app).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if !matches!(timeout(LOOK_FOR, look).await, Ok(Ok(()))) {
+            *lists.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+    if is_fresh() { Ok(()) } else { Err(Error::Unavailable("the status lists here may be out of date".to_owned())) }
 }
 
 /// Takes over what was signed since the last look.

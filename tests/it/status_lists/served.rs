@@ -1,9 +1,15 @@
 //! How a list is served: the same bytes everywhere, kept by those who have them, and a token of nobody's.
 
+use std::time::{Duration, Instant};
+
+use keyswap::{cli::compose, service::start::Mode};
 use serde_json::json;
 
 use super::*;
-use crate::support::{Raw, both};
+use crate::{
+    faults::process::until,
+    support::{Raw, both},
+};
 
 async fn raw(server: &Server, uri: &str) -> (String, String) {
     let answer = server.get(path(uri)).send().await.unwrap();
@@ -136,5 +142,54 @@ both! {
         // Nor can an audience have tokens that look like one.
         let body = json!({ "identifier": "https://a.test", "typ": "statuslist+jwt" });
         server.manage("POST", "/v1/audiences", Some(body), 422).await;
+    }
+
+    async fn what_may_be_out_of_date_is_not_served(server: Server, "signing_keys.replica_staleness=1s") {
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, index) = place(&server, &key.value).await;
+        keep(&server).await;
+        signed(&server, &uri).await;
+        let status = async || server.get(path(&uri)).send().await.unwrap().status().as_u16();
+        server.database.sql("ALTER TABLE status_list_tokens RENAME TO hidden");
+        let within = Duration::from_secs(15);
+        until("no look succeeds", within, async || status().await == 503).await;
+        // Others revoke meanwhile: the list of before, in which it is valid, would be used for its whole ttl.
+        step(&server, &key.id, "revoke").await;
+        for _ in 0..5 {
+            let started = Instant::now();
+            let answer = server.get(path(&uri)).send().await.unwrap();
+            assert_eq!(answer.status(), 503);
+            assert!(answer.headers().contains_key("retry-after"));
+            assert!(started.elapsed() < Duration::from_secs(3));
+        }
+        server.database.sql("ALTER TABLE hidden RENAME TO status_list_tokens");
+        until("it looks again", within, async || status().await == 200).await;
+        keep(&server).await;
+        assert_eq!(marked(&server, &uri).await, [(index, INVALID)].into());
+    }
+
+    async fn who_has_not_looked_for_long_looks_before_it_serves(server: Server, "signing_keys.replica_staleness=1s") {
+        let key = server.generic_key(&["a:b"]).await;
+        let (uri, _) = place(&server, &key.value).await;
+        keep(&server).await;
+        // A replica whose jobs stand still.
+        let dir = server.database.dir.path().join("keys").display().to_string();
+        let settings = [
+            format!("database.url={}", server.database.url),
+            format!("keys.dir={dir}"),
+            "server.public_url=http://keyswap.test".to_owned(),
+            "signing_keys.replica_staleness=1s".to_owned(),
+        ];
+        let config = compose::config(None, &settings).unwrap();
+        let other = compose::app(&config, Mode::Serve, server.database.clock()).await.unwrap();
+        let id = uri.rsplit('/').next().unwrap().parse().unwrap();
+        let before = status_lists::get(&other, &id).await.unwrap().plain.etag.clone();
+        assert_eq!(before, raw(&server, &uri).await.0);
+        step(&server, &key.id, "revoke").await;
+        keep(&server).await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let after = status_lists::get(&other, &id).await.unwrap().plain.etag.clone();
+        assert_ne!(after, before, "a list that others have replaced since");
+        assert_eq!(after, raw(&server, &uri).await.0);
     }
 }
