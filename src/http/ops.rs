@@ -51,6 +51,7 @@ pub async fn metrics_in_public(_: Caller<ReadMetrics>, app: Data<App>) -> HttpRe
 fn scrape(app: &App) -> HttpResponse {
     let view = app.keys.view();
     app.metrics.observe(view.published.len(), view.age(), app.last_used.waiting());
+    app.metrics.status_lists_are(app.status_lists.build_age(), app.status_lists.soonest_end());
     match app.metrics.encode() {
         Ok(text) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"))

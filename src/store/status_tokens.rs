@@ -108,17 +108,25 @@ pub fn versions(connection: &mut Conn) -> Result<Vec<(StatusListId, i64)>, Store
     rows.into_iter().map(|(list, version)| Ok((parsed("status list", &list)?, version))).collect()
 }
 
-/// A list as it was signed last, and its version.
+/// A list as it is served.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub jwt: String,
+    pub version: i64,
+    pub expires_at: Timestamp,
+}
+
+/// A list as it was signed last.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<(String, i64)>, StoreError> {
-    let found = status_list_tokens::table
+pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<Found>, StoreError> {
+    let found: Option<(String, i64, i64)> = status_list_tokens::table
         .find(list.as_str())
-        .select((status_list_tokens::jwt, status_list_tokens::version))
+        .select((status_list_tokens::jwt, status_list_tokens::version, status_list_tokens::expires_at))
         .first(connection)
         .optional()?;
-    Ok(found)
+    Ok(found.map(|(jwt, version, end)| Found { jwt, version, expires_at: Timestamp::from_millis(end) }))
 }
 
 /// Writes what was made of the state `before`, unless another builder has been faster; says whether it did. A list that was thrown away since

@@ -120,6 +120,8 @@ pub struct Metrics {
     status_lists: Gauge,
     status_list_bytes: Gauge,
     status_list_builds_lost: Counter,
+    status_list_build_age: Gauge<f64, std::sync::atomic::AtomicU64>,
+    status_list_soonest_end: Gauge<f64, std::sync::atomic::AtomicU64>,
 }
 
 impl fmt::Debug for Metrics {
@@ -148,6 +150,8 @@ impl Default for Metrics {
             status_lists: Gauge::default(),
             status_list_bytes: Gauge::default(),
             status_list_builds_lost: Counter::default(),
+            status_list_build_age: Gauge::default(),
+            status_list_soonest_end: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -215,6 +219,18 @@ impl Default for Metrics {
             "Builds of the status lists that were not written, since another replica was faster",
             metrics.status_list_builds_lost.clone(),
         );
+        registry.register_with_unit(
+            "status_list_build_age",
+            "Time since this replica last found or made the status lists true",
+            Unit::Seconds,
+            metrics.status_list_build_age.clone(),
+        );
+        registry.register_with_unit(
+            "status_list_soonest_end",
+            "Time until the first of the status lists ends; negative when one has ended, 0 where there is none",
+            Unit::Seconds,
+            metrics.status_list_soonest_end.clone(),
+        );
         // From 0 on: the first one is an increase as well.
         for reason in ["stale", "no_key", "restored"] {
             drop(metrics.refused_signings.get_or_create(&RefusedLabels { reason }));
@@ -270,6 +286,11 @@ impl Metrics {
 
     pub fn status_list_build_lost(&self) {
         self.status_list_builds_lost.inc();
+    }
+
+    pub fn status_lists_are(&self, build_age: Duration, soonest_end: Option<f64>) {
+        self.status_list_build_age.set(build_age.as_secs_f64());
+        self.status_list_soonest_end.set(soonest_end.unwrap_or_default());
     }
 
     /// The state that is read rather than counted, as of now.

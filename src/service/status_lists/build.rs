@@ -7,6 +7,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::{
     crypto::sha256_hex,
@@ -84,7 +85,9 @@ struct Packed {
 pub async fn rebuild(app: &App) -> Result<(), Error> {
     let _alone = app.status_lists.building.lock().await;
     for _ in 0..TRIES {
+        let began = Instant::now();
         if build(app).await? {
+            app.status_lists.built(began);
             return Ok(());
         }
         app.metrics.status_list_build_lost();
@@ -191,21 +194,22 @@ fn read(
 ) -> Result<BTreeMap<String, Statuses>, StoreError> {
     let mut all: BTreeMap<_, _> =
         lists.iter().map(|list| (list.id.to_string(), Statuses::new(Bits::OURS, list.size))).collect();
-    let mut set = |list: &str, index: i32, status: u8| match all.get_mut(list) {
-        Some(statuses) => u32::try_from(index)
-            .ok()
-            .and_then(|index| statuses.set(index, status).ok())
-            .ok_or_else(|| StoreError::Corrupt(format!("index {index} is not in the status list {list}"))),
+    let mut set = |list: &str, index: i32, status: u8| {
         // Opened after the lists were read: the event that did it is news, and it is for the next look.
-        None => Ok(()),
+        let Some(statuses) = all.get_mut(list) else { return };
+        let set = u32::try_from(index).ok().and_then(|index| statuses.set(index, status).ok());
+        // A row that was altered must not take the others along: verifiers refuse what points at no index.
+        if set.is_none() {
+            tracing::error!(list, index, "an index is not in its status list; the row is left out");
+        }
     };
     let marks = status_marks::of_credentials(connection, now, ends_with_creator)?;
     for (list, index, status) in marks.places() {
-        set(list, index, status.value())?;
+        set(list, index, status.value());
     }
     if lists.iter().any(|list| list.kind == ListKind::Token) {
         for (list, index, status) in status_marks::of_tokens(connection, &marks)? {
-            set(&list, index, status.value())?;
+            set(&list, index, status.value());
         }
     }
     Ok(all)

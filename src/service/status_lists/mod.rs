@@ -22,10 +22,10 @@ use crate::{
         grant::{self, Grant},
         id::StatusListId,
         status_list::Place,
-        time::Span,
+        time::{Span, Timestamp},
         token_shape::StatusOf,
     },
-    store::{self, Outcome, StoreError, facts::Wanted, status_lists::NewToken},
+    store::{self, Outcome, StoreError, facts::Wanted, status_lists::NewToken, status_tokens::Found},
 };
 
 use super::{App, Error, proof::Denied, publish::Document};
@@ -42,6 +42,8 @@ pub struct StatusLists {
     building: Mutex<()>,
     /// Whether this replica has looked at everything once: its settings may not be those of the last one.
     has_built: AtomicBool,
+    /// When the last build began that went well, here; at first, when this replica came up.
+    built_at: std::sync::Mutex<Instant>,
     /// Held by whoever looks because what is here is too old to be served: the others wait for that look.
     looking: Mutex<()>,
     /// When such a look failed.
@@ -60,13 +62,15 @@ impl fmt::Debug for StatusLists {
 #[derive(Default)]
 struct View {
     lists: BTreeMap<StatusListId, Arc<Served>>,
-    seen_at: Option<Instant>,
+    /// When it was looked at, by our clock and by the database's.
+    seen_at: Option<(Instant, Timestamp)>,
 }
 
 /// A signed list, ready to be sent.
 #[derive(Debug)]
 pub struct Served {
     version: i64,
+    expires_at: Timestamp,
     pub plain: Document,
     pub gzip: Document,
 }
@@ -77,6 +81,7 @@ impl Default for StatusLists {
             view: ArcSwap::default(),
             building: Mutex::new(()),
             has_built: AtomicBool::new(false),
+            built_at: std::sync::Mutex::new(Instant::now()),
             looking: Mutex::new(()),
             failed_at: std::sync::Mutex::default(),
         }
@@ -86,7 +91,25 @@ impl Default for StatusLists {
 impl StatusLists {
     /// Whether they were looked at within `span`.
     pub fn is_fresh(&self, span: Span) -> bool {
-        self.view.load().seen_at.is_some_and(|at| at.elapsed() <= span.duration())
+        self.view.load().seen_at.is_some_and(|(at, _)| at.elapsed() <= span.duration())
+    }
+
+    fn built(&self, began: Instant) {
+        *self.built_at.lock().unwrap_or_else(PoisonError::into_inner) = began;
+    }
+
+    /// For how long no build has gone well here, those included that found nothing to do.
+    pub fn build_age(&self) -> Duration {
+        self.built_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// How many seconds are left until the first of the lists ends, by the database's clock; less than none where one has ended.
+    pub fn soonest_end(&self) -> Option<f64> {
+        let view = self.view.load();
+        let ends_at = view.lists.values().map(|list| list.expires_at).min()?;
+        let (seen_at, as_of) = view.seen_at?;
+        let left = Duration::from_millis(ends_at.millis().abs_diff(as_of.millis())).as_secs_f64();
+        Some(if ends_at < as_of { -left } else { left } - seen_at.elapsed().as_secs_f64())
     }
 
     /// Whether a look that was made to serve has failed so lately that another would only hold up whoever asks.
@@ -161,17 +184,18 @@ pub async fn refresh(app: &App) -> Result<(), Error> {
     let seen_at = Instant::now();
     let before = app.status_lists.view.load_full();
     let known: BTreeMap<_, _> = before.lists.iter().map(|(id, list)| (id.clone(), list.version)).collect();
-    let (all, new) = app
+    let (as_of, all, new) = app
         .store
         .read(move |connection| {
+            let as_of = store::now(connection)?;
             let all = store::status_tokens::versions(connection)?;
             let mut new = Vec::new();
             for (id, _) in all.iter().filter(|(id, version)| known.get(id) != Some(version)) {
-                if let Some((jwt, version)) = store::status_tokens::find(connection, id)? {
-                    new.push((id.clone(), served(jwt, version)?));
+                if let Some(found) = store::status_tokens::find(connection, id)? {
+                    new.push((id.clone(), served(found)?));
                 }
             }
-            Ok::<_, Error>((all, new))
+            Ok::<_, Error>((as_of, all, new))
         })
         .await?;
     let mut new: BTreeMap<_, _> = new.into_iter().collect();
@@ -184,17 +208,18 @@ pub async fn refresh(app: &App) -> Result<(), Error> {
     }
     // Whoever looked at the same time may have seen more.
     app.status_lists.view.rcu(|now| {
-        if now.seen_at > Some(seen_at) {
+        if now.seen_at.is_some_and(|(at, _)| at > seen_at) {
             return Arc::clone(now);
         }
-        Arc::new(View { lists: lists.clone(), seen_at: Some(seen_at) })
+        Arc::new(View { lists: lists.clone(), seen_at: Some((seen_at, as_of)) })
     });
     Ok(())
 }
 
-fn served(jwt: String, version: i64) -> Result<Served, Error> {
+fn served(found: Found) -> Result<Served, Error> {
+    let Found { jwt, version, expires_at } = found;
     let gzip = packing::gzip(jwt.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(Served { version, plain: Document::of_bytes(jwt.into_bytes()), gzip: Document::of_bytes(gzip) })
+    Ok(Served { version, expires_at, plain: Document::of_bytes(jwt.into_bytes()), gzip: Document::of_bytes(gzip) })
 }
 
 /// Gives places to some of the credentials that were here before there were lists, and says whether there may be more.

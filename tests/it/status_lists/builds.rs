@@ -1,5 +1,7 @@
 //! Builds while other things happen: none is in vain, and what it could not see is news for the next.
 
+use std::time::Duration;
+
 use keyswap::{
     domain::{
         audience::Identifier,
@@ -13,7 +15,10 @@ use keyswap::{
 use serde_json::json;
 
 use super::*;
-use crate::support::{Key, both};
+use crate::{
+    faults::process::until,
+    support::{Key, both},
+};
 
 /// An audience each of whose tokens has a status of its own.
 async fn each(server: &Server) {
@@ -107,7 +112,7 @@ both! {
             .store
             .read(move |connection| {
                 let info = status_tokens::infos(connection)?.into_iter().find(|info| info.list == wanted).unwrap();
-                let jwt = status_tokens::find(connection, &wanted)?.unwrap().0;
+                let jwt = status_tokens::find(connection, &wanted)?.unwrap().jwt;
                 Ok::<_, StoreError>((status_tokens::build(connection)?, info, jwt))
             })
             .await
@@ -124,5 +129,46 @@ both! {
         assert!(written.await.unwrap());
         status_lists::refresh(&server.app).await.unwrap();
         assert_eq!(server.get(path(&uri)).send().await.unwrap().status(), 404);
+    }
+
+    async fn an_index_that_was_altered_takes_no_other_along(server: Server, "signing_keys.replica_staleness=10m") {
+        let (bad, good) = (server.generic_key(&["a:b"]).await, server.generic_key(&["a:b"]).await);
+        let (uri, index) = place(&server, &good.value).await;
+        keep(&server).await;
+        server.database.sql(&format!("UPDATE credentials SET status_index = 900000 WHERE key_id = '{}'", bad.id));
+        for key in [&bad, &good] {
+            step(&server, &key.id, "revoke").await;
+        }
+        keep(&server).await;
+        assert_eq!(marked(&server, &uri).await, [(index, INVALID)].into());
+        server.database.sql(&format!("UPDATE credentials SET status_index = -1 WHERE key_id = '{}'", bad.id));
+        server.generic_key(&["c:d"]).await;
+        keep(&server).await;
+        assert_eq!(marked(&server, &uri).await, [(index, INVALID)].into());
+    }
+
+    async fn how_long_no_build_went_well_and_until_when_lists_last_is_measured(server: Server, "signing_keys.replica_staleness=1s") {
+        let measured = async |name: &str| {
+            let scraped = server.get("/metrics").bearer_auth(&server.admin).send().await.unwrap().text().await.unwrap();
+            let line = scraped.lines().find_map(|line| line.strip_prefix(&format!("keyswap_status_list_{name} ")).map(str::to_owned));
+            line.unwrap_or_else(|| panic!("{name}: {scraped}")).parse::<f64>().unwrap()
+        };
+        keep(&server).await;
+        assert!(measured("build_age_seconds").await < 2.0);
+        let left = measured("soonest_end_seconds").await;
+        assert!((3500.0..=3600.0).contains(&left), "{left}");
+        // No build goes well, and each look does.
+        server.database.sql("ALTER TABLE status_build RENAME TO hidden");
+        server.advance(1000);
+        until("it grows old", Duration::from_secs(15), async || {
+            measured("build_age_seconds").await > 3.0 && measured("soonest_end_seconds").await < left - 990.0
+        }).await;
+        server.advance(2700);
+        until("it has ended", Duration::from_secs(15), async || measured("soonest_end_seconds").await < 0.0).await;
+        server.database.sql("ALTER TABLE hidden RENAME TO status_build");
+        until("it is built again", Duration::from_secs(15), async || {
+            measured("build_age_seconds").await < 2.0 && measured("soonest_end_seconds").await > 3000.0
+        }).await;
+        assert!(measured("builds_lost_total").await < 0.5, "nobody else builds");
     }
 }
