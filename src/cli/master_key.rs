@@ -11,16 +11,19 @@ use crate::{
     domain::{
         event::{Actor, Origin},
         master_key::{MasterKeyInfo, MasterKeyState},
-        time::Timestamp,
+        time::{Span, Timestamp},
     },
     service::{
-        master_keys::{self, Begun, Counted, Resealed, told},
+        master_keys::{self, Begun, Counted, Lacking, Resealed, named, told},
         start::{self, Mode},
     },
     store::{DatabaseUrl, Store, SystemClock},
 };
 
 use super::{Common, Failure, compose, print_json};
+
+/// How long after a file has come a replica has seen it, and tells of it: two looks of two seconds.
+const LOOKED_AFTER: Span = Span::from_secs(5);
 
 #[derive(Debug, Subcommand)]
 pub enum MasterKeyCommand {
@@ -35,7 +38,7 @@ pub enum MasterKeyCommand {
     },
     /// Let a new master key seal, and seal everything anew with it, while servers run; a second time goes on where the first ended
     #[command(
-        after_help = "Examples:\n  keyswap master-key rotate              on SQLite: all of it. On PostgreSQL: make master.<next> and register it;\n                                         copy the file to every replica, and then\n  keyswap master-key rotate --continue   let it seal, and seal everything anew\n  keyswap master-key remove 1            forget the old one, once no row needs it\n\nA file master.<next> that lies in keys.dir already is taken as it is: 32 random bytes in base64, mode 0600.\nWhatever ends the command, kill -9 included, leaves every row readable; --continue goes on."
+        after_help = "Examples:\n  keyswap master-key rotate              on SQLite: all of it. On PostgreSQL: make master.<next> and register it;\n                                         copy the file to every replica, and then\n  keyswap master-key rotate --continue   let it seal, and seal everything anew; refused while a replica lacks the file\n  keyswap master-key remove 1            forget the old one, once no row needs it\n\nA file master.<next> that lies in keys.dir already is taken as it is: 32 random bytes in base64, mode 0600.\nWhatever ends the command, kill -9 included, leaves every row readable; --continue goes on."
     )]
     Rotate(Rotate),
     /// Forget a master key that no row needs any more; refused while one does
@@ -51,6 +54,9 @@ pub struct Rotate {
     /// Go on with a rotation that has begun, and begin none
     #[arg(long = "continue")]
     go_on: bool,
+    /// Let the new key seal though replicas that are up do not hold it: they answer 503 until they do
+    #[arg(long)]
+    force: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -133,7 +139,12 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
             return if how.json { print_json(&report) } else { Ok(()) };
         }
     }
-    report.activated = master_keys::activate(store, dir, origin.clone()).await?;
+    // One server on SQLite has the directory that this command has.
+    let lacking = if how.force || !is_shared { Lacking::PassedOver } else { Lacking::Refused };
+    if lacking == Lacking::Refused {
+        wait_for_replicas(store).await?;
+    }
+    report.activated = master_keys::activate(store, dir, origin.clone(), lacking).await?;
     if let Some(info) = &report.activated
         && !how.json
     {
@@ -153,6 +164,24 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
         }
     }
     if left.is_empty() { Ok(()) } else { Err(Failure::Other(undone(&report.resealed))) }
+}
+
+/// Waits for replicas that have not told yet whether they hold the incoming key: the file may have come a moment ago, and who was stopped is
+/// not up for long. One that has looked since and lacks it is for `activate` to name.
+async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
+    let began = store.now().await.map_err(crate::service::Error::from)?;
+    let mut waited = false;
+    loop {
+        let lacking = master_keys::lacking(store).await?;
+        if lacking.iter().any(|replica| replica.seen_at >= began.after(LOOKED_AFTER)) || lacking.is_empty() {
+            return Ok(());
+        }
+        if !waited {
+            eprintln!("Waiting for replicas to tell that they hold the new file: {}.", named(&lacking));
+            waited = true;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 fn print_begun(config: &Config, begun: &Begun, stop: bool) {
@@ -223,7 +252,9 @@ async fn settled_at(config: &Config, store: &Store) -> Result<Timestamp, Failure
     // The first one needs no waiting: there was none before it.
     let rotated = listed.iter().any(|info| info.state == MasterKeyState::Retiring);
     Ok(match activated {
-        Some(at) if rotated => at.after(config.signing_keys.timing.replica_staleness),
+        Some(at) if rotated => {
+            at.after(master_keys::longest_staleness(store, config.signing_keys.timing.replica_staleness).await?)
+        }
         Some(_) | None => Timestamp::from_millis(0),
     })
 }

@@ -16,14 +16,16 @@ use crate::{
         event::{EventKind, NewEvent, Origin},
         id::PortalSessionId,
         master_key::{MasterKeyInfo, MasterKeyState},
+        time::Span,
     },
     store::{
         self, Conn, Outcome, Store, StoreError, Tx,
+        replicas::Replica,
         sealed::{Anew, Place, SealedRow},
     },
 };
 
-use super::{App, Error, start::LOCK};
+use super::{App, Error, signing_keys, start::LOCK};
 
 /// How many rows are sealed anew in one change: few enough that nobody waits for it.
 const AT_ONCE: i64 = 100;
@@ -188,11 +190,57 @@ pub async fn is_under_way(store: &Store) -> Result<bool, Error> {
     Ok(listed.iter().any(|info| matches!(info.state, MasterKeyState::Incoming | MasterKeyState::Retiring)))
 }
 
+/// What becomes of a rotation while replicas that are up lack the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lacking {
+    Refused,
+    PassedOver,
+}
+
+/// The replicas that are up and have not told that they hold the incoming key, where there is one.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn lacking(store: &Store) -> Result<Vec<Replica>, Error> {
+    let found = store.read(|connection| {
+        let listed = store::master_keys::list(connection)?;
+        let incoming = in_state(&listed, MasterKeyState::Incoming);
+        incoming.map_or_else(|| Ok(Vec::new()), |info| that_lack(connection, info))
+    });
+    Ok(found.await?)
+}
+
+fn that_lack(connection: &mut Conn, info: &MasterKeyInfo) -> Result<Vec<Replica>, StoreError> {
+    let mut lacking = signing_keys::up(connection)?;
+    lacking.retain(|replica| !replica.master_keys.split(' ').any(|held| held == info.fingerprint));
+    Ok(lacking)
+}
+
+/// "one (rep_…), two (rep_…)".
+pub fn named(replicas: &[Replica]) -> String {
+    let names: Vec<_> = replicas.iter().map(|replica| format!("{} ({})", replica.name, replica.id)).collect();
+    names.join(", ")
+}
+
+/// The longest staleness among the replicas and `own`: when it has passed, each of them has looked.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn longest_staleness(store: &Store, own: Span) -> Result<Span, Error> {
+    let replicas = store.read(store::replicas::list).await?;
+    Ok(replicas.iter().map(|replica| replica.timing.replica_staleness).fold(own, Span::max))
+}
+
 /// Lets the incoming key seal from now on; nothing to do when there is none.
 ///
 /// # Errors
-/// Its file is missing here, or is another.
-pub async fn activate(store: &Store, dir: &Path, origin: Origin) -> Result<Option<MasterKeyInfo>, Error> {
+/// Its file is missing here, or is another; a replica that is up lacks it.
+pub async fn activate(
+    store: &Store,
+    dir: &Path,
+    origin: Origin,
+    lacking: Lacking,
+) -> Result<Option<MasterKeyInfo>, Error> {
     let dir = dir.to_owned();
     store
         .change(origin, move |tx| {
@@ -204,6 +252,15 @@ pub async fn activate(store: &Store, dir: &Path, origin: Origin) -> Result<Optio
             match file_of(&dir, &incoming).as_str() {
                 "here" => {}
                 other => return Err(Error::Conflict(format!("master.{}: {other}", incoming.version))),
+            }
+            let without = that_lack(tx, &incoming)?;
+            if lacking == Lacking::Refused && !without.is_empty() {
+                return Err(Error::Conflict(format!(
+                    "these replicas are up and do not hold master.{}: {}. Copy the file to keys.dir there; or pass them over with --force: \
+                     they answer 503 for what is sealed with it",
+                    incoming.version,
+                    named(&without)
+                )));
             }
             let faster = || Error::Conflict("another rotation of the master key was faster".to_owned());
             let old = in_state(&listed, MasterKeyState::Current).ok_or_else(faster)?;

@@ -24,6 +24,8 @@ pub struct Replica {
     pub algorithm: Algorithm,
     pub rotation_period: Option<Span>,
     pub timing: Timing,
+    /// The fingerprints of the master keys it has at hand, with one space between them.
+    pub master_keys: String,
 }
 
 #[derive(Queryable, Selectable)]
@@ -41,6 +43,7 @@ struct Row {
     verifier_leeway: i64,
     clock_skew: i64,
     max_ttl: i64,
+    master_keys: String,
 }
 
 /// Writes down what a server tells of itself.
@@ -59,6 +62,7 @@ pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
         replicas::verifier_leeway.eq(timing.verifier_leeway.millis()),
         replicas::clock_skew.eq(timing.clock_skew.millis()),
         replicas::max_ttl.eq(timing.max_ttl.millis()),
+        replicas::master_keys.eq(replica.master_keys.as_str()),
     );
     if diesel::update(replicas::table.find(replica.id.as_str())).set(told).execute(&mut **tx)? == 0 {
         let made = (
@@ -107,5 +111,6 @@ fn replica(row: Row) -> Result<Replica, StoreError> {
             clock_skew: span(row.clock_skew),
             max_ttl: span(row.max_ttl),
         },
+        master_keys: row.master_keys,
     })
 }

@@ -342,6 +342,7 @@ diesel::table! {
         verifier_leeway -> BigInt,
         clock_skew -> BigInt,
         max_ttl -> BigInt,
+        master_keys -> Text,
     }
 }
 diesel::table! {

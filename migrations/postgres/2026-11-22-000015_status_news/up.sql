@@ -2,3 +2,6 @@
 -- alone, and gets in no builder's way.
 ALTER TABLE status_build ADD COLUMN revoked BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE status_build ADD COLUMN built_revoked BIGINT NOT NULL DEFAULT 0;
+
+-- The fingerprints of the master keys that a server has at hand, with one space between them.
+ALTER TABLE replicas ADD COLUMN master_keys TEXT NOT NULL DEFAULT '';

@@ -28,7 +28,7 @@ use super::{App, Error, Settings};
 pub use emergency::{Revoked, revoke};
 pub use import::import;
 pub use pace::ClockWatch;
-pub use replicas::{Part, join};
+pub use replicas::{Part, join, up};
 pub use rotation::{Rotated, planned_rotation, rotate, tick};
 
 pub(super) use rotation::settle;

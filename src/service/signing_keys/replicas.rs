@@ -14,7 +14,7 @@ use crate::{
         time::{Span, Timestamp},
     },
     service::{App, Error, Settings},
-    store::{self, Outcome, Store, StoreError, replicas::Replica},
+    store::{self, Conn, Outcome, Store, StoreError, replicas::Replica},
 };
 
 /// This server among the replicas; a command is none.
@@ -27,6 +27,7 @@ struct Told {
     started_at: Timestamp,
     seen_at: Timestamp,
     published: String,
+    master_keys: String,
 }
 
 /// Tells of a server before it serves: from its first answer on, its settings count.
@@ -37,7 +38,13 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<Part, Error> {
     let of = settings.clone();
     let told = store
         .change(Origin::of(Actor::System), move |tx| {
-            let told = Told { id: tx.new_id()?, started_at: tx.now(), seen_at: tx.now(), published: String::new() };
+            let told = Told {
+                id: tx.new_id()?,
+                started_at: tx.now(),
+                seen_at: tx.now(),
+                published: String::new(),
+                master_keys: String::new(),
+            };
             store::replicas::put(tx, &replica(&of, &told))?;
             // Before the first token that may live longer than any before it (I16).
             store::signing_keys::raise_longest_ttl(tx, of.timing.max_ttl)?;
@@ -60,13 +67,15 @@ pub(super) async fn tell(app: &App) -> Result<(), Error> {
     let view = app.keys.view();
     let kids: Vec<_> = view.published.iter().map(|(info, _)| info.kid.as_str()).collect();
     let published = kids.join(" ");
+    let master_keys = app.master.fingerprints().into_values().collect::<Vec<_>>().join(" ");
     let now = app.store.now().await?;
     let often = Span::from(app.settings.timing.replica_staleness.duration() / 3);
     // A clock that was set back: what it said before is no reason to be silent.
-    if now >= before.seen_at && now.since(before.seen_at) < often && published == before.published {
+    let is_known = published == before.published && master_keys == before.master_keys;
+    if now >= before.seen_at && now.since(before.seen_at) < often && is_known {
         return Ok(());
     }
-    let (told, settings) = (Told { seen_at: now, published, ..before }, app.settings.clone());
+    let (told, settings) = (Told { seen_at: now, published, master_keys, ..before }, app.settings.clone());
     let put = replica(&settings, &told);
     app.store
         .change(Origin::of(Actor::System), move |tx| {
@@ -99,7 +108,17 @@ fn replica(settings: &Settings, told: &Told) -> Replica {
         algorithm: settings.algorithm,
         rotation_period: settings.rotation_period,
         timing: settings.timing,
+        master_keys: told.master_keys.clone(),
     }
+}
+
+/// Those that are up, as they told of themselves.
+///
+/// # Errors
+/// The database does not answer.
+pub fn up(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
+    let now = store::now(connection)?;
+    Ok(store::replicas::list(connection)?.into_iter().filter(|replica| is_up(replica, now)).collect())
 }
 
 /// Whether a replica was heard of lately.

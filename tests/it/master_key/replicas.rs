@@ -2,12 +2,21 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use keyswap::{
+    crypto::random::SystemEntropy,
+    domain::{
+        event::{Actor, Origin},
+        master_key::MasterKeyState,
+        time::Span,
+    },
+    service::master_keys::{self, Lacking},
+};
 use serde_json::Value;
 
-use super::{Full, quick};
+use super::{Full, quick, refused};
 use crate::{
     faults::process::{Deployment, Running, until},
-    support::Kind,
+    support::{Kind, both},
 };
 
 fn copy(from: &Path, to: &Path, version: i32) {
@@ -52,8 +61,14 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         let two = there.serve();
         full.opens(&two, "on its way, started again").await;
 
-        // An operator who did not copy it: the replica is not ready, and says neither "unknown" nor "wrong" of a key that is fine.
-        assert_eq!(full.deployment.run(&["master-key", "rotate", "--continue"]).code, Some(0));
+        // An operator who did not copy it is told where it is missing, and nothing is sealed with it.
+        let said = full.deployment.run(&["master-key", "rotate", "--continue"]);
+        refused(&said, &["do not hold master.2", "(rep_", "--force"]);
+        assert_eq!(said.err.lines().last().unwrap().matches("(rep_").count(), 1, "the other has it: {said:?}");
+        assert_eq!(full.status()[1].1, "incoming");
+
+        // Who insists: the replica is not ready, and says neither "unknown" nor "wrong" of a key that is fine.
+        assert_eq!(full.deployment.run(&["master-key", "rotate", "--continue", "--force"]).code, Some(0));
         until("it is not ready", Duration::from_secs(20), || async { ready(&two).await.0 == 503 }).await;
         for key in [&full.keys[0], &full.foreign[0]] {
             let answer = two.exchange(key).await;
@@ -70,4 +85,36 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         two.stop();
         one.stop();
     });
+}
+
+both! {
+    async fn no_key_seals_while_a_replica_that_is_up_lacks_it(server: Server, "signing_keys.replica_staleness=3s") {
+        // The command has a directory of its own, and the server another.
+        let (here, there) = (server.database.dir.path().join("elsewhere"), server.database.dir.path().join("keys"));
+        copy(&there, &here, 1);
+        let (store, cli) = (&server.app.store, || Origin::of(Actor::Cli));
+        let begun = master_keys::begin(store, &here, cli(), &SystemEntropy::default()).await.unwrap();
+        assert!(begun.made && begun.registered);
+        let refused = master_keys::activate(store, &here, cli(), Lacking::Refused).await;
+        let refused = refused.expect_err("the server lacks it").to_string();
+        assert!(refused.contains("do not hold master.2") && refused.contains("(rep_"), "{refused}");
+        let states = async || {
+            let listed = store.read(keyswap::store::master_keys::list).await.unwrap();
+            listed.into_iter().map(|info| info.state).collect::<Vec<_>>()
+        };
+        assert_eq!(states().await, [MasterKeyState::Current, MasterKeyState::Incoming]);
+        copy(&here, &there, 2);
+        let has_told = || async { master_keys::lacking(store).await.unwrap().is_empty() };
+        until("the server tells that it holds it", Duration::from_secs(20), has_told).await;
+        let activated = master_keys::activate(store, &here, cli(), Lacking::Refused).await.unwrap().unwrap();
+        assert_eq!(activated.version, 2);
+        assert_eq!(states().await, [MasterKeyState::Retiring, MasterKeyState::Current]);
+    }
+
+    async fn who_has_not_heard_of_a_key_is_waited_for_by_its_own_staleness(server: Server, "signing_keys.replica_staleness=9s") {
+        for (own, longest) in [(1, 9), (60, 60)] {
+            let found = master_keys::longest_staleness(&server.app.store, Span::from_secs(own)).await.unwrap();
+            assert_eq!(found, Span::from_secs(longest));
+        }
+    }
 }
