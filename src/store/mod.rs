@@ -160,16 +160,12 @@ impl Store {
         credential: &CredentialId,
         targets: &BTreeSet<Identifier>,
     ) -> Result<Option<Loaded>, StoreError> {
-        let line = self.line.load();
+        let line = self.line.load_full();
         if self.make.is_in_process()
-            && let Some(mut connection) = line.pool.try_get()
+            && let Some(answer) = line.facts_at_once(credential, targets)
         {
-            let found =
-                facts::load_many(&mut connection, std::slice::from_ref(credential), targets)?.remove(credential);
-            line.answered();
-            return found.transpose();
+            return answer;
         }
-        let line = Arc::clone(&line);
         let busy = || StoreError::Unavailable("too many requests wait for it".to_owned());
         let answer = gather::ask(&line, credential.clone(), targets.clone()).ok_or_else(busy)?;
         match timeout(self.patience, answer).await {
