@@ -183,41 +183,46 @@ generated_id!(
 
 /// The 16 base62 characters that stand in an API key's value and name its credential. Public: it finds the row and proves
 /// nothing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CredentialId(String);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialId([u8; 16]);
 
 impl CredentialId {
     pub const LENGTH: usize = 16;
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Nothing else is ever put in.
+        str::from_utf8(&self.0).unwrap_or_default()
     }
 
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
-        base62::random(entropy, Self::LENGTH).map(|text| Self(text.to_string()))
+        let text = base62::random(entropy, Self::LENGTH)?;
+        text.as_bytes().try_into().map(Self).map_err(|_| NoEntropy)
     }
 
     /// The id no credential can have: `generate` never draws it (the chance is 62⁻¹⁶) and the look-up of an unknown key does
     /// its work on it.
-    pub fn decoy() -> Self {
-        Self("0".repeat(Self::LENGTH))
+    pub const fn decoy() -> Self {
+        Self([b'0'; Self::LENGTH])
+    }
+}
+
+impl fmt::Debug for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CredentialId({self})")
     }
 }
 
 impl FromStr for CredentialId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        if text.len() == Self::LENGTH && base62::is_base62(text) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidId { expected: "16 of 0-9A-Za-z" })
-        }
+        let bytes = <[u8; Self::LENGTH]>::try_from(text.as_bytes()).ok().filter(|_| base62::is_base62(text));
+        bytes.map(Self).ok_or(InvalidId { expected: "16 of 0-9A-Za-z" })
     }
 }
 
 impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 as_text!(CredentialId);

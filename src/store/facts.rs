@@ -19,7 +19,7 @@ use super::{
     connection::{Conn, keyswap_now},
     error::StoreError,
     key_standings::{StandingRow, ownership},
-    schema::{api_keys, audiences, credentials, key_standings},
+    schema::{audiences, credentials, key_standings},
     status_lists,
 };
 
@@ -42,15 +42,43 @@ pub enum Wanted {
     Key(KeyId),
 }
 
+/// The columns of a `KeyRow`, in its order, as the view has them.
+macro_rules! key_columns {
+    () => {
+        (
+            key_standings::key_id,
+            key_standings::name,
+            key_standings::owner_type,
+            key_standings::owner_id,
+            key_standings::organization_id,
+            key_standings::permissions,
+            key_standings::audiences,
+            key_standings::metadata,
+            key_standings::max_token_ttl,
+            key_standings::suspended_at,
+            key_standings::revoked_at,
+            key_standings::deleted_at,
+            key_standings::expires_at,
+            key_standings::created_at,
+            key_standings::created_by,
+            key_standings::version,
+            key_standings::user_id,
+            key_standings::incarnation,
+            key_standings::creator_id,
+            key_standings::key_creator_incarnation,
+            key_standings::exchanges_per_minute,
+        )
+    };
+}
+
 /// The query: a key with its credential, who stands behind it, and the audiences that `$on` names.
 macro_rules! rows {
     ($on:expr) => {
         credentials::table
-            .inner_join(api_keys::table)
-            .inner_join(key_standings::table.on(key_standings::key_id.eq(api_keys::id)))
+            .inner_join(key_standings::table.on(key_standings::key_id.eq(credentials::key_id)))
             .left_join(audiences::table.on($on))
             .select((
-                KeyRow::as_select(),
+                key_columns!(),
                 (
                     credentials::id,
                     credentials::sealed,

@@ -120,7 +120,7 @@ async fn act(app: &App, task: &Task) {
             if keys.len() == 1 {
                 master_keys::begin(&app.store, dir, origin(), &entropy).await.unwrap();
             }
-            master_keys::activate(&app.store, dir, origin()).await.unwrap();
+            master_keys::activate(&app.store, dir, origin(), master_keys::Lacking::PassedOver).await.unwrap();
             let mut done = Resealed::default();
             master_keys::reseal(&app.store, &app.master, &origin(), &entropy, &mut done, |_| ()).await.unwrap();
             assert!(master_keys::retire(&app.store, origin()).await.unwrap().is_empty());
