@@ -157,6 +157,15 @@ mod tests {
         // Nobody noticed yet: nothing has waited at all.
         rules.steady.since = at(90_000);
         assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_670)));
+        rules.steady = Steady::ALWAYS;
+        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_670)));
+        // As far as two clocks may be apart: it counts as it is written.
+        next.seen_at = Some(at(50_040));
+        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_700)));
+        // Whoever reads it sees that the clock was at a later time before.
+        let skew = Span::from_secs(30);
+        assert_eq!(Steady::ALWAYS.seen(at(50_040), at(50_010), skew), Steady::ALWAYS);
+        assert_eq!(Steady::ALWAYS.seen(at(50_041), at(50_010), skew), Steady { since: at(50_010) });
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Rules {
     }
 
     fn count_from(&self, at: Timestamp, now: Timestamp) -> Timestamp {
-        self.steady.count_from(at, now)
+        self.steady.count_from(at, now, self.timing.clock_skew)
     }
 
     /// From when a next key may sign (I1); absent while its publication was seen by nobody.

@@ -62,8 +62,24 @@ impl Steady {
     /// A clock that never jumped.
     pub const ALWAYS: Self = Self { since: Timestamp::from_millis(0) };
 
-    /// From when a wait counts that began at `at`. What lies in the future was written before the clock was set back.
-    pub fn count_from(self, at: Timestamp, now: Timestamp) -> Timestamp {
-        if at > now { self.since.min(now) } else { at.max(self.since.min(now)) }
+    /// As it holds at `now`, when the clock was seen at `last` before. Where that lies ahead, the clock was set back and nobody has noticed yet:
+    /// nothing has waited at all.
+    #[must_use]
+    pub fn seen(self, last: Timestamp, now: Timestamp, tolerance: Span) -> Self {
+        if now.after(tolerance) < last { Self { since: now } } else { self }
+    }
+
+    /// From when a wait counts that began at `at`. What lies further ahead than two clocks may be apart was written before the clock was set
+    /// back: it counts from when that was noticed, and from nowhere while it was not.
+    pub fn count_from(self, at: Timestamp, now: Timestamp, tolerance: Span) -> Timestamp {
+        if at <= now {
+            at.max(self.since.min(now))
+        } else if at <= now.after(tolerance) {
+            at
+        } else if self == Self::ALWAYS {
+            now
+        } else {
+            self.since.min(now)
+        }
     }
 }

@@ -128,8 +128,9 @@ impl Looked {
         let keys = store::signing_keys::list(connection, false)?.into_iter().map(|key| key.info).collect();
         let replicas = store::replicas::list(connection)?;
         let asked = store::audiences::algorithms(connection)?;
-        let (_, steady) = store::rotation_clock::read(connection)?;
-        let rules = replicas::rules(settings, &replicas, asked, steady, now);
+        let (last, steady) = store::rotation_clock::read(connection)?;
+        let mut rules = replicas::rules(settings, &replicas, asked, steady, now);
+        rules.steady = steady.seen(last, now, rules.timing.clock_skew);
         Ok(Self { keys, replicas, rules })
     }
 

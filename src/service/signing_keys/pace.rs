@@ -67,7 +67,7 @@ pub(super) async fn watch(app: &App) -> Result<(), Error> {
         app.store
             .change(Origin::of(Actor::System), move |tx| {
                 let now = store::now(tx)?;
-                store::rotation_clock::note(tx, now, true)?;
+                store::rotation_clock::begin_anew(tx, now)?;
                 let event = NewEvent::new(EventKind::ClockJumped, "database").with("direction", direction);
                 Ok::<_, Error>(Outcome::event((), event.with("by", by.to_string())))
             })

@@ -49,7 +49,7 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<Part, Error> {
             // Before the first token that may live longer than any before it (I16).
             store::signing_keys::raise_longest_ttl(tx, of.timing.max_ttl)?;
             let now = tx.now();
-            store::rotation_clock::note(tx, now, false)?;
+            store::rotation_clock::note(tx, now)?;
             // This is another transaction than the one that published what was missing at the start.
             store::signing_keys::see_all(tx, now)?;
             Ok::<_, Error>(Outcome::bookkeeping(told))
@@ -80,7 +80,7 @@ pub(super) async fn tell(app: &App) -> Result<(), Error> {
     app.store
         .change(Origin::of(Actor::System), move |tx| {
             store::replicas::put(tx, &put)?;
-            store::rotation_clock::note(tx, put.seen_at, false)?;
+            store::rotation_clock::note(tx, put.seen_at)?;
             for gone in store::replicas::list(tx)?.iter().filter(|other| !counts(other, put.seen_at)) {
                 store::replicas::forget(tx, &gone.id)?;
             }

@@ -66,7 +66,10 @@ pub async fn tick(app: &App) -> Result<(), Error> {
 pub(super) fn locked(tx: &mut Tx<'_>, settings: &Settings) -> Result<(Timestamp, Looked), StoreError> {
     store::lock(tx, LOCK)?;
     let now = store::now(tx)?;
-    Ok((now, Looked::at(tx, settings, now)?))
+    let looked = Looked::at(tx, settings, now)?;
+    // Nothing is written of a key that is later than what is known of the clock.
+    store::rotation_clock::note(tx, now)?;
+    Ok((now, looked))
 }
 
 /// The algorithms of which what is due takes a new key: those that lack a next one, or will.
@@ -190,6 +193,7 @@ pub(in crate::service) async fn settle(app: &App) {
     let seen = app.store.change(Origin::of(Actor::System), move |tx| {
         store::lock(tx, LOCK)?;
         let now = store::now(tx)?;
+        store::rotation_clock::note(tx, now)?;
         store::signing_keys::see_all(tx, now)?;
         Ok::<_, StoreError>(Outcome::bookkeeping(()))
     });

@@ -138,6 +138,23 @@ both! {
         assert_eq!(in_state(&server, "active").await[0]["kid"], json!(next), "and nothing is taken back");
     }
 
+    async fn a_clock_that_was_set_back_while_nobody_ran_fakes_no_wait(server: Server, "signing_keys.rotation_period=2h") {
+        server.advance(2 * 3600 + 1);
+        until("one key retires", async || in_state(&server, "retiring").await.len() == 1).await;
+        until("the next one counts", async || keys(&server).await["plan"][0]["step"] != "see").await;
+        let (next, retiring) = (kid_of_next(&server).await, in_state(&server, "retiring").await[0]["kid"].clone());
+        let database = server.stop().await;
+        // The machine has the same clock, as it is with SQLite.
+        database.set_clock(-3600 * 1000);
+        let server = Server::on(database, &["signing_keys.rotation_period=2h"]).await;
+        until("it is noticed", async || events(&server, "clock.jumped").await == 1).await;
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        assert_eq!(kid_of_next(&server).await, next, "nothing was moved");
+        let kept = in_state(&server, "retiring").await;
+        assert_eq!((kept.len(), &kept[0]["kid"], &kept[0]["destroyed_at"]), (1, &retiring, &Value::Null), "{kept:?}");
+        assert!(served(&server).await.contains(&retiring.as_str().unwrap().to_owned()));
+    }
+
     async fn where_replicas_differ_the_stricter_setting_holds(server: Server) {
         let other = Server::on(std::sync::Arc::clone(&server.database), &["signing_keys.verifier_cache_ttl=6h", "tokens.max_ttl=4h"]).await;
         let rules = keys(&server).await["rules"].clone();

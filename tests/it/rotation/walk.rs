@@ -31,11 +31,16 @@ impl Chance {
 struct Faults {
     jumps: bool,
     revocations: bool,
+    /// The machines have the database's clock.
+    shared: bool,
+    /// Old backups are put back.
+    restores: bool,
 }
 
 fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, String> {
     let chance = &mut Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut world = World::new(BOUNDS, mutant, 3, &KINDS);
+    world.shared = faults.shared;
     for verifier in &mut world.verifiers {
         verifier.off = chance.within(BOUNDS.skew);
     }
@@ -47,8 +52,18 @@ fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, 
         if faults.jumps && chance.one_in(400) {
             // Further than two clocks may be apart: less is what they are allowed to be.
             let by = i64::try_from(2 * BOUNDS.skew + 1 + chance.below(3 * BOUNDS.cache)).unwrap();
-            world.offset += if chance.one_in(3) { -by } else { by };
-            world.jumps += 1;
+            jump(&mut world, if chance.one_in(3) { -by } else { by }, chance.one_in(2));
+        }
+        if faults.restores {
+            if chance.one_in(200) {
+                world.back_up();
+            }
+            if chance.one_in(400) {
+                world.restore();
+            }
+            if world.newest.is_some() && chance.one_in(30) {
+                if chance.one_in(2) { world.accept() } else { world.undo_restore() }
+            }
         }
         if faults.revocations && chance.one_in(600) {
             world.revoke();
@@ -59,9 +74,7 @@ fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, 
                 // `kill -9`.
                 of.up = false;
             } else if !of.up && chance.one_in(15) {
-                // It starts anew, or another in its place: it looks before it serves, and has watched nothing.
-                (of.up, of.cut_off, of.watched, of.off) = (true, false, None, chance.within(BOUNDS.skew / 2));
-                world.look(replica);
+                world.start(replica, chance.within(BOUNDS.skew / 2));
             }
             let of = &mut world.replicas[replica];
             if !of.up {
@@ -104,8 +117,43 @@ fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, 
     Ok(world)
 }
 
-const ALL: Faults = Faults { jumps: true, revocations: true };
-const NO_JUMPS: Faults = Faults { jumps: false, revocations: true };
+/// Sets the clock; `between`: while a replica has looked at it and not yet planned.
+fn jump(world: &mut World, by: i64, between: bool) {
+    if world.shared && by > 0 {
+        // The machine's clock makes it as well: somebody who runs must see it, and nobody else can (docs/decisions/025).
+        let watches = |one: &usize| {
+            let of = &world.replicas[*one];
+            of.up && !of.cut_off && of.watched.is_some()
+        };
+        let Some(watcher) = (0..world.replicas.len()).find(watches) else { return };
+        world.offset += by;
+        world.jumps += 1;
+        world.tick(watcher, 0);
+        return;
+    }
+    world.jumps += 1;
+    if world.shared {
+        // While nobody runs: it can be seen by what was noted alone.
+        for replica in &mut world.replicas {
+            replica.up = false;
+        }
+        world.offset += by;
+    } else if between {
+        world.sneaks += by;
+    } else {
+        world.offset += by;
+    }
+}
+
+const ALL: Faults = Faults { jumps: true, revocations: true, shared: false, restores: false };
+const NO_JUMPS: Faults = Faults { jumps: false, ..ALL };
+const ONE_CLOCK: Faults = Faults { shared: true, ..ALL };
+const RESTORES: Faults = Faults { restores: true, ..NO_JUMPS };
+const MIXES: [Faults; 4] = [ALL, NO_JUMPS, ONE_CLOCK, RESTORES];
+
+fn mix(seed: u64) -> Faults {
+    MIXES[usize::try_from(seed % 4).unwrap()]
+}
 
 fn first_fault(mutant: Mutant, faults: Faults) -> Option<String> {
     (1..=200).find_map(|seed| walk(seed, 3_000, mutant, faults).err())
@@ -115,7 +163,7 @@ fn first_fault(mutant: Mutant, faults: Faults) -> Option<String> {
 fn no_valid_token_is_refused_whatever_fails() {
     let mut rotations = 0;
     for seed in 1..=150 {
-        rotations += walk(seed, 3_000, Mutant::None, if seed % 2 == 0 { ALL } else { NO_JUMPS }).unwrap().rotations;
+        rotations += walk(seed, 3_000, Mutant::None, mix(seed)).unwrap().rotations;
     }
     assert!(rotations > 3_000, "{rotations} rotations are too few to say anything");
 }
@@ -126,8 +174,7 @@ fn no_valid_token_is_refused_over_a_long_time() {
     let began = std::time::Instant::now();
     let (mut rotations, mut ticks) = (0_u64, 0_u64);
     for seed in 1_000..11_000 {
-        rotations +=
-            u64::from(walk(seed, 3_000, Mutant::None, if seed % 2 == 0 { ALL } else { NO_JUMPS }).unwrap().rotations);
+        rotations += u64::from(walk(seed, 3_000, Mutant::None, mix(seed)).unwrap().rotations);
         ticks += 3_000;
     }
     eprintln!("rotation: {ticks} ticks, {rotations} rotations in {} s, none refused", began.elapsed().as_secs());
@@ -139,6 +186,14 @@ fn the_walk_notices_what_is_broken_on_purpose() {
         assert!(first_fault(mutant, NO_JUMPS).is_some(), "{mutant:?} was not noticed");
     }
     assert!(first_fault(Mutant::NoWatch, ALL).is_some(), "nobody watched the clock, and it was not noticed");
+    assert!(
+        first_fault(Mutant::TwoLooks, ALL).is_some(),
+        "the clock was set between two looks, and it was not noticed"
+    );
+    assert!(first_fault(Mutant::Forgetful, ONE_CLOCK).is_some(), "a start forgot the clock, and it was not noticed");
+    for mutant in [Mutant::NoWitness, Mutant::NoKeysInWitness, Mutant::Believing] {
+        assert!(first_fault(mutant, RESTORES).is_some(), "{mutant:?} was not noticed");
+    }
 }
 
 /// I13: a rotation that is due is done, and takes no longer than its period and what it has to wait for.

@@ -28,6 +28,16 @@ pub enum Mutant {
     Unseen,
     /// Nobody watches the clock.
     NoWatch,
+    /// A server that starts forgets until when the clock was seen before.
+    Forgetful,
+    /// What was looked at is believed of a later moment, whatever the clock did in between.
+    TwoLooks,
+    /// A restored database is taken as any other.
+    NoWitness,
+    /// The witness knows how far the database had come, and not with which keys.
+    NoKeysInWitness,
+    /// A restored database is accepted with the waits that stand in it.
+    Believing,
 }
 
 /// How long things take here, in ticks. All of them are true: replicas, caches and clocks use what they are given to the last tick.
@@ -137,6 +147,22 @@ pub struct World {
     pub revoked: BTreeSet<u32>,
     pub rotations: u32,
     pub jumps: usize,
+    /// The machines have the database's clock: whoever sets one sets them all.
+    pub shared: bool,
+    /// By how much the clock is set between the look at it and the plan of the next tick.
+    pub sneaks: i64,
+    /// A backup: the keys, and what was known of the clock.
+    pub backup: Option<Saved>,
+    /// What was there when an older state was put back. The witness, outside of it, has seen it.
+    pub newest: Option<Saved>,
+    pub restores: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct Saved {
+    keys: Vec<Key>,
+    steady: i64,
+    noted: i64,
 }
 
 const fn at(ticks: i64) -> Timestamp {
@@ -166,6 +192,11 @@ impl World {
             revoked: BTreeSet::new(),
             rotations: 0,
             jumps: 0,
+            shared: false,
+            sneaks: 0,
+            backup: None,
+            newest: None,
+            restores: 0,
         };
         // The first start: one key signs and one follows, in one transaction that nobody has looked behind yet (I18).
         for state in [SigningKeyState::Active, SigningKeyState::Next] {
@@ -198,12 +229,77 @@ impl World {
     }
 
     pub fn rules(&self) -> Rules {
+        let steady = Steady { since: at(self.steady) };
+        let tolerance = Span::from_secs(self.bounds.skew);
+        let steady = match self.mutant {
+            Mutant::NoWatch => steady,
+            _ => steady.seen(at(self.noted), at(self.database()), tolerance),
+        };
         Rules {
             timing: self.bounds.timing(self.mutant),
             period: Some(Span::from_secs(self.bounds.period)),
             configured: [Algorithm::Es256].into(),
             asked: BTreeSet::new(),
-            steady: Steady { since: at(self.steady) },
+            steady,
+        }
+    }
+
+    /// Whether an operator is asked, and nothing signed or moved until then.
+    pub fn is_halted(&self) -> bool {
+        self.newest.is_some() && self.mutant != Mutant::NoWitness
+    }
+
+    fn saved(&self) -> Saved {
+        Saved { keys: self.keys.clone(), steady: self.steady, noted: self.noted }
+    }
+
+    fn put(&mut self, saved: Saved) {
+        (self.keys, self.steady, self.noted) = (saved.keys, saved.steady, saved.noted);
+        // What was not committed is lost, and every server is started anew.
+        self.writing = None;
+        for replica in &mut self.replicas {
+            replica.up = false;
+        }
+    }
+
+    pub fn back_up(&mut self) {
+        if self.newest.is_none() {
+            self.backup = Some(self.saved());
+        }
+    }
+
+    /// The database is put back to the backup.
+    pub fn restore(&mut self) {
+        if let (None, Some(backup)) = (&self.newest, self.backup.clone()) {
+            self.newest = Some(self.saved());
+            self.restores += 1;
+            self.put(backup);
+        }
+    }
+
+    /// The operator has looked, and puts the newest state back.
+    pub fn undo_restore(&mut self) {
+        if let Some(newest) = self.newest.take() {
+            self.put(newest);
+            self.backup = None;
+        }
+    }
+
+    /// The operator has looked, and goes on with what there is.
+    pub fn accept(&mut self) {
+        let Some(newest) = self.newest.take() else { return };
+        let published = |keys: &[Key]| -> BTreeSet<u32> {
+            keys.iter().filter(|key| key.info.state.is_published()).map(|key| key.material).collect()
+        };
+        let (before, now) = (published(&newest.keys), published(&self.keys));
+        // What was published since is lost.
+        self.revoked.extend(before.difference(&now));
+        // What had signed and gone is there again, known or not. A next one is not: it waits as one that was made now.
+        let signed = self.keys.iter().filter(|key| key.info.activated_at.is_some());
+        self.revoked.extend(signed.map(|key| key.material).filter(|material| !before.contains(material)));
+        self.backup = None;
+        if self.mutant != Mutant::Believing {
+            (self.steady, self.noted) = (self.database(), self.database());
         }
     }
 
@@ -234,9 +330,16 @@ impl World {
         }
     }
 
-    /// What a replica serves: of its view, what is published.
+    /// What a replica serves: of its view, what is published; while an operator is asked, with what its witness knows, whose word on a key
+    /// counts.
     pub fn jwks_of(&self, replica: usize) -> Jwks {
-        let published = self.replicas[replica].keys.iter().filter(|key| key.info.state.is_published());
+        let witness = match &self.newest {
+            Some(newest) if self.is_halted() && self.mutant != Mutant::NoKeysInWitness => newest.keys.as_slice(),
+            _ => &[],
+        };
+        let known: BTreeSet<_> = witness.iter().map(|key| key.material).collect();
+        let others = self.replicas[replica].keys.iter().filter(|key| !known.contains(&key.material));
+        let published = witness.iter().chain(others).filter(|key| key.info.state.is_published());
         published.map(|key| (key.info.kid.as_str().to_owned(), key.material)).collect()
     }
 
@@ -245,6 +348,19 @@ impl World {
         let of = &self.replicas[replica];
         let staleness = i64::try_from(self.bounds.staleness).unwrap();
         self.now - of.looked <= staleness && self.database() - of.looked_database <= staleness
+    }
+
+    /// A server starts, or another in its place: it tells that it is up, looks before it serves, and has watched nothing.
+    pub fn start(&mut self, replica: usize, off: i64) {
+        let of = &mut self.replicas[replica];
+        (of.up, of.cut_off, of.watched, of.off) = (true, false, None, off);
+        let now = self.database();
+        self.noted = if self.mutant == Mutant::Forgetful { now } else { self.noted.max(now) };
+        for key in self.keys.iter_mut().filter(|key| key.info.seen_at.is_none()) {
+            key.info.seen_at = Some(at(now));
+            key.info.version += 1;
+        }
+        self.look(replica);
     }
 
     /// A replica looks at the database.
@@ -266,19 +382,24 @@ impl World {
         let moment = Moment {
             database: at(self.database()),
             elapsed: Duration::from_secs(self.now.unsigned_abs()),
-            machine: at(self.now + off),
+            machine: at(if self.shared { self.database() } else { self.now + off }),
         };
         let tolerance = Span::from_secs(self.bounds.skew);
         let jump = match watched {
             Some(last) => moment.jump_since(last, tolerance),
             None => moment.jump_before(at(self.noted), tolerance),
         };
+        self.noted = self.noted.max(self.database());
         if jump.is_some() && self.mutant != Mutant::NoWatch {
-            self.steady = self.database();
+            (self.steady, self.noted) = (self.database(), self.database());
         }
-        self.noted = self.database();
         self.replicas[replica].watched = Some(moment);
-        if self.writing.is_some() {
+        self.offset += std::mem::take(&mut self.sneaks);
+        let plans = Moment { database: at(self.database()), ..moment };
+        if plans.jump_since(moment, tolerance).is_some() && self.mutant != Mutant::TwoLooks {
+            return;
+        }
+        if self.writing.is_some() || self.is_halted() {
             return;
         }
         let rules = self.rules();
@@ -337,6 +458,9 @@ impl World {
 
     /// Pulls whatever signs (I8): the next one signs, known or not.
     pub fn revoke(&mut self) {
+        if self.is_halted() {
+            return;
+        }
         let now = at(self.database());
         let signs = |key: &&mut Key| key.info.state == SigningKeyState::Active;
         let Some(active) = self.keys.iter_mut().find(signs) else { return };
@@ -360,6 +484,9 @@ impl World {
 
     /// A replica signs, where it may. It can only while the private half was there at its last look.
     pub fn sign(&mut self, replica: usize) -> Result<(), String> {
+        if self.is_halted() {
+            return Ok(());
+        }
         let is_fresh = self.is_fresh(replica) || self.mutant == Mutant::NoLease;
         let of = &self.replicas[replica];
         let signs = of.keys.iter().find(|key| key.info.state == SigningKeyState::Active && key.has_private_half);
@@ -487,11 +614,16 @@ impl World {
     /// Whoever is ready serves all that has been published for longer than a view may be old, whatever it has been through.
     fn check_served(&self) -> Result<(), String> {
         let staleness = i64::try_from(self.bounds.staleness).unwrap();
+        let keys = self.newest.as_ref().map_or(&self.keys, |newest| &newest.keys);
+        let revoked = |key: &&Key| key.info.state == SigningKeyState::Revoked && self.newest.is_some();
         for replica in (0..self.replicas.len()).filter(|one| self.replicas[*one].up && self.is_fresh(*one)) {
             let served = self.jwks_of(replica);
             let old = |key: &&Key| key.info.state.is_published() && self.now - key.committed > staleness;
-            if let Some(key) = self.keys.iter().filter(old).find(|key| !served.contains_key(key.info.kid.as_str())) {
+            if let Some(key) = keys.iter().filter(old).find(|key| !served.contains_key(key.info.kid.as_str())) {
                 return Err(format!("I4: replica {replica} does not serve {}", key.material));
+            }
+            if let Some(key) = keys.iter().filter(revoked).find(|key| served.contains_key(key.info.kid.as_str())) {
+                return Err(format!("I4: replica {replica} serves {} again", key.material));
             }
         }
         Ok(())
@@ -513,7 +645,7 @@ impl World {
         let b = &self.bounds;
         let whole = b.cache + 2 * b.staleness + b.ttl + b.leeway + 2 * b.skew + b.commit;
         // A jump of the clock lets every wait begin anew, an emergency adds one.
-        let more = self.jumps * 2 + self.revoked.len();
+        let more = self.jumps * 2 + self.revoked.len() + self.restores * 2;
         let most = usize::try_from(whole.div_ceil(b.period)).unwrap() + 2 + more;
         if published > most {
             return Err(format!("I14: {published} keys are published, of {most} at most"));
