@@ -52,7 +52,7 @@ pub async fn run(common: &Common, command: RestoreCommand) -> Result<(), Failure
     let (verdict, _) = witness::compare(&store, file).await?;
     match command {
         RestoreCommand::Status { json: true } => {
-            let restored = if let Verdict::Restored(restored) = &verdict { Some(restored) } else { None };
+            let restored = if let Verdict::Restored(restored) = &verdict { Some(&**restored) } else { None };
             print_json(&Report { asks: verdict.asks(), why: verdict.told(), restored })
         }
         RestoreCommand::Status { json: false } => {

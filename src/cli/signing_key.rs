@@ -201,7 +201,9 @@ fn print_timeline(timeline: &Timeline) {
         println!("  nothing, until somebody rotates (signing_keys.rotation_period is not set)");
     }
     if let Some(since) = timeline.rules.steady_since {
-        println!("\nThe database's clock jumped; every wait began anew at {since}.");
+        println!(
+            "\nEvery wait began anew at {since}: the database's clock jumped, or an older state of it was accepted."
+        );
     }
     println!("\nServers that are up:");
     for replica in &timeline.replicas {

@@ -323,6 +323,11 @@ impl From<Denied> for Problem {
                 tracing::warn!(%cause, "unavailable");
                 Self::unavailable()
             }
+            Denied::Restored => Self {
+                detail: "the database looks like an old backup, and nobody is accepted by it: run `keyswap restore status` on the server"
+                    .into(),
+                ..Self::unavailable()
+            },
             Denied::Internal(cause) => {
                 tracing::error!(%cause, "internal error");
                 Self::internal()

@@ -31,7 +31,11 @@ use super::{
 #[utoipa::path(get, path = "", params(("alg" = Option<Algorithm>, Query, description = "Only keys of this algorithm.")), responses(Cached<Jwks>))]
 pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, OauthError> {
     let view = app.keys.view_to_serve(&app.store, &app.master).await;
-    let document = match algorithm(request.query_string())? {
+    let wanted = algorithm(request.query_string())?;
+    if let Some(document) = publish::jwks_while_asked(&app, &view, wanted) {
+        return Ok(serve(&request, &app, &document, "application/jwk-set+json"));
+    }
+    let document = match wanted {
         None => &view.jwks,
         Some(algorithm) => view.jwks_of.get(&algorithm).unwrap_or(&view.jwks),
     };
@@ -63,8 +67,9 @@ pub async fn metadata(_: Anyone, request: HttpRequest, app: Data<App>) -> Result
 fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'static str) -> HttpResponse {
     let max_age = app.settings.timing.verifier_cache_ttl.as_secs() / 2;
     // A view that may no longer sign may lack a key that signs elsewhere: still better than none, and nothing to keep.
-    let cache_control =
-        if app.keys.view().is_fresh() { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
+    let view = app.keys.view();
+    let is_certain = view.is_fresh() && !view.is_halted();
+    let cache_control = if is_certain { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
     kept(request, document, content_type, &cache_control)
 }
 

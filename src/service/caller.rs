@@ -21,7 +21,7 @@ use super::{
     guessing::Source,
     places::{self, PlaceNow},
     portal_sessions::{self, Proved},
-    proof::{Attempt, Denied, FACTS_ALONE, judge},
+    proof::{Attempt, Denied, FACTS_ALONE, judge, require_trusted},
     tokens,
 };
 
@@ -250,6 +250,7 @@ async fn by_key(app: &App, key: &str, source: Source, client_id: Option<String>)
 
 /// A token of ours for the management audience. Its key must still be in force: revoked means refused at once, here too.
 async fn by_token(app: &App, token: &str, source: Source) -> Result<Identity, Denied> {
+    require_trusted(app)?;
     app.guessing.admit_source(source).map_err(|throttled| Denied::Throttled(throttled.retry_after))?;
     let unaccepted = || {
         app.guessing.failed(source, None);

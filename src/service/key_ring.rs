@@ -43,6 +43,8 @@ use super::{
 /// The keys, replaced whole at each look.
 pub struct KeyRing {
     view: ArcSwap<View>,
+    /// Shared with all views.
+    halted: Arc<AtomicBool>,
     /// Held by whoever looks because the view was found too old: the others wait for that look.
     looking: Mutex<()>,
     /// An older state of the database was accepted: the next look takes it as it is.
@@ -190,8 +192,10 @@ impl KeyRing {
     /// # Errors
     /// The database does not answer.
     pub async fn open(store: &Store, master: &MasterKeys, fresh_for: Duration) -> Result<Self, Error> {
-        let view = look(store, master, fresh_for, &Minters::new(), Arc::default()).await?;
+        let halted = Arc::default();
+        let view = look(store, master, fresh_for, &Minters::new(), Arc::clone(&halted)).await?;
         Ok(Self {
+            halted,
             view: ArcSwap::from_pointee(view),
             looking: Mutex::new(()),
             accepted: AtomicBool::new(false),
@@ -201,6 +205,11 @@ impl KeyRing {
 
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// As of a view; here, where none is needed.
+    pub fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
     }
 
     /// A view to sign by at `now`, by the database's clock. One that is too old is looked at again first: a process that was stopped and woken
@@ -253,7 +262,7 @@ impl KeyRing {
     /// The database does not answer; the view stays as it was, and ages.
     pub async fn refresh(&self, store: &Store, master: &MasterKeys) -> Result<(), Error> {
         let before = self.view();
-        let view = look(store, master, before.fresh_for, &before.minters, Arc::clone(&before.halted)).await?;
+        let view = look(store, master, before.fresh_for, &before.minters, Arc::clone(&self.halted)).await?;
         if view.generation < before.generation && !self.accepted.swap(false, Ordering::Relaxed) {
             // What was published must stay so (I4) until somebody has looked at it; this view ages, and signs no more.
             return Err(Error::Unavailable(
@@ -266,7 +275,7 @@ impl KeyRing {
 
     /// Signs nothing, or goes on.
     pub fn halt(&self, halted: bool) {
-        let was_halted = self.view().halted.swap(halted, Ordering::Relaxed);
+        let was_halted = self.halted.swap(halted, Ordering::Relaxed);
         if was_halted && !halted {
             self.accepted.store(true, Ordering::Relaxed);
         }

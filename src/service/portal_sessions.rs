@@ -23,7 +23,7 @@ use super::{
     caller::Caller,
     guessing::{Source, Throttled},
     places::{self, PlaceNow},
-    proof::{Denied, outcome_of, refused, wait_for_tick},
+    proof::{Denied, outcome_of, refused, require_trusted, wait_for_tick},
 };
 
 /// A session, for the one answer that shows its token.
@@ -121,6 +121,7 @@ pub(super) async fn prove(app: &App, token: &PresentedKey, source: Source) -> Re
 
 async fn proved(app: &App, token: &PresentedKey, source: Source, started: Instant) -> Result<Proved, (Judged, Denied)> {
     let throttled = |throttled: Throttled| (Judged::Throttled, Denied::Throttled(throttled.retry_after));
+    require_trusted(app).map_err(|denied| (Judged::Unavailable, denied))?;
     app.guessing.admit_source(source).map_err(throttled)?;
     app.guessing.admit_credential(source, &token.credential).map_err(throttled)?;
     let id = PortalSessionId::from(&token.credential);

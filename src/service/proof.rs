@@ -27,7 +27,7 @@ use crate::{
     telemetry::metrics::{Form, Result as Outcome},
 };
 
-use super::{App, guessing::Source, presented::Presented, rate};
+use super::{App, guessing::Source, key_ring::CannotSign, presented::Presented, rate};
 
 /// Refusals past the checksum are answered at whole multiples of this time since their request came in, so that how long the
 /// work took for an unknown, a wrong or a revoked key does not show (design rule 7).
@@ -53,6 +53,9 @@ pub enum Denied {
     Limited(Window),
     #[error("{0}")]
     Unavailable(String),
+    /// Nobody can tell who is in force by an older state of the database: what was revoked since is not, there.
+    #[error("the database looks like an old backup: run `keyswap restore status` on the server")]
+    Restored,
     #[error("{0}")]
     Internal(String),
 }
@@ -250,6 +253,12 @@ async fn judged<T, X: Send + 'static>(
 ) -> Result<Granted<T, X>, (Outcome, Denied)> {
     let throttled =
         |throttled: super::guessing::Throttled| (Outcome::Throttled, Denied::Throttled(throttled.retry_after));
+    require_trusted(app).map_err(|denied| {
+        if counted == Counted::Yes {
+            app.metrics.signing_refused(CannotSign::Restored.as_str());
+        }
+        (Outcome::Unavailable, denied)
+    })?;
     app.guessing.admit_source(attempt.source).map_err(throttled)?;
     let Some(presented) = Presented::read(app, attempt.key) else {
         app.guessing.failed(attempt.source, None);
@@ -323,13 +332,18 @@ pub(super) fn refused(form: Form, credential: Option<&CredentialId>, fault: KeyF
 
 pub(super) const fn outcome_of(denied: &Denied) -> Outcome {
     match denied {
-        Denied::Unavailable(_) => Outcome::Unavailable,
+        Denied::Unavailable(_) | Denied::Restored => Outcome::Unavailable,
         Denied::Throttled(_) => Outcome::Throttled,
         Denied::Limited(_) => Outcome::Limited,
         Denied::Scope(_) => Outcome::Scope,
         Denied::Target(_) => Outcome::Target,
         Denied::Key | Denied::OnBehalfOf(_) | Denied::Internal(_) => Outcome::Internal,
     }
+}
+
+/// Refuses to judge anyone by an older state of the database that no operator has accepted.
+pub(super) fn require_trusted(app: &App) -> Result<(), Denied> {
+    if app.keys.is_halted() { Err(Denied::Restored) } else { Ok(()) }
 }
 
 pub(super) async fn wait_for_tick(started: Instant) {

@@ -9,7 +9,7 @@ use crate::{
     domain::signing::Algorithm,
 };
 
-use super::{App, Error};
+use super::{App, Error, key_ring::View, witness::Verdict};
 
 /// A public document with its strong ETag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,16 @@ struct Jwks<'a> {
 /// A key cannot be written as JSON, which no key that was read can be.
 pub fn jwks(keys: &[&PublicJwk]) -> Result<Document, Error> {
     Document::new(&Jwks { keys })
+}
+
+/// The JWKS while an operator is asked about an older state of the database: that state alone would take back what was published, and bring back
+/// what was revoked. Absent while nobody is asked, or where nothing more is known.
+pub fn jwks_while_asked(app: &App, view: &View, wanted: Option<Algorithm>) -> Option<Document> {
+    let verdict = app.witness.verdict();
+    let Verdict::Restored(restored) = &*verdict else { return None };
+    let mut keys = restored.published(view.published.iter().map(|(_, jwk)| jwk));
+    keys.retain(|jwk| wanted.is_none_or(|algorithm| jwk.alg == algorithm));
+    jwks(&keys).ok()
 }
 
 /// RFC 8414 §2. The same members serve both well-known paths, so the two cannot contradict each other (RFC 9068 §4).

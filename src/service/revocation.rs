@@ -78,6 +78,7 @@ async fn by_key(app: &App, caller: &Caller, key: &str) -> Result<Done, NotRevoke
             | Denied::Throttled(_)
             | Denied::Limited(_)
             | Denied::Unavailable(_)
+            | Denied::Restored
             | Denied::Internal(_)),
         ) => return Err(denied.into()),
     };

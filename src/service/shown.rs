@@ -19,7 +19,7 @@ use super::{
     App,
     caller::is_token,
     guessing::Source,
-    proof::{Attempt, Denied, Look, judge_with, outcome_of, refused, wait_for_tick},
+    proof::{Attempt, Denied, Look, judge_with, outcome_of, refused, require_trusted, wait_for_tick},
     tokens,
 };
 
@@ -48,6 +48,7 @@ pub(super) async fn judge_shown<T, X: Send + 'static>(
     rule: impl FnOnce(&Facts, &Bounds) -> Result<T, Refusal>,
 ) -> Result<Option<Judged<T, X>>, Denied> {
     let started = Instant::now();
+    require_trusted(app)?;
     let value = bare(value);
     let judged = if is_token(value) {
         by_token(app, value, audiences, started, look, rule).await
@@ -67,6 +68,7 @@ pub(super) async fn judge_shown<T, X: Send + 'static>(
             | Denied::Throttled(_)
             | Denied::Limited(_)
             | Denied::Unavailable(_)
+            | Denied::Restored
             | Denied::Internal(_)),
         ) => Err(denied),
     }

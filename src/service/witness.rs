@@ -3,6 +3,7 @@
 //! published since are unknown. That is for an operator to look at before anything is signed.
 
 use std::{
+    collections::BTreeSet,
     fmt, fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -12,12 +13,19 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    crypto::master::{IfExists, write_secret},
-    domain::event::{EventKind, NewEvent, Origin},
-    store::{self, Conn, Outcome, Store, StoreError},
+    crypto::{
+        jwk::PublicJwk,
+        master::{IfExists, write_secret},
+    },
+    domain::{
+        event::{EventKind, NewEvent, Origin},
+        id::SigningKeyId,
+        signing::SigningKeyState,
+    },
+    store::{self, Conn, Outcome, Store, StoreError, signing_keys::StoredSigningKey},
 };
 
-use super::{App, Error};
+use super::{App, Error, signing_keys};
 
 /// How far a database has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +38,27 @@ pub struct Seen {
     pub hash: String,
     /// The sum of the versions of all signing keys, which only ever grows.
     pub generation: i64,
+    /// Every signing key there ever was: what was published stays so, and what was revoked does not come back.
+    #[serde(default)]
+    pub keys: Vec<SeenKey>,
+}
+
+/// A signing key as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenKey {
+    pub kid: SigningKeyId,
+    pub state: SigningKeyState,
+    /// Its public half, as long as it is published.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub jwk: Option<PublicJwk>,
+}
+
+impl SeenKey {
+    fn of(key: StoredSigningKey) -> Self {
+        let StoredSigningKey { info, public_jwk, .. } = key;
+        let jwk = if info.state.is_published() { serde_json::from_str(&public_jwk).ok() } else { None };
+        Self { kid: info.kid, state: info.state, jwk }
+    }
 }
 
 /// What the witness says about the database.
@@ -40,7 +69,7 @@ pub enum Verdict {
     /// As it should be, and this could not be written down: an old backup might not be noticed.
     Unkept(String),
     /// It knows less than the witness, or other things.
-    Restored(Restored),
+    Restored(Box<Restored>),
     /// The witness is no witness: its text was spoilt.
     Spoilt(String),
 }
@@ -73,6 +102,19 @@ impl fmt::Display for Restored {
     }
 }
 
+impl Restored {
+    /// The keys to publish while an operator is asked, with `found` in the database: what was published stays so (I4), what was revoked by either
+    /// stays away. On a key that it has seen the witness knows better.
+    pub fn published<'a>(&'a self, found: impl Iterator<Item = &'a PublicJwk>) -> Vec<&'a PublicJwk> {
+        let known: BTreeSet<_> = self.witness.keys.iter().map(|key| &key.kid).collect();
+        let is_revoked = |key: &&SeenKey| key.state == SigningKeyState::Revoked;
+        let revoked: BTreeSet<_> = self.database.keys.iter().filter(is_revoked).map(|key| &key.kid).collect();
+        let seen = self.witness.keys.iter().filter_map(|key| key.jwk.as_ref());
+        let others = found.filter(|jwk| !known.contains(&jwk.kid));
+        seen.chain(others).filter(|jwk| !revoked.contains(&jwk.kid)).collect()
+    }
+}
+
 impl Verdict {
     /// Whether an operator has to look first.
     pub const fn asks(&self) -> bool {
@@ -85,9 +127,11 @@ impl Verdict {
             Self::Fine => None,
             Self::Unkept(why) => Some(why.clone()),
             Self::Restored(restored) => {
-                Some(format!("{restored}; nothing is signed until `keyswap restore accept` was run here"))
+                Some(format!("{restored}; nothing is signed or accepted until `keyswap restore accept` was run here"))
             }
-            Self::Spoilt(why) => Some(format!("{why}; nothing is signed until `keyswap restore accept` was run here")),
+            Self::Spoilt(why) => {
+                Some(format!("{why}; nothing is signed or accepted until `keyswap restore accept` was run here"))
+            }
         }
     }
 }
@@ -157,8 +201,9 @@ fn settle(app: &App, verdict: Verdict) {
             None => tracing::info!("the database and its witness agree"),
         }
     }
-    app.keys.halt(verdict.asks());
+    let asks = verdict.asks();
     app.witness.verdict.store(Arc::new(verdict));
+    app.keys.halt(asks);
 }
 
 /// What the witness at `file` says about the database, and how far that has come; nothing of it on a database without events.
@@ -185,10 +230,12 @@ pub async fn compare(store: &Store, file: &Path) -> Result<(Verdict, Option<Seen
 
 fn seen(connection: &mut Conn) -> Result<Option<Seen>, StoreError> {
     let Some(first) = store::events::find(connection, 1)? else { return Ok(None) };
-    // The generation first: an event that is not seen yet may have moved it, and never the other way round.
-    let generation = store::signing_keys::generation(connection)?;
+    // The keys first: an event that is not seen yet may have moved them, and never the other way round.
+    let keys = store::signing_keys::list(connection, false)?;
+    let generation = keys.iter().map(|key| key.info.version).sum();
     let (seq, hash) = store::events::head(connection)?;
-    Ok(Some(Seen { database: first.id.to_string(), seq, hash, generation }))
+    let keys = keys.into_iter().map(SeenKey::of).collect();
+    Ok(Some(Seen { database: first.id.to_string(), seq, hash, generation, keys }))
 }
 
 fn judge(connection: &mut Conn, witness: Seen, is: &Seen) -> Result<Verdict, StoreError> {
@@ -208,7 +255,7 @@ fn judge(connection: &mut Conn, witness: Seen, is: &Seen) -> Result<Verdict, Sto
     if same_history && is.generation >= witness.generation {
         return Ok(Verdict::Fine);
     }
-    Ok(Verdict::Restored(Restored { witness, database: is.clone() }))
+    Ok(Verdict::Restored(Box::new(Restored { witness, database: is.clone() })))
 }
 
 enum Unread {
@@ -241,6 +288,7 @@ fn advance(file: &Path, seen: &Seen) -> io::Result<()> {
         && there.database == seen.database
         && there.seq >= seen.seq
         && there.generation >= seen.generation
+        && there.keys.len() >= seen.keys.len()
     {
         return Ok(());
     }
@@ -270,7 +318,15 @@ pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdic
             .with("seq", restored.database.seq),
         Verdict::Spoilt(_) | Verdict::Fine | Verdict::Unkept(_) => NewEvent::new(EventKind::RestoreAccepted, "witness"),
     };
-    store.change(origin, move |_| Ok::<_, Error>(Outcome::event((), event))).await?;
+    store
+        .change(origin, move |tx| {
+            // A key that had gone since is there again, and who knows it is as good as nobody: every wait begins anew.
+            store::lock(tx, signing_keys::LOCK)?;
+            let now = store::now(tx)?;
+            store::rotation_clock::begin_anew(tx, now)?;
+            Ok::<_, Error>(Outcome::event((), event))
+        })
+        .await?;
     let now =
         store.read(seen).await?.ok_or_else(|| Error::Internal("an event that was just written is gone".to_owned()))?;
     let unwritable = |error: io::Error| Error::Conflict(format!("cannot write {}: {error}", file.display()));

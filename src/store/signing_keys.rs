@@ -149,15 +149,6 @@ pub fn list(connection: &mut Conn, published_only: bool) -> Result<Vec<StoredSig
     Ok(keys.into_iter().filter(|key| !published_only || key.info.state.is_published()).collect())
 }
 
-/// The sum of the versions of all keys there ever were: it grows with each step of each of them.
-///
-/// # Errors
-/// The database does not answer.
-pub fn generation(connection: &mut Conn) -> Result<i64, StoreError> {
-    let versions: Vec<i64> = signing_keys::table.select(signing_keys::version).load(connection)?;
-    Ok(versions.into_iter().sum())
-}
-
 fn stored(row: Row) -> Result<StoredSigningKey, StoreError> {
     let kid: SigningKeyId = parsed("kid", &row.kid)?;
     Ok(StoredSigningKey {

@@ -226,6 +226,14 @@ impl OauthError {
                     ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "try again in a moment")
                 }
             }
+            Denied::Restored => Self {
+                retry_after: Some(1),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "temporarily_unavailable",
+                    "the database looks like an old backup, and nobody is accepted by it: run `keyswap restore status` on the server",
+                )
+            },
             Denied::Internal(cause) => {
                 tracing::error!(%cause, "internal error");
                 Self::new(

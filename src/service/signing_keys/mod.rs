@@ -96,7 +96,7 @@ pub struct RulesTold {
     pub verifier_leeway: Span,
     pub clock_skew: Span,
     pub max_ttl: Span,
-    /// Since when the database's clock has gone at its pace; absent: it never jumped.
+    /// Since when the waits count: the database's clock jumped, or an older state of it was accepted; absent: since ever.
     pub steady_since: Option<Timestamp>,
 }
 

@@ -1,8 +1,8 @@
 //! A database that was put back to an older state is noticed, and nothing is signed until an operator has looked.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{on_both, quick, refused};
 use crate::{
@@ -31,6 +31,11 @@ async fn asks(server: &Running, deployment: &Deployment, key: &str) {
     let answer = server.exchange(key).await;
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
+    for path in ["/v1/api-keys", "/v1/signing-keys"] {
+        let answer = server.call(&deployment.admin(), "GET", path, None).await;
+        assert_eq!(answer.status(), 503, "{path}: who is an administrator, nobody can tell");
+        assert!(answer.text().await.unwrap().contains("keyswap restore status"));
+    }
     let jwks: Value = server.get("/.well-known/jwks.json").await.json().await.unwrap();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 2, "what was published stays published");
     let doctor = deployment.run(&["doctor"]);
@@ -73,7 +78,11 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         asks(&server, &deployment, &key).await;
         // It does not become right by being used: the history is another one, however long it grows.
         for _ in 0..4 {
-            server.key(&admin).await;
+            assert_eq!(
+                deployment.run(&["api-key", "create", "--name", "more"]).code,
+                Some(0),
+                "the server's own shell is trusted"
+            );
         }
         server.stop();
         let server = deployment.serve();
@@ -121,7 +130,94 @@ fn take_back(deployment: &Deployment, count: i64) {
     ));
 }
 
+/// Every table as it is, to be put back: what a backup does, on both databases.
+struct Backup(Vec<String>);
+
+impl Backup {
+    fn of(deployment: &Deployment) -> Self {
+        let tables = tables::names(deployment);
+        for table in &tables {
+            deployment.database.sql(&format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}"));
+        }
+        Self(tables)
+    }
+
+    fn put_back(&self, deployment: &Deployment) {
+        let unbound = match deployment.database.kind {
+            Kind::Sqlite => "PRAGMA foreign_keys = OFF",
+            Kind::Postgres => "SET session_replication_role = replica",
+        };
+        let each =
+            self.0.iter().map(|table| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table};"));
+        deployment.database.sql(&format!("{unbound}; BEGIN; {} COMMIT", each.collect::<String>()));
+    }
+}
+
+async fn jwks(server: &Running, query: &str) -> (BTreeSet<String>, String) {
+    let answer = server.get(&format!("/.well-known/jwks.json{query}")).await;
+    let kept = answer.headers()["cache-control"].to_str().unwrap().to_owned();
+    let jwks: Value = answer.json().await.unwrap();
+    (jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect(), kept)
+}
+
 on_both! {
+    async fn what_was_revoked_since_does_not_come_back_before_it_is_accepted(deployment: Deployment) {
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let (id, key) = server.key(&admin).await;
+        let token: Value = server.exchange(&key).await.json().await.unwrap();
+        let list = deployment.json(&["signing-key", "list"]);
+        let kid = |state: &str| list.as_array().unwrap().iter().find(|key| key["state"] == state).unwrap()["kid"].as_str().unwrap().to_owned();
+        let (pulled, next) = (kid("active"), kid("next"));
+        server.stop();
+        let backup = Backup::of(&deployment);
+
+        let server = deployment.serve();
+        assert_eq!(server.call(&admin, "POST", &format!("/v1/api-keys/{id}/revoke"), None).await.status(), 200);
+        assert_eq!(server.call(&admin, "POST", &format!("/v1/signing-keys/{pulled}/revoke"), None).await.status(), 200);
+        let (published, kept) = jwks(&server, "").await;
+        assert!(published.len() == 2 && published.contains(&next) && !published.contains(&pulled), "{published:?}");
+        assert!(kept.starts_with("public"), "{kept}");
+        server.stop();
+        backup.put_back(&deployment);
+
+        let server = deployment.serve();
+        for query in ["", "?alg=ES256"] {
+            let (found, kept) = jwks(&server, query).await;
+            assert_eq!(found, published, "what was published stays so, and what was pulled stays away");
+            assert_eq!(kept, "no-cache");
+        }
+        assert!(jwks(&server, "?alg=RS256").await.0.is_empty());
+        // Nobody's key or token says anything, the administrator's neither.
+        let shown = json!({ "value": key });
+        for (credential, method, path, body) in [
+            (&key, "POST", "/v1/exchange", None),
+            (&key, "POST", "/v1/exchange/explain", None),
+            (&admin, "GET", "/v1/api-keys", None),
+            (&token["access_token"].as_str().unwrap().to_owned(), "GET", "/v1/api-keys", None),
+            (&admin, "POST", "/v1/api-keys/validate", Some(shown)),
+        ] {
+            let answer = server.call(credential, method, path, body).await;
+            assert_eq!(answer.status(), 503, "{path}");
+            let said = answer.text().await.unwrap();
+            assert!(said.contains("keyswap restore status"), "{path}: {said}");
+        }
+        for path in ["/oauth/introspect", "/oauth/revoke"] {
+            let asked = server.http.post(server.url(path)).bearer_auth(&admin).header("content-type", "application/x-www-form-urlencoded");
+            let answer = asked.body(format!("token={key}")).send().await.unwrap();
+            assert_eq!(answer.status(), 503, "{path}");
+            assert!(answer.text().await.unwrap().contains("keyswap restore status"), "{path}");
+        }
+        // With a shell on the server it can be worked with.
+        assert_eq!(deployment.run(&["api-key", "revoke", &id]).code, Some(0));
+        assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
+        until("the server goes on", LONG, || async { server.knows(&admin).await }).await;
+        assert_eq!(server.exchange(&key).await.status(), 401, "it was revoked again");
+        let plan = deployment.json(&["signing-key", "plan"]);
+        assert!(!plan["rules"]["steady_since"].is_null(), "every wait begins anew: {plan}");
+        server.stop();
+    }
+
     async fn a_running_server_notices_as_well(deployment: Deployment) {
         let server = deployment.serve();
         let admin = deployment.admin();
