@@ -22,7 +22,7 @@ use crate::{
         jwk::PublicJwk,
         master::MasterKeys,
         seal::{Purpose, Sealed},
-        signer::PrivateKeyDer,
+        signer::{PrivateKeyDer, Signer},
         token::{Minter, Verifier},
     },
     domain::{
@@ -70,13 +70,15 @@ pub struct View {
     /// The algorithms that audiences ask for.
     pub asked: BTreeSet<Algorithm>,
     minters: Minters,
+    /// Those that are next, and were tried out: they sign nothing yet.
+    waiting: Minters,
     /// What signs where there is no active key of the algorithm that is wanted.
     stand_in: Option<SigningKeyId>,
     verifiers: Vec<Verifier>,
     pub jwks: Document,
     /// The same with the keys of one algorithm alone, for each there is.
     pub jwks_of: BTreeMap<Algorithm, Document>,
-    /// The keys that should sign, now or next, and cannot.
+    /// The keys that should sign, now or next, and cannot; and those whose public half cannot be read.
     pub unusable: Vec<SigningKeyId>,
     /// Shared by all views: set while an operator is asked whether anything may be signed.
     halted: Arc<AtomicBool>,
@@ -262,7 +264,9 @@ impl KeyRing {
     /// The database does not answer; the view stays as it was, and ages.
     pub async fn refresh(&self, store: &Store, master: &MasterKeys) -> Result<(), Error> {
         let before = self.view();
-        let view = look(store, master, before.fresh_for, &before.minters, Arc::clone(&self.halted)).await?;
+        let prepared = before.minters.iter().chain(&before.waiting);
+        let prepared = prepared.map(|(kid, (algorithm, minter))| (kid.clone(), (*algorithm, Arc::clone(minter))));
+        let view = look(store, master, before.fresh_for, &prepared.collect(), Arc::clone(&self.halted)).await?;
         if view.generation < before.generation && !self.accepted.swap(false, Ordering::Relaxed) {
             // What was published must stay so (I4) until somebody has looked at it; this view ages, and signs no more.
             return Err(Error::Unavailable(
@@ -302,6 +306,7 @@ async fn look(
         published: Vec::new(),
         asked,
         minters: Minters::new(),
+        waiting: Minters::new(),
         stand_in: None,
         verifiers: Vec::new(),
         jwks: publish::jwks(&[])?,
@@ -323,22 +328,25 @@ async fn look(
         // One row that cannot be read must not take the others along.
         let Ok(jwk) = serde_json::from_str::<PublicJwk>(&key.public_jwk) else {
             tracing::error!(kid = %key.info.kid, "a signing key cannot be read");
+            view.unusable.push(key.info.kid);
             continue;
         };
         view.verifiers.extend(Verifier::new(&jwk));
-        if key.info.state == SigningKeyState::Active {
-            let minter = match prepared.get(&key.info.kid) {
+        if matches!(key.info.state, SigningKeyState::Active | SigningKeyState::Next) {
+            // A next one that cannot sign is told before it is its turn.
+            let is_next = key.info.state == SigningKeyState::Next;
+            let minters = if is_next { &mut view.waiting } else { &mut view.minters };
+            // Of one that was tried out before, the row can have been altered since.
+            let known = prepared.get(&key.info.kid).filter(|(_, known)| *known.jwk() == jwk);
+            let minter = match known.filter(|_| !is_next || open(master, &key).is_ok()) {
                 Some((_, minter)) => Some(Arc::clone(minter)),
                 None => prepare(master, &key, &jwk).await,
             };
             if let Some(minter) = minter {
-                view.minters.insert(key.info.kid.clone(), (key.info.algorithm, minter));
+                minters.insert(key.info.kid.clone(), (key.info.algorithm, minter));
             } else {
                 view.unusable.push(key.info.kid.clone());
             }
-        } else if key.info.state == SigningKeyState::Next && open(master, &key).is_err() {
-            // Told before it is its turn to sign.
-            view.unusable.push(key.info.kid.clone());
         }
         view.published.push((key.info, jwk));
     }
@@ -374,6 +382,14 @@ async fn prepare(master: &MasterKeys, key: &StoredSigningKey, jwk: &PublicJwk) -
             None
         }
     }
+}
+
+/// Whether a key can sign: its private half opens, and belongs to what is published of it.
+pub(super) fn can_sign(master: &MasterKeys, key: &StoredSigningKey) -> bool {
+    let signer =
+        open(master, key).and_then(|der| Ok(Signer::from_pkcs8(key.info.algorithm, &PrivateKeyDer::new(&der))?));
+    let jwk = serde_json::from_str::<PublicJwk>(&key.public_jwk);
+    signer.is_ok_and(|signer| jwk.is_ok_and(|jwk| *signer.jwk() == jwk))
 }
 
 fn open(master: &MasterKeys, key: &StoredSigningKey) -> Result<Zeroizing<Vec<u8>>, Error> {

@@ -2,13 +2,9 @@
 //! can still be accepted, and never that it is over in an instant (I8).
 
 use crate::{
-    domain::{
-        id::SigningKeyId,
-        rotation::Bounds,
-        signing::{SigningKeyInfo, SigningKeyState},
-    },
+    domain::{id::SigningKeyId, rotation::Bounds, signing::SigningKeyState},
     service::{App, Error, caller::Caller},
-    store::{self, Outcome},
+    store::{self, Conn, Outcome, StoreError, signing_keys::StoredSigningKey},
 };
 
 use super::{
@@ -32,8 +28,13 @@ pub struct Revoked {
 /// # Errors
 /// No such key, or one that is not published any more.
 pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Revoked, Error> {
-    let view = app.keys.view();
-    let algorithm = view.published.iter().find(|(info, _)| info.kid == kid).map(|(info, _)| info.algorithm);
+    // Of the database: the view leaves out what it cannot read.
+    let wanted = kid.clone();
+    let find = move |connection: &mut Conn| {
+        let found = store::signing_keys::list(connection, true)?.into_iter().find(|key| key.info.kid == wanted);
+        Ok::<_, StoreError>(found.map(|key| key.info.algorithm))
+    };
+    let algorithm = app.store.read(find).await?;
     // One to follow the next one, and one to be the next one, should there be none.
     let mut press = Press::with(app, algorithm).await?;
     let mut spare = Press::with(app, algorithm).await?;
@@ -50,14 +51,22 @@ pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Rev
             advance(tx, key, SigningKeyState::Revoked, now, &mut events)?;
             let mut without = Looked::at(tx, &settings, now)?;
             let successor = if signed {
-                let is_next =
-                    |other: &&SigningKeyInfo| other.state == SigningKeyState::Next && other.algorithm == key.algorithm;
-                let next = match without.keys.iter().find(is_next).cloned() {
-                    Some(next) => next,
-                    None => spare.publish(tx, key.algorithm, now, &mut events)?.ok_or_else(|| {
-                        Error::Unavailable("the signing keys were moved just now; try again".to_owned())
-                    })?,
+                let is_next = |other: &StoredSigningKey| {
+                    other.info.state == SigningKeyState::Next && other.info.algorithm == key.algorithm
                 };
+                let next = match store::signing_keys::list(tx, true)?.into_iter().find(is_next) {
+                    Some(next) if spare.opens(&next) => next.info,
+                    found => {
+                        // One that cannot sign must not be what signs now.
+                        if let Some(next) = found {
+                            advance(tx, &next.info, SigningKeyState::Removed, now, &mut events)?;
+                        }
+                        spare.publish(tx, key.algorithm, now, &mut events)?.ok_or_else(|| {
+                            Error::Unavailable("the signing keys were moved just now; try again".to_owned())
+                        })?
+                    }
+                };
+                without = Looked::at(tx, &settings, now)?;
                 activate(tx, &without, &next, now, &mut events)?;
                 without = Looked::at(tx, &settings, now)?;
                 Some(next)

@@ -16,7 +16,7 @@ use crate::{
         signing::{Algorithm, SigningKeyInfo, SigningKeyState},
         time::{Span, Timestamp},
     },
-    service::{App, Error},
+    service::{App, Error, key_ring},
     store::{self, StoreError, Tx, signing_keys::StoredSigningKey},
 };
 
@@ -37,6 +37,11 @@ impl Press {
             fresh.insert(algorithm, generate(algorithm).await?);
         }
         Ok(Self { master: app.master.clone(), entropy: app.entropy.clone(), fresh })
+    }
+
+    /// Whether `key` can sign, by the master keys that are here.
+    pub fn opens(&self, key: &StoredSigningKey) -> bool {
+        key_ring::can_sign(&self.master, key)
     }
 
     /// Publishes a next key of `algorithm`, where one was made for it.

@@ -121,6 +121,43 @@ both! {
         assert_eq!(in_state(&server, "next").await.len(), 1);
     }
 
+    async fn an_emergency_lets_no_key_sign_that_cannot(server: Server) {
+        let key = server.generic_key(&[]).await.value;
+        let spoil = [
+            // Sealed for another kid: it does not open.
+            "sealed = (SELECT sealed FROM signing_keys WHERE state = 'active') WHERE state = 'next'",
+            // It opens, and is not the half of what is published.
+            r#"public_jwk = REPLACE(public_jwk, '"x":"', '"x":"A') WHERE state = 'next'"#,
+            "public_jwk = '{}' WHERE state = 'next'",
+            // What is to be pulled cannot be read itself.
+            "public_jwk = '{}' WHERE state = 'active'",
+        ];
+        for spoilt in spoil {
+            let (active, next) = (in_state(&server, "active").await[0]["kid"].as_str().unwrap().to_owned(), kid_of_next(&server).await);
+            server.database.sql(&format!("UPDATE signing_keys SET {spoilt}"));
+            let bad = if spoilt.ends_with("'next'") { &next } else { &active };
+            let told = async || server.get("/readyz").send().await.unwrap().text().await.unwrap().contains(bad.as_str());
+            until("it is told before it is its turn", told).await;
+            let revoked = server.manage("POST", &format!("/v1/signing-keys/{active}/revoke"), None, 200).await;
+            let signs = header_of(&server.swap(&key).await)["kid"].clone();
+            assert_eq!(signs, revoked["activated"]["kid"], "{spoilt}");
+            assert_eq!(signs == json!(next), bad != &next, "{spoilt}");
+            assert!(served(&server).await.contains(&signs.as_str().unwrap().to_owned()));
+            assert_eq!((in_state(&server, "next").await.len(), in_state(&server, "active").await.len()), (1, 1));
+        }
+    }
+
+    async fn a_next_key_whose_halves_do_not_match_is_not_rotated_to(server: Server) {
+        server.database.sql(r#"UPDATE signing_keys SET public_jwk = REPLACE(public_jwk, '"x":"', '"x":"A') WHERE state = 'next'"#);
+        let next = kid_of_next(&server).await;
+        until("it is told", async || server.get("/readyz").send().await.unwrap().text().await.unwrap().contains(&next)).await;
+        server.advance(3661);
+        for body in [None, Some(json!({ "dry_run": true }))] {
+            let refused = server.manage("POST", "/v1/signing-keys/rotate", body, 409).await;
+            assert!(refused["detail"].as_str().unwrap().contains("cannot be opened here"), "{refused}");
+        }
+    }
+
     async fn a_clock_that_is_set_forward_fakes_no_wait(server: Server, "signing_keys.rotation_period=2h") {
         let next = kid_of_next(&server).await;
         until("it has looked, and knows how the clock goes", async || scraped(&server).await.contains("keyswap_signing_key_age_seconds{")).await;
