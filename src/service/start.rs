@@ -249,7 +249,6 @@ async fn set_up(store: &Store, settings: &Settings, entropy: &SystemEntropy) -> 
                 events.extend(audiences::ensure_built_in(tx, kind, identifier)?);
             }
             events.extend(ensure_signing_keys(tx, &master, &entropy, &settings, fresh.as_ref())?);
-            store::signing_keys::raise_longest_ttl(tx, settings.timing.max_ttl)?;
             if is_new {
                 events.extend(administrator(tx, &settings, &master, &entropy)?);
             }

@@ -176,6 +176,12 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_counts_until_nothing_of_it_can_be_in_use() {
+        // Told of 10 s before it was cut off, it signs for 30 s, and its tokens live an hour and a minute of leeway.
+        assert_eq!(HOUR.until_forgotten(), Span::from_secs(10 + 30 + 3600 + 60 + 30));
+    }
+
+    #[test]
     fn the_bounds_of_an_emergency_are_told_and_never_instant() {
         let mut revoked = key(Es256, Active);
         revoked.longest_ttl = Span::from_secs(7200);

@@ -45,9 +45,16 @@ impl Timing {
         self.replica_staleness + longest_ttl.max(self.max_ttl) + self.verifier_leeway + self.clock_skew
     }
 
-    /// How long a replica counts that was not heard of: verifiers may use what it handed out, and it may sign by what it knows.
+    /// How long a replica counts that was not heard of: verifiers may use what it handed out, and it may sign by what it knows. It may have told
+    /// of itself a while before it was cut off.
     pub fn until_forgotten(self) -> Span {
-        self.replica_staleness + self.verifier_cache_ttl.max(self.max_ttl) + self.clock_skew
+        let in_use = self.verifier_cache_ttl.max(self.max_ttl + self.verifier_leeway);
+        self.tells_every() + self.replica_staleness + in_use + self.clock_skew
+    }
+
+    /// How often a replica tells of itself.
+    pub fn tells_every(self) -> Span {
+        Span::from(self.replica_staleness.duration() / 3)
     }
 }
 

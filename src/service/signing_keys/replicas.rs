@@ -11,11 +11,13 @@ use crate::{
         id::ReplicaId,
         rotation::{Rules, Steady},
         signing::Algorithm,
-        time::{Span, Timestamp},
+        time::Timestamp,
     },
     service::{App, Error, Settings},
     store::{self, Conn, Outcome, Store, StoreError, replicas::Replica},
 };
+
+use super::LOCK;
 
 /// This server among the replicas; a command is none.
 #[derive(Debug, Default)]
@@ -38,18 +40,13 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<Part, Error> {
     let of = settings.clone();
     let told = store
         .change(Origin::of(Actor::System), move |tx| {
-            let told = Told {
-                id: tx.new_id()?,
-                started_at: tx.now(),
-                seen_at: tx.now(),
-                published: String::new(),
-                master_keys: String::new(),
-            };
+            // No key is moved meanwhile: whoever signs next knows how long tokens may live, and what is seen below was committed before.
+            store::lock(tx, LOCK)?;
+            let now = store::now(tx)?;
+            let told = Told { id: tx.new_id()?, started_at: now, seen_at: now, published: String::new(), master_keys: String::new() };
             store::replicas::put(tx, &replica(&of, &told))?;
             // Before the first token that may live longer than any before it (I16).
             store::signing_keys::raise_longest_ttl(tx, of.timing.max_ttl)?;
-            let now = tx.now();
-            store::rotation_clock::note(tx, now)?;
             // This is another transaction than the one that published what was missing at the start.
             store::signing_keys::see_all(tx, now)?;
             Ok::<_, Error>(Outcome::bookkeeping(told))
@@ -69,22 +66,29 @@ pub(super) async fn tell(app: &App) -> Result<(), Error> {
     let published = kids.join(" ");
     let master_keys = app.master.fingerprints().into_values().collect::<Vec<_>>().join(" ");
     let now = app.store.now().await?;
-    let often = Span::from(app.settings.timing.replica_staleness.duration() / 3);
+    let often = app.settings.timing.tells_every();
     // A clock that was set back: what it said before is no reason to be silent.
     let is_known = published == before.published && master_keys == before.master_keys;
     if now >= before.seen_at && now.since(before.seen_at) < often && is_known {
         return Ok(());
     }
-    let (told, settings) = (Told { seen_at: now, published, master_keys, ..before }, app.settings.clone());
-    let put = replica(&settings, &told);
-    app.store
+    let (told, settings) = (Told { published, master_keys, ..before }, app.settings.clone());
+    let told = app
+        .store
         .change(Origin::of(Actor::System), move |tx| {
-            store::replicas::put(tx, &put)?;
-            store::rotation_clock::note(tx, put.seen_at)?;
-            for gone in store::replicas::list(tx)?.iter().filter(|other| !counts(other, put.seen_at)) {
+            store::lock(tx, LOCK)?;
+            let told = Told { seen_at: store::now(tx)?, ..told };
+            let others = store::replicas::list(tx)?;
+            if !others.iter().any(|other| other.id == told.id) {
+                // It was forgotten: the keys that came to sign meanwhile know nothing of its tokens (I16).
+                store::signing_keys::raise_longest_ttl(tx, settings.timing.max_ttl)?;
+            }
+            store::replicas::put(tx, &replica(&settings, &told))?;
+            store::rotation_clock::note(tx, told.seen_at)?;
+            for gone in others.iter().filter(|other| other.id != told.id && !counts(other, told.seen_at)) {
                 store::replicas::forget(tx, &gone.id)?;
             }
-            Ok::<_, StoreError>(Outcome::bookkeeping(()))
+            Ok::<_, StoreError>(Outcome::bookkeeping(told))
         })
         .await?;
     *app.part.lock() = Some(told);

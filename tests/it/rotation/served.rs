@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, both, header_of, wire::problem};
 
+/// What everything that moves signing keys takes.
+const LOCK: i64 = 0x006b_6579_7377_0001;
+
 async fn keys(server: &Server) -> Value {
     server.manage("GET", "/v1/signing-keys", None, 200).await
 }
@@ -207,6 +210,24 @@ both! {
         problem(early, 409, "too_early").await;
         server.advance(4 * 3600);
         server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+    }
+
+    async fn nobody_joins_while_a_key_is_moved(server: Server) {
+        let held = server.database.hold(LOCK);
+        let mut joins = std::pin::pin!(server.replica());
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(1500), &mut joins).await;
+        assert!(waits.is_err(), "its settings would not hold for the key that comes to sign");
+        held.release();
+        let replica = joins.await;
+        assert_eq!(keys(&replica).await["replicas"].as_array().unwrap().len(), 2);
+    }
+
+    async fn a_replica_that_was_forgotten_counts_again(server: Server, "signing_keys.replica_staleness=3s", "tokens.max_ttl=4h") {
+        let longest = async || in_state(&server, "active").await[0]["longest_ttl"].clone();
+        assert_eq!(longest().await, "4h");
+        server.database.sql("DELETE FROM replicas; UPDATE signing_keys SET longest_ttl = 3600000");
+        until("its tokens count", async || longest().await == "4h").await;
+        assert_eq!(keys(&server).await["replicas"].as_array().unwrap().len(), 1);
     }
 
     async fn what_the_alerts_watch_is_measured(server: Server, "signing_keys.rotation_period=2h") {

@@ -355,7 +355,9 @@ impl World {
         let of = &mut self.replicas[replica];
         (of.up, of.cut_off, of.watched, of.off) = (true, false, None, off);
         let now = self.database();
-        self.noted = if self.mutant == Mutant::Forgetful { now } else { self.noted.max(now) };
+        if self.mutant == Mutant::Forgetful {
+            self.noted = now;
+        }
         for key in self.keys.iter_mut().filter(|key| key.info.seen_at.is_none()) {
             key.info.seen_at = Some(at(now));
             key.info.version += 1;

@@ -120,6 +120,40 @@ impl Database {
     }
 }
 
+/// A lock of Keyswap's that a test holds.
+pub enum Held {
+    Sqlite(diesel::SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Database {
+    /// Takes the lock `name`, as a change does that is not over yet; SQLite has one for all.
+    pub fn hold(&self, name: i64) -> Held {
+        match self.kind {
+            Kind::Sqlite => {
+                let path = self.url.strip_prefix("sqlite://").unwrap();
+                let mut connection = diesel::SqliteConnection::establish(path).unwrap();
+                connection.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+                Held::Sqlite(connection)
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::establish(&self.url).unwrap();
+                connection.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({name})")).unwrap();
+                Held::Postgres(connection)
+            }
+        }
+    }
+}
+
+impl Held {
+    pub fn release(self) {
+        match self {
+            Self::Sqlite(mut connection) => connection.batch_execute("COMMIT").unwrap(),
+            Self::Postgres(mut connection) => connection.batch_execute("COMMIT").unwrap(),
+        }
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         let Some(name) = &self.name else { return };
