@@ -267,7 +267,9 @@ impl KeyRing {
         let prepared = before.minters.iter().chain(&before.waiting);
         let prepared = prepared.map(|(kid, (algorithm, minter))| (kid.clone(), (*algorithm, Arc::clone(minter))));
         let view = look(store, master, before.fresh_for, &prepared.collect(), Arc::clone(&self.halted)).await?;
-        if view.generation < before.generation && !self.accepted.swap(false, Ordering::Relaxed) {
+        // Good for one look, whatever it finds: the next older state is another one.
+        let accepted = self.accepted.swap(false, Ordering::Relaxed);
+        if view.generation < before.generation && !accepted {
             // What was published must stay so (I4) until somebody has looked at it; this view ages, and signs no more.
             return Err(Error::Unavailable(
                 "the database knows less of the signing keys than it did: it looks like an old backup".to_owned(),
