@@ -49,11 +49,11 @@ pub struct KeyRing {
     looking: Mutex<()>,
     /// An older state of the database was accepted: the next look takes it as it is.
     accepted: AtomicBool,
-    /// When a look failed that was made to serve.
+    /// When a look failed that somebody waited for.
     failed_at: std::sync::Mutex<Option<Instant>>,
 }
 
-/// How long whoever asks for the JWKS waits for a look at the database.
+/// How long whoever asks waits for a look at the database.
 const LOOK_FOR: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for KeyRing {
@@ -218,17 +218,10 @@ impl KeyRing {
     /// need not refuse what it could answer. Where the look fails, the view stays too old.
     pub async fn view_at(&self, now: Timestamp, store: &Store, master: &MasterKeys) -> Arc<View> {
         let view = self.view();
-        if view.is_fresh_at(now) {
+        if view.is_fresh_at(now) || view.is_halted() || self.failed_lately() {
             return view;
         }
-        let _turn = self.looking.lock().await;
-        let view = self.view();
-        if view.is_fresh_at(now) {
-            return view;
-        }
-        if let Err(error) = self.refresh(store, master).await {
-            tracing::warn!(%error, "the view of the signing keys is too old, and they could not be looked at");
-        }
+        self.catch_up(store, master, |view| view.is_fresh_at(now)).await;
         self.view()
     }
 
@@ -239,20 +232,30 @@ impl KeyRing {
         if view.is_fresh() || self.failed_lately() {
             return view;
         }
+        self.catch_up(store, master, View::is_fresh).await;
+        self.view()
+    }
+
+    /// Looks again, for a moment, and one at a time: whoever waited finds what the first one found. Where that failed, nobody tries for as long:
+    /// those who come meanwhile would wait for each other's failures.
+    async fn catch_up(&self, store: &Store, master: &MasterKeys, is_enough: impl Fn(&View) -> bool) {
         let look = async {
             let _turn = self.looking.lock().await;
-            if !self.view().is_fresh() && !self.failed_lately() {
+            if !is_enough(&self.view()) && !self.failed_lately() {
                 self.refresh(store, master).await?;
             }
             Ok::<_, Error>(())
         };
-        if !matches!(timeout(LOOK_FOR, look).await, Ok(Ok(()))) {
-            *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-        self.view()
+        let why = match timeout(LOOK_FOR, look).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::warn!(why, "the view of the signing keys is too old, and they could not be looked at");
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Whether a look that was made to serve has failed so lately that another would only hold up whoever asks.
+    /// Whether a look has failed so lately that another would only hold up whoever asks.
     fn failed_lately(&self) -> bool {
         let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|at| at.elapsed() < LOOK_FOR)

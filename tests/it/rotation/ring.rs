@@ -27,4 +27,27 @@ both! {
         put_back();
         assert!(!looks().await);
     }
+
+    async fn nobody_waits_for_a_look_that_has_just_failed(server: Server) {
+        // Too old from the first moment on.
+        let ring = ring(&server, Duration::ZERO).await;
+        let now = server.app.store.now().await.unwrap();
+        let view = async || ring.view_at(now, &server.app.store, &server.app.master).await;
+        let moment = Duration::from_millis(1100);
+        let first = ring.view();
+        server.database.sql("ALTER TABLE signing_keys RENAME TO hidden");
+        assert!(Arc::ptr_eq(&first, &view().await), "the look fails");
+        server.database.sql("ALTER TABLE hidden RENAME TO signing_keys");
+        assert!(Arc::ptr_eq(&first, &view().await), "and is not tried again for a moment");
+        tokio::time::sleep(moment).await;
+        let second = view().await;
+        assert!(!Arc::ptr_eq(&first, &second), "then it is");
+        // An older state of the database is no reason to look at it again and again.
+        server.database.sql("UPDATE signing_keys SET version = version - 1 WHERE state = 'active'");
+        assert!(Arc::ptr_eq(&second, &view().await));
+        server.database.sql("UPDATE signing_keys SET version = version + 1 WHERE state = 'active'");
+        tokio::time::sleep(moment).await;
+        ring.halt(true);
+        assert!(Arc::ptr_eq(&second, &view().await), "while an operator is asked, nothing is signed by any view");
+    }
 }
