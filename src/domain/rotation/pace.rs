@@ -28,11 +28,14 @@ impl Moment {
         jump(expected, self.database, tolerance)
     }
 
-    /// As `jump_since`, for a process that has not looked before: somebody looked when it was `last`, and the machine has a clock of its own. Which
-    /// of two clocks is wrong nobody can tell; a wait that one of them would fake must not count.
+    /// As `jump_since`, for a process that has not looked before: somebody looked when it was `last`. Where that was a moment ago, they vouch for
+    /// the clock, and what this machine takes for the time says nothing. Where it was longer ago, the machine's clock must do: which of two
+    /// clocks is wrong nobody can tell; a wait that one of them would fake must not count.
     pub fn jump_before(self, last: Timestamp, tolerance: Span) -> Option<Jump> {
-        let behind = jump(last, self.database, tolerance).filter(|jump| matches!(jump, Jump::Back(_)));
-        behind.or_else(|| jump(self.machine, self.database, tolerance))
+        match jump(last, self.database, tolerance)? {
+            Jump::Forward(_) => jump(self.machine, self.database, tolerance),
+            back @ Jump::Back(_) => Some(back),
+        }
     }
 }
 
@@ -75,6 +78,11 @@ mod tests {
         assert_eq!(behind, Some(Jump::Back(Span::from_millis(500))));
         let ahead = Moment { machine: Timestamp::from_millis(4_000), ..at(5_000, 0) };
         let forward = ahead.jump_before(Timestamp::from_millis(1_000), tolerance);
+        assert_eq!(forward, Some(Jump::Forward(Span::from_millis(1_000))));
+        for vouched in [4_900, 5_000, 5_100] {
+            assert_eq!(ahead.jump_before(Timestamp::from_millis(vouched), tolerance), None, "seen a moment ago");
+        }
+        let forward = ahead.jump_before(Timestamp::from_millis(4_899), tolerance);
         assert_eq!(forward, Some(Jump::Forward(Span::from_millis(1_000))));
     }
 }

@@ -19,6 +19,9 @@ use crate::{
 /// How long after a jump was seen it is looked at again: a slow answer is no jump.
 const LOOK_TWICE: Duration = Duration::from_millis(250);
 
+/// How often a slow answer is asked for again.
+const LOOKS: u32 = 3;
+
 /// The last look of this process.
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
@@ -45,10 +48,11 @@ impl ClockWatch {
     }
 }
 
-/// Looks at the clock. When it jumped since the last look, every wait begins anew, and an event says so.
+/// Looks at the clock. When it jumped since the last look, every wait begins anew, and an event says so. A command writes nothing of it: it runs on
+/// whichever machine, whose clock says less than those of the servers, and for every run the look is the first.
 ///
 /// # Errors
-/// The database does not answer.
+/// The database does not answer; a command finds another clock than its own.
 pub(super) async fn watch(app: &App) -> Result<(), Error> {
     let (mut moment, noted) = look(app).await?;
     let mut jump = jumped(app, moment, noted);
@@ -62,6 +66,13 @@ pub(super) async fn watch(app: &App) -> Result<(), Error> {
             Jump::Forward(by) => ("forward", by),
             Jump::Back(by) => ("back", by),
         };
+        if app.part.is_none() {
+            return Err(Error::Conflict(format!(
+                "the database's clock is {by} {} what this machine's clock and the last server to look at it let expect: nothing is moved by \
+                 it; set the clocks right, or let a running server do it",
+                if direction == "forward" { "ahead of" } else { "behind" }
+            )));
+        }
         app.metrics.clock_jumped();
         tracing::error!(direction, %by, "the database's clock jumped: every wait of the signing keys begins anew");
         app.store
@@ -77,14 +88,24 @@ pub(super) async fn watch(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
+/// Both clocks. An answer that took so long that they would seem apart is asked for again.
 async fn look(app: &App) -> Result<(Moment, Timestamp), Error> {
-    let found = app.store.read(|connection| {
-        let (noted, _) = store::rotation_clock::read(connection)?;
-        Ok::<_, store::StoreError>((store::now(connection)?, noted))
-    });
-    let (database, noted) = found.await?;
     let clock = &app.watch.clock;
-    Ok((Moment { database, elapsed: clock.elapsed(), machine: clock.now() }, noted))
+    let mut tries = 1;
+    loop {
+        let asked = clock.elapsed();
+        let found = app.store.read(|connection| {
+            let (noted, _) = store::rotation_clock::read(connection)?;
+            Ok::<_, store::StoreError>((store::now(connection)?, noted))
+        });
+        let (database, noted) = found.await?;
+        let moment = Moment { database, elapsed: clock.elapsed(), machine: clock.now() };
+        let took = moment.elapsed.saturating_sub(asked);
+        if took <= app.settings.timing.clock_skew.duration() / 2 || tries == LOOKS {
+            return Ok((moment, noted));
+        }
+        tries += 1;
+    }
 }
 
 /// Against the last look of this process, or, for its first one, against what any replica noted.

@@ -96,6 +96,11 @@ pub(super) async fn tell(app: &App) -> Result<(), Error> {
 }
 
 impl Part {
+    /// Whether this is a command, and no server.
+    pub fn is_none(&self) -> bool {
+        self.lock().is_none()
+    }
+
     /// A panic while the lock was held leaves what is told whole: it is replaced in one move.
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Told>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -17,6 +17,7 @@
 //! | I16 settings that change | `served::where_replicas_differ_the_stricter_setting_holds`; `domain::rotation` |
 //! | I17 another algorithm, I18 the first start | `domain::rotation`, `faults::signing`, `audiences::algorithms`; `World::new` |
 
+mod clocks;
 mod ring;
 mod search;
 mod served;

@@ -1,0 +1,64 @@
+//! Clocks that differ, and clocks that are set at the worst moment.
+
+use std::{sync::Arc, time::Duration};
+
+use keyswap::{
+    cli::compose,
+    domain::time::{Span, Timestamp},
+    service::{App, Error, caller::Caller, signing_keys, start::Mode},
+    store::Clock,
+};
+use serde_json::Value;
+
+use crate::support::{Database, Kind, Server};
+
+/// The clock of a machine that is late.
+struct Late(Arc<dyn Clock>);
+
+impl Clock for Late {
+    fn now(&self) -> Timestamp {
+        self.0.now().before(Span::from_secs(45))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// What a command works with, on a machine whose clock is late.
+async fn command(database: &Database) -> App {
+    let path = |name: &str| database.dir.path().join(name).display().to_string();
+    let settings = [
+        format!("database.url={}", database.url),
+        format!("keys.dir={}", path("keys")),
+        "server.public_url=http://keyswap.test".to_owned(),
+        "signing_keys.rotation_period=".to_owned(),
+    ];
+    let config = compose::config(None, &settings).unwrap();
+    compose::app(&config, Mode::Command, Arc::new(Late(database.clock()))).await.unwrap()
+}
+
+/// On PostgreSQL alone: with SQLite, the machine's clock is the database's.
+#[test]
+fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
+    Server::run(Kind::Postgres, &[], |server| async move {
+        let app = command(&server.database).await;
+        let steady = async || signing_keys::timeline(&app).await.unwrap().rules.steady_since;
+        let rotate = async || signing_keys::rotate(&app, &Caller::cli()).await.unwrap_err();
+        for _ in 0..2 {
+            let refused = rotate().await;
+            assert!(matches!(refused, Error::TooEarly(_)), "servers vouch for the clock: {refused}");
+        }
+        let jumped = |event: &Value| event["type"] == "clock.jumped";
+        assert_eq!((steady().await, server.events().await.iter().filter(|event| jumped(event)).count()), (None, 0));
+        // Long after the last server has looked, it can only refuse, and says by how much the clocks differ.
+        let database = server.stop().await;
+        database.move_clock(3_600_000);
+        let app = command(&database).await;
+        for _ in 0..2 {
+            let refused = signing_keys::rotate(&app, &Caller::cli()).await.unwrap_err();
+            assert!(matches!(refused, Error::Conflict(_)) && refused.to_string().contains("45s"), "{refused}");
+        }
+        assert_eq!(signing_keys::timeline(&app).await.unwrap().rules.steady_since, None, "and nothing begins anew");
+    });
+}
