@@ -50,7 +50,6 @@ pub(in crate::service) fn publish_asked(
         let der =
             fresh.ok_or_else(|| Error::Unavailable("the signing keys were rotated just now; try again".to_owned()))?;
         let now = store::now(tx)?;
-        store::rotation_clock::note(tx, now)?;
         publish(tx, master, entropy, algorithm, der, Publication::next(now), &mut events)?;
     }
     Ok(events)

@@ -11,8 +11,8 @@ use crate::{
 };
 
 use super::{
-    Listed,
-    rotation::{NONE_LIVE, locked, require_trusted, settle},
+    Listed, pace,
+    rotation::{NONE_LIVE, locked_at_pace, require_trusted, settle},
     steps::{Publication, advance, publish},
 };
 
@@ -23,16 +23,18 @@ use super::{
 /// The text holds no such key, or the key is or was here already.
 pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Error> {
     require_trusted(app)?;
+    pace::watch(app).await?;
     let algorithm = app.settings.algorithm;
     let der =
         import::private_key(text, algorithm).map_err(|error: ImportError| Error::invalid("key", error.to_string()))?;
     let signer = Signer::from_pkcs8(algorithm, &der).map_err(|error| Error::invalid("key", error.to_string()))?;
     let kid = signer.jwk().kid.clone();
     let (master, entropy, settings) = (app.master.clone(), app.entropy.clone(), app.settings.clone());
+    let pace = app.watch.pace();
     let imported = app
         .store
         .change(caller.origin.clone(), move |tx| {
-            let (now, looked) = locked(tx, &settings)?;
+            let (now, looked) = locked_at_pace(tx, &settings, &pace)?;
             if looked.keys.iter().any(|key| key.kid == kid) {
                 return Err(Error::Conflict(format!(
                     "the key {kid} is or was here already, and a kid is never used again"

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         event::{Actor, EventKind, NewEvent, Origin},
         rotation::{Jump, Moment},
-        time::Timestamp,
+        time::{Span, Timestamp},
     },
     service::{App, Error},
     store::{self, Clock, Outcome},
@@ -43,8 +43,27 @@ impl ClockWatch {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The last look, for whoever acts by it later on.
+    pub(super) fn pace(&self) -> Pace {
+        Pace { clock: Arc::clone(&self.clock), last: self.last() }
+    }
+
     fn keep(&self, moment: Moment) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(moment);
+    }
+}
+
+/// A look at the clock, to be held against a later one: between the two the clock can be set as well.
+pub(super) struct Pace {
+    clock: Arc<dyn Clock>,
+    last: Option<Moment>,
+}
+
+impl Pace {
+    /// Whether the database's clock went at its pace from that look until `database`; absent when there was no look.
+    pub fn holds(&self, database: Timestamp, tolerance: Span) -> Option<bool> {
+        let now = Moment { database, elapsed: self.clock.elapsed(), machine: self.clock.now() };
+        self.last.map(|last| now.jump_since(last, tolerance).is_none())
     }
 }
 

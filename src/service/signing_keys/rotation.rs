@@ -15,7 +15,9 @@ use crate::{
 };
 
 use super::{
-    LOCK, Listed, Looked, Timeline, look_again, pace, replicas,
+    LOCK, Listed, Looked, Timeline, look_again,
+    pace::{self, Pace},
+    replicas,
     steps::{self, Press, activate},
 };
 
@@ -49,10 +51,10 @@ pub async fn tick(app: &App) -> Result<(), Error> {
             return Ok(());
         }
         let mut press = Press::with(app, needed).await?;
-        let settings = app.settings.clone();
+        let (settings, pace) = (app.settings.clone(), app.watch.pace());
         app.store
             .change(Origin::of(Actor::System), move |tx| {
-                let (now, looked) = locked(tx, &settings)?;
+                let (now, looked) = locked_at_pace(tx, &settings, &pace)?;
                 let events = steps::run_due(tx, &looked, now, &unusable, &mut press)?;
                 Ok::<_, Error>(if events.is_empty() { Outcome::bookkeeping(()) } else { Outcome::events((), events) })
             })
@@ -66,7 +68,15 @@ pub async fn tick(app: &App) -> Result<(), Error> {
 pub(super) fn locked(tx: &mut Tx<'_>, settings: &Settings) -> Result<(Timestamp, Looked), StoreError> {
     store::lock(tx, LOCK)?;
     let now = store::now(tx)?;
-    let looked = Looked::at(tx, settings, now)?;
+    Ok((now, Looked::at(tx, settings, now)?))
+}
+
+/// As `locked`, for what is done because its time has come: the clock is the one that was watched, and was not set since.
+pub(super) fn locked_at_pace(tx: &mut Tx<'_>, settings: &Settings, pace: &Pace) -> Result<(Timestamp, Looked), Error> {
+    let (now, looked) = locked(tx, settings)?;
+    if pace.holds(now, settings.timing.clock_skew) == Some(false) {
+        return Err(Error::Unavailable("the database's clock was set a moment ago: no key is moved by it".to_owned()));
+    }
     // Nothing is written of a key that is later than what is known of the clock.
     store::rotation_clock::note(tx, now)?;
     Ok((now, looked))
@@ -103,10 +113,11 @@ pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
     pace::watch(app).await?;
     let mut press = Press::with(app, [app.settings.algorithm]).await?;
     let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
+    let pace = app.watch.pace();
     let rotated = app
         .store
         .change(caller.origin.clone(), move |tx| {
-            let (now, before) = locked(tx, &settings)?;
+            let (now, before) = locked_at_pace(tx, &settings, &pace)?;
             let next = next_to_sign(&before, settings.algorithm, now)?.clone();
             if unusable.contains(&next.kid) {
                 let message = format!(
@@ -190,10 +201,14 @@ fn next_to_sign(looked: &Looked, algorithm: Algorithm, now: Timestamp) -> Result
 /// next tick.
 pub(in crate::service) async fn settle(app: &App) {
     look_again(app).await;
+    let (pace, tolerance) = (app.watch.pace(), app.settings.timing.clock_skew);
     let seen = app.store.change(Origin::of(Actor::System), move |tx| {
         store::lock(tx, LOCK)?;
         let now = store::now(tx)?;
-        store::rotation_clock::note(tx, now)?;
+        // A clock that nobody watches here is noted by those who do.
+        if pace.holds(now, tolerance) == Some(true) {
+            store::rotation_clock::note(tx, now)?;
+        }
         store::signing_keys::see_all(tx, now)?;
         Ok::<_, StoreError>(Outcome::bookkeeping(()))
     });

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Server, both, header_of, wire::problem};
+use crate::support::{Kind, Server, both, header_of, wire::problem};
 
 /// What everything that moves signing keys takes.
 const LOCK: i64 = 0x006b_6579_7377_0001;
@@ -210,6 +210,34 @@ both! {
         problem(early, 409, "too_early").await;
         server.advance(4 * 3600);
         server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
+    }
+
+    async fn a_clock_that_is_set_after_the_look_at_it_fakes_no_wait(server: Server) {
+        let next = kid_of_next(&server).await;
+        if server.database.kind == Kind::Postgres {
+            // A function that is replaced stays as it was for whoever is in the middle of a transaction; what it reads does not.
+            server.database.sql(
+                "CREATE TABLE set_by (millis BIGINT); INSERT INTO set_by VALUES (0); \
+                 CREATE OR REPLACE FUNCTION keyswap_now() RETURNS BIGINT LANGUAGE SQL VOLATILE \
+                 AS 'SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT + (SELECT millis FROM set_by)'",
+            );
+        }
+        let held = server.database.hold(LOCK);
+        let rotation = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send();
+        let rotation = tokio::spawn(rotation);
+        // It has looked at the clock, and waits for its turn.
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        match server.database.kind {
+            Kind::Sqlite => server.database.set_clock(5 * 3600 * 1000),
+            Kind::Postgres => server.database.sql("UPDATE set_by SET millis = 18000000"),
+        }
+        held.release();
+        let refused = rotation.await.unwrap().unwrap();
+        let (status, said) = (refused.status(), refused.text().await.unwrap());
+        assert_eq!(status, 503, "{said}");
+        assert_eq!(kid_of_next(&server).await, next, "nothing was moved");
+        until("it is noticed", async || events(&server, "clock.jumped").await == 1).await;
+        assert_eq!(kid_of_next(&server).await, next);
     }
 
     async fn nobody_joins_while_a_key_is_moved(server: Server) {
