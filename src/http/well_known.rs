@@ -68,7 +68,7 @@ fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'
     let max_age = app.settings.timing.verifier_cache_ttl.as_secs() / 2;
     // A view that may no longer sign may lack a key that signs elsewhere: still better than none, and nothing to keep.
     let view = app.keys.view();
-    let is_certain = view.is_fresh() && !view.is_halted();
+    let is_certain = app.keys.may_be_kept(&view) && !view.is_halted();
     let cache_control = if is_certain { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
     kept(request, document, content_type, &cache_control)
 }

@@ -32,7 +32,7 @@ use crate::{
         time::Timestamp,
         token_shape::Typ,
     },
-    store::{self, Store, StoreError, signing_keys::StoredSigningKey},
+    store::{self, Clock, Store, StoreError, signing_keys::StoredSigningKey},
 };
 
 use super::{
@@ -43,6 +43,8 @@ use super::{
 /// The keys, replaced whole at each look.
 pub struct KeyRing {
     view: ArcSwap<View>,
+    /// Of the machine.
+    clock: Arc<dyn Clock>,
     /// Shared with all views.
     halted: Arc<AtomicBool>,
     /// Held by whoever looks because the view was found too old: the others wait for that look.
@@ -87,6 +89,8 @@ pub struct View {
     generation: i64,
     /// The database's clock at that look.
     as_of: Timestamp,
+    /// The machine's.
+    machine_at: Timestamp,
     /// How old it may be and still sign (I6).
     fresh_for: Duration,
 }
@@ -193,10 +197,16 @@ impl KeyRing {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn open(store: &Store, master: &MasterKeys, fresh_for: Duration) -> Result<Self, Error> {
+    pub async fn open(
+        store: &Store,
+        master: &MasterKeys,
+        fresh_for: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let halted = Arc::default();
-        let view = look(store, master, fresh_for, &Minters::new(), Arc::clone(&halted)).await?;
+        let view = look(store, master, fresh_for, &Minters::new(), Arc::clone(&halted), clock.now()).await?;
         Ok(Self {
+            clock,
             halted,
             view: ArcSwap::from_pointee(view),
             looking: Mutex::new(()),
@@ -207,6 +217,12 @@ impl KeyRing {
 
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// Whether a view is young enough for others to keep what it says: by the machine's clock as well, which goes on while the machine is
+    /// suspended.
+    pub fn may_be_kept(&self, view: &View) -> bool {
+        view.is_fresh() && self.clock.now().since(view.machine_at).duration() <= view.fresh_for
     }
 
     /// As of a view; here, where none is needed.
@@ -229,10 +245,10 @@ impl KeyRing {
     /// true before, since verifiers keep it. Where the database is away, what there is is still better than nothing.
     pub async fn view_to_serve(&self, store: &Store, master: &MasterKeys) -> Arc<View> {
         let view = self.view();
-        if view.is_fresh() || self.failed_lately() {
+        if self.may_be_kept(&view) || self.failed_lately() {
             return view;
         }
-        self.catch_up(store, master, View::is_fresh).await;
+        self.catch_up(store, master, |view| self.may_be_kept(view)).await;
         self.view()
     }
 
@@ -269,7 +285,8 @@ impl KeyRing {
         let before = self.view();
         let prepared = before.minters.iter().chain(&before.waiting);
         let prepared = prepared.map(|(kid, (algorithm, minter))| (kid.clone(), (*algorithm, Arc::clone(minter))));
-        let view = look(store, master, before.fresh_for, &prepared.collect(), Arc::clone(&self.halted)).await?;
+        let (halted, machine_at) = (Arc::clone(&self.halted), self.clock.now());
+        let view = look(store, master, before.fresh_for, &prepared.collect(), halted, machine_at).await?;
         // Good for one look, whatever it finds: the next older state is another one.
         let accepted = self.accepted.swap(false, Ordering::Relaxed);
         if view.generation < before.generation && !accepted {
@@ -297,6 +314,7 @@ async fn look(
     fresh_for: Duration,
     prepared: &Minters,
     halted: Arc<AtomicBool>,
+    machine_at: Timestamp,
 ) -> Result<View, Error> {
     // The view is as old as the question, not as the answer.
     let seen_at = Instant::now();
@@ -321,6 +339,7 @@ async fn look(
         seen_at,
         generation: stored.iter().map(|key| key.info.version).sum(),
         as_of,
+        machine_at,
         fresh_for,
     };
     let mut first_of = BTreeMap::new();

@@ -147,7 +147,7 @@ pub async fn start(
         }
     }
     let witness = Witness::new(settings.witness.clone());
-    let keys = KeyRing::open(&store, &master, settings.timing.replica_staleness.duration()).await?;
+    let keys = KeyRing::open(&store, &master, settings.timing.replica_staleness.duration(), Arc::clone(&clock)).await?;
     let app = App {
         decoy: Decoy::new(&entropy)?,
         witness,

@@ -8,7 +8,7 @@ use crate::support::{Server, both};
 
 /// Another ring on the same keys, at which no job looks.
 async fn ring(server: &Server, fresh_for: Duration) -> KeyRing {
-    KeyRing::open(&server.app.store, &server.app.master, fresh_for).await.unwrap()
+    KeyRing::open(&server.app.store, &server.app.master, fresh_for, server.database.clock()).await.unwrap()
 }
 
 both! {
@@ -26,6 +26,21 @@ both! {
         assert!(looks().await);
         put_back();
         assert!(!looks().await);
+    }
+
+    async fn a_machine_that_was_suspended_hands_out_nothing_to_keep(server: Server) {
+        let kept = async || {
+            let answer = server.get("/.well-known/jwks.json").send().await.unwrap();
+            answer.headers()["cache-control"].to_str().unwrap().to_owned()
+        };
+        assert!(kept().await.starts_with("public"));
+        server.database.sql("ALTER TABLE signing_keys RENAME TO hidden");
+        // An hour, of which the clock that stands still in a suspended machine knows nothing.
+        server.advance(3600);
+        assert_eq!(kept().await, "no-cache", "it could not look again");
+        server.database.sql("ALTER TABLE hidden RENAME TO signing_keys");
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert!(kept().await.starts_with("public"), "it has looked again");
     }
 
     async fn nobody_waits_for_a_look_that_has_just_failed(server: Server) {
