@@ -85,10 +85,14 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
         SigningKeyCommand::Rotate { dry_run: true, json } => {
             let (rotated, timeline) = signing_keys::planned_rotation(&app).await?;
             if json {
-                return print_json(&rotated);
+                return print_json(&rotated?);
             }
-            print_planned(&rotated);
+            if let Ok(rotated) = &rotated {
+                print_planned(rotated);
+            }
+            // Where it would be refused as well: what it waits for stands there.
             print_timeline(&timeline);
+            rotated?;
             Ok(())
         }
         SigningKeyCommand::Rotate { dry_run: false, json } => {

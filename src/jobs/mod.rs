@@ -111,6 +111,9 @@ impl Jobs {
         if let Err(error) = last_used::flush(&self.app).await {
             tracing::error!(%error, "the last of the last-used times could not be written");
         }
+        if let Err(error) = live_tokens::flush(&self.app).await {
+            tracing::warn!(%error, "the last counts of live tokens could not be written");
+        }
         if let Err(error) = witness::keep(&self.app).await {
             tracing::warn!(%error, "it could not be written down how far the database has come");
         }

@@ -96,6 +96,10 @@ both! {
         let output = on(&server, &["signing-key", "rotate"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains("may sign from"), "{}", text(&output.stderr));
+        let output = on(&server, &["signing-key", "rotate", "--dry-run"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("may sign from"), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("What comes:"), "what it waits for is told all the same: {}", text(&output.stdout));
         let status = json_of(&server, &["master-key", "status"]);
         assert_eq!((&status[0]["version"], &status[0]["file"]), (&json!(1), &json!("here")));
         let status = json_of(&server, &["migrate", "--status"]);

@@ -80,7 +80,7 @@ pub async fn rotate(
     let body = body.read().await?;
     Query::of(&request, &[])?;
     if body.dry_run {
-        return Ok(plain(&signing_keys::planned_rotation(&app).await?.0));
+        return Ok(plain(&signing_keys::planned_rotation(&app).await?.0?));
     }
     Ok(plain(&signing_keys::rotate(&app, &caller.identity).await?))
 }

@@ -118,14 +118,7 @@ pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
         .store
         .change(caller.origin.clone(), move |tx| {
             let (now, before) = locked_at_pace(tx, &settings, &pace)?;
-            let next = next_to_sign(&before, settings.algorithm, now)?.clone();
-            if unusable.contains(&next.kid) {
-                let message = format!(
-                    "{} cannot be opened here: look at /readyz, or revoke it, and another one follows",
-                    next.kid
-                );
-                return Err(Error::Conflict(message));
-            }
+            let next = next_to_sign(&before, settings.algorithm, now, &unusable)?.clone();
             let mut events = Vec::new();
             activate(tx, &before, &next, now, &mut events)?;
             let made = press.publish(tx, settings.algorithm, now, &mut events)?;
@@ -159,38 +152,52 @@ pub(super) fn require_trusted(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// What `rotate` would do now, and the timeline that it starts from; nothing is changed.
+/// What `rotate` would do now, or why it would not, and the timeline that it starts from; nothing is changed.
 ///
 /// # Errors
-/// As `rotate`.
-pub async fn planned_rotation(app: &App) -> Result<(Rotated, Timeline), Error> {
-    let settings = app.settings.clone();
+/// The database does not answer, or is an older state that no operator has accepted.
+pub async fn planned_rotation(app: &App) -> Result<(Result<Rotated, Error>, Timeline), Error> {
+    require_trusted(app)?;
+    let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
             let looked = Looked::at(connection, &settings, now)?;
             let live = store::signing_key_tokens::live(connection, now)?;
-            let next = next_to_sign(&looked, settings.algorithm, now)?;
-            let retires = |key: &&SigningKeyInfo| {
-                key.state == SigningKeyState::Active
-                    && (key.algorithm == next.algorithm || !looked.rules.uses(key.algorithm))
-            };
-            let rotated = Rotated {
-                activated: looked.listed(next, now, &live),
-                next: None,
-                retired: looked.keys.iter().filter(retires).map(|key| looked.listed(key, now, &live)).collect(),
-            };
+            let next = next_to_sign(&looked, settings.algorithm, now, &unusable);
+            let rotated = next.map(|next| {
+                let retires = |key: &&SigningKeyInfo| {
+                    key.state == SigningKeyState::Active
+                        && (key.algorithm == next.algorithm || !looked.rules.uses(key.algorithm))
+                };
+                Rotated {
+                    activated: looked.listed(next, now, &live),
+                    next: None,
+                    retired: looked.keys.iter().filter(retires).map(|key| looked.listed(key, now, &live)).collect(),
+                }
+            });
             Ok((rotated, looked.timeline(now, &live)))
         })
         .await
 }
 
-/// The next key of `algorithm`, once it may sign.
-fn next_to_sign(looked: &Looked, algorithm: Algorithm, now: Timestamp) -> Result<&SigningKeyInfo, Error> {
+/// The next key of `algorithm`, once it may sign, where it can.
+fn next_to_sign<'a>(
+    looked: &'a Looked,
+    algorithm: Algorithm,
+    now: Timestamp,
+    unusable: &[SigningKeyId],
+) -> Result<&'a SigningKeyInfo, Error> {
     let is_next = |key: &&SigningKeyInfo| key.state == SigningKeyState::Next && key.algorithm == algorithm;
     let next = looked.keys.iter().find(is_next);
     let next =
         next.ok_or_else(|| Error::Conflict(format!("no next key for {algorithm} is published; start the server")))?;
+    if unusable.contains(&next.kid) {
+        return Err(Error::Conflict(format!(
+            "{} cannot be opened here: look at /readyz, or revoke it, and another one follows",
+            next.kid
+        )));
+    }
     match looked.rules.may_sign_from(next, now) {
         Some(from) if from <= now => Ok(next),
         from => Err(Error::TooEarly(from.unwrap_or_else(|| now.after(looked.rules.timing.until_known())))),

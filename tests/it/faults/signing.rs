@@ -125,6 +125,7 @@ both! {
         assert_eq!(header_of(&server.swap(&key).await)["alg"], "EdDSA");
         verify(&server, &old_token, "http://keyswap.test").await;
         // Started again on what it finds: nothing more is made.
+        keyswap::service::signing_keys::live_tokens::flush(&server.app).await.unwrap();
         let before = keys(&server).await;
         let server = Server::on(server.stop().await, &["signing_keys.algorithm=EdDSA"]).await;
         assert_eq!(keys(&server).await, before);

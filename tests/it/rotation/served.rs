@@ -286,5 +286,9 @@ both! {
         assert_eq!(in_state(&server, "active").await[0]["live_tokens"], 7);
         server.advance(3600);
         assert_eq!(in_state(&server, "active").await[0]["live_tokens"], 0);
+        // A clean stop writes what is still in memory.
+        server.swap(&key).await;
+        let server = Server::on(server.stop().await, &["signing_keys.rotation_period="]).await;
+        assert_eq!(in_state(&server, "active").await[0]["live_tokens"], 1);
     }
 }
