@@ -265,6 +265,9 @@ both! {
         let named = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
         let named: std::collections::BTreeSet<_> = named.filter(|word| word.starts_with("keyswap_")).collect();
         assert!(named.len() >= 7, "{named:?}");
+        // A next key of one algorithm follows none of another.
+        let follows = rules.lines().find(|line| line.contains("unless")).unwrap();
+        assert_eq!(follows.matches("by (instance, algorithm)").count(), 2, "{follows}");
         for name in named {
             let family = name.strip_suffix("_total").unwrap_or(name);
             assert!(scraped.contains(&format!("# TYPE {family} ")), "{name} is not measured");
