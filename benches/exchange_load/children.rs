@@ -33,6 +33,16 @@ pub struct Process {
 impl Process {
     /// `keyswap serve`, ready.
     pub fn server(place: &Place, algorithm: Algorithm) -> Self {
+        Self::start_server(place, algorithm, &[]).ready()
+    }
+
+    /// As `server`, with settings that are not the default.
+    pub fn server_with(place: &Place, algorithm: Algorithm, settings: &[&str]) -> Self {
+        Self::start_server(place, algorithm, settings).ready()
+    }
+
+    /// `keyswap serve`, as it is while it starts.
+    pub fn start_server(place: &Place, algorithm: Algorithm, more: &[&str]) -> Self {
         let port = free_port();
         let settings = [
             format!("database.url={}", place.url()),
@@ -45,8 +55,8 @@ impl Process {
         ];
         let mut command = Command::new(&place.program);
         command.arg("serve");
-        for setting in settings {
-            command.args(["--set", &setting]);
+        for setting in settings.iter().map(String::as_str).chain(more.iter().copied()) {
+            command.args(["--set", setting]);
         }
         Self::start(command, port, place.dir().join("server.log"))
     }
@@ -56,23 +66,26 @@ impl Process {
         let port = free_port();
         let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
         command.arg(floor::ARGUMENT).args(floor::arguments(port, signs.then_some(algorithm), answer));
-        Self::start(command, port, place.dir().join("floor.log"))
+        Self::start(command, port, place.dir().join("floor.log")).ready()
     }
 
     fn start(mut command: Command, port: u16, log: PathBuf) -> Self {
         let stderr = File::create(&log).expect("a file for what the process says");
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().expect("the process starts");
-        let mut process = Self { child, port, log };
+        Self { child, port, log }
+    }
+
+    fn ready(mut self) -> Self {
         let deadline = Instant::now() + START;
-        while ask(port, "GET", "/readyz", "").is_none_or(|(status, _)| status != 200) {
-            let ended = process.child.try_wait().expect("the state of the process");
+        while ask(self.port, "GET", "/readyz", "").is_none_or(|(status, _)| status != 200) {
+            let ended = self.child.try_wait().expect("the state of the process");
             if ended.is_some() || Instant::now() > deadline {
-                panic!("{command:?} does not answer: {}", process.said());
+                panic!("it does not answer: {}", self.said());
             }
             sleep(Duration::from_millis(10));
         }
-        process
+        self
     }
 
     pub fn pid(&self) -> u32 {
@@ -110,9 +123,17 @@ fn free_port() -> u16 {
 
 /// One request on a connection of its own; nothing where nobody answers it whole.
 pub fn ask(port: u16, method: &str, path: &str, headers: &str) -> Option<(u16, Vec<u8>)> {
+    ask_with(port, method, path, headers, "")
+}
+
+/// As `ask`, with a body.
+pub fn ask_with(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut answer).ok()?;

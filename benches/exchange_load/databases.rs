@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::ValueEnum;
-use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection, sql_types::Text};
+use diesel::{
+    Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection,
+    sql_types::{BigInt, Text},
+};
 use tempfile::TempDir;
 
 use super::usage;
@@ -44,6 +47,14 @@ struct Version {
     version: String,
 }
 
+#[derive(QueryableByName)]
+struct Sizes {
+    #[diesel(sql_type = BigInt)]
+    database: i64,
+    #[diesel(sql_type = BigInt)]
+    log: i64,
+}
+
 impl Place {
     pub fn make(database: Database, program: &Path) -> Self {
         // Beside the build and not in /tmp, which may be memory: commits must reach a disk.
@@ -76,6 +87,32 @@ impl Place {
 
     pub fn keys_dir(&self) -> PathBuf {
         self.dir().join("keys")
+    }
+
+    /// The administrator's API key, which the first server made.
+    pub fn administrator(&self) -> String {
+        std::fs::read_to_string(self.keys_dir().join("administrator.key"))
+            .expect("the administrator's key")
+            .trim()
+            .to_owned()
+    }
+
+    /// In MiB: the database, and the log that changes are written to first.
+    pub fn sizes(&self) -> (f64, f64) {
+        let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
+        match self.database {
+            Database::Sqlite => {
+                let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+                (mib(size(&self.file())), mib(size(&self.dir().join("keyswap.db-wal"))))
+            }
+            Database::Postgres => {
+                let mut connection = PgConnection::establish(&self.url()).expect("the database");
+                let sizes = "SELECT pg_database_size(current_database()) AS database, \
+                             (SELECT COALESCE(SUM(size), 0) FROM pg_ls_waldir())::BIGINT AS log";
+                let sizes: Sizes = diesel::sql_query(sizes).get_result(&mut connection).expect("sizes");
+                (mib(sizes.database.unsigned_abs()), mib(sizes.log.unsigned_abs()))
+            }
+        }
     }
 
     fn file(&self) -> PathBuf {

@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
     runtime::Runtime,
     task::JoinSet,
-    time::timeout,
+    time::{sleep_until, timeout},
 };
 
 use super::filling::Keys;
@@ -27,15 +27,23 @@ const MAX_FAILURES: u64 = 20;
 #[derive(Debug, Default)]
 pub struct Run {
     pub exchanges: u64,
+    /// Answered 503.
+    pub refused: u64,
+    /// Answered otherwise, or not at all.
     pub failures: u64,
     pub elapsed: Duration,
-    /// In microseconds, in order.
+    /// Of exchanges, in microseconds, in order.
     latencies: Vec<u32>,
 }
 
 impl Run {
     pub fn per_second(&self) -> f64 {
         self.exchanges as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// Exchanges that took no longer than this.
+    pub fn in_time(&self, time: Duration) -> usize {
+        self.latencies.partition_point(|latency| u128::from(*latency) <= time.as_micros())
     }
 
     /// The latency that `part` of all requests did not exceed, in microseconds.
@@ -45,6 +53,52 @@ impl Run {
     }
 }
 
+/// What is asked, again and again.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    request: Vec<u8>,
+    /// Where in it a key stands, another one each time.
+    key_at: Option<usize>,
+}
+
+impl Asked {
+    fn with_key(before: &str, keys: &Keys, after: &str) -> Self {
+        let mut request = before.as_bytes().to_vec();
+        request.resize(before.len() + keys.width(), b' ');
+        request.extend_from_slice(after.as_bytes());
+        Self { request, key_at: Some(before.len()) }
+    }
+
+    pub fn exchange(keys: &Keys) -> Self {
+        let head = "POST /v1/exchange HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nAuthorization: Bearer ";
+        Self::with_key(head, keys, "\r\n\r\n")
+    }
+
+    /// A service asks about a key it was shown, with one of its own.
+    pub fn validation(keys: &Keys, service: &str) -> Self {
+        let (before, after) = ("{\"value\":\"", "\"}");
+        let head = format!(
+            "POST /v1/api-keys/validate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Authorization: Bearer {service}\r\n\r\n{before}",
+            before.len() + keys.width() + after.len()
+        );
+        Self::with_key(&head, keys, after)
+    }
+
+    pub fn get(path: &str) -> Self {
+        Self { request: format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes(), key_at: None }
+    }
+}
+
+/// When to ask.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// As soon as there is an answer.
+    Highest,
+    /// So often in a second, on all connections together. Who is late does not wait.
+    PerSecond(f64),
+}
+
 /// The client and its connections.
 pub struct Load {
     runtime: Runtime,
@@ -52,12 +106,12 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn connect(port: u16, connections: u16, keys: &Arc<Keys>) -> Self {
+    pub fn connect(port: u16, connections: u16, keys: &Arc<Keys>, asked: &Asked) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let connections = runtime.block_on(async {
             let mut all = Vec::new();
             for number in 0..connections {
-                all.push(Connection::open(port, number, Arc::clone(keys)).await.expect("a connection"));
+                all.push(Connection::open(port, number, Arc::clone(keys), asked.clone()).await.expect("a connection"));
             }
             all
         });
@@ -65,19 +119,28 @@ impl Load {
     }
 
     /// Swaps keys for as long as it is told.
-    pub fn run(&mut self, duration: Duration) -> Run {
+    pub fn run(&mut self, duration: Duration, pace: Pace) -> Run {
         let connections = std::mem::take(&mut self.connections);
+        let count = connections.len() as f64;
         let started = Instant::now();
         let swapping = async {
             let mut running = JoinSet::new();
-            for connection in connections {
-                running.spawn(connection.swap_until(started + duration));
+            for (number, connection) in connections.into_iter().enumerate() {
+                let beat = match pace {
+                    Pace::Highest => None,
+                    Pace::PerSecond(all) => {
+                        let period = Duration::from_secs_f64(count / all);
+                        Some((started + period.mul_f64(number as f64 / count), period))
+                    }
+                };
+                running.spawn(connection.swap_until(started + duration, beat));
             }
             timeout(duration + GRACE, running.join_all()).await.expect("answers in time")
         };
         let mut run = Run::default();
         for (connection, part) in self.runtime.block_on(swapping) {
             run.exchanges += part.exchanges;
+            run.refused += part.refused;
             run.failures += part.failures;
             run.latencies.extend(part.latencies);
             self.connections.push(connection);
@@ -88,59 +151,86 @@ impl Load {
     }
 }
 
+impl Load {
+    /// One request on each connection.
+    pub fn run_once(&mut self) -> Run {
+        let connections = std::mem::take(&mut self.connections);
+        let asking = async {
+            let mut running = JoinSet::new();
+            for mut connection in connections {
+                running.spawn(async move { (connection.swap().await, connection) });
+            }
+            timeout(GRACE, running.join_all()).await.expect("answers in time")
+        };
+        let mut run = Run::default();
+        for (status, connection) in self.runtime.block_on(asking) {
+            match status {
+                Ok(200) => run.exchanges += 1,
+                Ok(503) => run.refused += 1,
+                Ok(_) | Err(_) => run.failures += 1,
+            }
+            self.connections.push(connection);
+        }
+        run
+    }
+}
+
 struct Connection {
     stream: TcpStream,
     keys: Arc<Keys>,
     /// The state of a small generator: which key comes next has no secret in it.
     random: u64,
-    request: Vec<u8>,
-    /// Where in the request the key stands.
-    key_at: usize,
+    asked: Asked,
     answer: Box<[u8; 8192]>,
 }
 
-const BEFORE_KEY: &str = "POST /v1/exchange HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nAuthorization: Bearer ";
-
 impl Connection {
-    async fn open(port: u16, number: u16, keys: Arc<Keys>) -> io::Result<Self> {
+    async fn open(port: u16, number: u16, keys: Arc<Keys>, asked: Asked) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
-        let mut request = BEFORE_KEY.as_bytes().to_vec();
-        request.resize(BEFORE_KEY.len() + keys.width(), b' ');
-        request.extend_from_slice(b"\r\n\r\n");
         let random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(number) + 1);
-        Ok(Self { stream, keys, random, request, key_at: BEFORE_KEY.len(), answer: Box::new([0; 8192]) })
+        Ok(Self { stream, keys, random, asked, answer: Box::new([0; 8192]) })
     }
 
-    async fn swap_until(mut self, end: Instant) -> (Self, Run) {
+    /// `beat` is when to begin, and how long it is from one to the next.
+    async fn swap_until(mut self, end: Instant, beat: Option<(Instant, Duration)>) -> (Self, Run) {
         let mut run = Run::default();
-        let mut sent = Instant::now();
-        while sent < end && run.failures < MAX_FAILURES {
+        let (mut due, period) = beat.unwrap_or_else(|| (Instant::now(), Duration::ZERO));
+        while due < end && run.failures < MAX_FAILURES {
+            if beat.is_some() {
+                sleep_until(due.into()).await;
+            }
+            let sent = Instant::now();
             match self.swap().await {
-                Ok(true) => run.exchanges += 1,
-                Ok(false) => run.failures += 1,
+                Ok(200) => {
+                    run.exchanges += 1;
+                    run.latencies.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+                }
+                Ok(503) => run.refused += 1,
+                Ok(_) => run.failures += 1,
                 Err(error) => {
                     eprintln!("a connection broke: {error}");
                     run.failures += MAX_FAILURES;
                 }
             }
-            let answered = Instant::now();
-            run.latencies.push(u32::try_from((answered - sent).as_micros()).unwrap_or(u32::MAX));
-            sent = answered;
+            // A beat that was missed is not made up for.
+            due = Instant::now().max(due + period);
         }
         (self, run)
     }
 
-    /// One exchange, with a random key; whether it was answered 200.
-    async fn swap(&mut self) -> io::Result<bool> {
-        // xorshift64*
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        let random = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        let key = self.keys.get(random as usize % self.keys.count());
-        self.request[self.key_at..][..key.len()].copy_from_slice(key);
-        self.stream.write_all(&self.request).await?;
+    /// One request, with a random key; the status of the answer.
+    async fn swap(&mut self) -> io::Result<u16> {
+        if let Some(at) = self.asked.key_at {
+            // xorshift64*
+            self.random ^= self.random >> 12;
+            self.random ^= self.random << 25;
+            self.random ^= self.random >> 27;
+            let random = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+            let key = self.keys.get(random as usize % self.keys.count());
+            self.asked.request[at..][..key.len()].copy_from_slice(key);
+        }
+        self.stream.write_all(&self.asked.request).await?;
         let mut filled = 0;
         loop {
             filled += match self.stream.read(&mut self.answer[filled..]).await? {
@@ -149,7 +239,8 @@ impl Connection {
             };
             if let Some(length) = length(&self.answer[..filled])? {
                 if filled == length {
-                    return Ok(self.answer.starts_with(b"HTTP/1.1 200"));
+                    let status = std::str::from_utf8(&self.answer[9..12]).ok().and_then(|status| status.parse().ok());
+                    return status.ok_or_else(|| io::Error::other("an answer without a status"));
                 }
                 if filled > length || length > self.answer.len() {
                     return Err(io::Error::other("an answer of the wrong length"));

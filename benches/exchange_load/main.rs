@@ -12,14 +12,18 @@
     reason = "a ruler that cannot measure stops with a message; it reads the clock, and talks to a terminal"
 )]
 
+mod check;
 mod children;
 mod databases;
+mod figures;
 mod filling;
 mod floor;
 mod load;
 mod options;
+mod overload;
 mod probe;
 mod runs;
+mod soak;
 mod table;
 mod usage;
 
@@ -27,12 +31,15 @@ use std::{
     collections::BTreeSet,
     env,
     process::{Command, ExitCode},
+    sync::Arc,
     time::Instant,
 };
 
 use clap::Parser;
+use keyswap::domain::signing::Algorithm;
 
 use databases::{Database, Place};
+use filling::Keys;
 use options::Options;
 
 fn main() -> ExitCode {
@@ -42,6 +49,18 @@ fn main() -> ExitCode {
     let options = Options::parse();
     if options.database.contains(&Database::Postgres) && env::var_os("KEYSWAP_TEST_POSTGRES").is_none() {
         return with_postgres();
+    }
+    if options.check {
+        return check::check(&options);
+    }
+    if let Some(length) = options.soak {
+        return soak::soak(&options, length);
+    }
+    if options.figures {
+        return figures::figures(&options);
+    }
+    if options.overload {
+        return overload::overload(&options);
     }
     measure(&options)
 }
@@ -63,16 +82,22 @@ fn with_postgres() -> ExitCode {
     }
 }
 
+/// A database with keys, at rest.
+fn filled(database: Database, options: &Options, algorithm: Algorithm, count: u32) -> (Place, Arc<Keys>) {
+    let place = Place::make(database, &options.server);
+    // The server sets an empty database up; the keys come after it.
+    drop(children::Process::server(&place, algorithm));
+    let keys = filling::fill(&place, count);
+    place.settle();
+    (place, keys)
+}
+
 fn measure(options: &Options) -> ExitCode {
     let started = Instant::now();
     let mut cells = Vec::new();
     let mut versions = BTreeSet::new();
     for &database in &options.database {
-        let place = Place::make(database, &options.server);
-        // The server sets an empty database up; the keys come after it.
-        drop(children::Process::server(&place, options.algorithm[0]));
-        let keys = filling::fill(&place, options.keys);
-        place.settle();
+        let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
         versions.insert(place.version());
         for &algorithm in &options.algorithm {
             // Else a server signs with another algorithm only once verifiers know its keys.

@@ -29,6 +29,19 @@ pub struct Options {
     /// Another build of the program, to compare this one with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_keyswap"))]
     pub server: std::path::PathBuf,
+    /// Only whether the ratio to the floor has become worse by half: EdDSA, 16 connections, 10,000 keys; the ratios are in benches/ratios.toml
+    #[arg(long)]
+    pub check: bool,
+    /// Only half of the highest load for so long, such as `20m`, while keys are made, rotated and revoked: fails when memory, descriptors or
+    /// files grow
+    #[arg(long, value_parser = humantime::parse_duration, conflicts_with = "check")]
+    pub soak: Option<std::time::Duration>,
+    /// Only the figures beside the table: memory, idle connections, the start, the JWKS, a validation, the p99 at half of the highest load
+    #[arg(long, conflicts_with_all = ["check", "soak"])]
+    pub figures: bool,
+    /// Only what is served under three times the highest load: fails under nine tenths of the most
+    #[arg(long, conflicts_with_all = ["check", "soak", "figures"])]
+    pub overload: bool,
     /// What Cargo gives to every bench
     #[arg(long, hide = true)]
     bench: bool,

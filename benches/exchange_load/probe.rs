@@ -14,7 +14,7 @@ use super::{
 /// Swaps a key, verifies the token with the JWKS as any service would, and measures the answer.
 pub fn probe(server: &Process, algorithm: Algorithm, key: &[u8]) -> Answer {
     let key = std::str::from_utf8(key).expect("a key");
-    let headers = format!("Authorization: Bearer {key}\r\nContent-Length: 0\r\n");
+    let headers = format!("Authorization: Bearer {key}\r\n");
     let (status, body) = ask(server.port, "POST", "/v1/exchange", &headers).expect("an answer");
     assert_eq!(status, 200, "{}\n{}", String::from_utf8_lossy(&body), server.said());
     let answer: Value = serde_json::from_slice(&body).expect("JSON");

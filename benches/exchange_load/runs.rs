@@ -12,13 +12,13 @@ use super::{
     children::Process,
     databases::{Database, Place},
     filling::Keys,
-    load::{Load, Run},
+    load::{Asked, Load, Pace, Run},
     options::Options,
     probe::probe,
     usage,
 };
 
-const WARM_UP: Duration = Duration::from_secs(1);
+pub const WARM_UP: Duration = Duration::from_secs(1);
 const FLOOR_RUN: Duration = Duration::from_secs(3);
 
 /// Others may take this share of the cores; a run in which they took more is tried again.
@@ -87,7 +87,8 @@ pub fn cell(place: &Place, keys: &Arc<Keys>, algorithm: Algorithm, connections: 
     let mut once = || {
         let process = Process::server(place, algorithm);
         probe(&process, algorithm, keys.get(keys.count() - 1));
-        let (figures, failed) = run(&process, keys, connections, length, place.postmaster);
+        let (figures, run) = measured(&process, keys, connections, length, place.postmaster);
+        let failed = run.failures + run.refused;
         failures += failed;
         if failed > 0 {
             eprintln!("{failed} requests failed: {}", process.said());
@@ -98,8 +99,8 @@ pub fn cell(place: &Place, keys: &Arc<Keys>, algorithm: Algorithm, connections: 
     let mut server = || undisturbed(&mut once);
     let floor_once = |signs: bool| {
         let process = Process::floor(place, algorithm, signs, &answer);
-        let (figures, failed) = run(&process, keys, connections, FLOOR_RUN.min(length), None);
-        assert_eq!(failed, 0, "the floor fails: {}", process.said());
+        let (figures, run) = measured(&process, keys, connections, FLOOR_RUN.min(length), None);
+        assert_eq!(run.failures, 0, "the floor fails: {}", process.said());
         tell(place.database.name(), algorithm, connections, if signs { "floor" } else { "floor, bare" }, &figures);
         figures
     };
@@ -120,7 +121,7 @@ pub fn cell(place: &Place, keys: &Arc<Keys>, algorithm: Algorithm, connections: 
 
 /// A run during which nothing else ran here: a build in the next window changes what a wake-up costs, and what the caches
 /// hold. After some tries the least disturbed run has to do; the share of others is printed.
-fn undisturbed(mut once: impl FnMut() -> Figures) -> Figures {
+pub fn undisturbed(mut once: impl FnMut() -> Figures) -> Figures {
     let mut best: Option<Figures> = None;
     for _ in 0..TRIES {
         wait_for_quiet();
@@ -151,22 +152,34 @@ fn all_cores(time: Duration) -> f64 {
     time.as_secs_f64() * available_parallelism().map_or(1, usize::from) as f64
 }
 
-fn run(
+/// Exchanges as fast as there are answers.
+pub fn measured(
     process: &Process,
     keys: &Arc<Keys>,
     connections: u16,
     length: Duration,
     postmaster: Option<u32>,
-) -> (Figures, u64) {
-    let mut load = Load::connect(process.port, connections, keys);
-    let warm: Run = load.run(WARM_UP);
+) -> (Figures, Run) {
+    let mut load = Load::connect(process.port, connections, keys, &Asked::exchange(keys));
+    run(process, &mut load, Pace::Highest, length, postmaster)
+}
+
+/// A run after a warm-up that does not count.
+pub fn run(
+    process: &Process,
+    load: &mut Load,
+    pace: Pace,
+    length: Duration,
+    postmaster: Option<u32>,
+) -> (Figures, Run) {
+    let warm: Run = load.run(WARM_UP, pace);
     let this = std::process::id();
     let spent = || {
         let database = postmaster.map(usage::cpu_with_children);
         (usage::cpu(process.pid()), database, usage::cpu(this), usage::machine())
     };
     let before = spent();
-    let run = load.run(length);
+    let mut run = load.run(length, pace);
     let after = spent();
     let each = |before: Duration, after: Duration| {
         after.saturating_sub(before).as_secs_f64() * 1e6 / run.exchanges.max(1) as f64
@@ -184,10 +197,11 @@ fn run(
     let ours = figures.cpu + figures.client_cpu + figures.database_cpu.unwrap_or_default();
     let theirs = (each(before.3, after.3) - ours) * run.exchanges as f64 / 1e6;
     figures.others = (theirs / all_cores(run.elapsed)).max(0.0);
-    (figures, warm.failures + run.failures)
+    run.failures += warm.failures + warm.refused;
+    (figures, run)
 }
 
-fn tell(database: &str, algorithm: Algorithm, connections: u16, program: &str, figures: &Figures) {
+pub fn tell(database: &str, algorithm: Algorithm, connections: u16, program: &str, figures: &Figures) {
     let Figures { per_second, p50, p99, cpu, database_cpu, client_cpu, memory, others } = figures;
     let postgres = database_cpu.map(|cpu| format!(", PostgreSQL's {cpu:.1}")).unwrap_or_default();
     eprintln!(

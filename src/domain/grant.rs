@@ -301,7 +301,7 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
     }
     Ok(Grant {
         key: facts.key.id.clone(),
-        credential: facts.key.credential.clone(),
+        credential: facts.key.credential,
         subject: subject(&facts.key),
         organization: facts.key.ownership.home.organization().cloned(),
         audience: audience_claim(&audiences, shape.aud_claim),

@@ -53,7 +53,7 @@ impl Presented {
 
     pub fn wanted(&self) -> Wanted {
         match self {
-            Self::Ours(key) => Wanted::Credential(key.credential.clone()),
+            Self::Ours(key) => Wanted::Credential(key.credential),
             Self::Foreign { lookups, .. } => Wanted::Foreign(lookups.clone()),
         }
     }

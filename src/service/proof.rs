@@ -190,7 +190,7 @@ struct Ways<X> {
 const GATHERED: Ways<()> = Ways { look: FACTS_ALONE, gathered: Some(|loaded| (loaded, ())) };
 
 impl<X: Send + 'static> Ways<X> {
-    async fn to_facts(
+    async fn facts(
         self,
         app: &App,
         presented: &Presented,
@@ -272,7 +272,7 @@ async fn judged<T, X: Send + 'static>(
 
     let targets: BTreeSet<Identifier> =
         targets_asked(request, &app.settings.limits).into_iter().take(32).cloned().collect();
-    let loaded = ways.to_facts(app, &presented, targets).await;
+    let loaded = ways.facts(app, &presented, targets).await;
     let verdict = loaded.map_err(Denied::from).and_then(|loaded| verdict(app, &presented, loaded, rule));
     match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
         Ok((grant, facts, more)) => {

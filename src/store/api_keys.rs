@@ -126,7 +126,7 @@ pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> R
             credentials::masked.eq(new.credential.masked.as_ref().map(Masked::as_str)),
         ))
         .execute(&mut **tx)?;
-    tx.has_made(new.credential.id.clone());
+    tx.has_made(new.credential.id);
     Ok(())
 }
 

@@ -267,11 +267,6 @@ pub struct MakePool {
 }
 
 impl MakePool {
-    /// Whether the database lives in this process, and asking it costs no way.
-    pub const fn is_in_process(&self) -> bool {
-        matches!(self.settings.url, DatabaseUrl::Sqlite(_))
-    }
-
     /// How many may work with a connection at once, beside those who gather look-ups.
     pub const fn permits(&self) -> usize {
         self.settings.pool_size as usize

@@ -175,7 +175,9 @@ fn answer(line: &Line, connection: &mut Pooled, questions: Vec<Question>) -> Res
                 let _ = asker.send(answer.clone());
             }
             // Who does not wait any more has closed the channel.
-            let _ = last.map(|last| last.send(answer));
+            if let Some(last) = last {
+                let _ = last.send(answer);
+            }
         }
     }
     state

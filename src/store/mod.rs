@@ -150,8 +150,8 @@ impl Store {
         self.blocking(move |_, connection| body(connection)).await
     }
 
-    /// The facts about a credential, and those of `targets` that exist, as they stand after this was called. SQLite is asked at once, on this
-    /// thread: it takes microseconds, and readers wait for nobody. PostgreSQL is asked together with all who ask at the same time.
+    /// The facts about a credential, and those of `targets` that exist, as they stand after this was called: asked together with all that others
+    /// ask for at the same time.
     ///
     /// # Errors
     /// The database does not answer in time, or too many wait for it.
@@ -161,13 +161,8 @@ impl Store {
         targets: &BTreeSet<Identifier>,
     ) -> Result<Option<Loaded>, StoreError> {
         let line = self.line.load_full();
-        if self.make.is_in_process()
-            && let Some(answer) = line.facts_at_once(credential, targets)
-        {
-            return answer;
-        }
         let busy = || StoreError::Unavailable("too many requests wait for it".to_owned());
-        let answer = gather::ask(&line, credential.clone(), targets.clone()).ok_or_else(busy)?;
+        let answer = gather::ask(&line, *credential, targets.clone()).ok_or_else(busy)?;
         match timeout(self.patience, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),
@@ -270,18 +265,6 @@ impl Line {
         let pool = make.pool();
         let permits = Arc::new(Semaphore::new(make.permits()));
         Self { pool, permits, gather: Gather::default(), made_at: Instant::now(), answered_at: AtomicU64::new(0) }
-    }
-
-    /// The facts, from a connection that is free; nothing where there is none.
-    fn facts_at_once(
-        &self,
-        credential: &CredentialId,
-        targets: &BTreeSet<Identifier>,
-    ) -> Option<Result<Option<Loaded>, StoreError>> {
-        let mut connection = self.pool.try_get()?;
-        let found = facts::load_many(&mut connection, std::slice::from_ref(credential), targets);
-        self.answered();
-        Some(found.and_then(|mut found| found.remove(credential).transpose()))
     }
 
     fn age(&self) -> u64 {

@@ -131,7 +131,7 @@ both! {
         let id: CredentialId = key.value.split('_').nth(1).unwrap().parse().unwrap();
         let now = server.app.store.now().await.unwrap();
         let touch = |at: Timestamp| {
-            let used = vec![(id.clone(), at)];
+            let used = vec![(id, at)];
             server.app.store.change(cli(), move |tx| {
                 store::api_keys::touch(tx, &used)?;
                 Ok::<_, StoreError>(Outcome::bookkeeping(()))

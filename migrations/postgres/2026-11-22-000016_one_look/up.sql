@@ -45,8 +45,11 @@ SELECT
         WHEN k.organization_id IS NOT NULL THEN (SELECT string_agg(r.permissions, ' ') FROM roles r WHERE r.name = ANY (string_to_array(m.roles, ' ')))
         WHEN k.user_id IS NOT NULL THEN (SELECT string_agg(r.permissions, ' ') FROM roles r WHERE r.name = ANY (string_to_array(u.roles, ' ')))
     END AS home_permissions,
-    -- The statements of its access records, with what their roles hold now, as JSON; absent where there are none.
-    (
+    -- The statements of its access records, with what their roles hold now, as JSON; absent where there are none. Nearly always nothing names
+    -- the key or its owner, and that is all that is looked at.
+    CASE WHEN EXISTS (SELECT 1 FROM access_record_principals y WHERE y.mark = k.id)
+        OR EXISTS (SELECT 1 FROM access_record_principals y WHERE y.mark = CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.incarnation END)
+    THEN (
         SELECT json_agg(
             json_build_object(
                 'permissions',
@@ -61,7 +64,7 @@ SELECT
             WHERE x.mark IN (k.id, CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.incarnation END)
         )
         AND a.organization_id IS NOT DISTINCT FROM k.organization_id AND a.incarnation IS NOT DISTINCT FROM o.incarnation
-    ) AS access
+    ) END AS access
 FROM api_keys k
 LEFT JOIN service_clients s ON k.owner_type = 'service_client' AND s.id = k.owner_id
 LEFT JOIN users u ON u.id = k.user_id

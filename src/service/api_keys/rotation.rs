@@ -56,7 +56,7 @@ pub async fn rotate(
             }
             let end = tx.now().after(grace);
             // In the order of their ids, as the flush of last-used times locks them.
-            key.credentials.sort_by(|one, other| one.id.cmp(&other.id));
+            key.credentials.sort_by_key(|one| one.id);
             for old in &mut key.credentials {
                 store::api_keys::end_credential(tx, &old.id, Some(end))?;
                 old.expires_at = Some(end);

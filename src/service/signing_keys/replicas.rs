@@ -43,7 +43,13 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<Part, Error> {
             // No key is moved meanwhile: whoever signs next knows how long tokens may live, and what is seen below was committed before.
             store::lock(tx, LOCK)?;
             let now = store::now(tx)?;
-            let told = Told { id: tx.new_id()?, started_at: now, seen_at: now, published: String::new(), master_keys: String::new() };
+            let told = Told {
+                id: tx.new_id()?,
+                started_at: now,
+                seen_at: now,
+                published: String::new(),
+                master_keys: String::new(),
+            };
             store::replicas::put(tx, &replica(&of, &told))?;
             // Before the first token that may live longer than any before it (I16).
             store::signing_keys::raise_longest_ttl(tx, of.timing.max_ttl)?;

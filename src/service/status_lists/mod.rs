@@ -249,11 +249,11 @@ pub async fn place_of_token(app: &App, grant: &Grant, jti: &str) -> Result<Optio
     }
     let token = NewToken {
         jti: jti.to_owned(),
-        credential: grant.credential.clone(),
+        credential: grant.credential,
         key: grant.key.clone(),
         exp: grant.expires_at,
     };
-    let wanted = Wanted::Credential(grant.credential.clone());
+    let wanted = Wanted::Credential(grant.credential);
     let place = app
         .store
         .change(Origin::of(Actor::System), move |tx| {

@@ -130,10 +130,12 @@ fn pass(mut from: TcpStream, mut to: TcpStream, silent: &Arc<AtomicBool>, lost: 
     thread::spawn(move || {
         let mut buffer = [0; 8192];
         loop {
+            let read = from.read(&mut buffer);
+            // After the read: what comes a moment later is swallowed, too.
             if silent.load(Ordering::SeqCst) {
                 lost.store(true, Ordering::SeqCst);
             }
-            match from.read(&mut buffer) {
+            match read {
                 Ok(0) => break,
                 Ok(_) if lost.load(Ordering::SeqCst) => {}
                 Ok(read) => {

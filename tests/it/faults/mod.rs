@@ -3,7 +3,9 @@
 
 mod cluster;
 mod commands;
+mod exactness;
 mod guessing;
+mod herd;
 mod import;
 mod leaks;
 mod life;

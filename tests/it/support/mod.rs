@@ -3,6 +3,7 @@
 
 mod database;
 mod directory;
+pub mod keep_alive;
 mod raw;
 mod server;
 pub mod service;

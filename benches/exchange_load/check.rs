@@ -1,0 +1,69 @@
+//! Whether an exchange has become dearer: its ratio to the floor beside the one that was written down. A ratio and not a time, so that any
+//! machine will do; the best of some tries, since other programs only ever make it worse.
+
+use std::{fs, process::ExitCode, time::Duration};
+
+use keyswap::domain::signing::Algorithm;
+use serde::Deserialize;
+
+use super::{children::Process, databases::Database, filled, options::Options, probe::probe, runs::measured};
+
+const KEYS: u32 = 10_000;
+const CONNECTIONS: u16 = 16;
+const SERVER_RUN: Duration = Duration::from_secs(3);
+const FLOOR_RUN: Duration = Duration::from_secs(2);
+const TRIES: usize = 5;
+/// Worse by half.
+const WORSE: f64 = 1.5;
+
+const RATIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/ratios.toml");
+
+/// What was measured when someone looked closely.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ratios {
+    sqlite: f64,
+    postgres: f64,
+}
+
+pub fn check(options: &Options) -> ExitCode {
+    let ratios: Ratios = toml::from_str(&fs::read_to_string(RATIOS).expect(RATIOS)).expect(RATIOS);
+    let mut good = true;
+    for &database in &options.database {
+        let known = match database {
+            Database::Sqlite => ratios.sqlite,
+            Database::Postgres => ratios.postgres,
+        };
+        let best = best(database, options, known * WORSE);
+        println!(
+            "{}: {best:.2} times the floor; {known:.2} is known, and {:.2} allowed",
+            database.name(),
+            known * WORSE
+        );
+        good &= best <= known * WORSE;
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Tries until one is good enough.
+fn best(database: Database, options: &Options, enough: f64) -> f64 {
+    let algorithm = Algorithm::EdDsa;
+    let (place, keys) = filled(database, options, algorithm, KEYS);
+    let mut best = f64::INFINITY;
+    for _ in 0..TRIES {
+        let server = Process::server(&place, algorithm);
+        let answer = probe(&server, algorithm, keys.get(0));
+        let (figures, run) = measured(&server, &keys, CONNECTIONS, SERVER_RUN, place.postmaster);
+        assert_eq!(run.failures + run.refused, 0, "requests failed: {}", server.said());
+        drop(server);
+        let floor = Process::floor(&place, algorithm, true, &answer);
+        let (floor, _) = measured(&floor, &keys, CONNECTIONS, FLOOR_RUN, None);
+        let ratio = (figures.cpu + figures.database_cpu.unwrap_or_default()) / floor.cpu;
+        eprintln!("{}: {ratio:.2} times the floor of {:.1} µs", database.name(), floor.cpu);
+        best = best.min(ratio);
+        if best <= enough {
+            break;
+        }
+    }
+    best
+}

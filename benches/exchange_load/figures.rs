@@ -1,0 +1,179 @@
+//! Figures beside the table: memory, idle connections, the start, the JWKS, a validation, and how long an exchange takes when there is room.
+
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use keyswap::domain::signing::Algorithm;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{
+    children::{Process, ask, ask_with},
+    databases::Place,
+    filled,
+    filling::Keys,
+    floor::Answer,
+    load::{Asked, Load, Pace},
+    options::Options,
+    probe::probe,
+    runs::{self, Figures, undisturbed},
+    usage,
+};
+
+const CONNECTIONS: u16 = 64;
+const RUN: Duration = Duration::from_secs(5);
+const STARTS: usize = 5;
+const IDLE: u16 = 10_000;
+const IDLE_FOR: Duration = Duration::from_secs(10);
+
+pub fn figures(options: &Options) -> ExitCode {
+    // A descriptor for each connection, here and in the server, which has the limit from us.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("the hard limit");
+    println!("| database | figure | value | target |\n|---|---|--:|--:|");
+    for &database in &options.database {
+        let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
+        let subject = Subject { place, keys, algorithm: options.algorithm[0] };
+        subject.start();
+        subject.memory();
+        subject.idle();
+        subject.half();
+        subject.jwks();
+        subject.validation();
+    }
+    ExitCode::SUCCESS
+}
+
+struct Subject {
+    place: Place,
+    keys: Arc<Keys>,
+    algorithm: Algorithm,
+}
+
+impl Subject {
+    fn say(&self, figure: &str, value: &str, target: &str) {
+        println!("| {} | {figure} | {value} | {target} |", self.place.database.name());
+    }
+
+    fn server(&self) -> Process {
+        Process::server(&self.place, self.algorithm)
+    }
+
+    fn load(&self, process: &Process, asked: &Asked) -> Load {
+        Load::connect(process.port, CONNECTIONS, &self.keys, asked)
+    }
+
+    /// From before the process is there until it has given a token. It makes no keys and runs no migrations.
+    fn start(&self) {
+        let key = std::str::from_utf8(self.keys.get(0)).expect("a key");
+        let headers = format!("Authorization: Bearer {key}\r\n");
+        let mut times: Vec<_> = (0..STARTS)
+            .map(|_| {
+                let started = Instant::now();
+                let process = Process::start_server(&self.place, self.algorithm, &[]);
+                while ask(process.port, "POST", "/v1/exchange", &headers).is_none_or(|(status, _)| status != 200) {
+                    assert!(started.elapsed() < Duration::from_secs(30), "no token: {}", process.said());
+                    sleep(Duration::from_micros(500));
+                }
+                started.elapsed()
+            })
+            .collect();
+        times.sort();
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let value = format!(
+            "{:.0} ms ({:.0} to {:.0})",
+            millis(times[STARTS / 2]),
+            millis(times[0]),
+            millis(times[STARTS - 1])
+        );
+        self.say("from start to first token", &value, "100 ms");
+    }
+
+    fn memory(&self) {
+        let process = self.server();
+        let (figures, _) = runs::measured(&process, &self.keys, CONNECTIONS, RUN, None);
+        let what = format!("memory with {} keys, after {} s of load", self.keys.count(), RUN.as_secs());
+        self.say(&what, &format!("{:.1} MiB", figures.memory), "64 MB");
+    }
+
+    /// Connections that have swapped once and say nothing for a while: all of them are answered afterwards.
+    fn idle(&self) {
+        let process = self.server();
+        let mut load = Load::connect(process.port, IDLE, &self.keys, &Asked::exchange(&self.keys));
+        let before = load.run_once();
+        sleep(IDLE_FOR);
+        let memory = usage::resident(process.pid()) as f64 / 1024.0;
+        let after = load.run_once();
+        let all = u64::from(IDLE);
+        self.say(&format!("memory with {IDLE} idle connections"), &format!("{memory:.1} MiB"), "200 MB");
+        let value = format!("{} and {} of {all}", before.exchanges, after.exchanges);
+        self.say("of them that were answered before and after", &value, "all");
+    }
+
+    /// How long it takes while there is room: at half of the highest load, beside the floor at the same rate.
+    fn half(&self) {
+        let process = self.server();
+        let answer = probe(&process, self.algorithm, self.keys.get(0));
+        let asked = Asked::exchange(&self.keys);
+        let mut load = self.load(&process, &asked);
+        let highest = load.run(RUN, Pace::Highest).per_second();
+        let half = Pace::PerSecond(highest / 2.0);
+        let server = undisturbed(|| runs::run(&process, &mut load, half, RUN, None).0);
+        drop((load, process));
+        let floor = Process::floor(&self.place, self.algorithm, true, &answer);
+        let mut load = self.load(&floor, &asked);
+        let floor = undisturbed(|| runs::run(&floor, &mut load, half, RUN, None).0);
+        let Figures { p99, per_second, .. } = server;
+        let value =
+            format!("{p99:.0} µs at {per_second:.0}/s, {:.1} times the floor's {:.0} µs", p99 / floor.p99, floor.p99);
+        self.say("p99 at half of the highest load", &value, "3 times, PostgreSQL 6");
+    }
+
+    /// Beside the framework answering a body of the same size.
+    fn jwks(&self) {
+        const PATH: &str = "/.well-known/jwks.json";
+        let process = self.server();
+        let (_, body) = ask(process.port, "GET", PATH, "").expect("the JWKS");
+        let mut load = self.load(&process, &Asked::get(PATH));
+        let jwks = undisturbed(|| runs::run(&process, &mut load, Pace::Highest, RUN, None).0);
+        drop((load, process));
+        let floor = self.floor(false, &Answer { body: body.len(), message: 1 });
+        let value = format!("{:.1} µs, {:.2} times the bare floor", jwks.cpu, jwks.cpu / floor.cpu);
+        self.say("CPU of a JWKS answer", &value, "1.2 times");
+    }
+
+    /// Beside an exchange without its signature: what the floor takes more with it than without it, both with bodies of that size.
+    fn validation(&self) {
+        let process = self.server();
+        let answer = probe(&process, self.algorithm, self.keys.get(0));
+        let admin = self.place.administrator();
+        let key = std::str::from_utf8(self.keys.get(0)).expect("a key");
+        let headers = format!("Authorization: Bearer {admin}\r\nContent-Type: application/json\r\n");
+        let body = format!("{{\"value\":\"{key}\"}}");
+        let (status, said) =
+            ask_with(process.port, "POST", "/v1/api-keys/validate", &headers, &body).expect("an answer");
+        assert!(status == 200 && said.len() > 100, "{}", String::from_utf8_lossy(&said));
+        let postmaster = self.place.postmaster;
+        let cpu = |asked: &Asked| {
+            let mut load = self.load(&process, asked);
+            let figures = undisturbed(|| runs::run(&process, &mut load, Pace::Highest, RUN, postmaster).0);
+            figures.cpu + figures.database_cpu.unwrap_or_default()
+        };
+        let exchange = cpu(&Asked::exchange(&self.keys));
+        let validation = cpu(&Asked::validation(&self.keys, &admin));
+        drop(process);
+        let signature = self.floor(true, &answer).cpu - self.floor(false, &answer).cpu;
+        let without = exchange - signature;
+        let value = format!("{validation:.1} µs, {:.2} times the {without:.1} µs", validation / without);
+        self.say("CPU of a validation, beside an exchange without its signature", &value, "1 time");
+    }
+
+    fn floor(&self, signs: bool, answer: &Answer) -> Figures {
+        let process = Process::floor(&self.place, self.algorithm, signs, answer);
+        let mut load = self.load(&process, &Asked::exchange(&self.keys));
+        undisturbed(|| runs::run(&process, &mut load, Pace::Highest, RUN, None).0)
+    }
+}

@@ -1,0 +1,83 @@
+//! Three times as much as can be served: what is served then, beside the most that is served without haste. The server has one half of the
+//! cores for itself and the client the other, or the client's own work would be taken for the server's weakness.
+
+use std::{process::ExitCode, thread::available_parallelism, time::Duration};
+
+use rustix::{
+    process::Pid,
+    thread::{CpuSet, sched_setaffinity},
+};
+
+use super::{
+    children::Process,
+    filled,
+    load::{Asked, Load, Pace, Run},
+    options::Options,
+    runs::WARM_UP,
+};
+
+const CONNECTIONS: u16 = 64;
+/// So many that each can wait for its answer and three times the highest load still comes.
+const CROWD: u16 = 4_096;
+/// A token that comes later is of no use.
+const IN_TIME: Duration = Duration::from_secs(1);
+const TIMES: f64 = 3.0;
+const RUNS: usize = 3;
+const ENOUGH: f64 = 0.9;
+
+pub fn overload(options: &Options) -> ExitCode {
+    let cores = available_parallelism().map_or(1, usize::from);
+    assert!(cores > 1, "one core for the server and one for the client");
+    let mut good = true;
+    for &database in &options.database {
+        let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
+        let (servers, clients) = (cores_of(0..cores / 2), cores_of(cores / 2..cores));
+        // Its children have it from here; those that serve the load are yet to be made. Another user's we may not move.
+        let postmaster = place.postmaster.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if postmaster.is_some_and(|pid| sched_setaffinity(Some(pid), &servers).is_err()) {
+            eprintln!("{}: PostgreSQL stays on all cores, and takes some of the client's", database.name());
+        }
+        sched_setaffinity(None, &servers).expect("these cores");
+        let server = Process::server(&place, options.algorithm[0]);
+        sched_setaffinity(None, &clients).expect("these cores");
+        let (mut highest, mut crowded) = (0.0_f64, 0.0_f64);
+        for _ in 0..RUNS {
+            let length = Duration::from_secs(options.seconds);
+            let go = |connections: u16, pace: Pace| -> Run {
+                let mut load = Load::connect(server.port, connections, &keys, &Asked::exchange(&keys));
+                load.run(WARM_UP, pace);
+                let run = load.run(length, pace);
+                assert_eq!(run.failures, 0, "requests failed: {}", server.said());
+                run
+            };
+            let most = go(CONNECTIONS, Pace::Highest).per_second();
+            let crowd = go(CROWD, Pace::PerSecond(TIMES * most));
+            let goodput = crowd.in_time(IN_TIME) as f64 / crowd.elapsed.as_secs_f64();
+            eprintln!(
+                "{}: {most:.0}/s at most; of {:.0}/s asked: {goodput:.0}/s in time, {:.0}/s refused, p99 {:.0} ms",
+                database.name(),
+                (crowd.exchanges + crowd.refused) as f64 / crowd.elapsed.as_secs_f64(),
+                crowd.refused as f64 / crowd.elapsed.as_secs_f64(),
+                crowd.percentile(0.99) / 1e3
+            );
+            highest = highest.max(most);
+            crowded = crowded.max(goodput);
+        }
+        let all = cores_of(0..cores);
+        sched_setaffinity(None, &all).expect("all cores");
+        let _ = postmaster.map(|pid| sched_setaffinity(Some(pid), &all));
+        println!(
+            "{}: {crowded:.0}/s in time under {TIMES} times the highest load of {highest:.0}/s: {:.0} %",
+            database.name(),
+            100.0 * crowded / highest
+        );
+        good &= crowded >= ENOUGH * highest;
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn cores_of(range: std::ops::Range<usize>) -> CpuSet {
+    let mut set = CpuSet::new();
+    range.for_each(|core| set.set(core));
+    set
+}

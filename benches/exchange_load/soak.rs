@@ -1,0 +1,173 @@
+//! Half of the highest load for a long time, while keys are made, rotated, swapped and revoked: what grows that should not?
+
+use std::{
+    fs,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::{
+    children::{Process, ask_with},
+    databases::{Database, Place},
+    filled,
+    filling::Keys,
+    load::{Asked, Load, Pace},
+    options::Options,
+    usage,
+};
+
+const CONNECTIONS: u16 = 64;
+const HIGHEST: Duration = Duration::from_secs(10);
+/// Looks at the process, from the beginning to the end.
+const LOOKS: u32 = 40;
+/// From one change to the next.
+const CHANGE: Duration = Duration::from_millis(50);
+/// So much is noise, beside a twentieth: MiB, and descriptors.
+const MEMORY: f64 = 4.0;
+const DESCRIPTORS: f64 = 8.0;
+const LOG: f64 = 8.0;
+/// What a key may leave behind that was made, rotated and revoked, in KiB: its rows and its events are kept, by design.
+const PER_KEY: f64 = 24.0;
+
+/// One look.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    minutes: f64,
+    /// MiB.
+    memory: f64,
+    descriptors: f64,
+    /// MiB: the database, and the log that stands before it.
+    database: f64,
+    log: f64,
+    /// Keys that were made, rotated and revoked so far.
+    changed: f64,
+}
+
+pub fn soak(options: &Options, length: Duration) -> ExitCode {
+    let mut good = true;
+    for &database in &options.database {
+        let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
+        good &= flat(database, &looks(&place, &keys, options, length));
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -> Vec<Look> {
+    let name = place.database.name();
+    // Each key is also tried when it is dead, which would be taken for guessing.
+    let server = Process::server_with(place, options.algorithm[0], &["guessing.per_source=1000000"]);
+    let mut load = Load::connect(server.port, CONNECTIONS, keys, &Asked::exchange(keys));
+    let highest = load.run(HIGHEST.min(length), Pace::Highest).per_second();
+    let half = Pace::PerSecond(highest / 2.0);
+    eprintln!("{name}: {highest:.0}/s at most, so {:.0}/s for {} s", highest / 2.0, length.as_secs());
+    let (stop, changed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let changing = {
+        let (stop, changed, port, admin) =
+            (Arc::clone(&stop), Arc::clone(&changed), server.port, place.administrator());
+        thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                change(port, &admin);
+                changed.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(CHANGE);
+            }
+        })
+    };
+    let (started, mut all) = (Instant::now(), Vec::new());
+    for _ in 0..LOOKS {
+        let run = load.run(length / LOOKS, half);
+        assert_eq!(run.failures + run.refused, 0, "requests failed: {}", server.said());
+        let (database, log) = place.sizes();
+        let look = Look {
+            minutes: started.elapsed().as_secs_f64() / 60.0,
+            memory: usage::resident(server.pid()) as f64 / 1024.0,
+            descriptors: fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the process runs").count() as f64,
+            database,
+            log,
+            changed: changed.load(Ordering::Relaxed) as f64,
+        };
+        let Look { minutes, memory, descriptors, changed, .. } = look;
+        eprintln!(
+            "{name}: {minutes:.1} min, {:.0}/s, p99 {:.0} µs, memory {memory:.1} MiB, {descriptors} descriptors, database \
+             {database:.1} MiB, log {log:.1} MiB, {changed} keys changed",
+            run.per_second(),
+            run.percentile(0.99)
+        );
+        all.push(look);
+    }
+    stop.store(true, Ordering::Relaxed);
+    changing.join().expect("the changes succeed");
+    all
+}
+
+/// Makes a key, swaps it, rotates it, swaps what came of that, and revokes it.
+fn change(port: u16, admin: &str) {
+    let call = |path: &str, bearer: &str, body: &str, status: u16| {
+        let headers = format!("Authorization: Bearer {bearer}\r\nContent-Type: application/json\r\n");
+        let (found, answer) = ask_with(port, "POST", path, &headers, body).expect("an answer");
+        assert_eq!(found, status, "{path}: {}", String::from_utf8_lossy(&answer));
+        serde_json::from_slice::<Value>(&answer).expect("JSON")
+    };
+    let text = |value: &Value, name: &str| value[name].as_str().expect(name).to_owned();
+    let key = call("/v1/api-keys", admin, r#"{"name":"soak","owner":{"type":"none"},"permissions":[]}"#, 201);
+    let path = format!("/v1/api-keys/{}", text(&key, "id"));
+    call("/v1/exchange", &text(&key, "value"), "{}", 200);
+    let rotated = call(&format!("{path}/rotate"), admin, r#"{"grace":"0s"}"#, 200);
+    call("/v1/exchange", &text(&key, "value"), "{}", 401);
+    call("/v1/exchange", &text(&rotated, "value"), "{}", 200);
+    call(&format!("{path}/revoke"), admin, "{}", 200);
+    call("/v1/exchange", &text(&rotated, "value"), "{}", 401);
+}
+
+/// Whether what must not grow has not. The first half is for caches to fill.
+fn flat(database: Database, all: &[Look]) -> bool {
+    let name = database.name();
+    let settled = &all[all.len() / 2..];
+    let minutes = settled[settled.len() - 1].minutes - settled[0].minutes;
+    let mut good = true;
+    let mut judge = |what: &str, unit: &str, of: &dyn Fn(&Look) -> f64, noise: f64| {
+        let mean = settled.iter().map(of).sum::<f64>() / settled.len() as f64;
+        let slope = slope(settled.iter().map(|look| (look.minutes, of(look))));
+        let fits = slope * minutes <= mean / 20.0 + noise;
+        println!(
+            "{name}: {what} {mean:.1}{unit} on average, {slope:+.3}{unit} a minute{}",
+            if fits { "" } else { ": it grows" }
+        );
+        good &= fits;
+    };
+    judge("memory", " MiB", &|look| look.memory, MEMORY);
+    judge("descriptors", "", &|look| look.descriptors, DESCRIPTORS);
+    // PostgreSQL's has a size of its own choice (`max_wal_size`), whatever is asked of it.
+    judge(
+        "the log of the database",
+        " MiB",
+        &|look| look.log,
+        if database == Database::Sqlite { LOG } else { f64::INFINITY },
+    );
+    let per_key = slope(settled.iter().map(|look| (look.changed, look.database * 1024.0)));
+    // PostgreSQL's files breathe with what it has not vacuumed yet.
+    let (first, last) = (settled[0], settled[settled.len() - 1]);
+    let allowed = last.database / 20.0 + (last.changed - first.changed) * PER_KEY / 1024.0;
+    let fits = last.database - first.database <= allowed;
+    println!(
+        "{name}: the database {per_key:.1} KiB for each key that was made, rotated and revoked{}",
+        if fits { "" } else { ": too much" }
+    );
+    good && fits
+}
+
+/// Of the straight line nearest to these points.
+fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let points: Vec<_> = points.collect();
+    let count = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0 / count, sum.1 + point.1 / count));
+    let both: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    let square: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    if square > 0.0 { both / square } else { 0.0 }
+}

@@ -1,0 +1,133 @@
+//! What the parts of an exchange cost, each alone and without HTTP, so that a change can see what it does.
+//!
+//!     cargo bench --bench exchange_micro
+//!     cargo bench --bench exchange_micro -- sign
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a ruler that cannot measure stops with a message; it reads the clock, and talks to a terminal"
+)]
+
+#[path = "../exchange_load/databases.rs"]
+#[allow(dead_code, reason = "what one ruler needs the other may not")]
+mod databases;
+#[path = "../exchange_load/filling.rs"]
+#[allow(dead_code, reason = "what one ruler needs the other may not")]
+mod filling;
+#[path = "../exchange_load/usage.rs"]
+#[allow(dead_code, reason = "what one ruler needs the other may not")]
+mod usage;
+
+mod timing;
+
+use std::{
+    env,
+    hint::black_box,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+};
+
+use keyswap::{
+    cli::compose,
+    crypto::{credential, random, seal::Sealed, signer::Signer},
+    domain::{api_key_value::PresentedKey, grant, signing::Algorithm},
+    service::{App, exchange::exchange, proof::Attempt, start::Mode},
+    store::SystemClock,
+    telemetry::metrics::Form,
+};
+use tokio::runtime::Runtime;
+
+use databases::{Database, Place};
+use filling::{Keys, fill};
+use timing::Table;
+
+/// Few enough for the caches: what a large database costs is for exchange_load to say.
+const KEYS: u32 = 1_000;
+/// As long as what is signed of a usual token.
+const MESSAGE: usize = 600;
+const ALGORITHMS: [Algorithm; 5] =
+    [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Es384, Algorithm::Rs256, Algorithm::Ps256];
+
+fn main() {
+    let wanted = env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
+    let place = Place::make(Database::Sqlite, Path::new(env!("CARGO_BIN_EXE_keyswap")));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let app = app(&runtime, &place);
+    let keys = fill(&place, KEYS);
+    place.settle();
+    let table = runtime.block_on(measure(&app, &keys, Table::new(wanted)));
+    println!("{table}");
+}
+
+fn app(runtime: &Runtime, place: &Place) -> App {
+    let settings = [
+        format!("database.url={}", place.url()),
+        format!("keys.dir={}", place.keys_dir().display()),
+        "keys.create=true".to_owned(),
+        "server.public_url=http://keyswap.example".to_owned(),
+        "signing_keys.algorithm=EdDSA".to_owned(),
+    ];
+    let config = compose::config(None, &settings).expect("the settings");
+    runtime.block_on(compose::app(&config, Mode::Serve, Arc::new(SystemClock))).expect("a start")
+}
+
+async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
+    let text = std::str::from_utf8(keys.get(0)).expect("a key");
+    let presented: Vec<_> = (0..keys.count())
+        .map(|index| PresentedKey::parse(std::str::from_utf8(keys.get(index)).expect("a key")).expect("one of ours"))
+        .collect();
+    let (limits, request) = (&app.settings.limits, grant::Request::default());
+    let targets = [limits.default_audience.clone()].into();
+    let loaded = app.store.facts(&presented[0].credential, &targets).await.expect("the facts").expect("a key");
+    let sealed = Sealed { master_version: loaded.master_version, bytes: loaded.sealed.clone() };
+    let jti = || random::token_id(&app.entropy).expect("randomness");
+
+    let checked = text.len() - 6;
+    table.time("checksum", async || crc32fast::hash(black_box(&text.as_bytes()[..checked]))).await;
+    table.time("parse, with the checksum", async || PresentedKey::parse(black_box(text))).await;
+    table
+        .time("proof: digest, seal, comparison", async || {
+            credential::proves(&app.master, &presented[0].credential, black_box(&sealed), &presented[0])
+        })
+        .await;
+    let mut next = 0;
+    table
+        .time("look-up, SQLite: from the question to the facts", async || {
+            next = (next + 1) % presented.len();
+            app.store.facts(&presented[next].credential, black_box(&targets)).await
+        })
+        .await;
+    table.time("decide", async || grant::decide(black_box(&loaded.facts), &request, limits)).await;
+    table.time("an id for the token", async || jti()).await;
+    let granted = grant::decide(&loaded.facts, &request, limits).expect("a grant");
+    table
+        .time("claims, from the grant to JSON", async || {
+            serde_json::to_vec(&black_box(&granted).clone().into_claims(app.issuer(), "j".repeat(22)))
+        })
+        .await;
+    for algorithm in ALGORITHMS {
+        let name = format!("sign, {algorithm}");
+        if table.wants(&name) {
+            let private = Signer::generate(algorithm).expect("a key");
+            let signer = Signer::from_pkcs8(algorithm, &private).expect("a signer");
+            let message = [b'x'; MESSAGE];
+            table.time(&name, async || signer.sign(black_box(&message)).await).await;
+        }
+    }
+    let (mut next, source) = (0, IpAddr::V4(Ipv4Addr::LOCALHOST).into());
+    table
+        .time("all of it, EdDSA, without HTTP", async || {
+            next = (next + 1) % keys.count();
+            let key = std::str::from_utf8(keys.get(next)).expect("a key");
+            let attempt = Attempt { key, source, form: Form::Exchange };
+            exchange(app, attempt, &request).await.expect("a token")
+        })
+        .await;
+    table
+}
