@@ -159,7 +159,10 @@ pub fn main() -> ExitCode {
     forbid_core_dumps();
     // Wrong usage ends here, with 2.
     let cli = Cli::parse();
-    let result = actix_web::rt::System::new().block_on(run(cli));
+    let system = actix_web::rt::System::new();
+    let result = system.block_on(run(cli));
+    // Everything has ended that can. A thread that hangs on a database which has fallen silent must not keep the process.
+    std::mem::forget(system);
     match result {
         Ok(code) => code,
         Err(failure) => {

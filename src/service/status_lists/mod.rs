@@ -247,12 +247,8 @@ pub async fn place_of_token(app: &App, grant: &Grant, jti: &str) -> Result<Optio
     if grant.status_of == StatusOf::Credential {
         return Ok(grant.status.clone());
     }
-    let token = NewToken {
-        jti: jti.to_owned(),
-        credential: grant.credential,
-        key: grant.key.clone(),
-        exp: grant.expires_at,
-    };
+    let token =
+        NewToken { jti: jti.to_owned(), credential: grant.credential, key: grant.key.clone(), exp: grant.expires_at };
     let wanted = Wanted::Credential(grant.credential);
     let place = app
         .store
