@@ -103,8 +103,8 @@ pub(super) fn ask(
     if must_start && state.gatherers < GATHERERS {
         state.gatherers += 1;
         drop(state);
-        let line = Arc::clone(line);
-        tokio::task::spawn_blocking(move || gather(&line));
+        let shift = Shift { line: Arc::clone(line), has_ended: false };
+        tokio::task::spawn_blocking(move || shift.work());
     } else if state.idle > 0 {
         drop(state);
         line.gather.more.notify_one();
@@ -112,35 +112,53 @@ pub(super) fn ask(
     Some(answered)
 }
 
-/// Answers until nobody asks any more.
-fn gather(line: &Line) {
-    let connected = connect(line);
-    line.answered();
-    let mut connection = match connected {
-        Ok(connection) => connection,
-        Err(error) => return refuse(line.gather.give_up(), &error),
-    };
-    while let Some(questions) = line.gather.take() {
-        let answered = answer(line, &mut connection, questions);
-        line.answered();
-        if let Err(error) = answered {
-            return refuse(line.gather.give_up(), &error);
+/// The time of a gatherer, from its start to its end.
+struct Shift {
+    line: Arc<Line>,
+    has_ended: bool,
+}
+
+impl Drop for Shift {
+    /// It panicked, or never began: nobody must wait for it, and another one takes its place.
+    fn drop(&mut self) {
+        if !self.has_ended {
+            drop(self.line.gather.give_up());
         }
     }
-    // Where this fails the connection is lost, and the pool throws it away.
-    let _ = dialect::plan_once(&mut connection, false);
+}
+
+impl Shift {
+    /// Answers until nobody asks any more.
+    fn work(mut self) {
+        let ended = self.answer_all();
+        self.has_ended = true;
+        if let Err(error) = ended {
+            for question in self.line.gather.give_up() {
+                let _ = question.answer.send(Err(error.clone()));
+            }
+        }
+    }
+
+    fn answer_all(&self) -> Result<(), StoreError> {
+        let connected = connect(&self.line);
+        self.line.answered();
+        let mut connection = connected?;
+        while let Some(questions) = self.line.gather.take() {
+            let answered = answer(&self.line, &mut connection, questions);
+            self.line.answered();
+            self.line.gathered();
+            answered?;
+        }
+        // Where this fails the connection is lost, and the pool throws it away.
+        let _ = dialect::plan_once(&mut connection, false);
+        Ok(())
+    }
 }
 
 fn connect(line: &Line) -> Result<Pooled, StoreError> {
     let mut connection = line.pool.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     dialect::plan_once(&mut connection, true)?;
     Ok(connection)
-}
-
-fn refuse(questions: Vec<Question>, error: &StoreError) {
-    for question in questions {
-        let _ = question.answer.send(Err(error.clone()));
-    }
 }
 
 /// Those who want the same audiences, by the credential they ask for. Nearly always all want the default one.

@@ -167,7 +167,8 @@ impl Store {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),
             Err(_) => {
-                if line.is_silent(self.patience) {
+                // One connection that has fallen silent is enough: it is the one that all look-ups wait for.
+                if line.is_silent(self.patience) || line.is_silent_since(&line.gathered_at, self.patience) {
                     self.renew(&line);
                 }
                 Err(StoreError::Unavailable("it does not answer".to_owned()))
@@ -258,13 +259,22 @@ struct Line {
     made_at: Instant,
     /// When work last ended, in milliseconds since it was made.
     answered_at: AtomicU64,
+    /// The same of look-ups.
+    gathered_at: AtomicU64,
 }
 
 impl Line {
     fn new(make: &connection::MakePool) -> Self {
         let pool = make.pool();
         let permits = Arc::new(Semaphore::new(make.permits()));
-        Self { pool, permits, gather: Gather::default(), made_at: Instant::now(), answered_at: AtomicU64::new(0) }
+        Self {
+            pool,
+            permits,
+            gather: Gather::default(),
+            made_at: Instant::now(),
+            answered_at: AtomicU64::new(0),
+            gathered_at: AtomicU64::new(0),
+        }
     }
 
     fn age(&self) -> u64 {
@@ -275,8 +285,16 @@ impl Line {
         self.answered_at.store(self.age(), Ordering::Relaxed);
     }
 
+    fn gathered(&self) {
+        self.gathered_at.store(self.age(), Ordering::Relaxed);
+    }
+
     /// Whether nothing has ended for so long, though every connection is taken.
     fn is_silent(&self, patience: Duration) -> bool {
-        u128::from(self.age().saturating_sub(self.answered_at.load(Ordering::Relaxed))) > patience.as_millis()
+        self.is_silent_since(&self.answered_at, patience)
+    }
+
+    fn is_silent_since(&self, last: &AtomicU64, patience: Duration) -> bool {
+        u128::from(self.age().saturating_sub(last.load(Ordering::Relaxed))) > patience.as_millis()
     }
 }
