@@ -159,10 +159,7 @@ pub fn main() -> ExitCode {
     forbid_core_dumps();
     // Wrong usage ends here, with 2.
     let cli = Cli::parse();
-    let system = actix_web::rt::System::new();
-    let result = system.block_on(run(cli));
-    // Everything has ended that can. A thread that hangs on a database which has fallen silent must not keep the process.
-    std::mem::forget(system);
+    let result = actix_web::rt::System::new().block_on(run(cli));
     match result {
         Ok(code) => code,
         Err(failure) => {

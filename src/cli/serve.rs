@@ -1,12 +1,15 @@
 //! `keyswap serve`.
 
-use std::{future::ready, pin::pin, sync::Arc};
+use std::{future::ready, pin::pin, sync::Arc, thread, time::Duration};
 
 use futures_util::future::{Either, select};
 
 use crate::{http::server, jobs::Jobs, service::start::Mode, store::SystemClock, telemetry};
 
 use super::{Common, Failure, compose};
+
+/// How long the end waits for threads that may never answer.
+const HANGS_AT_MOST: Duration = Duration::from_secs(5);
 
 pub async fn run(common: &Common) -> Result<(), Failure> {
     let config = common.config()?;
@@ -28,7 +31,15 @@ pub async fn run(common: &Common) -> Result<(), Failure> {
         }
     };
     jobs.stop().await;
+    app.store.close().await;
     tracing::info!("stopped");
+    // Connections are closed now, which folds SQLite's log into its file. A thread that hangs on a database which has fallen silent must not
+    // keep the process.
+    let failed = result.is_err();
+    thread::spawn(move || {
+        thread::sleep(HANGS_AT_MOST);
+        std::process::exit(i32::from(failed));
+    });
     Ok(result?)
 }
 

@@ -295,7 +295,9 @@ impl KeyRing {
                 "the database knows less of the signing keys than it did: it looks like an old backup".to_owned(),
             ));
         }
-        self.view.store(Arc::new(view));
+        let view = Arc::new(view);
+        // Whoever looked at the same time may have seen more.
+        self.view.rcu(|now| Arc::clone(if now.seen_at > view.seen_at { now } else { &view }));
         Ok(())
     }
 

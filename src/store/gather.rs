@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use crate::domain::{audience::Identifier, id::CredentialId};
 
@@ -50,7 +53,12 @@ struct State {
     /// How many gatherers there are, and how many of them have nothing to do.
     gatherers: u32,
     idle: u32,
+    /// No gatherer waits for more.
+    closing: bool,
 }
+
+/// How long the end waits for a gatherer that is at work.
+const AT_THE_END: Duration = Duration::from_secs(1);
 
 impl Gather {
     /// A panic while the lock was held leaves the state whole: every operation on it is one call.
@@ -65,7 +73,7 @@ impl Gather {
             state.idle += 1;
             (state, _) = self
                 .more
-                .wait_timeout_while(state, LINGER, |state| state.waiting.is_empty())
+                .wait_timeout_while(state, LINGER, |state| state.waiting.is_empty() && !state.closing)
                 .unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
@@ -77,6 +85,16 @@ impl Gather {
         // Who has waited longest comes first.
         let left = state.waiting.split_off(count);
         Some(std::mem::replace(&mut state.waiting, left))
+    }
+
+    /// Lets the gatherers go, and their connections with them.
+    pub(super) async fn close(&self) {
+        self.lock().closing = true;
+        self.more.notify_all();
+        let deadline = Instant::now() + AT_THE_END;
+        while self.lock().gatherers > 0 && Instant::now() < deadline {
+            sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Takes everything that waits, for a gatherer that cannot go on.

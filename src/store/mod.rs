@@ -176,6 +176,11 @@ impl Store {
         }
     }
 
+    /// Gives back what is kept for look-ups to come: the last of all, so that every connection is closed when the store is dropped.
+    pub async fn close(&self) {
+        self.line.load_full().gather.close().await;
+    }
+
     /// Changes something: the only way to write. What the closure returns becomes durable together with its events, or nothing
     /// of it does. Success means that the database has committed to disk (design rule 3).
     ///
