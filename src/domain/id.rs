@@ -22,17 +22,35 @@ pub trait Generated: Sized {
     fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, NoEntropy>;
 }
 
+/// The length of a ULID's text.
+const ULID: usize = ulid::ULID_LEN;
+
 macro_rules! generated_id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $prefix.len() + ULID]);
 
         impl $name {
             pub const PREFIX: &'static str = $prefix;
 
             pub fn as_str(&self) -> &str {
-                &self.0
+                // Nothing else is ever put in.
+                str::from_utf8(&self.0).unwrap_or_default()
+            }
+
+            fn of(ulid: Ulid) -> Self {
+                let mut text = [0; $prefix.len() + ULID];
+                let (prefix, rest) = text.split_at_mut($prefix.len());
+                prefix.copy_from_slice($prefix.as_bytes());
+                rest.copy_from_slice(ulid.array_to_str(&mut [0; ULID]).as_bytes());
+                Self(text)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
             }
         }
 
@@ -41,7 +59,7 @@ macro_rules! generated_id {
                 let mut bytes = [0; 16];
                 entropy.fill(&mut bytes)?;
                 let ulid = Ulid::from_parts(now.millis().max(0).unsigned_abs(), u128::from_be_bytes(bytes));
-                Ok(Self(format!("{}{ulid}", $prefix)))
+                Ok(Self::of(ulid))
             }
         }
 
@@ -51,8 +69,8 @@ macro_rules! generated_id {
                 let invalid = InvalidId { expected: concat!($prefix, " and 26 characters") };
                 let ulid = text.strip_prefix($prefix).ok_or(invalid.clone())?;
                 // The ULID alphabet is read case-insensitively by its parser; an id has one spelling only.
-                match Ulid::from_string(ulid) {
-                    Ok(parsed) if parsed.to_string() == ulid => Ok(Self(text.to_owned())),
+                match Ulid::from_string(ulid).map(Self::of) {
+                    Ok(id) if id.as_str() == text => Ok(id),
                     Ok(_) | Err(_) => Err(invalid),
                 }
             }
@@ -60,7 +78,7 @@ macro_rules! generated_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 

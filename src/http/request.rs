@@ -9,7 +9,10 @@ use actix_web::{
     Error, HttpMessage, HttpRequest,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{HeaderName, HeaderValue},
+    http::{
+        Method,
+        header::{HeaderName, HeaderValue},
+    },
     middleware::Next,
     web::Data,
 };
@@ -62,40 +65,45 @@ pub async fn accompany(
     // Whatever is logged on the way carries the id: a client that reports it has named the lines.
     let span = tracing::info_span!("request", request_id = call.request_id);
     let mut response = next.call(request).instrument(span.clone()).await?;
-    // The pattern and not the path: what a client put into a URL stays out of the log.
-    let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let status = response.status().as_u16();
     response.headers_mut().insert(REQUEST_ID, id);
     if let Some(app) = app {
         app.metrics.responded(status);
     }
-    span.in_scope(|| log(&method, &route, status, started.elapsed(), &call.address));
+    span.in_scope(|| {
+        if status >= 500 || tracing::enabled!(tracing::Level::DEBUG) {
+            log(&method, response.request(), status, started.elapsed(), call.address);
+        }
+    });
     Ok(response)
 }
 
-fn log(method: &actix_web::http::Method, route: &str, status: u16, took: Duration, address: &str) {
+fn log(method: &Method, request: &HttpRequest, status: u16, took: Duration, address: IpAddr) {
+    // The pattern and not the path: what a client put into a URL stays out of the log.
+    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     if status >= 500 {
-        tracing::warn!(%method, route, status, micros, address, "answered");
+        tracing::warn!(%method, route, status, micros, %address, "answered");
     } else {
-        tracing::debug!(%method, route, status, micros, address, "answered");
+        tracing::debug!(%method, route, status, micros, %address, "answered");
     }
 }
 
 fn call_of(request: &ServiceRequest, app: Option<&App>) -> Call {
     let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
-    let trusted =
-        request.app_data::<Data<TrustedProxies>>().map(|trusted| trusted.as_ref().clone()).unwrap_or_default();
-    let header = |name: &str| -> Vec<String> {
-        request.headers().get_all(name).filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
-    };
-    let forwarded = header("x-forwarded-for");
-    let forwarded = forwarded.iter().flat_map(|value| value.split(',')).map(|part| address_of(part.trim()));
-    let address = trusted.client(peer, forwarded);
-    // A proxy of ours may give the id; anyone else's would let clients write into the log.
-    let given = header("x-request-id").pop().filter(|id| trusted.trust(peer) && is_request_id(id));
+    let (mut address, mut given) = (peer.to_canonical(), None);
+    if let Some(trusted) = request.app_data::<Data<TrustedProxies>>().filter(|trusted| trusted.trust(peer)) {
+        let header = |name: &str| -> Vec<&str> {
+            request.headers().get_all(name).filter_map(|value| value.to_str().ok()).collect()
+        };
+        let forwarded = header("x-forwarded-for");
+        let forwarded = forwarded.iter().flat_map(|value| value.split(',')).map(|part| address_of(part.trim()));
+        address = trusted.client(peer, forwarded);
+        // A proxy of ours may give the id; anyone else's would let clients write into the log.
+        given = header("x-request-id").pop().filter(|id| is_request_id(id)).map(str::to_owned);
+    }
     let made = || app.and_then(|app| random::token_id(&app.entropy).ok()).unwrap_or_default();
-    Call { source: Source::from(address), request_id: given.unwrap_or_else(made), address: address.to_string() }
+    Call { source: Source::from(address), request_id: given.unwrap_or_else(made), address }
 }
 
 /// An address, with or without a port, as proxies write them.
@@ -114,7 +122,7 @@ pub fn call(request: &HttpRequest) -> Call {
     made.unwrap_or_else(|| Call {
         source: Source::from(IpAddr::from([0, 0, 0, 0])),
         request_id: String::new(),
-        address: String::new(),
+        address: IpAddr::from([0, 0, 0, 0]),
     })
 }
 

@@ -76,7 +76,7 @@ impl Jobs {
                     tracing::warn!(%error, "the status lists could not be kept up to date");
                 }
             }),
-            every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
+            every_or_when(FLUSH_EVERY, many_are_used, app, stopped.clone(), |app| async move {
                 if let Err(error) = last_used::flush(&app).await {
                     tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
                 }
@@ -120,14 +120,33 @@ impl Jobs {
     }
 }
 
+async fn many_are_used(app: Shared) {
+    app.last_used.many().await;
+}
+
 fn every<F>(
     period: Duration,
+    app: &Shared,
+    stopped: watch::Receiver<bool>,
+    job: impl Fn(Shared) -> F + Send + 'static,
+) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send,
+{
+    every_or_when(period, |_| std::future::pending(), app, stopped, job)
+}
+
+/// By the clock, and whenever `sooner` returns.
+fn every_or_when<F, S>(
+    period: Duration,
+    sooner: impl Fn(Shared) -> S + Send + 'static,
     app: &Shared,
     mut stopped: watch::Receiver<bool>,
     job: impl Fn(Shared) -> F + Send + 'static,
 ) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send,
+    S: Future<Output = ()> + Send,
 {
     let app = app.clone();
     tokio::spawn(async move {
@@ -138,6 +157,7 @@ where
                 // `changed` ends with an error when the sender is gone, which is a stop too.
                 _ = stopped.changed() => break,
                 _ = ticks.tick() => {}
+                () = sooner(app.clone()) => {}
             }
             job(app.clone()).await;
         }

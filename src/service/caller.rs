@@ -1,6 +1,6 @@
 //! Who calls `/v1`: an API key, a token for the management audience, or a portal session. What it may do is for `domain::policy`.
 
-use std::str::FromStr;
+use std::{net::IpAddr, str::FromStr};
 
 use crate::{
     domain::{
@@ -81,12 +81,17 @@ pub struct Client {
 pub struct Call {
     pub source: Source,
     pub request_id: String,
-    pub address: String,
+    pub address: IpAddr,
 }
 
 impl Call {
     fn origin(&self, actor: Actor, on_behalf_of: Option<UserId>) -> Origin {
-        Origin { actor, on_behalf_of, request_id: Some(self.request_id.clone()), address: Some(self.address.clone()) }
+        Origin {
+            actor,
+            on_behalf_of,
+            request_id: Some(self.request_id.clone()),
+            address: Some(self.address.to_string()),
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! When each credential was last used, and how often each key was, by day: noted in memory on the exchange's path, written in batches off it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     fmt, mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use tokio::sync::Notify;
 
 use crate::{
     domain::{
@@ -22,29 +24,22 @@ use super::App;
 /// How many rows one statement writes.
 const BATCH: usize = 5_000;
 
+/// How many may wait to be written before they are, whatever the clock says: some ten megabytes.
+const MANY: usize = 50_000;
+
 /// What is noted and not yet written.
 #[derive(Default)]
-pub struct LastUsed(Mutex<HashMap<CredentialId, Noted>>);
+pub struct LastUsed {
+    noted: Mutex<HashMap<(CredentialId, Day), Noted>>,
+    many: Notify,
+}
 
-/// What is noted of a credential. Small: under load there is one for nearly every exchange of the last seconds.
+/// What is noted of a credential on one day. Small: under load there is one for nearly every exchange of the last seconds.
 #[derive(Debug, Clone)]
 struct Noted {
     key: KeyId,
     last: Timestamp,
-    /// How often it was used on each day: nearly always on one.
-    uses: Vec<(Day, i64)>,
-}
-
-impl Noted {
-    fn count(&mut self, day: Day, uses: i64) {
-        match self.uses.iter_mut().find(|(counted, _)| *counted == day) {
-            Some((_, count)) => *count += uses,
-            None => {
-                self.uses.reserve_exact(1);
-                self.uses.push((day, uses));
-            }
-        }
-    }
+    uses: i64,
 }
 
 impl fmt::Debug for LastUsed {
@@ -56,31 +51,25 @@ impl fmt::Debug for LastUsed {
 impl LastUsed {
     /// The key was used at `at`, and `counts` says whether that is one of the uses that are told by day.
     pub fn note(&self, key: &KeyFacts, at: Timestamp, counts: bool) {
+        let new = Noted { key: key.id.clone(), last: at, uses: i64::from(counts) };
         let mut all = self.lock();
-        let new = || Noted { key: key.id.clone(), last: at, uses: Vec::new() };
-        let noted = all.entry(key.credential).or_insert_with(new);
-        noted.last = at.max(noted.last);
-        if counts {
-            noted.count(Day::of(at), 1);
+        put(&mut all, (key.credential, Day::of(at)), new);
+        // Once, and not by what could not be written: a database that is away is not asked without pause.
+        if all.len() == MANY {
+            self.many.notify_one();
         }
     }
 
-    /// What could not be written.
-    fn note_again(&self, credential: &CredentialId, unwritten: &Noted) {
-        let mut all = self.lock();
-        let new = || Noted { uses: Vec::new(), ..unwritten.clone() };
-        let noted = all.entry(*credential).or_insert_with(new);
-        noted.last = unwritten.last.max(noted.last);
-        for (day, uses) in &unwritten.uses {
-            noted.count(*day, *uses);
-        }
+    /// Returns when so many wait that they should be written.
+    pub async fn many(&self) {
+        self.many.notified().await;
     }
 
     pub fn waiting(&self) -> usize {
         self.lock().len()
     }
 
-    fn take(&self) -> Vec<(CredentialId, Noted)> {
+    fn take(&self) -> Vec<((CredentialId, Day), Noted)> {
         let mut taken: Vec<_> = mem::take(&mut *self.lock()).into_iter().collect();
         // In the order of their keys, which is that of their age: rows that were made together lie in the same pages. In which order rows are
         // locked is the statements' own.
@@ -89,8 +78,21 @@ impl LastUsed {
     }
 
     /// A panic while the lock was held leaves the map whole: every operation on it is one call.
-    fn lock(&self) -> MutexGuard<'_, HashMap<CredentialId, Noted>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<(CredentialId, Day), Noted>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn put(all: &mut HashMap<(CredentialId, Day), Noted>, of: (CredentialId, Day), new: Noted) {
+    match all.entry(of) {
+        Entry::Occupied(mut noted) => {
+            let noted = noted.get_mut();
+            noted.last = new.last.max(noted.last);
+            noted.uses += new.uses;
+        }
+        Entry::Vacant(place) => {
+            place.insert(new);
+        }
     }
 }
 
@@ -99,18 +101,22 @@ impl LastUsed {
 /// # Errors
 /// The database does not answer.
 pub async fn flush(app: &App) -> Result<usize, StoreError> {
-    let taken = app.last_used.take();
+    let mut taken = app.last_used.take();
     let mut written = 0;
     while written < taken.len() {
         let batch = &taken[written..taken.len().min(written + BATCH)];
         let size = batch.len();
-        let times: Vec<_> = batch.iter().map(|(credential, noted)| (*credential, noted.last)).collect();
+        let mut times = BTreeMap::new();
         let mut uses = BTreeMap::new();
-        for (_, noted) in batch {
-            for (day, count) in &noted.uses {
-                *uses.entry((noted.key.clone(), *day)).or_default() += count;
+        for ((credential, day), noted) in batch {
+            // Around midnight a credential is there for both days.
+            let last = times.entry(*credential).or_insert(noted.last);
+            *last = noted.last.max(*last);
+            if noted.uses > 0 {
+                *uses.entry((noted.key.clone(), *day)).or_default() += noted.uses;
             }
         }
+        let times: Vec<_> = times.into_iter().collect();
         let result = app
             .store
             .change(Origin::of(Actor::System), move |tx| {
@@ -120,8 +126,9 @@ pub async fn flush(app: &App) -> Result<usize, StoreError> {
             })
             .await;
         if let Err(error) = result {
-            for (credential, noted) in &taken[written..] {
-                app.last_used.note_again(credential, noted);
+            let mut all = app.last_used.lock();
+            for (of, noted) in taken.drain(written..) {
+                put(&mut all, of, noted);
             }
             return Err(error);
         }

@@ -31,13 +31,17 @@ pub fn begin_change(connection: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether PostgreSQL plans a prepared statement once and for all, or looks at each time's values first: that takes longer than a look-up by
-/// primary keys does, and finds the same plan.
-pub fn plan_once(connection: &mut Conn, once: bool) -> Result<(), StoreError> {
+/// Makes a connection ready for nothing but look-ups by primary keys, or as it was. PostgreSQL plans a prepared statement once and for all then,
+/// and does not look at each time's values first: that takes longer than the look-up does, and finds the same plan. SQLite keeps the
+/// upper levels of its trees in memory, for some millions of keys.
+pub fn prepare_for_look_ups(connection: &mut Conn, ready: bool) -> Result<(), StoreError> {
     match connection {
-        Conn::Sqlite(_) => {}
+        Conn::Sqlite(inner) => {
+            let kibibytes = if ready { 8192 } else { 2000 };
+            diesel::sql_query(format!("PRAGMA cache_size = -{kibibytes}")).execute(inner)?;
+        }
         Conn::Postgres(inner) => {
-            let mode = if once { "force_generic_plan" } else { "auto" };
+            let mode = if ready { "force_generic_plan" } else { "auto" };
             diesel::sql_query(format!("SET plan_cache_mode = {mode}")).execute(inner)?;
         }
     }
@@ -102,13 +106,15 @@ pub fn touch_credentials(connection: &mut Conn, used: &[(CredentialId, Timestamp
         Conn::Postgres(inner) => {
             let ids: Vec<_> = used.iter().map(|(id, _)| id.as_str()).collect();
             let times: Vec<_> = used.iter().map(|(_, at)| at.millis()).collect();
-            // Rows are locked in the order of their ids, so that two replicas that flush together cannot deadlock.
+            // Rows are locked in the order of their ids, so that two replicas that flush together cannot deadlock: each is looked for by
+            // itself, in the order that the list has. To lock them in a statement before would write every row twice.
+            for way in ["hashjoin", "mergejoin", "seqscan"] {
+                diesel::sql_query(format!("SET LOCAL enable_{way} = off")).execute(inner)?;
+            }
             diesel::sql_query(
-                "WITH used AS (SELECT * FROM unnest($1, $2) AS used (id, at)), \
-                 locked AS (SELECT credentials.id FROM credentials JOIN used USING (id) ORDER BY id FOR UPDATE) \
-                 UPDATE credentials SET last_used_at = used.at FROM used, locked \
-                 WHERE credentials.id = used.id AND locked.id = used.id \
-                 AND (last_used_at IS NULL OR last_used_at < used.at)",
+                "UPDATE credentials SET last_used_at = used.at \
+                 FROM (SELECT * FROM unnest($1, $2) AS used (id, at) ORDER BY id) AS used \
+                 WHERE credentials.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)",
             )
             .bind::<Array<Text>, _>(ids)
             .bind::<Array<BigInt>, _>(times)

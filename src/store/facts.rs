@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::{ExpressionMethods, JoinOnDsl, QueryDsl, RunQueryDsl, SelectableHelper};
+use diesel::{Connection as _, ExpressionMethods, JoinOnDsl, QueryDsl, RunQueryDsl, SelectableHelper};
 
 use crate::domain::{
     audience::{Audience, Identifier},
@@ -124,8 +124,8 @@ pub(super) fn load_many(
 ) -> Result<BTreeMap<CredentialId, Result<Loaded, StoreError>>, StoreError> {
     let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
     let found: Vec<Row> = match connection {
-        // SQLite has no round trips to save, and no list that could be prepared.
-        Conn::Sqlite(inner) => {
+        // SQLite has no round trips to save, and no list that could be prepared. In one transaction its file is locked once.
+        Conn::Sqlite(inner) => inner.transaction::<_, StoreError, _>(|inner| {
             let mut found: Vec<Row> = Vec::with_capacity(wanted.len());
             for id in wanted {
                 let is_it = credentials::id.eq(id.as_str());
@@ -136,8 +136,8 @@ pub(super) fn load_many(
                     }
                 });
             }
-            found
-        }
+            Ok(found)
+        })?,
         Conn::Postgres(inner) => {
             let ids: Vec<_> = wanted.iter().map(CredentialId::as_str).collect();
             rows!(audiences::identifier.eq_any(names)).filter(credentials::id.eq_any(ids)).load::<Row>(inner)?

@@ -4,11 +4,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
 use tokio::{
     sync::oneshot,
+    task::yield_now,
     time::{Instant, sleep},
 };
 
@@ -68,6 +70,8 @@ impl Gather {
 
     /// Takes what waits, and waits a while for something to come; nothing: the gatherer is let go.
     fn take(&self) -> Option<Vec<Question>> {
+        // Where the cores are busy, those who ask have their turn first: else each query would answer the few that came while the last one ran.
+        thread::yield_now();
         let mut state = self.lock();
         if state.waiting.is_empty() {
             state.idle += 1;
@@ -105,12 +109,8 @@ impl Gather {
     }
 }
 
-/// Asks for a credential; nothing comes through the channel when too many wait.
-pub(super) fn ask(
-    line: &Arc<Line>,
-    credential: CredentialId,
-    targets: BTreeSet<Identifier>,
-) -> Option<oneshot::Receiver<Answer>> {
+/// Asks for a credential; nothing when too many wait.
+pub(super) fn ask(line: &Arc<Line>, credential: CredentialId, targets: BTreeSet<Identifier>) -> Option<Asked> {
     let (answer, answered) = oneshot::channel();
     let mut state = line.gather.lock();
     if state.waiting.len() >= MOST {
@@ -123,11 +123,37 @@ pub(super) fn ask(
         drop(state);
         let shift = Shift { line: Arc::clone(line), has_ended: false };
         tokio::task::spawn_blocking(move || shift.work());
-    } else if state.idle > 0 {
-        drop(state);
-        line.gather.more.notify_one();
+        return Some(Asked { answered, call: None });
     }
-    Some(answered)
+    let calls = state.idle > 0 && (state.waiting.len() == 1 || state.waiting.len() > AT_ONCE);
+    Some(Asked { answered, call: calls.then(|| Call(Arc::clone(line))) })
+}
+
+/// A question on its way.
+pub(super) struct Asked {
+    answered: oneshot::Receiver<Answer>,
+    call: Option<Call>,
+}
+
+impl Asked {
+    /// Waits for the answer. Nothing comes from a gatherer that gave up.
+    pub(super) async fn answer(self) -> Option<Answer> {
+        if let Some(call) = self.call {
+            // All other requests that this thread has at hand ask first: to be woken for each would cost more than its answer.
+            yield_now().await;
+            drop(call);
+        }
+        self.answered.await.ok()
+    }
+}
+
+/// The first of those who wait owes the gatherers a call, even where the client has gone meanwhile.
+struct Call(Arc<Line>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.gather.more.notify_one();
+    }
 }
 
 /// The time of a gatherer, from its start to its end.
@@ -168,14 +194,14 @@ impl Shift {
             answered?;
         }
         // Where this fails the connection is lost, and the pool throws it away.
-        let _ = dialect::plan_once(&mut connection, false);
+        let _ = dialect::prepare_for_look_ups(&mut connection, false);
         Ok(())
     }
 }
 
 fn connect(line: &Line) -> Result<Pooled, StoreError> {
     let mut connection = line.pool.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    dialect::plan_once(&mut connection, true)?;
+    dialect::prepare_for_look_ups(&mut connection, true)?;
     Ok(connection)
 }
 

@@ -162,10 +162,10 @@ impl Store {
     ) -> Result<Option<Loaded>, StoreError> {
         let line = self.line.load_full();
         let busy = || StoreError::Unavailable("too many requests wait for it".to_owned());
-        let answer = gather::ask(&line, *credential, targets.clone()).ok_or_else(busy)?;
-        match timeout(self.patience, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),
+        let asked = gather::ask(&line, *credential, targets.clone()).ok_or_else(busy)?;
+        match timeout(self.patience, asked.answer()).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),
             Err(_) => {
                 // One connection that has fallen silent is enough: it is the one that all look-ups wait for.
                 if line.is_silent(self.patience) || line.is_silent_since(&line.gathered_at, self.patience) {
