@@ -16,7 +16,7 @@ use crate::{
         time::Timestamp,
         usage::Day,
     },
-    store::{self, Outcome, StoreError},
+    store::{self, Outcome, StoreError, Tx},
 };
 
 use super::App;
@@ -25,14 +25,17 @@ use super::App;
 const BATCH: usize = 5_000;
 
 /// How many may wait to be written before they are, whatever the clock says: some ten megabytes.
-const MANY: usize = 50_000;
+const MANY: usize = 100_000;
 
 /// What is noted and not yet written.
 #[derive(Default)]
 pub struct LastUsed {
-    noted: Mutex<HashMap<(CredentialId, Day), Noted>>,
+    noted: Mutex<HashMap<Of, Noted>>,
     many: Notify,
 }
+
+/// Around midnight a credential is there for both days.
+type Of = (CredentialId, Day);
 
 /// What is noted of a credential on one day. Small: under load there is one for nearly every exchange of the last seconds.
 #[derive(Debug, Clone)]
@@ -69,21 +72,22 @@ impl LastUsed {
         self.lock().len()
     }
 
-    fn take(&self) -> Vec<((CredentialId, Day), Noted)> {
-        let mut taken: Vec<_> = mem::take(&mut *self.lock()).into_iter().collect();
-        // In the order of their keys, which is that of their age: rows that were made together lie in the same pages. In which order rows are
-        // locked is the statements' own.
-        taken.sort_by(|(one, of_one), (other, of_other)| (&of_one.key, one).cmp(&(&of_other.key, other)));
-        taken
+    fn take(&self) -> Vec<(Of, Noted)> {
+        mem::take(&mut *self.lock()).into_iter().collect()
+    }
+
+    fn note_again(&self, unwritten: impl Iterator<Item = (Of, Noted)>) {
+        let mut all = self.lock();
+        unwritten.for_each(|(of, noted)| put(&mut all, of, noted));
     }
 
     /// A panic while the lock was held leaves the map whole: every operation on it is one call.
-    fn lock(&self) -> MutexGuard<'_, HashMap<(CredentialId, Day), Noted>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Of, Noted>> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn put(all: &mut HashMap<(CredentialId, Day), Noted>, of: (CredentialId, Day), new: Noted) {
+fn put(all: &mut HashMap<Of, Noted>, of: Of, new: Noted) {
     match all.entry(of) {
         Entry::Occupied(mut noted) => {
             let noted = noted.get_mut();
@@ -96,43 +100,54 @@ fn put(all: &mut HashMap<(CredentialId, Day), Noted>, of: (CredentialId, Day), n
     }
 }
 
-/// Writes what is noted. What cannot be written is noted again, for the next time.
+/// Writes what is noted: the times, then the uses, each in the order of its own table, so that rows of one page are written together. What
+/// cannot be written is noted again, for the next time; a time that was written is none the worse for it.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn flush(app: &App) -> Result<usize, StoreError> {
     let mut taken = app.last_used.take();
+    taken.sort_unstable_by_key(|(of, _)| *of);
     let mut written = 0;
     while written < taken.len() {
         let batch = &taken[written..taken.len().min(written + BATCH)];
         let size = batch.len();
-        let mut times = BTreeMap::new();
-        let mut uses = BTreeMap::new();
-        for ((credential, day), noted) in batch {
-            // Around midnight a credential is there for both days.
-            let last = times.entry(*credential).or_insert(noted.last);
-            *last = noted.last.max(*last);
-            if noted.uses > 0 {
-                *uses.entry((noted.key.clone(), *day)).or_default() += noted.uses;
+        let mut times: Vec<(CredentialId, Timestamp)> = Vec::with_capacity(size);
+        for ((credential, _), noted) in batch {
+            match times.last_mut() {
+                Some((same, last)) if same == credential => *last = noted.last.max(*last),
+                Some(_) | None => times.push((*credential, noted.last)),
             }
         }
-        let times: Vec<_> = times.into_iter().collect();
-        let result = app
-            .store
-            .change(Origin::of(Actor::System), move |tx| {
-                store::api_keys::touch(tx, &times)?;
-                store::key_usage::add(tx, &uses)?;
-                Ok::<_, StoreError>(Outcome::bookkeeping(()))
-            })
-            .await;
-        if let Err(error) = result {
-            let mut all = app.last_used.lock();
-            for (of, noted) in taken.drain(written..) {
-                put(&mut all, of, noted);
-            }
+        if let Err(error) = change(app, move |tx| store::credential_uses::note(tx, &times)).await {
+            app.last_used.note_again(taken.into_iter());
             return Err(error);
         }
         written += size;
     }
+    taken.retain(|(_, noted)| noted.uses > 0);
+    taken.sort_unstable_by(|(_, one), (_, other)| one.key.cmp(&other.key));
+    let mut counted = 0;
+    while counted < taken.len() {
+        let batch = &taken[counted..taken.len().min(counted + BATCH)];
+        let size = batch.len();
+        let mut uses = BTreeMap::new();
+        for ((_, day), noted) in batch {
+            *uses.entry((noted.key.clone(), *day)).or_default() += noted.uses;
+        }
+        if let Err(error) = change(app, move |tx| store::key_usage::add(tx, &uses)).await {
+            app.last_used.note_again(taken.drain(counted..));
+            return Err(error);
+        }
+        counted += size;
+    }
     Ok(written)
+}
+
+async fn change(
+    app: &App,
+    write: impl FnMut(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError> {
+    let mut write = write;
+    app.store.change(Origin::of(Actor::System), move |tx| write(tx).map(Outcome::bookkeeping)).await
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
-    SelectableHelper,
+    BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, QueryDsl, Queryable,
+    RunQueryDsl, Selectable, SelectableHelper,
 };
 
 use crate::domain::{
@@ -23,10 +23,9 @@ use crate::domain::{
 use super::{
     change::Tx,
     connection::Conn,
-    dialect,
     error::StoreError,
     key_standings::{self, StandingRow},
-    schema::{api_keys, credentials, service_clients},
+    schema::{api_keys, credential_uses, credentials, service_clients},
 };
 
 #[derive(Queryable, Selectable)]
@@ -63,6 +62,7 @@ struct CredentialRow {
     prefix: String,
     created_at: i64,
     expires_at: Option<i64>,
+    /// From before there was a table of uses.
     last_used_at: Option<i64>,
     masked: Option<String>,
 }
@@ -250,8 +250,9 @@ pub fn list(
     }
     if let Some(since) = filter.unused_since {
         let used = credentials::table
+            .left_join(credential_uses::table)
             .filter(credentials::key_id.eq(api_keys::id))
-            .filter(credentials::last_used_at.ge(since.millis()));
+            .filter(credentials::last_used_at.ge(since.millis()).or(credential_uses::last_used_at.ge(since.millis())));
         query =
             query.filter(api_keys::created_at.lt(since.millis())).filter(diesel::dsl::not(diesel::dsl::exists(used)));
     }
@@ -302,12 +303,14 @@ pub fn carrying(connection: &mut Conn, permission: &PermissionName) -> Result<Ve
     Ok(found)
 }
 
-/// Writes many last-used times at once; a time never moves back.
-///
-/// # Errors
-/// The database does not answer.
-pub fn touch(tx: &mut Tx<'_>, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
-    dialect::touch_credentials(tx, used)
+/// The credentials of keys, the newest first, each with when it was last used.
+macro_rules! credentials {
+    () => {
+        credentials::table
+            .left_join(credential_uses::table)
+            .order((credentials::created_at.desc(), credentials::id.asc()))
+            .select((CredentialRow::as_select(), credential_uses::last_used_at.nullable()))
+    };
 }
 
 /// A key whose row was read already, with the credentials that prove it at `now`.
@@ -317,11 +320,8 @@ pub(super) fn with_credentials(
     standing: &StandingRow,
     now: Timestamp,
 ) -> Result<ApiKey, StoreError> {
-    let found: Vec<CredentialRow> = credentials::table
-        .filter(credentials::key_id.eq(row.id.as_str()))
-        .order((credentials::created_at.desc(), credentials::id.asc()))
-        .select(CredentialRow::as_select())
-        .load(connection)?;
+    let found: Vec<(CredentialRow, Option<i64>)> =
+        credentials!().filter(credentials::key_id.eq(row.id.as_str())).load(connection)?;
     let proving = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
     let all = found.into_iter().map(credential).collect::<Result<Vec<_>, _>>()?;
     key(row, standing, all.into_iter().filter(proving).collect())
@@ -331,14 +331,11 @@ pub(super) fn with_credentials(
 fn whole(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let standings = key_standings::of_keys(connection, &ids)?;
-    let found: Vec<CredentialRow> = credentials::table
-        .filter(credentials::key_id.eq_any(ids))
-        .order((credentials::created_at.desc(), credentials::id.asc()))
-        .select(CredentialRow::as_select())
-        .load(connection)?;
+    let found: Vec<(CredentialRow, Option<i64>)> =
+        credentials!().filter(credentials::key_id.eq_any(ids)).load(connection)?;
     let mut by_key: BTreeMap<String, Vec<Credential>> = BTreeMap::new();
     for row in found {
-        let key = row.key_id.clone();
+        let key = row.0.key_id.clone();
         let credential = credential(row)?;
         if credential.expires_at.is_none_or(|end| end > now) {
             by_key.entry(key).or_default().push(credential);
@@ -353,14 +350,14 @@ fn whole(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec
         .collect()
 }
 
-fn credential(row: CredentialRow) -> Result<Credential, StoreError> {
+fn credential((row, used): (CredentialRow, Option<i64>)) -> Result<Credential, StoreError> {
     Ok(Credential {
         id: parsed("credential id", &row.id)?,
         prefix: parsed("prefix", &row.prefix)?,
         masked: row.masked.as_deref().map(|text| parsed("masked key", text)).transpose()?,
         created_at: Timestamp::from_millis(row.created_at),
         expires_at: row.expires_at.map(Timestamp::from_millis),
-        last_used_at: row.last_used_at.map(Timestamp::from_millis),
+        last_used_at: used.max(row.last_used_at).map(Timestamp::from_millis),
     })
 }
 

@@ -89,16 +89,19 @@ pub fn has_table(connection: &mut Conn, name: &str) -> Result<bool, StoreError> 
     Ok(!found.is_empty())
 }
 
-/// Writes many last-used times in one statement; a time never moves back.
-pub fn touch_credentials(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
+/// Writes many last-used times in one statement; a time never moves back. In the order of their ids, so that two replicas that write together
+/// cannot deadlock.
+pub fn note_uses(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
             let rows: Vec<_> = used.iter().map(|(id, at)| (id.as_str(), at.millis())).collect();
             let json = serde_json::to_string(&rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            // Without a WHERE, SQLite reads ON CONFLICT as part of a join.
             diesel::sql_query(
-                "UPDATE credentials SET last_used_at = used.value ->> 1 FROM json_each(?) AS used \
-                 WHERE credentials.id = used.value ->> 0 \
-                 AND (last_used_at IS NULL OR last_used_at < used.value ->> 1)",
+                "INSERT INTO credential_uses (credential_id, last_used_at) \
+                 SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE TRUE \
+                 ON CONFLICT (credential_id) DO UPDATE SET last_used_at = excluded.last_used_at \
+                 WHERE excluded.last_used_at > credential_uses.last_used_at",
             )
             .bind::<Text, _>(json)
             .execute(inner)?;
@@ -106,15 +109,11 @@ pub fn touch_credentials(connection: &mut Conn, used: &[(CredentialId, Timestamp
         Conn::Postgres(inner) => {
             let ids: Vec<_> = used.iter().map(|(id, _)| id.as_str()).collect();
             let times: Vec<_> = used.iter().map(|(_, at)| at.millis()).collect();
-            // Rows are locked in the order of their ids, so that two replicas that flush together cannot deadlock: each is looked for by
-            // itself, in the order that the list has. To lock them in a statement before would write every row twice.
-            for way in ["hashjoin", "mergejoin", "seqscan"] {
-                diesel::sql_query(format!("SET LOCAL enable_{way} = off")).execute(inner)?;
-            }
             diesel::sql_query(
-                "UPDATE credentials SET last_used_at = used.at \
-                 FROM (SELECT * FROM unnest($1, $2) AS used (id, at) ORDER BY id) AS used \
-                 WHERE credentials.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)",
+                "INSERT INTO credential_uses (credential_id, last_used_at) \
+                 SELECT * FROM unnest($1, $2) AS used (id, at) ORDER BY id \
+                 ON CONFLICT (credential_id) DO UPDATE SET last_used_at = excluded.last_used_at \
+                 WHERE excluded.last_used_at > credential_uses.last_used_at",
             )
             .bind::<Array<Text>, _>(ids)
             .bind::<Array<BigInt>, _>(times)

@@ -5,6 +5,7 @@ pub mod api_keys;
 pub mod audiences;
 mod change;
 mod connection;
+pub mod credential_uses;
 pub mod departures;
 mod dialect;
 mod error;

@@ -118,6 +118,12 @@ diesel::table! {
     }
 }
 diesel::table! {
+    credential_uses (credential_id) {
+        credential_id -> Text,
+        last_used_at -> BigInt,
+    }
+}
+diesel::table! {
     events (seq) {
         seq -> BigInt,
         id -> Text,
@@ -381,8 +387,16 @@ diesel::table! {
 }
 
 diesel::joinable!(credentials -> api_keys (key_id));
+diesel::joinable!(credential_uses -> credentials (credential_id));
 diesel::allow_tables_to_appear_in_same_query!(members, organizations);
-diesel::allow_tables_to_appear_in_same_query!(credentials, api_keys, service_clients, key_standings, audiences);
+diesel::allow_tables_to_appear_in_same_query!(
+    credentials,
+    credential_uses,
+    api_keys,
+    service_clients,
+    key_standings,
+    audiences
+);
 diesel::joinable!(webhook_deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhooks);
 diesel::allow_tables_to_appear_in_same_query!(

@@ -133,7 +133,7 @@ both! {
         let touch = |at: Timestamp| {
             let used = vec![(id, at)];
             server.app.store.change(cli(), move |tx| {
-                store::api_keys::touch(tx, &used)?;
+                store::credential_uses::note(tx, &used)?;
                 Ok::<_, StoreError>(Outcome::bookkeeping(()))
             })
         };

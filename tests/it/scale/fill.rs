@@ -89,6 +89,11 @@ pub fn fill(database: &Database, size: Size) {
         sql.ulid("stl_01JD", "n / 65536"),
         sql.series(keys),
     ));
+    database.sql(&format!(
+        "INSERT INTO credential_uses (credential_id, last_used_at) SELECT {}, 1733000000000 FROM {} WHERE n % 3 = 1",
+        sql.padded("n", 16),
+        sql.series(keys),
+    ));
     // Each of them half full, as they are when they are left for the next.
     database.sql(&format!(
         "INSERT INTO status_lists (id, kind, size, used, created_at) SELECT {}, 'credential', 131072, 65536, 1732000000000 FROM {}",
