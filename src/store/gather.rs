@@ -125,6 +125,7 @@ pub(super) fn ask(line: &Arc<Line>, credential: CredentialId, targets: BTreeSet<
         tokio::task::spawn_blocking(move || shift.work());
         return Some(Asked { answered, call: None });
     }
+    // Who comes second finds that the first has called, or is about to; past what one gatherer takes the other is called as well.
     let calls = state.idle > 0 && (state.waiting.len() == 1 || state.waiting.len() > AT_ONCE);
     Some(Asked { answered, call: calls.then(|| Call(Arc::clone(line))) })
 }
