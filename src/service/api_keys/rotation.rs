@@ -55,7 +55,7 @@ pub async fn rotate(
                 return Err(Error::Forbidden(NO_SELF_CANCELLING));
             }
             let end = tx.now().after(grace);
-            // In the order of their ids, as the flush of last-used times locks them.
+            // In the order of their ids, as an older version locks them when it writes last-used times.
             key.credentials.sort_by_key(|one| one.id);
             for old in &mut key.credentials {
                 store::api_keys::end_credential(tx, &old.id, Some(end))?;
@@ -111,7 +111,7 @@ pub async fn cancel(app: &App, caller: &Caller, id: KeyId, if_version: Option<i6
                 }
             };
             let mut ends = [(&old.id, None), (&new.id, Some(tx.now()))];
-            // In the order of their ids, as the flush of last-used times locks them.
+            // In the order of their ids, as an older version locks them when it writes last-used times.
             ends.sort();
             for (credential, end) in ends {
                 store::api_keys::end_credential(tx, credential, end)?;
