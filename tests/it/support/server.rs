@@ -63,6 +63,9 @@ impl Server {
             "server.bind=127.0.0.1:0".to_owned(),
             "server.public_url=http://keyswap.test".to_owned(),
             "database.pool_size=4".to_owned(),
+            // A shared machine stands still for seconds now and then. What happens when a database does is asked of processes (faults::outage).
+            "database.connect_timeout=20s".to_owned(),
+            "database.statement_timeout=20s".to_owned(),
             "guessing.per_source=10000".to_owned(),
             "guessing.per_credential=10000".to_owned(),
             // Tests let months pass in a moment, and count events.
