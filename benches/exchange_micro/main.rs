@@ -37,7 +37,7 @@ use keyswap::{
     crypto::{credential, random, seal::Sealed, signer::Signer},
     domain::{api_key_value::PresentedKey, grant, signing::Algorithm},
     service::{App, exchange::exchange, proof::Attempt, start::Mode},
-    store::SystemClock,
+    store::{SystemClock, Wants},
     telemetry::metrics::Form,
 };
 use tokio::runtime::Runtime;
@@ -84,7 +84,8 @@ async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
         .collect();
     let (limits, request) = (&app.settings.limits, grant::Request::default());
     let targets = [limits.default_audience.clone()].into();
-    let loaded = app.store.facts(&presented[0].credential, &targets).await.expect("the facts").expect("a key");
+    let found = app.store.look_up(&presented[0].credential, &targets, Wants::Facts).await;
+    let loaded = found.expect("the facts").expect("a key").loaded;
     let sealed = Sealed { master_version: loaded.master_version, bytes: loaded.sealed.clone() };
     let jti = || random::token_id(&app.entropy).expect("randomness");
 
@@ -100,7 +101,7 @@ async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
     table
         .time("look-up, SQLite: from the question to the facts", async || {
             next = (next + 1) % presented.len();
-            app.store.facts(&presented[next].credential, black_box(&targets)).await
+            app.store.look_up(&presented[next].credential, black_box(&targets), Wants::Facts).await
         })
         .await;
     table.time("decide", async || grant::decide(black_box(&loaded.facts), &request, limits)).await;

@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     App, places,
-    proof::{Denied, FACTS_ALONE},
+    proof::{Denied, FACTS},
     shown::judge_shown,
 };
 
@@ -86,7 +86,7 @@ async fn by_value(
     let question =
         Question { required: [permission.clone()].into_iter().collect(), owner_type: None, audience: audience.clone() };
     let asks = audience.map(|audience| [audience].into());
-    let judged = judge_shown(app, value, asks.as_ref(), FACTS_ALONE, |facts, bounds| {
+    let judged = judge_shown(app, value, asks.as_ref(), FACTS, |facts, bounds| {
         let missing = missing(facts, &question, bounds, limits)?;
         Ok(missing.is_empty() && grant::may(&facts.key, facts.now, limits, &permission, resource))
     });

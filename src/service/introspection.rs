@@ -12,7 +12,12 @@ use crate::{
     store::facts,
 };
 
-use super::{App, caller::Client, proof::Denied, shown::judge_shown};
+use super::{
+    App,
+    caller::Client,
+    proof::{Denied, Ways},
+    shown::judge_shown,
+};
 
 /// What there is to say of a key or a token to the one who asks.
 ///
@@ -21,7 +26,7 @@ use super::{App, caller::Client, proof::Denied, shown::judge_shown};
 pub async fn introspect(app: &App, client: &Client, token: &str) -> Result<Introspection, Denied> {
     let (limits, management) = (&app.settings.limits, &app.settings.management_audience);
     let asks = asks_for(client.audiences.as_deref(), management);
-    let judged = judge_shown(app, token, asks.as_ref(), facts::load_with_age, |facts, bounds| {
+    let judged = judge_shown(app, token, asks.as_ref(), Ways::alone(facts::load_with_age), |facts, bounds| {
         in_effect(facts, bounds, asks.is_some(), limits)
     });
     Ok(judged.await?.map_or_else(Introspection::default, |judged| match judged.claims {

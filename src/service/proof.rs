@@ -21,8 +21,9 @@ use crate::{
         usage::Window,
     },
     store::{
-        Conn, StoreError,
+        Conn, Found, StoreError, Wants,
         facts::{self, Loaded, Wanted},
+        validation::{self, Whole},
     },
     telemetry::metrics::{Form, Result as Outcome},
 };
@@ -147,7 +148,7 @@ pub async fn judge<T>(
     request: &Request,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<(T, Facts), Denied> {
-    let granted = timed(app, attempt, request, GATHERED, rule, Counted::No).await?;
+    let granted = timed(app, attempt, request, FACTS, rule, Counted::No).await?;
     Ok((granted.grant, granted.facts))
 }
 
@@ -159,10 +160,9 @@ pub async fn judge_with<T, X: Send + 'static>(
     app: &App,
     attempt: Attempt<'_>,
     request: &Request,
-    look: Look<X>,
+    ways: Ways<X>,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<(T, Facts, X), Denied> {
-    let ways = Ways { look, gathered: None };
     let granted = timed(app, attempt, request, ways, rule, Counted::No).await?;
     Ok((granted.grant, granted.facts, granted.more))
 }
@@ -177,27 +177,43 @@ pub async fn judge_counted<T>(
     request: &Request,
     rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
 ) -> Result<Granted<T>, Denied> {
-    timed(app, attempt, request, GATHERED, rule, Counted::Yes).await
+    timed(app, attempt, request, FACTS, rule, Counted::Yes).await
 }
 
-/// The ways to the facts.
-struct Ways<X> {
-    look: Look<X>,
-    /// Set where nothing is wanted beside them: a key of ours is asked for together with those that others ask for.
-    gathered: Option<fn(Loaded) -> (Loaded, X)>,
+/// The ways to the facts, and to what is wanted beside them.
+#[derive(Debug)]
+pub struct Ways<X> {
+    pub look: Look<X>,
+    /// For a key of ours: it is asked for together with those that others ask for.
+    gathered: Option<Gathered<X>>,
 }
 
-const GATHERED: Ways<()> = Ways { look: FACTS_ALONE, gathered: Some(|loaded| (loaded, ())) };
+type Gathered<X> = (Wants, fn(Found) -> Option<(Loaded, X)>);
+
+/// What a grant follows from.
+pub const FACTS: Ways<()> =
+    Ways { look: FACTS_ALONE, gathered: Some((Wants::Facts, |found| Some((found.loaded, ())))) };
+
+/// And what is shown of a key.
+pub const WHOLE: Ways<Whole> = Ways {
+    look: validation::load,
+    gathered: Some((Wants::Whole, |Found { loaded, whole }| whole.map(|whole| (loaded, whole)))),
+};
 
 impl<X: Send + 'static> Ways<X> {
+    /// One look-up for each question.
+    pub const fn alone(look: Look<X>) -> Self {
+        Self { look, gathered: None }
+    }
+
     async fn facts(
         self,
         app: &App,
         presented: &Presented,
         targets: BTreeSet<Identifier>,
     ) -> Result<Option<(Loaded, X)>, StoreError> {
-        if let (Some(with), Presented::Ours(key)) = (self.gathered, presented) {
-            return Ok(app.store.facts(&key.credential, &targets).await?.map(with));
+        if let (Some((wants, with)), Presented::Ours(key)) = (self.gathered, presented) {
+            return Ok(app.store.look_up(&key.credential, &targets, wants).await?.and_then(with));
         }
         let (wanted, again, look) = (presented.wanted(), presented.again(app), self.look);
         app.store

@@ -19,7 +19,7 @@ use super::{
     App,
     caller::is_token,
     guessing::Source,
-    proof::{Attempt, Denied, Look, judge_with, outcome_of, refused, require_trusted, wait_for_tick},
+    proof::{Attempt, Denied, Ways, judge_with, outcome_of, refused, require_trusted, wait_for_tick},
     tokens,
 };
 
@@ -44,16 +44,16 @@ pub(super) async fn judge_shown<T, X: Send + 'static>(
     app: &App,
     value: &str,
     audiences: Option<&BTreeSet<Identifier>>,
-    look: Look<X>,
+    ways: Ways<X>,
     rule: impl FnOnce(&Facts, &Bounds) -> Result<T, Refusal>,
 ) -> Result<Option<Judged<T, X>>, Denied> {
     let started = Instant::now();
     require_trusted(app)?;
     let value = bare(value);
     let judged = if is_token(value) {
-        by_token(app, value, audiences, started, look, rule).await
+        by_token(app, value, audiences, started, ways, rule).await
     } else {
-        by_key(app, value, audiences, look, rule).await
+        by_key(app, value, audiences, ways, rule).await
     };
     match judged {
         Ok(judged) => Ok(Some(judged)),
@@ -87,13 +87,13 @@ async fn by_key<T, X: Send + 'static>(
     app: &App,
     key: &str,
     audiences: Option<&BTreeSet<Identifier>>,
-    look: Look<X>,
+    ways: Ways<X>,
     rule: impl FnOnce(&Facts, &Bounds) -> Result<T, Refusal>,
 ) -> Result<Judged<T, X>, Denied> {
     let bounds = Bounds { scope: None, audiences: audiences.cloned().unwrap_or_default() };
     let request = Request { targets: bounds.audiences.clone(), ..Request::default() };
     let attempt = Attempt { key, source: Source::BEHIND_ANOTHER, form: Form::Validation };
-    let (ruling, facts, more) = judge_with(app, attempt, &request, look, |facts| rule(facts, &bounds)).await?;
+    let (ruling, facts, more) = judge_with(app, attempt, &request, ways, |facts| rule(facts, &bounds)).await?;
     Ok(Judged { ruling, facts, more, claims: None })
 }
 
@@ -102,10 +102,10 @@ async fn by_token<T, X: Send + 'static>(
     token: &str,
     audiences: Option<&BTreeSet<Identifier>>,
     started: Instant,
-    look: Look<X>,
+    ways: Ways<X>,
     rule: impl FnOnce(&Facts, &Bounds) -> Result<T, Refusal>,
 ) -> Result<Judged<T, X>, Denied> {
-    let (outcome, result) = match judged_token(app, token, audiences, look, rule).await {
+    let (outcome, result) = match judged_token(app, token, audiences, ways, rule).await {
         Ok(judged) => (Outcome::Granted, Ok(judged)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
@@ -122,7 +122,7 @@ async fn judged_token<T, X: Send + 'static>(
     app: &App,
     token: &str,
     audiences: Option<&BTreeSet<Identifier>>,
-    look: Look<X>,
+    ways: Ways<X>,
     rule: impl FnOnce(&Facts, &Bounds) -> Result<T, Refusal>,
 ) -> Result<Judged<T, X>, (Outcome, Denied)> {
     let fault = |fault: KeyFault| refused(Form::Validation, None, fault);
@@ -131,7 +131,7 @@ async fn judged_token<T, X: Send + 'static>(
     let elsewhere = || (Outcome::Target, Denied::Target(TargetFault::NotAllowed));
     let bounds = bounds(app, &claims, audiences).ok_or_else(elsewhere)?;
 
-    let found = tokens::found(app, &claims, &bounds.audiences, look).await;
+    let found = tokens::found(app, &claims, &bounds.audiences, ways.look).await;
     let (facts, more) = found.map_err(|denied| (outcome_of(&denied), denied))?.map_err(fault)?;
     if typ != Typ::ACCESS_TOKEN && !facts.audiences.iter().any(|audience| audience.shape.typ == typ) {
         return Err(fault(KeyFault::Malformed));

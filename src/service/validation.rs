@@ -1,17 +1,14 @@
 //! Validation: a service asks about a key or a token that it was shown, and has the whole answer from one call.
 
-use crate::{
-    domain::{
-        permission::PermissionSet,
-        validation::{Behind, Question, missing},
-    },
-    store::validation as look,
+use crate::domain::{
+    permission::PermissionSet,
+    validation::{Behind, Question, missing},
 };
 
 use super::{
     App,
     api_keys::Shown,
-    proof::Denied,
+    proof::{Denied, WHOLE},
     shown::{Judged, judge_shown},
 };
 
@@ -31,7 +28,7 @@ pub struct Validated {
 /// Too many failures with this credential; the database is away.
 pub async fn validate(app: &App, value: &str, question: &Question) -> Result<Option<Validated>, Denied> {
     let asks = question.audience.clone().map(|audience| [audience].into());
-    let judged = judge_shown(app, value, asks.as_ref(), look::load, |facts, bounds| {
+    let judged = judge_shown(app, value, asks.as_ref(), WHOLE, |facts, bounds| {
         missing(facts, question, bounds, &app.settings.limits)
     });
     Ok(judged.await?.map(|Judged { ruling: missing, facts, more: (key, behind), .. }| Validated {

@@ -54,7 +54,7 @@ pub(super) struct KeyRow {
     pub exchanges_per_minute: Option<i32>,
 }
 
-#[derive(Queryable, Selectable)]
+#[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = credentials)]
 struct CredentialRow {
     id: String,
@@ -317,37 +317,47 @@ macro_rules! credentials {
 pub(super) fn with_credentials(
     connection: &mut Conn,
     row: KeyRow,
-    standing: &StandingRow,
+    standing: StandingRow,
     now: Timestamp,
 ) -> Result<ApiKey, StoreError> {
-    let found: Vec<(CredentialRow, Option<i64>)> =
-        credentials!().filter(credentials::key_id.eq(row.id.as_str())).load(connection)?;
-    let proving = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
-    let all = found.into_iter().map(credential).collect::<Result<Vec<_>, _>>()?;
-    key(row, standing, all.into_iter().filter(proving).collect())
+    let gone = || StoreError::Corrupt("a key without its row".to_owned());
+    all_with_credentials(connection, vec![(row, standing, now)])?.pop().ok_or_else(gone)?
+}
+
+/// As `with_credentials`, for many keys at once and in their order. What stands on one key takes no other along.
+pub(super) fn all_with_credentials(
+    connection: &mut Conn,
+    rows: Vec<(KeyRow, StandingRow, Timestamp)>,
+) -> Result<Vec<Result<ApiKey, StoreError>>, StoreError> {
+    let ids: Vec<_> = rows.iter().map(|(row, ..)| row.id.clone()).collect();
+    let found: Vec<(CredentialRow, Option<i64>)> = match ids.as_slice() {
+        // Prepared once, where SQLite would read a list of one anew each time.
+        [one] => credentials!().filter(credentials::key_id.eq(one)).load(connection)?,
+        several => credentials!().filter(credentials::key_id.eq_any(several)).load(connection)?,
+    };
+    let mut of_key: BTreeMap<String, Vec<(CredentialRow, Option<i64>)>> = BTreeMap::new();
+    for credential in found {
+        of_key.entry(credential.0.key_id.clone()).or_default().push(credential);
+    }
+    let whole = |(row, standing, now): (KeyRow, StandingRow, Timestamp)| {
+        let found = of_key.get(&row.id).cloned().unwrap_or_default();
+        let all = found.into_iter().map(credential).collect::<Result<Vec<_>, _>>()?;
+        let proving = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
+        key(row, &standing, all.into_iter().filter(proving).collect())
+    };
+    Ok(rows.into_iter().map(whole).collect())
 }
 
 /// Keys with their owners and their credentials.
 fn whole(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
-    let standings = key_standings::of_keys(connection, &ids)?;
-    let found: Vec<(CredentialRow, Option<i64>)> =
-        credentials!().filter(credentials::key_id.eq_any(ids)).load(connection)?;
-    let mut by_key: BTreeMap<String, Vec<Credential>> = BTreeMap::new();
-    for row in found {
-        let key = row.0.key_id.clone();
-        let credential = credential(row)?;
-        if credential.expires_at.is_none_or(|end| end > now) {
-            by_key.entry(key).or_default().push(credential);
-        }
-    }
-    rows.into_iter()
-        .map(|row| {
-            let credentials = by_key.remove(&row.id).unwrap_or_default();
-            let standing = standings.get(&row.id).cloned().unwrap_or_default();
-            key(row, &standing, credentials)
-        })
-        .collect()
+    let mut standings = key_standings::of_keys(connection, &ids)?;
+    let with_standing = |row: KeyRow| {
+        let standing = standings.remove(&row.id).unwrap_or_default();
+        (row, standing, now)
+    };
+    let rows = rows.into_iter().map(with_standing).collect();
+    all_with_credentials(connection, rows)?.into_iter().collect()
 }
 
 fn credential((row, used): (CredentialRow, Option<i64>)) -> Result<Credential, StoreError> {

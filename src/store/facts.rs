@@ -31,6 +31,9 @@ pub struct Loaded {
     pub master_version: i32,
 }
 
+/// What was found of each credential, or what stands in its way.
+pub(super) type OfEach<T> = BTreeMap<CredentialId, Result<T, StoreError>>;
+
 /// How a key is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
@@ -121,7 +124,17 @@ pub(super) fn load_many(
     connection: &mut Conn,
     wanted: &[CredentialId],
     targets: &BTreeSet<Identifier>,
-) -> Result<BTreeMap<CredentialId, Result<Loaded, StoreError>>, StoreError> {
+) -> Result<OfEach<Loaded>, StoreError> {
+    let all = read_many(connection, wanted, targets)?;
+    Ok(all.into_iter().map(|(id, read)| (id, read.map(|(loaded, ..)| loaded))).collect())
+}
+
+/// As `load_many`, with the rows they are read from.
+pub(super) fn read_many(
+    connection: &mut Conn,
+    wanted: &[CredentialId],
+    targets: &BTreeSet<Identifier>,
+) -> Result<OfEach<Read>, StoreError> {
     let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
     let found: Vec<Row> = match connection {
         // SQLite has no round trips to save, and no list that could be prepared. In one transaction its file is locked once.
@@ -152,7 +165,7 @@ pub(super) fn load_many(
         let Some((_, (id, ..), ..)) = rows.first() else { continue };
         let id = rows::parsed("credential id", id)?;
         if let Some(read) = of_one(rows) {
-            all.insert(id, read.map(|(loaded, ..)| loaded));
+            all.insert(id, read);
         }
     }
     Ok(all)
@@ -204,7 +217,7 @@ pub(super) fn read(
 }
 
 /// What was read, and the rows it stands in.
-type Read = (Loaded, KeyRow, StandingRow);
+pub(super) type Read = (Loaded, KeyRow, StandingRow);
 
 /// The facts from the rows of one key: one for each audience, of each credential that was asked for.
 fn of_one(found: Vec<Row>) -> Option<Result<Read, StoreError>> {

@@ -21,7 +21,8 @@ use super::{
     connection::{Pooled, is_broken},
     dialect,
     error::StoreError,
-    facts::{self, Loaded},
+    facts::{self, Loaded, OfEach},
+    validation::{self, Whole},
 };
 
 /// How many credentials one query asks for at most: its answer is there in a few milliseconds.
@@ -33,12 +34,30 @@ const MOST: usize = 2048;
 /// How long a gatherer that has nothing to do keeps its thread and its connection.
 const LINGER: Duration = Duration::from_millis(500);
 
-type Answer = Result<Option<Loaded>, StoreError>;
+/// How much is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wants {
+    /// What a grant follows from.
+    Facts,
+    /// And what is shown to whoever validates a key.
+    Whole,
+}
+
+/// What there is to say of a credential.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub loaded: Loaded,
+    /// Where it was wanted.
+    pub whole: Option<Whole>,
+}
+
+type Answer = Result<Option<Found>, StoreError>;
 
 /// A credential that is asked for, and who waits for the answer.
 struct Question {
     credential: CredentialId,
     targets: BTreeSet<Identifier>,
+    wants: Wants,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -110,13 +129,18 @@ impl Gather {
 }
 
 /// Asks for a credential; nothing when too many wait.
-pub(super) fn ask(line: &Arc<Line>, credential: CredentialId, targets: BTreeSet<Identifier>) -> Option<Asked> {
+pub(super) fn ask(
+    line: &Arc<Line>,
+    credential: CredentialId,
+    targets: BTreeSet<Identifier>,
+    wants: Wants,
+) -> Option<Asked> {
     let (answer, answered) = oneshot::channel();
     let mut state = line.gather.lock();
     if state.waiting.len() >= MOST {
         return None;
     }
-    state.waiting.push(Question { credential, targets, answer });
+    state.waiting.push(Question { credential, targets, wants, answer });
     let must_start = state.gatherers == 0 || (state.idle == 0 && state.waiting.len() > AT_ONCE);
     if must_start && state.gatherers < GATHERERS {
         state.gatherers += 1;
@@ -206,25 +230,25 @@ fn connect(line: &Line) -> Result<Pooled, StoreError> {
     Ok(connection)
 }
 
-/// Those who want the same audiences, by the credential they ask for. Nearly always all want the default one.
-type Groups = BTreeMap<BTreeSet<Identifier>, BTreeMap<CredentialId, Vec<oneshot::Sender<Answer>>>>;
+/// Those who want the same of the same audiences, by the credential they ask for. Nearly always all want the default one.
+type Groups = BTreeMap<(Wants, BTreeSet<Identifier>), BTreeMap<CredentialId, Vec<oneshot::Sender<Answer>>>>;
 
 /// # Errors
 /// There is no connection any more; those who asked have heard of it.
 fn answer(line: &Line, connection: &mut Pooled, questions: Vec<Question>) -> Result<(), StoreError> {
     let mut groups = Groups::new();
-    for Question { credential, targets, answer } in questions {
-        groups.entry(targets).or_default().entry(credential).or_default().push(answer);
+    for Question { credential, targets, wants, answer } in questions {
+        groups.entry((wants, targets)).or_default().entry(credential).or_default().push(answer);
     }
     let mut state = Ok(());
-    for (targets, group) in groups {
+    for ((wants, targets), group) in groups {
         let ids: Vec<_> = group.keys().cloned().collect();
-        let mut found = facts::load_many(connection, &ids, &targets);
+        let mut found = find(connection, wants, &ids, &targets);
         if found.is_err() && is_broken(connection) {
             // It was closed behind our back, by a database that has been started again.
             found = connect(line).and_then(|new| {
                 *connection = new;
-                facts::load_many(connection, &ids, &targets)
+                find(connection, wants, &ids, &targets)
             });
             state = found.as_ref().map(|_| ()).map_err(Clone::clone);
         }
@@ -244,4 +268,22 @@ fn answer(line: &Line, connection: &mut Pooled, questions: Vec<Question>) -> Res
         }
     }
     state
+}
+
+fn find(
+    connection: &mut Pooled,
+    wants: Wants,
+    ids: &[CredentialId],
+    targets: &BTreeSet<Identifier>,
+) -> Result<OfEach<Found>, StoreError> {
+    Ok(match wants {
+        Wants::Facts => facts::load_many(connection, ids, targets)?
+            .into_iter()
+            .map(|(id, found)| (id, found.map(|loaded| Found { loaded, whole: None })))
+            .collect(),
+        Wants::Whole => validation::load_many(connection, ids, targets)?
+            .into_iter()
+            .map(|(id, found)| (id, found.map(|(loaded, whole)| Found { loaded, whole: Some(whole) })))
+            .collect(),
+    })
 }

@@ -71,8 +71,8 @@ pub use connection::{
 };
 pub use dialect::{durability_faults, lock, try_lock};
 pub use error::{OpenError, StoreError};
-use facts::Loaded;
 use gather::Gather;
+pub use gather::{Found, Wants};
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
@@ -151,19 +151,20 @@ impl Store {
         self.blocking(move |_, connection| body(connection)).await
     }
 
-    /// The facts about a credential, and those of `targets` that exist, as they stand after this was called: asked together with all that others
-    /// ask for at the same time.
+    /// What `wants` says of a credential, and those of `targets` that exist, as they stand after this was called: asked together with all that
+    /// others ask for at the same time.
     ///
     /// # Errors
     /// The database does not answer in time, or too many wait for it.
-    pub async fn facts(
+    pub async fn look_up(
         &self,
         credential: &CredentialId,
         targets: &BTreeSet<Identifier>,
-    ) -> Result<Option<Loaded>, StoreError> {
+        wants: Wants,
+    ) -> Result<Option<Found>, StoreError> {
         let line = self.line.load_full();
         let busy = || StoreError::Unavailable("too many requests wait for it".to_owned());
-        let asked = gather::ask(&line, *credential, targets.clone()).ok_or_else(busy)?;
+        let asked = gather::ask(&line, *credential, targets.clone(), wants).ok_or_else(busy)?;
         match timeout(self.patience, asked.answer()).await {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),

@@ -1,6 +1,6 @@
 //! Organizations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, Queryable, QueryableByName, RunQueryDsl, Selectable,
@@ -80,6 +80,24 @@ pub fn find(connection: &mut Conn, id: &OrganizationId) -> Result<Option<Organiz
     let row: Option<Row> =
         organizations::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
     row.map(organization).transpose()
+}
+
+/// As `find`, for many at once.
+///
+/// # Errors
+/// As `find`.
+pub fn find_many(
+    connection: &mut Conn,
+    ids: &BTreeSet<OrganizationId>,
+) -> Result<BTreeMap<OrganizationId, Organization>, StoreError> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let ids = ids.iter().map(OrganizationId::as_str);
+    let rows: Vec<Row> =
+        organizations::table.filter(organizations::id.eq_any(ids)).select(Row::as_select()).load(connection)?;
+    let known = |row| organization(row).map(|organization| (organization.id.clone(), organization));
+    rows.into_iter().map(known).collect()
 }
 
 /// As `find`, and no other change can touch the organization until this one ends.

@@ -1,18 +1,21 @@
 //! What validation needs to know and to show, in one go: the facts of an exchange, the whole key, and those behind it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
     api_key::ApiKey,
     audience::Identifier,
+    directory::Organization,
+    id::CredentialId,
     validation::{Behind, OrganizationBehind},
 };
 
 use super::{
-    api_keys::with_credentials,
+    api_keys::{all_with_credentials, with_credentials},
     connection::Conn,
     error::StoreError,
-    facts::{self, Loaded, Wanted},
+    facts::{self, Loaded, OfEach, Wanted},
+    key_standings::StandingRow,
     organizations,
 };
 
@@ -29,19 +32,56 @@ pub fn load(
     targets: &BTreeSet<Identifier>,
 ) -> Result<Option<(Loaded, Whole)>, StoreError> {
     let Some((loaded, row, standing)) = facts::read(connection, wanted, targets)? else { return Ok(None) };
-    let key = with_credentials(connection, row, &standing, loaded.facts.now)?;
-    let home = &key.ownership.home;
-    let organization = match home.organization() {
+    let key = with_credentials(connection, row, standing.clone(), loaded.facts.now)?;
+    let organization = match key.ownership.home.organization() {
         None => None,
         Some(id) => organizations::find(connection, id)?,
     };
-    let behind = Behind {
-        user: standing.user(home)?,
+    let behind = behind(&key, &standing, organization)?;
+    Ok(Some((loaded, (key, behind))))
+}
+
+/// As `load`, for many credentials at once, with as many queries. Those that are not there are left out. What stands on one key takes no
+/// other along.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) fn load_many(
+    connection: &mut Conn,
+    wanted: &[CredentialId],
+    targets: &BTreeSet<Identifier>,
+) -> Result<OfEach<(Loaded, Whole)>, StoreError> {
+    let (mut all, mut read, mut rows) = (BTreeMap::new(), Vec::new(), Vec::new());
+    for (id, found) in facts::read_many(connection, wanted, targets)? {
+        match found {
+            Err(error) => drop(all.insert(id, Err(error))),
+            Ok((loaded, row, standing)) => {
+                rows.push((row, standing.clone(), loaded.facts.now));
+                read.push((id, loaded, standing));
+            }
+        }
+    }
+    let keys = all_with_credentials(connection, rows)?;
+    let homes = keys.iter().flatten().filter_map(|key| key.ownership.home.organization().cloned());
+    let organizations = organizations::find_many(connection, &homes.collect())?;
+    for ((id, loaded, standing), key) in read.into_iter().zip(keys) {
+        let whole = key.and_then(|key| {
+            let organization = key.ownership.home.organization().and_then(|id| organizations.get(id)).cloned();
+            let behind = behind(&key, &standing, organization)?;
+            Ok((loaded, (key, behind)))
+        });
+        all.insert(id, whole);
+    }
+    Ok(all)
+}
+
+fn behind(key: &ApiKey, standing: &StandingRow, organization: Option<Organization>) -> Result<Behind, StoreError> {
+    Ok(Behind {
+        user: standing.user(&key.ownership.home)?,
         organization: organization.map(|found| OrganizationBehind {
             id: found.id,
             name: found.name,
             metadata: found.metadata,
         }),
-    };
-    Ok(Some((loaded, (key, behind))))
+    })
 }
