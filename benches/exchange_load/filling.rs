@@ -1,21 +1,26 @@
-//! Keys in bulk: thousands in one change instead of one durable change each.
+//! Keys in bulk. One is made as the service makes them; all others are copies of its rows, with ids, secrets and indexes of their own.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use super::{
+    copies::{Copies, NewKey},
+    databases::Place,
+};
 use keyswap::{
     crypto::{credential, master::MasterKeys, random::SystemEntropy},
     domain::{
         api_key::{ApiKey, Credential, Life, Owner},
         api_key_value::{ApiKeyValue, Prefix, Secret},
         event::{Actor, Origin},
-        id::{CredentialId, ServiceClientId},
+        id::{CredentialId, Generated, KeyId, ServiceClientId},
         json::Metadata,
         permission::{AssignableTo, Permission, PermissionSet},
         service_client::ServiceClient,
         standing::{Directory, Home, Ownership},
+        time::Timestamp,
     },
     service::{
         Error,
@@ -23,9 +28,6 @@ use keyswap::{
     },
     store::{self, DatabaseSettings, DatabaseUrl, Outcome, Store, SystemClock, Tx, api_keys::NewCredential},
 };
-use tokio::task::JoinSet;
-
-use super::databases::{Database, Place};
 
 const PERMISSIONS: [&str; 5] = ["builds:read", "builds:start", "logs:read", "projects:read", "projects:write"];
 /// Of these, each key has so many.
@@ -62,6 +64,14 @@ struct Filler {
     permissions: PermissionSet,
 }
 
+/// The key that all others are copies of.
+struct First {
+    key: KeyId,
+    credential: CredentialId,
+    value: Vec<u8>,
+    made_at: Timestamp,
+}
+
 /// Fills a database that a server has set up, and gives back what its keys are on the wire.
 pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
     let settings = DatabaseSettings {
@@ -73,7 +83,7 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
     let store = open_store(&settings, Mode::Command, Arc::new(SystemClock)).expect("the database");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
-    let keys = runtime.block_on(async {
+    let (filler, first) = runtime.block_on(async {
         let client = client(&store).await;
         let filler = Filler {
             master: MasterKeys::load(&place.keys_dir()).expect("the master keys").expect("a master key"),
@@ -82,11 +92,32 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
             permissions: client.permissions.iter().take(PER_KEY).cloned().collect(),
             client: client.id,
         };
-        // SQLite has one writer at a time.
-        let writers = if place.database == Database::Postgres { 2 } else { 1 };
-        insert(&store, &filler, count as usize, writers, place.database.name()).await
+        let maker = filler.clone();
+        // No events: no exchange reads them.
+        let change = move |tx: &mut Tx<'_>| Ok::<_, Error>(Outcome::bookkeeping(maker.first(tx)?));
+        let first = store.change(Origin::of(Actor::Cli), change).await.expect("a key");
+        (filler, first)
     });
-    Arc::new(keys)
+    Arc::new(copy(place, &filler, &first, count as usize))
+}
+
+fn copy(place: &Place, filler: &Filler, first: &First, count: usize) -> Keys {
+    let started = Instant::now();
+    let mut copies = Copies::of(place, &first.key, &first.credential, first.made_at);
+    let mut values = first.value.clone();
+    let mut made = 1;
+    while made < count {
+        let size = BATCH.min(count - made);
+        let batch: Vec<_> = (0..size).map(|_| filler.copy(first.made_at, &mut values)).collect();
+        copies.insert(&batch);
+        let tenths = |keys: usize| keys * 10 / count;
+        if tenths(made + size) > tenths(made) {
+            let (name, seconds) = (place.database.name(), started.elapsed().as_secs());
+            eprintln!("{name}: {} of {count} keys after {seconds} s", made + size);
+        }
+        made += size;
+    }
+    Keys { width: values.len() / count, values }
 }
 
 /// The permissions and the service client that owns every key.
@@ -121,69 +152,61 @@ async fn client(store: &Store) -> ServiceClient {
         .expect("a service client")
 }
 
-async fn insert(store: &Store, filler: &Filler, count: usize, writers: usize, name: &str) -> Keys {
-    let started = Instant::now();
-    let (mut values, mut asked, mut made) = (Vec::new(), 0, 0);
-    let mut running = JoinSet::new();
-    while made < count {
-        while running.len() < writers && asked < count {
-            let (store, filler, size) = (store.clone(), filler.clone(), BATCH.min(count - asked));
-            asked += size;
-            running.spawn(async move {
-                // No events: no exchange reads them, and they would be half of the work.
-                let change = move |tx: &mut Tx<'_>| Ok::<_, Error>(Outcome::bookkeeping(filler.batch(tx, size)?));
-                (size, store.change(Origin::of(Actor::Cli), change).await.expect("keys"))
-            });
-        }
-        let (size, batch) = running.join_next().await.expect("a batch").expect("no panic");
-        values.extend_from_slice(&batch);
-        let tenths = |keys: usize| keys * 10 / count;
-        if tenths(made + size) > tenths(made) {
-            eprintln!("{name}: {} of {count} keys after {} s", made + size, started.elapsed().as_secs());
-        }
-        made += size;
-    }
-    Keys { width: values.len() / count, values }
-}
-
 impl Filler {
+    fn value(&self, id: &CredentialId, secret: &Secret) -> Vec<u8> {
+        ApiKeyValue::format(&self.prefix, id, secret).expose().as_bytes().to_vec()
+    }
+
     /// As `service::api_keys` makes them.
-    fn batch(&self, tx: &mut Tx<'_>, size: usize) -> Result<Vec<u8>, Error> {
-        let mut values = Vec::new();
-        for _ in 0..size {
-            let id = CredentialId::generate(&self.entropy)?;
-            let secret = Secret::generate(&self.entropy)?;
-            values.extend_from_slice(ApiKeyValue::format(&self.prefix, &id, &secret).expose().as_bytes());
-            let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
-            let prefix = self.prefix.clone();
-            let credential =
-                Credential { id, prefix, masked: None, created_at: tx.now(), expires_at: None, last_used_at: None };
-            let key = ApiKey {
-                id: tx.new_id()?,
-                name: "Load".parse().expect("a name"),
-                ownership: Ownership {
-                    owner: Owner::ServiceClient(self.client.clone()),
-                    home: Home::Account,
-                    creator: None,
-                    client: None,
-                    directory: Directory::default(),
-                },
-                permissions: self.permissions.clone(),
-                audiences: None,
-                metadata: Metadata::default(),
-                max_token_ttl: None,
-                exchanges_per_minute: None,
-                life: Life { suspended_at: None, revoked_at: None, expires_at: None },
-                archived_at: None,
-                credentials: Vec::new(),
-                created_at: tx.now(),
-                created_by: tx.author(),
-                version: 1,
-            };
-            let new =
-                NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup: None };
-            store::api_keys::insert(tx, &key, &new)?;
-        }
-        Ok(values)
+    fn first(&self, tx: &mut Tx<'_>) -> Result<First, Error> {
+        let id = CredentialId::generate(&self.entropy)?;
+        let secret = Secret::generate(&self.entropy)?;
+        let value = self.value(&id, &secret);
+        let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
+        let first = First { key: tx.new_id()?, credential: id, value, made_at: tx.now() };
+        let credential = Credential {
+            id,
+            prefix: self.prefix.clone(),
+            masked: None,
+            created_at: tx.now(),
+            expires_at: None,
+            last_used_at: None,
+        };
+        let key = ApiKey {
+            id: first.key.clone(),
+            name: "Load".parse().expect("a name"),
+            ownership: Ownership {
+                owner: Owner::ServiceClient(self.client.clone()),
+                home: Home::Account,
+                creator: None,
+                client: None,
+                directory: Directory::default(),
+            },
+            permissions: self.permissions.clone(),
+            audiences: None,
+            metadata: Metadata::default(),
+            max_token_ttl: None,
+            exchanges_per_minute: None,
+            life: Life { suspended_at: None, revoked_at: None, expires_at: None },
+            archived_at: None,
+            credentials: Vec::new(),
+            created_at: tx.now(),
+            created_by: tx.author(),
+            version: 1,
+        };
+        let new =
+            NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup: None };
+        store::api_keys::insert(tx, &key, &new)?;
+        Ok(first)
+    }
+
+    /// Another one, whose value goes to the end of `values`.
+    fn copy(&self, made_at: Timestamp, values: &mut Vec<u8>) -> NewKey {
+        let key = KeyId::generate(made_at, &self.entropy).expect("randomness");
+        let id = CredentialId::generate(&self.entropy).expect("randomness");
+        let secret = Secret::generate(&self.entropy).expect("randomness");
+        values.extend_from_slice(&self.value(&id, &secret));
+        let sealed = credential::seal(&self.master, &id, &secret, &self.entropy).expect("a sealed secret").bytes;
+        NewKey { key, credential: id, sealed }
     }
 }

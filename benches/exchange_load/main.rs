@@ -14,6 +14,7 @@
 
 mod check;
 mod children;
+mod copies;
 mod databases;
 mod figures;
 mod filling;

@@ -1,0 +1,164 @@
+//! Copies of one key's rows, thousands in a statement: whatever columns there are, and whatever they hold.
+
+use diesel::{
+    Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection,
+    sql_types::{Integer, Text},
+};
+use serde_json::json;
+
+use keyswap::{
+    crypto::random::SystemEntropy,
+    domain::{
+        id::{CredentialId, Generated, KeyId, StatusListId},
+        time::Timestamp,
+    },
+};
+
+use super::databases::{Database, Place};
+
+/// What a key has of its own.
+pub struct NewKey {
+    pub key: KeyId,
+    pub credential: CredentialId,
+    pub sealed: Vec<u8>,
+}
+
+enum Link {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+pub struct Copies {
+    link: Link,
+    /// What is copied.
+    key: String,
+    credential: String,
+    made_at: Timestamp,
+    /// The columns of each table, as a copy has them.
+    keys: String,
+    credentials: String,
+    list: List,
+}
+
+/// The status list that has room; as the service does, half of its indexes are given.
+struct List {
+    id: String,
+    size: i32,
+    used: i32,
+}
+
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+#[derive(QueryableByName)]
+struct Size {
+    #[diesel(sql_type = Integer)]
+    size: i32,
+}
+
+impl Link {
+    fn names(&mut self, table: &str) -> Vec<String> {
+        let found: Result<Vec<Column>, _> = match self {
+            Self::Sqlite(connection) => diesel::sql_query("SELECT name FROM pragma_table_info($1)").bind::<Text, _>(table).load(connection),
+            Self::Postgres(connection) => diesel::sql_query(
+                "SELECT column_name::TEXT AS name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1",
+            )
+            .bind::<Text, _>(table)
+            .load(connection),
+        };
+        found.expect("the columns").into_iter().map(|column| column.name).collect()
+    }
+
+    fn execute(&mut self, statement: &str, texts: [&str; 2]) {
+        let query = diesel::sql_query(statement).bind::<Text, _>(texts[0]).bind::<Text, _>(texts[1]);
+        match self {
+            Self::Sqlite(connection) => query.execute(connection),
+            Self::Postgres(connection) => query.execute(connection),
+        }
+        .expect("copies");
+    }
+
+    fn size_of_lists(&mut self) -> i32 {
+        let query = diesel::sql_query("SELECT MAX(size) AS size FROM status_lists WHERE kind = 'credential'");
+        let found: Result<Size, _> = match self {
+            Self::Sqlite(connection) => query.get_result(connection),
+            Self::Postgres(connection) => query.get_result(connection),
+        };
+        found.expect("the list of the first key").size
+    }
+}
+
+impl Copies {
+    pub fn of(place: &Place, key: &KeyId, credential: &CredentialId, made_at: Timestamp) -> Self {
+        let url = place.url();
+        let (mut link, rows, bytes) = match place.database {
+            Database::Sqlite => {
+                let file = url.trim_start_matches("sqlite://");
+                let connection = SqliteConnection::establish(file).expect("the database");
+                (Link::Sqlite(connection), "json_each($1) AS new", "unhex(new.value ->> 2)")
+            }
+            Database::Postgres => {
+                let connection = PgConnection::establish(&url).expect("the database");
+                (
+                    Link::Postgres(connection),
+                    "jsonb_array_elements($1::JSONB) AS new(value)",
+                    "decode(new.value ->> 2, 'hex')",
+                )
+            }
+        };
+        let mut copying = |table: &str, own: &dyn Fn(&str) -> Option<String>| {
+            let names = link.names(table);
+            let values: Vec<_> = names.iter().map(|name| own(name).unwrap_or_else(|| format!("old.{name}"))).collect();
+            let (names, values) = (names.join(", "), values.join(", "));
+            format!(
+                "INSERT INTO {table} ({names}) SELECT {values} FROM {rows}, (SELECT * FROM {table} WHERE id = $2) AS old"
+            )
+        };
+        let keys = copying("api_keys", &|name| (name == "id").then(|| "new.value ->> 0".to_owned()));
+        let credentials = copying("credentials", &|name| {
+            Some(match name {
+                "id" => "new.value ->> 1".to_owned(),
+                "key_id" => "new.value ->> 0".to_owned(),
+                "sealed" => bytes.to_owned(),
+                "status_list" => "new.value ->> 3".to_owned(),
+                "status_index" => "CAST(new.value ->> 4 AS INTEGER)".to_owned(),
+                _ => return None,
+            })
+        });
+        let size = link.size_of_lists();
+        let (key, credential) = (key.as_str().to_owned(), credential.as_str().to_owned());
+        Self { link, key, credential, made_at, keys, credentials, list: List { id: String::new(), size, used: size } }
+    }
+
+    pub fn insert(&mut self, batch: &[NewKey]) {
+        let rows: Vec<_> = batch
+            .iter()
+            .map(|copy| {
+                let (list, index) = self.place();
+                let sealed: String = copy.sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+                json!([copy.key.as_str(), copy.credential.as_str(), sealed, list, index])
+            })
+            .collect();
+        let rows = serde_json::to_string(&rows).expect("JSON");
+        self.link.execute(&self.keys, [&rows, &self.key]);
+        self.link.execute(&self.credentials, [&rows, &self.credential]);
+    }
+
+    fn place(&mut self) -> (String, i32) {
+        let list = &mut self.list;
+        if list.used >= list.size / 2 {
+            let id = StatusListId::generate(self.made_at, &SystemEntropy::default()).expect("randomness");
+            *list = List { id: id.as_str().to_owned(), size: list.size, used: 0 };
+            let new = "INSERT INTO status_lists (id, kind, size, used, created_at) \
+                       SELECT $1, kind, size, size / 2, created_at FROM status_lists WHERE kind = $2 LIMIT 1";
+            self.link.execute(new, [&list.id, "credential"]);
+        }
+        list.used += 1;
+        // Each index once, and in no order: an odd number has no factor in common with a power of two.
+        let index = i64::from(list.used) * 40_503 % i64::from(list.size);
+        (list.id.clone(), i32::try_from(index).expect("an index of the list"))
+    }
+}
