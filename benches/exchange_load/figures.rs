@@ -109,8 +109,9 @@ impl Subject {
         let after = load.run_once();
         let all = u64::from(IDLE);
         self.say(&format!("memory with {IDLE} idle connections"), &format!("{memory:.1} MiB"), "200 MB");
-        let value = format!("{} and {} of {all}", before.exchanges, after.exchanges);
-        self.say("of them that were answered before and after", &value, "all");
+        let value = format!("{} of {all}, {} of them after a 503", after.exchanges, after.refused);
+        assert_eq!((before.exchanges, before.failures), (all, 0), "some were never answered");
+        self.say("of them that still answer, when all ask at once", &value, "all");
     }
 
     /// How long it takes while there is room: at half of the highest load, beside the floor at the same rate.
