@@ -12,6 +12,9 @@
     reason = "a ruler that cannot measure stops with a message; it reads the clock, and talks to a terminal"
 )]
 
+#[path = "../exchange_load/copies.rs"]
+#[allow(dead_code, reason = "what one ruler needs the other may not")]
+mod copies;
 #[path = "../exchange_load/databases.rs"]
 #[allow(dead_code, reason = "what one ruler needs the other may not")]
 mod databases;
