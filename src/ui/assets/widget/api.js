@@ -1,0 +1,71 @@
+// Calls of /v1. `authorize` gives the headers that say who calls, and is asked again when a token has run out.
+
+// What /v1 answered instead (RFC 9457), or that it did not answer.
+export class Refused extends Error {
+  constructor(status, problem, retryAfter) {
+    super(problem?.detail ?? problem?.title ?? "");
+    this.status = status;
+    this.code = problem?.code;
+    this.faults = problem?.errors ?? [];
+    this.retryAfter = retryAfter;
+  }
+  get signedOut() { return this.status === 401; }
+  get forbidden() { return this.status === 403; }
+  get away() { return this.status === 0 || this.status >= 500; }
+}
+
+export class Api {
+  constructor(base, authorize) {
+    this.base = base;
+    this.authorize = authorize;
+  }
+
+  async call(method, path, { body, version, once, query } = {}) {
+    const url = new URL(`v1/${path}`, this.base);
+    for (const [name, value] of Object.entries(query ?? {})) {
+      if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
+    }
+    for (const again of [false, true]) {
+      const headers = await this.authorize(again);
+      if (!headers) throw new Refused(401);
+      if (body !== undefined) headers["Content-Type"] = "application/json";
+      if (version !== undefined) headers["If-Match"] = `"${version}"`;
+      if (once !== undefined) headers["Idempotency-Key"] = once;
+      const response = await this.send(url, { method, headers, body: body && JSON.stringify(body) });
+      if (response.status === 401 && !again) continue;
+      return this.read(response);
+    }
+  }
+
+  async send(url, request) {
+    try {
+      return await fetch(url, { ...request, cache: "no-store", credentials: this.credentials ?? "omit", redirect: "error" });
+    } catch {
+      throw new Refused(0);
+    }
+  }
+
+  async read(response) {
+    const text = await response.text();
+    let value;
+    try {
+      value = text ? JSON.parse(text) : undefined;
+    } catch {
+      value = undefined;
+    }
+    if (response.ok) return value;
+    throw new Refused(response.status, value, Number(response.headers.get("Retry-After")) || undefined);
+  }
+
+  // All pages of a list, one after the other, up to `most` entries.
+  async pages(path, query, most = 1000) {
+    const all = [];
+    let after;
+    do {
+      const page = await this.call("GET", path, { query: { ...query, limit: 100, after } });
+      all.push(...page.data);
+      after = page.next;
+    } while (after && all.length < most);
+    return all;
+  }
+}
