@@ -101,6 +101,7 @@ pub fn server(config: &Config) -> ServerSettings {
         bind: config.server.bind,
         admin_bind: config.server.admin_bind,
         trusted_proxies: config.server.trusted_proxies.clone(),
+        allowed_origins: config.portal.allowed_origins.clone(),
         tls: config.server.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone())),
         shutdown_timeout: config.server.shutdown_timeout.duration(),
     }

@@ -22,6 +22,7 @@ pub mod json;
 pub mod master_key;
 pub mod name;
 pub mod notice;
+pub mod origin;
 pub mod page;
 pub mod permission;
 pub mod policy;

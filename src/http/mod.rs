@@ -2,6 +2,7 @@
 
 mod access;
 mod body;
+mod cors;
 mod oauth;
 pub mod openapi;
 mod ops;
@@ -13,5 +14,6 @@ mod routes;
 pub mod server;
 mod v1;
 mod well_known;
+mod widget;
 
 pub use v1::api_keys::KeyBody;

@@ -6,8 +6,11 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
+use crate::domain::origin::Origin;
+
 use super::{
     access::{Endpoint, on},
+    cors,
     oauth::{error::OauthError, introspect, revoke, token},
     openapi::pages,
     ops,
@@ -17,7 +20,7 @@ use super::{
         permissions, portal_sessions, roles, service_clients, signing_keys, status_lists, usage, users, validation,
         webhooks,
     },
-    well_known,
+    well_known, widget,
 };
 
 const GET: Method = Method::GET;
@@ -113,6 +116,9 @@ fn for_everyone() -> Table {
             vec![on!(GET, audiences::get), on!(PATCH, audiences::patch), on!(DELETE, audiences::delete)],
         )
         .at("/v1/portal-sessions", vec![on!(POST, portal_sessions::open)])
+        .at("/v1/portal-sessions/current", vec![on!(GET, portal_sessions::current)])
+        .at("/widget/v1.js", vec![on!(GET, widget::entry), on!(HEAD, widget::entry)])
+        .at("/widget/{hash}/{file}", vec![on!(GET, widget::module), on!(HEAD, widget::module)])
         .at("/v1/signing-keys", vec![on!(GET, signing_keys::list), on!(POST, signing_keys::import)])
         .at("/v1/signing-keys/rotate", vec![on!(POST, signing_keys::rotate)])
         .at("/v1/signing-keys/{kid}/revoke", vec![on!(POST, signing_keys::revoke)])
@@ -164,20 +170,20 @@ pub fn table() -> Vec<(String, Vec<Endpoint>)> {
 
 /// The listener that everyone reaches. Below the path of the issuer, where it has one, and at the root as well: a proxy may or may
 /// not strip the path.
-pub fn public(config: &mut ServiceConfig, issuer_path: &str, with_operations: bool) {
+pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin], with_operations: bool) {
     if with_operations {
-        operations_in_public().serve(config, "");
+        operations_in_public().serve(config, "", &[]);
     }
     let prefixes: &[&str] = if issuer_path.is_empty() { &[""] } else { &[issuer_path, ""] };
     for prefix in prefixes {
-        for_everyone().serve(config, prefix);
+        for_everyone().serve(config, prefix, origins);
     }
     if !issuer_path.is_empty() {
         // RFC 8414 §3.1: the well-known part goes between host and path.
         for name in ["oauth-authorization-server", "openid-configuration"] {
             let path = format!("/.well-known/{name}{issuer_path}");
             let metadata = vec![on!(GET, well_known::metadata), on!(HEAD, well_known::metadata)];
-            Table::default().at(&path, metadata).serve(config, "");
+            Table::default().at(&path, metadata).serve(config, "", &[]);
         }
     }
     config.default_service(web::to(not_found));
@@ -185,7 +191,7 @@ pub fn public(config: &mut ServiceConfig, issuer_path: &str, with_operations: bo
 
 /// The listener of the operators.
 pub fn operations(config: &mut ServiceConfig) {
-    operations_alone().serve(config, "");
+    operations_alone().serve(config, "", &[]);
     config.default_service(web::to(not_found));
 }
 
@@ -199,9 +205,15 @@ impl Table {
         self
     }
 
-    fn serve(self, config: &mut ServiceConfig, prefix: &str) {
+    /// `origins` reach `/v1` from their pages.
+    fn serve(self, config: &mut ServiceConfig, prefix: &str, origins: &[Origin]) {
         for (path, endpoints) in self.0 {
-            config.service(resource(&format!("{prefix}{path}"), endpoints));
+            let resource = resource(&format!("{prefix}{path}"), endpoints);
+            if path.starts_with("/v1/") && !origins.is_empty() {
+                config.service(resource.wrap(cors::to_v1(origins)));
+            } else {
+                config.service(resource);
+            }
         }
     }
 }

@@ -17,13 +17,14 @@ use ipnet::IpNet;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use socket2::{Domain, Socket, Type};
 
-use crate::{crypto, service::app::Shared};
+use crate::{crypto, domain::origin::Origin, service::app::Shared};
 
 use super::{
     openapi::pages::Pages,
     problem::path_of,
     request::{TrustedProxies, accompany},
     routes,
+    widget::Widget,
 };
 
 /// How to listen.
@@ -32,6 +33,8 @@ pub struct ServerSettings {
     pub bind: SocketAddr,
     pub admin_bind: Option<SocketAddr>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Whose pages may call `/v1`.
+    pub allowed_origins: Vec<Origin>,
     /// Certificate chain and private key, in PEM files.
     pub tls: Option<(std::path::PathBuf, std::path::PathBuf)>,
     pub shutdown_timeout: Duration,
@@ -135,9 +138,11 @@ impl Servers {
 pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
     let issuer_path = path_of(app.issuer()).to_owned();
     let pages = web::Data::new(Pages::new(app.issuer()).map_err(|error| ServeError::Pages(error.to_string()))?);
+    let widget = web::Data::new(Widget::new().map_err(|error| ServeError::Pages(error.to_string()))?);
     let app = web::Data::from(app);
     let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
     let shutdown = settings.shutdown_timeout.as_secs();
+    let origins = settings.allowed_origins.clone();
     let operations_here = bound.admin_socket.is_none();
     let (public_app, public_trusted) = (app.clone(), trusted.clone());
     let public = HttpServer::new(move || {
@@ -145,8 +150,9 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
             .app_data(public_app.clone())
             .app_data(public_trusted.clone())
             .app_data(pages.clone())
+            .app_data(widget.clone())
             .wrap(from_fn(accompany))
-            .configure(|config| routes::public(config, &issuer_path, operations_here))
+            .configure(|config| routes::public(config, &issuer_path, &origins, operations_here))
     })
     .client_request_timeout(HEADER_TIMEOUT)
     .client_disconnect_timeout(Duration::from_secs(2))

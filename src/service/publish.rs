@@ -1,7 +1,8 @@
 //! What Keyswap publishes: its keys (RFC 7517 §5) and its metadata (RFC 8414, OpenID Connect Discovery 1.0).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Write};
 
+use flate2::{Compression, write::GzEncoder};
 use serde::Serialize;
 
 use crate::{
@@ -27,6 +28,28 @@ impl Document {
     pub fn of_bytes(body: Vec<u8>) -> Self {
         let etag = format!("\"{}\"", &crypto::sha256_hex(&body)[..32]);
         Self { body, etag }
+    }
+}
+
+/// A document, and the same as gzip (RFC 1952).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    plain: Document,
+    gzip: Document,
+}
+
+impl Packed {
+    /// # Errors
+    /// It cannot be packed.
+    pub fn new(body: &[u8]) -> Result<Self, Error> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        let packed = gzip.write_all(body).and_then(|()| gzip.finish());
+        let packed = packed.map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Self { plain: Document::of_bytes(body.to_vec()), gzip: Document::of_bytes(packed) })
+    }
+
+    pub const fn as_taken(&self, takes_gzip: bool) -> &Document {
+        if takes_gzip { &self.gzip } else { &self.plain }
     }
 }
 

@@ -87,6 +87,20 @@ impl IntoParams for File {
     }
 }
 
+/// A module of the widget.
+#[derive(Debug)]
+pub struct WidgetFile;
+
+impl IntoParams for WidgetFile {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = |example: &str| json!({ "type": "string", "examples": [example] });
+        made(vec![
+            json!({ "name": "hash", "in": "path", "required": true, "schema": text("0123456789abcdef") }),
+            json!({ "name": "file", "in": "path", "required": true, "schema": text("element.js") }),
+        ])
+    }
+}
+
 /// Our JSON is a parameter: a test looks at every one of them.
 fn made(parameters: Vec<Value>) -> Vec<Parameter> {
     serde_json::from_value(Value::Array(parameters)).unwrap_or_default()

@@ -7,14 +7,23 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         id::{OrganizationId, UserId},
-        policy::OpenPortalSessions,
-        time::Timestamp,
+        name::DisplayName,
+        permission::{Permission, PermissionName},
+        policy::{ManageKeys, OpenPortalSessions},
+        time::{Span, Timestamp},
     },
-    http::{access::Caller, openapi::answers::Opened, problem::Problem},
-    service::{App, portal_sessions},
+    http::{
+        access::Caller,
+        openapi::answers::{Opened, Plain},
+        problem::Problem,
+    },
+    service::{
+        App,
+        portal_sessions::{self, Kind},
+    },
 };
 
-use super::{json::Json, params::Query};
+use super::{json::Json, params::Query, plain};
 
 /// For whom a session is opened.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -27,6 +36,54 @@ pub struct OpenBody {
     organization_id: Option<OrganizationId>,
 }
 
+/// Who is at the page, and what they can do there.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CurrentPortalSession)]
+pub struct CurrentBody {
+    user_id: UserId,
+    organization_id: Option<OrganizationId>,
+    /// With the own keys.
+    user: KindBody,
+    /// With the keys of the organization; null outside any.
+    #[serde(rename = "organization")]
+    of_organization: Option<KindBody>,
+    /// The longest life of a key, in seconds.
+    max_lifetime: Option<u64>,
+}
+
+/// Keys of one kind of owner, and what the user can do with them.
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeysAtHand)]
+struct KindBody {
+    see: bool,
+    /// Make, change, rotate and resume them.
+    change: bool,
+    /// Suspend and revoke them.
+    end: bool,
+    /// What the user may give to a new one.
+    permissions: Vec<GrantableBody>,
+}
+
+/// A permission that the user may give to a key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = GrantablePermission)]
+struct GrantableBody {
+    name: PermissionName,
+    description: Option<DisplayName>,
+}
+
+impl From<Kind> for KindBody {
+    fn from(Kind { rights, permissions }: Kind) -> Self {
+        let body = |Permission { name, description, .. }| GrantableBody { name, description };
+        Self {
+            see: rights.see,
+            change: rights.change,
+            end: rights.end,
+            permissions: permissions.into_iter().map(body).collect(),
+        }
+    }
+}
+
 /// A session of a user.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PortalSession)]
@@ -37,6 +94,20 @@ pub struct SessionBody<'a> {
     /// Where the user's browser goes; null for as long as there is no page.
     url: Option<&'a str>,
     expires_at: Timestamp,
+}
+
+/// What the session's own page needs to know of it.
+#[utoipa::path(get, path = "", responses(Plain<CurrentBody>))]
+pub async fn current(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    Query::of(&request, &[])?;
+    let current = portal_sessions::current(&app, &caller.identity).await?;
+    Ok(plain(&CurrentBody {
+        user_id: current.user,
+        organization_id: current.organization,
+        user: current.of_user.into(),
+        of_organization: current.of_organization.map(Into::into),
+        max_lifetime: current.max_lifetime.map(Span::as_secs),
+    }))
 }
 
 /// Lets a user's own browser manage their keys for a short while.

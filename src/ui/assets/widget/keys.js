@@ -80,7 +80,7 @@ export class Keys {
         "header",
         {},
         h("div", {}, h("h2", { id: title, part: "title" }, texts.titles[this.scope]), h("p", { class: "hint" }, texts.help[this.scope])),
-        this.place.manage && button(texts.create, () => this.create(), { class: "primary", part: "button primary" }),
+        this.place.change && button(texts.create, () => this.create(), { class: "primary", part: "button primary" }),
       ),
       this.tools(),
       this.list,

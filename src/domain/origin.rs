@@ -1,0 +1,53 @@
+//! Where a page comes from (RFC 6454).
+
+use std::{fmt, str::FromStr};
+
+use url::Url;
+
+/// A scheme, a host and, where it is not the usual one, a port: as browsers write it in `Origin`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin(String);
+
+/// A text that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is no origin: give a scheme and a host, such as https://app.example.com")]
+pub struct InvalidOrigin;
+
+impl Origin {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let url = Url::parse(text).map_err(|_| InvalidOrigin)?;
+        let bare = url.origin().ascii_serialization();
+        // A path, a user or another spelling would look as if it counted.
+        let is_bare = text == bare || text.strip_suffix('/') == Some(&bare);
+        if is_bare && matches!(url.scheme(), "http" | "https") { Ok(Self(bare)) } else { Err(InvalidOrigin) }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_browser_would_say() {
+        for good in ["https://app.example.com", "http://localhost:3000", "https://[2001:db8::1]:8443"] {
+            assert_eq!(good.parse::<Origin>().unwrap().as_str(), good);
+        }
+        assert_eq!("https://app.example.com/".parse::<Origin>().unwrap().as_str(), "https://app.example.com");
+        for bad in ["*", "null", "app.example.com", "https://app.example.com/path", "https://user@app.example.com", "HTTPS://APP.EXAMPLE.COM", "https://app.example.com:443", "file:///", ""] {
+            assert_eq!(bad.parse::<Origin>(), Err(InvalidOrigin), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Which pages of others reach `/v1` (Fetch §3.2): those that the operator named, with a token in a header and never with a cookie.
+
+use actix_cors::Cors;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER};
+
+use crate::domain::origin::Origin;
+
+use super::request::REQUEST_ID;
+
+/// How long a browser need not ask again whether it may, in seconds.
+const MAX_AGE: usize = 600;
+
+pub fn to_v1(origins: &[Origin]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
+        .allowed_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, HeaderName::from_static("idempotency-key")])
+        .expose_headers([ETAG, RETRY_AFTER, REQUEST_ID, HeaderName::from_static("idempotency-replayed")])
+        .max_age(MAX_AGE);
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin.as_str()))
+}
