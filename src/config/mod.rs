@@ -12,7 +12,7 @@ use figment::{
 use ipnet::IpNet;
 
 use crate::domain::{
-    address::Ports, api_key::OwnerType, api_key_value::Prefix, audience::Identifier, rotation::Timing,
+    address::Ports, api_key::OwnerType, api_key_value::Prefix, audience::Identifier, origin::Origin, rotation::Timing,
     signing::Algorithm, time::Span,
 };
 
@@ -117,7 +117,7 @@ pub struct StatusLists {
     pub ttl: Span,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Portal {
     pub allowed_origins: Vec<Origin>,
     pub session_ttl: Span,
