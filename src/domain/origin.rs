@@ -46,7 +46,17 @@ mod tests {
             assert_eq!(good.parse::<Origin>().unwrap().as_str(), good);
         }
         assert_eq!("https://app.example.com/".parse::<Origin>().unwrap().as_str(), "https://app.example.com");
-        for bad in ["*", "null", "app.example.com", "https://app.example.com/path", "https://user@app.example.com", "HTTPS://APP.EXAMPLE.COM", "https://app.example.com:443", "file:///", ""] {
+        for bad in [
+            "*",
+            "null",
+            "app.example.com",
+            "https://app.example.com/path",
+            "https://user@app.example.com",
+            "HTTPS://APP.EXAMPLE.COM",
+            "https://app.example.com:443",
+            "file:///",
+            "",
+        ] {
             assert_eq!(bad.parse::<Origin>(), Err(InvalidOrigin), "{bad}");
         }
     }

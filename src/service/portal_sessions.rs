@@ -18,7 +18,7 @@ use crate::{
         standing::Home,
         time::{Span, Timestamp},
     },
-    store::{self, Outcome, StoreError, Tx, portal_sessions::StoredPortalSession},
+    store::{self, Conn, Outcome, StoreError, Tx, portal_sessions::StoredPortalSession},
     telemetry::metrics::{Form, Result as Judged},
 };
 
@@ -103,7 +103,8 @@ const OFFERED: i64 = 1000;
 /// # Errors
 /// Nobody acts for a user here.
 pub async fn current(app: &App, caller: &Caller) -> Result<Current, Error> {
-    let nobody = || Error::invalid("Authorization", "is no user's: open a portal session, or name one in Keyswap-On-Behalf-Of");
+    let nobody =
+        || Error::invalid("Authorization", "is no user's: open a portal session, or name one in Keyswap-On-Behalf-Of");
     let home = caller.acts_as.clone().ok_or_else(nobody)?;
     let (user, organization) = (home.user().cloned().ok_or_else(nobody)?, home.organization().cloned());
     let (enabled, authority, holdings) =
@@ -112,17 +113,17 @@ pub async fn current(app: &App, caller: &Caller) -> Result<Current, Error> {
     let (of_user, of_organization) = app
         .store
         .read(move |connection| {
-            let mut kind = |home: &Home, owner: OwnerType, to: AssignableTo| -> Result<Kind, StoreError> {
+            let kind = |connection: &mut Conn, home: &Home, owner, to| -> Result<Kind, StoreError> {
                 let rights = if enabled.contains(&owner) { authority.over(home) } else { Rights::default() };
                 let page = PageRequest { limit: OFFERED, after: None };
                 let mut permissions = store::permissions::list_assignable(connection, Some(to), &page)?.data;
                 permissions.retain(|permission| rights.change && holdings.hold(&permission.name));
                 Ok(Kind { rights, permissions })
             };
-            let of_user = kind(&home, OwnerType::User, AssignableTo::User)?;
+            let of_user = kind(connection, &home, OwnerType::User, AssignableTo::User)?;
             let Some(organization) = of else { return Ok((of_user, None)) };
             let Some(place) = places::of_organization(connection, &organization)? else { return Ok((of_user, None)) };
-            let of_organization = kind(&place.home, OwnerType::Organization, AssignableTo::Organization)?;
+            let of_organization = kind(connection, &place.home, OwnerType::Organization, AssignableTo::Organization)?;
             Ok::<_, StoreError>((of_user, Some(of_organization)))
         })
         .await?;

@@ -12,9 +12,8 @@ macro_rules! scripts {
 }
 
 /// The modules of the widget, which name each other by their files' names.
-pub const WIDGET: &[Script] = scripts!(
-    "api.js", "dialogs.js", "dom.js", "element.js", "keys.js", "secret.js", "style.js", "texts.js", "when.js"
-);
+pub const WIDGET: &[Script] =
+    scripts!("api.js", "dialogs.js", "dom.js", "element.js", "keys.js", "secret.js", "style.js", "texts.js", "when.js");
 
 /// What a product's page loads: it names the modules by what is in them, so that these can be kept for ever.
 pub fn entry(hash: &str) -> String {

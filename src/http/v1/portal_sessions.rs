@@ -98,7 +98,11 @@ pub struct SessionBody<'a> {
 
 /// What the session's own page needs to know of it.
 #[utoipa::path(get, path = "", responses(Plain<CurrentBody>))]
-pub async fn current(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn current(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     let current = portal_sessions::current(&app, &caller.identity).await?;
     Ok(plain(&CurrentBody {
