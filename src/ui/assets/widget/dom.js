@@ -8,9 +8,14 @@ export function h(tag, properties = {}, ...children) {
     else if (name === "value" || name === "checked" || name === "disabled") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== undefined && child !== null && child !== false));
+  element.append(...present(children));
   return element;
 }
+
+// Lists within lists are one, and what is false or missing is not there.
+const present = (children) => children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false);
+
+export const fill = (element, ...children) => element.replaceChildren(...present(children));
 
 // An id that no other part of the page has.
 let count = 0;

@@ -2,7 +2,7 @@
 
 import { Refused } from "./api.js";
 import { confirmRevoke, create, rotate } from "./dialogs.js";
-import { button, field, h, unique } from "./dom.js";
+import { button, field, fill, h, unique } from "./dom.js";
 import { texts } from "./texts.js";
 import { DAY, ago, exactly } from "./when.js";
 
@@ -66,7 +66,7 @@ export class Keys {
     const text = error.signedOut ? texts.signedOut : error.forbidden ? texts.forbidden : texts.away;
     this.element.setAttribute("aria-busy", "false");
     const again = !error.signedOut && !error.forbidden && button(texts.again, () => this.start());
-    this.element.replaceChildren(h("div", { class: "state", role: "alert" }, h("p", {}, text), again));
+    fill(this.element, h("div", { class: "state", role: "alert" }, h("p", {}, text), again));
     this.told("refused", { status: error.status });
   }
 
@@ -75,7 +75,8 @@ export class Keys {
     const title = unique("title");
     this.element.setAttribute("aria-labelledby", title);
     this.list = h("div", { class: "list" });
-    this.element.replaceChildren(
+    fill(
+      this.element,
       h(
         "header",
         {},
@@ -105,12 +106,13 @@ export class Keys {
     const rows = fitting.slice(0, this.shown);
     if (rows.length === 0) {
       const text = this.wanted || this.filter !== "active" ? texts.noneFound : texts.none;
-      this.list.replaceChildren(h("p", { class: "state" }, text));
+      fill(this.list, h("p", { class: "state" }, text));
       return;
     }
     const { name, key, permissions, created, used, expires, state, actions } = texts.columns;
     const head = h("tr", {}, [name, key, permissions, created, used, expires, state].map((text) => h("th", { scope: "col" }, text)), h("th", { scope: "col" }, h("span", { class: "unseen" }, actions)));
-    this.list.replaceChildren(
+    fill(
+      this.list,
       h("table", { part: "table" }, h("thead", {}, head), h("tbody", {}, rows.map((row) => this.row(row)))),
       fitting.length > rows.length && button(texts.more, () => { this.shown += PAGE; this.drawList(); }),
     );
