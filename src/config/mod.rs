@@ -120,6 +120,7 @@ pub struct StatusLists {
 #[derive(Debug, Clone)]
 pub struct Portal {
     pub allowed_origins: Vec<Origin>,
+    pub public_url: Option<Origin>,
     pub session_ttl: Span,
 }
 
@@ -257,6 +258,7 @@ impl Config {
         }
 
         let allowed_origins = from.parse_list("portal.allowed_origins");
+        let portal_url: Option<Origin> = from.optional("portal.public_url");
         let session_ttl: Option<Span> = from.parse("portal.session_ttl");
         if session_ttl.is_some_and(|span| !(60..=24 * 3600).contains(&span.as_secs())) {
             from.fault("portal.session_ttl", "must be from 1m to 24h");
@@ -330,7 +332,11 @@ impl Config {
                     foreign: foreign?,
                 },
                 status_lists: StatusLists { ttl: status_ttl? },
-                portal: Portal { allowed_origins: allowed_origins?, session_ttl: session_ttl? },
+                portal: Portal {
+                    allowed_origins: allowed_origins?,
+                    public_url: portal_url,
+                    session_ttl: session_ttl?,
+                },
                 service_clients: ServiceClients { max_per_user: max_per_user? },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
                 webhooks: Webhooks {

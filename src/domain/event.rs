@@ -179,6 +179,7 @@ event_kinds! {
     RoleUpdated = "role.updated" on "role",
     RoleDeleted = "role.deleted" on "role",
     PortalSessionCreated = "portal_session.created" on "portal_session",
+    PortalSessionEnded = "portal_session.ended" on "portal_session",
     MasterKeyRegistered = "master_key.registered" on "master_key",
     WebhookCreated = "webhook.created" on "webhook",
     WebhookUpdated = "webhook.updated" on "webhook",

@@ -18,12 +18,13 @@ use crate::{
     domain::policy::Action,
     service::{
         App,
-        caller::{self, OnBehalfOf},
+        caller::{self, OnBehalfOf, Shown},
     },
 };
 
 use super::{
     openapi::{Described, Failing, Needs, Part, Signature},
+    page_cookie,
     problem::Problem,
     request::call,
 };
@@ -54,10 +55,13 @@ impl<A: Action> FromRequest for Caller<A> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let credential = credential(request.headers())?;
+            let shown = match page_cookie::of(request.headers()) {
+                Some(session) => Shown::Cookie(session),
+                None => Shown::Header(credential(request.headers())?),
+            };
             let app = request.app_data::<Data<App>>().ok_or_else(Problem::not_found)?;
             let on_behalf_of = on_behalf_of(request.headers())?;
-            let identity = caller::authenticate(app, credential, on_behalf_of, &call(&request)).await?;
+            let identity = caller::authenticate(app, shown, on_behalf_of, &call(&request)).await?;
             if identity.authority.allows::<A>() {
                 Ok(Self { identity, action: PhantomData })
             } else {

@@ -1,11 +1,14 @@
 //! HTTP: routes on one screen, and handlers that read, call one service function, and write.
 
 mod access;
+mod assets;
 mod body;
 mod cors;
 mod oauth;
 pub mod openapi;
 mod ops;
+mod page_cookie;
+mod portal;
 mod problem;
 mod rate_limit;
 mod replaced;
@@ -14,6 +17,5 @@ mod routes;
 pub mod server;
 mod v1;
 mod well_known;
-mod widget;
 
 pub use v1::api_keys::KeyBody;

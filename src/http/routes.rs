@@ -10,17 +10,17 @@ use crate::domain::origin::Origin;
 
 use super::{
     access::{Endpoint, on},
-    cors,
+    assets, cors,
     oauth::{error::OauthError, introspect, revoke, token},
     openapi::pages,
-    ops,
+    ops, portal,
     problem::{Problem, speaks_oauth},
     v1::{
         access_check, access_records, api_keys, audiences, events, exchange, import, members, organizations,
         permissions, portal_sessions, roles, service_clients, signing_keys, status_lists, usage, users, validation,
         webhooks,
     },
-    well_known, widget,
+    well_known,
 };
 
 const GET: Method = Method::GET;
@@ -117,8 +117,12 @@ fn for_everyone() -> Table {
         )
         .at("/v1/portal-sessions", vec![on!(POST, portal_sessions::open)])
         .at("/v1/portal-sessions/current", vec![on!(GET, portal_sessions::current)])
-        .at("/widget/v1.js", vec![on!(GET, widget::entry), on!(HEAD, widget::entry)])
-        .at("/widget/{hash}/{file}", vec![on!(GET, widget::module), on!(HEAD, widget::module)])
+        .at("/widget/v1.js", vec![on!(GET, assets::widget), on!(HEAD, assets::widget)])
+        .at("/assets/{hash}/{folder}/{file}", vec![on!(GET, assets::asset), on!(HEAD, assets::asset)])
+        .at("/portal/organization-keys", vec![on!(GET, portal::page), on!(HEAD, portal::page)])
+        .at("/portal/user-keys", vec![on!(GET, portal::page), on!(HEAD, portal::page)])
+        .at("/portal/sign-in", vec![on!(POST, portal::sign_in)])
+        .at("/portal/sign-out", vec![on!(POST, portal::sign_out)])
         .at("/v1/signing-keys", vec![on!(GET, signing_keys::list), on!(POST, signing_keys::import)])
         .at("/v1/signing-keys/rotate", vec![on!(POST, signing_keys::rotate)])
         .at("/v1/signing-keys/{kid}/revoke", vec![on!(POST, signing_keys::revoke)])

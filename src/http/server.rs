@@ -20,11 +20,11 @@ use socket2::{Domain, Socket, Type};
 use crate::{crypto, domain::origin::Origin, service::app::Shared};
 
 use super::{
+    assets::Assets,
     openapi::pages::Pages,
     problem::path_of,
     request::{TrustedProxies, accompany},
     routes,
-    widget::Widget,
 };
 
 /// How to listen.
@@ -138,7 +138,7 @@ impl Servers {
 pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
     let issuer_path = path_of(app.issuer()).to_owned();
     let pages = web::Data::new(Pages::new(app.issuer()).map_err(|error| ServeError::Pages(error.to_string()))?);
-    let widget = web::Data::new(Widget::new().map_err(|error| ServeError::Pages(error.to_string()))?);
+    let assets = web::Data::new(Assets::new().map_err(|error| ServeError::Pages(error.to_string()))?);
     let app = web::Data::from(app);
     let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
     let shutdown = settings.shutdown_timeout.as_secs();
@@ -150,7 +150,7 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
             .app_data(public_app.clone())
             .app_data(public_trusted.clone())
             .app_data(pages.clone())
-            .app_data(widget.clone())
+            .app_data(assets.clone())
             .wrap(from_fn(accompany))
             .configure(|config| routes::public(config, &issuer_path, &origins, operations_here))
     })

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 use crate::{
     crypto::{master::MasterKeys, random::SystemEntropy},
     domain::{
-        api_key::OwnerType, api_key_value::Prefix, audience::Identifier, grant::Limits, rotation::Timing,
-        signing::Algorithm, time::Span,
+        api_key::OwnerType, api_key_value::Prefix, audience::Identifier, grant::Limits, origin::Origin,
+        rotation::Timing, signing::Algorithm, time::Span,
     },
     outbound::{Guard, Outbound},
     store::Store,
@@ -44,6 +44,8 @@ pub struct Settings {
     pub status_ttl: Span,
     /// How long a portal session lasts.
     pub session_ttl: Span,
+    /// Where users reach the hosted pages, when it is not where everyone else reaches Keyswap.
+    pub portal_url: Option<Origin>,
     /// How many service clients a user may have; 0: no limit.
     pub max_clients_per_user: u32,
     pub keys_dir: PathBuf,

@@ -11,6 +11,7 @@ use crate::{
         id::{InvalidId, KeyId, OrganizationId, UserId},
         permission::{PermissionName, PermissionSet},
         policy::{ADMIN, Authority, Holdings, ORGANIZATION_MANAGEMENT, Place},
+        portal_session::SessionKind,
         standing::Home,
     },
     telemetry::metrics::Form,
@@ -85,7 +86,7 @@ pub struct Call {
 }
 
 impl Call {
-    fn origin(&self, actor: Actor, on_behalf_of: Option<UserId>) -> Origin {
+    pub(super) fn origin(&self, actor: Actor, on_behalf_of: Option<UserId>) -> Origin {
         Origin {
             actor,
             on_behalf_of,
@@ -116,25 +117,42 @@ impl FromStr for OnBehalfOf {
     }
 }
 
-/// Finds out who holds `credential`, and bounds them by the user they call for.
+/// What a call of `/v1` shows. A session that is shown in one way is none in the other.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown<'a> {
+    /// An API key, a token, or a portal session's token.
+    Header(&'a str),
+    /// The session of a hosted page, which the browser sends by itself.
+    Cookie(&'a str),
+}
+
+/// Finds out who shows `credential`, and bounds them by the user they call for.
 ///
 /// # Errors
 /// `Denied::Key` when nobody does; `Denied::OnBehalfOf` when they may not speak for users, or not for this one.
 pub async fn authenticate(
     app: &App,
-    credential: &str,
+    shown: Shown<'_>,
     on_behalf_of: Option<OnBehalfOf>,
     call: &Call,
 ) -> Result<Caller, Denied> {
     let origin = |actor, on_behalf_of| call.origin(actor, on_behalf_of);
+    let (credential, kind) = match shown {
+        Shown::Header(credential) => (credential, SessionKind::Token),
+        Shown::Cookie(credential) => (credential, SessionKind::Page),
+    };
     if let Some(token) = portal_sessions::token(credential) {
-        let Proved { session, place, held } = portal_sessions::prove(app, &token, call.source).await?;
+        let Proved { session, place, held } = portal_sessions::prove(app, &token, kind, call.source).await?;
         if on_behalf_of.is_some() {
             return Err(Denied::OnBehalfOf("a portal session speaks for its own user, and for no other"));
         }
         let user = place.home.user().cloned();
         // The token came to the user through whoever opened the session, and could have stayed there.
         return Ok(as_user(origin(Actor::PortalSession(session), user), &held, place));
+    }
+    if kind == SessionKind::Page {
+        // Nothing but a session is taken from a cookie.
+        return Err(Denied::Key);
     }
     let caller = identify(app, credential, call.source).await?.into_caller(call);
     match on_behalf_of {

@@ -28,6 +28,7 @@ struct Row {
     created_at: i64,
     expires_at: i64,
     held: Option<String>,
+    kind: String,
 }
 
 /// A session with what its token is proved against.
@@ -57,6 +58,7 @@ pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), Store
             portal_sessions::created_at.eq(session.created_at.millis()),
             portal_sessions::expires_at.eq(session.expires_at.millis()),
             portal_sessions::held.eq(held_column(&session.held)),
+            portal_sessions::kind.eq(session.kind.as_str()),
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -70,6 +72,14 @@ pub fn find(connection: &mut Conn, id: &PortalSessionId) -> Result<Option<Stored
     row.map(stored).transpose()
 }
 
+/// Whether it was there.
+///
+/// # Errors
+/// The database does not answer.
+pub fn delete(tx: &mut Tx<'_>, id: &PortalSessionId) -> Result<bool, StoreError> {
+    Ok(diesel::delete(portal_sessions::table.find(id.as_str())).execute(&mut **tx)? == 1)
+}
+
 fn held_column(held: &Holdings) -> Option<String> {
     match held {
         Holdings::WholeCatalog => None,
@@ -80,6 +90,7 @@ fn held_column(held: &Holdings) -> Option<String> {
 fn stored(row: Row) -> Result<StoredPortalSession, StoreError> {
     let session = PortalSession {
         id: parsed("portal session id", &row.id)?,
+        kind: parsed("kind of session", &row.kind)?,
         home: home_of(Some(&row.user_id), row.organization_id.as_deref(), Some(&row.incarnation))?,
         created_at: Timestamp::from_millis(row.created_at),
         created_by: ActorRef::from_stored(&row.created_by),

@@ -237,6 +237,7 @@ diesel::table! {
         created_at -> BigInt,
         expires_at -> BigInt,
         held -> Nullable<Text>,
+        kind -> Text,
     }
 }
 diesel::table! {

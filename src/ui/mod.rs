@@ -1,21 +1,39 @@
 //! What browsers load, as it stands in `assets`: there is no build step, and what is served is what was written.
 
-/// A script that the widget is made of.
+/// A file that pages load.
 #[derive(Debug, Clone, Copy)]
-pub struct Script {
-    pub name: &'static str,
+pub struct Asset {
+    /// Its folder and its name, by which modules import each other.
+    pub path: &'static str,
     pub text: &'static str,
 }
 
-macro_rules! scripts {
-    ($($name:literal),*) => { &[$(Script { name: $name, text: include_str!(concat!("assets/widget/", $name)) }),*] };
+macro_rules! assets {
+    ($($path:literal),* $(,)?) => { &[$(Asset { path: $path, text: include_str!(concat!("assets/", $path)) }),*] };
 }
 
-/// The modules of the widget, which name each other by their files' names.
-pub const WIDGET: &[Script] =
-    scripts!("api.js", "dialogs.js", "dom.js", "element.js", "keys.js", "secret.js", "style.js", "texts.js", "when.js");
+pub const ASSETS: &[Asset] = assets![
+    "portal/page.css",
+    "portal/page.js",
+    "widget/api.js",
+    "widget/dialogs.js",
+    "widget/dom.js",
+    "widget/element.js",
+    "widget/keys.js",
+    "widget/secret.js",
+    "widget/style.js",
+    "widget/texts.js",
+    "widget/when.js",
+];
 
-/// What a product's page loads: it names the modules by what is in them, so that these can be kept for ever.
-pub fn entry(hash: &str) -> String {
-    format!("import {{ define }} from \"./{hash}/element.js\";\ndefine(new URL(\"../\", import.meta.url));\n")
+/// What a product's page loads: it names the modules by what is in all of them, so that these can be kept for ever.
+pub fn widget(hash: &str) -> String {
+    format!(
+        "import {{ define }} from \"../assets/{hash}/widget/element.js\";\ndefine(new URL(\"../\", import.meta.url));\n"
+    )
+}
+
+/// The hosted page: one for the own keys and for the organization's, told apart by its address.
+pub fn page(hash: &str) -> String {
+    include_str!("assets/portal/page.html").replace("{hash}", hash)
 }

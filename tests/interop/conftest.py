@@ -8,6 +8,9 @@ import uuid
 import psycopg
 import pytest
 
+from playwright.sync_api import sync_playwright
+
+from browser import CHROMIUM, FLAGS, Runway
 from keyswap import ALGORITHMS, DATABASES, Server
 
 HERE = pathlib.Path(__file__).parent
@@ -121,3 +124,78 @@ def go_build(tmp_path_factory):
         return program
 
     return build
+
+
+@pytest.fixture(scope="session")
+def runways(binary, tmp_path_factory):
+    """A product on each database, kept to the end; `crowded` has ten thousand keys besides."""
+    running = {}
+
+    def get(database):
+        if database not in running:
+            directory = tmp_path_factory.mktemp(f"pages-{database}")
+            url = f"sqlite://{directory}/keyswap.db" if database == "sqlite" else new_postgres_database()
+            running[database] = Runway(binary, directory, url)
+        return running[database]
+
+    yield get
+    assert {runway.server.stop() for runway in running.values()} <= {0}
+
+
+@pytest.fixture(params=DATABASES)
+def runway(request, runways):
+    return runways(request.param)
+
+
+@pytest.fixture
+def crowded(runway):
+    """Ten thousand keys of umbrella, by an import."""
+    runway.crowd(10_000)
+    return runway
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    faults = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    context.close()
+    assert not faults
+
+
+@pytest.fixture
+def name(request):
+    """What no other test's key is called."""
+    return f"{request.node.originalname[5:25]} {uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """Looks at a page as axe-core does; nothing it calls serious or critical may be there."""
+    script = (CACHE / "node" / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+    def look(page):
+        page.evaluate(script)
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+        grave = [fault for fault in found if fault["impact"] in ("serious", "critical")]
+        assert not grave, [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in grave]
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Where pictures of pages go: docs/pictures, where KEYSWAP_PICTURES says so."""
+    kept = os.environ.get("KEYSWAP_PICTURES")
+    return pathlib.Path(kept) if kept else tmp_path_factory.mktemp("pictures")

@@ -112,6 +112,7 @@ pub fn header(name: &str) -> Value {
             "How many exchanges the key has in a minute.",
             json!({ "type": "string", "pattern": "^\"exchanges\";q=[0-9]+;w=60$" }),
         ),
+        "Set-Cookie" => ("The session of the page, for its own host alone.", json!({ "type": "string" })),
         "WWW-Authenticate" => ("How to show credentials.", json!({ "type": "string" })),
         _ => ("", json!({ "type": "string" })),
     };
@@ -192,6 +193,17 @@ pub struct Gone;
 impl IntoResponses for Gone {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         [("204".to_owned(), RefOr::T(Response::new("It is gone.")))].into()
+    }
+}
+
+/// 204, with the cookie of a page's session, or without one from now on.
+#[derive(Debug)]
+pub struct Session;
+
+impl IntoResponses for Session {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let headers = json!({ "Set-Cookie": header("Set-Cookie") });
+        [("204".to_owned(), made(json!({ "description": "The cookie is set.", "headers": headers })))].into()
     }
 }
 

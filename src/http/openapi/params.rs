@@ -87,15 +87,16 @@ impl IntoParams for File {
     }
 }
 
-/// A module of the widget.
+/// A file of the widget or of a page.
 #[derive(Debug)]
-pub struct WidgetFile;
+pub struct AssetFile;
 
-impl IntoParams for WidgetFile {
+impl IntoParams for AssetFile {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let text = |example: &str| json!({ "type": "string", "examples": [example] });
         made(vec![
             json!({ "name": "hash", "in": "path", "required": true, "schema": text("0123456789abcdef") }),
+            json!({ "name": "folder", "in": "path", "required": true, "schema": text("widget") }),
             json!({ "name": "file", "in": "path", "required": true, "schema": text("element.js") }),
         ])
     }

@@ -66,7 +66,7 @@ pub trait Part {
 impl Part for HttpRequest {}
 impl Part for Data<App> {}
 impl Part for Data<super::pages::Pages> {}
-impl Part for Data<crate::http::widget::Widget> {}
+impl Part for Data<crate::http::assets::Assets> {}
 
 impl<T: ToSchema> Part for json::Json<T> {
     fn tell(signature: &mut Signature) {

@@ -19,7 +19,10 @@ use crate::{
     },
     service::{
         App,
-        portal_sessions::{self, Kind},
+        portal_sessions::{
+            self,
+            current::{self, Kind},
+        },
     },
 };
 
@@ -91,8 +94,9 @@ pub struct SessionBody<'a> {
     /// For `Authorization: Bearer`, in the user's own browser: it does what their roles let them do.
     #[schema(pattern = "^kps_[0-9A-Za-z]{16}_[0-9A-Za-z]{38}$")]
     token: &'a str,
-    /// Where the user's browser goes; null for as long as there is no page.
-    url: Option<&'a str>,
+    /// Where the user's browser goes, within a minute and once: the hosted page.
+    #[schema(format = Uri)]
+    url: &'a str,
     expires_at: Timestamp,
 }
 
@@ -104,7 +108,7 @@ pub async fn current(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
-    let current = portal_sessions::current(&app, &caller.identity).await?;
+    let current = current::current(&app, &caller.identity).await?;
     Ok(plain(&CurrentBody {
         user_id: current.user,
         organization_id: current.organization,
@@ -125,6 +129,6 @@ pub async fn open(
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
     let opened = portal_sessions::open(&app, &caller.identity, body.user_id, body.organization_id).await?;
-    let body = SessionBody { token: opened.token.expose(), url: None, expires_at: opened.expires_at };
+    let body = SessionBody { token: opened.token.expose(), url: &opened.url, expires_at: opened.expires_at };
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(body))
 }

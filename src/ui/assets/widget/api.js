@@ -15,9 +15,10 @@ export class Refused extends Error {
 }
 
 export class Api {
-  constructor(base, authorize) {
+  constructor(base, authorize, credentials = "omit") {
     this.base = base;
     this.authorize = authorize;
+    this.credentials = credentials;
   }
 
   async call(method, path, { body, version, once, query } = {}) {
@@ -39,7 +40,7 @@ export class Api {
 
   async send(url, request) {
     try {
-      return await fetch(url, { ...request, cache: "no-store", credentials: this.credentials ?? "omit", redirect: "error" });
+      return await fetch(url, { ...request, cache: "no-store", credentials: this.credentials, redirect: "error" });
     } catch {
       throw new Refused(0);
     }

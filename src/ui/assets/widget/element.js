@@ -10,6 +10,7 @@ let base;
 export class KeyswapApiKeys extends HTMLElement {
   static observedAttributes = ["scope", "auth-token"];
   #token;
+  #calls;
 
   constructor() {
     super();
@@ -20,6 +21,12 @@ export class KeyswapApiKeys extends HTMLElement {
   get authToken() { return this.#token ?? this.getAttribute("auth-token"); }
   set authToken(token) {
     this.#token = token;
+    this.#start();
+  }
+
+  // Another way to call /v1, for the hosted pages.
+  set calls(api) {
+    this.#calls = api;
     this.#start();
   }
 
@@ -45,7 +52,7 @@ export class KeyswapApiKeys extends HTMLElement {
         return current ? { Authorization: `Bearer ${current}` } : undefined;
       };
       const told = (what, detail) => this.dispatchEvent(new CustomEvent(`keyswap-${what}`, { detail, bubbles: true, composed: true }));
-      const keys = new Keys(new Api(base, authorize), this.scope, told);
+      const keys = new Keys(this.#calls ?? new Api(base, authorize), this.scope, told);
       this.shadowRoot.replaceChildren(keys.element);
       keys.start();
     });

@@ -6,7 +6,10 @@ import { button, field, fill, h, unique } from "./dom.js";
 import { texts } from "./texts.js";
 import { DAY, ago, exactly } from "./when.js";
 
+// So many are shown at first, and so many more at each asking.
 const PAGE = 25;
+// More than these no search goes through.
+const MOST = 20_000;
 
 // What the filter shows: the query that /v1 takes, and what is looked at besides.
 const FILTERS = {
@@ -24,6 +27,7 @@ export class Keys {
     this.scope = scope;
     this.told = told;
     this.keys = [];
+    this.next = null;
     this.filter = "active";
     this.wanted = "";
     this.element = h("section", { part: "root", "aria-busy": "true", "aria-label": texts.titles[scope] });
@@ -34,6 +38,7 @@ export class Keys {
     try {
       this.session = await this.api.call("GET", "portal-sessions/current");
       this.place = this.session[this.scope];
+      this.told("signed-in", this.session);
       if (!this.place?.see) throw new Refused(403);
       await this.look();
     } catch (error) {
@@ -41,13 +46,54 @@ export class Keys {
     }
   }
 
-  // All keys of the scope that the filter asks of /v1; the rest of the filter and the search are looked at here.
+  // The first keys that the filter asks of /v1; the others come when they are asked for.
   async look() {
-    const filter = FILTERS[this.filter];
-    const query = typeof filter.query === "function" ? filter.query() : filter.query;
-    this.keys = await this.api.pages("api-keys", { ...query, ...this.owner() }, 10_000);
+    this.turn = Symbol("turn");
+    this.keys = [];
+    this.next = undefined;
     this.shown = PAGE;
+    await this.load(this.turn);
     this.draw();
+    this.search();
+  }
+
+  // One page more of the list. What was asked before the filter changed has no say any more.
+  async load(turn) {
+    const { query } = FILTERS[this.filter];
+    const asked = typeof query === "function" ? query() : query;
+    const page = await this.api.call("GET", "api-keys", { query: { ...asked, ...this.owner(), limit: 100, after: this.next } });
+    if (turn !== this.turn) return false;
+    this.keys.push(...page.data);
+    this.next = page.next;
+    return Boolean(page.next);
+  }
+
+  // /v1 knows neither names nor what is soon over: to find those, everything is looked through.
+  async search() {
+    const turn = this.turn;
+    if (!this.wanted.trim() && !FILTERS[this.filter].fits) return;
+    try {
+      while (this.next && this.keys.length < MOST && this.fitting().length < this.shown && (await this.load(turn))) {
+        this.live.textContent = texts.looking(this.keys.length);
+        this.drawList();
+      }
+    } catch (error) {
+      return this.refused(error);
+    }
+    if (turn !== this.turn) return;
+    this.drawList();
+    this.live.textContent = this.wanted.trim() ? texts.found(this.fitting().length) : "";
+  }
+
+  async more() {
+    this.shown += PAGE;
+    try {
+      if (this.next && this.fitting().length < this.shown) await this.load(this.turn);
+    } catch (error) {
+      return this.refused(error);
+    }
+    this.drawList();
+    this.search();
   }
 
   owner() {
@@ -66,7 +112,8 @@ export class Keys {
     const text = error.signedOut ? texts.signedOut : error.forbidden ? texts.forbidden : texts.away;
     this.element.setAttribute("aria-busy", "false");
     const again = !error.signedOut && !error.forbidden && button(texts.again, () => this.start());
-    fill(this.element, h("div", { class: "state", role: "alert" }, h("p", {}, text), again));
+    const help = error.signedOut && texts.signedOutHelp;
+    fill(this.element, h("div", { class: "state", role: "alert" }, h("p", {}, text), help && h("p", { class: "hint" }, help), again));
     this.told("refused", { status: error.status });
   }
 
@@ -91,7 +138,7 @@ export class Keys {
   }
 
   tools() {
-    const search = h("input", { type: "search", value: this.wanted, oninput: () => { this.wanted = search.value; this.shown = PAGE; this.drawList(); } });
+    const search = h("input", { type: "search", value: this.wanted, oninput: () => { this.wanted = search.value; this.shown = PAGE; this.drawList(); this.search(); } });
     const filter = h(
       "select",
       { onchange: () => { this.filter = filter.value; this.look().catch((error) => this.refused(error)); } },
@@ -106,7 +153,7 @@ export class Keys {
     const rows = fitting.slice(0, this.shown);
     if (rows.length === 0) {
       const text = this.wanted || this.filter !== "active" ? texts.noneFound : texts.none;
-      fill(this.list, h("p", { class: "state" }, text));
+      fill(this.list, h("p", { class: "state" }, text), this.next && button(texts.more, () => this.more()));
       return;
     }
     const { name, key, permissions, created, used, expires, state, actions } = texts.columns;
@@ -114,7 +161,7 @@ export class Keys {
     fill(
       this.list,
       h("table", { part: "table" }, h("thead", {}, head), h("tbody", {}, rows.map((row) => this.row(row)))),
-      fitting.length > rows.length && button(texts.more, () => { this.shown += PAGE; this.drawList(); }),
+      (fitting.length > rows.length || this.next) && button(texts.more, () => this.more()),
     );
   }
 
@@ -128,12 +175,17 @@ export class Keys {
       h("th", { scope: "row" }, key.name),
       column("key", h("code", {}, key.masked)),
       column("permissions", key.permissions.map((name) => h("span", { class: "tag" }, name))),
-      column("created", time(key.created_at), h("small", {}, texts.by(key.created_by.id ?? key.created_by.type))),
+      column("created", time(key.created_at), h("small", {}, this.maker(key.created_by))),
       column("used", time(key.last_used_at)),
       column("expires", time(key.expires_at)),
       column("state", h("span", { class: `badge ${key.state}` }, texts.states[key.state]), old && h("small", {}, texts.rotating(exactly(old.expires_at)))),
       h("td", { class: "actions" }, this.actions(key)),
     );
+  }
+
+  maker({ type, id }) {
+    if (type === "user" && id === this.session.user_id) return texts.by.you;
+    return type === "user" ? texts.by.user(id) : texts.by[type];
   }
 
   actions(key) {

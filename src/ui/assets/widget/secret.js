@@ -34,8 +34,12 @@ export function secret(keys, { name, value }) {
     // Escape would lose it: there is one way out, and it says what it means.
     dialog.addEventListener("cancel", warn);
     window.addEventListener("beforeunload", warn);
+    // A page that is left may be kept by the browser as it was, to come back to.
+    const left = () => dialog.close();
+    window.addEventListener("pagehide", left);
     dialog.addEventListener("close", () => {
       window.removeEventListener("beforeunload", warn);
+      window.removeEventListener("pagehide", left);
       dialog.replaceChildren();
       dialog.remove();
       resolve();

@@ -53,6 +53,7 @@ tbody th { font-weight: 600; overflow-wrap: anywhere; }
 .badge.active { color: light-dark(#18794e, #4cc38a); }
 .badge.suspended, .badge.expired { color: light-dark(#8f5d00, #ffca5c); }
 .badge.revoked { color: var(--_danger); }
+.actions { white-space: nowrap; }
 .actions button { margin: 0 4px 4px 0; padding: 2px 8px; min-height: 32px; font-size: .9em; }
 dialog { color: inherit; background: var(--_surface); border: 1px solid var(--_line); border-radius: calc(var(--_radius) * 1.5); padding: 20px; width: min(520px, calc(100vw - 24px)); max-height: calc(100vh - 24px); }
 dialog::backdrop { background: rgb(0 0 0 / .5); }

@@ -1,0 +1,82 @@
+//! What browsers load: the widget, for the pages of products, and the hosted pages.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{AcceptEncoding, CONTENT_ENCODING, Encoding, Header, HeaderValue, VARY},
+    web::Data,
+};
+
+use crate::{
+    http::{
+        access::Anyone,
+        openapi::{answers::Asset, params::AssetFile},
+        problem::Problem,
+        well_known::kept,
+    },
+    service::{
+        Error,
+        publish::{Document, Packed},
+    },
+    ui,
+};
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+/// What has one name for ever is asked for again each time, and answered 304 where it is the same.
+pub const ASKED_AGAIN: &str = "public, no-cache";
+/// The others have what is in them in their names.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+/// The files, packed once.
+#[derive(Debug)]
+pub struct Assets {
+    hash: String,
+    files: Vec<(&'static str, Packed)>,
+    widget: Document,
+    pub page: Document,
+}
+
+impl Assets {
+    /// # Errors
+    /// They cannot be packed.
+    pub fn new() -> Result<Self, Error> {
+        let all: Vec<u8> = ui::ASSETS.iter().flat_map(|file| file.text.bytes()).collect();
+        let hash = Document::of_bytes(all).etag.trim_matches('"')[..16].to_owned();
+        let files = ui::ASSETS.iter().map(|file| Ok((file.path, Packed::new(file.text.as_bytes())?)));
+        Ok(Self {
+            files: files.collect::<Result<_, Error>>()?,
+            widget: Document::of_bytes(ui::widget(&hash).into_bytes()),
+            page: Document::of_bytes(ui::page(&hash).into_bytes()),
+            hash,
+        })
+    }
+}
+
+/// The widget: a page that loads it as a module can use `<keyswap-api-keys>`.
+#[utoipa::path(get, path = "", responses(Asset))]
+pub async fn widget(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
+    kept(&request, &assets.widget, SCRIPT, ASKED_AGAIN)
+}
+
+/// What the widget and the pages are made of.
+#[utoipa::path(get, path = "", params(AssetFile), responses(Asset))]
+pub async fn asset(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> Result<HttpResponse, Problem> {
+    let part = |name| request.match_info().get(name).unwrap_or_default();
+    let path = format!("{}/{}", part("folder"), part("file"));
+    let known = assets.files.iter().find(|(known, _)| part("hash") == assets.hash && *known == path);
+    let (path, packed) = known.ok_or_else(Problem::not_found)?;
+    let content_type = if path.ends_with(".css") { STYLE } else { SCRIPT };
+    let takes_gzip = takes_gzip(&request);
+    let mut response = kept(&request, packed.as_taken(takes_gzip), content_type, FOR_EVER);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if takes_gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+/// Whether the client takes gzip (RFC 9110 §12.5.3).
+fn takes_gzip(request: &HttpRequest) -> bool {
+    let offered = [Encoding::identity(), Encoding::gzip()];
+    AcceptEncoding::parse(request).is_ok_and(|taken| taken.negotiate(offered.iter()) == Some(Encoding::gzip()))
+}

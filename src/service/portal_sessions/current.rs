@@ -1,0 +1,67 @@
+//! What a user's own page needs to know of them before it shows anything.
+
+use crate::{
+    domain::{
+        api_key::OwnerType,
+        id::{OrganizationId, UserId},
+        page::PageRequest,
+        permission::{AssignableTo, Permission},
+        policy::Rights,
+        standing::Home,
+        time::Span,
+    },
+    service::{App, Error, caller::Caller, places},
+    store::{self, Conn, StoreError},
+};
+
+/// What a user's own page needs to know of them.
+#[derive(Debug)]
+pub struct Current {
+    pub user: UserId,
+    pub organization: Option<OrganizationId>,
+    pub of_user: Kind,
+    pub of_organization: Option<Kind>,
+    pub max_lifetime: Option<Span>,
+}
+
+/// Keys of one kind of owner: what the user may do with them, and give to a new one.
+#[derive(Debug, Default)]
+pub struct Kind {
+    pub rights: Rights,
+    pub permissions: Vec<Permission>,
+}
+
+/// More permissions than these no page offers.
+const OFFERED: i64 = 1000;
+
+/// Who is at the page, and what they can do there.
+///
+/// # Errors
+/// Nobody acts for a user here.
+pub async fn current(app: &App, caller: &Caller) -> Result<Current, Error> {
+    let nobody =
+        || Error::invalid("Authorization", "is no user's: open a portal session, or name one in Keyswap-On-Behalf-Of");
+    let home = caller.acts_as.clone().ok_or_else(nobody)?;
+    let (user, organization) = (home.user().cloned().ok_or_else(nobody)?, home.organization().cloned());
+    let (enabled, authority, holdings) =
+        (app.settings.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
+    let of = organization.clone();
+    let (of_user, of_organization) = app
+        .store
+        .read(move |connection| {
+            let kind = |connection: &mut Conn, home: &Home, owner, to| -> Result<Kind, StoreError> {
+                let rights = if enabled.contains(&owner) { authority.over(home) } else { Rights::default() };
+                let page = PageRequest { limit: OFFERED, after: None };
+                let mut permissions = store::permissions::list_assignable(connection, Some(to), &page)?.data;
+                permissions.retain(|permission| rights.change && holdings.hold(&permission.name));
+                Ok(Kind { rights, permissions })
+            };
+            let of_user = kind(connection, &home, OwnerType::User, AssignableTo::User)?;
+            let Some(organization) = of else { return Ok((of_user, None)) };
+            let Some(place) = places::of_organization(connection, &organization)? else { return Ok((of_user, None)) };
+            let of_organization = kind(connection, &place.home, OwnerType::Organization, AssignableTo::Organization)?;
+            Ok::<_, StoreError>((of_user, Some(of_organization)))
+        })
+        .await?;
+    Ok(Current { user, organization, of_user, of_organization, max_lifetime: app.settings.max_key_lifetime })
+}

@@ -1,0 +1,133 @@
+//! Portal sessions: a user's own browser calls `/v1` for a short while, with what their roles let them do. Nothing of it is kept
+//! in the session: a user who is blocked, demoted or gone is so at the next call.
+
+pub mod current;
+pub mod page;
+mod proof;
+
+use zeroize::Zeroizing;
+
+use crate::{
+    crypto::{credential, master::MasterKeys, random::SystemEntropy},
+    domain::{
+        api_key_value::{ApiKeyValue, Prefix, Secret},
+        event::{EventKind, NewEvent},
+        id::{CredentialId, OrganizationId, PortalSessionId, UserId},
+        policy::Holdings,
+        portal_session::{PortalSession, SessionKind},
+        standing::Home,
+        time::{Span, Timestamp},
+    },
+    store::{self, Outcome, Tx, portal_sessions::StoredPortalSession},
+};
+
+use super::{
+    App, Error,
+    caller::Caller,
+    places::{self, PlaceNow},
+};
+
+pub(super) use proof::{Proved, prove, token};
+
+/// A session, for the one answer that shows its token.
+#[derive(Debug)]
+pub struct Opened {
+    pub token: ApiKeyValue,
+    pub expires_at: Timestamp,
+    /// Where the user's browser goes: the hosted page, with a code that it spends for a session of its own, once.
+    pub url: Zeroizing<String>,
+}
+
+/// How long a code may be spent: a browser follows its URL at once (design rule 6).
+const CODE_TTL: Span = Span::from_secs(60);
+
+/// Opens a session for a user, within an organization or not: a token for a page of the product's, and a code for the hosted one.
+///
+/// # Errors
+/// The caller may not speak for users; or there is no such user there, or they are blocked.
+pub async fn open(
+    app: &App,
+    caller: &Caller,
+    user: UserId,
+    organization: Option<OrganizationId>,
+) -> Result<Opened, Error> {
+    if !caller.authority.may_act_for_users() {
+        return Err(Error::Forbidden("keyswap:keys"));
+    }
+    let (mint, held) = (Mint::of(app), caller.holdings.clone());
+    let base = app.settings.portal_url.as_ref().map_or_else(|| app.issuer().to_owned(), ToString::to_string);
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let home = place(tx, &user, organization.as_ref())?.home;
+            let (token, session) = mint.make(tx, SessionKind::Token, home.clone(), held.clone())?;
+            let (code, _) = mint.make(tx, SessionKind::Code, home, held)?;
+            let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
+            // In the fragment: no server, no proxy and no Referer sees it.
+            let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
+            Ok(Outcome::event(Opened { token, expires_at: session.expires_at, url }, made(&session)))
+        })
+        .await
+}
+
+fn made(session: &PortalSession) -> NewEvent {
+    let user = session.home.user().map_or("", UserId::as_str);
+    NewEvent::new(EventKind::PortalSessionCreated, &session.id)
+        .within(session.home.organization())
+        .with("user", user)
+        .with("kind", session.kind.as_str())
+}
+
+/// What sessions are made with.
+struct Mint {
+    master: MasterKeys,
+    entropy: SystemEntropy,
+    ttl: Span,
+}
+
+impl Mint {
+    fn of(app: &App) -> Self {
+        Self { master: app.master.clone(), entropy: app.entropy.clone(), ttl: app.settings.session_ttl }
+    }
+
+    fn make(
+        &self,
+        tx: &mut Tx<'_>,
+        kind: SessionKind,
+        home: Home,
+        held: Holdings,
+    ) -> Result<(ApiKeyValue, PortalSession), Error> {
+        let id = CredentialId::generate(&self.entropy)?;
+        let secret = Secret::generate(&self.entropy)?;
+        let shown = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
+        let sealed = credential::seal_session(&self.master, &id, &secret, &self.entropy)?;
+        let ttl = if kind == SessionKind::Code { CODE_TTL } else { self.ttl };
+        let session = PortalSession {
+            id: PortalSessionId::from(&id),
+            kind,
+            home,
+            created_at: tx.now(),
+            created_by: tx.author(),
+            expires_at: tx.now().after(ttl),
+            held,
+        };
+        let stored =
+            StoredPortalSession { session: session.clone(), sealed: sealed.bytes, master_version: sealed.master_version };
+        store::portal_sessions::insert(tx, &stored)?;
+        Ok((shown, session))
+    }
+}
+
+/// Where the user stands: they can neither go nor be blocked until the change ends.
+fn place(tx: &mut Tx<'_>, user: &UserId, organization: Option<&OrganizationId>) -> Result<PlaceNow, Error> {
+    if let Some(organization) = organization {
+        store::organizations::find_for_change(tx, organization)?;
+    }
+    if store::users::find_for_change(tx, user)?.is_none() {
+        return Err(Error::invalid("user_id", "there is no such user"));
+    }
+    match places::of_user(tx, user, organization)? {
+        None => Err(Error::invalid("organization_id", "the user is no member of such an organization")),
+        Some(place) if place.blocked => Err(Error::invalid("user_id", "the user is blocked: unblock them first")),
+        Some(place) => Ok(place),
+    }
+}

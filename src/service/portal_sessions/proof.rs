@@ -1,0 +1,130 @@
+//! Who shows a session, and where its user stands now.
+
+use tokio::time::Instant;
+
+use crate::{
+    crypto::{credential, seal::Sealed},
+    domain::{
+        api_key_value::{Prefix, PresentedKey},
+        grant::KeyFault,
+        id::PortalSessionId,
+        policy::Holdings,
+        portal_session::SessionKind,
+        time::Timestamp,
+    },
+    service::{
+        App,
+        guessing::{Source, Throttled},
+        places::{self, PlaceNow},
+        proof::{Denied, outcome_of, refused, require_trusted, wait_for_tick},
+    },
+    store::{self, StoreError, portal_sessions::StoredPortalSession},
+    telemetry::metrics::{Form, Result as Judged},
+};
+
+/// What shows a session, where that is what was shown.
+pub(in crate::service) fn token(credential: &str) -> Option<PresentedKey> {
+    let presented = PresentedKey::parse(credential).ok()?;
+    (presented.prefix == Prefix::portal_session()).then_some(presented)
+}
+
+/// A session that was shown.
+#[derive(Debug)]
+pub(in crate::service) struct Proved {
+    pub session: PortalSessionId,
+    /// Where its user stands now.
+    pub place: PlaceNow,
+    /// What whoever opened it may hand out.
+    pub held: Holdings,
+}
+
+/// The session that was shown, as `kind` is shown, and where its user stands now.
+///
+/// # Errors
+/// `Denied::Key` for every fault of the session, one of another kind too; too many failures; the database is away.
+pub(in crate::service) async fn prove(
+    app: &App,
+    token: &PresentedKey,
+    kind: SessionKind,
+    source: Source,
+) -> Result<Proved, Denied> {
+    let started = Instant::now();
+    let (outcome, result) = match proved(app, token, kind, source, started).await {
+        Ok(proved) => (Judged::Granted, Ok(proved)),
+        Err((outcome, denied)) => (outcome, Err(denied)),
+    };
+    app.metrics.exchanged(Form::Management, outcome, started.elapsed());
+    result
+}
+
+async fn proved(
+    app: &App,
+    token: &PresentedKey,
+    kind: SessionKind,
+    source: Source,
+    started: Instant,
+) -> Result<Proved, (Judged, Denied)> {
+    let throttled = |throttled: Throttled| (Judged::Throttled, Denied::Throttled(throttled.retry_after));
+    require_trusted(app).map_err(|denied| (Judged::Unavailable, denied))?;
+    app.guessing.admit_source(source).map_err(throttled)?;
+    app.guessing.admit_credential(source, &token.credential).map_err(throttled)?;
+    let id = PortalSessionId::from(&token.credential);
+    let found = app
+        .store
+        .read(move |connection| {
+            let now = store::now(connection)?;
+            let Some(stored) = store::portal_sessions::find(connection, &id)? else { return Ok(None) };
+            let home = &stored.session.home;
+            let place = match home.user() {
+                Some(user) => places::of_user(connection, user, home.organization())?,
+                None => None,
+            };
+            Ok::<_, StoreError>(Some(Found { stored, place, now }))
+        })
+        .await;
+    let verdict = found.map_err(Denied::from).and_then(|found| verdict(app, token, kind, found));
+    match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
+        Ok(proved) => Ok(proved),
+        Err(fault) => {
+            app.guessing.failed(source, Some(&token.credential));
+            wait_for_tick(started).await;
+            Err(refused(Form::Management, Some(&token.credential), fault))
+        }
+    }
+}
+
+/// A session as it is found, and its user as they are now.
+struct Found {
+    stored: StoredPortalSession,
+    place: Option<PlaceNow>,
+    now: Timestamp,
+}
+
+fn verdict(
+    app: &App,
+    token: &PresentedKey,
+    kind: SessionKind,
+    found: Option<Found>,
+) -> Result<Result<Proved, KeyFault>, Denied> {
+    let Some(Found { stored, place, now }) = found else {
+        app.decoy.compare(token)?;
+        return Ok(Err(KeyFault::Unknown));
+    };
+    let StoredPortalSession { session, sealed, master_version } = stored;
+    let sealed = Sealed { master_version, bytes: sealed };
+    if !credential::proves_session(&app.master, &token.credential, &sealed, token)? {
+        return Ok(Err(KeyFault::Wrong));
+    }
+    if session.kind != kind {
+        return Ok(Err(KeyFault::Unknown));
+    }
+    if session.expires_at <= now {
+        return Ok(Err(KeyFault::Expired));
+    }
+    // What was deleted and put again is another, and this session is not theirs.
+    Ok(match place.filter(|place| place.home == session.home) {
+        None => Err(KeyFault::OwnerGone),
+        Some(place) if place.blocked => Err(KeyFault::OwnerBlocked),
+        Some(place) => Ok(Proved { session: session.id, place, held: session.held }),
+    })
+}

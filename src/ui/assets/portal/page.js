@@ -1,0 +1,59 @@
+// A hosted page: whoever the product sent here, with the keys of the organization or their own. The session is a cookie that no script sees.
+
+import { Api, Refused } from "../widget/api.js";
+import { button, fill, h } from "../widget/dom.js";
+import { define } from "../widget/element.js";
+import { texts } from "../widget/texts.js";
+
+const root = new URL("../", location.href.split("#")[0]);
+const scope = location.pathname.endsWith("/user-keys") ? "user" : "organization";
+const pages = { organization: "organization-keys", user: "user-keys" };
+
+// What comes with this header was sent by a page of ours: no form can send it, and no other origin may.
+const mark = () => ({ "Keyswap-Page": "1" });
+
+const post = (path, body) =>
+  fetch(new URL(path, root), {
+    method: "POST",
+    credentials: "same-origin",
+    cache: "no-store",
+    headers: { ...mark(), ...(body && { "Content-Type": "application/json" }) },
+    body: body && JSON.stringify(body),
+  });
+
+// The code leaves the address bar before anything else happens, and is worth nothing once it was spent.
+async function signIn() {
+  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  if (!code) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  await post("portal/sign-in", { code }).catch(() => undefined);
+}
+
+function bar(session) {
+  const link = (of) => session[of]?.see && h("a", { href: pages[of], "aria-current": of === scope && "page" }, texts.tabs[of]);
+  const out = button(texts.signOut, async () => {
+    await post("portal/sign-out").catch(() => undefined);
+    location.reload();
+  });
+  return [
+    h("strong", {}, texts.brand),
+    h("nav", { "aria-label": texts.pages }, link("organization"), link("user")),
+    h("span", { class: "who" }, texts.signedInAs(session.user_id, session.organization_id)),
+    out,
+  ];
+}
+
+async function start() {
+  await signIn();
+  const api = new Api(root, (again) => (again ? undefined : mark()), "same-origin");
+  const top = h("div", {}, h("strong", {}, texts.brand));
+  define(root);
+  const keys = document.createElement("keyswap-api-keys");
+  keys.scope = scope;
+  keys.calls = api;
+  keys.addEventListener("keyswap-signed-in", ({ detail }) => fill(top, bar(detail)));
+  document.title = texts.titles[scope];
+  document.body.append(h("header", { class: "bar" }, top), h("main", {}, keys));
+}
+
+start();

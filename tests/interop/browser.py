@@ -1,0 +1,161 @@
+"""Chromium, and a product whose users it belongs to."""
+
+import contextlib
+import os
+import pathlib
+import sqlite3
+import subprocess
+import sys
+
+import psycopg
+import requests
+
+from keyswap import Server, free_port
+
+EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "widget" / "product.py"
+CHROMIUM = os.environ.get("KEYSWAP_CHROMIUM", "/usr/bin/chromium")
+# As root in a container, and without calls home.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ORGANIZATION_KEYS = {"type": "organization", "id": "acme"}
+BOTH = ["user", "organization"]
+
+
+class Runway:
+    """The product: `ada` manages everyone's keys at acme and has her own, `bob` has his own, `cyd` may do nothing; `eve` manages umbrella."""
+
+    def __init__(self, binary, directory, database_url):
+        self.database_url = database_url
+        self.port = free_port()
+        self.origin = f"http://localhost:{self.port}"
+        more = {"portal.allowed_origins": f'["{self.origin}"]'}
+        self.server = Server(binary, directory, database_url, "ES256", more=more)
+        # Cookies that want TLS are taken from localhost by its name.
+        self.root = self.server.root.replace("127.0.0.1", "localhost")
+        put = lambda path, body: self.server.admin("PUT", path, body)
+        put("/permissions/projects:read", {"assignable_to": BOTH + ["service_client"], "description": "See projects"})
+        put("/permissions/projects:write", {"assignable_to": BOTH + ["service_client"], "description": "Change projects"})
+        put("/permissions/billing:read", {"assignable_to": ["user"]})
+        managed = ["api-keys:manage", "user-api-keys:manage-self", "user-api-keys:manage-all"]
+        put("/roles/admin", {"permissions": [*managed, "projects:read", "projects:write"]})
+        put("/roles/engineer", {"permissions": ["user-api-keys:manage-self", "projects:read"]})
+        put("/roles/guest", {"permissions": ["projects:read"]})
+        for organization in ["acme", "umbrella"]:
+            put(f"/organizations/{organization}", {"name": organization.title()})
+        for user, organization, role in [
+            ("ada", "acme", "admin"),
+            ("bob", "acme", "engineer"),
+            ("cyd", "acme", "guest"),
+            ("eve", "umbrella", "admin"),
+        ]:
+            self.join(user, organization, role)
+
+    def join(self, user, organization, role):
+        self.server.admin("PUT", f"/users/{user}", {})
+        self.server.admin("PUT", f"/organizations/{organization}/members/{user}", {"roles": [role]})
+
+    def session(self, user="ada", organization="acme"):
+        """The answer to `POST /v1/portal-sessions`, with a URL that this browser may be sent to."""
+        body = {"user_id": user, "organization_id": organization}
+        session = self.server.admin("POST", "/portal-sessions", body)
+        return {**session, "url": session["url"].replace(self.server.root, self.root)}
+
+    def key(self, name, owner=None, **more):
+        owner = owner or ORGANIZATION_KEYS
+        return self.server.admin("POST", "/api-keys", {"name": name, "owner": owner, "permissions": ["projects:read"], **more})
+
+    def crowd(self, count):
+        """So many keys of umbrella, all but the first copied in its database: making each by itself would take a minute."""
+        owner = {"type": "organization", "id": "umbrella"}
+        first = self.key("the first of all", owner)
+        keys = lambda number, row: {**row, "id": f"{first['id'][:14]}Z{number:015}", "name": f"key {number}"}
+        credentials = lambda number, row: {**row, "id": f"crowd{number:011}", "key_id": keys(number, row)["id"], "status_list": None, "status_index": None}
+        for table, column, copy in [("api_keys", "id", keys), ("credentials", "key_id", credentials)]:
+            with contextlib.closing(self.connect()) as database:
+                mark = "?" if isinstance(database, sqlite3.Connection) else "%s"
+                cursor = database.cursor()
+                cursor.execute(f"SELECT * FROM {table} WHERE {column} = {mark}", [first["id"]])
+                row = dict(zip([column[0] for column in cursor.description], cursor.fetchone()))
+                insert = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join([mark] * len(row))})"
+                cursor.executemany(insert, [list(copy(number, row).values()) for number in range(1, count)])
+                database.commit()
+
+    def connect(self):
+        if self.database_url.startswith("sqlite://"):
+            return sqlite3.connect(self.database_url.removeprefix("sqlite://"), timeout=30)
+        return psycopg.connect(self.database_url)
+
+    def swap(self, value):
+        """The status of curl's exchange."""
+        url = self.server.root + "/v1/exchange"
+        command = ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "-X", "POST", url, "-H", "Authorization: Bearer " + value]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout)
+
+    @contextlib.contextmanager
+    def settings_page(self, user="ada", organization="acme"):
+        """The sample product, as its README runs it; gives the URL of its settings."""
+        environment = {**os.environ, "KEYSWAP": self.root, "KEYSWAP_KEY": self.server.admin_key}
+        words = [sys.executable, EXAMPLE, "--user", user, "--organization", organization, "--port", str(self.port)]
+        product = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            yield product.stdout.readline().strip()
+        finally:
+            product.kill()
+            product.wait()
+
+    def as_user(self, token, method, path, body=None):
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.request(method, f"{self.server.root}/v1{path}", json=body, headers=headers, timeout=10)
+
+
+class Shown:
+    """The keys on a page, as a person sees and does things."""
+
+    def __init__(self, page):
+        self.page = page
+        self.dialog = page.get_by_role("dialog")
+
+    def row(self, name):
+        return self.page.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=name, exact=True))
+
+    def create(self, name, permissions=("projects:read",)):
+        """Makes a key and gives the value that is shown; the dialog that shows it is still there."""
+        self.page.get_by_role("button", name="Create API key").click()
+        self.dialog.get_by_label("Name").fill(name)
+        for permission in permissions:
+            self.dialog.get_by_role("checkbox", name=permission).check()
+        self.dialog.get_by_role("button", name="Create API key").click()
+        return self.value()
+
+    def value(self):
+        return self.dialog.get_by_label("Key", exact=True).inner_text()
+
+    def keep(self):
+        self.dialog.get_by_role("button", name="I have kept it").click()
+        self.dialog.wait_for(state="detached")
+
+    def act(self, what, name):
+        self.row(name).get_by_role("button", name=f"{what} {name}").click()
+
+    def rotate(self, name, grace="a day"):
+        self.act("Rotate", name)
+        self.dialog.get_by_label("The old value works for").select_option(label=grace)
+        self.dialog.get_by_role("button", name="Rotate").click()
+        self.dialog.get_by_role("heading", name="Copy the key now").wait_for()
+        return self.value()
+
+    def revoke(self, name):
+        self.act("Revoke", name)
+        self.dialog.get_by_role("textbox").fill(name)
+        self.dialog.get_by_role("button", name="Revoke").click()
+        self.dialog.wait_for(state="detached")
+
+    def show(self, label):
+        self.page.get_by_label("Show").select_option(label=label)

@@ -1,0 +1,211 @@
+"""What somebody would try on the pages."""
+
+import http.server
+import threading
+
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from browser import ORGANIZATION_KEYS, Shown
+
+SCRIPT = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+
+
+@pytest.fixture
+def elsewhere():
+    """A page of somebody else's, on another origin: what it holds is set by the test."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = self.server.text.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_stored_scripts_are_text(runway, page, name):
+    runway.server.admin("PUT", "/permissions/scripted", {"assignable_to": ["organization"], "description": SCRIPT})
+    runway.server.admin("PUT", "/roles/admin", {"permissions": [*managed(runway), "scripted"]})
+    runway.key(SCRIPT, metadata={"note": SCRIPT})
+    dialogs = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.goto(runway.session()["url"])
+    keys = Shown(page)
+    expect(page.get_by_role("rowheader", name=SCRIPT).first).to_be_visible()
+    page.get_by_role("button", name="Create API key").click()
+    expect(keys.dialog.get_by_text(SCRIPT)).to_be_visible()
+    keys.dialog.get_by_label("Name").fill(SCRIPT + name)
+    keys.dialog.get_by_role("button", name="Create API key").click()
+    keys.dialog.get_by_role("heading", name="Copy the key now").wait_for()
+    keys.keep()
+    keys.act("Revoke", SCRIPT + name)
+    expect(keys.dialog.get_by_role("heading")).to_contain_text(SCRIPT)
+    assert page.title() != "taken" and not dialogs
+    assert page.locator("img").count() == 0
+
+
+def managed(runway):
+    """What the role has, so that a name can be put beside it."""
+    return runway.server.admin("GET", "/roles/admin")["permissions"]
+
+
+def test_forged_posts_of_other_sites_change_nothing(runway, page, elsewhere):
+    page.goto(runway.session()["url"])
+    page.get_by_role("button", name="Create API key").wait_for()
+    before = [key["id"] for key in runway.server.admin("GET", "/api-keys?limit=100")["data"]]
+    elsewhere.text = f"""<form id=f method=post enctype="text/plain" action="{runway.root}/v1/api-keys">
+        <input name='{{"name":"forged","x":"' value='"}}'></form>
+        <form id=g method=post action="{runway.root}/portal/sign-out"></form>"""
+    statuses = []
+    for form in ["f", "g"]:
+        page.goto(f"http://127.0.0.1:{elsewhere.server_port}/")
+        with page.expect_navigation() as answer:
+            page.evaluate("(form) => document.getElementById(form).submit()", form)
+        statuses.append(answer.value.status)
+    assert statuses == [401, 400]
+    page.goto(f"http://127.0.0.1:{elsewhere.server_port}/")
+    # With a script: the browser asks first, and is not let in.
+    for header in [{}, {"Keyswap-Page": "1"}]:
+        said = page.evaluate(
+            """([url, headers]) => fetch(url, { method: "POST", credentials: "include", headers: { "Content-Type": "application/json", ...headers },
+                 body: '{"name":"forged"}' }).then((answer) => answer.status, () => "refused")""",
+            [f"{runway.root}/v1/api-keys", header],
+        )
+        assert said == "refused"
+    assert [key["id"] for key in runway.server.admin("GET", "/api-keys?limit=100")["data"]] == before
+    page.goto(runway.root + "/portal/organization-keys")
+    page.get_by_role("button", name="Create API key").wait_for()
+
+
+def test_no_page_stands_in_a_frame(runway, page, elsewhere):
+    for path in ["organization-keys", "user-keys"]:
+        elsewhere.text = f'<iframe src="{runway.root}/portal/{path}" onload="document.title=\'loaded\'"></iframe>'
+        page.goto(f"http://127.0.0.1:{elsewhere.server_port}/")
+        page.wait_for_function("document.title === 'loaded'")
+        assert "chrome-error" in page.frames[1].url
+    policy = requests.get(f"{runway.server.root}/portal/user-keys", timeout=10).headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy and "unsafe" not in policy
+
+
+def test_one_organization_reaches_nothing_of_another(runway, page):
+    theirs = runway.key("theirs")
+    page.goto(runway.session("eve", "umbrella")["url"])
+    page.get_by_role("button", name="Create API key").wait_for()
+    calls = [("GET", ""), ("POST", "/revoke"), ("POST", "/rotate"), ("POST", "/suspend"), ("DELETE", "")]
+    for method, step in calls:
+        answer = in_page(page, method, f"api-keys/{theirs['id']}{step}")
+        assert answer == 404, (method, step)
+    assert in_page(page, "POST", "api-keys", {"name": "x", "owner": ORGANIZATION_KEYS}) in (404, 422), "the session says whose"
+    assert runway.swap(theirs["value"]) == 200
+
+
+def in_page(page, method, path, body=None):
+    """The status of a call as the page makes it, with its cookie."""
+    return page.evaluate(
+        """([method, path, body]) => fetch(new URL(`../v1/${path}`, location), { method, credentials: "same-origin",
+             headers: { "Keyswap-Page": "1", ...(body && { "Content-Type": "application/json" }) }, body: body && JSON.stringify(body) })
+             .then((answer) => answer.status)""",
+        [method, path, body],
+    )
+
+
+def test_a_code_works_once_and_leaves_the_address_bar(runway, page, browser):
+    session = runway.session()
+    page.goto(session["url"])
+    page.get_by_role("button", name="Create API key").wait_for()
+    assert "#" not in page.url and "code" not in page.url
+    page.reload()
+    page.get_by_role("button", name="Create API key").wait_for()
+    code = session["url"].split("#code=")[1]
+    everything = page.content() + page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, history.state])")
+    cookie = page.context.cookies()[0]
+    assert code not in everything and cookie["value"] not in everything
+    assert cookie["name"] == "__Host-keyswap" and cookie["httpOnly"] and cookie["secure"] and cookie["sameSite"] == "Strict"
+    other = browser.new_context().new_page()
+    other.goto(session["url"])
+    expect(other.get_by_text("Sign in to manage API keys")).to_be_visible()
+    other.context.close()
+
+
+def test_what_is_shown_in_one_way_is_nothing_in_another(runway, page):
+    session = runway.session()
+    code = session["url"].split("#code=")[1]
+    url = runway.server.root + "/v1/portal-sessions/current"
+    cookie = lambda value: {"Cookie": f"__Host-keyswap={value}", "Keyswap-Page": "1"}
+    status = lambda headers: requests.get(url, headers=headers, timeout=10).status_code
+    assert status({"Authorization": f"Bearer {session['token']}"}) == 200
+    assert status({"Authorization": f"Bearer {code}"}) == 401
+    for value in [session["token"], code, runway.server.admin_key, "x"]:
+        assert status(cookie(value)) == 401, value
+    page.goto(session["url"])
+    page.get_by_role("button", name="Create API key").wait_for()
+    value = page.context.cookies()[0]["value"]
+    assert status(cookie(value)) == 200
+    assert status({"Authorization": f"Bearer {value}"}) == 401
+    assert status({"Cookie": f"__Host-keyswap={value}"}) == 401, "not without the header that no form can send"
+    assert status({**cookie(value), "Sec-Fetch-Site": "cross-site"}) == 401
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("Sign in to manage API keys")).to_be_visible()
+    assert status(cookie(value)) == 401, "who has signed out is out"
+
+
+def test_a_session_ends_when_its_user_is_blocked(runway, page):
+    runway.join("dan", "acme", "admin")
+    page.goto(runway.session("dan")["url"])
+    page.get_by_role("button", name="Create API key").wait_for()
+    runway.server.admin("PATCH", "/users/dan", {"blocked": True})
+    page.reload()
+    expect(page.get_by_text("Sign in to manage API keys")).to_be_visible()
+
+
+def test_a_value_is_nowhere_once_its_page_was_left(runway, page, name):
+    page.goto(runway.session()["url"])
+    keys = Shown(page)
+    value = keys.create(name)
+    secret = value.rsplit("_", 1)[1]
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.goto("about:blank")
+    assert asked == ["beforeunload"], "who leaves is warned"
+    page.go_back()
+    keys.row(name).wait_for()
+    shadow = "document.querySelector('keyswap-api-keys').shadowRoot.innerHTML"
+    kept = page.content() + page.evaluate(shadow) + page.evaluate("JSON.stringify([localStorage, sessionStorage, history.state, location.href])")
+    assert secret not in kept
+    assert page.evaluate("indexedDB.databases().then((all) => all.length)") == 0
+    assert page.evaluate("caches.keys().then((all) => all.length)") == 0
+    value = keys.rotate(name)
+    keys.keep()
+    assert value.rsplit("_", 1)[1] not in page.content() + page.evaluate(shadow)
+
+
+def test_nothing_leaves_for_a_third_party(runway, page):
+    hosts = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    page.goto(runway.session()["url"])
+    page.get_by_role("button", name="Create API key").wait_for()
+    assert hosts == {runway.root.split("/")[2]}
+
+
+def test_only_origins_that_were_named_reach_the_api(runway):
+    url = runway.server.root + "/v1/portal-sessions/current"
+    asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+    allowed = requests.options(url, headers={"Origin": runway.origin, **asks}, timeout=10)
+    assert allowed.headers["access-control-allow-origin"] == runway.origin
+    assert "access-control-allow-credentials" not in allowed.headers
+    for origin in ["https://evil.example", "null", runway.origin + ".evil.example"]:
+        assert "access-control-allow-origin" not in requests.options(url, headers={"Origin": origin, **asks}, timeout=10).headers
+    marked = {**asks, "Access-Control-Request-Headers": "keyswap-page"}
+    assert "access-control-allow-origin" not in requests.options(url, headers={"Origin": runway.origin, **marked}, timeout=10).headers
