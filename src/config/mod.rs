@@ -332,11 +332,7 @@ impl Config {
                     foreign: foreign?,
                 },
                 status_lists: StatusLists { ttl: status_ttl? },
-                portal: Portal {
-                    allowed_origins: allowed_origins?,
-                    public_url: portal_url,
-                    session_ttl: session_ttl?,
-                },
+                portal: Portal { allowed_origins: allowed_origins?, public_url: portal_url, session_ttl: session_ttl? },
                 service_clients: ServiceClients { max_per_user: max_per_user? },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
                 webhooks: Webhooks {

@@ -71,6 +71,12 @@ impl From<StoreError> for Denied {
     }
 }
 
+impl From<NoEntropy> for Denied {
+    fn from(error: NoEntropy) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
 impl From<SealError> for Denied {
     fn from(error: SealError) -> Self {
         match error {

@@ -35,5 +35,10 @@ pub fn widget(hash: &str) -> String {
 
 /// The hosted page: one for the own keys and for the organization's, told apart by its address.
 pub fn page(hash: &str) -> String {
-    include_str!("assets/portal/page.html").replace("{hash}", hash)
+    // All modules at once, and not one after the other as they name each other.
+    let modules = ASSETS.iter().filter(|asset| asset.path.ends_with(".js"));
+    let preload: Vec<_> = modules
+        .map(|module| format!("<link rel=\"modulepreload\" href=\"../assets/{hash}/{}\">", module.path))
+        .collect();
+    include_str!("assets/portal/page.html").replace("{preload}", &preload.join("\n    ")).replace("{hash}", hash)
 }

@@ -89,7 +89,10 @@ class Runway:
 
     def connect(self):
         if self.database_url.startswith("sqlite://"):
-            return sqlite3.connect(self.database_url.removeprefix("sqlite://"), timeout=30)
+            database = sqlite3.connect(self.database_url.removeprefix("sqlite://"), timeout=30)
+            # Else Python's SQLite, where it is older than ours, opens nothing with a view that it does not understand.
+            database.execute("PRAGMA writable_schema = ON")
+            return database
         return psycopg.connect(self.database_url)
 
     def swap(self, value):

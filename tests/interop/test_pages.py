@@ -172,7 +172,8 @@ def test_everything_works_from_the_keyboard(runway, page, name):
     page.keyboard.press("Enter")
     keys.dialog.get_by_role("heading", name="Copy the key now").wait_for()
     page.keyboard.press("Escape")
-    expect(keys.dialog).to_be_visible(), "the value is not lost by a key that was pressed in passing"
+    # The value is not lost by a key that was pressed in passing.
+    expect(keys.dialog).to_be_visible()
     for _ in range(10):
         page.keyboard.press("Tab")
         if keys.dialog.get_by_role("button", name="I have kept it").evaluate("element => element.matches(':focus')"):
@@ -208,6 +209,7 @@ def test_what_was_typed_stays_when_keyswap_is_away(runway, page, name):
     keys.dialog.get_by_role("button", name="Create API key").click()
     keys.value()
     keys.keep()
+    expect(keys.row(name)).to_be_visible()
     page.context.set_offline(True)
     keys.show("all keys")
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
@@ -220,7 +222,7 @@ def test_without_javascript_the_page_says_so(runway, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(runway.root + "/portal/organization-keys")
-    expect(page.get_by_text("This page needs JavaScript")).to_be_visible()
+    expect(page.locator("noscript p")).to_contain_text("This page needs JavaScript")
     context.close()
 
 

@@ -95,7 +95,7 @@ pub struct SessionBody<'a> {
     #[schema(pattern = "^kps_[0-9A-Za-z]{16}_[0-9A-Za-z]{38}$")]
     token: &'a str,
     /// Where the user's browser goes, within a minute and once: the hosted page.
-    #[schema(format = Uri)]
+    #[schema(pattern = "^https?://.+/portal/[a-z]+-keys#code=kps_[0-9A-Za-z_]+$")]
     url: &'a str,
     expires_at: Timestamp,
 }

@@ -8,9 +8,10 @@ mod proof;
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{credential, master::MasterKeys, random::SystemEntropy},
+    crypto::{credential, master::MasterKeys, random::SystemEntropy, seal::SealError},
     domain::{
         api_key_value::{ApiKeyValue, Prefix, Secret},
+        entropy::NoEntropy,
         event::{EventKind, NewEvent},
         id::{CredentialId, OrganizationId, PortalSessionId, UserId},
         policy::Holdings,
@@ -18,7 +19,7 @@ use crate::{
         standing::Home,
         time::{Span, Timestamp},
     },
-    store::{self, Outcome, Tx, portal_sessions::StoredPortalSession},
+    store::{self, Outcome, StoreError, Tx, portal_sessions::StoredPortalSession},
 };
 
 use super::{
@@ -59,8 +60,8 @@ pub async fn open(
     app.store
         .change(caller.origin.clone(), move |tx| {
             let home = place(tx, &user, organization.as_ref())?.home;
-            let (token, session) = mint.make(tx, SessionKind::Token, home.clone(), held.clone())?;
-            let (code, _) = mint.make(tx, SessionKind::Code, home, held)?;
+            let (token, session) = mint.make::<Error>(tx, SessionKind::Token, home.clone(), held.clone())?;
+            let (code, _) = mint.make::<Error>(tx, SessionKind::Code, home, held)?;
             let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
             // In the fragment: no server, no proxy and no Referer sees it.
             let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
@@ -89,13 +90,13 @@ impl Mint {
         Self { master: app.master.clone(), entropy: app.entropy.clone(), ttl: app.settings.session_ttl }
     }
 
-    fn make(
+    fn make<E: From<StoreError> + From<SealError> + From<NoEntropy>>(
         &self,
         tx: &mut Tx<'_>,
         kind: SessionKind,
         home: Home,
         held: Holdings,
-    ) -> Result<(ApiKeyValue, PortalSession), Error> {
+    ) -> Result<(ApiKeyValue, PortalSession), E> {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let shown = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
@@ -110,8 +111,11 @@ impl Mint {
             expires_at: tx.now().after(ttl),
             held,
         };
-        let stored =
-            StoredPortalSession { session: session.clone(), sealed: sealed.bytes, master_version: sealed.master_version };
+        let stored = StoredPortalSession {
+            session: session.clone(),
+            sealed: sealed.bytes,
+            master_version: sealed.master_version,
+        };
         store::portal_sessions::insert(tx, &stored)?;
         Ok((shown, session))
     }

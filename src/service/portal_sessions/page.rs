@@ -7,11 +7,7 @@ use crate::{
         portal_session::SessionKind,
         time::Span,
     },
-    service::{
-        App, Error,
-        caller::Call,
-        proof::Denied,
-    },
+    service::{App, caller::Call, proof::Denied},
     store::{self, Outcome},
 };
 
@@ -43,8 +39,8 @@ pub async fn sign_in(app: &App, code: &str, call: &Call) -> Result<SignedIn, Den
             if !store::portal_sessions::delete(tx, &code)? {
                 return Ok(Outcome::bookkeeping(None));
             }
-            let (cookie, session) = mint.make(tx, SessionKind::Page, place.home, held)?;
-            Ok::<_, Error>(Outcome::event(Some(cookie), made(&session)))
+            let (cookie, session) = mint.make::<Denied>(tx, SessionKind::Page, place.home, held)?;
+            Ok::<_, Denied>(Outcome::event(Some(cookie), made(&session)))
         })
         .await?;
     cookie.map(|cookie| SignedIn { cookie, lasts }).ok_or(Denied::Key)
@@ -68,7 +64,7 @@ pub async fn sign_out(app: &App, cookie: &str, call: &Call) -> Result<(), Denied
                 return Ok(Outcome::bookkeeping(()));
             }
             let ended = NewEvent::new(EventKind::PortalSessionEnded, &session);
-            Ok::<_, Error>(Outcome::event((), ended.within(place.home.organization())))
+            Ok::<_, Denied>(Outcome::event((), ended.within(place.home.organization())))
         })
         .await?;
     Ok(())

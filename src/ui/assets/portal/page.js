@@ -46,14 +46,17 @@ function bar(session) {
 async function start() {
   await signIn();
   const api = new Api(root, (again) => (again ? undefined : mark()), "same-origin");
-  const top = h("div", {}, h("strong", {}, texts.brand));
+  const top = document.getElementById("bar");
   define(root);
   const keys = document.createElement("keyswap-api-keys");
   keys.scope = scope;
   keys.calls = api;
   keys.addEventListener("keyswap-signed-in", ({ detail }) => fill(top, bar(detail)));
   document.title = texts.titles[scope];
-  document.body.append(h("header", { class: "bar" }, top), h("main", {}, keys));
+  document.body.append(h("main", {}, keys));
 }
+
+// Sent here again while the page is open: an address that differs in its code alone loads nothing by itself.
+addEventListener("hashchange", () => location.reload());
 
 start();
