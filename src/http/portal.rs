@@ -15,7 +15,10 @@ use crate::service::{App, portal_sessions::page};
 use super::{
     access::Anyone,
     assets::{ASKED_AGAIN, Assets},
-    openapi::answers::{Page, Session},
+    openapi::{
+        answers::{Page, Session},
+        params::OfAPage,
+    },
     page_cookie,
     problem::Problem,
     request::call,
@@ -54,7 +57,7 @@ pub struct SignInBody {
 }
 
 /// Spends a code for a session of the page, in a cookie: once, and within a minute. Only a page of Keyswap's can ask.
-#[utoipa::path(post, path = "", responses(Session))]
+#[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
 pub async fn sign_in(
     _: Anyone,
     request: HttpRequest,
@@ -68,7 +71,7 @@ pub async fn sign_in(
 }
 
 /// Ends the session of the page that asks, where it has one.
-#[utoipa::path(post, path = "", responses(Session))]
+#[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
 pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     require_page(&request)?;
     if let Some(session) = page_cookie::of(request.headers()) {

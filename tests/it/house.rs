@@ -29,6 +29,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["crypto"]),
     ("jsonwebtoken", &["crypto"]),
     ("actix_web", &["http", "cli"]),
+    ("actix_cors", &["http"]),
     ("reqwest", &["outbound", "cli"]),
     ("figment", &["config"]),
     ("utoipa", &["http"]),

@@ -33,6 +33,7 @@ mod management;
 mod master_key;
 mod oauth2_crate;
 mod openapi;
+mod pages;
 mod portal;
 mod properties;
 mod revocation;

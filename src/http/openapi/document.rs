@@ -167,6 +167,7 @@ fn operation(path: &str, method: &str, described: Described, components: &mut Co
         has_if_match: has_parameter(&operation, "header", Some("If-Match")),
         has_id: !names.is_empty(),
         has_idempotency_key: has_parameter(&operation, "header", Some("Idempotency-Key")),
+        has_page: has_parameter(&operation, "header", Some("Keyswap-Page")),
         is_management: path.starts_with("/v1/"),
         signature: &signature,
     };

@@ -20,6 +20,8 @@ pub struct Facts<'a> {
     pub has_if_match: bool,
     pub has_id: bool,
     pub has_idempotency_key: bool,
+    /// Asked by pages of ours, with the session of one or for one.
+    pub has_page: bool,
 }
 
 /// The failures of an operation, by status: each names one of `components`.
@@ -66,8 +68,8 @@ fn problems(facts: &Facts<'_>) -> Vec<u16> {
     let (managed, has_body) = (facts.signature.needs.is_some(), facts.signature.body.is_some());
     let changes = managed && facts.method != "get" && facts.method != "head";
     let all = [
-        (facts.is_management || facts.has_key, 400),
-        (facts.has_key, 401),
+        (facts.is_management || facts.has_key || facts.has_page, 400),
+        (facts.has_key || facts.has_page, 401),
         (managed, 403),
         // What an earlier request with the same Idempotency-Key made may be gone.
         (facts.has_id || facts.has_idempotency_key, 404),
@@ -77,7 +79,7 @@ fn problems(facts: &Facts<'_>) -> Vec<u16> {
         (has_body, 413),
         (has_body, 415),
         (has_body || facts.has_query, 422),
-        (facts.has_key, 429),
+        (facts.has_key || facts.has_page, 429),
         (true, 500),
         (true, 503),
     ];

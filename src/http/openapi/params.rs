@@ -102,6 +102,20 @@ impl IntoParams for AssetFile {
     }
 }
 
+/// What pages of ours send, and no form can.
+#[derive(Debug)]
+pub struct OfAPage;
+
+impl IntoParams for OfAPage {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = json!({ "type": "string", "enum": ["1"] });
+        let text = "Says that a page of Keyswap's asks.";
+        made(vec![
+            json!({ "name": "Keyswap-Page", "in": "header", "required": true, "description": text, "schema": schema }),
+        ])
+    }
+}
+
 /// Our JSON is a parameter: a test looks at every one of them.
 fn made(parameters: Vec<Value>) -> Vec<Parameter> {
     serde_json::from_value(Value::Array(parameters)).unwrap_or_default()
