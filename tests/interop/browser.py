@@ -1,6 +1,7 @@
 """Chromium, and a product whose users it belongs to."""
 
 import contextlib
+import datetime
 import os
 import pathlib
 import sqlite3
@@ -70,6 +71,23 @@ class Runway:
     def key(self, name, owner=None, **more):
         owner = owner or ORGANIZATION_KEYS
         return self.server.admin("POST", "/api-keys", {"name": name, "owner": owner, "permissions": ["projects:read"], **more})
+
+    def a_few_keys(self):
+        """What pictures show: acme's keys are those that ada has made, and no others."""
+        for key in self.server.admin("GET", "/api-keys?organization=acme&state=active&limit=100")["data"]:
+            self.server.admin("POST", f"/api-keys/{key['id']}/revoke")
+        token = self.session()["token"]
+        soon = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30)).isoformat(timespec="seconds")
+        for name, permissions, end in [
+            ("metrics reader", ["projects:read"], None),
+            ("deploy bot", ["projects:read", "projects:write"], soon),
+            ("nightly export", ["projects:read"], None),
+        ]:
+            body = {"name": name, "owner": {"type": "organization"}, "permissions": permissions, "expires_at": end}
+            made = self.as_user(token, "POST", "/api-keys", body)
+            assert made.status_code == 201, made.text
+        rotated = self.as_user(token, "POST", f"/api-keys/{made.json()['id']}/rotate", {"grace": "24h"})
+        assert rotated.status_code == 200, rotated.text
 
     def crowd(self, count):
         """So many keys of umbrella, all but the first copied in its database: making each by itself would take a minute."""

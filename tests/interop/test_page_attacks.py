@@ -99,7 +99,7 @@ def test_no_page_stands_in_a_frame(runway, page, elsewhere):
     assert "frame-ancestors 'none'" in policy and "unsafe" not in policy
 
 
-def test_one_organization_reaches_nothing_of_another(runway, page):
+def test_w11_one_organization_reaches_nothing_of_another(runway, page):
     theirs = runway.key("theirs")
     page.goto(runway.session("eve", "umbrella")["url"])
     page.get_by_role("button", name="Create API key").wait_for()

@@ -26,7 +26,7 @@ def heading(page, name):
     return page.get_by_role("heading", name=name)
 
 
-def test_a_key_from_its_first_day_to_its_last(keys, runway, page, name):
+def test_w8_d4_a13_a_key_from_its_first_day_to_its_last(keys, runway, page, name):
     expect(heading(page, "Organization API keys")).to_be_visible()
     value = keys.create(name, ["projects:read", "projects:write"])
     keys.dialog.get_by_role("button", name="Copy").click()
@@ -77,7 +77,7 @@ def used_after_reload(page, row):
     return cell
 
 
-def test_an_administrator_ends_a_key_whose_maker_has_left(runway, page, name):
+def test_w25_an_administrator_ends_a_key_whose_maker_has_left(runway, page, name):
     runway.join("leaver", "acme", "admin")
     with_token = runway.session("leaver")["token"]
     made = runway.as_user(with_token, "POST", "/api-keys", {"name": name, "permissions": ["projects:read"]}).json()
@@ -92,8 +92,7 @@ def test_an_administrator_ends_a_key_whose_maker_has_left(runway, page, name):
     assert runway.swap(made["value"]) == 401
 
 
-def test_a_member_without_the_permission_gets_neither_page_nor_api(runway, page):
-    """D1"""
+def test_d1_a_member_without_the_permission_gets_neither_page_nor_api(runway, page):
     session = runway.session("cyd")
     assert runway.as_user(session["token"], "GET", "/api-keys").status_code == 403
     with page.expect_response(lambda response: response.url.endswith("/current")) as answer:
@@ -103,7 +102,7 @@ def test_a_member_without_the_permission_gets_neither_page_nor_api(runway, page)
     expect(page.get_by_role("button", name="Create API key")).to_have_count(0)
 
 
-def test_who_may_have_their_own_keys_alone_sees_those(runway, page, name):
+def test_w10_p5_who_may_have_their_own_keys_alone_sees_those(runway, page, name):
     page.goto(runway.session("bob")["url"])
     expect(page.get_by_role("alert")).to_contain_text("not allowed")
     page.get_by_role("link", name="Personal").click()
@@ -116,8 +115,7 @@ def test_who_may_have_their_own_keys_alone_sees_those(runway, page, name):
     expect(keys.row(name)).to_have_count(0)
 
 
-def test_the_widget_says_what_happens_and_takes_a_string_as_well(runway, page, name):
-    """W9"""
+def test_w9_the_widget_says_what_happens_and_takes_a_string_as_well(runway, page, name):
     token = runway.session()["token"]
     with runway.settings_page() as url:
         page.goto(url)
@@ -141,8 +139,7 @@ def test_the_widget_says_what_happens_and_takes_a_string_as_well(runway, page, n
         expect(page.get_by_text("Sign in to manage API keys")).to_be_visible()
 
 
-def test_a_function_is_called_again_when_a_token_has_run_out(runway, page):
-    """W9"""
+def test_w9_a_function_is_called_again_when_a_token_has_run_out(runway, page):
     with runway.settings_page() as url:
         page.goto(url)
         good = runway.session()["token"]
@@ -192,7 +189,7 @@ def test_everything_works_from_the_keyboard(runway, page, name):
     assert "revoked" in json.dumps(runway.server.admin("GET", "/api-keys?state=revoked&limit=1"))
 
 
-def test_what_was_typed_stays_when_keyswap_is_away(runway, page, name):
+def test_w12_what_was_typed_stays_when_keyswap_is_away(runway, page, name):
     page.goto(runway.session()["url"])
     keys = Shown(page)
     page.get_by_role("button", name="Create API key").click()
@@ -218,7 +215,7 @@ def test_what_was_typed_stays_when_keyswap_is_away(runway, page, name):
     expect(keys.row(name)).to_be_visible()
 
 
-def test_without_javascript_the_page_says_so(runway, browser):
+def test_w12_without_javascript_the_page_says_so(runway, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(runway.root + "/portal/organization-keys")
@@ -264,8 +261,7 @@ def test_nothing_serious_for_axe(runway, browser, axe, pictures, scheme, width):
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 860})
     page = context.new_page()
     keys = Shown(page)
-    runway.key("nightly export", metadata={})
-    runway.key("deploy bot", expires_at="2099-01-01T00:00:00Z")
+    runway.a_few_keys()
     kept = lambda name: page.screenshot(path=pictures / f"{name}-{scheme}-{'wide' if width > 600 else 'narrow'}.png")
 
     page.goto(runway.root + "/portal/organization-keys")

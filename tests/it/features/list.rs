@@ -30,16 +30,10 @@ impl Why {
 const LATER: &[(&str, Why)] = &[
     ("a11", Why::Page),
     ("a12", Why::Page),
-    ("a13", Why::Page),
     ("a15", Why::OwnKeys),
     ("a17", Why::ForeignIssuers),
     ("a20", Why::Libraries),
     ("a21", Why::Libraries),
-    ("w8", Why::Page),
-    ("w9", Why::Page),
-    ("w12", Why::Page),
-    ("d4", Why::Page),
-    ("p5", Why::Page),
     ("p6", Why::Page),
 ];
 
@@ -91,7 +85,7 @@ const FEATURES: &[(&str, &str)] = &[
     ("w7", "Built-in permissions to manage keys"),
     ("w8", "A widget to manage keys"),
     ("w9", "The widget's provider"),
-    ("w10", "The organization's keys unless asked otherwise (its page: not yet)"),
+    ("w10", "The organization's keys unless asked otherwise"),
     ("w11", "Whose key it is follows from the session"),
     ("w12", "The states of the page"),
     ("w13", "Shown once, sealed at rest"),
@@ -110,7 +104,7 @@ const FEATURES: &[(&str, &str)] = &[
     ("w26", "A list for pages of one's own"),
     ("w27", "Client credentials"),
     ("w28", "Permissions, and roles that manage, in one place"),
-    ("d1", "Without the role, neither page nor API (the page: not yet)"),
+    ("d1", "Without the role, neither page nor API"),
     ("d2", "Permissions are assigned to roles"),
     ("d3", "Three permissions, two of them for keys"),
     ("d4", "The whole interface"),
@@ -188,7 +182,10 @@ fn page(tests: &BTreeMap<String, Vec<(String, String)>>) -> String {
             .get(*id)
             .into_iter()
             .flatten()
-            .map(|(name, file)| format!("`{name}` ([{}](../{file}))", file.trim_start_matches("tests/it/")))
+            .map(|(name, file)| {
+                let short = file.trim_start_matches("tests/").trim_start_matches("it/");
+                format!("`{name}` ([{short}](../{file}))")
+            })
             .collect();
         let beside = BESIDE.iter().filter(|(beside, _)| beside == id);
         shown.extend(beside.map(|(_, path)| format!("[{}](../{path})", path.trim_start_matches("tests/"))));
@@ -203,14 +200,14 @@ fn page(tests: &BTreeMap<String, Vec<(String, String)>>) -> String {
 /// Feature → the tests that carry its id, with their files.
 fn tests_by_feature(root: &Path) -> BTreeMap<String, Vec<(String, String)>> {
     let mut files = Vec::new();
-    rust_files(&root.join("tests"), &mut files);
+    test_files(&root.join("tests"), &mut files);
     files.sort();
     let mut all = BTreeMap::<String, Vec<_>>::new();
     for path in files {
         let file = path.strip_prefix(root).unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap();
         for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
-            let declared = ["fn ", "async fn "].iter().find_map(|start| line.strip_prefix(start));
+            let declared = ["fn ", "async fn ", "def test_"].iter().find_map(|start| line.strip_prefix(start));
             let Some(declared) = declared else { continue };
             let name: String = declared.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
             for id in ids(&name) {
@@ -229,12 +226,12 @@ fn ids(name: &str) -> Vec<String> {
     if ids.len() == parts.len() { Vec::new() } else { ids }
 }
 
-fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
+fn test_files(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() && path.file_name().is_none_or(|name| name != "node_modules") {
-            rust_files(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            test_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "py") {
             files.push(path);
         }
     }
