@@ -1,8 +1,11 @@
+import contextlib
+import http.server
 import json
 import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import uuid
 
 import psycopg
@@ -199,3 +202,54 @@ def pictures(tmp_path_factory):
     """Where pictures of pages go: docs/pictures, where KEYSWAP_PICTURES says so."""
     kept = os.environ.get("KEYSWAP_PICTURES")
     return pathlib.Path(kept) if kept else tmp_path_factory.mktemp("pictures")
+
+
+@pytest.fixture(scope="session")
+def react_page(scripts):
+    """A page made with React and clients/react, on the origin that may call."""
+    built = scripts / "react_page.js"
+    modules = CACHE / "node" / "node_modules"
+    command = [modules / ".bin" / "esbuild", HERE / "clients" / "react_page.jsx", "--bundle", "--jsx=automatic", f"--outfile={built}"]
+    command.append(f"--alias:keyswap-react={HERE.parents[1] / 'clients' / 'react' / 'index.js'}")
+    subprocess.run(command, check=True, env={**os.environ, "NODE_PATH": str(modules)}, timeout=60, capture_output=True)
+
+    @contextlib.contextmanager
+    def serve(runway):
+        page = f"<!doctype html><div id=root></div><script>window.keyswap = {json.dumps(runway.root)}</script><script src=page.js></script>"
+        answers = {
+            "/": lambda: ("text/html", page.encode()),
+            "/page.js": lambda: ("text/javascript", built.read_bytes()),
+            "/keyswap-token": lambda: ("text/plain", runway.session()["token"].encode()),
+        }
+        with serving(answers, runway.port):
+            yield runway.origin
+
+    return serve
+
+
+@contextlib.contextmanager
+def serving(answers, port=0):
+    """A server of somebody else's on loopback: `answers` gives a type and a body for each path."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            content_type, body = answers.get(self.path, lambda: ("text/plain", b""))()
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(BrokenPipeError):
+                self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()

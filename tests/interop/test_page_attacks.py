@@ -1,38 +1,30 @@
 """What somebody would try on the pages."""
 
-import http.server
-import threading
-
 import pytest
 import requests
 from playwright.sync_api import expect
 
 from browser import ORGANIZATION_KEYS, Shown
+from conftest import serving
 
 SCRIPT = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
 
-@pytest.fixture
-def elsewhere():
+class Elsewhere:
     """A page of somebody else's, on another origin: what it holds is set by the test."""
 
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = self.server.text.encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    text = ""
 
-        def log_message(self, *_):
-            pass
+    def answer(self):
+        return "text/html", self.text.encode()
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+
+@pytest.fixture
+def elsewhere():
+    page = Elsewhere()
+    with serving({"/": page.answer}) as port:
+        page.url = f"http://127.0.0.1:{port}/"
+        yield page
 
 
 def test_stored_scripts_are_text(runway, page, name):
@@ -70,12 +62,12 @@ def test_forged_posts_of_other_sites_change_nothing(runway, page, elsewhere):
         <form id=g method=post action="{runway.root}/portal/sign-out"></form>"""
     statuses = []
     for form in ["f", "g"]:
-        page.goto(f"http://127.0.0.1:{elsewhere.server_port}/")
+        page.goto(elsewhere.url)
         with page.expect_navigation() as answer:
             page.evaluate("(form) => document.getElementById(form).submit()", form)
         statuses.append(answer.value.status)
     assert statuses == [401, 400]
-    page.goto(f"http://127.0.0.1:{elsewhere.server_port}/")
+    page.goto(elsewhere.url)
     # With a script: the browser asks first, and is not let in.
     for header in [{}, {"Keyswap-Page": "1"}]:
         said = page.evaluate(
@@ -92,7 +84,7 @@ def test_forged_posts_of_other_sites_change_nothing(runway, page, elsewhere):
 def test_no_page_stands_in_a_frame(runway, page, elsewhere):
     for path in ["organization-keys", "user-keys"]:
         elsewhere.text = f'<iframe src="{runway.root}/portal/{path}" onload="document.title=\'loaded\'"></iframe>'
-        page.goto(f"http://127.0.0.1:{elsewhere.server_port}/")
+        page.goto(elsewhere.url)
         page.wait_for_function("document.title === 'loaded'")
         assert "chrome-error" in page.frames[1].url
     policy = requests.get(f"{runway.server.root}/portal/user-keys", timeout=10).headers["content-security-policy"]

@@ -154,6 +154,19 @@ def test_w9_a_function_is_called_again_when_a_token_has_run_out(runway, page):
         page.wait_for_function("window.asked === 2")
 
 
+def test_w9_the_widget_in_react(runway, page, name, react_page):
+    with react_page(runway) as url:
+        page.goto(url)
+        keys = Shown(page)
+        value = keys.create(name)
+        keys.keep()
+        expect(page.locator("#made")).to_have_text(name)
+        assert runway.swap(value) == 200
+        keys.revoke(name)
+        expect(page.locator("#made")).to_have_text(f"{name},-{name}")
+        assert runway.swap(value) == 401
+
+
 def test_everything_works_from_the_keyboard(runway, page, name):
     page.goto(runway.session()["url"])
     create = page.get_by_role("button", name="Create API key")

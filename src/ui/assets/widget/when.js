@@ -10,7 +10,7 @@ export const DAY = 86400_000;
 export function ago(text, now = Date.now()) {
   const seconds = Math.round((Date.parse(text) - now) / 1000);
   const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
-  return relative.format(Math.trunc(seconds / length), unit);
+  return relative.format(Math.round(seconds / length), unit);
 }
 
 export const exactly = (text) => absolute.format(new Date(text));
