@@ -29,21 +29,22 @@ export function ApiKeys({ scope = "organization", className, style, ...heard }) 
   const authToken = useContext(Keyswap);
   const current = useRef({});
   current.current = { authToken, heard };
+  // Another text is another session. A function is asked whenever a token is needed, whichever it is then.
+  const token = typeof authToken === "string" ? authToken : undefined;
 
-  // One function for the element's whole life: a parent that is drawn again starts nothing again.
+  // A parent that is drawn again starts nothing again.
   useEffect(() => {
     const keys = element.current;
     const ask = async () => {
       const { authToken } = current.current;
       return typeof authToken === "function" ? authToken() : authToken;
     };
-    const begin = () => { keys.authToken = ask; };
-    customElements.whenDefined("keyswap-api-keys").then(begin);
+    customElements.whenDefined("keyswap-api-keys").then(() => { keys.authToken = ask; });
     const hear = (event) => current.current.heard[EVENTS[event.type]]?.(event.detail);
     for (const name of Object.keys(EVENTS)) keys.addEventListener(name, hear);
     return () => {
       for (const name of Object.keys(EVENTS)) keys.removeEventListener(name, hear);
     };
-  }, []);
+  }, [token]);
   return createElement("keyswap-api-keys", { ref: element, scope, class: className, style });
 }

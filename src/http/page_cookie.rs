@@ -15,8 +15,10 @@ pub fn of(headers: &HeaderMap) -> Option<&str> {
     if elsewhere || !is_sent_by_a_page(headers) {
         return None;
     }
-    let cookies = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-    let mut named = cookies.filter_map(|cookie| cookie.trim().strip_prefix(NAME)?.strip_prefix('='));
+    // Whatever others have left in theirs.
+    let cookies = headers.get_all(COOKIE).flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let mut named =
+        cookies.filter_map(|cookie| std::str::from_utf8(cookie).ok()?.trim().strip_prefix(NAME)?.strip_prefix('='));
     named.next()
 }
 
@@ -46,6 +48,14 @@ mod tests {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         all.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_others_keep_in_cookies_is_theirs() {
+        let mut all = headers(&[("keyswap-page", "1")]);
+        let value = HeaderValue::from_bytes(b"name=J\xfcrgen; __Host-keyswap=kps_x").unwrap();
+        all.insert(COOKIE, value);
+        assert_eq!(of(&all), Some("kps_x"));
     }
 
     #[test]

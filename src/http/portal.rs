@@ -1,7 +1,7 @@
 //! `/portal/…`: the hosted pages, and how a browser gets its session there and gives it back.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, ResponseError,
     http::header::{
         CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, SET_COOKIE, X_FRAME_OPTIONS,
     },
@@ -67,6 +67,10 @@ pub async fn sign_in(
     require_page(&request)?;
     let SignInBody { code } = body.read().await?.value;
     let signed_in = page::sign_in(&app, &code, &call(&request)).await?;
+    if let Some(replaced) = page_cookie::of(request.headers()) {
+        // It ends by itself soon, where this fails.
+        let _ = page::sign_out(&app, replaced, &call(&request)).await;
+    }
     Ok(with_cookie(page_cookie::set(&signed_in.cookie, signed_in.lasts)))
 }
 
@@ -74,15 +78,23 @@ pub async fn sign_in(
 #[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
 pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     require_page(&request)?;
-    if let Some(session) = page_cookie::of(request.headers()) {
-        page::sign_out(&app, session, &call(&request)).await?;
-    }
-    Ok(with_cookie(page_cookie::clear()))
+    let cleared = with_cookie(page_cookie::clear());
+    let Some(session) = page_cookie::of(request.headers()) else { return Ok(cleared) };
+    let ended = page::sign_out(&app, session, &call(&request)).await.map_err(Problem::from);
+    // The browser forgets it in any case.
+    Ok(ended.map_or_else(|problem| forgetting(problem.error_response()), |()| cleared))
 }
 
 fn require_page(request: &HttpRequest) -> Result<(), Problem> {
     let asked = page_cookie::is_sent_by_a_page(request.headers());
     asked.then_some(()).ok_or_else(|| Problem::bad_request("only a page of Keyswap's asks for this"))
+}
+
+fn forgetting(mut response: HttpResponse) -> HttpResponse {
+    if let Ok(value) = HeaderValue::from_str(&page_cookie::clear()) {
+        response.headers_mut().insert(SET_COOKIE, value);
+    }
+    response
 }
 
 fn with_cookie(cookie: String) -> HttpResponse {

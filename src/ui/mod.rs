@@ -20,6 +20,7 @@ pub const ASSETS: &[Asset] = assets![
     "widget/dom.js",
     "widget/element.js",
     "widget/keys.js",
+    "widget/modal.js",
     "widget/secret.js",
     "widget/style.js",
     "widget/texts.js",

@@ -16,6 +16,8 @@ from keyswap import Server, free_port
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "widget" / "product.py"
 CHROMIUM = os.environ.get("KEYSWAP_CHROMIUM", "/usr/bin/chromium")
 # As root in a container, and without calls home.
+# Playwright switches off what people's browsers do: to keep a page that was left.
+NOT = ["--disable-back-forward-cache"]
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -13,7 +13,7 @@ import pytest
 
 from playwright.sync_api import sync_playwright
 
-from browser import CHROMIUM, FLAGS, Runway
+from browser import CHROMIUM, FLAGS, NOT, Runway
 from keyswap import ALGORITHMS, DATABASES, Server
 
 HERE = pathlib.Path(__file__).parent
@@ -160,7 +160,7 @@ def crowded(runway):
 @pytest.fixture(scope="session")
 def browser():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, ignore_default_args=NOT)
         yield browser
         browser.close()
 

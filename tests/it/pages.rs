@@ -65,6 +65,7 @@ both! {
         let created = "portal_session.created";
         assert_eq!(told, [(created, Some("token")), (created, Some("page")), ("portal_session.ended", None)]);
         assert_eq!(of_sessions[1]["on_behalf_of"], "manager");
+        assert_eq!(of_sessions[0]["data"]["code"], of_sessions[1]["actor"]["id"], "who opened it can be told");
         assert_eq!(of_sessions[1]["subject"], of_sessions[2]["subject"]);
     }
 

@@ -50,6 +50,8 @@ pub struct CurrentBody {
     /// With the keys of the organization; null outside any.
     #[serde(rename = "organization")]
     of_organization: Option<KindBody>,
+    /// Whether they see the keys of every member, and may end them.
+    sees_everyone: bool,
     /// The longest life of a key, in seconds.
     max_lifetime: Option<u64>,
 }
@@ -114,6 +116,7 @@ pub async fn current(
         organization_id: current.organization,
         user: current.of_user.into(),
         of_organization: current.of_organization.map(Into::into),
+        sees_everyone: current.sees_everyone,
         max_lifetime: current.max_lifetime.map(Span::as_secs),
     }))
 }

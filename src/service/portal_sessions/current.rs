@@ -6,7 +6,7 @@ use crate::{
         id::{OrganizationId, UserId},
         page::PageRequest,
         permission::{AssignableTo, Permission},
-        policy::Rights,
+        policy::{Reach, Rights},
         standing::Home,
         time::Span,
     },
@@ -21,6 +21,8 @@ pub struct Current {
     pub organization: Option<OrganizationId>,
     pub of_user: Kind,
     pub of_organization: Option<Kind>,
+    /// They see the keys of all members, and may end them.
+    pub sees_everyone: bool,
     pub max_lifetime: Option<Span>,
 }
 
@@ -46,6 +48,7 @@ pub async fn current(app: &App, caller: &Caller) -> Result<Current, Error> {
     let (enabled, authority, holdings) =
         (app.settings.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
     let of = organization.clone();
+    let sees_everyone = matches!(authority.reach(), Reach::Organization { whole: true, .. });
     let (of_user, of_organization) = app
         .store
         .read(move |connection| {
@@ -63,5 +66,6 @@ pub async fn current(app: &App, caller: &Caller) -> Result<Current, Error> {
             Ok::<_, StoreError>((of_user, Some(of_organization)))
         })
         .await?;
-    Ok(Current { user, organization, of_user, of_organization, max_lifetime: app.settings.max_key_lifetime })
+    let max_lifetime = app.settings.max_key_lifetime;
+    Ok(Current { user, organization, of_user, of_organization, sees_everyone, max_lifetime })
 }

@@ -61,11 +61,13 @@ pub async fn open(
         .change(caller.origin.clone(), move |tx| {
             let home = place(tx, &user, organization.as_ref())?.home;
             let (token, session) = mint.make::<Error>(tx, SessionKind::Token, home.clone(), held.clone())?;
-            let (code, _) = mint.make::<Error>(tx, SessionKind::Code, home, held)?;
+            let (code, spent_by) = mint.make::<Error>(tx, SessionKind::Code, home, held)?;
             let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
             // In the fragment: no server, no proxy and no Referer sees it.
             let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
-            Ok(Outcome::event(Opened { token, expires_at: session.expires_at, url }, made(&session)))
+            // Who spends the code is known by its id.
+            let event = made(&session).with("code", spent_by.id.as_str());
+            Ok(Outcome::event(Opened { token, expires_at: session.expires_at, url }, event))
         })
         .await
 }

@@ -1,6 +1,6 @@
 // A hosted page: whoever the product sent here, with the keys of the organization or their own. The session is a cookie that no script sees.
 
-import { Api, Refused } from "../widget/api.js";
+import { Api } from "../widget/api.js";
 import { button, fill, h } from "../widget/dom.js";
 import { define } from "../widget/element.js";
 import { texts } from "../widget/texts.js";
@@ -22,11 +22,18 @@ const post = (path, body) =>
   });
 
 // The code leaves the address bar before anything else happens, and is worth nothing once it was spent.
-async function signIn() {
+function takeCode() {
   const code = new URLSearchParams(location.hash.slice(1)).get("code");
-  if (!code) return;
-  history.replaceState(null, "", location.pathname + location.search);
-  await post("portal/sign-in", { code }).catch(() => undefined);
+  if (code) history.replaceState(null, "", location.pathname + location.search);
+  return code;
+}
+
+// Whether the page may go on. A code that is not accepted leaves nobody signed in: least of all whoever was here before.
+async function signIn(code) {
+  if (!code) return true;
+  const { status } = await post("portal/sign-in", { code }).catch(() => ({ status: 0 }));
+  if (status === 401) await post("portal/sign-out").catch(() => undefined);
+  return status === 204 || status === 401;
 }
 
 function bar(session) {
@@ -43,20 +50,24 @@ function bar(session) {
   ];
 }
 
-async function start() {
-  await signIn();
-  const api = new Api(root, (again) => (again ? undefined : mark()), "same-origin");
-  const top = document.getElementById("bar");
-  define(root);
+async function start(code) {
+  const main = document.querySelector("main");
+  if (!(await signIn(code))) {
+    const again = button(texts.again, () => start(code));
+    fill(main, h("div", { class: "notice", role: "alert" }, h("p", {}, texts.away), again));
+    return;
+  }
   const keys = document.createElement("keyswap-api-keys");
   keys.scope = scope;
-  keys.calls = api;
-  keys.addEventListener("keyswap-signed-in", ({ detail }) => fill(top, bar(detail)));
-  document.title = texts.titles[scope];
-  document.body.append(h("main", {}, keys));
+  keys.calls = new Api(root, (again) => (again ? undefined : mark()), "same-origin");
+  keys.addEventListener("keyswap-signed-in", ({ detail }) => fill(document.getElementById("bar"), bar(detail)));
+  fill(main, keys);
 }
 
 // Sent here again while the page is open: an address that differs in its code alone loads nothing by itself.
 addEventListener("hashchange", () => location.reload());
 
-start();
+document.title = texts.titles[scope];
+document.body.append(h("main"));
+define(root);
+start(takeCode());

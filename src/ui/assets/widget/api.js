@@ -27,7 +27,7 @@ export class Api {
       if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
     }
     for (const again of [false, true]) {
-      const headers = await this.authorize(again);
+      const headers = await this.headers(again);
       if (!headers) throw new Refused(401);
       if (body !== undefined) headers["Content-Type"] = "application/json";
       if (version !== undefined) headers["If-Match"] = `"${version}"`;
@@ -35,6 +35,15 @@ export class Api {
       const response = await this.send(url, { method, headers, body: body && JSON.stringify(body) });
       if (response.status === 401 && !again) continue;
       return this.read(response);
+    }
+  }
+
+  // A product that cannot be asked for a token is away as Keyswap is.
+  async headers(again) {
+    try {
+      return await this.authorize(again);
+    } catch {
+      throw new Refused(0);
     }
   }
 
@@ -56,17 +65,5 @@ export class Api {
     }
     if (response.ok) return value;
     throw new Refused(response.status, value, Number(response.headers.get("Retry-After")) || undefined);
-  }
-
-  // All pages of a list, one after the other, up to `most` entries.
-  async pages(path, query, most = 1000) {
-    const all = [];
-    let after;
-    do {
-      const page = await this.call("GET", path, { query: { ...query, limit: 100, after } });
-      all.push(...page.data);
-      after = page.next;
-    } while (after && all.length < most);
-    return all;
   }
 }

@@ -2,61 +2,74 @@
 
 import { Refused } from "./api.js";
 import { button, field, h, unique } from "./dom.js";
+import { modal } from "./modal.js";
 import { secret } from "./secret.js";
 import { texts } from "./texts.js";
 import { DAY } from "./when.js";
 
-// Shows a form; resolves with what `send` returns, or with nothing where it was left. What was typed stays when /v1 refuses.
-export function ask(keys, title, submit, parts, send, { danger } = {}) {
-  return new Promise((resolve) => {
-    const heading = unique("dialog");
-    const fault = h("p", { class: "fault", role: "alert", hidden: true });
-    const go = h("button", { type: "submit", class: danger ? "danger" : "primary", part: "button primary" }, submit);
-    const form = h("form", { method: "dialog", novalidate: true }, h("h3", { id: heading }, title), parts, fault, h("div", { class: "buttons" }, button(texts.cancel, () => dialog.close()), go));
-    const dialog = h("dialog", { part: "dialog", "aria-labelledby": heading }, form);
-    let result;
-    form.addEventListener("submit", async (event) => {
-      event.preventDefault();
-      fault.hidden = true;
-      go.disabled = true;
-      try {
-        result = await send((text) => { fault.textContent = text; fault.hidden = false; });
-        if (result) dialog.close();
-      } catch (error) {
-        if (!(error instanceof Refused)) throw error;
-        const said = error.faults.map((one) => `${one.field}: ${one.detail}`).join("\n") || error.message;
-        fault.textContent = error.away ? texts.away : said || texts.failed;
-        fault.hidden = false;
-      } finally {
-        go.disabled = false;
+// Shows a form; gives what `send` gives, or nothing where it was left. What was typed stays when /v1 refuses.
+export async function ask(keys, title, submit, parts, send, { danger } = {}) {
+  const heading = unique("dialog");
+  const fault = h("p", { class: "fault", role: "alert", hidden: true });
+  const say = (text) => {
+    fault.textContent = text;
+    fault.hidden = !text;
+  };
+  const go = h("button", { type: "submit", class: danger ? "danger" : "primary", part: "button primary" }, submit);
+  const cancel = button(texts.cancel, () => end());
+  const form = h("form", { method: "dialog", novalidate: true }, h("h3", { id: heading }, title), parts, fault, h("div", { class: "buttons" }, cancel, go));
+  const { done, end, hold, show } = modal(keys, { "aria-labelledby": heading }, form);
+  // Nobody leaves while it is on its way: what is made then would be made all the same, and its value seen by nobody.
+  const busy = (on) => {
+    hold(on);
+    go.disabled = cancel.disabled = on;
+  };
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    say("");
+    busy(true);
+    try {
+      const result = await send();
+      if (result) return end(result);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (error.status === 412) {
+        end();
+        return keys.changedElsewhere();
       }
-    });
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(result);
-    });
-    keys.element.append(dialog);
-    dialog.showModal();
+      const said = error.faults.map((one) => `${one.field}: ${one.detail ?? one.message}`).join("\n") || error.message;
+      say(error.away ? texts.away : error.signedOut ? texts.signedOut : said || texts.failed);
+    } finally {
+      busy(false);
+    }
+    form.querySelector("[aria-invalid=true]")?.focus();
   });
+  show();
+  return done;
 }
 
 function expiry(longest) {
-  const presets = Object.entries(texts.expiries).filter(([days]) => !longest || (days !== "never" && (days === "date" || days * DAY <= longest)));
+  const opened = Date.now();
+  const fits = (days) => !longest || days * DAY <= longest;
+  const presets = Object.entries(texts.expiries).filter(([days]) => (days === "never" ? !longest : days === "date" || fits(days)));
+  // Where keys live for less than a week.
+  if (longest && !presets.some(([days]) => Number(days))) presets.unshift([String(longest / DAY), texts.longest]);
   const select = h("select", {}, presets.map(([value, text]) => h("option", { value }, text)));
   select.value = presets.some(([days]) => days === "90") ? "90" : presets[0][0];
-  const day = h("input", { type: "date", min: new Date(Date.now() + DAY).toISOString().slice(0, 10) });
+  const day = h("input", { type: "date", min: new Date(opened + DAY).toISOString().slice(0, 10) });
   const date = field(texts.date, day);
-  date.element.hidden = true;
-  select.addEventListener("change", () => { date.element.hidden = select.value !== "date"; });
+  const toggle = () => { date.element.hidden = select.value !== "date"; };
+  select.addEventListener("change", toggle);
+  toggle();
   return {
     element: h("div", {}, field(texts.expiry, select).element, date.element),
-    // A time, null for never, or undefined where the date is missing.
+    // A time, null for never, or undefined where the date is missing. The same each time: a second try is the same request.
     read() {
       if (select.value === "never") return null;
-      if (select.value !== "date") return new Date(Date.now() + select.value * DAY).toISOString();
+      if (select.value !== "date") return new Date(opened + select.value * DAY).toISOString();
       const end = Date.parse(`${day.value}T23:59:59`);
-      date.complain(end > Date.now() ? undefined : texts.dateNeeded);
-      return end > Date.now() ? new Date(end).toISOString() : undefined;
+      date.complain(end > opened ? undefined : texts.dateNeeded);
+      return end > opened ? new Date(end).toISOString() : undefined;
     },
   };
 }
@@ -74,15 +87,18 @@ function permissions(offered) {
 export async function create(keys) {
   const name = field(texts.name, h("input", { type: "text", maxlength: 200, autocomplete: "off", required: true }), texts.nameHint);
   const [chosen, end] = [permissions(keys.place.permissions), expiry(keys.session.max_lifetime && keys.session.max_lifetime * 1000)];
-  const once = crypto.randomUUID();
+  let tried = {};
   const made = await ask(keys, texts.createTitle, texts.create, [name.element, chosen.element, end.element], async () => {
     const [text, expires_at] = [name.control.value.trim(), end.read()];
     name.complain(text ? undefined : texts.nameNeeded);
     if (!text || expires_at === undefined) return undefined;
-    const body = { name: text, owner: { type: keys.scope }, permissions: chosen.read(), expires_at };
-    return keys.api.call("POST", "api-keys", { body, once });
+    const body = { name: text, owner: keys.owner(), permissions: chosen.read(), expires_at };
+    // The same again is made once, even where its answer was lost; something else is another request.
+    const asked = JSON.stringify(body);
+    if (tried.asked !== asked) tried = { asked, once: crypto.randomUUID() };
+    return keys.api.call("POST", "api-keys", { body, once: tried.once });
   });
-  if (made) await secret(keys, made);
+  if (made?.value) await secret(keys, made);
   return made;
 }
 

@@ -28,7 +28,7 @@ export function button(text, onclick, properties = {}) {
 // A control with its label, a hint, and a place for what is wrong with it.
 export function field(label, control, hint) {
   const id = unique("field");
-  const fault = h("p", { class: "fault", id: `${id}-fault`, hidden: true });
+  const fault = h("p", { class: "fault", id: `${id}-fault`, role: "alert", hidden: true });
   control.id = id;
   const described = [hint && `${id}-hint`, `${id}-fault`].filter(Boolean).join(" ");
   control.setAttribute("aria-describedby", described);

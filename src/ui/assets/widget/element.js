@@ -11,6 +11,7 @@ export class KeyswapApiKeys extends HTMLElement {
   static observedAttributes = ["scope", "auth-token"];
   #token;
   #calls;
+  #keys;
 
   constructor() {
     super();
@@ -20,6 +21,7 @@ export class KeyswapApiKeys extends HTMLElement {
   // A token of a portal session, or a function that gives one: it is asked again when a token has run out.
   get authToken() { return this.#token ?? this.getAttribute("auth-token"); }
   set authToken(token) {
+    if (token === this.#token) return;
     this.#token = token;
     this.#start();
   }
@@ -34,6 +36,8 @@ export class KeyswapApiKeys extends HTMLElement {
   set scope(scope) { this.setAttribute("scope", scope); }
 
   connectedCallback() { this.#start(); }
+  // What was shown in a dialog is gone with it.
+  disconnectedCallback() { this.#keys?.close(); }
   attributeChangedCallback(_, before, now) {
     if (before !== now) this.#start();
   }
@@ -53,7 +57,9 @@ export class KeyswapApiKeys extends HTMLElement {
       };
       const told = (what, detail) => this.dispatchEvent(new CustomEvent(`keyswap-${what}`, { detail, bubbles: true, composed: true }));
       const keys = new Keys(this.#calls ?? new Api(base, authorize), this.scope, told);
-      this.shadowRoot.replaceChildren(keys.element);
+      this.#keys?.close();
+      this.#keys = keys;
+      this.shadowRoot.replaceChildren(keys.element, keys.dialogs);
       keys.start();
     });
   }

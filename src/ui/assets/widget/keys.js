@@ -27,11 +27,18 @@ export class Keys {
     this.scope = scope;
     this.told = told;
     this.keys = [];
-    this.next = null;
     this.filter = "active";
     this.wanted = "";
     this.element = h("section", { part: "root", "aria-busy": "true", "aria-label": texts.titles[scope] });
+    // Beside what is drawn again and again: a dialog stays while the list changes.
+    this.dialogs = h("div");
+    this.open = new Set();
+    this.list = h("div", { class: "list", tabindex: "-1" });
     this.live = h("p", { class: "quiet", role: "status" });
+  }
+
+  close() {
+    for (const end of this.open) end();
   }
 
   async start() {
@@ -41,19 +48,20 @@ export class Keys {
       this.told("signed-in", this.session);
       if (!this.place?.see) throw new Refused(403);
       await this.look();
+      this.draw();
     } catch (error) {
       this.refused(error);
     }
   }
 
-  // The first keys that the filter asks of /v1; the others come when they are asked for.
+  // The first keys that the filter asks of /v1; the others come when they are needed.
   async look() {
     this.turn = Symbol("turn");
     this.keys = [];
     this.next = undefined;
     this.shown = PAGE;
     await this.load(this.turn);
-    this.draw();
+    this.drawList();
     this.search();
   }
 
@@ -61,58 +69,69 @@ export class Keys {
   async load(turn) {
     const { query } = FILTERS[this.filter];
     const asked = typeof query === "function" ? query() : query;
-    const page = await this.api.call("GET", "api-keys", { query: { ...asked, ...this.owner(), limit: 100, after: this.next } });
-    if (turn !== this.turn) return false;
+    const page = await this.api.call("GET", "api-keys", { query: { ...asked, ...this.mine(), limit: 100, after: this.next } });
+    if (turn !== this.turn) return;
     this.keys.push(...page.data);
     this.next = page.next;
-    return Boolean(page.next);
   }
 
-  // /v1 knows neither names nor what is soon over: to find those, everything is looked through.
+  // /v1 knows neither names nor what is soon over: to find those, page after page is looked through until there is enough to show.
   async search() {
     const turn = this.turn;
-    if (!this.wanted.trim() && !FILTERS[this.filter].fits) return;
+    // One at a time; the one at work looks for what is wanted now.
+    if (this.searching === turn) return;
+    this.searching = turn;
     try {
-      while (this.next && this.keys.length < MOST && this.fitting().length < this.shown && (await this.load(turn))) {
-        this.live.textContent = texts.looking(this.keys.length);
+      while (turn === this.turn && this.next && this.keys.length < MOST && this.fitting().length < this.shown) {
+        await this.load(turn);
+        this.say(texts.looking(this.keys.length));
         this.drawList();
       }
+      if (turn === this.turn) this.say(this.wanted.trim() ? texts.found(this.fitting().length) : "");
     } catch (error) {
-      return this.refused(error);
+      // What is there stays.
+      this.failed(error);
+    } finally {
+      if (this.searching === turn) this.searching = undefined;
     }
-    if (turn !== this.turn) return;
-    this.drawList();
-    this.live.textContent = this.wanted.trim() ? texts.found(this.fitting().length) : "";
   }
 
-  async more() {
-    this.shown += PAGE;
-    try {
-      if (this.next && this.fitting().length < this.shown) await this.load(this.turn);
-    } catch (error) {
-      return this.refused(error);
-    }
-    this.drawList();
-    this.search();
+  // Which keys this page is about: everyone's where the user sees all of them.
+  mine() {
+    if (this.scope === "user") return { owner_type: "user", user: this.session.user_id };
+    return this.session.sees_everyone ? {} : { owner_type: "organization" };
   }
 
+  // Whose a new key is. Where the session has become another's meanwhile, /v1 refuses it.
   owner() {
-    return this.scope === "user" ? { owner_type: "user", user: this.session.user_id } : this.session.organization_id && { owner_type: "organization" };
+    const { user_id, organization_id } = this.session;
+    return this.scope === "user" ? { type: "user", id: user_id, organization_id } : { type: "organization", id: organization_id };
   }
 
   fitting() {
     const fits = FILTERS[this.filter].fits ?? (() => true);
     const wanted = this.wanted.trim().toLowerCase();
-    const found = (key) => [key.name, key.masked, ...key.permissions].some((text) => text?.toLowerCase().includes(wanted));
+    const found = (key) => [key.name, key.masked, key.owner.id, ...key.permissions].some((text) => text?.toLowerCase().includes(wanted));
     return this.keys.filter((key) => fits(key) && (!wanted || found(key)));
   }
 
+  say(text) { this.live.textContent = text; }
+
+  // Something did not work, and what is shown stays.
+  failed(error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.status === 412) return this.changedElsewhere();
+    if (error.signedOut) return this.refused(error);
+    this.say(error.away ? texts.away : error.message || texts.failed);
+  }
+
+  // There is nothing to show.
   refused(error) {
     if (!(error instanceof Refused)) throw error;
     const text = error.signedOut ? texts.signedOut : error.forbidden ? texts.forbidden : texts.away;
-    this.element.setAttribute("aria-busy", "false");
-    const again = !error.signedOut && !error.forbidden && button(texts.again, () => this.start());
     const help = error.signedOut && texts.signedOutHelp;
+    const again = !error.signedOut && !error.forbidden && button(texts.again, () => this.start());
+    this.element.setAttribute("aria-busy", "false");
     fill(this.element, h("div", { class: "state", role: "alert" }, h("p", {}, text), help && h("p", { class: "hint" }, help), again));
     this.told("refused", { status: error.status });
   }
@@ -121,7 +140,6 @@ export class Keys {
     this.element.setAttribute("aria-busy", "false");
     const title = unique("title");
     this.element.setAttribute("aria-labelledby", title);
-    this.list = h("div", { class: "list" });
     fill(
       this.element,
       h(
@@ -134,46 +152,56 @@ export class Keys {
       this.list,
       this.live,
     );
-    this.drawList();
   }
 
   tools() {
-    const search = h("input", { type: "search", value: this.wanted, oninput: () => { this.wanted = search.value; this.shown = PAGE; this.drawList(); this.search(); } });
-    const filter = h(
-      "select",
-      { onchange: () => { this.filter = filter.value; this.look().catch((error) => this.refused(error)); } },
-      Object.entries(texts.filters).map(([value, text]) => h("option", { value, selected: value === this.filter }, text)),
-    );
+    const search = h("input", { type: "search", value: this.wanted });
+    search.addEventListener("input", () => {
+      this.wanted = search.value;
+      this.shown = PAGE;
+      this.drawList();
+      this.search();
+    });
+    const filter = h("select", {}, Object.entries(texts.filters).map(([value, text]) => h("option", { value }, text)));
     filter.value = this.filter;
+    filter.addEventListener("change", () => {
+      this.filter = filter.value;
+      this.look().catch((error) => this.refused(error));
+    });
     return h("div", { class: "tools", role: "search" }, field(texts.search, search).element, field(texts.filter, filter).element);
   }
 
   drawList() {
     const fitting = this.fitting();
     const rows = fitting.slice(0, this.shown);
+    const more = (fitting.length > rows.length || this.next) && button(texts.more, () => this.more());
     if (rows.length === 0) {
-      const text = this.wanted || this.filter !== "active" ? texts.noneFound : texts.none;
-      fill(this.list, h("p", { class: "state" }, text), this.next && button(texts.more, () => this.more()));
-      return;
+      const text = this.next ? "" : this.wanted || this.filter !== "active" ? texts.noneFound : texts.none;
+      return fill(this.list, h("p", { class: "state" }, text), more);
     }
     const { name, key, permissions, created, used, expires, state, actions } = texts.columns;
     const head = h("tr", {}, [name, key, permissions, created, used, expires, state].map((text) => h("th", { scope: "col" }, text)), h("th", { scope: "col" }, h("span", { class: "unseen" }, actions)));
-    fill(
-      this.list,
-      h("table", { part: "table" }, h("thead", {}, head), h("tbody", {}, rows.map((row) => this.row(row)))),
-      (fitting.length > rows.length || this.next) && button(texts.more, () => this.more()),
-    );
+    fill(this.list, h("table", { part: "table" }, h("thead", {}, head), h("tbody", {}, rows.map((row) => this.row(row)))), more);
+  }
+
+  async more() {
+    const before = this.shown;
+    this.shown += PAGE;
+    this.drawList();
+    await this.search();
+    this.list.querySelectorAll("tbody tr")[before]?.querySelector("button, th")?.focus();
   }
 
   row(key) {
     const column = (name, ...children) => h("td", { "data-label": texts.columns[name] }, children);
     const time = (text) => (text ? h("time", { datetime: text, title: exactly(text) }, ago(text)) : texts.never);
     const old = key.credentials.find((credential) => credential.expires_at && key.credentials.length > 1);
+    const other = this.scope === "organization" && key.owner.type === "user" && texts.of(key.owner.id);
     return h(
       "tr",
       { "data-id": key.id },
       h("th", { scope: "row" }, key.name),
-      column("key", h("code", {}, key.masked)),
+      column("key", h("code", {}, key.masked), other && h("small", {}, other)),
       column("permissions", key.permissions.map((name) => h("span", { class: "tag" }, name))),
       column("created", time(key.created_at), h("small", {}, this.maker(key.created_by))),
       column("used", time(key.last_used_at)),
@@ -188,8 +216,14 @@ export class Keys {
     return type === "user" ? texts.by.user(id) : texts.by[type];
   }
 
+  // What may be done: with the organization's keys, with the own ones, and with those of others.
+  rights({ type, id }) {
+    if (type !== "user") return this.session.organization ?? this.place;
+    return id === this.session.user_id ? this.session.user : { change: false, end: this.session.sees_everyone };
+  }
+
   actions(key) {
-    const { change, end } = this.place;
+    const { change, end } = this.rights(key.owner);
     const does = (name, act, allowed) => allowed && button(texts.actions[name], act, { "aria-label": `${texts.actions[name]} ${key.name}` });
     const works = key.state === "active";
     return [
@@ -219,16 +253,22 @@ export class Keys {
     try {
       await this.changed(told, await this.api.call("POST", `api-keys/${encodeURIComponent(key.id)}/${step}`, { version: key.version }));
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      this.live.textContent = error.message || texts.failed;
+      this.failed(error);
     }
   }
 
-  // Never with the value in it: what hears of a key has no business with its secret.
-  async changed(what, { value: _, ...key }) {
-    this.told(what, key);
-    this.live.textContent = "";
+  async changedElsewhere() {
     await this.look().catch((error) => this.refused(error));
-    this.element.querySelector(`tr[data-id="${CSS.escape(key.id)}"] button`)?.focus();
+    this.say(texts.changedElsewhere);
+  }
+
+  // Never with the value in it: what hears of a key has no business with its secret.
+  async changed(what, { value, ...key }) {
+    this.told(what, key);
+    await this.look().catch((error) => this.refused(error));
+    const lost = (what === "created" || what === "rotated") && !value;
+    this.say(lost ? texts.valueLost(key.name) : texts.did[what](key.name));
+    const row = this.list.querySelector(`tr[data-id="${CSS.escape(key.id)}"] button`);
+    (row ?? this.list).focus();
   }
 }
