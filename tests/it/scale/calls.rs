@@ -102,7 +102,8 @@ async fn every_get(server: &Server) {
     let document = body_of(server.get("/openapi.json").send().await.unwrap(), StatusCode::OK).await;
     for (path, operations) in document["paths"].as_object().unwrap() {
         let operation = &operations["get"];
-        if operation.is_null() {
+        // Files are in no database, and a session asks for itself: below.
+        if operation.is_null() || path.starts_with("/assets/") || path.ends_with("/current") {
             continue;
         }
         let mut url = path.clone();
@@ -234,8 +235,16 @@ async fn keys(server: &Server) {
         .await;
     let body = json!({ "user_id": "user-16", "organization_id": "org-16" });
     let session = server.manage("POST", "/v1/portal-sessions", Some(body), 201).await;
-    let request = server.get("/v1/api-keys").bearer_auth(session["token"].as_str().unwrap());
-    body_of(request.send().await.unwrap(), StatusCode::OK).await;
+    for path in ["/v1/api-keys", "/v1/portal-sessions/current"] {
+        let request = server.get(path).bearer_auth(session["token"].as_str().unwrap());
+        body_of(request.send().await.unwrap(), StatusCode::OK).await;
+    }
+    let page = |path: &str| server.post(path).header("keyswap-page", "1");
+    let code = session["url"].as_str().unwrap().split_once("#code=").unwrap().1;
+    let signed_in = page("/portal/sign-in").json(&json!({ "code": code })).send().await.unwrap();
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let out = page("/portal/sign-out").header("cookie", cookie).send().await.unwrap();
+    assert_eq!(out.status(), StatusCode::NO_CONTENT);
     let key = server
         .key(json!({ "name": "a key", "owner": { "type": "organization", "id": "org-16" }, "permissions": ["a:b"] }))
         .await;
