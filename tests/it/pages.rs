@@ -69,6 +69,11 @@ both! {
         assert_eq!(of_sessions[1]["subject"], of_sessions[2]["subject"]);
     }
 
+    async fn who_is_no_user_has_no_page(server: Server) {
+        let answer = server.get(CURRENT).bearer_auth(&server.admin).send().await.unwrap();
+        problem(answer, 400, "bad_request").await;
+    }
+
     async fn of_many_that_spend_a_code_at_once_one_gets_a_session(server: Server) {
         people(&server).await;
         let code = code_of(&opened(&server).await);

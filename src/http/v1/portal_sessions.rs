@@ -110,7 +110,8 @@ pub async fn current(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
-    let current = current::current(&app, &caller.identity).await?;
+    let nobody = "it is no user's: open a portal session, or name a user in Keyswap-On-Behalf-Of";
+    let current = current::current(&app, &caller.identity).await?.ok_or_else(|| Problem::bad_request(nobody))?;
     Ok(plain(&CurrentBody {
         user_id: current.user,
         organization_id: current.organization,

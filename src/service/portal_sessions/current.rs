@@ -36,15 +36,14 @@ pub struct Kind {
 /// More permissions than these no page offers.
 const OFFERED: i64 = 1000;
 
-/// Who is at the page, and what they can do there.
+/// Who is at the page, and what they can do there; nothing where nobody acts for a user.
 ///
 /// # Errors
-/// Nobody acts for a user here.
-pub async fn current(app: &App, caller: &Caller) -> Result<Current, Error> {
-    let nobody =
-        || Error::invalid("Authorization", "is no user's: open a portal session, or name one in Keyswap-On-Behalf-Of");
-    let home = caller.acts_as.clone().ok_or_else(nobody)?;
-    let (user, organization) = (home.user().cloned().ok_or_else(nobody)?, home.organization().cloned());
+/// The database does not answer.
+pub async fn current(app: &App, caller: &Caller) -> Result<Option<Current>, Error> {
+    let Some(home) = caller.acts_as.clone() else { return Ok(None) };
+    let Some(user) = home.user().cloned() else { return Ok(None) };
+    let organization = home.organization().cloned();
     let (enabled, authority, holdings) =
         (app.settings.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
     let of = organization.clone();
@@ -67,5 +66,5 @@ pub async fn current(app: &App, caller: &Caller) -> Result<Current, Error> {
         })
         .await?;
     let max_lifetime = app.settings.max_key_lifetime;
-    Ok(Current { user, organization, of_user, of_organization, sees_everyone, max_lifetime })
+    Ok(Some(Current { user, organization, of_user, of_organization, sees_everyone, max_lifetime }))
 }
