@@ -66,11 +66,8 @@ pub async fn sign_in(
 ) -> Result<HttpResponse, Problem> {
     require_page(&request)?;
     let SignInBody { code } = body.read().await?.value;
-    let signed_in = page::sign_in(&app, &code, &call(&request)).await?;
-    if let Some(replaced) = page_cookie::of(request.headers()) {
-        // It ends by itself soon, where this fails.
-        let _ = page::sign_out(&app, replaced, &call(&request)).await;
-    }
+    let replaced = page_cookie::of(request.headers());
+    let signed_in = page::sign_in(&app, &code, replaced, &call(&request)).await?;
     Ok(with_cookie(page_cookie::set(&signed_in.cookie, signed_in.lasts)))
 }
 

@@ -20,11 +20,11 @@ pub struct SignedIn {
     pub lasts: Span,
 }
 
-/// Spends a code for a session of the page that shows it.
+/// Spends a code for a session of the page that shows it, in place of the one it had.
 ///
 /// # Errors
 /// `Denied::Key` for every fault of the code; too many failures; the database is away.
-pub async fn sign_in(app: &App, code: &str, call: &Call) -> Result<SignedIn, Denied> {
+pub async fn sign_in(app: &App, code: &str, replaced: Option<&str>, call: &Call) -> Result<SignedIn, Denied> {
     let Some(shown) = token(code) else {
         app.guessing.failed(call.source, None);
         return Err(Denied::Key);
@@ -43,7 +43,12 @@ pub async fn sign_in(app: &App, code: &str, call: &Call) -> Result<SignedIn, Den
             Ok::<_, Denied>(Outcome::event(Some(cookie), made(&session)))
         })
         .await?;
-    cookie.map(|cookie| SignedIn { cookie, lasts }).ok_or(Denied::Key)
+    let cookie = cookie.ok_or(Denied::Key)?;
+    if let Some(replaced) = replaced {
+        // It ends by itself soon, where this fails.
+        let _ = sign_out(app, replaced, call).await;
+    }
+    Ok(SignedIn { cookie, lasts })
 }
 
 /// Ends the session of a page, where it is one.

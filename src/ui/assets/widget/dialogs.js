@@ -37,7 +37,7 @@ export async function ask(keys, title, submit, parts, send, { danger } = {}) {
         end();
         return keys.changedElsewhere();
       }
-      const said = error.faults.map((one) => `${one.field}: ${one.detail ?? one.message}`).join("\n") || error.message;
+      const said = error.faults.map((one) => `${one.field}: ${one.message}`).join("\n") || error.message;
       say(error.away ? texts.away : error.signedOut ? texts.signedOut : said || texts.failed);
     } finally {
       busy(false);

@@ -266,7 +266,8 @@ export class Keys {
   async changed(what, { value, ...key }) {
     this.told(what, key);
     await this.look().catch((error) => this.refused(error));
-    const lost = (what === "created" || what === "rotated") && !value;
+    // What the same request made before is answered without it.
+    const lost = what === "created" && !value;
     this.say(lost ? texts.valueLost(key.name) : texts.did[what](key.name));
     const row = this.list.querySelector(`tr[data-id="${CSS.escape(key.id)}"] button`);
     (row ?? this.list).focus();
