@@ -27,6 +27,9 @@ const CONNECTIONS: u16 = 64;
 const HIGHEST: Duration = Duration::from_secs(10);
 /// Looks at the process, from the beginning to the end.
 const LOOKS: u32 = 40;
+/// From one measure of memory to the next: what is noted fills up for ten seconds and is written, so that a look at one moment tells
+/// when it was taken, and not how much there is.
+const SAMPLE: Duration = Duration::from_millis(50);
 /// From one change to the next.
 const CHANGE: Duration = Duration::from_millis(50);
 /// So much is noise, beside a twentieth: MiB, and descriptors.
@@ -40,8 +43,9 @@ const PER_KEY: f64 = 24.0;
 #[derive(Debug, Clone, Copy)]
 struct Look {
     minutes: f64,
-    /// MiB.
+    /// MiB: on average since the look before, and the most of it.
     memory: f64,
+    peak: f64,
     descriptors: f64,
     /// MiB: the database, and the log that stands before it.
     database: f64,
@@ -81,20 +85,21 @@ fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -
     };
     let (started, mut all) = (Instant::now(), Vec::new());
     for _ in 0..LOOKS {
-        let run = load.run(length / LOOKS, half);
+        let (run, memory) = watched(server.pid(), || load.run(length / LOOKS, half));
         assert_eq!(run.failures + run.refused, 0, "requests failed: {}", server.said());
         let (database, log) = place.sizes();
         let look = Look {
             minutes: started.elapsed().as_secs_f64() / 60.0,
-            memory: usage::resident(server.pid()) as f64 / 1024.0,
+            memory: memory.iter().sum::<f64>() / memory.len() as f64,
+            peak: memory.iter().copied().fold(0.0, f64::max),
             descriptors: fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the process runs").count() as f64,
             database,
             log,
             changed: changed.load(Ordering::Relaxed) as f64,
         };
-        let Look { minutes, memory, descriptors, changed, .. } = look;
+        let Look { minutes, memory, peak, descriptors, changed, .. } = look;
         eprintln!(
-            "{name}: {minutes:.1} min, {:.0}/s, p99 {:.0} µs, memory {memory:.1} MiB, {descriptors} descriptors, database \
+            "{name}: {minutes:.1} min, {:.0}/s, p99 {:.0} µs, memory {memory:.1} MiB and {peak:.1} at most, {descriptors} descriptors, database \
              {database:.1} MiB, log {log:.1} MiB, {changed} keys changed",
             run.per_second(),
             run.percentile(0.99)
@@ -104,6 +109,24 @@ fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -
     stop.store(true, Ordering::Relaxed);
     changing.join().expect("the changes succeed");
     all
+}
+
+/// What `run` gives, and the memory of the process all the while, in MiB.
+fn watched<T>(process: u32, run: impl FnOnce() -> T) -> (T, Vec<f64>) {
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let memory = scope.spawn(|| {
+            let mut memory = Vec::new();
+            while !ended.load(Ordering::Relaxed) {
+                memory.push(usage::resident(process) as f64 / 1024.0);
+                thread::sleep(SAMPLE);
+            }
+            memory
+        });
+        let run = run();
+        ended.store(true, Ordering::Relaxed);
+        (run, memory.join().expect("the process runs"))
+    })
 }
 
 /// Makes a key, swaps it, rotates it, swaps what came of that, and revokes it.
@@ -142,6 +165,7 @@ fn flat(database: Database, all: &[Look]) -> bool {
         good &= fits;
     };
     judge("memory", " MiB", &|look| look.memory, MEMORY);
+    judge("memory at most", " MiB", &|look| look.peak, MEMORY);
     judge("descriptors", "", &|look| look.descriptors, DESCRIPTORS);
     // PostgreSQL's has a size of its own choice (`max_wal_size`), whatever is asked of it.
     judge(
