@@ -244,7 +244,7 @@ async fn run_create(common: &Common, create: Create) -> Result<(), Failure> {
             api_keys::import(&app, &Caller::cli(), new, import, None).await?;
         return print_key(made, None, &create.output);
     }
-    match api_keys::create(&app, &Caller::cli(), new, None).await? {
+    match api_keys::create(&app, &Caller::cli(), new, None, None).await? {
         Created::New(made) => print_key(made.shown, Some(made.value.expose()), &create.output),
         Created::Replayed(shown) => print_key(shown, None, &create.output),
     }

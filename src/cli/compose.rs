@@ -77,6 +77,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         owner_types: config.api_keys.owner_types.iter().copied().collect(),
         status_ttl: config.status_lists.ttl,
         session_ttl: config.portal.session_ttl,
+        choices: config.portal.choices.clone(),
         portal_url: config.portal.public_url.clone(),
         max_clients_per_user: config.service_clients.max_per_user,
         keys_dir: config.keys.dir.clone(),

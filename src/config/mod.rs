@@ -2,7 +2,7 @@
 
 mod reader;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use figment::{
     Figment,
@@ -12,8 +12,8 @@ use figment::{
 use ipnet::IpNet;
 
 use crate::domain::{
-    address::Ports, api_key::OwnerType, api_key_value::Prefix, audience::Identifier, origin::Origin, rotation::Timing,
-    signing::Algorithm, time::Span,
+    address::Ports, api_key::OwnerType, api_key_value::Prefix, audience::Identifier, origin::Origin,
+    portal_session::Choice, rotation::Timing, signing::Algorithm, time::Span,
 };
 
 use reader::Reader;
@@ -122,6 +122,7 @@ pub struct Portal {
     pub allowed_origins: Vec<Origin>,
     pub public_url: Option<Origin>,
     pub session_ttl: Span,
+    pub choices: BTreeSet<Choice>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -263,6 +264,11 @@ impl Config {
         if session_ttl.is_some_and(|span| !(60..=24 * 3600).contains(&span.as_secs())) {
             from.fault("portal.session_ttl", "must be from 1m to 24h");
         }
+        let choices: Option<Vec<Choice>> = from.parse_list("portal.choices");
+        let choices: Option<BTreeSet<_>> = choices.map(|all| all.into_iter().collect());
+        if choices.as_ref().is_some_and(|all| all.contains(&Choice::Resources) && !all.contains(&Choice::Roles)) {
+            from.fault("portal.choices", "roles are over resources: name roles beside resources");
+        }
 
         let max_per_user = from.within("service_clients.max_per_user", 0, 1_000_000);
 
@@ -332,7 +338,12 @@ impl Config {
                     foreign: foreign?,
                 },
                 status_lists: StatusLists { ttl: status_ttl? },
-                portal: Portal { allowed_origins: allowed_origins?, public_url: portal_url, session_ttl: session_ttl? },
+                portal: Portal {
+                    allowed_origins: allowed_origins?,
+                    public_url: portal_url,
+                    session_ttl: session_ttl?,
+                    choices: choices?,
+                },
                 service_clients: ServiceClients { max_per_user: max_per_user? },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
                 webhooks: Webhooks {

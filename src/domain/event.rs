@@ -197,6 +197,8 @@ event_kinds! {
     MasterKeyActivated = "master_key.activated" on "master_key",
     MasterKeyRetired = "master_key.retired" on "master_key",
     MasterKeyRemoved = "master_key.removed" on "master_key",
+    ConsoleSessionCreated = "console_session.created" on "console_session",
+    BrandingUpdated = "branding.updated" on "branding",
     RestoreAccepted = "restore.accepted" on "database",
 }
 
@@ -241,9 +243,36 @@ impl Event {
     }
 }
 
+/// Which way a reader goes through the trail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// From the beginning, and on to what is added.
+    #[default]
+    Oldest,
+    /// From the end, back to the beginning.
+    Newest,
+}
+
+impl std::str::FromStr for Order {
+    type Err = UnknownOrder;
+    fn from_str(text: &str) -> Result<Self, UnknownOrder> {
+        match text {
+            "oldest" => Ok(Self::Oldest),
+            "newest" => Ok(Self::Newest),
+            _ => Err(UnknownOrder),
+        }
+    }
+}
+
+/// A text that is no order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give oldest or newest")]
+pub struct UnknownOrder;
+
 /// What a reader of the trail asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
+    pub order: Order,
     pub kinds: Vec<String>,
     /// An id, `type:id`, or the type of who has no id: `cli`, `system`.
     pub actor: Option<String>,

@@ -8,6 +8,7 @@ pub mod api_key;
 pub mod api_key_value;
 pub mod audience;
 mod base62;
+pub mod branding;
 pub mod claim_map;
 pub mod claims;
 pub mod delivery;

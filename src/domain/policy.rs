@@ -82,10 +82,16 @@ actions! {
     ReadEvents: "read events" needs EVENTS;
     /// Read the metrics on the listener that everyone reaches: they tell a revoked key from an unknown one (design rule 7).
     ReadMetrics: "read metrics" needs EVENTS;
+    /// See how much is exchanged, and why what is refused is: it tells a revoked key from an unknown one (design rule 7).
+    ReadOverview: "read the overview" needs EVENTS;
     /// See and rotate signing keys.
     ManageSigningKeys: "manage signing keys" needs SIGNING_KEYS;
     /// Say where events are sent to: all of them, so whoever may do it sees everything.
     ManageWebhooks: "manage webhooks" needs ADMIN;
+    /// Say how the hosted pages look.
+    ManageBranding: "manage the branding" needs ADMIN;
+    /// Know who one is, and what one may do.
+    KnowOneself: "know who calls" needs DIRECTORY, KEYS, VALIDATE, EVENTS, SIGNING_KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
     /// Create, list, change and delete access records.
     ManageAccessRecords: "manage access records" needs KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
 }

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use serde::Serialize;
+
 use super::{event::ActorRef, id::PortalSessionId, policy::Holdings, standing::Home, time::Timestamp};
 
 /// How a session is shown. Shown in another way, it is none.
@@ -35,6 +37,35 @@ impl FromStr for SessionKind {
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         let kinds = [Self::Token, Self::Code, Self::Page];
         kinds.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownKind)
+    }
+}
+
+/// What a user chooses for a new key, beside its name and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Permissions, one by one.
+    Permissions,
+    /// Roles that they have: the key gets what these hold.
+    Roles,
+    /// Which resources those roles are over.
+    Resources,
+}
+
+/// A text that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give permissions, roles or resources")]
+pub struct UnknownChoice;
+
+impl FromStr for Choice {
+    type Err = UnknownChoice;
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+        match text {
+            "permissions" => Ok(Self::Permissions),
+            "roles" => Ok(Self::Roles),
+            "resources" => Ok(Self::Resources),
+            _ => Err(UnknownChoice),
+        }
     }
 }
 

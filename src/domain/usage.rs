@@ -7,7 +7,8 @@ use chrono::DateTime;
 use super::time::{Span, Timestamp};
 
 const MINUTE: i64 = 60_000;
-const DAY: i64 = 24 * 60 * MINUTE;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
 
 /// The minute of a time, counted since 1970-01-01 UTC.
 pub const fn minute_of(at: Timestamp) -> i64 {
@@ -29,6 +30,32 @@ impl Window {
     pub fn at(now: Timestamp, limit: u32, left: u32) -> Self {
         let gone = now.millis().rem_euclid(MINUTE);
         Self { limit, left, reset: Span::from_millis((MINUTE - gone).unsigned_abs()) }
+    }
+}
+
+/// An hour in UTC, counted since 1970-01-01; written as the time it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hour(i64);
+
+impl Hour {
+    pub const fn of(at: Timestamp) -> Self {
+        Self(at.millis().div_euclid(HOUR))
+    }
+
+    pub const fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    pub const fn before(self, hours: i64) -> Self {
+        Self(self.0.saturating_sub(hours))
+    }
+
+    pub const fn begins(self) -> Timestamp {
+        Timestamp::from_millis(self.0.saturating_mul(HOUR))
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
 
 use super::{
     openapi::{Described, Failing, Needs, Part, Signature},
-    page_cookie,
+    pages::cookie::{self, Page},
     problem::Problem,
     request::call,
 };
@@ -55,12 +55,15 @@ impl<A: Action> FromRequest for Caller<A> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let shown = match page_cookie::of(request.headers()) {
-                Some(session) => Shown::Cookie(session),
-                None => Shown::Header(credential(request.headers())?),
+            let headers = request.headers();
+            let session = |page| cookie::of(page, headers);
+            let shown = match (session(Page::Portal), session(Page::Console)) {
+                (Some(session), _) => Shown::Portal(session),
+                (None, Some(session)) => Shown::Console(session),
+                (None, None) => Shown::Header(credential(headers)?),
             };
             let app = request.app_data::<Data<App>>().ok_or_else(Problem::not_found)?;
-            let on_behalf_of = on_behalf_of(request.headers())?;
+            let on_behalf_of = on_behalf_of(headers)?;
             let identity = caller::authenticate(app, shown, on_behalf_of, &call(&request)).await?;
             if identity.authority.allows::<A>() {
                 Ok(Self { identity, action: PhantomData })

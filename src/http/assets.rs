@@ -33,7 +33,8 @@ pub struct Assets {
     hash: String,
     files: Vec<(&'static str, Packed)>,
     widget: Document,
-    pub page: Document,
+    pub portal: Document,
+    pub console: Document,
 }
 
 impl Assets {
@@ -46,7 +47,8 @@ impl Assets {
         Ok(Self {
             files: files.collect::<Result<_, Error>>()?,
             widget: Document::of_bytes(ui::widget(&hash).into_bytes()),
-            page: Document::of_bytes(ui::page(&hash).into_bytes()),
+            portal: Document::of_bytes(ui::portal(&hash).into_bytes()),
+            console: Document::of_bytes(ui::console(&hash).into_bytes()),
             hash,
         })
     }

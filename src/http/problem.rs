@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{grant::TargetFault, usage::Window},
-    service::{App, Error, Fault, proof::Denied},
+    service::{App, Error, Fault, proof::Denied, revocation::NotRevoked},
 };
 
 use super::{body::BodyError, rate_limit};
@@ -265,6 +265,16 @@ impl From<Error> for Problem {
                 tracing::error!(%cause, "internal error");
                 Self::internal()
             }
+        }
+    }
+}
+
+impl From<NotRevoked> for Problem {
+    fn from(error: NotRevoked) -> Self {
+        match error {
+            NotRevoked::Unsupported => Self::bad_request("tokens of this kind cannot be revoked"),
+            NotRevoked::Denied(denied) => denied.into(),
+            NotRevoked::Failed(error) => error.into(),
         }
     }
 }

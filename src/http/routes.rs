@@ -13,12 +13,13 @@ use super::{
     assets, cors,
     oauth::{error::OauthError, introspect, revoke, token},
     openapi::pages,
-    ops, portal,
+    ops,
+    pages::{console, portal},
     problem::{Problem, speaks_oauth},
     v1::{
-        access_check, access_records, api_keys, audiences, events, exchange, import, members, organizations,
-        permissions, portal_sessions, roles, service_clients, signing_keys, status_lists, usage, users, validation,
-        webhooks,
+        access_check, access_records, api_keys, audiences, branding, caller, events, exchange, import, members,
+        organizations, overview, permissions, portal_sessions, roles, service_clients, signing_keys, status_lists,
+        usage, users, validation, webhooks,
     },
     well_known,
 };
@@ -123,6 +124,12 @@ fn for_everyone() -> Table {
         .at("/portal/user-keys", vec![on!(GET, portal::page), on!(HEAD, portal::page)])
         .at("/portal/sign-in", vec![on!(POST, portal::sign_in)])
         .at("/portal/sign-out", vec![on!(POST, portal::sign_out)])
+        .at("/console", vec![on!(GET, console::page), on!(HEAD, console::page)])
+        .at("/console/sign-in", vec![on!(POST, console::sign_in)])
+        .at("/console/sign-out", vec![on!(POST, console::sign_out)])
+        .at("/v1/caller", vec![on!(GET, caller::get)])
+        .at("/v1/overview", vec![on!(GET, overview::get)])
+        .at("/v1/branding", vec![on!(GET, branding::get), on!(PUT, branding::put)])
         .at("/v1/signing-keys", vec![on!(GET, signing_keys::list), on!(POST, signing_keys::import)])
         .at("/v1/signing-keys/rotate", vec![on!(POST, signing_keys::rotate)])
         .at("/v1/signing-keys/{kid}/revoke", vec![on!(POST, signing_keys::revoke)])

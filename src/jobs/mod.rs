@@ -16,7 +16,7 @@ use crate::{
     domain::event::{Actor, Origin},
     service::{
         app::Shared,
-        last_used, master_keys,
+        exchange_counts, last_used, master_keys,
         signing_keys::{self, live_tokens},
         witness,
     },
@@ -86,6 +86,11 @@ impl Jobs {
                     tracing::warn!(%error, "counts of live tokens could not be written; they wait for the next time");
                 }
             }),
+            every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
+                if let Err(error) = exchange_counts::flush(&app).await {
+                    tracing::warn!(%error, "what became of exchanges could not be written; it waits for the next time");
+                }
+            }),
             every(notices::LOOK_EVERY, app, stopped.clone(), |app| async move {
                 if let Err(error) = notices::tell(&app).await {
                     tracing::warn!(%error, "keys that ended could not be told of; they wait for the next time");
@@ -113,6 +118,9 @@ impl Jobs {
         }
         if let Err(error) = live_tokens::flush(&self.app).await {
             tracing::warn!(%error, "the last counts of live tokens could not be written");
+        }
+        if let Err(error) = exchange_counts::flush(&self.app).await {
+            tracing::warn!(%error, "what became of the last exchanges could not be written");
         }
         if let Err(error) = witness::keep(&self.app).await {
             tracing::warn!(%error, "it could not be written down how far the database has come");
@@ -178,6 +186,7 @@ async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
             store::webhooks::forget_old_secrets(tx)?;
             store::leftovers::forget_old(tx)?;
             store::signing_key_tokens::forget_old(tx)?;
+            store::exchange_counts::forget_old(tx)?;
             store::revoked_tokens::forget_old(tx, late)?;
             Ok::<_, StoreError>(Outcome::bookkeeping(()))
         })

@@ -6,7 +6,7 @@ use crate::{
     crypto::{master::MasterKeys, random::SystemEntropy},
     domain::{
         api_key::OwnerType, api_key_value::Prefix, audience::Identifier, grant::Limits, origin::Origin,
-        rotation::Timing, signing::Algorithm, time::Span,
+        portal_session::Choice, rotation::Timing, signing::Algorithm, time::Span,
     },
     outbound::{Guard, Outbound},
     store::Store,
@@ -14,9 +14,11 @@ use crate::{
 };
 
 use super::{
+    exchange_counts::Counted,
     guessing::Guessing,
     key_ring::KeyRing,
     last_used::LastUsed,
+    overview::Census,
     signing_keys::{ClockWatch, Part, live_tokens::LiveTokens},
     status_lists::StatusLists,
     witness::Witness,
@@ -44,6 +46,8 @@ pub struct Settings {
     pub status_ttl: Span,
     /// How long a portal session lasts.
     pub session_ttl: Span,
+    /// What a user chooses there for a new key.
+    pub choices: BTreeSet<Choice>,
     /// Where users reach the hosted pages, when it is not where everyone else reaches Keyswap.
     pub portal_url: Option<Origin>,
     /// How many service clients a user may have; 0: no limit.
@@ -76,6 +80,8 @@ pub struct App {
     pub guessing: Guessing,
     pub last_used: LastUsed,
     pub live_tokens: LiveTokens,
+    pub counted: Counted,
+    pub census: Census,
     /// This server among the replicas.
     pub part: Part,
     pub watch: ClockWatch,

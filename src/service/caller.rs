@@ -123,7 +123,9 @@ pub enum Shown<'a> {
     /// An API key, a token, or a portal session's token.
     Header(&'a str),
     /// The session of a hosted page, which the browser sends by itself.
-    Cookie(&'a str),
+    Portal(&'a str),
+    /// The session of the console, likewise.
+    Console(&'a str),
 }
 
 /// Finds out who shows `credential`, and bounds them by the user they call for.
@@ -139,7 +141,10 @@ pub async fn authenticate(
     let origin = |actor, on_behalf_of| call.origin(actor, on_behalf_of);
     let (credential, kind) = match shown {
         Shown::Header(credential) => (credential, SessionKind::Token),
-        Shown::Cookie(credential) => (credential, SessionKind::Page),
+        Shown::Portal(credential) => (credential, SessionKind::Page),
+        Shown::Console(session) => {
+            return bounded(app, of_console(app, session, call).await?, on_behalf_of).await;
+        }
     };
     if let Some(token) = portal_sessions::token(credential) {
         let Proved { session, place, held } = portal_sessions::prove(app, &token, kind, call.source).await?;
@@ -151,10 +156,22 @@ pub async fn authenticate(
         return Ok(as_user(origin(Actor::PortalSession(session), user), &held, place));
     }
     if kind == SessionKind::Page {
-        // Nothing but a session is taken from a cookie.
+        // Nothing but a session is taken from this cookie.
         return Err(Denied::Key);
     }
     let caller = identify(app, credential, call.source).await?.into_caller(call);
+    bounded(app, caller, on_behalf_of).await
+}
+
+/// Who shows a session of the console. It is a token, and nothing else is taken from that cookie.
+///
+/// # Errors
+/// `Denied::Key` when nobody does.
+pub(super) async fn of_console(app: &App, session: &str, call: &Call) -> Result<Caller, Denied> {
+    Ok(by_token(app, session, call.source).await?.into_caller(call))
+}
+
+async fn bounded(app: &App, caller: Caller, on_behalf_of: Option<OnBehalfOf>) -> Result<Caller, Denied> {
     match on_behalf_of {
         None => Ok(caller),
         Some(user) => for_user(app, caller, user).await,
@@ -243,7 +260,7 @@ impl Identity {
     }
 }
 
-fn management_request(app: &App) -> Request {
+pub(super) fn management_request(app: &App) -> Request {
     Request { targets: [app.settings.management_audience.clone()].into(), ..Request::default() }
 }
 

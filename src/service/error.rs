@@ -63,6 +63,15 @@ impl Error {
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault::new(field, message)])
     }
+
+    /// What is wrong with one part of a whole, by the whole's fields.
+    #[must_use]
+    pub fn of_part(self, part: &str) -> Self {
+        let Self::Invalid(faults) = self else { return self };
+        Self::Invalid(
+            faults.into_iter().map(|fault| Fault::new(format!("{part}{}", fault.field), fault.message)).collect(),
+        )
+    }
 }
 
 impl From<StoreError> for Error {

@@ -18,14 +18,14 @@ use super::{App, Error};
 /// How often a waiting reader looks. A change on another replica is seen no other way.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// The events after number `after`, oldest first; where there are none, waits up to `wait` for some.
+/// The events that come after number `after` in the order asked for; where there are none, waits up to `wait` for some.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn list(
     app: &App,
     filter: EventFilter,
-    after: i64,
+    after: Option<i64>,
     limit: i64,
     wait: Duration,
 ) -> Result<Page<Event>, Error> {
@@ -50,7 +50,7 @@ pub async fn verify_chain(app: &App) -> Result<i64, Error> {
     let (last, last_hash) = app.store.read(store::events::head).await?;
     let (mut after, mut prev_hash) = (0, Event::genesis());
     while after < last {
-        let page = list(app, EventFilter::default(), after, 1000, Duration::ZERO).await?;
+        let page = list(app, EventFilter::default(), Some(after), 1000, Duration::ZERO).await?;
         if page.data.is_empty() {
             return Err(Error::Internal(format!("the audit trail ends after event {after}, and had {last}")));
         }

@@ -7,7 +7,8 @@ use crate::{
     domain::{
         access::Detail,
         audience::Identifier,
-        grant::{self, Removed, Replaced, Request, ScopeFault, targets_asked},
+        grant::{self, Facts, Grant, Refusal, Removed, Replaced, Request, ScopeFault, targets_asked},
+        id::KeyId,
         permission::PermissionSet,
         usage::Window,
     },
@@ -23,6 +24,9 @@ use super::{
 #[derive(Debug)]
 pub struct Issued {
     pub token: Token,
+    pub jti: String,
+    /// What was swapped.
+    pub key: KeyId,
     /// Seconds.
     pub expires_in: i64,
     /// Seconds since 1970.
@@ -41,7 +45,20 @@ pub struct Issued {
 /// # Errors
 /// The key, the target or the scope is refused; the key has spent its limit; the database is away; no signing key is usable.
 pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Issued, Denied> {
-    let judged = judge_counted(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits));
+    issue(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits)).await
+}
+
+/// As `exchange`, for whoever decides in a way of their own.
+///
+/// # Errors
+/// As `exchange`.
+pub(super) async fn issue(
+    app: &App,
+    attempt: Attempt<'_>,
+    request: &Request,
+    decide: impl FnOnce(&Facts) -> Result<Grant, Refusal>,
+) -> Result<Issued, Denied> {
+    let judged = judge_counted(app, attempt, request, decide);
     let Granted { mut grant, window, facts, .. } = judged.await?;
     let view = app.keys.view_at(facts.now, &app.store, &app.master).await;
     let minter = view.signer(grant.shape.algorithm, app.settings.algorithm, facts.now);
@@ -56,7 +73,8 @@ pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Res
     let claims = grant.into_claims(app.issuer(), jti);
     app.live_tokens.count(&minter.jwk().kid, expires_at);
     let token = minter.mint(&typ, &claims).await.map_err(|error| Denied::Internal(error.to_string()))?;
-    Ok(Issued { token, expires_in, expires_at, scope, access, window, replaced: facts.key.replaced() })
+    let (jti, key, replaced) = (claims.jti, claims.key_id, facts.key.replaced());
+    Ok(Issued { token, jti, key, expires_in, expires_at, scope, access, window, replaced })
 }
 
 /// What an exchange would do.

@@ -4,6 +4,7 @@ use crate::{
     domain::{
         id::{OrganizationId, UserId},
         permission::PermissionSet,
+        role::RoleSet,
         standing::Home,
     },
     store::{self, Conn, StoreError},
@@ -16,6 +17,7 @@ pub struct PlaceNow {
     pub blocked: bool,
     /// What the roles that count there hold; for an organization, what may be assigned to its keys is for the catalog to say.
     pub permissions: PermissionSet,
+    pub roles: RoleSet,
 }
 
 /// A user, within an organization or not; nothing when there is no such user, organization or member.
@@ -38,7 +40,7 @@ pub fn of_user(
     };
     let permissions = store::roles::permissions_of(connection, &roles)?;
     let home = Home::User { id: user.clone(), organization: organization.cloned(), incarnation };
-    Ok(Some(PlaceNow { home, blocked: found.blocked_at.is_some(), permissions }))
+    Ok(Some(PlaceNow { home, blocked: found.blocked_at.is_some(), permissions, roles }))
 }
 
 /// An organization itself; nothing when there is none.
@@ -51,6 +53,7 @@ pub fn of_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Opt
         home: Home::Organization { id: organization.id, incarnation: organization.incarnation },
         blocked: false,
         permissions: PermissionSet::default(),
+        roles: RoleSet::default(),
     }))
 }
 

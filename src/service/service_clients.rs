@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     App, Error, Fault, Settings,
-    access_records::{self, StatementAsked},
+    access_records::{self, FirstRecord},
     administrators,
     api_keys::{Maker, NewKey, OwnerAsked, Shown, home_faults, nobody_such, organization_holder, user_holder},
     caller::Caller,
@@ -45,13 +45,6 @@ pub struct Outfit {
     pub record: Option<FirstRecord>,
     /// Its owner is the service client, whatever stands here.
     pub key: Option<NewKey>,
-}
-
-/// An access record whose one principal is the new service client.
-#[derive(Debug, Clone)]
-pub struct FirstRecord {
-    pub name: DisplayName,
-    pub statements: Vec<StatementAsked>,
 }
 
 /// A service client with what it came with.
@@ -100,7 +93,11 @@ pub async fn create(
             let Some((client, event)) = made else { return Err(Error::Invalid(faults)) };
             let mut events = vec![event];
             let record = match outfit.record {
-                Some(first) => among(&mut faults, "access_record.", record_of(tx, &caller, &client, first))?,
+                Some(first) => {
+                    let principal = Principal::ServiceClient(client.id.clone());
+                    let made = access_records::first(tx, &caller, &client.home, principal, first);
+                    among(&mut faults, "access_record.", made)?
+                }
                 None => None,
             };
             let key = match outfit.key {
@@ -152,10 +149,10 @@ fn earlier(tx: &mut Tx<'_>, caller: &Caller, maker: &Maker, ids: &str) -> Result
 
 /// Puts what is wrong with one part among the faults of the whole.
 fn among<T>(faults: &mut Vec<Fault>, part: &str, made: Result<T, Error>) -> Result<Option<T>, Error> {
-    match made {
+    match made.map_err(|error| error.of_part(part)) {
         Ok(made) => Ok(Some(made)),
         Err(Error::Invalid(more)) => {
-            faults.extend(more.into_iter().map(|fault| Fault::new(format!("{part}{}", fault.field), fault.message)));
+            faults.extend(more);
             Ok(None)
         }
         Err(error) => Err(error),
@@ -176,23 +173,6 @@ fn within_limit(
         return Err(Error::invalid("owner", message));
     }
     Ok(made)
-}
-
-fn record_of(
-    tx: &mut Tx<'_>,
-    caller: &Caller,
-    client: &ServiceClient,
-    first: FirstRecord,
-) -> Result<(AccessRecord, NewEvent), Error> {
-    let spot = match client.home.organization() {
-        None => None,
-        Some(id) => {
-            let organization = store::organizations::find(tx, id)?.ok_or(NOT_FOUND)?;
-            Some((organization.id, organization.incarnation))
-        }
-    };
-    let principals = vec![Principal::ServiceClient(client.id.clone())];
-    access_records::make(tx, caller, spot, first.name, principals, Vec::new(), first.statements, Vec::new())
 }
 
 /// Makes a service client, inside a change.

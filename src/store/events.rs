@@ -6,7 +6,7 @@ use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQuery
 use serde::Serialize;
 
 use crate::domain::{
-    event::{ActorRef, Event, EventFilter, EventKind},
+    event::{ActorRef, Event, EventFilter, EventKind, Order},
     page::Page,
     time::Timestamp,
 };
@@ -122,12 +122,21 @@ pub fn head(connection: &mut Conn) -> Result<(i64, String), StoreError> {
     Ok(event_head::table.find(1).select((event_head::seq, event_head::hash)).first(connection)?)
 }
 
-/// The events after number `after`, oldest first. `next` is the number of the last one shown.
+/// The events that come after number `after` in the order asked for. `next` is the number of the last one shown.
 ///
 /// # Errors
 /// The database does not answer, or holds what it should not.
-pub fn list(connection: &mut Conn, filter: &EventFilter, after: i64, limit: i64) -> Result<Page<Event>, StoreError> {
-    let mut query = events::table.filter(events::seq.gt(after)).select(Row::as_select()).into_boxed();
+pub fn list(
+    connection: &mut Conn,
+    filter: &EventFilter,
+    after: Option<i64>,
+    limit: i64,
+) -> Result<Page<Event>, StoreError> {
+    let query = events::table.select(Row::as_select()).into_boxed();
+    let mut query = match filter.order {
+        Order::Oldest => query.filter(events::seq.gt(after.unwrap_or(0))).order(events::seq.asc()),
+        Order::Newest => query.filter(events::seq.lt(after.unwrap_or(i64::MAX))).order(events::seq.desc()),
+    };
     if !filter.kinds.is_empty() {
         query = query.filter(events::kind.eq_any(filter.kinds.clone()));
     }
@@ -140,7 +149,7 @@ pub fn list(connection: &mut Conn, filter: &EventFilter, after: i64, limit: i64)
     if let Some(organization) = &filter.organization {
         query = query.filter(events::organization_id.eq(organization.clone()));
     }
-    let rows: Vec<Row> = query.order(events::seq.asc()).limit(limit + 1).load(connection)?;
+    let rows: Vec<Row> = query.limit(limit + 1).load(connection)?;
     let found = rows.into_iter().map(event).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::from_rows(found, limit, |event| event.seq.to_string()))
 }

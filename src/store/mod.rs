@@ -3,6 +3,8 @@
 pub mod access_records;
 pub mod api_keys;
 pub mod audiences;
+pub mod branding;
+pub mod census;
 mod change;
 mod connection;
 pub mod credential_uses;
@@ -10,6 +12,7 @@ pub mod departures;
 mod dialect;
 mod error;
 pub mod events;
+pub mod exchange_counts;
 pub mod facts;
 mod gather;
 pub mod idempotency;

@@ -459,3 +459,17 @@ diesel::table! {
     }
 }
 diesel::allow_tables_to_appear_in_same_query!(status_lists, token_statuses);
+diesel::table! {
+    exchange_counts (hour, result) {
+        hour -> BigInt,
+        result -> Text,
+        exchanges -> BigInt,
+    }
+}
+diesel::table! {
+    branding (id) {
+        id -> Integer,
+        body -> Text,
+        version -> BigInt,
+    }
+}

@@ -1,6 +1,6 @@
 //! Metrics in Prometheus form. Labels are bounded: each is an enum of ours, never something a client sent.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, text},
@@ -21,6 +21,16 @@ pub enum Form {
 }
 
 impl Form {
+    const ALL: [Self; 7] = [
+        Self::ClientCredentials,
+        Self::TokenExchange,
+        Self::IbmApiKey,
+        Self::Exchange,
+        Self::Explain,
+        Self::Management,
+        Self::Validation,
+    ];
+
     /// Whether it counts among the uses of a key: not when someone asks what would be, or manages.
     pub const fn is_use(self) -> bool {
         match self {
@@ -49,6 +59,49 @@ pub enum Result {
     Limited,
     Unavailable,
     Internal,
+}
+
+impl Result {
+    const ALL: [Self; 16] = [
+        Self::Granted,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Wrong,
+        Self::Revoked,
+        Self::Expired,
+        Self::Suspended,
+        Self::OwnerBlocked,
+        Self::OwnerGone,
+        Self::ClientMismatch,
+        Self::Scope,
+        Self::Target,
+        Self::Throttled,
+        Self::Limited,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// As it is kept and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Wrong => "wrong",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Suspended => "suspended",
+            Self::OwnerBlocked => "owner_blocked",
+            Self::OwnerGone => "owner_gone",
+            Self::ClientMismatch => "client_mismatch",
+            Self::Scope => "scope",
+            Self::Target => "target",
+            Self::Throttled => "throttled",
+            Self::Limited => "limited",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -245,6 +298,15 @@ impl Metrics {
         if result == Result::Granted {
             self.exchange_seconds.observe(took.as_secs_f64());
         }
+    }
+
+    /// What became of all keys that were presented to be used, since the start.
+    pub fn uses(&self) -> BTreeMap<&'static str, u64> {
+        let count = |form, result| self.exchanges.get(&ExchangeLabels { form, result }).map(|counter| counter.get());
+        let forms = || Form::ALL.into_iter().filter(|form| form.is_use());
+        let all = Result::ALL.into_iter();
+        let counted = all.map(|result| (result.as_str(), forms().filter_map(|form| count(form, result)).sum()));
+        counted.filter(|(_, count)| *count > 0).collect()
     }
 
     pub fn responded(&self, status: u16) {

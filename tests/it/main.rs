@@ -20,6 +20,7 @@ mod audiences;
 mod bad_input;
 mod cli;
 mod configuration_file;
+mod console;
 mod exchange;
 mod faults;
 mod features;

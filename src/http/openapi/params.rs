@@ -65,7 +65,8 @@ parameters! {
     /// What the events are about.
     EventQuery => [
         "query" "limit" "How many, at most." { "type": "integer", "minimum": 1, "maximum": 100, "default": 20 }
-        "query" "after" "The `seq` of the last event that is known, as `next` gives it." { "type": "integer", "format": "int64", "default": 0 }
+        "query" "after" "The `seq` of the last event that is known, as `next` gives it." { "type": "integer", "format": "int64" }
+        "query" "order" "From the beginning of the trail, or back from its end." { "type": "string", "enum": ["oldest", "newest"], "default": "oldest" }
         "query" "wait" "Where there is nothing yet: how long to wait for something, at most 30s."
             { "type": "string", "pattern": "^([0-9]|[12][0-9]|30)s$", "default": "0s", "examples": ["10s"] }
         "query" "type" "Types of events, with commas between them."
@@ -102,18 +103,31 @@ impl IntoParams for AssetFile {
     }
 }
 
-/// What pages of ours send, and no form can.
+/// What pages of ours send, and no form can: hosted ones, and the console.
 #[derive(Debug)]
 pub struct OfAPage;
 
+#[derive(Debug)]
+pub struct OfTheConsole;
+
 impl IntoParams for OfAPage {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let schema = json!({ "type": "string", "enum": ["1"] });
-        let text = "Says that a page of Keyswap's asks.";
-        made(vec![
-            json!({ "name": "Keyswap-Page", "in": "header", "required": true, "description": text, "schema": schema }),
-        ])
+        page_that_asks("1")
     }
+}
+
+impl IntoParams for OfTheConsole {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        page_that_asks("console")
+    }
+}
+
+fn page_that_asks(page: &str) -> Vec<Parameter> {
+    let schema = json!({ "type": "string", "enum": [page] });
+    let text = "Says which page of Keyswap's asks.";
+    made(vec![
+        json!({ "name": "Keyswap-Page", "in": "header", "required": true, "description": text, "schema": schema }),
+    ])
 }
 
 /// Our JSON is a parameter: a test looks at every one of them.

@@ -14,6 +14,7 @@ use crate::domain::{
     access::{DetailType, PrincipalType},
     api_key::{OwnerType, State},
     audience::{BuiltIn, Identifier},
+    branding::{Colour, Line, Logo},
     claim_map::{ClaimMap, WishedClaims},
     delivery::DeliveryState,
     foreign::{ForeignDigest, Masked},
@@ -123,6 +124,17 @@ words! {
         "pattern": (format!(r"^[^\s{DECEIVING}](?:[^{DECEIVING}]*[^\s{DECEIVING}])?$")),
         "description": "A name for people: no control, invisible or bidirectional characters, no space at either end, and no API key.",
         "examples": ["Nightly report"]
+    }
+    Line: {
+        "type": "string", "minLength": 1, "maxLength": 400,
+        "pattern": (format!(r"^[^\s{DECEIVING}](?:[^{DECEIVING}]*[^\s{DECEIVING}])?$")),
+        "description": "A text for people, on one line: no control, invisible or bidirectional characters, and no space at either end.",
+        "examples": ["Keys for programs that act for Acme."]
+    }
+    Colour: { "type": "string", "pattern": "^#[0-9a-f]{6}$", "description": "A colour.", "examples": ["#3451b2"] }
+    Logo: {
+        "type": "string", "maxLength": (Logo::MAX), "pattern": "^data:image/(png|jpeg|webp|svg\\+xml);base64,([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$",
+        "description": "A picture of at most 30 KiB, as a data URL.", "examples": ["data:image/png;base64,iVBORw0KGgo="]
     }
     Metadata: {
         "type": "object", "additionalProperties": true,

@@ -25,7 +25,7 @@ use crate::{
     },
     service::{
         App,
-        access_records::{self, NewRecord, PatchRecord, PrincipalAsked, StatementAsked},
+        access_records::{self, FirstRecord, NewRecord, PatchRecord, PrincipalAsked, StatementAsked},
         idempotency::Created,
     },
 };
@@ -135,6 +135,22 @@ pub struct StatementRequest {
 impl StatementRequest {
     pub fn asked(self) -> StatementAsked {
         StatementAsked { roles: self.roles, resources: self.resources }
+    }
+}
+
+/// An access record whose one principal is what it is made with.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = FirstAccessRecord)]
+#[serde(deny_unknown_fields)]
+pub struct FirstRecordBody {
+    name: DisplayName,
+    #[schema(min_items = 1, max_items = 32)]
+    statements: Vec<StatementRequest>,
+}
+
+impl FirstRecordBody {
+    pub fn asked(self) -> FirstRecord {
+        FirstRecord { name: self.name, statements: statements(self.statements) }
     }
 }
 

@@ -26,13 +26,14 @@ use crate::{
         problem::Problem,
     },
     service::{
-        App,
+        App, Fault,
         api_keys::{self, Import, NewKey, PatchKey, Shown, Step},
         idempotency::Created,
     },
 };
 
 use super::{
+    access_records::FirstRecordBody,
     created,
     json::{Body, Json, OptionalJson, nullable},
     object,
@@ -154,6 +155,9 @@ pub struct CreateBody {
     /// A key of another make, to go on working as it is: then there is no value in the answer.
     #[serde(default)]
     import: Option<ImportBody>,
+    /// An access record for it, made with it or not at all.
+    #[serde(default)]
+    access_record: Option<FirstRecordBody>,
 }
 
 /// What is known of a key of another make.
@@ -230,8 +234,13 @@ pub async fn create(
         exchanges_per_minute: body.exchanges_per_minute,
         expires_at: body.expires_at,
     };
+    let record = body.access_record.map(FirstRecordBody::asked);
+    if body.import.is_some() && record.is_some() {
+        let alone = "comes with a key that is made here: POST /v1/access-records for one that is imported";
+        return Err(Problem::invalid(vec![Fault::new("access_record", alone)]));
+    }
     let (made, value, replayed) = match body.import {
-        None => match api_keys::create(&app, &caller.identity, new, once).await? {
+        None => match api_keys::create(&app, &caller.identity, new, record, once).await? {
             Created::New(made) => (made.shown, Some(made.value), false),
             Created::Replayed(made) => (made, None, true),
         },

@@ -1,5 +1,7 @@
 //! `/v1/portal-sessions`.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,8 +10,10 @@ use crate::{
     domain::{
         id::{OrganizationId, UserId},
         name::DisplayName,
-        permission::{Permission, PermissionName},
+        permission::{Permission, PermissionName, PermissionSet},
         policy::{ManageKeys, OpenPortalSessions},
+        portal_session::Choice,
+        role::{Role, RoleName},
         time::{Span, Timestamp},
     },
     http::{
@@ -54,6 +58,9 @@ pub struct CurrentBody {
     sees_everyone: bool,
     /// The longest life of a key, in seconds.
     max_lifetime: Option<u64>,
+    /// What they choose for a new key: `permissions`, `roles`, `resources`.
+    #[schema(value_type = Vec<String>)]
+    choices: BTreeSet<Choice>,
 }
 
 /// Keys of one kind of owner, and what the user can do with them.
@@ -67,6 +74,17 @@ struct KindBody {
     end: bool,
     /// What the user may give to a new one.
     permissions: Vec<GrantableBody>,
+    /// The roles that the user has, where roles are chosen.
+    roles: Vec<GrantableRoleBody>,
+}
+
+/// A role that the user has, and what of it they may give to a key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = GrantableRole)]
+struct GrantableRoleBody {
+    name: RoleName,
+    description: Option<DisplayName>,
+    permissions: PermissionSet,
 }
 
 /// A permission that the user may give to a key.
@@ -78,13 +96,16 @@ struct GrantableBody {
 }
 
 impl From<Kind> for KindBody {
-    fn from(Kind { rights, permissions }: Kind) -> Self {
+    fn from(Kind { rights, permissions, roles }: Kind) -> Self {
+        let of_role =
+            |Role { name, description, permissions, .. }| GrantableRoleBody { name, description, permissions };
         let body = |Permission { name, description, .. }| GrantableBody { name, description };
         Self {
             see: rights.see,
             change: rights.change,
             end: rights.end,
             permissions: permissions.into_iter().map(body).collect(),
+            roles: roles.into_iter().map(of_role).collect(),
         }
     }
 }
@@ -119,6 +140,7 @@ pub async fn current(
         of_organization: current.of_organization.map(Into::into),
         sees_everyone: current.sees_everyone,
         max_lifetime: current.max_lifetime.map(Span::as_secs),
+        choices: current.choices,
     }))
 }
 

@@ -29,12 +29,12 @@ use crate::{
         App,
         api_keys::NewKey,
         idempotency::Created,
-        service_clients::{self, FirstRecord, NewServiceClient, Outfit, Outfitted, PatchServiceClient},
+        service_clients::{self, NewServiceClient, Outfit, Outfitted, PatchServiceClient},
     },
 };
 
 use super::{
-    access_records::{RecordBody, StatementRequest},
+    access_records::{FirstRecordBody, RecordBody},
     api_keys::KeyBody,
     created,
     json::{Body, Json},
@@ -133,16 +133,6 @@ pub struct CreateBody {
     api_key: Option<FirstKeyBody>,
 }
 
-/// An access record whose principal is the new service client.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = FirstAccessRecord)]
-#[serde(deny_unknown_fields)]
-struct FirstRecordBody {
-    name: DisplayName,
-    #[schema(min_items = 1, max_items = 32)]
-    statements: Vec<StatementRequest>,
-}
-
 /// A key that the new service client holds.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FirstApiKey)]
@@ -206,13 +196,8 @@ pub async fn create(
         permissions: body.permissions,
         metadata: body.metadata,
     };
-    let outfit = Outfit {
-        record: body.access_record.map(|first| FirstRecord {
-            name: first.name,
-            statements: first.statements.into_iter().map(StatementRequest::asked).collect(),
-        }),
-        key: body.api_key.map(FirstKeyBody::new_key),
-    };
+    let outfit =
+        Outfit { record: body.access_record.map(FirstRecordBody::asked), key: body.api_key.map(FirstKeyBody::new_key) };
     let (made, replayed) = match service_clients::create(&app, &caller.identity, new, outfit, once).await? {
         Created::New(made) => (made, false),
         Created::Replayed(made) => (made, true),

@@ -82,6 +82,34 @@ pub async fn create(
         .await
 }
 
+/// A record that is made together with its one principal.
+#[derive(Debug, Clone)]
+pub struct FirstRecord {
+    pub name: DisplayName,
+    pub statements: Vec<StatementAsked>,
+}
+
+/// Makes it, where its principal is at home; the roles of its statements are locked.
+///
+/// # Errors
+/// Whatever is wrong with it.
+pub(super) fn first(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    home: &Home,
+    principal: Principal,
+    first: FirstRecord,
+) -> Result<(AccessRecord, NewEvent), Error> {
+    let spot = match home.organization() {
+        None => None,
+        Some(id) => {
+            let organization = store::organizations::find(tx, id)?.ok_or(Error::NotFound("organization"))?;
+            Some((organization.id, organization.incarnation))
+        }
+    };
+    make(tx, caller, spot, first.name, vec![principal], Vec::new(), first.statements, Vec::new())
+}
+
 /// Makes a record for principals that are known, inside a change.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ mod usage;
 
 use crate::{
     domain::{
+        access::Principal,
         api_key::{self, ApiKey, KeyFilter, Reason, State},
         api_key_value::ApiKeyValue,
         audience::Identifier,
@@ -28,7 +29,9 @@ use crate::{
 };
 
 use super::{
-    App, Error, Settings, administrators,
+    App, Error, Settings,
+    access_records::{self, FirstRecord},
+    administrators,
     caller::Caller,
     idempotency::{self, Created, Idempotency},
     version::require_version,
@@ -99,14 +102,15 @@ pub struct WithValue {
     pub value: ApiKeyValue,
 }
 
-/// Makes a key.
+/// Makes a key, with its access record where it comes with one: both or neither.
 ///
 /// # Errors
-/// Every limit it would break, all of them at once.
+/// Every limit it would break, all of them at once; or whatever is wrong with the record.
 pub async fn create(
     app: &App,
     caller: &Caller,
     new: NewKey,
+    record: Option<FirstRecord>,
     once: Option<Idempotency>,
 ) -> Result<Created<WithValue, Shown>, Error> {
     let maker = Maker::of(app);
@@ -120,9 +124,18 @@ pub async fn create(
                 }
                 return Ok(Outcome::bookkeeping(Created::Replayed(shown)));
             }
+            if let Some(first) = &record {
+                access_records::lock_roles(tx, &first.statements)?;
+            }
             let (made, event) = maker.make(tx, new, &caller)?;
+            let mut events = vec![event];
+            if let Some(first) = record {
+                let (key, principal) = (&made.shown.key, Principal::ApiKey(made.shown.key.id.clone()));
+                let made = access_records::first(tx, &caller, &key.ownership.home, principal, first);
+                events.push(made.map_err(|error| error.of_part("access_record."))?.1);
+            }
             idempotency::remember(tx, once.as_ref(), made.shown.key.id.as_str())?;
-            Ok(Outcome::event(Created::New(made), event))
+            Ok(Outcome::events(Created::New(made), events))
         })
         .await
 }

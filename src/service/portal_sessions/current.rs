@@ -1,12 +1,16 @@
 //! What a user's own page needs to know of them before it shows anything.
 
+use std::collections::BTreeSet;
+
 use crate::{
     domain::{
         api_key::OwnerType,
         id::{OrganizationId, UserId},
         page::PageRequest,
-        permission::{AssignableTo, Permission},
+        permission::{AssignableTo, Permission, PermissionSet},
         policy::{Reach, Rights},
+        portal_session::Choice,
+        role::Role,
         standing::Home,
         time::Span,
     },
@@ -24,6 +28,8 @@ pub struct Current {
     /// They see the keys of all members, and may end them.
     pub sees_everyone: bool,
     pub max_lifetime: Option<Span>,
+    /// What they choose for a new key.
+    pub choices: BTreeSet<Choice>,
 }
 
 /// Keys of one kind of owner: what the user may do with them, and give to a new one.
@@ -31,6 +37,8 @@ pub struct Current {
 pub struct Kind {
     pub rights: Rights,
     pub permissions: Vec<Permission>,
+    /// The user's roles, each with what a new one gets of it.
+    pub roles: Vec<Role>,
 }
 
 /// More permissions than these no page offers.
@@ -48,15 +56,24 @@ pub async fn current(app: &App, caller: &Caller) -> Result<Option<Current>, Erro
         (app.settings.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
     let of = organization.clone();
     let sees_everyone = matches!(authority.reach(), Reach::Organization { whole: true, .. });
+    let choices = app.settings.choices.clone();
+    let (with_roles, who) = (choices.contains(&Choice::Roles), user.clone());
     let (of_user, of_organization) = app
         .store
         .read(move |connection| {
+            let held = match places::of_user(connection, &who, of.as_ref())?.filter(|_| with_roles) {
+                Some(place) => store::roles::with_names(connection, &place.roles)?,
+                None => Vec::new(),
+            };
             let kind = |connection: &mut Conn, home: &Home, owner, to| -> Result<Kind, StoreError> {
                 let rights = if enabled.contains(&owner) { authority.over(home) } else { Rights::default() };
                 let page = PageRequest { limit: OFFERED, after: None };
                 let mut permissions = store::permissions::list_assignable(connection, Some(to), &page)?.data;
                 permissions.retain(|permission| rights.change && holdings.hold(&permission.name));
-                Ok(Kind { rights, permissions })
+                let offered: PermissionSet = permissions.iter().map(|one| one.name.clone()).collect();
+                let cut = |role: &Role| Role { permissions: role.permissions.intersection(&offered), ..role.clone() };
+                let roles = held.iter().map(cut).filter(|role| !role.permissions.is_empty()).collect();
+                Ok(Kind { rights, permissions, roles })
             };
             let of_user = kind(connection, &home, OwnerType::User, AssignableTo::User)?;
             let Some(organization) = of else { return Ok((of_user, None)) };
@@ -66,5 +83,5 @@ pub async fn current(app: &App, caller: &Caller) -> Result<Option<Current>, Erro
         })
         .await?;
     let max_lifetime = app.settings.max_key_lifetime;
-    Ok(Some(Current { user, organization, of_user, of_organization, sees_everyone, max_lifetime }))
+    Ok(Some(Current { user, organization, of_user, of_organization, sees_everyone, max_lifetime, choices }))
 }

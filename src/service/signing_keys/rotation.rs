@@ -170,10 +170,16 @@ pub async fn planned_rotation(app: &App) -> Result<(Result<Rotated, Error>, Time
                     key.state == SigningKeyState::Active
                         && (key.algorithm == next.algorithm || !looked.rules.uses(key.algorithm))
                 };
+                // How long they would stay is what whoever asks wants to know.
+                let until = |key: &SigningKeyInfo| {
+                    let (state, retired_at) = (SigningKeyState::Retiring, Some(now));
+                    looked.rules.may_be_removed_from(&SigningKeyInfo { state, retired_at, ..key.clone() }, now)
+                };
+                let retired = |key| Listed { may_be_removed_from: until(key), ..looked.listed(key, now, &live) };
                 Rotated {
                     activated: looked.listed(next, now, &live),
                     next: None,
-                    retired: looked.keys.iter().filter(retires).map(|key| looked.listed(key, now, &live)).collect(),
+                    retired: looked.keys.iter().filter(retires).map(retired).collect(),
                 }
             });
             Ok((rotated, looked.timeline(now, &live)))

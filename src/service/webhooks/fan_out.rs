@@ -67,7 +67,7 @@ fn move_on(tx: &mut Tx<'_>, id: &WebhookId) -> Result<bool, StoreError> {
     }
     let mut room = MOST_WAITING - store::webhook_deliveries::waiting(tx, id)?;
     let mut seen = webhook.cursor;
-    for event in store::events::list(tx, &EventFilter::default(), webhook.cursor, EVENTS)?.data {
+    for event in store::events::list(tx, &EventFilter::default(), Some(webhook.cursor), EVENTS)?.data {
         if webhook.wants(&event) {
             if room <= 0 {
                 break;

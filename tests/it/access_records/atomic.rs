@@ -159,6 +159,32 @@ both! {
         assert_eq!(server.manage("GET", "/v1/access-records", None, 200).await["data"], json!([]));
     }
 
+    async fn a11_a_key_comes_with_its_access_record_or_not_at_all(server: Server) {
+        sample_roles(&server).await;
+        user(&server, "alice", &["self", "Viewer"]).await;
+        let wanted = |role: &str, over: &str| json!({
+            "name": "k", "permissions": ["docs:read"], "access_record": { "name": "k", "statements": [statement(&[role], &[over])] },
+        });
+        let before = server.events().await.len();
+        for (role, over, fault) in [
+            ("Editor", "/docs/7", "access_record.statements[0].roles: Editor holds docs:edit"),
+            ("Nobody", "/docs/7", "access_record.statements[0].roles: there is no role Nobody"),
+            ("Viewer", "docs", "access_record.statements[0].resources[0]: a resource"),
+        ] {
+            let refusal = by(&server, "alice", "POST", "/v1/api-keys", Some(wanted(role, over)), 422).await;
+            assert!(messages(&refusal)[0].starts_with(fault), "{refusal}");
+        }
+        assert_eq!(server.events().await.len(), before, "no key without its record");
+        let made = by(&server, "alice", "POST", "/v1/api-keys", Some(wanted("Viewer", "/docs/7")), 201).await;
+        assert_eq!(events_after(&server, before).await, ["api_key.created", "access_record.created"]);
+        assert_eq!(details(&server, made["value"].as_str().unwrap()).await, json!([detail(&["docs:read"], &["/docs/7"])]));
+        let records = by(&server, "alice", "GET", "/v1/access-records", None, 200).await;
+        assert_eq!(records["data"][0]["principals"], json!([{ "type": "api_key", "id": made["id"] }]));
+        let mut imported = wanted("Viewer", "/docs/7");
+        imported["import"] = json!({ "sha256": "0".repeat(64) });
+        by(&server, "alice", "POST", "/v1/api-keys", Some(imported), 422).await;
+    }
+
     async fn a24_a_user_gets_no_more_by_one_call_than_by_three(server: Server) {
         sample_roles(&server).await;
         user(&server, "alice", &["self", "Viewer"]).await;

@@ -204,9 +204,13 @@ fn postgres_without_leave_to_make_keys_refuses_with_advice() {
     }
     assert!(files(&deployment.keys()).is_empty());
     assert!(
-        tables::contents(&deployment)
-            .iter()
-            .all(|(table, rows)| ["event_head", "rotation_clock", "status_build"].contains(&table.as_str())
-                || rows.is_empty())
+        tables::contents(&deployment).iter().all(|(table, rows)| [
+            "event_head",
+            "rotation_clock",
+            "status_build",
+            "branding"
+        ]
+        .contains(&table.as_str())
+            || rows.is_empty())
     );
 }

@@ -66,7 +66,7 @@ fn in_path(before: &str) -> String {
 fn samples(name: &str, of_one: bool, schema: &Value) -> Vec<String> {
     let texts: &[&str] = match name {
         "archived" if of_one => &["false"],
-        "limit" | "days" => &["3"],
+        "limit" | "days" | "hours" => &["3"],
         "wait" => &["0s"],
         "owner_type" => &["user", "organization", "service_client", "none"],
         "state" => &["active", "suspended", "revoked", "expired"],
@@ -245,6 +245,15 @@ async fn keys(server: &Server) {
     let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     let out = page("/portal/sign-out").header("cookie", cookie).send().await.unwrap();
     assert_eq!(out.status(), StatusCode::NO_CONTENT);
+    let console = |path: &str| server.post(path).header("keyswap-page", "console");
+    let entered = console("/console/sign-in").json(&json!({ "key": server.admin })).send().await.unwrap();
+    let cookie = entered.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let out = console("/console/sign-out").header("cookie", cookie).send().await.unwrap();
+    assert_eq!(out.status(), StatusCode::NO_CONTENT);
+    for path in ["/v1/caller", "/v1/overview", "/v1/branding", "/v1/events?order=newest&after=900"] {
+        server.manage("GET", path, None, 200).await;
+    }
+    server.manage("PUT", "/v1/branding", Some(json!({ "name": "another" })), 200).await;
     let key = server
         .key(json!({ "name": "a key", "owner": { "type": "organization", "id": "org-16" }, "permissions": ["a:b"] }))
         .await;

@@ -1,0 +1,2 @@
+DROP TABLE branding;
+DROP TABLE exchange_counts;

@@ -1,0 +1,57 @@
+//! Pages for people: the hosted ones for users, and the console for operators.
+
+pub mod console;
+pub mod cookie;
+pub mod portal;
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    http::header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, SET_COOKIE, X_FRAME_OPTIONS,
+    },
+};
+
+use crate::service::publish::Document;
+
+use super::{assets::ASKED_AGAIN, problem::Problem, well_known::kept};
+use cookie::Page;
+
+/// Nothing from elsewhere, nothing inline, no text read as markup, and in no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+const GUARDS: [(HeaderName, &str); 4] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (REFERRER_POLICY, "no-referrer"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+/// A page, guarded.
+fn shown(request: &HttpRequest, page: &Document) -> HttpResponse {
+    let mut response = kept(request, page, "text/html; charset=utf-8", ASKED_AGAIN);
+    for (name, value) in GUARDS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Signing in and out is for this page of ours, and for no other.
+fn require(page: Page, request: &HttpRequest) -> Result<(), Problem> {
+    let asked = cookie::sender(request.headers()) == Some(page);
+    asked.then_some(()).ok_or_else(|| Problem::bad_request("only a page of Keyswap's asks for this"))
+}
+
+fn with_cookie(cookie: String) -> HttpResponse {
+    HttpResponse::NoContent().insert_header((CACHE_CONTROL, "no-store")).insert_header((SET_COOKIE, cookie)).finish()
+}
+
+/// The browser forgets its session in any case.
+fn signed_out(page: Page, ended: Result<(), Problem>) -> HttpResponse {
+    let Err(problem) = ended else { return with_cookie(cookie::clear(page)) };
+    let mut response = problem.error_response();
+    if let Ok(value) = HeaderValue::from_str(&cookie::clear(page)) {
+        response.headers_mut().insert(SET_COOKIE, value);
+    }
+    response
+}

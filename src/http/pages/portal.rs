@@ -1,0 +1,66 @@
+//! `/portal/…`: the hosted pages, and how a browser gets its session there and gives it back.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    http::{
+        access::Anyone,
+        assets::Assets,
+        openapi::{
+            answers::{Page as PageAnswer, Session},
+            params::OfAPage,
+        },
+        problem::Problem,
+        request::call,
+        v1::json::Json,
+    },
+    service::{App, portal_sessions::page},
+};
+
+use super::{
+    cookie::{self, Page},
+    require, shown, signed_out, with_cookie,
+};
+
+/// The page on which a user manages keys.
+#[utoipa::path(get, path = "", responses(PageAnswer))]
+pub async fn page(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
+    shown(&request, &assets.portal)
+}
+
+/// A code, as the URL of a portal session has it behind `#code=`.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PortalCode)]
+#[serde(deny_unknown_fields)]
+pub struct SignInBody {
+    #[schema(max_length = 512)]
+    code: String,
+}
+
+/// Spends a code for a session of the page, in a cookie: once, and within a minute. Only a page of Keyswap's can ask.
+#[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
+pub async fn sign_in(
+    _: Anyone,
+    request: HttpRequest,
+    body: Json<SignInBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    require(Page::Portal, &request)?;
+    let SignInBody { code } = body.read().await?.value;
+    let replaced = cookie::of(Page::Portal, request.headers());
+    let signed_in = page::sign_in(&app, &code, replaced, &call(&request)).await?;
+    Ok(with_cookie(cookie::set(Page::Portal, signed_in.cookie.expose(), signed_in.lasts)))
+}
+
+/// Ends the session of the page that asks, where it has one.
+#[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
+pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    require(Page::Portal, &request)?;
+    let ended = match cookie::of(Page::Portal, request.headers()) {
+        Some(session) => page::sign_out(&app, session, &call(&request)).await.map_err(Problem::from),
+        None => Ok(()),
+    };
+    Ok(signed_out(Page::Portal, ended))
+}

@@ -1,0 +1,229 @@
+//! The operators' page behind its pictures: how a key becomes a session and what that is worth, and what is shown there and nowhere else.
+//! What people see is looked at in `tests/interop/test_console.py`.
+
+use keyswap::{domain::time::Span, service::exchange_counts, store::Clock};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{Server, body_of, both, wire::problem};
+
+async fn enter(server: &Server, key: &str) -> Response {
+    server.post("/console/sign-in").header("keyswap-page", "console").json(&json!({ "key": key })).send().await.unwrap()
+}
+
+/// What the browser keeps of a `Set-Cookie`.
+fn cookie_of(answer: &Response) -> String {
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    let set = answer.headers()["set-cookie"].to_str().unwrap();
+    for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
+        assert!(set.split("; ").any(|part| part == attribute), "{set}");
+    }
+    set.split(';').next().unwrap().to_owned()
+}
+
+async fn with_cookie(server: &Server, method: &str, path: &str, cookie: &str) -> Response {
+    let request = server.http.request(method.parse().unwrap(), server.url(path));
+    request.header("cookie", cookie).header("keyswap-page", "console").send().await.unwrap()
+}
+
+both! {
+    async fn an_operators_key_is_swapped_for_a_session_that_can_be_given_back(server: Server) {
+        let answer = enter(&server, &server.admin).await;
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        assert!(answer.headers()["set-cookie"].to_str().unwrap().ends_with("Max-Age=3600"), "tokens.max_ttl");
+        let cookie = cookie_of(&answer);
+        assert!(cookie.starts_with("__Host-keyswap-console=eyJ"), "a token, and not the key");
+        let caller = body_of(with_cookie(&server, "GET", "/v1/caller", &cookie).await, StatusCode::OK).await;
+        assert_eq!(caller["permissions"], json!(["keyswap:admin"]));
+        assert_eq!((&caller["actor"]["type"], &caller["organization_id"]), (&json!("api_key"), &Value::Null));
+        assert_eq!(with_cookie(&server, "GET", "/v1/signing-keys", &cookie).await.status(), StatusCode::OK);
+
+        let out = with_cookie(&server, "POST", "/console/sign-out", &cookie).await;
+        assert_eq!(cookie_of(&out), "__Host-keyswap-console=");
+        problem(with_cookie(&server, "GET", "/v1/caller", &cookie).await, 401, "invalid_token").await;
+        assert_eq!(with_cookie(&server, "POST", "/console/sign-out", &cookie).await.status(), StatusCode::NO_CONTENT);
+
+        let events = server.events().await;
+        let created = events.iter().find(|event| event["type"] == "console_session.created").unwrap();
+        let ended = events.iter().find(|event| event["type"] == "token.revoked").unwrap();
+        assert_eq!(created["subject"]["id"], ended["data"]["jti"], "the end of this very session");
+        assert_eq!((&created["actor"], &created["data"]["api_key"]), (&caller["actor"], &caller["actor"]["id"]));
+    }
+
+    async fn a_session_of_the_console_ends_with_its_time_and_with_its_key(server: Server) {
+        let key = server.client_key(&["keyswap:events"]).await;
+        let cookie = cookie_of(&enter(&server, &key.value).await);
+        assert_eq!(with_cookie(&server, "GET", "/v1/events", &cookie).await.status(), StatusCode::OK);
+        // Its own permissions, and no others.
+        problem(with_cookie(&server, "GET", "/v1/signing-keys", &cookie).await, 403, "forbidden").await;
+        server.step(&key, "revoke").await;
+        problem(with_cookie(&server, "GET", "/v1/events", &cookie).await, 401, "invalid_token").await;
+        let cookie = cookie_of(&enter(&server, &server.admin).await);
+        server.advance(3590);
+        assert_eq!(with_cookie(&server, "GET", "/v1/events", &cookie).await.status(), StatusCode::OK);
+        server.advance(11);
+        problem(with_cookie(&server, "GET", "/v1/events", &cookie).await, 401, "invalid_token").await;
+    }
+
+    async fn a_key_that_governs_nothing_does_not_enter(server: Server) {
+        server.permissions(&["projects:read"]).await;
+        let key = server.client_key(&["projects:read"]).await;
+        let bare = server.generic_key(&[]).await;
+        for value in [&key.value, &bare.value] {
+            let refused = enter(&server, value).await;
+            assert!(!refused.headers().contains_key("set-cookie"));
+            problem(refused, 403, "forbidden").await;
+        }
+        server.step(&key, "revoke").await;
+        for nobody in [key.value.as_str(), "ks_", "", "eyJ.eyJ.x"] {
+            problem(enter(&server, nobody).await, 401, "invalid_token").await;
+        }
+        assert!(server.events().await.iter().all(|event| event["type"] != "console_session.created"));
+    }
+
+    async fn only_the_console_asks_and_only_its_cookie_counts(server: Server) {
+        let body = json!({ "key": server.admin });
+        for mark in [None, Some("1"), Some("2")] {
+            let request = server.post("/console/sign-in").json(&body);
+            let request = mark.into_iter().fold(request, |request, mark| request.header("keyswap-page", mark));
+            problem(request.send().await.unwrap(), 400, "bad_request").await;
+        }
+        let elsewhere = server.post("/console/sign-in").header("keyswap-page", "console").header("sec-fetch-site", "cross-site");
+        problem(elsewhere.json(&body).send().await.unwrap(), 400, "bad_request").await;
+        let cookie = cookie_of(&enter(&server, &server.admin).await);
+        let ask = |mark: &'static str, site: &'static str| {
+            let request = server.get("/v1/events").header("cookie", &cookie);
+            request.header("keyswap-page", mark).header("sec-fetch-site", site)
+        };
+        assert_eq!(ask("console", "same-origin").send().await.unwrap().status(), StatusCode::OK);
+        for (mark, site) in [("1", "same-origin"), ("", "same-origin"), ("console", "same-site"), ("console", "none")] {
+            problem(ask(mark, site).send().await.unwrap(), 401, "unauthorized").await;
+        }
+        // A key in the cookie is none: it would be in reach of whoever reads the browser's files.
+        let of_key = format!("__Host-keyswap-console={}", server.admin);
+        problem(with_cookie(&server, "GET", "/v1/events", &of_key).await, 401, "invalid_token").await;
+    }
+
+    async fn the_console_acts_for_a_user_as_its_key_may(server: Server) {
+        server.user("ada", &[]).await;
+        let cookie = cookie_of(&enter(&server, &server.admin).await);
+        let request = server.get("/v1/caller").header("cookie", &cookie).header("keyswap-page", "console");
+        let answer = request.header("keyswap-on-behalf-of", "ada").send().await.unwrap();
+        // She has no role.
+        problem(answer, 403, "forbidden").await;
+    }
+
+    async fn what_was_exchanged_and_what_was_not_is_counted_by_the_hour(server: Server) {
+        let key = server.generic_key(&[]).await;
+        for _ in 0..3 {
+            assert_eq!(server.exchange(&key.value).await.status(), StatusCode::OK);
+        }
+        server.step(&key, "suspend").await;
+        assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(server.exchange("ks_nonsense").await.status(), StatusCode::UNAUTHORIZED);
+        // Asking what would be is no use of a key.
+        server.post("/v1/exchange/explain").bearer_auth(&server.admin).send().await.unwrap();
+        exchange_counts::flush(&server.app).await.unwrap();
+        let first = server.manage("GET", "/v1/overview", None, 200).await;
+        assert_eq!(first["exchanges"].as_array().unwrap().len(), 1, "{first}");
+        let hour = &first["exchanges"][0];
+        assert_eq!((&hour["granted"], &hour["refused"]), (&json!(3), &json!({ "malformed": 1, "suspended": 1 })));
+        assert!(hour["at"].as_str().unwrap().ends_with(":00:00.000Z"), "{hour}");
+
+        server.advance(3600);
+        server.step(&key, "resume").await;
+        assert_eq!(server.exchange(&key.value).await.status(), StatusCode::OK);
+        exchange_counts::flush(&server.app).await.unwrap();
+        exchange_counts::flush(&server.app).await.unwrap();
+        let later = server.manage("GET", "/v1/overview?hours=2", None, 200).await;
+        let granted: Vec<_> = later["exchanges"].as_array().unwrap().iter().map(|hour| &hour["granted"]).collect();
+        assert_eq!(granted, [3, 1], "each once");
+        let now = server.manage("GET", "/v1/overview?hours=1", None, 200).await;
+        assert_eq!(now["exchanges"].as_array().unwrap().len(), 1);
+        for hours in ["0", "721", "x"] {
+            server.manage("GET", &format!("/v1/overview?hours={hours}"), None, 422).await;
+        }
+    }
+
+    async fn keys_are_counted_by_their_state(server: Server) {
+        let before = server.manage("GET", "/v1/overview", None, 200).await["keys"].clone();
+        let (suspended, revoked, gone) =
+            (server.generic_key(&[]).await, server.generic_key(&[]).await, server.generic_key(&[]).await);
+        server.generic_key(&[]).await;
+        let ends = |seconds: u64| {
+            let now = Clock::now(&*server.database.clock());
+            now.after(Span::from_secs(seconds)).to_string()
+        };
+        for seconds in [60, 3600] {
+            server.key(json!({ "name": "ends", "owner": { "type": "none" }, "permissions": [], "expires_at": ends(seconds) })).await;
+        }
+        server.step(&suspended, "suspend").await;
+        server.step(&revoked, "revoke").await;
+        server.manage("DELETE", &format!("/v1/api-keys/{}", gone.id), None, 204).await;
+        server.advance(61);
+        // Another counts for itself.
+        let keys = server.replica().await.manage("GET", "/v1/overview", None, 200).await["keys"].clone();
+        let again = server.manage("GET", "/v1/overview", None, 200).await;
+        assert_eq!(again["keys"], before, "not more often than every 30 s");
+        let more = |state: &str| keys[state].as_i64().unwrap() - before[state].as_i64().unwrap();
+        let states = ["active", "suspended", "expired", "revoked", "expiring"];
+        assert_eq!(states.map(more), [2, 1, 1, 1, 1], "{before} {keys}");
+    }
+
+    async fn p5_hosted_pages_look_as_the_product_wishes(server: Server) {
+        let plain = body_of(server.get("/v1/branding").send().await.unwrap(), StatusCode::OK).await;
+        assert_eq!((&plain["name"], &plain["version"]), (&Value::Null, &json!(1)));
+        let wished = json!({
+            "name": "Runway", "logo": "data:image/png;base64,iVBORw0KGgo=", "accent": "#0f766e", "accent_dark": "#5eead4",
+            "texts": { "user_help": "Keys for your own scripts.", "organization_help": null, "signed_out_help": null },
+        });
+        let stored = server.manage("PUT", "/v1/branding", Some(wished.clone()), 200).await;
+        assert_eq!(stored["version"], 2);
+        for member in ["name", "logo", "accent", "accent_dark", "texts"] {
+            assert_eq!(stored[member], wished[member]);
+        }
+        assert_eq!(server.manage("PUT", "/v1/branding", Some(wished), 200).await["version"], 2, "the same again");
+        assert_eq!(body_of(server.get("/v1/branding").send().await.unwrap(), StatusCode::OK).await, stored);
+        let of_branding = server.events().await.into_iter().filter(|event| event["type"] == "branding.updated").count();
+        assert_eq!(of_branding, 1);
+
+        let put = |body: Value| server.http.put(server.url("/v1/branding")).bearer_auth(&server.admin).json(&body);
+        problem(put(json!({})).header("if-match", "\"1\"").send().await.unwrap(), 412, "version_mismatch").await;
+        for bad in [
+            json!({ "accent": "red" }),
+            json!({ "logo": "https://elsewhere.example/logo.png" }),
+            json!({ "logo": "data:text/html;base64,PHN2Zy8+" }),
+            json!({ "texts": { "user_help": "two\nlines" } }),
+            json!({ "texts": { "more": "x" } }),
+            json!({ "style": "x" }),
+        ] {
+            let answer = put(bad.clone()).send().await.unwrap();
+            assert!([400, 422].contains(&answer.status().as_u16()), "{bad}");
+        }
+        let key = server.client_key(&["keyswap:keys"]).await;
+        let other = server.http.put(server.url("/v1/branding")).bearer_auth(&key.value).json(&json!({}));
+        problem(other.send().await.unwrap(), 403, "forbidden").await;
+    }
+
+    async fn the_trail_is_read_from_either_end(server: Server) {
+        for _ in 0..3 {
+            server.generic_key(&[]).await;
+        }
+        let seqs = |page: &Value| page["data"].as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()).collect::<Vec<_>>();
+        let all = seqs(&server.manage("GET", "/v1/events?limit=100", None, 200).await);
+        let mut back = Vec::new();
+        let mut path = "/v1/events?order=newest&limit=4".to_owned();
+        loop {
+            let page = server.manage("GET", &path, None, 200).await;
+            back.extend(seqs(&page));
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/v1/events?order=newest&limit=4&after={next}");
+        }
+        back.reverse();
+        assert_eq!(back, all);
+        let of_keys = server.manage("GET", "/v1/events?order=newest&type=api_key.created&limit=1", None, 200).await;
+        assert_eq!(seqs(&of_keys).first(), all.last());
+        server.manage("GET", "/v1/events?order=newest&wait=5s", None, 422).await;
+        server.manage("GET", "/v1/events?order=random", None, 422).await;
+    }
+}
