@@ -36,14 +36,33 @@ async function signIn(code) {
   return status === 204 || status === 401;
 }
 
-function bar(session) {
+// How the product has its pages look. They are of use without it.
+async function branding() {
+  try {
+    return await new Api(root, mark, "same-origin").call("GET", "branding");
+  } catch {
+    return { texts: {} };
+  }
+}
+
+// On the page and on the keys in it, in light and in dark.
+function paint({ accent, accent_dark }) {
+  const usual = getComputedStyle(document.documentElement).getPropertyValue("--accent");
+  if (!accent && !accent_dark) return;
+  const [light, dark] = usual.match(/#[0-9a-f]+/gi);
+  const colours = `light-dark(${accent ?? light}, ${accent_dark ?? dark})`;
+  for (const name of ["--accent", "--keyswap-accent"]) document.documentElement.style.setProperty(name, colours);
+}
+
+function bar(session, look) {
   const link = (of) => session[of]?.see && h("a", { href: pages[of], "aria-current": of === scope && "page" }, texts.tabs[of]);
   const out = button(texts.signOut, async () => {
     await post("portal/sign-out").catch(() => undefined);
     location.reload();
   });
   return [
-    h("strong", {}, texts.brand),
+    look.logo && h("img", { src: look.logo, alt: "" }),
+    h("strong", {}, look.name ?? texts.brand),
     h("nav", { "aria-label": texts.pages }, link("organization"), link("user")),
     h("span", { class: "who" }, texts.signedInAs(session.user_id, session.organization_id)),
     out,
@@ -52,15 +71,19 @@ function bar(session) {
 
 async function start(code) {
   const main = document.querySelector("main");
+  const looks = branding();
   if (!(await signIn(code))) {
     const again = button(texts.again, () => start(code));
     fill(main, h("div", { class: "notice", role: "alert" }, h("p", {}, texts.away), again));
     return;
   }
   const keys = document.createElement("keyswap-api-keys");
+  const look = await looks;
+  paint(look);
   keys.scope = scope;
+  keys.words = look.texts;
   keys.calls = new Api(root, (again) => (again ? undefined : mark()), "same-origin");
-  keys.addEventListener("keyswap-signed-in", ({ detail }) => fill(document.getElementById("bar"), bar(detail)));
+  keys.addEventListener("keyswap-signed-in", ({ detail }) => fill(document.getElementById("bar"), bar(detail, look)));
   fill(main, keys);
 }
 

@@ -2,6 +2,7 @@
 
 import { Refused } from "./api.js";
 import { button, field, h, unique } from "./dom.js";
+import { choices } from "./choices.js";
 import { modal } from "./modal.js";
 import { secret } from "./secret.js";
 import { texts } from "./texts.js";
@@ -48,7 +49,7 @@ export async function ask(keys, title, submit, parts, send, { danger } = {}) {
   return done;
 }
 
-function expiry(longest) {
+export function expiry(longest) {
   const opened = Date.now();
   const fits = (days) => !longest || days * DAY <= longest;
   const presets = Object.entries(texts.expiries).filter(([days]) => (days === "never" ? !longest : days === "date" || fits(days)));
@@ -74,25 +75,16 @@ function expiry(longest) {
   };
 }
 
-function permissions(offered) {
-  if (offered.length === 0) return { element: h("p", { class: "hint" }, texts.noPermissions), read: () => [] };
-  const boxes = offered.map(({ name, description }) => {
-    const box = h("input", { type: "checkbox", value: name });
-    return { box, line: h("label", { class: "choice" }, box, h("span", {}, h("code", {}, name), description && h("small", {}, description))) };
-  });
-  const element = h("fieldset", {}, h("legend", {}, texts.permissions), boxes.map(({ line }) => line));
-  return { element, read: () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value) };
-}
-
 export async function create(keys) {
   const name = field(texts.name, h("input", { type: "text", maxlength: 200, autocomplete: "off", required: true }), texts.nameHint);
-  const [chosen, end] = [permissions(keys.place.permissions), expiry(keys.session.max_lifetime && keys.session.max_lifetime * 1000)];
+  const [chosen, end] = [choices(keys.session.choices, keys.place), expiry(keys.session.max_lifetime && keys.session.max_lifetime * 1000)];
   let tried = {};
-  const made = await ask(keys, texts.createTitle, texts.create, [name.element, chosen.element, end.element], async () => {
+  const made = await ask(keys, texts.createTitle, texts.create, [name.element, chosen.elements, end.element], async () => {
     const [text, expires_at] = [name.control.value.trim(), end.read()];
     name.complain(text ? undefined : texts.nameNeeded);
-    if (!text || expires_at === undefined) return undefined;
-    const body = { name: text, owner: keys.owner(), permissions: chosen.read(), expires_at };
+    const may = chosen.read(text);
+    if (!text || !may || expires_at === undefined) return undefined;
+    const body = { name: text, owner: keys.owner(), ...may, expires_at };
     // The same again is made once, even where its answer was lost; something else is another request.
     const asked = JSON.stringify(body);
     if (tried.asked !== asked) tried = { asked, once: crypto.randomUUID() };

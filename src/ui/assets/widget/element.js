@@ -32,6 +32,9 @@ export class KeyswapApiKeys extends HTMLElement {
     this.#start();
   }
 
+  // The product's own words, on the hosted pages.
+  set words(own) { this.own = own; }
+
   get scope() { return this.getAttribute("scope") === "user" ? "user" : "organization"; }
   set scope(scope) { this.setAttribute("scope", scope); }
 
@@ -56,7 +59,7 @@ export class KeyswapApiKeys extends HTMLElement {
         return current ? { Authorization: `Bearer ${current}` } : undefined;
       };
       const told = (what, detail) => this.dispatchEvent(new CustomEvent(`keyswap-${what}`, { detail, bubbles: true, composed: true }));
-      const keys = new Keys(this.#calls ?? new Api(base, authorize), this.scope, told);
+      const keys = new Keys(this.#calls ?? new Api(base, authorize), this.scope, told, this.own);
       this.#keys?.close();
       this.#keys = keys;
       this.shadowRoot.replaceChildren(keys.element, keys.dialogs);

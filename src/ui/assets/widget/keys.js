@@ -21,8 +21,9 @@ const FILTERS = {
 };
 
 export class Keys {
-  // `told` hears of what was done: ("created" | "rotated" | "revoked" | …, key).
-  constructor(api, scope, told) {
+  // `told` hears of what was done: ("created" | "rotated" | "revoked" | …, key). `own` are the product's words (`texts` of /v1/branding).
+  constructor(api, scope, told, own = {}) {
+    this.own = own;
     this.api = api;
     this.scope = scope;
     this.told = told;
@@ -129,7 +130,7 @@ export class Keys {
   refused(error) {
     if (!(error instanceof Refused)) throw error;
     const text = error.signedOut ? texts.signedOut : error.forbidden ? texts.forbidden : texts.away;
-    const help = error.signedOut && texts.signedOutHelp;
+    const help = error.signedOut && (this.own.signed_out_help ?? texts.signedOutHelp);
     const again = !error.signedOut && !error.forbidden && button(texts.again, () => this.start());
     this.element.setAttribute("aria-busy", "false");
     fill(this.element, h("div", { class: "state", role: "alert" }, h("p", {}, text), help && h("p", { class: "hint" }, help), again));
@@ -145,7 +146,7 @@ export class Keys {
       h(
         "header",
         {},
-        h("div", {}, h("h2", { id: title, part: "title" }, texts.titles[this.scope]), h("p", { class: "hint" }, texts.help[this.scope])),
+        h("div", {}, h("h2", { id: title, part: "title" }, texts.titles[this.scope]), h("p", { class: "hint" }, this.own[`${this.scope}_help`] ?? texts.help[this.scope])),
         this.place.change && button(texts.create, () => this.create(), { class: "primary", part: "button primary" }),
       ),
       this.tools(),

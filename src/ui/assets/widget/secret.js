@@ -11,9 +11,10 @@ function save(name, value) {
   URL.revokeObjectURL(url);
 }
 
-export async function secret(keys, { name, value }) {
+// `said` is what a secret of another kind says of itself.
+export async function secret(keys, { name, value }, said = texts) {
   const [heading, help] = [unique("secret"), unique("secret-help")];
-  const shown = h("output", { class: "value", tabindex: "0", "aria-label": texts.columns.key }, value);
+  const shown = h("output", { class: "value", tabindex: "0", "aria-label": said.columns.key }, value);
   const curl = h("pre", { tabindex: "0" }, `curl -X POST ${new URL("v1/exchange", keys.api.base)} \\\n  -H "Authorization: Bearer ${value}"`);
   const status = h("span", { role: "status" });
   const copy = button(texts.copy, async () => {
@@ -22,12 +23,12 @@ export async function secret(keys, { name, value }) {
     if (!copied) getSelection().selectAllChildren(shown);
   });
   const { dialog, done, end, hold, show } = modal(keys, { "aria-labelledby": heading, "aria-describedby": help }, [
-    h("h3", { id: heading }, texts.secretTitle),
-    h("p", { id: help }, texts.secretHelp),
+    h("h3", { id: heading }, said.secretTitle),
+    h("p", { id: help }, said.secretHelp),
     shown,
     h("div", { class: "buttons start" }, copy, button(texts.download, () => save(name, value)), status),
-    h("details", {}, h("summary", {}, texts.curl), curl),
-    h("div", { class: "buttons" }, button(texts.done, () => end(), { class: "primary", part: "button primary" })),
+    said.curl && h("details", {}, h("summary", {}, said.curl), curl),
+    h("div", { class: "buttons" }, button(said.done, () => end(), { class: "primary", part: "button primary" })),
   ]);
   // One way out, and it says what it means.
   hold(true);

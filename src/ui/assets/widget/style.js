@@ -28,8 +28,8 @@ code, pre, .value { font-family: ui-monospace, monospace; font-size: .9em; }
 .fault { color: var(--_danger); white-space: pre-line; margin: 4px 0 0; }
 .state { padding: 32px 16px; text-align: center; color: var(--_quiet); }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-button, input, select { font: inherit; color: inherit; background: var(--_surface); border: 1px solid var(--_line); border-radius: var(--_radius); padding: 6px 12px; min-height: 36px; }
-input, select { width: 100%; }
+button, input, select, textarea { font: inherit; color: inherit; background: var(--_surface); border: 1px solid var(--_line); border-radius: var(--_radius); padding: 6px 12px; min-height: 36px; }
+input, select, textarea { width: 100%; }
 input[type=checkbox] { width: 18px; min-height: 18px; height: 18px; margin: 3px 0 0; flex: none; accent-color: var(--_accent); }
 button { cursor: pointer; font-weight: 500; }
 button:hover { border-color: var(--_accent); }
