@@ -13,9 +13,51 @@ macro_rules! assets {
 }
 
 pub const ASSETS: &[Asset] = assets![
+    "console/address.js",
+    "console/asking.js",
+    "console/audiences.js",
+    "console/branding.js",
+    "console/chart.js",
+    "console/chart_style.js",
+    "console/contrast.js",
+    "console/entries.js",
+    "console/event_types.js",
+    "console/events.js",
+    "console/form.js",
+    "console/key.js",
+    "console/key_form.js",
+    "console/keys.js",
+    "console/organizations.js",
+    "console/overview.js",
+    "console/owner.js",
+    "console/page.css",
+    "console/page.js",
+    "console/page_view.js",
+    "console/parts.js",
+    "console/permissions.js",
+    "console/preview.js",
+    "console/records.js",
+    "console/resource.js",
+    "console/roles.js",
+    "console/routes.js",
+    "console/service_clients.js",
+    "console/session.js",
+    "console/shell.js",
+    "console/sign_in.js",
+    "console/signing.js",
+    "console/signing_texts.js",
+    "console/statements.js",
+    "console/style.js",
+    "console/table.js",
+    "console/texts.js",
+    "console/timeline.js",
+    "console/trail.js",
+    "console/users.js",
+    "console/webhooks.js",
     "portal/page.css",
     "portal/page.js",
     "widget/api.js",
+    "widget/choices.js",
     "widget/dialogs.js",
     "widget/dom.js",
     "widget/element.js",
@@ -35,11 +77,21 @@ pub fn widget(hash: &str) -> String {
 }
 
 /// The hosted page: one for the own keys and for the organization's, told apart by its address.
-pub fn page(hash: &str) -> String {
-    // All modules at once, and not one after the other as they name each other.
-    let modules = ASSETS.iter().filter(|asset| asset.path.ends_with(".js"));
+pub fn portal(hash: &str) -> String {
+    page(include_str!("assets/portal/page.html"), "../", "portal/", hash)
+}
+
+/// The operators' page.
+pub fn console(hash: &str) -> String {
+    page(include_str!("assets/console/page.html"), "", "console/", hash)
+}
+
+/// A page below `root` with its own modules and those of the widget: all at once, and not one after the other as they name each other.
+fn page(html: &str, root: &str, own: &str, hash: &str) -> String {
+    let is_module = |path: &str| path.ends_with(".js") && (path.starts_with(own) || path.starts_with("widget/"));
+    let modules = ASSETS.iter().filter(|asset| is_module(asset.path));
     let preload: Vec<_> = modules
-        .map(|module| format!("<link rel=\"modulepreload\" href=\"../assets/{hash}/{}\">", module.path))
+        .map(|module| format!("<link rel=\"modulepreload\" href=\"{root}assets/{hash}/{}\">", module.path))
         .collect();
-    include_str!("assets/portal/page.html").replace("{preload}", &preload.join("\n    ")).replace("{hash}", hash)
+    html.replace("{preload}", &preload.join("\n    ")).replace("{hash}", hash)
 }

@@ -1,0 +1,99 @@
+// One view while it is open: what it draws into, what it may do, and what becomes of what goes wrong.
+
+import { Refused } from "../widget/api.js";
+import { button, fill, h } from "../widget/dom.js";
+import { texts } from "./texts.js";
+
+export class PageView {
+  // `view` is a function that draws this page; it is called again when something has changed.
+  constructor(shell, { view, name, id, query }) {
+    Object.assign(this, { shell, view, name, id, query });
+    this.api = shell.calls();
+    this.dialogs = shell.dialogs;
+    // The dialogs that are open: what they ask goes away with the page.
+    this.open = new Set();
+    this.left = new AbortController();
+    this.body = h("div", { class: "page", "aria-busy": "true" });
+    this.live = h("p", { class: "live", role: "status" });
+    this.element = h("main", { tabindex: "-1" }, this.live, this.body);
+  }
+
+  may(...permissions) { return this.shell.may(...permissions); }
+  get gone() { return this.left.signal.aborted; }
+
+  // Calls that end when the page is left: for those that wait.
+  waiting(signal) { return this.shell.calls(AbortSignal.any([signal, this.left.signal])); }
+
+  leave() {
+    this.left.abort();
+    for (const end of this.open) end();
+  }
+
+  async show() {
+    this.body.setAttribute("aria-busy", "true");
+    if (!this.drawn) fill(this.body, h("p", { class: "state" }, texts.loading));
+    try {
+      await this.view(this);
+    } catch (error) {
+      this.refused(error);
+    }
+  }
+
+  // The title, what stands beside it, and the rest. The focus is on the title of a view that was gone to, and where it would be lost.
+  draw({ title, help, actions, back }, ...content) {
+    if (this.gone) return;
+    const root = this.element.getRootNode();
+    const before = root.activeElement;
+    const held = this.body.contains(before);
+    this.body.setAttribute("aria-busy", "false");
+    document.title = texts.titled(title);
+    const heading = h("h1", { tabindex: "-1" }, title);
+    const top = h("header", { class: "top" }, h("div", {}, back, heading, help && h("p", { class: "hint" }, help)), actions && h("div", { class: "buttons" }, actions));
+    fill(this.body, top, content);
+    const arrived = !this.drawn && this.shell.moved;
+    this.drawn = true;
+    if (arrived || (held && !root.activeElement)) heading.focus();
+  }
+
+  say(text) { this.live.textContent = text ?? ""; }
+
+  // Something did not work, and what is shown stays.
+  failed(error) {
+    if (!(error instanceof Refused)) throw error;
+    if (this.gone) return undefined;
+    if (error.status === 412) return this.changedElsewhere();
+    this.say(error.away ? texts.unreachable : error.forbidden ? texts.mayNot : error.message || texts.failed);
+  }
+
+  // There is nothing to show.
+  refused(error) {
+    if (!(error instanceof Refused)) throw error;
+    if (this.gone) return;
+    this.drawn = false;
+    const again = !error.forbidden && button(texts.again, () => this.show());
+    const text = error.forbidden ? texts.mayNot : error.status === 404 ? texts.notFound : error.signedOut ? texts.signedOut : error.away ? texts.unreachable : error.message || texts.failed;
+    this.draw({ title: texts.views[this.name] ?? texts.brand }, h("div", { class: "state", role: "alert" }, h("p", {}, text), again));
+    this.drawn = false;
+  }
+
+  async changedElsewhere() {
+    await this.show();
+    this.say(texts.changedElsewhere);
+  }
+
+  // After something was done: what is there now, and that it was done.
+  async did(text) {
+    await this.show();
+    this.say(text);
+  }
+
+  // Does what needs no question. `act` gives what to say.
+  async attempt(act) {
+    try {
+      const said = await act();
+      if (said) await this.did(said);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+}

@@ -1,0 +1,58 @@
+// Small things that many views show.
+
+import { h } from "../widget/dom.js";
+import { ago, exactly } from "../widget/when.js";
+import { address } from "./address.js";
+import { texts } from "./texts.js";
+
+export const time = (text, none = texts.never) => (text ? h("time", { datetime: text, title: exactly(text) }, ago(text)) : h("span", { class: "quiet" }, none));
+
+export const link = (text, ...to) => h("a", { href: address(...to) }, text);
+
+export const badge = (state, text = texts.states[state] ?? state) => h("span", { class: `badge ${state}` }, text);
+
+// The first few, and how many more.
+export function tags(names, none = "", most = 4) {
+  if (!names?.length) return h("span", { class: "quiet" }, none);
+  const rest = names.slice(most);
+  return [names.slice(0, most).map((name) => h("span", { class: "tag" }, name)), rest.length > 0 && h("span", { class: "tag", title: rest.join(", ") }, texts.andMore(rest.length))];
+}
+
+// Ids that Keyswap made are long, and differ at their ends. The title has all of it.
+const shorter = (id) => id.replace(/^([a-z]+_)[0-9A-Z]{20}([0-9A-Z]{6})$/, "$1…$2").replace(/^([\w-]{8})[\w-]{35}$/, "$1…");
+
+export const idOf = (id) => h("span", { class: shorter(id) === id ? "whole" : "id", title: id }, shorter(id));
+
+const views = { user: "users", organization: "organizations", api_key: "keys", webhook: "webhooks" };
+const listed = { service_client: "service-clients", role: "roles", permission: "permissions", audience: "audiences", access_record: "access-records", signing_key: "signing-keys" };
+
+// Whoever it is, with a link to where they are shown.
+export function whom({ type, id }, none = type) {
+  if (!id) return h("span", {}, texts.kinds[none] ?? none);
+  if (Object.hasOwn(views, type)) return link(idOf(id), views[type], id);
+  if (Object.hasOwn(listed, type)) return link(idOf(id), listed[type]);
+  return idOf(id);
+}
+
+// By whom, where a link would be too much.
+export const byWhom = ({ type, id }) => h("span", { class: "by" }, texts.by_, " ", id ? idOf(id) : texts.makers[type] ?? type);
+
+// What is known of one thing: names and values, as a list.
+export const facts = (...pairs) => list("facts", pairs);
+export const wideFacts = (...pairs) => list("facts wide", pairs);
+
+const list = (style, pairs) => h("dl", { class: style }, pairs.filter(Boolean).map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+
+export const panel = (title, ...content) => h("section", { class: "panel" }, title && h("h2", {}, title), content);
+
+// Lengths that only the page knows. Through the CSSOM, as its policy wants no inline style.
+export function sized(element, lengths) {
+  for (const [name, value] of Object.entries(lengths)) element.style.setProperty(name, value);
+  return element;
+}
+
+// Every text in it, however deep, in small letters: to look for one.
+export function words(value) {
+  if (typeof value === "string") return [value.toLowerCase()];
+  return value && typeof value === "object" ? Object.values(value).flatMap(words) : [];
+}
