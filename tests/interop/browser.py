@@ -34,11 +34,11 @@ BOTH = ["user", "organization"]
 class Runway:
     """The product: `ada` manages everyone's keys at acme and has her own, `bob` has his own, `cyd` may do nothing; `eve` manages umbrella."""
 
-    def __init__(self, binary, directory, database_url):
+    def __init__(self, binary, directory, database_url, **settings):
         self.database_url = database_url
         self.port = free_port()
         self.origin = f"http://localhost:{self.port}"
-        more = {"portal.allowed_origins": f'["{self.origin}"]'}
+        more = {"portal.allowed_origins": f'["{self.origin}"]', **settings}
         self.server = Server(binary, directory, database_url, "ES256", more=more)
         # Cookies that want TLS are taken from localhost by its name.
         self.root = self.server.root.replace("127.0.0.1", "localhost")
@@ -136,6 +136,44 @@ class Runway:
     def as_user(self, token, method, path, body=None):
         headers = {"Authorization": f"Bearer {token}"}
         return requests.request(method, f"{self.server.root}/v1{path}", json=body, headers=headers, timeout=10)
+
+
+class Console:
+    """The operators' page, as an operator sees and does things."""
+
+    def __init__(self, runway, page):
+        self.runway, self.page = runway, page
+        self.dialog = page.get_by_role("dialog")
+
+    def enter(self, key=None):
+        self.page.goto(self.runway.root + "/console")
+        self.page.get_by_label("API key").fill(key or self.runway.server.admin_key)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.settled()
+        return self
+
+    def go(self, view):
+        self.page.goto(f"{self.runway.root}/console#/{view}")
+        self.settled()
+
+    def settled(self):
+        self.page.locator(".page[aria-busy=false]").wait_for()
+
+    def said(self, text):
+        self.page.get_by_role("status").filter(has_text=text).wait_for()
+
+    def row(self, name):
+        return self.page.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=name))
+
+    def press(self, name, exact=False):
+        """A button of the dialog where one is open, and else of the page."""
+        within = self.dialog if self.dialog.count() else self.page
+        within.get_by_role("button", name=name, exact=exact).click()
+
+    def confirm(self, word, button):
+        self.dialog.get_by_role("textbox").fill(word)
+        self.press(button)
+        self.dialog.wait_for(state="detached")
 
 
 class Shown:

@@ -150,6 +150,32 @@ def runway(request, runways):
     return runways(request.param)
 
 
+# So that an operator need not wait an hour before the next key may sign.
+QUICK = {f"signing_keys.{name}": "1s" for name in ["verifier_cache_ttl", "replica_staleness", "verifier_leeway", "clock_skew"]}
+
+
+@pytest.fixture(scope="session")
+def consoles(binary, tmp_path_factory):
+    running = {}
+
+    def get(database):
+        if database not in running:
+            directory = tmp_path_factory.mktemp(f"console-{database}")
+            url = f"sqlite://{directory}/keyswap.db" if database == "sqlite" else new_postgres_database()
+            choices = {"portal.choices": '["permissions", "roles", "resources"]'}
+            running[database] = Runway(binary, directory, url, **QUICK, **choices)
+        return running[database]
+
+    yield get
+    assert {runway.server.stop() for runway in running.values()} <= {0}
+
+
+@pytest.fixture(params=DATABASES)
+def deployment(request, consoles):
+    """What operators look after: one that rotates at once when it is asked to, and whose users choose whatever may be chosen."""
+    return consoles(request.param)
+
+
 @pytest.fixture
 def crowded(runway):
     """Ten thousand keys of umbrella, by an import."""

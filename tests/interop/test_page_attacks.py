@@ -4,7 +4,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from browser import ORGANIZATION_KEYS, Shown
+from browser import ORGANIZATION_KEYS, Console, Shown
 from conftest import serving
 
 SCRIPT = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
@@ -206,3 +206,90 @@ def test_only_origins_that_were_named_reach_the_api(runway):
         assert "access-control-allow-origin" not in requests.options(url, headers={"Origin": origin, **asks}, timeout=10).headers
     marked = {**asks, "Access-Control-Request-Headers": "keyswap-page"}
     assert "access-control-allow-origin" not in requests.options(url, headers={"Origin": runway.origin, **marked}, timeout=10).headers
+
+
+def test_stored_scripts_are_text_in_the_console(deployment, page):
+    put = lambda path, body: deployment.server.admin("PUT", path, body)
+    put("/permissions/scripted", {"assignable_to": ["user"], "description": SCRIPT})
+    put("/roles/scripted", {"permissions": [], "description": SCRIPT})
+    put("/organizations/scripted", {"name": SCRIPT, "metadata": {"note": SCRIPT}})
+    put("/users/scripted", {"profile": {"name": SCRIPT, "email": SCRIPT}, "metadata": {SCRIPT: SCRIPT}})
+    post = lambda path, body: deployment.server.admin("POST", path, body)
+    key = deployment.key(SCRIPT, metadata={"note": SCRIPT})
+    post("/service-clients", {"name": SCRIPT, "permissions": []})
+    post("/webhooks", {"url": "http://127.0.0.1:2049/x", "description": SCRIPT})
+    post("/access-records", {"name": SCRIPT, "principals": [{"type": "user", "id": "ada"}], "statements": [{"roles": ["guest"], "resources": ["/x"]}]})
+    put("/branding", {"name": SCRIPT, "texts": {"organization_help": SCRIPT}})
+    dialogs = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    console = Console(deployment, page).enter()
+    for view in ["permissions", "roles", "organizations", "users", "keys", "service-clients", "webhooks", "access-records", "pages", "events"]:
+        console.go(view)
+        if view == "pages":
+            page.locator(".preview strong").wait_for()
+        elif view != "events":
+            expect(page.get_by_text(SCRIPT).first).to_be_visible()
+    for view in ["organizations/scripted", "users/scripted", f"keys/{key['id']}"]:
+        console.go(view)
+    console.press(f"Revoke {SCRIPT}")
+    expect(console.dialog.get_by_role("heading")).to_contain_text(SCRIPT)
+    page.goto(deployment.session()["url"])
+    expect(page.locator("header strong", has_text="onerror")).to_be_visible()
+    put("/branding", {})
+    assert page.title() != "taken" and not dialogs
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_the_operators_key_is_nowhere_after_it_was_spent(deployment, page):
+    console = Console(deployment, page).enter()
+    key = deployment.server.admin_key
+    secret = key.split("_")[-1]
+    kept = page.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href, history.state])")
+    drawn = page.evaluate("document.querySelector('keyswap-console').shadowRoot.innerHTML")
+    fields = page.evaluate("[...document.querySelector('keyswap-console').shadowRoot.querySelectorAll('input')].map((input) => input.value).join()")
+    cookies = str(page.context.cookies())
+    assert "__Host-keyswap-console" in cookies and "__Host-keyswap-console" not in page.evaluate("document.cookie")
+    for place in [kept, drawn, fields, cookies, page.content()]:
+        assert secret not in place
+    # Nor is the session anything to a page of users', or to a header.
+    [cookie] = [one for one in page.context.cookies() if one["name"] == "__Host-keyswap-console"]
+    assert cookie["httpOnly"] and cookie["secure"] and cookie["sameSite"] == "Strict"
+    headers = {"Cookie": f"{cookie['name']}={cookie['value']}"}
+    for mark in [{}, {"Keyswap-Page": "1"}, {"Keyswap-Page": "console", "Sec-Fetch-Site": "same-site"}]:
+        answer = requests.get(deployment.server.root + "/v1/caller", headers={**headers, **mark}, timeout=10)
+        assert answer.status_code == 401
+    # Signed out is signed out, for whoever kept the cookie.
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("API key").wait_for()
+    mark = {"Keyswap-Page": "console"}
+    assert requests.get(deployment.server.root + "/v1/caller", headers={**headers, **mark}, timeout=10).status_code == 401
+    page.go_back()
+    assert page.get_by_role("button", name="Rotate now").count() == 0
+
+
+def test_a_users_session_opens_no_console(deployment, page):
+    page.goto(deployment.session()["url"])
+    page.get_by_role("button", name="Create API key").wait_for()
+    page.goto(deployment.root + "/console")
+    expect(page.get_by_role("heading", name="Sign in to the console")).to_be_visible()
+    for key in [deployment.session()["token"], deployment.key("nothing")["value"]]:
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text(["accepted", "needed"][key.startswith("ks_")])
+
+
+def test_the_console_is_in_no_frame_and_takes_no_forged_posts(deployment, page, elsewhere):
+    Console(deployment, page).enter()
+    elsewhere.text = f"""<iframe src="{deployment.root}/console"></iframe>
+        <form id=f method=post enctype="text/plain" action="{deployment.root}/v1/signing-keys/rotate"><input name='{{"x":"' value='"}}'></form>
+        <form id=g method=post action="{deployment.root}/console/sign-out"></form>"""
+    page.goto(elsewhere.url)
+    page.wait_for_timeout(300)
+    assert all("Sign in" not in frame.content() for frame in page.frames[1:])
+    for form, status in [("f", 401), ("g", 400)]:
+        page.goto(elsewhere.url)
+        with page.expect_navigation() as answer:
+            page.evaluate("(form) => document.getElementById(form).submit()", form)
+        assert answer.value.status == status
+    Console(deployment, page).go("overview")
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()

@@ -1,0 +1,435 @@
+"""Operators with a browser: the console."""
+
+import re
+
+import jwt
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from browser import Console, Shown
+
+BOTH = {"assignable_to": ["user", "organization", "service_client"]}
+
+
+@pytest.fixture
+def console(deployment, page):
+    return Console(deployment, page).enter()
+
+
+def test_an_operator_rotates_a_signing_key_from_the_timeline(deployment, console, page):
+    kid = lambda: jwt.get_unverified_header(deployment.server.exchange()["access_token"])["kid"]
+    before = kid()
+    page.get_by_role("link", name="Signing keys").click()
+    expect(page.get_by_role("list", name="Timeline").get_by_text(before[:8])).to_be_visible()
+    # Nothing signs before every verifier can know it; then the plan comes first.
+    for _ in range(20):
+        console.press("Rotate now")
+        console.dialog.wait_for()
+        if console.dialog.get_by_role("button", name="Rotate", exact=True).count():
+            break
+        expect(console.dialog).to_contain_text("It cannot be rotated now")
+        console.press("Close")
+        page.wait_for_timeout(1000)
+    plan = console.dialog.get_by_role("listitem")
+    successor = re.match(r"Now: (\S+) \(ES256\) signs every new token\.", plan.nth(0).inner_text()).group(1)
+    expect(plan.nth(1)).to_contain_text(re.compile(rf"Until .*: {before[:8]} stays published"))
+    assert kid() == before, "a plan changes nothing"
+    console.press("Rotate", exact=True)
+    console.said(f"{successor} signs now.")
+    assert kid()[:8] == successor
+    published = requests.get(deployment.server.root + "/.well-known/jwks.json", timeout=10).json()["keys"]
+    assert before in [key["kid"] for key in published], "its tokens are still accepted"
+    expect(console.row(before[:8])).to_contain_text("retiring")
+    # At once again is too soon, and it is said when it would not be.
+    console.press("Rotate now")
+    expect(console.dialog).to_contain_text("may sign from")
+    console.press("Close")
+
+
+def test_a_signing_key_is_pulled_by_who_types_its_name(deployment, console, page):
+    console.go("signing-keys")
+    row = page.locator("tr:has(.badge.next)").first
+    kid = row.locator("th code").inner_text()
+    row.get_by_role("button", name="Revoke").click()
+    console.press("Revoke the key")
+    expect(console.dialog.get_by_role("alert").first).to_contain_text(kid)
+    console.dialog.get_by_role("textbox").fill(kid)
+    console.press("Revoke the key")
+    expect(console.dialog).to_contain_text("Some verifier may accept its tokens until")
+    console.press("Close")
+    expect(console.row(kid)).to_contain_text("revoked")
+
+
+def test_d8_w25_an_operator_sees_every_key_and_who_still_uses_an_old_value(deployment, console, page, name):
+    deployment.join("leaver", "acme", "admin")
+    token = deployment.session("leaver")["token"]
+    made = deployment.as_user(token, "POST", "/api-keys", {"name": name, "permissions": ["projects:read"]}).json()
+    requests.delete(f"{deployment.server.root}/v1/users/leaver", headers={"X-API-Key": deployment.server.admin_key}, timeout=10)
+    rotated = deployment.server.admin("POST", f"/api-keys/{made['id']}/rotate", {"grace": "1h"})
+    assert deployment.swap(made["value"]) == 200
+    row = console.row(name)
+    for _ in range(15):
+        # Times of use are written every ten seconds.
+        console.go("keys?only=old&state=active")
+        page.reload()
+        console.settled()
+        if row.count():
+            break
+        page.wait_for_timeout(1000)
+    for text in ["acme", "projects:read", "leaver", "active", "old value in use"]:
+        expect(row).to_contain_text(text)
+    row.get_by_role("link", name=name).click()
+    expect(page.get_by_role("table", name="Values").get_by_role("row").filter(has_text="old, and still used")).to_have_count(1)
+    expect(page.locator(".entries")).to_contain_text("api_key.rotated")
+    console.press(f"Revoke {name}")
+    console.confirm(name, "Revoke")
+    console.said("was revoked")
+    assert [deployment.swap(value) for value in (made["value"], rotated["value"])] == [401, 401]
+
+
+def test_a_key_for_any_owner_is_made_and_shown_once(deployment, console, page, name):
+    console.go("keys")
+    console.press("Create API key")
+    console.dialog.get_by_label("Name", exact=True).fill(name)
+    console.dialog.get_by_label("Owner", exact=True).select_option("organization")
+    console.dialog.get_by_label("Owner’s id").fill("acme")
+    console.dialog.get_by_role("checkbox", name="projects:read").check()
+    console.press("Create", exact=True)
+    value = Shown(page).value()
+    assert deployment.swap(value) == 200
+    # What is shown once is not left by the way.
+    page.go_back()
+    expect(console.dialog).to_be_visible()
+    console.press("I have kept it")
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    console.press(f"Suspend {name}")
+    console.press("Suspend")
+    console.said("was suspended")
+    assert deployment.swap(value) == 401
+    console.press(f"Resume {name}")
+    console.press("Resume")
+    console.said("works again")
+    assert deployment.swap(value) == 200
+
+
+def test_a6_d2_d3_permissions_and_roles_are_managed(deployment, console, page, name):
+    permission, role = (f"{kind}:{name[-6:]}" for kind in ("reports", "role"))
+    console.go("permissions")
+    console.press("Create permission")
+    console.dialog.get_by_label("Name", exact=True).fill(permission)
+    console.dialog.get_by_role("checkbox", name="organization").check()
+    console.press("Create", exact=True)
+    console.said("was created")
+    assert deployment.server.admin("GET", f"/permissions/{permission}")["assignable_to"] == ["organization"]
+    console.go("roles")
+    console.press("Create role")
+    console.dialog.get_by_label("Name", exact=True).fill(role)
+    console.dialog.get_by_role("checkbox", name=permission).check()
+    console.press("Create", exact=True)
+    console.said("was created")
+    assert deployment.server.admin("GET", f"/roles/{role}")["permissions"] == [permission]
+    # Somebody else changes it meanwhile: it is shown as it is now, and nothing is overwritten.
+    console.press(f"Edit {role}")
+    console.dialog.get_by_label("Description").fill("mine")
+    deployment.server.admin("PUT", f"/roles/{role}", {"permissions": [permission], "description": "theirs"})
+    console.press("Save")
+    console.said("changed meanwhile")
+    expect(console.row(role)).to_contain_text("theirs")
+    console.press(f"Delete {role}")
+    console.confirm(role, "Delete")
+    console.said("was deleted")
+
+
+def test_organizations_members_and_users(deployment, console, page, name):
+    organization, user = (f"{kind}-{name[-6:]}" for kind in ("org", "user"))
+    console.go("users")
+    console.press("Create user")
+    console.dialog.get_by_label("Id", exact=True).fill(user)
+    console.press("Create", exact=True)
+    expect(page.get_by_role("heading", name=user)).to_be_visible()
+    console.go("organizations")
+    console.press("Create organization")
+    console.dialog.get_by_label("Id", exact=True).fill(organization)
+    console.dialog.get_by_label("Name", exact=True).fill(name)
+    console.press("Create", exact=True)
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    console.press("Add member")
+    console.dialog.get_by_label("User id").fill(user)
+    console.dialog.get_by_role("checkbox", name="engineer").check()
+    console.press("Create", exact=True)
+    console.said("was created")
+    owner = {"type": "user", "id": user, "organization_id": organization}
+    value = deployment.key("theirs", owner)["value"]
+    assert deployment.swap(value) == 200
+    console.go(f"users/{user}")
+    console.press(f"Block {user}")
+    console.said("is blocked")
+    assert deployment.swap(value) == 401
+    console.press(f"Unblock {user}")
+    console.said("is not blocked")
+    assert deployment.swap(value) == 200
+
+
+def test_service_clients_audiences_records_and_webhooks(deployment, console, page, name):
+    console.go("service-clients")
+    console.press("Create service client")
+    console.dialog.get_by_label("Name", exact=True).fill(name)
+    console.dialog.get_by_role("checkbox", name="projects:read").check()
+    console.press("Create", exact=True)
+    assert deployment.swap(Shown(page).value()) == 200
+    console.press("I have kept it")
+    console.said("was created")
+
+    console.go("audiences")
+    console.press("Create audience")
+    identifier = f"https://{name[-6:]}.example"
+    console.dialog.get_by_label("Identifier", exact=True).fill(identifier)
+    console.press("Create", exact=True)
+    console.said("was created")
+    assert identifier in [one["identifier"] for one in deployment.server.admin("GET", "/audiences?limit=100")["data"]]
+
+    console.go("access-records")
+    console.press("Create access record")
+    console.dialog.get_by_label("Name", exact=True).fill(name)
+    console.dialog.get_by_label("For whom").fill("user:ada")
+    console.dialog.get_by_role("checkbox", name="guest").check()
+    console.dialog.get_by_label("Resources").fill("/projects/7")
+    console.press("Create", exact=True)
+    console.said("was created")
+
+    console.go("webhooks")
+    console.press("Create webhook")
+    console.dialog.get_by_label("URL", exact=True).fill("http://127.0.0.1:2049/nobody")
+    console.dialog.get_by_label("Description").fill(name)
+    console.press("Create", exact=True)
+    console.press("I have kept it")
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    console.press(f"Send a test {name}")
+    expect(console.dialog).to_contain_text("was not delivered")
+    console.press("Close")
+    deployment.key("told of")
+    again = page.get_by_role("button", name=re.compile("Send api_key.created no. .* again"))
+    for _ in range(15):
+        page.reload()
+        console.settled()
+        if again.count():
+            break
+        page.wait_for_timeout(500)
+    again.first.click()
+    console.said("It is sent again")
+    console.press(f"Disable {name}")
+    console.said("is disabled")
+
+
+def test_w24_the_trail_is_filtered_and_followed(deployment, console, page, name):
+    page.get_by_role("link", name="Audit trail").click()
+    page.get_by_role("switch", name="Follow live").check()
+    key = deployment.key(name)
+    console.said("new event")
+    newest = page.locator(".entries > li").first
+    expect(newest).to_contain_text("api_key.created")
+    newest.locator("summary").click()
+    expect(newest.locator("pre")).to_contain_text(key["id"])
+    deployment.server.admin("POST", f"/api-keys/{key['id']}/revoke")
+    page.get_by_label("Subject").fill(key["id"])
+    page.keyboard.press("Enter")
+    expect(page.locator(".entries .type")).to_have_text(["api_key.revoked", "api_key.created"])
+    page.get_by_label("Type").fill("api_key.revoked")
+    page.keyboard.press("Enter")
+    expect(page.locator(".entries .type")).to_have_text(["api_key.revoked"])
+
+
+def test_the_overview_tells_what_was_exchanged_and_what_was_not(deployment, console, page):
+    deployment.swap(deployment.key("counted")["value"])
+    deployment.swap(deployment.server.revoked_key)
+    for _ in range(15):
+        page.reload()
+        console.settled()
+        if page.get_by_text("went well").count() and page.get_by_role("heading", name="Refused, by cause").count():
+            break
+        page.wait_for_timeout(1000)
+    expect(page.get_by_text(re.compile(r"[1-9]\d* granted, [1-9]\d* refused"))).to_be_visible()
+    page.get_by_role("button", name="24 hours").click()
+    expect(page.get_by_role("button", name="24 hours")).to_have_attribute("aria-pressed", "true")
+    page.get_by_text("As a table").first.click()
+    expect(page.get_by_role("link", name="active", exact=True)).to_be_visible()
+
+
+def test_p5_p6_hosted_pages_look_as_the_product_wishes(deployment, console, page):
+    logo = b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30"><rect width="60" height="30" rx="6" fill="teal"/></svg>'
+    page.get_by_role("link", name="Hosted pages").click()
+    console.settled()
+    page.get_by_label("Name", exact=True).fill("Runway")
+    page.get_by_label("Logo", exact=True).set_input_files({"name": "logo.svg", "mimeType": "image/svg+xml", "buffer": logo})
+    page.get_by_label("Accent, light", exact=True).fill("#ffcc00")
+    expect(page.get_by_text("It should have 4.5 at least")).to_be_visible()
+    page.get_by_label("Accent, light", exact=True).fill("#0f766e")
+    page.get_by_label("Text for an organization’s keys").fill("Keys for your build machines.")
+    preview = page.locator(".preview")
+    expect(preview.get_by_text("Runway")).to_be_visible()
+    expect(preview.get_by_text("Keys for your build machines.")).to_be_visible()
+    page.get_by_role("button", name="Save").click()
+    console.said("was saved")
+    page.goto(deployment.session()["url"])
+    create = page.get_by_role("button", name="Create API key")
+    expect(create).to_have_css("background-color", "rgb(15, 118, 110)")
+    expect(page.get_by_text("Keys for your build machines.")).to_be_visible()
+    expect(page.locator("header strong", has_text="Runway")).to_be_visible()
+    assert page.locator("header img").evaluate("(image) => image.complete && image.naturalWidth === 60")
+    deployment.server.admin("PUT", "/branding", {})
+
+
+def test_a11_a12_a_user_chooses_roles_and_what_they_are_over(deployment, page, name):
+    page.goto(deployment.session("bob")["url"].replace("organization-keys", "user-keys"))
+    keys = Shown(page)
+    page.get_by_role("button", name="Create API key").click()
+    keys.dialog.get_by_label("Name").fill(name)
+    keys.dialog.get_by_label("Resources").fill("/projects/7\n/projects/8")
+    keys.dialog.get_by_role("button", name="Create API key").click()
+    expect(keys.dialog.get_by_text("Choose the roles")).to_be_visible()
+    # What he does not have is not there to be chosen.
+    expect(keys.dialog.get_by_role("checkbox", name="admin")).to_have_count(0)
+    keys.dialog.get_by_role("checkbox", name="engineer").check()
+    keys.dialog.get_by_role("button", name="Create API key").click()
+    value = keys.value()
+    keys.keep()
+    expect(keys.row(name)).to_contain_text("projects:read")
+    headers = {"Authorization": f"Bearer {value}"}
+    token = requests.post(deployment.server.root + "/v1/exchange", headers=headers, timeout=10).json()["access_token"]
+    details = jwt.decode(token, options={"verify_signature": False})["authorization_details"]
+    assert [detail["locations"] for detail in details] == [["/projects/7", "/projects/8"]]
+    assert all("projects:read" in detail["actions"] for detail in details)
+
+
+def test_an_admin_of_an_organization_sees_no_other(deployment, page, name):
+    key = deployment.key("of eve", {"type": "organization", "id": "umbrella"})
+    admin = deployment.key(name, permissions=["api-keys:manage"])
+    console = Console(deployment, page).enter(admin["value"])
+    console.go("keys?state=all")
+    expect(console.row(name)).to_be_visible()
+    expect(console.row("of eve")).to_have_count(0)
+    console.go(f"keys/{key['id']}")
+    expect(page.get_by_role("alert")).to_contain_text("nothing that you may see")
+    expect(page.get_by_role("link", name="Signing keys")).to_have_count(0)
+
+
+def test_a_session_that_has_ended_loses_nothing_typed(deployment, console, page, name):
+    role = f"role:{name[-6:]}"
+    console.go("roles")
+    console.press("Create role")
+    console.dialog.get_by_label("Name", exact=True).fill(role)
+    page.context.clear_cookies()
+    console.press("Create", exact=True)
+    again = page.get_by_role("dialog", name="Sign in again")
+    again.get_by_label("API key").fill("ks_nonsense")
+    again.get_by_role("button", name="Sign in").click()
+    expect(again.get_by_role("alert")).to_contain_text("not accepted")
+    again.get_by_label("API key").fill(deployment.server.admin_key)
+    again.get_by_role("button", name="Sign in").click()
+    console.said("was created")
+    assert deployment.server.admin("GET", f"/roles/{role}")["name"] == role
+
+
+def test_with_keyswap_down_nothing_typed_is_lost(deployment, console, page, name):
+    role = f"role:{name[-6:]}"
+    console.go("roles")
+    console.press("Create role")
+    console.dialog.get_by_label("Name", exact=True).fill(role)
+    page.context.set_offline(True)
+    console.press("Create", exact=True)
+    expect(console.dialog.get_by_role("alert").last).to_contain_text("Nothing you typed is lost")
+    page.context.set_offline(False)
+    console.press("Create", exact=True)
+    console.said("was created")
+    page.context.set_offline(True)
+    page.get_by_role("link", name="Users", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    page.context.set_offline(False)
+    console.press("Try again")
+    expect(page.get_by_role("button", name="Create user")).to_be_visible()
+
+
+def test_the_console_without_javascript_says_so(deployment, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(deployment.root + "/console")
+    expect(page.locator("noscript p")).to_contain_text("This page needs JavaScript")
+    context.close()
+
+
+def test_the_console_from_the_keyboard(deployment, page, name):
+    page.goto(deployment.root + "/console")
+    page.get_by_label("API key").wait_for()
+    page.keyboard.type(deployment.server.admin_key)
+    page.keyboard.press("Enter")
+    focused = "document.querySelector('keyswap-console').shadowRoot.activeElement?.innerText"
+    tab_to(page, focused, "Roles")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{focused} === 'Roles' && document.title.startsWith('Roles')")
+    tab_to(page, focused, "Create role")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for()
+    role = f"role:{name[-6:]}"
+    page.keyboard.type(role)
+    page.keyboard.press("Enter")
+    Console(deployment, page).said("was created")
+    tab_to(page, "document.querySelector('keyswap-console').shadowRoot.activeElement?.ariaLabel", f"Delete {role}")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.type(role)
+    page.keyboard.press("Enter")
+    Console(deployment, page).said("was deleted")
+
+
+def tab_to(page, focused, name):
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if (page.evaluate(focused) or "").strip() == name:
+            return
+    raise AssertionError(f"no way to {name}")
+
+
+VIEWS = ["overview", "keys", "service-clients", "access-records", "organizations", "users", "roles", "permissions", "audiences", "signing-keys", "events", "webhooks", "pages"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390], ids=["wide", "narrow"])
+def test_nothing_serious_for_axe_in_the_console(deployment, browser, axe, pictures, scheme, width):
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 860})
+    page = context.new_page()
+    console = Console(deployment, page)
+    deployment.a_few_keys()
+
+    def look(view):
+        axe(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{view} is wider than the screen"
+        page.screenshot(path=pictures / f"console-{view}-{scheme}-{'wide' if width > 600 else 'narrow'}.png")
+
+    page.goto(deployment.root + "/console")
+    page.get_by_label("API key").wait_for()
+    look("sign-in")
+    console.enter()
+    for view in VIEWS:
+        console.go(view)
+        look(view)
+    for view in ["organizations/acme", "users/ada", f"keys/{deployment.key('seen')['id']}"]:
+        console.go(view)
+        look(view.split("/")[0].removesuffix("s"))
+    console.go("keys")
+    console.press("Create API key")
+    look("key-create")
+    context.close()
+
+
+def test_the_console_is_light(deployment, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    cdp = context.new_cdp_session(page)
+    cdp.send("Network.enable")
+    sizes = []
+    cdp.on("Network.loadingFinished", lambda done: sizes.append(done["encodedDataLength"]))
+    Console(deployment, page).enter()
+    print(f"{sum(sizes)} bytes on the wire")
+    assert len(sizes) > 30 and sum(sizes) < 150_000
+    context.close()
