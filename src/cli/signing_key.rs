@@ -96,7 +96,7 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
             Ok(())
         }
         SigningKeyCommand::Rotate { dry_run: false, json } => {
-            let rotated = signing_keys::rotate(&app, &Caller::cli()).await?;
+            let rotated = signing_keys::rotate(&app, &Caller::cli(), None).await?;
             if json {
                 return print_json(&rotated);
             }

@@ -119,6 +119,17 @@ impl Life {
     }
 }
 
+/// Keys by their state, those of deleted ones left out. What became of an owner is not looked at: that would read every key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyCounts {
+    pub active: i64,
+    pub suspended: i64,
+    pub expired: i64,
+    pub revoked: i64,
+    /// Active ones that expire soon.
+    pub expiring: i64,
+}
+
 /// What a key is now, with its owner's standing: the key of a blocked user is suspended for as long as the user is blocked, and that of
 /// an owner who is gone is revoked. The second is why, where it is not what is written on the key.
 pub fn state(life: &Life, standing: &Standing, now: Timestamp) -> (State, Option<Reason>) {

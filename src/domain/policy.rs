@@ -67,7 +67,7 @@ actions! {
     /// Change the catalog of permissions.
     ManagePermissions: "manage permissions" needs ADMIN;
     /// Read roles.
-    ReadRoles: "read roles" needs DIRECTORY;
+    ReadRoles: "read roles" needs DIRECTORY, KEYS;
     /// Change roles.
     ManageRoles: "manage roles" needs ADMIN;
     /// Mirror organizations, users and members.

@@ -117,7 +117,8 @@ impl FromStr for OnBehalfOf {
     }
 }
 
-/// What a call of `/v1` shows. A session that is shown in one way is none in the other.
+/// What a call of `/v1` shows. A portal session that is shown in one way is none in the other; one of the console is a token like any other,
+/// and is one in a header too.
 #[derive(Debug, Clone, Copy)]
 pub enum Shown<'a> {
     /// An API key, a token, or a portal session's token.

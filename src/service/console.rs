@@ -6,7 +6,7 @@ use crate::{
     domain::{
         event::{Actor, EventKind, NewEvent},
         grant::{self, Limits, Refusal, ScopeFault},
-        policy::{ADMIN, MANAGE},
+        policy::{ADMIN, Authority, KnowOneself, MANAGE, Place},
         time::Span,
     },
     store::Outcome,
@@ -42,8 +42,10 @@ pub async fn sign_in(app: &App, key: &str, call: &Call) -> Result<Option<SignedI
     let limits = Limits { default_ttl: app.settings.limits.max_ttl, ..app.settings.limits.clone() };
     let issued = issue(app, attempt, &request, |facts| {
         let grant = grant::decide(facts, &request, &limits)?;
+        let authority = Authority { scope: grant.scope.clone(), place: Place::of(&facts.key.ownership.home) };
         let nothing = || Refusal::Scope(ScopeFault::NothingLeft(Vec::new()));
-        if grant.scope.is_empty() { Err(nothing()) } else { Ok(grant) }
+        // The first thing that the page asks.
+        if authority.allows::<KnowOneself>() { Ok(grant) } else { Err(nothing()) }
     });
     let Issued { token, jti, key, expires_in, .. } = match issued.await {
         Ok(issued) => issued,

@@ -1,10 +1,9 @@
 //! What became of the keys that were presented, by the hour: what the metrics count anyway, written in batches, so that a page can show more
 //! than what one server has seen since its start.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
+
+use tokio::sync::Mutex;
 
 use crate::{
     domain::event::{Actor, Origin},
@@ -17,13 +16,15 @@ use super::App;
 #[derive(Debug, Default)]
 pub struct Counted(Mutex<BTreeMap<&'static str, u64>>);
 
-/// Writes what was counted since the last time. What cannot be written is still counted the next time.
+/// Writes what was counted since the last time, into the hour in which it is written. What cannot be written is still counted the next time; what
+/// was written, and whose answer was lost, twice.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn flush(app: &App) -> Result<(), StoreError> {
+    // Held until it is written: nobody else counts the same.
+    let mut written = app.counted.0.lock().await;
     let uses = app.metrics.uses();
-    let written = app.counted.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let new = |(result, count): (&&'static str, &u64)| {
         let more = count - written.get(result).copied().unwrap_or_default().min(*count);
         (more > 0).then(|| (*result, i64::try_from(more).unwrap_or(i64::MAX)))
@@ -37,6 +38,6 @@ pub async fn flush(app: &App) -> Result<(), StoreError> {
         Ok::<_, StoreError>(Outcome::bookkeeping(()))
     });
     change.await?;
-    *app.counted.0.lock().unwrap_or_else(PoisonError::into_inner) = uses;
+    *written = uses;
     Ok(())
 }

@@ -2,26 +2,18 @@
 
 use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl, RunQueryDsl};
 
-use crate::domain::time::{Span, Timestamp};
+use crate::domain::{
+    api_key::KeyCounts,
+    time::{Span, Timestamp},
+};
 
 use super::{connection::Conn, error::StoreError, schema::api_keys};
-
-/// Keys by their state, those of deleted ones left out. What became of an owner is not looked at: that would read every key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keys {
-    pub active: i64,
-    pub suspended: i64,
-    pub expired: i64,
-    pub revoked: i64,
-    /// Active ones that expire soon.
-    pub expiring: i64,
-}
 
 /// Counts them. All keys are counted by an index, and from indexes of nothing but the dead those that do not work.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn keys(connection: &mut Conn, now: Timestamp, soon: Span) -> Result<Keys, StoreError> {
+pub fn keys(connection: &mut Conn, now: Timestamp, soon: Span) -> Result<KeyCounts, StoreError> {
     let all: i64 = api_keys::table.count().get_result(connection)?;
     let archived: i64 = api_keys::table.filter(api_keys::deleted_at.is_not_null()).count().get_result(connection)?;
     let there = || api_keys::table.filter(api_keys::deleted_at.is_null());
@@ -40,5 +32,5 @@ pub fn keys(connection: &mut Conn, now: Timestamp, soon: Span) -> Result<Keys, S
         .count()
         .get_result(connection)?;
     let active = (all - archived - revoked - expired - suspended).max(0);
-    Ok(Keys { active, suspended, expired, revoked, expiring })
+    Ok(KeyCounts { active, suspended, expired, revoked, expiring })
 }

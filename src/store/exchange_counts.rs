@@ -15,7 +15,7 @@ use super::{
     schema::exchange_counts,
 };
 
-/// How long they are remembered: a quarter can be looked back on.
+/// How long they are remembered: longer than `/v1` looks back, so that it may look further one day.
 const KEPT: Span = Span::from_secs(100 * 24 * 3600);
 
 #[derive(Serialize)]

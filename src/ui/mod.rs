@@ -35,6 +35,7 @@ pub const ASSETS: &[Asset] = assets![
     "console/page_view.js",
     "console/parts.js",
     "console/permissions.js",
+    "console/permitted.js",
     "console/preview.js",
     "console/records.js",
     "console/resource.js",

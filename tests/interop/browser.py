@@ -138,6 +138,15 @@ class Runway:
         return requests.request(method, f"{self.server.root}/v1{path}", json=body, headers=headers, timeout=10)
 
 
+def until(page, expression):
+    """Waits for it. Playwright's own way evaluates a text again and again within the page, which the policy of ours forbids."""
+    for _ in range(200):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(expression)
+
+
 class Console:
     """The operators' page, as an operator sees and does things."""
 

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from browser import CHROMIUM, FLAGS, NOT, Runway
+from exhibit import Exhibit
 from keyswap import ALGORITHMS, DATABASES, Server
 
 HERE = pathlib.Path(__file__).parent
@@ -174,6 +175,15 @@ def consoles(binary, tmp_path_factory):
 def deployment(request, consoles):
     """What operators look after: one that rotates at once when it is asked to, and whose users choose whatever may be chosen."""
     return consoles(request.param)
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def exhibit(request, binary, tmp_path_factory):
+    directory = tmp_path_factory.mktemp(f"exhibit-{request.param}")
+    url = f"sqlite://{directory}/keyswap.db" if request.param == "sqlite" else new_postgres_database()
+    exhibit = Exhibit(binary, directory, url, **QUICK)
+    yield exhibit
+    assert exhibit.server.stop() == 0
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from browser import Console, Shown
+from browser import Console, Shown, until
 
 BOTH = {"assignable_to": ["user", "organization", "service_client"]}
 
@@ -86,6 +86,21 @@ def test_d8_w25_an_operator_sees_every_key_and_who_still_uses_an_old_value(deplo
     console.confirm(name, "Revoke")
     console.said("was revoked")
     assert [deployment.swap(value) for value in (made["value"], rotated["value"])] == [401, 401]
+
+
+def test_d8_an_old_value_that_nobody_uses_any_more_is_told_apart(deployment, console, page, name):
+    made = deployment.key(name)
+    assert deployment.swap(made["value"]) == 200
+    # Times of use are written every ten seconds.
+    for _ in range(30):
+        if deployment.server.admin("GET", f"/api-keys/{made['id']}")["last_used_at"]:
+            break
+        page.wait_for_timeout(500)
+    deployment.server.admin("POST", f"/api-keys/{made['id']}/rotate", {"grace": "1h"})
+    console.go(f"keys/{made['id']}")
+    expect(page.get_by_role("table", name="Values")).to_contain_text("old, not used since the rotation")
+    console.go("keys?only=old&state=active")
+    expect(console.row(name)).to_have_count(0)
 
 
 def test_a_key_for_any_owner_is_made_and_shown_once(deployment, console, page, name):
@@ -306,12 +321,29 @@ def test_an_admin_of_an_organization_sees_no_other(deployment, page, name):
     key = deployment.key("of eve", {"type": "organization", "id": "umbrella"})
     admin = deployment.key(name, permissions=["api-keys:manage"])
     console = Console(deployment, page).enter(admin["value"])
+    # That is where they find themselves.
+    expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+    assert page.locator("nav a").all_inner_texts() == ["API keys", "Service clients"]
+    expect(console.row(name)).to_be_visible()
     console.go("keys?state=all")
     expect(console.row(name)).to_be_visible()
     expect(console.row("of eve")).to_have_count(0)
     console.go(f"keys/{key['id']}")
     expect(page.get_by_role("alert")).to_contain_text("nothing that you may see")
-    expect(page.get_by_role("link", name="Signing keys")).to_have_count(0)
+    console.go("keys")
+    console.press("Create API key")
+    console.dialog.get_by_label("Name", exact=True).fill(f"{name} 2")
+    expect(console.dialog.get_by_label("Owner’s id")).to_have_value("acme")
+    console.press("Create", exact=True)
+    assert deployment.swap(Shown(page).value()) == 200
+
+
+def test_a_browser_that_keeps_no_session_is_told_why(deployment, page):
+    page.route("**/console/sign-in", lambda route: route.fulfill(status=204))
+    page.goto(deployment.root + "/console")
+    page.get_by_label("API key").fill(deployment.server.admin_key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("kept no session")
 
 
 def test_a_session_that_has_ended_loses_nothing_typed(deployment, console, page, name):
@@ -366,7 +398,7 @@ def test_the_console_from_the_keyboard(deployment, page, name):
     focused = "document.querySelector('keyswap-console').shadowRoot.activeElement?.innerText"
     tab_to(page, focused, "Roles")
     page.keyboard.press("Enter")
-    page.wait_for_function(f"{focused} === 'Roles' && document.title.startsWith('Roles')")
+    until(page, f"{focused} === 'Roles' && document.title.startsWith('Roles')")
     tab_to(page, focused, "Create role")
     page.keyboard.press("Enter")
     page.get_by_role("dialog").wait_for()
@@ -395,25 +427,25 @@ VIEWS = ["overview", "keys", "service-clients", "access-records", "organizations
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390], ids=["wide", "narrow"])
-def test_nothing_serious_for_axe_in_the_console(deployment, browser, axe, pictures, scheme, width):
+def test_nothing_serious_for_axe_in_the_console(exhibit, browser, axe, pictures, scheme, width):
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 860})
     page = context.new_page()
-    console = Console(deployment, page)
-    deployment.a_few_keys()
+    console = Console(exhibit, page)
 
     def look(view):
+        page.mouse.move(0, 0)
         axe(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{view} is wider than the screen"
         page.screenshot(path=pictures / f"console-{view}-{scheme}-{'wide' if width > 600 else 'narrow'}.png")
 
-    page.goto(deployment.root + "/console")
+    page.goto(exhibit.root + "/console")
     page.get_by_label("API key").wait_for()
     look("sign-in")
     console.enter()
     for view in VIEWS:
         console.go(view)
         look(view)
-    for view in ["organizations/acme", "users/ada", f"keys/{deployment.key('seen')['id']}"]:
+    for view in ["organizations/acme", "users/ada", f"keys/{exhibit.keys[3]['id']}"]:
         console.go(view)
         look(view.split("/")[0].removesuffix("s"))
     console.go("keys")

@@ -6,7 +6,7 @@ import statistics
 import pytest
 from playwright.sync_api import expect
 
-from browser import Shown
+from browser import Shown, until
 
 
 @pytest.fixture(params=["hosted", "widget"])
@@ -154,7 +154,7 @@ def test_w9_a_function_is_called_again_when_a_token_has_run_out(runway, page):
             good,
         )
         expect(heading(page, "Organization API keys")).to_be_visible()
-        page.wait_for_function("window.asked === 2")
+        until(page, "window.asked === 2")
 
 
 def test_w9_the_widget_in_react(runway, page, name, react_page):
@@ -195,7 +195,7 @@ def test_everything_works_from_the_keyboard(runway, page, name):
     page.keyboard.press("Enter")
     expect(keys.row(name)).to_be_visible()
     # Back at what was just made.
-    page.wait_for_function("document.querySelector('keyswap-api-keys').shadowRoot.activeElement?.textContent === 'Rotate'")
+    until(page, "document.querySelector('keyswap-api-keys').shadowRoot.activeElement?.textContent === 'Rotate'")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")

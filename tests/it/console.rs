@@ -69,7 +69,10 @@ both! {
         server.permissions(&["projects:read"]).await;
         let key = server.client_key(&["projects:read"]).await;
         let bare = server.generic_key(&[]).await;
-        for value in [&key.value, &bare.value] {
+        // It governs organizations, and stands in none.
+        let nobodys = json!({ "name": "nobody's", "owner": { "type": "none" }, "permissions": ["api-keys:manage"] });
+        let nowhere = server.key(nobodys).await;
+        for value in [&key.value, &bare.value, &nowhere.value] {
             let refused = enter(&server, value).await;
             assert!(!refused.headers().contains_key("set-cookie"));
             problem(refused, 403, "forbidden").await;
@@ -105,12 +108,51 @@ both! {
     }
 
     async fn the_console_acts_for_a_user_as_its_key_may(server: Server) {
+        server.role("self", &["user-api-keys:manage-self"]).await;
+        server.organization("acme").await;
         server.user("ada", &[]).await;
+        server.member("acme", "ada", &["self"]).await;
         let cookie = cookie_of(&enter(&server, &server.admin).await);
         let request = server.get("/v1/caller").header("cookie", &cookie).header("keyswap-page", "console");
-        let answer = request.header("keyswap-on-behalf-of", "ada").send().await.unwrap();
-        // She has no role.
-        problem(answer, 403, "forbidden").await;
+        let answer = request.header("keyswap-on-behalf-of", "ada; organization=acme").send().await.unwrap();
+        let caller = body_of(answer, StatusCode::OK).await;
+        assert_eq!((&caller["on_behalf_of"], &caller["organization_id"]), (&json!("ada"), &json!("acme")));
+        assert_eq!(caller["permissions"], json!(["user-api-keys:manage-self"]));
+    }
+
+    async fn who_looks_after_an_organization_enters_and_stays_inside(server: Server) {
+        server.organization("acme").await;
+        let owner = json!({ "type": "organization", "id": "acme" });
+        let key = server.key(json!({ "name": "admin", "owner": owner, "permissions": ["api-keys:manage"] })).await;
+        let cookie = cookie_of(&enter(&server, &key.value).await);
+        let caller = body_of(with_cookie(&server, "GET", "/v1/caller", &cookie).await, StatusCode::OK).await;
+        assert_eq!((&caller["organization_id"], &caller["permissions"]), (&json!("acme"), &json!(["api-keys:manage"])));
+    }
+
+    async fn a_session_that_could_not_be_ended_is_not_forgotten(server: Server, "database.statement_timeout=1s") {
+        let cookie = cookie_of(&enter(&server, &server.admin).await);
+        let held = server.database.hold_changes();
+        let out = with_cookie(&server, "POST", "/console/sign-out", &cookie).await;
+        assert_eq!(out.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(!out.headers().contains_key("set-cookie"), "else nobody could name it any more");
+        held.release();
+        assert_eq!(with_cookie(&server, "POST", "/console/sign-out", &cookie).await.status(), StatusCode::NO_CONTENT);
+        problem(with_cookie(&server, "GET", "/v1/caller", &cookie).await, 401, "invalid_token").await;
+    }
+
+    async fn replicas_count_together(server: Server) {
+        let other = server.replica().await;
+        let key = server.generic_key(&[]).await;
+        for one in [&server, &other, &server] {
+            assert_eq!(one.exchange(&key.value).await.status(), StatusCode::OK);
+        }
+        let (a, b) = tokio::join!(exchange_counts::flush(&server.app), exchange_counts::flush(&other.app));
+        assert!(a.is_ok() && b.is_ok());
+        let (a, b) = tokio::join!(exchange_counts::flush(&server.app), exchange_counts::flush(&server.app));
+        assert!(a.is_ok() && b.is_ok());
+        let told = server.manage("GET", "/v1/overview?hours=2", None, 200).await;
+        let granted: i64 = told["exchanges"].as_array().unwrap().iter().map(|hour| hour["granted"].as_i64().unwrap()).sum();
+        assert_eq!(granted, 3);
     }
 
     async fn what_was_exchanged_and_what_was_not_is_counted_by_the_hour(server: Server) {

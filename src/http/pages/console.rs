@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     cookie::{self, Page},
-    require, shown, signed_out, with_cookie,
+    require, shown, with_cookie,
 };
 
 /// The page on which operators run Keyswap.
@@ -65,9 +65,9 @@ pub async fn sign_in(
 #[utoipa::path(post, path = "", params(OfTheConsole), responses(Session))]
 pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     require(Page::Console, &request)?;
-    let ended = match cookie::of(Page::Console, request.headers()) {
-        Some(session) => console::sign_out(&app, session, &call(&request)).await.map_err(Problem::from),
-        None => Ok(()),
-    };
-    Ok(signed_out(Page::Console, ended))
+    if let Some(session) = cookie::of(Page::Console, request.headers()) {
+        // What could not be ended is not forgotten: only who has it can name it.
+        console::sign_out(&app, session, &call(&request)).await?;
+    }
+    Ok(with_cookie(cookie::clear(Page::Console)))
 }

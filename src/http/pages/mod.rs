@@ -5,7 +5,7 @@ pub mod cookie;
 pub mod portal;
 
 use actix_web::{
-    HttpRequest, HttpResponse, ResponseError,
+    HttpRequest, HttpResponse,
     http::header::{
         CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, SET_COOKIE, X_FRAME_OPTIONS,
     },
@@ -44,14 +44,4 @@ fn require(page: Page, request: &HttpRequest) -> Result<(), Problem> {
 
 fn with_cookie(cookie: String) -> HttpResponse {
     HttpResponse::NoContent().insert_header((CACHE_CONTROL, "no-store")).insert_header((SET_COOKIE, cookie)).finish()
-}
-
-/// The browser forgets its session in any case.
-fn signed_out(page: Page, ended: Result<(), Problem>) -> HttpResponse {
-    let Err(problem) = ended else { return with_cookie(cookie::clear(page)) };
-    let mut response = problem.error_response();
-    if let Ok(value) = HeaderValue::from_str(&cookie::clear(page)) {
-        response.headers_mut().insert(SET_COOKIE, value);
-    }
-    response
 }

@@ -1,6 +1,10 @@
 //! `/portal/…`: the hosted pages, and how a browser gets its session there and gives it back.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    http::header::{HeaderValue, SET_COOKIE},
+    web::Data,
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -21,7 +25,7 @@ use crate::{
 
 use super::{
     cookie::{self, Page},
-    require, shown, signed_out, with_cookie,
+    require, shown, with_cookie,
 };
 
 /// The page on which a user manages keys.
@@ -62,5 +66,13 @@ pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result
         Some(session) => page::sign_out(&app, session, &call(&request)).await.map_err(Problem::from),
         None => Ok(()),
     };
-    Ok(signed_out(Page::Portal, ended))
+    Ok(ended.map_or_else(|problem| forgetting(problem.error_response()), |()| with_cookie(cookie::clear(Page::Portal))))
+}
+
+/// The browser forgets it in any case: it ends by itself soon.
+fn forgetting(mut response: HttpResponse) -> HttpResponse {
+    if let Ok(value) = HeaderValue::from_str(&cookie::clear(Page::Portal)) {
+        response.headers_mut().insert(SET_COOKIE, value);
+    }
+    response
 }

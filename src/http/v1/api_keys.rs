@@ -86,6 +86,8 @@ struct OwnerBody {
 #[schema(as = Credential)]
 struct CredentialBody {
     id: CredentialId,
+    /// The older one was replaced when the newer one was made.
+    created_at: Timestamp,
     expires_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
 }
@@ -116,6 +118,7 @@ impl KeyBody {
                 .into_iter()
                 .map(|credential| CredentialBody {
                     id: credential.id,
+                    created_at: credential.created_at,
                     expires_at: credential.expires_at,
                     last_used_at: credential.last_used_at,
                 })

@@ -9,7 +9,7 @@ use crate::{
         event::ActorRef,
         id::{OrganizationId, UserId},
         permission::PermissionSet,
-        policy::KnowOneself,
+        policy::{KnowOneself, Place},
     },
     http::{access::Caller, openapi::answers::Plain, problem::Problem},
     service::App,
@@ -38,7 +38,10 @@ pub async fn get(caller: Caller<KnowOneself>, request: HttpRequest, _: Data<App>
     Ok(plain(&CallerBody {
         actor: caller.origin.actor.to_ref(),
         on_behalf_of: caller.origin.on_behalf_of,
-        organization_id: caller.acts_as.as_ref().and_then(|home| home.organization().cloned()),
+        organization_id: match caller.authority.place {
+            Place::Everywhere => None,
+            Place::Inside { organization, .. } => organization,
+        },
         permissions: caller.authority.scope,
     }))
 }

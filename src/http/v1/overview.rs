@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{policy::ReadOverview, time::Timestamp, usage::Hour},
+    domain::{api_key::KeyCounts, policy::ReadOverview, time::Timestamp, usage::Hour},
     http::{access::Caller, openapi::answers::Plain, problem::Problem},
     service::{
         App, Fault,
@@ -27,8 +27,8 @@ pub struct OverviewBody {
     /// The hours in which any key was presented, oldest first.
     #[schema(max_items = 720)]
     exchanges: Vec<HourBody>,
-    keys: KeysBody,
-    /// When the keys were counted.
+    /// As they were half a minute ago at most; null where there are too many to be counted in time.
+    keys: Option<KeysBody>,
     as_of: Timestamp,
 }
 
@@ -57,6 +57,12 @@ struct KeysBody {
     expiring: i64,
 }
 
+impl From<KeyCounts> for KeysBody {
+    fn from(KeyCounts { active, suspended, expired, revoked, expiring }: KeyCounts) -> Self {
+        Self { active, suspended, expired, revoked, expiring }
+    }
+}
+
 impl From<(Hour, BTreeMap<String, i64>)> for HourBody {
     fn from((hour, mut results): (Hour, BTreeMap<String, i64>)) -> Self {
         let granted = results.remove("granted").unwrap_or_default();
@@ -72,16 +78,10 @@ pub async fn get(_: Caller<ReadOverview>, request: HttpRequest, app: Data<App>) 
     if !(1..=MAX_HOURS).contains(&hours) {
         return Err(Problem::invalid(vec![Fault::new("hours", format!("must be {expected}"))]));
     }
-    let Overview { exchanges, keys, counted_at } = overview::overview(&app, hours).await?;
+    let Overview { exchanges, keys, now } = overview::overview(&app, hours).await?;
     Ok(plain(&OverviewBody {
         exchanges: exchanges.into_iter().map(HourBody::from).collect(),
-        keys: KeysBody {
-            active: keys.active,
-            suspended: keys.suspended,
-            expired: keys.expired,
-            revoked: keys.revoked,
-            expiring: keys.expiring,
-        },
-        as_of: counted_at,
+        keys: keys.map(KeysBody::from),
+        as_of: now,
     }))
 }

@@ -47,6 +47,9 @@ pub struct RotateBody {
     /// Only say what would be done.
     #[serde(default)]
     dry_run: bool,
+    /// The key that is to sign, as a dry run has named it: where another is next by then, nothing is done.
+    #[serde(default)]
+    activate: Option<SigningKeyId>,
 }
 
 /// Every signing key that is published or was, what will happen to them, and who is up.
@@ -82,7 +85,7 @@ pub async fn rotate(
     if body.dry_run {
         return Ok(plain(&signing_keys::planned_rotation(&app).await?.0?));
     }
-    Ok(plain(&signing_keys::rotate(&app, &caller.identity).await?))
+    Ok(plain(&signing_keys::rotate(&app, &caller.identity, body.activate).await?))
 }
 
 /// Pulls a signing key in an emergency; the answer says what may still be accepted, and until when.

@@ -106,9 +106,11 @@ pub struct Rotated {
 /// algorithms go on signing as long as an audience asks for them. Two rotations at once make one; the second finds a next key
 /// that is too young.
 ///
+/// `wanted` is the key that is to sign, where whoever asks has seen a plan: no other is promoted in its place.
+///
 /// # Errors
-/// `TooEarly` with the time from which it is safe.
-pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
+/// `TooEarly` with the time from which it is safe; another key is next than the one that is wanted.
+pub async fn rotate(app: &App, caller: &Caller, wanted: Option<SigningKeyId>) -> Result<Rotated, Error> {
     require_trusted(app)?;
     pace::watch(app).await?;
     let mut press = Press::with(app, [app.settings.algorithm]).await?;
@@ -119,6 +121,9 @@ pub async fn rotate(app: &App, caller: &Caller) -> Result<Rotated, Error> {
         .change(caller.origin.clone(), move |tx| {
             let (now, before) = locked_at_pace(tx, &settings, &pace)?;
             let next = next_to_sign(&before, settings.algorithm, now, &unusable)?.clone();
+            if wanted.as_ref().is_some_and(|wanted| *wanted != next.kid) {
+                return Err(Error::Conflict(format!("{} is next by now: look at the plan again", next.kid)));
+            }
             let mut events = Vec::new();
             activate(tx, &before, &next, now, &mut events)?;
             let made = press.publish(tx, settings.algorithm, now, &mut events)?;

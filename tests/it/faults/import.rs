@@ -109,9 +109,12 @@ fn every_kind_of_key_in_every_form_becomes_the_next() {
                 let imported = imported.unwrap_or_else(|error| panic!("{algorithm} {form}: {error}"));
                 let again = signing_keys::import(&server.app, &Caller::cli(), &text).await.unwrap_err();
                 assert!(again.to_string().contains("never used again"), "{again}");
-                assert!(signing_keys::rotate(&server.app, &Caller::cli()).await.is_err(), "not before it is known");
+                assert!(
+                    signing_keys::rotate(&server.app, &Caller::cli(), None).await.is_err(),
+                    "not before it is known"
+                );
                 server.advance(3661);
-                let rotated = signing_keys::rotate(&server.app, &Caller::cli()).await.unwrap();
+                let rotated = signing_keys::rotate(&server.app, &Caller::cli(), None).await.unwrap();
                 assert_eq!(rotated.activated.info.kid, imported.info.kid);
                 let token = server.swap(&key).await;
                 assert_eq!(header_of(&token)["kid"], imported.info.kid.as_str(), "{algorithm} {form}");

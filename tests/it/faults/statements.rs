@@ -106,7 +106,7 @@ async fn app(settings: &[String], offset: i64) -> App {
 
 async fn act(app: &App, task: &Task) {
     match task.act {
-        Act::Rotate => match signing_keys::rotate(app, &Caller::system()).await {
+        Act::Rotate => match signing_keys::rotate(app, &Caller::system(), None).await {
             // It was done by the one that died before it could say so.
             Ok(_) | Err(Error::TooEarly(_)) => {}
             Err(error) => panic!("{error}"),

@@ -9,7 +9,6 @@ use std::{
 
 /// Why a feature has no test yet.
 enum Why {
-    Page,
     OwnKeys,
     ForeignIssuers,
     Libraries,
@@ -18,7 +17,6 @@ enum Why {
 impl Why {
     const fn text(&self) -> &'static str {
         match self {
-            Self::Page => "not yet: it is a page or a part of one, and pages come with an issue of their own",
             Self::OwnKeys => "not yet: public keys of clients come with an issue of their own",
             Self::ForeignIssuers => "not yet: tokens of other issuers come with an issue of their own",
             Self::Libraries => "not yet: libraries for clients and components to embed come with an issue of their own",
@@ -27,15 +25,8 @@ impl Why {
 }
 
 /// What is out of reach for now.
-const LATER: &[(&str, Why)] = &[
-    ("a11", Why::Page),
-    ("a12", Why::Page),
-    ("a15", Why::OwnKeys),
-    ("a17", Why::ForeignIssuers),
-    ("a20", Why::Libraries),
-    ("a21", Why::Libraries),
-    ("p6", Why::Page),
-];
+const LATER: &[(&str, Why)] =
+    &[("a15", Why::OwnKeys), ("a17", Why::ForeignIssuers), ("a20", Why::Libraries), ("a21", Why::Libraries)];
 
 /// What is shown by other means besides.
 const BESIDE: &[(&str, &str)] = &[

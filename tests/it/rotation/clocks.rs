@@ -44,7 +44,7 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
     Server::run(Kind::Postgres, &[], |server| async move {
         let app = command(&server.database).await;
         let steady = async || signing_keys::timeline(&app).await.unwrap().rules.steady_since;
-        let rotate = async || signing_keys::rotate(&app, &Caller::cli()).await.unwrap_err();
+        let rotate = async || signing_keys::rotate(&app, &Caller::cli(), None).await.unwrap_err();
         for _ in 0..2 {
             let refused = rotate().await;
             assert!(matches!(refused, Error::TooEarly(_)), "servers vouch for the clock: {refused}");
@@ -56,7 +56,7 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
         database.move_clock(3_600_000);
         let app = command(&database).await;
         for _ in 0..2 {
-            let refused = signing_keys::rotate(&app, &Caller::cli()).await.unwrap_err();
+            let refused = signing_keys::rotate(&app, &Caller::cli(), None).await.unwrap_err();
             assert!(matches!(refused, Error::Conflict(_)) && refused.to_string().contains("45s"), "{refused}");
         }
         assert_eq!(signing_keys::timeline(&app).await.unwrap().rules.steady_since, None, "and nothing begins anew");

@@ -331,6 +331,7 @@ async fn jobs(server: &Server) {
             store::members::forget_left(tx, 100)?;
             store::idempotency::forget_old(tx)?;
             store::leftovers::forget_old(tx)?;
+            store::exchange_counts::forget_old(tx)?;
             store::webhooks::forget_old_secrets(tx)?;
             store::webhook_deliveries::forget_old(tx)?;
             let now = tx.now();

@@ -116,7 +116,7 @@ pub fn fill(database: &Database, size: Size) {
          INSERT INTO token_statuses (jti, list_id, list_index, credential_id, key_id, exp) \
          SELECT {key}, (SELECT MIN(id) FROM status_lists), n, {key}, {key}, 1800000000 FROM {series}; \
          INSERT INTO revoked_tokens (jti, key_id, expires_at, revoked_at) SELECT {key}, {key}, 1800000000000 + n, 1732000000000 FROM {series}; \
-         INSERT INTO key_usage (key_id, day, uses) SELECT {key}, 20000, 1 FROM {series}; \
+         INSERT INTO key_usage (key_id, day, uses) SELECT {key}, 40000, 1 FROM {series}; \
          INSERT INTO portal_sessions (id, sealed, master_version, user_id, organization_id, incarnation, created_by, created_at, expires_at) \
          SELECT {}, {}, 1, 'user-' || n, NULL, 'inc', 'cli', 1732000000000, 4000000000000 + n FROM {series}",
         sql.ulid("pss_01JH", "n"),

@@ -129,6 +129,18 @@ pub enum Held {
 }
 
 impl Database {
+    /// As `hold`, the lock that every change takes in the end.
+    pub fn hold_changes(&self) -> Held {
+        match (self.kind, self.hold(i64::MIN)) {
+            (Kind::Sqlite, held) => held,
+            (Kind::Postgres, Held::Postgres(mut connection)) => {
+                connection.batch_execute("LOCK TABLE event_head IN ACCESS EXCLUSIVE MODE").unwrap();
+                Held::Postgres(connection)
+            }
+            (Kind::Postgres, held @ Held::Sqlite(_)) => held,
+        }
+    }
+
     /// Takes the lock `name`, as a change does that is not over yet; SQLite has one for all.
     pub fn hold(&self, name: i64) -> Held {
         match self.kind {

@@ -32,3 +32,6 @@ export function tell(page, title, ...content) {
   show();
   return done;
 }
+
+// What the same request made before is answered without its secret.
+export const lost = (page) => tell(page, texts.secretLost, h("p", {}, texts.secretLostHelp));

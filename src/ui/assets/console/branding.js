@@ -67,7 +67,7 @@ function accentField(now, name, changed) {
 function textField(now, name, changed) {
   const control = h("textarea", { rows: 2, maxlength: 400, value: now.texts[name] ?? "" });
   control.addEventListener("input", () => {
-    const text = control.value.trim();
+    const text = control.value.trim().replace(/\s+/g, " ");
     if (text) now.texts[name] = text;
     else delete now.texts[name];
     changed();
@@ -84,7 +84,7 @@ const group = (label, choices, now, chosen) => {
 };
 
 export async function show(page) {
-  const { version, ...kept } = await page.api.call("GET", "branding");
+  let { version, ...kept } = await page.api.call("GET", "branding");
   const now = { ...kept, texts: { ...kept.texts } };
   const look = { scheme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light", scope: "organization" };
   // Nothing in it does anything: it is looked at.
@@ -115,8 +115,14 @@ export async function show(page) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     page.attempt(async () => {
-      await page.api.call("PUT", "branding", { body: now, version });
-      return said.did;
+      try {
+        await page.api.call("PUT", "branding", { body: now, version });
+        return said.did;
+      } catch (error) {
+        if (error.status !== 412) throw error;
+        ({ version } = await page.api.call("GET", "branding"));
+        return page.say(said.changed);
+      }
     });
   });
   const choices = h("div", { class: "buttons start" }, group(said.scheme, said.schemes, look.scheme, (scheme) => { look.scheme = scheme; draws(); }), group(said.page, said.pages, look.scope, (scope) => { look.scope = scope; draws(); }));

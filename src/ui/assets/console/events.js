@@ -37,15 +37,16 @@ export async function show(page) {
     settle();
   }
   async function look() {
-    trail = new Trail(page.api, filter);
+    following?.abort();
+    const begun = trail = new Trail(page.api, filter);
     fill(list);
     await older();
-    if (live.checked) follow();
+    if (begun === trail && live.checked) follow(begun);
   }
   const begin = () => look().catch((error) => page.refused(error));
 
   // One long question after the other, while the page is seen and the switch is on.
-  async function follow() {
+  async function follow(trail) {
     following?.abort();
     const mine = new AbortController();
     following = mine;
@@ -60,22 +61,28 @@ export async function show(page) {
         const found = await trail.newer(api, "25s");
         if (stopped()) return;
         list.prepend(...found.map(entry));
-        while (list.children.length > KEPT) list.lastElementChild.remove();
+        if (list.children.length > KEPT) {
+          while (list.children.length > KEPT) list.lastElementChild.remove();
+          trail.goOnAfter(list.lastElementChild.firstElementChild.dataset.seq);
+        }
         settle();
         if (found.length) page.say(texts.newEvents(found.length));
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
         if (stopped()) return;
-        if (!error.away) return page.failed(error);
+        if (!error.away && error.status !== 429) {
+          live.checked = false;
+          return page.failed(error);
+        }
         page.say(texts.tailAway);
-        await pause(5000);
+        await pause((error.retryAfter ?? 5) * 1000);
       }
     }
   }
   const live = h("input", { type: "checkbox", role: "switch" });
   live.addEventListener("change", () => {
     page.say(live.checked ? texts.following : "");
-    if (live.checked) follow();
+    if (live.checked) follow(trail);
     else following?.abort();
   });
 

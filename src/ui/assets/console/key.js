@@ -7,7 +7,7 @@ import { sure, typed } from "./asking.js";
 import { columnsOf } from "./chart.js";
 import { entries } from "./entries.js";
 import { changeKey } from "./key_form.js";
-import { oldValue } from "./keys.js";
+import { oldValue, stillUsed } from "./keys.js";
 import { badge, byWhom, facts, link, panel, tags, time, whom } from "./parts.js";
 import { texts } from "./texts.js";
 import { Trail } from "./trail.js";
@@ -57,7 +57,7 @@ function actions(page, key) {
 function credentials(key) {
   const rows = key.credentials.map((one) => {
     const old = one.expires_at && key.credentials.length > 1;
-    const said = !old ? texts.current : one.last_used_at ? h("span", { class: "warn" }, texts.stillUsed) : texts.notUsed;
+    const said = !old ? texts.current : stillUsed(key) ? h("span", { class: "warn" }, texts.stillUsed) : texts.notUsed;
     return h(
       "tr",
       {},

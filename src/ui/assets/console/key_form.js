@@ -24,7 +24,10 @@ const offered = (catalog, type) => ({ name: "permissions", label: fields.permiss
 export async function createKey(page) {
   const catalog = await every(page, "permissions");
   const named = await form(page, [{ name: "name", label: fields.name, hint: texts.nameHint, required: true, maxlength: 200 }]);
-  const owner = ownerField(["none", "organization", "user", "service_client"])({ label: fields.owner, hint: fields.keyOwnerHint });
+  // Who looks after one organization makes keys for that one.
+  const inside = page.shell.who.organization_id;
+  const kinds = inside ? ["organization", "user", "service_client"] : ["none", "organization", "user", "service_client"];
+  const owner = ownerField(kinds)({ label: fields.owner, hint: fields.keyOwnerHint }, inside && { type: "organization", id: inside, organization_id: inside });
   const [end, more, place] = [expiry(), await form(page, limits), h("div")];
   // What a key may carry depends on whose it is.
   let chosen;

@@ -3,6 +3,7 @@
 import { DAY } from "../widget/when.js";
 import { button, field, h } from "../widget/dom.js";
 import { address } from "./address.js";
+import { KEYS } from "./permitted.js";
 import { createKey } from "./key_form.js";
 import { badge, byWhom, link, tags, time, whom } from "./parts.js";
 import { Table } from "./table.js";
@@ -13,6 +14,13 @@ const { columns } = texts;
 // A value that was replaced, works for a while, and is used all the same.
 export const oldValue = (key) => key.credentials.find((one) => key.credentials.length > 1 && one.expires_at && Date.parse(one.expires_at) > Date.now());
 
+// The newer value was made when the older one was replaced.
+export const stillUsed = (key) => {
+  const old = oldValue(key);
+  const replaced = Math.max(...key.credentials.map((one) => Date.parse(one.created_at)));
+  return Boolean(old?.last_used_at) && Date.parse(old.last_used_at) > replaced;
+};
+
 const soonOver = (key) => key.expires_at && Date.parse(key.expires_at) - Date.now() < 14 * DAY;
 const since = (days) => new Date(Date.now() - days * DAY).toISOString();
 
@@ -22,14 +30,14 @@ const ONLY = {
   unused30: { query: () => ({ unused_since: since(30) }) },
   unused90: { query: () => ({ unused_since: since(90) }) },
   expiring: { fits: soonOver },
-  old: { fits: (key) => oldValue(key)?.last_used_at },
+  old: { fits: stillUsed },
 };
 
 const STATES = { active: { state: "active" }, suspended: { state: "suspended" }, expired: { state: "expired" }, revoked: { state: "revoked" }, all: {}, deleted: { archived: true } };
 
 const name = (key) => {
   const old = oldValue(key);
-  return [link(key.name, "keys", key.id), h("code", { class: "masked" }, key.masked ?? ""), old && h("small", { class: old.last_used_at ? "warn" : undefined }, old.last_used_at ? texts.oldInUse(old.expires_at) : texts.rotatingUntil(old.expires_at))];
+  return [link(key.name, "keys", key.id), h("code", { class: "masked" }, key.masked ?? ""), old && h("small", { class: stillUsed(key) ? "warn" : undefined }, stillUsed(key) ? texts.oldInUse(old.expires_at) : texts.rotatingUntil(old.expires_at))];
 };
 
 const owner = { title: columns.owner, show: ({ owner }) => [whom(owner, "nobody"), owner.type !== "none" && h("small", {}, texts.owners[owner.type] ?? owner.type, owner.type === "user" && owner.organization_id && texts.atOrganization(owner.organization_id))] };
@@ -48,7 +56,7 @@ const keyTable = (page, more) => new Table(page, { path: "api-keys", columns: sh
 
 // The keys of somebody, within their own view.
 export async function keysOf(page, query) {
-  if (!page.may("keyswap:keys")) return undefined;
+  if (!page.may(...KEYS)) return undefined;
   const table = keyTable(page, { query: () => query, columns: shown.filter((column) => column !== owner || query.organization) });
   await table.lookAgain();
   return h("section", { class: "panel" }, h("div", { class: "top" }, h("h2", {}, texts.views.keys), h("a", { href: address("keys", undefined, { ...query, state: "all" }) }, texts.filterThem)), table.element);

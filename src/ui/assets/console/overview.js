@@ -66,6 +66,7 @@ async function next(page) {
 }
 
 function keys({ keys: states }) {
+  if (!states) return panel(texts.keysByState, h("p", { class: "state" }, texts.notCounted));
   const tones = { active: "granted", suspended: "waiting", expired: "over", revoked: "refused" };
   const parts = Object.entries(tones).map(([state, tone]) => ({ tone, text: texts.states[state], value: states[state] ?? 0, link: address("keys", undefined, { state }) }));
   return panel(texts.keysByState, ring(parts, { label: texts.keysByState, total: texts.keysInAll }));
@@ -88,15 +89,16 @@ export async function show(page) {
   const buttons = Object.keys(SPANS).map((hours) => h("button", { type: "button", "data-hours": hours, onclick: () => turn(Number(hours)).catch((error) => page.failed(error)) }, texts.spans[hours]));
   const mark = () => buttons.forEach((one) => one.setAttribute("aria-pressed", String(Number(one.dataset.hours) === span)));
   mark();
-  const { active, suspended, expired, revoked } = told.keys;
+  const { active, suspended, expired, revoked, expiring } = told.keys ?? {};
   // The administrator's own is there from the beginning.
   const none = active + suspended + expired + revoked <= 1;
+  const counted = (number) => (number === undefined ? "–" : count(number));
   page.draw(
     { title: texts.views.overview, help: [texts.asOf, " ", time(told.as_of)] },
     none && first(),
     h("div", { class: "tiles" },
-      tile(count(told.keys.active ?? 0), texts.working, texts.workingHint, "keys"),
-      tile(count(told.keys.expiring), texts.expiring, texts.expiringHint, "keys", undefined, { only: "expiring" }),
+      tile(counted(active), texts.working, texts.workingHint, "keys"),
+      tile(counted(expiring), texts.expiring, texts.expiringHint, "keys", undefined, { only: "expiring" }),
       step,
     ),
     h("section", { class: "panel" }, h("div", { class: "top" }, h("h2", {}, texts.exchanges), h("div", { class: "group", role: "group", "aria-label": texts.span }, buttons)), chart),

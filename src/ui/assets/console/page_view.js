@@ -62,7 +62,8 @@ export class PageView {
     if (!(error instanceof Refused)) throw error;
     if (this.gone) return undefined;
     if (error.status === 412) return this.changedElsewhere();
-    this.say(error.away ? texts.unreachable : error.forbidden ? texts.mayNot : error.message || texts.failed);
+    const faults = error.faults.map((one) => `${one.field}: ${one.message}`).join("; ");
+    this.say(error.away ? texts.unreachable : error.forbidden ? texts.mayNot : faults || error.message || texts.failed);
   }
 
   // There is nothing to show.
@@ -89,11 +90,16 @@ export class PageView {
 
   // Does what needs no question. `act` gives what to say.
   async attempt(act) {
+    // Pressed twice, done once.
+    if (this.busy) return;
+    this.busy = true;
     try {
       const said = await act();
       if (said) await this.did(said);
     } catch (error) {
       this.failed(error);
+    } finally {
+      this.busy = false;
     }
   }
 }

@@ -45,6 +45,14 @@ const list = (style, pairs) => h("dl", { class: style }, pairs.filter(Boolean).m
 
 export const panel = (title, ...content) => h("section", { class: "panel" }, title && h("h2", {}, title), content);
 
+// A length of time as the service writes it ("2months 29days 2h 52m 48s" are ninety days), in days where they are whole.
+const SECONDS = { year: 31_557_600, month: 2_630_016, day: 86_400, h: 3600, m: 60, s: 1 };
+export function length(text) {
+  const parts = [...text.matchAll(/(\d+)(year|month|day|h|m(?!s)|s)/g)];
+  const days = parts.reduce((sum, [, count, unit]) => sum + count * SECONDS[unit], 0) / SECONDS.day;
+  return Number.isInteger(days) && days > 0 ? texts.days(days) : text;
+}
+
 // Lengths that only the page knows. Through the CSSOM, as its policy wants no inline style.
 export function sized(element, lengths) {
   for (const [name, value] of Object.entries(lengths)) element.style.setProperty(name, value);

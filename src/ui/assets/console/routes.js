@@ -14,15 +14,14 @@ import { roles } from "./roles.js";
 import { clients } from "./service_clients.js";
 import { users } from "./users.js";
 import { webhooks } from "./webhooks.js";
+import { KEYS } from "./permitted.js";
 import { show as signing } from "./signing.js";
-
-export const ADMIN = "keyswap:admin";
 
 // Each with the permissions of which one will do; keyswap:admin always does.
 export const routes = {
   overview: { show: overview, needs: ["keyswap:events"] },
-  keys: { show: keys, one: key, needs: ["keyswap:keys"] },
-  "service-clients": { show: list(clients), needs: ["keyswap:keys"] },
+  keys: { show: keys, one: key, needs: KEYS },
+  "service-clients": { show: list(clients), needs: KEYS },
   "access-records": { show: list(records), needs: ["keyswap:keys"] },
   organizations: { show: list(organizations), one: detail(organizations), needs: ["keyswap:directory"] },
   users: { show: list(users), one: detail(users), needs: ["keyswap:directory"] },

@@ -1,6 +1,7 @@
 // Service clients: identities for programs.
 
 import { secret } from "../widget/secret.js";
+import { lost } from "./asking.js";
 import { permissions } from "./form.js";
 import { ownerField } from "./owner.js";
 import { link, tags, time, whom } from "./parts.js";
@@ -25,5 +26,5 @@ export const clients = {
     { name: "first", label: fields.firstKey, hint: fields.firstKeyHint, kind: "check", initial: true, on: "create" },
   ],
   body: ({ first, ...body }) => ({ ...body, ...(first && { api_key: { name: body.name, permissions: body.permissions } }) }),
-  made: (page, { api_key: key }) => key?.value && secret(page, key),
+  made: (page, { api_key: key }) => key && (key.value ? secret(page, key) : lost(page)),
 };

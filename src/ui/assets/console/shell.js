@@ -6,7 +6,8 @@ import { address, parse } from "./address.js";
 import { chartStyle } from "./chart_style.js";
 import { PageView } from "./page_view.js";
 import { idOf } from "./parts.js";
-import { ADMIN, groups, routes } from "./routes.js";
+import { ADMIN } from "./permitted.js";
+import { groups, routes } from "./routes.js";
 import { Calls, Refused, plain, signOut } from "./session.js";
 import { signInAgain, signInPage } from "./sign_in.js";
 import { style } from "./style.js";
@@ -24,6 +25,8 @@ export class KeyswapConsole extends HTMLElement {
 
   connectedCallback() {
     addEventListener("hashchange", (event) => this.go(event));
+    // Meanwhile somebody may have signed in as another in a tab beside this one.
+    document.addEventListener("visibilitychange", () => { if (this.navigation && !document.hidden) this.learn().then(() => this.drawNavigation(), () => undefined); });
     this.enter();
   }
 
@@ -38,32 +41,34 @@ export class KeyswapConsole extends HTMLElement {
   again() {
     this.asking ??= signInAgain(this).then(async (signedIn) => {
       this.asking = undefined;
-      if (signedIn) await this.learn().then(() => this.drawNavigation(), () => undefined);
-      return signedIn;
+      // A browser that kept no session is asked no further.
+      return signedIn && this.learn().then(() => this.drawNavigation() ?? true, () => false);
     });
     return this.asking;
   }
 
   async learn() { this.who = await plain().call("GET", "caller"); }
 
-  async enter() {
+  // `fresh`: somebody has just signed in.
+  async enter(fresh) {
     try {
       await this.learn();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      return error.signedOut ? this.drawGate() : this.drawAway(error);
+      if (error.forbidden) return this.drawGate(texts.signIn.nothing);
+      return error.signedOut ? this.drawGate(fresh && texts.signIn.noCookie) : this.drawAway(error);
     }
     this.draw();
     this.go();
   }
 
-  drawGate() {
+  drawGate(why) {
     this.page?.leave();
     this.page = this.navigation = undefined;
     document.title = texts.titled(texts.signIn.title);
-    const gate = signInPage(() => this.enter());
+    const gate = signInPage(() => this.enter(true));
     fill(this.stage, gate.element);
-    gate.focus();
+    gate.focus(why);
   }
 
   drawAway(error) {

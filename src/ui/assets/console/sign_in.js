@@ -36,7 +36,7 @@ function form(heading, done, cancel) {
       go.disabled = false;
     }
   });
-  return { element, focus: () => key.control.focus() };
+  return { element, focus: (why) => { key.complain(why || undefined); key.control.focus(); } };
 }
 
 export function signInPage(done) {

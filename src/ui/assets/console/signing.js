@@ -4,7 +4,7 @@ import { button, h } from "../widget/dom.js";
 import { exactly } from "../widget/when.js";
 import { ask, tell, typed } from "./asking.js";
 import { Refused } from "./session.js";
-import { badge, facts, panel, time, wideFacts } from "./parts.js";
+import { badge, facts, length, panel, time, wideFacts } from "./parts.js";
 import { texts } from "./texts.js";
 import { shortly, timeline } from "./timeline.js";
 
@@ -30,7 +30,7 @@ async function rotate(page) {
     h("li", {}, texts.rotation.next),
   ];
   const parts = [h("p", {}, texts.rotation.help), h("ul", { class: "lines" }, lines)];
-  const done = await ask(page, texts.rotation.title, texts.rotation.submit, parts, () => page.api.call("POST", "signing-keys/rotate", { body: {} }));
+  const done = await ask(page, texts.rotation.title, texts.rotation.submit, parts, () => page.api.call("POST", "signing-keys/rotate", { body: { activate: activated.kid } }));
   if (done) await page.did([texts.rotation.did(shortly(done.activated.kid)), ...done.retired.map(stays)].join(" "));
 }
 
@@ -90,7 +90,7 @@ export async function show(page) {
     panel(texts.timeline, timeline(told)),
     h("div", { class: "split even" },
       panel(texts.coming, steps(plan)),
-      panel(texts.rules, wideFacts(...Object.entries(texts.ruleNames).map(([name, text]) => [text, name === "steady_since" ? (rules[name] ? exactly(rules[name]) : texts.always) : rules[name] ?? texts.byHand]))),
+      panel(texts.rules, wideFacts(...Object.entries(texts.ruleNames).map(([name, text]) => [text, name === "steady_since" ? (rules[name] ? exactly(rules[name]) : texts.always) : rules[name] ? length(rules[name]) : texts.byHand]))),
     ),
     panel(texts.safe, h("p", { class: "hint" }, texts.safeHelp), table(page, data)),
     panel(texts.replicas, replicas.length ? h("ul", { class: "lines" }, replicas.map(replica)) : h("p", { class: "state" }, texts.noReplicas)),

@@ -7,7 +7,7 @@ import { texts } from "./texts.js";
 
 // So many are shown at first, and so many more at each asking.
 const SHOWN = 25;
-// More than these no search goes through.
+// More than these no search goes through at once.
 const MOST = 20_000;
 
 export class Table {
@@ -15,6 +15,8 @@ export class Table {
   constructor(page, { path, columns, label, query = () => ({}), fits = () => true, none = texts.none, act }) {
     Object.assign(this, { page, path, columns, label, query, fits, none, act });
     this.wanted = "";
+    this.most = MOST;
+    this.said = new WeakMap();
     this.live = h("p", { class: "hint", role: "status" });
     this.list = h("div", { class: "list", tabindex: "-1" });
     this.element = h("div", {}, this.list, this.live);
@@ -50,9 +52,15 @@ export class Table {
     this.next = answer.next;
   }
 
+  // Looked at again with every page that comes.
+  wordsOf(item) {
+    if (!this.said.has(item)) this.said.set(item, words(item));
+    return this.said.get(item);
+  }
+
   fitting() {
     const wanted = this.wanted.trim().toLowerCase();
-    return this.items.filter((item) => this.fits(item) && (!wanted || words(item).some((text) => text.includes(wanted))));
+    return this.items.filter((item) => this.fits(item) && (!wanted || this.wordsOf(item).some((text) => text.includes(wanted))));
   }
 
   // /v1 looks for no text: page after page is gone through until there is enough to show.
@@ -61,7 +69,7 @@ export class Table {
     if (this.searching === turn) return;
     this.searching = turn;
     try {
-      while (turn === this.turn && !this.page.gone && this.next && this.items.length < MOST && this.fitting().length < this.shown) {
+      while (turn === this.turn && !this.page.gone && this.next && this.items.length < this.most && this.fitting().length < this.shown) {
         await this.load(turn);
         this.say(texts.looking(this.items.length));
         this.draw();
@@ -82,7 +90,7 @@ export class Table {
     const rows = fitting.slice(0, this.shown);
     const more = (fitting.length > rows.length || this.next) && button(texts.more, () => this.more(), { class: "more" });
     if (rows.length === 0) {
-      const text = this.next ? "" : this.wanted || this.items.length ? texts.noneFits : this.none;
+      const text = this.next && this.items.length >= this.most ? texts.tooMany(this.items.length) : this.next ? "" : this.wanted || this.items.length ? texts.noneFits : this.none;
       return fill(this.list, h("p", { class: "state" }, text), more);
     }
     const head = h("tr", {}, this.columns.map(({ title }) => h("th", { scope: "col" }, title)), this.act && h("th", { scope: "col" }, h("span", { class: "unseen" }, texts.columns.actions)));
@@ -103,6 +111,7 @@ export class Table {
   async more() {
     const before = this.shown;
     this.shown += SHOWN;
+    if (this.items.length >= this.most) this.most += MOST;
     this.draw();
     await this.search();
     this.draw();

@@ -19,6 +19,12 @@ export class Trail {
     return data;
   }
 
+  // Those after this one were let go, and are older ones again.
+  goOnAfter(seq) {
+    this.next = seq;
+    this.more = true;
+  }
+
   // What has come since, newest first: at once, or after a wait for it.
   async newer(api, wait) {
     const { data } = await api.call("GET", "events", { query: { limit: PAGE, after: this.newest, wait, ...this.filter } });

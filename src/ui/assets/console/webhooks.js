@@ -2,7 +2,7 @@
 
 import { button, h } from "../widget/dom.js";
 import { secret } from "../widget/secret.js";
-import { ask, tell } from "./asking.js";
+import { ask, lost, tell } from "./asking.js";
 import { eventTypes } from "./event_types.js";
 import { form } from "./form.js";
 import { badge, facts, panel, tags, time, whom } from "./parts.js";
@@ -83,7 +83,7 @@ export const webhooks = {
   path: "webhooks",
   called: (hook) => hook.description ?? hook.url,
   open,
-  made: (page, hook) => hook.secret && show(page, hook),
+  made: (page, hook) => (hook.secret ? show(page, hook) : lost(page)),
   more: (page, hook) => [
     { text: texts.test, act: () => test(page, hook) },
     { text: texts.rotateSecret, act: () => rotateSecret(page, hook).catch((error) => page.failed(error)) },

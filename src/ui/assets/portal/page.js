@@ -78,8 +78,9 @@ async function start(code) {
     return;
   }
   const keys = document.createElement("keyswap-api-keys");
-  const look = await looks;
-  paint(look);
+  // Keys come first: what is late is put on later.
+  const look = await Promise.race([looks, new Promise((resolve) => { setTimeout(resolve, 400, { texts: {} }); })]);
+  looks.then(paint);
   keys.scope = scope;
   keys.words = look.texts;
   keys.calls = new Api(root, (again) => (again ? undefined : mark()), "same-origin");
