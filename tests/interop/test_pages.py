@@ -318,6 +318,8 @@ def test_ten_thousand_keys_are_looked_through(crowded, page):
 def test_the_page_is_light_and_fast(runway, browser):
     """Under 150 KB on the wire; the first paint under 1 s with a processor that is four times slower, median of five."""
     paints = []
+    # With the largest logo that there may be.
+    runway.server.admin("PUT", "/branding", {"logo": "data:image/png;base64," + "A" * 40 * 1024})
     for _ in range(5):
         context = browser.new_context()
         page = context.new_page()
@@ -330,6 +332,7 @@ def test_the_page_is_light_and_fast(runway, browser):
         page.get_by_role("button", name="Create API key").wait_for()
         paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
         context.close()
+    runway.server.admin("PUT", "/branding", {})
     print(f"{sum(sizes)} bytes on the wire, first contentful paint after {sorted(paints)} ms")
     assert len(sizes) > 8 and sum(sizes) < 150_000
     assert statistics.median(paints) < 1000

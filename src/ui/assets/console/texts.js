@@ -80,7 +80,7 @@ export const texts = {
     permissions: "What may be put on keys and roles, and by whom.",
     audiences: "The services that take tokens, and what their tokens look like.",
     "signing-keys": "Tokens are signed with these. Each is published before it signs, and stays until its last token is over.",
-    events: "Every change, newest first. Lines are linked by hashes, and none can be taken out.",
+    events: "Every change, newest first. Lines are linked by hashes: none can be taken out unseen.",
     webhooks: "Events, sent to other services as they happen.",
     pages: "The pages on which your users manage their own keys.",
   },
