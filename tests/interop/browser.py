@@ -107,6 +107,14 @@ class Runway:
                 cursor.executemany(insert, [list(copy(number, row).values()) for number in range(1, count)])
                 database.commit()
 
+    def age(self, keys, days):
+        """As if they had been made so many days before."""
+        with contextlib.closing(self.connect()) as database:
+            mark = "?" if isinstance(database, sqlite3.Connection) else "%s"
+            statement = f"UPDATE api_keys SET created_at = created_at - {mark} WHERE id = {mark}"
+            database.cursor().executemany(statement, [(days * 86_400_000, key) for key in keys])
+            database.commit()
+
     def connect(self):
         if self.database_url.startswith("sqlite://"):
             database = sqlite3.connect(self.database_url.removeprefix("sqlite://"), timeout=30)

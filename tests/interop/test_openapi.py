@@ -46,7 +46,7 @@ def lines(context, value):
 # The document itself is read before anything else, and counted with none of it.
 # A delivery can be sent again only once there is one.
 # A code for a page is in no answer that says so, an administrator is no user, and files have hashes in their names.
-UNREACHED = {"POST /portal/sign-in", "GET /v1/portal-sessions/current"}
+UNREACHED = {"POST /portal/sign-in", "POST /console/sign-in", "GET /v1/portal-sessions/current"}
 UNREACHED |= {"GET /assets/{hash}/{folder}/{file}", "HEAD /assets/{hash}/{folder}/{file}"}
 UNREACHED |= {"GET /v1/status-lists/{id}", "HEAD /v1/status-lists/{id}"}
 UNREACHED |= {"POST /v1/webhooks/{id}/deliveries/{delivery}/retry", "POST /oauth/token", "POST /identity/token", "GET /openapi.json"}

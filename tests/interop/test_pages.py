@@ -303,12 +303,33 @@ def test_w12_without_javascript_the_page_says_so(runway, browser):
     context.close()
 
 
+def test_w20_keys_that_nobody_uses_are_found(runway, page, name):
+    old, used, new = (runway.key(f"{name} {kind}") for kind in ["old", "used", "new"])
+    runway.age([old["id"], used["id"]], days=40)
+    assert runway.swap(used["value"]) == 200
+    for _ in range(30):
+        # Times of use are written every ten seconds.
+        if runway.server.admin("GET", f"/api-keys/{used['id']}")["last_used_at"]:
+            break
+        page.wait_for_timeout(500)
+    page.goto(runway.session()["url"])
+    keys = Shown(page)
+    expect(keys.row(f"{name} new")).to_be_visible()
+    keys.show("unused for 30 days")
+    expect(keys.row(f"{name} old")).to_contain_text("never")
+    expect(keys.row(f"{name} new")).to_have_count(0)
+    expect(keys.row(f"{name} used")).to_have_count(0)
+
+
 def test_ten_thousand_keys_are_looked_through(crowded, page):
     page.goto(crowded.session("eve", "umbrella")["url"])
     keys = Shown(page)
     expect(page.get_by_role("row")).to_have_count(26)
     page.get_by_role("button", name="Show more").click()
     expect(page.get_by_role("row")).to_have_count(51)
+    # Who goes on with the keyboard goes on with the first of the new ones.
+    rows = "document.querySelector('keyswap-api-keys').shadowRoot"
+    until(page, f"{rows}.activeElement?.closest('tr') === {rows}.querySelectorAll('tbody tr')[25]")
     # The one that was made first stands at the end of the list; each letter begins a search.
     page.get_by_label("Search").press_sequentially("the first of all", delay=30)
     expect(keys.row("the first of all")).to_be_visible(timeout=30_000)

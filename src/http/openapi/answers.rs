@@ -186,6 +186,16 @@ impl IntoResponses for NotKept {
     }
 }
 
+/// 403, where a permission is asked for of what is in the body.
+#[derive(Debug)]
+pub struct NoEntry;
+
+impl IntoResponses for NoEntry {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        [("403".to_owned(), RefOr::Ref(Ref::new("#/components/responses/Problem403")))].into()
+    }
+}
+
 /// 204, and nothing more to say.
 #[derive(Debug)]
 pub struct Gone;

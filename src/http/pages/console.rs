@@ -10,7 +10,7 @@ use crate::{
         access::Anyone,
         assets::Assets,
         openapi::{
-            answers::{Page as PageAnswer, Session},
+            answers::{NoEntry, Page as PageAnswer, Session},
             params::OfTheConsole,
         },
         problem::Problem,
@@ -47,7 +47,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String
 }
 
 /// Swaps an API key for a session of the console, in a cookie. Only the console can ask.
-#[utoipa::path(post, path = "", params(OfTheConsole), responses(Session))]
+#[utoipa::path(post, path = "", params(OfTheConsole), responses(Session, NoEntry))]
 pub async fn sign_in(
     _: Anyone,
     request: HttpRequest,

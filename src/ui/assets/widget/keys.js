@@ -190,7 +190,7 @@ export class Keys {
     this.shown += PAGE;
     this.drawList();
     await this.search();
-    this.list.querySelectorAll("tbody tr")[before]?.querySelector("button, th")?.focus();
+    (this.list.querySelectorAll("tbody tr")[before]?.querySelector("button") ?? this.list).focus();
   }
 
   row(key) {
