@@ -143,8 +143,9 @@ both! {
         server.audience("https://a.test/", None).await;
         server.manage("PATCH", &format!("/v1/api-keys/{}", elsewhere.id), Some(json!({ "audiences": ["https://a.test/"] })), 200).await;
         for (key, method, path, body) in [
-            (&product, "GET", "/v1/permissions", None), (&manager, "GET", "/v1/roles", None), (&manager, "GET", "/v1/audiences", None), (&manager, "GET", "/v1/events", None),
+            (&product, "GET", "/v1/permissions", None), (&product, "GET", "/v1/roles", None), (&manager, "GET", "/v1/audiences", None), (&manager, "GET", "/v1/events", None),
             (&manager, "GET", "/v1/signing-keys", None), (&manager, "POST", "/v1/signing-keys/rotate", None),
+            (&manager, "PUT", "/v1/roles/a", Some(json!({ "permissions": [] }))),
             (&manager, "PUT", "/v1/permissions/a", Some(json!({ "assignable_to": [] }))),
             (&product, "GET", "/v1/api-keys", None), (&product, "POST", "/v1/api-keys", Some(plain_key("a"))),
             (&elsewhere, "GET", "/v1/api-keys", None),
