@@ -265,13 +265,14 @@ def test_the_operators_key_is_nowhere_after_it_was_spent(deployment, page):
     for view in ["signing-keys", "keys"]:
         console.go(view)
     page.get_by_role("button", name="Sign out").click()
-    page.get_by_label("API key").wait_for()
+    gate = page.get_by_role("heading", name="Sign in to the console")
+    gate.wait_for()
     mark = {"Keyswap-Page": "console"}
     assert requests.get(deployment.server.root + "/v1/caller", headers={**headers, **mark}, timeout=10).status_code == 401
     page.go_back()
     page.wait_for_timeout(300)
     assert page.url.endswith("#/signing-keys")
-    expect(page.get_by_label("API key")).to_be_visible()
+    expect(gate).to_be_visible()
     assert page.get_by_role("button", name="Rotate now").count() == 0
 
 
