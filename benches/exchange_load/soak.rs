@@ -164,6 +164,8 @@ fn flat(database: Database, all: &[Look]) -> bool {
         );
         good &= fits;
     };
+    judge("memory", " MiB", &|look| look.memory, MEMORY);
+    judge("memory at most", " MiB", &|look| look.peak, MEMORY);
     judge("descriptors", "", &|look| look.descriptors, DESCRIPTORS);
     // PostgreSQL's has a size of its own choice (`max_wal_size`), whatever is asked of it.
     judge(
@@ -181,25 +183,7 @@ fn flat(database: Database, all: &[Look]) -> bool {
         "{name}: the database {per_key:.1} KiB for each key that was made, rotated and revoked{}",
         if fits { "" } else { ": too much" }
     );
-    let memory = is_within(name, "memory", all, |look| look.memory);
-    let peak = is_within(name, "memory at most", all, |look| look.peak);
-    good && fits && memory && peak
-}
-
-/// Whether the second half needs no more than the first did. Memory swings: what is noted and what is built fill up for some ten seconds each and are
-/// let go, now at the same moment and now in turn, which comes round in ten minutes or so. A line through half of the run would tell where in
-/// that it began; what grows passes what it had before.
-fn is_within(name: &str, what: &str, all: &[Look], of: impl Fn(&Look) -> f64) -> bool {
-    let highest = |looks: &[Look]| looks.iter().map(&of).fold(0.0, f64::max);
-    let (first, second) = all.split_at(all.len() / 2);
-    let (before, after) = (highest(first), highest(second));
-    let line = slope(second.iter().map(|look| (look.minutes, of(look))));
-    let fits = after <= before * 1.05 + MEMORY;
-    println!(
-        "{name}: {what} {before:.1} MiB at most in the first half and {after:.1} in the second, where a line rises by {line:+.3} a minute{}",
-        if fits { "" } else { ": it grows" }
-    );
-    fits
+    good && fits
 }
 
 /// Of the straight line nearest to these points.
