@@ -180,6 +180,17 @@ impl Statuses {
         Ok(())
     }
 
+    /// Writes the status, where none graver stands.
+    ///
+    /// # Errors
+    /// There is no such index, or the bits do not hold the status.
+    pub fn worsen(&mut self, index: u32, status: Status) -> Result<(), OutOfRange> {
+        let stands = self.get(index)?;
+        let is_graver =
+            [Status::Suspended, Status::Invalid].into_iter().any(|one| one.value() == stands && one > status);
+        if is_graver { Ok(()) } else { self.set(index, status.value()) }
+    }
+
     const fn mask(&self) -> u8 {
         u8::MAX >> (8 - self.bits.count())
     }
@@ -210,6 +221,22 @@ mod tests {
             two.set(index, status).unwrap();
         }
         assert_eq!(two.as_bytes(), [0xC9, 0x44, 0xF9]);
+    }
+
+    #[test]
+    fn the_gravest_status_stays() {
+        for (first, then, stays) in [
+            (Status::Valid, Status::Suspended, Status::Suspended),
+            (Status::Suspended, Status::Invalid, Status::Invalid),
+            (Status::Invalid, Status::Suspended, Status::Invalid),
+            (Status::Suspended, Status::Valid, Status::Suspended),
+        ] {
+            let mut list = Statuses::new(Bits::OURS, 8);
+            list.worsen(5, first).unwrap();
+            list.worsen(5, then).unwrap();
+            assert_eq!(list.get(5), Ok(stays.value()), "{first:?} then {then:?}");
+        }
+        assert_eq!(Statuses::new(Bits::OURS, 8).worsen(8, Status::Valid), Err(OutOfRange));
     }
 
     proptest! {

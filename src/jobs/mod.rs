@@ -76,9 +76,14 @@ impl Jobs {
                     tracing::warn!(%error, "the status lists could not be kept up to date");
                 }
             }),
-            every_or_when(FLUSH_EVERY, many_are_used, app, stopped.clone(), |app| async move {
+            every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
                 if let Err(error) = last_used::flush(&app).await {
                     tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
+                }
+            }),
+            when(many_are_used, app, stopped.clone(), |app| async move {
+                if let Err(error) = last_used::flush_some(&app).await {
+                    tracing::warn!(%error, "many last-used times wait and could not be written; they wait for the next time");
                 }
             }),
             every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
@@ -135,26 +140,11 @@ async fn many_are_used(app: Shared) {
 fn every<F>(
     period: Duration,
     app: &Shared,
-    stopped: watch::Receiver<bool>,
-    job: impl Fn(Shared) -> F + Send + 'static,
-) -> JoinHandle<()>
-where
-    F: Future<Output = ()> + Send,
-{
-    every_or_when(period, |_| std::future::pending(), app, stopped, job)
-}
-
-/// By the clock, and whenever `sooner` returns.
-fn every_or_when<F, S>(
-    period: Duration,
-    sooner: impl Fn(Shared) -> S + Send + 'static,
-    app: &Shared,
     mut stopped: watch::Receiver<bool>,
     job: impl Fn(Shared) -> F + Send + 'static,
 ) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send,
-    S: Future<Output = ()> + Send,
 {
     let app = app.clone();
     tokio::spawn(async move {
@@ -164,10 +154,30 @@ where
             tokio::select! {
                 // `changed` ends with an error when the sender is gone, which is a stop too.
                 _ = stopped.changed() => break,
-                _ = ticks.tick() => {}
-                () = sooner(app.clone()) => {}
+                _ = ticks.tick() => job(app.clone()).await,
             }
-            job(app.clone()).await;
+        }
+    })
+}
+
+/// Whenever `due` returns.
+fn when<D, F>(
+    due: impl Fn(Shared) -> D + Send + 'static,
+    app: &Shared,
+    mut stopped: watch::Receiver<bool>,
+    job: impl Fn(Shared) -> F + Send + 'static,
+) -> JoinHandle<()>
+where
+    D: Future<Output = ()> + Send,
+    F: Future<Output = ()> + Send,
+{
+    let app = app.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = stopped.changed() => break,
+                () = due(app.clone()) => job(app.clone()).await,
+            }
         }
     })
 }

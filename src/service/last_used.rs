@@ -1,9 +1,10 @@
 //! When each credential was last used, and how often each key was, by day: noted in memory on the exchange's path, written in batches off it.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
-    fmt, mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
@@ -11,38 +12,81 @@ use tokio::sync::Notify;
 use crate::{
     domain::{
         event::{Actor, Origin},
-        grant::KeyFacts,
         id::{CredentialId, KeyId},
         time::Timestamp,
         usage::Day,
     },
-    store::{self, Outcome, StoreError, Tx},
+    store::{self, Outcome, StoreError},
 };
 
 use super::App;
 
-/// How many rows one statement writes.
-const BATCH: usize = 5_000;
+/// How many rows of each table one change writes.
+const BATCH: usize = 2_500;
 
-/// How many may wait to be written before they are, whatever the clock says: some ten megabytes.
-const MANY: usize = 100_000;
+/// How many may wait before some are written, whatever the clock says: a few megabytes.
+const MANY: usize = 40_000;
 
 /// What is noted and not yet written.
 #[derive(Default)]
 pub struct LastUsed {
-    noted: Mutex<HashMap<Of, Noted>>,
+    noted: Mutex<Noted>,
     many: Notify,
 }
 
-/// Around midnight a credential is there for both days.
-type Of = (CredentialId, Day);
-
-/// What is noted of a credential on one day. Small: under load there is one for nearly every exchange of the last seconds.
-#[derive(Debug, Clone)]
+#[derive(Default)]
 struct Noted {
-    key: KeyId,
-    last: Timestamp,
-    uses: i64,
+    times: Waiting<CredentialId, Timestamp>,
+    /// Around midnight a key is there for both days.
+    uses: Waiting<(KeyId, Day), i64>,
+}
+
+impl Noted {
+    fn rows(&self) -> usize {
+        self.times.rows.len().max(self.uses.rows.len())
+    }
+
+    fn used_at(&mut self, credential: CredentialId, at: Timestamp) {
+        self.times.put(credential, at, |last| at.max(last));
+    }
+
+    fn add_uses(&mut self, of: (KeyId, Day), uses: i64) {
+        self.uses.put(of, uses, |before| before + uses);
+    }
+}
+
+/// Rows that wait, in the order of their table: those of one page are written together.
+struct Waiting<K, V> {
+    rows: BTreeMap<K, V>,
+    /// The last that was taken. Going round the table leaves none out, and comes by where most have gathered.
+    last: Option<K>,
+}
+
+impl<K, V> Default for Waiting<K, V> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), last: None }
+    }
+}
+
+impl<K: Ord + Clone, V: Copy> Waiting<K, V> {
+    fn put(&mut self, key: K, value: V, with: impl FnOnce(V) -> V) {
+        match self.rows.entry(key) {
+            Entry::Occupied(mut row) => *row.get_mut() = with(*row.get()),
+            Entry::Vacant(place) => {
+                place.insert(value);
+            }
+        }
+    }
+
+    /// The next `BATCH`, or all where there are fewer.
+    fn take(&mut self) -> Vec<(K, V)> {
+        let from = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut taken = Vec::with_capacity(BATCH.min(self.rows.len()));
+        taken.extend(self.rows.extract_if((from, Bound::Unbounded), |_, _| true).take(BATCH));
+        taken.extend(self.rows.extract_if(.., |_, _| true).take(BATCH - taken.len()));
+        self.last = taken.last().map(|(key, _)| key.clone());
+        taken
+    }
 }
 
 impl fmt::Debug for LastUsed {
@@ -52,102 +96,97 @@ impl fmt::Debug for LastUsed {
 }
 
 impl LastUsed {
-    /// The key was used at `at`, and `counts` says whether that is one of the uses that are told by day.
-    pub fn note(&self, key: &KeyFacts, at: Timestamp, counts: bool) {
-        let new = Noted { key: key.id.clone(), last: at, uses: i64::from(counts) };
-        let mut all = self.lock();
-        put(&mut all, (key.credential, Day::of(at)), new);
+    /// The key was used at `at` with this credential, and `counts` says whether that is one of the uses that are told by day.
+    pub fn note(&self, key: &KeyId, credential: CredentialId, at: Timestamp, counts: bool) {
+        let mut noted = self.lock();
+        let before = noted.rows();
+        noted.used_at(credential, at);
+        if counts {
+            noted.add_uses((key.clone(), Day::of(at)), 1);
+        }
         // Once, and not by what could not be written: a database that is away is not asked without pause.
-        if all.len() == MANY {
+        if before < MANY && noted.rows() == MANY {
             self.many.notify_one();
         }
     }
 
-    /// Returns when so many wait that they should be written.
+    /// Returns when so many wait that some should be written.
     pub async fn many(&self) {
         self.many.notified().await;
     }
 
+    /// How many rows of a table wait to be written.
     pub fn waiting(&self) -> usize {
-        self.lock().len()
+        self.lock().rows()
     }
 
-    fn take(&self) -> Vec<(Of, Noted)> {
-        mem::take(&mut *self.lock()).into_iter().collect()
-    }
-
-    fn note_again(&self, unwritten: impl Iterator<Item = (Of, Noted)>) {
-        let mut all = self.lock();
-        unwritten.for_each(|(of, noted)| put(&mut all, of, noted));
-    }
-
-    /// A panic while the lock was held leaves the map whole: every operation on it is one call.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Of, Noted>> {
+    /// A panic while the lock was held leaves the maps whole: every operation on them is one call.
+    fn lock(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn put(all: &mut HashMap<Of, Noted>, of: Of, new: Noted) {
-    match all.entry(of) {
-        Entry::Occupied(mut noted) => {
-            let noted = noted.get_mut();
-            noted.last = new.last.max(noted.last);
-            noted.uses += new.uses;
-        }
-        Entry::Vacant(place) => {
-            place.insert(new);
-        }
-    }
-}
-
-/// Writes what is noted: the times, then the uses, each in the order of its own table, so that rows of one page are written together. What
-/// cannot be written is noted again, for the next time; a time that was written is none the worse for it.
+/// Writes what is noted. What cannot be written is noted again, for the next time; a time that was written is none the worse for it.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn flush(app: &App) -> Result<usize, StoreError> {
-    let mut taken = app.last_used.take();
-    taken.sort_unstable_by_key(|(of, _)| *of);
-    let mut written = 0;
-    while written < taken.len() {
-        let batch = &taken[written..taken.len().min(written + BATCH)];
-        let size = batch.len();
-        let mut times: Vec<(CredentialId, Timestamp)> = Vec::with_capacity(size);
-        for ((credential, _), noted) in batch {
-            match times.last_mut() {
-                Some((same, last)) if same == credential => *last = noted.last.max(*last),
-                Some(_) | None => times.push((*credential, noted.last)),
-            }
-        }
-        if let Err(error) = change(app, move |tx| store::credential_uses::note(tx, &times)).await {
-            app.last_used.note_again(taken.into_iter());
-            return Err(error);
-        }
-        written += size;
+pub async fn flush(app: &App) -> Result<(), StoreError> {
+    for _ in 0..app.last_used.waiting().div_ceil(BATCH) {
+        write_next(app).await?;
     }
-    taken.retain(|(_, noted)| noted.uses > 0);
-    taken.sort_unstable_by(|(_, one), (_, other)| one.key.cmp(&other.key));
-    let mut counted = 0;
-    while counted < taken.len() {
-        let batch = &taken[counted..taken.len().min(counted + BATCH)];
-        let size = batch.len();
-        let mut uses = BTreeMap::new();
-        for ((_, day), noted) in batch {
-            *uses.entry((noted.key.clone(), *day)).or_default() += noted.uses;
-        }
-        if let Err(error) = change(app, move |tx| store::key_usage::add(tx, &uses)).await {
-            app.last_used.note_again(taken.drain(counted..));
-            return Err(error);
-        }
-        counted += size;
-    }
-    Ok(written)
+    Ok(())
 }
 
-async fn change(
-    app: &App,
-    write: impl FnMut(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
-) -> Result<(), StoreError> {
-    let mut write = write;
-    app.store.change(Origin::of(Actor::System), move |tx| write(tx).map(Outcome::bookkeeping)).await
+/// Writes until fewer than many wait: a little at a time, where much at once would be felt by those who ask meanwhile.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn flush_some(app: &App) -> Result<(), StoreError> {
+    while app.last_used.waiting() >= MANY {
+        write_next(app).await?;
+    }
+    Ok(())
+}
+
+async fn write_next(app: &App) -> Result<(), StoreError> {
+    let taken = {
+        let mut noted = app.last_used.lock();
+        Arc::new((noted.times.take(), noted.uses.take()))
+    };
+    let rows = Arc::clone(&taken);
+    let written = app.store.change(Origin::of(Actor::System), move |tx| {
+        store::credential_uses::note(tx, &rows.0)?;
+        store::key_usage::add(tx, &rows.1)?;
+        Ok::<_, StoreError>(Outcome::bookkeeping(()))
+    });
+    if let Err(error) = written.await {
+        let mut noted = app.last_used.lock();
+        taken.0.iter().for_each(|(credential, at)| noted.used_at(*credential, *at));
+        taken.1.iter().for_each(|(of, uses)| noted.add_uses(of.clone(), *uses));
+        return Err(error);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_round_takes_each_row_once_and_leaves_none_out() {
+        let mut waiting = Waiting::default();
+        (0..3 * BATCH).for_each(|row| waiting.put(2 * row, 1, |before| before + 1));
+        let first = waiting.take();
+        assert!(first.iter().map(|(row, _)| *row).eq((0..BATCH).map(|row| 2 * row)));
+        // Behind what was taken, where it went on, and once more.
+        for row in [1, 2 * BATCH - 1, 2 * BATCH] {
+            waiting.put(row, 1, |before| before + 1);
+        }
+        let second = waiting.take();
+        assert_eq!(second[..2], [(2 * BATCH - 1, 1), (2 * BATCH, 2)]);
+        assert_eq!(second.len(), BATCH);
+        assert_eq!(waiting.take().len(), BATCH);
+        assert_eq!(waiting.take(), [(2 * (3 * BATCH - 1), 1), (1, 1)], "the end, and then the beginning");
+        assert!(waiting.rows.is_empty() && waiting.take().is_empty());
+    }
 }

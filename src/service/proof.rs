@@ -302,7 +302,7 @@ async fn judged<T, X: Send + 'static>(
                 Counted::Yes => rate::count(app, &facts.key).await.map_err(|denied| (outcome_of(&denied), denied))?,
                 Counted::No => None,
             };
-            app.last_used.note(&facts.key, facts.now, attempt.form.is_use());
+            app.last_used.note(&facts.key.id, facts.key.credential, facts.now, attempt.form.is_use());
             Ok(Granted { grant, facts, window, more })
         }
         Err(Refusal::Key(fault)) => {

@@ -138,7 +138,7 @@ async fn judged_token<T, X: Send + 'static>(
     }
     match rule(&facts, &bounds) {
         Ok(ruling) => {
-            app.last_used.note(&facts.key, facts.now, Form::Validation.is_use());
+            app.last_used.note(&facts.key.id, facts.key.credential, facts.now, Form::Validation.is_use());
             Ok(Judged { ruling, facts, more, claims: Some(claims) })
         }
         Err(Refusal::Key(found)) => Err(fault(found)),

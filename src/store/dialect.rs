@@ -1,11 +1,11 @@
 //! Where the two databases differ. Everything else is written once.
 #![expect(clippy::disallowed_methods, reason = "the one file that writes SQL by hand")]
 
-use std::collections::BTreeMap;
-
 use diesel::{
-    QueryableByName, RunQueryDsl,
-    pg::Pg,
+    PgConnection, Queryable, QueryableByName, RunQueryDsl, SqliteConnection,
+    connection::DefaultLoadingMode,
+    pg::{Pg, PgRowByRowLoadingMode},
+    query_dsl::LoadQuery,
     sql_types::{Array, BigInt, Integer, Nullable, Text},
     sqlite::Sqlite,
 };
@@ -136,7 +136,7 @@ pub enum Dead {
 }
 
 /// Where the status of a credential stands.
-#[derive(QueryableByName)]
+#[derive(Queryable, QueryableByName)]
 pub struct StatusRow {
     #[diesel(sql_type = Text)]
     pub id: String,
@@ -148,7 +148,12 @@ pub struct StatusRow {
 
 /// The credentials of dead keys: from an index of nothing but those to their credentials, one by one, whatever the planner thinks of the
 /// size of the tables.
-pub fn credentials_of(connection: &mut Conn, dead: Dead, now: Timestamp) -> Result<Vec<StatusRow>, StoreError> {
+pub fn each_credential_of(
+    connection: &mut Conn,
+    dead: Dead,
+    now: Timestamp,
+    with: impl FnMut(StatusRow),
+) -> Result<(), StoreError> {
     let is_dead = match dead {
         Dead::Revoked => "revoked_at IS NOT NULL".to_owned(),
         Dead::Expired => format!("expires_at <= {}", now.millis()),
@@ -162,7 +167,27 @@ pub fn credentials_of(connection: &mut Conn, dead: Dead, now: Timestamp) -> Resu
         Conn::Postgres(_) => format!("= ANY (ARRAY ({keys}))"),
     };
     let query = format!("SELECT id, status_list, status_index FROM credentials WHERE key_id {keys}");
-    Ok(diesel::sql_query(query).load(connection)?)
+    each(connection, diesel::sql_query(query), with)
+}
+
+/// Goes through what may be millions of rows, without holding more than one of them.
+pub fn each<Q, R>(connection: &mut Conn, query: Q, mut with: impl FnMut(R)) -> Result<(), StoreError>
+where
+    for<'c> Q: LoadQuery<'c, SqliteConnection, R> + LoadQuery<'c, PgConnection, R, PgRowByRowLoadingMode>,
+{
+    match connection {
+        Conn::Sqlite(inner) => {
+            for row in query.load_iter::<R, DefaultLoadingMode>(inner)? {
+                with(row?);
+            }
+        }
+        Conn::Postgres(inner) => {
+            for row in query.load_iter::<R, PgRowByRowLoadingMode>(inner)? {
+                with(row?);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A table whose rows are read and written many at once.
@@ -262,7 +287,7 @@ pub fn take_exchange(connection: &mut Conn, key: &KeyId, minute: i64, limit: u32
 
 /// Adds to the uses of many keys in one statement, row by row in the order of keys and days: two replicas that flush together cannot
 /// deadlock.
-pub fn add_usage(connection: &mut Conn, uses: &BTreeMap<(KeyId, Day), i64>) -> Result<(), StoreError> {
+pub fn add_usage(connection: &mut Conn, uses: &[((KeyId, Day), i64)]) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
             let rows: Vec<_> = uses.iter().map(|((key, day), uses)| (key.as_str(), day.number(), uses)).collect();
@@ -277,9 +302,9 @@ pub fn add_usage(connection: &mut Conn, uses: &BTreeMap<(KeyId, Day), i64>) -> R
             .execute(inner)?;
         }
         Conn::Postgres(inner) => {
-            let keys: Vec<_> = uses.keys().map(|(key, _)| key.as_str()).collect();
-            let days: Vec<_> = uses.keys().map(|(_, day)| day.number()).collect();
-            let counts: Vec<_> = uses.values().copied().collect();
+            let keys: Vec<_> = uses.iter().map(|((key, _), _)| key.as_str()).collect();
+            let days: Vec<_> = uses.iter().map(|((_, day), _)| day.number()).collect();
+            let counts: Vec<_> = uses.iter().map(|(_, uses)| *uses).collect();
             diesel::sql_query(
                 "INSERT INTO key_usage (key_id, day, uses) \
                  SELECT * FROM unnest($1, $2, $3) AS used (key_id, day, uses) ORDER BY key_id, day \

@@ -8,11 +8,11 @@ use crate::domain::{id::KeyId, usage::Day};
 
 use super::{change::Tx, connection::Conn, dialect, error::StoreError, schema::key_usage};
 
-/// Adds to what is counted already. `uses` are in one order everywhere, as every map of this kind has them.
+/// Adds to what is counted already. Each day of a key is there once.
 ///
 /// # Errors
 /// The database does not answer.
-pub fn add(tx: &mut Tx<'_>, uses: &BTreeMap<(KeyId, Day), i64>) -> Result<(), StoreError> {
+pub fn add(tx: &mut Tx<'_>, uses: &[((KeyId, Day), i64)]) -> Result<(), StoreError> {
     if uses.is_empty() { Ok(()) } else { dialect::add_usage(tx, uses) }
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use diesel::{ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
 
-use crate::domain::{api_key::state, status_list::Status, time::Timestamp};
+use crate::domain::{api_key::state, id::CredentialId, status_list::Status, time::Timestamp};
 
 use super::{
     api_keys::{self as rows, KeyRow},
     connection::Conn,
     departures,
-    dialect::{self, Dead},
+    dialect::{self, Dead, StatusRow},
     error::StoreError,
     key_standings::{Lean, StandingRow, ownership},
     schema::{api_keys, credentials, key_standings, token_statuses, users},
@@ -19,30 +19,31 @@ use super::{
 /// How many values stand in one list of a statement.
 const AT_ONCE: usize = 500;
 
-/// The statuses that are not valid, by credential.
-#[derive(Debug, Default)]
-pub struct Marks(BTreeMap<String, (Option<(String, i32)>, Status)>);
+/// A credential that does not hold.
+#[derive(Debug)]
+pub struct Mark {
+    pub credential: String,
+    /// Its list, and its index there.
+    pub place: Option<(String, i32)>,
+    pub status: Status,
+}
 
-impl Marks {
-    /// The gravest word wins.
-    fn add(&mut self, credential: String, list: Option<String>, index: Option<i32>, status: Status) {
-        let mark = self.0.entry(credential).or_insert_with(|| (list.zip(index), status));
-        mark.1 = mark.1.max(status);
-    }
-
-    /// Each with its list and its index there.
-    pub fn places(&self) -> impl Iterator<Item = (&str, i32, Status)> {
-        self.0.values().filter_map(|(place, status)| {
-            let (list, index) = place.as_ref()?;
-            Some((list.as_str(), *index, *status))
-        })
+impl Mark {
+    fn new(row: StatusRow, status: Status) -> Self {
+        Self { credential: row.id, place: row.status_list.zip(row.status_index), status }
     }
 }
 
+/// Gives each credential that does not hold to `mark`, one after the other: more than once where there is more than one reason.
+///
 /// # Errors
 /// The database does not answer, or holds what it should not.
-pub fn of_credentials(connection: &mut Conn, now: Timestamp, ends_with_creator: bool) -> Result<Marks, StoreError> {
-    let mut marks = Marks::default();
+pub fn of_credentials(
+    connection: &mut Conn,
+    now: Timestamp,
+    ends_with_creator: bool,
+    mut mark: impl FnMut(Mark),
+) -> Result<(), StoreError> {
     // What stands on the key alone decides these.
     for (dead, status) in [
         (Dead::Revoked, Status::Invalid),
@@ -50,41 +51,38 @@ pub fn of_credentials(connection: &mut Conn, now: Timestamp, ends_with_creator: 
         (Dead::EndedWithOwner, Status::Invalid),
         (Dead::Suspended, Status::Suspended),
     ] {
-        for row in dialect::credentials_of(connection, dead, now)? {
-            marks.add(row.id, row.status_list, row.status_index, status);
-        }
+        dialect::each_credential_of(connection, dead, now, |row| mark(Mark::new(row, status)))?;
     }
-    let ended: Vec<(String, Option<String>, Option<i32>)> = credentials::table
-        .filter(credentials::expires_at.le(now.millis()))
-        .select((credentials::id, credentials::status_list, credentials::status_index))
-        .load(connection)?;
-    for (credential, list, index) in ended {
-        marks.add(credential, list, index, Status::Invalid);
-    }
+    let ended = credentials::table.filter(credentials::expires_at.le(now.millis())).select((
+        credentials::id,
+        credentials::status_list,
+        credentials::status_index,
+    ));
+    dialect::each(connection, ended, |row| mark(Mark::new(row, Status::Invalid)))?;
     if ends_with_creator {
-        for row in dialect::credentials_of(connection, Dead::EndedWithCreator, now)? {
-            marks.add(row.id, row.status_list, row.status_index, Status::Invalid);
-        }
+        dialect::each_credential_of(connection, Dead::EndedWithCreator, now, |row| {
+            mark(Mark::new(row, Status::Invalid));
+        })?;
     }
     // And these are judged by the rule that judges exchanges.
     let blocked: Vec<String> =
         users::table.filter(users::blocked_at.is_not_null()).select(users::id).load(connection)?;
     for some in blocked.chunks(AT_ONCE) {
-        judge(connection, &mut marks, now, ends_with_creator, |keys| {
+        judge(connection, &mut mark, now, ends_with_creator, |keys| {
             keys.filter(api_keys::user_id.eq_any(some.to_vec()))
         })?;
     }
     for departure in departures::left(connection)? {
-        judge(connection, &mut marks, now, ends_with_creator, |keys| departure.narrow(keys))?;
+        judge(connection, &mut mark, now, ends_with_creator, |keys| departure.narrow(keys))?;
     }
-    Ok(marks)
+    Ok(())
 }
 
-type Judged = (KeyRow, Lean, (String, Option<String>, Option<i32>));
+type Judged = (KeyRow, Lean, StatusRow);
 
 fn judge<'a>(
     connection: &mut Conn,
-    marks: &mut Marks,
+    mark: &mut impl FnMut(Mark),
     now: Timestamp,
     ends_with_creator: bool,
     narrow: impl FnOnce(departures::Keys<'a>) -> departures::Keys<'a>,
@@ -114,40 +112,49 @@ fn judge<'a>(
                 (credentials::id, credentials::status_list, credentials::status_index),
             ))
             .load(connection)?;
-        for (key, lean, (credential, list, index)) in found {
+        for (key, lean, row) in found {
             let standing = ownership(&key, &StandingRow::lean(lean))?.standing(ends_with_creator);
             let (state, _) = state(&rows::life(&key), &standing, now);
             let status = Status::from(state);
             if status != Status::Valid {
-                marks.add(credential, list, index, status);
+                mark(Mark::new(row, status));
             }
         }
     }
     Ok(())
 }
 
-/// The statuses of tokens that have one of their own: their credential's, or invalid where they were revoked themselves.
+/// Gives each token to `mark` that has a status of its own and does not hold: its list, its index there, and the status, which is its
+/// credential's, or invalid where it was revoked itself.
 ///
 /// # Errors
-/// The database does not answer, or holds what it should not.
-pub fn of_tokens(connection: &mut Conn, credentials: &Marks) -> Result<Vec<(String, i32, Status)>, StoreError> {
-    let columns = (token_statuses::list_id, token_statuses::list_index);
-    let revoked: Vec<(String, i32)> =
-        token_statuses::table.filter(token_statuses::revoked_at.is_not_null()).select(columns).load(connection)?;
-    let mut statuses: Vec<_> = revoked.into_iter().map(|(list, index)| (list, index, Status::Invalid)).collect();
-    let dead: Vec<_> = credentials.0.keys().map(String::as_str).collect();
-    for some in dead.chunks(AT_ONCE) {
+/// The database does not answer.
+pub fn of_tokens(
+    connection: &mut Conn,
+    dead: &BTreeMap<CredentialId, Status>,
+    mut mark: impl FnMut(&str, i32, Status),
+) -> Result<(), StoreError> {
+    let revoked = token_statuses::table
+        .filter(token_statuses::revoked_at.is_not_null())
+        .select((token_statuses::list_id, token_statuses::list_index));
+    dialect::each(connection, revoked, |(list, index): (String, i32)| mark(&list, index, Status::Invalid))?;
+    let mut rest = dead.iter();
+    loop {
+        let some: BTreeMap<_, _> = rest.by_ref().take(AT_ONCE).map(|(id, status)| (id.as_str(), *status)).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
         let found: Vec<(String, i32, String)> = token_statuses::table
-            .filter(token_statuses::credential_id.eq_any(some.to_vec()))
+            .filter(token_statuses::credential_id.eq_any(some.keys().copied().collect::<Vec<_>>()))
             .filter(token_statuses::revoked_at.is_null())
             .select((token_statuses::list_id, token_statuses::list_index, token_statuses::credential_id))
             .load(connection)?;
-        statuses.extend(found.into_iter().filter_map(|(list, index, credential)| {
-            let (_, status) = credentials.0.get(&credential)?;
-            Some((list, index, *status))
-        }));
+        for (list, index, credential) in found {
+            if let Some(status) = some.get(credential.as_str()) {
+                mark(&list, index, *status);
+            }
+        }
     }
-    Ok(statuses)
 }
 
 /// When the next key or credential ends by itself.

@@ -29,6 +29,7 @@ mod house;
 mod import;
 mod introspection;
 mod keys_life;
+mod last_used;
 mod limits;
 mod management;
 mod master_key;

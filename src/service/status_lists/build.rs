@@ -13,8 +13,8 @@ use crate::{
     crypto::sha256_hex,
     domain::{
         event::{Actor, Origin},
-        id::{SigningKeyId, StatusListId},
-        status_list::{Bits, ListKind, Statuses},
+        id::{CredentialId, SigningKeyId, StatusListId},
+        status_list::{Bits, ListKind, Status, Statuses},
         time::{Span, Timestamp},
         token_shape::Typ,
     },
@@ -22,7 +22,7 @@ use crate::{
     store::{
         self, Conn, Outcome, StoreError,
         status_lists::List,
-        status_marks,
+        status_marks::{self, Mark},
         status_tokens::{Build, Signed, SignedInfo},
     },
 };
@@ -194,23 +194,29 @@ fn read(
 ) -> Result<BTreeMap<String, Statuses>, StoreError> {
     let mut all: BTreeMap<_, _> =
         lists.iter().map(|list| (list.id.to_string(), Statuses::new(Bits::OURS, list.size))).collect();
-    let mut set = |list: &str, index: i32, status: u8| {
+    let mut mark = |list: &str, index: i32, status: Status| {
         // Opened after the lists were read: the event that did it is news, and it is for the next look.
         let Some(statuses) = all.get_mut(list) else { return };
-        let set = u32::try_from(index).ok().and_then(|index| statuses.set(index, status).ok());
+        let marked = u32::try_from(index).ok().and_then(|index| statuses.worsen(index, status).ok());
         // A row that was altered must not take the others along: verifiers refuse what points at no index.
-        if set.is_none() {
+        if marked.is_none() {
             tracing::error!(list, index, "an index is not in its status list; the row is left out");
         }
     };
-    let marks = status_marks::of_credentials(connection, now, ends_with_creator)?;
-    for (list, index, status) in marks.places() {
-        set(list, index, status.value());
-    }
-    if lists.iter().any(|list| list.kind == ListKind::Token) {
-        for (list, index, status) in status_marks::of_tokens(connection, &marks)? {
-            set(&list, index, status.value());
+    // For tokens with a status of their own, and for nothing else: there may be millions.
+    let has_tokens = lists.iter().any(|list| list.kind == ListKind::Token);
+    let mut dead: BTreeMap<CredentialId, Status> = BTreeMap::new();
+    status_marks::of_credentials(connection, now, ends_with_creator, |Mark { credential, place, status }| {
+        if let Some((list, index)) = place {
+            mark(&list, index, status);
         }
+        if has_tokens && let Ok(credential) = credential.parse() {
+            let gravest = dead.entry(credential).or_insert(status);
+            *gravest = status.max(*gravest);
+        }
+    })?;
+    if has_tokens {
+        status_marks::of_tokens(connection, &dead, mark)?;
     }
     Ok(all)
 }

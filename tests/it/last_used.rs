@@ -1,0 +1,96 @@
+//! When keys were used is written in small pieces while many are, and none of it is lost on the way.
+
+use std::time::{Duration, Instant};
+
+use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
+use keyswap::{
+    domain::{
+        id::{CredentialId, Generated, KeyId},
+        time::Timestamp,
+    },
+    service::last_used,
+    store::StoreError,
+};
+
+use crate::support::{Server, both};
+
+/// More than may wait.
+const USED: usize = 60_000;
+
+#[derive(QueryableByName, Debug, PartialEq, Eq)]
+struct Written {
+    #[diesel(sql_type = BigInt)]
+    times: i64,
+    #[diesel(sql_type = BigInt)]
+    last: i64,
+    #[diesel(sql_type = BigInt)]
+    keys: i64,
+    #[diesel(sql_type = BigInt)]
+    uses: i64,
+}
+
+async fn written(server: &Server) -> Written {
+    let read = server.app.store.read(|connection| {
+        let query = "SELECT (SELECT count(*) FROM credential_uses) AS times, \
+                     (SELECT CAST(coalesce(max(last_used_at), 0) AS BIGINT) FROM credential_uses) AS last, \
+                     (SELECT count(*) FROM key_usage) AS keys, \
+                     (SELECT CAST(coalesce(sum(uses), 0) AS BIGINT) FROM key_usage) AS uses";
+        diesel::sql_query(query).get_result(connection).map_err(StoreError::from)
+    });
+    read.await.unwrap()
+}
+
+/// What was noted is there, once the server's own job has written what it holds.
+async fn there_is(server: &Server, count: usize, last: Timestamp, uses: usize) {
+    let [count, uses] = [count, uses].map(|number| i64::try_from(number).unwrap());
+    let expected = Written { times: count, last: last.millis(), keys: count, uses };
+    let asked = Instant::now();
+    while written(server).await != expected && asked.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(written(server).await, expected);
+    assert_eq!(server.app.last_used.waiting(), 0);
+}
+
+/// Uses `count` keys, which nobody made: what is written of them does not ask for that.
+fn use_keys(server: &Server, count: usize, at: Timestamp) -> Vec<(KeyId, CredentialId)> {
+    let entropy = &server.app.entropy;
+    let one = || (KeyId::generate(at, entropy).unwrap(), CredentialId::generate(entropy).unwrap());
+    let keys: Vec<_> = (0..count).map(|_| one()).collect();
+    for (key, credential) in &keys {
+        server.app.last_used.note(key, *credential, at, true);
+    }
+    keys
+}
+
+both! {
+    async fn what_many_use_is_written_before_its_time(server: Server) {
+        let now = server.app.store.now().await.unwrap();
+        use_keys(&server, USED, now);
+        let noted = Instant::now();
+        while server.app.last_used.waiting() >= 40_000 {
+            assert!(noted.elapsed() < Duration::from_secs(8), "{} wait", server.app.last_used.waiting());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        last_used::flush(&server.app).await.unwrap();
+        there_is(&server, USED, now, USED).await;
+    }
+
+    async fn what_could_not_be_written_is_neither_lost_nor_counted_twice(server: Server) {
+        let now = server.app.store.now().await.unwrap();
+        let keys = use_keys(&server, 6_000, now);
+        // The second of the two tables of a change: what the first one took is taken back.
+        server.database.sql("ALTER TABLE key_usage RENAME TO away");
+        for _ in 0..2 {
+            assert!(last_used::flush(&server.app).await.is_err());
+        }
+        let later = Timestamp::from_millis(now.millis() + 1);
+        for (key, credential) in &keys {
+            server.app.last_used.note(key, *credential, later, true);
+            server.app.last_used.note(key, *credential, now, false);
+        }
+        server.database.sql("ALTER TABLE away RENAME TO key_usage");
+        last_used::flush(&server.app).await.unwrap();
+        there_is(&server, keys.len(), later, 2 * keys.len()).await;
+    }
+}
