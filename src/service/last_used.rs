@@ -16,13 +16,13 @@ use crate::{
         time::Timestamp,
         usage::Day,
     },
-    store::{self, Outcome, StoreError},
+    store::{self, Outcome, StoreError, Tx},
 };
 
 use super::App;
 
-/// How many rows of each table one change writes.
-const BATCH: usize = 2_500;
+/// How many rows one change writes.
+const BATCH: usize = 5_000;
 
 /// How many may wait before some are written, whatever the clock says: a few megabytes.
 const MANY: usize = 40_000;
@@ -34,44 +34,41 @@ pub struct LastUsed {
     many: Notify,
 }
 
-#[derive(Default)]
 struct Noted {
     times: Waiting<CredentialId, Timestamp>,
     /// Around midnight a key is there for both days.
     uses: Waiting<(KeyId, Day), i64>,
 }
 
+impl Default for Noted {
+    fn default() -> Self {
+        Self { times: Waiting::new(Timestamp::max), uses: Waiting::new(|before, more| before + more) }
+    }
+}
+
 impl Noted {
     fn rows(&self) -> usize {
         self.times.rows.len().max(self.uses.rows.len())
     }
-
-    fn used_at(&mut self, credential: CredentialId, at: Timestamp) {
-        self.times.put(credential, at, |last| at.max(last));
-    }
-
-    fn add_uses(&mut self, of: (KeyId, Day), uses: i64) {
-        self.uses.put(of, uses, |before| before + uses);
-    }
 }
 
-/// Rows that wait, in the order of their table: those of one page are written together.
+/// Rows of one table that wait, in the order of their ids: those of one page are written together.
 struct Waiting<K, V> {
     rows: BTreeMap<K, V>,
+    /// What is written of a row that is noted once more.
+    both: fn(V, V) -> V,
     /// The last that was taken. Going round the table leaves none out, and comes by where most have gathered.
     last: Option<K>,
 }
 
-impl<K, V> Default for Waiting<K, V> {
-    fn default() -> Self {
-        Self { rows: BTreeMap::new(), last: None }
-    }
-}
-
 impl<K: Ord + Clone, V: Copy> Waiting<K, V> {
-    fn put(&mut self, key: K, value: V, with: impl FnOnce(V) -> V) {
+    const fn new(both: fn(V, V) -> V) -> Self {
+        Self { rows: BTreeMap::new(), both, last: None }
+    }
+
+    fn put(&mut self, key: K, value: V) {
         match self.rows.entry(key) {
-            Entry::Occupied(mut row) => *row.get_mut() = with(*row.get()),
+            Entry::Occupied(mut row) => *row.get_mut() = (self.both)(*row.get(), value),
             Entry::Vacant(place) => {
                 place.insert(value);
             }
@@ -100,9 +97,9 @@ impl LastUsed {
     pub fn note(&self, key: &KeyId, credential: CredentialId, at: Timestamp, counts: bool) {
         let mut noted = self.lock();
         let before = noted.rows();
-        noted.used_at(credential, at);
+        noted.times.put(credential, at);
         if counts {
-            noted.add_uses((key.clone(), Day::of(at)), 1);
+            noted.uses.put((key.clone(), Day::of(at)), 1);
         }
         // Once, and not by what could not be written: a database that is away is not asked without pause.
         if before < MANY && noted.rows() == MANY {
@@ -120,13 +117,13 @@ impl LastUsed {
         self.lock().rows()
     }
 
-    /// A panic while the lock was held leaves the maps whole: every operation on them is one call.
+    /// Nothing that is done with it panics halfway: the maps are whole, whoever held the lock before.
     fn lock(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes what is noted. What cannot be written is noted again, for the next time; a time that was written is none the worse for it.
+/// Writes as many rows as wait. What cannot be written is noted again, for the next time; a time that was written is none the worse for it.
 ///
 /// # Errors
 /// The database does not answer.
@@ -149,20 +146,27 @@ pub async fn flush_some(app: &App) -> Result<(), StoreError> {
 }
 
 async fn write_next(app: &App) -> Result<(), StoreError> {
-    let taken = {
-        let mut noted = app.last_used.lock();
-        Arc::new((noted.times.take(), noted.uses.take()))
-    };
+    write(app, |noted| &mut noted.times, store::credential_uses::note).await?;
+    write(app, |noted| &mut noted.uses, store::key_usage::add).await
+}
+
+/// One statement in a change of its own: it ends, or is ended, before the change is given up, so that what is noted again is not written
+/// twice. Nor are two tables locked by one change, which two replicas would have to lock in one order.
+async fn write<K, V>(
+    app: &App,
+    table: fn(&mut Noted) -> &mut Waiting<K, V>,
+    into: impl FnOnce(&mut Tx<'_>, &[(K, V)]) -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError>
+where
+    K: Ord + Clone + Send + Sync + 'static,
+    V: Copy + Send + Sync + 'static,
+{
+    let taken = Arc::new(table(&mut app.last_used.lock()).take());
     let rows = Arc::clone(&taken);
-    let written = app.store.change(Origin::of(Actor::System), move |tx| {
-        store::credential_uses::note(tx, &rows.0)?;
-        store::key_usage::add(tx, &rows.1)?;
-        Ok::<_, StoreError>(Outcome::bookkeeping(()))
-    });
-    if let Err(error) = written.await {
+    let change = app.store.change(Origin::of(Actor::System), move |tx| into(tx, &rows).map(Outcome::bookkeeping));
+    if let Err(error) = change.await {
         let mut noted = app.last_used.lock();
-        taken.0.iter().for_each(|(credential, at)| noted.used_at(*credential, *at));
-        taken.1.iter().for_each(|(of, uses)| noted.add_uses(of.clone(), *uses));
+        taken.iter().for_each(|(key, value)| table(&mut noted).put(key.clone(), *value));
         return Err(error);
     }
     Ok(())
@@ -174,13 +178,13 @@ mod tests {
 
     #[test]
     fn who_goes_round_takes_each_row_once_and_leaves_none_out() {
-        let mut waiting = Waiting::default();
-        (0..3 * BATCH).for_each(|row| waiting.put(2 * row, 1, |before| before + 1));
+        let mut waiting = Waiting::new(|before, more| before + more);
+        (0..3 * BATCH).for_each(|row| waiting.put(2 * row, 1));
         let first = waiting.take();
         assert!(first.iter().map(|(row, _)| *row).eq((0..BATCH).map(|row| 2 * row)));
         // Behind what was taken, where it went on, and once more.
         for row in [1, 2 * BATCH - 1, 2 * BATCH] {
-            waiting.put(row, 1, |before| before + 1);
+            waiting.put(row, 1);
         }
         let second = waiting.take();
         assert_eq!(second[..2], [(2 * BATCH - 1, 1), (2 * BATCH, 2)]);
@@ -188,5 +192,20 @@ mod tests {
         assert_eq!(waiting.take().len(), BATCH);
         assert_eq!(waiting.take(), [(2 * (3 * BATCH - 1), 1), (1, 1)], "the end, and then the beginning");
         assert!(waiting.rows.is_empty() && waiting.take().is_empty());
+    }
+
+    #[test]
+    fn what_is_noted_again_does_not_hide_what_came_meanwhile() {
+        let (mut noted, credential, day) = (Noted::default(), CredentialId::decoy(), Day::from_number(20_000));
+        let key: KeyId = "key_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
+        noted.times.put(credential, Timestamp::from_millis(1));
+        noted.uses.put((key.clone(), day), 3);
+        let (times, uses) = (noted.times.take(), noted.uses.take());
+        noted.times.put(credential, Timestamp::from_millis(2));
+        noted.uses.put((key.clone(), day), 4);
+        times.into_iter().for_each(|(credential, at)| noted.times.put(credential, at));
+        uses.into_iter().for_each(|(of, uses)| noted.uses.put(of, uses));
+        assert_eq!(noted.times.take(), [(credential, Timestamp::from_millis(2))]);
+        assert_eq!(noted.uses.take(), [((key, day), 7)]);
     }
 }

@@ -22,6 +22,8 @@ struct Written {
     #[diesel(sql_type = BigInt)]
     times: i64,
     #[diesel(sql_type = BigInt)]
+    first: i64,
+    #[diesel(sql_type = BigInt)]
     last: i64,
     #[diesel(sql_type = BigInt)]
     keys: i64,
@@ -32,7 +34,8 @@ struct Written {
 async fn written(server: &Server) -> Written {
     let read = server.app.store.read(|connection| {
         let query = "SELECT (SELECT count(*) FROM credential_uses) AS times, \
-                     (SELECT CAST(coalesce(max(last_used_at), 0) AS BIGINT) FROM credential_uses) AS last, \
+                     (SELECT coalesce(min(last_used_at), 0) FROM credential_uses) AS first, \
+                     (SELECT coalesce(max(last_used_at), 0) FROM credential_uses) AS last, \
                      (SELECT count(*) FROM key_usage) AS keys, \
                      (SELECT CAST(coalesce(sum(uses), 0) AS BIGINT) FROM key_usage) AS uses";
         diesel::sql_query(query).get_result(connection).map_err(StoreError::from)
@@ -40,10 +43,10 @@ async fn written(server: &Server) -> Written {
     read.await.unwrap()
 }
 
-/// What was noted is there, once the server's own job has written what it holds.
-async fn there_is(server: &Server, count: usize, last: Timestamp, uses: usize) {
+/// So many were used, all of them at `at` and so often together: it is written once the server's own job has written what it holds.
+async fn there_is(server: &Server, count: usize, at: Timestamp, uses: usize) {
     let [count, uses] = [count, uses].map(|number| i64::try_from(number).unwrap());
-    let expected = Written { times: count, last: last.millis(), keys: count, uses };
+    let expected = Written { times: count, first: at.millis(), last: at.millis(), keys: count, uses };
     let asked = Instant::now();
     while written(server).await != expected && asked.elapsed() < Duration::from_secs(5) {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -72,6 +75,9 @@ both! {
             assert!(noted.elapsed() < Duration::from_secs(8), "{} wait", server.app.last_used.waiting());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // Less than a batch below. The server's clock would have gone on to nothing.
+        let left = server.app.last_used.waiting();
+        assert!(left >= 35_000, "{left}");
         last_used::flush(&server.app).await.unwrap();
         there_is(&server, USED, now, USED).await;
     }
@@ -79,7 +85,7 @@ both! {
     async fn what_could_not_be_written_is_neither_lost_nor_counted_twice(server: Server) {
         let now = server.app.store.now().await.unwrap();
         let keys = use_keys(&server, 6_000, now);
-        // The second of the two tables of a change: what the first one took is taken back.
+        // The second of the two tables: the times go, and the uses wait.
         server.database.sql("ALTER TABLE key_usage RENAME TO away");
         for _ in 0..2 {
             assert!(last_used::flush(&server.app).await.is_err());

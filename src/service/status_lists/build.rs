@@ -203,15 +203,19 @@ fn read(
             tracing::error!(list, index, "an index is not in its status list; the row is left out");
         }
     };
-    // For tokens with a status of their own, and for nothing else: there may be millions.
+    // Only where tokens have a status of their own: these are all that do not hold, and there may be millions.
     let has_tokens = lists.iter().any(|list| list.kind == ListKind::Token);
     let mut dead: BTreeMap<CredentialId, Status> = BTreeMap::new();
     status_marks::of_credentials(connection, now, ends_with_creator, |Mark { credential, place, status }| {
         if let Some((list, index)) = place {
             mark(&list, index, status);
         }
-        if has_tokens && let Ok(credential) = credential.parse() {
-            let gravest = dead.entry(credential).or_insert(status);
+        if has_tokens {
+            let Ok(id) = credential.parse() else {
+                tracing::error!(credential, "not the id of a credential; the row is left out");
+                return;
+            };
+            let gravest = dead.entry(id).or_insert(status);
             *gravest = status.max(*gravest);
         }
     })?;
