@@ -43,7 +43,7 @@ async fn written(server: &Server) -> Written {
     read.await.unwrap()
 }
 
-/// So many were used, all of them at `at` and so often together: it is written once the server's own job has written what it holds.
+/// `count` keys were used, each of them last at `at`, and `uses` times together. The server's own job may still be writing a part of it.
 async fn there_is(server: &Server, count: usize, at: Timestamp, uses: usize) {
     let [count, uses] = [count, uses].map(|number| i64::try_from(number).unwrap());
     let expected = Written { times: count, first: at.millis(), last: at.millis(), keys: count, uses };
@@ -75,7 +75,7 @@ both! {
             assert!(noted.elapsed() < Duration::from_secs(8), "{} wait", server.app.last_used.waiting());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // Less than a batch below. The server's clock would have gone on to nothing.
+        // One batch below, at most: the job that goes by the clock would have left nothing.
         let left = server.app.last_used.waiting();
         assert!(left >= 35_000, "{left}");
         last_used::flush(&server.app).await.unwrap();
@@ -85,7 +85,7 @@ both! {
     async fn what_could_not_be_written_is_neither_lost_nor_counted_twice(server: Server) {
         let now = server.app.store.now().await.unwrap();
         let keys = use_keys(&server, 6_000, now);
-        // The second of the two tables: the times go, and the uses wait.
+        // The times can be written, and the uses cannot.
         server.database.sql("ALTER TABLE key_usage RENAME TO away");
         for _ in 0..2 {
             assert!(last_used::flush(&server.app).await.is_err());
