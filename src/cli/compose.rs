@@ -76,6 +76,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         max_key_lifetime: config.api_keys.max_lifetime,
         owner_types: config.api_keys.owner_types.iter().copied().collect(),
         status_ttl: config.status_lists.ttl,
+        flush_interval: config.usage.flush_interval.duration(),
         session_ttl: config.portal.session_ttl,
         choices: config.portal.choices.clone(),
         portal_url: config.portal.public_url.clone(),

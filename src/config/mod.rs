@@ -33,6 +33,7 @@ pub struct Config {
     pub status_lists: StatusLists,
     pub portal: Portal,
     pub service_clients: ServiceClients,
+    pub usage: Usage,
     pub guessing: Guessing,
     pub webhooks: Webhooks,
     pub admin_key_file: PathBuf,
@@ -136,6 +137,12 @@ pub struct Guessing {
     pub per_source: u32,
     pub per_credential: u32,
     pub refill: Span,
+}
+
+/// Last-used times and counts of exchanges.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    pub flush_interval: Span,
 }
 
 #[derive(Debug, Clone)]
@@ -272,6 +279,11 @@ impl Config {
 
         let max_per_user = from.within("service_clients.max_per_user", 0, 1_000_000);
 
+        let flush_interval: Option<Span> = from.parse("usage.flush_interval");
+        if flush_interval.is_some_and(|span| !(100..=3_600_000).contains(&span.millis())) {
+            from.fault("usage.flush_interval", "must be from 100ms to 1h");
+        }
+
         let per_source = from.within("guessing.per_source", 1, 1_000_000);
         let per_credential = from.within("guessing.per_credential", 1, 1_000_000);
         let refill: Option<Span> = from.parse("guessing.refill");
@@ -345,6 +357,7 @@ impl Config {
                     choices: choices?,
                 },
                 service_clients: ServiceClients { max_per_user: max_per_user? },
+                usage: Usage { flush_interval: flush_interval? },
                 guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
                 webhooks: Webhooks {
                     allowed_networks: allowed_networks?,

@@ -23,8 +23,6 @@ use crate::{
     store::{self, Outcome, StoreError},
 };
 
-/// How often last-used times are written.
-const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// How often it is written down how far the database has come: an old backup is noticed in this time while the server runs.
 const WITNESS_EVERY: Duration = Duration::from_secs(3);
 /// How often what is no longer needed is thrown away.
@@ -46,6 +44,7 @@ impl Jobs {
     pub fn start(app: &Shared) -> Self {
         let (stop, stopped) = watch::channel(false);
         let look_every = (app.settings.timing.replica_staleness.duration() / 3).min(LOOK_AT_MOST);
+        let flush_interval = app.settings.flush_interval;
         let running = vec![
             every(look_every, app, stopped.clone(), |app| async move {
                 if let Err(error) = master_keys::refresh(&app).await {
@@ -76,7 +75,7 @@ impl Jobs {
                     tracing::warn!(%error, "the status lists could not be kept up to date");
                 }
             }),
-            every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
+            every(flush_interval, app, stopped.clone(), |app| async move {
                 if let Err(error) = last_used::flush(&app).await {
                     tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
                 }
@@ -86,12 +85,12 @@ impl Jobs {
                     tracing::warn!(%error, "many last-used times wait and could not be written; they wait for the next time");
                 }
             }),
-            every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
+            every(flush_interval, app, stopped.clone(), |app| async move {
                 if let Err(error) = live_tokens::flush(&app).await {
                     tracing::warn!(%error, "counts of live tokens could not be written; they wait for the next time");
                 }
             }),
-            every(FLUSH_EVERY, app, stopped.clone(), |app| async move {
+            every(flush_interval, app, stopped.clone(), |app| async move {
                 if let Err(error) = exchange_counts::flush(&app).await {
                     tracing::warn!(%error, "what became of exchanges could not be written; it waits for the next time");
                 }
@@ -116,7 +115,9 @@ impl Jobs {
         // Asked and not aborted: a flush that is cut off would take what it holds along.
         let _ = self.stop.send(true);
         for job in self.running {
-            let _ = job.await;
+            if let Err(error) = job.await {
+                tracing::error!(%error, "a background job ended before it was told to");
+            }
         }
         if let Err(error) = last_used::flush(&self.app).await {
             tracing::error!(%error, "the last of the last-used times could not be written");

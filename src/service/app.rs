@@ -1,6 +1,6 @@
 //! What every capability works with: the store, the keys, and the settings.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     crypto::{master::MasterKeys, random::SystemEntropy},
@@ -44,6 +44,8 @@ pub struct Settings {
     pub owner_types: BTreeSet<OwnerType>,
     /// How long a verifier may use a status list it has fetched.
     pub status_ttl: Span,
+    /// How often last-used times and counts of exchanges are written.
+    pub flush_interval: Duration,
     /// How long a portal session lasts.
     pub session_ttl: Span,
     /// What a user chooses there for a new key.

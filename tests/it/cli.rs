@@ -194,7 +194,7 @@ fn the_demo_runs_from_start_to_end_and_leaves_nothing() {
 fn the_first_start_after_master_key_init(kind: Kind) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let database = Arc::new(Database::new(kind));
+        let database = Arc::new(Database::empty(kind));
         let settings = [
             format!("database.url={}", database.url),
             format!("keys.dir={}", database.dir.path().join("keys").display()),

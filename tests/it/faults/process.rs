@@ -13,7 +13,7 @@ use reqwest::{Client, Response};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Database, Kind};
+use crate::support::{Database, Kind, panics};
 
 /// The longest that anything may take on a loaded machine.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ pub struct Said {
 
 impl Deployment {
     pub fn new(kind: Kind) -> Self {
-        Self::on(Arc::new(Database::new(kind)), "keys")
+        Self::on(Arc::new(Database::empty(kind)), "keys")
     }
 
     /// On a database that is there, with a directory of keys beside it.
@@ -148,6 +148,7 @@ impl Process {
             reader.join().unwrap();
         }
         let out = String::from_utf8_lossy(&self.out.lock().unwrap()).into_owned();
+        panics::assert_none_in(&self.log());
         Said { code: status.code(), out, err: self.log() }
     }
 
@@ -173,6 +174,12 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !thread::panicking() {
+            for reader in self.readers.drain(..) {
+                reader.join().unwrap();
+            }
+            panics::assert_none_in(&self.log());
+        }
     }
 }
 
@@ -282,6 +289,7 @@ macro_rules! each {
             fn run(kind: crate::support::Kind) {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
                 runtime.block_on(test(Deployment::new(kind)));
+                crate::support::panics::assert_none();
             }
             #[test]
             fn sqlite() {

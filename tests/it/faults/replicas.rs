@@ -85,7 +85,7 @@ fn settle(process: Process) -> Result<Running, Said> {
 fn with_keys_of_its_own_the_second_refuses_and_damages_nothing() {
     run(async {
         for with_files in [false, true] {
-            let database = Arc::new(Database::new(Kind::Postgres));
+            let database = Arc::new(Database::empty(Kind::Postgres));
             let deployments = ["one", "two"].map(|keys| Deployment::on(Arc::clone(&database), keys));
             let mut files = Vec::new();
             for deployment in &deployments {

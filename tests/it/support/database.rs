@@ -1,19 +1,26 @@
 //! A new database for each test, and a hand on its clock.
 
 use std::{
+    collections::hash_map::DefaultHasher,
+    fs,
+    hash::Hasher,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel::{Connection, PgConnection, RunQueryDsl, connection::SimpleConnection};
 use keyswap::{
+    crypto::{random::SystemEntropy, sha256},
     domain::time::Timestamp,
-    store::{Clock, SystemClock},
+    store::{Clock, DatabaseSettings, DatabaseUrl, IfMissing, Store, SystemClock},
 };
 use tempfile::TempDir;
+
+use super::panics;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -56,14 +63,43 @@ impl Clock for MovedClock {
     }
 }
 
+/// Taken by the test process that makes the template: "template" in ASCII.
+const TEMPLATE_LOCK: i64 = 0x7465_6d70_6c61_7465;
+
 /// The PostgreSQL server for tests: a URL of a superuser, without a database name.
 pub fn postgres() -> String {
     std::env::var("KEYSWAP_TEST_POSTGRES").expect("KEYSWAP_TEST_POSTGRES is not set: run scripts/with-postgres COMMAND")
 }
 
 impl Database {
+    /// A database whose migrations have run: a copy of one that was migrated once for all tests.
     pub fn new(kind: Kind) -> Self {
+        let database = Self::unmade(kind);
+        match &database.name {
+            None => copy_template(Path::new(database.url.strip_prefix("sqlite://").unwrap())),
+            Some(name) => {
+                // FILE_COPY writes next to no WAL, and on tmpfs it is as fast as the other way.
+                let template = postgres_template();
+                let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY");
+                administer().batch_execute(&create).unwrap();
+            }
+        }
+        database
+    }
+
+    /// An empty database, for tests of first starts and of migrations.
+    pub fn empty(kind: Kind) -> Self {
+        let database = Self::unmade(kind);
+        if let Some(name) = &database.name {
+            administer().batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+        }
+        database
+    }
+
+    /// A name for one, and nothing under it yet.
+    fn unmade(kind: Kind) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        panics::watch();
         let dir = tempfile::tempdir().unwrap();
         let (offset, passed) = (Arc::default(), Arc::default());
         match kind {
@@ -74,11 +110,8 @@ impl Database {
             Kind::Postgres => {
                 let count = COUNT.fetch_add(1, Ordering::Relaxed);
                 let name = format!("keyswap_{}_{count}", std::process::id());
-                let server = postgres();
-                let mut connection = PgConnection::establish(&format!("{server}/postgres")).unwrap();
-                connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name}")).unwrap();
-                connection.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
-                Self { kind, url: format!("{server}/{name}"), dir, name: Some(name), offset, passed }
+                administer().batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).unwrap();
+                Self { kind, url: format!("{}/{name}", postgres()), dir, name: Some(name), offset, passed }
             }
         }
     }
@@ -166,6 +199,83 @@ impl Held {
             Self::Postgres(mut connection) => connection.batch_execute("COMMIT").unwrap(),
         }
     }
+}
+
+/// A connection in which databases are made and dropped.
+fn administer() -> PgConnection {
+    PgConnection::establish(&format!("{}/postgres", postgres())).unwrap()
+}
+
+/// What the template is named after: one for each text of the migrations.
+fn hash_of_migrations(dir: &str) -> u64 {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dir);
+    let mut migrations: Vec<PathBuf> = fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("up.sql"))
+        .filter(|up| up.exists())
+        .collect();
+    migrations.sort();
+    let mut hasher = DefaultHasher::new();
+    for up in migrations {
+        hasher.write(&fs::read(up).unwrap());
+    }
+    hasher.finish()
+}
+
+/// Runs the migrations, by the way that `serve` takes.
+fn migrate(url: &str) {
+    let settings = DatabaseSettings {
+        url: DatabaseUrl::parse(url).unwrap(),
+        pool_size: 1,
+        connect_timeout: Duration::from_secs(60),
+        statement_timeout: Duration::from_secs(60),
+    };
+    let entropy = Arc::new(SystemEntropy::default());
+    let store = Store::open(&settings, IfMissing::Create, Arc::new(SystemClock), entropy, sha256).unwrap();
+    store.migrate().unwrap();
+}
+
+/// The name of the migrated PostgreSQL database, made by whichever test process asks first.
+fn postgres_template() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let name = format!("keyswap_template_{:016x}", hash_of_migrations("postgres"));
+        let mut connection = administer();
+        connection.batch_execute(&format!("SELECT pg_advisory_lock({TEMPLATE_LOCK})")).unwrap();
+        let made = format!("SELECT 1 FROM pg_database WHERE datname = '{name}' AND datistemplate");
+        if diesel::sql_query(made).execute(&mut connection).unwrap() == 0 {
+            connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).unwrap();
+            connection.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+            migrate(&format!("{}/{name}", postgres()));
+            // Marked only when whole; nothing may stay connected to what is copied.
+            connection
+                .batch_execute(&format!("ALTER DATABASE {name} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false"))
+                .unwrap();
+        }
+        name
+    })
+}
+
+/// Copies the migrated SQLite database, which the first test process leaves in the temporary directory.
+fn copy_template(path: &Path) {
+    static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
+    let template = TEMPLATE.get_or_init(|| {
+        let kept = std::env::temp_dir().join(format!("keyswap-template-{:016x}.db", hash_of_migrations("sqlite")));
+        if let Ok(bytes) = fs::read(&kept) {
+            return bytes;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let made = dir.path().join("keyswap.db");
+        migrate(&format!("sqlite://{}", made.display()));
+        assert!(!made.with_extension("db-wal").exists(), "the last connection writes the WAL back");
+        // Renamed into its place: another process sees all of it or nothing.
+        let unnamed = dir.path().join("copy.db");
+        fs::copy(&made, &unnamed).unwrap();
+        let _ = fs::rename(&unnamed, &kept);
+        fs::read(&made).unwrap()
+    });
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, template).unwrap();
 }
 
 impl Drop for Database {

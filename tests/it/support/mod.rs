@@ -4,6 +4,7 @@
 mod database;
 mod directory;
 pub mod keep_alive;
+pub mod panics;
 mod raw;
 mod server;
 pub mod service;

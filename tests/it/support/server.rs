@@ -1,6 +1,6 @@
 //! A server in this process, on a port of its own, and the calls tests make.
 
-use std::{future::Future, sync::Arc, thread};
+use std::{future::Future, sync::Arc, thread, time::Duration};
 
 use actix_web::dev::ServerHandle;
 use keyswap::{
@@ -13,7 +13,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Database, Kind};
+use super::{Database, Kind, panics};
 
 /// A running Keyswap.
 pub struct Server {
@@ -45,6 +45,7 @@ impl Server {
     pub fn run<F: Future<Output = ()>>(kind: Kind, settings: &[&str], test: impl FnOnce(Self) -> F) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async { test(Self::on(Arc::new(Database::new(kind)), settings).await).await });
+        panics::assert_none();
     }
 
     /// Another server on the same database, as a replica would be: with the same master key.
@@ -94,7 +95,7 @@ impl Server {
             app,
             base,
             admin: admin.trim().to_owned(),
-            http: Client::builder().tls_certs_only([]).redirect(Policy::none()).build().unwrap(),
+            http: client(),
             database,
             settings: settings.iter().map(|text| (*text).to_owned()).collect(),
             handles,
@@ -224,6 +225,12 @@ impl Drop for Server {
             drop(handle.stop(false));
         }
     }
+}
+
+/// A client of a test: it follows nothing, and no answer takes it for ever.
+pub fn client() -> Client {
+    let builder = Client::builder().tls_certs_only([]).redirect(Policy::none());
+    builder.timeout(Duration::from_secs(60)).build().unwrap()
 }
 
 /// The JSON of an answer, which must have the status; `null` when it has no body.
