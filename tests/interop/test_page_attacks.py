@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 from browser import ORGANIZATION_KEYS, Console, Shown, until
 from conftest import serving
 
+DATABASE = "postgres"
 SCRIPT = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
 
@@ -29,11 +30,12 @@ def elsewhere():
 
 def test_stored_scripts_are_text(runway, page, name):
     runway.server.admin("PUT", "/permissions/scripted", {"assignable_to": ["organization"], "description": SCRIPT})
-    runway.server.admin("PUT", "/roles/admin", {"permissions": [*managed(runway), "scripted"]})
-    runway.key(SCRIPT, metadata={"note": SCRIPT})
+    runway.server.admin("PUT", "/roles/scripted", {"permissions": [*managed(runway), "scripted"]})
+    organization = runway.organization(ada="scripted")
+    runway.key(SCRIPT, {"type": "organization", "id": organization}, metadata={"note": SCRIPT})
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    page.goto(runway.session()["url"])
+    page.goto(runway.session("ada", organization)["url"])
     keys = Shown(page)
     expect(page.get_by_role("rowheader", name=SCRIPT).first).to_be_visible()
     page.get_by_role("button", name="Create API key").click()
@@ -49,7 +51,7 @@ def test_stored_scripts_are_text(runway, page, name):
 
 
 def managed(runway):
-    """What the role has, so that a name can be put beside it."""
+    """What an administrator of an organization has."""
     return runway.server.admin("GET", "/roles/admin")["permissions"]
 
 

@@ -1,14 +1,15 @@
 """The programs of examples/verify, which the README shows."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 
+import rust
 from conftest import SNIPPETS
 from forger import Forger
 from keyswap import ALGORITHMS
+from processes import run as run_program
+from verify import tampered
 
 # What each of them can verify: Debian's ruby-jwt knows no JWK of Ed25519.
 SUPPORTED = {
@@ -16,8 +17,7 @@ SUPPORTED = {
     "node": set(ALGORITHMS),
     "go": set(ALGORITHMS),
     "ruby": set(ALGORITHMS) - {"EdDSA"},
-    # Needs cargo, which these tests do without: they take it compiled, where it is.
-    **({"rust": set(ALGORITHMS)} if "KEYSWAP_RUST_EXAMPLE" in os.environ else {}),
+    **({"rust": set(ALGORITHMS)} if rust.WANTED else {}),
 }
 # As long as verifiers may be lenient.
 LEEWAY = 60
@@ -30,12 +30,12 @@ def commands(scripts, go_build):
         "node": ["node", scripts / "node.mjs"],
         "go": [go_build(SNIPPETS / "go.go")],
         "ruby": ["ruby", SNIPPETS / "ruby.rb"],
-        "rust": [os.environ.get("KEYSWAP_RUST_EXAMPLE")],
+        **({"rust": [rust.example("verify")]} if rust.WANTED else {}),
     }
 
 
 def run(command, issuer, audience, token):
-    done = subprocess.run([*command, issuer, audience, token], capture_output=True, text=True, timeout=60)
+    done = run_program([*command, issuer, audience, token])
     return done.returncode, done.stdout, done.stderr
 
 
@@ -65,8 +65,7 @@ def test_refuses(one_server, commands, language, what):
     token = one_server.exchange(audience=audience)["access_token"]
     match what:
         case "tampered":
-            header, payload, signature = token.split(".")
-            token = f"{header}.{payload}.{signature[::-1]}"
+            token = tampered(token)
         case "wrong audience":
             audience = one_server.audience
         case "expired":
