@@ -49,7 +49,7 @@ class Server:
         # Settings of whoever runs the tests must not leak in.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
         self.log = directory / "log"
-        with open(self.log, "wb") as log:
+        with open(self.log, "ab") as log:
             self.process = start([binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory)
         try:
             self._wait_until_ready()

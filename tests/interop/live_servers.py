@@ -27,7 +27,7 @@ class Replica:
         settings = {**settings, "server.bind": f"127.0.0.1:{self.port}", "keys.witness": directory / f"{name}.witness"}
         flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
-        with open(self.log, "wb") as log:
+        with open(self.log, "ab") as log:
             self.process = start([binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory)
 
     def url(self, path):
