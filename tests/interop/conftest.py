@@ -232,6 +232,20 @@ def page(browser):
 
 
 @pytest.fixture
+def branding():
+    """Changes how the hosted pages look, until the end of the test."""
+    changed = []
+
+    def change(runway, body):
+        changed.append(runway)
+        runway.server.admin("PUT", "/branding", body)
+
+    yield change
+    for runway in changed:
+        runway.server.admin("PUT", "/branding", {})
+
+
+@pytest.fixture
 def name(request):
     """What no other test's key is called."""
     return f"{request.node.originalname[5:25]} {uuid.uuid4().hex[:6]}"

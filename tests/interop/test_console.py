@@ -270,7 +270,8 @@ def test_the_overview_tells_what_was_exchanged_and_what_was_not(deployment, cons
     expect(page.get_by_role("link", name="active", exact=True)).to_be_visible()
 
 
-def test_p5_p6_hosted_pages_look_as_the_product_wishes(deployment, console, page):
+def test_p5_p6_hosted_pages_look_as_the_product_wishes(deployment, console, page, branding):
+    branding(deployment, {})
     logo = b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30"><rect width="60" height="30" rx="6" fill="teal"/></svg>'
     page.get_by_role("link", name="Hosted pages").click()
     console.settled()
@@ -291,7 +292,6 @@ def test_p5_p6_hosted_pages_look_as_the_product_wishes(deployment, console, page
     expect(page.get_by_text("Keys for your build machines.")).to_be_visible()
     expect(page.locator("header strong", has_text="Runway")).to_be_visible()
     assert page.locator("header img").evaluate("(image) => image.complete && image.naturalWidth === 60")
-    deployment.server.admin("PUT", "/branding", {})
 
 
 def test_a11_a12_a_user_chooses_roles_and_what_they_are_over(deployment, page, name):
