@@ -20,7 +20,7 @@ from conftest import HERE, VERIFYING, new_postgres_database
 from forger import Forger
 from keyswap import ALGORITHMS, DATABASES, Server, stop_all
 from ports import reserve_port
-from processes import Program, end, start
+from processes import Program, end, run, start
 from verify import tampered
 
 SCOPE = "projects:read"
@@ -80,11 +80,14 @@ def commands(tmp_path_factory, go_build):
     scripts = tmp_path_factory.mktemp("verifying")
     (scripts / "node_modules").symlink_to(pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"]) / "node" / "node_modules")
     script = shutil.copy(VERIFYING / "node.mjs", scripts)
+    # Once, and not whenever it starts.
+    classes = tmp_path_factory.mktemp("java")
+    run(["javac", "-cp", JACKSON, "-d", classes, VERIFYING / "Verify.java"], check=True)
     programs = {
         "python": [sys.executable, VERIFYING / "python.py"],
         "node": ["node", script],
         "go": [go_build(VERIFYING / "go.go")],
-        "java": ["java", "-cp", JACKSON, VERIFYING / "Verify.java"],
+        "java": ["java", "-cp", f"{JACKSON}:{classes}", "Verify"],
     }
     if rust.WANTED:
         programs["rust"] = [rust.example("verifying")]
