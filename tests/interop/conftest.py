@@ -24,7 +24,10 @@ CACHE = pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"])
 
 
 # Files in the order in which workers take them: the longest first, so that they end at about the same time.
-LONGEST = ["test_rotation.py", "test_verifying.py", "test_snippets.py", "test_console.py", "test_pages.py"]
+LONGEST = [
+    *("test_rotation.py", "test_verifying.py", "test_console.py", "test_pages.py", "test_accessibility.py"),
+    *("test_page_attacks.py", "test_openapi.py", "test_node.py", "test_snippets.py"),
+]
 
 
 def pytest_collection_modifyitems(items):
@@ -43,14 +46,14 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_process_is_left():
-    """The first fixture that is set up, and so the last one to end."""
+    """The first fixture that is set up, and so the last one to end: `binary` asks for it."""
     adopt_orphans()
     yield
     assert_none_left()
 
 
 @pytest.fixture(scope="session")
-def binary(tmp_path_factory):
+def binary(no_process_is_left, tmp_path_factory):
     """A copy: somebody may build while the tests run."""
     return shutil.copy2(os.environ["KEYSWAP_BIN"], tmp_path_factory.mktemp("bin") / "keyswap")
 
@@ -70,6 +73,15 @@ def servers(binary, tmp_path_factory):
 
     yield get
     stop_all(running.values())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def early_servers(request, servers):
+    """Those whose tokens have to be long expired, where other files run first: nobody waits for it later."""
+    files = {item.path.name for item in request.session.items}
+    if len(files) > 1 and files & {"test_snippets.py", "test_node.py"}:
+        for database in DATABASES:
+            servers(database)
 
 
 def new_postgres_database():
