@@ -86,9 +86,9 @@ class Runway:
         owner = owner or ORGANIZATION_KEYS
         return self.server.admin("POST", "/api-keys", {"name": name, "owner": owner, "permissions": ["projects:read"], **more})
 
-    def a_few_keys(self, organization="acme"):
-        """What pictures show: keys that ada has made for an organization that has no others."""
-        token = self.session("ada", organization)["token"]
+    def a_few_keys(self):
+        """What pictures show: keys that ada has made for acme, which must have no others."""
+        token = self.session()["token"]
         soon = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30)).isoformat(timespec="seconds")
         for name, permissions, end in [
             ("metrics reader", ["projects:read"], None),
