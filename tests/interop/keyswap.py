@@ -39,6 +39,8 @@ class Server:
             "keys.dir": directory / "keys",
             "keys.create": "true",
             "signing_keys.algorithm": algorithm,
+            # So that tests wait less for last-used times and counts of exchanges.
+            "usage.flush_interval": "500ms",
             # Receivers of webhooks are here as well.
             "webhooks.allowed_networks": '["127.0.0.0/8"]',
             "webhooks.allowed_ports": '["1024-65535"]',

@@ -73,6 +73,7 @@ class Deployment:
             "keys.dir": directory / "keys",
             "keys.create": "true",
             "signing_keys.algorithm": "ES256",
+            "usage.flush_interval": "500ms",
             **rules.settings(),
         }
         try:
