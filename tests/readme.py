@@ -9,8 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,12 +16,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+sys.path.insert(0, str(ROOT / "tests" / "interop"))
+from ports import reserve_port  # noqa: E402
+from processes import Program, adopt_orphans, assert_none_left, end, run  # noqa: E402
 
 
 def blocks(text):
@@ -32,22 +27,27 @@ def blocks(text):
 
 def run_demo(command, cwd, env):
     """Runs until the demo says that it serves, then presses Ctrl-C."""
-    demo = subprocess.Popen(command, shell=True, cwd=cwd, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    shown = ""
-    for line in demo.stdout:
-        shown += line
-        if "Serving until Ctrl-C" in line:
-            os.killpg(demo.pid, signal.SIGINT)
+    demo = Program(["bash", "-c", command], cwd=cwd, env=env)
+    shown = []
+    try:
+        while not shown or "Serving until Ctrl-C" not in shown[-1]:
+            # Cargo may have to build it first.
+            shown.append(demo.read_line(within=1200))
+    except AssertionError as failure:
+        demo.end()
+        sys.exit("\n".join(["the demo failed:", *shown, str(failure)]))
     # Ctrl-C reaches cargo as well, which ends with 130.
-    if demo.wait(timeout=60) not in (0, 130, -signal.SIGINT) or "Serving until Ctrl-C" not in shown:
-        sys.exit(f"the demo failed:\n{shown}")
+    code = end(demo.process, first=signal.SIGINT, within=60)
+    if code not in (0, 130, -signal.SIGINT):
+        sys.exit("\n".join([f"the demo ended with {code}:", *shown]))
 
 
 def main():
+    adopt_orphans()
     text = (ROOT / "README.md").read_text()
     commands = blocks(text)
     assert len(commands) >= 8, "the README has lost its commands"
-    port = free_port()
+    port = str(reserve_port())
     postgres = urlsplit(os.environ["KEYSWAP_TEST_POSTGRES"])
     env = dict(os.environ)
     env.update(PGHOST=postgres.hostname, PGPORT=str(postgres.port), PGUSER=postgres.username)
@@ -55,7 +55,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch, "keyswap")
-        subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+        run(["git", "clone", "-q", ROOT, clone], check=True)
         shutil.copy(ROOT / "README.md", clone)
         (clone / "target").symlink_to(ROOT / "target")
         started = time.monotonic()
@@ -70,12 +70,14 @@ def main():
                 continue
             script.append(block.replace("8080", port))
             script.append("echo; echo '-- a block of the README ran --'")
-        result = subprocess.run(["bash", "-c", "\n".join(script)], cwd=clone, env=env, stdout=subprocess.PIPE, text=True, timeout=300)
+        result = run(["bash", "-c", "\n".join(script)], timeout=300, cwd=clone, env=env)
         print(result.stdout)
+        print(result.stderr, file=sys.stderr)
         passed += result.stdout.count("-- a block of the README ran --")
         wanted = len(commands) - 1
         if result.returncode != 0 or passed != wanted:
             sys.exit(f"the README does not work: {passed} of {wanted} blocks ran, exit code {result.returncode}")
+        assert_none_left()
         # The word that a token came back, twice.
         assert result.stdout.count('"access_token":"ey') == 2, "a swap of the README gave no token"
         print(f"README: {passed} passed, 0 failed in {time.monotonic() - started:.0f} s")

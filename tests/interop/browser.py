@@ -7,11 +7,15 @@ import pathlib
 import sqlite3
 import subprocess
 import sys
+import time
+import uuid
 
 import psycopg
 import requests
 
-from keyswap import Server, free_port
+from keyswap import Server
+from ports import reserve_port
+from processes import Program, run
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "widget" / "product.py"
 CHROMIUM = os.environ.get("KEYSWAP_CHROMIUM", "/usr/bin/chromium")
@@ -36,7 +40,7 @@ class Runway:
 
     def __init__(self, binary, directory, database_url, **settings):
         self.database_url = database_url
-        self.port = free_port()
+        self.port = reserve_port()
         self.origin = f"http://localhost:{self.port}"
         more = {"portal.allowed_origins": f'["{self.origin}"]', **settings}
         self.server = Server(binary, directory, database_url, "ES256", more=more)
@@ -64,6 +68,14 @@ class Runway:
         self.server.admin("PUT", f"/users/{user}", {})
         self.server.admin("PUT", f"/organizations/{organization}/members/{user}", {"roles": [role]})
 
+    def organization(self, **roles):
+        """The id of a new one that no other test knows, with one member for each user and role."""
+        organization = f"acme-{uuid.uuid4().hex[:6]}"
+        self.server.admin("PUT", f"/organizations/{organization}", {"name": "Acme"})
+        for user, role in roles.items():
+            self.join(user, organization, role)
+        return organization
+
     def session(self, user="ada", organization="acme"):
         """The answer to `POST /v1/portal-sessions`, with a URL that this browser may be sent to."""
         body = {"user_id": user, "organization_id": organization}
@@ -75,9 +87,7 @@ class Runway:
         return self.server.admin("POST", "/api-keys", {"name": name, "owner": owner, "permissions": ["projects:read"], **more})
 
     def a_few_keys(self):
-        """What pictures show: acme's keys are those that ada has made, and no others."""
-        for key in self.server.admin("GET", "/api-keys?organization=acme&state=active&limit=100")["data"]:
-            self.server.admin("POST", f"/api-keys/{key['id']}/revoke")
+        """What pictures show: keys that ada has made for acme, which must have no others."""
         token = self.session()["token"]
         soon = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30)).isoformat(timespec="seconds")
         for name, permissions, end in [
@@ -90,6 +100,13 @@ class Runway:
             assert made.status_code == 201, made.text
         rotated = self.as_user(token, "POST", f"/api-keys/{made.json()['id']}/rotate", {"grace": "24h"})
         assert rotated.status_code == 200, rotated.text
+
+    def wait_until_used(self, key):
+        """Times of use are written some seconds later."""
+        deadline = time.monotonic() + 30
+        while not self.server.admin("GET", f"/api-keys/{key['id']}")["last_used_at"]:
+            assert time.monotonic() < deadline, "the use of the key was not written"
+            time.sleep(0.1)
 
     def crowd(self, count):
         """So many keys of umbrella, all but the first copied in its database: making each by itself would take a minute."""
@@ -127,23 +144,31 @@ class Runway:
         """The status of curl's exchange."""
         url = self.server.root + "/v1/exchange"
         command = ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "-X", "POST", url, "-H", "Authorization: Bearer " + value]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout)
+        return int(run(command, timeout=20, check=True).stdout)
 
     @contextlib.contextmanager
     def settings_page(self, user="ada", organization="acme"):
         """The sample product, as its README runs it; gives the URL of its settings."""
         environment = {**os.environ, "KEYSWAP": self.root, "KEYSWAP_KEY": self.server.admin_key}
         words = [sys.executable, EXAMPLE, "--user", user, "--organization", organization, "--port", str(self.port)]
-        product = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        product = Program(words, env=environment, stderr=subprocess.DEVNULL)
         try:
-            yield product.stdout.readline().strip()
+            yield product.read_line()
         finally:
-            product.kill()
-            product.wait()
+            product.end()
 
     def as_user(self, token, method, path, body=None):
         headers = {"Authorization": f"Bearer {token}"}
         return requests.request(method, f"{self.server.root}/v1{path}", json=body, headers=headers, timeout=10)
+
+
+def reload_until(page, is_shown, within=30):
+    """Reloads the page until it shows what is written some seconds later."""
+    deadline = time.monotonic() + within
+    while not is_shown():
+        assert time.monotonic() < deadline, f"not shown within {within} s"
+        page.wait_for_timeout(250)
+        page.reload()
 
 
 def until(page, expression):

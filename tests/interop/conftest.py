@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import threading
 import uuid
 
@@ -15,7 +14,8 @@ from playwright.sync_api import sync_playwright
 
 from browser import CHROMIUM, FLAGS, NOT, Runway
 from exhibit import Exhibit
-from keyswap import ALGORITHMS, DATABASES, Server
+from keyswap import ALGORITHMS, DATABASES, Server, stop_all
+from processes import adopt_orphans, assert_none_left, run
 
 HERE = pathlib.Path(__file__).parent
 SNIPPETS = HERE.parents[1] / "examples" / "verify"
@@ -23,13 +23,37 @@ VERIFYING = HERE.parents[1] / "examples" / "verifying"
 CACHE = pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"])
 
 
+# Files in the order in which workers take them: the longest first, so that they end at about the same time.
+LONGEST = [
+    *("test_rotation.py", "test_verifying.py", "test_console.py", "test_pages.py", "test_accessibility.py"),
+    *("test_page_attacks.py", "test_openapi.py", "test_node.py", "test_snippets.py"),
+]
+
+
 def pytest_collection_modifyitems(items):
-    """The snippets last: by then there is a token that has long expired, and nobody waits for it."""
-    items.sort(key=lambda item: item.path.name == "test_snippets.py")
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+def pytest_generate_tests(metafunc):
+    """Pages do not see the database, so browser tests run on one, the `DATABASE` of their file; `every_database` marks those that
+    run on each."""
+    for fixture, scope in [("runway", "function"), ("deployment", "function"), ("exhibit", "module")]:
+        if fixture in metafunc.fixturenames:
+            on_each = metafunc.definition.get_closest_marker("every_database")
+            metafunc.parametrize(fixture, DATABASES if on_each else [metafunc.module.DATABASE], indirect=True, scope=scope)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left():
+    """The first fixture that is set up, and so the last one to end: `binary` asks for it."""
+    adopt_orphans()
+    yield
+    assert_none_left()
 
 
 @pytest.fixture(scope="session")
-def binary(tmp_path_factory):
+def binary(no_process_is_left, tmp_path_factory):
     """A copy: somebody may build while the tests run."""
     return shutil.copy2(os.environ["KEYSWAP_BIN"], tmp_path_factory.mktemp("bin") / "keyswap")
 
@@ -48,8 +72,16 @@ def servers(binary, tmp_path_factory):
         return running[wanted]
 
     yield get
-    ended = {wanted: server.stop() for wanted, server in running.items()}
-    assert set(ended.values()) <= {0}, f"exit codes after SIGTERM: {ended}"
+    stop_all(running.values())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def early_servers(request, servers):
+    """Those whose tokens have to be long expired, where other files run first: nobody waits for it later."""
+    files = {item.path.name for item in request.session.items}
+    if len(files) > 1 and files & {"test_snippets.py", "test_node.py"}:
+        for database in DATABASES:
+            servers(database)
 
 
 def new_postgres_database():
@@ -91,7 +123,7 @@ def scripts(tmp_path_factory):
 def node(scripts):
     """Runs a function of a client script with what it needs as JSON; hands back the JSON it prints."""
 
-    def run(script, case, server, **more):
+    def call(script, case, server, **more):
         facts = {
             "issuer": server.issuer,
             "root": server.root,
@@ -102,13 +134,9 @@ def node(scripts):
             "audience": server.audience,
             **more,
         }
-        done = subprocess.run(
-            ["node", scripts / script, case, json.dumps(facts)], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return json.loads(run(["node", scripts / script, case, json.dumps(facts)], check=True).stdout)
 
-    return run
+    return call
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +152,7 @@ def go_build(tmp_path_factory):
 
     def build(source):
         program = tmp_path_factory.mktemp("go") / source.stem
-        subprocess.run(["go", "build", "-o", program, source], check=True, env=environment, timeout=300)
+        run(["go", "build", "-o", program, source], check=True, env=environment, timeout=300)
         return program
 
     return build
@@ -143,10 +171,10 @@ def runways(binary, tmp_path_factory):
         return running[database]
 
     yield get
-    assert {runway.server.stop() for runway in running.values()} <= {0}
+    stop_all(runway.server for runway in running.values())
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture
 def runway(request, runways):
     return runways(request.param)
 
@@ -170,22 +198,22 @@ def consoles(binary, tmp_path_factory):
         return running[database]
 
     yield get
-    assert {runway.server.stop() for runway in running.values()} <= {0}
+    stop_all(runway.server for runway in running.values())
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture
 def deployment(request, consoles):
     """What operators look after: one that rotates at once when it is asked to, and whose users choose whatever may be chosen."""
     return consoles(request.param)
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module")
 def exhibit(request, binary, tmp_path_factory):
     directory = tmp_path_factory.mktemp(f"exhibit-{request.param}")
     url = f"sqlite://{directory}/keyswap.db" if request.param == "sqlite" else new_postgres_database()
     exhibit = Exhibit(binary, directory, url, **QUICK)
     yield exhibit
-    assert exhibit.server.stop() == 0
+    exhibit.server.stop()
 
 
 @pytest.fixture
@@ -213,6 +241,20 @@ def page(browser):
     yield page
     context.close()
     assert not faults
+
+
+@pytest.fixture
+def branding():
+    """Changes how the hosted pages look, until the end of the test."""
+    changed = []
+
+    def change(runway, body):
+        changed.append(runway)
+        runway.server.admin("PUT", "/branding", body)
+
+    yield change
+    for runway in changed:
+        runway.server.admin("PUT", "/branding", {})
 
 
 @pytest.fixture
@@ -249,7 +291,7 @@ def react_page(scripts):
     modules = CACHE / "node" / "node_modules"
     command = [modules / ".bin" / "esbuild", HERE / "clients" / "react_page.jsx", "--bundle", "--jsx=automatic", f"--outfile={built}"]
     command.append(f"--alias:keyswap-react={HERE.parents[1] / 'clients' / 'react' / 'index.js'}")
-    subprocess.run(command, check=True, env={**os.environ, "NODE_PATH": str(modules)}, timeout=60, capture_output=True)
+    run(command, check=True, env={**os.environ, "NODE_PATH": str(modules)})
 
     @contextlib.contextmanager
     def serve(runway):
@@ -284,7 +326,10 @@ def serving(answers, port=0):
         def log_message(self, *_):
             pass
 
+    # A connection that the browser opened and never used must not block its thread.
+    Handler.timeout = 30
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_port

@@ -1,12 +1,13 @@
 """A running keyswap with something in it, and nothing but HTTP to talk to it."""
 
 import os
-import signal
-import socket
-import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import requests
+
+from ports import reserve_port
+from processes import assert_no_panic, end, start
 
 ALGORITHMS = ["ES256", "ES384", "EdDSA", "RS256", "PS256"]
 DATABASES = ["sqlite", "postgres"]
@@ -27,7 +28,7 @@ class Server:
     def __init__(self, binary, directory, database_url, algorithm, path="", more=None):
         self.algorithm = algorithm
         self.directory = directory
-        port = free_port()
+        port = reserve_port()
         self.root = f"http://127.0.0.1:{port}"
         self.issuer = self.root + path
         self.token_url = self.issuer + "/oauth/token"
@@ -38,6 +39,8 @@ class Server:
             "keys.dir": directory / "keys",
             "keys.create": "true",
             "signing_keys.algorithm": algorithm,
+            # So that tests wait less for last-used times and counts of exchanges.
+            "usage.flush_interval": "500ms",
             # Receivers of webhooks are here as well.
             "webhooks.allowed_networks": '["127.0.0.0/8"]',
             "webhooks.allowed_ports": '["1024-65535"]',
@@ -47,16 +50,15 @@ class Server:
         flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
         # Settings of whoever runs the tests must not leak in.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
-        with open(directory / "log", "wb") as log:
-            self.process = subprocess.Popen(
-                [binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory
-            )
+        self.log = directory / "log"
+        with open(self.log, "ab") as log:
+            self.process = start([binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory)
         try:
             self._wait_until_ready()
             self._fill()
         except BaseException:
-            self.process.kill()
-            self.process.wait()
+            end(self.process)
+            assert_no_panic(self.log)
             raise
 
     def _wait_until_ready(self):
@@ -68,7 +70,7 @@ class Server:
             except (requests.ConnectionError, requests.Timeout):
                 pass
             time.sleep(0.05)
-        raise AssertionError("keyswap did not start:\n" + (self.directory / "log").read_text())
+        raise AssertionError("keyswap did not start:\n" + self.log.read_text())
 
     def _fill(self):
         self.admin_key = (self.directory / "keys" / "administrator.key").read_text().strip()
@@ -115,16 +117,21 @@ class Server:
         return sum(float(line.split()[-1]) for line in lines if line.startswith("keyswap_http_responses_total{"))
 
     def stop(self):
-        """How it ended: 0 when it stopped as it was told to."""
-        self.process.send_signal(signal.SIGTERM)
+        """Fails when it ends otherwise than it should, or when its log tells of a panic."""
+        code = end(self.process)
+        assert_no_panic(self.log)
+        assert code == 0, f"{self.log}: exit code {code} after SIGTERM"
+
+
+def stop_all(started):
+    """Stops all of them at once, and then fails for all that failed."""
+
+    def failure_of(one):
         try:
-            return self.process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return "killed: it was still there 30 s after SIGTERM"
+            one.stop()
+        except AssertionError as failure:
+            return str(failure)
 
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    with ThreadPoolExecutor(16) as threads:
+        failures = [failure for failure in threads.map(failure_of, started) if failure]
+    assert not failures, failures

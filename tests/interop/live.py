@@ -16,6 +16,10 @@ from live_verifiers import CurlCache, Jose, PyJwt
 from live_watch import Watch
 
 
+# An exchange that a replica refused because its view of the signing keys was too old.
+STALE = "stale view"
+
+
 @dataclasses.dataclass(frozen=True)
 class Rules:
     """What keyswap is told of the verifiers, in seconds."""
@@ -69,6 +73,7 @@ class Deployment:
             "keys.dir": directory / "keys",
             "keys.create": "true",
             "signing_keys.algorithm": "ES256",
+            "usage.flush_interval": "500ms",
             **rules.settings(),
         }
         try:
@@ -106,13 +111,18 @@ class Deployment:
         while self.rotations() < rotations and not until() and not self.faults and time.monotonic() - began < deadline:
             time.sleep(0.1)
         self.stopping.set()
-        for thread in swapping:
-            thread.join(60)
+        self._join(swapping)
         self.ended.set()
-        for thread in watching:
-            thread.join(60)
+        self._join(watching)
         self._look_at_keys()
         return time.monotonic() - began
+
+    def _join(self, threads):
+        deadline = time.monotonic() + 60
+        for thread in threads:
+            thread.join(max(0, deadline - time.monotonic()))
+            if thread.is_alive():
+                self.faults.append(f"{thread.name} did not end")
 
     def rotations(self):
         """How many keys signed a token after the first one did."""
@@ -123,18 +133,29 @@ class Deployment:
         return list(self.latest.values())[:-1][-8:]
 
     def close(self):
+        """Ends everything in order. Returns the exit codes of the replicas."""
         for watch in self.watches:
             watch.verifier.close()
-        self.front.shutdown()
-        self.front.server_close()
-        self.closed.set()
+        self._close_front()
         return {replica.stop() for replica in self.replicas if not replica.killed}
 
     def kill_all(self):
-        for event in (self.stopping, self.ended, self.closed):
+        """Ends whatever is still running after a failure."""
+        for event in (self.stopping, self.ended):
             event.set()
-        for replica in self.replicas:
-            replica.kill()
+        self._close_front()
+        failures = []
+        for end in [watch.verifier.kill for watch in self.watches] + [replica.kill for replica in self.replicas]:
+            try:
+                end()
+            except AssertionError as failure:
+                failures.append(str(failure))
+        assert not failures, failures
+
+    def _close_front(self):
+        self.closed.set()
+        self.front.shutdown()
+        self.front.server_close()
 
     def _thread(self, work, *arguments):
         def run():
@@ -143,7 +164,7 @@ class Deployment:
             except Exception as error:
                 self.faults.append(f"{work.__name__} {arguments}: {error!r}")
 
-        thread = threading.Thread(target=run, daemon=True)
+        thread = threading.Thread(target=run, name=work.__qualname__, daemon=True)
         thread.start()
         return thread
 
@@ -196,6 +217,9 @@ class Deployment:
                 if not gone:
                     self.faults.append(f"an exchange at a replica that is up: {error!r}")
                 continue
+            if answer.status_code == 503 and was_ready and self._was_stale(replica):
+                self.answers[STALE] += 1
+                continue
             self.answers[answer.status_code] += 1
             if answer.status_code == 200:
                 token = read(answer.json()["access_token"])
@@ -204,6 +228,14 @@ class Deployment:
                 self.latest[token.kid] = token
             elif answer.status_code != 503 or was_ready:
                 self.faults.append(f"an exchange at a replica that was {was_ready=}: {answer.status_code} {answer.text}")
+
+    def _was_stale(self, replica):
+        try:
+            return replica.was_stale(self.admin)
+        except requests.RequestException as error:
+            if not replica.killed:
+                self.faults.append(f"the metrics of a replica that is up: {error!r}")
+            return replica.killed
 
     def _look_at_keys(self):
         for replica in list(self.replicas):

@@ -4,29 +4,31 @@ import http.client
 import http.server
 import json
 import os
-import random
+import re
 import signal
-import socket
-import subprocess
 import time
 
 import requests
+
+from ports import reserve_port
+from processes import assert_no_panic, end, start
 
 
 class Replica:
     """A process: one that is killed never comes back, another one takes its place."""
 
     def __init__(self, binary, directory, name, settings):
-        self.port = quiet_port()
+        self.port = reserve_port()
         self.log = directory / f"{name}.log"
         self.killed = False
+        self.stale = 0
         self.ready = False
         self.was_ready = False
         settings = {**settings, "server.bind": f"127.0.0.1:{self.port}", "keys.witness": directory / f"{name}.witness"}
         flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory)
+        with open(self.log, "ab") as log:
+            self.process = start([binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory)
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}{path}"
@@ -39,15 +41,25 @@ class Replica:
             self.ready = False
         self.was_ready |= self.ready
 
+    def was_stale(self, headers):
+        """Whether it has refused to sign since the last question because its view of the signing keys was too old, which happens
+        when the machine does not let it run for `signing_keys.replica_staleness`."""
+        metrics = requests.get(self.url("/metrics"), headers=headers, timeout=10).text
+        [count] = re.findall(r'^keyswap_signings_refused_total\{reason="stale"\} (\d+)', metrics, re.MULTILINE)
+        before, self.stale = self.stale, int(count)
+        return self.stale > before
+
     def kill(self):
         # Said first: whoever gets no answer looks here.
         self.killed = True
-        self.process.kill()
-        self.process.wait()
+        end(self.process, signal.SIGKILL)
+        assert_no_panic(self.log)
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        """The exit code."""
+        code = end(self.process)
+        assert_no_panic(self.log)
+        return code
 
 
 class Front(http.server.ThreadingHTTPServer):
@@ -98,16 +110,3 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def quiet_port():
-    """A free one that no outgoing connection gets by chance before a server has started there."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue

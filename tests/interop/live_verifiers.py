@@ -4,12 +4,13 @@ when it began to look, when it was done, and why it refused."""
 import json
 import os
 import pathlib
-import subprocess
 import time
 
 import jwt
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import KeySet
+
+from processes import Program, run
 
 ALGORITHM = "ES256"
 
@@ -46,6 +47,8 @@ class PyJwt:
     def close(self):
         pass
 
+    kill = close
+
 
 class CurlCache:
     """A file that curl fetches, never more often than the cache time, and joserfc."""
@@ -72,13 +75,15 @@ class CurlCache:
     def _signed(self, text):
         if not self.file.exists() or time.time() - self.file.stat().st_mtime >= self.cache:
             new = self.file.with_suffix(".new")
-            subprocess.run(["curl", "-sSf", "--max-time", "10", "-o", new, self.jwks], check=True, capture_output=True)
+            run(["curl", "-sSf", "--max-time", "10", "-o", new, self.jwks], timeout=20, check=True)
             os.replace(new, self.file)
             self.keys = KeySet.import_key_set(json.loads(self.file.read_text()))
         return joserfc_jwt.decode(text, self.keys, algorithms=[ALGORITHM])
 
     def close(self):
         pass
+
+    kill = close
 
 
 class Jose:
@@ -88,8 +93,7 @@ class Jose:
 
     def __init__(self, issuer, jwks, cache, leeway, scripts: pathlib.Path):
         facts = json.dumps({"issuer": issuer, "jwks": jwks, "cache": cache, "leeway": leeway})
-        command = ["node", scripts / "live_jose.mjs", facts]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.program = Program(["node", scripts / "live_jose.mjs", facts])
 
     def judge(self, tokens):
         return self._ask([{"token": token.text} for token in tokens])
@@ -100,14 +104,15 @@ class Jose:
     def _ask(self, asked):
         if not asked:
             return []
-        self.process.stdin.write(json.dumps(asked) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        self.program.write_line(json.dumps(asked))
+        return json.loads(self.program.read_line())
 
     def close(self):
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
-        self.process.stdout.close()
+        code = self.program.close()
+        assert code == 0, f"{self.name}: exit code {code}"
+
+    def kill(self):
+        self.program.end()
 
 
 def verdict(check, token):

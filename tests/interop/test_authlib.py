@@ -1,6 +1,7 @@
 """Authlib gets a token and verifies it (RFC 9068), as far as its validator knows the algorithm."""
 
 import pytest
+from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
 import verify
@@ -37,5 +38,5 @@ def test_token_exchange(server):
 
 def test_refused(one_server):
     session = OAuth2Session(one_server.client_id, one_server.revoked_key)
-    with pytest.raises(Exception, match="invalid_client"):
+    with pytest.raises(OAuthError, match="invalid_client"):
         session.fetch_token(one_server.token_url, grant_type="client_credentials")

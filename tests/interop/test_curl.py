@@ -1,16 +1,14 @@
 """curl, as the README shows it."""
 
 import json
-import subprocess
 
 from keyswap import ACCESS_TOKEN_TYPE, API_KEY_TYPE, TOKEN_EXCHANGE
+from processes import run
 from verify import verified
 
 
 def curl(*arguments):
-    done = subprocess.run(["curl", "-sS", "--fail-with-body", *arguments], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    return json.loads(run(["curl", "-sS", "--fail-with-body", *arguments], timeout=30, check=True).stdout)
 
 
 def form(**parameters):

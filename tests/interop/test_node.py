@@ -3,7 +3,7 @@
 import pytest
 
 from keyswap import ACCESS_TOKEN_TYPE
-from verify import check, verified
+from verify import check, tampered, verified
 
 GRANTS = ["basic_oauth2", "basic_oidc", "post_oauth2", "token_exchange"]
 # What oauth4webapi tolerates.
@@ -52,12 +52,10 @@ def test_jose(server, node):
 
 def wrong(server):
     token = server.exchange()["access_token"]
-    header, payload, signature = token.split(".")
-    tampered = f"{header}.{payload}.{signature[::-1]}"
     return [
         {"token": token, "audience": server.issuer},
         {"token": token, "audience": "https://another.example"},
-        {"token": tampered, "audience": server.issuer},
+        {"token": tampered(token), "audience": server.issuer},
         {"token": server.expired_token(LEEWAY), "audience": server.issuer},
     ]
 

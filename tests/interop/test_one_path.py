@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from keyswap import Server, free_port
+from keyswap import Server
+from ports import reserve_port
+from processes import Program
 
 CALLS = 1000
 
@@ -16,21 +18,15 @@ CALLS = 1000
 @contextlib.contextmanager
 def program(script, *arguments):
     """A Node program that says when it is ready, for as long as it is needed; its URL."""
-    port = free_port()
-    process = subprocess.Popen(
-        ["node", script, str(port), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    port = reserve_port()
+    node = Program(["node", script, str(port), *arguments], stderr=subprocess.STDOUT)
     try:
-        for line in process.stdout:
-            if line == "ready\n":
-                break
-        else:
-            raise AssertionError(f"{script.name} did not start")
+        # oidc-provider writes warnings first.
+        while node.read_line() != "ready":
+            pass
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait(timeout=10)
-        process.stdout.close()
+        node.end()
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import base64
 import collections
 import json
 import os
+import random
 import re
-import subprocess
 import sys
 
 import pytest
@@ -13,7 +13,8 @@ import requests
 from openapi_spec_validator import validate
 
 from conftest import new_postgres_database
-from keyswap import DATABASES, PERMISSIONS, Server
+from keyswap import CLIENT_CREDENTIALS, DATABASES, Server
+from processes import run
 
 # No 5xx, and no answer outside the document: neither its status nor its type, headers or body. What was made is there, what was
 # deleted is gone, and nobody gets in without credentials. Left out: `positive_data_acceptance`, since whether a permission, a
@@ -32,7 +33,13 @@ CHECKS = [
     "unsupported_method",
     "allow_header_conformance",
 ]
-SECONDS = 40
+# The normal run: so many cases of each operation on SQLite, always the same ones. KEYSWAP_FUZZ_SECONDS: as many as fit into that time, on
+# each database, by a seed of the moment, which is printed; KEYSWAP_FUZZ_SEED repeats a run.
+SECONDS = int(os.environ.get("KEYSWAP_FUZZ_SECONDS", "0"))
+SEED = int(os.environ.get("KEYSWAP_FUZZ_SEED", random.randrange(1 << 32) if SECONDS else 1))
+LONG = ["--max-time", str(SECONDS), "--max-examples", "25"]
+# Without the phase `coverage`, the limits of every value, which alone takes longer than all the rest.
+SHORT = ["--phases", "examples,fuzzing,stateful", "--max-examples", "2"]
 # schemathesis knows no lines of JSON; a text is sent as it is.
 LINES = """
 import schemathesis
@@ -42,14 +49,10 @@ import schemathesis
 def lines(context, value):
     return value.encode() if isinstance(value, str) else str(value).encode()
 """
-# What chance does not reach: it makes no API key.
-# The document itself is read before anything else, and counted with none of it.
 # A delivery can be sent again only once there is one.
-# A code for a page is in no answer that says so, an administrator is no user, and files have hashes in their names.
-UNREACHED = {"POST /portal/sign-in", "POST /console/sign-in", "GET /v1/portal-sessions/current"}
-UNREACHED |= {"GET /assets/{hash}/{folder}/{file}", "HEAD /assets/{hash}/{folder}/{file}"}
-UNREACHED |= {"GET /v1/status-lists/{id}", "HEAD /v1/status-lists/{id}"}
-UNREACHED |= {"POST /v1/webhooks/{id}/deliveries/{delivery}/retry", "POST /oauth/token", "POST /identity/token", "GET /openapi.json"}
+UNREACHED = {"POST /v1/webhooks/{id}/deliveries/{delivery}/retry"}
+# Excluded below, or read before anything else and counted with none of it.
+UNCALLED = {"GET /v1/status-lists/{id}", "HEAD /v1/status-lists/{id}", "GET /openapi.json"}
 
 
 def test_valid(one_server):
@@ -58,7 +61,7 @@ def test_valid(one_server):
     validate(document)
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=DATABASES if SECONDS else ["sqlite"])
 def fuzzed(request, binary, tmp_path):
     """A server of its own: what is there is changed and deleted at random."""
     url = f"sqlite://{tmp_path}/keyswap.db" if request.param == "sqlite" else new_postgres_database()
@@ -66,31 +69,37 @@ def fuzzed(request, binary, tmp_path):
     budgets = {"guessing.per_source": "1000000", "guessing.per_credential": "1000000"}
     server = Server(binary, tmp_path, url, "ES256", more=budgets)
     yield server
-    assert server.stop() == 0
+    server.stop()
 
 
+@pytest.mark.timeout(180 + 3 * SECONDS)
 def test_schemathesis(fuzzed, tmp_path):
     document = requests.get(fuzzed.root + "/openapi.json", timeout=10).json()
-    (tmp_path / "schemathesis.toml").write_text(configuration(fuzzed, document))
+    ids = things(fuzzed)
+    call_each_operation(fuzzed, document, ids)
+    (tmp_path / "schemathesis.toml").write_text(configuration(document, ids))
     (tmp_path / "lines.py").write_text(LINES)
     command = [
         *(os.path.join(os.path.dirname(sys.executable), "schemathesis"), "--no-color"),
         *("--config-file", tmp_path / "schemathesis.toml", "run", fuzzed.root + "/openapi.json"),
         # `?time=` is 501 there, as the draft has it, which is a server error to schemathesis.
         *("--exclude-path", "/v1/status-lists/{id}"),
-        *("--checks", ",".join(CHECKS), "--max-time", str(SECONDS), "--max-examples", "25", "--continue-on-failure"),
+        *("--checks", ",".join(CHECKS), "--continue-on-failure", "--seed", str(SEED)),
+        *(LONG if SECONDS else SHORT),
         *("--generation-database", "none", "--generation-with-security-parameters", "false"),
         *("--report", "har", "--report-har-path", tmp_path / "answers.har"),
     ]
     environment = {**os.environ, "KEYSWAP_FUZZ_KEY": fuzzed.admin_key, "KEYSWAP_FUZZ_CLIENT": fuzzed.key}
     environment |= {"SCHEMATHESIS_HOOKS": "lines", "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=5 * SECONDS)
-    assert done.returncode == 0, done.stdout[-20000:] + done.stderr
-    reached(document, json.loads((tmp_path / "answers.har").read_text()))
+    print(f"seed {SEED}")
+    done = run(command, env=environment, cwd=tmp_path, timeout=120 + 2 * SECONDS)
+    assert done.returncode == 0, f"seed {SEED}:\n{done.stdout[-20000:]}{done.stderr}"
+    assert_all_were_called(document, json.loads((tmp_path / "answers.har").read_text()))
 
 
-def configuration(server, document):
-    """Real ids, so that paths are reached; the administrator's own key, client and audience are not among them."""
+def things(server):
+    """Ids of real things by kind, some to be changed and some to be deleted. The administrator's own key, client and audience are not
+    among them."""
     make = {
         "api-keys": lambda n: server.new_key()["id"],
         "service-clients": lambda n: server.admin("POST", "/service-clients", {"name": f"Fuzzed {n}"})["id"],
@@ -98,40 +107,73 @@ def configuration(server, document):
         "permissions": lambda n: server.admin("PUT", f"/permissions/fuzzed:{n}", {"assignable_to": ["user"]})["name"],
     }
     make |= directory(server) | {"signing-keys": lambda n: next_key(server), "status-lists": lambda n: status_list(server)}
+    fates = {"living": range(5), "doomed": range(5, 25)}
+    return {f"{kind}-{fate}": [of_number(number) for number in fates[fate]] for kind, of_number in make.items() for fate in fates}
+
+
+def configuration(document, ids):
+    """Real ids, so that paths are reached."""
     lines = ["[headers]", 'Authorization = "Bearer ${KEYSWAP_FUZZ_KEY}"']
-    for kind, of_number in make.items():
-        for fate, numbers in [("living", range(5)), ("doomed", range(5, 25))]:
-            values = [of_number(number) for number in numbers]
-            lines += [f"[dictionaries.{kind}-{fate}]", f"values = {json.dumps(values)}"]
+    for name, values in ids.items():
+        lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
     lines += ["[dictionaries.versions]", """values = ["*", '"1"', '"2"']"""]
     # The administrator holds nothing that the default audience takes.
     lines += ["[[operations]]", 'include-path = "/v1/exchange"', "[operations.headers]"]
     lines += ['Authorization = "Bearer ${KEYSWAP_FUZZ_CLIENT}"']
     # Waiting for events takes as long as it says.
     lines += ["[[operations]]", 'include-path = "/v1/events"', 'parameters = { "query.wait" = "0s" }']
-    for path, item in document["paths"].items():
-        found = re.match(r"/v1/([^/]+)/\{(\w+)\}", path)
-        if not found:
-            continue
-        kind, parameter = found.groups()
-        if kind == "organizations" and "/members/" in path:
-            # The last part is what is changed and deleted; the organization stays.
-            kind = "members"
-        if kind == "webhooks" and "/deliveries" in path:
-            kind = "webhooks"
-        assert kind in make, f"{path}: say how to make one, so that it is reached"
-        for method, operation in item.items():
-            # What is changed is not what is deleted.
-            fate = "doomed" if method == "delete" or path.endswith("/revoke") else "living"
-            lines += ["[[operations]]", f'include-name = "{method.upper()} {path}"', "[operations.parameters]"]
-            if kind == "members":
-                lines += ['"path.id" = { dictionary = "organizations-living", probability = 0.9 }']
-                lines += [f'"path.user" = {{ dictionary = "members-{fate}", probability = 0.9 }}']
-            else:
-                lines += [f'"path.{parameter}" = {{ dictionary = "{kind}-{fate}", probability = 0.9 }}']
+    for method, path, operation in operations(document):
+        if parameters := dictionaries(method, path):
+            lines += ["[[operations]]", f'include-name = "{method} {path}"', "[operations.parameters]"]
+            lines += [f'"path.{name}" = {{ dictionary = "{ids}", probability = 0.9 }}' for name, ids in parameters.items()]
             if any(one["name"] == "If-Match" for one in operation["parameters"]):
                 lines += ['"header.If-Match" = { dictionary = "versions", probability = 0.8 }']
     return "\n".join(lines) + "\n"
+
+
+def operations(document):
+    return [(method.upper(), path, operation) for path, item in document["paths"].items() for method, operation in item.items()]
+
+
+def dictionaries(method, path):
+    """The dictionary of each path parameter that names a thing."""
+    found = re.match(r"/v1/([^/]+)/\{(\w+)\}", path)
+    if not found:
+        return {}
+    kind, parameter = found.groups()
+    # What is changed is not what is deleted.
+    fate = "doomed" if method == "DELETE" or path.endswith("/revoke") else "living"
+    if kind == "organizations" and "/members/" in path:
+        # The last part is what is changed and deleted; the organization stays.
+        return {"id": "organizations-living", "user": f"members-{fate}"}
+    return {parameter: f"{kind}-{fate}"}
+
+
+def call_each_operation(server, document, ids):
+    """Every operation gets beyond credentials and look-ups, to its rules at least: what is never reached is not tested. Each is called once
+    before chance has changed anything, with ids from its dictionaries, and with an empty body where `particular` has no other."""
+    answers = {}
+    # What was deleted is not deleted again.
+    doomed = {name: iter(values[::-1]) for name, values in ids.items() if name.endswith("-doomed")}
+    particulars = particular(server)
+    for method, path, operation in operations(document):
+        name = f"{method} {path}"
+        known = dictionaries(method, path)
+        missing = set(known.values()) - set(ids)
+        assert not missing, f"{path}: say how to make {missing}, so that it is reached"
+        values = {parameter: next(doomed[kind]) if kind in doomed else ids[kind][-1] for parameter, kind in known.items()}
+        asked = {"headers": {"Authorization": f"Bearer {server.admin_key}"}, **particulars.get(name, {})}
+        kinds = list(operation.get("requestBody", {}).get("content", {}))
+        if kinds and not {"json", "data"} & set(asked):
+            asked |= {"data": "{}", "headers": {**asked["headers"], "Content-Type": kinds[0]}}
+        path = asked.pop("path", re.sub(r"\{(\w+)\}", lambda part: values.get(part[1], "x"), path))
+        answers[name] = requests.request(method, server.root + path, **asked, timeout=30)
+    unreached = {
+        name: f"{answer.status_code} {answer.text[:200]}"
+        for name, answer in answers.items()
+        if not answer.ok and answer.status_code not in (409, 412, 422)
+    }
+    assert set(unreached) == UNREACHED, "\n".join(f"{name}: {answer}" for name, answer in unreached.items())
 
 
 def next_key(server):
@@ -186,20 +228,47 @@ def directory(server):
     }
 
 
-def reached(document, har):
-    """Every operation got beyond credentials and look-ups, to its rules at least: what is never reached is not tested."""
-    answers = collections.defaultdict(collections.Counter)
+def particular(server):
+    """What some operations need to be reached: the credentials of a client or a session, a form, the header of our pages, a file that is
+    there."""
+    page = requests.get(server.root + "/console", timeout=10).text
+    asset = "/" + re.search(r"assets/[^\"' ]+", page)[0]
+    documents = requests.get(server.root + "/docs", timeout=10)
+    document = "/docs/" + re.search(r"""["'/]([\w.-]+\.(?:js|css))["']""", documents.text)[1]
+    server.admin("PUT", "/roles/fuzzed-admin", {"permissions": ["api-keys:manage"]})
+    server.admin("PUT", "/users/fuzzed-admin", {})
+    server.admin("PUT", "/organizations/fuzzed-admin", {})
+    server.admin("PUT", "/organizations/fuzzed-admin/members/fuzzed-admin", {"roles": ["fuzzed-admin"]})
+    session = server.admin("POST", "/portal-sessions", {"user_id": "fuzzed-admin", "organization_id": "fuzzed-admin"})
+    client = {"client_id": server.client_id, "client_secret": server.key}
+    bearer = lambda value: {"headers": {"Authorization": f"Bearer {value}"}}
+    of_page = lambda mark, **body: {"headers": {"Keyswap-Page": mark}, **body}
+    return {
+        **{f"{method} /assets/{{hash}}/{{folder}}/{{file}}": {"path": asset} for method in ("GET", "HEAD")},
+        **{f"{method} /docs/{{file}}": {"path": document} for method in ("GET", "HEAD")},
+        "POST /oauth/token": {"headers": {}, "data": {"grant_type": CLIENT_CREDENTIALS, **client}},
+        "POST /oauth/revoke": {"headers": {}, "data": {"token": "x", **client}},
+        "POST /oauth/introspect": {**bearer(server.admin_key), "data": {"token": "x"}},
+        "POST /identity/token": {"headers": {}, "data": {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": server.key}},
+        "POST /v1/exchange": bearer(server.key),
+        "GET /v1/portal-sessions/current": bearer(session["token"]),
+        "POST /portal/sign-in": of_page("1", json={"code": session["url"].split("#code=")[1]}),
+        "POST /portal/sign-out": of_page("1"),
+        "POST /console/sign-in": of_page("console", json={"key": server.admin_key}),
+        "POST /console/sign-out": of_page("console"),
+    }
+
+
+def assert_all_were_called(document, har):
+    """By schemathesis, however it was answered."""
+    called = collections.Counter()
     templates = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + "$") for path in document["paths"]}
     for entry in har["log"]["entries"]:
         path = re.sub(r"^https?://[^/]+", "", entry["request"]["url"]).split("?")[0]
         # The template with the fewest parameters is the one the server takes.
         fits = sorted((template.count("{"), template) for template, pattern in templates.items() if pattern.match(path))
         if fits:
-            answers[f"{entry['request']['method']} {fits[0][1]}"][entry["response"]["status"]] += 1
-    unreached = {
-        operation: dict(answers[operation])
-        for path, item in document["paths"].items()
-        for operation in (f"{method.upper()} {path}" for method in item)
-        if not any(200 <= status < 300 or status in (409, 412, 422) for status in answers[operation])
-    }
-    assert set(unreached) <= UNREACHED, {name: unreached[name] for name in set(unreached) - UNREACHED}
+            called[f"{entry['request']['method']} {fits[0][1]}"] += 1
+    print(f"{called.total()} calls of {len(called)} operations")
+    uncalled = {f"{method} {path}" for method, path, _ in operations(document)} - set(called)
+    assert uncalled <= UNCALLED, uncalled - UNCALLED

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 from browser import ORGANIZATION_KEYS, Console, Shown, until
 from conftest import serving
 
+DATABASE = "postgres"
 SCRIPT = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
 
@@ -29,11 +30,12 @@ def elsewhere():
 
 def test_stored_scripts_are_text(runway, page, name):
     runway.server.admin("PUT", "/permissions/scripted", {"assignable_to": ["organization"], "description": SCRIPT})
-    runway.server.admin("PUT", "/roles/admin", {"permissions": [*managed(runway), "scripted"]})
-    runway.key(SCRIPT, metadata={"note": SCRIPT})
+    runway.server.admin("PUT", "/roles/scripted", {"permissions": [*managed(runway), "scripted"]})
+    organization = runway.organization(ada="scripted")
+    runway.key(SCRIPT, {"type": "organization", "id": organization}, metadata={"note": SCRIPT})
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    page.goto(runway.session()["url"])
+    page.goto(runway.session("ada", organization)["url"])
     keys = Shown(page)
     expect(page.get_by_role("rowheader", name=SCRIPT).first).to_be_visible()
     page.get_by_role("button", name="Create API key").click()
@@ -49,7 +51,7 @@ def test_stored_scripts_are_text(runway, page, name):
 
 
 def managed(runway):
-    """What the role has, so that a name can be put beside it."""
+    """What an administrator of an organization has."""
     return runway.server.admin("GET", "/roles/admin")["permissions"]
 
 
@@ -208,7 +210,7 @@ def test_only_origins_that_were_named_reach_the_api(runway):
     assert "access-control-allow-origin" not in requests.options(url, headers={"Origin": runway.origin, **marked}, timeout=10).headers
 
 
-def test_stored_scripts_are_text_in_the_console(deployment, page):
+def test_stored_scripts_are_text_in_the_console(deployment, page, branding):
     put = lambda path, body: deployment.server.admin("PUT", path, body)
     put("/permissions/scripted", {"assignable_to": ["user"], "description": SCRIPT})
     put("/roles/scripted", {"permissions": [], "description": SCRIPT})
@@ -219,7 +221,7 @@ def test_stored_scripts_are_text_in_the_console(deployment, page):
     post("/service-clients", {"name": SCRIPT, "permissions": []})
     post("/webhooks", {"url": "http://127.0.0.1:2049/x", "description": SCRIPT})
     post("/access-records", {"name": SCRIPT, "principals": [{"type": "user", "id": "ada"}], "statements": [{"roles": ["guest"], "resources": ["/x"]}]})
-    put("/branding", {"name": SCRIPT, "texts": {"organization_help": SCRIPT}})
+    branding(deployment, {"name": SCRIPT, "texts": {"organization_help": SCRIPT}})
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.add_init_script("window.refused = []; addEventListener('securitypolicyviolation', (event) => window.refused.push(event.violatedDirective))")
@@ -238,7 +240,6 @@ def test_stored_scripts_are_text_in_the_console(deployment, page):
     expect(console.dialog.get_by_role("heading")).to_contain_text(SCRIPT)
     page.goto(deployment.session()["url"])
     expect(page.locator("header strong", has_text="onerror")).to_be_visible()
-    put("/branding", {})
     assert page.title() != "taken" and not dialogs
     assert page.locator("img[src=x]").count() == 0
 

@@ -7,10 +7,14 @@ import os
 import pytest
 
 from conftest import new_postgres_database
-from live import Deployment, Rules
+from live import STALE, Deployment, Rules
 from live_watch import LATE, moment
 
 ROTATIONS = int(os.environ.get("KEYSWAP_LIVE_ROTATIONS", "3"))
+# Of a hundred exchanges: how many a replica may refuse because the machine did not let it look at the signing keys in time. With a
+# staleness of one second, two busy cores are enough for that. It is right to refuse then; nothing else may go wrong.
+STALE_AT_MOST = 5
+pytestmark = pytest.mark.timeout(240 + ROTATIONS * 25)
 
 
 @pytest.fixture
@@ -27,17 +31,9 @@ def deploy(binary, scripts, tmp_path):
 
 
 def test_rotates_by_its_period(deploy):
-    """A machine that starves a server for a second makes it refuse, rightly: once that is forgiven. What must never be is not."""
-    for attempt in (1, 2):
-        deployment = deploy(Rules(period=10))
-        try:
-            hold(deployment, ROTATIONS, deployment.kill_and_add)
-            assert deployment.kills >= ROTATIONS / 2
-            return
-        except AssertionError:
-            deployment.kill_all()
-            if attempt == 2 or any(watch.rejected or watch.late or watch.outlived() for watch in deployment.watches):
-                raise
+    deployment = deploy(Rules(period=10))
+    hold(deployment, ROTATIONS, deployment.kill_and_add)
+    assert deployment.kills >= ROTATIONS / 2
 
 
 @pytest.mark.skipif(ROTATIONS < 5, reason="takes longer: scripts/prove live")
@@ -48,12 +44,11 @@ def test_rotates_as_fast_as_the_rules_allow(deploy):
     assert deployment.kills >= ROTATIONS / 10
 
 
-@pytest.mark.skipif(ROTATIONS < 5, reason="takes longer: scripts/prove live")
 def test_a_server_that_stood_still_hands_out_no_old_keys(deploy):
     """What it knew may be older than its staleness; it has to look again before it answers."""
     deployment = deploy(Rules(period=1))
-    hold(deployment, ROTATIONS // 5, deployment.freeze)
-    assert deployment.freezes >= ROTATIONS / 10
+    hold(deployment, max(2, ROTATIONS // 5), deployment.freeze)
+    assert deployment.freezes >= max(1, ROTATIONS / 10)
 
 
 def hold(deployment, rotations, disturb):
@@ -64,6 +59,7 @@ def hold(deployment, rotations, disturb):
     print(report(deployment, took))
 
     assert not deployment.faults, deployment.faults[:10]
+    assert deployment.answers[STALE] <= STALE_AT_MOST / 100 * deployment.answers.total(), deployment.answers
     assert deployment.rotations() >= rotations
     assert deployment.front.unserved == 0
     assert ended == {0}

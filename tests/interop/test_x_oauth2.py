@@ -2,11 +2,11 @@
 
 import json
 import pathlib
-import subprocess
 
 import pytest
 import requests
 
+from processes import run
 from verify import verified
 
 
@@ -14,11 +14,7 @@ from verify import verified
 def x_oauth2(go_build):
     program = go_build(pathlib.Path(__file__).parent / "clients" / "x_oauth2.go")
 
-    def run(server, key):
-        command = [program, server.issuer, server.client_id, key, server.audience]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30)
-
-    return run
+    return lambda server, key: run([program, server.issuer, server.client_id, key, server.audience], timeout=30)
 
 
 def test_a_right_key_takes_one_request(server, x_oauth2):

@@ -55,6 +55,12 @@ SUPPORTED = {
 }
 
 
+def tampered(token):
+    """With another signature of the same form, so that it is refused for what it signs."""
+    header, payload, signature = token.split(".")
+    return f"{header}.{payload}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+
+
 def check(server, claims, audience, scope):
     """The claims that every token of the tests' service client has, whoever read them."""
     assert claims["iss"] == server.issuer
