@@ -1,8 +1,8 @@
 //! What runs by the clock. Jobs take their rules from `service` and end when the server does.
 
-mod notices;
-mod status_lists;
-mod webhooks;
+pub mod notices;
+pub mod status_lists;
+pub mod webhooks;
 
 use std::time::Duration;
 
@@ -183,7 +183,8 @@ where
     })
 }
 
-async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
+/// Deletes what is no longer needed.
+pub async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
     let timing = app.settings.timing;
     // The longest past its end that a verifier may take a token; and past it for every replica as well.
     let late = timing.verifier_leeway + timing.clock_skew;

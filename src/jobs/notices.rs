@@ -12,6 +12,7 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many batches at a time: a stop must not wait until all keys of a large organization are told of.
 const BATCHES: usize = 10;
 
+/// Writes the events that are due, up to a number of batches.
 pub async fn tell(app: &App) -> Result<(), StoreError> {
     for _ in 0..BATCHES {
         let departed = notices::tell_of_departed(app).await?;

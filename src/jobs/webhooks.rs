@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     let app = app.clone();
     tokio::spawn(async move {
-        let mut courier = Courier { app, serving: HashSet::new(), tasks: JoinSet::new(), last: None, measured: None };
+        let mut courier = Courier::new(app);
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -61,6 +61,14 @@ pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()>
     })
 }
 
+/// Makes the deliveries of new events, sends what is due, and returns when each attempt has ended.
+pub async fn run_once(app: &Shared) -> Result<(), StoreError> {
+    let mut courier = Courier::new(app.clone());
+    courier.look().await?;
+    while courier.tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
 struct Courier {
     app: Shared,
     serving: HashSet<WebhookId>,
@@ -71,6 +79,10 @@ struct Courier {
 }
 
 impl Courier {
+    fn new(app: Shared) -> Self {
+        Self { app, serving: HashSet::new(), tasks: JoinSet::new(), last: None, measured: None }
+    }
+
     async fn look(&mut self) -> Result<(), StoreError> {
         for _ in 0..STEPS {
             if !fan_out(&self.app).await? {

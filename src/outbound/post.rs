@@ -86,6 +86,11 @@ impl Outbound {
         self
     }
 
+    /// How long name, connection, request and answer may take together.
+    pub const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     pub const fn guard(&self) -> &Guard {
         &self.guard
     }

@@ -51,8 +51,8 @@ pub struct KeyRing {
     looking: Mutex<()>,
     /// An older state of the database was accepted: the next look takes it as it is.
     accepted: AtomicBool,
-    /// When a look failed that somebody waited for.
-    failed_at: std::sync::Mutex<Option<Instant>>,
+    /// When a look failed that somebody waited for, by the clock that nobody can set.
+    failed_at: std::sync::Mutex<Option<Duration>>,
 }
 
 /// How long whoever asks waits for a look at the database.
@@ -268,13 +268,13 @@ impl KeyRing {
             Err(_) => "no answer in time".to_owned(),
         };
         tracing::warn!(why, "the view of the signing keys is too old, and they could not be looked at");
-        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.elapsed());
     }
 
     /// Whether a look has failed so lately that another would only hold up whoever asks.
     fn failed_lately(&self) -> bool {
         let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at.elapsed() < LOOK_FOR)
+        failed.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < LOOK_FOR)
     }
 
     /// Looks again.

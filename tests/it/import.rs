@@ -297,7 +297,8 @@ both! {
         raw.send(&text.as_bytes()[..text.len() * 3 / 4]);
         until_users(&server, 1000).await;
         drop(raw);
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // A clean stop waits for what is on its way: nothing of that import can come after it.
+        let server = Server::on(server.stop().await, &[]).await;
         assert_eq!(count_users(&server).await, 1000, "whole chunks, and nothing of the one that was cut");
         let report = import(&server, text).await;
         assert_eq!(counts(&report), [700, 0, 1000, 0]);

@@ -28,6 +28,7 @@ mod foreign;
 mod house;
 mod import;
 mod introspection;
+mod jobs;
 mod keys_life;
 mod last_used;
 mod limits;

@@ -474,12 +474,12 @@ both! {
     async fn a10_a_user_has_as_many_service_clients_as_they_wish(server: Server) {
         people(&server).await;
         let token = session(&server, "self", "acme").await;
-        for _ in 0..12 {
+        for _ in 0..30 {
             let answer = call(&server, &token, "POST", "/v1/service-clients", Some(json!({}))).await;
             assert_eq!(answer.status(), 201);
         }
-        let page = body_of(call(&server, &token, "GET", "/v1/service-clients", None).await, StatusCode::OK).await;
-        assert_eq!(page["data"].as_array().unwrap().len(), 12);
+        let page = body_of(call(&server, &token, "GET", "/v1/service-clients?limit=100", None).await, StatusCode::OK).await;
+        assert_eq!(page["data"].as_array().unwrap().len(), 30);
     }
 
     async fn a22_ordinary_keys_and_tokens_of_users_manage_nothing(server: Server) {

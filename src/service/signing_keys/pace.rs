@@ -39,7 +39,8 @@ impl ClockWatch {
         Self { clock, last: Mutex::new(None) }
     }
 
-    fn last(&self) -> Option<Moment> {
+    /// The last look; absent before the first one.
+    pub fn last(&self) -> Option<Moment> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -43,14 +43,6 @@ both! {
         }
     }
 
-    async fn a10_users_have_as_many_service_clients_as_they_wish(server: Server) {
-        sample_roles(&server).await;
-        user(&server, "alice", &["self"]).await;
-        for _ in 0..30 {
-            by(&server, "alice", "POST", "/v1/service-clients", Some(json!({ "name": "a" })), 201).await;
-        }
-    }
-
     async fn a10_or_as_many_as_the_deployment_lets_them(server: Server, "service_clients.max_per_user=2") {
         sample_roles(&server).await;
         organization(&server, "acme").await;

@@ -1,9 +1,6 @@
 //! An audience that is signed for by another algorithm than the deployment's, and the keys that takes.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -11,14 +8,12 @@ use serde_json::{Value, json};
 use super::{path_of, shaped, token_for};
 use crate::{
     management::events_after,
-    support::{Server, body_of, both, header_of, verify, wire::oauth_error},
+    support::{BY_HAND, Server, body_of, both, header_of, run_jobs_of, until_jobs, verify, wire::oauth_error},
 };
 
 const A: &str = "https://a.test/";
 /// verifier_cache_ttl + replica_staleness + clock_skew.
 const UNTIL_IT_MAY_SIGN: i64 = 3600 + 30 + 30;
-/// More than two looks of the job.
-const LOOKS: Duration = Duration::from_secs(5);
 
 async fn keys(server: &Server) -> Vec<Value> {
     server.manage("GET", "/v1/signing-keys", None, 200).await["data"].as_array().unwrap().clone()
@@ -43,17 +38,13 @@ async fn signs_with(server: &Server, audience: &Value) -> Value {
     server.manage("GET", &path_of(audience), None, 200).await["signs_with"].clone()
 }
 
-/// Waits until the tokens of an audience are signed by an algorithm.
+/// Runs the jobs; the tokens of an audience are signed by an algorithm then.
 async fn until_signed_with(server: &Server, audience: &Value, algorithm: &str) {
-    let started = Instant::now();
-    while signs_with(server, audience).await != algorithm {
-        assert!(started.elapsed() < Duration::from_secs(30), "still not {algorithm}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until_jobs(&[server], algorithm, async || signs_with(server, audience).await == algorithm).await;
 }
 
 both! {
-    async fn a_key_signs_by_itself_and_not_before_every_verifier_can_know_it(server: Server) {
+    async fn a_key_signs_by_itself_and_not_before_every_verifier_can_know_it(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let replica = server.replica().await;
         let before = server.events().await.len();
@@ -70,7 +61,7 @@ both! {
 
         // The clock is a little ahead of when the key was published, so a minute is held back.
         server.advance(UNTIL_IT_MAY_SIGN - 60);
-        tokio::time::sleep(LOOKS).await;
+        run_jobs_of(&[&server, &replica]).await;
         assert_eq!(signs_with(&server, &audience).await, "ES256", "some verifier may not know it");
         assert_eq!(token_for(&replica, &key, A).await.0["alg"], "ES256");
         server.advance(61);
@@ -83,7 +74,7 @@ both! {
             let token = server.swap(&key).await;
             assert_eq!(header_of(&token)["alg"], "ES256", "the others stay as they were");
         }
-        tokio::time::sleep(LOOKS).await;
+        run_jobs_of(&[&server, &replica]).await;
         assert_eq!(one(&server, "RS256", "active").await, next);
         assert_ne!(one(&server, "RS256", "next").await, next, "one to follow stands published");
         let moved = events_after(&server, before + 3).await;
@@ -94,7 +85,7 @@ both! {
         assert!(active["activated_at"].as_str() >= active["may_sign_from"].as_str(), "{active}");
     }
 
-    async fn a_rotation_leaves_the_keys_of_audiences_alone(server: Server) {
+    async fn a_rotation_leaves_the_keys_of_audiences_alone(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let audience = shaped(&server, A, json!({ "algorithm": "EdDSA" })).await;
         server.advance(UNTIL_IT_MAY_SIGN + 1);
@@ -128,7 +119,7 @@ both! {
         assert!(![signing, following].contains(&one(&server, "EdDSA", "next").await));
     }
 
-    async fn a_new_algorithm_of_the_deployment_spares_what_audiences_ask_for(server: Server) {
+    async fn a_new_algorithm_of_the_deployment_spares_what_audiences_ask_for(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let (kept, dropped) = ("https://kept.test/", "https://dropped.test/");
         let audience = shaped(&server, kept, json!({ "algorithm": "ES256" })).await;
@@ -136,10 +127,10 @@ both! {
         assert_eq!(audience["signs_with"], "ES256");
         server.advance(UNTIL_IT_MAY_SIGN + 1);
         until_signed_with(&server, &other, "ES384").await;
-        let server = Server::on(server.stop().await, &["signing_keys.algorithm=EdDSA"]).await;
+        let server = Server::on(server.stop().await, &[BY_HAND, "signing_keys.algorithm=EdDSA"]).await;
         assert_eq!(header_of(&server.swap(&key).await)["alg"], "ES256", "the old algorithm signs until a rotation");
         server.advance(UNTIL_IT_MAY_SIGN + 1);
-        tokio::time::sleep(LOOKS).await;
+        run_jobs_of(&[&server, &server]).await;
         assert!(kids(&server, "EdDSA", "active").await.is_empty(), "that of the configuration waits for a rotation");
         let asked = one(&server, "ES256", "active").await;
         server.manage("DELETE", &path_of(&other), None, 204).await;
@@ -188,7 +179,7 @@ both! {
         assert!(head.bytes().await.unwrap().is_empty());
     }
 
-    async fn a_key_that_an_older_version_retired_comes_back_by_itself(server: Server) {
+    async fn a_key_that_an_older_version_retired_comes_back_by_itself(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let audience = shaped(&server, A, json!({ "algorithm": "EdDSA" })).await;
         server.advance(UNTIL_IT_MAY_SIGN + 1);
@@ -197,11 +188,7 @@ both! {
         server.database.sql("UPDATE signing_keys SET state = 'retiring', retired_at = published_at, version = version + 1 \
             WHERE algorithm = 'EdDSA' AND state = 'active'");
         server.database.sql("UPDATE signing_keys SET state = 'removed', version = version + 1 WHERE algorithm = 'EdDSA' AND state = 'next'");
-        let started = Instant::now();
-        while kids(&server, "EdDSA", "next").await.is_empty() {
-            assert!(started.elapsed() < Duration::from_secs(30), "no next key was published");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        until_jobs(&[&server], "a next key is published", async || !kids(&server, "EdDSA", "next").await.is_empty()).await;
         assert_eq!(token_for(&server, &key, A).await.0["alg"], "ES256");
         server.advance(UNTIL_IT_MAY_SIGN + 1);
         until_signed_with(&server, &audience, "EdDSA").await;

@@ -5,8 +5,6 @@ mod notices;
 mod owners;
 mod rotation;
 
-use std::time::{Duration, Instant};
-
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -82,20 +80,10 @@ async fn told(server: &Server, key: &Key, kinds: &str) -> Vec<Value> {
     server.manage("GET", &path, None, 200).await["data"].as_array().unwrap().clone()
 }
 
-/// Waits until there are so many of them.
-async fn wait_for(server: &Server, key: &Key, kinds: &str, count: usize) -> Vec<Value> {
-    let started = Instant::now();
-    loop {
-        let found = told(server, key, kinds).await;
-        if found.len() >= count {
-            return found;
-        }
-        assert!(started.elapsed() < Duration::from_secs(20), "{kinds}: only {found:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Long enough for the jobs to have looked.
-async fn settle() {
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+/// The same after the jobs of `server` have run; there are so many of them then, and no more.
+async fn told_by_jobs(server: &Server, key: &Key, kinds: &str, count: usize) -> Vec<Value> {
+    server.run_jobs().await;
+    let found = told(server, key, kinds).await;
+    assert_eq!(found.len(), count, "{kinds}: {found:?}");
+    found
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{acme, of_acme, of_acme_by_ada, of_client_of, personal, put, settle, state, told, wait_for, works};
-use crate::support::{Key, Server, both, verify};
+use super::{acme, of_acme, of_acme_by_ada, of_client_of, personal, put, state, told, told_by_jobs, works};
+use crate::support::{Key, Server, both, run_jobs_of, verify};
 
 async fn all_work(server: &Server, keys: &[&Key]) {
     for key in keys {
@@ -22,11 +22,11 @@ async fn all_gone(server: &Server, keys: &[&Key], why: &str) {
 /// Each is told of once, with its cause.
 async fn all_told(server: &Server, keys: &[&Key], cause: &str, organization: Value) {
     for key in keys {
-        let event = wait_for(server, key, "api_key.revoked", 1).await.pop().unwrap();
+        let event = told_by_jobs(server, key, "api_key.revoked", 1).await.pop().unwrap();
         assert_eq!((&event["cause"], &event["organization_id"]), (&json!(cause), &organization), "{event}");
         assert_eq!(event["actor"], json!({ "type": "system", "id": null }));
     }
-    settle().await;
+    server.run_jobs().await;
     for key in keys {
         assert_eq!(told(server, key, "api_key.revoked").await.len(), 1, "once: {}", key.id);
     }
@@ -41,7 +41,7 @@ async fn delete(server: &Server, path: &str) {
 }
 
 both! {
-    async fn p1_keys_of_a_blocked_user_are_suspended_until_the_user_is_unblocked(server: Server) {
+    async fn p1_keys_of_a_blocked_user_are_suspended_until_the_user_is_unblocked(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let replica = server.replica().await;
         let of_client = of_client_of(&server, json!({ "type": "user", "id": "ada" })).await;
@@ -63,12 +63,12 @@ both! {
         all_work(&server, &[&within, &without, &of_client]).await;
         assert_eq!(state(&server, &by_hand).await.0, "suspended", "that one someone suspended");
         assert!(!works(&server, &by_hand).await);
-        settle().await;
+        run_jobs_of(&[&server, &replica]).await;
         let kinds: Vec<_> = server.events().await[before..].iter().map(|event| event["type"].clone()).collect();
         assert_eq!(kinds, ["user.blocked", "user.unblocked"], "nothing happened to the keys");
     }
 
-    async fn w3_keys_of_a_deleted_user_stay_dead_when_the_user_is_put_again(server: Server) {
+    async fn w3_keys_of_a_deleted_user_stay_dead_when_the_user_is_put_again(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let of_client = of_client_of(&server, json!({ "type": "user", "id": "ada" })).await;
         let (within, without) = (personal(&server, Some("acme")).await, personal(&server, None).await);
@@ -97,7 +97,7 @@ both! {
         assert!(works(&server, &new).await);
     }
 
-    async fn p2_keys_within_a_deleted_organization_stay_dead_when_it_is_put_again(server: Server) {
+    async fn p2_keys_within_a_deleted_organization_stay_dead_when_it_is_put_again(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let of_client = of_client_of(&server, json!({ "type": "organization", "id": "acme" })).await;
         let (within, without, own) = (personal(&server, Some("acme")).await, personal(&server, None).await, of_acme(&server).await);
@@ -118,7 +118,7 @@ both! {
         }
     }
 
-    async fn w4_personal_keys_end_with_the_membership_and_those_of_the_organization_do_not(server: Server) {
+    async fn w4_personal_keys_end_with_the_membership_and_those_of_the_organization_do_not(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let (within, without) = (personal(&server, Some("acme")).await, personal(&server, None).await);
         let made = of_acme_by_ada(&server).await;
@@ -132,7 +132,7 @@ both! {
         assert_eq!(told(&server, &made, "api_key.revoked").await, [Value::Null; 0]);
     }
 
-    async fn p2_keys_of_an_organization_end_with_their_creator_where_that_is_set(server: Server, "api_keys.end_with_creator=true") {
+    async fn p2_keys_of_an_organization_end_with_their_creator_where_that_is_set(server: Server, "jobs=by_hand", "api_keys.end_with_creator=true") {
         acme(&server).await;
         let (made, others) = (of_acme_by_ada(&server).await, of_acme(&server).await);
         all_work(&server, &[&made, &others]).await;
@@ -165,7 +165,7 @@ both! {
         assert_eq!(scope(&within).await, "projects:read");
     }
 
-    async fn w19_keys_of_a_deleted_service_client_are_dead_at_once_and_told_of(server: Server) {
+    async fn w19_keys_of_a_deleted_service_client_are_dead_at_once_and_told_of(server: Server, "jobs=by_hand") {
         let key = server.client_key(&["a"]).await;
         let other = server.client_key(&["a"]).await;
         delete(&server, &format!("/v1/service-clients/{}", key.client)).await;
@@ -174,7 +174,7 @@ both! {
         assert!(works(&server, &other).await);
     }
 
-    async fn w23_each_of_many_keys_is_told_of_once_whichever_replica_comes_first(server: Server) {
+    async fn w23_each_of_many_keys_is_told_of_once_whichever_replica_comes_first(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let replica = server.replica().await;
         let mut keys = Vec::new();
@@ -183,8 +183,7 @@ both! {
             keys.push(of_acme(&server).await);
         }
         delete(&server, "/v1/organizations/acme").await;
-        wait_for(&replica, &keys[209], "api_key.revoked", 1).await;
-        settle().await;
+        run_jobs_of(&[&server, &replica]).await;
         let mut told: Vec<_> = server.events().await.into_iter().filter(|event| event["type"] == "api_key.revoked").map(|event| event["subject"]["id"].clone()).collect();
         told.sort_by_key(ToString::to_string);
         let mut wanted: Vec<_> = keys.iter().map(|key| json!(key.id)).collect();

@@ -1,6 +1,6 @@
 //! Replicas with directories of their own: what one that lacks a file says and does.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
 use keyswap::{
     crypto::random::SystemEntropy,
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{Full, quick, refused};
 use crate::{
-    faults::process::{Deployment, Running, until},
+    faults::process::{Deployment, LONG, Running, until},
     support::{Kind, both},
 };
 
@@ -52,7 +52,7 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         assert_eq!(report["waits_for"], "the file on every replica");
         assert!(full.deployment.keys().join("master.2").exists());
         let lacks = || async { ready(&two).await.1.contains("master.2 is missing") };
-        until("the replica says what it lacks", Duration::from_secs(20), lacks).await;
+        until("the replica says what it lacks", LONG, lacks).await;
         assert_eq!(ready(&two).await.0, 200, "nothing is sealed with it yet");
         full.opens(&two, "on its way").await;
         assert_eq!(ready(&one).await, (200, "null".to_owned()));
@@ -69,7 +69,7 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
 
         // Who insists: the replica is not ready, and says neither "unknown" nor "wrong" of a key that is fine.
         assert_eq!(full.deployment.run(&["master-key", "rotate", "--continue", "--force"]).code, Some(0));
-        until("it is not ready", Duration::from_secs(20), || async { ready(&two).await.0 == 503 }).await;
+        until("it is not ready", LONG, || async { ready(&two).await.0 == 503 }).await;
         for key in [&full.keys[0], &full.foreign[0]] {
             let answer = two.exchange(key).await;
             assert_eq!(answer.status(), 503, "{}", answer.text().await.unwrap());
@@ -80,7 +80,7 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
 
         // With the file it is whole again, without a restart.
         copy(&full.deployment.keys(), &dir, 2);
-        until("it is ready", Duration::from_secs(20), || async { ready(&two).await.0 == 200 }).await;
+        until("it is ready", LONG, || async { ready(&two).await.0 == 200 }).await;
         full.opens(&two, "with the file").await;
         two.stop();
         one.stop();
@@ -88,7 +88,7 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
 }
 
 both! {
-    async fn no_key_seals_while_a_replica_that_is_up_lacks_it(server: Server, "signing_keys.replica_staleness=3s") {
+    async fn no_key_seals_while_a_replica_that_is_up_lacks_it(server: Server, "jobs=by_hand") {
         // The command has a directory of its own, and the server another.
         let (here, there) = (server.database.dir.path().join("elsewhere"), server.database.dir.path().join("keys"));
         copy(&there, &here, 1);
@@ -104,8 +104,9 @@ both! {
         };
         assert_eq!(states().await, [MasterKeyState::Current, MasterKeyState::Incoming]);
         copy(&here, &there, 2);
-        let has_told = || async { master_keys::lacking(store).await.unwrap().is_empty() };
-        until("the server tells that it holds it", Duration::from_secs(20), has_told).await;
+        assert_eq!(master_keys::lacking(store).await.unwrap().len(), 1, "it has not looked");
+        server.run_jobs().await;
+        assert!(master_keys::lacking(store).await.unwrap().is_empty(), "the server tells that it holds it");
         let activated = master_keys::activate(store, &here, cli(), Lacking::Refused).await.unwrap().unwrap();
         assert_eq!(activated.version, 2);
         assert_eq!(states().await, [MasterKeyState::Retiring, MasterKeyState::Current]);

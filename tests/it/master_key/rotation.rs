@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use serde_json::json;
@@ -14,7 +13,7 @@ use serde_json::json;
 use super::{Full, events, on_both, refused};
 use crate::{
     faults::{
-        process::{Deployment, Running, until},
+        process::{Deployment, LONG, Running, until},
         tables,
     },
     support::Kind,
@@ -54,7 +53,7 @@ on_both! {
             .into();
         let many = |count: usize| {
             let swapped = Arc::clone(&swapped);
-            async move { until("tokens are given", Duration::from_secs(30), || async { swapped.load(Ordering::SeqCst) > count }).await }
+            async move { until("tokens are given", LONG, || async { swapped.load(Ordering::SeqCst) > count }).await }
         };
         many(20).await;
         let (full, report) = tokio::task::spawn_blocking(move || { let report = full.rotate(); (full, report) }).await.unwrap();

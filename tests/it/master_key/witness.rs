@@ -1,16 +1,17 @@
 //! A database that was put back to an older state is noticed, and nothing is signed until an operator has looked.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
+use keyswap::service::witness;
 use serde_json::{Value, json};
 
 use super::{on_both, quick, refused};
 use crate::{
     faults::{
-        process::{Deployment, LONG, Running, until},
+        process::{Deployment, LONG, Running, client, until},
         tables,
     },
-    support::Kind,
+    support::{Kind, both},
 };
 
 fn file(deployment: &Deployment) -> PathBuf {
@@ -21,22 +22,28 @@ fn written(deployment: &Deployment) -> Value {
     serde_json::from_slice(&fs::read(file(deployment)).unwrap()).unwrap()
 }
 
-/// Asks, signs nothing, and serves what it has.
-async fn asks(server: &Running, deployment: &Deployment, key: &str) {
-    let ready = server.get("/readyz").await;
+/// The server at `base` asks, signs nothing, and serves what it has.
+async fn asks(base: &str, deployment: &Deployment, key: &str) {
+    let http = client();
+    let get = async |path: &str, credential: &str| {
+        let request = http.get(format!("{base}{path}"));
+        let request = if credential.is_empty() { request } else { request.bearer_auth(credential) };
+        request.send().await.unwrap()
+    };
+    let ready = get("/readyz", "").await;
     assert_eq!(ready.status(), 503);
     let ready: Value = ready.json().await.unwrap();
     let note = ready["notes"].to_string();
     assert!(note.contains("looks like an old backup") && note.contains("keyswap restore accept"), "{note}");
-    let answer = server.exchange(key).await;
+    let answer = http.post(format!("{base}/v1/exchange")).bearer_auth(key).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
     for path in ["/v1/api-keys", "/v1/signing-keys"] {
-        let answer = server.call(&deployment.admin(), "GET", path, None).await;
+        let answer = get(path, &deployment.admin()).await;
         assert_eq!(answer.status(), 503, "{path}: who is an administrator, nobody can tell");
         assert!(answer.text().await.unwrap().contains("keyswap restore status"));
     }
-    let jwks: Value = server.get("/.well-known/jwks.json").await.json().await.unwrap();
+    let jwks: Value = get("/.well-known/jwks.json", "").await.json().await.unwrap();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 2, "what was published stays published");
     let doctor = deployment.run(&["doctor"]);
     assert!(doctor.code == Some(1) && doctor.out.contains("looks like an old backup"), "{doctor:?}");
@@ -75,7 +82,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         };
         restore();
         let server = deployment.serve();
-        asks(&server, &deployment, &key).await;
+        asks(&server.base, &deployment, &key).await;
         // It does not become right by being used: the history is another one, however long it grows.
         for _ in 0..4 {
             assert_eq!(
@@ -86,7 +93,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         }
         server.stop();
         let server = deployment.serve();
-        asks(&server, &deployment, &key).await;
+        asks(&server.base, &deployment, &key).await;
         let why = deployment.json(&["restore", "status"])["why"].to_string();
         assert!(why.contains("was used since"), "{why}");
 
@@ -97,7 +104,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         {
             assert!(said.out.contains(words), "{words}: {said:?}");
         }
-        asks(&server, &deployment, &key).await;
+        asks(&server.base, &deployment, &key).await;
         assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
         until("the server goes on", LONG, || async { server.swaps(&key).await }).await;
         assert_eq!(server.get("/readyz").await.status(), 200);
@@ -116,7 +123,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         // The same backup once more is noticed once more.
         restore();
         let server = deployment.serve();
-        asks(&server, &deployment, &key).await;
+        asks(&server.base, &deployment, &key).await;
         server.stop();
     });
 }
@@ -218,23 +225,6 @@ on_both! {
         server.stop();
     }
 
-    async fn a_running_server_notices_as_well(deployment: Deployment) {
-        let server = deployment.serve();
-        let admin = deployment.admin();
-        let (_, key) = server.key(&admin).await;
-        server.key(&admin).await;
-        let head: i64 = tables::lines(&deployment, "SELECT CAST(seq AS TEXT) AS line FROM event_head")[0].parse().unwrap();
-        let seen = || async { file(&deployment).exists() && written(&deployment)["seq"] == head };
-        until("it is written down", LONG, seen).await;
-        take_back(&deployment, 1);
-        until("it is noticed", Duration::from_secs(15), || async { server.exchange(&key).await.status() == 503 }).await;
-        asks(&server, &deployment, &key).await;
-        assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
-        until("the server goes on", Duration::from_secs(15), || async { server.swaps(&key).await }).await;
-        server.stop();
-        assert_eq!(deployment.run(&["doctor"]).code, Some(0));
-    }
-
     async fn a_new_database_is_no_old_backup(deployment: Deployment) {
         deployment.serve().stop();
         let first = written(&deployment);
@@ -269,5 +259,25 @@ on_both! {
         until("it is told", LONG, noted).await;
         assert_eq!(server.get("/readyz").await.status(), 200);
         server.stop();
+    }
+}
+
+both! {
+    async fn a_running_server_notices_as_well(server: Server, "jobs=by_hand") {
+        let deployment = Deployment::on(Arc::clone(&server.database), "keys");
+        let key = server.generic_key(&[]).await.value;
+        server.generic_key(&[]).await;
+        let head: i64 = tables::lines(&deployment, "SELECT CAST(seq AS TEXT) AS line FROM event_head")[0].parse().unwrap();
+        witness::keep(&server.app).await.unwrap();
+        assert_eq!(written(&deployment)["seq"], head, "it is written down");
+        take_back(&deployment, 1);
+        assert_eq!(server.exchange(&key).await.status(), 200, "nobody has looked yet");
+        witness::keep(&server.app).await.unwrap();
+        asks(&server.base, &deployment, &key).await;
+        assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
+        witness::keep(&server.app).await.unwrap();
+        server.refresh_keys().await;
+        server.swap(&key).await;
+        assert_eq!(deployment.run(&["doctor"]).code, Some(0));
     }
 }

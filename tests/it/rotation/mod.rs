@@ -18,6 +18,7 @@
 //! | I17 another algorithm, I18 the first start | `domain::rotation`, `faults::signing`, `audiences::algorithms`; `World::new` |
 
 mod clocks;
+mod replicas;
 mod ring;
 mod search;
 mod served;

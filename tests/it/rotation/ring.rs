@@ -39,7 +39,7 @@ both! {
         server.advance(3600);
         assert_eq!(kept().await, "no-cache", "it could not look again");
         server.database.sql("ALTER TABLE hidden RENAME TO signing_keys");
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        server.advance(2);
         assert!(kept().await.starts_with("public"), "it has looked again");
     }
 
@@ -48,20 +48,20 @@ both! {
         let ring = ring(&server, Duration::ZERO).await;
         let now = server.app.store.now().await.unwrap();
         let view = async || ring.view_at(now, &server.app.store, &server.app.master).await;
-        let moment = Duration::from_millis(1100);
+        let moment = || server.advance(2);
         let first = ring.view();
         server.database.sql("ALTER TABLE signing_keys RENAME TO hidden");
         assert!(Arc::ptr_eq(&first, &view().await), "the look fails");
         server.database.sql("ALTER TABLE hidden RENAME TO signing_keys");
         assert!(Arc::ptr_eq(&first, &view().await), "and is not tried again for a moment");
-        tokio::time::sleep(moment).await;
+        moment();
         let second = view().await;
         assert!(!Arc::ptr_eq(&first, &second), "then it is");
         // An older state of the database is no reason to look at it again and again.
         server.database.sql("UPDATE signing_keys SET version = version - 1 WHERE state = 'active'");
         assert!(Arc::ptr_eq(&second, &view().await));
         server.database.sql("UPDATE signing_keys SET version = version + 1 WHERE state = 'active'");
-        tokio::time::sleep(moment).await;
+        moment();
         ring.halt(true);
         assert!(Arc::ptr_eq(&second, &view().await), "while an operator is asked, nothing is signed by any view");
     }

@@ -3,21 +3,21 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Kind, Server, both, header_of, wire::problem};
+use crate::support::{BY_HAND, Kind, Server, both, header_of, run_jobs_of, until_jobs, wire::problem};
 
 /// What everything that moves signing keys takes.
-const LOCK: i64 = 0x006b_6579_7377_0001;
+pub(super) const LOCK: i64 = 0x006b_6579_7377_0001;
 
-async fn keys(server: &Server) -> Value {
+pub(super) async fn keys(server: &Server) -> Value {
     server.manage("GET", "/v1/signing-keys", None, 200).await
 }
 
-async fn in_state(server: &Server, state: &str) -> Vec<Value> {
+pub(super) async fn in_state(server: &Server, state: &str) -> Vec<Value> {
     let all = keys(server).await;
     all["data"].as_array().unwrap().iter().filter(|key| key["state"] == state).cloned().collect()
 }
 
-async fn kid_of_next(server: &Server) -> String {
+pub(super) async fn kid_of_next(server: &Server) -> String {
     in_state(server, "next").await[0]["kid"].as_str().unwrap().to_owned()
 }
 
@@ -31,12 +31,12 @@ async fn scraped(server: &Server) -> String {
 }
 
 /// Until `holds`, or half a minute has passed.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..300 {
+pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..3000 {
         if holds().await {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("not within half a minute: {what}");
 }
@@ -46,40 +46,43 @@ async fn events(server: &Server, kind: &str) -> usize {
 }
 
 both! {
-    async fn keys_rotate_by_themselves_when_their_period_is_over(server: Server, "signing_keys.rotation_period=2h") {
+    async fn keys_rotate_by_themselves_when_their_period_is_over(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         let key = server.generic_key(&[]).await.value;
         let (first, next) = (server.swap(&key).await, kid_of_next(&server).await);
         let plan = keys(&server).await["plan"].clone();
         assert_eq!((&plan[0]["step"], &plan[0]["kid"], &plan[0]["waits_for"]), (&json!("activate"), &json!(next), &json!("period")));
         server.advance(2 * 3600 - 60);
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        run_jobs_of(&[&server, &server]).await;
         assert_eq!(kid_of_next(&server).await, next, "not before its time");
         server.advance(61);
-        until("the next key signs", async || in_state(&server, "active").await[0]["kid"] == json!(next)).await;
-        until("and another one follows", async || in_state(&server, "next").await.len() == 1).await;
+        server.run_jobs().await;
+        assert_eq!(in_state(&server, "active").await[0]["kid"], json!(next), "in the next run of the job");
+        assert_eq!(in_state(&server, "next").await.len(), 1, "another one follows");
         assert_eq!(header_of(&server.swap(&key).await)["kid"], json!(next));
         assert!(served(&server).await.contains(&header_of(&first)["kid"].as_str().unwrap().to_owned()));
         // The private half goes, then the key.
         let retiring = in_state(&server, "retiring").await[0].clone();
         let kid = retiring["kid"].clone();
         server.advance(61);
-        until("the private half is destroyed", async || !in_state(&server, "retiring").await[0]["destroyed_at"].is_null()).await;
+        until_jobs(&[&server], "the private half is destroyed", async || !in_state(&server, "retiring").await[0]["destroyed_at"].is_null()).await;
         server.advance(3600 + 60 + 30);
-        until("the key is removed", async || in_state(&server, "removed").await.iter().any(|key| key["kid"] == kid)).await;
+        until_jobs(&[&server], "the key is removed", async || in_state(&server, "removed").await.iter().any(|key| key["kid"] == kid)).await;
         assert!(!served(&server).await.contains(&kid.as_str().unwrap().to_owned()));
         assert_eq!(events(&server, "signing_key.destroyed").await, 1);
         assert_eq!(events(&server, "signing_key.removed").await, 1);
     }
 
-    async fn two_replicas_rotate_once(server: Server, "signing_keys.rotation_period=2h") {
+    async fn two_replicas_rotate_once(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         let replica = server.replica().await;
-        until("both are up", async || keys(&server).await["replicas"].as_array().unwrap().len() == 2).await;
+        run_jobs_of(&[&server, &replica]).await;
+        assert_eq!(keys(&server).await["replicas"].as_array().unwrap().len(), 2, "both are up");
         server.advance(2 * 3600 + 1);
-        until("one key retires", async || in_state(&server, "retiring").await.len() == 1).await;
-        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        // At the same time, and both again: what the other has done is not done twice.
+        run_jobs_of(&[&server, &replica]).await;
+        assert_eq!(in_state(&server, "retiring").await.len(), 1);
         assert_eq!(events(&server, "signing_key.retired").await, 1);
         assert_eq!((in_state(&replica, "active").await.len(), in_state(&replica, "next").await.len()), (1, 1));
-        until("both serve the same", async || served(&server).await == served(&replica).await).await;
+        assert_eq!(served(&server).await, served(&replica).await);
     }
 
     async fn a_dry_run_says_what_would_be_and_changes_nothing(server: Server) {
@@ -124,7 +127,7 @@ both! {
         assert_eq!(in_state(&server, "next").await.len(), 1);
     }
 
-    async fn an_emergency_lets_no_key_sign_that_cannot(server: Server) {
+    async fn an_emergency_lets_no_key_sign_that_cannot(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let spoil = [
             // Sealed for another kid: it does not open.
@@ -139,8 +142,9 @@ both! {
             let (active, next) = (in_state(&server, "active").await[0]["kid"].as_str().unwrap().to_owned(), kid_of_next(&server).await);
             server.database.sql(&format!("UPDATE signing_keys SET {spoilt}"));
             let bad = if spoilt.ends_with("'next'") { &next } else { &active };
-            let told = async || server.get("/readyz").send().await.unwrap().text().await.unwrap().contains(bad.as_str());
-            until("it is told before it is its turn", told).await;
+            server.refresh_keys().await;
+            let told = server.get("/readyz").send().await.unwrap().text().await.unwrap();
+            assert!(told.contains(bad.as_str()), "before it is its turn: {told}");
             let revoked = server.manage("POST", &format!("/v1/signing-keys/{active}/revoke"), None, 200).await;
             let signs = header_of(&server.swap(&key).await)["kid"].clone();
             assert_eq!(signs, revoked["activated"]["kid"], "{spoilt}");
@@ -150,10 +154,11 @@ both! {
         }
     }
 
-    async fn a_next_key_whose_halves_do_not_match_is_not_rotated_to(server: Server) {
+    async fn a_next_key_whose_halves_do_not_match_is_not_rotated_to(server: Server, "jobs=by_hand") {
         server.database.sql(r#"UPDATE signing_keys SET public_jwk = REPLACE(public_jwk, '"x":"', '"x":"A') WHERE state = 'next'"#);
         let next = kid_of_next(&server).await;
-        until("it is told", async || server.get("/readyz").send().await.unwrap().text().await.unwrap().contains(&next)).await;
+        server.run_jobs().await;
+        assert!(server.get("/readyz").send().await.unwrap().text().await.unwrap().contains(&next), "it is told");
         server.advance(3661);
         for body in [None, Some(json!({ "dry_run": true }))] {
             let refused = server.manage("POST", "/v1/signing-keys/rotate", body, 409).await;
@@ -161,35 +166,44 @@ both! {
         }
     }
 
-    async fn a_clock_that_is_set_forward_fakes_no_wait(server: Server, "signing_keys.rotation_period=2h") {
+    async fn a_clock_that_is_set_forward_fakes_no_wait(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         let next = kid_of_next(&server).await;
-        until("it has looked, and knows how the clock goes", async || scraped(&server).await.contains("keyswap_signing_key_age_seconds{")).await;
+        // From here on it knows how the clock goes.
+        server.run_jobs().await;
         server.database.set_clock(5 * 3600 * 1000);
-        until("it is noticed", async || events(&server, "clock.jumped").await == 1).await;
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-        assert_eq!(kid_of_next(&server).await, next, "nothing was moved");
+        for _ in 0..3 {
+            server.run_jobs().await;
+            assert_eq!(events(&server, "clock.jumped").await, 1, "noticed, and once");
+            assert_eq!(kid_of_next(&server).await, next, "nothing was moved");
+        }
         let refused = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
         problem(refused, 409, "too_early").await;
         assert!(!keys(&server).await["rules"]["steady_since"].is_null());
-        server.advance(2 * 3600 + 61);
-        until("after the whole wait it is", async || in_state(&server, "active").await[0]["kid"] == json!(next)).await;
+        server.advance(2 * 3600 - 60);
+        run_jobs_of(&[&server, &server]).await;
+        assert_eq!(kid_of_next(&server).await, next, "the period begins with the jump");
+        server.advance(121);
+        until_jobs(&[&server], "after the whole wait it is", async || in_state(&server, "active").await[0]["kid"] == json!(next)).await;
         server.database.set_clock(-5 * 3600 * 1000);
-        until("back is noticed too", async || events(&server, "clock.jumped").await == 2).await;
+        server.run_jobs().await;
+        assert_eq!(events(&server, "clock.jumped").await, 2, "back is noticed too");
         assert_eq!(in_state(&server, "active").await[0]["kid"], json!(next), "and nothing is taken back");
     }
 
-    async fn a_clock_that_was_set_back_while_nobody_ran_fakes_no_wait(server: Server, "signing_keys.rotation_period=2h") {
+    async fn a_clock_that_was_set_back_while_nobody_ran_fakes_no_wait(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         server.advance(2 * 3600 + 1);
-        until("one key retires", async || in_state(&server, "retiring").await.len() == 1).await;
-        until("the next one counts", async || keys(&server).await["plan"][0]["step"] != "see").await;
+        until_jobs(&[&server], "one key retires", async || in_state(&server, "retiring").await.len() == 1).await;
+        until_jobs(&[&server], "the next one counts", async || keys(&server).await["plan"][0]["step"] != "see").await;
         let (next, retiring) = (kid_of_next(&server).await, in_state(&server, "retiring").await[0]["kid"].clone());
         let database = server.stop().await;
         // The machine has the same clock, as it is with SQLite.
         database.set_clock(-3600 * 1000);
-        let server = Server::on(database, &["signing_keys.rotation_period=2h"]).await;
-        until("it is noticed", async || events(&server, "clock.jumped").await == 1).await;
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-        assert_eq!(kid_of_next(&server).await, next, "nothing was moved");
+        let server = Server::on(database, &[BY_HAND, "signing_keys.rotation_period=2h"]).await;
+        for _ in 0..3 {
+            server.run_jobs().await;
+            assert_eq!(events(&server, "clock.jumped").await, 1, "noticed, and once");
+            assert_eq!(kid_of_next(&server).await, next, "nothing was moved");
+        }
         let kept = in_state(&server, "retiring").await;
         assert_eq!((kept.len(), &kept[0]["kid"], &kept[0]["destroyed_at"]), (1, &retiring, &Value::Null), "{kept:?}");
         assert!(served(&server).await.contains(&retiring.as_str().unwrap().to_owned()));
@@ -212,7 +226,7 @@ both! {
         server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
     }
 
-    async fn a_clock_that_is_set_after_the_look_at_it_fakes_no_wait(server: Server) {
+    async fn a_clock_that_is_set_after_the_look_at_it_fakes_no_wait(server: Server, "jobs=by_hand") {
         let next = kid_of_next(&server).await;
         if server.database.kind == Kind::Postgres {
             // A function that is replaced stays as it was for whoever is in the middle of a transaction; what it reads does not.
@@ -222,11 +236,12 @@ both! {
                  AS 'SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT + (SELECT millis FROM set_by)'",
             );
         }
+        let before = server.app.watch.last();
         let held = server.database.hold(LOCK);
         let rotation = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send();
         let rotation = tokio::spawn(rotation);
-        // It has looked at the clock, and waits for its turn.
-        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        // No job looks at the clock: this look is the rotation's, which waits for its turn then.
+        until("it has looked at the clock", async || server.app.watch.last() != before).await;
         match server.database.kind {
             Kind::Sqlite => server.database.set_clock(5 * 3600 * 1000),
             Kind::Postgres => server.database.sql("UPDATE set_by SET millis = 18000000"),
@@ -236,30 +251,13 @@ both! {
         let (status, said) = (refused.status(), refused.text().await.unwrap());
         assert_eq!(status, 503, "{said}");
         assert_eq!(kid_of_next(&server).await, next, "nothing was moved");
-        until("it is noticed", async || events(&server, "clock.jumped").await == 1).await;
+        server.run_jobs().await;
+        assert_eq!(events(&server, "clock.jumped").await, 1, "it is noticed");
         assert_eq!(kid_of_next(&server).await, next);
     }
 
-    async fn nobody_joins_while_a_key_is_moved(server: Server) {
-        let held = server.database.hold(LOCK);
-        let mut joins = std::pin::pin!(server.replica());
-        let waits = tokio::time::timeout(std::time::Duration::from_millis(1500), &mut joins).await;
-        assert!(waits.is_err(), "its settings would not hold for the key that comes to sign");
-        held.release();
-        let replica = joins.await;
-        assert_eq!(keys(&replica).await["replicas"].as_array().unwrap().len(), 2);
-    }
-
-    async fn a_replica_that_was_forgotten_counts_again(server: Server, "signing_keys.replica_staleness=3s", "tokens.max_ttl=4h") {
-        let longest = async || in_state(&server, "active").await[0]["longest_ttl"].clone();
-        assert_eq!(longest().await, "4h");
-        server.database.sql("DELETE FROM replicas; UPDATE signing_keys SET longest_ttl = 3600000");
-        until("its tokens count", async || longest().await == "4h").await;
-        assert_eq!(keys(&server).await["replicas"].as_array().unwrap().len(), 1);
-    }
-
-    async fn what_the_alerts_watch_is_measured(server: Server, "signing_keys.rotation_period=2h") {
-        until("the first look", async || scraped(&server).await.contains("keyswap_signing_key_age_seconds{")).await;
+    async fn what_the_alerts_watch_is_measured(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
+        server.run_jobs().await;
         let scraped = scraped(&server).await;
         let rules = include_str!("../../../docs/alerts.yml");
         let named = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');

@@ -1,7 +1,7 @@
 //! RFC 8725 and its successor: what Keyswap, as a verifier of its own tokens at `/v1`, must not let in. Each token here has a real
 //! signature by the server's own key, so that nothing but the fault in question can be why it is refused.
 
-use std::{net::TcpListener, time::Duration};
+use std::net::TcpListener;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
@@ -179,7 +179,8 @@ both! {
             assert!(!forge.accepted(&token).await, "{member}");
             oauth_error(server.token(&exchange_of(&token)).await, 400, "invalid_request").await;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Whatever the server began is over once it has stopped.
+        server.stop().await;
         assert!(listener.accept().is_err(), "nobody came");
     }
 

@@ -1,13 +1,11 @@
 //! How a list is served: the same bytes everywhere, kept by those who have them, and a token of nobody's.
 
-use std::time::{Duration, Instant};
-
-use keyswap::{cli::compose, service::start::Mode};
+use keyswap::{cli::compose, domain::time::Span, service::start::Mode};
 use serde_json::json;
 
 use super::*;
 use crate::{
-    faults::process::until,
+    faults::process::{LONG, until},
     support::{Raw, both},
 };
 
@@ -144,31 +142,28 @@ both! {
         server.manage("POST", "/v1/audiences", Some(body), 422).await;
     }
 
-    async fn what_may_be_out_of_date_is_not_served(server: Server, "signing_keys.replica_staleness=1s") {
+    async fn what_may_be_out_of_date_is_not_served(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=1s") {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, index) = place(&server, &key.value).await;
         keep(&server).await;
         signed(&server, &uri).await;
         let status = async || server.get(path(&uri)).send().await.unwrap().status().as_u16();
         server.database.sql("ALTER TABLE status_list_tokens RENAME TO hidden");
-        let within = Duration::from_secs(15);
-        until("no look succeeds", within, async || status().await == 503).await;
+        until("what is here is too old", LONG, async || status().await == 503).await;
         // Others revoke meanwhile: the list of before, in which it is valid, would be used for its whole ttl.
         step(&server, &key.id, "revoke").await;
         for _ in 0..5 {
-            let started = Instant::now();
             let answer = server.get(path(&uri)).send().await.unwrap();
             assert_eq!(answer.status(), 503);
             assert!(answer.headers().contains_key("retry-after"));
-            assert!(started.elapsed() < Duration::from_secs(3));
         }
         server.database.sql("ALTER TABLE hidden RENAME TO status_list_tokens");
-        until("it looks again", within, async || status().await == 200).await;
+        until("it looks again", LONG, async || status().await == 200).await;
         keep(&server).await;
         assert_eq!(marked(&server, &uri).await, [(index, INVALID)].into());
     }
 
-    async fn who_has_not_looked_for_long_looks_before_it_serves(server: Server, "signing_keys.replica_staleness=1s") {
+    async fn who_has_not_looked_for_long_looks_before_it_serves(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=1s") {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place(&server, &key.value).await;
         keep(&server).await;
@@ -187,7 +182,8 @@ both! {
         assert_eq!(before, raw(&server, &uri).await.0);
         step(&server, &key.id, "revoke").await;
         keep(&server).await;
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let second = Span::from_secs(1);
+        until("what it has is too old", LONG, async || !other.status_lists.is_fresh(second)).await;
         let after = status_lists::get(&other, &id).await.unwrap().plain.etag.clone();
         assert_ne!(after, before, "a list that others have replaced since");
         assert_eq!(after, raw(&server, &uri).await.0);

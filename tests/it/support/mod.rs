@@ -3,7 +3,9 @@
 
 mod database;
 mod directory;
+mod jobs;
 pub mod keep_alive;
+mod locks;
 pub mod panics;
 mod raw;
 mod server;
@@ -12,6 +14,7 @@ mod verify;
 pub mod wire;
 
 pub use database::{Database, Kind, MovedClock};
+pub use jobs::{BY_HAND, run_jobs_of, until_jobs};
 pub use raw::Raw;
 pub use server::{Key, Server, body_of};
 pub use verify::{header_of, verify};

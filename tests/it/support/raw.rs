@@ -12,7 +12,7 @@ pub struct Raw(TcpStream);
 impl Raw {
     pub fn open(base: &str) -> Self {
         let stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Self(stream)
     }
 
@@ -30,6 +30,13 @@ impl Raw {
         let mut bytes = Vec::new();
         let _ = self.0.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// As `read_all`, where the server must close, within the time that a read may take.
+    pub fn read_to_end(mut self) -> std::io::Result<String> {
+        let mut bytes = Vec::new();
+        self.0.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// What has arrived when the head and `Content-Length` bytes are there.

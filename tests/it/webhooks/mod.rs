@@ -7,11 +7,9 @@ pub mod receiver;
 mod replicas;
 mod standard;
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::support::{BY_HAND, Server};
 use receiver::Received;
 
 /// What lets a webhook reach a receiver on this machine.
@@ -21,7 +19,10 @@ pub const LOOPBACK: [&str; 3] = [
     "webhooks.allow_http=true",
 ];
 
-/// As `both!`, with servers that reach receivers on the loopback.
+/// The same for a server whose jobs run when the test calls them.
+pub const LOOPBACK_BY_HAND: [&str; 4] = [LOOPBACK[0], LOOPBACK[1], LOOPBACK[2], BY_HAND];
+
+/// As `both!`, with servers that reach receivers on the loopback, and send when the test says so: see `Server::deliver`.
 macro_rules! loopback {
     ($($(#[$meta:meta])* async fn $name:ident($server:ident: Server) $body:block)*) => {
         $($(#[$meta])* mod $name {
@@ -30,11 +31,11 @@ macro_rules! loopback {
             async fn test($server: crate::support::Server) $body
             #[test]
             fn sqlite() {
-                crate::support::Server::run(crate::support::Kind::Sqlite, &crate::webhooks::LOOPBACK, test);
+                crate::support::Server::run(crate::support::Kind::Sqlite, &crate::webhooks::LOOPBACK_BY_HAND, test);
             }
             #[test]
             fn postgres() {
-                crate::support::Server::run(crate::support::Kind::Postgres, &crate::webhooks::LOOPBACK, test);
+                crate::support::Server::run(crate::support::Kind::Postgres, &crate::webhooks::LOOPBACK_BY_HAND, test);
             }
         })*
     };
@@ -75,20 +76,15 @@ pub async fn log(server: &Server, hook: &Hook) -> Vec<Value> {
     page["data"].as_array().unwrap().clone()
 }
 
-/// Waits until the log is as it should be.
+/// Sends what is due; the log is as it should be then.
 pub async fn logged(server: &Server, hook: &Hook, what: &str, good: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    let started = Instant::now();
-    loop {
-        let found = log(server, hook).await;
-        if good(&found) {
-            return found;
-        }
-        assert!(started.elapsed() < Duration::from_secs(20), "{what}: {found:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    server.deliver().await;
+    let found = log(server, hook).await;
+    assert!(good(&found), "{what}: {found:?}");
+    found
 }
 
-/// Waits until the newest delivery is `state` after `attempts` attempts.
+/// Sends what is due; the newest delivery is `state` after `attempts` attempts then.
 pub async fn newest(server: &Server, hook: &Hook, state: &str, attempts: u64) -> Value {
     let what = format!("{state} after {attempts}");
     let good = |found: &[Value]| {
@@ -99,9 +95,4 @@ pub async fn newest(server: &Server, hook: &Hook, state: &str, attempts: u64) ->
         })
     };
     logged(server, hook, &what, good).await.swap_remove(0)
-}
-
-/// Long enough that something would have been sent.
-pub async fn a_while() {
-    tokio::time::sleep(Duration::from_millis(1500)).await;
 }

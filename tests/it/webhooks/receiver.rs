@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -44,6 +44,8 @@ pub enum Reply {
     With(u16, String),
     /// A status, after so many milliseconds.
     Slow(u16, u64),
+    /// 200, once the test lets it go.
+    Held,
     /// Nothing, ever.
     Hang,
     /// A head, and a body without an end.
@@ -51,6 +53,9 @@ pub enum Reply {
     /// What no client understands.
     Nonsense,
 }
+
+/// The longest that anything may take on a loaded machine.
+const LONG: Duration = Duration::from_secs(60);
 
 type Answers = Arc<Mutex<Box<dyn Fn(usize) -> Reply + Send>>>;
 
@@ -61,6 +66,9 @@ pub struct Receiver {
     connections: Arc<Mutex<usize>>,
     /// How many bytes went out, endless bodies included.
     pub written: Arc<Mutex<usize>>,
+    /// How many answers are over: written to their end, or cut off.
+    ended: Arc<Mutex<usize>>,
+    held: Arc<(Mutex<bool>, Condvar)>,
     answers: Answers,
 }
 
@@ -79,16 +87,20 @@ impl Receiver {
             received: Arc::default(),
             connections: Arc::default(),
             written: Arc::default(),
+            ended: Arc::default(),
+            held: Arc::new((Mutex::new(true), Condvar::new())),
             answers: Arc::new(Mutex::new(Box::new(answers))),
         };
         let (received, answers) = (Arc::clone(&this.received), Arc::clone(&this.answers));
         let (connections, written) = (Arc::clone(&this.connections), Arc::clone(&this.written));
+        let (ended, held) = (Arc::clone(&this.ended), Arc::clone(&this.held));
         let count = Arc::new(Mutex::new(0));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 *connections.lock().unwrap() += 1;
                 let (received, answers) = (Arc::clone(&received), Arc::clone(&answers));
                 let (count, written) = (Arc::clone(&count), Arc::clone(&written));
+                let (ended, held) = (Arc::clone(&ended), Arc::clone(&held));
                 thread::spawn(move || {
                     let Some((line, headers, body)) = read(&stream) else { return };
                     let from = Instant::now();
@@ -103,11 +115,14 @@ impl Receiver {
                         all.push(Received { line, headers, body, reply: reply.clone(), from, to: from });
                         all.len() - 1
                     };
-                    if let Reply::Slow(_, millis) = &reply {
-                        thread::sleep(Duration::from_millis(*millis));
+                    match &reply {
+                        Reply::Slow(_, millis) => thread::sleep(Duration::from_millis(*millis)),
+                        Reply::Held => drop(held.1.wait_while(held.0.lock().unwrap(), |held| *held).unwrap()),
+                        _ => {}
                     }
                     received.lock().unwrap()[at].to = Instant::now();
                     answer(stream, &reply, &written);
+                    *ended.lock().unwrap() += 1;
                 });
             }
         });
@@ -117,6 +132,21 @@ impl Receiver {
     /// Answers differently from now on.
     pub fn now(&self, reply: Reply) {
         *self.answers.lock().unwrap() = Box::new(move |_| reply.clone());
+    }
+
+    /// Lets go what is `Held`, now and from now on.
+    pub fn let_go(&self) {
+        *self.held.0.lock().unwrap() = false;
+        self.held.1.notify_all();
+    }
+
+    /// Waits until so many answers are over.
+    pub async fn wait_for_ends(&self, count: usize) {
+        let started = Instant::now();
+        while *self.ended.lock().unwrap() < count {
+            assert!(started.elapsed() < LONG, "{} of {count} answers ended", self.ended.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub fn all(&self) -> Vec<Received> {
@@ -135,8 +165,8 @@ impl Receiver {
             if all.len() >= count {
                 return all;
             }
-            assert!(started.elapsed() < Duration::from_secs(20), "{} of {count} came", all.len());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(started.elapsed() < LONG, "{} of {count} came", all.len());
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
@@ -165,6 +195,7 @@ fn answer(mut stream: TcpStream, reply: &Reply, written: &Mutex<usize>) {
     };
     match reply {
         Reply::Status(status) | Reply::Slow(status, _) => drop(stream.write_all(head(*status, "").as_bytes())),
+        Reply::Held => drop(stream.write_all(head(200, "").as_bytes())),
         Reply::With(status, header) => drop(stream.write_all(head(*status, &format!("{header}\r\n")).as_bytes())),
         Reply::Hang => thread::sleep(Duration::from_secs(120)),
         Reply::Nonsense => drop(stream.write_all(b"220 mail.test ESMTP\r\n")),

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    Hook, a_while, hook, log, logged, loopback, newest,
+    Hook, hook, log, logged, loopback, newest,
     receiver::{Received, Receiver, Reply},
 };
 
@@ -16,6 +16,7 @@ loopback! {
         let hook = hook(&server, &receiver.url, &[]).await;
         server.permissions(&["a:b"]).await;
         let stock = standardwebhooks::Webhook::new(&hook.secret).unwrap();
+        server.deliver().await;
         let all = receiver.wait(2).await;
         for received in &all {
             stock.verify(&received.body, &received.headers).unwrap();
@@ -59,6 +60,7 @@ loopback! {
         };
         let new = rotate("1h").await;
         server.permissions(&["a"]).await;
+        server.deliver().await;
         let received = receiver.wait(1).await.swap_remove(0);
         assert_eq!(received.header("webhook-signature").split(' ').count(), 2);
         assert!(old.signed(&received) && new.signed(&received));
@@ -67,10 +69,12 @@ loopback! {
         }
         server.advance(3601);
         server.permissions(&["b"]).await;
+        server.deliver().await;
         let received = receiver.wait(2).await.swap_remove(1);
         assert!(!old.signed(&received) && new.signed(&received), "the overlap has ended");
         let newest = rotate("0s").await;
         server.permissions(&["c"]).await;
+        server.deliver().await;
         let received = receiver.wait(3).await.swap_remove(2);
         assert!(!old.signed(&received) && !new.signed(&received) && newest.signed(&received), "without overlap");
         let read = server.manage("GET", &old.path(), None, 200).await;
@@ -127,10 +131,11 @@ loopback! {
         server.manage("POST", &retry, None, 409).await;
         server.permissions(&["b"]).await;
         server.advance(3600);
-        a_while().await;
+        server.deliver().await;
         assert_eq!(receiver.all().len(), 1, "nothing is sent to a disabled webhook");
         receiver.now(Reply::Status(200));
         server.manage("PATCH", &hook.path(), Some(json!({ "state": "enabled" })), 200).await;
+        server.deliver().await;
         let all = receiver.wait(3).await;
         let subjects: BTreeSet<_> = all[1..].iter().map(|one| one.json()["data"]["subject"]["id"].to_string()).collect();
         assert_eq!(subjects, [r#""a""#.to_owned(), r#""b""#.to_owned()].into(), "nothing is missed");
@@ -147,9 +152,10 @@ loopback! {
         receiver.now(Reply::Status(200));
         server.permissions(&["b"]).await;
         server.advance(1800);
-        a_while().await;
+        server.deliver().await;
         assert_eq!(receiver.all().len(), 1, "other events wait too");
         server.advance(1801);
+        server.deliver().await;
         receiver.wait(3).await;
     }
 
@@ -168,6 +174,7 @@ loopback! {
         assert!(delivery["next_attempt_at"].is_null() && delivery["finished_at"].is_string());
         let read = server.manage("GET", &hook.path(), None, 200).await;
         assert_eq!((&read["state"], &read["disabled_reason"]), (&json!("disabled"), &json!("exhausted")));
+        server.deliver().await;
         let told = witness.wait(1).await.swap_remove(0).json();
         assert_eq!(told["data"]["data"]["reason"], "exhausted");
         assert_eq!(told["data"]["subject"]["id"], hook.id);
@@ -176,11 +183,12 @@ loopback! {
         // What was given up can still be had.
         receiver.now(Reply::Status(200));
         server.manage("PATCH", &hook.path(), Some(json!({ "state": "enabled" })), 200).await;
-        a_while().await;
+        server.deliver().await;
         assert_eq!(receiver.all().len(), 14);
         let retry = format!("{}/deliveries/{}/retry", hook.path(), delivery["id"].as_str().unwrap());
         let again: Value = server.manage("POST", &retry, None, 200).await;
         assert_eq!((&again["state"], &again["attempts"]), (&json!("waiting"), &json!(0)));
+        server.deliver().await;
         assert_eq!(receiver.wait(15).await[14].id(), delivery["event_id"].as_str().unwrap());
     }
 

@@ -1,0 +1,85 @@
+//! That the jobs run by themselves. Most tests call them, and would not notice one that nobody starts.
+
+use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
+use keyswap::{
+    crypto::random::SystemEntropy,
+    domain::{
+        event::{Actor, Origin},
+        id::{CredentialId, Generated, KeyId},
+    },
+    service::master_keys,
+    store::StoreError,
+};
+use serde_json::json;
+
+use crate::{
+    faults::process::{LONG, until},
+    support::{Server, both},
+    webhooks::{
+        hook,
+        receiver::{Receiver, Reply},
+    },
+};
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// How many rows a table has.
+async fn rows(server: &Server, table: &str) -> i64 {
+    let query = format!("SELECT count(*) AS count FROM {table}");
+    let read = server
+        .app
+        .store
+        .read(move |connection| diesel::sql_query(query).get_result::<Count>(connection).map_err(StoreError::from));
+    read.await.unwrap().count
+}
+
+async fn has_event(server: &Server, kind: &str) -> bool {
+    let found = server.manage("GET", &format!("/v1/events?type={kind}"), None, 200).await;
+    !found["data"].as_array().unwrap().is_empty()
+}
+
+both! {
+    async fn every_job_runs_by_itself(server: Server, "usage.flush_interval=100ms", "signing_keys.rotation_period=2h", r#"webhooks.allowed_networks=["127.0.0.0/8"]"#, r#"webhooks.allowed_ports=["1024-65535"]"#, "webhooks.allow_http=true") {
+        let receiver = Receiver::new(Reply::Status(200));
+        hook(&server, &receiver.url, &["api_key.expired", "signing_key.activated"]).await;
+        let end = (chrono::Utc::now() + chrono::Duration::hours(1)).to_rfc3339();
+        let key = server.key(json!({ "name": "ends", "owner": { "type": "none" }, "expires_at": end })).await;
+        server.swap(&key.value).await;
+        let shown = async || server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await["last_used_at"].clone();
+        until("when it was used is written", LONG, async || shown().await.is_string()).await;
+        until("live tokens are", LONG, async || rows(&server, "signing_key_tokens").await > 0).await;
+        until("what became of exchanges is", LONG, async || rows(&server, "exchange_counts").await > 0).await;
+
+        let witness = server.app.settings.witness.clone();
+        until("the witness is", LONG, async || witness.exists()).await;
+        let (store, dir) = (&server.app.store, &server.app.settings.keys_dir);
+        master_keys::begin(store, dir, Origin::of(Actor::Cli), &SystemEntropy::default()).await.unwrap();
+        until("the new master key is held", LONG, async || server.app.master.held().fingerprints().contains_key(&2)).await;
+
+        let before = server.app.keys.view();
+        until("the keys are read again", LONG, async || server.app.keys.view().age() < before.age()).await;
+        server.advance(2 * 3600 + 1);
+        until("the next key signs", LONG, async || has_event(&server, "signing_key.retired").await).await;
+        until("the end of a key is told of", LONG, async || has_event(&server, "api_key.expired").await).await;
+        receiver.wait(2).await;
+    }
+
+    async fn what_is_old_is_deleted_when_a_server_starts(server: Server, "jobs=by_hand") {
+        server.database.sql("INSERT INTO key_usage (key_id, day, uses) VALUES ('key', 0, 1)");
+        let server = Server::on(server.stop().await, &[]).await;
+        until("it is deleted", LONG, async || rows(&server, "key_usage").await == 0).await;
+    }
+
+    async fn many_uses_are_written_before_their_time(server: Server, "usage.flush_interval=1h") {
+        let now = server.app.store.now().await.unwrap();
+        for _ in 0..40_000 {
+            let (key, entropy) = (KeyId::generate(now, &server.app.entropy).unwrap(), &server.app.entropy);
+            server.app.last_used.note(&key, CredentialId::generate(entropy).unwrap(), now, true);
+        }
+        until("some are written", LONG, async || server.app.last_used.waiting() < 40_000).await;
+    }
+}
