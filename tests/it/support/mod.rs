@@ -5,6 +5,7 @@ mod database;
 mod directory;
 pub mod keep_alive;
 pub mod panics;
+pub mod race;
 mod raw;
 mod server;
 pub mod service;
