@@ -6,7 +6,6 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures_util::future::join_all;
 use keyswap::{
     crypto::{
         master::{MasterKey, MasterKeys},
@@ -22,7 +21,9 @@ use keyswap::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Server, body_of, both, verify,
+    Kind, Server, body_of, both,
+    race::race,
+    verify,
     wire::{CLIENT_CREDENTIALS, Wire, form, problem, snapshot, unknown},
 };
 
@@ -185,13 +186,17 @@ both! {
 
     async fn p13_a_digest_is_imported_once(server: Server, "api_keys.foreign=true") {
         let replica = server.replica().await;
-        let requests = (0..8).map(|number| {
-            let to = if number % 2 == 0 { &server } else { &replica };
-            to.post("/v1/api-keys").bearer_auth(&server.admin).json(&body(TEXT)).send()
-        });
-        let mut statuses: Vec<_> = join_all(requests).await.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
-        statuses.sort_unstable();
-        assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409]);
+        let import = |to: &Server| to.post("/v1/api-keys").bearer_auth(&to.admin).json(&body(TEXT));
+        let requests = [&server, &replica, &replica, &server].map(|to| (to, import(to)));
+        let mut answers = Vec::from(race(requests).await);
+        let made = answers.iter().position(|answer| answer.status() == 201).unwrap();
+        if server.database.kind == Kind::Postgres {
+            assert_eq!(made, 0, "the first one has it");
+        }
+        answers.remove(made);
+        for refused in answers {
+            problem(refused, 409, "conflict").await;
+        }
         let keys = server.manage("GET", "/v1/api-keys?owner_type=none", None, 200).await;
         let id = keys["data"][0]["id"].as_str().unwrap();
         assert_eq!(keys["data"].as_array().unwrap().len(), 1);

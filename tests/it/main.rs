@@ -22,6 +22,7 @@ mod cli;
 mod configuration_file;
 mod console;
 mod exchange;
+mod facts;
 mod faults;
 mod features;
 mod foreign;

@@ -1,4 +1,7 @@
-//! Two servers on one PostgreSQL, and two things at once. A few rounds with every change; a thousand each by `scripts/prove races`.
+//! Two servers on one database, and two things at once: in an order that the test forces, each way round. `scripts/prove races` runs a
+//! thousand rounds of each on PostgreSQL in whatever order they come, and asserts that both orders came.
+
+mod forced;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,7 +15,6 @@ use keyswap::service::{
 
 use crate::support::{Kind, Server};
 
-/// As many rounds as the machine has time for.
 const FEW: usize = 25;
 const MANY: usize = 1000;
 
@@ -25,7 +27,7 @@ fn on_two_servers<F: Future<Output = ()>>(test: impl FnOnce(Arc<Server>, Arc<Ser
 
 /// No exchange that began after the revoke was answered succeeds, on either server.
 async fn revoke_against_exchange(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
-    let mut refused = 0;
+    let mut granted_before = 0;
     for _ in 0..rounds {
         let key = server.generic_key(&["a:b"]).await;
         let swapping = {
@@ -49,9 +51,10 @@ async fn revoke_against_exchange(server: Arc<Server>, replica: Arc<Server>, roun
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
         let last_good = swapping.await.unwrap();
         assert!(last_good.is_none_or(|began| began <= answered), "an exchange that began later succeeded");
-        refused += 1;
+        granted_before += usize::from(last_good.is_some());
     }
-    assert_eq!(refused, rounds);
+    eprintln!("exchanges were granted while the revoke was under way in {granted_before} of {rounds} rounds");
+    assert!(granted_before > 0, "no exchange came before a revoke: nothing raced");
 }
 
 /// Whichever comes first: once the user is blocked, no key of theirs works, not even one that was made at that very moment.
@@ -83,35 +86,47 @@ async fn block_against_create(server: Arc<Server>, replica: Arc<Server>, rounds:
             other => panic!("{other}"),
         }
     }
-    assert_eq!(made_first + blocked_first, rounds);
+    eprintln!("the key was made first {made_first} times, the user was blocked first {blocked_first} times");
+    assert!(made_first > 0 && blocked_first > 0, "only one order came: {made_first} and {blocked_first}");
 }
 
 /// Two administrators who revoke each other at the same moment: one of them stays.
 async fn last_administrator(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
-    // The first one steps back, by the command line as it were: two equals are left.
-    let mut pair = [administrator(&server).await, administrator(&server).await];
+    let mut pair = two_administrators(&server).await;
+    let (mut won, mut overlapped) = ([0, 0], 0);
+    for _ in 0..rounds {
+        let (one, other) =
+            tokio::join!(revoke(&server, &pair[0], &pair[1]).send(), revoke(&replica, &pair[1], &pair[0]).send());
+        let statuses = [one.unwrap().status(), other.unwrap().status()];
+        assert_eq!(statuses.iter().filter(|status| **status == StatusCode::OK).count(), 1, "{statuses:?}");
+        let (left, gone) = if statuses[0] == StatusCode::OK { (0, 1) } else { (1, 0) };
+        // Refused as the last administrator's, where both were let in; else the other one was revoked before it was asked.
+        match statuses[gone] {
+            StatusCode::CONFLICT => overlapped += 1,
+            StatusCode::UNAUTHORIZED => {}
+            _ => panic!("{statuses:?}"),
+        }
+        won[left] += 1;
+        pair[gone] = made_by(&server, &pair[left].value).await;
+    }
+    eprintln!("each came first {won:?} times, and {overlapped} times the other had been let in");
+    assert!(won[0] > 0 && won[1] > 0, "only one order came: {won:?}");
+    assert!(overlapped > 0, "the two never overlapped");
+}
+
+/// A request of `by` to revoke the key of `whom`.
+fn revoke(server: &Server, by: &crate::support::Key, whom: &crate::support::Key) -> reqwest::RequestBuilder {
+    server.post(&format!("/v1/api-keys/{}/revoke", whom.id)).bearer_auth(&by.value)
+}
+
+/// Two equal administrators, and no other: the first one steps back.
+async fn two_administrators(server: &Server) -> [crate::support::Key; 2] {
+    let pair = [administrator(server).await, administrator(server).await];
     let all = server.manage("GET", "/v1/api-keys?limit=100", None, 200).await;
     let first = all["data"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
     let answer = server.post(&format!("/v1/api-keys/{first}/revoke")).bearer_auth(&pair[0].value).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
-    for _ in 0..rounds {
-        let revoke = |server: &Server, by: usize, whom: usize| {
-            server.post(&format!("/v1/api-keys/{}/revoke", pair[whom].id)).bearer_auth(&pair[by].value).send()
-        };
-        let (one, other) = tokio::join!(revoke(&server, 0, 1), revoke(&replica, 1, 0));
-        let statuses = [one.unwrap().status(), other.unwrap().status()];
-        // The other one was refused: as the last administrator, or because it was revoked before it was asked.
-        assert_eq!(statuses.iter().filter(|status| **status == StatusCode::OK).count(), 1, "{statuses:?}");
-        let (left, gone) = if statuses[0] == StatusCode::OK { (0, 1) } else { (1, 0) };
-        assert!([StatusCode::CONFLICT, StatusCode::UNAUTHORIZED].contains(&statuses[gone]), "{statuses:?}");
-        pair[gone] = made_by(&server, &pair[left].value).await;
-    }
-    let alone =
-        server.post(&format!("/v1/api-keys/{}/revoke", pair[0].id)).bearer_auth(&pair[1].value).send().await.unwrap();
-    assert_eq!(alone.status(), StatusCode::OK);
-    let last =
-        server.post(&format!("/v1/api-keys/{}/revoke", pair[1].id)).bearer_auth(&pair[1].value).send().await.unwrap();
-    assert_eq!(last.status(), StatusCode::CONFLICT, "the last administrator cannot remove itself");
+    pair
 }
 
 async fn administrator(server: &Server) -> crate::support::Key {
@@ -173,23 +188,25 @@ async fn two_consumers(server: Arc<Server>, replica: Arc<Server>, rounds: usize)
     assert_eq!(one.iter().map(|(_, subject)| subject).collect::<BTreeSet<_>>().len(), total);
 }
 
+/// A file that differs from the other one of its round in every object.
+fn file(round: usize, name: &str) -> Wanted {
+    let text = format!(
+        r#"
+        permission = [{{ name = "round:{round}", description = "{name}", assignable_to = ["service_client"] }}, {{ name = "shared:{name}", assignable_to = [] }}]
+        role = [{{ name = "worker", permissions = ["round:{round}", "shared:{name}"] }}]
+        audience = [{{ identifier = "api", permissions = ["shared:{name}"] }}]
+        service_client = [{{ name = "ci", permissions = ["round:{round}"], metadata = {{ by = "{name}" }} }}]
+        "#
+    );
+    configuration::read(&text, Format::Toml).unwrap()
+}
+
 /// Two files at once: one is applied after the other, and what is left is the whole of one of them.
 async fn two_applies(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     let cli = Caller::cli();
     let (mut first_won, mut second_won) = (0, 0);
     for round in 0..rounds {
-        let file = |name: &str| {
-            let text = format!(
-                r#"
-                permission = [{{ name = "round:{round}", description = "{name}", assignable_to = ["service_client"] }}, {{ name = "shared:{name}", assignable_to = [] }}]
-                role = [{{ name = "worker", permissions = ["round:{round}", "shared:{name}"] }}]
-                audience = [{{ identifier = "api", permissions = ["shared:{name}"] }}]
-                service_client = [{{ name = "ci", permissions = ["round:{round}"], metadata = {{ by = "{name}" }} }}]
-                "#
-            );
-            configuration::read(&text, Format::Toml).unwrap()
-        };
-        let (one, other) = (file("one"), file("other"));
+        let (one, other) = (file(round, "one"), file(round, "other"));
         let apply = |server: &Arc<Server>, wanted: &Wanted| {
             let (app, wanted) = (Arc::clone(&server.app), wanted.clone());
             async move { configuration::apply(&app, &Caller::cli(), wanted, false).await }
@@ -204,7 +221,7 @@ async fn two_applies(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
         }
     }
     eprintln!("two applies: the first was last {first_won} times, the second {second_won} times");
-    assert_eq!(first_won + second_won, rounds);
+    assert!(first_won > 0 && second_won > 0, "only one order came: {first_won} and {second_won}");
 }
 
 /// Changes that lock the same rows, each in its own rule: none waits for another in a circle, which PostgreSQL would end with an error.
@@ -244,22 +261,34 @@ async fn changes_that_share_rows(server: Arc<Server>, replica: Arc<Server>, roun
     }
 }
 
-macro_rules! races {
+macro_rules! a_few_rounds {
     ($($name:ident)*) => {$(
-        mod $name {
-            #[test]
-            fn a_few_rounds() {
-                super::on_two_servers(|server, replica| super::$name(server, replica, super::FEW));
-            }
-
-            #[test]
-            #[ignore = "takes minutes: scripts/prove races"]
-            fn a_thousand_rounds() {
-                let began = std::time::Instant::now();
-                super::on_two_servers(|server, replica| super::$name(server, replica, super::MANY));
-                eprintln!("{}: {} rounds in {} s", stringify!($name), super::MANY, began.elapsed().as_secs());
-            }
+        #[test]
+        fn $name() {
+            super::on_two_servers(|server, replica| super::$name(server, replica, super::FEW));
         }
     )*};
 }
-races! { revoke_against_exchange block_against_create two_applies changes_that_share_rows last_administrator two_consumers }
+
+/// Those that have no order: each round is a sample of its own.
+mod a_few_rounds {
+    a_few_rounds! { changes_that_share_rows two_consumers }
+}
+
+macro_rules! a_thousand_rounds {
+    ($($name:ident)*) => {$(
+        #[test]
+        #[ignore = "takes minutes: scripts/prove races"]
+        fn $name() {
+            let began = std::time::Instant::now();
+            super::on_two_servers(|server, replica| super::$name(server, replica, super::MANY));
+            eprintln!("{}: {} rounds in {} s", stringify!($name), super::MANY, began.elapsed().as_secs());
+        }
+    )*};
+}
+
+mod a_thousand_rounds {
+    a_thousand_rounds! {
+        revoke_against_exchange block_against_create two_applies changes_that_share_rows last_administrator two_consumers
+    }
+}

@@ -1,10 +1,11 @@
 //! `docs/features.md`: every feature with its tests, as they stand in the sources. Run with `KEYSWAP_WRITE_DOCS=1` to write it anew.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// Why a feature has no test yet.
@@ -152,6 +153,37 @@ fn every_feature_has_a_test_or_a_reason_and_the_page_says_which() {
         fs::read_to_string(&path).unwrap() == wanted,
         "docs/features.md is not as the tests are: run this with KEYSWAP_WRITE_DOCS=1"
     );
+}
+
+#[test]
+fn what_carries_an_id_is_a_test_that_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (all, ignored) = (listed(&[]), listed(&["--ignored"]));
+    assert!(all.len() > ignored.len(), "the tests are listed by the test binary itself");
+    for (name, file) in tests_by_feature(root).into_values().flatten() {
+        let Some(module) = file.strip_prefix("tests/it/").and_then(|file| file.strip_suffix(".rs")) else {
+            // pytest collects it by its name; what is marked to be skipped stands right below its mark.
+            let text = fs::read_to_string(root.join(&file)).unwrap();
+            let lines: Vec<_> = text.lines().map(str::trim_start).collect();
+            let at = lines.iter().position(|line| line.starts_with(&format!("def test_{name}("))).unwrap();
+            let marks = lines[..at].iter().rev().take_while(|line| line.starts_with('@'));
+            assert!(marks.into_iter().all(|mark| !mark.contains("skip")), "{file}: {name} may be skipped");
+            continue;
+        };
+        let module = format!("{}::", module.trim_end_matches("/mod").replace('/', "::"));
+        let is_it = |test: &&String| test.starts_with(&module) && test.split("::").any(|part| part == name);
+        assert!(all.iter().any(|test| is_it(&test)), "{file}: {name} is no test");
+        assert_eq!(ignored.iter().find(is_it), None, "{file}: {name} does not run");
+    }
+}
+
+/// The tests of this binary, by their full names.
+fn listed(more: &[&str]) -> BTreeSet<String> {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--list", "--format", "terse"]).args(more).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
 }
 
 #[test]

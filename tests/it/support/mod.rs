@@ -7,6 +7,7 @@ mod jobs;
 pub mod keep_alive;
 mod locks;
 pub mod panics;
+pub mod race;
 mod raw;
 mod server;
 pub mod service;

@@ -1,0 +1,128 @@
+//! Every way in which the store looks keys up.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use keyswap::{
+    domain::{
+        api_key::{ApiKey, KeyFilter},
+        audience::Identifier,
+        grant::{Facts, Request},
+        page::PageRequest,
+        policy::Reach,
+        time::Timestamp,
+    },
+    store::{
+        Conn, Found, Store, StoreError, Wants, api_keys,
+        facts::{self, Wanted},
+        validation,
+    },
+};
+
+use super::{
+    build::permission,
+    chance::Chance,
+    model::{Asked, Credential, DEFAULT_AUDIENCE, Model},
+};
+
+/// What is asked about one key: each look-up takes the audiences along.
+pub fn asked(chance: &mut Chance) -> Asked {
+    let scope = chance.one_in(2).then(|| (0..=chance.below(2)).map(|_| permission(chance.below(8))).collect());
+    let known = ["https://one.test", "https://two.test"].map(str::to_owned);
+    let audiences = match chance.below(8) {
+        0 => known.to_vec(),
+        1 => vec![known[0].clone()],
+        2 => vec![known[1].clone(), DEFAULT_AUDIENCE.to_owned()],
+        3 => vec!["https://nobodys.test".to_owned()],
+        _ => Vec::new(),
+    };
+    Asked { scope, audiences }
+}
+
+pub fn request(asked: &Asked) -> Request {
+    Request {
+        scope: asked.scope.as_ref().map(|scope| scope.iter().map(|name| name.parse().unwrap()).collect()),
+        targets: asked.audiences.iter().map(|name| name.parse().unwrap()).collect(),
+        expires_in: None,
+        client_id: None,
+    }
+}
+
+/// The audiences that an exchange looks up.
+fn targets(asked: &Asked) -> BTreeSet<Identifier> {
+    let targets = request(asked).targets;
+    if targets.is_empty() { [DEFAULT_AUDIENCE.parse().unwrap()].into() } else { targets }
+}
+
+/// A key, one of its credentials, and what is asked of them.
+pub type Question = (String, Credential, Asked);
+
+/// One look-up for each question, by the credential.
+pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<Facts>> {
+    let questions = questions.to_vec();
+    let read = move |connection: &mut Conn| {
+        let found = questions.iter().map(|(_, credential, asked)| {
+            let wanted = Wanted::Credential(credential.id.parse().unwrap());
+            Ok::<_, StoreError>(facts::load(connection, &wanted, &targets(asked))?.map(|loaded| loaded.facts))
+        });
+        found.collect::<Result<Vec<_>, _>>()
+    };
+    store.read(read).await.unwrap()
+}
+
+/// One look-up for each question, by each of the other ways that make one.
+pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, Vec<Option<Facts>>)> {
+    let questions = questions.to_vec();
+    let read = move |connection: &mut Conn| {
+        let (mut by_lookup, mut by_key, mut whole) = (vec![], vec![], vec![]);
+        for (id, credential, asked) in &questions {
+            let targets = targets(asked);
+            let credential_id = Wanted::Credential(credential.id.parse().unwrap());
+            let mut load = |wanted: &Wanted| facts::load(connection, wanted, &targets);
+            by_key.push(load(&Wanted::Key(id.parse().unwrap()))?.map(|loaded| loaded.facts));
+            by_lookup.push(match &credential.lookup {
+                Some(lookup) => {
+                    let lookups = [lookup.clone(), "of-another-master-key".to_owned()];
+                    let found = load(&Wanted::Foreign(lookups.to_vec()))?;
+                    let same = load(&Wanted::Foreign(lookups[..1].to_vec()))?;
+                    found.filter(|_| same.is_some()).map(|loaded| loaded.facts)
+                }
+                // Only an imported key has one.
+                None => load(&credential_id)?.map(|loaded| loaded.facts),
+            });
+            whole.push(validation::load(connection, &credential_id, &targets)?.map(|(loaded, _)| loaded.facts));
+        }
+        Ok::<_, StoreError>(vec![("by lookup", by_lookup), ("by key", by_key), ("validated", whole)])
+    };
+    store.read(read).await.unwrap()
+}
+
+pub async fn gathered(store: &Store, questions: &[Question], wants: Wants) -> Vec<Option<Found>> {
+    let looks = questions.iter().map(|(_, credential, asked)| async move {
+        let targets = targets(asked);
+        store.look_up(&credential.id.parse().unwrap(), &targets, wants).await.unwrap()
+    });
+    join_all(looks).await
+}
+
+/// All keys, archived and not.
+pub async fn listed(store: &Store, model: &Model) -> Vec<ApiKey> {
+    let now = Timestamp::from_millis(model.now);
+    let read = move |connection: &mut Conn| {
+        let mut all = Vec::new();
+        for archived in [false, true] {
+            let filter = KeyFilter { archived, ..KeyFilter::default() };
+            let mut page = PageRequest::FIRST;
+            loop {
+                let found = api_keys::list(connection, &Reach::All, &filter, &page, now)?;
+                all.extend(found.data);
+                let Some(next) = found.next else { break };
+                page.after = Some(next);
+            }
+        }
+        Ok::<_, StoreError>(all)
+    };
+    let all = store.read(read).await.unwrap();
+    assert_eq!(all.len(), model.keys.len(), "every key is listed, once");
+    all
+}

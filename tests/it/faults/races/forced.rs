@@ -1,0 +1,123 @@
+//! Both orders of two changes that meet, each forced. On SQLite, which has no queue, either may
+//! come first; both are under way then too.
+
+use keyswap::service::{
+    caller::Caller,
+    configuration::{self, Wanted},
+};
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::{file, made_by, revoke, two_administrators};
+use crate::support::{
+    Kind, Server, body_of, both,
+    race::{Work, hold_up, race, race_while},
+    wire::problem,
+};
+
+both! {
+    async fn an_exchange_passes_a_revoke_that_waits_and_none_passes_one_that_is_answered(server: Server) {
+        let replica = server.replica().await;
+        let key = server.generic_key(&["a:b"]).await;
+        let path = format!("/v1/api-keys/{}/revoke", key.id);
+        let [revoked] = race_while([(&server, server.post(&path).bearer_auth(&server.admin))], async || {
+            for one in [&server, &replica] {
+                assert_eq!(one.exchange(&key.value).await.status(), StatusCode::OK, "the revoke is not answered yet");
+            }
+        })
+        .await;
+        assert_eq!(revoked.status(), StatusCode::OK);
+        for one in [&replica, &server] {
+            assert_eq!(one.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
+        }
+    }
+
+    async fn no_key_outlives_the_block_of_its_user_whichever_comes_first(server: Server) {
+        let replica = server.replica().await;
+        server.permissions_for_all(&["a:b"]).await;
+        server.role("worker", &["a:b"]).await;
+        for is_made_first in [true, false] {
+            let user = if is_made_first { "made-first" } else { "blocked-first" };
+            server.user(user, &["worker"]).await;
+            let body = json!({ "name": "k", "owner": { "type": "user", "id": user }, "permissions": ["a:b"] });
+            let create = (&replica, replica.post("/v1/api-keys").bearer_auth(&replica.admin).json(&body));
+            let block = server.http.patch(server.url(&format!("/v1/users/{user}"))).bearer_auth(&server.admin);
+            let block = (&server, block.json(&json!({ "blocked": true })));
+            let [created, blocked] = if is_made_first {
+                race([create, block]).await
+            } else {
+                let [blocked, created] = race([block, create]).await;
+                [created, blocked]
+            };
+            assert_eq!(blocked.status(), StatusCode::OK);
+            let was_made = created.status() == StatusCode::CREATED;
+            if server.database.kind == Kind::Postgres {
+                assert_eq!(was_made, is_made_first);
+            }
+            if was_made {
+                let value = body_of(created, StatusCode::CREATED).await["value"].as_str().unwrap().to_owned();
+                for one in [&server, &replica] {
+                    assert_eq!(one.exchange(&value).await.status(), StatusCode::UNAUTHORIZED);
+                }
+            } else {
+                let refusal = problem(created, 422, "invalid").await;
+                assert_eq!(refusal["errors"][0]["field"], "owner", "{refusal}");
+            }
+        }
+    }
+
+    async fn of_two_administrators_who_revoke_each_other_the_first_stays(server: Server) {
+        let replica = server.replica().await;
+        let mut pair = two_administrators(&server).await;
+        for first in [0, 1] {
+            let second = 1 - first;
+            let [one, other] = race([
+                (&server, revoke(&server, &pair[first], &pair[second])),
+                (&replica, revoke(&replica, &pair[second], &pair[first])),
+            ])
+            .await;
+            let statuses = [one.status(), other.status()];
+            let (stays, gone, refused) = match statuses.map(|status| status == StatusCode::OK) {
+                [true, false] => (first, second, other),
+                [false, true] => (second, first, one),
+                _ => panic!("one of them is refused, and one alone: {statuses:?}"),
+            };
+            if server.database.kind == Kind::Postgres {
+                assert_eq!(stays, first);
+            }
+            // Both were let in: the second is refused for what it would do, not for what it is.
+            problem(refused, 409, "conflict").await;
+            let late = revoke(&replica, &pair[gone], &pair[stays]).send().await.unwrap();
+            problem(late, 401, "invalid_token").await;
+            pair[gone] = made_by(&server, &pair[stays].value).await;
+        }
+        let alone = revoke(&server, &pair[1], &pair[0]).send().await.unwrap();
+        assert_eq!(alone.status(), StatusCode::OK);
+        let last = revoke(&server, &pair[1], &pair[1]).send().await.unwrap();
+        problem(last, 409, "conflict").await;
+    }
+}
+
+#[test]
+fn of_two_files_at_once_the_whole_of_the_second_is_left() {
+    Server::run(Kind::Postgres, &[], |server| async move {
+        let replica = server.replica().await;
+        for (round, first) in [(0, &server), (1, &replica)] {
+            let second = if round == 0 { &replica } else { &server };
+            let files = [file(round, "one"), file(round, "other")];
+            let work = [apply(first, &files[0]), apply(second, &files[1])];
+            let applied = hold_up(&server.database, || 0, work, async || {}).await;
+            assert!(applied.iter().all(|changes| *changes > 0), "each changed what the other had written: {applied:?}");
+            let [one, other] = files.map(|wanted| configuration::plan(&server.app, &CLI, wanted, false));
+            assert!(!one.await.unwrap().is_empty() && other.await.unwrap().is_empty());
+        }
+    });
+}
+
+static CLI: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::cli);
+
+/// How many changes a file makes.
+fn apply(server: &Server, wanted: &Wanted) -> Work<usize> {
+    let (app, wanted) = (server.app.clone(), wanted.clone());
+    Box::pin(async move { configuration::apply(&app, &CLI, wanted, false).await.unwrap().len() })
+}

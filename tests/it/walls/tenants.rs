@@ -1,0 +1,189 @@
+//! Two tenants that have the same, and everyone who calls from inside one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::json;
+
+use crate::support::{Key, Server, body_of};
+
+/// Everything that one tenant has, and what its people call with.
+pub struct Tenant {
+    pub organization: String,
+    pub admin: String,
+    /// Of the organization, with every permission that governs it.
+    pub organization_key: Key,
+    /// Of its admin, likewise.
+    pub personal_key: Key,
+    pub client: String,
+    pub record: String,
+    session: String,
+    /// For `/v1`, of either key.
+    organization_token: String,
+    personal_token: String,
+}
+
+const MANAGEMENT: [&str; 4] =
+    ["projects:read", "api-keys:manage", "user-api-keys:manage-self", "user-api-keys:manage-all"];
+
+pub async fn two_tenants(server: &Server) -> [Tenant; 2] {
+    server.permissions_for_all(&["projects:read"]).await;
+    server.role("owner", &MANAGEMENT).await;
+    [tenant(server, "ours").await, tenant(server, "theirs").await]
+}
+
+async fn tenant(server: &Server, name: &str) -> Tenant {
+    let admin = format!("admin-{name}");
+    server.organization(name).await;
+    server.user(&admin, &[]).await;
+    server.member(name, &admin, &["owner"]).await;
+    let organization_key = server.key_of(json!({ "type": "organization", "id": name }), &MANAGEMENT).await;
+    let owner = json!({ "type": "user", "id": admin, "organization_id": name });
+    let personal_key = server.key_of(owner, &MANAGEMENT).await;
+    let session = json!({ "user_id": admin, "organization_id": name });
+    let session = server.manage("POST", "/v1/portal-sessions", Some(session), 201).await;
+    let mut tenant = Tenant {
+        organization: name.to_owned(),
+        admin,
+        client: String::new(),
+        record: String::new(),
+        session: session["token"].as_str().unwrap().to_owned(),
+        organization_token: token(server, &organization_key).await,
+        personal_token: token(server, &personal_key).await,
+        organization_key,
+        personal_key,
+    };
+    tenant.client = client(server, &tenant).await;
+    tenant.record = record(server, &tenant).await;
+    tenant
+}
+
+async fn token(server: &Server, key: &Key) -> String {
+    let answer = server.exchange_for(&key.value, json!({ "audience": "http://keyswap.test/v1" })).await;
+    body_of(answer, StatusCode::OK).await["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn client(server: &Server, of: &Tenant) -> String {
+    let owner = json!({ "type": "organization", "id": of.organization });
+    let body = json!({ "name": "a client", "owner": owner, "permissions": ["projects:read"] });
+    let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
+    client["id"].as_str().unwrap().to_owned()
+}
+
+async fn record(server: &Server, of: &Tenant) -> String {
+    let body = json!({
+        "name": "a record", "organization_id": of.organization,
+        "principals": [{ "type": "user", "id": of.admin }],
+        "statements": [{ "roles": ["owner"], "resources": ["/projects/*"] }],
+    });
+    let record = server.manage("POST", "/v1/access-records", Some(body), 201).await;
+    record["id"].as_str().unwrap().to_owned()
+}
+
+/// Who calls from inside a tenant, and with what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    OnBehalf,
+    PersonalKey,
+    PersonalToken,
+    Session,
+    OrganizationKey,
+    OrganizationToken,
+}
+
+impl Who {
+    pub const ALL: [Self; 6] = [
+        Self::OnBehalf,
+        Self::PersonalKey,
+        Self::PersonalToken,
+        Self::Session,
+        Self::OrganizationKey,
+        Self::OrganizationToken,
+    ];
+
+    /// Whether the caller is the organization, and not its admin.
+    pub const fn is_organization(self) -> bool {
+        matches!(self, Self::OrganizationKey | Self::OrganizationToken)
+    }
+
+    /// No key says what it may reach itself: what is in an access record is for people to change.
+    pub const fn may_change_records(self) -> bool {
+        matches!(self, Self::OnBehalf | Self::Session)
+    }
+
+    pub fn request(self, server: &Server, of: &Tenant, method: &Method, path: &str) -> RequestBuilder {
+        let request = server.http.request(method.clone(), server.url(path));
+        match self {
+            Self::OnBehalf => {
+                let who = format!("{}; organization={}", of.admin, of.organization);
+                request.bearer_auth(&server.admin).header("keyswap-on-behalf-of", who)
+            }
+            Self::PersonalKey => request.bearer_auth(&of.personal_key.value),
+            Self::PersonalToken => request.bearer_auth(&of.personal_token),
+            Self::Session => request.bearer_auth(&of.session),
+            Self::OrganizationKey => request.bearer_auth(&of.organization_key.value),
+            Self::OrganizationToken => request.bearer_auth(&of.organization_token),
+        }
+    }
+}
+
+/// A path of the document with ids in it: of a thing that the tenant has, made for this one call,
+/// and of one that nobody has.
+pub struct Target {
+    pub known: String,
+    pub unknown: String,
+}
+
+/// Makes what a call to `template` is about; nothing for what belongs to no tenant.
+pub async fn target(server: &Server, template: &str, theirs: &Tenant, who: Who) -> Option<Target> {
+    let (rest, step) = template.strip_prefix("/v1/").unwrap().split_once('/').unwrap();
+    let (known, unknown) = match rest {
+        "api-keys" => (key(server, theirs, who, step).await, "key_01JD8V3T6Q4Z9R7M2N5K8P1XYA"),
+        "service-clients" => (client(server, theirs).await, "svc_01JD8V3T6Q4Z9R7M2N5K8P1XYA"),
+        "access-records" => (record(server, theirs).await, "rec_01JD8V3T6Q4Z9R7M2N5K8P1XYA"),
+        // Closed to all inside: see `CLOSED`.
+        "organizations" if step.starts_with("{id}/members/{user}") => {
+            let user = fresh_user(server).await;
+            server.member(&theirs.organization, &user, &[]).await;
+            let path = |organization: &str, user: &str| format!("/v1/organizations/{organization}/members/{user}");
+            return Some(Target { known: path(&theirs.organization, &user), unknown: path("nobodys", "nobody") });
+        }
+        "organizations" => {
+            let id = format!("more-{}", fresh_user(server).await);
+            server.organization(&id).await;
+            (id, "nobodys")
+        }
+        "users" => (fresh_user(server).await, "nobody"),
+        "permissions" | "roles" | "audiences" | "webhooks" | "signing-keys" | "status-lists" => return None,
+        other => panic!("/v1/{other}/{{…}}: say here whether it belongs to a tenant, and how to make one"),
+    };
+    let (_, step) = template.split_once('}').unwrap();
+    Some(Target { known: format!("/v1/{rest}/{known}{step}"), unknown: format!("/v1/{rest}/{unknown}{step}") })
+}
+
+async fn fresh_user(server: &Server) -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let id = format!("person-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    server.user(&id, &[]).await;
+    id
+}
+
+/// A key of the caller's own kind, in a state in which the step can be taken.
+async fn key(server: &Server, of: &Tenant, who: Who, step: &str) -> String {
+    let owner = if who.is_organization() {
+        json!({ "type": "organization", "id": of.organization })
+    } else {
+        json!({ "type": "user", "id": of.admin, "organization_id": of.organization })
+    };
+    let key = server.key_of(owner, &["projects:read"]).await;
+    match step {
+        "{id}/resume" => server.step(&key, "suspend").await,
+        "{id}/cancel-rotation" => {
+            let path = format!("/v1/api-keys/{}/rotate", key.id);
+            server.manage("POST", &path, Some(json!({ "grace": "1h" })), 200).await;
+        }
+        "{id}" | "{id}/rotate" | "{id}/suspend" | "{id}/revoke" | "{id}/usage" => {}
+        other => panic!("/v1/api-keys/{other}: say here in which state a key must be"),
+    }
+    key.id
+}
