@@ -213,11 +213,11 @@ fn who_finds_the_queue_full_is_told_at_once() {
         requests.push(Arc::new(token_of(&value)));
         let mut lock = PgConnection::establish(&deployment.database.url).unwrap();
         lock.batch_execute("BEGIN; LOCK TABLE credentials IN ACCESS EXCLUSIVE MODE").unwrap();
-        let herd = clients(3_000, &requests);
+        let herd = clients(2_500, &requests);
         let refused = Arc::clone(&herd[0].refused);
         let release = tokio::spawn(async move {
             // Not one of them can be served, and the queue holds 2,048.
-            until("500 are refused", LONG, || async { refused.load(Ordering::SeqCst) >= 500 }).await;
+            until("100 are refused", LONG, || async { refused.load(Ordering::SeqCst) >= 100 }).await;
             lock.batch_execute("COMMIT").unwrap();
         });
         stampede(Kind::Postgres, &server, herd, "a herd before a gate").await;

@@ -50,6 +50,10 @@ impl Cause {
         Self::Role,
     ];
 
+    /// What happens every day.
+    pub const FREQUENT: [Self; 6] =
+        [Self::Revoked, Self::Suspended, Self::Rotated, Self::Blocked, Self::Audience, Self::Role];
+
     /// Introspection tells what a key is worth to anyone, so it knows of no audience that takes less. A token has one.
     pub const fn shows_in_tokens_alone(self) -> bool {
         matches!(self, Self::Audience)
@@ -173,13 +177,16 @@ impl World {
         let key = format!("/v1/api-keys/{}", self.keys[cause.owner() as usize].id);
         let step = |step: &str| format!("{key}/{step}");
         let client = format!("/v1/service-clients/{}", self.client);
-        let until = DateTime::<Utc>::from(SystemTime::now() + LEFT).to_rfc3339_opts(SecondsFormat::Millis, true);
         let (method, path, body) = match cause {
             Cause::Revoked => ("POST", step("revoke"), Value::Null),
             Cause::Suspended => ("POST", step("suspend"), Value::Null),
             Cause::Rotated => ("POST", step("rotate"), json!({ "grace": "0s" })),
             Cause::GraceOver => ("POST", step("rotate"), json!({ "grace": format!("{}ms", LEFT.as_millis()) })),
-            Cause::Expired => ("PATCH", key, json!({ "expires_at": until })),
+            Cause::Expired => {
+                let done = self.expire(at, &key).await;
+                reached(&done["expires_at"]).await;
+                return (Instant::now(), done);
+            }
             Cause::Patched => ("PATCH", key, json!({ "permissions": [] })),
             Cause::Deleted => ("DELETE", key, Value::Null),
             Cause::Blocked => ("PATCH", USER.to_owned(), json!({ "blocked": true })),
@@ -193,16 +200,28 @@ impl World {
         };
         let done = self.manage(at, method, &path, body).await;
         let answered = Instant::now();
-        match cause {
-            Cause::Expired => reached(&done["expires_at"]).await,
-            Cause::GraceOver => {
-                let credentials = done["credentials"].as_array().unwrap();
-                let old = credentials.iter().find(|one| !one["expires_at"].is_null());
-                reached(&old.expect("the old credential has an end")["expires_at"]).await
+        if cause == Cause::GraceOver {
+            let credentials = done["credentials"].as_array().unwrap();
+            let old = credentials.iter().find(|one| !one["expires_at"].is_null());
+            reached(&old.expect("the old credential has an end")["expires_at"]).await;
+            return (Instant::now(), done);
+        }
+        (answered, done)
+    }
+
+    /// Gives a key an end soon. One that is past before the server reads it is refused: then a later one.
+    async fn expire(&self, at: usize, key: &str) -> Value {
+        for times in [1, 4, 16, 64] {
+            let end = DateTime::<Utc>::from(SystemTime::now() + LEFT * times);
+            let body = json!({ "expires_at": end.to_rfc3339_opts(SecondsFormat::Millis, true) });
+            let answer = self.servers[at].call(&self.admin, "PATCH", key, Some(body)).await;
+            match answer.status().as_u16() {
+                200 => return answer.json().await.unwrap(),
+                422 => {}
+                other => panic!("{other}: {}", answer.text().await.unwrap()),
             }
-            _ => return (answered, done),
-        };
-        (Instant::now(), done)
+        }
+        panic!("no end is late enough");
     }
 
     /// Makes all well for the next round.

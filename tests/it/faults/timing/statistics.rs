@@ -50,7 +50,7 @@ fn the_statistic_sees_a_difference_that_is_there() {
         let noise = (turn.wrapping_mul(2_654_435_761) % 1000) as f32;
         samples[0].0.push(noise);
         samples[1].0.push(999.0 - noise);
-        samples[2].0.push(noise + 10.0);
+        samples[2].0.push(noise + 30.0);
     }
     for samples in [samples.to_vec(), cropped(&samples)] {
         let [a, b, c] = [samples[0].moments(), samples[1].moments(), samples[2].moments()];
