@@ -235,6 +235,7 @@ fn groups(values: &Values, admin: &str) -> Vec<Arc<Group>> {
 }
 
 /// How much the work before a refusal may differ, as a share of what an unknown key takes.
+/// Chosen without a figure: the first long run sets it.
 const ALIKE: f64 = 0.5;
 
 /// Without the deadline the work shows: a row that is found costs what one that is not does not. It is reported, and bounded.
