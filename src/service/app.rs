@@ -91,6 +91,9 @@ pub struct App {
     pub outbound: Outbound,
     /// What unknown keys are compared with, so that they cost what wrong ones do.
     pub decoy: super::proof::Decoy,
+    /// Refusals are answered at whole multiples of this. No configuration changes it: a test that measures the work behind a refusal
+    /// sets zero, which is at once.
+    pub refusal_tick: Duration,
     pub witness: Witness,
 }
 

@@ -286,7 +286,7 @@ async fn judged<T, X: Send + 'static>(
         app.guessing.failed(attempt.source, None);
         if attempt.source == Source::BEHIND_ANOTHER {
             // A service has one answer for all that is not in force, and it takes one time.
-            wait_for_tick(started).await;
+            wait_for_tick(app, started).await;
         }
         return Err(refused(attempt.form, None, KeyFault::Malformed));
     };
@@ -308,7 +308,7 @@ async fn judged<T, X: Send + 'static>(
         Err(Refusal::Key(fault)) => {
             let admitted = app.guessing.admit_failure(attempt.source, presented.counted_as());
             app.guessing.failed(attempt.source, Some(presented.counted_as()));
-            wait_for_tick(started).await;
+            wait_for_tick(app, started).await;
             admitted.map_err(throttled)?;
             Err(refused(attempt.form, Some(presented.counted_as()), fault))
         }
@@ -368,7 +368,11 @@ pub(super) fn require_trusted(app: &App) -> Result<(), Denied> {
     if app.keys.is_halted() { Err(Denied::Restored) } else { Ok(()) }
 }
 
-pub(super) async fn wait_for_tick(started: Instant) {
-    let ticks = u32::try_from(started.elapsed().as_nanos() / REFUSAL_TICK.as_nanos()).unwrap_or(u32::MAX - 1) + 1;
-    sleep_until(started + REFUSAL_TICK * ticks).await;
+pub(super) async fn wait_for_tick(app: &App, started: Instant) {
+    let tick = app.refusal_tick;
+    if tick.is_zero() {
+        return;
+    }
+    let ticks = u32::try_from(started.elapsed().as_nanos() / tick.as_nanos()).unwrap_or(u32::MAX - 1) + 1;
+    sleep_until(started + tick * ticks).await;
 }

@@ -51,7 +51,7 @@ pub async fn revoke(app: &App, caller: &Caller, shown: &str) -> Result<(), NotRe
     match revoked {
         Done::Revoked | Done::Refused => {}
         // What is not the caller's takes as long as what is not there.
-        Done::Nothing => wait_for_tick(started).await,
+        Done::Nothing => wait_for_tick(app, started).await,
     }
     Ok(())
 }

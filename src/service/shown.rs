@@ -60,7 +60,7 @@ pub(super) async fn judge_shown<T, X: Send + 'static>(
         Err(Denied::Key) => Ok(None),
         // A right key in the wrong place looks like any other refusal, in time too.
         Err(Denied::Target(_) | Denied::Scope(_)) => {
-            wait_for_tick(started).await;
+            wait_for_tick(app, started).await;
             Ok(None)
         }
         Err(
@@ -110,7 +110,7 @@ async fn by_token<T, X: Send + 'static>(
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
     if matches!(result, Err(Denied::Key)) {
-        wait_for_tick(started).await;
+        wait_for_tick(app, started).await;
     }
     app.metrics.exchanged(Form::Validation, outcome, started.elapsed());
     result

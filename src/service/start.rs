@@ -43,7 +43,7 @@ use super::{
     key_ring::KeyRing,
     last_used::LastUsed,
     overview::Census,
-    proof::Decoy,
+    proof::{Decoy, REFUSAL_TICK},
     signing_keys::{self, ClockWatch, Part, live_tokens::LiveTokens},
     status_lists::StatusLists,
     witness::{self, Witness},
@@ -152,6 +152,7 @@ pub async fn start(
     let keys = KeyRing::open(&store, &master, settings.timing.replica_staleness.duration(), Arc::clone(&clock)).await?;
     let app = App {
         decoy: Decoy::new(&entropy)?,
+        refusal_tick: REFUSAL_TICK,
         witness,
         guessing: Guessing::new(budgets.per_source, budgets.per_credential, budgets.refill),
         last_used: LastUsed::default(),

@@ -87,7 +87,7 @@ async fn proved(
         Ok(proved) => Ok(proved),
         Err(fault) => {
             app.guessing.failed(source, Some(&token.credential));
-            wait_for_tick(started).await;
+            wait_for_tick(app, started).await;
             Err(refused(Form::Management, Some(&token.credential), fault))
         }
     }

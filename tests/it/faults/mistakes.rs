@@ -1,5 +1,8 @@
 //! Every way to send a key, and every mistake that people make with one.
 
+mod away;
+pub mod shown;
+
 use reqwest::RequestBuilder;
 use serde_json::json;
 
@@ -43,6 +46,7 @@ pub fn mistakes(server: &Running, admin: &str, object: &str, key: &str) -> Vec<N
     in_forms(server, key, &mut all);
     in_headers(server, admin, object, key, &mut all);
     in_json(server, admin, object, key, &mut all);
+    shown::mistakes(server, admin, key, &mut all);
     all
 }
 

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 /// The longest that an answer may take.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 pub struct KeepAlive {
     stream: TcpStream,

@@ -57,6 +57,11 @@ impl Server {
 
     /// A server on `database`.
     pub async fn on(database: Arc<Database>, settings: &[&str]) -> Self {
+        Self::on_with(database, settings, |_| {}).await
+    }
+
+    /// The same, with something set that no configuration can.
+    pub async fn on_with(database: Arc<Database>, settings: &[&str], adjust: fn(&mut App)) -> Self {
         let path = |name: &str| database.dir.path().join(name).display().to_string();
         let mut all: Vec<String> = vec![
             format!("database.url={}", database.url),
@@ -83,7 +88,9 @@ impl Server {
                 let settings = compose::server(&config);
                 let bound = server::bind(&settings).unwrap();
                 let base = format!("http://{}", bound.address);
-                let app = Arc::new(compose::app(&config, Mode::Serve, clock).await.unwrap());
+                let mut app = compose::app(&config, Mode::Serve, clock).await.unwrap();
+                adjust(&mut app);
+                let app = Arc::new(app);
                 let servers = server::serve(bound, Arc::clone(&app), &settings).unwrap();
                 let jobs = by_clock.then(|| Jobs::start(&app));
                 assert!(started.send((app, base, servers.handles())).is_ok());

@@ -1,0 +1,140 @@
+//! Who asks about a key without pause: an exchange, a validation or an introspection at a time, and what the check makes of the answers.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
+
+use crate::support::keep_alive::{Answer, KeepAlive, exchange_of};
+
+/// How often each of them asks once it is too late.
+pub const AFTER: usize = 2;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    Exchange,
+    Validate,
+    Introspect,
+}
+
+/// The requests of one round.
+pub struct Requests {
+    exchange: Vec<u8>,
+    validate: Vec<u8>,
+    introspect: Vec<u8>,
+}
+
+impl Requests {
+    /// About a key; services are shown `shown`, the key itself or a token that was made from it.
+    pub fn of(key: &str, shown: &str, admin: &str) -> Self {
+        let question = json!({ "value": shown, "required_permissions": ["a:b"], "audience": "api" });
+        let token: String = form_urlencoded::Serializer::new(String::new()).append_pair("token", shown).finish();
+        Self {
+            exchange: exchange_of(key, r#"{"audience":"api"}"#),
+            validate: post("/v1/api-keys/validate", admin, "application/json", &question.to_string()),
+            introspect: post("/oauth/introspect", admin, "application/x-www-form-urlencoded", &token),
+        }
+    }
+
+    fn for_ask(&self, ask: Ask) -> &[u8] {
+        match ask {
+            Ask::Exchange => &self.exchange,
+            Ask::Validate => &self.validate,
+            Ask::Introspect => &self.introspect,
+        }
+    }
+}
+
+fn post(path: &str, bearer: &str, kind: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {bearer}\r\n");
+    format!("{head}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+/// Whether an answer grants the permission `a:b`.
+fn grants(ask: Ask, answer: &Answer) -> bool {
+    match (ask, answer.status) {
+        (_, 200) => {}
+        // invalid_scope: nothing that was asked for is left.
+        (Ask::Exchange, 400 | 401) => return false,
+        _ => panic!("{ask:?}: {answer:?}"),
+    }
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    let scope = || body["scope"].as_str().unwrap_or_default().split(' ').any(|name| name == "a:b");
+    match ask {
+        Ask::Exchange => scope(),
+        Ask::Validate => body["api_key"].is_object() && body["missing_permissions"] == json!([]),
+        Ask::Introspect => body["active"].as_bool().unwrap() && scope(),
+    }
+}
+
+/// One question: what was asked, when it began, and whether the permission was granted.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    ask: Ask,
+    pub began: Instant,
+    granted: bool,
+}
+
+/// The check: what began after the change was answered, and was granted all the same.
+pub fn too_late(seen: &[Seen], answered: Instant) -> Vec<Ask> {
+    seen.iter().filter(|one| one.began > answered && one.granted).map(|one| one.ask).collect()
+}
+
+/// The end of what was granted.
+pub struct Change {
+    /// One permit for each asker that was granted something first.
+    pub granted: Semaphore,
+    /// From when on nothing may be granted.
+    pub answered: OnceLock<Instant>,
+}
+
+pub struct Asker {
+    pub line: KeepAlive,
+    pub ask: Ask,
+    /// How long it waits between two questions.
+    pub breath: Duration,
+    /// Uses each answer once more than it was given: what the check must notice.
+    pub reuses: bool,
+    pub kept: Option<bool>,
+}
+
+impl Asker {
+    async fn is_granted(&mut self, requests: &Requests) -> bool {
+        if let Some(kept) = self.kept.take() {
+            return kept;
+        }
+        let answer = self.line.ask(requests.for_ask(self.ask)).await.unwrap();
+        let granted = grants(self.ask, &answer);
+        self.kept = self.reuses.then_some(granted);
+        granted
+    }
+
+    /// Asks on and on, until it is too late and it has seen so often enough.
+    pub async fn go_on(mut self, requests: Arc<Requests>, change: Arc<Change>) -> (Self, Vec<Seen>) {
+        self.kept = None;
+        let (mut seen, mut after) = (Vec::new(), 0);
+        while after < AFTER {
+            let began = Instant::now();
+            let granted = self.is_granted(&requests).await;
+            seen.push(Seen { ask: self.ask, began, granted });
+            if granted && seen.len() == 1 {
+                change.granted.add_permits(1);
+            }
+            if change.answered.get().is_some_and(|answered| began > *answered) {
+                after += 1;
+            }
+            if self.breath > Duration::ZERO {
+                sleep(self.breath).await;
+            }
+        }
+        (self, seen)
+    }
+}

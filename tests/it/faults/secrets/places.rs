@@ -1,0 +1,87 @@
+//! Where secrets could be kept: the files of a database, its write-ahead log, a dump.
+
+use std::{fs, path::Path, process::Command, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use keyswap::{
+    cli::compose,
+    crypto::seal::{Purpose, Sealed},
+    service::start::Mode,
+    store::{self, SystemClock},
+};
+
+use super::Flow;
+use crate::faults::process::Deployment;
+
+impl Flow {
+    /// The master key, and the private halves of the signing keys, opened with it.
+    pub async fn watch_what_is_on_the_server(&mut self, deployment: &Deployment) {
+        let file = fs::read_to_string(deployment.keys().join("master.1")).unwrap();
+        self.searcher.watch("the master key", file.trim().as_bytes());
+        self.searcher.watch("the master key", &STANDARD.decode(file.trim()).unwrap());
+        let config = compose::config(None, &deployment.settings).unwrap();
+        let app = compose::app(&config, Mode::Command, Arc::new(SystemClock)).await.unwrap();
+        let keys = app.store.read(|connection| store::signing_keys::list(connection, false)).await.unwrap();
+        assert_eq!(keys.len(), 2);
+        for key in keys {
+            let (bytes, master_version) = key.sealed.unwrap();
+            let sealed = Sealed { master_version, bytes };
+            let der = app.master.open(Purpose::SigningKey, key.info.kid.as_str(), &sealed).unwrap();
+            // SEC 1 within PKCS#8: version 1, then 32 bytes of scalar.
+            let at = der.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).unwrap() + 5;
+            self.searcher.watch("a private signing key", &der[at..at + 32]);
+        }
+    }
+
+    /// All that the database keeps: its files, its log, and a dump.
+    pub fn search_database(&mut self, deployment: &Deployment, is_postgres: bool) {
+        if !is_postgres {
+            return self.search_files(&deployment.database.dir.path().join("data"));
+        }
+        let url = deployment.setting("database.url");
+        let dump = program("pg_dump", &["--inserts", &url]);
+        self.search("pg_dump", &dump);
+        // bytea is dumped in hex: as it is, too.
+        psql(&url, "CHECKPOINT");
+        let data = psql(&url, "SHOW data_directory");
+        let data = Path::new(&data);
+        let database = psql(&url, "SELECT oid FROM pg_database WHERE datname = current_database()");
+        self.search_files(&data.join("base").join(database));
+        self.search_files(&data.join("global"));
+        self.search_files(&data.join("pg_wal"));
+        // What PostgreSQL itself complains about: statements that failed, with their values.
+        self.search_file(&data.parent().unwrap().join("log"));
+    }
+
+    /// One at a time: none is kept.
+    fn search_files(&mut self, dir: &Path) {
+        let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        let files: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+        assert!(!files.is_empty(), "nothing lies in {}", dir.display());
+        let read = files.iter().filter(|path| self.search_file(path)).count();
+        assert!(read > 0, "nothing in {} was read", dir.display());
+    }
+
+    /// Whether it is still there: PostgreSQL may take a segment away meanwhile.
+    fn search_file(&mut self, path: &Path) -> bool {
+        match fs::read(path) {
+            Ok(bytes) => {
+                self.search(&path.display().to_string(), &bytes);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => panic!("{}: {error}", path.display()),
+        }
+    }
+}
+
+fn psql(url: &str, query: &str) -> String {
+    String::from_utf8(program("psql", &["-At", "-c", query, url])).unwrap().trim().to_owned()
+}
+
+fn program(name: &str, args: &[&str]) -> Vec<u8> {
+    let bin = std::env::var("KEYSWAP_TEST_PGBIN").unwrap();
+    let output = Command::new(Path::new(&bin).join(name)).args(args).output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
