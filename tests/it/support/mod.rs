@@ -6,6 +6,7 @@ mod directory;
 pub mod keep_alive;
 pub mod panics;
 mod raw;
+pub mod seed;
 mod server;
 pub mod service;
 mod verify;
