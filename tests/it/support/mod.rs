@@ -9,6 +9,7 @@ mod locks;
 pub mod panics;
 pub mod race;
 mod raw;
+pub mod seed;
 mod server;
 pub mod service;
 mod verify;

@@ -1,30 +1,15 @@
 //! Whatever someone does with what they have, they never end up with more (design §3.3, ASVS 8.2).
 
-use std::collections::BTreeSet;
+mod actor;
+mod powers;
+mod records;
+mod requests;
+mod walk;
 
-use proptest::test_runner::{RngAlgorithm, TestRng};
-use rand_like::Random;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Server, both};
-
-/// Numbers from proptest's generator, so that a run can be repeated.
-mod rand_like {
-    use proptest::{prelude::Rng, test_runner::TestRng};
-
-    pub struct Random(pub TestRng);
-
-    impl Random {
-        pub fn below(&mut self, end: usize) -> usize {
-            usize::try_from(self.0.next_u64() % u64::try_from(end).unwrap()).unwrap()
-        }
-
-        pub fn some<'a>(&mut self, all: &[&'a str]) -> Vec<&'a str> {
-            all.iter().copied().filter(|_| self.below(2) == 0).collect()
-        }
-    }
-}
+use crate::support::both;
 
 const PRODUCT: [&str; 4] = ["projects:read", "projects:write", "tasks:read", "tasks:write"];
 const ALL: [&str; 7] = [
@@ -37,120 +22,7 @@ const ALL: [&str; 7] = [
     "user-api-keys:manage-all",
 ];
 
-/// What a key can do anywhere: at the default audience and at `/v1`.
-async fn powers(server: &Server, value: &str) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    for audience in ["http://keyswap.test", "http://keyswap.test/v1"] {
-        let request = server.post("/v1/exchange/explain").bearer_auth(value).json(&json!({ "audience": audience }));
-        let answer = request.send().await.unwrap();
-        if answer.status() == StatusCode::OK {
-            let body: Value = answer.json().await.unwrap();
-            all.extend(body["scope"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()));
-        }
-    }
-    all
-}
-
-/// One random thing that the actor tries; what it made is added to `keys` and `clients`.
-async fn step(
-    server: &Server,
-    random: &mut Random,
-    had: &[&str],
-    keys: &mut Vec<(String, String)>,
-    clients: &mut Vec<String>,
-) {
-    // Mostly with the key it began with: those it makes can do less.
-    let actor = if random.below(2) == 0 { keys[0].1.clone() } else { keys[random.below(keys.len())].1.clone() };
-    // Seldom at the key it began with: it would soon have nothing left.
-    let target = if random.below(10) == 0 { 0 } else { random.below(keys.len()) };
-    let target = keys[target].0.clone();
-    // Mostly within its means, or nothing would come of it; sometimes not.
-    let permissions = if random.below(3) > 0 { random.some(had) } else { random.some(&ALL) };
-    let (method, path, body) = match if keys.len() < 3 { 0 } else { random.below(30) } {
-        0..=11 => {
-            let owner = match random.below(5) {
-                0 => Value::Null,
-                1 => json!({ "type": "user" }),
-                2 => json!({ "type": "organization" }),
-                3 => json!({ "type": "user", "id": "boss", "organization_id": "acme" }),
-                _ => {
-                    clients.last().map_or(json!({ "type": "none" }), |id| json!({ "type": "service_client", "id": id }))
-                }
-            };
-            ("POST", "/v1/api-keys".to_owned(), json!({ "name": "k", "owner": owner, "permissions": permissions }))
-        }
-        12..=14 => ("PATCH", format!("/v1/api-keys/{target}"), json!({ "permissions": permissions })),
-        15..=16 => ("PATCH", format!("/v1/api-keys/{target}"), json!({ "expires_at": null, "audiences": null })),
-        17..=19 => ("POST", format!("/v1/api-keys/{target}/rotate"), json!({ "grace": "0s" })),
-        20 => ("POST", format!("/v1/api-keys/{target}/suspend"), Value::Null),
-        21..=23 => ("POST", format!("/v1/api-keys/{target}/resume"), Value::Null),
-        24..=26 => ("POST", "/v1/service-clients".to_owned(), json!({ "name": "c", "permissions": permissions })),
-        _ => match clients.last() {
-            Some(id) => ("PATCH", format!("/v1/service-clients/{id}"), json!({ "permissions": permissions })),
-            None => ("GET", "/v1/api-keys".to_owned(), Value::Null),
-        },
-    };
-    let mut body = body;
-    if body["owner"].is_null() && body.is_object() {
-        body.as_object_mut().unwrap().remove("owner");
-    }
-    let request = server.http.request(method.parse().unwrap(), server.url(&path)).bearer_auth(&actor);
-    let request = if body.is_null() { request } else { request.json(&body) };
-    let answer = request.send().await.unwrap();
-    assert!(answer.status().as_u16() < 500, "{method} {path} {body}: {}", answer.status());
-    if !answer.status().is_success() {
-        return;
-    }
-    let made: Value = answer.json().await.unwrap_or_default();
-    match (made["id"].as_str(), made["value"].as_str()) {
-        (Some(id), Some(value)) => match keys.iter_mut().find(|(known, _)| known == id) {
-            Some((_, rotated)) => value.clone_into(rotated),
-            None => keys.push((id.to_owned(), value.to_owned())),
-        },
-        (Some(id), None) if path == "/v1/service-clients" => clients.push(id.to_owned()),
-        _ => {}
-    }
-}
-
 both! {
-    async fn no_sequence_of_operations_gives_an_actor_more_than_it_had(server: Server) {
-        server.permissions_for_all(&PRODUCT).await;
-        server.role("boss", &ALL).await;
-        server.role("worker", &["projects:read", "projects:write", "tasks:read", "user-api-keys:manage-self", "api-keys:manage"]).await;
-        server.organization("acme").await;
-        for (user, role) in [("boss", "boss"), ("alice", "worker")] {
-            server.user(user, &[]).await;
-            server.member("acme", user, &[role]).await;
-        }
-        let personal = json!({ "type": "user", "id": "alice", "organization_id": "acme" });
-        let starts = [
-            (personal.clone(), vec!["projects:read", "tasks:read", "user-api-keys:manage-self"]),
-            (personal, vec!["projects:read", "user-api-keys:manage-self", "api-keys:manage"]),
-            (json!({ "type": "organization", "id": "acme" }), vec!["tasks:write", "api-keys:manage", "user-api-keys:manage-all"]),
-        ];
-        for (round, (owner, permissions)) in starts.into_iter().enumerate() {
-            let seed = [u8::try_from(round).unwrap() + 1; 32];
-            let mut random = Random(TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
-            let start = server.key_of(owner, &permissions).await;
-            let had = powers(&server, &start.value).await;
-            assert_eq!(had.len(), permissions.len(), "{had:?}");
-            let (mut keys, mut clients) = (vec![(start.id, start.value)], Vec::new());
-            for _ in 0..80 {
-                step(&server, &mut random, &permissions, &mut keys, &mut clients).await;
-                for (id, value) in [&keys[0], &keys[keys.len() - 1]] {
-                    let has = powers(&server, value).await;
-                    assert!(has.is_subset(&had), "{id} can {:?} more", has.difference(&had).collect::<Vec<_>>());
-                }
-            }
-            let mut all = BTreeSet::new();
-            for (_, value) in &keys {
-                all.extend(powers(&server, value).await);
-            }
-            assert!(all.is_subset(&had), "{:?}", all.difference(&had).collect::<Vec<_>>());
-            assert!(keys.len() > 2, "hardly anything was tried");
-        }
-    }
-
     async fn no_key_lifts_its_own_limits(server: Server) {
         server.permissions_for_all(&["projects:read"]).await;
         server.role("worker", &["projects:read", "user-api-keys:manage-self"]).await;

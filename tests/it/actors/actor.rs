@@ -1,0 +1,147 @@
+//! Who tries, what they hold by now, and whether it is more than they had.
+
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+
+use super::{
+    powers::{MANAGEMENT, Powers},
+    requests::Request,
+};
+use crate::support::{Server, seed::Chance};
+
+/// A key in the actor's hands.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub id: String,
+    /// All values that were shown; the last one is the key's.
+    pub values: Vec<String>,
+}
+
+/// Everything that the actor has.
+pub struct Actor<'a> {
+    pub server: &'a Server,
+    pub chance: Chance,
+    pub keys: Vec<Held>,
+    pub sessions: Vec<String>,
+    pub clients: Vec<String>,
+    pub records: Vec<String>,
+    /// Keys of others, which it must not get hold of.
+    pub others: Vec<String>,
+    /// The permissions that it tries to hand out.
+    pub permissions: Vec<&'static str>,
+    pub had: Powers,
+    pub tried: Vec<String>,
+}
+
+impl Actor<'_> {
+    /// A key, a token of it, or a session.
+    async fn credential(&mut self) -> String {
+        let count = self.sessions.len();
+        if count > 0 && (self.keys.is_empty() || !self.chance.one_in(3)) {
+            return self.sessions[self.chance.index(count)].clone();
+        }
+        // Mostly the key it began with: those it makes can do less.
+        let key = if self.chance.one_in(2) { 0 } else { self.chance.index(self.keys.len()) };
+        let value = self.keys[key].values.last().unwrap().clone();
+        if self.chance.one_in(3) {
+            let token = self.server.exchange_for(&value, json!({ "audience": MANAGEMENT })).await;
+            if token.status().is_success() {
+                let body: Value = token.json().await.unwrap();
+                return body["access_token"].as_str().unwrap().to_owned();
+            }
+        }
+        value
+    }
+
+    /// The id of a key: its own, or of others.
+    pub fn target(&mut self) -> String {
+        if self.keys.is_empty() || self.chance.one_in(6) {
+            return self.chance.pick(&self.others).clone();
+        }
+        // Seldom the one it began with: it would soon have nothing left.
+        let key = if self.chance.one_in(8) { 0 } else { self.chance.index(self.keys.len()) };
+        self.keys[key].id.clone()
+    }
+
+    /// One random thing that the actor tries, and what it has then.
+    pub async fn step(&mut self) {
+        let (request, credential) = (self.next(), self.credential().await);
+        let sent = self.prepared(&request, &credential);
+        let answer = sent.send().await.unwrap();
+        let status = answer.status();
+        self.tried
+            .push(format!("{} {} {} {:?}: {status}", request.method, request.path, request.body, request.headers));
+        assert!(status.as_u16() < 500, "{}", self.told());
+        let body = answer.bytes().await.unwrap();
+        if !status.is_success() || request.path == "/v1/import" {
+            // An import answers row by row: the powers say whether a row went in.
+            return;
+        }
+        let made: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let changed = self.take(&request, &made);
+        for id in [self.keys.first().map(|key| key.id.clone()), changed].into_iter().flatten() {
+            self.check(&id).await;
+        }
+    }
+
+    fn prepared(&self, request: &Request, credential: &str) -> RequestBuilder {
+        let url = self.server.url(&request.path);
+        let mut sent = self.server.http.request(request.method.parse().unwrap(), url).bearer_auth(credential);
+        for (name, value) in &request.headers {
+            sent = sent.header(*name, *value);
+        }
+        match &request.body {
+            Value::Null => sent,
+            body if request.path == "/v1/import" => {
+                sent.header("content-type", "application/x-ndjson").body(format!("{body}\n"))
+            }
+            body => sent.json(body),
+        }
+    }
+
+    /// Takes what an answer holds; the id of the key that it tells of.
+    fn take(&mut self, request: &Request, made: &Value) -> Option<String> {
+        let id = made["id"].as_str()?.to_owned();
+        if request.path.starts_with("/v1/service-clients") {
+            self.clients.push(id);
+            return None;
+        }
+        if request.path.starts_with("/v1/access-records") {
+            self.records.push(id);
+            return None;
+        }
+        if request.path == "/v1/portal-sessions" {
+            self.sessions.push(made["token"].as_str()?.to_owned());
+            return None;
+        }
+        let value = made["value"].as_str().map(str::to_owned).or_else(|| request.imported.clone());
+        let known = self.keys.iter().position(|key| key.id == id);
+        match (known, value) {
+            (Some(at), Some(value)) => self.keys[at].values.push(value),
+            (None, Some(value)) => self.keys.push(Held { id: id.clone(), values: vec![value] }),
+            (Some(at), None) if request.path.ends_with("/cancel-rotation") && self.keys[at].values.len() > 1 => {
+                drop(self.keys[at].values.pop());
+            }
+            (Some(_) | None, None) => {}
+        }
+        Some(id)
+    }
+
+    /// Every value of the key that was ever shown is within what the actor had.
+    pub async fn check(&self, id: &str) {
+        let Some(key) = self.keys.iter().find(|key| key.id == id) else { return };
+        let last = key.values.len() - 1;
+        for (at, value) in key.values.iter().enumerate() {
+            let powers = Powers::of(self.server, id, value, at == last).await;
+            if powers.tokens.is_empty() {
+                continue;
+            }
+            let more = powers.beyond(&self.had);
+            assert!(more.is_empty(), "{id} has more: {more:?}\n{}", self.told());
+        }
+    }
+
+    pub fn told(&self) -> String {
+        format!("it tried\n{}", self.tried.join("\n"))
+    }
+}

@@ -1,0 +1,198 @@
+//! What the exchange grants, whatever the facts and the request.
+
+use keyswap::domain::{
+    claim_map::Holder,
+    claims::AudienceClaim,
+    grant::{self, Facts, KeyFault, Limits, Refusal, RemovedBy, Request, ScopeFault, TargetFault},
+    permission::{PermissionName, PermissionSet},
+    signing::Algorithm,
+    time::Span,
+    token_shape::{AudClaim, TokenShape},
+};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{
+    facts::{AUDIENCES, NOW, facts, limits, request},
+    oracle,
+};
+
+fn is_taken(facts: &Facts, request: &Request, name: &PermissionName) -> bool {
+    let limits = limits();
+    let asked = grant::targets_asked(request, &limits);
+    let targets = facts.audiences.iter().filter(|audience| asked.contains(&&audience.identifier));
+    targets.into_iter().all(|audience| audience.takes.takes(name))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// Design rule 1.
+    #[test]
+    fn granted_scope_is_within_each_of_its_limits(facts in facts(), request in request()) {
+        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
+        for name in grant.scope.iter() {
+            prop_assert!(facts.key.permissions.contains(name));
+            prop_assert!(oracle::is_within_owner(&facts, name, true));
+            prop_assert!(is_taken(&facts, &request, name));
+        }
+        if let Some(asked) = &request.scope {
+            prop_assert_eq!(&grant.scope, asked, "never a silent cut");
+        } else {
+            // Not asking gives all of it.
+            let all = facts.key.permissions.iter();
+            let all: PermissionSet =
+                all.filter(|name| oracle::is_within_owner(&facts, name, true) && is_taken(&facts, &request, name)).cloned().collect();
+            prop_assert_eq!(&grant.scope, &all);
+        }
+    }
+
+    /// Access records never add to a scope, and are never cut to fit.
+    #[test]
+    fn access_is_within_the_scope_and_whole(facts in facts(), request in request()) {
+        let left = |scope: &PermissionSet| {
+            facts.key.access.iter().filter(|rule| rule.permissions.iter().any(|name| scope.contains(name))).count()
+        };
+        match grant::decide(&facts, &request, &limits()) {
+            Ok(grant) => {
+                for detail in &grant.access {
+                    prop_assert!(!detail.actions.is_empty() && detail.actions.iter().all(|name| grant.scope.contains(name)));
+                    prop_assert!(facts.key.access.iter().any(|rule| rule.resources == detail.locations
+                        && detail.actions.iter().all(|name| rule.permissions.contains(name))));
+                }
+                let is_ours = grant.audience.contains(AUDIENCES[3]);
+                prop_assert!(is_ours == grant.access.is_empty() || left(&grant.scope) == 0);
+                prop_assert!(grant.access.len() <= left(&grant.scope));
+                prop_assert!(serde_json::to_string(&grant.access).unwrap().len() <= 4096);
+            }
+            Err(refusal) => {
+                let long: usize = facts.key.access.iter().flat_map(|rule| &rule.resources).map(|one| one.as_str().len()).sum();
+                prop_assert!(refusal != Refusal::Target(TargetFault::Access) || long > 2500, "{} is not too long", long);
+            }
+        }
+    }
+
+    /// Design rule 5, and a lifetime that can only be shortened.
+    #[test]
+    fn a_token_outlives_nothing_it_hangs_on(facts in facts(), request in request()) {
+        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
+        prop_assert!(grant.expires_at > grant.issued_at);
+        prop_assert!(grant.issued_at * 1000 <= NOW);
+        for end in [facts.key.life.expires_at, facts.key.credential_expires_at].into_iter().flatten() {
+            prop_assert!(grant.expires_at * 1000 <= end.millis());
+        }
+        let longest = [Some(Span::from_secs(3600)), facts.key.max_token_ttl, request.expires_in];
+        for longest in longest.into_iter().flatten() {
+            prop_assert!(grant.expires_in() <= i64::try_from(longest.as_secs()).unwrap());
+        }
+    }
+
+    /// In both directions: what is over grants nothing, and nothing else is refused for its key.
+    #[test]
+    fn what_is_over_grants_nothing(
+        facts in facts(), request in request(), ends_with_creator in any::<bool>(), client in 0..5_u8,
+    ) {
+        let client_id = match client {
+            0 => Some(facts.key.id.to_string()),
+            1 => Some(format!("ks_{}", facts.key.credential)),
+            2 => Some("key_01JD8V3T6Q4Z9R7M2N5K8P1XYA".to_owned()),
+            _ => None,
+        };
+        let (request, limits) = (Request { client_id, ..request }, Limits { ends_with_creator, ..limits() });
+        let faults = oracle::faults(&facts, ends_with_creator);
+        match grant::decide(&facts, &request, &limits) {
+            Err(Refusal::Key(KeyFault::ClientMismatch)) => prop_assert!(client == 2 && faults.is_empty()),
+            Err(Refusal::Key(fault)) => {
+                let is_short = fault == KeyFault::Expired && oracle::ends_within_a_second(&facts);
+                prop_assert!(faults.contains(&fault) || is_short, "{:?} of {:?}", fault, faults);
+            }
+            decided => prop_assert!(faults.is_empty() && client != 2, "{:?}, and {:?}", faults, decided),
+        }
+    }
+
+    /// What is told beside the scope is told of this key alone, and of nobody's data but what the audience maps.
+    #[test]
+    fn a_grant_tells_what_is_known_of_its_key(facts in facts(), request in request()) {
+        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
+        prop_assert_eq!(&grant.status, &facts.key.status);
+        prop_assert_eq!((&grant.key, &grant.credential), (&facts.key.id, &facts.key.credential));
+        let maps = serde_json::to_value(&grant.shape.claims).unwrap();
+        let of = |holder: Holder, path: &str| facts.sources.get(&holder).and_then(|map| json!(map).pointer(path).cloned());
+        let known = [("team", of(Holder::ApiKeyMetadata, "/team")), ("plan", of(Holder::OrganizationMetadata, "/billing/plan"))];
+        let expected: serde_json::Map<_, _> = known.into_iter().filter(|(name, _)| maps.get(name).is_some())
+            .filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        prop_assert_eq!(&grant.mapped, &expected);
+    }
+
+    /// Whoever presents a replaced value is told since when and until when, and nobody else is.
+    #[test]
+    fn a_replaced_value_is_told_of(facts in facts()) {
+        let told = facts.key.replaced().map(|replaced| (replaced.at, replaced.ends_at));
+        prop_assert_eq!(told, facts.key.credential_replaced_at.zip(facts.key.credential_expires_at));
+    }
+
+    #[test]
+    fn a_token_is_for_what_was_asked_and_allowed(facts in facts(), request in request()) {
+        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
+        let limits = limits();
+        let asked: Vec<_> = grant::targets_asked(&request, &limits);
+        for target in AUDIENCES {
+            let named = grant.audience.contains(target);
+            prop_assert_eq!(named, asked.iter().any(|asked| asked.as_str() == target));
+            if let (true, Some(allowed)) = (named, &facts.key.audiences) {
+                prop_assert!(allowed.iter().any(|allowed| allowed.as_str() == target));
+            }
+        }
+    }
+
+    /// One token has one shape: that of each of its audiences.
+    #[test]
+    fn audiences_of_a_token_look_alike(facts in facts(), request in request()) {
+        let limits = limits();
+        let asked = grant::targets_asked(&request, &limits);
+        let shapes: Vec<_> =
+            facts.audiences.iter().filter(|one| asked.contains(&&one.identifier)).map(|one| &one.shape).collect();
+        let effective = |shape: &TokenShape| (shape.algorithm.unwrap_or(Algorithm::Es256), shape.aud_claim, shape.claims.clone());
+        let alike = shapes.windows(2).all(|pair| effective(pair[0]) == effective(pair[1]));
+        match grant::decide(&facts, &request, &limits) {
+            Ok(grant) => {
+                prop_assert!(alike && shapes.iter().all(|shape| effective(shape) == effective(&grant.shape)));
+                let is_text = matches!(grant.audience, AudienceClaim::One(_));
+                prop_assert_eq!(is_text, asked.len() == 1 && grant.shape.aud_claim == AudClaim::Text);
+            }
+            Err(refusal) => prop_assert!(!alike || refusal != Refusal::Target(TargetFault::Shape)),
+        }
+    }
+
+    /// Management permissions are for the management audience alone, and it takes no others.
+    #[test]
+    fn management_permissions_never_leave(facts in facts(), request in request()) {
+        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
+        for name in grant.scope.iter() {
+            prop_assert_eq!(name.is_management(), grant.audience.contains(AUDIENCES[3]));
+        }
+    }
+
+    #[test]
+    fn explain_and_decide_agree(facts in facts(), request in request()) {
+        let decision = grant::decide(&facts, &request, &limits());
+        match (grant::explain(&facts, &request, &limits()), decision) {
+            (Ok(report), Ok(grant)) => prop_assert_eq!(report.granted, grant.scope),
+            (Ok(report), Err(Refusal::Scope(ScopeFault::Exceeds(removed) | ScopeFault::NothingLeft(removed)))) => {
+                for one in &removed {
+                    let rule = match one.by {
+                        RemovedBy::Key => facts.key.permissions.contains(&one.permission),
+                        RemovedBy::Owner => oracle::is_within_owner(&facts, &one.permission, true),
+                        RemovedBy::Audience => is_taken(&facts, &request, &one.permission),
+                    };
+                    prop_assert!(!rule, "{:?} did not remove it", one);
+                }
+                prop_assert_eq!(report.removed, removed);
+            }
+            // Less than a second is left: known only once the lifetime is computed.
+            (Ok(_), Err(Refusal::Key(_))) => {}
+            (Err(explained), Err(decided)) => prop_assert_eq!(explained, decided),
+            (explained, decided) => prop_assert!(false, "{:?} but {:?}", explained, decided),
+        }
+    }
+}

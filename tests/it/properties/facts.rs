@@ -1,0 +1,259 @@
+//! Facts about keys, as no directory has them all: what the rules of the exchange are tried on.
+
+use std::collections::BTreeSet;
+
+use keyswap::{
+    crypto::random::SystemEntropy,
+    domain::{
+        access::Rule,
+        api_key::{Life, Owner},
+        audience::{Audience, Identifier, Takes},
+        claim_map::{ClaimMap, Holder, Sources},
+        grant::{Facts, KeyFacts, Limits, Request},
+        id::{CredentialId, Generated, Incarnation, KeyId, ServiceClientId, StatusListId},
+        permission::{PermissionName, PermissionSet},
+        signing::Algorithm,
+        standing::{ClientNow, Directory, Home, MembershipNow, Ownership, UserNow},
+        status_list::Place,
+        time::{Span, Timestamp},
+        token_shape::{AudClaim, TokenShape},
+    },
+};
+use proptest::{
+    collection::{btree_set, vec},
+    option,
+    prelude::*,
+    sample::select,
+};
+use serde_json::json;
+
+const NAMES: [&str; 6] =
+    ["projects:read", "projects:write", "tasks:read", "tasks:write", "keyswap:keys", "keyswap:admin"];
+pub const AUDIENCES: [&str; 4] = ["https://default.test", "https://api.test", "reports", "https://issuer.test/v1"];
+
+fn permissions() -> impl Strategy<Value = PermissionSet> {
+    btree_set(select(&NAMES), 0..NAMES.len())
+        .prop_map(|names| names.into_iter().map(|name| name.parse::<PermissionName>().unwrap()).collect())
+}
+
+/// Of a key: often none at all, which is a key that says who it is and no more.
+fn permissions_of_key() -> impl Strategy<Value = PermissionSet> {
+    prop_oneof![3 => permissions(), 1 => Just(PermissionSet::default())]
+}
+
+/// What audiences map: mostly nothing, since several of one token must map alike.
+fn claims() -> impl Strategy<Value = ClaimMap> {
+    let of = |text: &str| Just(text.parse::<ClaimMap>().unwrap());
+    prop_oneof![
+        4 => of("{}"),
+        2 => of(r#"{"team":"api_key.metadata.team"}"#),
+        1 => of(r#"{"team":"api_key.metadata.team","plan":"organization.metadata.billing.plan"}"#),
+    ]
+}
+
+/// What is known of those whose data audiences map.
+fn sources() -> impl Strategy<Value = Sources> {
+    let word = || option::of("[a-z]{1,8}");
+    (word(), word()).prop_map(|(team, plan)| {
+        let object = |value: serde_json::Value| value.as_object().unwrap().clone();
+        let team = team.map(|team| (Holder::ApiKeyMetadata, object(json!({ "team": team, "secret": "x" }))));
+        let plan = plan.map(|plan| (Holder::OrganizationMetadata, object(json!({ "billing": { "plan": plan } }))));
+        team.into_iter().chain(plan).collect()
+    })
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    any::<u32>().prop_map(|index| {
+        let list = StatusListId::generate(Timestamp::from_millis(NOW), &SystemEntropy::default()).unwrap();
+        Place { list, index }
+    })
+}
+
+fn identifiers(range: std::ops::Range<usize>) -> impl Strategy<Value = BTreeSet<Identifier>> {
+    btree_set(select(&AUDIENCES), range).prop_map(|all| all.into_iter().map(|text| text.parse().unwrap()).collect())
+}
+
+fn span(up_to: u64) -> impl Strategy<Value = Span> {
+    (1..up_to).prop_map(Span::from_secs)
+}
+
+/// Times around `NOW`, in milliseconds.
+fn time() -> impl Strategy<Value = Timestamp> {
+    (-5_000_000_i64..5_000_000).prop_map(|apart| Timestamp::from_millis(NOW + apart))
+}
+
+pub const NOW: i64 = 1_800_000_000_123;
+
+/// Mostly the default; ES256 is what limits() signs with, so naming it changes nothing.
+fn shape() -> impl Strategy<Value = TokenShape> {
+    let of = |algorithm, aud_claim| TokenShape { algorithm, aud_claim, ..TokenShape::default() };
+    prop_oneof![
+        4 => Just(TokenShape::default()),
+        2 => Just(of(Some(Algorithm::Es256), AudClaim::Text)),
+        1 => Just(of(Some(Algorithm::Rs256), AudClaim::Text)),
+        1 => Just(of(None, AudClaim::Array)),
+    ]
+}
+
+prop_compose! {
+    fn audience(identifier: &'static str)(
+        listed in option::of(permissions()),
+        token_ttl in option::of(span(7200)),
+        shape in shape(),
+        claims in claims(),
+    ) -> Audience {
+        let shape = TokenShape { claims, ..shape };
+        let takes = match (identifier.ends_with("/v1"), listed) {
+            (true, _) => Takes::Management,
+            (false, None) => Takes::Product,
+            (false, Some(listed)) => Takes::Listed(listed),
+        };
+        let entropy = SystemEntropy::default();
+        Audience {
+            id: Generated::generate(Timestamp::from_millis(NOW), &entropy).unwrap(),
+            identifier: identifier.parse().unwrap(),
+            takes,
+            token_ttl,
+            shape: if identifier.ends_with("/v1") { TokenShape::default() } else { shape },
+            built_in: None,
+            created_at: Timestamp::from_millis(NOW),
+            version: 1,
+        }
+    }
+}
+
+/// Two lives of everything in the directory: what a key was made under, and what is there now.
+fn incarnation() -> impl Strategy<Value = Incarnation> {
+    select(vec!["inc_01JDB00000000000000000000A", "inc_01JDB00000000000000000000B"])
+        .prop_map(|text| text.parse().unwrap())
+}
+
+prop_compose! {
+    fn membership()(incarnation in incarnation(), organization in incarnation()) -> MembershipNow {
+        MembershipNow { incarnation, organization }
+    }
+}
+
+prop_compose! {
+    fn directory()(
+        user in option::weighted(0.9, (incarnation(), proptest::bool::weighted(0.2))),
+        membership in option::weighted(0.9, membership()),
+        organization in option::weighted(0.9, incarnation()),
+        creator in option::weighted(0.9, membership()),
+        permissions in permissions(),
+    ) -> Directory {
+        let user = user.map(|(incarnation, blocked)| UserNow { incarnation, blocked });
+        Directory { user, membership, organization, creator, permissions }
+    }
+}
+
+fn home() -> impl Strategy<Value = Home> {
+    prop_oneof![
+        Just(Home::Account),
+        incarnation().prop_map(|incarnation| Home::Organization { id: "acme".parse().unwrap(), incarnation }),
+        (any::<bool>(), incarnation()).prop_map(|(within, incarnation)| Home::User {
+            id: "alice".parse().unwrap(),
+            organization: within.then(|| "acme".parse().unwrap()),
+            incarnation,
+        }),
+    ]
+}
+
+prop_compose! {
+    fn ownership()(
+        home in home(),
+        of_client in any::<bool>(),
+        client in option::weighted(0.9, (permissions(), proptest::bool::weighted(0.1))),
+        creator in option::of(incarnation()),
+        directory in directory(),
+    ) -> Ownership {
+        let id = ServiceClientId::generate(Timestamp::from_millis(NOW), &SystemEntropy::default()).unwrap();
+        let owner = match &home {
+            _ if of_client => Owner::ServiceClient(id),
+            Home::Account => Owner::Nobody,
+            Home::Organization { id, .. } => Owner::Organization(id.clone()),
+            Home::User { id, .. } => Owner::User(id.clone()),
+        };
+        let creator = creator.filter(|_| matches!(owner, Owner::Organization(_)));
+        Ownership {
+            owner,
+            home,
+            creator: creator.map(|incarnation| ("bob".parse().unwrap(), incarnation)),
+            client: client.filter(|_| of_client).map(|(permissions, deleted)| ClientNow { permissions, deleted }),
+            directory,
+        }
+    }
+}
+
+prop_compose! {
+    fn rule()(permissions in permissions(), length in 1..4000_usize) -> Rule {
+        // Eight of 500 do not fit a token.
+        let resources = (0..length / 500 + 1).map(|place| format!("/{place}/{}", "a".repeat(length % 500 + 1)));
+        Rule { permissions, resources: resources.map(|text| text.parse().unwrap()).collect() }
+    }
+}
+
+prop_compose! {
+    pub fn facts()(
+        permissions in permissions_of_key(),
+        ownership in ownership(),
+        audiences in option::of(identifiers(1..3)),
+        max_token_ttl in option::of(span(7200)),
+        suspended_at in option::weighted(0.1, time()),
+        revoked_at in option::weighted(0.1, time()),
+        expires_at in option::of(time()),
+        credential_expires_at in option::of(time()),
+        known in (audience(AUDIENCES[0]), audience(AUDIENCES[1]), audience(AUDIENCES[2]), audience(AUDIENCES[3])),
+        missing in option::weighted(0.2, 0..4_usize),
+        access in vec(rule(), 0..4),
+        (replaced_at, exchanges_per_minute, status, sources) in
+            (option::of(time()), option::of(1..1000_u32), option::of(place()), sources()),
+    ) -> Facts {
+        let entropy = SystemEntropy::default();
+        let now = Timestamp::from_millis(NOW);
+        let mut all = vec![known.0, known.1, known.2, known.3];
+        if let Some(missing) = missing {
+            all.remove(missing);
+        }
+        Facts {
+            now,
+            key: KeyFacts {
+                id: KeyId::generate(now, &entropy).unwrap(),
+                credential: CredentialId::generate(&entropy).unwrap(),
+                credential_expires_at,
+                credential_replaced_at: replaced_at,
+                ownership,
+                permissions,
+                audiences: audiences.map(|all| all.into_iter().collect()),
+                max_token_ttl,
+                exchanges_per_minute,
+                life: Life { suspended_at, revoked_at, expires_at },
+                access,
+                status,
+            },
+            audiences: all,
+            sources,
+        }
+    }
+}
+
+prop_compose! {
+    pub fn request()(
+        scope in option::of(permissions()),
+        targets in identifiers(0..3),
+        expires_in in option::of(span(100_000)),
+    ) -> Request {
+        Request { scope: scope.filter(|scope| !scope.is_empty()), targets, expires_in, client_id: None }
+    }
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        issuer: "https://issuer.test".to_owned(),
+        default_audience: AUDIENCES[0].parse().unwrap(),
+        default_ttl: Span::from_secs(600),
+        max_ttl: Span::from_secs(3600),
+        ends_with_creator: true,
+        algorithm: Algorithm::Es256,
+    }
+}

@@ -1,0 +1,82 @@
+//! What a key can do, told again from the words of design section 2, and not by the code under test.
+
+use keyswap::domain::{
+    api_key::Owner,
+    grant::{Facts, KeyFault},
+    id::Incarnation,
+    permission::PermissionName,
+    standing::{Home, MembershipNow, Ownership},
+    time::Timestamp,
+};
+
+/// Whether a membership of that incarnation is there, in the organization as it is now.
+fn is_member(ownership: &Ownership, membership: Option<&MembershipNow>, of: &Incarnation) -> bool {
+    membership.is_some_and(|found| {
+        found.incarnation == *of && Some(&found.organization) == ownership.directory.organization.as_ref()
+    })
+}
+
+/// Whether the user or the organization behind the key is no more what it was when the key was made.
+fn is_home_gone(ownership: &Ownership) -> bool {
+    let directory = &ownership.directory;
+    match &ownership.home {
+        Home::Account => false,
+        Home::Organization { incarnation, .. } => directory.organization.as_ref() != Some(incarnation),
+        Home::User { organization: None, incarnation, .. } => {
+            directory.user.as_ref().is_none_or(|user| user.incarnation != *incarnation)
+        }
+        Home::User { organization: Some(_), incarnation, .. } => {
+            directory.user.is_none() || !is_member(ownership, directory.membership.as_ref(), incarnation)
+        }
+    }
+}
+
+fn is_owner_gone(ownership: &Ownership, ends_with_creator: bool) -> bool {
+    match &ownership.owner {
+        Owner::ServiceClient(_) => ownership.client.as_ref().is_none_or(|client| client.deleted),
+        Owner::Organization(_) => ownership.creator.as_ref().is_some_and(|(_, incarnation)| {
+            ends_with_creator && !is_member(ownership, ownership.directory.creator.as_ref(), incarnation)
+        }),
+        Owner::User(_) | Owner::Nobody => false,
+    }
+}
+
+fn is_blocked(ownership: &Ownership) -> bool {
+    let is_user = matches!(ownership.home, Home::User { .. });
+    is_user && ownership.directory.user.as_ref().is_some_and(|user| user.blocked)
+}
+
+/// Everything for which a key is refused, whatever it asks for.
+pub fn faults(facts: &Facts, ends_with_creator: bool) -> Vec<KeyFault> {
+    let (life, ownership) = (facts.key.life, &facts.key.ownership);
+    let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= facts.now);
+    let gone = is_home_gone(ownership) || is_owner_gone(ownership, ends_with_creator);
+    [
+        (life.revoked_at.is_some(), KeyFault::Revoked),
+        (ended(life.expires_at) || ended(facts.key.credential_expires_at), KeyFault::Expired),
+        (life.suspended_at.is_some(), KeyFault::Suspended),
+        (is_blocked(ownership), KeyFault::OwnerBlocked),
+        (gone, KeyFault::OwnerGone),
+    ]
+    .into_iter()
+    .filter_map(|(holds, fault)| holds.then_some(fault))
+    .collect()
+}
+
+/// Whether less than a second of the key is left, too little for a token in whole seconds.
+pub fn ends_within_a_second(facts: &Facts) -> bool {
+    let ends = [facts.key.life.expires_at, facts.key.credential_expires_at];
+    ends.into_iter().flatten().any(|end| end.seconds() <= facts.now.seconds())
+}
+
+/// Whether the owner can do this now; nothing when it is blocked or gone.
+pub fn is_within_owner(facts: &Facts, name: &PermissionName, ends_with_creator: bool) -> bool {
+    let ownership = &facts.key.ownership;
+    let is_there = !is_home_gone(ownership) && !is_owner_gone(ownership, ends_with_creator) && !is_blocked(ownership);
+    let home_can = matches!(ownership.home, Home::Account) || ownership.directory.permissions.contains(name);
+    let client_can = match &ownership.owner {
+        Owner::ServiceClient(_) => ownership.client.as_ref().is_some_and(|client| client.permissions.contains(name)),
+        Owner::User(_) | Owner::Organization(_) | Owner::Nobody => true,
+    };
+    is_there && home_can && client_can
+}

@@ -1,0 +1,78 @@
+//! The shape of API keys.
+
+use keyswap::{
+    crypto::random::SystemEntropy,
+    domain::{
+        api_key_value::{ApiKeyValue, Malformed, Prefix, PresentedKey, Secret},
+        id::CredentialId,
+    },
+};
+use proptest::prelude::*;
+
+fn prefix() -> impl Strategy<Value = Prefix> {
+    "[a-z0-9]([a-z0-9_]{0,14}[a-z0-9])?".prop_map(|text| text.parse().unwrap())
+}
+
+fn new_key(prefix: &Prefix) -> (CredentialId, Secret, ApiKeyValue) {
+    let entropy = SystemEntropy::default();
+    let (id, secret) = (CredentialId::generate(&entropy).unwrap(), Secret::generate(&entropy).unwrap());
+    let value = ApiKeyValue::format(prefix, &id, &secret);
+    (id, secret, value)
+}
+
+proptest! {
+    #[test]
+    fn parse_after_format_is_identity(prefix in prefix()) {
+        let (id, secret, value) = new_key(&prefix);
+        let parsed = PresentedKey::parse(value.expose()).unwrap();
+        prop_assert_eq!(parsed, PresentedKey { prefix, credential: id, secret });
+    }
+
+    #[test]
+    fn no_text_panics_the_parser(text in any::<String>()) {
+        let _ = PresentedKey::parse(&text);
+    }
+
+    #[test]
+    fn no_text_of_the_right_alphabet_panics_the_parser(text in "[0-9A-Za-z_]{0,100}") {
+        prop_assert!(PresentedKey::parse(&text).is_err(), "the chance is 2⁻³²");
+    }
+
+    #[test]
+    fn no_bytes_panic_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+        let _ = PresentedKey::parse(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn a_key_is_only_letters_digits_and_underscores(prefix in prefix()) {
+        let (_, _, value) = new_key(&prefix);
+        prop_assert!(value.expose().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+    }
+}
+
+/// Exhaustive on samples: every place, every other character.
+#[test]
+fn every_changed_character_and_every_swap_is_caught() {
+    let alphabet: Vec<u8> = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z').chain([b'_']).collect();
+    for prefix in ["ks", "sk_live", "a", "abcdefghijklmno1"] {
+        let (_, _, value) = new_key(&prefix.parse().unwrap());
+        let key = value.expose().as_bytes();
+        for at in 0..key.len() {
+            for other in alphabet.iter().filter(|other| **other != key[at]) {
+                let mut changed = key.to_vec();
+                changed[at] = *other;
+                assert_refused(&changed);
+            }
+            if at + 1 < key.len() && key[at] != key[at + 1] {
+                let mut swapped = key.to_vec();
+                swapped.swap(at, at + 1);
+                assert_refused(&swapped);
+            }
+        }
+    }
+}
+
+fn assert_refused(key: &[u8]) {
+    let text = std::str::from_utf8(key).unwrap();
+    assert_eq!(PresentedKey::parse(text), Err(Malformed::Checksum), "{text}");
+}

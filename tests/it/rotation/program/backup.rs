@@ -1,0 +1,111 @@
+//! Backups of the database, and what an operator does after one was put back.
+
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection, sql_types::Text};
+use keyswap::{
+    domain::event::{Actor, Origin},
+    service::witness,
+};
+
+use super::deployment::{Broken, Deployment};
+use crate::support::{Database, Kind};
+
+#[derive(QueryableByName)]
+struct Name {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Which of two copies of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copy {
+    Backup,
+    Newest,
+}
+
+impl Copy {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Backup => "backup_",
+            Self::Newest => "newest_",
+        }
+    }
+}
+
+impl Deployment {
+    /// Copies every table, as a backup does.
+    pub fn copy(&self, to: Copy) {
+        let to = to.prefix();
+        let each = |table: &String| {
+            format!("DROP TABLE IF EXISTS {to}{table}; CREATE TABLE {to}{table} AS SELECT * FROM {table};")
+        };
+        self.database.sql(&self.tables.iter().map(each).collect::<String>());
+    }
+
+    /// Kills every replica and puts the tables back.
+    pub fn put_back(&mut self, from: Copy) {
+        self.kill_all();
+        let (unbound, from) = (
+            match self.database.kind {
+                Kind::Sqlite => "PRAGMA foreign_keys = OFF",
+                Kind::Postgres => "SET session_replication_role = replica",
+            },
+            from.prefix(),
+        );
+        let each = |table: &String| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM {from}{table};");
+        let each = self.tables.iter().map(each).collect::<String>();
+        self.database.sql(&format!("{unbound}; BEGIN; {each} COMMIT"));
+    }
+
+    /// Whether the backup knows less than the database: the same state put back is no restore.
+    pub fn backup_is_older(&self) -> bool {
+        let state = |prefix: &str| {
+            let moved = format!("(SELECT SUM(version) FROM {prefix}signing_keys)");
+            let query = format!("SELECT (SELECT seq FROM {prefix}event_head) || ' ' || {moved} AS name");
+            names(&self.database, &query)
+        };
+        state("") != state(Copy::Backup.prefix())
+    }
+
+    /// The operator goes on with the restored database.
+    pub async fn accept(&self) {
+        if self.broken == Broken::NoWitness {
+            return;
+        }
+        let file = self.database.dir.path().join("keys/witness");
+        let before = (self.broken == Broken::Believing).then(|| self.steady());
+        witness::accept(&self.store, &file, Origin::of(Actor::Cli)).await.unwrap();
+        if let Some(before) = before {
+            self.database.sql(&before);
+        }
+    }
+
+    /// What puts back what is known of the clock.
+    fn steady(&self) -> String {
+        let columns = "last_at || ', steady_since = ' || steady_since";
+        let row = names(&self.database, &format!("SELECT {columns} AS name FROM rotation_clock")).pop().unwrap();
+        format!("UPDATE rotation_clock SET last_at = {row}")
+    }
+}
+
+/// The tables there are, copies aside: before any is made.
+pub fn tables(database: &Database) -> Vec<String> {
+    names(
+        database,
+        match database.kind {
+            Kind::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+            Kind::Postgres => "SELECT tablename::TEXT AS name FROM pg_tables WHERE schemaname = 'public'",
+        },
+    )
+}
+
+fn names(database: &Database, query: &str) -> Vec<String> {
+    let query = diesel::sql_query(query);
+    let rows: Vec<Name> = match database.kind {
+        Kind::Sqlite => {
+            let path = database.url.strip_prefix("sqlite://").unwrap();
+            query.load(&mut SqliteConnection::establish(path).unwrap()).unwrap()
+        }
+        Kind::Postgres => query.load(&mut PgConnection::establish(&database.url).unwrap()).unwrap(),
+    };
+    rows.into_iter().map(|row| row.name).collect()
+}

@@ -1,0 +1,214 @@
+//! Several replicas of the program in this process, on one database whose clock the test sets.
+
+use std::{collections::BTreeMap, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+
+use keyswap::{
+    cli::compose,
+    crypto::{random::SystemEntropy, sha256},
+    service::{App, publish, signing_keys, start::Mode},
+    store::{Conn, DatabaseSettings, DatabaseUrl, IfMissing, Store, StoreError, signing_keys::StoredSigningKey},
+};
+use serde_json::Value;
+
+use super::{
+    backup::tables,
+    clock::{Machine, Time},
+};
+use crate::support::{Database, Kind, seed::Chance};
+
+/// What verifiers, clocks and tokens do at worst, in seconds, to the last one. Replicas are told the same.
+pub const CACHE: u64 = 8;
+pub const STALENESS: u64 = 3;
+pub const LEEWAY: u64 = 2;
+pub const SKEW: u64 = 1;
+/// Of the replica whose tokens live longest; others give a second less.
+pub const TTL: u64 = 4;
+/// Shorter than the wait for verifiers: each key signs as soon as it may.
+pub const PERIOD: u64 = 8;
+
+/// What is broken on purpose, at the seams of the program: its settings, its clock, its files, its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    Nothing,
+    /// Verifiers keep a JWKS for longer than replicas are told.
+    ToldOfShorterCaches,
+    /// Verifiers take tokens for longer past their end than replicas are told.
+    ToldOfLessLeeway,
+    /// A replica signs by what it knew, and does not ask whether that is too old.
+    NoLease,
+    /// The clock that nobody can set is set with the database's.
+    NoSteadyClock,
+    /// A start forgets until when the clock was seen.
+    Forgetful,
+    /// A start finds no witness.
+    NoWitness,
+    /// A restored database is accepted with the waits that stand in it.
+    Believing,
+}
+
+pub type Jwks = BTreeMap<String, Value>;
+
+/// One replica: a process, as far as a test can tell.
+pub struct Replica {
+    /// Absent while it is down.
+    pub app: Option<App>,
+    /// Its look at the database fails.
+    pub cut_off: bool,
+    /// It has looked at the clock: a jump from here on is one that it must see.
+    pub watches: bool,
+}
+
+pub struct Deployment {
+    pub database: Database,
+    pub time: Arc<Time>,
+    pub replicas: Vec<Replica>,
+    pub broken: Broken,
+    /// The test's own view of the database.
+    pub store: Store,
+    pub tables: Vec<String>,
+}
+
+impl Deployment {
+    pub fn new(kind: Kind, replicas: usize, broken: Broken) -> Self {
+        let (database, time) = (Database::new(kind), Arc::new(Time::new(kind)));
+        time.tell(&database);
+        let settings = DatabaseSettings {
+            url: DatabaseUrl::parse(&database.url).unwrap(),
+            pool_size: 1,
+            connect_timeout: Duration::from_secs(60),
+            statement_timeout: Duration::from_secs(60),
+        };
+        let clock = Arc::new(Machine { time: Arc::clone(&time), off: 0, is_fooled: false });
+        let entropy = Arc::new(SystemEntropy::default());
+        let store = Store::open(&settings, IfMissing::Refuse, clock, entropy, sha256).unwrap();
+        let tables = tables(&database);
+        let down = || Replica { app: None, cut_off: false, watches: false };
+        Self { replicas: (0..replicas).map(|_| down()).collect(), database, time, broken, store, tables }
+    }
+
+    /// Every key there ever was, as it stands in the database.
+    pub async fn keys(&self) -> Vec<StoredSigningKey> {
+        let list = |connection: &mut Conn| keyswap::store::signing_keys::list(connection, false);
+        self.store.read::<_, StoreError>(list).await.unwrap()
+    }
+
+    /// Starts a replica; `polls`: kills it while it starts.
+    pub async fn start(&mut self, replica: usize, chance: &mut Chance, polls: Option<u32>) {
+        let config = compose::config(None, &self.settings(chance)).unwrap();
+        let off = chance.within(SKEW * 1000 / 2);
+        let is_fooled = self.broken == Broken::NoSteadyClock;
+        let clock = Arc::new(Machine { time: Arc::clone(&self.time), off, is_fooled });
+        if self.broken == Broken::Forgetful {
+            self.database.sql(&format!("UPDATE rotation_clock SET last_at = {}", self.time.of_database()));
+        }
+        let starting = compose::app(&config, Mode::Serve, clock);
+        let app = match polls {
+            Some(polls) => cut_after(polls, starting).await,
+            None => Some(starting.await),
+        };
+        let app = app.map(|app| app.unwrap_or_else(|error| panic!("replica {replica} does not start: {error}")));
+        self.replicas[replica] = Replica { app, cut_off: false, watches: false };
+    }
+
+    fn settings(&self, chance: &mut Chance) -> Vec<String> {
+        let path = |name: &str| self.database.dir.path().join(name).display().to_string();
+        let cache = if self.broken == Broken::ToldOfShorterCaches { CACHE - SKEW - 1 } else { CACHE };
+        let leeway = if self.broken == Broken::ToldOfLessLeeway { 0 } else { LEEWAY };
+        let ttl = TTL - chance.below(2);
+        let mut settings = vec![
+            format!("database.url={}", self.database.url),
+            "database.pool_size=1".to_owned(),
+            format!("keys.dir={}", path("keys")),
+            "keys.create=true".to_owned(),
+            "server.public_url=http://keyswap.test".to_owned(),
+            format!("signing_keys.rotation_period={PERIOD}s"),
+            format!("signing_keys.verifier_cache_ttl={cache}s"),
+            format!("signing_keys.replica_staleness={STALENESS}s"),
+            format!("signing_keys.verifier_leeway={leeway}s"),
+            format!("signing_keys.clock_skew={SKEW}s"),
+            format!("tokens.max_ttl={ttl}s"),
+            format!("tokens.default_ttl={ttl}s"),
+        ];
+        if self.broken == Broken::NoWitness {
+            settings.push(format!("keys.witness={}", path(&format!("witness.{}", self.time.truth()))));
+        }
+        settings
+    }
+
+    /// `kill -9`, between two statements.
+    pub fn kill(&mut self, replica: usize) {
+        self.replicas[replica] = Replica { app: None, cut_off: false, watches: false };
+    }
+
+    pub fn kill_all(&mut self) {
+        (0..self.replicas.len()).for_each(|replica| self.kill(replica));
+    }
+
+    pub fn up(&self) -> Vec<usize> {
+        (0..self.replicas.len()).filter(|one| self.replicas[*one].app.is_some()).collect()
+    }
+
+    /// Those that are up and reach the database.
+    pub fn connected(&self) -> Vec<usize> {
+        self.up().into_iter().filter(|one| !self.replicas[*one].cut_off).collect()
+    }
+
+    pub fn app(&self, replica: usize) -> &App {
+        self.replicas[replica].app.as_ref().unwrap()
+    }
+
+    /// The JWKS as this replica serves it to whoever asks now, and whether it lets verifiers keep it.
+    pub async fn served(&self, replica: usize) -> (Jwks, bool) {
+        let app = self.app(replica);
+        if !self.replicas[replica].cut_off {
+            app.keys.view_to_serve(&app.store, &app.master).await;
+        }
+        self.known(replica)
+    }
+
+    /// As `served`, by what the replica knows already: as `http::well_known` does.
+    pub fn known(&self, replica: usize) -> (Jwks, bool) {
+        let app = self.app(replica);
+        let view = app.keys.view();
+        let asked = publish::jwks_while_asked(app, &view, None);
+        let document: Value = serde_json::from_slice(&asked.as_ref().unwrap_or(&view.jwks).body).unwrap();
+        let keys = document["keys"].as_array().unwrap();
+        let keys = keys.iter().map(|key| (key["kid"].as_str().unwrap().to_owned(), key.clone())).collect();
+        (keys, app.keys.may_be_kept(&view) && !view.is_halted())
+    }
+
+    /// What the rotation's job does.
+    pub async fn tick(&self, replica: usize) -> Result<(), keyswap::service::Error> {
+        signing_keys::tick(self.app(replica)).await
+    }
+}
+
+/// Does `act` when `work` was polled `polls` times: between two of its statements, or not at all where it ends before.
+pub async fn interrupted<F: Future>(polls: u32, work: F, act: impl FnOnce()) -> F::Output {
+    let (mut work, mut left, mut act) = (Box::pin(work), polls, Some(act));
+    poll_fn(|context| {
+        match left.checked_sub(1) {
+            Some(less) => left = less,
+            None => {
+                if let Some(act) = act.take() {
+                    act();
+                }
+            }
+        }
+        work.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Drops `work` when it was polled `polls` times: what it had asked of the database is done, and nothing that follows.
+pub async fn cut_after<F: Future>(polls: u32, work: F) -> Option<F::Output> {
+    let (mut work, mut left) = (Box::pin(work), polls);
+    poll_fn(|context| match left.checked_sub(1) {
+        None => Poll::Ready(None),
+        Some(less) => {
+            left = less;
+            work.as_mut().poll(context).map(Some)
+        }
+    })
+    .await
+}

@@ -1,0 +1,126 @@
+//! The walk of the program itself: `service::signing_keys`, the key ring, the witness and the start, on a real database with a clock that
+//! the test sets. The model in `world` says what must hold; here it does.
+
+mod backup;
+mod clock;
+mod deployment;
+mod faults;
+mod oracle;
+mod verifiers;
+mod walk;
+
+use std::time::Duration;
+
+use deployment::{Broken, Deployment, PERIOD};
+use oracle::Oracle;
+use walk::{Faults, walk};
+
+use crate::support::{
+    Kind, panics,
+    seed::{Chance, seeds},
+};
+
+const ALL: Faults = Faults { jumps: true, emergencies: true, restores: false };
+const ONE_CLOCK_RUNS: Faults = Faults { jumps: false, ..ALL };
+const RESTORES: Faults = Faults { restores: true, ..ONE_CLOCK_RUNS };
+const PLAIN: Faults = Faults { jumps: false, emergencies: false, restores: false };
+const MIXES: [Faults; 4] = [ALL, ONE_CLOCK_RUNS, RESTORES, PLAIN];
+
+/// A walk is this many seconds long: some rotations and their waits fit in.
+const TICKS: u32 = 60;
+
+fn mix(seed: u64) -> Faults {
+    MIXES[usize::try_from(seed % 4).unwrap()]
+}
+
+fn walks(kind: Kind, seeds: &[u64]) {
+    let began = std::time::Instant::now();
+    let mut all = Oracle::default();
+    for seed in seeds {
+        let walked = walk(kind, *seed, TICKS, Broken::Nothing, mix(*seed)).unwrap();
+        all.rotations += walked.rotations;
+        all.emergencies += walked.emergencies;
+        all.jumps += walked.jumps;
+        all.restores += walked.restores;
+    }
+    let Oracle { rotations, emergencies, jumps, restores, .. } = all;
+    eprintln!(
+        "rotation of the program on {kind:?}: {} walks, {rotations} rotations, {emergencies} emergencies, {jumps} jumps, {restores} \
+         restores in {:.1} s",
+        seeds.len(),
+        began.elapsed().as_secs_f64()
+    );
+    panics::assert_none();
+    // One walk that is repeated alone says nothing of the others.
+    assert!(seeds.len() == 1 || rotations > 2 * seeds.len(), "{rotations} rotations are too few to say anything");
+}
+
+#[test]
+fn the_program_keeps_its_promises_whatever_fails() {
+    walks(Kind::Sqlite, &seeds(1..25, 12));
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/prove rotation"]
+fn the_program_keeps_its_promises_over_a_long_time() {
+    walks(Kind::Sqlite, &seeds(0..0, 2_000));
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/prove rotation"]
+fn the_program_keeps_its_promises_on_postgres() {
+    walks(Kind::Postgres, &seeds(1..41, 160));
+}
+
+fn first_fault(broken: Broken, faults: Faults) -> Option<String> {
+    (1..=300).find_map(|seed| walk(Kind::Sqlite, seed, TICKS, broken, faults).err())
+}
+
+fn notices(all: &[(Broken, Faults, &str)]) {
+    for (broken, faults, invariant) in all {
+        let fault = first_fault(*broken, *faults).unwrap_or_else(|| panic!("{broken:?} was not noticed"));
+        eprintln!("{broken:?}: {fault}");
+        assert!(fault.contains(invariant), "{broken:?} was noticed for another reason: {fault}");
+    }
+}
+
+#[test]
+fn the_walk_of_the_program_notices_what_is_broken_on_purpose() {
+    notices(&[
+        (Broken::ToldOfShorterCaches, PLAIN, "I1, I2"),
+        (Broken::NoLease, PLAIN, "I6"),
+        (Broken::NoWitness, RESTORES, "I4"),
+        (Broken::NoSteadyClock, ALL, "I1, I2"),
+    ]);
+}
+
+#[test]
+#[ignore = "takes a minute: scripts/prove rotation"]
+fn the_walk_of_the_program_notices_what_is_seldom_seen() {
+    notices(&[
+        (Broken::ToldOfLessLeeway, PLAIN, "I1, I2"),
+        (Broken::Forgetful, ALL, "I1, I2"),
+        (Broken::Believing, RESTORES, "I1, I2"),
+    ]);
+}
+
+/// I13, of the program: a rotation that is due is done by the next look.
+#[test]
+fn the_program_rotates_as_often_as_it_should() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut deployment = Deployment::new(Kind::Sqlite, 1, Broken::Nothing);
+        deployment.start(0, &mut Chance::new(1), None).await;
+        let mut oracle = Oracle::default();
+        let seconds = 70;
+        for _ in 0..seconds {
+            deployment.tick(0).await.unwrap();
+            oracle.observe(&deployment).await.unwrap();
+            deployment.time.pass(Duration::from_secs(1), &deployment.database).await;
+        }
+        // Its own wait is longer than the period here; a second for the look.
+        let wait = PERIOD.max(deployment::CACHE + deployment::STALENESS + deployment::SKEW);
+        let due = usize::try_from(seconds / (wait + 1)).unwrap();
+        assert!(oracle.rotations >= due, "{} rotations, {due} were due", oracle.rotations);
+    });
+}

@@ -1,0 +1,282 @@
+//! What must hold, as seen from outside: by the rows, by what replicas serve and sign, and by what verifiers keep. Told from the
+//! invariants, and not by the planner.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keyswap::{
+    domain::{signing::SigningKeyState, time::Timestamp},
+    service::signing_keys::Revoked,
+    store::signing_keys::StoredSigningKey,
+};
+use serde_json::Value;
+
+use super::{
+    deployment::{CACHE, Deployment, LEEWAY, PERIOD, SKEW, STALENESS, TTL},
+    verifiers::Verifiers,
+};
+
+/// A second.
+pub const SECOND: i64 = 1000;
+
+/// A key as it was seen.
+#[derive(Debug, Clone)]
+struct Seen {
+    jwk: Value,
+    state: SigningKeyState,
+    /// Since when everyone could see it; the true time, as all times here.
+    published: i64,
+    /// When it was the active one last.
+    active: Option<i64>,
+    destroyed: Option<i64>,
+}
+
+/// The token by a key that ends last.
+#[derive(Debug, Clone)]
+struct Token {
+    jwk: Value,
+    /// When its last verifier with a right clock stops taking it.
+    dead: i64,
+}
+
+/// What an emergency promised.
+#[derive(Debug, Clone)]
+struct Promise {
+    kid: String,
+    unpublished_by: i64,
+    accepted_until: i64,
+}
+
+#[derive(Debug, Default)]
+pub struct Oracle {
+    keys: BTreeMap<String, Seen>,
+    tokens: BTreeMap<String, Token>,
+    promises: Vec<Promise>,
+    /// Keys whose tokens are promised nothing: until then, or for good.
+    unpromised: BTreeMap<String, i64>,
+    /// What was published when an older state was put back, until the operator has decided.
+    restored: Option<BTreeSet<String>>,
+    pub rotations: usize,
+    pub emergencies: usize,
+    pub jumps: usize,
+    pub restores: usize,
+}
+
+fn kid_of(key: &StoredSigningKey) -> String {
+    key.info.kid.as_str().to_owned()
+}
+
+fn is_of(key: &StoredSigningKey, state: SigningKeyState) -> bool {
+    key.info.state == state
+}
+
+impl Oracle {
+    pub const fn is_restored(&self) -> bool {
+        self.restored.is_some()
+    }
+
+    pub fn published(&self) -> impl Iterator<Item = &String> {
+        // By their age, and not by their kids, which differ from run to run.
+        let mut all: Vec<_> = self.keys.iter().filter(|(_, seen)| seen.state.is_published()).collect();
+        all.sort_by_key(|(_, seen)| (seen.published, seen.state));
+        all.into_iter().map(|(kid, _)| kid)
+    }
+
+    /// Looks at the rows.
+    pub async fn observe(&mut self, deployment: &Deployment) -> Result<(), String> {
+        if self.is_restored() {
+            return Ok(());
+        }
+        let (keys, now) = (deployment.keys().await, deployment.time.truth());
+        self.check_rows(&keys)?;
+        for kid in self.keys.keys() {
+            if !keys.iter().any(|key| kid_of(key) == *kid) {
+                return Err(format!("I9: the row of {kid} is gone"));
+            }
+        }
+        for key in &keys {
+            self.see(key, now)?;
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, key: &StoredSigningKey, now: i64) -> Result<(), String> {
+        let (kid, state) = (kid_of(key), key.info.state);
+        let jwk: Value = serde_json::from_str(&key.public_jwk).unwrap();
+        let before = self.keys.get(&kid);
+        if let Some(before) = before {
+            if before.jwk != jwk {
+                return Err(format!("I9: {kid} is another key now"));
+            }
+            if state < before.state {
+                return Err(format!("{kid} went back from {:?} to {state:?}", before.state));
+            }
+        }
+        let was_active = before.is_some_and(|seen| seen.state == SigningKeyState::Active);
+        let is_active = state == SigningKeyState::Active;
+        self.rotations += usize::from(is_active && !was_active && before.is_some());
+        let active = if was_active || is_active { Some(now) } else { before.and_then(|seen| seen.active) };
+        let destroyed = key.sealed.is_none().then(|| before.and_then(|seen| seen.destroyed).unwrap_or(now));
+        let published = before.map_or(now, |seen| seen.published);
+        self.keys.insert(kid, Seen { jwk, state, published, active, destroyed });
+        Ok(())
+    }
+
+    fn check_rows(&self, keys: &[StoredSigningKey]) -> Result<(), String> {
+        let count = |state| keys.iter().filter(|key| is_of(key, state)).count();
+        if count(SigningKeyState::Active) != 1 {
+            return Err(format!("I3, I12: {} keys are active", count(SigningKeyState::Active)));
+        }
+        if count(SigningKeyState::Next) > 1 {
+            return Err("I11: more than one key is next".to_owned());
+        }
+        if keys.iter().map(kid_of).collect::<BTreeSet<_>>().len() != keys.len() {
+            return Err("I9: a kid was given twice".to_owned());
+        }
+        for key in keys {
+            let (state, has_private_half) = (key.info.state, key.sealed.is_some());
+            let signs = matches!(state, SigningKeyState::Active | SigningKeyState::Next);
+            if signs && !has_private_half {
+                return Err(format!("I12: {} has no private half", key.info.kid));
+            }
+            if has_private_half && (!state.is_published() || key.info.destroyed_at.is_some()) {
+                return Err(format!("I15: {} is gone and has its private half", key.info.kid));
+            }
+        }
+        let published = keys.iter().filter(|key| key.info.state.is_published()).count();
+        let whole = CACHE + 2 * STALENESS + TTL + LEEWAY + 2 * SKEW;
+        // A jump of the clock and a restore let every wait begin anew; an emergency adds a key.
+        let more = 2 * self.jumps + 2 * self.restores + self.emergencies;
+        let most = usize::try_from(whole.div_ceil(PERIOD)).unwrap() + 2 + more;
+        if published > most {
+            return Err(format!("I14: {published} keys are published, of {most} at most"));
+        }
+        Ok(())
+    }
+
+    /// A replica signed a token that ends at `exp`, in the database's time.
+    pub fn signed(&mut self, deployment: &Deployment, kid: &str, jwk: &Value, exp: i64) -> Result<(), String> {
+        let now = deployment.time.truth();
+        if self.is_restored() {
+            return Err("I4: a replica signs by an old backup that nobody has accepted".to_owned());
+        }
+        let key = self.keys.get(kid).ok_or_else(|| format!("{kid} signs and is not in the database"))?;
+        if key.jwk != *jwk {
+            return Err(format!("I5: {kid} signs by another key than the one that is published"));
+        }
+        if key.active.is_none_or(|active| now - active > i64::try_from(STALENESS).unwrap() * SECOND) {
+            return Err(format!("I6: {kid} signs, and was active at {:?} last; it is {now}", key.active));
+        }
+        if key.destroyed.is_some_and(|at| at < now) && key.state != SigningKeyState::Revoked {
+            return Err(format!("I15: {kid} signs, and its private half was destroyed"));
+        }
+        let dead = exp - deployment.time.offset() + i64::try_from(LEEWAY).unwrap() * SECOND;
+        let token = self.tokens.entry(kid.to_owned()).or_insert_with(|| Token { jwk: jwk.clone(), dead });
+        token.dead = token.dead.max(dead);
+        Ok(())
+    }
+
+    /// An emergency: what was answered must come true. Where a clock is set, when a successor is known is not checked.
+    pub fn revoked(&mut self, revoked: &Revoked, deployment: &Deployment, clock_is_set: bool) {
+        self.emergencies += 1;
+        let truth = |at: Timestamp| at.millis() - deployment.time.offset();
+        let kid = revoked.revoked.info.kid.as_str().to_owned();
+        self.unpromised.insert(kid.clone(), i64::MAX);
+        if let Some(successor) = &revoked.activated {
+            let known = if clock_is_set { i64::MAX } else { truth(revoked.bounds.successor_known_by) };
+            self.unpromised.entry(successor.info.kid.as_str().to_owned()).or_insert(known);
+        }
+        let (unpublished_by, accepted_until) =
+            (truth(revoked.bounds.unpublished_by), truth(revoked.bounds.accepted_until));
+        self.promises.push(Promise { kid, unpublished_by, accepted_until });
+    }
+
+    /// An older state was put back.
+    pub fn restored(&mut self) {
+        self.restores += 1;
+        self.restored = Some(self.published().cloned().collect());
+    }
+
+    /// The newest state was put back again.
+    pub fn undone(&mut self) {
+        self.restored = None;
+    }
+
+    /// The operator goes on with what there is.
+    pub async fn accepted(&mut self, deployment: &Deployment) {
+        let Some(before) = self.restored.take() else { return };
+        let keys = deployment.keys().await;
+        let published: BTreeSet<_> = keys.iter().filter(|key| key.info.state.is_published()).map(kid_of).collect();
+        // What was published since is lost; what had signed and gone is there again, known or not.
+        let lost = before.difference(&published).cloned();
+        let back = keys.iter().filter(|key| key.info.activated_at.is_some()).map(kid_of);
+        let back = back.filter(|kid| !before.contains(kid));
+        self.unpromised.extend(lost.chain(back).map(|kid| (kid, i64::MAX)));
+        self.promises.retain(|promise| !published.contains(&promise.kid));
+        // Nothing but the rows says how far each key has come, and since when.
+        let now = deployment.time.truth();
+        let earlier = std::mem::take(&mut self.keys);
+        for key in &keys {
+            let (kid, jwk) = (kid_of(key), serde_json::from_str(&key.public_jwk).unwrap());
+            let stays = earlier.get(&kid).filter(|seen| seen.state.is_published());
+            let seen = Seen {
+                jwk,
+                state: key.info.state,
+                published: stays.map_or(now, |seen| seen.published),
+                active: is_of(key, SigningKeyState::Active).then_some(now).or(stays.and_then(|seen| seen.active)),
+                destroyed: key.sealed.is_none().then_some(now),
+            };
+            self.keys.insert(kid, seen);
+        }
+    }
+
+    /// What must hold at every moment.
+    pub fn check(&mut self, deployment: &Deployment, verifiers: &Verifiers) -> Result<(), String> {
+        let now = deployment.time.truth();
+        self.tokens.retain(|_, token| now < token.dead + i64::try_from(SKEW).unwrap() * SECOND);
+        self.check_served(deployment, now)?;
+        for verifier in &verifiers.all {
+            if !verifier.relies_on_it(now) {
+                continue;
+            }
+            let (habit, fetched) = (verifier.habit, verifier.fetched);
+            for (kid, token) in &self.tokens {
+                let is_promised = self.unpromised.get(kid).is_none_or(|until| *until < now);
+                let is_valid = now + verifier.off < token.dead;
+                if is_promised && is_valid && verifier.jwks.get(kid) != Some(&token.jwk) {
+                    return Err(format!(
+                        "I1, I2: at {now} a verifier ({habit:?}, fetched {fetched}) refuses a token by {kid}, which is good until {}",
+                        token.dead
+                    ));
+                }
+            }
+            let revoked = |promise: &&Promise| now > promise.accepted_until && verifier.jwks.contains_key(&promise.kid);
+            if let Some(promise) = self.promises.iter().find(revoked).filter(|_| !self.is_restored()) {
+                return Err(format!("I8: a verifier ({habit:?}, fetched {fetched}) takes {} at {now}", promise.kid));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever is ready serves all that has been published for longer than a view may be old, whatever it has been through.
+    fn check_served(&self, deployment: &Deployment, now: i64) -> Result<(), String> {
+        let stale = i64::try_from(STALENESS).unwrap() * SECOND;
+        for replica in deployment.up() {
+            let (served, is_certain) = deployment.known(replica);
+            if !is_certain && !self.is_restored() {
+                continue;
+            }
+            let is_gone = |promise: &&Promise| now > promise.unpublished_by && served.contains_key(&promise.kid);
+            if let Some(promise) = self.promises.iter().find(is_gone) {
+                return Err(format!("I8: replica {replica} serves {}, which was revoked", promise.kid));
+            }
+            let must = |kid: &&String| match &self.restored {
+                Some(published) => published.contains(*kid),
+                None => now - self.keys[*kid].published > stale,
+            };
+            if let Some(kid) = self.published().filter(must).find(|kid| !served.contains_key(*kid)) {
+                return Err(format!("I4: replica {replica} does not serve {kid} at {now}"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! A random walk of the program: each replica looks, moves keys, signs and dies in any order, while clocks are set, caches go on and
+//! older databases are put back.
+
+use std::time::Duration;
+
+use keyswap::{
+    crypto::jwk::PublicJwk,
+    domain::rotation::has,
+    service::{Error, caller::Caller, key_ring::CannotSign, signing_keys, witness},
+};
+
+use super::{
+    deployment::{Broken, Deployment, cut_after},
+    oracle::{Oracle, SECOND},
+    verifiers::Verifiers,
+};
+use crate::support::{Kind, seed::Chance};
+
+/// What goes wrong besides kills and partitions.
+#[derive(Debug, Clone, Copy)]
+pub struct Faults {
+    pub jumps: bool,
+    pub emergencies: bool,
+    /// Older states of the database are put back.
+    pub restores: bool,
+}
+
+pub struct Walk {
+    pub deployment: Deployment,
+    pub verifiers: Verifiers,
+    pub oracle: Oracle,
+    pub chance: Chance,
+    pub faults: Faults,
+    pub has_backup: bool,
+    /// The clock was set in this tick: what is moved meanwhile may be refused.
+    pub clock_was_set: bool,
+}
+
+/// Walks for `ticks` seconds.
+pub fn walk(kind: Kind, seed: u64, ticks: u32, broken: Broken, faults: Faults) -> Result<Oracle, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let walked = runtime.block_on(async {
+        let mut chance = Chance::new(seed);
+        let deployment = Deployment::new(kind, 3, broken);
+        let verifiers = Verifiers::new(&mut chance);
+        let oracle = Oracle::default();
+        let mut walk = Walk { deployment, verifiers, oracle, chance, faults, has_backup: false, clock_was_set: false };
+        walk.begin().await?;
+        for _ in 0..ticks {
+            walk.tick().await?;
+        }
+        Ok(walk.oracle)
+    });
+    walked.map_err(|fault: String| format!("seed {seed} on {kind:?}, {faults:?}, {broken:?}: {fault}"))
+}
+
+impl Walk {
+    /// The first start makes the keys (I18).
+    async fn begin(&mut self) -> Result<(), String> {
+        for replica in 0..self.deployment.replicas.len() {
+            self.deployment.start(replica, &mut self.chance, None).await;
+        }
+        self.oracle.observe(&self.deployment).await?;
+        for verifier in 0..self.verifiers.all.len() {
+            self.verifiers.fetch(verifier, &self.deployment, verifier).await;
+        }
+        Ok(())
+    }
+
+    /// A second.
+    async fn tick(&mut self) -> Result<(), String> {
+        self.clock_was_set = false;
+        self.go_wrong().await?;
+        for _ in 0..2 + self.chance.below(5) {
+            let replica = self.chance.index(self.deployment.replicas.len());
+            self.act(replica).await?;
+        }
+        self.oracle.observe(&self.deployment).await?;
+        // The oldest view that may still sign does.
+        for replica in self.deployment.up() {
+            self.sign(replica).await?;
+        }
+        self.fetch().await;
+        self.oracle.check(&self.deployment, &self.verifiers)?;
+        self.deployment.time.pass(Duration::from_secs(1), &self.deployment.database).await;
+        let from = self.chance.index(3);
+        self.verifiers.renew(&self.deployment, from).await;
+        self.oracle.check(&self.deployment, &self.verifiers)
+    }
+
+    async fn act(&mut self, replica: usize) -> Result<(), String> {
+        if self.deployment.replicas[replica].app.is_none() {
+            if self.chance.one_in(8) {
+                let polls = self.chance.one_in(6).then(|| self.polls());
+                self.deployment.start(replica, &mut self.chance, polls).await;
+                self.oracle.observe(&self.deployment).await?;
+            }
+            return Ok(());
+        }
+        let choice = self.chance.below(100);
+        if choice < 3 {
+            self.deployment.kill(replica);
+        } else if choice < 7 || (self.deployment.replicas[replica].cut_off && choice < 30) {
+            let of = &mut self.deployment.replicas[replica];
+            of.cut_off = !of.cut_off;
+        } else if !self.deployment.replicas[replica].cut_off {
+            self.work(replica, choice).await?;
+        }
+        Ok(())
+    }
+
+    /// What a replica does by itself, or because somebody asks it to.
+    async fn work(&mut self, replica: usize, choice: u64) -> Result<(), String> {
+        let app = self.deployment.app(replica);
+        match choice {
+            0..35 => app.keys.refresh(&app.store, &app.master).await.map_err(|error| format!("no look: {error}"))?,
+            35..70 => self.move_keys(replica).await?,
+            70..80 => self.sign(replica).await?,
+            80..90 => witness::keep(app).await.map_err(|error| format!("no witness: {error}"))?,
+            90..96 => {
+                let rotated = signing_keys::rotate(app, &Caller::cli(), None).await.map(drop);
+                self.expect("rotate", rotated)?;
+            }
+            96..98 => {
+                let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+                let imported = signing_keys::import(app, &Caller::cli(), &pem).await.map(drop);
+                self.expect("import", imported)?;
+            }
+            _ if self.faults.emergencies && !self.oracle.is_restored() => self.revoke(replica).await?,
+            _ => {}
+        }
+        self.oracle.observe(&self.deployment).await
+    }
+
+    /// The job; sometimes the replica dies in it.
+    async fn move_keys(&mut self, replica: usize) -> Result<(), String> {
+        if self.chance.one_in(8) {
+            let polls = self.polls();
+            if cut_after(polls, self.deployment.tick(replica)).await.is_none() {
+                self.deployment.kill(replica);
+            }
+            return Ok(());
+        }
+        let moved = self.deployment.tick(replica).await;
+        self.deployment.replicas[replica].watches = true;
+        self.expect("tick", moved)
+    }
+
+    /// Whether what was asked for was done, or refused for a reason that there is.
+    pub fn expect(&self, what: &str, done: Result<(), Error>) -> Result<(), String> {
+        let by_hand = what != "tick";
+        match done {
+            Ok(()) => Ok(()),
+            Err(Error::TooEarly(_)) if by_hand => Ok(()),
+            Err(Error::Unavailable(_)) if self.clock_was_set || (by_hand && self.oracle.is_restored()) => Ok(()),
+            // Accepted, and this replica has not looked at the witness since.
+            Err(Error::Unavailable(why)) if by_hand && why.contains("old backup") && self.oracle.restores > 0 => Ok(()),
+            Err(error) => Err(format!("{what} failed: {error}")),
+        }
+    }
+
+    async fn revoke(&mut self, replica: usize) -> Result<(), String> {
+        let published: Vec<_> = self.oracle.published().cloned().collect();
+        let kid = self.chance.pick(&published).parse().unwrap();
+        let app = self.deployment.app(replica);
+        match signing_keys::revoke(app, &Caller::cli(), kid).await {
+            Ok(revoked) => {
+                self.oracle.revoked(&revoked, &self.deployment, self.faults.jumps || self.faults.restores);
+                Ok(())
+            }
+            Err(error) => self.expect("revoke", Err(error)),
+        }
+    }
+
+    /// An exchange, as far as the signing keys know of it: by the database's clock, just read.
+    async fn sign(&mut self, replica: usize) -> Result<(), String> {
+        let (app, of) = (self.deployment.app(replica), &self.deployment.replicas[replica]);
+        let view = if of.cut_off {
+            app.keys.view()
+        } else {
+            let now = app.store.now().await.unwrap();
+            app.keys.view_at(now, &app.store, &app.master).await
+        };
+        let configured = app.settings.algorithm;
+        let now = keyswap::domain::time::Timestamp::from_millis(self.deployment.time.of_database());
+        let jwk: PublicJwk = match view.signer(None, configured, now) {
+            Ok(minter) => minter.jwk().clone(),
+            Err(CannotSign::Stale) if of.cut_off && self.deployment.broken == Broken::NoLease => {
+                let signs = view.published.iter().find(|(info, _)| has(std::slice::from_ref(info), configured, ACTIVE));
+                signs.map(|(_, jwk)| jwk.clone()).unwrap()
+            }
+            Err(CannotSign::Stale) if of.cut_off => return Ok(()),
+            Err(CannotSign::Restored) if self.oracle.restores > 0 => return Ok(()),
+            Err(why) => return Err(format!("I12: replica {replica} cannot sign: {why}")),
+        };
+        let kid = jwk.kid.as_str().to_owned();
+        if !self.deployment.known(replica).0.contains_key(&kid) {
+            return Err(format!("I5: replica {replica} signs by {kid} and does not serve it"));
+        }
+        let ttl = i64::try_from(app.settings.timing.max_ttl.as_secs()).unwrap();
+        let exp = (now.seconds() + ttl) * SECOND;
+        self.oracle.signed(&self.deployment, &kid, &serde_json::to_value(&jwk).unwrap(), exp)
+    }
+
+    /// Verifiers start anew by chance; the one with the late clock fetches where a key is missing that others sign by soon.
+    async fn fetch(&mut self) {
+        let published: Vec<String> = self.oracle.published().cloned().collect();
+        for replica in self.deployment.up() {
+            let (known, is_certain) = self.deployment.known(replica);
+            if is_certain && published.len() != known.len() && self.chance.one_in(2) {
+                self.verifiers.fetch_from(0, &self.deployment, replica).await;
+            }
+        }
+        for verifier in 0..self.verifiers.all.len() {
+            if self.chance.one_in(15) {
+                let from = self.chance.index(3);
+                self.verifiers.fetch(verifier, &self.deployment, from).await;
+            }
+        }
+    }
+
+    pub fn polls(&mut self) -> u32 {
+        u32::try_from(1 + self.chance.below(9)).unwrap()
+    }
+}
+
+const ACTIVE: keyswap::domain::signing::SigningKeyState = keyswap::domain::signing::SigningKeyState::Active;
