@@ -1,6 +1,6 @@
 //! What both databases must do alike: one suite, run on each.
 
-use std::time::Duration;
+use std::{sync::mpsc, time::Duration};
 
 use keyswap::{
     crypto::sha256,
@@ -154,7 +154,8 @@ both! {
         assert!((3600..3660).contains(&moved), "{moved}");
     }
 
-    async fn an_acknowledged_change_is_on_the_disk(server: Server) {
+    // That each change is synced is counted in `faults::durability`.
+    async fn the_database_is_set_to_sync_each_commit(server: Server) {
         let faults = server.app.store.read(store::durability_faults).await.unwrap();
         assert!(faults.is_empty(), "{faults:?}");
         if server.database.kind == Kind::Sqlite {
@@ -170,18 +171,23 @@ both! {
     async fn readers_go_on_while_someone_writes(server: Server) {
         let store = server.app.store.clone();
         let (started, running) = tokio::sync::oneshot::channel();
+        let (release, released) = mpsc::channel::<()>();
         let writer = tokio::spawn(async move {
             let change = store.change(cli(), move |tx| {
                 store::permissions::insert(tx, &permission("slow:one"))?;
                 started.send(()).unwrap();
-                std::thread::sleep(Duration::from_millis(500));
+                // The write lock is held until the reader has its answer.
+                released.recv_timeout(Duration::from_secs(30)).expect("the reader waited for the writer");
                 Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventKind::PermissionCreated, "slow:one")))
             });
             change.await.unwrap();
         });
         running.await.unwrap();
-        let read = server.app.store.now();
-        assert!(tokio::time::timeout(Duration::from_millis(300), read).await.is_ok());
+        let name: PermissionName = "slow:one".parse().unwrap();
+        let read = server.app.store.read(move |connection| store::permissions::find(connection, &name));
+        let seen = tokio::time::timeout(Duration::from_secs(15), read).await.expect("the reader waits for the writer");
+        assert!(seen.unwrap().is_none(), "what is not committed is not seen");
+        release.send(()).unwrap();
         writer.await.unwrap();
     }
 }

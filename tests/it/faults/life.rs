@@ -16,16 +16,18 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    cluster::free_port,
+    cluster::on_free_port,
     process::{Deployment, LONG, Running, client, each, until},
 };
-use crate::support::Kind;
+use crate::support::{Kind, panics};
 
 /// What the server has acknowledged: for each key its value, and whether it is revoked. A revoke that was sent and not answered
 /// may or may not have happened: such keys are left out.
 type Acknowledged = Arc<Mutex<BTreeMap<String, (String, bool)>>>;
 
-const ROUNDS: usize = 20;
+/// How often the server is killed: in `scripts/test`, and in `scripts/prove faults`.
+const FEW: usize = 6;
+const MANY: usize = 20;
 
 each! {
     async fn sigterm_lets_requests_end_and_loses_nothing(deployment: Deployment) {
@@ -56,55 +58,18 @@ each! {
     }
 
     async fn what_was_acknowledged_survives_kill_9_under_load(deployment: Deployment) {
-        let acknowledged = Acknowledged::default();
-        let admin = {
-            let server = deployment.serve();
-            server.stop();
-            deployment.admin()
-        };
-        for _ in 0..ROUNDS {
-            let server = deployment.serve();
-            let stop = Arc::new(AtomicBool::new(false));
-            let before = acknowledged.lock().unwrap().len();
-            let load: Vec<_> = (0..4)
-                .map(|_| {
-                    tokio::spawn(change_until_it_dies(
-                        (server.base.clone(), server.http.clone()),
-                        admin.clone(),
-                        Arc::clone(&acknowledged),
-                        Arc::clone(&stop),
-                    ))
-                })
-                .collect();
-            let enough = || async { acknowledged.lock().unwrap().len() >= before + 10 };
-            until("ten changes were acknowledged", LONG, enough).await;
-            server.kill();
-            stop.store(true, Ordering::SeqCst);
-            join_all(load).await;
-        }
-        let server = deployment.serve();
-        let acknowledged = acknowledged.lock().unwrap().clone();
-        let revoked = acknowledged.values().filter(|(_, revoked)| *revoked).count();
-        assert!(acknowledged.len() >= ROUNDS * 10 && revoked > 0);
-        for (id, (value, revoked)) in &acknowledged {
-            let status = server.exchange(value).await.status();
-            assert_eq!(status, if *revoked { 401 } else { 200 }, "{id}, revoked: {revoked}");
-        }
-        let events = every_event(&server, &admin).await;
-        for (id, (_, revoked)) in &acknowledged {
-            let count = |kind: &str| events.get(&(kind.to_owned(), id.clone())).copied().unwrap_or(0);
-            assert_eq!(count("api_key.created"), 1, "{id}");
-            assert_eq!(count("api_key.revoked"), usize::from(*revoked), "{id}");
-        }
-        server.stop();
-        let doctor = deployment.run(&["doctor"]);
-        assert!(doctor.code == Some(0) && doctor.out.contains("every link holds"), "{doctor:?}");
-        eprintln!("{} creates and {revoked} revokes survived {ROUNDS} kills", acknowledged.len());
+        survives_kills(deployment, FEW).await;
     }
 
     async fn operations_move_to_their_own_listener(deployment: Deployment) {
-        let admin = format!("127.0.0.1:{}", free_port());
-        let server = deployment.with(&[&format!("server.admin_bind={admin}")]).serve();
+        let (port, server) = on_free_port(|port| {
+            let settled = deployment.with(&[&format!("server.admin_bind=127.0.0.1:{port}")]).start().settle();
+            settled.map_err(|said| {
+                assert!(said.err.contains("cannot listen on"), "{said:?}");
+                said.err
+            })
+        });
+        let admin = format!("127.0.0.1:{port}");
         for path in ["/healthz", "/readyz", "/metrics"] {
             assert_eq!(server.get(path).await.status(), 404, "{path} is not public any more");
             let there = server.http.get(format!("http://{admin}{path}")).send().await.unwrap();
@@ -143,6 +108,74 @@ each! {
     }
 }
 
+fn many_kills(kind: Kind) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(survives_kills(Deployment::new(kind), MANY));
+    panics::assert_none();
+}
+
+#[test]
+#[ignore = "takes a minute: scripts/prove faults"]
+fn what_was_acknowledged_survives_twenty_kills_sqlite() {
+    many_kills(Kind::Sqlite);
+}
+
+#[test]
+#[ignore = "takes a minute: scripts/prove faults"]
+fn what_was_acknowledged_survives_twenty_kills_postgres() {
+    many_kills(Kind::Postgres);
+}
+
+async fn survives_kills(deployment: Deployment, rounds: usize) {
+    let acknowledged = Acknowledged::default();
+    let admin = {
+        let server = deployment.serve();
+        server.stop();
+        deployment.admin()
+    };
+    for _ in 0..rounds {
+        let server = deployment.serve();
+        let stop = Arc::new(AtomicBool::new(false));
+        let before = acknowledged.lock().unwrap().len();
+        let load: Vec<_> = (0..4)
+            .map(|_| {
+                tokio::spawn(change_until_it_dies(
+                    (server.base.clone(), server.http.clone()),
+                    admin.clone(),
+                    Arc::clone(&acknowledged),
+                    Arc::clone(&stop),
+                ))
+            })
+            .collect();
+        let enough = || async { acknowledged.lock().unwrap().len() >= before + 10 };
+        until("ten changes were acknowledged", LONG, enough).await;
+        server.kill();
+        stop.store(true, Ordering::SeqCst);
+        // Each has a bound: the server is gone, and no request of theirs takes longer than the client's timeout.
+        for task in join_all(load).await {
+            task.expect("a task of the load failed");
+        }
+    }
+    let server = deployment.serve();
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    let revoked = acknowledged.values().filter(|(_, revoked)| *revoked).count();
+    assert!(acknowledged.len() >= rounds * 10 && revoked > 0);
+    for (id, (value, revoked)) in &acknowledged {
+        let status = server.exchange(value).await.status();
+        assert_eq!(status, if *revoked { 401 } else { 200 }, "{id}, revoked: {revoked}");
+    }
+    let events = every_event(&server, &admin).await;
+    for (id, (_, revoked)) in &acknowledged {
+        let count = |kind: &str| events.get(&(kind.to_owned(), id.clone())).copied().unwrap_or(0);
+        assert_eq!(count("api_key.created"), 1, "{id}");
+        assert_eq!(count("api_key.revoked"), usize::from(*revoked), "{id}");
+    }
+    server.stop();
+    let doctor = deployment.run(&["doctor"]);
+    assert!(doctor.code == Some(0) && doctor.out.contains("every link holds"), "{doctor:?}");
+    eprintln!("{} creates and {revoked} revokes survived {rounds} kills", acknowledged.len());
+}
+
 /// Makes keys and revokes every third of them, until the server is gone.
 async fn change_until_it_dies(
     (base, http): (String, reqwest::Client),
@@ -167,6 +200,7 @@ async fn change_until_it_dies(
             let known = acknowledged.lock().unwrap().remove(id).unwrap();
             let revoked = http.post(format!("{base}/v1/api-keys/{id}/revoke")).bearer_auth(&admin).send().await;
             let Ok(revoked) = revoked else { return };
+            assert!(revoked.status() == 200 || revoked.status() == 503, "{}", revoked.status());
             if revoked.status() == 200 {
                 acknowledged.lock().unwrap().insert(id.to_owned(), (known.0, true));
             }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod commands;
+mod durability;
 mod exactness;
 mod guessing;
 mod herd;

@@ -16,19 +16,24 @@ use keyswap::{
 use serde_json::json;
 
 use super::{
-    cluster::{Cluster, Proxy, free_port},
+    cluster::{Cluster, Proxy},
     mistakes,
     process::{Deployment, Process, Running, until},
 };
-use crate::support::Kind;
+use crate::support::{Kind, panics};
 
-/// The design's bound.
-const HEALS_WITHIN: Duration = Duration::from_secs(5);
-/// No request waits longer: 2 s for a connection and 5 s for an answer, with room for a loaded machine.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(12);
+/// The design's bounds count for a release build that has its cores to itself (`scripts/prove faults`). A debug build beside other tests
+/// shows that it heals and answers at all.
+const IS_RELEASE: bool = !cfg!(debug_assertions);
+const HEALS_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 5 } else { 60 });
+/// No request waits longer: 2 s for a connection and 5 s for an answer, with room for a loaded machine. The client's timeout is 20 s.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 12 } else { 20 });
+/// What is public does not wait for the database, not even for a connection.
+const PUBLIC_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 2 } else { 20 });
 
 fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
+    panics::assert_none();
 }
 
 /// A server on a PostgreSQL that the test may stop; SQLite's directory holds the keys.
@@ -81,19 +86,22 @@ async fn goes_on(server: &Running) {
     for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/healthz"] {
         let started = Instant::now();
         assert_eq!(server.get(path).await.status(), 200, "{path}");
-        assert!(started.elapsed() < Duration::from_secs(2), "{path}");
+        assert!(started.elapsed() < PUBLIC_WITHIN, "{path} took {:?}", started.elapsed());
     }
 }
 
+/// Exchanges, changes and readiness are back, all of them within the one bound.
 async fn heals(server: &Running, admin: &str, key: &str) {
-    let took = until("the exchange works again", HEALS_WITHIN, || server.swaps(key)).await;
-    until("changes work again", HEALS_WITHIN.saturating_sub(took), || async {
+    let started = Instant::now();
+    let left = || HEALS_WITHIN.saturating_sub(started.elapsed());
+    let took = until("the exchange works again", left(), || server.swaps(key)).await;
+    until("changes work again", left(), || async {
         let body = json!({ "name": "n", "permissions": [] });
         server.call(admin, "POST", "/v1/service-clients", Some(body)).await.status() == 201
     })
     .await;
-    until("ready again", HEALS_WITHIN, || async { server.get("/readyz").await.status() == 200 }).await;
-    eprintln!("healed after {took:?}");
+    until("ready again", left(), || async { server.get("/readyz").await.status() == 200 }).await;
+    eprintln!("exchanges after {took:?}, all of it after {:?}", started.elapsed());
 }
 
 #[test]
@@ -140,12 +148,26 @@ fn postgres_falls_silent_and_comes_back() {
 
 #[test]
 fn a_database_away_at_the_start_is_told() {
-    let cluster = TcpSilence::new();
-    for url in [format!("postgres://keyswap@127.0.0.1:{}/x", free_port()), cluster.url()] {
+    let (refuses, silent) = (Refuses::new(), TcpSilence::new());
+    for url in [refuses.url(), silent.url()] {
         let started = Instant::now();
         let said = on_postgres(&url).refuses();
         assert!(said.contains("cannot connect") && said.contains("127.0.0.1"), "{said}");
         assert!(started.elapsed() < ANSWERS_WITHIN, "{:?}", started.elapsed());
+    }
+}
+
+/// A port that is taken and on which nobody listens: connections are refused, and no other program can come by it.
+struct Refuses(tokio::net::TcpSocket);
+
+impl Refuses {
+    fn new() -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
+    }
+    fn url(&self) -> String {
+        format!("postgres://keyswap@127.0.0.1:{}/x", self.0.local_addr().unwrap().port())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The real program in processes of its own, and the few calls that tests make to it. Every wait has a bound.
 
+mod running;
+
 use std::{
     io::Read,
     path::PathBuf,
@@ -9,9 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::{Client, Response};
+use reqwest::Client;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+pub use running::Running;
 
 use crate::support::{Database, Kind, panics};
 
@@ -55,6 +59,15 @@ impl Deployment {
     pub fn with(&self, settings: &[&str]) -> Self {
         let all = self.settings.iter().cloned().chain(settings.iter().map(|text| (*text).to_owned())).collect();
         Self { database: Arc::clone(&self.database), settings: all }
+    }
+
+    /// The same on a copy of the database and of the keys. No server may run on this one.
+    pub fn copy(&self) -> Self {
+        let database = Arc::new(self.database.copy());
+        let keys = database.dir.path().join(self.keys().strip_prefix(self.database.dir.path()).unwrap());
+        let settings = [format!("database.url={}", database.url), format!("keys.dir={}", keys.display())];
+        let settings = self.settings.iter().cloned().chain(settings).collect();
+        Self { database, settings }
     }
 
     /// The value of a setting as it is now.
@@ -165,6 +178,19 @@ impl Process {
         }
     }
 
+    /// Waits until it serves or has ended.
+    pub fn settle(mut self) -> Result<Running, Said> {
+        let deadline = Instant::now() + LONG;
+        while listening(&self.log()).is_none() {
+            if self.child.try_wait().unwrap().is_some() {
+                return Err(self.end(LONG));
+            }
+            assert!(Instant::now() < deadline, "neither serving nor ended: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(self.ready())
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap(), signal).unwrap();
     }
@@ -208,65 +234,6 @@ fn listening(log: &str) -> Option<String> {
     let address: String =
         after.chars().skip_while(|c| !c.is_ascii_digit()).take_while(|c| !", \"".contains(*c)).collect();
     Some(address)
-}
-
-/// A server in a process of its own.
-pub struct Running {
-    pub process: Process,
-    pub base: String,
-    pub http: Client,
-}
-
-impl Running {
-    pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
-    }
-
-    pub async fn get(&self, path: &str) -> Response {
-        self.http.get(self.url(path)).send().await.unwrap()
-    }
-
-    pub async fn exchange(&self, key: &str) -> Response {
-        self.http.post(self.url("/v1/exchange")).bearer_auth(key).send().await.unwrap()
-    }
-
-    pub async fn swaps(&self, key: &str) -> bool {
-        self.exchange(key).await.status() == 200
-    }
-
-    /// Whether a key with management permissions is accepted.
-    pub async fn knows(&self, admin: &str) -> bool {
-        self.call(admin, "GET", "/v1/api-keys", None).await.status() == 200
-    }
-
-    pub async fn call(&self, admin: &str, method: &str, path: &str, body: Option<Value>) -> Response {
-        let request = self.http.request(method.parse().unwrap(), self.url(path)).bearer_auth(admin);
-        let request = if let Some(body) = body { request.json(&body) } else { request };
-        request.send().await.unwrap()
-    }
-
-    /// A generic key without permissions: its id and its value.
-    pub async fn key(&self, admin: &str) -> (String, String) {
-        let body = json!({ "name": "a key", "owner": { "type": "none" }, "permissions": [] });
-        let answer = self.call(admin, "POST", "/v1/api-keys", Some(body)).await;
-        assert_eq!(answer.status(), 201);
-        let key: Value = answer.json().await.unwrap();
-        (key["id"].as_str().unwrap().to_owned(), key["value"].as_str().unwrap().to_owned())
-    }
-
-    /// SIGTERM, and a clean end.
-    pub fn stop(self) -> Said {
-        self.process.signal(Signal::TERM);
-        let said = self.process.end(LONG);
-        assert_eq!(said.code, Some(0), "{said:?}");
-        said
-    }
-
-    /// As loss of power would: no chance to write anything.
-    pub fn kill(mut self) {
-        self.process.child.kill().unwrap();
-        self.process.child.wait().unwrap();
-    }
 }
 
 /// Asks until the answer is yes.

@@ -9,7 +9,7 @@ use diesel::{
 };
 
 use super::process::Deployment;
-use crate::support::Kind;
+use crate::support::{Database, Kind};
 
 #[derive(QueryableByName)]
 struct Line {
@@ -25,8 +25,13 @@ struct Bytes {
 
 /// The first column, `line`, of a query.
 pub fn lines(deployment: &Deployment, query: &str) -> Vec<String> {
-    let url = &deployment.database.url;
-    let found: QueryResult<Vec<Line>> = match deployment.database.kind {
+    lines_of(&deployment.database, query)
+}
+
+/// The same, of a database without a deployment of its own.
+pub fn lines_of(database: &Database, query: &str) -> Vec<String> {
+    let url = &database.url;
+    let found: QueryResult<Vec<Line>> = match database.kind {
         Kind::Sqlite => {
             let mut connection = SqliteConnection::establish(url.strip_prefix("sqlite://").unwrap()).unwrap();
             diesel::sql_query(query).load(&mut connection)

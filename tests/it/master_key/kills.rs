@@ -1,20 +1,25 @@
 //! `kill -9` at any moment of a rotation of the master key: every row is readable before, between and after, and the next run goes on.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use keyswap::{crypto::random::SystemEntropy, domain::entropy::Entropy};
+use rustix::process::Signal;
 
 use super::{Full, events, quick};
 use crate::{
-    faults::process::{LONG, Process, until},
-    support::Kind,
+    faults::{
+        process::{LONG, Process, until},
+        tables::lines,
+    },
+    support::{Kind, panics},
 };
 
-/// As many rounds as the machine has time for.
-const FEW: usize = 5;
-const MANY: usize = 50;
-/// Enough for several changes.
-const KEYS: usize = 250;
+/// Rounds and keys in `scripts/test`, and in `scripts/prove kills`: there the keys are enough for several changes.
+const FEW: (usize, usize) = (5, 60);
+const MANY: (usize, usize) = (50, 250);
 
 /// Between a moment and the time a whole rotation takes.
 fn moment() -> Duration {
@@ -23,31 +28,42 @@ fn moment() -> Duration {
     Duration::from_micros(u64::from(u16::from_le_bytes(bytes)) * 6)
 }
 
-fn rounds(kind: Kind, rounds: usize) {
+fn rounds(kind: Kind, (rounds, keys): (usize, usize)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let deployment = quick(kind);
         let server = deployment.serve();
-        let full = Full::on(deployment, &server, KEYS).await;
-        let (mut cut_off, mut begun) = (0, 0);
+        let full = Full::on(deployment, &server, keys).await;
+        let mut cut_off = 0;
         for round in 0..rounds {
             // A few runs one after the other that are all cut off, each where the one before has left it.
             for _ in 0..4 {
                 let process = Process::spawn(full.deployment.command(&["master-key", "rotate"]));
-                thread::sleep(moment());
-                process.signal(rustix::process::Signal::KILL);
+                let moment = moment();
+                thread::sleep(moment);
+                process.signal(Signal::KILL);
                 let said = process.end(LONG);
                 cut_off += usize::from(said.code.is_none());
                 for key in full.keys.iter().step_by(25).chain(full.foreign.iter().step_by(5)) {
                     let answer = server.exchange(key).await;
-                    assert_eq!(answer.status(), 200, "round {round}: {said:?}: {}", answer.text().await.unwrap());
+                    let status = answer.status();
+                    assert_eq!(
+                        status,
+                        200,
+                        "round {round}, after {moment:?}: {said:?}: {}",
+                        answer.text().await.unwrap()
+                    );
                 }
             }
             let states: Vec<_> = full.status().into_iter().map(|row| row.1).collect();
             let many = |state: &str| states.iter().filter(|found| *found == state).count();
-            assert!(many("current") == 1 && many("incoming") <= 1 && many("retiring") <= 1, "round {round}: {states:?}");
-            begun += usize::from(many("incoming") + many("retiring") > 0);
+            assert!(
+                many("current") == 1 && many("incoming") <= 1 && many("retiring") <= 1,
+                "round {round}: {states:?}"
+            );
             full.opens(&server, &format!("round {round}, cut off")).await;
+            cut_off += cut_off_while_retiring(&full);
+            full.opens(&server, &format!("round {round}, cut off while the old key retires")).await;
             full.rotate();
             full.opens(&server, &format!("round {round}, gone on")).await;
             let status = full.status();
@@ -61,18 +77,20 @@ fn rounds(kind: Kind, rounds: usize) {
         full.rotate();
         let old = full.status()[0].0.to_string();
         assert_eq!(full.deployment.run(&["master-key", "remove", &old]).code, Some(0));
-        let files: Vec<_> = std::fs::read_dir(full.deployment.keys()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        let files: Vec<_> =
+            std::fs::read_dir(full.deployment.keys()).unwrap().map(|file| file.unwrap().file_name()).collect();
         let is_leftover = |name: &std::ffi::OsString| {
             let name = name.to_string_lossy();
             name.starts_with("master.") && name.ends_with(".tmp")
         };
         assert!(!files.iter().any(is_leftover), "no copy of a key lies about: {files:?}");
-        assert!(cut_off > rounds && begun > 0, "the kills came in between: {cut_off} cut off, {begun} begun");
+        assert!(cut_off >= rounds, "{cut_off} rotations were cut off");
         // Each version took each step once, in its order.
         let all = events(&server, &full.admin).await;
         let last = full.status().pop().unwrap().0;
         for version in 2..last {
-            let steps: Vec<_> = all.iter().filter(|(_, of)| *of == version.to_string()).map(|(kind, _)| kind.as_str()).collect();
+            let steps: Vec<_> =
+                all.iter().filter(|(_, of)| *of == version.to_string()).map(|(kind, _)| kind.as_str()).collect();
             assert_eq!(steps, ["registered", "activated", "retired", "removed"], "version {version}");
         }
         until("the server is ready", LONG, || async { server.get("/readyz").await.status() == 200 }).await;
@@ -82,8 +100,33 @@ fn rounds(kind: Kind, rounds: usize) {
         again.stop();
         let doctor = full.deployment.run(&["doctor"]);
         assert!(doctor.code == Some(0) && doctor.out.contains("every link holds"), "{doctor:?}");
-        eprintln!("{cut_off} rotations of the master key were cut off, {begun} of {rounds} rounds went on with one; version {last}");
+        eprintln!("{cut_off} rotations of the master key were cut off in {rounds} rounds; version {last}");
     });
+    panics::assert_none();
+}
+
+/// Begins a rotation if there is none, and kills it when the old key is on its way out: the command has at least a second left then, since it
+/// waits until every server has heard of the new key. Gives how many commands were cut off.
+fn cut_off_while_retiring(full: &Full) -> usize {
+    let mut cut_off = 0;
+    for (args, states) in [
+        (&["master-key", "rotate"][..], "'incoming', 'retiring'"),
+        (&["master-key", "rotate", "--continue"], "'retiring'"),
+    ] {
+        let process = Process::spawn(full.deployment.command(args));
+        let begun = format!("SELECT state AS line FROM master_keys WHERE state IN ({states})");
+        let started = Instant::now();
+        while lines(&full.deployment, &begun).is_empty() {
+            assert!(started.elapsed() < LONG, "{args:?} does not come to {states}: {}", process.log());
+            thread::sleep(Duration::from_millis(1));
+        }
+        process.signal(Signal::KILL);
+        cut_off += usize::from(process.end(LONG).code.is_none());
+    }
+    let states: Vec<_> = full.status().into_iter().map(|row| row.1).collect();
+    assert_eq!(states.iter().filter(|state| *state == "retiring").count(), 1, "it was cut off: {states:?}");
+    assert!(cut_off >= 1);
+    cut_off
 }
 
 #[test]

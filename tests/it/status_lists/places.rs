@@ -49,14 +49,24 @@ both! {
 
     async fn a_change_that_fails_takes_no_index(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
-        let used = || server.app.store.read(|connection| {
-            let lists = store::status_lists::list(connection)?;
-            Ok::<_, StoreError>(lists.len())
-        });
-        assert_eq!(used().await.unwrap(), 1);
-        let nothing = server.post("/v1/api-keys").bearer_auth(&server.admin);
-        let nothing = nothing.json(&json!({ "name": "a key", "owner": { "type": "none" }, "permissions": ["x:y"] }));
-        assert_eq!(nothing.send().await.unwrap().status(), 422);
+        let used = || used(&server);
+        let before = used();
+        assert_eq!(before.len(), 1);
+        let create = async |permission: &str| {
+            let body = json!({ "name": "a key", "owner": { "type": "none" }, "permissions": [permission] });
+            server.post("/v1/api-keys").bearer_auth(&server.admin).json(&body).send().await.unwrap().status()
+        };
+        // Refused before an index is allocated.
+        assert_eq!(create("x:y").await, 422);
+        assert_eq!(used(), before);
+        // Failed after that, when its event is appended: the transaction gives the index back.
+        server.database.sql("UPDATE event_head SET id = 2");
+        let failed = create("a:b").await;
+        server.database.sql("UPDATE event_head SET id = 1");
+        assert!(failed.is_server_error(), "{failed}");
+        assert_eq!(used(), before);
+        assert_eq!(create("a:b").await, 201);
+        assert_eq!(used(), [before[0] + 1], "a create that succeeds takes one");
         place(&server, &key.value).await;
     }
 
@@ -187,4 +197,13 @@ both! {
         assert_eq!(forget(exp + 1).await, 0, "the open one stays: its indexes would be given again");
         assert_eq!(each().await.0, open);
     }
+}
+
+/// How many indexes of each list are taken.
+fn used(server: &Server) -> Vec<i64> {
+    let lines = |query: &str| crate::faults::tables::lines_of(&server.database, query);
+    lines("SELECT CAST(used AS TEXT) AS line FROM status_lists ORDER BY id")
+        .iter()
+        .map(|line| line.parse().unwrap())
+        .collect()
 }

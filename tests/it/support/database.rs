@@ -1,5 +1,7 @@
 //! A new database for each test, and a hand on its clock.
 
+mod copy;
+
 use std::{
     collections::hash_map::DefaultHasher,
     fs,

@@ -1,0 +1,126 @@
+//! What is acknowledged is on the disk. `kill -9` does not show it, since the kernel keeps what a killed process wrote: here the syncs between a
+//! request and its answer are counted.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    cluster::Cluster,
+    process::{Deployment, LONG, Process, Running},
+};
+use crate::support::{Kind, panics};
+
+/// One after the other, so that none shares a sync with another one.
+const CHANGES: usize = 60;
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
+    panics::assert_none();
+}
+
+/// The keys are beside an SQLite database that is never made.
+fn on(cluster: &Cluster) -> Deployment {
+    Deployment::new(Kind::Sqlite).with(&[&format!("database.url={}", cluster.url(cluster.port))])
+}
+
+/// How often the log was synced. A session tells what it has counted when it ends.
+fn syncs(cluster: &Cluster) -> i64 {
+    let others =
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let started = Instant::now();
+    while cluster.ask(others) != "0" {
+        assert!(started.elapsed() < LONG, "sessions stay open");
+        thread::sleep(Duration::from_millis(20));
+    }
+    cluster.ask("SELECT wal_sync FROM pg_stat_wal").parse().unwrap()
+}
+
+/// Syncs of PostgreSQL's log from the start of a server, through changes that are each acknowledged, to its end.
+async fn syncs_of_changes(cluster: &Cluster, deployment: &Deployment) -> i64 {
+    let before = syncs(cluster);
+    let server = deployment.serve();
+    let admin = deployment.admin();
+    for _ in 0..CHANGES {
+        server.key(&admin).await;
+    }
+    server.stop();
+    syncs(cluster) - before
+}
+
+#[test]
+fn postgres_syncs_its_log_for_each_acknowledged_change() {
+    run(async {
+        let cluster = Cluster::new();
+        // Else the log is synced five times a second, whoever needs it.
+        cluster.set("wal_writer_delay", "10s");
+        let deployment = on(&cluster);
+        deployment.serve().stop();
+        let counted = syncs_of_changes(&cluster, &deployment).await;
+        let wanted = i64::try_from(CHANGES).unwrap();
+        assert!(counted >= wanted, "{counted} syncs for {wanted} changes");
+        // The count sees what is missing.
+        cluster.set("synchronous_commit", "off");
+        let unsynced = syncs_of_changes(&cluster, &deployment).await;
+        assert!(unsynced < wanted / 2, "{unsynced} syncs for {wanted} changes that need not be on the disk");
+        eprintln!("{wanted} changes: {counted} syncs, and {unsynced} with synchronous_commit = off");
+    });
+}
+
+#[test]
+fn sqlite_syncs_its_log_for_each_acknowledged_change() {
+    run(async {
+        let deployment = Deployment::new(Kind::Sqlite);
+        let trace = deployment.database.dir.path().join("trace");
+        let serve = deployment.command(&["serve"]);
+        // -D: the server is the process that was started, and strace its child. Each line is written before the call returns.
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-y", "-e", "trace=fsync,fdatasync", "-o"]).arg(&trace);
+        command.arg(serve.get_program()).args(serve.get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let server: Running = Process::spawn(command).ready();
+        let admin = deployment.admin();
+        let syncs = || {
+            let trace = fs::read_to_string(&trace).unwrap();
+            trace.lines().filter(|line| line.contains("keyswap.db-wal>")).count()
+        };
+        for change in 0..CHANGES {
+            let before = syncs();
+            server.key(&admin).await;
+            assert!(syncs() > before, "change {change} was answered and the log was not synced");
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn settings_that_lose_acknowledged_changes_are_named() {
+    const SETTINGS: [&str; 3] = ["fsync", "synchronous_commit", "full_page_writes"];
+    let cluster = Cluster::new();
+    let deployment = on(&cluster);
+    let named = || {
+        let log = deployment.serve().stop().err;
+        let warned = log.lines().filter(|line| line.contains("WARN") && line.contains("may lose changes"));
+        let warned = warned.collect::<Vec<_>>().join("\n");
+        let checks = deployment.json(&["doctor"]);
+        let durability = checks.as_array().unwrap().iter().find(|check| check["what"] == "durability").unwrap().clone();
+        SETTINGS.map(|name| {
+            let fault = format!("{name} = off");
+            let detail = durability["detail"].as_str().unwrap();
+            let by_doctor = durability["verdict"] == "warning" && detail.contains(&fault);
+            assert_eq!(warned.contains(&fault), by_doctor, "serve and doctor agree: {warned}, {durability}");
+            by_doctor
+        })
+    };
+    assert_eq!(named(), [false; 3]);
+    for wrong in SETTINGS {
+        cluster.set(wrong, "off");
+        assert_eq!(named(), SETTINGS.map(|name| name == wrong), "{wrong}");
+        cluster.set(wrong, "on");
+    }
+    assert_eq!(named(), [false; 3]);
+    panics::assert_none();
+}

@@ -1,0 +1,67 @@
+//! A server that runs, and the few calls that tests make to it.
+
+use reqwest::{Client, Response};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{LONG, Process, Said};
+
+/// A server in a process of its own.
+pub struct Running {
+    pub process: Process,
+    pub base: String,
+    pub http: Client,
+}
+
+impl Running {
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.http.get(self.url(path)).send().await.unwrap()
+    }
+
+    pub async fn exchange(&self, key: &str) -> Response {
+        self.http.post(self.url("/v1/exchange")).bearer_auth(key).send().await.unwrap()
+    }
+
+    pub async fn swaps(&self, key: &str) -> bool {
+        self.exchange(key).await.status() == 200
+    }
+
+    /// Whether a key with management permissions is accepted.
+    pub async fn knows(&self, admin: &str) -> bool {
+        self.call(admin, "GET", "/v1/api-keys", None).await.status() == 200
+    }
+
+    pub async fn call(&self, admin: &str, method: &str, path: &str, body: Option<Value>) -> Response {
+        let request = self.http.request(method.parse().unwrap(), self.url(path)).bearer_auth(admin);
+        let request = if let Some(body) = body { request.json(&body) } else { request };
+        request.send().await.unwrap()
+    }
+
+    /// A generic key without permissions: its id and its value.
+    pub async fn key(&self, admin: &str) -> (String, String) {
+        let body = json!({ "name": "a key", "owner": { "type": "none" }, "permissions": [] });
+        let answer = self.call(admin, "POST", "/v1/api-keys", Some(body)).await;
+        assert_eq!(answer.status(), 201);
+        let key: Value = answer.json().await.unwrap();
+        (key["id"].as_str().unwrap().to_owned(), key["value"].as_str().unwrap().to_owned())
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(self) -> Said {
+        self.process.signal(Signal::TERM);
+        let said = self.process.end(LONG);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said
+    }
+
+    /// SIGKILL: the process runs no more of its code. What it wrote stays in the page cache of the kernel, so this is no loss of
+    /// power and does not show that anything was synced; `faults::durability` does.
+    pub fn kill(mut self) {
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
+    }
+}

@@ -1,0 +1,161 @@
+//! `kill -9` at each statement of a rotation, of a rotation of the master key and of a revocation: what stands in the database is as before
+//! or as after, and the next run finishes it. A quarter of the points in `scripts/test`, all of them in `scripts/prove statements`.
+
+mod fuse;
+mod walk;
+
+use serde_json::{Value, json};
+
+use super::process::{Deployment, Running};
+use crate::{
+    master_key::{Full, quick},
+    support::wire::form,
+};
+use fuse::Act;
+use walk::{State, Walk};
+
+/// Each test on each database: on a quarter of the points, and on all of them.
+macro_rules! at_each_statement {
+    ($(async fn $name:ident($walk:ident: &mut Walk) $body:block)*) => {
+        $(mod $name {
+            use super::*;
+            async fn test($walk: &mut Walk) $body
+            #[test]
+            fn sqlite() {
+                Walk::on_a_quarter(crate::support::Kind::Sqlite, test);
+            }
+            #[test]
+            fn postgres() {
+                Walk::on_a_quarter(crate::support::Kind::Postgres, test);
+            }
+            #[test]
+            #[ignore = "takes minutes: scripts/prove statements"]
+            fn all_sqlite() {
+                Walk::on_all(crate::support::Kind::Sqlite, test);
+            }
+            #[test]
+            #[ignore = "takes minutes: scripts/prove statements"]
+            fn all_postgres() {
+                Walk::on_all(crate::support::Kind::Postgres, test);
+            }
+        })*
+    };
+}
+
+at_each_statement! {
+    async fn a_rotation_of_the_signing_key_is_whole_or_not(walk: &mut Walk) {
+        let deployment = Deployment::new(walk.kind);
+        let server = deployment.serve();
+        let key = server.key(&deployment.admin()).await.1;
+        server.stop();
+        let mut state = State::of(&deployment);
+        let before = state.count("signing_keys");
+        // The rotation and its settling, and what falls due later, with a look at which nothing is due.
+        for (act, hours, commits) in [(Act::Rotate, 3, 2), (Act::Tick, 0, 0), (Act::Tick, 3, 1)] {
+            state.hours_pass(hours);
+            walk.kill_at_each(&state, (act, ""), commits, async |left, when| {
+                keys_and_events_agree(left, when);
+                left.swaps(&key, when).await;
+                left.finish(act, "").await;
+                keys_and_events_agree(left, &format!("{when}, finished"));
+            })
+            .await;
+            state.done(act, "");
+        }
+        assert_eq!(state.count("signing_keys"), before + 1, "rotated once");
+        assert_eq!(state.count("signing_keys WHERE state = 'removed'"), 1);
+    }
+
+    async fn a_revocation_is_whole_or_not(walk: &mut Walk) {
+        let deployment = Deployment::new(walk.kind);
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let audience = json!({ "identifier": "https://each.test", "status": "token" });
+        assert_eq!(server.call(&admin, "POST", "/v1/audiences", Some(audience)).await.status(), 201);
+        let (_, dies) = server.key(&admin).await;
+        let (_, lives) = server.key(&admin).await;
+        let token = minted(&server, &lives).await;
+        server.stop();
+        let state = State::of(&deployment);
+        let ended = "api_keys WHERE revoked_at IS NOT NULL";
+        let of_token = "token_statuses WHERE revoked_at IS NOT NULL";
+        walk.kill_at_each(&state, (Act::Revoke, &dies), 1, async |left, when| {
+            left.is_told(ended, "api_key.revoked", when);
+            let server = left.deployment.serve();
+            assert_eq!(server.swaps(&dies).await, left.count(ended) == 0, "{when}");
+            left.finish(Act::Revoke, &dies).await;
+            left.is_told(ended, "api_key.revoked", when);
+            assert!(!server.swaps(&dies).await && server.swaps(&lives).await, "{when}");
+        })
+        .await;
+        walk.kill_at_each(&state, (Act::Revoke, &token), 1, async |left, when| {
+            left.is_told("revoked_tokens", "token.revoked", when);
+            left.is_told(of_token, "token.revoked", when);
+            let server = left.deployment.serve();
+            assert_eq!(is_active(&server, &admin, &token).await, left.count(of_token) == 0, "{when}");
+            left.finish(Act::Revoke, &token).await;
+            left.is_told("revoked_tokens", "token.revoked", when);
+            left.is_told(of_token, "token.revoked", when);
+            assert!(!is_active(&server, &admin, &token).await && server.swaps(&lives).await, "{when}");
+        })
+        .await;
+    }
+
+    async fn a_rotation_of_the_master_key_leaves_every_row_readable(walk: &mut Walk) {
+        let deployment = quick(walk.kind);
+        let server = deployment.serve();
+        let full = Full::on(deployment.with(&[]), &server, 4).await;
+        server.stop();
+        let state = State::of(&deployment);
+        let all = walk.is_on_all();
+        // It begins and activates, seals each of five places anew, and retires the old key.
+        walk.kill_at_each(&state, (Act::MasterKey, ""), 13, async |left, when| {
+            master_keys_and_events_agree(left, when);
+            let server = left.deployment.serve();
+            full.opens(&server, when).await;
+            left.finish(Act::MasterKey, "").await;
+            if all {
+                full.opens(&server, &format!("{when}, finished")).await;
+            }
+            master_keys_and_events_agree(left, &format!("{when}, finished"));
+            let states = crate::master_key::status(&left.deployment);
+            let states: Vec<_> = states.iter().map(|(_, state, rows)| (state.as_str(), *rows == 0)).collect();
+            assert_eq!(states, [("retired", true), ("current", false)], "{when}");
+        })
+        .await;
+    }
+}
+
+fn keys_and_events_agree(left: &State, when: &str) {
+    assert_eq!(left.count("signing_keys WHERE state = 'active'"), 1, "{when}");
+    assert_eq!(left.count("signing_keys WHERE state = 'next'"), 1, "{when}");
+    // The first of all signs at once, and has one event for both.
+    let published = "signing_keys WHERE activated_at IS NULL OR activated_at > published_at";
+    left.is_told(published, "signing_key.published", when);
+    left.is_told("signing_keys WHERE activated_at IS NOT NULL", "signing_key.activated", when);
+    left.is_told("signing_keys WHERE retired_at IS NOT NULL", "signing_key.retired", when);
+    left.is_told("signing_keys WHERE removed_at IS NOT NULL", "signing_key.removed", when);
+    left.is_told("signing_keys WHERE destroyed_at IS NOT NULL", "signing_key.destroyed", when);
+    assert_eq!(left.count("signing_keys WHERE (destroyed_at IS NULL) <> (sealed IS NOT NULL)"), 0, "{when}");
+}
+
+fn master_keys_and_events_agree(left: &State, when: &str) {
+    assert_eq!(left.count("master_keys WHERE state = 'current'"), 1, "{when}");
+    left.is_told("master_keys", "master_key.registered", when);
+    left.is_told("master_keys WHERE activated_at IS NOT NULL AND version > 1", "master_key.activated", when);
+    left.is_told("master_keys WHERE state = 'retired'", "master_key.retired", when);
+}
+
+/// A token with a status of its own.
+async fn minted(server: &Running, key: &str) -> String {
+    let body = json!({ "audience": "https://each.test" });
+    let answer = server.http.post(server.url("/v1/exchange")).bearer_auth(key).json(&body).send().await.unwrap();
+    let body: Value = answer.json().await.unwrap();
+    body["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn is_active(server: &Running, admin: &str, token: &str) -> bool {
+    let request = server.http.post(server.url("/oauth/introspect")).bearer_auth(admin);
+    let answer: Value = form(request, &[("token", token)]).send().await.unwrap().json().await.unwrap();
+    answer["active"].as_bool().unwrap()
+}

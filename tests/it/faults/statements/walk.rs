@@ -1,0 +1,207 @@
+//! Walks over every point of an act at which its process can die, each time from a copy of the same state.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    process::{Command, Stdio},
+};
+
+use keyswap::{
+    domain::grant::Request,
+    service::{events, exchange, guessing::Source, proof::Attempt},
+    telemetry::metrics::Form,
+};
+
+use super::fuse::{self, Act, CHILD, TASK, Task, points};
+use crate::{
+    faults::{
+        process::{Deployment, LONG, Process, Said},
+        tables::lines,
+    },
+    support::{Kind, panics},
+};
+
+/// A database and its keys at one moment. Nothing is connected to it between calls, so that it can be copied.
+pub struct State {
+    pub deployment: Deployment,
+    offset: i64,
+}
+
+impl State {
+    pub fn of(deployment: &Deployment) -> Self {
+        Self { deployment: deployment.with(&[]), offset: 0 }
+    }
+
+    fn copy(&self) -> Self {
+        Self { deployment: self.deployment.copy(), offset: self.offset }
+    }
+
+    pub fn hours_pass(&mut self, hours: i64) {
+        self.offset += hours * 3_600_000;
+        self.deployment.database.set_clock(hours * 3_600_000);
+    }
+
+    /// Does it in a process of its own, which dies at the point `dies_at`, if it comes to that one.
+    fn run(&self, act: Act, value: &str, dies_at: Option<usize>) -> Said {
+        let settings = self.deployment.settings.clone();
+        let task = Task { act, value: value.to_owned(), dies_at, settings, offset: self.offset };
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", CHILD, "--ignored", "--nocapture"]);
+        command.env(TASK, serde_json::to_string(&task).unwrap());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Process::spawn(command).end(LONG)
+    }
+
+    /// Does it undisturbed; gives the points that it passed.
+    pub fn done(&self, act: Act, value: &str) -> Vec<String> {
+        let said = self.run(act, value, None);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        points(&said.err)
+    }
+
+    /// Does what is left of it, in this process.
+    pub async fn finish(&self, act: Act, value: &str) {
+        let app = fuse::app(&self.deployment.settings, self.offset).await;
+        fuse::act(&app, act, value).await;
+        events::verify_chain(&app).await.unwrap();
+    }
+
+    /// A process that starts now swaps a key.
+    pub async fn swaps(&self, key: &str, when: &str) {
+        let app = fuse::app(&self.deployment.settings, self.offset).await;
+        let attempt = Attempt { key, source: Source::BEHIND_ANOTHER, form: Form::Exchange };
+        let issued = exchange::exchange(&app, attempt, &Request::default()).await;
+        assert!(issued.is_ok(), "{when}: {:?}", issued.err());
+    }
+
+    pub fn count(&self, rows: &str) -> usize {
+        lines(&self.deployment, &format!("SELECT 'x' AS line FROM {rows}")).len()
+    }
+
+    /// Rows and the events about them are written together: as many of one as of the other.
+    pub fn is_told(&self, rows: &str, event: &str, when: &str) {
+        let (rows, events) = (self.count(rows), self.count(&format!("events WHERE kind = '{event}'")));
+        assert_eq!(rows, events, "{event}, {when}");
+    }
+
+    /// The audit log hangs together, and everything opens.
+    pub fn is_well(&self) {
+        let doctor = self.deployment.run(&["doctor"]);
+        assert!(doctor.code == Some(0) && doctor.out.contains("every link holds"), "{doctor:?}");
+    }
+
+    /// What an act leaves, without what differs from run to run.
+    fn outcome(&self) -> Vec<String> {
+        let mut outcome = Vec::new();
+        for (table, column) in [("events", "kind"), ("signing_keys", "state"), ("master_keys", "state")] {
+            let query = format!(
+                "SELECT '{table} ' || {column} || ' ' || COUNT(*) AS line FROM {table} GROUP BY {column} ORDER BY {column}"
+            );
+            outcome.extend(lines(&self.deployment, &query));
+        }
+        outcome
+    }
+}
+
+/// Which points are visited.
+#[derive(Clone, Copy, Debug)]
+enum Chosen {
+    All,
+    /// Every fourth one, beginning with the first to the fourth.
+    Quarter(usize),
+}
+
+/// The acts of one test.
+pub struct Walk {
+    pub kind: Kind,
+    chosen: Chosen,
+    /// Points so far, and how many of them were visited.
+    points: usize,
+    kills: usize,
+}
+
+impl Walk {
+    /// Runs a test on a quarter of the points: another one at each commit, or the one that KEYSWAP_TEST_QUARTER names.
+    pub fn on_a_quarter(kind: Kind, test: impl AsyncFnOnce(&mut Self)) {
+        let quarter = quarter();
+        eprintln!("a quarter of the points: KEYSWAP_TEST_QUARTER={quarter} takes the same ones");
+        Self { kind, chosen: Chosen::Quarter(quarter), points: 0, kills: 0 }.run(test);
+    }
+
+    pub fn on_all(kind: Kind, test: impl AsyncFnOnce(&mut Self)) {
+        Self { kind, chosen: Chosen::All, points: 0, kills: 0 }.run(test);
+    }
+
+    fn run(mut self, test: impl AsyncFnOnce(&mut Self)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(test(&mut self));
+        eprintln!("{:?}: killed at {} of {} points", self.kind, self.kills, self.points);
+        panics::assert_none();
+    }
+
+    /// Kills the act at each chosen point, each time from a copy of `state`. `look` checks what was left there and finishes the act; then
+    /// everything must be as after an undisturbed run.
+    ///
+    /// `commits` is how many transactions an undisturbed run commits at least.
+    pub async fn kill_at_each(
+        &mut self,
+        state: &State,
+        (act, value): (Act, &str),
+        commits: usize,
+        mut look: impl AsyncFnMut(&State, &str),
+    ) {
+        let undisturbed = state.copy();
+        let whole = undisturbed.done(act, value);
+        let found = whole.iter().filter(|point| point.ends_with(": committed")).count();
+        assert!(found >= commits, "{act:?} commits {found} times: {whole:#?}");
+        look(&undisturbed, &format!("{act:?}, undisturbed")).await;
+        undisturbed.is_well();
+        let outcome = undisturbed.outcome();
+
+        let chosen: BTreeSet<_> = (1..=whole.len()).filter(|at| self.chooses(self.points + at)).collect();
+        let mut visited = BTreeSet::new();
+        for at in &chosen {
+            let copy = state.copy();
+            let said = copy.run(act, value, Some(*at));
+            assert_eq!(said.code, None, "{act:?} should have died at point {at}: {said:?}");
+            let passed = points(&said.err);
+            assert_eq!(passed, whole[..*at], "{act:?}, point {at}: another way than the undisturbed run");
+            let when = format!("{act:?}, killed at point {at} of {}: {}", whole.len(), whole[at - 1]);
+            look(&copy, &when).await;
+            assert_eq!(copy.outcome(), outcome, "{when}: finished differently");
+            visited.insert(passed.last().cloned().unwrap());
+        }
+        let wanted: BTreeSet<_> = chosen.iter().map(|at| whole[at - 1].clone()).collect();
+        assert_eq!(visited, wanted, "{act:?}: the points that were visited are those that were chosen");
+        if self.is_on_all() {
+            assert_eq!(visited, whole.iter().cloned().collect(), "{act:?}: and they are all of them");
+        }
+        // There is no point past the last one.
+        let past = state.copy().run(act, value, Some(whole.len() + 1));
+        assert_eq!((past.code, points(&past.err)), (Some(0), whole.clone()), "{act:?}: {past:?}");
+        eprintln!("{:?}, {act:?}: {} points, {found} commits; killed at {}", self.kind, whole.len(), visited.len());
+        self.points += whole.len();
+        self.kills += visited.len();
+    }
+
+    pub const fn is_on_all(&self) -> bool {
+        matches!(self.chosen, Chosen::All)
+    }
+
+    fn chooses(&self, point: usize) -> bool {
+        match self.chosen {
+            Chosen::All => true,
+            Chosen::Quarter(quarter) => point % 4 == quarter,
+        }
+    }
+}
+
+/// From KEYSWAP_TEST_QUARTER, or else from the hash of the commit.
+fn quarter() -> usize {
+    if let Ok(named) = env::var("KEYSWAP_TEST_QUARTER") {
+        return named.parse::<usize>().expect("KEYSWAP_TEST_QUARTER is a number") % 4;
+    }
+    let head = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let head = head.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    head.chars().last().and_then(|digit| digit.to_digit(16)).map_or(0, |digit| digit as usize % 4)
+}
