@@ -119,8 +119,12 @@ impl Actor<'_> {
         match (known, value) {
             (Some(at), Some(value)) => self.keys[at].values.push(value),
             (None, Some(value)) => self.keys.push(Held { id: id.clone(), values: vec![value] }),
-            (Some(at), None) if request.path.ends_with("/cancel-rotation") && self.keys[at].values.len() > 1 => {
-                drop(self.keys[at].values.pop());
+            (Some(at), None) if request.path.ends_with("/cancel-rotation") => {
+                self.keys[at].values.pop();
+                // The value that works again was never shown.
+                if self.keys[at].values.is_empty() {
+                    self.keys.remove(at);
+                }
             }
             (Some(_) | None, None) => {}
         }
