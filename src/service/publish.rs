@@ -1,8 +1,11 @@
 //! What Keyswap publishes: its keys (RFC 7517 §5) and its metadata (RFC 8414, OpenID Connect Discovery 1.0).
 
-use std::{collections::BTreeSet, io::Write};
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+};
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::Serialize;
 
 use crate::{
@@ -28,6 +31,16 @@ impl Document {
     pub fn of_bytes(body: Vec<u8>) -> Self {
         let etag = format!("\"{}\"", &crypto::sha256_hex(&body)[..32]);
         Self { body, etag }
+    }
+
+    /// A document that is kept as gzip (RFC 1952).
+    ///
+    /// # Errors
+    /// It is not gzip.
+    pub fn of_gzip(compressed: &[u8]) -> Result<Self, Error> {
+        let mut body = Vec::new();
+        GzDecoder::new(compressed).read_to_end(&mut body).map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Self::of_bytes(body))
     }
 }
 

@@ -1,13 +1,12 @@
 //! `/openapi.json`, and the same for people at `/docs`: Swagger UI, served whole from here and asking nobody else for anything.
 
-use std::{io::Read, sync::Arc};
+use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, X_FRAME_OPTIONS},
     web::Data,
 };
-use flate2::read::GzDecoder;
 use serde_json::json;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -54,9 +53,7 @@ impl Pages {
             let file = utoipa_swagger_ui::serve(name, Arc::clone(&config)).ok().flatten();
             let file = file.ok_or_else(|| Error::Internal(format!("Swagger UI has no {name}")))?;
             // Compressed in the program, with this crate's feature `gzip`: a quarter of its size.
-            let mut body = Vec::new();
-            GzDecoder::new(&*file.bytes).read_to_end(&mut body).map_err(|error| Error::Internal(error.to_string()))?;
-            assets.push((name, content_type, Document::of_bytes(body)));
+            assets.push((name, content_type, Document::of_gzip(&file.bytes)?));
         }
         let docs = Document::of_bytes(include_bytes!("docs.html").to_vec());
         Ok(Self { openapi: document(public_url)?, docs, assets })

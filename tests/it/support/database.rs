@@ -3,9 +3,7 @@
 mod copy;
 
 use std::{
-    collections::hash_map::DefaultHasher,
     fs,
-    hash::Hasher,
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -209,7 +207,7 @@ fn administer() -> PgConnection {
 }
 
 /// What the template is named after: one for each text of the migrations.
-fn hash_of_migrations(dir: &str) -> u64 {
+fn hash_of_migrations(dir: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dir);
     let mut migrations: Vec<PathBuf> = fs::read_dir(root)
         .unwrap()
@@ -217,11 +215,8 @@ fn hash_of_migrations(dir: &str) -> u64 {
         .filter(|up| up.exists())
         .collect();
     migrations.sort();
-    let mut hasher = DefaultHasher::new();
-    for up in migrations {
-        hasher.write(&fs::read(up).unwrap());
-    }
-    hasher.finish()
+    let texts: Vec<u8> = migrations.into_iter().flat_map(|up| fs::read(up).unwrap()).collect();
+    keyswap::crypto::sha256_hex(&texts)[..16].to_owned()
 }
 
 /// Runs the migrations, by the way that `serve` takes.
@@ -241,7 +236,7 @@ fn migrate(url: &str) {
 fn postgres_template() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
-        let name = format!("keyswap_template_{:016x}", hash_of_migrations("postgres"));
+        let name = format!("keyswap_template_{}", hash_of_migrations("postgres"));
         let mut connection = administer();
         connection.batch_execute(&format!("SELECT pg_advisory_lock({TEMPLATE_LOCK})")).unwrap();
         let made = format!("SELECT 1 FROM pg_database WHERE datname = '{name}' AND datistemplate");
@@ -262,7 +257,7 @@ fn postgres_template() -> &'static str {
 fn copy_template(path: &Path) {
     static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
     let template = TEMPLATE.get_or_init(|| {
-        let kept = std::env::temp_dir().join(format!("keyswap-template-{:016x}.db", hash_of_migrations("sqlite")));
+        let kept = std::env::temp_dir().join(format!("keyswap-template-{}.db", hash_of_migrations("sqlite")));
         if let Ok(bytes) = fs::read(&kept) {
             return bytes;
         }

@@ -69,7 +69,8 @@ impl Server {
             "keys.create=true".to_owned(),
             "server.bind=127.0.0.1:0".to_owned(),
             "server.public_url=http://keyswap.test".to_owned(),
-            "database.pool_size=4".to_owned(),
+            // Three requests may wait for one lock, and jobs with them.
+            "database.pool_size=8".to_owned(),
             // A shared machine stands still for seconds now and then. What happens when a database does is asked of processes (faults::outage).
             "database.connect_timeout=20s".to_owned(),
             "database.statement_timeout=20s".to_owned(),
