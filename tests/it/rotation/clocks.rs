@@ -10,7 +10,7 @@ use keyswap::{
 };
 use serde_json::Value;
 
-use crate::support::{Database, Kind, Server};
+use crate::support::{BY_HAND, Database, Kind, Server};
 
 /// The clock of a machine that is late.
 struct Late(Arc<dyn Clock>);
@@ -41,7 +41,9 @@ async fn command(database: &Database) -> App {
 /// On PostgreSQL alone: with SQLite, the machine's clock is the database's.
 #[test]
 fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
-    Server::run(Kind::Postgres, &[], |server| async move {
+    Server::run(Kind::Postgres, &[BY_HAND], |server| async move {
+        // A server has looked at the clock, and noted it.
+        server.run_jobs().await;
         let app = command(&server.database).await;
         let steady = async || signing_keys::timeline(&app).await.unwrap().rules.steady_since;
         let rotate = async || signing_keys::rotate(&app, &Caller::cli(), None).await.unwrap_err();
