@@ -116,7 +116,7 @@ impl Jobs {
         let _ = self.stop.send(true);
         for job in self.running {
             if let Err(error) = job.await {
-                tracing::error!(%error, "a background job ended before it was told to");
+                tracing::error!(%error, "a background job panicked and did not run until the stop");
             }
         }
         if let Err(error) = last_used::flush(&self.app).await {
