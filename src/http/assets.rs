@@ -13,10 +13,7 @@ use crate::{
         problem::Problem,
         well_known::kept,
     },
-    service::{
-        Error,
-        publish::{Document, Packed},
-    },
+    service::publish::{Document, Packed},
     ui,
 };
 
@@ -27,7 +24,7 @@ pub const ASKED_AGAIN: &str = "public, no-cache";
 /// The others have what is in them in their names.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
-/// The files, packed once.
+/// The files, each packed once.
 #[derive(Debug)]
 pub struct Assets {
     hash: String,
@@ -38,19 +35,17 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// # Errors
-    /// They cannot be packed.
-    pub fn new() -> Result<Self, Error> {
+    pub fn new() -> Self {
         let all: Vec<u8> = ui::ASSETS.iter().flat_map(|file| file.text.bytes()).collect();
         let hash = Document::of_bytes(all).etag.trim_matches('"')[..16].to_owned();
-        let files = ui::ASSETS.iter().map(|file| Ok((file.path, Packed::new(file.text.as_bytes())?)));
-        Ok(Self {
-            files: files.collect::<Result<_, Error>>()?,
+        let files = ui::ASSETS.iter().map(|file| (file.path, Packed::new(file.text.as_bytes())));
+        Self {
+            files: files.collect(),
             widget: Document::of_bytes(ui::widget(&hash).into_bytes()),
             portal: Document::of_bytes(ui::portal(&hash).into_bytes()),
             console: Document::of_bytes(ui::console(&hash).into_bytes()),
             hash,
-        })
+        }
     }
 }
 
@@ -69,7 +64,7 @@ pub async fn asset(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> Res
     let (path, packed) = known.ok_or_else(Problem::not_found)?;
     let content_type = if path.ends_with(".css") { STYLE } else { SCRIPT };
     let takes_gzip = takes_gzip(&request);
-    let mut response = kept(&request, packed.as_taken(takes_gzip), content_type, FOR_EVER);
+    let mut response = kept(&request, packed.as_taken(takes_gzip)?, content_type, FOR_EVER);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if takes_gzip {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -49,8 +49,6 @@ pub enum ServeError {
     TlsFile(std::path::PathBuf, String),
     #[error("the TLS certificate and key do not work together: {0}")]
     Tls(rustls::Error),
-    #[error("the OpenAPI document cannot be made: {0}")]
-    Pages(String),
     #[error("the server stopped: {0}")]
     Io(#[from] io::Error),
 }
@@ -137,8 +135,8 @@ impl Servers {
 /// The TLS files do not work, or the listeners fail.
 pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
     let issuer_path = path_of(app.issuer()).to_owned();
-    let pages = web::Data::new(Pages::new(app.issuer()).map_err(|error| ServeError::Pages(error.to_string()))?);
-    let assets = web::Data::new(Assets::new().map_err(|error| ServeError::Pages(error.to_string()))?);
+    let pages = web::Data::new(Pages::new(app.issuer()));
+    let assets = web::Data::new(Assets::new());
     let app = web::Data::from(app);
     let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
     let shutdown = settings.shutdown_timeout.as_secs();

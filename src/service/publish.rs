@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
+    sync::OnceLock,
 };
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
@@ -44,26 +45,42 @@ impl Document {
     }
 }
 
-/// A document, and the same as gzip (RFC 1952).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A document, and the same as gzip (RFC 1952), once a client has asked for that.
+#[derive(Debug)]
 pub struct Packed {
     plain: Document,
-    gzip: Document,
+    gzip: OnceLock<Document>,
 }
 
 impl Packed {
-    /// # Errors
-    /// It cannot be packed.
-    pub fn new(body: &[u8]) -> Result<Self, Error> {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-        let packed = gzip.write_all(body).and_then(|()| gzip.finish());
-        let packed = packed.map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(Self { plain: Document::of_bytes(body.to_vec()), gzip: Document::of_bytes(packed) })
+    pub fn new(body: &[u8]) -> Self {
+        Self { plain: Document::of_bytes(body.to_vec()), gzip: OnceLock::new() }
     }
 
-    pub const fn as_taken(&self, takes_gzip: bool) -> &Document {
-        if takes_gzip { &self.gzip } else { &self.plain }
+    /// # Errors
+    /// It cannot be packed.
+    pub fn as_taken(&self, takes_gzip: bool) -> Result<&Document, Error> {
+        if !takes_gzip {
+            return Ok(&self.plain);
+        }
+        once(&self.gzip, || {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+            let packed = gzip.write_all(&self.plain.body).and_then(|()| gzip.finish());
+            packed.map(Document::of_bytes).map_err(|error| Error::Internal(error.to_string()))
+        })
     }
+}
+
+/// What `make` makes, kept from then on: a start does not wait for pages that nobody may ask for.
+///
+/// # Errors
+/// Those of `make`, which is called again the next time.
+pub fn once<T>(kept: &OnceLock<T>, make: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {
+    if let Some(made) = kept.get() {
+        return Ok(made);
+    }
+    let made = make()?;
+    Ok(kept.get_or_init(|| made))
 }
 
 /// How API keys are called as a subject token (RFC 8693 §3): nobody has registered a URN for them.

@@ -1,6 +1,6 @@
 //! `/openapi.json`, and the same for people at `/docs`: Swagger UI, served whole from here and asking nobody else for anything.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -15,7 +15,10 @@ use utoipa::{
 
 use crate::{
     http::{access::Anyone, problem::Problem, well_known},
-    service::{Error, publish::Document},
+    service::{
+        Error,
+        publish::{Document, once},
+    },
 };
 
 use super::{
@@ -25,45 +28,61 @@ use super::{
     words,
 };
 
-/// The document, the page, and what the page loads; made once.
+/// The document, the page, and what the page loads. What takes long to make is made when it is first asked for.
 #[derive(Debug)]
 pub struct Pages {
-    openapi: Document,
+    public_url: String,
+    openapi: OnceLock<Document>,
     docs: Document,
-    assets: Vec<(&'static str, &'static str, Document)>,
+    start: Document,
+    swagger_ui: [(&'static str, &'static str, OnceLock<Document>); 3],
 }
 
 /// Nothing from elsewhere, nothing inline but styles (Swagger UI writes some), and in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const SCRIPT: &str = "text/javascript";
 /// Kept, and asked for again each time: an update shows at once.
 const CACHE_CONTROL: &str = "public, no-cache";
 
 impl Pages {
-    /// # Errors
-    /// They cannot be written.
-    pub fn new(public_url: &str) -> Result<Self, Error> {
-        let config = Arc::new(utoipa_swagger_ui::Config::default());
-        let mut assets = vec![("start.js", "text/javascript", Document::of_bytes(include_bytes!("docs.js").to_vec()))];
-        for (name, content_type) in [
-            ("swagger-ui-bundle.js", "text/javascript"),
-            ("swagger-ui.css", "text/css"),
-            ("favicon-32x32.png", "image/png"),
-        ] {
-            let file = utoipa_swagger_ui::serve(name, Arc::clone(&config)).ok().flatten();
+    pub fn new(public_url: &str) -> Self {
+        Self {
+            public_url: public_url.to_owned(),
+            openapi: OnceLock::new(),
+            docs: Document::of_bytes(include_bytes!("docs.html").to_vec()),
+            start: Document::of_bytes(include_bytes!("docs.js").to_vec()),
+            swagger_ui: [
+                ("swagger-ui-bundle.js", SCRIPT, OnceLock::new()),
+                ("swagger-ui.css", "text/css", OnceLock::new()),
+                ("favicon-32x32.png", "image/png", OnceLock::new()),
+            ],
+        }
+    }
+
+    /// What the page loads under this name, with its media type.
+    fn asset(&self, name: &str) -> Result<Option<(&Document, &'static str)>, Error> {
+        if name == "start.js" {
+            return Ok(Some((&self.start, SCRIPT)));
+        }
+        let Some((name, content_type, kept)) = self.swagger_ui.iter().find(|(known, ..)| *known == name) else {
+            return Ok(None);
+        };
+        let document = once(kept, || {
+            let file = utoipa_swagger_ui::serve(name, Arc::default()).ok().flatten();
             let file = file.ok_or_else(|| Error::Internal(format!("Swagger UI has no {name}")))?;
             // Compressed in the program, with this crate's feature `gzip`: a quarter of its size.
-            assets.push((name, content_type, Document::of_gzip(&file.bytes)?));
-        }
-        let docs = Document::of_bytes(include_bytes!("docs.html").to_vec());
-        Ok(Self { openapi: document(public_url)?, docs, assets })
+            Document::of_gzip(&file.bytes)
+        })?;
+        Ok(Some((document, content_type)))
     }
 }
 
 /// This document.
 #[utoipa::path(get, path = "", responses(Cached<OpenApi>))]
-pub async fn openapi(_: Anyone, request: HttpRequest, pages: Data<Pages>) -> HttpResponse {
-    well_known::kept(&request, &pages.openapi, "application/json", CACHE_CONTROL)
+pub async fn openapi(_: Anyone, request: HttpRequest, pages: Data<Pages>) -> Result<HttpResponse, Problem> {
+    let openapi = once(&pages.openapi, || document(&pages.public_url))?;
+    Ok(well_known::kept(&request, openapi, "application/json", CACHE_CONTROL))
 }
 
 /// This document, for people. The page needs nothing from anywhere else.
@@ -76,8 +95,7 @@ pub async fn docs(_: Anyone, request: HttpRequest, pages: Data<Pages>) -> HttpRe
 #[utoipa::path(get, path = "", params(File), responses(Asset))]
 pub async fn asset(_: Anyone, request: HttpRequest, pages: Data<Pages>) -> Result<HttpResponse, Problem> {
     let name = request.match_info().get("file").unwrap_or_default();
-    let (_, content_type, file) =
-        pages.assets.iter().find(|(known, ..)| *known == name).ok_or_else(Problem::not_found)?;
+    let (file, content_type) = pages.asset(name)?.ok_or_else(Problem::not_found)?;
     Ok(guarded(well_known::kept(&request, file, content_type, CACHE_CONTROL)))
 }
 
