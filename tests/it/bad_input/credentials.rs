@@ -64,7 +64,7 @@ both! {
         problem(send().await, 429, "throttled").await;
     }
 
-    async fn every_bad_key_gets_the_same_bytes_on_each_form(server: Server) {
+    async fn every_bad_key_gets_the_same_bytes_on_each_form(server: Server, "jobs=by_hand") {
         let (bad, right) = keys(&server).await;
         // A key has expired: what tells of it comes first.
         server.run_jobs().await;

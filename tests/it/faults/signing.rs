@@ -145,7 +145,7 @@ both! {
         assert_eq!(published(&server).await, before, "what was published stays published");
         server.database.sql("ALTER TABLE hidden RENAME TO signing_keys");
         until("it looks again", LONG, || async { server.exchange(&key).await.status() == 200 }).await;
-        assert_eq!(server.get("/readyz").send().await.unwrap().status(), 200);
+        until("it is ready", LONG, || async { server.get("/readyz").send().await.unwrap().status() == 200 }).await;
     }
 }
 

@@ -53,9 +53,9 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         assert!(full.deployment.keys().join("master.2").exists());
         let lacks = || async { ready(&two).await.1.contains("master.2 is missing") };
         until("the replica says what it lacks", LONG, lacks).await;
-        assert_eq!(ready(&two).await.0, 200, "nothing is sealed with it yet");
+        until("it is ready: nothing is sealed with it yet", LONG, || async { ready(&two).await.0 == 200 }).await;
         full.opens(&two, "on its way").await;
-        assert_eq!(ready(&one).await, (200, "null".to_owned()));
+        until("the other lacks nothing", LONG, || async { ready(&one).await == (200, "null".to_owned()) }).await;
         assert_eq!(two.exchange("acme.live.nobody-made-this").await.status(), 401);
         two.stop();
         let two = there.serve();
