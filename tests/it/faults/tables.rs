@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use diesel::{
-    Connection, PgConnection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection,
+    Connection, PgConnection, QueryResult, QueryableByName, RunQueryDsl,
     sql_types::{Binary, Text},
 };
 
 use super::process::Deployment;
-use crate::support::{Database, Kind};
+use crate::support::{Database, Kind, sqlite};
 
 #[derive(QueryableByName)]
 struct Line {
@@ -32,10 +32,7 @@ pub fn lines(deployment: &Deployment, query: &str) -> Vec<String> {
 pub fn lines_of(database: &Database, query: &str) -> Vec<String> {
     let url = &database.url;
     let found: QueryResult<Vec<Line>> = match database.kind {
-        Kind::Sqlite => {
-            let mut connection = SqliteConnection::establish(url.strip_prefix("sqlite://").unwrap()).unwrap();
-            diesel::sql_query(query).load(&mut connection)
-        }
+        Kind::Sqlite => diesel::sql_query(query).load(&mut sqlite(url)),
         Kind::Postgres => diesel::sql_query(query).load(&mut PgConnection::establish(url).unwrap()),
     };
     found.unwrap_or_else(|error| panic!("{query}: {error}")).into_iter().map(|row| row.line).collect()
@@ -46,10 +43,7 @@ pub fn bytes(deployment: &Deployment, expression: &str) -> Vec<u8> {
     let url = &deployment.database.url;
     let query = diesel::sql_query(format!("SELECT {expression} AS bytes"));
     let row: Bytes = match deployment.database.kind {
-        Kind::Sqlite => {
-            let mut connection = SqliteConnection::establish(url.strip_prefix("sqlite://").unwrap()).unwrap();
-            query.get_result(&mut connection).unwrap()
-        }
+        Kind::Sqlite => query.get_result(&mut sqlite(url)).unwrap(),
         Kind::Postgres => query.get_result(&mut PgConnection::establish(url).unwrap()).unwrap(),
     };
     row.bytes

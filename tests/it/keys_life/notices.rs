@@ -5,7 +5,7 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query, sql_types::Tex
 use serde_json::{Value, json};
 
 use super::{acme, personal, put, told, told_by_jobs};
-use crate::support::{Key, Kind, Server, both, run_jobs_of};
+use crate::support::{Key, Kind, Server, both, run_jobs_of, sqlite};
 
 const DAY: i64 = 24 * 3600;
 const BOTH: &str = "api_key.expiring,api_key.expired";
@@ -153,10 +153,8 @@ struct PostgresPlan {
 fn plan(server: &Server, statement: &str) -> String {
     match server.database.kind {
         Kind::Sqlite => {
-            let path = server.database.url.strip_prefix("sqlite://").unwrap();
-            let mut connection = diesel::SqliteConnection::establish(path).unwrap();
-            let rows: Vec<SqlitePlan> =
-                sql_query(format!("EXPLAIN QUERY PLAN {statement}")).load(&mut connection).unwrap();
+            let plan = sql_query(format!("EXPLAIN QUERY PLAN {statement}"));
+            let rows: Vec<SqlitePlan> = plan.load(&mut sqlite(&server.database.url)).unwrap();
             rows.into_iter().map(|row| row.detail).collect::<Vec<_>>().join("\n")
         }
         Kind::Postgres => {

@@ -143,16 +143,20 @@ impl Database {
     pub fn sql(&self, statements: &str) {
         match self.kind {
             Kind::Sqlite => {
-                let path = self.url.strip_prefix("sqlite://").unwrap();
-                let mut connection = diesel::SqliteConnection::establish(path).unwrap();
-                connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
-                connection.batch_execute(statements).unwrap();
+                sqlite(&self.url).batch_execute(statements).unwrap();
             }
             Kind::Postgres => {
                 PgConnection::establish(&self.url).unwrap().batch_execute(statements).unwrap();
             }
         }
     }
+}
+
+/// A connection to the file of a `sqlite://` URL. It waits: whoever opens or closes the file as the only one locks it for a moment, even from readers.
+pub fn sqlite(url: &str) -> diesel::SqliteConnection {
+    let mut connection = diesel::SqliteConnection::establish(url.strip_prefix("sqlite://").unwrap()).unwrap();
+    connection.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+    connection
 }
 
 /// A lock of Keyswap's that a test holds.
@@ -178,9 +182,8 @@ impl Database {
     pub fn hold(&self, name: i64) -> Held {
         match self.kind {
             Kind::Sqlite => {
-                let path = self.url.strip_prefix("sqlite://").unwrap();
-                let mut connection = diesel::SqliteConnection::establish(path).unwrap();
-                connection.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+                let mut connection = sqlite(&self.url);
+                connection.batch_execute("BEGIN IMMEDIATE").unwrap();
                 Held::Sqlite(connection)
             }
             Kind::Postgres => {

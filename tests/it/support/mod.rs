@@ -15,7 +15,7 @@ pub mod service;
 mod verify;
 pub mod wire;
 
-pub use database::{Database, Kind, MovedClock};
+pub use database::{Database, Kind, MovedClock, sqlite};
 pub use jobs::{BY_HAND, run_jobs_of, until_jobs};
 pub use raw::Raw;
 pub use server::{Key, Server, body_of};

@@ -1,5 +1,6 @@
 //! Design rule 8 for those who ask about keys, and for browsers: a database that is away is 503, never "not in force".
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{Named, shown};
@@ -48,8 +49,10 @@ fn services_and_browsers_are_told_that_the_database_is_away() {
         let opened: serde_json::Value = opened.json().await.unwrap();
         let (_, code) = opened["url"].as_str().unwrap().split_once("#code=").unwrap();
         cluster.stop();
-        for (what, request) in requests(&server, &admin, &key, token, code) {
-            let answer = request.send().await.unwrap();
+        // All at once: each waits for a connection until it gives up.
+        let requests = requests(&server, &admin, &key, token, code).into_iter();
+        let asked = requests.map(async |(what, request)| (what, request.send().await.unwrap()));
+        for (what, answer) in join_all(asked).await {
             assert_eq!(answer.status(), 503, "{what}");
             assert!(answer.headers().contains_key("retry-after"), "{what}");
         }

@@ -1,13 +1,13 @@
 //! Backups of the database, and what an operator does after one was put back.
 
-use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection, sql_types::Text};
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_types::Text};
 use keyswap::{
     domain::event::{Actor, Origin},
     service::witness,
 };
 
 use super::deployment::{Broken, Deployment};
-use crate::support::{Database, Kind};
+use crate::support::{Database, Kind, sqlite};
 
 #[derive(QueryableByName)]
 struct Name {
@@ -101,10 +101,7 @@ pub fn tables(database: &Database) -> Vec<String> {
 fn names(database: &Database, query: &str) -> Vec<String> {
     let query = diesel::sql_query(query);
     let rows: Vec<Name> = match database.kind {
-        Kind::Sqlite => {
-            let path = database.url.strip_prefix("sqlite://").unwrap();
-            query.load(&mut SqliteConnection::establish(path).unwrap()).unwrap()
-        }
+        Kind::Sqlite => query.load(&mut sqlite(&database.url)).unwrap(),
         Kind::Postgres => query.load(&mut PgConnection::establish(&database.url).unwrap()).unwrap(),
     };
     rows.into_iter().map(|row| row.name).collect()
