@@ -224,23 +224,39 @@ def crowded(runway):
 
 
 @pytest.fixture(scope="session")
-def browser():
+def chromium():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, ignore_default_args=NOT)
         yield browser
         browser.close()
 
 
+class Watched:
+    """A browser in which an error that no page catches is a fault, in whichever context."""
+
+    def __init__(self, browser):
+        self.browser = browser
+        self.faults = []
+
+    def new_context(self, **options):
+        context = self.browser.new_context(**options)
+        context.on("weberror", lambda error: self.faults.append(str(error.error)))
+        return context
+
+
+@pytest.fixture
+def browser(chromium):
+    watched = Watched(chromium)
+    yield watched
+    assert not watched.faults
+
+
 @pytest.fixture
 def page(browser):
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     context.set_default_timeout(15_000)
-    page = context.new_page()
-    faults = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
+    yield context.new_page()
     context.close()
-    assert not faults
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ class Deployment:
         self.answers = collections.Counter()
         self.faults = []
         self.jumps = set()
+        self.looks = 0
         self.names = self.kills = self.freezes = 0
         self.keys = []
         self.watches = []
@@ -245,6 +246,7 @@ class Deployment:
                 continue
             if not answer.ok:
                 continue
+            self.looks += 1
             told = answer.json()
             self.keys = told["data"]
             states = collections.Counter(key["state"] for key in self.keys)

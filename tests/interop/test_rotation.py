@@ -61,6 +61,8 @@ def hold(deployment, rotations, disturb):
     assert not deployment.faults, deployment.faults[:10]
     assert deployment.answers[STALE] <= STALE_AT_MOST / 100 * deployment.answers.total(), deployment.answers
     assert deployment.rotations() >= rotations
+    # Four times a second, when a replica answers.
+    assert deployment.looks > took / 2, "hardly ever was it seen how many keys sign"
     assert deployment.front.unserved == 0
     assert ended == {0}
     for watch in deployment.watches:

@@ -5,11 +5,11 @@ use oauth2::{
     http::Response,
 };
 
-use crate::support::{Kind, Server, both, header_of, verify};
+use crate::support::{Kind, Server, both, client, header_of, verify};
 
 async fn send(request: HttpRequest) -> Result<HttpResponse, reqwest::Error> {
     let (head, body) = request.into_parts();
-    let request = reqwest::Client::new().request(head.method, head.uri.to_string()).headers(head.headers).body(body);
+    let request = client().request(head.method, head.uri.to_string()).headers(head.headers).body(body);
     let answer = request.send().await?;
     let mut response = Response::builder().status(answer.status());
     response.headers_mut().unwrap().extend(answer.headers().clone());

@@ -84,6 +84,17 @@ impl Actor<'_> {
         }
     }
 
+    /// The kinds of requests that were accepted: their methods and paths, without ids.
+    pub fn accepted(&self) -> impl Iterator<Item = String> {
+        let accepted = self.tried.iter().filter(|tried| tried.rsplit(": ").next().unwrap().starts_with('2'));
+        accepted.map(|tried| {
+            let mut words = tried.split(' ');
+            let (method, path) = (words.next().unwrap(), words.next().unwrap());
+            let parts = path.split(['/', '?']).filter(|part| !part.contains('_') && !part.contains('='));
+            format!("{method} {}", parts.collect::<Vec<_>>().join("/"))
+        })
+    }
+
     fn prepared(&self, request: &Request, credential: &str) -> RequestBuilder {
         let url = self.server.url(&request.path);
         let mut sent = self.server.http.request(request.method.parse().unwrap(), url).bearer_auth(credential);

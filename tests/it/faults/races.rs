@@ -13,7 +13,10 @@ use keyswap::service::{
     configuration::{self, Format, Wanted},
 };
 
-use crate::support::{Kind, Server};
+use crate::{
+    faults::process::LONG,
+    support::{Kind, Server},
+};
 
 const FEW: usize = 25;
 const MANY: usize = 1000;
@@ -34,9 +37,10 @@ async fn revoke_against_exchange(server: Arc<Server>, replica: Arc<Server>, roun
             let (replica, value) = (Arc::clone(&replica), key.value.clone());
             tokio::spawn(async move {
                 // Until it is refused: each that succeeds must have begun before the revoke was answered.
-                let mut last_good = None;
+                let (mut last_good, begin) = (None, tokio::time::Instant::now());
                 loop {
                     let began = tokio::time::Instant::now();
+                    assert!(began - begin < LONG, "a key is granted though it was revoked long ago");
                     match replica.exchange(&value).await.status() {
                         StatusCode::OK => last_good = Some(began),
                         StatusCode::UNAUTHORIZED => return last_good,
@@ -155,10 +159,15 @@ async fn two_consumers(server: Arc<Server>, replica: Arc<Server>, rounds: usize)
     let follow = |server: Arc<Server>| {
         tokio::spawn(async move {
             let (mut seen, mut after) = (Vec::new(), begin);
+            // Nobody writes any more when three looks of five seconds find nothing.
+            let mut empty = 0;
             while seen.len() < total {
+                assert!(empty < 3, "{} of {total} events are seen", seen.len());
                 let page =
                     server.manage("GET", &format!("/v1/events?after={after}&wait=5s&limit=100"), None, 200).await;
-                for event in page["data"].as_array().unwrap() {
+                let events = page["data"].as_array().unwrap();
+                empty = if events.is_empty() { empty + 1 } else { 0 };
+                for event in events {
                     after = usize::try_from(event["seq"].as_i64().unwrap()).unwrap();
                     seen.push((after, event["subject"]["id"].as_str().unwrap().to_owned()));
                 }

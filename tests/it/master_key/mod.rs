@@ -179,6 +179,7 @@ macro_rules! on_both {
             fn run(kind: crate::support::Kind) {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
                 runtime.block_on(test(crate::master_key::quick(kind)));
+                crate::support::panics::assert_none();
             }
             #[test]
             fn sqlite() {

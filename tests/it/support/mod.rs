@@ -18,7 +18,7 @@ pub mod wire;
 pub use database::{Database, Kind, MovedClock, sqlite};
 pub use jobs::{BY_HAND, run_jobs_of, until_jobs};
 pub use raw::Raw;
-pub use server::{Key, Server, body_of};
+pub use server::{Key, Server, body_of, client};
 pub use verify::{header_of, verify};
 
 /// Runs a test on each database: `both! { async fn name(server: Server) { … } }`.

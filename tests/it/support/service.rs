@@ -53,7 +53,7 @@ impl Service {
             trusted,
             cache: Mutex::default(),
             fetched: Arc::clone(&fetched),
-            http: Client::new(),
+            http: super::client(),
         });
         let running = tokio::spawn(async move {
             loop {
@@ -62,7 +62,7 @@ impl Service {
                 tokio::spawn(async move { serve(stream, &verifier).await });
             }
         });
-        Self { base, http: Client::new(), fetched, running }
+        Self { base, http: super::client(), fetched, running }
     }
 
     /// One that trusts this Keyswap.

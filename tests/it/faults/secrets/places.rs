@@ -50,7 +50,7 @@ impl Flow {
         self.search_files(&data.join("global"));
         self.search_files(&data.join("pg_wal"));
         // What PostgreSQL itself complains about: statements that failed, with their values.
-        self.search_file(&data.parent().unwrap().join("log"));
+        assert!(self.search_file(&data.parent().unwrap().join("log")), "PostgreSQL's log is where it is looked for");
     }
 
     /// One at a time: none is kept.

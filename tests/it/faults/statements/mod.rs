@@ -107,16 +107,13 @@ at_each_statement! {
         let full = Full::on(deployment.with(&[]), &server, 4).await;
         server.stop();
         let state = State::of(&deployment);
-        let all = walk.is_on_all();
         // It begins and activates, seals each of five places anew, and retires the old key.
         walk.kill_at_each(&state, (Act::MasterKey, ""), 13, async |left, when| {
             master_keys_and_events_agree(left, when);
             let server = left.deployment.serve();
             full.opens(&server, when).await;
             left.finish(Act::MasterKey, "").await;
-            if all {
-                full.opens(&server, &format!("{when}, finished")).await;
-            }
+            full.opens(&server, &format!("{when}, finished")).await;
             master_keys_and_events_agree(left, &format!("{when}, finished"));
             let states = crate::master_key::status(&left.deployment);
             let states: Vec<_> = states.iter().map(|(_, state, rows)| (state.as_str(), *rows == 0)).collect();

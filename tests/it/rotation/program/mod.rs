@@ -52,7 +52,8 @@ fn walks(kind: Kind, seeds: &[u64]) {
     );
     panics::assert_none();
     // One walk that is repeated alone says nothing of the others.
-    assert!(seeds.len() == 1 || rotations > 2 * seeds.len(), "{rotations} rotations are too few to say anything");
+    let faults = emergencies > 0 && jumps > 0 && restores > 0;
+    assert!(seeds.len() == 1 || (faults && rotations > 2 * seeds.len()), "too few to say anything");
 }
 
 #[test]

@@ -136,10 +136,13 @@ impl Walk {
     async fn move_keys(&mut self, replica: usize) -> Result<(), String> {
         if self.chance.one_in(8) {
             let polls = self.polls();
-            if cut_after(polls, self.deployment.tick(replica)).await.is_none() {
-                self.deployment.kill(replica);
-            }
-            return Ok(());
+            return match cut_after(polls, self.deployment.tick(replica)).await {
+                Some(moved) => self.expect("tick", moved),
+                None => {
+                    self.deployment.kill(replica);
+                    Ok(())
+                }
+            };
         }
         let moved = self.deployment.tick(replica).await;
         self.deployment.replicas[replica].watches = true;
