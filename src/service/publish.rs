@@ -71,7 +71,8 @@ impl Packed {
     }
 }
 
-/// What `make` makes, kept from then on: a start does not wait for pages that nobody may ask for.
+/// The value in `kept`, made by `make` on first use, so that a start does not wait for it. Two first uses at once may both make it; one result is kept.
+/// `OnceLock::get_or_try_init` of the standard library is unstable.
 ///
 /// # Errors
 /// Those of `make`, which is called again the next time.

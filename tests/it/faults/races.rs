@@ -159,7 +159,7 @@ async fn two_consumers(server: Arc<Server>, replica: Arc<Server>, rounds: usize)
     let follow = |server: Arc<Server>| {
         tokio::spawn(async move {
             let (mut seen, mut after) = (Vec::new(), begin);
-            // Nobody writes any more when three looks of five seconds find nothing.
+            // Three long polls of five seconds without an event: the writers are done, and events are missing.
             let mut empty = 0;
             while seen.len() < total {
                 assert!(empty < 3, "{} of {total} events are seen", seen.len());

@@ -178,6 +178,7 @@ macro_rules! on_both {
             async fn test($deployment: Deployment) $body
             fn run(kind: crate::support::Kind) {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+                crate::support::panics::watch();
                 runtime.block_on(test(crate::master_key::quick(kind)));
                 crate::support::panics::assert_none();
             }

@@ -142,7 +142,7 @@ fn first_fault(mutant: Mutant, faults: Faults) -> Option<String> {
 
 #[test]
 fn no_valid_token_is_refused_whatever_fails() {
-    let (mut rotations, seeds) = (0, seeds(1..25, 1));
+    let (mut rotations, seeds) = (0, seeds(1..41, 1));
     for seed in &seeds {
         rotations += walk(*seed, 3_000, Mutant::None, mix(*seed)).unwrap().rotations as usize;
     }

@@ -152,7 +152,8 @@ impl Database {
     }
 }
 
-/// A connection to the file of a `sqlite://` URL. It waits: whoever opens or closes the file as the only one locks it for a moment, even from readers.
+/// A connection to the file of a `sqlite://` URL, with a busy timeout: the first connection to a WAL database, and the last, lock it for a moment
+/// against readers as well.
 pub fn sqlite(url: &str) -> diesel::SqliteConnection {
     let mut connection = diesel::SqliteConnection::establish(url.strip_prefix("sqlite://").unwrap()).unwrap();
     connection.batch_execute("PRAGMA busy_timeout = 10000").unwrap();

@@ -72,6 +72,7 @@ async fn post(outbound: &Outbound, url: &str) -> Result<Answer, Unreached> {
 }
 
 fn run(test: impl Future<Output = ()>) {
+    crate::support::panics::watch();
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
     crate::support::panics::assert_none();
 }
