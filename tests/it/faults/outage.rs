@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+use diesel::connection::SimpleConnection;
 use futures_util::future::join_all;
 use keyswap::{
     crypto::random::SystemEntropy,
@@ -20,7 +20,7 @@ use super::{
     mistakes,
     process::{Deployment, Process, Running, until},
 };
-use crate::support::{Kind, panics};
+use crate::support::{Kind, panics, sqlite};
 
 /// The design's bounds count for a release build that has its cores to itself (`scripts/prove faults`). A debug build beside other tests
 /// shows that it heals and answers at all.
@@ -247,9 +247,8 @@ fn sqlite_with_another_writer_refuses_changes_alone() {
         let server = deployment.serve();
         let admin = deployment.admin();
         let (id, key) = server.key(&admin).await;
-        let path = deployment.database.url.strip_prefix("sqlite://").unwrap();
-        let mut writer = SqliteConnection::establish(path).unwrap();
-        writer.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+        let mut writer = sqlite(&deployment.database.url);
+        writer.batch_execute("BEGIN IMMEDIATE").unwrap();
         cannot_change(&server, &admin, &id, &key).await;
         writer.batch_execute("ROLLBACK").unwrap();
         heals(&server, &admin, &key).await;
