@@ -140,7 +140,7 @@ both! {
         problem(with_cookie(&server, "GET", "/v1/caller", &cookie).await, 401, "invalid_token").await;
     }
 
-    async fn replicas_count_together(server: Server) {
+    async fn replicas_count_together(server: Server, "jobs=by_hand") {
         let other = server.replica().await;
         let key = server.generic_key(&[]).await;
         for one in [&server, &other, &server] {
@@ -155,7 +155,7 @@ both! {
         assert_eq!(granted, 3);
     }
 
-    async fn what_was_exchanged_and_what_was_not_is_counted_by_the_hour(server: Server) {
+    async fn what_was_exchanged_and_what_was_not_is_counted_by_the_hour(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await;
         for _ in 0..3 {
             assert_eq!(server.exchange(&key.value).await.status(), StatusCode::OK);

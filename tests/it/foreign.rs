@@ -54,7 +54,7 @@ fn shown(wire: Wire, server: &Server, id: &str, text: &str) -> reqwest::RequestB
 }
 
 both! {
-    async fn p13_a_foreign_key_works_under_its_own_shape(server: Server, "api_keys.foreign=true") {
+    async fn p13_a_foreign_key_works_under_its_own_shape(server: Server, "jobs=by_hand", "api_keys.foreign=true") {
         server.permissions(&["projects:read"]).await;
         let permissions = ["projects:read", "keyswap:keys"];
         let client = json!({ "name": "a client", "permissions": permissions });

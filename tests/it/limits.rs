@@ -116,7 +116,7 @@ both! {
         assert_eq!(server.exchange(&key).await.status(), 429);
     }
 
-    async fn p13_uses_are_told_by_day(server: Server) {
+    async fn p13_uses_are_told_by_day(server: Server, "jobs=by_hand") {
         let replica = server.replica().await;
         let key = server.generic_key(&["projects:read"]).await;
         let gone = server.app.store.now().await.unwrap().millis().rem_euclid(86_400_000);
@@ -153,7 +153,7 @@ both! {
         }
     }
 
-    async fn p13_uses_of_one_key_are_added_up_over_its_credentials(server: Server) {
+    async fn p13_uses_of_one_key_are_added_up_over_its_credentials(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await;
         let path = format!("/v1/api-keys/{}/rotate", key.id);
         let rotated = server.manage("POST", &path, Some(json!({ "grace": "1h" })), 200).await;

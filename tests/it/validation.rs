@@ -42,7 +42,7 @@ async fn missing(server: &Server, value: &str, required: &[&str]) -> Value {
 }
 
 both! {
-    async fn w14_w17_one_call_tells_all_of_a_key(server: Server) {
+    async fn w14_w17_one_call_tells_all_of_a_key(server: Server, "jobs=by_hand") {
         people(&server).await;
         put(&server, "/v1/users/self", json!({ "profile": { "email": "self@acme.test" }, "metadata": { "plan": "pro" } })).await;
         member(&server, "acme", "self", &["self"]).await;
@@ -247,7 +247,7 @@ both! {
         assert_eq!(status(&key.value, "projects:read").await, 401);
     }
 
-    async fn a16_a_token_is_as_good_as_a_key_and_bound_by_its_scope(server: Server) {
+    async fn a16_a_token_is_as_good_as_a_key_and_bound_by_its_scope(server: Server, "jobs=by_hand") {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let narrow = token(&server, &key.value, json!({ "scope": "projects:read" })).await;
         let answer = asked(&server, json!({ "value": narrow, "required_permissions": ["projects:read", "projects:write"] })).await;

@@ -110,7 +110,7 @@ both! {
         assert_eq!(events.iter().filter(|event| event["type"] == "signing_key.retired").count(), 1);
     }
 
-    async fn another_algorithm_comes_by_configuration_and_rotation(server: Server) {
+    async fn another_algorithm_comes_by_configuration_and_rotation(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let [first] = only(&server, "active").await;
         let old_token = server.swap(&key).await;

@@ -166,7 +166,7 @@ both! {
         }
     }
 
-    async fn w20_keys_that_nobody_uses_can_be_found(server: Server) {
+    async fn w20_keys_that_nobody_uses_can_be_found(server: Server, "jobs=by_hand") {
         let (used, stale) = (server.generic_key(&["projects:read"]).await, server.generic_key(&["projects:read"]).await);
         for key in [&used, &stale] {
             server.swap(&key.value).await;
@@ -240,7 +240,7 @@ both! {
         }
     }
 
-    async fn d8_an_administrator_sees_name_permissions_dates_and_use_and_can_revoke(server: Server) {
+    async fn d8_an_administrator_sees_name_permissions_dates_and_use_and_can_revoke(server: Server, "jobs=by_hand") {
         product(&server).await;
         let body = json!({ "name": "Nightly build", "owner": { "type": "user" }, "permissions": ["projects:read"] });
         let made = body_of(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await, StatusCode::CREATED).await;

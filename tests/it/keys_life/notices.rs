@@ -112,7 +112,7 @@ both! {
         assert!(usage.contains("key_usage_day"), "{usage}");
     }
 
-    async fn what_has_served_its_time_is_thrown_away(server: Server) {
+    async fn what_has_served_its_time_is_thrown_away(server: Server, "jobs=by_hand") {
         acme(&server).await;
         for day in [0, 1_000_000] {
             server.database.sql(&format!("INSERT INTO key_usage (key_id, day, uses) VALUES ('key', {day}, 1)"));

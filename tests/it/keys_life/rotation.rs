@@ -79,7 +79,7 @@ both! {
         assert!(!refused.headers().contains_key("sunset"));
     }
 
-    async fn p13_who_still_uses_the_old_value_is_visible(server: Server) {
+    async fn p13_who_still_uses_the_old_value_is_visible(server: Server, "jobs=by_hand") {
         let old = server.generic_key(&["a"]).await;
         let new = rotate(&server, &old, "2h").await;
         let used = async || -> Vec<Value> {
