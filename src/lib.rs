@@ -1,6 +1,7 @@
-//! Keyswap swaps long-lived API keys for short-lived signed JWTs.
+//! Keyswap exchanges long-lived API keys for short-lived signed JWTs.
 //!
-//! The rooms, and what each may lean on, are listed in `docs/house.md`; `tests/it/house.rs` holds them to it.
+//! `docs/house.md` lists the modules and their permitted dependencies, and `tests/it/house.rs`
+//! enforces them.
 pub mod cli;
 pub mod config;
 pub mod crypto;

@@ -1,4 +1,4 @@
-//! The program: see `keyswap --help`.
+//! The `keyswap` program. See `keyswap --help`.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,10 @@
-"""Runs every command of the README, in order, as someone would who pastes it line by line.
+"""Runs every command of the README in order, as a user does who pastes them line by line.
 
-The `sh` blocks run in one shell, in a fresh clone that shares the build directory. A port of our own stands in for 8080.
-`demo` is stopped by Ctrl-C once it says that it serves; `./scripts/test` is what runs this, so it is not run again.
-PostgreSQL's own variables (PGHOST and the like) are set from KEYSWAP_TEST_POSTGRES.
+The `sh` blocks run in one shell, in a fresh clone that shares the build directory. A free port
+replaces
+8080. `demo` is stopped with Ctrl-C once it reports that it serves. `./scripts/test` is not run,
+      because it runs this script. The variables of PostgreSQL (PGHOST and the like) are set from
+      KEYSWAP_TEST_POSTGRES.
 """
 
 import os
@@ -26,7 +28,7 @@ def blocks(text):
 
 
 def run_demo(command, cwd, env):
-    """Runs until the demo says that it serves, then presses Ctrl-C."""
+    """Runs the demo until it reports that it serves, and then sends Ctrl-C."""
     demo = Program(["bash", "-c", command], cwd=cwd, env=env)
     shown = []
     try:
@@ -36,7 +38,7 @@ def run_demo(command, cwd, env):
     except AssertionError as failure:
         demo.end()
         sys.exit("\n".join(["the demo failed:", *shown, str(failure)]))
-    # Ctrl-C reaches cargo as well, which ends with 130.
+    # Ctrl-C reaches cargo as well, which exits with 130.
     code = end(demo.process, first=signal.SIGINT, within=60)
     if code not in (0, 130, -signal.SIGINT):
         sys.exit("\n".join([f"the demo ended with {code}:", *shown]))
@@ -56,7 +58,8 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch, "keyswap")
         run(["git", "clone", "-q", ROOT, clone], check=True)
-        # As they lie here, and with their times: Cargo takes what it has built for new.
+        # The files of the working tree with their times, so that Cargo considers its build as
+        # current.
         for name in run(["git", "ls-files"], cwd=ROOT, check=True).stdout.splitlines():
             shutil.copy2(ROOT / name, clone / name)
         (clone / "target").symlink_to(ROOT / "target")
@@ -80,7 +83,7 @@ def main():
         if result.returncode != 0 or passed != wanted:
             sys.exit(f"the README does not work: {passed} of {wanted} blocks ran, exit code {result.returncode}")
         assert_none_left()
-        # The word that a token came back, twice.
+        # Two responses must contain a token.
         assert result.stdout.count('"access_token":"ey') == 2, "a swap of the README gave no token"
         print(f"README: {passed} passed, 0 failed in {time.monotonic() - started:.0f} s")
 

@@ -1,5 +1,6 @@
-//! Whether an exchange has become dearer: its ratio to the floor beside the one that was written down. A ratio and not a time, so that any
-//! machine will do; the best of some tries, since other programs only ever make it worse.
+//! Checks that an exchange has not become more expensive: compares its ratio to the baseline with
+//! the recorded one. A ratio, unlike a time, is comparable between machines. The best of several
+//! tries counts, because other processes can only increase the ratio.
 
 use std::{fs, process::ExitCode, time::Duration};
 
@@ -13,12 +14,12 @@ const CONNECTIONS: u16 = 16;
 const SERVER_RUN: Duration = Duration::from_secs(3);
 const FLOOR_RUN: Duration = Duration::from_secs(2);
 const TRIES: usize = 5;
-/// Worse by half.
+/// The allowed increase: 50 %.
 const WORSE: f64 = 1.5;
 
 const RATIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/ratios.toml");
 
-/// What was measured when someone looked closely.
+/// The recorded ratios, measured on an idle machine.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ratios {
@@ -45,7 +46,7 @@ pub fn check(options: &Options) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Tries until one is good enough.
+/// Measures until one ratio is at most `enough`, and returns the best one.
 fn best(database: Database, options: &Options, enough: f64) -> f64 {
     let algorithm = Algorithm::EdDsa;
     let (place, keys) = filled(database, options, algorithm, KEYS);

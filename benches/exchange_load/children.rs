@@ -1,4 +1,4 @@
-//! The processes that are measured. None of them outlives this one by more than its own clean stop.
+//! The measured processes. Each one is stopped when its `Process` is dropped.
 
 use std::{
     fs::File,
@@ -15,15 +15,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{databases::Place, floor, floor::Answer};
 
-/// What stands in `iss`; the length of a token must not depend on the port.
+/// The `iss` of all tokens. It does not contain the port, so that the length of a token is
+/// constant.
 pub const ISSUER: &str = "http://keyswap.example";
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
-/// More than a measured process ever answers to `ask`.
+/// The largest response that `ask` reads, in bytes.
 const LONGEST_ANSWER: u64 = 1 << 20;
 
-/// A process that listens on a port of its own, and is stopped when this is dropped.
+/// A process that listens on its own port. Dropping the value stops it.
 pub struct Process {
     child: Child,
     pub port: u16,
@@ -31,17 +32,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// `keyswap serve`, ready.
+    /// Starts `keyswap serve` and waits until it is ready.
     pub fn server(place: &Place, algorithm: Algorithm) -> Self {
         Self::start_server(place, algorithm, &[]).ready()
     }
 
-    /// As `server`, with settings that are not the default.
+    /// Like `server`, with additional settings.
     pub fn server_with(place: &Place, algorithm: Algorithm, settings: &[&str]) -> Self {
         Self::start_server(place, algorithm, settings).ready()
     }
 
-    /// `keyswap serve`, as it is while it starts.
+    /// Starts `keyswap serve` without waiting until it is ready.
     pub fn start_server(place: &Place, algorithm: Algorithm, more: &[&str]) -> Self {
         let port = free_port();
         let settings = [
@@ -61,7 +62,7 @@ impl Process {
         Self::start(command, port, place.dir().join("server.log"))
     }
 
-    /// This program again, as the floor.
+    /// Starts this program as the baseline.
     pub fn floor(place: &Place, algorithm: Algorithm, signs: bool, answer: &Answer) -> Self {
         let port = free_port();
         let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
@@ -92,14 +93,14 @@ impl Process {
         self.child.id()
     }
 
-    /// What it has written to standard error.
+    /// The standard error so far.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
 impl Drop for Process {
-    /// The clean stop first: it writes what the server still has in memory.
+    /// Tries a graceful stop first, so that the server writes its buffered data.
     fn drop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
@@ -115,18 +116,19 @@ impl Drop for Process {
     }
 }
 
-/// Free a moment ago, that is: a process that finds it taken ends, and so does the measurement.
+/// A port that is free at this moment. If another process takes it before the measured process,
+/// that process exits and the measurement fails.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port of our own");
     listener.local_addr().expect("its number").port()
 }
 
-/// One request on a connection of its own; nothing where nobody answers it whole.
+/// Sends one request on a new connection. Returns `None` if there is no complete response.
 pub fn ask(port: u16, method: &str, path: &str, headers: &str) -> Option<(u16, Vec<u8>)> {
     ask_with(port, method, path, headers, "")
 }
 
-/// As `ask`, with a body.
+/// Like `ask`, with a body.
 pub fn ask_with(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;

@@ -1,4 +1,5 @@
-//! Copies of one key's rows, thousands in a statement: whatever columns there are, and whatever they hold.
+//! Copies the rows of one key, thousands in a statement. The columns are read from the schema, so
+//! new columns are copied as well.
 
 use diesel::{
     Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection,
@@ -17,7 +18,7 @@ use keyswap::{
 
 use super::databases::{Database, Place};
 
-/// What a key has of its own.
+/// The values in which a copy differs.
 pub struct NewKey {
     pub key: KeyId,
     pub credential: CredentialId,
@@ -31,17 +32,18 @@ enum Link {
 
 pub struct Copies {
     link: Link,
-    /// What is copied.
+    /// The ids of the rows that are copied.
     key: String,
     credential: String,
     made_at: Timestamp,
-    /// The columns of each table, as a copy has them.
+    /// The INSERT statement for each table.
     keys: String,
     credentials: String,
     list: List,
 }
 
-/// The status list that has room; as the service does, half of its indexes are given.
+/// The status list with free indexes. As in the service, at most half of the indexes of a list are
+/// assigned.
 struct List {
     id: String,
     size: i32,
@@ -99,7 +101,8 @@ impl Copies {
             Database::Sqlite => {
                 let file = url.trim_start_matches("sqlite://");
                 let mut connection = SqliteConnection::establish(file).expect("the database");
-                // Ids come in no order: with the 2 MiB of the default, each row would read and write pages of its own.
+                // Ids are random. With SQLite's default cache of 2 MiB, each insert would read and
+                // write different pages.
                 let memory = "PRAGMA cache_size = -1048576; PRAGMA synchronous = OFF";
                 connection.batch_execute(memory).expect("more memory");
                 (Link::Sqlite(connection), "json_each($1) AS new", "unhex(new.value ->> 2)")
@@ -161,7 +164,8 @@ impl Copies {
             self.link.execute(new, [&list.id, "credential"]);
         }
         list.used += 1;
-        // Each index once, and in no order: an odd number has no factor in common with a power of two.
+        // Assigns each index once, in a scattered order: the factor is odd, so it is coprime to the
+        // size, a power of two.
         let index = i64::from(list.used) * 40_503 % i64::from(list.size);
         (list.id.clone(), i32::try_from(index).expect("an index of the list"))
     }

@@ -1,4 +1,4 @@
-//! The two databases, each new and thrown away at the end.
+//! A new database of either kind for each measurement. Dropping the value deletes it.
 
 use std::{
     env,
@@ -29,15 +29,15 @@ impl Database {
     }
 }
 
-/// A database and a directory for what belongs to it.
+/// A database, and a directory for the files that belong to it.
 pub struct Place {
     pub database: Database,
     dir: TempDir,
-    /// Of a superuser, without a database; PostgreSQL alone has it.
+    /// The URL of a superuser without a database name. PostgreSQL only.
     server: Option<String>,
     pub postmaster: Option<u32>,
     name: String,
-    /// The program that is measured on it.
+    /// The measured program.
     pub program: PathBuf,
 }
 
@@ -57,7 +57,7 @@ struct Sizes {
 
 impl Place {
     pub fn make(database: Database, program: &Path) -> Self {
-        // Beside the build and not in /tmp, which may be memory: commits must reach a disk.
+        // Next to the build, not in /tmp, which may be in memory: commits must reach a disk.
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let (server, postmaster) = match database {
             Database::Sqlite => (None, None),
@@ -89,7 +89,7 @@ impl Place {
         self.dir().join("keys")
     }
 
-    /// The administrator's API key, which the first server made.
+    /// The administrator's API key, which the first server creates.
     pub fn administrator(&self) -> String {
         std::fs::read_to_string(self.keys_dir().join("administrator.key"))
             .expect("the administrator's key")
@@ -97,7 +97,7 @@ impl Place {
             .to_owned()
     }
 
-    /// In MiB: the database, and the log that changes are written to first.
+    /// In MiB: the size of the database and of its write-ahead log.
     pub fn sizes(&self) -> (f64, f64) {
         let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
         match self.database {
@@ -127,7 +127,8 @@ impl Place {
         }
     }
 
-    /// As if no server had started on it, as far as signing goes: the next one begins with keys of its algorithm.
+    /// Deletes the signing keys and the state of replicas, so that the next server starts with new
+    /// keys of its own algorithm.
     pub fn forget_signing_keys(&self) {
         for table in ["signing_key_tokens", "status_list_tokens", "signing_keys", "replicas"] {
             let query = diesel::sql_query(format!("DELETE FROM {table}"));
@@ -143,11 +144,12 @@ impl Place {
                 }
             }
         }
-        // It would take this for an old backup.
+        // With the file, the rollback guard would report a rolled back database.
         let _ = std::fs::remove_file(self.keys_dir().join("witness"));
     }
 
-    /// What filling has left to do, done now and not while something is measured.
+    /// Completes the maintenance that the inserts have caused, so that it does not run during a
+    /// measurement.
     pub fn settle(&self) {
         match self.database {
             Database::Sqlite => {
@@ -180,7 +182,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Also while panicking: a second panic would hide the first.
+        // Errors are ignored, because a panic during a panic would abort and hide the first one.
         let Some(server) = &self.server else { return };
         if let Ok(mut connection) = PgConnection::establish(&format!("{server}/postgres")) {
             let _ = diesel::sql_query(format!("DROP DATABASE {} WITH (FORCE)", self.name)).execute(&mut connection);

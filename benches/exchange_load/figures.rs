@@ -1,4 +1,5 @@
-//! Figures beside the table: memory, idle connections, the start, the JWKS, a validation, and how long an exchange takes when there is room.
+//! Figures beside the table: memory, idle connections, start time, JWKS, validation, and the
+//! latency of an exchange below the highest load.
 
 use std::{
     process::ExitCode,
@@ -30,7 +31,7 @@ const IDLE: u16 = 10_000;
 const IDLE_FOR: Duration = Duration::from_secs(10);
 
 pub fn figures(options: &Options) -> ExitCode {
-    // A descriptor for each connection, here and in the server, which has the limit from us.
+    // Each connection needs a file descriptor, here and in the server, which inherits the limit.
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("the hard limit");
     println!("| database | figure | value | target |\n|---|---|--:|--:|");
@@ -66,7 +67,8 @@ impl Subject {
         Load::connect(process.port, CONNECTIONS, &self.keys, asked)
     }
 
-    /// From before the process is there until it has given a token. It makes no keys and runs no migrations.
+    /// The time from the start of the process to its first token. The start creates no keys and
+    /// runs no migrations.
     fn start(&self) {
         let key = std::str::from_utf8(self.keys.get(0)).expect("a key");
         let headers = format!("Authorization: Bearer {key}\r\n");
@@ -99,7 +101,8 @@ impl Subject {
         self.say(&what, &format!("{:.1} MiB", figures.memory), "64 MB");
     }
 
-    /// Connections that have swapped once and say nothing for a while: all of them are answered afterwards.
+    /// Connections that have made one exchange and are then idle. All of them must be served
+    /// afterwards.
     fn idle(&self) {
         let process = self.server();
         let mut load = Load::connect(process.port, IDLE, &self.keys, &Asked::exchange(&self.keys));
@@ -114,7 +117,7 @@ impl Subject {
         self.say("of them that still answer, when all ask at once", &value, "all");
     }
 
-    /// How long it takes while there is room: at half of the highest load, beside the floor at the same rate.
+    /// The latency at half of the highest load, compared with the baseline at the same rate.
     fn half(&self) {
         let process = self.server();
         let answer = probe(&process, self.algorithm, self.keys.get(0));
@@ -133,7 +136,7 @@ impl Subject {
         self.say("p99 at half of the highest load", &value, "3 times, PostgreSQL 6");
     }
 
-    /// Beside the framework answering a body of the same size.
+    /// The CPU time of a JWKS response, compared with a baseline response of the same size.
     fn jwks(&self) {
         const PATH: &str = "/.well-known/jwks.json";
         let process = self.server();
@@ -146,7 +149,9 @@ impl Subject {
         self.say("CPU of a JWKS answer", &value, "1.2 times");
     }
 
-    /// Beside an exchange without its signature: what the floor takes more with it than without it, both with bodies of that size.
+    /// The CPU time of a validation, compared with an exchange without its signature. The cost of
+    /// the signature is the difference between the baseline with and without it, for bodies of the
+    /// same size.
     fn validation(&self) {
         let process = self.server();
         let answer = probe(&process, self.algorithm, self.keys.get(0));

@@ -1,4 +1,5 @@
-//! Keys in bulk. One is made as the service makes them; all others are copies of its rows, with ids, secrets and indexes of their own.
+//! Bulk creation of keys. The first key is created as the service creates one. The others are
+//! copies of its rows with new ids, secrets and status list indexes.
 
 use std::{
     sync::Arc,
@@ -30,12 +31,13 @@ use keyswap::{
 };
 
 const PERMISSIONS: [&str; 5] = ["builds:read", "builds:start", "logs:read", "projects:read", "projects:write"];
-/// Of these, each key has so many.
+/// The number of these permissions that each key has.
 const PER_KEY: usize = 3;
 const BATCH: usize = 5_000;
 const PREFIX: &str = "ks";
 
-/// The keys, one after the other: at ten million, a `String` for each would be half a gigabyte more.
+/// The values of all keys, concatenated. With ten million keys, one `String` each would take half a
+/// gigabyte more.
 pub struct Keys {
     values: Vec<u8>,
     width: usize,
@@ -72,7 +74,7 @@ struct First {
     made_at: Timestamp,
 }
 
-/// Fills a database that a server has set up, and gives back what its keys are on the wire.
+/// Fills a database that a server has initialized, and returns the values of the keys.
 pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
     let settings = DatabaseSettings {
         url: DatabaseUrl::parse(&place.url()).expect("a database URL"),
@@ -93,7 +95,7 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
             client: client.id,
         };
         let maker = filler.clone();
-        // No events: no exchange reads them.
+        // No event is recorded, because exchanges do not read events.
         let change = move |tx: &mut Tx<'_>| Ok::<_, Error>(Outcome::bookkeeping(maker.first(tx)?));
         let first = store.change(Origin::of(Actor::Cli), change).await.expect("a key");
         (filler, first)
@@ -120,7 +122,7 @@ fn copy(place: &Place, filler: &Filler, first: &First, count: usize) -> Keys {
     Keys { width: values.len() / count, values }
 }
 
-/// The permissions and the service client that owns every key.
+/// Creates the permissions, and the service client that owns every key.
 async fn client(store: &Store) -> ServiceClient {
     store
         .change(Origin::of(Actor::Cli), |tx| {
@@ -157,7 +159,7 @@ impl Filler {
         ApiKeyValue::format(&self.prefix, id, secret).expose().as_bytes().to_vec()
     }
 
-    /// As `service::api_keys` makes them.
+    /// Creates the first key as `service::api_keys` does.
     fn first(&self, tx: &mut Tx<'_>) -> Result<First, Error> {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
@@ -200,7 +202,7 @@ impl Filler {
         Ok(first)
     }
 
-    /// Another one, whose value goes to the end of `values`.
+    /// Creates a copy, and appends its value to `values`.
     fn copy(&self, made_at: Timestamp, values: &mut Vec<u8>) -> NewKey {
         let key = KeyId::generate(made_at, &self.entropy).expect("randomness");
         let id = CredentialId::generate(&self.entropy).expect("randomness");

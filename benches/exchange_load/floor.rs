@@ -1,5 +1,6 @@
-//! The floor: the same framework with the same options, answering a fixed body of the same size, after one bare signature with
-//! a prepared key or after none. It uses nothing of Keyswap, so that it stays where it is while Keyswap changes.
+//! The baseline ("floor"): the same HTTP framework with the same options, which returns a fixed
+//! body of the same size after one signature with a prepared key, or without a signature. It
+//! contains no Keyswap code, so that its cost stays constant while Keyswap changes.
 
 use std::{hint::black_box, process::ExitCode, time::Duration};
 
@@ -19,19 +20,19 @@ use aws_lc_rs::{
 use keyswap::domain::signing::Algorithm;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-/// The first argument of this program when it is to be the floor.
+/// The first argument that makes this program run as the baseline.
 pub const ARGUMENT: &str = "floor";
 
-/// What a real answer measures.
+/// The sizes of a real response, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer {
-    /// The body.
+    /// The length of the body.
     pub body: usize,
-    /// What is signed of the token in it.
+    /// The length of the signing input of the token in the body.
     pub message: usize,
 }
 
-/// What `run` takes.
+/// The arguments of `run`.
 pub fn arguments(port: u16, signs: Option<Algorithm>, answer: &Answer) -> [String; 4] {
     let mode = signs.map_or_else(|| "bare".to_owned(), |algorithm| algorithm.to_string());
     [port.to_string(), mode, answer.body.to_string(), answer.message.to_string()]
@@ -92,7 +93,7 @@ async fn ready() -> HttpResponse {
     HttpResponse::Ok().finish()
 }
 
-/// Serves until it is told to stop, or until whoever started it is gone.
+/// Serves until it receives SIGTERM. The kernel sends SIGTERM when the parent process dies.
 pub fn run(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     set_parent_process_death_signal(Some(Signal::TERM)).expect("an end with the parent");
     let mut next = || arguments.next().expect("port, mode, body and message");
@@ -104,7 +105,7 @@ pub fn run(mut arguments: impl Iterator<Item = String>) -> ExitCode {
         key: Key::make(mode.parse().ok()),
         random: SystemRandom::new(),
     });
-    // Options and number of workers as in src/http/server.rs.
+    // The same options and number of workers as in src/http/server.rs.
     let server = move || {
         HttpServer::new(move || {
             App::new()

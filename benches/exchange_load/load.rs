@@ -1,6 +1,7 @@
-//! The load: so many keep-alive connections, on each one request at a time, all on one thread. The client shares its cores with
-//! what it measures, so it does as little as it can: requests are rendered in advance but for the key, and of an answer it reads
-//! the status and the length.
+//! The load generator: keep-alive connections with one request at a time on each, all on one
+//! thread. The client shares its cores with the measured process, so it does little work: it
+//! renders requests in advance except for the key, and reads only the status and the length of a
+//! response.
 
 use std::{
     io,
@@ -18,21 +19,21 @@ use tokio::{
 
 use super::filling::Keys;
 
-/// How long a run may take beyond its time.
+/// How long a run may exceed its duration.
 const GRACE: Duration = Duration::from_secs(15);
-/// A connection with so many failures gives up.
+/// A connection stops after this many failures.
 const MAX_FAILURES: u64 = 20;
 
-/// One run.
+/// The result of one run.
 #[derive(Debug, Default)]
 pub struct Run {
     pub exchanges: u64,
-    /// Answered 503.
+    /// Responses with status 503.
     pub refused: u64,
-    /// Answered otherwise, or not at all.
+    /// Responses with any other status except 200, and broken connections.
     pub failures: u64,
     pub elapsed: Duration,
-    /// Of exchanges, in microseconds, in order.
+    /// The latencies of exchanges in microseconds, in ascending order.
     latencies: Vec<u32>,
 }
 
@@ -41,23 +42,23 @@ impl Run {
         self.exchanges as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// Exchanges that took no longer than this.
+    /// The number of exchanges with at most this latency.
     pub fn in_time(&self, time: Duration) -> usize {
         self.latencies.partition_point(|latency| u128::from(*latency) <= time.as_micros())
     }
 
-    /// The latency that `part` of all requests did not exceed, in microseconds.
+    /// The quantile `part` of the latencies of all exchanges, in microseconds.
     pub fn percentile(&self, part: f64) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
         self.latencies.get((last as f64 * part).round() as usize).copied().unwrap_or_default().into()
     }
 }
 
-/// What is asked, again and again.
+/// The request that is sent repeatedly.
 #[derive(Debug, Clone)]
 pub struct Asked {
     request: Vec<u8>,
-    /// Where in it a key stands, another one each time.
+    /// The offset of the key in the request. Each request contains a random key.
     key_at: Option<usize>,
 }
 
@@ -74,7 +75,7 @@ impl Asked {
         Self::with_key(head, keys, "\r\n\r\n")
     }
 
-    /// A service asks about a key it was shown, with one of its own.
+    /// A validation of a key by a service, which authenticates with its own key.
     pub fn validation(keys: &Keys, service: &str) -> Self {
         let (before, after) = ("{\"value\":\"", "\"}");
         let head = format!(
@@ -90,12 +91,13 @@ impl Asked {
     }
 }
 
-/// When to ask.
+/// When requests are sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// As soon as there is an answer.
+    /// Each connection sends a request as soon as it has a response.
     Highest,
-    /// So often in a second, on all connections together. Who is late does not wait.
+    /// The number of requests a second on all connections together. A connection that is late sends
+    /// at once.
     PerSecond(f64),
 }
 
@@ -118,7 +120,7 @@ impl Load {
         Self { runtime, connections }
     }
 
-    /// Swaps keys for as long as it is told.
+    /// Sends requests for the given duration.
     pub fn run(&mut self, duration: Duration, pace: Pace) -> Run {
         let connections = std::mem::take(&mut self.connections);
         let count = connections.len() as f64;
@@ -152,7 +154,8 @@ impl Load {
 }
 
 impl Load {
-    /// One request on each connection, all in the same moment. Who is told 503 comes again after a second, as clients do.
+    /// Sends one request on each connection, all at the same time. After a 503 a connection waits
+    /// for a second and retries, as real clients do.
     pub fn run_once(&mut self) -> Run {
         let connections = std::mem::take(&mut self.connections);
         let asking = async {
@@ -186,7 +189,7 @@ impl Load {
 struct Connection {
     stream: TcpStream,
     keys: Arc<Keys>,
-    /// The state of a small generator: which key comes next has no secret in it.
+    /// The state of the generator that chooses keys. The choice need not be unpredictable.
     random: u64,
     asked: Asked,
     answer: Box<[u8; 8192]>,
@@ -200,7 +203,7 @@ impl Connection {
         Ok(Self { stream, keys, random, asked, answer: Box::new([0; 8192]) })
     }
 
-    /// `beat` is when to begin, and how long it is from one to the next.
+    /// `beat` is the time of the first request and the interval between requests.
     async fn swap_until(mut self, end: Instant, beat: Option<(Instant, Duration)>) -> (Self, Run) {
         let mut run = Run::default();
         let (mut due, period) = beat.unwrap_or_else(|| (Instant::now(), Duration::ZERO));
@@ -221,13 +224,13 @@ impl Connection {
                     run.failures += MAX_FAILURES;
                 }
             }
-            // A beat that was missed is not made up for.
+            // Missed beats are not made up for.
             due = Instant::now().max(due + period);
         }
         (self, run)
     }
 
-    /// One request, with a random key; the status of the answer.
+    /// Sends one request with a random key, and returns the status of the response.
     async fn swap(&mut self) -> io::Result<u16> {
         if let Some(at) = self.asked.key_at {
             // xorshift64*
@@ -258,7 +261,7 @@ impl Connection {
     }
 }
 
-/// The length of an answer, head and body; nothing until its head is whole.
+/// The length of a response, head and body. `None` until the head is complete.
 fn length(answer: &[u8]) -> io::Result<Option<usize>> {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let name = b"content-length: ";

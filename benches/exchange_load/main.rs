@@ -1,7 +1,7 @@
-//! The ruler of the exchange: how much CPU one costs, beside a floor that does nothing but answer and sign. What it measures
-//! and how to read it is in `docs/performance.md`.
+//! Benchmark of the exchange: the CPU time of one exchange, compared with a baseline that only
+//! responds and signs. `docs/performance.md` describes the method and how to read the results.
 //!
-//!     cargo bench --bench exchange_load -- --keys 100000 --connections 1,16,64 --database sqlite,postgres
+//!     cargo bench --bench exchange_load -- --keys 100000 --connections 1,16,64
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -66,7 +66,8 @@ fn main() -> ExitCode {
     measure(&options)
 }
 
-/// Runs this again with a throw-away PostgreSQL around it.
+/// Runs this program again under `scripts/with-postgres`, which provides a temporary PostgreSQL
+/// server.
 fn with_postgres() -> ExitCode {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres");
     let this = env::current_exe().expect("the path of this program");
@@ -83,10 +84,10 @@ fn with_postgres() -> ExitCode {
     }
 }
 
-/// A database with keys, at rest.
+/// Creates a database with keys, and completes its maintenance.
 fn filled(database: Database, options: &Options, algorithm: Algorithm, count: u32) -> (Place, Arc<Keys>) {
     let place = Place::make(database, &options.server);
-    // The server sets an empty database up; the keys come after it.
+    // A server initializes the empty database before the keys are inserted.
     drop(children::Process::server(&place, algorithm));
     let keys = filling::fill(&place, count);
     place.settle();
@@ -101,7 +102,8 @@ fn measure(options: &Options) -> ExitCode {
         let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
         versions.insert(place.version());
         for &algorithm in &options.algorithm {
-            // Else a server signs with another algorithm only once verifiers know its keys.
+            // With existing keys, a new algorithm would sign only after verifiers have had time to
+            // fetch its key.
             place.forget_signing_keys();
             let measured = options.connections.iter();
             cells.extend(measured.map(|&connections| runs::cell(&place, &keys, algorithm, connections, options)));

@@ -1,5 +1,6 @@
-//! Three times as much as can be served: what is served then, beside the most that is served without haste. The server has one half of the
-//! cores for itself and the client the other, or the client's own work would be taken for the server's weakness.
+//! The goodput at three times the highest load, compared with the highest load itself. The server
+//! and the client each get half of the cores, so that the work of the client does not slow down the
+//! server.
 
 use std::{process::ExitCode, thread::available_parallelism, time::Duration};
 
@@ -17,9 +18,9 @@ use super::{
 };
 
 const CONNECTIONS: u16 = 64;
-/// So many that each can wait for its answer and three times the highest load still comes.
+/// Enough connections for three times the highest load while each one waits for its response.
 const CROWD: u16 = 4_096;
-/// A token that comes later is of no use.
+/// A token counts as served in time within this latency.
 const IN_TIME: Duration = Duration::from_secs(1);
 const TIMES: f64 = 3.0;
 const RUNS: usize = 3;
@@ -32,7 +33,8 @@ pub fn overload(options: &Options) -> ExitCode {
     for &database in &options.database {
         let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
         let (servers, clients) = (cores_of(0..cores / 2), cores_of(cores / 2..cores));
-        // Its children have it from here; those that serve the load are yet to be made. Another user's we may not move.
+        // PostgreSQL backends inherit the affinity of the postmaster when they start, which is
+        // later. The affinity of another user's process cannot be changed.
         let postmaster = place.postmaster.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         if postmaster.is_some_and(|pid| sched_setaffinity(Some(pid), &servers).is_err()) {
             eprintln!("{}: PostgreSQL stays on all cores, and takes some of the client's", database.name());

@@ -1,4 +1,4 @@
-//! One exchange looked at closely: a figure for answers that are no tokens would be worth nothing.
+//! Verifies one exchange completely, so that a run cannot measure responses without valid tokens.
 
 use keyswap::{
     crypto::{jwk::PublicJwk, token::Verifier},
@@ -11,7 +11,8 @@ use super::{
     floor::Answer,
 };
 
-/// Swaps a key, verifies the token with the JWKS as any service would, and measures the answer.
+/// Exchanges a key, verifies the token with the JWKS as a relying service would, and measures the
+/// response.
 pub fn probe(server: &Process, algorithm: Algorithm, key: &[u8]) -> Answer {
     let key = std::str::from_utf8(key).expect("a key");
     let headers = format!("Authorization: Bearer {key}\r\n");

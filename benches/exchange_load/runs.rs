@@ -1,4 +1,5 @@
-//! The runs of one cell of the table, in an order that gives server and floor the same share of whatever drifts.
+//! The runs of one cell of the table, in an order that exposes the server and the baseline to the
+//! same drift.
 
 use std::{
     sync::Arc,
@@ -21,27 +22,28 @@ use super::{
 pub const WARM_UP: Duration = Duration::from_secs(1);
 const FLOOR_RUN: Duration = Duration::from_secs(3);
 
-/// Others may take this share of the cores; a run in which they took more is tried again.
+/// The share of the cores that other processes may use. A run with more is repeated.
 const QUIET: f64 = 0.05;
 const TRIES: usize = 3;
-/// How long to wait for quiet before each try.
+/// The longest wait for an idle machine before each try.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What one run has shown, or the mean of several.
+/// The results of one run, or the means of several.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Figures {
     pub per_second: f64,
-    /// Microseconds, like all that follow but the memory.
+    /// Microseconds, like `p99`, `cpu`, `database_cpu` and `client_cpu`. CPU times are per
+    /// exchange.
     pub p50: f64,
     pub p99: f64,
     pub cpu: f64,
-    /// PostgreSQL's, while it serves.
+    /// The CPU time of PostgreSQL during the run.
     pub database_cpu: Option<f64>,
-    /// The client's, to see that it is not what is measured.
+    /// The CPU time of the client, to show that the client is not the bottleneck.
     pub client_cpu: f64,
     /// MiB.
     pub memory: f64,
-    /// The share of all cores that was spent on nothing of ours: what else runs here, and what the host takes.
+    /// The share of all cores used by other processes and by the hypervisor.
     pub others: f64,
 }
 
@@ -61,7 +63,7 @@ impl Figures {
     }
 }
 
-/// A cell: one database, one algorithm, one number of connections.
+/// One cell of the table: a database, an algorithm and a number of connections.
 pub struct Cell {
     pub database: Database,
     pub algorithm: Algorithm,
@@ -78,10 +80,10 @@ impl Cell {
     }
 }
 
-/// Measures one cell: floor, server, server, floor.
+/// Measures one cell in the order baseline, server, server, baseline.
 pub fn cell(place: &Place, keys: &Arc<Keys>, algorithm: Algorithm, connections: u16, options: &Options) -> Cell {
     let mut failures = 0;
-    // Before the floor, which must be as large.
+    // Probed first, because the baseline returns a body of the same size.
     let answer = probe(&Process::server(place, algorithm), algorithm, keys.get(0));
     let length = Duration::from_secs(options.seconds);
     let mut once = || {
@@ -119,8 +121,9 @@ pub fn cell(place: &Place, keys: &Arc<Keys>, algorithm: Algorithm, connections: 
     }
 }
 
-/// A run during which nothing else ran here: a build in the next window changes what a wake-up costs, and what the caches
-/// hold. After some tries the least disturbed run has to do; the share of others is printed.
+/// A run on an otherwise idle machine. Other processes change the cost of a wake-up and the content
+/// of the caches. After `TRIES` runs the least disturbed one is used; the output contains the share
+/// of other processes.
 pub fn undisturbed(mut once: impl FnMut() -> Figures) -> Figures {
     let mut best: Option<Figures> = None;
     for _ in 0..TRIES {
@@ -147,12 +150,12 @@ fn wait_for_quiet() {
     }
 }
 
-/// The CPU time in seconds that all cores together have in `time`.
+/// The CPU time that all cores together provide in `time`, in seconds.
 fn all_cores(time: Duration) -> f64 {
     time.as_secs_f64() * available_parallelism().map_or(1, usize::from) as f64
 }
 
-/// Exchanges as fast as there are answers.
+/// Runs exchanges at the highest load.
 pub fn measured(
     process: &Process,
     keys: &Arc<Keys>,
@@ -164,7 +167,7 @@ pub fn measured(
     run(process, &mut load, Pace::Highest, length, postmaster)
 }
 
-/// A run after a warm-up that does not count.
+/// A run after a warm-up, which is not counted.
 pub fn run(
     process: &Process,
     load: &mut Load,

@@ -1,4 +1,5 @@
-//! Half of the highest load for a long time, while keys are made, rotated, swapped and revoked: what grows that should not?
+//! Half of the highest load for a long time, while keys are created, rotated, exchanged and
+//! revoked. Detects growth of memory, descriptors and files.
 
 use std::{
     fs,
@@ -25,32 +26,33 @@ use super::{
 
 const CONNECTIONS: u16 = 64;
 const HIGHEST: Duration = Duration::from_secs(10);
-/// Looks at the process, from the beginning to the end.
+/// The number of snapshots over the whole run.
 const LOOKS: u32 = 40;
-/// From one measure of memory to the next: what is noted fills up for ten seconds and is written, so that a look at one moment tells
-/// when it was taken, and not how much there is.
+/// The interval between samples of memory. Buffered last-used times grow for ten seconds until they
+/// are written, so a single sample would depend on its moment.
 const SAMPLE: Duration = Duration::from_millis(50);
-/// From one change to the next.
+/// The pause between two changes.
 const CHANGE: Duration = Duration::from_millis(50);
-/// So much is noise, beside a twentieth: MiB, and descriptors.
+/// The growth that counts as noise, in addition to one twentieth: in MiB, and in descriptors.
 const MEMORY: f64 = 4.0;
 const DESCRIPTORS: f64 = 8.0;
 const LOG: f64 = 8.0;
-/// What a key may leave behind that was made, rotated and revoked, in KiB: its rows and its events are kept, by design.
+/// The growth allowed for each key that was created, rotated and revoked, in KiB: its rows and
+/// events are kept by design.
 const PER_KEY: f64 = 24.0;
 
-/// One look.
+/// One snapshot.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     minutes: f64,
-    /// MiB: on average since the look before, and the most of it.
+    /// In MiB: the mean since the previous snapshot, and the maximum.
     memory: f64,
     peak: f64,
     descriptors: f64,
-    /// MiB: the database, and the log that stands before it.
+    /// In MiB: the database and its write-ahead log.
     database: f64,
     log: f64,
-    /// Keys that were made, rotated and revoked so far.
+    /// The number of keys created, rotated and revoked so far.
     changed: f64,
 }
 
@@ -65,7 +67,8 @@ pub fn soak(options: &Options, length: Duration) -> ExitCode {
 
 fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -> Vec<Look> {
     let name = place.database.name();
-    // Each key is also tried when it is dead, which would be taken for guessing.
+    // Each key is also presented after it has ended, which the brute-force limiter counts as a
+    // failure.
     let server = Process::server_with(place, options.algorithm[0], &["guessing.per_source=1000000"]);
     let mut load = Load::connect(server.port, CONNECTIONS, keys, &Asked::exchange(keys));
     let highest = load.run(HIGHEST.min(length), Pace::Highest).per_second();
@@ -111,7 +114,7 @@ fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -
     all
 }
 
-/// What `run` gives, and the memory of the process all the while, in MiB.
+/// Returns the result of `run`, and samples of the memory of the process during it, in MiB.
 fn watched<T>(process: u32, run: impl FnOnce() -> T) -> (T, Vec<f64>) {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -129,7 +132,8 @@ fn watched<T>(process: u32, run: impl FnOnce() -> T) -> (T, Vec<f64>) {
     })
 }
 
-/// Makes a key, swaps it, rotates it, swaps what came of that, and revokes it.
+/// Creates, exchanges and rotates a key, exchanges the new value, and revokes the key. Asserts that
+/// ended values are refused.
 fn change(port: u16, admin: &str) {
     let call = |path: &str, bearer: &str, body: &str, status: u16| {
         let headers = format!("Authorization: Bearer {bearer}\r\nContent-Type: application/json\r\n");
@@ -148,7 +152,8 @@ fn change(port: u16, admin: &str) {
     call("/v1/exchange", &text(&rotated, "value"), "{}", 401);
 }
 
-/// Whether what must not grow has not. The first half is for caches to fill.
+/// Whether no figure has grown beyond its bound. Only the second half counts, because caches fill
+/// up in the first one.
 fn flat(database: Database, all: &[Look]) -> bool {
     let name = database.name();
     let settled = &all[all.len() / 2..];
@@ -167,7 +172,7 @@ fn flat(database: Database, all: &[Look]) -> bool {
     judge("memory", " MiB", &|look| look.memory, MEMORY);
     judge("memory at most", " MiB", &|look| look.peak, MEMORY);
     judge("descriptors", "", &|look| look.descriptors, DESCRIPTORS);
-    // PostgreSQL's has a size of its own choice (`max_wal_size`), whatever is asked of it.
+    // PostgreSQL chooses the size of its WAL itself (`max_wal_size`), independent of the load.
     judge(
         "the log of the database",
         " MiB",
@@ -175,7 +180,7 @@ fn flat(database: Database, all: &[Look]) -> bool {
         if database == Database::Sqlite { LOG } else { f64::INFINITY },
     );
     let per_key = slope(settled.iter().map(|look| (look.changed, look.database * 1024.0)));
-    // PostgreSQL's files breathe with what it has not vacuumed yet.
+    // The size of PostgreSQL's files varies with the dead rows that are not vacuumed yet.
     let (first, last) = (settled[0], settled[settled.len() - 1]);
     let allowed = last.database / 20.0 + (last.changed - first.changed) * PER_KEY / 1024.0;
     let fits = last.database - first.database <= allowed;
@@ -186,7 +191,7 @@ fn flat(database: Database, all: &[Look]) -> bool {
     good && fits
 }
 
-/// Of the straight line nearest to these points.
+/// The slope of the least-squares line through the points.
 fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
     let points: Vec<_> = points.collect();
     let count = points.len() as f64;

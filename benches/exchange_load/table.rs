@@ -1,4 +1,4 @@
-//! What is printed, in Markdown.
+//! The printed results, in Markdown.
 
 use std::{collections::BTreeSet, fmt::Write, fs, thread::available_parallelism};
 
@@ -8,7 +8,7 @@ use super::{
     usage::field,
 };
 
-/// The machine that the figures are from.
+/// The machine and the conditions of the measurement.
 pub fn machine(databases: &BTreeSet<String>, options: &Options, cells: &[Cell]) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cores = available_parallelism().map_or(0, usize::from);
@@ -31,7 +31,8 @@ pub fn machine(databases: &BTreeSet<String>, options: &Options, cells: &[Cell]) 
     )
 }
 
-/// One line for each program of each cell. Over the floor is what server and database take together.
+/// One row for each program of each cell. The last column is the CPU time of server and database
+/// together, relative to the baseline.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from(
         "| database | algorithm | connections | program | requests/s | p50 (µs) | p99 (µs) | CPU per exchange (µs) | \

@@ -1,4 +1,5 @@
-//! What the parts of an exchange cost, each alone and without HTTP, so that a change can see what it does.
+//! Benchmarks of the parts of an exchange, each alone and without HTTP, to show the effect of a
+//! change.
 //!
 //!     cargo bench --bench exchange_micro
 //!     cargo bench --bench exchange_micro -- sign
@@ -49,9 +50,9 @@ use databases::{Database, Place};
 use filling::{Keys, fill};
 use timing::Table;
 
-/// Few enough for the caches: what a large database costs is for exchange_load to say.
+/// Few enough for the CPU caches. `exchange_load` measures large databases.
 const KEYS: u32 = 1_000;
-/// As long as what is signed of a usual token.
+/// The typical length of a token's signing input, in bytes.
 const MESSAGE: usize = 600;
 const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Es384, Algorithm::Rs256, Algorithm::Ps256];

@@ -1,4 +1,5 @@
-//! Plain loops. What is least disturbed is nearest to the truth, so the fastest batch is shown beside the one in the middle.
+//! Timing in plain loops. Interference only makes a batch slower, so the fastest batch is shown
+//! beside the median.
 
 use std::{
     fmt,
@@ -6,15 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Long enough to time, short enough that some batches are not interrupted.
+/// Long enough to be timed accurately, and short enough that some batches are not interrupted.
 const BATCH: Duration = Duration::from_millis(10);
 const BATCHES: usize = 51;
 
-/// What was measured.
+/// The results.
 pub struct Table {
-    /// Parts whose names do not hold it are left out.
+    /// A filter: only parts whose names contain it are measured.
     wanted: String,
-    /// Name, and the batches' times for one call in nanoseconds, in order.
+    /// The name of each part, and the times of its batches in ascending order, in nanoseconds per
+    /// call.
     rows: Vec<(String, Vec<f64>)>,
 }
 
@@ -39,7 +41,7 @@ impl Table {
             }
             started.elapsed()
         };
-        // This warms up too.
+        // The batches that determine the count also warm up the caches.
         while batch(count).await < BATCH {
             count *= 2;
         }

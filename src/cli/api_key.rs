@@ -1,4 +1,4 @@
-//! `keyswap api-key`.
+//! The `keyswap api-key` command.
 
 use clap::{Args, Subcommand};
 
@@ -27,44 +27,47 @@ use super::{Common, Failure, compose, print_json};
 
 #[derive(Debug, Subcommand)]
 pub enum ApiKeyCommand {
-    /// Make a key; its value is printed once, on standard output
+    /// Create an API key. Its value is printed once, on standard output.
     #[command(
         after_help = "Examples:\n  keyswap api-key create --name ci --permission projects:read --expires-in 90d\n  keyswap api-key create --name worker --service-client svc_01JB… --permission tasks:write"
     )]
     Create(Box<Create>),
-    /// List keys, newest first
+    /// List API keys, newest first.
     List {
         #[command(flatten)]
         filter: Filter,
         #[command(flatten)]
         output: Output,
     },
-    /// Show one key
+    /// Show an API key.
     Show(One),
-    /// Change what is written on a key; what is not named stays as it is
+    /// Change attributes of an API key. Omitted options keep their values.
     #[command(
         after_help = "Examples:\n  keyswap api-key patch key_01JB… --name nightly --expires-in 30d\n  keyswap api-key patch key_01JB… --permission projects:read --permission projects:write"
     )]
     Patch(Box<Patch>),
-    /// Give a key a new value; the old one works until the grace ends
+    /// Rotate an API key to a new value. The old value works until the grace
+    /// period ends.
     Rotate {
         #[command(flatten)]
         one: One,
-        /// How long the old value goes on working
+        /// Set how long the old value keeps working.
         #[arg(long, default_value = "24h")]
         grace: Span,
     },
-    /// Take a rotation back while its grace runs: the old value stays, the new one ends at once
+    /// Cancel a rotation during its grace period. The old value stays valid and
+    /// the new value ends immediately.
     CancelRotation(One),
-    /// Stop a key for now
+    /// Suspend an API key.
     Suspend(One),
-    /// Let a suspended key work again
+    /// Resume a suspended API key.
     Resume(One),
-    /// End a key for good
+    /// Revoke an API key permanently.
     Revoke(One),
-    /// Say, without a database, whether a text is a well-formed key
+    /// Check offline whether a text is a well-formed API key.
     Inspect {
-        /// The key; without it, one line is read from standard input, which keeps it out of the shell's history
+        /// Check this text. Without it, one line is read from standard input,
+        /// which keeps the key out of the shell history.
         value: Option<String>,
         #[command(flatten)]
         output: Output,
@@ -73,40 +76,45 @@ pub enum ApiKeyCommand {
 
 #[derive(Debug, Args)]
 pub struct Create {
-    /// What to call it
+    /// Set the display name.
     #[arg(long)]
     name: DisplayName,
-    /// The service client it belongs to; without any owner, the key is generic and stands for itself
+    /// Assign the key to this service client. Without any owner option, the key
+    /// is generic and acts for itself.
     #[arg(long, conflicts_with_all = ["user", "organization"])]
     service_client: Option<ServiceClientId>,
-    /// The user it belongs to; with --organization, within that organization
+    /// Assign the key to this user. With --organization, the key belongs to the
+    /// user within that organization.
     #[arg(long)]
     user: Option<UserId>,
-    /// The organization it belongs to, or in which the user has it
+    /// Assign the key to this organization. With --user, set the organization
+    /// within which the user owns the key.
     #[arg(long)]
     organization: Option<OrganizationId>,
-    /// A permission it carries; may be given several times
+    /// Grant this permission to the key. Repeatable.
     #[arg(long = "permission")]
     permissions: Vec<PermissionName>,
-    /// An audience it may be used for; may be given several times. Without any: every audience
+    /// Allow this audience. Repeatable. Without it, every audience is allowed.
     #[arg(long = "audience")]
     audiences: Vec<Identifier>,
-    /// How long it lives, such as 90d; without it: until it is revoked
+    /// Let the key expire after this time, such as 90d. Without it, the key is
+    /// valid until it is revoked.
     #[arg(long)]
     expires_in: Option<Span>,
-    /// The longest life of its tokens
+    /// Limit the lifetime of tokens issued for the key.
     #[arg(long)]
     max_token_ttl: Option<Span>,
-    /// The most exchanges in a minute
+    /// Limit the number of exchanges per minute.
     #[arg(long)]
     exchanges_per_minute: Option<u32>,
-    /// Metadata: a JSON object that belongs to you
+    /// Attach metadata: a JSON object of your own.
     #[arg(long, value_parser = Metadata::parse)]
     metadata: Option<Metadata>,
-    /// Take over a key of another make: the SHA-256 digest of its whole text, in hexadecimal. No value is printed
+    /// Import an existing key by the SHA-256 digest of its full text, in
+    /// hexadecimal. No value is printed.
     #[arg(long, value_name = "HEX")]
     import_sha256: Option<ForeignDigest>,
-    /// What to show of the key that is taken over, such as sk_live_…abcd
+    /// Set the masked form of the imported key, such as sk_live_…abcd.
     #[arg(long, requires = "import_sha256")]
     import_masked: Option<Masked>,
     #[command(flatten)]
@@ -117,70 +125,71 @@ pub struct Create {
 pub struct Patch {
     #[command(flatten)]
     one: One,
-    /// What to call it
+    /// Set the display name.
     #[arg(long)]
     name: Option<DisplayName>,
-    /// The permissions it carries from now on; may be given several times
+    /// Replace the permissions of the key with this one. Repeatable.
     #[arg(long = "permission", conflicts_with = "no_permissions")]
     permissions: Vec<PermissionName>,
-    /// Take every permission away
+    /// Remove all permissions.
     #[arg(long)]
     no_permissions: bool,
-    /// The audiences it may be used for from now on; may be given several times
+    /// Replace the allowed audiences with this one. Repeatable.
     #[arg(long = "audience", conflicts_with = "any_audience")]
     audiences: Vec<Identifier>,
-    /// Let it be used for every audience
+    /// Allow every audience.
     #[arg(long)]
     any_audience: bool,
-    /// How long it lives from now on, such as 90d
+    /// Let the key expire after this time from now, such as 90d.
     #[arg(long, conflicts_with = "never_expires")]
     expires_in: Option<Span>,
-    /// Let it live until it is revoked
+    /// Remove the expiry: the key is valid until it is revoked.
     #[arg(long)]
     never_expires: bool,
-    /// The longest life of its tokens
+    /// Limit the lifetime of tokens issued for the key.
     #[arg(long)]
     max_token_ttl: Option<Span>,
-    /// The most exchanges in a minute
+    /// Limit the number of exchanges per minute.
     #[arg(long, conflicts_with = "unlimited")]
     exchanges_per_minute: Option<u32>,
-    /// Let it be exchanged as often as it likes
+    /// Remove the limit on exchanges per minute.
     #[arg(long)]
     unlimited: bool,
-    /// Metadata: a JSON object that belongs to you
+    /// Replace the metadata with this JSON object.
     #[arg(long, value_parser = Metadata::parse)]
     metadata: Option<Metadata>,
 }
 
-/// Which keys to list.
+/// Options that select keys.
 #[derive(Debug, Args)]
 pub struct Filter {
-    /// Only those of one service client
+    /// List only keys of this service client.
     #[arg(long)]
     service_client: Option<ServiceClientId>,
-    /// Only those within one organization
+    /// List only keys within this organization.
     #[arg(long)]
     organization: Option<OrganizationId>,
-    /// Only those of one user
+    /// List only keys of this user.
     #[arg(long)]
     user: Option<UserId>,
-    /// user, organization, service_client or none
+    /// List only keys with this owner type: user, organization, service_client
+    /// or none.
     #[arg(long)]
     owner_type: Option<OwnerType>,
-    /// active, suspended, revoked or expired
+    /// List only keys in this state: active, suspended, revoked or expired.
     #[arg(long)]
     state: Option<State>,
-    /// Only those that were not used for so long, such as 90d
+    /// List only keys that were not used for this time, such as 90d.
     #[arg(long)]
     unused_for: Option<Span>,
-    /// Only those that were deleted
+    /// List only deleted keys.
     #[arg(long)]
     archived: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct One {
-    /// The key's id, key_…
+    /// Select the key by its id, key_….
     id: KeyId,
     #[command(flatten)]
     output: Output,
@@ -188,7 +197,7 @@ pub struct One {
 
 #[derive(Debug, Args)]
 pub struct Output {
-    /// Print JSON
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -342,7 +351,7 @@ fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), F
         ("expires", key.life.expires_at.map_or("never".to_owned(), |at| at.to_string())),
         ("last used", key.last_used_at().map_or("never".to_owned(), |at| at.to_string())),
     ];
-    // The value alone goes to standard output, so that it can be piped.
+    // Only the value goes to standard output, so that it can be piped.
     for (name, text) in lines {
         if value.is_some() { eprintln!("{name:<12} {text}") } else { println!("{name:<12} {text}") }
     }

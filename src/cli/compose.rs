@@ -1,4 +1,5 @@
-//! From a configuration to what the rooms take: the only place that knows both.
+//! Converts the configuration into the settings of the other modules, which do not depend on
+//! `config`.
 
 use std::{path::Path, sync::Arc};
 
@@ -17,10 +18,7 @@ use crate::{
 
 use super::{Common, Failure};
 
-/// Reads the configuration; `set` holds texts such as `server.bind=127.0.0.1:9000`.
-///
-/// # Errors
-/// Every fault of it.
+/// Loads the configuration. Each element of `set` has the form `server.bind=127.0.0.1:9000`.
 pub fn config(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
     let flags = set
         .iter()
@@ -32,14 +30,12 @@ pub fn config(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     let config = Config::load(file, &flags)?;
-    // A database URL is parsed where databases are known; its fault is one of the configuration.
+    // `store` parses the database URL. An invalid URL is reported as a fault of the configuration.
     DatabaseUrl::parse(config.database.url.expose())
         .map_err(|error| config::Invalid(vec![format!("database.url: {error}")]))?;
     Ok(config)
 }
 
-/// # Errors
-/// The URL names no database.
 pub fn database(config: &Config) -> Result<DatabaseSettings, Failure> {
     Ok(DatabaseSettings {
         url: DatabaseUrl::parse(config.database.url.expose())?,
@@ -49,8 +45,8 @@ pub fn database(config: &Config) -> Result<DatabaseSettings, Failure> {
     })
 }
 
-/// # Errors
-/// The public URL cannot stand in `aud`.
+/// Fails with `Failure::Config` if the management audience derived from the public URL is not a
+/// valid identifier.
 pub fn settings(config: &Config) -> Result<Settings, Failure> {
     let issuer = config.server.public_url.clone();
     let management_audience = config::management_audience(&issuer);
@@ -93,7 +89,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
     })
 }
 
-/// The machine and the process: enough for an operator to find it.
+/// Returns the host name and the process id, by which an operator finds the process.
 fn replica_name() -> String {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{} {}", machine.trim(), std::process::id()).trim().to_owned()
@@ -110,10 +106,7 @@ pub fn server(config: &Config) -> ServerSettings {
     }
 }
 
-/// Starts Keyswap on a configuration.
-///
-/// # Errors
-/// The database or the master keys are not as they should be.
+/// Starts the application with a configuration.
 pub async fn app(config: &Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<App, Failure> {
     let budgets = Budgets {
         per_source: config.guessing.per_source,
@@ -123,10 +116,8 @@ pub async fn app(config: &Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<A
     Ok(start::start(settings(config)?, &database(config)?, budgets, mode, clock).await?)
 }
 
-/// What a command other than `serve` works with: everything that is there, and warnings on the terminal.
-///
-/// # Errors
-/// As `app`.
+/// Starts the application for a command other than `serve`. It creates nothing, and logs warnings
+/// and errors only.
 pub(super) async fn for_command(common: &Common) -> Result<App, Failure> {
     let config = common.config()?;
     telemetry::init(config.log.json, "warn");

@@ -1,4 +1,4 @@
-//! `keyswap plan` and `keyswap apply`.
+//! The `keyswap plan` and `keyswap apply` commands.
 
 use std::{io::Read, path::PathBuf, process::ExitCode};
 
@@ -16,7 +16,7 @@ use super::{Common, Failure, compose, print_json};
 pub struct Plan {
     #[command(flatten)]
     file: File,
-    /// Exit with 2 where there is something to change, with 0 where there is nothing
+    /// Exit with 2 if changes are pending and with 0 if none are.
     #[arg(long)]
     detailed_exitcode: bool,
 }
@@ -25,23 +25,25 @@ pub struct Plan {
 pub struct Apply {
     #[command(flatten)]
     file: File,
-    /// Only say what would change
+    /// Print the changes without applying them.
     #[arg(long)]
     dry_run: bool,
 }
 
-/// The file, and how to read it.
+/// The file and how to read it.
 #[derive(Debug, Args)]
 struct File {
-    /// Permissions, roles, audiences and service clients, in TOML or YAML (.toml, .yaml, .yml); - is standard input
+    /// Read permissions, roles, audiences and service clients from this TOML or
+    /// YAML file (.toml, .yaml, .yml). Use - for standard input.
     file: PathBuf,
-    /// How the file is written, where its name does not say
+    /// Set the format of a file whose name does not imply it.
     #[arg(long)]
     format: Option<FileFormat>,
-    /// Remove what the file does not name, of those kinds that it speaks of; built-in things stay
+    /// Remove entries that the file does not list, for each kind that the file
+    /// contains. Built-in entries are kept.
     #[arg(long)]
     prune: bool,
-    /// Print JSON
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -103,7 +105,7 @@ impl File {
     }
 }
 
-/// One fault a line: there may be many.
+/// Formats one fault per line, because a file can have many.
 fn told(error: service::Error) -> Failure {
     if let service::Error::Invalid(faults) = &error {
         let lines: Vec<_> = faults.iter().map(|fault| format!("\n  {}: {}", fault.field, fault.message)).collect();

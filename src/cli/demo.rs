@@ -1,4 +1,4 @@
-//! `keyswap demo`: all of it on throw-away data, over real HTTP from start to end.
+//! The `keyswap demo` command: the complete workflow on temporary data, over real HTTP.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ async fn on_throw_away_data(dir: &std::path::Path, once: bool) -> Result<(), Fai
     ];
     let first = Config::load(None, &flags)?;
     let bound = server::bind(&settings_of(&first))?;
-    // The port is known now, and so is the issuer.
+    // The issuer contains the port, which is known only after binding.
     let issuer = format!("http://{}", bound.address);
     flags.push(("server.public_url", issuer.clone()));
     let config = Config::load(None, &flags)?;
@@ -63,7 +63,8 @@ async fn on_throw_away_data(dir: &std::path::Path, once: bool) -> Result<(), Fai
     Ok(served?)
 }
 
-/// Talks to ourselves over HTTP: the root certificates of the machine are not needed, and it may have none.
+/// A client for the local server over plain HTTP. It needs no root certificates, and the machine
+/// may have none.
 fn client() -> Result<Client, Failure> {
     Client::builder().tls_certs_only([]).build().map_err(|error| Failure::Other(error.to_string()))
 }
@@ -135,7 +136,7 @@ fn text<'a>(body: &'a Value, member: &str) -> Result<&'a str, Failure> {
     body[member].as_str().ok_or_else(|| Failure::Other(format!("the answer has no {member}")))
 }
 
-/// With the JWKS alone, as any service would.
+/// Verifies a token with nothing but the JWKS, as a resource server does.
 fn verify(token: &str, jwks: &Value, issuer: &str) -> Result<String, Failure> {
     let keys: Vec<PublicJwk> = serde_json::from_value(jwks["keys"].clone()).map_err(failed)?;
     let claims = keys.iter().filter_map(Verifier::new).find_map(|verifier| verifier.verify(token, issuer, issuer));

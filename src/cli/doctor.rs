@@ -1,4 +1,5 @@
-//! `keyswap doctor`: looks at everything a start depends on, and says what to do. Changes nothing.
+//! The `keyswap doctor` command: checks every precondition of a start and names a remedy for each
+//! fault. Changes nothing.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::{
 
 use super::{Common, Failure, compose, print_json};
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Check {
     what: &'static str,

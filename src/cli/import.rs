@@ -1,4 +1,4 @@
-//! `keyswap import`.
+//! The `keyswap import` command.
 
 use std::{
     fs::File,
@@ -17,9 +17,9 @@ use crate::service::{
 
 use super::{Common, Failure, compose, print_json};
 
-/// How much is read at once.
+/// Size of the read buffer in bytes.
 const PIECE: usize = 64 * 1024;
-/// How often it is told how far the import is.
+/// Interval between two progress messages.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 pub async fn run(common: &Common, file: &Path, json: bool) -> Result<(), Failure> {
@@ -62,7 +62,7 @@ pub async fn run(common: &Common, file: &Path, json: bool) -> Result<(), Failure
     }
 }
 
-/// Nothing is the end.
+/// An empty `piece` marks the end of the input.
 async fn take(app: &App, import: &mut Import, piece: &[u8]) -> Result<(), Failure> {
     if piece.is_empty() {
         import.end(app).await?
@@ -85,7 +85,7 @@ fn print(report: &Report) {
     println!("{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, {refused} refused");
 }
 
-/// What is said on standard error while it runs: one line that is written over, on a terminal.
+/// Progress messages on standard error. On a terminal, one line is overwritten.
 struct Progress {
     began: Instant,
     told_at: Instant,

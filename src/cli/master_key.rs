@@ -1,4 +1,4 @@
-//! `keyswap master-key`.
+//! The `keyswap master-key` command.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -22,50 +22,53 @@ use crate::{
 
 use super::{Common, Failure, compose, print_json};
 
-/// How long after a file has come a replica has seen it, and tells of it: two looks of two seconds.
+/// The longest time between the arrival of a key file on a replica and the replica's report of it:
+/// two polling intervals of at most two seconds each, plus a margin.
 const LOOKED_AFTER: Span = Span::from_secs(5);
 
 #[derive(Debug, Subcommand)]
 pub enum MasterKeyCommand {
-    /// Make the first master key over an empty database, and register it
+    /// Create the first master key for an empty database and register it.
     Init,
-    /// Say which master keys the database knows, whether they are here, and how many rows need each
+    /// Show the registered master keys, whether their files are present, and
+    /// how many rows need each key.
     #[command(after_help = "Examples:\n  keyswap master-key status\n  keyswap master-key status --json")]
     Status {
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Let a new master key seal, and seal everything anew with it, while servers run; a second time goes on where the first ended
+    /// Rotate the master key online and re-encrypt every row. Resumable.
     #[command(
         after_help = "Examples:\n  keyswap master-key rotate              on SQLite: all of it. On PostgreSQL: make master.<next> and register it;\n                                         copy the file to every replica, and then\n  keyswap master-key rotate --continue   let it seal, and seal everything anew; refused while a replica lacks the file\n  keyswap master-key remove 1            forget the old one, once no row needs it\n\nA file master.<next> that lies in keys.dir already is taken as it is: 32 random bytes in base64, mode 0600.\nWhatever ends the command, kill -9 included, leaves every row readable; --continue goes on."
     )]
     Rotate(Rotate),
-    /// Forget a master key that no row needs any more; refused while one does
+    /// Remove a master key that no row needs. Refused while a row needs it.
     #[command(after_help = "Examples:\n  keyswap master-key remove 1 && shred -u keys/master.1")]
     Remove {
-        /// The number at the end of its file name
+        /// Select the version, the number at the end of the file name.
         version: i32,
     },
 }
 
 #[derive(Debug, Args)]
 pub struct Rotate {
-    /// Go on with a rotation that has begun, and begin none
+    /// Continue a rotation that has begun and do not begin a new one.
     #[arg(long = "continue")]
     go_on: bool,
-    /// Let the new key seal though replicas that are up do not hold it: they answer 503 until they do
+    /// Activate the new key even if running replicas lack it. They answer 503
+    /// until they have it.
     #[arg(long)]
     force: bool,
-    /// Print JSON
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// What a run of `rotate` came to.
+/// The result of one run of `rotate`.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// What has to happen before the next step; absent when all is done.
+    /// The precondition of the next step. Absent when the rotation does not have to wait.
     waits_for: Option<&'static str>,
     registered: Option<MasterKeyInfo>,
     activated: Option<MasterKeyInfo>,
@@ -122,7 +125,7 @@ fn print_keys(keys: &[Counted]) -> Result<(), Failure> {
 
 async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -> Result<(), Failure> {
     let (dir, origin, entropy) = (&config.keys.dir, Origin::of(Actor::Cli), SystemEntropy::default());
-    // Nothing is begun where a file is missing that rows need.
+    // No rotation begins while the file of a key that rows need is missing.
     let keys = start::existing_master_keys(store, dir).await?;
     let mut report =
         Report { waits_for: None, registered: None, activated: None, resealed: Resealed::default(), keys: Vec::new() };
@@ -139,7 +142,7 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
             return if how.json { print_json(&report) } else { Ok(()) };
         }
     }
-    // One server on SQLite has the directory that this command has.
+    // On SQLite, the only server uses the same directory as this command.
     let lacking = if how.force || !is_shared { Lacking::PassedOver } else { Lacking::Refused };
     if lacking == Lacking::Refused {
         wait_for_replicas(store).await?;
@@ -166,8 +169,9 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
     if left.is_empty() { Ok(()) } else { Err(Failure::Other(undone(&report.resealed))) }
 }
 
-/// Waits for replicas that have not told yet whether they hold the incoming key: the file may have come a moment ago, and who was stopped is
-/// not up for long. One that has looked since and lacks it is for `activate` to name.
+/// Waits for running replicas that have not reported the incoming key. The file may have been
+/// copied a moment ago, and a stopped replica counts as running for a short time only. `activate`
+/// reports a replica that has polled since and still lacks the key.
 async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
     let began = store.now().await.map_err(crate::service::Error::from)?;
     let mut waited = false;
@@ -208,7 +212,8 @@ fn undone(resealed: &Resealed) -> String {
     )
 }
 
-/// Goes on until nothing stands under an old key, and no server can seal with one any more. Gives what is left: rows that do not open.
+/// Re-encrypts until no row uses an old key and no server can encrypt with an old key any more.
+/// Returns what remains: the rows that do not decrypt.
 async fn seal_anew(
     config: &Config,
     store: &Store,
@@ -244,12 +249,12 @@ async fn seal_anew(
     }
 }
 
-/// From when on every server has heard of the key that seals.
+/// Returns the time from which every server uses the current key.
 async fn settled_at(config: &Config, store: &Store) -> Result<Timestamp, Failure> {
     let listed = store.read(crate::store::master_keys::list).await.map_err(crate::service::Error::from)?;
     let current = listed.iter().find(|info| info.state == MasterKeyState::Current);
     let activated = current.and_then(|info| info.activated_at);
-    // The first one needs no waiting: there was none before it.
+    // The first master key needs no wait, because there was no key before it.
     let rotated = listed.iter().any(|info| info.state == MasterKeyState::Retiring);
     Ok(match activated {
         Some(at) if rotated => {

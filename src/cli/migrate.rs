@@ -1,4 +1,4 @@
-//! `keyswap migrate`.
+//! The `keyswap migrate` command.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
-//! The command line: reads, puts the rooms together, and prints. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+//! Command line: parses arguments, connects the modules, and prints results. Exit codes: 0 success,
+//! 1 failure, 2 invalid usage or configuration. `plan --detailed-exitcode` also exits with 2, for
+//! pending changes.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one room that talks to a terminal")]
 
 mod api_key;
@@ -19,7 +21,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{config, service};
 
-/// Swaps long-lived API keys for short-lived signed JWTs, and publishes the JWKS that lets every service verify them alone.
+/// Exchange long-lived API keys for short-lived signed JWTs and publish the
+/// JWKS with which every service verifies them offline.
 #[derive(Debug, Parser)]
 #[command(
     name = "keyswap",
@@ -35,13 +38,14 @@ struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Debug, Clone, Args)]
 struct Common {
-    /// The configuration file (TOML); settings it does not name keep their defaults
+    /// Read settings from this TOML file. Settings that it omits keep their
+    /// defaults.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// One setting, over file and environment; may be given several times
+    /// Override one setting of the file and the environment. Repeatable.
     #[arg(long = "set", global = true, value_name = "PATH=VALUE")]
     set: Vec<String>,
 }
@@ -54,66 +58,70 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A throw-away server with sample data: makes a key, swaps it over HTTP, verifies the token, and serves until Ctrl-C
+    /// Run a temporary server with sample data: create a key, exchange it over
+    /// HTTP, verify the token, and serve until Ctrl-C.
     Demo {
-        /// End at once instead of serving on
+        /// Exit after the demonstration.
         #[arg(long)]
         once: bool,
     },
-    /// The server
+    /// Run the server.
     Serve,
-    /// API keys
+    /// Manage API keys.
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
-    /// Signing keys
+    /// Manage signing keys.
     #[command(subcommand)]
     SigningKey(signing_key::SigningKeyCommand),
-    /// The keys that seal everything in the database
+    /// Manage the master keys, which encrypt all secrets in the database.
     #[command(subcommand)]
     MasterKey(master_key::MasterKeyCommand),
-    /// What to do after the database was put back to an older state
+    /// Detect and accept a rolled back database.
     #[command(subcommand)]
     Restore(restore::RestoreCommand),
-    /// Bring the database up to this version
+    /// Migrate the database schema to this version.
     Migrate {
-        /// Only say which migrations have run and which have not
+        /// Show applied and pending migrations without running any.
         #[arg(long)]
         status: bool,
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Mirror organizations, users and members from lines of JSON, many at once; the same lines again change nothing
+    /// Import organizations, users and members in bulk from JSON lines.
+    /// Idempotent.
     #[command(
         after_help = "A line is one of\n  {\"type\":\"organization\",\"id\":\"acme\",\"name\":\"Acme\"}\n  {\"type\":\"user\",\"id\":\"alice\",\"profile\":{\"email\":\"alice@acme.example\"}}\n  {\"type\":\"member\",\"organization_id\":\"acme\",\"user_id\":\"alice\",\"roles\":[\"editor\"]}\nwith the members that the PUTs of the API take. Lines that are refused are listed, and the exit code is 1."
     )]
     Import {
-        /// Where the lines are; - is standard input
+        /// Read the lines from this file. Use - for standard input.
         file: PathBuf,
-        /// Print the report as JSON
+        /// Print the report as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// The configuration
+    /// Validate the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look for what is wrong, and say what to do about it
+    /// Diagnose the deployment and suggest a remedy for each fault.
     Doctor {
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Print the OpenAPI document of the API, as a server with this configuration serves it at /openapi.json
+    /// Print the OpenAPI document that a server with this configuration
+    /// publishes at /openapi.json.
     #[command(
         after_help = "Examples:\n  keyswap openapi > openapi.json\n  keyswap openapi --set server.public_url=https://keys.example"
     )]
     Openapi,
-    /// Say what `apply` would change
+    /// Show what `apply` would change.
     #[command(
         after_help = "Examples:\n  keyswap plan keyswap.toml\n  keyswap plan keyswap.yaml --prune --detailed-exitcode    0: nothing to change, 2: something, 1: it failed"
     )]
     Plan(configure::Plan),
-    /// Make permissions, roles, audiences and service clients as a file has them; a second time changes nothing
+    /// Create or update permissions, roles, audiences and service clients as
+    /// defined in a file. Idempotent.
     #[command(
         after_help = "Examples:\n  keyswap apply keyswap.toml\n  keyswap apply keyswap.yaml --prune    remove what the file does not name\n  generate | keyswap apply - --format yaml"
     )]
@@ -122,11 +130,11 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Read the configuration as the server would, and name every fault
+    /// Read the configuration as the server does and report every fault.
     Check,
 }
 
-/// Why a command did not do its work.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]
@@ -157,7 +165,7 @@ impl Failure {
 /// Runs the program.
 pub fn main() -> ExitCode {
     forbid_core_dumps();
-    // Wrong usage ends here, with 2.
+    // `parse` exits with 2 on invalid usage.
     let cli = Cli::parse();
     let result = actix_web::rt::System::new().block_on(run(cli));
     match result {
@@ -169,7 +177,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A core dump would hold every secret in memory (design rule 6).
+/// Disables core dumps, which would contain every secret in memory (invariant 6).
 fn forbid_core_dumps() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
@@ -205,7 +213,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// Prints something as JSON, for `--json`.
+/// Prints `value` as JSON, for `--json`.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Other(error.to_string()))?;
     println!("{text}");

@@ -1,4 +1,4 @@
-//! `keyswap restore`: after the database was put back to an older state.
+//! The `keyswap restore` command: recovery after a rollback of the database.
 
 use std::sync::Arc;
 
@@ -18,19 +18,20 @@ use super::{Common, Failure, compose, print_json};
 
 #[derive(Debug, Subcommand)]
 pub enum RestoreCommand {
-    /// Say whether the database is as far as its witness has seen it; changes nothing
+    /// Compare the database with its rollback guard. Changes nothing.
     #[command(after_help = "Examples:\n  keyswap restore status\n  keyswap restore status --json")]
     Status {
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Go on with a database that was put back to an older state; says what that means, and does it with --yes
+    /// Accept a rolled back database. Prints the consequences, and proceeds
+    /// only with --yes.
     #[command(
         after_help = "Examples:\n  keyswap restore accept          what was lost, and what to do about it\n  keyswap restore accept --yes    go on: on every replica that asks, each has its own witness"
     )]
     Accept {
-        /// Go on
+        /// Proceed with the acceptance.
         #[arg(long)]
         yes: bool,
     },

@@ -1,4 +1,4 @@
-//! `keyswap serve`.
+//! The `keyswap serve` command.
 
 use std::{future::ready, pin::pin, sync::Arc, thread, time::Duration};
 
@@ -8,21 +8,23 @@ use crate::{http::server, jobs::Jobs, service::start::Mode, store::SystemClock, 
 
 use super::{Common, Failure, compose};
 
-/// How long the end waits for threads that may never answer.
+/// How long the exit waits for threads that may never return.
 const HANGS_AT_MOST: Duration = Duration::from_secs(5);
 
 pub async fn run(common: &Common) -> Result<(), Failure> {
     let config = common.config()?;
     telemetry::init(config.log.json, &config.log.level);
     let settings = compose::server(&config);
-    // The address first: nothing is made in the database by a server that cannot listen.
+    // The address is bound first, so that a server that cannot listen creates nothing in the
+    // database.
     let bound = server::bind(&settings)?;
     let app = Arc::new(compose::app(&config, Mode::Serve, Arc::new(SystemClock)).await?);
     warn_of_weak_durability(&app).await?;
     let address = bound.address;
     let servers = server::serve(bound, Arc::clone(&app), &settings)?;
     let jobs = Jobs::start(&app);
-    // Its first step starts the workers and takes the signals: a SIGTERM before it would end the process on the spot.
+    // The first poll starts the workers and installs the signal handlers. A SIGTERM before it would
+    // kill the process immediately.
     let result = match select(pin!(servers.run()), ready(())).await {
         Either::Left((ended, _)) => ended,
         Either::Right(((), running)) => {
@@ -33,8 +35,8 @@ pub async fn run(common: &Common) -> Result<(), Failure> {
     jobs.stop().await;
     app.store.close().await;
     tracing::info!("stopped");
-    // Connections are closed now, which folds SQLite's log into its file. A thread that hangs on a database which has fallen silent must not
-    // keep the process.
+    // All connections are closed, so SQLite has checkpointed its WAL. A thread that is blocked on
+    // an unresponsive database must not keep the process alive.
     let failed = result.is_err();
     thread::spawn(move || {
         thread::sleep(HANGS_AT_MOST);

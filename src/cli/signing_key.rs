@@ -1,4 +1,4 @@
-//! `keyswap signing-key`.
+//! The `keyswap signing-key` command.
 
 use std::path::PathBuf;
 
@@ -16,48 +16,51 @@ use super::{Common, Failure, compose, print_json};
 
 #[derive(Debug, Subcommand)]
 pub enum SigningKeyCommand {
-    /// List every signing key, with the times that matter
+    /// List all signing keys with their relevant times.
     List {
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Say what will happen to the keys, when, and what it waits for
+    /// Show the planned steps, their times, and what each one waits for.
     #[command(after_help = "A running server does what is planned by itself. Example:\n  keyswap signing-key plan")]
     Plan {
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Let the next key sign; refused, with the time from which it can, while some verifier may not know it
+    /// Activate the next key. Refused, with the earliest time at which it can
+    /// sign, while a verifier may lack it.
     #[command(
         after_help = "Examples:\n  keyswap signing-key rotate --dry-run   what it would do, or from when it can\n  \
                             keyswap signing-key rotate"
     )]
     Rotate {
-        /// Only say what would be done
+        /// Show what would be done without changing anything.
         #[arg(long)]
         dry_run: bool,
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Publish a private key from a file as the next one: PEM (PKCS#8, PKCS#1, SEC 1) or a private JWK
+    /// Publish a private key from a file as the next key: PEM (PKCS#8, PKCS#1,
+    /// SEC 1) or a private JWK.
     Import {
         file: PathBuf,
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Pull a key in an emergency: out of the JWKS, its private half destroyed, and another one signs
+    /// Revoke a compromised key: remove it from the JWKS, destroy its private
+    /// key, and activate another key.
     #[command(
         after_help = "For a key whose private half somebody may have. It breaks tokens that are in use: verifiers refuse them as soon \
                             as they fetch the JWKS again.\n\nExample:\n  keyswap signing-key revoke NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
     )]
     Revoke {
-        /// As `signing-key list` shows it
+        /// Select the key by its kid, as `signing-key list` prints it.
         kid: SigningKeyId,
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
@@ -90,7 +93,8 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
             if let Ok(rotated) = &rotated {
                 print_planned(rotated);
             }
-            // Where it would be refused as well: what it waits for stands there.
+            // A refused rotation prints the timeline as well, because it contains what the rotation
+            // waits for.
             print_timeline(&timeline);
             rotated?;
             Ok(())

@@ -1,4 +1,5 @@
-//! Configuration: defaults < file < environment < flags. Every fault is named with its path, all of them at once.
+//! Configuration. Precedence, lowest first: defaults, file, environment, flags. All faults are
+//! reported together, each with the path of its setting.
 
 mod reader;
 
@@ -18,10 +19,10 @@ use crate::domain::{
 
 use reader::Reader;
 
-/// The defaults, compiled in.
+/// The defaults, compiled into the program.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// What `serve` and every other command run with.
+/// The settings of all commands.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub server: Server,
@@ -58,14 +59,14 @@ pub struct Tls {
 
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// May hold a password: parsed by the store, shown by nobody.
+    /// May contain a password. The store parses it, and it is never displayed.
     pub url: DatabaseUrlText,
     pub pool_size: u32,
     pub connect_timeout: Span,
     pub statement_timeout: Span,
 }
 
-/// The text of `database.url`, without a `Debug` that shows it.
+/// The text of `database.url`. `Debug` does not show it.
 #[derive(Clone)]
 pub struct DatabaseUrlText(String);
 
@@ -85,7 +86,7 @@ impl std::fmt::Debug for DatabaseUrlText {
 pub struct Keys {
     pub dir: PathBuf,
     pub create: bool,
-    /// Where it is written down how far the database has come.
+    /// The file of the rollback guard, which records the last observed state of the database.
     pub witness: PathBuf,
 }
 
@@ -99,7 +100,7 @@ pub struct Tokens {
 pub struct SigningKeys {
     pub algorithm: Algorithm,
     pub timing: Timing,
-    /// How long a key signs; absent: until somebody rotates.
+    /// How long a key signs. `None`: until a manual rotation.
     pub rotation_period: Option<Span>,
 }
 
@@ -158,16 +159,14 @@ pub struct Log {
     pub level: String,
 }
 
-/// Everything that is wrong with a configuration, a line for each fault.
+/// All faults of a configuration, one line each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
 pub struct Invalid(pub Vec<String>);
 
 impl Config {
-    /// Reads the configuration. `flags` are pairs of path and value, such as `("server.bind", "0.0.0.0:80")`.
-    ///
-    /// # Errors
-    /// Every unknown key, bad value and contradiction, each with its path.
+    /// Loads the configuration. `flags` are pairs of path and value, such as
+    /// `("server.bind", "0.0.0.0:80")`.
     pub fn load(file: Option<&std::path::Path>, flags: &[(&str, String)]) -> Result<Self, Invalid> {
         let mut figment = Figment::from(Toml::string(DEFAULTS));
         if let Some(file) = file {
@@ -175,7 +174,8 @@ impl Config {
         }
         figment = figment.merge(Env::prefixed("KEYSWAP__").split("__"));
         for (path, value) in flags {
-            // Read as the environment is: `true` and `8` are what they look like, anything else is a text.
+            // Values are parsed like environment variables: `true` is a boolean, `8` is a number,
+            // and any other text is a string.
             let value: Value = value.parse().unwrap_or_else(|_| Value::from(value.as_str()));
             figment = figment.merge(Serialized::global(path, value));
         }
@@ -374,7 +374,7 @@ impl Config {
     }
 }
 
-/// The identifier of the built-in audience that takes management permissions.
+/// Returns the identifier of the built-in audience for management permissions.
 pub fn management_audience(public_url: &str) -> String {
     format!("{public_url}/v1")
 }

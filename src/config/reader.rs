@@ -1,4 +1,4 @@
-//! Reads settings one by one and gathers what is wrong with them, so that a start names every fault and not the first.
+//! Reads settings one by one and collects their faults, so that a failed start reports all of them.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -27,7 +27,7 @@ impl Reader {
         self.faults
     }
 
-    /// Names every key that the defaults do not have.
+    /// Reports every key that `defaults` does not contain.
     pub fn refuse_unknown(&mut self, defaults: &str) {
         let known = Figment::from(Toml::string(defaults)).extract::<Dict>().unwrap_or_default();
         match self.figment.extract::<Dict>() {
@@ -48,7 +48,7 @@ impl Reader {
         }
     }
 
-    /// A text that is read into its type.
+    /// Reads a string and parses it.
     pub fn parse<T: FromStr>(&mut self, path: &str) -> Option<T>
     where
         T::Err: Display,
@@ -63,7 +63,7 @@ impl Reader {
         }
     }
 
-    /// As `parse`; an empty text is no value.
+    /// Like `parse`. An empty string is `None`.
     pub fn optional<T: FromStr>(&mut self, path: &str) -> Option<T>
     where
         T::Err: Display,

@@ -1,5 +1,7 @@
-//! How a credential is kept and proved: SHA-256 over a context, the id and the secret, sealed under the master key. The secret
-//! has 190 bits, so a fast digest is enough; the seal keeps a stolen database from confirming or forging anything.
+//! Storage and verification of API key secrets. The stored value is the SHA-256 digest of a context
+//! string, the credential id and the secret, encrypted under the master key. A secret has 190 bits
+//! of entropy, so a fast digest is sufficient. Without the master key, a stolen database neither
+//! confirms a guess nor allows a credential to be forged.
 
 use aws_lc_rs::constant_time;
 use ring::digest;
@@ -28,16 +30,13 @@ fn digest_of(id: &CredentialId, secret: &Secret) -> [u8; 32] {
     out
 }
 
-/// # Errors
-/// No randomness for the seal.
+/// Encrypts the digest of `secret` for the credential row `id`.
 pub fn seal(keys: &MasterKeys, id: &CredentialId, secret: &Secret, entropy: &dyn Entropy) -> Result<Sealed, SealError> {
     keys.seal(Purpose::Credential, id.as_str(), &digest_of(id, secret), entropy)
 }
 
-/// As `seal`, for a portal session: whoever moves its row among the credentials finds that it does not open there.
-///
-/// # Errors
-/// No randomness for the seal.
+/// Like `seal`, for a portal session. The purpose is part of the associated data, so a session row
+/// copied into the credentials table does not decrypt.
 pub fn seal_session(
     keys: &MasterKeys,
     id: &CredentialId,
@@ -47,11 +46,9 @@ pub fn seal_session(
     keys.seal(Purpose::PortalSession, id.as_str(), &digest_of(id, secret), entropy)
 }
 
-/// Whether `presented` has the secret that was sealed as `sealed` for the row `id`. For an unknown key the caller passes its
-/// decoy, and the work is the same: one digest, one opening, one comparison in constant time.
-///
-/// # Errors
-/// The row does not open: it was altered, or its master key is missing.
+/// Returns whether `presented` carries the secret encrypted as `sealed` for the row `id`. For an
+/// unknown key the caller passes a decoy, so the work is the same: one digest, one decryption and
+/// one constant-time comparison.
 pub fn proves(
     keys: &MasterKeys,
     id: &CredentialId,
@@ -61,10 +58,7 @@ pub fn proves(
     proves_as(Purpose::Credential, keys, id, sealed, presented)
 }
 
-/// As `proves`, for the token of a portal session.
-///
-/// # Errors
-/// As `proves`.
+/// Like `proves`, for the token of a portal session.
 pub fn proves_session(
     keys: &MasterKeys,
     id: &CredentialId,

@@ -1,6 +1,7 @@
-//! Keys of another make. Only their SHA-256 is known, which is what they are found by as well as what proves them; so it is found under
-//! an HMAC of it with a key made from the master key, and sealed beside that: a stolen database confirms no guess, however little chance
-//! was in a key.
+//! Imported keys: API keys that another system issued. Only the SHA-256 digest of such a key is
+//! available, and it serves both as look-up value and as verifier. The row is indexed by an
+//! HMAC-SHA256 of the digest under a key derived from the master key, and the digest itself is
+//! stored encrypted. A stolen database therefore confirms no guess, even for keys of low entropy.
 
 use aws_lc_rs::constant_time;
 use ring::hmac;
@@ -15,33 +16,32 @@ use super::{
 
 const CONTEXT: &[u8] = b"keyswap foreign api key lookup v1";
 
-/// The digest of a key that was presented.
+/// Returns the SHA-256 digest of a presented key.
 pub fn digest_of(key: &str) -> ForeignDigest {
     ForeignDigest::new(sha256(key.as_bytes()))
 }
 
-/// What a digest that is sealed now is found under.
+/// Returns the look-up value of a digest under the current master key.
 pub fn lookup(keys: &MasterKeys, digest: &ForeignDigest) -> String {
     under(keys.now().sealing().1, digest)
 }
 
-/// What a digest may be found under: it was sealed under one master key or another, and the current one comes first.
+/// Returns the look-up values of a digest under every loaded master key, the current one first. The
+/// stored row may have been written under any of them.
 pub fn lookups(keys: &MasterKeys, digest: &ForeignDigest) -> Vec<String> {
     keys.now().each().map(|key| under(key, digest)).collect()
 }
 
 fn under(master: &MasterKey, digest: &ForeignDigest) -> String {
-    // A key of its own: what the master key signs for one purpose must serve no other.
+    // Domain separation: the look-up key is derived from the master key and has no other use.
     let master = hmac::Key::new(hmac::HMAC_SHA256, master.bytes());
     let key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, CONTEXT).as_ref());
     hmac::sign(&key, digest.expose()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Sealed as every credential is, so that whoever seals credentials anew needs to know one way; a key in our own shape that names this
-/// credential is a wrong one, and no fault of ours.
-///
-/// # Errors
-/// No randomness for the seal.
+/// Encrypts the digest with the purpose of a native credential, so all rows of the credentials
+/// table share one format. A native key that names the credential id of an imported key then fails
+/// verification like any wrong key and does not cause a decryption error.
 pub fn seal(
     keys: &MasterKeys,
     id: &CredentialId,
@@ -51,10 +51,7 @@ pub fn seal(
     keys.seal(Purpose::Credential, id.as_str(), digest.expose(), entropy)
 }
 
-/// As `MasterKeys::reseal`, with what the digest is found under from then on.
-///
-/// # Errors
-/// The row does not open, or there is no randomness for the seal.
+/// Like `MasterKeys::reseal`. Also returns the new look-up value.
 pub fn reseal(
     keys: &MasterKeys,
     id: &str,
@@ -64,18 +61,16 @@ pub fn reseal(
     let opened = keys.open(Purpose::Credential, id, sealed)?;
     let digest = ForeignDigest::new(opened.as_slice().try_into().map_err(|_| SealError::DoesNotOpen)?);
     let anew = keys.seal(Purpose::Credential, id, digest.expose(), entropy)?;
-    // Under the key that sealed it, should another have become the current one just now.
+    // The look-up value uses the key version that encrypted the digest. The current version may
+    // have changed since.
     let held = keys.now();
     let master = held.version(anew.master_version).ok_or(SealError::NoMasterKey(anew.master_version))?;
     let lookup = under(master, &digest);
     Ok((anew, lookup))
 }
 
-/// Whether `presented` is the digest that was sealed as `sealed` for the row `id`. For an unknown key the caller passes its decoy, and
-/// the work is the same.
-///
-/// # Errors
-/// The row does not open: it was altered, or its master key is missing.
+/// Returns whether `presented` is the digest encrypted as `sealed` for the row `id`. For an unknown
+/// key the caller passes a decoy, so the work is the same.
 pub fn proves(
     keys: &MasterKeys,
     id: &CredentialId,

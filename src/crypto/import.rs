@@ -1,4 +1,4 @@
-//! Private keys from elsewhere: PEM (PKCS#8, PKCS#1, SEC 1) or a private JWK (RFC 7518 §6).
+//! Import of private keys in PEM (PKCS#8, PKCS#1, SEC 1) or as a private JWK (RFC 7518 §6).
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -16,7 +16,7 @@ use crate::domain::signing::Algorithm;
 
 use super::signer::PrivateKeyDer;
 
-/// Why a file cannot be imported. Never quotes it.
+/// Why a private key cannot be imported. The messages contain no key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     #[error("neither PEM nor a JWK: give a private key as PKCS#8, PKCS#1 or SEC 1 in PEM, or as a private JWK")]
@@ -35,10 +35,7 @@ pub enum ImportError {
     Rejected(Algorithm),
 }
 
-/// Reads a private key for `algorithm` and gives it as PKCS#8.
-///
-/// # Errors
-/// Not a private key, not for this algorithm, or one whose parts contradict each other.
+/// Parses a private key for `algorithm` and returns it as PKCS#8.
 pub fn private_key(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportError> {
     if text.trim_start().starts_with('{') { from_jwk(text, algorithm) } else { from_pem(text, algorithm) }
 }
@@ -68,7 +65,8 @@ fn from_pem(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportErr
     }
 }
 
-/// Whether a modulus is a power of 65537 modulo each of the small primes (ROCA, CVE-2017-15361): among others, one in 2^27 by chance at most.
+/// Returns whether an RSA modulus has the ROCA fingerprint (CVE-2017-15361): it is a power of 65537
+/// modulo each of the listed primes. At most one in 2^27 other moduli matches by chance.
 fn is_of_weak_generator(modulus: &[u8]) -> bool {
     const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
     PRIMES.into_iter().all(|prime| {
@@ -78,8 +76,8 @@ fn is_of_weak_generator(modulus: &[u8]) -> bool {
     })
 }
 
-/// The members of a private JWK. Unknown ones (`kid` of its former life) are of no use here and are passed over; a member that stands twice
-/// is an error.
+/// The members of a private JWK. Unknown members, such as the `kid` of the source system, are
+/// ignored. A duplicate of a listed member is an error.
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 struct PrivateJwk {
     #[zeroize(skip)]

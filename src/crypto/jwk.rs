@@ -1,11 +1,12 @@
-//! Public keys as JWK (RFC 7517), named by their thumbprint (RFC 7638).
+//! Public keys as JWKs (RFC 7517), identified by their thumbprint (RFC 7638).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{id::SigningKeyId, signing::Algorithm};
 
-/// A public key for signatures. There is no member for anything private: none can be published by mistake.
+/// A public signature key. The type has no private members, so a private key cannot be published by
+/// mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PublicJwk {
@@ -26,10 +27,10 @@ pub struct PublicJwk {
     pub e: Option<String>,
 }
 
-/// The public numbers of a key.
+/// The public parameters of a key.
 #[derive(Debug)]
 pub(super) enum PublicNumbers<'a> {
-    /// An uncompressed point: `04`, then x and y in full width (RFC 7518 §6.2.1).
+    /// An uncompressed point: `04`, followed by x and y at full width (RFC 7518 §6.2.1).
     Ec {
         crv: &'static str,
         point: &'a [u8],
@@ -37,7 +38,7 @@ pub(super) enum PublicNumbers<'a> {
     Okp {
         x: &'a [u8],
     },
-    /// Big-endian, no leading zero octets (RFC 7518 §6.3.1).
+    /// Big-endian, without leading zero octets (RFC 7518 §6.3.1).
     Rsa {
         n: &'a [u8],
         e: &'a [u8],
@@ -60,7 +61,8 @@ impl PublicJwk {
     }
 }
 
-/// The RFC 7638 thumbprint: SHA-256 over the required members, in the order of their names, without spaces.
+/// Computes the RFC 7638 thumbprint: SHA-256 over the required members in lexicographic order,
+/// without whitespace.
 fn thumbprint(
     kty: &str,
     crv: Option<&str>,

@@ -1,4 +1,5 @@
-//! Master keys: files `master.<version>` in `keys.dir`, mode 0600, each 32 random bytes in base64.
+//! Master keys: files `master.<version>` in `keys.dir` with mode 0600. Each file holds 32 random
+//! bytes in base64.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use crate::domain::{
     master_key::{MasterKeyInfo, MasterKeyState},
 };
 
-/// 256 bits that seal everything else.
+/// A 256-bit key that encrypts the secrets in the database.
 #[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
@@ -30,8 +31,6 @@ impl fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
-    /// # Errors
-    /// No randomness.
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
         let mut bytes = Zeroizing::new([0; 32]);
         entropy.fill(bytes.as_mut())?;
@@ -42,7 +41,8 @@ impl MasterKey {
         &self.0
     }
 
-    /// What the database remembers the key by: it tells two keys apart and gives nothing away.
+    /// Returns the identifier under which the database registers the key: a truncated HMAC of 128
+    /// bits in hexadecimal, which reveals nothing about the key.
     pub fn fingerprint(&self) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice());
         let tag = hmac::sign(&key, b"keyswap master key fingerprint");
@@ -50,18 +50,19 @@ impl MasterKey {
     }
 }
 
-/// The master keys at hand. Clones share them: what a rotation brings, all of them have.
+/// The loaded master keys. Clones share their state, so all of them use a key that a rotation has
+/// added.
 #[derive(Debug, Clone)]
 pub struct MasterKeys(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Where a key is looked for that is not at hand yet.
+    /// Directory from which a key that is not loaded yet is read.
     dir: Option<PathBuf>,
     held: ArcSwap<Held>,
 }
 
-/// The keys as of one look, by version.
+/// A snapshot of the loaded keys, by version.
 #[derive(Debug, Clone)]
 pub struct Held {
     sealing: (i32, MasterKey),
@@ -69,16 +70,16 @@ pub struct Held {
     missing: BTreeMap<i32, Missing>,
 }
 
-/// A key that the database knows and that is not at hand.
+/// A key that is registered in the database and not loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     pub state: MasterKeyState,
-    /// Without the path, which is not for everyone.
+    /// The reason, without the path of the file, because `/readyz` publishes it.
     pub why: String,
 }
 
 impl Held {
-    /// The key that seals.
+    /// Returns the key that encrypts new rows, with its version.
     pub const fn sealing(&self) -> (i32, &MasterKey) {
         (self.sealing.0, &self.sealing.1)
     }
@@ -87,12 +88,12 @@ impl Held {
         if version == self.sealing.0 { Some(&self.sealing.1) } else { self.others.get(&version) }
     }
 
-    /// All of them, the one that seals first.
+    /// Iterates over all keys: the encrypting key first, then the others from newest to oldest.
     pub(super) fn each(&self) -> impl Iterator<Item = &MasterKey> {
         std::iter::once(&self.sealing.1).chain(self.others.values().rev())
     }
 
-    /// Version and fingerprint of each.
+    /// Returns the fingerprint of each key, by version.
     pub fn fingerprints(&self) -> BTreeMap<i32, String> {
         let sealing = (self.sealing.0, self.sealing.1.fingerprint());
         self.others.iter().map(|(version, key)| (*version, key.fingerprint())).chain([sealing]).collect()
@@ -113,7 +114,7 @@ impl MasterKeys {
         Self(Arc::new(Shared { dir, held: ArcSwap::from_pointee(held) }))
     }
 
-    /// The newest of `versions` seals. Nothing when there are none.
+    /// The newest of `versions` encrypts. Returns `None` if `versions` is empty.
     pub fn from_versions(versions: impl IntoIterator<Item = (i32, MasterKey)>) -> Option<Self> {
         let mut others: BTreeMap<_, _> = versions.into_iter().collect();
         let newest = others.pop_last()?;
@@ -124,20 +125,17 @@ impl MasterKeys {
         self.0.held.load_full()
     }
 
-    /// Without counting who holds them: for the way of an exchange.
+    /// Loads the snapshot without updating its reference count, for the exchange path.
     pub(super) fn now(&self) -> Guard<Arc<Held>> {
         self.0.held.load()
     }
 
-    /// Version and fingerprint of each.
+    /// Returns the fingerprint of each key, by version.
     pub fn fingerprints(&self) -> BTreeMap<i32, String> {
         self.now().fingerprints()
     }
 
-    /// Reads every `master.<version>` in `dir`.
-    ///
-    /// # Errors
-    /// A file that cannot be read, that others can read, or that holds no key; each named. `Ok(None)` when there is none.
+    /// Reads every `master.<version>` file in `dir`. Returns `Ok(None)` if there is none.
     pub fn load(dir: &Path) -> Result<Option<Self>, MasterKeyError> {
         let mut keys = BTreeMap::new();
         let entries = match fs::read_dir(dir) {
@@ -155,11 +153,9 @@ impl MasterKeys {
         Ok(newest.map(|newest| Self::new(Some(dir.to_owned()), newest, keys)))
     }
 
-    /// The keys in `dir` that the database was sealed with. A file that it does not know is left alone: nothing is sealed with it.
-    /// One that is on its way to every replica may be missing still.
-    ///
-    /// # Errors
-    /// A file is missing, is not the right one, or cannot be read; each named.
+    /// Loads the registered keys from `dir`. A file with an unregistered version is ignored,
+    /// because nothing is encrypted with it. The file of an incoming key may be missing, because it
+    /// may not have been copied to this replica yet.
     pub fn of(dir: &Path, registered: &[MasterKeyInfo]) -> Result<Self, MasterKeyError> {
         let (mut keys, mut sealing) = (BTreeMap::new(), None);
         for info in registered {
@@ -189,7 +185,8 @@ impl MasterKeys {
         Ok(keys)
     }
 
-    /// Has at hand what the database knows now, from the directory where need be, and forgets the rest.
+    /// Synchronizes the loaded keys with `registered`: reads missing keys from the directory and
+    /// drops unregistered ones.
     pub fn keep(&self, registered: &[MasterKeyInfo]) {
         let before = self.held();
         let (mut others, mut missing, mut sealing) = (BTreeMap::new(), BTreeMap::new(), None);
@@ -205,7 +202,8 @@ impl MasterKeys {
                 }
             }
         }
-        // Without the current one, what has sealed so far goes on; whether its rows are taken is for the database to say.
+        // If the current key is missing, the previous key continues to encrypt. The database
+        // rejects rows under a version that has been removed.
         let sealing = sealing.unwrap_or_else(|| before.sealing.clone());
         others.remove(&sealing.0);
         self.0.held.store(Arc::new(Held { sealing, others, missing }));
@@ -225,12 +223,13 @@ impl MasterKeys {
         }
     }
 
-    /// A key that a row asks for and that is not at hand: another replica may have been faster to seal with it.
+    /// Reads a key that a row requires and that is not loaded. Another replica may have started to
+    /// encrypt with it earlier.
     pub(super) fn look_for(&self, version: i32) -> Option<MasterKey> {
         read_version(self.0.dir.as_deref()?, version).ok().flatten()
     }
 
-    /// Takes in a key that opened a row, and is the right one therefore.
+    /// Adds a key that has decrypted a row and is therefore authentic.
     pub(super) fn adopt(&self, version: i32, key: &MasterKey) {
         self.0.held.rcu(|held| {
             let mut held = Held::clone(held);
@@ -242,10 +241,7 @@ impl MasterKeys {
         });
     }
 
-    /// Makes `master.1` in `dir`, or takes the one that another process has just made there.
-    ///
-    /// # Errors
-    /// The directory or file cannot be written, or there is no randomness.
+    /// Creates `master.1` in `dir`, or loads the file if another process has just created it.
     pub fn create(dir: &Path, entropy: &dyn Entropy) -> Result<Self, MasterKeyError> {
         fs::create_dir_all(dir).map_err(|error| MasterKeyError::Unwritable(path_of(dir, 1), error))?;
         let (key, _) = make_or_take(dir, 1, entropy)?;
@@ -253,10 +249,7 @@ impl MasterKeys {
     }
 }
 
-/// The key in `master.<version>`, which is made where there is none; and whether it was.
-///
-/// # Errors
-/// The file cannot be read or written, or there is no randomness.
+/// Returns the key in `master.<version>`, and whether this call created the file.
 pub fn make_or_take(dir: &Path, version: i32, entropy: &dyn Entropy) -> Result<(MasterKey, bool), MasterKeyError> {
     if let Some(key) = read_version(dir, version)? {
         return Ok((key, false));
@@ -271,7 +264,8 @@ pub fn make_or_take(dir: &Path, version: i32, entropy: &dyn Entropy) -> Result<(
     }
 }
 
-/// Takes away what writers that were cut off left of their work: it may be a copy of a key, which nobody would know to destroy.
+/// Deletes temporary files of interrupted writers. Such a file may hold a copy of a key that would
+/// otherwise never be destroyed.
 pub fn sweep(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
@@ -283,10 +277,7 @@ pub fn sweep(dir: &Path) {
     }
 }
 
-/// The key in `master.<version>`, where there is such a file.
-///
-/// # Errors
-/// It cannot be read, others can read it, or it holds no key.
+/// Returns the key in `master.<version>`, or `None` if the file does not exist.
 pub fn read_version(dir: &Path, version: i32) -> Result<Option<MasterKey>, MasterKeyError> {
     let path = path_of(dir, version);
     match fs::metadata(&path) {
@@ -295,7 +286,7 @@ pub fn read_version(dir: &Path, version: i32) -> Result<Option<MasterKey>, Maste
     }
 }
 
-/// What to do with a file that stands where a secret is to be written.
+/// What to do if the target file of a secret exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfExists {
     /// Fail with `AlreadyExists`.
@@ -303,10 +294,8 @@ pub enum IfExists {
     Replace,
 }
 
-/// Writes a secret with mode 0600, whole or not at all, and on the disk when this returns.
-///
-/// # Errors
-/// As the file system has it.
+/// Writes a secret with mode 0600, atomically. The file is on stable storage when the function
+/// returns.
 pub fn write_secret(path: &Path, bytes: &[u8], if_exists: IfExists) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
@@ -316,7 +305,7 @@ pub fn write_secret(path: &Path, bytes: &[u8], if_exists: IfExists) -> io::Resul
         file.write_all(bytes)?;
         file.sync_all()?;
         match if_exists {
-            // A hard link refuses to replace, where a rename would.
+            // `hard_link` fails if the target exists. `rename` would replace it.
             IfExists::Keep => fs::hard_link(&temporary, path),
             IfExists::Replace => fs::rename(&temporary, path),
         }
@@ -326,7 +315,7 @@ pub fn write_secret(path: &Path, bytes: &[u8], if_exists: IfExists) -> io::Resul
     fs::File::open(dir)?.sync_all()
 }
 
-/// The file of a version.
+/// Returns the path of the file of a version.
 pub fn path_of(dir: &Path, version: i32) -> PathBuf {
     dir.join(format!("master.{version}"))
 }
@@ -348,7 +337,7 @@ fn read(path: &Path) -> Result<MasterKey, MasterKeyError> {
     Ok(MasterKey(Zeroizing::new(bytes)))
 }
 
-/// Why the master keys are not at hand; each names the file.
+/// Why master keys cannot be loaded or created. File errors name the file.
 #[derive(Debug, thiserror::Error)]
 pub enum MasterKeyError {
     #[error("cannot read {}: {}", .0.display(), .1)]

@@ -1,4 +1,4 @@
-//! Cryptography: the only room that names ring, aws-lc-rs or jsonwebtoken.
+//! Cryptography. Only this module uses ring, aws-lc-rs and jsonwebtoken.
 
 pub mod credential;
 pub mod foreign;
@@ -14,14 +14,15 @@ pub mod webhook;
 
 use ring::digest;
 
-/// SHA-256, for what is public or already has more entropy than it.
+/// SHA-256 without a salt, for public data and for input of high entropy. The digest of an imported
+/// key may have low entropy; `foreign` protects it with an HMAC and encryption.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
 }
 
-/// SHA-256 in hex, for fingerprints and ETags.
+/// SHA-256 in hexadecimal, for fingerprints and ETags.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,11 +1,11 @@
-//! The operating system's randomness.
+//! Randomness of the operating system.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::domain::entropy::{Entropy, NoEntropy};
 
-/// The operating system's generator, as `domain::entropy` asks for it.
+/// The random generator of the operating system as an implementation of [`Entropy`].
 #[derive(Debug, Clone)]
 pub struct SystemEntropy(SystemRandom);
 
@@ -22,10 +22,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// 128 random bits in base64url: a `jti` or a request id.
-///
-/// # Errors
-/// No randomness; nothing is made then.
+/// Returns 128 random bits in base64url, for a `jti` or a request id.
 pub fn token_id(entropy: &dyn Entropy) -> Result<String, NoEntropy> {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes)?;

@@ -1,5 +1,5 @@
-//! Sealing: AES-256-GCM under a versioned master key. What is sealed is bound to its row by the associated data, so that two
-//! rows cannot be swapped and a row cannot be moved.
+//! Encryption at rest: AES-256-GCM under a versioned master key. The associated data binds each
+//! ciphertext to its row, so a ciphertext moved to another row does not decrypt.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
@@ -8,15 +8,15 @@ use crate::domain::entropy::Entropy;
 
 use super::master::{MasterKey, MasterKeys};
 
-/// Ciphertext as it is stored: a random 96-bit nonce, then the ciphertext with its tag. At 2³² seals per key a nonce might
-/// repeat (SP 800-38D §8.3); no deployment comes near it.
+/// Ciphertext as stored: a random 96-bit nonce, followed by the ciphertext and its tag. Random
+/// nonces limit a key to 2³² encryptions (SP 800-38D §8.3), which no deployment approaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
     pub master_version: i32,
     pub bytes: Vec<u8>,
 }
 
-/// What is sealed, which is part of the associated data.
+/// The kind of an encrypted secret. Part of the associated data.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose {
     Credential,
@@ -36,7 +36,7 @@ impl Purpose {
     }
 }
 
-/// Why something could not be sealed or opened. Says nothing about keys or contents.
+/// Why encryption or decryption failed. The messages reveal neither keys nor plaintext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     #[error("no randomness for a nonce")]
@@ -48,10 +48,7 @@ pub enum SealError {
 }
 
 impl MasterKeys {
-    /// Seals `plaintext` for the row `id` under the current master key.
-    ///
-    /// # Errors
-    /// No randomness.
+    /// Encrypts `plaintext` for the row `id` under the current master key.
     pub fn seal(
         &self,
         purpose: Purpose,
@@ -74,26 +71,20 @@ impl MasterKeys {
         Ok(Sealed { master_version: version, bytes: [nonce.as_slice(), &bytes].concat() })
     }
 
-    /// Opens what was sealed for the row `id`.
-    ///
-    /// # Errors
-    /// The key's version is not at hand, or the row is not what was sealed.
+    /// Decrypts the secret of the row `id`.
     pub fn open(&self, purpose: Purpose, id: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let version = sealed.master_version;
         if let Some(key) = self.now().version(version) {
             return opened(key, purpose, id, sealed);
         }
-        // Sealed by a replica that heard of the key a moment earlier.
+        // Another replica loaded the key earlier and encrypted the row with it.
         let key = self.look_for(version).ok_or(SealError::NoMasterKey(version))?;
         let bytes = opened(&key, purpose, id, sealed)?;
         self.adopt(version, &key);
         Ok(bytes)
     }
 
-    /// Seals anew, under the current master key, what was sealed for the row `id` under another.
-    ///
-    /// # Errors
-    /// As `open` and `seal`.
+    /// Re-encrypts the secret of the row `id` under the current master key.
     pub fn reseal(
         &self,
         purpose: Purpose,
@@ -166,7 +157,7 @@ mod tests {
         let old = here.seal(Purpose::Credential, "a", b"digest", &entropy).unwrap();
         let opens = |keys: &MasterKeys, sealed: &Sealed| keys.open(Purpose::Credential, "a", sealed).is_ok();
 
-        // On its way: another replica has it, this one has not, and says so.
+        // Incoming: another replica has the key file. This one does not, and reports it.
         let incoming = [info(1, &one, MasterKeyState::Current), info(2, &two, MasterKeyState::Incoming)];
         here.keep(&incoming);
         assert!(here.held().missing()[&2].why.contains("master.2 is missing"));
@@ -176,7 +167,7 @@ mod tests {
         assert!(here.held().missing()[&2].why.contains("another key"));
         write(dir.path(), 2, &two);
 
-        // A row of a replica that was faster: the file is looked for.
+        // A row of a replica that activated the key earlier: this replica reads the file on demand.
         let elsewhere = MasterKeys::from_versions([(1, one.clone()), (2, two.clone())]).unwrap();
         let new = elsewhere.seal(Purpose::Credential, "a", b"digest", &entropy).unwrap();
         assert_eq!((old.master_version, new.master_version), (1, 2));

@@ -1,4 +1,5 @@
-//! Signing keys, prepared once: `jsonwebtoken::encode` would parse the private key on every call, at twice the cost.
+//! Signing keys, parsed once. `jsonwebtoken::encode` parses the private key on every call, at twice
+//! the cost.
 
 use std::fmt;
 
@@ -17,7 +18,7 @@ use crate::domain::signing::Algorithm;
 
 use super::jwk::{PublicJwk, PublicNumbers};
 
-/// A private key ready to sign, and its public half.
+/// A parsed private key with its public JWK.
 pub struct Signer {
     key: Prepared,
     jwk: PublicJwk,
@@ -30,7 +31,7 @@ enum Prepared {
     Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding),
 }
 
-/// A private key in PKCS#8, on its way to be sealed.
+/// A private key in PKCS#8, before encryption or after decryption. Zeroized on drop.
 pub struct PrivateKeyDer(Zeroizing<Vec<u8>>);
 
 impl PrivateKeyDer {
@@ -38,7 +39,7 @@ impl PrivateKeyDer {
         Self(Zeroizing::new(der.to_vec()))
     }
 
-    /// The bytes, for the seal alone.
+    /// Returns the bytes, for encryption and for [`Signer::from_pkcs8`].
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -56,7 +57,7 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// Why a key cannot sign.
+/// Why a key cannot be created, loaded or used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignerError {
     #[error("the key could not be made")]
@@ -69,16 +70,14 @@ pub enum SignerError {
     Sign,
 }
 
-/// The length in bits of the RSA keys made here: 2048 are about 112 bits of strength, below what ASVS 11.2.3 asks.
+/// The size of generated RSA keys. 2048 bits have a strength of about 112 bits, less than ASVS
+/// 11.2.3 requires.
 const RSA_SIZE: KeySize = KeySize::Rsa3072;
-/// The shortest RSA key that is imported, in bytes (RFC 7518 §3.3).
+/// The minimum size of an RSA key, in bytes (RFC 7518 §3.3).
 const RSA_MIN_BYTES: usize = 256;
 
 impl Signer {
-    /// Makes a new private key. RSA takes up to a second of CPU.
-    ///
-    /// # Errors
-    /// No randomness.
+    /// Generates a private key. RSA takes up to one second of CPU time.
     pub fn generate(algorithm: Algorithm) -> Result<PrivateKeyDer, SignerError> {
         let random = SystemRandom::new();
         let failed = |_| SignerError::Generate;
@@ -97,10 +96,7 @@ impl Signer {
         Ok(der)
     }
 
-    /// Prepares a key for use.
-    ///
-    /// # Errors
-    /// Not a private key for `algorithm`, or an RSA key under 2048 bits.
+    /// Parses a private key for `algorithm`. RSA keys shorter than 2048 bits are rejected.
     pub fn from_pkcs8(algorithm: Algorithm, der: &PrivateKeyDer) -> Result<Self, SignerError> {
         let rejected = |_| SignerError::Rejected;
         let (key, jwk) = match algorithm {
@@ -139,11 +135,8 @@ impl Signer {
         &self.jwk
     }
 
-    /// Signs as JWS has it (RFC 7518 §3): R and S in fixed width for ECDSA, never DER. Async, so that a key in an HSM can stand
-    /// here too.
-    ///
-    /// # Errors
-    /// The library refuses, which a prepared key gives no reason for.
+    /// Signs `message` in the signature format of JWS (RFC 7518 §3): R and S at fixed width for
+    /// ECDSA, not DER. The function is async to allow for keys in an HSM.
     pub async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
         let failed = |_| SignerError::Sign;
         match &self.key {

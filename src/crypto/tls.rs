@@ -1,10 +1,9 @@
-//! The cryptography of TLS: the same library that signs.
+//! Cryptography for TLS, by the library that also signs tokens.
 
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-/// What rustls is to work with.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

@@ -1,4 +1,4 @@
-//! Tokens: minting them, and reading those that come back to Keyswap itself.
+//! Signing of tokens, and verification of tokens that are presented to Keyswap itself.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::{
     signer::{PrivateKeyDer, Signer, SignerError},
 };
 
-/// A token, as it is shown once to whoever asked for it.
+/// A signed token. Zeroized on drop.
 #[derive(Clone)]
 pub struct Token(Zeroizing<String>);
 
@@ -30,11 +30,11 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A signing key with its header written in advance, for tokens of the usual kind.
+/// A signing key with a precomputed header for access tokens.
 #[derive(Debug)]
 pub struct Minter {
     signer: Signer,
-    /// The first part of each of them, with the dot.
+    /// The encoded header of access tokens, with the trailing dot.
     header: String,
 }
 
@@ -45,13 +45,13 @@ struct Header<'a> {
     kid: &'a SigningKeyId,
 }
 
-/// The first part of a token, without the dot.
+/// Returns the encoded header of a token, without the trailing dot.
 fn header(typ: &Typ, alg: Algorithm, kid: &SigningKeyId) -> Result<String, serde_json::Error> {
     let header = serde_json::to_vec(&Header { typ: typ.as_str(), alg, kid })?;
     Ok(URL_SAFE_NO_PAD.encode(header))
 }
 
-/// A token could not be made.
+/// Why a token cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
     #[error("the claims cannot be written: {0}")]
@@ -63,10 +63,8 @@ pub enum MintError {
 }
 
 impl Minter {
-    /// Prepares a key and tries it out once: what it signs must verify with the JWK that is published for it (I5).
-    ///
-    /// # Errors
-    /// The key is no key for this algorithm, or does not match its public half.
+    /// Parses a key and tests it: a signature of the key must verify with the JWK that is published
+    /// for it (invariant K4).
     pub async fn prepare(algorithm: Algorithm, der: &PrivateKeyDer) -> Result<Self, MintError> {
         let signer = Signer::from_pkcs8(algorithm, der)?;
         let minter = Self { header: format!("{}.", header(&Typ::ACCESS_TOKEN, algorithm, &signer.jwk().kid)?), signer };
@@ -82,10 +80,7 @@ impl Minter {
         self.signer.jwk()
     }
 
-    /// Signs `claims` in compact form (RFC 7515 §3.1).
-    ///
-    /// # Errors
-    /// The signer refuses.
+    /// Signs `claims` in compact serialization (RFC 7515 §3.1).
     pub async fn mint(&self, typ: &Typ, claims: &impl Serialize) -> Result<Token, MintError> {
         let claims = serde_json::to_vec(claims)?;
         let mut token = Zeroizing::new(String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 520));
@@ -103,13 +98,13 @@ impl Minter {
     }
 }
 
-/// What a header says of its kind; the rest of it is compared.
+/// The `typ` of a header. The rest of the header is compared byte for byte.
 #[derive(Deserialize)]
 struct Typed {
     typ: Typ,
 }
 
-/// The public half of a signing key, ready to check tokens of ours.
+/// A public key that verifies tokens of this deployment.
 #[derive(Clone)]
 pub struct Verifier {
     header: String,
@@ -126,14 +121,15 @@ impl fmt::Debug for Verifier {
 
 impl Verifier {
     pub fn new(jwk: &PublicJwk) -> Option<Self> {
-        // Whatever the audiences of others want: what comes back to `/v1` is an access token and nothing else.
+        // `/v1` accepts access tokens only, whatever `typ` other audiences configure.
         let header = header(&Typ::ACCESS_TOKEN, jwk.alg, &jwk.kid).ok()?;
         Some(Self { header, algorithm: jwk.alg, kid: jwk.kid.clone(), key: decoding_key(jwk)? })
     }
 
-    /// The claims of a token of ours that carries this key's header, byte for byte, and a signature by it. So no other `alg`,
-    /// no `crit`, no `jku` and no second `kid` can come in (RFC 8725 §3.1). Issuer and audience are checked here; the end of
-    /// its life is for the caller, who has the database's clock.
+    /// Returns the claims of a token that carries the header of this key, byte for byte, and a
+    /// valid signature. This excludes another `alg`, `crit`, `jku` and a second `kid` (RFC 8725
+    /// §3.1). Issuer and audience are checked here. The caller checks the expiry against the clock
+    /// of the database.
     pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<Claims> {
         let (header, _) = token.split_once('.')?;
         if header != self.header {
@@ -144,8 +140,9 @@ impl Verifier {
         jsonwebtoken::decode(token, &self.key, &validation).ok().map(|data| data.claims)
     }
 
-    /// As `verify`, for whichever audience: the header is what this key writes for the `typ` it names, byte for byte, and no `typ` of
-    /// another kind of token can be read. Whether the audience is one of ours, and has such tokens, is for the caller.
+    /// Like `verify`, for any audience. The header must equal, byte for byte, the header that this
+    /// key writes for the named `typ`. A `typ` reserved for another kind of JWT is rejected. The
+    /// caller checks that the audience exists and uses this `typ`.
     pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(Typ, Claims)> {
         let (given, _) = token.split_once('.')?;
         let Typed { typ } = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(given).ok()?).ok()?;

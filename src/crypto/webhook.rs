@@ -1,4 +1,4 @@
-//! How a receiver knows that a webhook is ours: HMAC-SHA256, as Standard Webhooks has it.
+//! Webhook signatures: HMAC-SHA256 according to Standard Webhooks.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::{
     seal::{Purpose, SealError, Sealed},
 };
 
-/// What Keyswap and one receiver share.
+/// The secret shared by Keyswap and one receiver.
 pub struct WebhookSecret(Zeroizing<[u8; 32]>);
 
 impl fmt::Debug for WebhookSecret {
@@ -23,15 +23,14 @@ impl fmt::Debug for WebhookSecret {
 }
 
 impl WebhookSecret {
-    /// # Errors
-    /// No randomness.
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
         let mut bytes = Zeroizing::new([0; 32]);
         entropy.fill(bytes.as_mut_slice())?;
         Ok(Self(bytes))
     }
 
-    /// As receivers configure it. Shown when it is made, and never again.
+    /// Returns the secret in the format that receivers configure. It is displayed once, when it is
+    /// created.
     pub fn expose(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(64));
         text.push_str("whsec_");
@@ -39,25 +38,20 @@ impl WebhookSecret {
         text
     }
 
-    /// Seals it for the row `id`.
-    ///
-    /// # Errors
-    /// No randomness for the seal.
+    /// Encrypts the secret for the row `id`.
     pub fn seal(&self, keys: &MasterKeys, id: &str, entropy: &dyn Entropy) -> Result<Sealed, SealError> {
         keys.seal(Purpose::Webhook, id, self.0.as_slice(), entropy)
     }
 
-    /// Opens what was sealed for the row `id`.
-    ///
-    /// # Errors
-    /// The row does not open: it was altered, or its master key is missing.
+    /// Decrypts the secret of the row `id`.
     pub fn open(keys: &MasterKeys, id: &str, sealed: &Sealed) -> Result<Self, SealError> {
         let opened = keys.open(Purpose::Webhook, id, sealed)?;
         let bytes = opened.as_slice().try_into().map_err(|_| SealError::DoesNotOpen)?;
         Ok(Self(Zeroizing::new(bytes)))
     }
 
-    /// One entry of `webhook-signature`. `id` and `timestamp` have no dot in them: what is signed can be read one way only.
+    /// Returns one entry of the `webhook-signature` header. `id` and `timestamp` contain no dot, so
+    /// the signed content is unambiguous.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice()));
         context.update(format!("{id}.{timestamp}.").as_bytes());

@@ -1,5 +1,5 @@
-//! Access records: roles over resources, for users, service clients or keys. They say where what a key can do applies, and never add to
-//! what it can do.
+//! Access records: roles on resources, for users, service clients or keys. They state to which
+//! resources the permissions of a key apply, and never add permissions.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,14 +18,15 @@ use super::{
 pub const MAX_PRINCIPALS: usize = 64;
 pub const MAX_ADMINS: usize = 64;
 pub const MAX_STATEMENTS: usize = 32;
-/// In one statement.
+/// Per statement.
 pub const MAX_ROLES: usize = 16;
-/// In one statement.
+/// Per statement.
 pub const MAX_RESOURCES: usize = 32;
-/// The longest `authorization_details` of a token, and the claims that are mapped from metadata with them, as JSON: a token must fit a header.
+/// Maximum length of the `authorization_details` of a token together with its mapped claims, in
+/// bytes of JSON: a token must fit an HTTP header.
 pub const MAX_BYTES: usize = 4096;
 
-/// The kinds of principals, as they are written.
+/// Kind of principal, as written in the API and in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrincipalType {
@@ -46,12 +47,13 @@ impl PrincipalType {
     }
 }
 
-/// For whom a record is.
+/// A principal to which an access record applies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Principal {
-    /// In the incarnation they had where the record is; with their personal keys there.
+    /// A user, with the generation id in the tenant scope of the record. The record also applies to
+    /// the user's personal keys in that scope.
     User(UserId, Incarnation),
-    /// With all its keys.
+    /// A service client, with all its keys.
     ServiceClient(ServiceClientId),
     ApiKey(KeyId),
 }
@@ -65,7 +67,7 @@ impl Principal {
         }
     }
 
-    /// As the product calls it.
+    /// Returns the id that the API uses.
     pub fn id(&self) -> &str {
         match self {
             Self::User(id, _) => id.as_str(),
@@ -74,7 +76,8 @@ impl Principal {
         }
     }
 
-    /// What no other principal ever has, now or later: the incarnation of a user, and the ids that Keyswap makes.
+    /// Returns an id that no other principal ever has: the generation id of a user, or the id that
+    /// Keyswap generated.
     pub fn mark(&self) -> &str {
         match self {
             Self::User(_, incarnation) => incarnation.as_str(),
@@ -84,26 +87,26 @@ impl Principal {
     }
 }
 
-/// A user who may change a record, in the incarnation they had where it is.
+/// A user who may change a record, with the generation id in the tenant scope of the record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Admin {
     pub user: UserId,
     pub incarnation: Incarnation,
 }
 
-/// Roles, and the resources they are over.
+/// Roles, and the resources to which they apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     pub roles: RoleSet,
     pub resources: Vec<ResourcePattern>,
 }
 
-/// An access record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessRecord {
     pub id: AccessRecordId,
     pub name: DisplayName,
-    /// Where it is, in the incarnation the organization had; outside any organization where there is none. It counts for keys there alone.
+    /// Organization of the record and its generation id; `None` outside organizations. The record
+    /// applies only to keys in the same tenant scope.
     pub organization: Option<(OrganizationId, Incarnation)>,
     pub principals: Vec<Principal>,
     pub admins: Vec<Admin>,
@@ -119,20 +122,21 @@ impl AccessRecord {
     }
 }
 
-/// How far a caller reaches.
+/// The records that a caller may access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach<'a> {
     /// Every record.
     All,
-    /// Those within the organization.
+    /// The records of the organization.
     Organization(&'a OrganizationId),
-    /// Those where the caller stands that name the user as an admin.
+    /// The records in the tenant scope of the caller that name the user as an admin.
     Administered(Option<&'a OrganizationId>, &'a Incarnation),
     Nothing,
 }
 
 impl<'a> Reach<'a> {
-    /// Which records someone may see and change; `user` is the one they are or act for.
+    /// Returns which records a caller may read and change. `user` is the calling user, or the user
+    /// on whose behalf the caller acts.
     pub fn of(authority: &'a Authority, user: Option<&'a Home>) -> Self {
         match (&authority.place, user.and_then(Home::incarnation)) {
             (Place::Everywhere, _) if authority.holds("keyswap:keys") => Self::All,
@@ -144,7 +148,8 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// Whether it goes to this record, where the record is in an organization as it is now.
+    /// Returns whether a record is included. The record must belong to the current generation of
+    /// its organization.
     pub fn includes(self, record: &AccessRecord) -> bool {
         match self {
             Self::All => true,
@@ -158,7 +163,8 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// A statement of some record of a key, with what its roles hold now.
+/// A statement of an access record that applies to a key, with the current permissions of its
+/// roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     pub permissions: PermissionSet,
@@ -166,20 +172,20 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether it gives the permission over the resource.
+    /// Returns whether the statement grants the permission on the resource.
     pub fn covers(&self, permission: &PermissionName, resource: &Resource) -> bool {
         self.permissions.contains(permission) && self.resources.iter().any(|pattern| pattern.matches(resource))
     }
 }
 
-/// The `type` of what Keyswap writes into `authorization_details` (RFC 9396 §2).
+/// The `type` of an object that Keyswap writes into `authorization_details` (RFC 9396 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DetailType {
     #[serde(rename = "urn:keyswap:params:oauth:authorization-details:access")]
     Access,
 }
 
-/// What a token may do, and where (RFC 9396 §2.2).
+/// What a token permits, and on which resources (RFC 9396 §2.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
     #[serde(rename = "type")]
@@ -188,7 +194,8 @@ pub struct Detail {
     pub locations: Vec<ResourcePattern>,
 }
 
-/// What is left of the rules of a key under the scope of a token: one for each rule with something left, none of them twice.
+/// Reduces the statements that apply to a key to the scope of a token. Statements without a
+/// remaining permission and duplicates are omitted.
 pub fn details(rules: &[Rule], scope: &PermissionSet) -> Vec<Detail> {
     let mut details = Vec::new();
     for rule in rules {

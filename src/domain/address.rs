@@ -1,4 +1,5 @@
-//! Which addresses are out in the open: the only ones that a connection may go to on someone else's word.
+//! Public IP addresses. Connections to a host that a client supplies go only to these, and to
+//! networks that the operator allows.
 
 use std::{
     fmt,
@@ -6,8 +7,9 @@ use std::{
     str::FromStr,
 };
 
-/// Whether the address is one of the public Internet (IANA's registries of special-purpose addresses): not this machine, not a
-/// private or shared network, not a link, not a group, not documentation, and none of these in the disguise of another.
+/// Returns whether an address is globally reachable according to the IANA special-purpose address
+/// registries. Loopback, private, shared, link-local, multicast, reserved and documentation
+/// addresses are not, nor is an IPv6 address that embeds such an IPv4 address.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -19,9 +21,11 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     !matches!(
         (a, b, c),
-        // "This network", private, loopback, link-local (where clouds keep their metadata).
+        // "This network", private, loopback, link-local (where cloud providers serve instance
+        // metadata).
         (0 | 10 | 127, _, _) | (172, 16..=31, _) | (192, 168, _) | (169, 254, _)
-        // Shared by carriers, IETF protocols, the old relays of 6to4, benchmarks, documentation.
+        // Shared address space of carriers, IETF protocol assignments, former 6to4 relays,
+        // benchmarking, documentation.
         | (100, 64..=127, _) | (192, 0, 0) | (192, 88, 99) | (198, 18..=19, _)
         | (192, 0, 2) | (198, 51, 100) | (203, 0, 113)
         // Multicast, reserved, broadcast.
@@ -36,17 +40,17 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match parts {
-        // IPv4 in the disguises that reach it: mapped, NAT64 (RFC 6052), 6to4.
+        // IPv6 forms that embed an IPv4 address: IPv4-mapped, NAT64 (RFC 6052), 6to4.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
         [0x2002, high, low, ..] => v4(high, low),
-        // IETF protocols, Teredo among them; documentation, twice.
+        // IETF protocol assignments, including Teredo; both documentation prefixes.
         [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // Global unicast is 2000::/3, and nothing else is given to anyone.
+        // Global unicast addresses are assigned from 2000::/3 only.
         [first, ..] => (0x2000..=0x3fff).contains(&first),
     }
 }
 
-/// A port, or a range of them: `8443` or `8000-8999`.
+/// A port, or an inclusive range of ports: `8443` or `8000-8999`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
     first: u16,
@@ -75,7 +79,7 @@ impl FromStr for Ports {
     }
 }
 
-/// A text that is neither a port nor a range.
+/// Returned for a text that is neither a port nor a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give a port such as 8443, or a range such as 8000-8999")]
 pub struct InvalidPorts;

@@ -1,4 +1,4 @@
-//! API keys: permissions, limits and a life, held by an owner, proved by a credential.
+//! API keys: permissions, limits and lifecycle of a key, its owner and its credentials.
 
 use serde::Serialize;
 
@@ -15,18 +15,18 @@ use super::{
     time::{Span, Timestamp},
 };
 
-/// Who holds a key.
+/// Owner of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// Within an organization or not: the key's home says which.
+    /// A user. The organization in which the user owns the key, if any, is in `Ownership::home`.
     User(UserId),
     Organization(OrganizationId),
     ServiceClient(ServiceClientId),
-    /// A generic key: it stands for itself.
+    /// No owner: the key itself is the subject of its tokens.
     Nobody,
 }
 
-/// The kinds of owners, as they are written.
+/// Kind of owner, as written in the API and in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnerType {
@@ -56,7 +56,7 @@ impl std::str::FromStr for OwnerType {
     }
 }
 
-/// A text that is no kind of owner.
+/// Returned for a text that is not a kind of owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an owner is a user, organization, service_client or none")]
 pub struct InvalidOwnerType;
@@ -81,22 +81,23 @@ impl Owner {
     }
 }
 
-/// Which keys a list shows, of those its reader may see.
+/// Filter for a list of keys, applied to the keys that the caller may see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyFilter {
     pub owner_type: Option<OwnerType>,
     pub service_client: Option<ServiceClientId>,
-    /// Everything within an organization, its members' own keys included.
+    /// All keys within the organization, including the personal keys of its members.
     pub organization: Option<OrganizationId>,
     pub user: Option<UserId>,
     pub state: Option<State>,
-    /// Neither made nor used since then: candidates for revocation.
+    /// Keys neither created nor used since this time: candidates for revocation.
     pub unused_since: Option<Timestamp>,
-    /// Deleted keys, and no other.
+    /// Whether the list contains only deleted keys, or only keys that are not deleted.
     pub archived: bool,
 }
 
-/// What is written on a key about its life. Expiry is not: it follows from the clock.
+/// Stored lifecycle data of a key. Expiration is not stored as a state: it follows from
+/// `expires_at` and the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
     pub suspended_at: Option<Timestamp>,
@@ -105,7 +106,8 @@ pub struct Life {
 }
 
 impl Life {
-    /// The state at `now`, by the database's clock. The gravest word wins: a revoked key stays revoked when it expires.
+    /// Returns the state at `now`, by the database clock. If several apply, the order is revoked,
+    /// expired, suspended: a revoked key remains revoked after it expires.
     pub fn state(&self, now: Timestamp) -> State {
         if self.revoked_at.is_some() {
             State::Revoked
@@ -119,19 +121,21 @@ impl Life {
     }
 }
 
-/// Keys by their state, those of deleted ones left out. What became of an owner is not looked at: that would read every key.
+/// Number of keys by state, without deleted keys. The owner status is not considered, because that
+/// would require reading every key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyCounts {
     pub active: i64,
     pub suspended: i64,
     pub expired: i64,
     pub revoked: i64,
-    /// Active ones that expire soon.
+    /// Active keys that expire soon, within the period given to the query.
     pub expiring: i64,
 }
 
-/// What a key is now, with its owner's standing: the key of a blocked user is suspended for as long as the user is blocked, and that of
-/// an owner who is gone is revoked. The second is why, where it is not what is written on the key.
+/// Returns the effective state of a key with the given owner status. The key of a blocked user is
+/// suspended while the user is blocked, and the key of a deleted owner is revoked. The second value
+/// is the reason if the state does not follow from the stored data of the key.
 pub fn state(life: &Life, standing: &Standing, now: Timestamp) -> (State, Option<Reason>) {
     match (life.state(now), standing) {
         (own @ State::Revoked, _) | (own @ (State::Expired | State::Suspended | State::Active), Standing::Good(_)) => {
@@ -143,7 +147,7 @@ pub fn state(life: &Life, standing: &Standing, now: Timestamp) -> (State, Option
     }
 }
 
-/// Why a key does not work though nothing is written on it.
+/// Reason why a key does not work that follows from its owner, not from its stored data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     UserBlocked,
@@ -159,7 +163,7 @@ impl Reason {
     }
 }
 
-/// What a key is now.
+/// Effective state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -193,25 +197,25 @@ impl std::str::FromStr for State {
     }
 }
 
-/// A text that is no state.
+/// Returned for a text that is not a state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a state is active, suspended, revoked or expired")]
 pub struct InvalidState;
 
-/// What proves a key: one, or two while it rotates.
+/// A credential of a key, without its secret. A key has one, or two during the grace of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
     pub id: CredentialId,
     pub prefix: Prefix,
-    /// What is shown of a key of another make; absent for our own.
+    /// Masked form of an imported key; `None` for a key generated by Keyswap.
     pub masked: Option<Masked>,
     pub created_at: Timestamp,
-    /// When its grace ends; absent on the credential in use.
+    /// End of its grace; `None` for the current credential.
     pub expires_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
 }
 
-/// The limits that are set on a key, beside its permissions.
+/// Limits of a key besides its permissions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KeyLimits {
     pub expires_at: Option<Timestamp>,
@@ -221,7 +225,8 @@ pub struct KeyLimits {
 }
 
 impl KeyLimits {
-    /// The members in which `other` goes further: a later end, longer tokens, more exchanges, or further audiences.
+    /// Returns the fields in which `other` exceeds these limits: a later expiration, a longer token
+    /// lifetime, more exchanges per minute, or additional audiences.
     pub fn exceeded_by(&self, other: &Self) -> Vec<&'static str> {
         fn longer<T: PartialOrd>(own: Option<T>, other: Option<T>) -> bool {
             own.is_some_and(|own| other.is_none_or(|other| other > own))
@@ -241,23 +246,22 @@ impl KeyLimits {
     }
 }
 
-/// An API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     pub id: KeyId,
     pub name: DisplayName,
     pub ownership: Ownership,
     pub permissions: PermissionSet,
-    /// Absent: any audience.
+    /// `None` allows any audience.
     pub audiences: Option<Vec<Identifier>>,
     pub metadata: Metadata,
     pub max_token_ttl: Option<Span>,
-    /// The most exchanges in a minute; absent: no limit.
+    /// Maximum number of exchanges per minute; `None` for no limit.
     pub exchanges_per_minute: Option<u32>,
     pub life: Life,
-    /// Set once it was deleted: out of sight, and still on the list of archived keys.
+    /// When the key was deleted. A deleted key is hidden, but remains in the list of archived keys.
     pub archived_at: Option<Timestamp>,
-    /// Newest first; only those that still prove the key.
+    /// Credentials that are still accepted, newest first.
     pub credentials: Vec<Credential>,
     pub created_at: Timestamp,
     pub created_by: ActorRef,
@@ -274,7 +278,7 @@ impl ApiKey {
         }
     }
 
-    /// What may be shown of the credential in use.
+    /// Returns the masked form of the current credential.
     pub fn masked(&self) -> Option<String> {
         self.credentials.first().map(|newest| match &newest.masked {
             Some(foreign) => foreign.to_string(),

@@ -1,8 +1,9 @@
-//! An API key on the wire: `<prefix>_<id>_<secret><checksum>`.
+//! Wire format of an API key: `<prefix>_<id>_<secret><checksum>`.
 //!
-//! Only `[0-9A-Za-z_]`. It is parsed from the end, where lengths are fixed: id 16 and secret 32 base62 characters from a
-//! CSPRNG (190 bits), checksum 6: the CRC-32 (IEEE) of every character before it, in base62, left-padded with `0`. A key that
-//! was mistyped or cut off is refused without touching the database.
+//! The alphabet is `[0-9A-Za-z_]`. A key is parsed from the end, where lengths are fixed: the id
+//! has 16 and the secret 32 base62 characters from a CSPRNG (190 bits for the secret), the checksum
+//! has 6. The checksum is the CRC-32 (IEEE) of all preceding characters in base62, left-padded with
+//! `0`. A key that was mistyped or truncated is refused without a database query.
 
 use std::{fmt, str::FromStr};
 
@@ -20,14 +21,15 @@ const CHECKSUM_LENGTH: usize = 6;
 /// `_` + id + `_` + secret + checksum.
 const TAIL_LENGTH: usize = 1 + CredentialId::LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH;
 
-/// What stands before the id and tells people and secret scanners whose key it is: 1 to 16 of `a-z0-9_`, no `_` at either end.
+/// The part before the id, by which people and secret scanners recognize the product: 1 to 16
+/// characters of `a-z0-9_`, without `_` at either end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Prefix(String);
 
 impl Prefix {
     pub const MAX_LENGTH: usize = 16;
 
-    /// Before the tokens of portal sessions, and before no API key.
+    /// Prefix of the tokens of portal sessions. No API key has it.
     pub fn portal_session() -> Self {
         Self("kps".to_owned())
     }
@@ -56,12 +58,12 @@ impl FromStr for Prefix {
 }
 as_text!(Prefix);
 
-/// A text that cannot stand before API keys.
+/// Returned for a text that is not a valid prefix of API keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a prefix has 1 to 16 of a-z, 0-9 and _, and no _ at either end")]
 pub struct InvalidPrefix;
 
-/// The part of an API key that must stay secret.
+/// The secret part of an API key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -70,7 +72,8 @@ impl Secret {
         base62::random(entropy, SECRET_LENGTH).map(Self)
     }
 
-    /// The bytes that are digested; the only way to them, so that a search for `expose` finds every use.
+    /// Returns the bytes to digest. This is the only access to them, so that a search for `expose`
+    /// finds every use.
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -82,7 +85,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A whole API key, as it is shown once to whoever made it.
+/// A complete API key, which is returned to its creator once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKeyValue(Zeroizing<String>);
 
@@ -99,7 +102,7 @@ impl ApiKeyValue {
         Self(text)
     }
 
-    /// The text itself, for the one answer that shows it.
+    /// Returns the complete key, for the one response that contains it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -111,7 +114,7 @@ impl fmt::Debug for ApiKeyValue {
     }
 }
 
-/// A key that someone showed us and that is well formed; whether it is right only its credential can tell.
+/// A well-formed key that a client presented. Its secret is not verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentedKey {
     pub prefix: Prefix,
@@ -120,10 +123,8 @@ pub struct PresentedKey {
 }
 
 impl PresentedKey {
-    /// Reads a key from the end, where lengths are fixed.
-    ///
-    /// # Errors
-    /// Why the text cannot be a key of Keyswap. Clients see one answer for all of it; `api-key inspect` tells them apart.
+    /// Parses a key from the end, where lengths are fixed. Clients receive the same response for
+    /// every error; `api-key inspect` distinguishes them.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return Err(Malformed::Alphabet);
@@ -150,19 +151,20 @@ impl PresentedKey {
         })
     }
 
-    /// What may be shown of it: everything but the secret.
+    /// Returns the key without its secret, for display.
     pub fn masked(&self) -> String {
         masked(&self.prefix, &self.credential)
     }
 }
 
-/// The masked form: prefix, id and `…`, and never a character of the secret.
+/// Returns the masked form: prefix, id and `…`, without any character of the secret.
 pub fn masked(prefix: &Prefix, id: &CredentialId) -> String {
     format!("{prefix}_{id}_…")
 }
 
-/// Whether a text holds what looks like an API key, be it cut off within its checksum. Such a text is never kept as a name, in
-/// metadata or anywhere else where it would be shown again: people paste keys into the wrong field.
+/// Returns whether a text contains what appears to be an API key, even if it is truncated within
+/// the checksum. Such a text is never stored as a name, in metadata or anywhere else where it would
+/// be displayed: users paste keys into the wrong field.
 pub fn holds_key(text: &str) -> bool {
     const LENGTH: usize = TAIL_LENGTH - CHECKSUM_LENGTH;
     text.as_bytes().windows(LENGTH).any(|tail| {
@@ -171,12 +173,12 @@ pub fn holds_key(text: &str) -> bool {
         tail[0] == b'_'
             && tail[1 + CredentialId::LENGTH] == b'_'
             && all(u8::is_ascii_alphanumeric)
-            // Chance makes no text of small letters alone; people do.
+            // A random key does not consist of lowercase letters only, but a written text may.
             && !all(u8::is_ascii_lowercase)
     })
 }
 
-/// Why a text is not an API key.
+/// Reason why a text is not an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     #[error("a key has only letters, digits and underscores")]

@@ -1,4 +1,4 @@
-//! Audiences: the resource servers that tokens are for.
+//! Audiences: the resource servers that accept tokens.
 
 use std::{fmt, str::FromStr};
 
@@ -12,8 +12,8 @@ use super::{
     token_shape::TokenShape,
 };
 
-/// What stands in a token's `aud`: an absolute URI or a name, 1 to 512 printable ASCII characters, no space, quote, backslash
-/// or `#`. Compared byte by byte (RFC 8414 §4).
+/// Value of the `aud` claim: an absolute URI or a name, 1 to 512 printable ASCII characters without
+/// space, quote, backslash and `#`. Identifiers are compared byte by byte (RFC 8414 §4).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identifier(String);
 
@@ -22,7 +22,8 @@ impl Identifier {
         &self.0
     }
 
-    /// Whether it can stand in `resource`: an absolute URI without a fragment (RFC 8707 §2).
+    /// Returns whether the identifier is valid as `resource`: an absolute URI without a fragment
+    /// (RFC 8707 §2).
     pub fn is_absolute_uri(&self) -> bool {
         let Some((scheme, rest)) = self.0.split_once(':') else { return false };
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
@@ -49,20 +50,21 @@ impl fmt::Display for Identifier {
 }
 as_text!(Identifier);
 
-/// A text that cannot name an audience.
+/// Returned for a text that is not a valid audience identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an audience is an absolute URI or a name: 1 to 512 printable ASCII characters, no space, quote, backslash, # or API key"
 )]
 pub struct InvalidIdentifier;
 
-/// The two audiences every deployment has.
+/// The two audiences that exist in every deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BuiltIn {
-    /// Where tokens go when nothing was asked for.
+    /// Audience of a request that names no target.
     Default,
-    /// Keyswap's own `/v1`. Never a default: a token for a product's service can never be replayed here.
+    /// Keyswap's own `/v1`. It is never the default, so that a token for a service of the product
+    /// cannot be replayed against Keyswap.
     Management,
 }
 
@@ -75,12 +77,12 @@ impl BuiltIn {
     }
 }
 
-/// Which permissions an audience takes.
+/// Permissions that an audience accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Takes {
-    /// Every permission of the product: all but those that govern Keyswap.
+    /// All permissions of the product, that is, all except management permissions.
     Product,
-    /// Those that govern Keyswap, and no other.
+    /// Management permissions only.
     Management,
     Listed(PermissionSet),
 }
@@ -90,21 +92,21 @@ impl Takes {
         match self {
             Self::Product => !name.is_management(),
             Self::Management => name.is_management(),
-            // A list cannot let a management permission out to a product's service, whatever stands in it.
+            // A list never releases a management permission to a service of the product, even if it
+            // contains one.
             Self::Listed(set) => set.contains(name) && !name.is_management(),
         }
     }
 }
 
-/// An audience.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audience {
     pub id: AudienceId,
     pub identifier: Identifier,
     pub takes: Takes,
-    /// How long its tokens live; the deployment's default when absent.
+    /// Token lifetime; if `None`, the default of the deployment.
     pub token_ttl: Option<Span>,
-    /// What its tokens look like; the management audience's is the default, always.
+    /// Profile of its tokens. The management audience always has the default profile.
     pub shape: TokenShape,
     pub built_in: Option<BuiltIn>,
     pub created_at: Timestamp,

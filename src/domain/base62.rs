@@ -1,10 +1,12 @@
-//! Base62 in the order `0-9A-Za-z`, as GitHub and others write tokens: nothing to escape, and a double click selects it all.
+//! Base62 with the alphabet `0-9A-Za-z`, as in the tokens of GitHub and others. It requires no
+//! escaping, and a double click selects the whole text.
 
 use super::entropy::Entropy;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// `value` in exactly six digits, left-padded with `0`: 62⁶ is above 2³², so every checksum fits.
+/// Encodes `value` in exactly six digits, left-padded with `0`. 62⁶ exceeds 2³², so every checksum
+/// fits.
 pub fn six_digits(value: u32) -> [u8; 6] {
     let mut digits = [b'0'; 6];
     let mut rest = value as usize;
@@ -19,8 +21,8 @@ pub fn is_base62(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// `length` digits, each of the 62 as likely as any other: bytes of 248 and more would favour the first eight digits, so
-/// they are drawn again.
+/// Returns `length` uniformly distributed digits. Bytes of 248 and above are discarded, because
+/// they would favor the first eight digits.
 pub fn random(entropy: &dyn Entropy, length: usize) -> Result<zeroize::Zeroizing<String>, super::entropy::NoEntropy> {
     let mut text = zeroize::Zeroizing::new(String::with_capacity(length));
     let mut bytes = zeroize::Zeroizing::new([0_u8; 64]);

@@ -1,4 +1,4 @@
-//! How the hosted pages look: what a product says of itself on them.
+//! Branding of the hosted pages: name, logo, colors and texts of the product.
 
 use std::{fmt, str::FromStr};
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{name::deceives, time::as_text};
 
-/// What was set; what was not looks as Keyswap does.
+/// The configured branding. For an absent value, pages use the Keyswap default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Branding {
-    /// The product's name, in the bar of the page.
+    /// Name of the product, in the header of the page.
     #[serde(default)]
     pub name: Option<Line>,
     #[serde(default)]
     pub logo: Option<Logo>,
-    /// Of buttons and links, on light pages and on dark ones.
+    /// Color of buttons and links on light pages; `accent_dark` is the one on dark pages.
     #[serde(default)]
     pub accent: Option<Colour>,
     #[serde(default)]
@@ -24,26 +24,27 @@ pub struct Branding {
     pub texts: BrandingTexts,
 }
 
-/// The product's own words, in place of ours.
+/// Texts of the product that replace the default texts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrandingTexts {
-    /// What the organization's keys are for.
+    /// Explains the purpose of the organization's keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization_help: Option<Line>,
-    /// What the own keys are for.
+    /// Explains the purpose of the user's own keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_help: Option<Line>,
-    /// Where to go when the session has ended.
+    /// Explains where to continue after the session has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_out_help: Option<Line>,
 }
 
-/// A text of 1 to 400 characters on one line, none of which deceive the eye.
+/// A text of 1 to 400 characters on one line, without control, bidirectional and invisible
+/// characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line(String);
 
-/// A text that is none.
+/// Returned for a text that is not a valid `Line`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a text has 1 to 400 characters, none of them control, invisible or bidirectional, and no space at either end")]
 pub struct InvalidLine;
@@ -63,11 +64,11 @@ impl fmt::Display for Line {
 }
 as_text!(Line);
 
-/// A colour as `#rrggbb`.
+/// A color in the form `#rrggbb`, in lowercase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Colour(String);
 
-/// A text that is none.
+/// Returned for a text that is not a valid color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a colour is written as #3451b2: six hexadecimal digits, in small letters")]
 pub struct InvalidColour;
@@ -88,17 +89,18 @@ impl fmt::Display for Colour {
 }
 as_text!(Colour);
 
-/// A picture as a `data:` URL (RFC 2397). Pages show it as an image, where nothing in it runs.
+/// An image as a `data:` URL (RFC 2397). Pages display it as an image, so that scripts in it do not
+/// run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logo(String);
 
 impl Logo {
-    /// Of the URL, in bytes: a picture of 30 KiB.
+    /// Maximum length of the URL in bytes; corresponds to an image of 30 KiB.
     pub const MAX: usize = 40 * 1024 + 64;
     const KINDS: [&str; 4] = ["png", "jpeg", "webp", "svg+xml"];
 }
 
-/// A text that is none.
+/// Returned for a text that is not a valid logo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a logo is a PNG, JPEG, WebP or SVG of at most 30 KiB, as a data URL in base64: data:image/png;base64,…")]
 pub struct InvalidLogo;

@@ -1,4 +1,4 @@
-//! Claims that an audience takes from metadata: which claim, from whom, from which member.
+//! Claims that an audience maps from metadata: name of the claim, source object and member.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -10,18 +10,21 @@ use serde_json::{Map, Value};
 
 use super::{api_key_value::holds_key, time::as_text, token_shape::ShapeFault};
 
-/// The most claims that one audience may map.
+/// Maximum number of claims that an audience maps.
 pub const MAX_CLAIMS: usize = 16;
-/// The longest that all mapped claims of a token may be together, as JSON: a token must fit a header.
+/// Maximum length of all mapped claims of a token together, in bytes of JSON: a token must fit an
+/// HTTP header.
 pub const MAX_BYTES: usize = 4096;
 
-/// Claims that others have given a meaning that decides something (RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693 §4, RFC 7800 and the
-/// headers of RFC 7515), and those that Keyswap writes. What is taken from metadata never stands for one of them.
+/// Claims whose registered meaning affects decisions (RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693 §4,
+/// RFC 7800 and the header parameters of RFC 7515), and the claims that Keyswap writes. A mapped
+/// claim cannot replace any of them.
 const RESERVED: &str = "_claim_names _claim_sources acr act alg amr at_hash aud auth_time authorization_details azp c_hash client_id \
     cnf crit cty entitlements events exp groups iat iss jku jti jwk key_id kid may_act nbf nonce org_id roles \
     s_hash scope scp sid status sub sub_id sub_jwk sub_type toe txn typ x5c x5t x5t#S256 x5u";
 
-/// The name of a mapped claim: 1 to 64 printable ASCII characters without quotes and backslashes, and none of the reserved.
+/// Name of a mapped claim: 1 to 64 printable ASCII characters without quotes and backslashes, and
+/// not reserved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClaimName(String);
 
@@ -52,7 +55,7 @@ impl fmt::Display for ClaimName {
 }
 as_text!(ClaimName);
 
-/// Whose data a claim is taken from.
+/// Object that a claim is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Holder {
     ApiKeyMetadata,
@@ -82,7 +85,7 @@ impl Holder {
     }
 }
 
-/// Where a claim comes from: a holder, and the names of members on the way down, written with dots between them.
+/// Source of a claim: a holder, and the path of member names in it, separated by dots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     holder: Holder,
@@ -114,7 +117,7 @@ impl fmt::Display for Source {
 }
 as_text!(Source);
 
-/// What a claim cannot be.
+/// Reason why a mapped claim is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidClaim {
     #[error(
@@ -130,15 +133,15 @@ pub enum InvalidClaim {
     Source,
 }
 
-/// The mapped claims of a token would not fit.
+/// Returned if the mapped claims of a token exceed `MAX_BYTES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the claims that are mapped from metadata are longer than 4096 bytes together")]
 pub struct TooLarge;
 
-/// What mapped claims are taken from: those of the holders that there are, and that an audience names.
+/// Values that mapped claims are taken from: the holders that exist and that an audience refers to.
 pub type Sources = BTreeMap<Holder, Map<String, Value>>;
 
-/// The claims that an audience maps.
+/// Claims that an audience maps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimMap(BTreeMap<ClaimName, Source>);
 
@@ -147,15 +150,16 @@ impl ClaimMap {
         self.0.is_empty()
     }
 
-    /// Whether any claim is taken from this holder.
+    /// Returns whether a claim is taken from this holder.
     pub fn reads(&self, holder: Holder) -> bool {
         self.0.values().any(|source| source.holder == holder)
     }
 
-    /// The claims with their values as they stand in `sources`; one whose member is not there is absent.
+    /// Returns the mapped claims with their values in `sources`. A claim whose member does not
+    /// exist is absent.
     ///
-    /// # Errors
-    /// They are too long together: leaving some out would mislead whoever reads the token.
+    /// If the claims are too long together, none is returned: omitting some of them would mislead
+    /// the verifier.
     pub fn collect(&self, sources: &Sources) -> Result<Map<String, Value>, TooLarge> {
         let mut claims = Map::new();
         for (name, source) in &self.0 {
@@ -186,13 +190,13 @@ impl FromStr for ClaimMap {
     }
 }
 
-/// A claim map as a client writes it, before it is looked at: so that all of its faults can be told at once.
+/// Mapped claims as sent by a client. They are not validated yet, so that all errors can be
+/// reported at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WishedClaims(Vec<(String, String)>);
 
 impl WishedClaims {
-    /// # Errors
-    /// Every fault of it.
+    /// Validates the mapped claims. Returns all errors, not only the first one.
     pub fn read(self) -> Result<ClaimMap, Vec<ShapeFault>> {
         let (mut map, mut faults) = (BTreeMap::new(), Vec::new());
         if self.0.len() > MAX_CLAIMS {
@@ -204,7 +208,7 @@ impl WishedClaims {
                     map.insert(name, source);
                 }
                 (Ok(name), Err(fault)) => faults.push(ShapeFault::new(format!("claims.{name}"), fault.to_string())),
-                // Not shown: it may be anything.
+                // The message does not contain the name, which may be a secret.
                 (Err(InvalidClaim::Name), _) => {
                     faults.push(ShapeFault::new("claims", InvalidClaim::Name.to_string()));
                 }
@@ -278,7 +282,7 @@ mod tests {
     #[test]
     fn claims_fit_together_or_not_at_all() {
         let map = read(json!({ "a": "api_key.metadata.a", "b": "api_key.metadata.b" })).unwrap();
-        // {"a":"…","b":""} is 14 bytes around the text.
+        // `{"a":"…","b":""}` adds 15 bytes to the value of `a`.
         for (length, fits) in [(MAX_BYTES - 15, true), (MAX_BYTES - 14, false)] {
             let metadata = json!({ "a": "x".repeat(length), "b": "" });
             assert_eq!(map.collect(&sources(&metadata)).is_ok(), fits, "{length}");

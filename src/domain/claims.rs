@@ -1,4 +1,4 @@
-//! What a token says (RFC 9068 §2.2), in the order in which it is written.
+//! Claims of an access token (RFC 9068 §2.2), in the order in which they are serialized.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::{
     time::Timestamp,
 };
 
-/// Who a token speaks for.
+/// Subject of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     User(UserId),
@@ -24,7 +24,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The `sub_type` claim.
+    /// Returns the `sub_type` claim.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::User(_) => "user",
@@ -34,10 +34,10 @@ impl Subject {
         }
     }
 
-    /// The `sub` claim. Keyswap makes it; no client can choose it (RFC 9068 §5).
+    /// Returns the `sub` claim. Keyswap assigns it, and no client can choose it (RFC 9068 §5).
     pub fn id(&self) -> Cow<'_, str> {
         match self {
-            // Bare, as in the product's own browser tokens.
+            // Without a prefix, as in the browser tokens of the product.
             Self::User(id) => id.as_str().into(),
             Self::Organization(id) => format!("organization:{id}").into(),
             Self::ServiceClient(id) => id.as_str().into(),
@@ -45,7 +45,8 @@ impl Subject {
         }
     }
 
-    /// The `client_id` claim: the service client, or the key itself.
+    /// Returns the `client_id` claim: the id of the service client, or of the key for other
+    /// subjects.
     pub fn client_id<'a>(&'a self, key: &'a KeyId) -> &'a str {
         match self {
             Self::ServiceClient(id) => id.as_str(),
@@ -54,7 +55,8 @@ impl Subject {
     }
 }
 
-/// `aud`: one string where there is one, since some verifiers take no array (RFC 7519 §4.1.3 allows both).
+/// The `aud` claim: a string or an array (RFC 7519 §4.1.3 allows both). A single audience is a
+/// string by default, because some verifiers do not accept an array.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum AudienceClaim {
@@ -78,13 +80,14 @@ impl AudienceClaim {
     }
 }
 
-/// Where the status of a token stands (draft-ietf-oauth-status-list-20 §6.2).
+/// The `status` claim: where the status of a token is published (draft-ietf-oauth-status-list-20
+/// §6.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusClaim {
     pub status_list: StatusListClaim,
 }
 
-/// A place in a status list.
+/// An index in a status list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusListClaim {
     pub idx: u32,
@@ -97,62 +100,68 @@ impl StatusClaim {
     }
 }
 
-/// The claims of an access token. No `nbf`: stock verifiers allow it no tolerance.
+/// Claims of an access token. There is no `nbf`, because common verifiers apply no leeway to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     pub iss: String,
     pub sub: String,
     pub sub_type: String,
     pub aud: AudienceClaim,
-    /// Whole seconds since 1970: some verifiers refuse fractions.
+    /// Seconds since 1970-01-01T00:00:00Z, as is `iat`. The value is an integer, because some
+    /// verifiers reject fractions.
     pub exp: i64,
     pub iat: i64,
     /// 128 random bits in base64url.
     pub jti: String,
     pub client_id: String,
-    /// One string; absent when there is none.
+    /// Space-separated permissions; absent if there are none, or if `scp` contains them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
-    /// The same as an array, instead of `scope`, for audiences that read it so.
+    /// The scope as an array, for audiences that read `scp` instead of `scope`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scp: Option<Vec<String>>,
     pub key_id: KeyId,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub org_id: Option<OrganizationId>,
-    /// Where access records apply: what the token may do, and over which resources (RFC 9396 §9.1).
+    /// What the token permits, and on which resources, if access records apply (RFC 9396 §9.1).
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub authorization_details: Vec<Detail>,
-    /// Where verifiers learn what became of the token; absent only while its credential, made by a version before this one, has no place.
+    /// Where verifiers read the status of the token. The claim is absent only if the credential was
+    /// created by an earlier version and has no status list index yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<StatusClaim>,
-    /// Claims from metadata stand last. They are written and never read back: nothing here decides by them.
+    /// Claims mapped from metadata, serialized last. They are never deserialized, so that no
+    /// decision depends on them.
     #[serde(flatten, skip_deserializing)]
     pub mapped: Map<String, Value>,
 }
 
-/// What the database says of a token, beside its key.
+/// State of a token in the database, besides the facts about its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenNow {
-    /// By name, before its time.
+    /// Whether the token was revoked by its `jti`.
     pub revoked: bool,
     pub made_from: MadeFrom,
 }
 
-/// What is known of the credential that a token was made from.
+/// What is known about the credential that a token was issued from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MadeFrom {
-    /// The token's place in a status list names it: whether it still works.
+    /// The status list index of the token identifies its credential. `works` states whether the
+    /// credential is still accepted.
     Credential { works: bool },
-    /// A token without a place. When the oldest of its key's credentials that still work was made; absent where none does.
+    /// The token has no status list index. `oldest` is the creation time of the oldest credential
+    /// of its key that is still accepted, or `None` if no credential is.
     SomeCredential { oldest: Option<Timestamp> },
 }
 
 impl Claims {
-    /// Whether the token itself is in force. Whether its key is, `grant` says.
+    /// Checks that the token itself is in force. The module `grant` checks its key.
     ///
-    /// # Errors
-    /// It has expired, was revoked, or was made from a credential that is dead. Where the token does not say which that was, it is from a
-    /// dead one if it was made before any that still works; both times are whole seconds then.
+    /// A token from a credential that is no longer accepted is `KeyFault::Expired`. If the token
+    /// does not identify its credential, the credential counts as no longer accepted if the token
+    /// was issued before the oldest accepted credential was created; this comparison is in whole
+    /// seconds.
     pub fn in_force(&self, now: Timestamp, known: &TokenNow) -> Result<(), KeyFault> {
         let credential_works = match known.made_from {
             MadeFrom::Credential { works } => works,
@@ -167,7 +176,7 @@ impl Claims {
         }
     }
 
-    /// Where the token's status stands.
+    /// Returns the status list index of the token.
     pub fn place(&self) -> Option<Place> {
         let StatusListClaim { idx, uri } = &self.status.as_ref()?.status_list;
         let (_, list) = uri.rsplit_once('/')?;
@@ -193,7 +202,8 @@ mod tests {
         assert_eq!(ended(19_999, false, Some(10_999)), Ok(()));
         assert_eq!(ended(20_000, false, Some(10_000)), Err(KeyFault::Expired));
         assert_eq!(ended(19_999, true, Some(10_000)), Err(KeyFault::Revoked));
-        // A token that says which credential it is from needs no guess.
+        // A token with a status list index identifies its credential; creation times are not
+        // compared.
         let of_dead = TokenNow { revoked: false, made_from: MadeFrom::Credential { works: false } };
         assert_eq!(claims.in_force(Timestamp::from_millis(19_999), &of_dead), Err(KeyFault::Expired));
         let of_good = TokenNow { revoked: false, made_from: MadeFrom::Credential { works: true } };
@@ -229,7 +239,7 @@ mod tests {
         let shaped =
             usual.replace(r#""scope":"x y""#, r#""scp":["x","y"]"#).replace("0000\"}", r#"0000","plan":{"iss":1}}"#);
         assert_eq!(serde_json::to_string(&claims).unwrap(), shaped);
-        // Read back, they are not there: nothing here decides by what stands in metadata.
+        // Mapped claims are not deserialized: no decision depends on metadata.
         claims.mapped = Map::new();
         assert_eq!(serde_json::from_str::<Claims>(&shaped).unwrap(), claims);
         let list = "stl_01JD0000000000000000000000".parse().unwrap();

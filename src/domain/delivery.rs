@@ -1,4 +1,4 @@
-//! Deliveries: events on their way to webhooks, when an attempt is made again, and when it is given up.
+//! Deliveries of events to webhooks: when an attempt is repeated, and when a delivery has failed.
 
 use chrono::DateTime;
 
@@ -7,7 +7,7 @@ use super::{
     time::{Span, Timestamp},
 };
 
-/// One event on its way to one webhook.
+/// A delivery of one event to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub id: DeliveryId,
@@ -16,27 +16,28 @@ pub struct Delivery {
     pub event_seq: i64,
     pub event_type: String,
     pub state: DeliveryState,
-    /// How many have been begun.
+    /// Number of attempts that were started.
     pub attempts: i32,
-    /// When the next one is due; absent once there will be none.
+    /// When the next attempt is due; `None` if there is none.
     pub next_attempt_at: Option<Timestamp>,
-    /// Until when the attempt that is being made is someone's.
+    /// Lease of the attempt in progress: no other worker starts an attempt before this time.
     pub claimed_until: Option<Timestamp>,
-    /// What the last attempt was answered, when it was answered; absent while it is being made.
+    /// Status of the response to the last attempt, if there was a response; `None` during an
+    /// attempt.
     pub last_status: Option<u16>,
-    /// Why the last attempt failed, in words of ours; absent while it is being made.
+    /// Why the last attempt failed, without any text from the receiver; `None` during an attempt.
     pub last_error: Option<String>,
     pub created_at: Timestamp,
     pub finished_at: Option<Timestamp>,
 }
 
-/// What became of a delivery.
+/// State of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     Waiting,
     Delivered,
-    /// Given up.
+    /// The last attempt failed.
     Failed,
 }
 
@@ -52,18 +53,19 @@ impl DeliveryState {
     }
 }
 
-/// How long to wait after each attempt that failed: minutes at first, then hours, three days in all.
+/// Delays in seconds after each failed attempt: from 5 seconds up to 16 hours, three days in total.
 const DELAYS: [u64; 13] =
     [5, 30, 2 * 60, 10 * 60, 30 * 60, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 12 * 3600, 16 * 3600, 16 * 3600];
 
-/// How often a delivery is attempted.
+/// Maximum number of attempts of a delivery.
 pub const MAX_ATTEMPTS: i32 = 14;
 
-/// The longest pause that a receiver is granted.
+/// Maximum delay that a receiver can request with `Retry-After`.
 const LONGEST_PAUSE: Span = Span::from_secs(24 * 3600);
 
-/// The wait after `attempts` attempts, a fifth more or less by `jitter`, so that receivers that failed together are not tried
-/// together; nothing when that was the last one.
+/// Returns the delay after `attempts` attempts, or `None` after the last one. `jitter` varies it by
+/// up to a fifth in both directions, so that deliveries that failed together are not retried
+/// together.
 pub fn delay_after(attempts: i32, jitter: u16) -> Option<Span> {
     let place = usize::try_from(attempts - 1).ok()?;
     let seconds = DELAYS.get(place)?;
@@ -71,34 +73,35 @@ pub fn delay_after(attempts: i32, jitter: u16) -> Option<Span> {
     Some(Span::from_millis(seconds * per_mille))
 }
 
-/// What an attempt came to.
+/// Outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
     Answered {
         status: u16,
-        /// What `Retry-After` says.
+        /// Value of `Retry-After`.
         retry_after: Option<Span>,
     },
-    /// No answer came, or none may be asked for.
+    /// No response was received, or no connection was allowed.
     Unreached,
 }
 
-/// What follows from it.
+/// Consequence of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Delivered,
-    /// Try again after so long; with `pause`, nothing else is sent there before that either.
+    /// Retry after this time. With `pause`, nothing else is sent to the webhook before that time.
     Again {
         after: Span,
         pause: bool,
     },
-    /// The receiver wants no more, ever.
+    /// The receiver accepts no more events, permanently.
     Gone,
     /// That was the last attempt.
     Exhausted,
 }
 
-/// Judges attempt number `attempts` (wh-05). A redirect is a failure like any other: it is never followed.
+/// Evaluates attempt number `attempts` (wh-05). A redirect is a failure like any other: it is not
+/// followed.
 pub fn judge(attempt: Attempt, attempts: i32, jitter: u16) -> Verdict {
     let (pause, asked) = match attempt {
         Attempt::Answered { status: 200..=299, .. } => return Verdict::Delivered,
@@ -112,7 +115,7 @@ pub fn judge(attempt: Attempt, attempts: i32, jitter: u16) -> Verdict {
     }
 }
 
-/// `Retry-After` (RFC 9110 §10.2.3): seconds, or a date.
+/// Parses `Retry-After` (RFC 9110 §10.2.3): seconds or a date.
 pub fn retry_after(text: &str, now: Timestamp) -> Option<Span> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u32>() {

@@ -1,4 +1,4 @@
-//! The product's directory, mirrored: organizations, users, and who is a member where.
+//! The directory: organizations, users and memberships of the product.
 
 use super::{
     id::{Incarnation, OrganizationId, UserId},
@@ -24,18 +24,19 @@ pub struct Organization {
 pub struct User {
     pub id: UserId,
     pub incarnation: Incarnation,
-    /// A blocked user has no keys that work; unblocking brings them back.
+    /// When the user was blocked. No key of a blocked user works; unblocking restores the keys.
     pub blocked_at: Option<Timestamp>,
-    /// What validation shows of the user, as the product stores it; in no event and no log.
+    /// User data that validation returns, as stored by the product. It is in no event and no log
+    /// entry.
     pub profile: Metadata,
     pub metadata: Metadata,
-    /// Outside any organization.
+    /// Roles outside organizations.
     pub roles: RoleSet,
     pub created_at: Timestamp,
     pub version: i64,
 }
 
-/// A user in an organization.
+/// Membership of a user in an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     pub organization: OrganizationId,

@@ -1,4 +1,5 @@
-//! The audit trail: one event for each resource a change touched, linked by hashes, so that no line can be taken out unseen.
+//! The audit log: one event for each resource that a change affected. Events are linked by hashes,
+//! so that the removal of an event can be detected.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,16 +9,16 @@ use super::{
     time::Timestamp,
 };
 
-/// Who does a thing.
+/// The identity that performs an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    /// An API key, or a token made from it.
+    /// An API key, or a token issued from it.
     Key(KeyId),
     /// A session in which a user manages their own keys.
     PortalSession(PortalSessionId),
-    /// Someone with a shell on the server.
+    /// An operator with shell access to the server.
     Cli,
-    /// Keyswap itself, by the clock or at start.
+    /// Keyswap itself, in a scheduled job or at startup.
     System,
 }
 
@@ -32,7 +33,7 @@ impl Actor {
     }
 }
 
-/// An actor as it is written down.
+/// An actor as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorRef {
     #[serde(rename = "type")]
@@ -41,7 +42,7 @@ pub struct ActorRef {
 }
 
 impl ActorRef {
-    /// The stored form: `type` or `type:id`.
+    /// Returns the stored form: `type` or `type:id`.
     pub fn to_stored(&self) -> String {
         match &self.id {
             Some(id) => format!("{}:{id}", self.kind),
@@ -57,11 +58,11 @@ impl ActorRef {
     }
 }
 
-/// Where a change came from: an actor, and the request that carried it.
+/// Origin of a change: the actor, and the request that contained the change, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub actor: Actor,
-    /// The user for whom it is done, where it is not the actor's own business.
+    /// The user on whose behalf the actor acts, if any.
     pub on_behalf_of: Option<UserId>,
     pub request_id: Option<String>,
     pub address: Option<String>,
@@ -72,7 +73,8 @@ impl Origin {
         Self { actor, on_behalf_of: None, request_id: None, address: None }
     }
 
-    /// Who is named as the maker of what the change makes: the user it is done for, or the actor.
+    /// Returns the creator to record for what the change creates: the user on whose behalf it is
+    /// made, or the actor.
     pub fn author(&self) -> ActorRef {
         match &self.on_behalf_of {
             Some(user) => ActorRef { kind: "user".to_owned(), id: Some(user.to_string()) },
@@ -81,14 +83,14 @@ impl Origin {
     }
 }
 
-/// What a change did to a resource, before it has its place in the trail.
+/// An event before its position in the audit log is assigned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
     pub kind: EventKind,
     pub subject_id: String,
-    /// The organization it happened in.
+    /// Organization in which the event occurred.
     pub organization: Option<OrganizationId>,
-    /// Because of what, where nobody did it to this very subject.
+    /// Cause of an event that is only a consequence of another change.
     pub cause: Option<&'static str>,
     /// Ids, numbers and states; never secrets, never profile fields.
     pub data: Map<String, Value>,
@@ -120,19 +122,19 @@ impl NewEvent {
 
 macro_rules! event_kinds {
     ($($variant:ident = $name:literal on $subject:literal),* $(,)?) => {
-        /// What can happen.
+        /// Type of an event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum EventKind { $($variant),* }
 
         impl EventKind {
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The `type` of the event.
+            /// Returns the `type` member of the event.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
 
-            /// What kind of thing it happened to.
+            /// Returns the type of the resource that the event concerns.
             pub const fn subject_kind(self) -> &'static str {
                 match self { $(Self::$variant => $subject),* }
             }
@@ -202,11 +204,12 @@ event_kinds! {
     RestoreAccepted = "restore.accepted" on "database",
 }
 
-/// A line of the audit trail. Its fields stand in the order in which they are hashed: do not reorder them.
+/// An event of the audit log. The order of the fields is the order in which they are hashed: do not
+/// change it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     pub id: EventId,
-    /// The place in the trail: the order of commit, without gaps.
+    /// Position in the audit log: in the order of commit, without gaps.
     pub seq: i64,
     #[serde(rename = "type")]
     pub kind: String,
@@ -219,37 +222,35 @@ pub struct Event {
     pub request_id: Option<String>,
     pub address: Option<String>,
     pub data: Map<String, Value>,
-    /// SHA-256 in hex of the event before this one, as `Event::hash` has it; 64 zeros on the first.
+    /// `Event::hash` of the previous event: SHA-256 in hexadecimal. 64 zeros in the first event.
     pub prev_hash: String,
 }
 
-/// SHA-256, handed in by the composition root: this room names no cryptography.
+/// SHA-256. The composition root supplies it, because this layer contains no cryptography.
 pub type Digest = fn(&[u8]) -> [u8; 32];
 
 impl Event {
-    /// The `prev_hash` of the first event.
+    /// Returns the `prev_hash` of the first event.
     pub fn genesis() -> String {
         "0".repeat(64)
     }
 
-    /// The hash that the next event carries: SHA-256, in hex, over this event as compact JSON, members in the order above and
-    /// those of `data` by name. It covers `prev_hash`, and so the whole trail before it.
-    ///
-    /// # Errors
-    /// The event cannot be written as JSON, which no event that was read can be.
+    /// Returns the hash that the next event contains: SHA-256, in hexadecimal, of this event as
+    /// compact JSON, with its members in the order of declaration and those of `data` sorted by
+    /// name. It covers `prev_hash`, and with it all previous events.
     pub fn hash(&self, digest: Digest) -> Result<String, serde_json::Error> {
         let text = serde_json::to_vec(self)?;
         Ok(digest(&text).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
-/// Which way a reader goes through the trail.
+/// Direction in which the audit log is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
-    /// From the beginning, and on to what is added.
+    /// From the beginning, and on to the events that are appended.
     #[default]
     Oldest,
-    /// From the end, back to the beginning.
+    /// From the end to the beginning.
     Newest,
 }
 
@@ -264,17 +265,17 @@ impl std::str::FromStr for Order {
     }
 }
 
-/// A text that is no order.
+/// Returned for a text that is not an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give oldest or newest")]
 pub struct UnknownOrder;
 
-/// What a reader of the trail asks for.
+/// Selection of events of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
     pub order: Order,
     pub kinds: Vec<String>,
-    /// An id, `type:id`, or the type of who has no id: `cli`, `system`.
+    /// An id, `type:id`, or the type of an actor without an id: `cli` or `system`.
     pub actor: Option<String>,
     pub subject: Option<String>,
     pub organization: Option<String>,

@@ -1,4 +1,5 @@
-//! Keys of another make: kept as the SHA-256 of their whole text, and presented under a shape of their own.
+//! Imported keys: identified by the SHA-256 digest of their complete text, and presented in the
+//! format of their issuer.
 
 use std::{fmt, str::FromStr};
 
@@ -6,16 +7,16 @@ use zeroize::Zeroizing;
 
 use super::{api_key_value::holds_key, name::deceives, time::as_text};
 
-/// Shorter ones could be guessed; longer ones are none that anybody made.
+/// A shorter key could be guessed. A longer one is not a key of any known issuer.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=512;
 
-/// Whether a text can be a key of another make: printable ASCII without spaces.
+/// Returns whether a text can be an imported key: printable ASCII characters without spaces.
 pub fn may_be_foreign(text: &str) -> bool {
     LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The SHA-256 digest of a key of another make. Whoever made the key chose how much chance is in it, so its digest is kept as close as
-/// the key.
+/// SHA-256 digest of an imported key. The issuer determined the entropy of the key, so the digest
+/// is protected like the key itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ForeignDigest(Zeroizing<[u8; 32]>);
 
@@ -24,7 +25,7 @@ impl ForeignDigest {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The bytes; the only way to them.
+    /// Returns the bytes. This is the only access to them.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
@@ -57,7 +58,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Read and never written: it stands in no answer.
+/// There is no `Serialize`: no response contains a digest.
 impl<'de> serde::Deserialize<'de> for ForeignDigest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Zeroizing::new(<String as serde::Deserialize>::deserialize(deserializer)?);
@@ -65,12 +66,13 @@ impl<'de> serde::Deserialize<'de> for ForeignDigest {
     }
 }
 
-/// A text that is no SHA-256 digest.
+/// Returned for a text that is not a SHA-256 digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give the SHA-256 digest of the whole key: 64 hexadecimal digits")]
 pub struct InvalidDigest;
 
-/// What is shown of a key of another make, such as `sk_live_…abcd`: at most 40 characters, with `…` or `...` where the rest was.
+/// Masked form of an imported key, such as `sk_live_…abcd`: at most 40 characters, with `…` or
+/// `...` in place of the omitted part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Masked(String);
 
@@ -81,7 +83,7 @@ impl Masked {
 }
 
 impl Default for Masked {
-    /// Nothing is known of its shape.
+    /// Returns the mask for a key whose format is unknown.
     fn default() -> Self {
         Self("imported…".to_owned())
     }
@@ -106,7 +108,7 @@ impl fmt::Display for Masked {
 }
 as_text!(Masked);
 
-/// A text that cannot be shown for a key.
+/// Returned for a text that is not a valid masked form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a masked key has at most 40 printable characters, … or ... among them, no space at either end, and no API key in it"

@@ -1,5 +1,6 @@
-//! What a key may have: `decide` looks at the facts and the request and grants or refuses. Pure; explain, validation and the
-//! management API ask the same function, so no two places can disagree.
+//! Authorization of exchanges: `decide` evaluates facts and a request, and grants or refuses. All
+//! functions are pure. Explain, validation and the management API apply the same rules, so that
+//! their answers cannot contradict each other.
 
 use std::collections::BTreeSet;
 
@@ -21,28 +22,29 @@ use super::{
     token_shape::{AudClaim, ScopeClaim, StatusOf, TokenShape},
 };
 
-/// The most targets one request may name: more serves no honest client.
+/// Maximum number of targets in one request. Legitimate clients need no more.
 pub const MAX_TARGETS: usize = 8;
 
-/// Everything the rules need to know, as of one look-up.
+/// Input of the rules, read in one lookup.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// The database's clock at that look-up.
+    /// Database clock at the time of the lookup.
     pub now: Timestamp,
     pub key: KeyFacts,
-    /// Those of the audiences asked for that exist.
+    /// The requested audiences that exist.
     pub audiences: Vec<Audience>,
-    /// What mapped claims are taken from; empty unless one of the audiences maps some.
+    /// Values that mapped claims are taken from. The map is empty unless one of the audiences maps
+    /// claims.
     pub sources: Sources,
 }
 
-/// What is known of the key that was presented.
+/// Facts about the presented key, or about the key that a presented token was issued from.
 #[derive(Debug, Clone)]
 pub struct KeyFacts {
     pub id: KeyId,
     pub credential: CredentialId,
     pub credential_expires_at: Option<Timestamp>,
-    /// When the rotation began that gave it its end.
+    /// Start of the rotation that set `credential_expires_at`.
     pub credential_replaced_at: Option<Timestamp>,
     pub ownership: Ownership,
     pub permissions: PermissionSet,
@@ -50,13 +52,13 @@ pub struct KeyFacts {
     pub max_token_ttl: Option<Span>,
     pub exchanges_per_minute: Option<u32>,
     pub life: Life,
-    /// The statements of its access records.
+    /// Statements of the access records that apply to the key.
     pub access: Vec<Rule>,
-    /// Where the status of the credential's tokens stands.
+    /// Status list index of the tokens issued from the credential.
     pub status: Option<Place>,
 }
 
-/// A credential that was replaced and still works.
+/// A credential that was replaced by a rotation and is still accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replaced {
     pub at: Timestamp,
@@ -73,40 +75,43 @@ impl KeyFacts {
         }
     }
 
-    /// What whoever presented the credential should know, where another has taken its place.
+    /// Returns the rotation of the presented credential, to be reported to the client, if it was
+    /// replaced.
     pub fn replaced(&self) -> Option<Replaced> {
         let (at, ends_at) = self.credential_replaced_at.zip(self.credential_expires_at)?;
         Some(Replaced { at, ends_at })
     }
 }
 
-/// What a client asks for.
+/// Parameters of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Request {
-    /// Absent: all of it.
+    /// `None` requests all permissions of the key.
     pub scope: Option<PermissionSet>,
-    /// Empty: the default audience.
+    /// If empty, the token is for the default audience.
     pub targets: BTreeSet<Identifier>,
-    /// Shorter than the limits, or without effect.
+    /// Requested token lifetime. It can only shorten the lifetime that the limits allow.
     pub expires_in: Option<Span>,
-    /// The `client_id` that came with the key, where one did.
+    /// The `client_id` sent with the key, if any.
     pub client_id: Option<String>,
 }
 
-/// The deployment's limits.
+/// Limits of the deployment.
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub issuer: String,
     pub default_audience: Identifier,
     pub default_ttl: Span,
     pub max_ttl: Span,
-    /// Whether an organization's keys end when the member who made them leaves (`api_keys.end_with_creator`).
+    /// Whether the keys of an organization end when the member who created them leaves
+    /// (`api_keys.end_with_creator`).
     pub ends_with_creator: bool,
-    /// How tokens are signed whose audience does not say.
+    /// Signature algorithm for audiences that do not specify one.
     pub algorithm: Algorithm,
 }
 
-/// What is granted. A binding (`cnf`) will stand here too.
+/// Content of the token to sign. A confirmation claim (`cnf`, RFC 7800) is not supported yet and
+/// belongs here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     pub key: KeyId,
@@ -115,18 +120,19 @@ pub struct Grant {
     pub organization: Option<OrganizationId>,
     pub audience: AudienceClaim,
     pub scope: PermissionSet,
-    /// Whole seconds since 1970.
+    /// Seconds since 1970-01-01T00:00:00Z, as is `expires_at`.
     pub issued_at: i64,
     pub expires_at: i64,
-    /// How the token is written.
+    /// Profile of the token.
     pub shape: TokenShape,
-    /// What of the scope applies to which resources, where access records say so.
+    /// The `authorization_details` of the token: which permissions of the scope apply to which
+    /// resources, according to the access records.
     pub access: Vec<Detail>,
-    /// Claims from metadata, as the audience maps them.
+    /// Claims from metadata, as mapped by the audience.
     pub mapped: Map<String, Value>,
-    /// Where its status stands: the credential's place, until the token is given one of its own.
+    /// Status list index of the token: that of the credential, until the token is assigned its own.
     pub status: Option<Place>,
-    /// Whether the audience wants one for each token.
+    /// `StatusOf::Token` if an audience requires a status list index for each token.
     pub status_of: StatusOf,
 }
 
@@ -135,7 +141,8 @@ impl Grant {
         self.expires_at - self.issued_at
     }
 
-    /// The `client_id` claim: the service client, or the key itself.
+    /// Returns the `client_id` claim: the id of the service client, or of the key for other
+    /// subjects.
     pub fn client_id(&self) -> &str {
         self.subject.client_id(&self.key)
     }
@@ -166,10 +173,10 @@ impl Grant {
     }
 }
 
-/// Why nothing is granted.
+/// Reason why an exchange is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The key itself: one answer for every fault.
+    /// The key is not accepted. Clients receive the same response for every `KeyFault`.
     #[error("the key is not accepted: {0}")]
     Key(KeyFault),
     #[error("the scope is not granted")]
@@ -178,7 +185,8 @@ pub enum Refusal {
     Target(TargetFault),
 }
 
-/// What is wrong with a key. For logs and metrics alone: clients see no difference.
+/// Reason why a key is not accepted. It appears only in logs and metrics: clients cannot
+/// distinguish the reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
     #[error("malformed")]
@@ -201,18 +209,18 @@ pub enum KeyFault {
     ClientMismatch,
 }
 
-/// What is wrong with a scope.
+/// Reason why a scope is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScopeFault {
-    /// Outside the grammar, or no permission's name.
+    /// The text violates the scope grammar, or a token in it is not a valid permission name.
     Malformed,
-    /// Some of what was asked for cannot be granted.
+    /// Some of the requested permissions cannot be granted.
     Exceeds(Vec<Removed>),
-    /// Nothing was asked for, and nothing is left.
+    /// No scope was requested, and none of the permissions of the key can be granted.
     NothingLeft(Vec<Removed>),
 }
 
-/// What is wrong with an audience or resource.
+/// Reason why an audience or resource is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetFault {
     #[error("malformed")]
@@ -223,19 +231,22 @@ pub enum TargetFault {
     Unknown,
     #[error("not one of the key's")]
     NotAllowed,
-    /// Several audiences whose tokens do not look alike: one token cannot serve them.
+    /// The requested audiences have different token profiles, so that one token cannot serve them.
     #[error("of different shapes")]
     Shape,
-    /// What the audience maps from metadata would not fit a token.
+    /// The mapped claims exceed the size limit of a token.
     #[error("mapped claims too large")]
     Claims,
-    /// What access records say would not fit a token.
+    /// The `authorization_details`, together with the mapped claims, exceed the size limit of a
+    /// token.
     #[error("authorization details too large")]
     Access,
 }
 
 impl TargetFault {
-    /// What explain calls it. An audience that does not exist and one that the key may not be used for look the same.
+    /// Returns the value in the response of explain. A nonexistent audience and one that the key
+    /// may not use have the same value, so that the response does not disclose which audiences
+    /// exist.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -248,14 +259,14 @@ impl TargetFault {
     }
 }
 
-/// A permission that is not granted, and the first rule that removed it.
+/// A permission that is not granted, with the first rule that removed it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Removed {
     pub permission: PermissionName,
     pub by: RemovedBy,
 }
 
-/// The three limits beside the request itself (design rule 1).
+/// The limits of a scope besides the request itself (invariant 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RemovedBy {
@@ -264,19 +275,20 @@ pub enum RemovedBy {
     Audience,
 }
 
-/// A permission asked for, and what became of it.
+/// Evaluation of a requested scope: the permissions that are granted and those that are removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeReport {
     pub granted: PermissionSet,
     pub removed: Vec<Removed>,
-    /// What of it applies to which resources, where access records say so.
+    /// The `authorization_details` for the granted permissions.
     pub access: Vec<Detail>,
 }
 
-/// Whether the request is granted. The key must have been proved before: this function knows no secrets.
+/// Decides an exchange. The caller must have verified the secret of the key: this function has no
+/// access to secrets.
 ///
-/// # Errors
-/// The first reason not to: the key's state, then the client, then the target, then the scope.
+/// If several checks fail, the first one in this order is returned: state of the key, `client_id`,
+/// target, scope, and a token that would expire in the second in which it is issued.
 pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant, Refusal> {
     let owner_set = alive(&facts.key, facts.now, limits).map_err(Refusal::Key)?;
     if !client_matches(&facts.key, request.client_id.as_deref()) {
@@ -296,7 +308,8 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
     let issued_at = facts.now.seconds();
     let expires_at = end_of_token(facts, &audiences, request.expires_in, limits);
     if expires_at <= issued_at {
-        // Less than a second of the key's life is left: too short for a token in whole seconds.
+        // The token would expire in the second in which it is issued: token times are whole
+        // seconds.
         return Err(Refusal::Key(KeyFault::Expired));
     }
     Ok(Grant {
@@ -316,17 +329,16 @@ pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant
     })
 }
 
-/// One that wants a status for each token is enough: such a token falls with its credential as well.
+/// Returns `StatusOf::Token` if one audience requires it: a token with its own status also becomes
+/// invalid with its credential, as the other audiences expect.
 fn status_of(audiences: &[&Audience]) -> StatusOf {
     let wants = |audience: &&Audience| audience.shape.status == StatusOf::Token;
     if audiences.iter().any(wants) { StatusOf::Token } else { StatusOf::Credential }
 }
 
-/// What would be granted of each permission asked for, and which rule removed the others: the same rules as `decide`, told in
-/// full.
-///
-/// # Errors
-/// The key or the target is refused; then there is no scope to speak of.
+/// Evaluates the requested scope by the rules of `decide`, without the check of `client_id`, and
+/// reports every permission with the rule that removed it. Fails only if the key or the target is
+/// refused: there is no scope to report then.
 pub fn explain(facts: &Facts, request: &Request, limits: &Limits) -> Result<ScopeReport, Refusal> {
     let owner_set = alive(&facts.key, facts.now, limits).map_err(Refusal::Key)?;
     let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
@@ -334,12 +346,13 @@ pub fn explain(facts: &Facts, request: &Request, limits: &Limits) -> Result<Scop
     report(&facts.key, &owner_set, &audiences, request.scope.as_ref(), &mapped).map_err(Refusal::Target)
 }
 
-/// The audiences a request is for: those it names, or the default.
+/// Returns the audiences that a request names, or the default audience if it names none.
 pub fn targets_asked<'a>(request: &'a Request, limits: &'a Limits) -> Vec<&'a Identifier> {
     if request.targets.is_empty() { vec![&limits.default_audience] } else { request.targets.iter().collect() }
 }
 
-/// What the holder of a key may hand on: its permissions, as far as its owner still has them.
+/// Returns the permissions that the holder of a key may grant: those of the key that its owner
+/// still has.
 pub fn holdings(key: &KeyFacts, limits: &Limits) -> PermissionSet {
     match key.ownership.standing(limits.ends_with_creator) {
         Standing::Good(set) => set.of(&key.permissions),
@@ -347,10 +360,7 @@ pub fn holdings(key: &KeyFacts, limits: &Limits) -> PermissionSet {
     }
 }
 
-/// Whether a key is in force, and what its owner can do then.
-///
-/// # Errors
-/// What is wrong with it.
+/// Checks that a key is in force, and returns the permissions of its owner.
 pub fn alive(key: &KeyFacts, now: Timestamp, limits: &Limits) -> Result<OwnerSet, KeyFault> {
     match key.life.state(now) {
         State::Revoked => return Err(KeyFault::Revoked),
@@ -368,8 +378,9 @@ pub fn alive(key: &KeyFacts, now: Timestamp, limits: &Limits) -> Result<OwnerSet
     }
 }
 
-/// `client_id` may be the key's id, its service client's, or `<prefix>_<id>` of the credential; the last is the masked form
-/// without its ellipsis, and the credential's id alone decides.
+/// Accepts as `client_id` the id of the key, the id of its service client, or `<prefix>_<id>` of
+/// the credential. The last form is the masked key without the ellipsis. Only its id is compared,
+/// not its prefix.
 fn client_matches(key: &KeyFacts, client_id: Option<&str>) -> bool {
     let Some(client_id) = client_id else { return true };
     let owner = match &key.ownership.owner {
@@ -397,7 +408,7 @@ fn targets<'a>(facts: &'a Facts, request: &'a Request, limits: &'a Limits) -> Re
         .collect()
 }
 
-/// The one shape of all the audiences, and its claims from metadata.
+/// Returns the common token profile of the audiences, and the mapped claims.
 fn shape(
     facts: &Facts,
     audiences: &[&Audience],
@@ -446,15 +457,16 @@ fn report(
     Ok(ScopeReport { granted, removed, access })
 }
 
-/// What the key's access records say of the scope. Nothing is left out that does not fit: a service would take what is missing for what is
-/// not allowed, and nobody would learn of it.
+/// Returns the `authorization_details` for the scope. If they are too large, the exchange is
+/// refused and nothing is omitted: a service would read an omitted entry as a denial, and the
+/// omission would go unnoticed.
 fn access_report(
     key: &KeyFacts,
     audiences: &[&Audience],
     scope: &PermissionSet,
     mapped: &Map<String, Value>,
 ) -> Result<Vec<Detail>, TargetFault> {
-    // Keyswap's own resources are none of the product's.
+    // Access records describe resources of the product, and none of Keyswap itself.
     if key.access.is_empty() || audiences.iter().any(|audience| audience.takes == Takes::Management) {
         return Ok(Vec::new());
     }
@@ -467,13 +479,13 @@ fn access_report(
     }
 }
 
-/// As JSON; what cannot be written fits nowhere.
+/// Returns the length as JSON. A value that cannot be serialized exceeds every limit.
 fn length(value: &impl serde::Serialize) -> usize {
     serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
 }
 
-/// Whether a key may do a thing to a resource now: it is in force, the permission is in its effective set, and a statement of its access
-/// records covers the resource.
+/// Returns whether a key currently permits an action on a resource: the key is in force, the
+/// permission is effective, and a statement of its access records covers the resource.
 pub fn may(key: &KeyFacts, now: Timestamp, limits: &Limits, permission: &PermissionName, on: &Resource) -> bool {
     alive(key, now, limits).is_ok_and(|owner| {
         key.permissions.contains(permission)
@@ -482,8 +494,9 @@ pub fn may(key: &KeyFacts, now: Timestamp, limits: &Limits, permission: &Permiss
     })
 }
 
-/// Whole seconds since 1970. Every limit can only shorten: the audiences', the key's, the request's, and the ends of the key
-/// and its credential.
+/// Returns the expiration time of the token in seconds since 1970-01-01T00:00:00Z. Every limit can
+/// only shorten it: those of the audiences, the deployment, the key and the request, and the
+/// expiration times of the key and of its credential.
 fn end_of_token(facts: &Facts, audiences: &[&Audience], asked: Option<Span>, limits: &Limits) -> i64 {
     let of_audiences = audiences.iter().map(|audience| audience.token_ttl.unwrap_or(limits.default_ttl));
     let ttl = of_audiences
@@ -498,7 +511,7 @@ fn end_of_token(facts: &Facts, audiences: &[&Audience], asked: Option<Span>, lim
     ends.into_iter().flatten().map(Timestamp::seconds).fold(end, i64::min)
 }
 
-/// Who a key speaks for.
+/// Returns the subject of the tokens that are issued from a key.
 pub fn subject(key: &KeyFacts) -> Subject {
     match &key.ownership.owner {
         Owner::User(id) => Subject::User(id.clone()),

@@ -1,4 +1,5 @@
-//! Introspection (RFC 7662): what is in effect now of a key or a token that a service was shown. Pure, and by the rules of validation.
+//! Token introspection (RFC 7662): what is in effect now of a key or token that was presented to a
+//! service. The functions are pure and apply the rules of validation.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +16,14 @@ use super::{
     validation::{Bounds, Question, missing},
 };
 
-/// The answer, in the order in which it is written. What is not active has no other member, whatever the reason.
+/// The response; members are serialized in this order. An inactive response has no member besides
+/// `active`, whatever the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Introspection {
     pub active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_type: Option<TokenType>,
-    /// What is in effect now; absent when there is nothing.
+    /// Permissions in effect now; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,10 +36,10 @@ pub struct Introspection {
     pub aud: Option<AudienceClaim>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
-    /// Whole seconds since 1970; absent for a key without an end.
+    /// Seconds since 1970-01-01T00:00:00Z; absent for a key that does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exp: Option<i64>,
-    /// When it was made.
+    /// Time of issue of a token, or of creation of a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iat: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +52,7 @@ pub struct Introspection {
     pub authorization_details: Vec<Detail>,
 }
 
-/// What was shown.
+/// Kind of the presented credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum TokenType {
     Bearer,
@@ -58,11 +60,13 @@ pub enum TokenType {
     ApiKey,
 }
 
-/// What is in effect now, within `bounds`: of a token what it says, of a key all that stands on it. A key is good for a service that it
-/// can get a token for; what counts for one of the audiences of the service counts.
+/// Returns which permissions are in effect now within `bounds`: among those in the scope of a
+/// token, or among all permissions of a key. A key is in effect for an audience if it can obtain a
+/// token for it. For several audiences the result is the union of what is in effect for each of
+/// them.
 ///
-/// # Errors
-/// The key is not in force, or for none of these audiences; `bounded` says that there are such, even if it names none.
+/// `bounded` states that a key must be in effect for one of the audiences in `bounds`, even if
+/// these are none; otherwise the result is `TargetFault::NotAllowed`.
 pub fn in_effect(facts: &Facts, bounds: &Bounds, bounded: bool, limits: &Limits) -> Result<PermissionSet, Refusal> {
     let key = &facts.key;
     let said = bounds.scope.as_ref().unwrap_or(&key.permissions);
@@ -86,7 +90,7 @@ pub fn in_effect(facts: &Facts, bounds: &Bounds, bounded: bool, limits: &Limits)
     found.ok_or(Refusal::Target(TargetFault::NotAllowed))
 }
 
-/// A token that is in force: what it says, cut to what is in effect.
+/// Builds the response for a token in force: its claims, reduced to what is in effect now.
 pub fn of_token(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> Introspection {
     let authorization_details = cut(&claims.authorization_details, &access::details(&key.access, scope));
     Introspection {
@@ -107,7 +111,7 @@ pub fn of_token(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> Intros
     }
 }
 
-/// A key that is in force.
+/// Builds the response for a key in force, which was created at `made`.
 pub fn of_key(key: &KeyFacts, made: Timestamp, scope: &PermissionSet) -> Introspection {
     let subject = grant::subject(key);
     let ends = [key.life.expires_at, key.credential_expires_at];
@@ -130,8 +134,9 @@ fn text(scope: &PermissionSet) -> Option<String> {
     (!scope.is_empty()).then(|| scope.to_string())
 }
 
-/// What a token says may be done where, as far as the records still say so: patterns are compared as they are written, so what was
-/// changed since counts for tokens made since.
+/// Reduces the `authorization_details` of a token to those that the access records still contain.
+/// Patterns are compared as they are written: a pattern that was changed after a token was issued
+/// takes effect only in tokens issued later.
 fn cut(said: &[Detail], now: &[Detail]) -> Vec<Detail> {
     let mut left = Vec::new();
     for (said, now) in said.iter().flat_map(|said| now.iter().map(move |now| (said, now))) {
@@ -144,8 +149,9 @@ fn cut(said: &[Detail], now: &[Detail]) -> Vec<Detail> {
     left
 }
 
-/// Of the audiences of a key that asks, those whose tokens it may ask about: all of them, where it has no list. A token for Keyswap itself is
-/// nothing that a service should be shown.
+/// Returns the audiences whose tokens the calling key may introspect, or `None` (every audience) if
+/// the key has no list of audiences. The management audience is excluded: no service should receive
+/// a token for Keyswap itself.
 pub fn asks_for(audiences: Option<&[Identifier]>, management: &Identifier) -> Option<BTreeSet<Identifier>> {
     audiences.map(|all| all.iter().filter(|one| *one != management).cloned().collect())
 }

@@ -1,4 +1,5 @@
-//! JSON that keeps its promises: an object with a member twice is refused, where `serde_json::Value` would let the last win.
+//! Strict JSON: an object with a duplicate member is refused, whereas `serde_json::Value` keeps the
+//! last one.
 
 use std::fmt;
 
@@ -10,7 +11,8 @@ use serde_json::{Map, Number, Value};
 
 use super::api_key_value::holds_key;
 
-/// A JSON object that belongs to the product: echoed, never interpreted. At most 16 KiB when written out.
+/// A JSON object of the product: returned as received, never interpreted. At most 16 KiB when
+/// serialized.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata(Map<String, Value>);
 
@@ -29,14 +31,12 @@ impl Metadata {
         Value::Object(self.0.clone()).to_string()
     }
 
-    /// # Errors
-    /// The text is no JSON object, repeats a member, or is too long.
     pub fn parse(text: &str) -> Result<Self, InvalidMetadata> {
         serde_json::from_str(text).map_err(|_| InvalidMetadata)
     }
 }
 
-/// A text that cannot be metadata.
+/// Returned for a text that is not valid metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("metadata is a JSON object of at most 16 KiB, no member twice, and no API key in it")]
 pub struct InvalidMetadata;
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-/// A JSON object as it was sent, without repeated members at any depth.
+/// A JSON object as received, without duplicate members at any depth.
 #[derive(Debug, Clone)]
 pub struct Object(pub Map<String, Value>);
 
@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Any JSON value, without repeated members at any depth. Depth itself is bounded by `serde_json` (127).
+/// A JSON value without duplicate members at any depth. `serde_json` limits the depth to 127.
 #[derive(Debug)]
 pub struct Strict(pub Value);
 

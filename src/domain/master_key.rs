@@ -1,4 +1,4 @@
-//! Master keys: where each stands, without the cryptography.
+//! Master keys: states and metadata, without the cryptography.
 
 use std::str::FromStr;
 
@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use super::{signing::UnknownState, time::Timestamp};
 
-/// Where a master key stands in its life. It only ever moves down this list.
+/// State of a master key. It changes only to a later one in this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MasterKeyState {
-    /// Replicas get to know it; nothing is sealed with it yet.
+    /// The replicas load the key. Nothing is encrypted with it yet.
     Incoming,
-    /// Seals what is written.
+    /// The key encrypts all data that is written.
     Current,
-    /// Seals nothing more, and rows may still need it.
+    /// The key encrypts nothing more, but rows may still require it.
     Retiring,
-    /// No row needs it.
+    /// No row requires it.
     Retired,
 }
 
@@ -40,7 +40,7 @@ impl FromStr for MasterKeyState {
     }
 }
 
-/// A master key as the database knows it.
+/// A master key as recorded in the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MasterKeyInfo {
     pub version: i32,

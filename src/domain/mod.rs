@@ -1,6 +1,8 @@
-//! Pure types and rules: what Keyswap means, without a database, a network, a clock or a source of randomness.
+//! Domain layer: the types and rules of Keyswap, as pure functions. Nothing here uses a database, a
+//! network, a clock or a source of randomness: the current time and a source of random bytes are
+//! passed as arguments.
 //!
-//! Everything here can be read and tested alone; every other room depends on this one and it depends on none.
+//! This layer depends on no other layer.
 
 pub mod access;
 pub mod address;

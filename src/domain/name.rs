@@ -1,11 +1,12 @@
-//! Names that people give to things: shown on pages and in terminals, so without characters that deceive the eye.
+//! Display names. They appear on pages and in terminals, so characters that disguise a text are
+//! refused.
 
 use std::{fmt, str::FromStr};
 
 use super::{api_key_value::holds_key, time::as_text};
 
-/// 1 to 200 characters, no control characters, no bidirectional overrides or invisible ones, no space at either end, and no API key
-/// that someone pasted into the wrong field.
+/// 1 to 200 characters, without control, bidirectional and invisible characters, without spaces at
+/// either end, and without an API key, which users may paste into the wrong field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisplayName(String);
 
@@ -33,7 +34,8 @@ impl fmt::Display for DisplayName {
 }
 as_text!(DisplayName);
 
-/// Control, bidirectional and invisible characters (Unicode TR 36): they make a name look like another.
+/// Returns whether a character is a control, bidirectional or invisible character (Unicode TR 36).
+/// Such a character can make a name appear to be another one.
 pub(super) fn deceives(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{00AD}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
@@ -41,7 +43,7 @@ pub(super) fn deceives(c: char) -> bool {
             | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// A text that cannot be a name.
+/// Returned for a text that is not a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a name has 1 to 200 characters, none of them control, invisible or bidirectional, no space at either end, and no API key in it"

@@ -1,20 +1,23 @@
-//! When the end of a key is told of: a few times before, and once it has come.
+//! Schedule of the expiry notifications of a key: several before it expires, and one when it has
+//! expired.
 
 use super::time::{Span, Timestamp};
 
-/// In the place of days: the end itself has been told of, whichever it was.
+/// Stands for the notification of the expiration itself where a number of days is expected.
 pub const ENDED: i32 = 0;
 
-/// How many days before the end, and how many when the last notice was given; the end itself is the last.
+/// The schedule. Each entry holds the days of the previous notification (`None` if none was sent)
+/// and the days before the expiration of the next one. The last entry is the expiration itself.
 pub const STEPS: [(Option<i32>, i32); 4] = [(None, 14), (Some(14), 7), (Some(7), 1), (Some(1), ENDED)];
 
-/// The notice that is due `now` for what ends at `end`; nothing while it is too early for any. Whoever was away for several is given
-/// the last of them alone: the others are no longer true.
+/// Returns the days of the notification that is due at `now` for a key that expires at `end`, or
+/// `None` if it is too early for any. If several notifications are overdue, only the last one is
+/// returned: the earlier ones are no longer true.
 pub fn due(end: Timestamp, now: Timestamp) -> Option<i32> {
     STEPS.into_iter().map(|(_, days)| days).rev().find(|days| end <= reach(*days, now))
 }
 
-/// What ends by then is told of so many days ahead.
+/// Returns the latest expiration time for which the notification of `days` days is due at `now`.
 pub fn reach(days: i32, now: Timestamp) -> Timestamp {
     now.after(Span::from_secs(u64::from(days.unsigned_abs()) * 24 * 3600))
 }

@@ -1,14 +1,14 @@
-//! Where a page comes from (RFC 6454).
+//! Web origins (RFC 6454).
 
 use std::{fmt, str::FromStr};
 
 use url::Url;
 
-/// A scheme, a host and, where it is not the usual one, a port: as browsers write it in `Origin`.
+/// A scheme, a host and, unless it is the default, a port, in the form of the `Origin` header.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin(String);
 
-/// A text that is none.
+/// Returned for a text that is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is no origin: give a scheme and a host, such as https://app.example.com")]
 pub struct InvalidOrigin;
@@ -24,7 +24,7 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         let url = Url::parse(text).map_err(|_| InvalidOrigin)?;
         let bare = url.origin().ascii_serialization();
-        // A path, a user or another spelling would look as if it counted.
+        // A path, userinfo or another spelling would appear to be significant, so it is rejected.
         let is_bare = text == bare || text.strip_suffix('/') == Some(&bare);
         if is_bare && matches!(url.scheme(), "http" | "https") { Ok(Self(bare)) } else { Err(InvalidOrigin) }
     }

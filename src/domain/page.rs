@@ -1,13 +1,13 @@
-//! Pages of lists: newest first, by cursor, so that a list that grows while it is read neither repeats nor skips.
+//! Cursor pagination. A list that grows while it is read neither repeats nor skips rows.
 
 use serde::Serialize;
 
-/// How much of a list is asked for.
+/// The part of a list to return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
-    /// 1 to 100.
+    /// From 1 to 100.
     pub limit: i64,
-    /// The `next` of the page before.
+    /// The `next` value of the previous page.
     pub after: Option<String>,
 }
 
@@ -18,16 +18,16 @@ impl PageRequest {
     pub const FIRST: Self = Self { limit: Self::MAX_LIMIT, after: None };
 }
 
-/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Page<T> {
     pub data: Vec<T>,
-    /// Where the next page begins; absent on the last one.
+    /// Cursor of the next page; absent on the last page.
     pub next: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// A page of `limit` from `limit + 1` rows: the one too many says that there is more.
+    /// Builds a page of `limit` rows from up to `limit + 1` rows: the additional row indicates a
+    /// next page.
     pub fn from_rows(mut rows: Vec<T>, limit: i64, cursor: impl Fn(&T) -> String) -> Self {
         let limit = usize::try_from(limit).unwrap_or(0);
         let more = rows.len() > limit;

@@ -1,4 +1,4 @@
-//! Permissions and sets of them. A scope, as OAuth writes it, is such a set.
+//! Permissions and sets of permissions. An OAuth scope is such a set.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -10,7 +10,7 @@ use super::{
     time::{Timestamp, as_text},
 };
 
-/// The name of a permission: 1 to 128 of `A-Za-z0-9._:-`, compared byte by byte.
+/// Name of a permission: 1 to 128 characters of `A-Za-z0-9._:-`, compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PermissionName(String);
 
@@ -19,7 +19,8 @@ impl PermissionName {
         &self.0
     }
 
-    /// Whether it governs Keyswap itself. Such permissions are taken by the management audience alone.
+    /// Returns whether the permission governs Keyswap itself. Only the management audience accepts
+    /// such permissions.
     pub fn is_management(&self) -> bool {
         self.0.starts_with("keyswap:") || super::policy::ORGANIZATION_MANAGEMENT.contains(&self.0.as_str())
     }
@@ -44,12 +45,13 @@ impl fmt::Display for PermissionName {
 }
 as_text!(PermissionName);
 
-/// A text that cannot name a permission.
+/// Returned for a text that is not a valid permission name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a permission has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-', and is no API key")]
 pub struct InvalidPermission;
 
-/// A set of permissions, in the order of their names; on the wire an array, in a token one string (RFC 8693 §4.2).
+/// A set of permissions, ordered by name. It is an array in the API, and one string in a token
+/// (RFC 8693 §4.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "BTreeSet<PermissionName>", try_from = "BTreeSet<PermissionName>")]
 pub struct PermissionSet(BTreeSet<PermissionName>);
@@ -67,10 +69,11 @@ impl TryFrom<BTreeSet<PermissionName>> for PermissionSet {
     }
 }
 
-/// The most permissions that one key, client or audience may list: more would not fit the headers that carry tokens.
+/// Maximum number of permissions of a key, service client or audience. More would not fit the
+/// headers that contain tokens.
 pub const MAX_PERMISSIONS: usize = 256;
 
-/// A list that is longer than any that serves.
+/// Returned for more than `MAX_PERMISSIONS` permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("256 permissions at most")]
 pub struct TooManyPermissions;
@@ -88,18 +91,17 @@ impl PermissionSet {
     pub fn iter(&self) -> impl Iterator<Item = &PermissionName> {
         self.0.iter()
     }
-    /// What is here and not in `other`, for a refusal that names each.
+    /// Returns the permissions that are in `self` and not in `other`.
     pub fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a PermissionName> {
         self.0.difference(&other.0)
     }
     pub fn intersection(&self, other: &Self) -> Self {
         Self(self.0.intersection(&other.0).cloned().collect())
     }
-    /// Everything that is in either.
     pub fn union(&self, other: &Self) -> Self {
         Self(self.0.union(&other.0).cloned().collect())
     }
-    /// Reads the form in which sets are kept: names with one space between them.
+    /// Parses the stored form: names separated by one space.
     pub fn from_stored(text: &str) -> Result<Self, InvalidPermission> {
         text.split_ascii_whitespace().map(str::parse).collect()
     }
@@ -123,15 +125,16 @@ impl fmt::Display for PermissionSet {
     }
 }
 
-/// Reads a `scope` parameter (RFC 6749 §3.3): tokens with exactly one space between them, case-sensitive, in any order.
+/// Parses a `scope` parameter (RFC 6749 §3.3): tokens separated by exactly one space,
+/// case-sensitive, in any order.
 ///
-/// # Errors
-/// Outside the grammar, or a token that can be no permission of ours. Both are `invalid_scope` to the client.
+/// A violation of the grammar and an invalid permission name are both `invalid_scope` for the
+/// client.
 pub fn parse_scope(text: &str) -> Result<PermissionSet, InvalidPermission> {
     text.split(' ').map(str::parse).collect()
 }
 
-/// Which owners may carry a permission on their keys.
+/// Kind of owner whose keys may have a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AssignableTo {
@@ -161,7 +164,7 @@ impl FromStr for AssignableTo {
     }
 }
 
-/// A text that names nobody whose keys carry permissions.
+/// Returned for a text that is not a kind of owner whose keys have permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a permission is assignable to a user, organization or service_client")]
 pub struct InvalidAssignableTo;
@@ -172,7 +175,7 @@ pub struct Permission {
     pub name: PermissionName,
     pub description: Option<DisplayName>,
     pub assignable_to: BTreeSet<AssignableTo>,
-    /// Shipped with Keyswap: it governs Keyswap itself and cannot be changed or removed.
+    /// Shipped with Keyswap: it governs Keyswap itself, and cannot be changed or deleted.
     pub built_in: bool,
     pub created_at: Timestamp,
     pub version: i64,

@@ -1,5 +1,6 @@
-//! Who may do what: one table. A handler names its action in its signature; nothing else grants access to `/v1`, and the OpenAPI
-//! document reads the same table.
+//! Authorization policy: which permissions allow which action, in one table. A handler names its
+//! action in its signature. Nothing else gives access to `/v1`, and the OpenAPI document is
+//! generated from the same table.
 
 use super::{
     id::{OrganizationId, UserId},
@@ -7,24 +8,24 @@ use super::{
     standing::Home,
 };
 
-/// Everything, and it holds the whole catalog.
+/// Allows every action, and includes the whole permission catalog.
 pub const ADMIN: &str = "keyswap:admin";
 const DIRECTORY: &str = "keyswap:directory";
 const KEYS: &str = "keyswap:keys";
 const VALIDATE: &str = "keyswap:validate";
 const EVENTS: &str = "keyswap:events";
 const SIGNING_KEYS: &str = "keyswap:signing-keys";
-/// The keys that belong to the organization itself.
+/// Permits managing the keys that the organization itself owns.
 pub const MANAGE: &str = "api-keys:manage";
-/// The own personal keys.
+/// Permits managing the user's own personal keys.
 pub const MANAGE_SELF: &str = "user-api-keys:manage-self";
-/// To see and end every key within the organization.
+/// Permits reading and ending every key within the organization.
 const MANAGE_ALL: &str = "user-api-keys:manage-all";
 
-/// Permissions that govern Keyswap inside one organization.
+/// Permissions that govern Keyswap in the tenant scope of an organization or a user.
 pub const ORGANIZATION_MANAGEMENT: [&str; 3] = [MANAGE, MANAGE_SELF, MANAGE_ALL];
 
-/// The permissions that ship with Keyswap, with what each lets its holder do.
+/// Permissions that are shipped with Keyswap, with a description of what each allows.
 pub const BUILT_IN: [(&str, &str); 9] = [
     (ADMIN, "everything, and holds the whole catalog"),
     (DIRECTORY, "mirror organizations, users and members"),
@@ -37,11 +38,12 @@ pub const BUILT_IN: [(&str, &str); 9] = [
     (MANAGE_ALL, "see and revoke every key of the own organization"),
 ];
 
-/// Something a caller of `/v1` may be allowed to do.
+/// An action that a caller of `/v1` may be permitted to perform.
 pub trait Action: Send + Sync + 'static {
     const NAME: &'static str;
-    /// The permissions that allow it, beside `keyswap:admin`: one of them is enough. Those that govern an organization count for callers
-    /// inside one, and how far they reach there is for `Authority::over`.
+    /// The permissions that allow the action, besides `keyswap:admin`: one of them is sufficient.
+    /// Those that govern an organization count only in the tenant scope of a user or an
+    /// organization, and `Authority::over` determines their reach there.
     const PERMISSIONS: &'static [&'static str];
 }
 
@@ -52,7 +54,7 @@ macro_rules! actions {
             const NAME: &'static str = $name;
             const PERMISSIONS: &'static [&'static str] = &[$($permission),+];
         })*
-        /// The whole table: action and permissions.
+        /// The table: actions and permissions.
         pub const TABLE: &[(&str, &[&str])] = &[$(($name, &[$($permission),+])),*];
     };
 }
@@ -62,51 +64,56 @@ actions! {
     ManageKeys: "manage API keys" needs KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
     /// Create, list, change and delete service clients.
     ManageServiceClients: "manage service clients" needs KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
-    /// Read the catalog of permissions.
+    /// Read the permission catalog.
     ReadPermissions: "read permissions" needs KEYS, DIRECTORY, MANAGE, MANAGE_SELF, MANAGE_ALL;
-    /// Change the catalog of permissions.
+    /// Change the permission catalog.
     ManagePermissions: "manage permissions" needs ADMIN;
     /// Read roles.
     ReadRoles: "read roles" needs DIRECTORY, KEYS;
-    /// Change roles.
+    /// Create, change and delete roles.
     ManageRoles: "manage roles" needs ADMIN;
-    /// Mirror organizations, users and members.
+    /// Maintain organizations, users and members in the directory.
     ManageDirectory: "manage the directory" needs DIRECTORY;
-    /// Change the audiences.
+    /// Create, read, change and delete audiences.
     ManageAudiences: "manage audiences" needs ADMIN;
-    /// Validate API keys and tokens.
+    /// Validate and introspect API keys and tokens, and check access to resources.
     Validate: "validate API keys and tokens" needs VALIDATE;
-    /// Let a user into the portal.
+    /// Create a portal session for a user.
     OpenPortalSessions: "open portal sessions" needs KEYS;
-    /// Read the audit trail.
+    /// Read the audit log.
     ReadEvents: "read events" needs EVENTS;
-    /// Read the metrics on the listener that everyone reaches: they tell a revoked key from an unknown one (design rule 7).
+    /// Read the metrics on the public listener: they distinguish a revoked key from an unknown one
+    /// (invariant 7).
     ReadMetrics: "read metrics" needs EVENTS;
-    /// See how much is exchanged, and why what is refused is: it tells a revoked key from an unknown one (design rule 7).
+    /// Read key statistics, the number of exchanges and the causes of refusals: they distinguish a
+    /// revoked key from an unknown one (invariant 7).
     ReadOverview: "read the overview" needs EVENTS;
-    /// See and rotate signing keys.
+    /// Read and rotate signing keys.
     ManageSigningKeys: "manage signing keys" needs SIGNING_KEYS;
-    /// Say where events are sent to: all of them, so whoever may do it sees everything.
+    /// Configure the destinations of events. A webhook can receive every event, so this permits
+    /// reading all of them.
     ManageWebhooks: "manage webhooks" needs ADMIN;
-    /// Say how the hosted pages look.
+    /// Change the appearance of the hosted pages.
     ManageBranding: "manage the branding" needs ADMIN;
-    /// Know who one is, and what one may do.
+    /// Read the identity and permissions of the caller.
     KnowOneself: "know who calls" needs DIRECTORY, KEYS, VALIDATE, EVENTS, SIGNING_KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
     /// Create, list, change and delete access records.
     ManageAccessRecords: "manage access records" needs KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
 }
 
-/// Where a caller stands: what is outside does not exist for it.
+/// Tenant scope of a caller. What is outside does not exist for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// The deployment's own: service clients of the account, generic keys, and whoever has a shell on the server.
+    /// The deployment: service clients of the account, unowned keys, and operators with shell
+    /// access to the server.
     Everywhere,
-    /// A user or an organization: what a personal key, an organization's key, a portal session, or a call on behalf of a user can reach.
+    /// A user or an organization: the scope of a personal key, an organization's key, a portal
+    /// session, or a call on behalf of a user.
     Inside { organization: Option<OrganizationId>, user: Option<UserId> },
 }
 
 impl Place {
-    /// Where the holder of a key stands.
+    /// Returns the tenant scope of the holder of a key.
     pub fn of(home: &Home) -> Self {
         match home {
             Home::Account => Self::Everywhere,
@@ -118,10 +125,10 @@ impl Place {
     }
 }
 
-/// What a caller may do, and where.
+/// What a caller may do, and in which tenant scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority {
-    /// The management permissions it has here.
+    /// Management permissions of the caller in this tenant scope.
     pub scope: PermissionSet,
     pub place: Place,
 }
@@ -129,9 +136,9 @@ pub struct Authority {
 /// What a caller may do with a key or a service client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rights {
-    /// Without it, the thing does not exist for the caller.
+    /// Read. Without it, the object does not exist for the caller.
     pub see: bool,
-    /// Create, change, rotate, resume.
+    /// Create, change, rotate and resume.
     pub change: bool,
     /// Suspend, revoke and delete.
     pub end: bool,
@@ -143,7 +150,8 @@ impl Rights {
     const SEE_AND_END: Self = Self { see: true, change: false, end: true };
 }
 
-/// The permission that changing what belongs to `home` takes inside an organization.
+/// Returns the permission that a caller in a tenant scope must have to change an object that
+/// belongs to `home`.
 pub const fn needed_over(home: &Home) -> &'static str {
     match home {
         Home::User { .. } => MANAGE_SELF,
@@ -151,29 +159,31 @@ pub const fn needed_over(home: &Home) -> &'static str {
     }
 }
 
-/// Which keys or service clients a caller sees.
+/// The keys or service clients that a caller may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
     All,
-    /// Within an organization: all, or its own and those of one user.
+    /// Within an organization: all of them (`whole`), or the organization's own and those of one
+    /// user.
     Organization {
         id: OrganizationId,
         whole: bool,
         its_own: bool,
         of_user: Option<UserId>,
     },
-    /// Those of a user outside any organization.
+    /// Those of a user outside organizations.
     User(UserId),
     Nothing,
 }
 
 impl Authority {
-    /// Whether the caller may do `A` at all.
+    /// Returns whether the caller may perform `A` at all.
     pub fn allows<A: Action>(&self) -> bool {
         self.needed::<A>().iter().any(|permission| self.holds(permission))
     }
 
-    /// The permissions that would let the caller do `A` where it stands: one of them is enough.
+    /// Returns the permissions that allow `A` in the tenant scope of the caller: one of them is
+    /// sufficient.
     pub fn needed<A: Action>(&self) -> Vec<&'static str> {
         let inside = matches!(self.place, Place::Inside { .. });
         let counts = |permission: &&str| inside == ORGANIZATION_MANAGEMENT.contains(permission);
@@ -181,12 +191,12 @@ impl Authority {
         if here.is_empty() { A::PERMISSIONS.to_vec() } else { here }
     }
 
-    /// Whether the caller has `permission`, by name or through `keyswap:admin`.
+    /// Returns whether the caller has `permission`, by name or through `keyswap:admin`.
     pub fn holds(&self, permission: &str) -> bool {
         holds(&self.scope, permission)
     }
 
-    /// What the caller may do with what belongs to `home`.
+    /// Returns what the caller may do with an object that belongs to `home`.
     pub fn over(&self, home: &Home) -> Rights {
         let (organization, user) = match &self.place {
             Place::Everywhere => return if self.holds(KEYS) { Rights::ALL } else { Rights::NONE },
@@ -208,7 +218,8 @@ impl Authority {
         }
     }
 
-    /// Which keys and service clients the caller sees: those that `over` lets it see, as a list is asked for.
+    /// Returns which keys and service clients the caller may see, as a filter for lists: those that
+    /// `over` permits it to see.
     pub fn reach(&self) -> Reach {
         let of_user = |user: &Option<UserId>| user.clone().filter(|_| self.holds(MANAGE_SELF));
         match &self.place {
@@ -224,21 +235,22 @@ impl Authority {
         }
     }
 
-    /// Whether the caller may speak for users: everything such a call can do is what managing keys can do.
+    /// Returns whether the caller may act on behalf of users. Such a call can do nothing that
+    /// managing keys does not permit as well.
     pub fn may_act_for_users(&self) -> bool {
         self.place == Place::Everywhere && self.holds(KEYS)
     }
 }
 
-/// Whether `scope` has `permission`, by name or through `keyswap:admin`.
+/// Returns whether `scope` has `permission`, by name or through `keyswap:admin`.
 fn holds(scope: &PermissionSet, permission: &str) -> bool {
     scope.iter().any(|name| name.as_str() == permission || name.as_str() == ADMIN)
 }
 
-/// What a caller may hand out.
+/// Permissions that a caller may grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holdings {
-    /// `keyswap:admin`, and whoever has a shell on the server.
+    /// For `keyswap:admin`, and for operators with shell access to the server.
     WholeCatalog,
     Listed(PermissionSet),
 }
@@ -255,7 +267,7 @@ impl Holdings {
         }
     }
 
-    /// What is left of `these` when both must hold it.
+    /// Returns those of `these` that the caller may grant.
     pub fn cut(&self, these: &PermissionSet) -> PermissionSet {
         match self {
             Self::WholeCatalog => these.clone(),

@@ -1,4 +1,4 @@
-//! Portal sessions: what a user's own browser calls `/v1` with, for a short while.
+//! Portal sessions: short-lived credentials with which the browser of a user calls `/v1`.
 
 use std::str::FromStr;
 
@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::{event::ActorRef, id::PortalSessionId, policy::Holdings, standing::Home, time::Timestamp};
 
-/// How a session is shown. Shown in another way, it is none.
+/// How a session is presented. A session that is presented in another way is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionKind {
-    /// In a header, by a page of the product's.
+    /// In a header, by a page of the product.
     Token,
-    /// In a URL that the product sends its user to: spent once, for a session of the page.
+    /// In the URL to which the product redirects its user. It is exchanged once, for a session of
+    /// kind `Page`.
     Code,
     /// In a cookie, by a hosted page.
     Page,
@@ -27,7 +28,7 @@ impl SessionKind {
     }
 }
 
-/// The database holds a kind of session that this version does not know.
+/// Returned for a stored kind of session that this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a kind of session this version does not know")]
 pub struct UnknownKind;
@@ -40,19 +41,19 @@ impl FromStr for SessionKind {
     }
 }
 
-/// What a user chooses for a new key, beside its name and its end.
+/// What a user selects for a new key, besides its name and expiration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
-    /// Permissions, one by one.
+    /// Individual permissions.
     Permissions,
-    /// Roles that they have: the key gets what these hold.
+    /// Roles of the user. The key receives the permissions of these roles.
     Roles,
-    /// Which resources those roles are over.
+    /// Resources to which those roles apply.
     Resources,
 }
 
-/// A text that is none.
+/// Returned for a text that is not a valid `Choice`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give permissions, roles or resources")]
 pub struct UnknownChoice;
@@ -69,16 +70,17 @@ impl FromStr for Choice {
     }
 }
 
-/// A session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortalSession {
     pub id: PortalSessionId,
     pub kind: SessionKind,
-    /// The user, in the incarnation for which it was opened: one who was deleted or has left does not come back into it.
+    /// The user, with the generation id for which the session was created: a user who was deleted
+    /// or has left cannot use the session after being re-created.
     pub home: Home,
     pub created_at: Timestamp,
     pub created_by: ActorRef,
     pub expires_at: Timestamp,
-    /// What whoever opened it may hand out: the user hands out nothing beyond.
+    /// Permissions that the creator of the session may grant. The user of the session grants no
+    /// others.
     pub held: Holdings,
 }

@@ -1,20 +1,21 @@
-//! Resources, and patterns that name many of them. Both have one spelling each and are compared byte by byte, part by part: nothing is
-//! normalised, so what a service would read otherwise than we do is refused, and not compared.
+//! Resources, and patterns that match several of them. Both have exactly one spelling, and are
+//! compared byte by byte in each part. Nothing is normalized: a text that a service could read
+//! differently is refused, not compared.
 
 use std::{fmt, str::FromStr};
 
 use super::{api_key_value::holds_key, time::as_text};
 
-/// The longest a resource or a pattern may be.
+/// Maximum length of a resource or a pattern, in bytes.
 pub const MAX_LENGTH: usize = 512;
-/// In the middle of a pattern it stands for exactly one part of a path, at the end for one or more.
+/// Matches exactly one part of a path in the middle of a pattern, and one or more at its end.
 const WILDCARD: &str = "*";
 
 /// One resource: an absolute path (`/Users/alice/Resources/7`) or an absolute URI.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resource(String);
 
-/// Resources: as one of them is written, with `*` for whole parts of the path (`/Users/alice/Resources/*`).
+/// A pattern: a resource with `*` in place of whole parts of the path (`/Users/alice/Resources/*`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ResourcePattern(String);
 
@@ -29,9 +30,9 @@ impl ResourcePattern {
         &self.0
     }
 
-    /// Whether the resource is one of those named here.
+    /// Returns whether the pattern matches the resource.
     pub fn matches(&self, resource: &Resource) -> bool {
-        // The scheme and the host of a URI are parts like any other; no wildcard stands there.
+        // The scheme and the host of a URI are compared like other parts. They contain no wildcard.
         let (mut wanted, mut parts) = (self.0.split('/').peekable(), resource.0.split('/'));
         loop {
             match (wanted.next(), parts.next()) {
@@ -72,7 +73,7 @@ impl fmt::Display for ResourcePattern {
 as_text!(Resource);
 as_text!(ResourcePattern);
 
-/// A text that names no resource.
+/// Returned for a text that is not a valid resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
@@ -80,7 +81,7 @@ as_text!(ResourcePattern);
 )]
 pub struct InvalidResource;
 
-/// A text that is no pattern.
+/// Returned for a text that is not a valid pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
@@ -102,14 +103,15 @@ fn is_uri(text: &str, with_wildcards: bool) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else { return false };
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(letters);
-    // `scheme://host/path`, or `scheme:path` with nothing of a host.
+    // `scheme://host/path`, or `scheme:path` without a host.
     let mut parts = rest.strip_prefix("//").unwrap_or(rest).split('/');
     is_scheme
         && parts.next().is_some_and(|head| is_part(head, false))
         && parts.all(|part| is_part(part, with_wildcards))
 }
 
-/// A part of a path. What stands before a `;` is what some servers take for the whole of it.
+/// Returns whether a part of a path is valid. The text before `;` must be valid on its own, because
+/// some servers ignore the rest.
 fn is_part(part: &str, with_wildcards: bool) -> bool {
     if part.contains(WILDCARD) {
         return with_wildcards && part == WILDCARD;
@@ -118,8 +120,10 @@ fn is_part(part: &str, with_wildcards: bool) -> bool {
     !["", ".", ".."].contains(&name)
 }
 
-/// `%` and two digits in upper case, for what has to be escaped: with an escaped letter there would be two spellings of one resource, and an
-/// escaped `/`, `.`, `*`, `;`, `\` or `%` is read as such by whoever decodes once more than we do.
+/// Returns whether each `%` is followed by two uppercase hexadecimal digits, and encodes a
+/// character that requires it. An escaped letter would give a resource a second spelling. An
+/// escaped `/`, `.`, `*`, `;`, `\` or `%` would change its meaning for a service that decodes once
+/// more than Keyswap.
 fn has_good_escapes(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| {
         let Some(digits) = rest.get(..2) else { return false };

@@ -1,4 +1,4 @@
-//! Roles: named sets of permissions, given to members, and to users outside any organization.
+//! Roles: named sets of permissions, assigned to members and to users outside organizations.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -11,7 +11,7 @@ use super::{
     time::{Timestamp, as_text},
 };
 
-/// The name of a role: 1 to 128 of `A-Za-z0-9._:-`, compared byte by byte.
+/// Name of a role: 1 to 128 characters of `A-Za-z0-9._:-`, compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleName(String);
 
@@ -40,20 +40,20 @@ impl fmt::Display for RoleName {
 }
 as_text!(RoleName);
 
-/// A text that cannot name a role.
+/// Returned for a text that is not a valid role name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a role has 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-', and is no API key")]
 pub struct InvalidRole;
 
-/// Roles that someone has, in the order of their names.
+/// A set of roles, ordered by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "BTreeSet<RoleName>", try_from = "BTreeSet<RoleName>")]
 pub struct RoleSet(BTreeSet<RoleName>);
 
-/// The most roles that one user or member may have.
+/// Maximum number of roles of a user or a member.
 pub const MAX_ROLES: usize = 64;
 
-/// A list that is longer than any that serves.
+/// Returned for more than `MAX_ROLES` roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("64 roles at most")]
 pub struct TooManyRoles;
@@ -81,7 +81,7 @@ impl RoleSet {
     pub fn iter(&self) -> impl Iterator<Item = &RoleName> {
         self.0.iter()
     }
-    /// Reads the form in which sets are kept: names with one space between them.
+    /// Parses the stored form: names separated by one space.
     pub fn from_stored(text: &str) -> Result<Self, InvalidRole> {
         text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>().map(Self)
     }
@@ -100,7 +100,6 @@ impl fmt::Display for RoleSet {
     }
 }
 
-/// A role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Role {
     pub name: RoleName,

@@ -1,4 +1,4 @@
-//! Signing keys: what they are, without the cryptography.
+//! Signing keys: algorithms, states and metadata, without the cryptography.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +9,8 @@ use super::{
     time::{Span, Timestamp, as_text},
 };
 
-/// How tokens are signed (RFC 7518 §3.1, RFC 8037 §3.1). A key is made for one algorithm and never used with another.
+/// Signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). A key is generated for one algorithm and is
+/// never used with another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
     Es256,
@@ -47,24 +48,24 @@ impl FromStr for Algorithm {
 }
 as_text!(Algorithm);
 
-/// A text that names no algorithm of ours.
+/// Returned for a text that is not a supported algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the algorithm is one of ES256, ES384, EdDSA, RS256 and PS256")]
 pub struct InvalidAlgorithm;
 
-/// Where a signing key stands in its life. It only ever moves down this list.
+/// State of a signing key. It changes only to a later one in this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SigningKeyState {
-    /// Published, so that verifiers know it before it signs.
+    /// The key is published, so that verifiers have it before it signs.
     Next,
-    /// Signs.
+    /// The key signs tokens.
     Active,
-    /// Signs no more; published until its last token is dead.
+    /// The key no longer signs, but remains published until its last token has expired.
     Retiring,
-    /// No longer published.
+    /// The key is no longer published.
     Removed,
-    /// Pulled in an emergency.
+    /// The key was withdrawn in an emergency.
     Revoked,
 }
 
@@ -96,26 +97,27 @@ impl FromStr for SigningKeyState {
     }
 }
 
-/// The database holds a state that this version does not know.
+/// Returned for a stored state that this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a state this version does not know")]
 pub struct UnknownState;
 
-/// A signing key as people see it.
+/// Metadata of a signing key, without key material.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SigningKeyInfo {
     pub kid: SigningKeyId,
     pub algorithm: Algorithm,
     pub state: SigningKeyState,
     pub published_at: Timestamp,
-    /// When another transaction saw it published: its time counts from here. Absent for a moment after it was published.
+    /// When another transaction first read the publication; `None` until then. The propagation
+    /// delay counts from this time.
     pub seen_at: Option<Timestamp>,
     pub activated_at: Option<Timestamp>,
     pub retired_at: Option<Timestamp>,
     pub removed_at: Option<Timestamp>,
-    /// When the private half was destroyed.
+    /// When the private key was destroyed.
     pub destroyed_at: Option<Timestamp>,
-    /// The longest life of any token it may have signed.
+    /// Longest lifetime of any token that the key may have signed.
     pub longest_ttl: Span,
     pub version: i64,
 }

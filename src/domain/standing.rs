@@ -1,5 +1,6 @@
-//! Whether whoever stands behind a key still does, and what they can do now. It follows from the directory at each look-up and is
-//! never written onto a key: unblocking brings back what worked before, and nothing else.
+//! Owner status: whether the owner of a key is still in the directory, and which permissions it has
+//! now. The status is derived from the directory in each lookup and never stored with a key, so
+//! that unblocking restores what worked before, and nothing else.
 
 use serde::Serialize;
 
@@ -9,7 +10,8 @@ use super::{
     permission::{PermissionName, PermissionSet},
 };
 
-/// Who stands behind a key or a service client in the end, in the incarnation in which it was made.
+/// Root owner of a key or a service client, with the generation id under which the key or service
+/// client was created. The root owner of a service client's key is that of the service client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Home {
     /// The whole deployment.
@@ -21,7 +23,7 @@ pub enum Home {
     User {
         id: UserId,
         organization: Option<OrganizationId>,
-        /// Of the membership, or of the user where there is no organization.
+        /// Generation id of the membership, or of the user if there is no organization.
         incarnation: Incarnation,
     },
 }
@@ -50,44 +52,46 @@ impl Home {
     }
 }
 
-/// What the directory says now about those a key depends on; each absent where there is no such row.
+/// Current directory entries that a key depends on. A field is `None` if there is no such row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Directory {
     pub user: Option<UserNow>,
     pub membership: Option<MembershipNow>,
     pub organization: Option<Incarnation>,
-    /// The membership of the one who made an organization's key.
+    /// Membership of the user who created a key of the organization.
     pub creator: Option<MembershipNow>,
-    /// What the home can do: the permissions of the roles that count, or what may be assigned to an organization's keys.
+    /// Permissions of the root owner: for a user those of the applicable roles, for an organization
+    /// those that may be assigned to its keys.
     pub permissions: PermissionSet,
 }
 
-/// A user, as far as keys depend on them.
+/// A user, reduced to what keys depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserNow {
     pub incarnation: Incarnation,
     pub blocked: bool,
 }
 
-/// A membership, as far as keys depend on it.
+/// A membership, reduced to what keys depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembershipNow {
     pub incarnation: Incarnation,
-    /// The incarnation of the organization it was made in.
+    /// Generation id of the organization in which the membership was created.
     pub organization: Incarnation,
 }
 
-/// Whether an owner can do anything now.
+/// Whether an owner may use its keys now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     Good(OwnerSet),
-    /// For as long as it lasts.
+    /// Temporary.
     Blocked,
-    /// For good.
+    /// Permanent.
     Gone(Gone),
 }
 
-/// What became of an owner that is gone. The word is the cause in events, and is shown with the key.
+/// Reason why an owner counts as deleted. The value is the cause in events, and is displayed with
+/// the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gone {
@@ -117,10 +121,10 @@ impl Gone {
     }
 }
 
-/// What an owner can do now.
+/// Permissions that an owner has now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnerSet {
-    /// Nothing but the key's own permissions is the limit.
+    /// Limited only by the permissions of the key itself.
     KeysOwn,
     Permissions(PermissionSet),
 }
@@ -133,7 +137,7 @@ impl OwnerSet {
         }
     }
 
-    /// What is in both.
+    /// Returns the permissions that are in both.
     pub fn cut_to(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::KeysOwn, set) | (set, Self::KeysOwn) => set.clone(),
@@ -141,7 +145,7 @@ impl OwnerSet {
         }
     }
 
-    /// These of `names`.
+    /// Returns those of `names` that the owner has.
     pub fn of(&self, names: &PermissionSet) -> PermissionSet {
         match self {
             Self::KeysOwn => names.clone(),
@@ -150,7 +154,7 @@ impl OwnerSet {
     }
 }
 
-/// How the home of a key or a service client stands.
+/// Returns the status of the root owner of a key or a service client.
 pub fn standing(home: &Home, now: &Directory) -> Standing {
     let good = || Standing::Good(OwnerSet::Permissions(now.permissions.clone()));
     match home {
@@ -177,34 +181,37 @@ pub fn standing(home: &Home, now: &Directory) -> Standing {
     }
 }
 
-/// Whether the membership of that incarnation is in force: there, and in the organization as it is now.
+/// Returns whether the membership with this generation id is in force: it exists, and belongs to
+/// the current generation of the organization.
 pub fn is_member(membership: Option<&MembershipNow>, incarnation: &Incarnation, now: &Directory) -> bool {
     membership.is_some_and(|membership| {
         membership.incarnation == *incarnation && now.organization.as_ref() == Some(&membership.organization)
     })
 }
 
-/// A service client, as far as its keys depend on it.
+/// A service client, reduced to what its keys depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientNow {
     pub permissions: PermissionSet,
     pub deleted: bool,
 }
 
-/// Who holds a key, and everything their standing is judged by.
+/// Owner of a key, and everything that determines its owner status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
     pub owner: Owner,
     pub home: Home,
-    /// Whose membership an organization's key may end with: the one who made it.
+    /// The user who created a key of the organization, and the generation id of their membership.
+    /// The key may end with this membership.
     pub creator: Option<(UserId, Incarnation)>,
-    /// The service client that holds the key, where one does.
+    /// The service client that owns the key, if any.
     pub client: Option<ClientNow>,
     pub directory: Directory,
 }
 
 impl Ownership {
-    /// How the owner stands. `ends_with_creator`: whether an organization's keys end when the member who made them leaves.
+    /// Returns the owner status. `ends_with_creator` states whether the keys of an organization end
+    /// when the member who created them leaves.
     pub fn standing(&self, ends_with_creator: bool) -> Standing {
         let home = match standing(&self.home, &self.directory) {
             Standing::Good(set) => set,
@@ -226,7 +233,7 @@ impl Ownership {
         }
     }
 
-    /// What the user or organization behind the key can do; everything where the account stands behind it.
+    /// Returns the permissions of the root owner of the key, which are unlimited for the account.
     pub fn home_set(&self) -> OwnerSet {
         match &self.home {
             Home::Account => OwnerSet::KeysOwn,

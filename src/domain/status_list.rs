@@ -1,5 +1,5 @@
-//! Status lists (draft-ietf-oauth-status-list-20): what became of a token, as bits that everyone may read. Pure: the bits are packed
-//! and signed elsewhere.
+//! Status lists (draft-ietf-oauth-status-list-20): the status of tokens as a public array of bits.
+//! The code here is pure: compression and signing are done elsewhere.
 
 use std::{fmt, str::FromStr};
 
@@ -7,21 +7,21 @@ use serde::Serialize;
 
 use super::{api_key::State, id::StatusListId};
 
-/// How many indexes a new list has.
+/// Number of indexes of a new list.
 pub const SIZE: u32 = 1 << 17;
 
-/// What a list tells of a token (§7.1 of the draft). The greater is the graver.
+/// Status of a token (§7.1 of the draft). The order is that of severity, from lowest to highest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     Valid,
-    /// For as long as it lasts: the key is suspended, or its user blocked.
+    /// Temporary: the key is suspended, or its user is blocked.
     Suspended,
-    /// For good.
+    /// Permanent.
     Invalid,
 }
 
 impl Status {
-    /// As it is written in two bits.
+    /// Returns the value that is written into the list, in two bits.
     pub const fn value(self) -> u8 {
         match self {
             Self::Valid => 0,
@@ -41,7 +41,7 @@ impl From<State> for Status {
     }
 }
 
-/// What has the indexes of a list.
+/// Whether the indexes of a list belong to credentials or to tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListKind {
     Credential,
@@ -68,12 +68,12 @@ impl FromStr for ListKind {
     }
 }
 
-/// The database holds a kind of list that this version does not know.
+/// Returned for a stored kind of list that this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a kind this version does not know")]
 pub struct UnknownKind;
 
-/// Where a status stands.
+/// Position of a status: a list, and an index in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub list: StatusListId,
@@ -81,13 +81,13 @@ pub struct Place {
 }
 
 impl StatusListId {
-    /// Where the list is read, which is its `sub` as well.
+    /// Returns the URI of the list, which is also the `sub` claim of the list.
     pub fn uri(&self, issuer: &str) -> String {
         format!("{issuer}/v1/status-lists/{self}")
     }
 }
 
-/// How many bits a status has.
+/// Number of bits of a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(into = "u8")]
 pub enum Bits {
@@ -98,7 +98,7 @@ pub enum Bits {
 }
 
 impl Bits {
-    /// What ours have: valid, invalid and suspended.
+    /// Size of a status in the lists of Keyswap, which distinguish valid, invalid and suspended.
     pub const OURS: Self = Self::Two;
     pub const ALL: [Self; 4] = [Self::One, Self::Two, Self::Four, Self::Eight];
 
@@ -118,7 +118,7 @@ impl From<Bits> for u8 {
     }
 }
 
-/// The statuses of a list, from the lowest bits of each byte to the highest (§4.1).
+/// The statuses of a list, from the least to the most significant bits of each byte (§4.1).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Statuses {
     bits: Bits,
@@ -131,13 +131,13 @@ impl fmt::Debug for Statuses {
     }
 }
 
-/// An index beyond the end of a list, or a status that its bits cannot tell: refused, never taken for something near it.
+/// Returned for an index beyond the end of a list, or for a status that its bits cannot represent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("outside of the list")]
 pub struct OutOfRange;
 
 impl Statuses {
-    /// A list of `size` statuses, each of them 0. It is as long as whole bytes are.
+    /// Creates a list of `size` statuses, each of them 0. The size is rounded up to whole bytes.
     pub fn new(bits: Bits, size: u32) -> Self {
         let bytes = (u64::from(size) * u64::from(bits.count())).div_ceil(8);
         Self { bits, bytes: vec![0; usize::try_from(bytes).unwrap_or_default()] }
@@ -151,7 +151,7 @@ impl Statuses {
         &self.bytes
     }
 
-    /// How many there are.
+    /// Returns the number of statuses, including those that fill the last byte.
     pub fn len(&self) -> usize {
         self.bytes.len() * 8 / usize::from(self.bits.count())
     }
@@ -160,16 +160,12 @@ impl Statuses {
         self.bytes.is_empty()
     }
 
-    /// # Errors
-    /// There is no such index.
     pub fn get(&self, index: u32) -> Result<u8, OutOfRange> {
         let (at, shift) = self.position(index);
         let byte = self.bytes.get(at).ok_or(OutOfRange)?;
         Ok(byte >> shift & self.mask())
     }
 
-    /// # Errors
-    /// There is no such index, or the bits do not hold the status.
     pub fn set(&mut self, index: u32, status: u8) -> Result<(), OutOfRange> {
         let ((at, shift), mask) = (self.position(index), self.mask());
         if status > mask {
@@ -180,10 +176,7 @@ impl Statuses {
         Ok(())
     }
 
-    /// Writes the status, where none graver stands.
-    ///
-    /// # Errors
-    /// There is no such index, or the bits do not hold the status.
+    /// Sets the status unless the current one is more severe.
     pub fn worsen(&mut self, index: u32, status: Status) -> Result<(), OutOfRange> {
         let stands = self.get(index)?;
         let is_graver =
@@ -195,7 +188,7 @@ impl Statuses {
         u8::MAX >> (8 - self.bits.count())
     }
 
-    /// Which byte, and how far from its lowest bit.
+    /// Returns the index of the byte, and the offset from its least significant bit.
     fn position(&self, index: u32) -> (usize, u8) {
         let bit = u64::from(index) * u64::from(self.bits.count());
         (usize::try_from(bit / 8).unwrap_or(usize::MAX), u8::try_from(bit % 8).unwrap_or_default())
@@ -210,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_draft_are_packed_as_it_says() {
-        // §4.1: 16 statuses of one bit, and 12 of two.
+        // §4.1: 16 one-bit statuses and 12 two-bit statuses.
         let mut one = Statuses::new(Bits::One, 16);
         for (index, status) in (0..).zip([1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1]) {
             one.set(index, status).unwrap();

@@ -1,10 +1,11 @@
-//! Points in time and spans between them. The clock itself is the database's and arrives as an argument.
+//! Points in time and spans between them. The current time is that of the database, and is passed
+//! as an argument.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-/// A point in time in milliseconds since 1970-01-01 UTC; RFC 3339 on the wire.
+/// A point in time in milliseconds since 1970-01-01T00:00:00Z; RFC 3339 in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -17,7 +18,8 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds, rounded down: a `NumericDate` without a fraction, which some verifiers refuse (RFC 7519 §2).
+    /// Returns whole seconds, rounded down: a `NumericDate` without a fraction, because some
+    /// verifiers reject fractions (RFC 7519 §2).
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
@@ -30,7 +32,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(span.millis()))
     }
 
-    /// The span from `earlier` to here; nothing when it lies ahead.
+    /// Returns the span from `earlier` to `self`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Span {
         Span::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
@@ -52,12 +54,12 @@ impl FromStr for Timestamp {
     }
 }
 
-/// A text that is not a point in time.
+/// Returned for a text that is not a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give a time as RFC 3339, such as 2030-01-31T12:00:00Z")]
 pub struct InvalidTime;
 
-/// A length of time, written as `10m`, `24h` or `1h 30m`; never negative.
+/// A duration, written as `10m`, `24h` or `1h 30m`; never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(Duration);
 
@@ -80,7 +82,7 @@ impl Span {
         self.0.as_secs()
     }
 
-    /// For `Retry-After`: whoever comes back then must not be too early.
+    /// Rounds up, for `Retry-After`: a client that waits for this time is not too early.
     pub const fn as_secs_rounded_up(self) -> u64 {
         self.0.as_secs() + if self.0.subsec_nanos() > 0 { 1 } else { 0 }
     }
@@ -113,17 +115,18 @@ impl FromStr for Span {
     type Err = InvalidSpan;
     fn from_str(text: &str) -> Result<Self, InvalidSpan> {
         let span = humantime::parse_duration(text).map_err(|_| InvalidSpan)?;
-        // A century is more than any life here needs, and keeps sums of a few spans far from the edge of the calendar.
+        // A century exceeds every duration that is needed, and keeps sums of a few spans within the
+        // range of the calendar.
         if span > Duration::from_secs(100 * 366 * 24 * 3600) { Err(InvalidSpan) } else { Ok(Self(span)) }
     }
 }
 
-/// A text that is not a length of time.
+/// Returned for a text that is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give a length of time such as 30s, 10m, 24h or 90d, at most 100 years")]
 pub struct InvalidSpan;
 
-/// Writes and reads a type as the text of its `Display` and `FromStr`.
+/// Implements `Serialize` and `Deserialize` of a type with its `Display` and `FromStr`.
 macro_rules! as_text {
     ($type:ty) => {
         impl serde::Serialize for $type {

@@ -1,5 +1,5 @@
-//! What the tokens of an audience look like: how they are signed, what their header says, and how claims are written. Verifiers
-//! that cannot be changed expect one form or another.
+//! Token profile of an audience: signature algorithm, header, and format of the claims. It serves
+//! verifiers that require a particular format and cannot be changed.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -11,10 +11,11 @@ use super::{
     time::as_text,
 };
 
-/// How the tokens of an audience are made. The default is an access token as RFC 9068 has it, signed as the deployment signs.
+/// Format of the tokens of an audience. The default is an access token according to RFC 9068,
+/// signed with the algorithm of the deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenShape {
-    /// Absent: the deployment's.
+    /// `None` for the algorithm of the deployment.
     pub algorithm: Option<Algorithm>,
     pub typ: Typ,
     pub scope_claim: ScopeClaim,
@@ -24,8 +25,9 @@ pub struct TokenShape {
 }
 
 impl TokenShape {
-    /// Whether one token can serve both: the algorithm is compared as it is in effect. Where one of them wants a status for each token,
-    /// the token has it, which tells the other no less.
+    /// Returns whether one token can serve both profiles. Algorithms are compared after applying
+    /// the default of the deployment. `status` is not compared: if one profile requires a status
+    /// for each token, the token has one, and it is as informative for the other.
     pub fn agrees_with(&self, other: &Self, deployment: Algorithm) -> bool {
         let rest = |shape: &Self| (shape.scope_claim, shape.aud_claim);
         self.algorithm.unwrap_or(deployment) == other.algorithm.unwrap_or(deployment)
@@ -35,20 +37,22 @@ impl TokenShape {
     }
 }
 
-/// The `typ` header: 1 to 64 of `A-Za-z0-9.+-`, with a `/` between two parts at most.
+/// The `typ` header parameter: 1 to 64 characters of `A-Za-z0-9.+-`, with at most one `/` between
+/// two parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Typ(Cow<'static, str>);
 
-/// Other kinds of JWT: none of them may ever be taken for a token of ours, nor one of ours for them (RFC 8725 §3.11).
+/// Types of other kinds of JWT. None of them may be accepted as a token of Keyswap, and no token of
+/// Keyswap as one of them (RFC 8725 §3.11).
 const RESERVED_TYPES: [&str; 6] =
     ["statuslist+jwt", "secevent+jwt", "token-introspection+jwt", "dpop+jwt", "logout+jwt", "oauth-authz-req+jwt"];
 
 impl Typ {
-    /// RFC 9068 §2.1: tells an access token from every other kind of JWT.
+    /// RFC 9068 §2.1: distinguishes an access token from every other kind of JWT.
     pub const ACCESS_TOKEN: Self = Self(Cow::Borrowed("at+jwt"));
-    /// RFC 9701 §5: what is said of a token, and never one itself.
+    /// RFC 9701 §5: a response about a token, which is never a token itself.
     pub const INTROSPECTION: Self = Self(Cow::Borrowed("token-introspection+jwt"));
-    /// A signed status list. No audience can have it, and it is never read back as a token.
+    /// A signed status list. No audience can have this type, and it is never accepted as a token.
     pub const STATUS_LIST: Self = Self(Cow::Borrowed("statuslist+jwt"));
 
     pub fn as_str(&self) -> &str {
@@ -71,7 +75,7 @@ impl FromStr for Typ {
         if !is_name || parts.clone().count() > 2 || parts.any(str::is_empty) {
             return Err(InvalidTyp::Shape);
         }
-        // Media types are the same in any case, and `application/` may be left out (RFC 7515 §4.1.9).
+        // Media types are case-insensitive, and `application/` may be omitted (RFC 7515 §4.1.9).
         let lower = text.to_ascii_lowercase();
         if RESERVED_TYPES.contains(&lower.strip_prefix("application/").unwrap_or(&lower)) {
             return Err(InvalidTyp::Reserved);
@@ -87,7 +91,7 @@ impl fmt::Display for Typ {
 }
 as_text!(Typ);
 
-/// A text that cannot be the `typ` of a token.
+/// Reason why a text is not a valid `typ` of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTyp {
     #[error(
@@ -124,7 +128,7 @@ macro_rules! choices {
         }
         as_text!($type);
 
-        /// Another text.
+        /// Returned for any other text.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
         #[error($message)]
         pub struct $invalid;
@@ -132,7 +136,7 @@ macro_rules! choices {
 }
 
 choices! {
-    /// Where a token says what it allows.
+    /// Claim that contains the scope of a token.
     ScopeClaim, InvalidScopeClaim, "the scope_claim is scope (one string) or scp (an array)":
     /// `scope`, one string (RFC 9068 §2.2.3).
     #[default]
@@ -142,9 +146,9 @@ choices! {
 }
 
 choices! {
-    /// How a token writes its audience (RFC 7519 §4.1.3 allows both).
+    /// Format of the `aud` claim (RFC 7519 §4.1.3 allows both).
     AudClaim, InvalidAudClaim, "the aud_claim is string or array":
-    /// One string where there is one audience, since some verifiers take no array.
+    /// One string if there is one audience, because some verifiers do not accept an array.
     #[default]
     Text = "string",
     /// Always an array.
@@ -152,16 +156,18 @@ choices! {
 }
 
 choices! {
-    /// Whose status a token points at.
+    /// What the status list index of a token refers to.
     StatusOf, InvalidStatusOf, "the status is credential (all tokens of one fall together) or token (each has its own)":
-    /// That of the credential it was minted from: its tokens fall together, and minting one writes nothing.
+    /// The credential that the token was issued from: all its tokens share one status, and signing
+    /// a token writes no row.
     #[default]
     Credential = "credential",
-    /// Its own: revoking one token shows to whoever reads the list. Each exchange writes a row.
+    /// The token itself: the revocation of one token is visible in the list. Each exchange writes a
+    /// row.
     Token = "token"
 }
 
-/// One thing that is wrong with a shape.
+/// An error in a token profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShapeFault {
     pub field: String,
@@ -174,8 +180,8 @@ impl ShapeFault {
     }
 }
 
-/// What a client wants of a shape, before it is looked at: so that all of its faults can be told at once. Absent members stay
-/// as they are, `null` is the default.
+/// Changes of a token profile as sent by a client. They are not validated yet, so that all errors
+/// can be reported at once. An absent field leaves the value unchanged; `null` selects the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WishedShape {
     pub algorithm: Option<Option<String>>,
@@ -187,15 +193,12 @@ pub struct WishedShape {
 }
 
 impl WishedShape {
-    /// Whether nothing is wished.
+    /// Returns whether there is no change.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The shape that `before` becomes.
-    ///
-    /// # Errors
-    /// Every fault of it.
+    /// Applies the changes to `before`. Returns all errors, not only the first one.
     pub fn applied_to(self, before: &TokenShape) -> Result<TokenShape, Vec<ShapeFault>> {
         let (mut shape, mut faults) = (before.clone(), Vec::new());
         if let Some(wished) = self.algorithm {

@@ -1,4 +1,5 @@
-//! How much a key is used: by the minute, where it has a limit, and by the day.
+//! Periods for counting usage: minutes for the exchange limit of a key, days for the usage of a
+//! key, hours for the statistics of the deployment.
 
 use std::fmt;
 
@@ -10,30 +11,30 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// The minute of a time, counted since 1970-01-01 UTC.
+/// Returns the number of the minute that contains a time, counted since 1970-01-01 UTC.
 pub const fn minute_of(at: Timestamp) -> i64 {
     at.millis().div_euclid(MINUTE)
 }
 
-/// Where a key stands within its limit of exchanges per minute.
+/// State of a key's limit of exchanges per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     pub limit: u32,
-    /// How many are left until the next minute.
+    /// Number of exchanges left in the current minute.
     pub left: u32,
-    /// How long it is until then.
+    /// Time until the next minute begins.
     pub reset: Span,
 }
 
 impl Window {
-    /// `left` of `limit` in the minute of `now`.
+    /// Creates the state for `left` exchanges of `limit` in the minute of `now`.
     pub fn at(now: Timestamp, limit: u32, left: u32) -> Self {
         let gone = now.millis().rem_euclid(MINUTE);
         Self { limit, left, reset: Span::from_millis((MINUTE - gone).unsigned_abs()) }
     }
 }
 
-/// An hour in UTC, counted since 1970-01-01; written as the time it begins.
+/// An hour in UTC, counted since 1970-01-01. In the API it is the time at which it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hour(i64);
 

@@ -1,4 +1,5 @@
-//! Validation: whether a key or a token is in force now, and which permissions it lacks. Pure, and by the rules of the exchange.
+//! Validation: whether a key or token is in force now, and which permissions it lacks. The
+//! functions are pure and apply the rules of the exchange.
 
 use std::collections::BTreeSet;
 
@@ -12,31 +13,33 @@ use super::{
     permission::PermissionSet,
 };
 
-/// What a service wants to know of a key or a token.
+/// Requirements of a service for a key or token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Question {
-    /// What the request at hand takes.
+    /// Permissions that the request to the service requires.
     pub required: PermissionSet,
-    /// The one kind of owner whose keys are taken there.
+    /// The only kind of owner that is accepted; `None` for any.
     pub owner_type: Option<OwnerType>,
-    /// The service that asks, where it says which it is.
+    /// Audience of the service, if it names one.
     pub audience: Option<Identifier>,
 }
 
-/// What bounds whatever was shown: nothing but the question for a key, and for a token what it says of itself.
+/// Bounds of the presented credential: for a token its claims, for a key only the audiences of the
+/// service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bounds {
-    /// The permissions a token carries; absent for a key.
+    /// Scope of a token; `None` for a key.
     pub scope: Option<PermissionSet>,
-    /// For which audiences it counts. None are asked about for a key that is shown to nobody in particular.
+    /// Audiences that must accept the credential. For a key, the set is empty if the service names
+    /// no audience.
     pub audiences: BTreeSet<Identifier>,
 }
 
-/// The permissions that are required and not in effect: what stands on the key, cut to what its owner can do now, to the token's
-/// scope, and to what the audiences take.
+/// Returns the required permissions that are not in effect. A permission is in effect if the key
+/// has it, its owner has it now, the scope of a token contains it, and all audiences accept it.
 ///
-/// # Errors
-/// The key is not in force, not for these audiences, or of another kind of owner.
+/// Fails with `Refusal::Target` if the key may not be used for one of the audiences, or if its
+/// owner is of another kind than the required one.
 pub fn missing(facts: &Facts, question: &Question, bounds: &Bounds, limits: &Limits) -> Result<PermissionSet, Refusal> {
     let key = &facts.key;
     let owner = grant::alive(key, facts.now, limits).map_err(Refusal::Key)?;
@@ -61,14 +64,15 @@ pub fn missing(facts: &Facts, question: &Question, bounds: &Bounds, limits: &Lim
     Ok(question.required.iter().filter(is_missing).cloned().collect())
 }
 
-/// Those who stand behind a key, as the product wrote them down.
+/// User and organization that own a key directly or through a service client, as recorded by the
+/// product.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Behind {
     pub user: Option<UserBehind>,
     pub organization: Option<OrganizationBehind>,
 }
 
-/// The user behind a key.
+/// The user who owns a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserBehind {
     pub id: UserId,
@@ -77,7 +81,7 @@ pub struct UserBehind {
     pub metadata: Metadata,
 }
 
-/// The organization behind a key, or within which its user has it.
+/// The organization that owns a key, or within which its user owns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrganizationBehind {
     pub id: OrganizationId,

@@ -1,4 +1,4 @@
-//! Webhooks: where the audit trail is sent to, and which part of it.
+//! Webhooks: the destinations to which events of the audit log are sent, and which events.
 
 use std::{fmt, str::FromStr};
 
@@ -12,22 +12,23 @@ use super::{
     time::{Timestamp, as_text},
 };
 
-/// Where to send events to.
+/// A destination of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     pub id: WebhookId,
     pub url: WebhookUrl,
     pub description: Option<DisplayName>,
-    /// Absent: every event.
+    /// `None` for all events.
     pub event_types: Option<EventTypes>,
-    /// Absent: whatever organization an event belongs to, if any.
+    /// `None` for events of any organization and of none.
     pub organization: Option<OrganizationId>,
     pub state: State,
-    /// Until when the secret before this one signs as well.
+    /// Until when messages are also signed with the previous secret.
     pub old_secret_until: Option<Timestamp>,
-    /// Its receiver asked for a pause.
+    /// Nothing is sent before this time, because the receiver responded that it is overloaded or
+    /// unavailable.
     pub paused_until: Option<Timestamp>,
-    /// The last event of the trail that was looked at for it.
+    /// Position in the audit log of the last event that was evaluated for the webhook.
     pub cursor: i64,
     pub created_at: Timestamp,
     pub created_by: ActorRef,
@@ -41,22 +42,23 @@ impl Webhook {
     }
 }
 
-/// Whether a webhook is served.
+/// Whether events are sent to a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Enabled,
-    /// Its place in the trail is kept: what happens meanwhile is sent once it is enabled again.
+    /// The cursor is kept: events that occur in the meantime are sent after the webhook is enabled
+    /// again.
     Disabled(Disabled),
 }
 
-/// Why a webhook is not served.
+/// Reason why a webhook is disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disabled {
-    /// Someone said so.
+    /// An administrator disabled the webhook.
     Requested,
-    /// It answered 410.
+    /// The receiver responded with status 410.
     Gone,
-    /// A delivery failed to the last attempt, and nothing else arrived meanwhile.
+    /// The last attempt of a delivery failed, and nothing else was delivered in the meantime.
     Exhausted,
 }
 
@@ -72,7 +74,8 @@ impl Disabled {
     }
 }
 
-/// An absolute `http` or `https` URL without login and fragment. Whether it may be connected to is for the guard of `outbound`.
+/// An absolute `http` or `https` URL without userinfo and fragment. The guard in `outbound` decides
+/// whether a connection to it is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookUrl(Url);
 
@@ -97,7 +100,8 @@ impl WebhookUrl {
 impl FromStr for WebhookUrl {
     type Err = InvalidUrl;
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
-        // Parsers drop line breaks and tabs and turn backslashes: nothing that means another thing elsewhere gets that far.
+        // URL parsers remove line breaks and tabs and convert backslashes. A text that other
+        // parsers would read differently is therefore refused before it is parsed.
         if text.len() > 2048
             || text.contains('\\')
             || !text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -123,23 +127,22 @@ impl fmt::Display for WebhookUrl {
 }
 as_text!(WebhookUrl);
 
-/// A text that is not a URL of a webhook.
+/// Returned for a text that is not a valid URL of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "give an https:// URL of at most 2048 ASCII characters, without a login, `@`, a fragment, spaces or an API key in it"
 )]
 pub struct InvalidUrl;
 
-/// Types of events, or all that begin alike: `api_key.created`, `service_client.*`.
+/// Types of events, or prefixes of them: `api_key.created`, `service_client.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTypes(Vec<EventType>);
 
 impl EventTypes {
-    /// The most that one webhook lists.
+    /// Maximum number of entries of one webhook.
     pub const MOST: usize = 100;
 
-    /// # Errors
-    /// There are none, or too many.
+    /// Sorts the entries and removes duplicates.
     pub fn new(mut types: Vec<EventType>) -> Result<Self, InvalidEventTypes> {
         types.sort();
         types.dedup();
@@ -153,15 +156,14 @@ impl EventTypes {
         })
     }
 
-    /// The stored form: one space between them.
+    /// Returns the stored form: entries separated by one space.
     pub fn to_stored(&self) -> String {
         self.0.iter().map(|one| one.0.as_str()).collect::<Vec<_>>().join(" ")
     }
 
-    /// # Errors
-    /// The text is not what `to_stored` gives.
     pub fn from_stored(text: &str) -> Result<Self, InvalidEventTypes> {
-        // Not checked against what there is: a type may be gone in a newer version, and the webhook must not be.
+        // Entries are not compared with the types that exist: a newer version may have removed a
+        // type, but must still read the webhook.
         Self::new(text.split(' ').map(|one| EventType(one.to_owned())).collect())
     }
 }
@@ -178,12 +180,12 @@ impl<'de> serde::Deserialize<'de> for EventTypes {
     }
 }
 
-/// None, or too many.
+/// Returned for no entry, or for more than `EventTypes::MOST`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("name 1 to 100 types of events; leave event_types out for all of them")]
 pub struct InvalidEventTypes;
 
-/// One of `EventTypes`.
+/// An entry of `EventTypes`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventType(String);
 
@@ -207,7 +209,7 @@ impl fmt::Display for EventType {
 }
 as_text!(EventType);
 
-/// No event is ever of this type.
+/// Returned for a text that matches no type of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give the type of an event, such as api_key.created, or all that begin alike, such as api_key.*")]
 pub struct InvalidEventType;

@@ -1,5 +1,7 @@
-//! Who may call a handler stands in its signature: the first argument is a `Caller<Action>` or, on purpose, `Anyone`. The
-//! functions here that make routes take no other handler, so one that forgot does not compile.
+//! Access control in handler signatures. The first argument of every handler implements `Guard`: a
+//! `Caller<Action>`, a client of the OAuth endpoints, or `Anyone` for a handler without
+//! authentication. `on`, the only function that builds a route, accepts no other handler, so a
+//! handler without access control does not compile.
 
 use std::{future::Future, marker::PhantomData, pin::Pin};
 
@@ -29,14 +31,14 @@ use super::{
     request::call,
 };
 
-/// Someone who may do `A`.
+/// An authenticated caller that holds a permission for action `A`.
 #[derive(Debug)]
 pub struct Caller<A: Action> {
     pub identity: caller::Caller,
     action: PhantomData<A>,
 }
 
-/// No credentials are asked for: the handler checks what it is given, or what it serves is public.
+/// No authentication: the handler verifies credentials itself, or its response is public.
 #[derive(Debug)]
 pub struct Anyone;
 
@@ -74,7 +76,8 @@ impl<A: Action> FromRequest for Caller<A> {
     }
 }
 
-/// The one credential a request carries, in one of two headers (RFC 6750 §2.1); never in the query string.
+/// Returns the single credential of a request, from `Authorization: Bearer` (RFC 6750 §2.1) or
+/// `X-API-Key`. Credentials in the query string are not accepted.
 pub fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut bearer = headers.get_all(AUTHORIZATION);
     let mut plain = headers.get_all("x-api-key");
@@ -97,7 +100,7 @@ pub fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
     Ok(credential.trim_matches(' '))
 }
 
-/// For whom a back end calls.
+/// Parses `Keyswap-On-Behalf-Of`, which names the user on whose behalf a back end calls.
 fn on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
     let mut values = headers.get_all("keyswap-on-behalf-of");
     let Some(value) = values.next() else { return Ok(None) };
@@ -106,15 +109,16 @@ fn on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
     text.parse().map(Some).map_err(|_| Problem::bad_request(malformed))
 }
 
-/// Arguments that begin with who may call, and what they tell of the handler.
+/// The arguments of a handler: a `Guard` followed by up to four `Part`s. They describe the handler
+/// for the OpenAPI document.
 pub trait Guarded {
     fn signature() -> Signature;
 }
-/// The first of them.
+/// The first argument of a handler, which decides who may call it.
 pub trait Guard {
-    /// What the caller must hold; nothing for `Anyone`.
+    /// The permissions that the caller must hold. `None` if no permission is required.
     fn needs() -> Option<Needs>;
-    /// What it reads beside the headers.
+    /// Adds what the argument reads from the request besides its headers.
     fn tell(_: &mut Signature) {}
 }
 impl<A: Action> Guard for Caller<A> {
@@ -145,16 +149,17 @@ guarded!(B C);
 guarded!(B C D);
 guarded!(B C D E);
 
-/// A method of a path, its handler, and what the OpenAPI document says of it.
+/// An HTTP method with its handler and the description of the handler for the OpenAPI document.
 pub struct Endpoint {
     pub method: Method,
     pub route: Route,
-    /// The handler's module and name.
+    /// Module and name of the handler, joined by an underscore.
     pub name: &'static str,
     pub describe: fn(&'static str) -> Described,
 }
 
-/// The one way to make an `Endpoint`; `on!` finds the attribute of a handler and names it.
+/// Builds an `Endpoint`; there is no other constructor. The `on!` macro supplies `D`, the
+/// `utoipa::path` attribute of the handler.
 pub fn on<D, F, Args>(method: Method, name: &'static str, handler: F) -> Endpoint
 where
     D: Attribute,

@@ -1,4 +1,5 @@
-//! What browsers load: the widget, for the pages of products, and the hosted pages.
+//! Static assets: the widget, which products embed in their pages, and the files of the hosted
+//! pages and the console.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -19,12 +20,13 @@ use crate::{
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
-/// What has one name for ever is asked for again each time, and answered 304 where it is the same.
+/// Cache policy of URLs whose content can change: caches revalidate every use, and an unchanged
+/// file is answered with 304.
 pub const ASKED_AGAIN: &str = "public, no-cache";
-/// The others have what is in them in their names.
+/// Cache policy of URLs that contain the hash of the assets.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
-/// The files, each packed once.
+/// The assets. The gzip form of a file is produced for the first request that accepts it.
 #[derive(Debug)]
 pub struct Assets {
     hash: String,
@@ -49,13 +51,15 @@ impl Assets {
     }
 }
 
-/// The widget: a page that loads it as a module can use `<keyswap-api-keys>`.
+/// Returns the widget script.
+///
+/// A page that loads it as a module can use the `<keyswap-api-keys>` element.
 #[utoipa::path(get, path = "", responses(Asset))]
 pub async fn widget(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
     kept(&request, &assets.widget, SCRIPT, ASKED_AGAIN)
 }
 
-/// What the widget and the pages are made of.
+/// Returns a file of the widget, the hosted pages or the console.
 #[utoipa::path(get, path = "", params(AssetFile), responses(Asset))]
 pub async fn asset(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> Result<HttpResponse, Problem> {
     let part = |name| request.match_info().get(name).unwrap_or_default();
@@ -72,7 +76,7 @@ pub async fn asset(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> Res
     Ok(response)
 }
 
-/// Whether the client takes gzip (RFC 9110 §12.5.3).
+/// Returns whether the client accepts gzip (RFC 9110 §12.5.3).
 fn takes_gzip(request: &HttpRequest) -> bool {
     let offered = [Encoding::identity(), Encoding::gzip()];
     AcceptEncoding::parse(request).is_ok_and(|taken| taken.negotiate(offered.iter()) == Some(Encoding::gzip()))

@@ -1,4 +1,4 @@
-//! Reading a body within its limits: how much, and how long. actix-web itself never times a stalled body out.
+//! Request bodies, read with a size limit and a deadline. actix-web never times out a stalled body.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use actix_web::{HttpRequest, dev::Payload, error::PayloadError, http::header::CO
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-/// How long a whole body may take.
+/// Time limit for receiving a whole body.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why there is no body to work with.
+/// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     #[error("the body is larger than {0} bytes")]
@@ -20,7 +20,7 @@ pub enum BodyError {
     Broken,
 }
 
-/// Reads the body, at most `limit` bytes of it.
+/// Reads a body of at most `limit` bytes within `DEADLINE`.
 pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, BodyError> {
     let whole = async {
         let mut body = BytesMut::new();
@@ -39,7 +39,8 @@ pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, BodyE
     timeout(DEADLINE, whole).await.unwrap_or(Err(BodyError::TooSlow))
 }
 
-/// The media type of the body, in lower case and without its parameters; empty when there is none.
+/// The media type of the body in lower case and without parameters. Empty if the request has no
+/// readable `Content-Type`.
 pub fn media_type(request: &HttpRequest) -> String {
     let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()

@@ -1,4 +1,5 @@
-//! Which pages of others reach `/v1` (Fetch §3.2): those that the operator named, with a token in a header and never with a cookie.
+//! CORS for `/v1` (Fetch §3.2). Pages of the configured origins may call it with a token in a
+//! header. Cookies are never accepted across origins.
 
 use actix_cors::Cors;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER};
@@ -7,7 +8,7 @@ use crate::domain::origin::Origin;
 
 use super::request::REQUEST_ID;
 
-/// How long a browser need not ask again whether it may, in seconds.
+/// Lifetime of a cached preflight response, in seconds.
 const MAX_AGE: usize = 600;
 
 pub fn to_v1(origins: &[Origin]) -> Cors {

@@ -1,4 +1,5 @@
-//! HTTP: routes on one screen, and handlers that read, call one service function, and write.
+//! HTTP: the routing table and its handlers. A handler parses the request, calls one function of
+//! `service` and writes the response.
 
 mod access;
 mod assets;

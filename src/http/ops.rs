@@ -1,4 +1,4 @@
-//! For operators and their machines.
+//! Health and metrics endpoints, for operators and monitoring systems.
 
 use actix_web::{
     HttpResponse,
@@ -19,13 +19,13 @@ use super::{
     openapi::answers::{Metrics, Probe},
 };
 
-/// Whether the process is up.
+/// Returns 200 while the process is running.
 #[utoipa::path(get, path = "", responses((status = 200, description = "It is.", body = String, content_type = "text/plain")))]
 pub async fn healthz(_: Anyone) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body("ok\n")
 }
 
-/// Whether to send requests here.
+/// Returns whether this instance can serve requests.
 #[utoipa::path(get, path = "", responses(Probe<Readiness>))]
 pub async fn readyz(_: Anyone, app: Data<App>) -> HttpResponse {
     let readiness = health::readiness(&app).await;
@@ -36,13 +36,13 @@ pub async fn readyz(_: Anyone, app: Data<App>) -> HttpResponse {
     response.insert_header((CACHE_CONTROL, "no-store")).json(readiness)
 }
 
-/// Counters and gauges, for operators.
+/// Returns counters and gauges, on the operator listener.
 #[utoipa::path(get, path = "", responses(Metrics))]
 pub async fn metrics(_: Anyone, app: Data<App>) -> HttpResponse {
     scrape(&app)
 }
 
-/// Counters and gauges, in the form of OpenMetrics.
+/// Returns counters and gauges in the OpenMetrics format.
 #[utoipa::path(get, path = "", responses(Metrics))]
 pub async fn metrics_in_public(_: Caller<ReadMetrics>, app: Data<App>) -> HttpResponse {
     scrape(&app)

@@ -1,5 +1,6 @@
-//! Errors of `/v1` as problem details (RFC 9457). The one place where what went wrong inside becomes words for a client: fixed
-//! texts and named fields, never a driver's message and never the value that was sent.
+//! Errors of `/v1` as problem details (RFC 9457). Internal errors become client messages only here,
+//! as fixed texts and field names. Messages never contain the text of a database driver or a
+//! submitted value.
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
@@ -19,7 +20,7 @@ use crate::{
 
 use super::{body::BodyError, rate_limit};
 
-/// An answer that says what went wrong and what to do.
+/// An error response that states the cause and the remedy.
 #[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
@@ -34,25 +35,25 @@ pub struct Problem {
     close: bool,
 }
 
-/// RFC 6750 §3: without credentials, no error attribute.
+/// RFC 6750 §3: a request without credentials gets a challenge without an `error` attribute.
 const CHALLENGE: &str = r#"Bearer realm="keyswap""#;
 
-/// What went wrong, and what to do about it (RFC 9457).
+/// Problem details of an error (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct Body<'a> {
-    /// `urn:keyswap:problem:` and the code.
+    /// `urn:keyswap:problem:` followed by the code.
     #[serde(rename = "type")]
     #[schema(pattern = "^urn:keyswap:problem:[a-z_]+$", example = "urn:keyswap:problem:not_found")]
     kind: String,
     title: &'a str,
     status: u16,
-    /// For programs: it never changes.
+    /// Stable error code for programs.
     #[schema(pattern = "^[a-z_]+$", example = "not_found")]
     code: &'a str,
-    /// For people.
+    /// Human-readable explanation.
     detail: &'a str,
-    /// Every fault at once, where fields are wrong.
+    /// All faults found in the fields of the request. Absent if there are none.
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'a [Fault],
 }
@@ -100,7 +101,8 @@ impl Problem {
         Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body took too long", detail) }
     }
 
-    /// The path, or what it names: the same bytes for what is not there and for what the caller may not see.
+    /// For unknown paths and objects. An object that does not exist and an object that the caller
+    /// may not see get the same bytes.
     pub fn not_found() -> Self {
         let detail = "there is nothing here, or nothing that you may see";
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
@@ -133,7 +135,7 @@ impl Problem {
         }
     }
 
-    /// `permissions`: one of them is needed.
+    /// Any one of `permissions` is sufficient.
     pub fn forbidden(permissions: &[&str]) -> Self {
         let detail = format!("the permission {} is needed", permissions.join(" or "));
         let scope = permissions.join(" ");
@@ -223,7 +225,7 @@ impl From<BodyError> for Problem {
             BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "timeout", "The body took too long"),
             BodyError::Broken => (StatusCode::BAD_REQUEST, "bad_request", "The request cannot be understood"),
         };
-        // What is left of the body would be read as the next request (RFC 9112 §9.3).
+        // The rest of the body would be read as the next request (RFC 9112 §9.3).
         Self { close: true, ..Self::new(status, code, title, error.to_string()) }
     }
 }
@@ -346,7 +348,8 @@ impl From<Denied> for Problem {
     }
 }
 
-/// Whether a path speaks OAuth's errors rather than problems. The path of the issuer, where it has one, is no part of it.
+/// Returns whether a path reports errors in the OAuth format instead of problem details. The path
+/// of the issuer, if it has one, is ignored.
 pub fn speaks_oauth(request: &HttpRequest) -> bool {
     let issuer_path = request.app_data::<Data<App>>().map(|app| path_of(app.issuer())).unwrap_or_default();
     let path = request.path().strip_prefix(issuer_path).unwrap_or(request.path());
@@ -354,7 +357,7 @@ pub fn speaks_oauth(request: &HttpRequest) -> bool {
     ["oauth", "identity", ".well-known"].contains(&first)
 }
 
-/// The path of a URL, or nothing.
+/// The path of a URL, or an empty string.
 pub fn path_of(url: &str) -> &str {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     after_scheme.find('/').map_or("", |at| &after_scheme[at..])

@@ -1,8 +1,9 @@
-//! `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10), on answers to keys that have a limit.
+//! `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10), for API keys with
+//! a rate limit.
 
 use crate::domain::usage::Window;
 
-/// Names and values of both.
+/// Names and values of both headers.
 pub fn headers(window: &Window) -> [(&'static str, String); 2] {
     [
         ("ratelimit-policy", format!("\"exchanges\";q={};w=60", window.limit)),

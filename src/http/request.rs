@@ -1,4 +1,5 @@
-//! What every request carries: an id, and the address it came from. And one line in the log for each answer.
+//! The context of a request: its id and the client address. Responses are logged here, server
+//! errors as warnings and all others at debug level.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -27,7 +28,7 @@ use crate::{
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Networks whose `X-Forwarded-For` is believed.
+/// Networks of proxies whose `X-Forwarded-For` and `X-Request-Id` are trusted.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(pub Vec<IpNet>);
 
@@ -36,8 +37,9 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
-    /// The client's address: the peer, or, when that is a proxy of ours, the last one in `X-Forwarded-For` that is not.
-    /// Addresses further left, and what is no address, were written by the client and prove nothing (RFC 9700 §4.13).
+    /// The client address: the peer, or, if the peer is a trusted proxy, the last address in
+    /// `X-Forwarded-For` that is not one. Addresses further left and malformed entries may come
+    /// from the client and prove nothing (RFC 9700 §4.13).
     fn client(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = Option<IpAddr>>) -> IpAddr {
         let mut client = peer.to_canonical();
         for address in forwarded.rev() {
@@ -50,8 +52,8 @@ impl TrustedProxies {
     }
 }
 
-/// Gives the request its id and address, answers, and tells of it. The query string is never logged: it may hold a secret that
-/// someone put there by mistake.
+/// Assigns the request id and the client address, calls the handler and logs the response. The
+/// query string is never logged, because it may contain a misplaced secret.
 pub async fn accompany(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -62,7 +64,7 @@ pub async fn accompany(
     let id = HeaderValue::from_str(&call.request_id).unwrap_or(HeaderValue::from_static("none"));
     let method = request.method().clone();
     request.extensions_mut().insert(call.clone());
-    // Whatever is logged on the way carries the id: a client that reports it has named the lines.
+    // Every log line of the request carries the id, so a client that reports it identifies them.
     let span = tracing::info_span!("request", request_id = call.request_id);
     let mut response = next.call(request).instrument(span.clone()).await?;
     let status = response.status().as_u16();
@@ -79,7 +81,7 @@ pub async fn accompany(
 }
 
 fn log(method: &Method, request: &HttpRequest, status: u16, took: Duration, address: IpAddr) {
-    // The pattern and not the path: what a client put into a URL stays out of the log.
+    // The route pattern instead of the path keeps client input out of the log.
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     if status >= 500 {
@@ -99,14 +101,14 @@ fn call_of(request: &ServiceRequest, app: Option<&App>) -> Call {
         let forwarded = header("x-forwarded-for");
         let forwarded = forwarded.iter().flat_map(|value| value.split(',')).map(|part| address_of(part.trim()));
         address = trusted.client(peer, forwarded);
-        // A proxy of ours may give the id; anyone else's would let clients write into the log.
+        // Only a trusted proxy may set the id. Any other peer could write to the log with it.
         given = header("x-request-id").pop().filter(|id| is_request_id(id)).map(str::to_owned);
     }
     let made = || app.and_then(|app| random::token_id(&app.entropy).ok()).unwrap_or_default();
     Call { source: Source::from(address), request_id: given.unwrap_or_else(made), address }
 }
 
-/// An address, with or without a port, as proxies write them.
+/// Parses an address with or without a port, in the forms that proxies write.
 fn address_of(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
@@ -116,7 +118,7 @@ fn is_request_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// The call that `accompany` has put on the request.
+/// The call that `accompany` attached to the request.
 pub fn call(request: &HttpRequest) -> Call {
     let made = request.extensions().get::<Call>().cloned();
     made.unwrap_or_else(|| Call {

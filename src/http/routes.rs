@@ -1,4 +1,4 @@
-//! Every URL, on one screen.
+//! The routing table: all URLs of Keyswap.
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
@@ -31,8 +31,8 @@ const PUT: Method = Method::PUT;
 const PATCH: Method = Method::PATCH;
 const DELETE: Method = Method::DELETE;
 
-/// A method and its handler, `module::handler`, with the attribute `utoipa::path` that stands above it: without one it does not
-/// compile.
+/// Builds an endpoint from a method and a handler, given as `module::handler`. A handler without a
+/// `utoipa::path` attribute does not compile.
 macro_rules! on {
     ($method:ident, $module:ident::$handler:ident) => {
         pastey::paste! {
@@ -45,7 +45,7 @@ macro_rules! on {
     };
 }
 
-/// Everything that clients, services and the product use.
+/// Routes for clients, services and the product.
 fn for_everyone() -> Table {
     Table::default()
         .at("/oauth/token", vec![on!(POST, token::token)])
@@ -158,12 +158,12 @@ fn for_everyone() -> Table {
         .at("/docs/{file}", vec![on!(GET, pages::asset), on!(HEAD, pages::asset)])
 }
 
-/// On the listener that everyone reaches, unless operators have one of their own.
+/// Operations routes on the public listener, for deployments without an operator listener.
 fn operations_in_public() -> Table {
     health().at("/metrics", vec![on!(GET, ops::metrics_in_public)])
 }
 
-/// What operators and their machines use, on a listener of their own.
+/// Operations routes on the operator listener.
 fn operations_alone() -> Table {
     health().at("/metrics", vec![on!(GET, ops::metrics)])
 }
@@ -174,13 +174,13 @@ fn health() -> Table {
         .at("/readyz", vec![on!(GET, ops::readyz), on!(HEAD, ops::readyz)])
 }
 
-/// What the OpenAPI document describes: all that everyone may reach.
+/// All publicly reachable routes, which the OpenAPI document describes.
 pub fn table() -> Vec<(String, Vec<Endpoint>)> {
     for_everyone().0.into_iter().chain(operations_in_public().0).collect()
 }
 
-/// The listener that everyone reaches. Below the path of the issuer, where it has one, and at the root as well: a proxy may or may
-/// not strip the path.
+/// Configures the public listener. If the issuer has a path, the routes are served below that path
+/// and at the root, because a proxy may or may not strip the path.
 pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin], with_operations: bool) {
     if with_operations {
         operations_in_public().serve(config, "", &[]);
@@ -190,7 +190,7 @@ pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin],
         for_everyone().serve(config, prefix, origins);
     }
     if !issuer_path.is_empty() {
-        // RFC 8414 §3.1: the well-known part goes between host and path.
+        // RFC 8414 §3.1: the well-known part is inserted between host and path.
         for name in ["oauth-authorization-server", "openid-configuration"] {
             let path = format!("/.well-known/{name}{issuer_path}");
             let metadata = vec![on!(GET, well_known::metadata), on!(HEAD, well_known::metadata)];
@@ -200,13 +200,13 @@ pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin],
     config.default_service(web::to(not_found));
 }
 
-/// The listener of the operators.
+/// Configures the operator listener.
 pub fn operations(config: &mut ServiceConfig) {
     operations_alone().serve(config, "", &[]);
     config.default_service(web::to(not_found));
 }
 
-/// Paths, with the methods of each.
+/// Paths, each with its endpoints.
 #[derive(Default)]
 struct Table(Vec<(String, Vec<Endpoint>)>);
 
@@ -216,7 +216,7 @@ impl Table {
         self
     }
 
-    /// `origins` reach `/v1` from their pages.
+    /// Registers all paths below `prefix`. Pages of `origins` may call `/v1`.
     fn serve(self, config: &mut ServiceConfig, prefix: &str, origins: &[Origin]) {
         for (path, endpoints) in self.0 {
             let resource = resource(&format!("{prefix}{path}"), endpoints);
@@ -229,7 +229,8 @@ impl Table {
     }
 }
 
-/// A path with its methods; any other method is answered 405 with `Allow`, in the form the path speaks.
+/// A path with its methods. Any other method is answered with 405 and `Allow`, in the error format
+/// of the path.
 fn resource(path: &str, endpoints: Vec<Endpoint>) -> Resource {
     let allow = endpoints.iter().map(|endpoint| endpoint.method.as_str()).collect::<Vec<_>>().join(", ");
     let resource = endpoints.into_iter().fold(web::resource(path), |resource, endpoint| resource.route(endpoint.route));

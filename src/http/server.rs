@@ -1,4 +1,4 @@
-//! The server: listeners, limits and the order of things at the end.
+//! The HTTP server: listeners, limits and graceful shutdown.
 
 use std::{
     io,
@@ -27,20 +27,20 @@ use super::{
     routes,
 };
 
-/// How to listen.
+/// Listener settings.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
     pub bind: SocketAddr,
     pub admin_bind: Option<SocketAddr>,
     pub trusted_proxies: Vec<IpNet>,
-    /// Whose pages may call `/v1`.
+    /// Origins whose pages may call `/v1`.
     pub allowed_origins: Vec<Origin>,
-    /// Certificate chain and private key, in PEM files.
+    /// Certificate chain and private key, as paths of PEM files.
     pub tls: Option<(std::path::PathBuf, std::path::PathBuf)>,
     pub shutdown_timeout: Duration,
 }
 
-/// Why the server does not listen.
+/// Why the server does not start or has stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("cannot listen on {0}: {1}")]
@@ -53,20 +53,18 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Addresses that are ours, and not listened on yet: until the server can answer, a probe is refused and does not hang.
+/// Sockets that are bound but not listening yet. Until the server can respond, a connection attempt
+/// is refused instead of left waiting.
 #[derive(Debug)]
 pub struct Bound {
-    /// Where; the port is real even when 0 was asked for.
+    /// The bound address. Its port is the actual one if the configured port is 0.
     pub address: SocketAddr,
     pub admin_address: Option<SocketAddr>,
     socket: Socket,
     admin_socket: Option<Socket>,
 }
 
-/// Takes the addresses.
-///
-/// # Errors
-/// One is taken already, or not ours.
+/// Binds the configured addresses.
 pub fn bind(settings: &ServerSettings) -> Result<Bound, ServeError> {
     let (socket, address) = take(settings.bind)?;
     let admin = settings.admin_bind.map(take).transpose()?;
@@ -90,10 +88,11 @@ fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, ServeError
     Ok(socket.into())
 }
 
-/// How many connections may wait to be taken: a herd of clients whose tokens end in the same second.
+/// Maximum number of connections that wait to be accepted. Many clients connect at once if their
+/// tokens expire in the same second.
 const BACKLOG: i32 = 4096;
 
-/// The running server, and a second one for operators where `admin_bind` asks for it.
+/// The public server and, if `admin_bind` is set, the operator server.
 pub struct Servers {
     public: Server,
     admin: Option<Server>,
@@ -106,16 +105,13 @@ impl std::fmt::Debug for Servers {
 }
 
 impl Servers {
-    /// For stopping them from outside.
+    /// Handles for stopping the servers.
     pub fn handles(&self) -> Vec<ServerHandle> {
         std::iter::once(&self.public).chain(&self.admin).map(Server::handle).collect()
     }
 
-    /// Runs until SIGTERM; then no connection is taken any more, and requests in flight end within `shutdown_timeout`. SIGINT
-    /// ends it at once.
-    ///
-    /// # Errors
-    /// A listener fails.
+    /// Runs until SIGTERM. The servers then accept no connections, and requests in flight complete
+    /// within `shutdown_timeout`. SIGINT stops the servers at once.
     pub async fn run(self) -> Result<(), ServeError> {
         match self.admin {
             None => self.public.await?,
@@ -129,10 +125,7 @@ impl Servers {
     }
 }
 
-/// Starts to answer.
-///
-/// # Errors
-/// The TLS files do not work, or the listeners fail.
+/// Starts listening on the bound addresses.
 pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
     let issuer_path = path_of(app.issuer()).to_owned();
     let pages = web::Data::new(Pages::new(app.issuer()));
@@ -184,12 +177,12 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
     Ok(Servers { public: public.run(), admin: admin.map(HttpServer::run) })
 }
 
-/// How long a request's head may take.
+/// Time limit for receiving the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than the usual 60 s of load balancers, so that they close idle connections and not we.
+/// Longer than the usual 60 s of load balancers, so that they close idle connections first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// TLS 1.2 and 1.3, as rustls has them by default.
+/// Supports TLS 1.2 and 1.3, the defaults of rustls.
 fn tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ServeError> {
     let unreadable =
         |path: &Path, error: &dyn std::fmt::Display| ServeError::TlsFile(path.to_owned(), error.to_string());

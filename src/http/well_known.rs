@@ -1,4 +1,5 @@
-//! What anyone may read and keep: the JWKS and the metadata (RFC 7517 §5, RFC 8414 §3).
+//! Public documents that clients may cache: the JWKS (RFC 7517 §5) and the server metadata
+//! (RFC 8414 §3).
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -27,7 +28,10 @@ use super::{
     problem::Problem,
 };
 
-/// All published keys, or those of one algorithm (`?alg=ES256`), for verifiers that stumble over a kind of key they do not know.
+/// Returns the published signing keys.
+///
+/// `?alg=ES256` restricts the response to one algorithm, for verifiers that fail on unknown key
+/// types.
 #[utoipa::path(get, path = "", params(("alg" = Option<Algorithm>, Query, description = "Only keys of this algorithm.")), responses(Cached<Jwks>))]
 pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, OauthError> {
     let view = app.keys.view_to_serve(&app.store, &app.master).await;
@@ -42,7 +46,7 @@ pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<Htt
     Ok(serve(&request, &app, document, "application/jwk-set+json"))
 }
 
-/// Other parameters are not ours, and passed over.
+/// Parses `alg`. Other parameters are ignored.
 fn algorithm(query: &str) -> Result<Option<Algorithm>, OauthError> {
     let mut asked = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "alg").map(|(_, value)| value);
     match (asked.next(), asked.next()) {
@@ -55,25 +59,27 @@ fn algorithm(query: &str) -> Result<Option<Algorithm>, OauthError> {
 const UNKNOWN_ALGORITHM: OauthError =
     OauthError::invalid_request("alg is one of ES256, ES384, EdDSA, RS256 and PS256, and stands once");
 
-/// What clients and verifiers need to know of this issuer (RFC 8414, OpenID Connect Discovery 1.0).
+/// Returns the metadata of the authorization server (RFC 8414, OpenID Connect Discovery 1.0).
 #[utoipa::path(get, path = "", responses(Cached<ServerMetadata>))]
 pub async fn metadata(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let document = publish::metadata(&app)?;
     Ok(serve(&request, &app, &document, "application/json"))
 }
 
-/// With a strong ETag, and the freshness that the bounds of rotation are computed with: `max-age` is half of what a verifier
-/// may hold on to, the other half is for a cache in between.
+/// Serves a document with a strong ETag. `max-age` is half of `verifier_cache_ttl`, from which the
+/// rotation rules are computed. The other half is left for a cache between Keyswap and the
+/// verifier.
 fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'static str) -> HttpResponse {
     let max_age = app.settings.timing.verifier_cache_ttl.as_secs() / 2;
-    // A view that may no longer sign may lack a key that signs elsewhere: still better than none, and nothing to keep.
+    // A snapshot that is too old to sign may lack a key that another replica signs with. It is
+    // served, but must be revalidated.
     let view = app.keys.view();
     let is_certain = app.keys.may_be_kept(&view) && !view.is_halted();
     let cache_control = if is_certain { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
     kept(request, document, content_type, &cache_control)
 }
 
-/// A document with its ETag; 304 to whoever has it.
+/// Serves a document with its ETag, or 304 if the client already has it.
 pub fn kept(
     request: &HttpRequest,
     document: &Document,
@@ -96,6 +102,6 @@ pub fn kept(
     if known {
         return response.finish();
     }
-    // HEAD as well: the server leaves the body out and keeps its length (RFC 9110 §9.3.2).
+    // Also for HEAD: the server omits the body and keeps its length (RFC 9110 §9.3.2).
     response.insert_header((CONTENT_TYPE, content_type)).body(document.body.clone())
 }

@@ -1,4 +1,4 @@
-//! What runs by the clock. Jobs take their rules from `service` and end when the server does.
+//! Periodic background jobs. The rules are in `service`. The jobs end with the server.
 
 pub mod notices;
 pub mod status_lists;
@@ -23,16 +23,18 @@ use crate::{
     store::{self, Outcome, StoreError},
 };
 
-/// How often it is written down how far the database has come: an old backup is noticed in this time while the server runs.
+/// Interval between updates of the rollback guard. While the server runs, a rolled back database is
+/// detected within this time.
 const WITNESS_EVERY: Duration = Duration::from_secs(3);
-/// How often what is no longer needed is thrown away.
+/// Interval between deletions of expired rows.
 const CLEAN_EVERY: Duration = Duration::from_secs(3600);
-/// How many members of deleted organizations are thrown away at once.
+/// How many rows of deleted organizations one transaction removes from a table.
 const CLEAN_AT_ONCE: i64 = 500;
-/// The longest between two looks at the signing keys. After an outage the view must be fresh again within 5 s.
+/// Maximum interval between refreshes of the signing keys. After an outage, the snapshot must be
+/// fresh again within 5 s.
 const LOOK_AT_MOST: Duration = Duration::from_secs(2);
 
-/// The jobs of a server.
+/// The background jobs of a server.
 #[derive(Debug)]
 pub struct Jobs {
     app: Shared,
@@ -54,7 +56,8 @@ impl Jobs {
                     tracing::warn!(%error, "the signing keys could not be looked at");
                 }
             }),
-            // Not in the same job: making an RSA key would let the view of the keys grow old.
+            // This job is separate from the refresh, because the generation of an RSA key would let
+            // the snapshot become stale.
             every(look_every, app, stopped.clone(), |app| async move {
                 if let Err(error) = signing_keys::tick(&app).await {
                     tracing::warn!(%error, "the signing keys could not be moved; the next look does what is due");
@@ -110,9 +113,10 @@ impl Jobs {
         Self { app: app.clone(), running, stop }
     }
 
-    /// Ends them, and writes what is still in memory: a clean stop loses nothing.
+    /// Stops the jobs and writes buffered data, so that a clean stop loses nothing.
     pub async fn stop(self) {
-        // Asked and not aborted: a flush that is cut off would take what it holds along.
+        // The jobs are signalled and not aborted, because an aborted flush would lose the data that
+        // it holds.
         let _ = self.stop.send(true);
         for job in self.running {
             if let Err(error) = job.await {
@@ -153,7 +157,7 @@ where
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // `changed` ends with an error when the sender is gone, which is a stop too.
+                // `changed` fails when the sender is dropped. That also means stop.
                 _ = stopped.changed() => break,
                 _ = ticks.tick() => job(app.clone()).await,
             }
@@ -161,7 +165,7 @@ where
     })
 }
 
-/// Whenever `due` returns.
+/// Runs `job` each time `due` completes.
 fn when<D, F>(
     due: impl Fn(Shared) -> D + Send + 'static,
     app: &Shared,
@@ -183,10 +187,11 @@ where
     })
 }
 
-/// Deletes what is no longer needed.
+/// Deletes expired rows.
 pub async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
     let timing = app.settings.timing;
-    // The longest past its end that a verifier may take a token; and past it for every replica as well.
+    // `late` is the longest time after its expiry at which a verifier may accept a token. `dead`
+    // adds the staleness of the replicas.
     let late = timing.verifier_leeway + timing.clock_skew;
     let dead = late + timing.replica_staleness;
     app.store
@@ -203,7 +208,8 @@ pub async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
             Ok::<_, StoreError>(Outcome::bookkeeping(()))
         })
         .await?;
-    // A few at a time: what a large organization left behind must not keep others from writing.
+    // The batches are small, so that the rows of a large deleted organization do not block other
+    // writers.
     loop {
         let left = app.store.change(Origin::of(Actor::System), |tx| {
             let records = store::access_records::forget_left(tx, CLEAN_AT_ONCE)?;

@@ -1,4 +1,4 @@
-//! Tells of keys that end without anybody doing it to them.
+//! Writes events for keys that end without a request: keys of deleted owners, and keys that expire.
 
 use std::time::Duration;
 
@@ -7,12 +7,13 @@ use crate::{
     store::StoreError,
 };
 
-/// How often it is looked whether there is any: whoever follows the events hears of them within two seconds.
+/// Polling interval. Clients that follow the events receive them within two seconds.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How many batches at a time: a stop must not wait until all keys of a large organization are told of.
+/// Maximum number of batches per run, so that a stop does not wait for all keys of a large
+/// organization.
 const BATCHES: usize = 10;
 
-/// Writes the events that are due, up to a number of batches.
+/// Writes the events that are due, up to `BATCHES` batches of each kind.
 pub async fn tell(app: &App) -> Result<(), StoreError> {
     for _ in 0..BATCHES {
         let departed = notices::tell_of_departed(app).await?;

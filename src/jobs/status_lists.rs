@@ -1,11 +1,13 @@
-//! Keeps the status lists true.
+//! Keeps the status lists up to date.
 
 use crate::service::{App, Error, status_lists};
 
-/// How many batches of credentials without a place are looked after at a time: a stop must not wait for all of a large deployment.
+/// Maximum number of batches of credentials without an index per run, so that a stop does not wait
+/// for all credentials of a large deployment.
 const BATCHES: usize = 50;
 
-/// Builds what has to be built, and takes over what anybody built.
+/// Assigns indexes to credentials without one, rebuilds outdated lists, and loads the lists that
+/// any replica has built.
 pub async fn keep(app: &App) -> Result<(), Error> {
     for _ in 0..BATCHES {
         if !status_lists::place_old(app).await? {
@@ -16,7 +18,7 @@ pub async fn keep(app: &App) -> Result<(), Error> {
     look(app).await
 }
 
-/// Takes over what was built elsewhere.
+/// Loads the lists that other replicas have built.
 pub async fn look(app: &App) -> Result<(), Error> {
     status_lists::refresh(app).await?;
     let (lists, bytes) = app.status_lists.size();

@@ -1,4 +1,5 @@
-//! Sends events to webhooks. Each webhook is served by a task of its own: one that hangs holds up nobody else.
+//! Delivers events to webhooks. Each webhook is served by its own task, so that an unresponsive
+//! receiver does not delay the others.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -17,19 +18,21 @@ use crate::{
     store::StoreError,
 };
 
-/// How often new events and due attempts are looked for.
+/// Polling interval for new events and due attempts.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How often the age of the oldest delivery is measured.
+/// Interval between measurements of the age of the oldest delivery.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
-/// How long nothing is done once something failed: most likely the database is away.
+/// Pause after an error, whose most likely cause is an unavailable database.
 const REST: Duration = Duration::from_secs(2);
-/// How many steps through the trail are made before anything is sent: who is far behind holds up nobody else.
+/// Maximum number of transactions that create deliveries before any are sent, so that webhooks far
+/// behind do not delay the others.
 const STEPS: usize = 20;
-/// How many webhooks are served at once.
+/// Maximum number of webhooks served concurrently.
 const AT_ONCE: usize = 64;
-/// How many batches a webhook gets before it is someone else's turn.
+/// Maximum number of batches for one webhook before another webhook is served.
 const BATCHES: usize = 16;
-/// How long attempts may take to end once the server is told to stop. What is cut off is sent again when its claim runs out.
+/// How long running attempts may take after the server receives a stop signal. An aborted delivery
+/// is sent again when its lease expires.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
@@ -40,12 +43,14 @@ pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()>
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // `changed` ends with an error when the sender is gone, which is a stop too.
+                // `changed` fails when the sender is dropped. That also means stop.
                 _ = stopped.changed() => break,
                 Some(done) = courier.tasks.join_next() => {
                     match done {
                         Ok(webhook) => { courier.serving.remove(&webhook); }
-                        // Which one it was is not known: the others go on, and are not begun twice, since each row is claimed.
+                        // The failed task does not identify its webhook, so all entries are
+                        // removed. Running tasks continue. A second task for the same webhook sends
+                        // nothing twice, because each delivery is leased.
                         Err(_) => courier.serving.clear(),
                     }
                 }
@@ -61,7 +66,8 @@ pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()>
     })
 }
 
-/// Makes the deliveries of new events, sends what is due, and returns when each attempt has ended.
+/// Creates the deliveries of new events, sends due deliveries, and returns when each attempt has
+/// ended.
 pub async fn run_once(app: &Shared) -> Result<(), StoreError> {
     let mut courier = Courier::new(app.clone());
     courier.look().await?;
@@ -73,7 +79,7 @@ struct Courier {
     app: Shared,
     serving: HashSet<WebhookId>,
     tasks: JoinSet<WebhookId>,
-    /// The webhook that was begun last: the next one is whoever comes after it.
+    /// The webhook whose task was started last. The next poll starts with its successor.
     last: Option<WebhookId>,
     measured: Option<Instant>,
 }

@@ -1,5 +1,6 @@
-//! The guard: where connections may go. It judges addresses and not names, and what it lets through is what is connected to: a
-//! name that points somewhere else a moment later gains nothing.
+//! The guard restricts the destinations of outbound connections. It checks addresses, not names,
+//! and the connection goes to the checked address. A later change of the name's DNS records (DNS
+//! rebinding) has no effect.
 
 use std::net::IpAddr;
 
@@ -11,7 +12,7 @@ use crate::domain::{
     webhook::WebhookUrl,
 };
 
-/// What may be reached besides public addresses over HTTPS at port 443.
+/// Destinations that are permitted in addition to public addresses over HTTPS at port 443.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     pub allowed_networks: Vec<IpNet>,
@@ -19,7 +20,8 @@ pub struct Guard {
     pub allow_http: bool,
 }
 
-/// Why nobody was asked. None of these tells an address: a name must not become a way to look into private networks.
+/// Why no request was sent. The messages contain no address, so that a name cannot be used to probe
+/// private networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("only https:// is allowed here")]
@@ -31,10 +33,7 @@ pub enum Refused {
 }
 
 impl Guard {
-    /// What can be said of a URL before its name is looked up.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
+    /// Checks a URL before its name is resolved. Returns all faults.
     pub fn check(&self, url: &WebhookUrl) -> Result<(), Vec<Refused>> {
         let mut faults = Vec::new();
         if !url.is_encrypted() && !self.allow_http {
@@ -56,7 +55,7 @@ impl Guard {
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    /// Whether a connection may go to this address.
+    /// Returns whether connections to `address` are permitted.
     pub fn admits(&self, address: IpAddr) -> bool {
         let listed = |address: IpAddr| self.allowed_networks.iter().any(|network| network.contains(&address));
         is_public(address) || listed(address) || listed(address.to_canonical())

@@ -1,4 +1,5 @@
-//! Connections to others: the only room that opens any, and none past its guard (ASVS 1.3.6, 13.2.4).
+//! HTTP connections to third parties. Only this module opens them, and each one passes its guard
+//! (ASVS 1.3.6, 13.2.4).
 
 mod guard;
 mod post;

@@ -1,4 +1,5 @@
-//! One POST to someone else's server: bounded in time and in what is read, to an address that was checked, and nowhere else.
+//! Sends one POST request to a third-party server. The duration and the size of the response are
+//! bounded, and the connection goes to a checked address only.
 
 use std::{
     error::Error as _,
@@ -20,22 +21,23 @@ use crate::domain::webhook::WebhookUrl;
 
 use super::{Guard, Refused, Resolve};
 
-/// For name, connection, request and answer together.
+/// The deadline covers name resolution, connection, request and response together.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// How much of an answer's body is read, and thrown away. Past that the connection is closed.
+/// How many bytes of a response body are read and discarded. Beyond that, the connection is closed.
 const BODY_LIMIT: usize = 64 * 1024;
-/// How long a body is read that nobody will look at.
+/// How long a response body is read before the connection is closed.
 const BODY_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What came back. The body is not in it: what a private server says must not come out here, and nothing in it is needed.
+/// A response without its body. The body is not needed, and the body of an internal server must not
+/// be disclosed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// `Retry-After`, as it was sent.
+    /// The value of `Retry-After` as received.
     pub retry_after: Option<String>,
 }
 
-/// Why nothing came back. The texts are ours and name no address.
+/// Why there is no response. The messages are fixed texts and contain no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreached {
     #[error("not asked: {0}")]
@@ -52,12 +54,12 @@ pub enum Unreached {
     Broken,
 }
 
-/// Sends to others.
+/// Sends requests to third parties.
 pub struct Outbound {
     guard: Guard,
     resolver: Arc<dyn Resolve>,
     provider: Arc<CryptoProvider>,
-    /// The roots are read from the machine when the first connection needs them.
+    /// The root certificates of the machine are loaded when the first connection needs them.
     tls: OnceLock<Option<ClientConfig>>,
     deadline: Duration,
 }
@@ -73,20 +75,20 @@ impl Outbound {
         Self { guard, resolver, provider, tls: OnceLock::new(), deadline: DEADLINE }
     }
 
-    /// Trusts what `tls` does instead of the roots of the machine.
+    /// Trusts the roots of `tls` instead of the root certificates of the machine.
     #[must_use]
     pub fn trusting(self, tls: ClientConfig) -> Self {
         Self { tls: OnceLock::from(Some(tls)), ..self }
     }
 
-    /// Waits no longer than `deadline`.
+    /// Sets the deadline of a request.
     #[must_use]
     pub const fn within(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How long name, connection, request and answer may take together.
+    /// Returns the maximum duration of name resolution, connection, request and response together.
     pub const fn deadline(&self) -> Duration {
         self.deadline
     }
@@ -95,10 +97,7 @@ impl Outbound {
         &self.guard
     }
 
-    /// Sends `body`, once. A redirect is an answer like any other.
-    ///
-    /// # Errors
-    /// There is no answer, or none may be asked for.
+    /// Sends `body` once. A redirect is returned as a response and not followed.
     pub async fn post(
         &self,
         url: &WebhookUrl,
@@ -110,7 +109,7 @@ impl Outbound {
         let mut response = asked.map_err(|_| Unreached::TooSlow)??;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let answer = Answer { status: response.status().as_u16(), retry_after };
-        // The answer stands, whatever comes after its head.
+        // The status and the headers are valid, whatever follows.
         let _ = timeout(BODY_PATIENCE, drain(&mut response)).await;
         Ok(answer)
     }
@@ -129,7 +128,7 @@ impl Outbound {
         request.send().await.map_err(|error| unreached(&error))
     }
 
-    /// The addresses that may be connected to.
+    /// Resolves the host of `url` and returns the permitted addresses.
     async fn addresses_of(&self, url: &WebhookUrl) -> Result<Vec<IpAddr>, Unreached> {
         if let Some(fault) = self.guard.check(url).err().and_then(|faults| faults.first().copied()) {
             return Err(fault.into());
@@ -144,8 +143,9 @@ impl Outbound {
         if admitted.is_empty() { Err(Refused::Address.into()) } else { Ok(admitted) }
     }
 
-    /// A client that can reach nothing else: every name means `addresses` to it, and it follows no redirect and knows no proxy. A
-    /// new one each time, so that no connection outlives the check it was made under; TLS sessions are resumed across them.
+    /// Returns a client that can reach nothing but `addresses`: every name resolves to them, and
+    /// redirects and proxies are disabled. Each request uses a new client, so that no connection
+    /// outlives the check under which it was made. TLS sessions are resumed across clients.
     fn client_to(&self, addresses: Vec<IpAddr>) -> Result<Client, Unreached> {
         let builder = Client::builder()
             .no_proxy()
@@ -176,12 +176,12 @@ impl Outbound {
     }
 }
 
-/// The only addresses there are.
+/// A resolver that returns a fixed list of addresses.
 struct Pinned(Vec<IpAddr>);
 
 impl dns::Resolve for Pinned {
     fn resolve(&self, _: dns::Name) -> dns::Resolving {
-        // The port is that of the URL: the connector puts it in.
+        // The connector replaces the port with that of the URL.
         let addresses: Vec<_> = self.0.iter().map(|address| SocketAddr::new(*address, 0)).collect();
         Box::pin(ready(Ok(Box::new(addresses.into_iter()) as dns::Addrs)))
     }
@@ -197,7 +197,7 @@ async fn drain(response: &mut Response) {
     }
 }
 
-/// What happened, by the errors below an error: reqwest's own texts hold the URL.
+/// Classifies an error by its sources. The messages of reqwest contain the URL.
 fn unreached(error: &reqwest::Error) -> Unreached {
     let mut below = error.source();
     while let Some(cause) = below {
@@ -215,7 +215,8 @@ fn unreached(error: &reqwest::Error) -> Unreached {
     }
 }
 
-/// An I/O error shows what it wraps, and not itself, as its source; TLS comes wrapped twice.
+/// `io::Error::source` skips the wrapped error, so this uses `get_ref`. TLS errors are wrapped
+/// twice.
 fn is_of_tls(error: &io::Error) -> bool {
     error
         .get_ref()

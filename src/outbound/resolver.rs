@@ -1,4 +1,4 @@
-//! Names to addresses. A part of its own, so that tests can hand in names that lie.
+//! Name resolution. It is a trait, so that tests can supply forged answers.
 
 use std::{
     collections::HashMap,
@@ -15,12 +15,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// A name that leads nowhere, as far as could be found out.
+/// The name could not be resolved to any address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the name could not be resolved")]
 pub struct NoAddress;
 
-/// Finds the addresses of a name.
+/// Resolves names to addresses.
 pub trait Resolve: fmt::Debug + Send + Sync {
     fn resolve<'a>(
         &'a self,
@@ -28,13 +28,14 @@ pub trait Resolve: fmt::Debug + Send + Sync {
     ) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, NoAddress>> + Send + 'a>>;
 }
 
-/// Look-ups at once. The system's resolver blocks a thread for each, and cannot be interrupted when a name server is silent.
+/// Maximum number of concurrent look-ups. The resolver of the system blocks one thread for each,
+/// and it cannot be interrupted while a name server does not answer.
 const AT_ONCE: usize = 32;
-/// How long a look-up is waited for. Its thread may take longer.
+/// How long a caller waits for a look-up. The thread may take longer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a name that leads nowhere, or whose name server is silent, is not looked up again.
+/// How long a failed look-up is cached.
 const FAILURE_KEPT: Duration = Duration::from_secs(15);
-/// How many such names are remembered.
+/// Maximum number of cached failures.
 const FAILURES: usize = 1024;
 
 /// The resolver of the operating system.
@@ -61,7 +62,8 @@ impl SystemResolver {
         let found = tokio::task::spawn_blocking(move || {
             let found: Vec<_> =
                 (asked.as_str(), 0).to_socket_addrs().map(|all| all.map(|one| one.ip()).collect()).unwrap_or_default();
-            // Given back by the thread and not by whoever waits for it, who may have gone: threads cannot pile up.
+            // The thread releases the permit, because the caller may have timed out. Blocked
+            // threads therefore cannot accumulate.
             drop(permit);
             found
         });

@@ -1,4 +1,5 @@
-//! Whether someone may do a thing to a resource now, for services that would rather ask than read tokens.
+//! Access checks: whether a principal may use a permission on a resource now. They are for services
+//! that query Keyswap instead of reading tokens.
 
 use zeroize::Zeroizing;
 
@@ -24,20 +25,18 @@ use super::{
     shown::judge_shown,
 };
 
-/// Who is asked about.
+/// The principal of an access check.
 #[derive(Debug)]
 pub enum Asked {
-    /// What the service was shown: a key or a token; and which service it is, where it says so.
+    /// A presented key or token, and the audience of the calling service if the service names it.
     Value(Zeroizing<String>, Option<Identifier>),
     User(UserId, Option<OrganizationId>),
     ServiceClient(ServiceClientId, Option<OrganizationId>),
     ApiKey(KeyId, Option<OrganizationId>),
 }
 
-/// Whether they may; whoever does not exist or is not in force may not, and looks the same.
-///
-/// # Errors
-/// The database is away.
+/// Returns whether the principal has the permission on the resource. A principal that does not
+/// exist or is not in force yields `false`; the caller cannot distinguish the two.
 pub async fn check(app: &App, asked: Asked, permission: PermissionName, resource: Resource) -> Result<bool, Denied> {
     match asked {
         Asked::Value(value, audience) => by_value(app, &value, audience, permission, &resource).await,
@@ -74,7 +73,8 @@ pub async fn check(app: &App, asked: Asked, permission: PermissionName, resource
     }
 }
 
-/// Nothing that the key or token is not good for where it was shown: a record is one more bound, not a way around the others.
+/// The key or token must also be valid for the audience and carry the permission. An access record
+/// is an additional bound and does not bypass the others.
 async fn by_value(
     app: &App,
     value: &str,
@@ -93,7 +93,7 @@ async fn by_value(
     Ok(judged.await?.is_some_and(|judged| judged.ruling))
 }
 
-/// Whether some record of a principal covers it.
+/// Returns whether an access record of the principal covers the permission on the resource.
 fn is_covered(
     connection: &mut Conn,
     mark: &str,
@@ -120,7 +120,7 @@ fn organization(
     Ok(store::organizations::find(connection, id)?.map(|found| (found.id, found.incarnation)))
 }
 
-/// Whether who stands behind a service client still does, and has the permission.
+/// Returns whether the owner of a service client still exists and has the permission.
 fn is_of_home(connection: &mut Conn, home: &Home, permission: &PermissionName) -> Result<bool, StoreError> {
     match home {
         Home::Account => Ok(true),

@@ -1,5 +1,5 @@
-//! A deployment is never left without an administrator: the last key that holds `keyswap:admin` cannot be taken away over HTTP. Who has a
-//! shell on the server may, and can make another.
+//! Protection of the last administrator: the last key that holds `keyswap:admin` cannot be disabled
+//! over HTTP. An operator with a shell on the server can disable it, and can create another one.
 
 use crate::{
     domain::{
@@ -13,33 +13,27 @@ use crate::{
 
 use super::{Error, Settings};
 
-/// The lock under which administrators are counted: two who remove each other at once must not both succeed.
+/// Advisory lock for counting administrators. Without it, two administrators that remove each other
+/// concurrently would both succeed.
 const LOCK: i64 = 0x006b_6579_7377_0003;
 
-/// A key that ends before this is no administrator to rely on.
+/// A key that expires within this time does not count as an administrator.
 const SOON: Span = Span::from_secs(3600);
 
-/// Refuses a change after which no administrator would be left, where `before` was one.
-///
-/// # Errors
-/// `Conflict`; the change is taken back with it.
+/// Returns `Error::Conflict` if `before` holds `keyswap:admin` and the change leaves no
+/// administrator. The error rolls the change back. Changes by operators are exempt.
 pub(super) fn require_one(tx: &mut Tx<'_>, before: &ApiKey, settings: &Settings) -> Result<(), Error> {
     let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
     if !before.permissions.contains(&admin) { Ok(()) } else { require_any(tx, &admin, settings) }
 }
 
-/// As `require_one`, where something else than a key was changed.
-///
-/// # Errors
-/// As `require_one`.
+/// Like `require_one`, for a change to an object other than a key.
 pub(super) fn require_any(tx: &mut Tx<'_>, admin: &PermissionName, settings: &Settings) -> Result<(), Error> {
     if tx.is_by_operator() { Ok(()) } else { require_left(tx, admin, settings) }
 }
 
-/// As `require_any`, for operators as well: what was taken away was not named by them.
-///
-/// # Errors
-/// As `require_one`.
+/// Like `require_any`, without the exemption for operators. It is for changes that remove an
+/// administrator that the operator did not name.
 pub(super) fn require_left(tx: &mut Tx<'_>, admin: &PermissionName, settings: &Settings) -> Result<(), Error> {
     store::lock(tx, LOCK)?;
     let now = tx.now();

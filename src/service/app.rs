@@ -1,4 +1,4 @@
-//! What every capability works with: the store, the keys, and the settings.
+//! Application state that all use cases share: the store, the keys and the settings.
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -24,54 +24,54 @@ use super::{
     witness::Witness,
 };
 
-/// The settings that rules depend on.
+/// The settings that the use cases depend on.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub limits: Limits,
     pub timing: Timing,
     pub algorithm: Algorithm,
-    /// How long a signing key signs; absent: until somebody rotates.
+    /// Time after which a signing key is rotated. `None` disables automatic rotation.
     pub rotation_period: Option<Span>,
-    /// What this server is called among the replicas.
+    /// Name of this server in the list of replicas.
     pub replica_name: String,
     pub management_audience: Identifier,
     pub prefix: Prefix,
     pub accepted_prefixes: Vec<Prefix>,
-    /// Whether keys of another make are taken.
+    /// Whether imported keys are accepted.
     pub foreign: bool,
     pub max_key_lifetime: Option<Span>,
-    /// Whose keys can be made.
+    /// Owner types whose keys can be created.
     pub owner_types: BTreeSet<OwnerType>,
-    /// How long a verifier may use a status list it has fetched.
+    /// Time for which a verifier may use a status list. `status_lists::ttl` limits it further.
     pub status_ttl: Span,
-    /// How often last-used times and counts of exchanges are written.
+    /// Interval at which last-used times, live token counts and exchange counts are written.
     pub flush_interval: Duration,
-    /// How long a portal session lasts.
+    /// Lifetime of a portal session.
     pub session_ttl: Span,
-    /// What a user chooses there for a new key.
+    /// What a portal user can choose for a new key besides its name and expiry.
     pub choices: BTreeSet<Choice>,
-    /// Where users reach the hosted pages, when it is not where everyone else reaches Keyswap.
+    /// Origin of the hosted pages if it differs from the public URL of Keyswap.
     pub portal_url: Option<Origin>,
-    /// How many service clients a user may have; 0: no limit.
+    /// Maximum number of service clients per user. 0 means no limit.
     pub max_clients_per_user: u32,
     pub keys_dir: PathBuf,
     pub admin_key_file: PathBuf,
-    /// Where the witness lies, outside of the database and its backups.
+    /// Path of the rollback guard file, outside of the database and its backups.
     pub witness: PathBuf,
-    /// Whether the first master key may be made over an empty database.
+    /// Whether the first master key may be created for an empty database.
     pub may_create_keys: bool,
-    /// Where webhooks may be sent to.
+    /// Restrictions on the addresses that webhooks may be delivered to.
     pub guard: Guard,
 }
 
 impl Settings {
-    /// What keys of ours begin with.
+    /// Returns the prefixes of native API keys, the current one first.
     pub fn own_prefixes(&self) -> impl Iterator<Item = &Prefix> {
         std::iter::once(&self.prefix).chain(&self.accepted_prefixes)
     }
 }
 
-/// Keyswap, running.
+/// The state of a Keyswap process.
 pub struct App {
     pub store: Store,
     pub settings: Settings,
@@ -84,15 +84,17 @@ pub struct App {
     pub live_tokens: LiveTokens,
     pub counted: Counted,
     pub census: Census,
-    /// This server among the replicas.
+    /// This server's entry in the list of replicas. Empty for a command.
     pub part: Part,
     pub watch: ClockWatch,
     pub metrics: Metrics,
     pub outbound: Outbound,
-    /// What unknown keys are compared with, so that they cost what wrong ones do.
+    /// The credential that unknown keys are compared with. It makes their refusal cost the same
+    /// work as that of a wrong key.
     pub decoy: super::proof::Decoy,
-    /// Refusals are answered at whole multiples of this. No configuration changes it: a test that measures the work behind a refusal
-    /// sets zero, which is at once.
+    /// Period of the constant-time deadline: refusals are answered at whole multiples of it. No
+    /// setting changes it. Zero answers immediately; tests use it to measure the work behind a
+    /// refusal.
     pub refusal_tick: Duration,
     pub witness: Witness,
 }
@@ -103,7 +105,7 @@ impl fmt::Debug for App {
     }
 }
 
-/// How handlers and jobs share it.
+/// The form in which handlers and jobs share the application state.
 pub type Shared = Arc<App>;
 
 impl App {

@@ -1,4 +1,5 @@
-//! Audiences: which services take tokens, for which permissions, and for how long.
+//! Audiences: the services that accept tokens, the permissions they accept, and the token
+//! lifetimes.
 
 use std::collections::BTreeMap;
 
@@ -26,17 +27,17 @@ use super::{
     signing_keys::{asked, settle},
 };
 
-/// What `POST /v1/audiences` says.
+/// Input of `POST /v1/audiences`.
 #[derive(Debug, Clone)]
 pub struct NewAudience {
     pub identifier: Identifier,
-    /// Absent: every permission of the product.
+    /// `None` means all permissions of the product.
     pub permissions: Option<PermissionSet>,
     pub token_ttl: Option<Span>,
     pub shape: WishedShape,
 }
 
-/// What `PATCH /v1/audiences/{id}` says; absent members stay as they are.
+/// Input of `PATCH /v1/audiences/{id}`. Absent members remain unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct PatchAudience {
     pub permissions: Option<Option<PermissionSet>>,
@@ -44,11 +45,12 @@ pub struct PatchAudience {
     pub shape: WishedShape,
 }
 
-/// An audience, and what its tokens are signed with now.
+/// An audience with the algorithm that currently signs its tokens.
 #[derive(Debug, Clone)]
 pub struct Shown {
     pub audience: Audience,
-    /// Not what it asks for until a key of that algorithm may sign; absent when no key can.
+    /// Can differ from the algorithm of the audience until a key of that algorithm may sign. `None`
+    /// if no key can sign.
     pub signs_with: Option<Algorithm>,
 }
 
@@ -59,8 +61,6 @@ impl Shown {
     }
 }
 
-/// # Errors
-/// The identifier is taken, a permission is not in the catalog, the lifetime is beyond `tokens.max_ttl`, or the shape cannot be.
 pub async fn create(
     app: &App,
     caller: &Caller,
@@ -86,7 +86,8 @@ pub async fn create(
     })
 }
 
-/// What making or changing audiences needs beside the database, gathered before the change begins.
+/// Prerequisites for creating or changing audiences. They are prepared before the transaction
+/// begins.
 pub(super) struct Means {
     max_ttl: Span,
     master: MasterKeys,
@@ -95,8 +96,6 @@ pub(super) struct Means {
 }
 
 impl Means {
-    /// # Errors
-    /// The database does not answer, or there is no randomness.
     pub(super) async fn gather(app: &App, asked: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
         let mut fresh = BTreeMap::new();
         for algorithm in asked {
@@ -114,10 +113,7 @@ impl Means {
     }
 }
 
-/// As `create`, inside a change.
-///
-/// # Errors
-/// As `create`.
+/// Like `create`, within an open transaction.
 pub(super) fn create_in(tx: &mut Tx<'_>, new: NewAudience, means: &Means) -> Result<(Audience, Vec<NewEvent>), Error> {
     let shape = new.shape.applied_to(&TokenShape::default());
     let shape = check(tx, new.permissions.as_ref(), new.token_ttl, means.max_ttl, shape)?;
@@ -146,12 +142,13 @@ pub(super) fn create_in(tx: &mut Tx<'_>, new: NewAudience, means: &Means) -> Res
     Ok((audience, events))
 }
 
-/// The algorithm that is wished for, as far as there is such a one.
+/// Returns the requested algorithm, or `None` if none is requested or it is unknown.
 pub(super) fn asked(wished: &WishedShape) -> Option<Algorithm> {
     wished.algorithm.as_ref()?.as_ref()?.parse().ok()
 }
 
-/// As it is after a change that may have published a key.
+/// Returns the audience after a change. Refreshes the signing keys first, because the change may
+/// have published one.
 async fn shown(app: &App, audience: Audience) -> Shown {
     if audience.shape.algorithm.is_some() {
         settle(app).await;
@@ -159,23 +156,16 @@ async fn shown(app: &App, audience: Audience) -> Shown {
     Shown::new(app, audience)
 }
 
-/// # Errors
-/// No such audience.
 pub async fn get(app: &App, id: AudienceId) -> Result<Shown, Error> {
     let found = app.store.read(move |connection| store::audiences::find(connection, &id)).await?;
     Ok(Shown::new(app, found.ok_or(Error::NotFound("audience"))?))
 }
 
-/// # Errors
-/// The database does not answer.
 pub async fn list(app: &App, page: PageRequest) -> Result<Page<Shown>, Error> {
     let found = app.store.read(move |connection| store::audiences::list(connection, &page)).await?;
     Ok(found.map(|audience| Shown::new(app, audience)))
 }
 
-/// # Errors
-/// No such audience, a newer version of it, a permission outside the catalog, a lifetime beyond `tokens.max_ttl`, or a shape that
-/// cannot be.
 pub async fn patch(
     app: &App,
     caller: &Caller,
@@ -200,10 +190,8 @@ pub async fn patch(
     Ok(shown(app, patched).await)
 }
 
-/// As `patch`, inside a change, of an audience that was found for it. No events: nothing changed.
-///
-/// # Errors
-/// As `patch`.
+/// Like `patch`, within an open transaction, for an audience that is already locked. Returns no
+/// events if nothing changed.
 pub(super) fn patch_in(
     tx: &mut Tx<'_>,
     mut audience: Audience,
@@ -238,8 +226,6 @@ pub(super) fn patch_in(
     Ok((audience, events))
 }
 
-/// # Errors
-/// No such audience, or a built-in one.
 pub async fn delete(app: &App, caller: &Caller, id: AudienceId, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
@@ -250,10 +236,8 @@ pub async fn delete(app: &App, caller: &Caller, id: AudienceId, if_version: Opti
         .await
 }
 
-/// As `delete`, inside a change, of an audience that was found for it.
-///
-/// # Errors
-/// A built-in one.
+/// Like `delete`, within an open transaction, for an audience that is already locked. Returns
+/// `Error::Conflict` for a built-in audience.
 pub(super) fn delete_in(tx: &mut Tx<'_>, audience: &Audience) -> Result<NewEvent, Error> {
     if audience.built_in.is_some() {
         return Err(Error::Conflict(format!("{} is built in and cannot be removed", audience.identifier)));
@@ -290,10 +274,8 @@ fn check(
     }
 }
 
-/// The two audiences every deployment has, under the identifiers that the configuration gives them now.
-///
-/// # Errors
-/// Another audience has the identifier.
+/// Creates the built-in audience of this kind, or changes its identifier to the configured one.
+/// Returns `Error::Conflict` if another audience has the identifier.
 pub(super) fn ensure_built_in(
     tx: &mut Tx<'_>,
     kind: BuiltIn,

@@ -1,4 +1,4 @@
-//! How the hosted pages look.
+//! Branding of the hosted pages.
 
 use crate::{
     domain::{
@@ -10,21 +10,16 @@ use crate::{
 
 use super::{App, Error, caller::Caller, version::require_version};
 
-/// The subject of its events: there is one.
+/// Subject of branding events. A deployment has a single branding.
 const SUBJECT: &str = "portal";
 
-/// With its version.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the branding and its version.
 pub async fn get(app: &App) -> Result<(Branding, i64), Error> {
     Ok(app.store.read(store::branding::read).await?)
 }
 
-/// Puts it, whole: what is left out looks as Keyswap does. The same put again changes nothing.
-///
-/// # Errors
-/// `if_version` names another version.
+/// Replaces the whole branding. Members that are left out get the default appearance. An identical
+/// branding changes nothing and appends no event.
 pub async fn put(
     app: &App,
     caller: &Caller,

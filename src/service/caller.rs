@@ -1,4 +1,5 @@
-//! Who calls `/v1`: an API key, a token for the management audience, or a portal session. What it may do is for `domain::policy`.
+//! Authentication of `/v1` callers: an API key, a token for the management audience, or a portal
+//! session. `domain::policy` decides what the caller may do.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -26,32 +27,34 @@ use super::{
     tokens,
 };
 
-/// Someone who is known, and what they bring.
+/// An authenticated caller and its rights.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub origin: Origin,
-    /// What they may do here, and where.
+    /// The management permissions of the caller and the tenant scope in which they apply.
     pub authority: Authority,
-    /// What they may hand out.
+    /// The permissions that the caller can grant.
     pub holdings: Holdings,
-    /// Those of the key that calls, where it stands inside a place: what it makes stays within them.
+    /// Limits of the calling key if it belongs to a user or an organization. Keys that the caller
+    /// creates or changes must stay within them.
     pub limits: Option<KeyLimits>,
-    /// The user they are or act for, in the incarnation they have now.
+    /// The user that the caller is or acts on behalf of, with the current generation id.
     pub acts_as: Option<Home>,
 }
 
 impl Caller {
-    /// Someone with a shell on the server.
+    /// Returns the caller for an operator with a shell on the server.
     pub fn cli() -> Self {
         Self::operator(Actor::Cli)
     }
 
-    /// Keyswap itself.
+    /// Returns the caller for Keyswap itself.
     pub fn system() -> Self {
         Self::operator(Actor::System)
     }
 
-    /// Whether they may end what belongs to `home`. Where its owner is gone, it is no one's inside an organization.
+    /// Returns whether the caller may suspend, revoke or delete objects of `home`. If their owner
+    /// was deleted (`gone`), only callers of `Place::Everywhere` may do so.
     pub(super) fn may_end(&self, home: &Home, gone: bool) -> bool {
         self.authority.over(home).end && (!gone || self.authority.place == Place::Everywhere)
     }
@@ -67,17 +70,17 @@ impl Caller {
     }
 }
 
-/// Someone who calls as OAuth's clients and resource servers do.
+/// A caller that authenticates as an OAuth client or resource server.
 #[derive(Debug, Clone)]
 pub struct Client {
     pub caller: Caller,
-    /// As tokens of its key have it in `client_id`.
+    /// The `client_id` claim of tokens that are issued for its key.
     pub id: String,
-    /// Those that its key is for.
+    /// The audiences of its key. `None` means any audience.
     pub audiences: Option<Vec<Identifier>>,
 }
 
-/// Where a call comes from.
+/// The context of a request: its source, its id and the client address.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub source: Source,
@@ -96,7 +99,7 @@ impl Call {
     }
 }
 
-/// For whom a back end calls: `Keyswap-On-Behalf-Of: <user>[; organization=<id>]`.
+/// The user that a back end acts on behalf of: `Keyswap-On-Behalf-Of: <user>[; organization=<id>]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnBehalfOf {
     pub user: UserId,
@@ -109,7 +112,7 @@ impl FromStr for OnBehalfOf {
         let (user, organization) = match text.split_once(';') {
             None => (text, None),
             Some((user, rest)) => {
-                // What is no organization is no id either, and refused as one.
+                // A parameter other than `organization=` yields an empty id, which fails to parse.
                 (user, Some(rest.trim().strip_prefix("organization=").unwrap_or_default().trim().parse()?))
             }
         };
@@ -117,22 +120,22 @@ impl FromStr for OnBehalfOf {
     }
 }
 
-/// What a call of `/v1` shows. A portal session that is shown in one way is none in the other; one of the console is a token like any other,
-/// and is one in a header too.
+/// The credential of a `/v1` request. A portal session is valid only in the form that it was issued
+/// for. A console session is an ordinary token and is also valid in a header.
 #[derive(Debug, Clone, Copy)]
 pub enum Shown<'a> {
-    /// An API key, a token, or a portal session's token.
+    /// An API key, a token, or the token of a portal session.
     Header(&'a str),
-    /// The session of a hosted page, which the browser sends by itself.
+    /// The session of a hosted page, from its cookie.
     Portal(&'a str),
-    /// The session of the console, likewise.
+    /// The session of the console, from its cookie.
     Console(&'a str),
 }
 
-/// Finds out who shows `credential`, and bounds them by the user they call for.
+/// Authenticates the caller and restricts it to the user that it acts on behalf of.
 ///
-/// # Errors
-/// `Denied::Key` when nobody does; `Denied::OnBehalfOf` when they may not speak for users, or not for this one.
+/// Returns `Denied::Key` for an invalid credential. Returns `Denied::OnBehalfOf` if the caller may
+/// not act on behalf of users, or not on behalf of this user.
 pub async fn authenticate(
     app: &App,
     shown: Shown<'_>,
@@ -153,21 +156,19 @@ pub async fn authenticate(
             return Err(Denied::OnBehalfOf("a portal session speaks for its own user, and for no other"));
         }
         let user = place.home.user().cloned();
-        // The token came to the user through whoever opened the session, and could have stayed there.
+        // The opener of the session could have used the token itself. The session therefore grants
+        // no more than the opener can grant.
         return Ok(as_user(origin(Actor::PortalSession(session), user), &held, place));
     }
     if kind == SessionKind::Page {
-        // Nothing but a session is taken from this cookie.
+        // This cookie carries a portal session and nothing else.
         return Err(Denied::Key);
     }
     let caller = identify(app, credential, call.source).await?.into_caller(call);
     bounded(app, caller, on_behalf_of).await
 }
 
-/// Who shows a session of the console. It is a token, and nothing else is taken from that cookie.
-///
-/// # Errors
-/// `Denied::Key` when nobody does.
+/// Authenticates a console session. Its cookie carries a token; everything else is `Denied::Key`.
 pub(super) async fn of_console(app: &App, session: &str, call: &Call) -> Result<Caller, Denied> {
     Ok(by_token(app, session, call.source).await?.into_caller(call))
 }
@@ -179,18 +180,13 @@ async fn bounded(app: &App, caller: Caller, on_behalf_of: Option<OnBehalfOf>) ->
     }
 }
 
-/// As `authenticate`, for a client that shows a key or a token alone.
-///
-/// # Errors
-/// `Denied::Key` when nobody holds it.
+/// Like `authenticate`, for an OAuth client that presents only a key or a token.
 pub async fn bearer(app: &App, credential: &str, call: &Call) -> Result<Client, Denied> {
     Ok(identify(app, credential, call.source).await?.into_client(call))
 }
 
-/// As `authenticate`, for a client that names itself beside its key (RFC 6749 §2.3.1).
-///
-/// # Errors
-/// `Denied::Key` when it does not hold the key, or is another.
+/// Like `authenticate`, for an OAuth client that sends a `client_id` with its key (RFC 6749
+/// §2.3.1). Returns `Denied::Key` if the key is invalid or does not match the `client_id`.
 pub async fn client(app: &App, id: String, key: &str, call: &Call) -> Result<Client, Denied> {
     Ok(by_key(app, key, call.source, Some(id)).await?.into_client(call))
 }
@@ -203,13 +199,14 @@ async fn identify(app: &App, credential: &str, source: Source) -> Result<Identit
     }
 }
 
-/// Whether a credential has the shape of a token of ours: a JSON object in base64url, and two more parts. A key of another make may
-/// have dots as well.
+/// Returns whether a credential has the form of a Keyswap token: three parts separated by dots, the
+/// first of which is a JSON object in base64url. An imported key may contain dots as well.
 pub(super) fn is_token(credential: &str) -> bool {
     credential.starts_with("eyJ") && credential.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
-/// The call as the user might make it, and nothing beyond what the caller might do itself.
+/// Restricts the caller to the management permissions of the user, and to the permissions that both
+/// the user and the caller can grant.
 async fn for_user(app: &App, caller: Caller, who: OnBehalfOf) -> Result<Caller, Denied> {
     if !caller.authority.may_act_for_users() {
         return Err(Denied::OnBehalfOf("only callers with keyswap:keys may call on behalf of a user"));
@@ -221,11 +218,13 @@ async fn for_user(app: &App, caller: Caller, who: OnBehalfOf) -> Result<Caller, 
     Ok(as_user(Origin { on_behalf_of: Some(who.user), ..caller.origin }, &caller.holdings, place))
 }
 
-/// What a user may do with their own roles, as far as `holdings` go.
+/// Returns a caller with the management permissions of the user's roles. It can grant the
+/// permissions that are in both the user's roles and `holdings`.
 pub(super) fn as_user(origin: Origin, holdings: &Holdings, place: PlaceNow) -> Caller {
     let inside = |name: &&PermissionName| ORGANIZATION_MANAGEMENT.contains(&name.as_str());
     let scope = place.permissions.iter().filter(inside).cloned().collect();
-    // Who may speak for the user may do all that managing keys can do; handing a permission on takes holding it.
+    // A caller that may act on behalf of users can already manage every key, so the scope needs no
+    // further bound. Granting a permission requires holding it.
     let held = holdings.cut(&place.permissions);
     Caller {
         origin,
@@ -273,7 +272,8 @@ async fn by_key(app: &App, key: &str, source: Source, client_id: Option<String>)
         let scope = match grant::decide(facts, &request, limits) {
             Ok(grant) => grant.scope,
             Err(Refusal::Key(fault)) => return Err(Refusal::Key(fault)),
-            // A right key that has no business here: known, and allowed nothing.
+            // The key is valid but has no permission here: the caller is authenticated with an
+            // empty scope.
             Err(Refusal::Scope(_) | Refusal::Target(_)) => PermissionSet::default(),
         };
         Ok(Identity {
@@ -289,7 +289,8 @@ async fn by_key(app: &App, key: &str, source: Source, client_id: Option<String>)
     Ok(identity)
 }
 
-/// A token of ours for the management audience. Its key must still be in force: revoked means refused at once, here too.
+/// Authenticates a token for the management audience. Its key must still be in force, so a revoked
+/// key or token is refused immediately.
 async fn by_token(app: &App, token: &str, source: Source) -> Result<Identity, Denied> {
     require_trusted(app)?;
     app.guessing.admit_source(source).map_err(|throttled| Denied::Throttled(throttled.retry_after))?;
@@ -309,7 +310,8 @@ async fn by_token(app: &App, token: &str, source: Source) -> Result<Identity, De
     };
     let minted = claims.scope.as_deref().map(PermissionSet::from_stored).transpose().map_err(|_| Denied::Key)?;
     let scope = minted.unwrap_or_default().intersection(&now);
-    // A token that was narrowed hands out no management permission it does not carry, whatever its key holds.
+    // A token with a reduced scope grants no management permission outside of that scope, even if
+    // its key holds the permission.
     let held = match Holdings::of(scope.clone()) {
         Holdings::WholeCatalog => Holdings::WholeCatalog,
         Holdings::Listed(_) => {

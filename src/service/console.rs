@@ -1,5 +1,6 @@
-//! Sessions of the console: an operator's key is swapped at once for a token for the management audience, which the browser keeps in a cookie. So
-//! a session is no more than any such token: it ends with its time, with its key, and by name.
+//! Console sessions. The key of an operator is exchanged for a token for the management audience,
+//! which the browser stores in a cookie. The session is an ordinary token: it ends when the token
+//! expires, when its key is no longer in force, or when the token is revoked.
 
 use crate::{
     crypto::token::Token,
@@ -21,30 +22,29 @@ use super::{
     revocation::{self, NotRevoked},
 };
 
-/// Who holds neither these nor another permission that governs Keyswap has nothing to do there.
+/// The permissions that an error names if a key has no management permission.
 pub const NEEDED: [&str; 2] = [ADMIN, MANAGE];
 
-/// A session, for the one answer that sets its cookie.
+/// A session, for the one response that sets its cookie.
 #[derive(Debug)]
 pub struct SignedIn {
     pub token: Token,
     pub lasts: Span,
 }
 
-/// Swaps a key for a session; nothing where the key governs nothing.
-///
-/// # Errors
-/// `Denied::Key` for every fault of the key; too many failures; the database is away.
+/// Exchanges a key for a session. Returns `None` if the key is valid but has no management
+/// permission, and `Denied::Key` for every fault of the key.
 pub async fn sign_in(app: &App, key: &str, call: &Call) -> Result<Option<SignedIn>, Denied> {
     let request = caller::management_request(app);
     let attempt = Attempt { key, source: call.source, form: Form::Management };
-    // Nobody wants to enter anew every ten minutes, and what is revoked is refused at once all the same.
+    // With the default lifetime operators would have to sign in again every ten minutes. Revocation
+    // takes effect immediately regardless of the lifetime.
     let limits = Limits { default_ttl: app.settings.limits.max_ttl, ..app.settings.limits.clone() };
     let issued = issue(app, attempt, &request, |facts| {
         let grant = grant::decide(facts, &request, &limits)?;
         let authority = Authority { scope: grant.scope.clone(), place: Place::of(&facts.key.ownership.home) };
         let nothing = || Refusal::Scope(ScopeFault::NothingLeft(Vec::new()));
-        // The first thing that the page asks.
+        // The console page begins with this action.
         if authority.allows::<KnowOneself>() { Ok(grant) } else { Err(nothing()) }
     });
     let Issued { token, jti, key, expires_in, .. } = match issued.await {
@@ -61,13 +61,10 @@ pub async fn sign_in(app: &App, key: &str, call: &Call) -> Result<Option<SignedI
     Ok(Some(SignedIn { token, lasts: Span::from_secs(expires_in.unsigned_abs()) }))
 }
 
-/// Ends a session, where it is one.
-///
-/// # Errors
-/// The database is away; too many failures.
+/// Revokes a session. A session that is no longer valid is ignored.
 pub async fn sign_out(app: &App, session: &str, call: &Call) -> Result<(), NotRevoked> {
     let caller = match caller::of_console(app, session, call).await {
-        // It has ended by itself.
+        // The session has already ended.
         Err(Denied::Key) => return Ok(()),
         caller => caller?,
     };

@@ -1,4 +1,5 @@
-//! Why a capability did not do what was asked. `http::problem` and the command line turn these into words, each by hand.
+//! Errors of use cases. `http::problem` and the command line each convert them to messages of their
+//! own.
 
 use crate::{
     crypto::{seal::SealError, signer::SignerError, token::MintError},
@@ -6,12 +7,12 @@ use crate::{
     store::StoreError,
 };
 
-/// One thing that is wrong with what was sent.
+/// One fault in the input.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Fault {
-    /// Where: a member of the body, a parameter or a header.
+    /// The location of the fault: a member of the body, a parameter or a header.
     pub field: String,
-    /// What, and what to do about it.
+    /// What is wrong and how to correct it.
     pub message: String,
 }
 
@@ -21,35 +22,34 @@ impl Fault {
     }
 }
 
-/// Why nothing was done. Nothing has changed when one of these is returned.
+/// The reason why a use case failed. The failing transaction was rolled back. The outcome is
+/// unknown only if the connection was lost during the commit.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no such {0}")]
     NotFound(&'static str),
-    /// It may be seen, and this may not be done with it.
+    /// The caller may see the object but lacks this permission.
     #[error("the permission {0} is needed")]
     Forbidden(&'static str),
-    /// Well-formed, and against the rules: every fault at once.
+    /// The input is well-formed but violates rules. The error lists every fault.
     #[error("{}", list(.0))]
     Invalid(Vec<Fault>),
-    /// What is there stands in the way.
+    /// The current state does not permit the change.
     #[error("{0}")]
     Conflict(String),
-    /// Another request with the same `Idempotency-Key` has not ended yet.
     #[error("another request with this Idempotency-Key is still in flight")]
     InFlight,
-    /// The same `Idempotency-Key` came with another request before.
     #[error("this Idempotency-Key was used for another request")]
     IdempotencyMismatch,
-    /// `If-Match` names a version that is not the newest.
+    /// `If-Match` names a version other than the current one, which the error contains.
     #[error("it has changed since: its version is {0} now")]
     VersionMismatch(i64),
-    /// A rotation that would break verifiers.
+    /// The rotation would break verifiers. The error contains the time from which it is safe.
     #[error("the next signing key may sign from {0}: some verifier may not know it before")]
     TooEarly(Timestamp),
     #[error("{0}")]
     Unavailable(String),
-    /// Ours to mend: the cause is for the log.
+    /// A fault of Keyswap itself. The cause is logged and not returned to the client.
     #[error("{0}")]
     Internal(String),
 }
@@ -64,7 +64,7 @@ impl Error {
         Self::Invalid(vec![Fault::new(field, message)])
     }
 
-    /// What is wrong with one part of a whole, by the whole's fields.
+    /// Prefixes the fields of an `Invalid` error with `part`, the path of a nested object.
     #[must_use]
     pub fn of_part(self, part: &str) -> Self {
         let Self::Invalid(faults) = self else { return self };

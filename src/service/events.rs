@@ -1,4 +1,4 @@
-//! Reading the audit trail, and waiting for more of it.
+//! Reading the audit log, and waiting for new events.
 
 use std::time::Duration;
 
@@ -15,13 +15,11 @@ use crate::{
 
 use super::{App, Error};
 
-/// How often a waiting reader looks. A change on another replica is seen no other way.
+/// Polling interval of a waiting reader. Polling is the only way to find events of other replicas.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// The events that come after number `after` in the order asked for; where there are none, waits up to `wait` for some.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the events that follow the sequence number `after` in the requested order. If there are
+/// none, waits up to `wait` for new ones.
 pub async fn list(
     app: &App,
     filter: EventFilter,
@@ -41,12 +39,11 @@ pub async fn list(
     }
 }
 
-/// Follows the chain of hashes through the whole trail.
-///
-/// # Errors
-/// The database does not answer, or a link is broken: the message says at which event.
+/// Verifies the hash chain of the whole audit log and returns the last sequence number. The error
+/// for a broken link names the event.
 pub async fn verify_chain(app: &App) -> Result<i64, Error> {
-    // The head first: what is added meanwhile is not looked at, and what it counts must be there.
+    // The chain head is read first: events that are appended later are not verified, and every
+    // event up to the head must exist.
     let (last, last_hash) = app.store.read(store::events::head).await?;
     let (mut after, mut prev_hash) = (0, Event::genesis());
     while after < last {

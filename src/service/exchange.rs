@@ -1,4 +1,4 @@
-//! The exchange: an API key in, a signed token out.
+//! The exchange of an API key for a signed token.
 
 use serde::Serialize;
 
@@ -20,38 +20,32 @@ use super::{
     status_lists,
 };
 
-/// A token and what it is worth.
+/// An issued token and what it grants.
 #[derive(Debug)]
 pub struct Issued {
     pub token: Token,
     pub jti: String,
-    /// What was swapped.
+    /// The exchanged key.
     pub key: KeyId,
-    /// Seconds.
+    /// Lifetime in seconds.
     pub expires_in: i64,
-    /// Seconds since 1970.
+    /// Seconds since 1970-01-01T00:00:00Z.
     pub expires_at: i64,
     pub scope: PermissionSet,
-    /// Where the key stands within its limit, where it has one.
+    /// State of the key's rate limit, if it has one.
     pub window: Option<Window>,
-    /// Set when another value has taken the place of the one that was swapped.
+    /// Set if a rotation has replaced the presented credential.
     pub replaced: Option<Replaced>,
-    /// As in the token.
+    /// The `authorization_details` of the token.
     pub access: Vec<Detail>,
 }
 
-/// Swaps a key for a token.
-///
-/// # Errors
-/// The key, the target or the scope is refused; the key has spent its limit; the database is away; no signing key is usable.
+/// Exchanges a key for a token.
 pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Issued, Denied> {
     issue(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits)).await
 }
 
-/// As `exchange`, for whoever decides in a way of their own.
-///
-/// # Errors
-/// As `exchange`.
+/// Like `exchange`, with a decision other than `grant::decide`.
 pub(super) async fn issue(
     app: &App,
     attempt: Attempt<'_>,
@@ -77,32 +71,33 @@ pub(super) async fn issue(
     Ok(Issued { token, jti, key, expires_in, expires_at, scope, access, window, replaced })
 }
 
-/// What an exchange would do.
+/// The expected outcome of an exchange.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// Whether the exchange would give a token.
+    /// Whether the exchange would issue a token.
     pub granted: bool,
     pub audience: Vec<Identifier>,
     /// The permissions that pass every rule.
     pub scope: PermissionSet,
-    /// Those that do not, each with the first rule that removed it.
+    /// The permissions that do not pass, each with the first rule that removed it.
     pub removed: Vec<Removed>,
-    /// What of the scope applies to which resources, where access records say so.
+    /// The resources that permissions of the scope apply to, as far as access records specify them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details: Vec<Detail>,
-    /// Seconds; absent when there would be no token.
+    /// Token lifetime in seconds. Absent if no token would be issued.
     pub expires_in: Option<i64>,
-    /// What the exchange would answer instead.
+    /// The OAuth error code of the refusal: `invalid_scope` or `invalid_target`.
     pub error: Option<&'static str>,
-    /// What is wrong with the audiences, where they are why: `malformed`, `too_many`, `unknown`, `shape`, `claims` or `access`.
+    /// The cause of `invalid_target`: `malformed`, `too_many`, `unknown`, `shape`, `claims` or
+    /// `access`.
     pub reason: Option<&'static str>,
 }
 
-/// Says what an exchange would do, and why, and whether another value has taken the place of this one. Mints nothing; a key that is
-/// not accepted gets the exchange's own answer.
+/// Returns the expected outcome of an exchange with the reasons, and whether a rotation has
+/// replaced the presented credential. Signs nothing.
 ///
-/// # Errors
-/// As `exchange`, but for scope and target, which are what is explained.
+/// A key that is not accepted yields the same error as the exchange. Refusals of the scope or
+/// target are part of the explanation and not errors.
 pub async fn explain(
     app: &App,
     attempt: Attempt<'_>,

@@ -1,5 +1,6 @@
-//! What became of the keys that were presented, by the hour: what the metrics count anyway, written in batches, so that a page can show more
-//! than what one server has seen since its start.
+//! Hourly counts of the results of presented keys. The metrics of a server count the same results
+//! since its start. They are written to the database in batches, so that the overview covers all
+//! servers and restarts.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +13,15 @@ use crate::{
 
 use super::App;
 
-/// What of the metrics is written already.
+/// The metric values that are already written.
 #[derive(Debug, Default)]
 pub struct Counted(Mutex<BTreeMap<&'static str, u64>>);
 
-/// Writes what was counted since the last time, into the hour in which it is written. What cannot be written is still counted the next time; what
-/// was written, and whose answer was lost, twice.
-///
-/// # Errors
-/// The database does not answer.
+/// Adds the results since the last flush to the current hour. Results that cannot be written are
+/// included in the next flush. If the commit succeeds but its confirmation is lost, they are
+/// counted twice.
 pub async fn flush(app: &App) -> Result<(), StoreError> {
-    // Held until it is written: nobody else counts the same.
+    // Held until the write completes, so that concurrent flushes do not write the same results.
     let mut written = app.counted.0.lock().await;
     let uses = app.metrics.uses();
     let new = |(result, count): (&&'static str, &u64)| {

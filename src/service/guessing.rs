@@ -1,11 +1,14 @@
-//! Guessing is slow (design rule 10): failures are budgeted per source and per credential, in constant memory.
+//! Brute-force limiter (invariant 10): failures are limited per source and per credential, in
+//! constant memory.
 //!
-//! A source that has spent its budget is answered 429 before any look-up. A credential that has spent its budget is answered
-//! 429 to sources that have failed lately, and to no other: a right key from elsewhere still works while its id is under
-//! attack. Every fault of a key counts the same, or the budget would tell a revoked key from an unknown one.
+//! A source whose budget is spent is answered 429 before any lookup. A credential whose budget is
+//! spent is answered 429 only to sources that have failed recently: the correct key still works
+//! from elsewhere while its id is under attack. Every fault of a key counts the same. Otherwise the
+//! budget would distinguish a revoked key from an unknown one.
 //!
-//! What a back end asks about comes from all of its users, and nobody here knows from which of them: no source is budgeted then, a
-//! right key is always told from a wrong one, and only failures with a credential whose budget is spent are answered 429.
+//! A back end validates the keys of all of its users, and their sources are unknown here. In this
+//! case no source is limited, a correct key is always accepted, and only failures with a credential
+//! whose budget is spent are answered 429.
 
 use std::{
     collections::hash_map::RandomState,
@@ -20,15 +23,17 @@ use tokio::time::Instant;
 
 use crate::domain::{id::CredentialId, time::Span};
 
-/// How many cells a budget has; two keys that share one share its budget, which an attacker cannot steer: the hash is seeded.
+/// Number of cells of a budget. Two keys that hash to the same cell share its budget. The hash is
+/// seeded, so an attacker cannot choose the collision.
 const CELLS: usize = 1 << 16;
 
-/// Where a request comes from, as far as guessing goes: an IPv4 address, or an IPv6 /64, which one customer commonly holds.
+/// The source of a request for the brute-force limiter: an IPv4 address, or an IPv6 /64, which one
+/// customer commonly holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source(Option<IpAddr>);
 
 impl Source {
-    /// Somewhere behind a back end that asks for its users.
+    /// An unknown source behind a back end that validates the keys of its users.
     pub const BEHIND_ANOTHER: Self = Self(None);
 }
 
@@ -44,7 +49,7 @@ impl From<IpAddr> for Source {
     }
 }
 
-/// The budgets of one replica; they are not shared, and are whole again after a restart.
+/// The budgets of one replica. Replicas do not share them, and a restart resets them.
 pub struct Guessing {
     sources: Budget,
     credentials: Budget,
@@ -57,7 +62,7 @@ impl fmt::Debug for Guessing {
     }
 }
 
-/// Too many failures: come back after this long.
+/// The budget is spent. `retry_after` is the time until the next attempt is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throttled {
     pub retry_after: Span,
@@ -72,18 +77,13 @@ impl Guessing {
         }
     }
 
-    /// Whether a source may try at all.
-    ///
-    /// # Errors
-    /// Its budget is spent.
+    /// Returns an error if the budget of the source is spent.
     pub fn admit_source(&self, source: Source) -> Result<(), Throttled> {
         if source == Source::BEHIND_ANOTHER { Ok(()) } else { self.sources.admit(&source, self.now()) }
     }
 
-    /// Whether a source may try this credential.
-    ///
-    /// # Errors
-    /// The credential's budget is spent, and this source has failed lately.
+    /// Returns an error if the budget of the credential is spent and the source has failed
+    /// recently.
     pub fn admit_credential(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
         let now = self.now();
         if source == Source::BEHIND_ANOTHER || self.sources.is_untouched(&source, now) {
@@ -92,15 +92,13 @@ impl Guessing {
         self.credentials.admit(credential, now)
     }
 
-    /// Whether a failure that is about to be counted may be told as one.
-    ///
-    /// # Errors
-    /// The source is not known, and the credential's budget is spent.
+    /// Returns an error if a failure with this credential must be answered as throttled: the source
+    /// is unknown and the budget of the credential is spent. Must be called before `failed`.
     pub fn admit_failure(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
         if source == Source::BEHIND_ANOTHER { self.credentials.admit(credential, self.now()) } else { Ok(()) }
     }
 
-    /// A key was not accepted.
+    /// Counts a failed attempt.
     pub fn failed(&self, source: Source, credential: Option<&CredentialId>) {
         let now = self.now();
         if source != Source::BEHIND_ANOTHER {
@@ -120,14 +118,15 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The generic cell rate algorithm, with one number a cell: the time at which the budget is whole again. `governor` has no way
-/// to ask whether a budget is spent without spending from it, and its keyed form grows with its keys.
+/// The generic cell rate algorithm. Each cell holds one number: the time at which its budget is
+/// full again, in milliseconds since the start. `governor` cannot check a budget without spending
+/// from it, and its keyed limiter grows with the number of keys.
 struct Budget {
     whole_at: Box<[AtomicU64]>,
     hasher: RandomState,
-    /// What one failure costs, in milliseconds.
+    /// Cost of one failure in milliseconds.
     cost: u64,
-    /// How far ahead `whole_at` may lie.
+    /// Maximum distance of `whole_at` from the current time in milliseconds.
     depth: u64,
 }
 
@@ -149,8 +148,8 @@ impl Budget {
 
     fn admit<K: Hash>(&self, key: &K, now: u64) -> Result<(), Throttled> {
         let spent = self.cell(key).load(Ordering::Relaxed).saturating_sub(now);
-        // There must be room for a whole failure: a part of one is there again after a millisecond, and a guesser would wait
-        // no longer than that.
+        // The budget must have room for a whole failure. A fraction of one is restored after a
+        // millisecond, which would be the only wait for an attacker.
         let over = spent.saturating_add(self.cost).saturating_sub(self.depth);
         if over == 0 { Ok(()) } else { Err(Throttled { retry_after: Span::from_millis(over) }) }
     }

@@ -1,4 +1,4 @@
-//! Whether this replica can do its work.
+//! Readiness of this replica.
 
 use serde::Serialize;
 
@@ -6,21 +6,23 @@ use crate::{domain::master_key::MasterKeyState, store};
 
 use super::App;
 
-/// The answer of `/readyz`.
+/// The response of `/readyz`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Readiness {
     pub ready: bool,
     pub database: bool,
     pub signing_key: bool,
-    /// What an operator has to see to, whether requests may be sent here or not.
+    /// Problems that require an operator. They do not imply that the replica is not ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// Asks the database, and whether a key can sign now. One that cannot is told of; the others go on.
+/// Checks the database, the signing keys and the master keys. A signing key that cannot be used is
+/// reported in `notes`; the others remain in use.
 pub async fn readiness(app: &App) -> Readiness {
     let signing_key = app.keys.view().signer_of_look(app.settings.algorithm).is_ok();
-    // A row, and not the clock alone: that of SQLite is ours, and goes on when its file is locked.
+    // This reads a row because the clock alone proves nothing on SQLite: it belongs to this process
+    // and works while the file is locked.
     let database = match app.store.read(store::status_tokens::head).await {
         Ok(_) => true,
         Err(error) => {
@@ -29,7 +31,7 @@ pub async fn readiness(app: &App) -> Readiness {
         }
     };
     let master = app.master.held();
-    // One that is on its way seals nothing yet.
+    // An incoming master key does not encrypt anything yet.
     let master_keys = master.missing().values().all(|lack| lack.state == MasterKeyState::Incoming);
     Readiness { ready: database && signing_key && master_keys, database, signing_key, notes: notes(app) }
 }

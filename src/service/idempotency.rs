@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a creating call that is sent twice makes one thing.
+//! `Idempotency-Key`: a create request that is sent twice creates one object.
 
 use crate::{
     crypto::sha256,
@@ -7,26 +7,27 @@ use crate::{
 
 use super::Error;
 
-/// The key a client sent, and what it sent with it.
+/// The idempotency key of a request, with a hash of the request.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
     pub key: String,
-    /// SHA-256 in hex over method, path and body.
+    /// SHA-256 over method, path and body, in hexadecimal.
     pub request_hash: String,
 }
 
-/// What a creating call made, now or before.
+/// The result of a create request: a new object, or the object of an earlier request.
 #[derive(Debug)]
 pub enum Created<N, T> {
     New(N),
-    /// The object as it is now, without its secret.
+    /// The current state of the object, without its secret.
     Replayed(T),
 }
 
-/// The id that was made under the same key before, if any. Until the change ends nobody else can use the key.
+/// Returns the id of the object that an earlier request with the same key has created, and reserves
+/// the key until the transaction ends.
 ///
-/// # Errors
-/// Another request with this key is in flight, or the key came with another request.
+/// Returns `Error::InFlight` if a concurrent request uses the key, and `Error::IdempotencyMismatch`
+/// if a different request has used it.
 pub(super) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>) -> Result<Option<String>, Error> {
     let Some(idempotency) = idempotency else { return Ok(None) };
     let actor = tx.idempotency_actor();
@@ -40,10 +41,7 @@ pub(super) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>) -> Res
     }
 }
 
-/// Remembers what was made.
-///
-/// # Errors
-/// The database does not answer.
+/// Records the created object under the idempotency key.
 pub(super) fn remember(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>, object_id: &str) -> Result<(), StoreError> {
     let Some(idempotency) = idempotency else { return Ok(()) };
     let made = Earlier { request_hash: idempotency.request_hash.clone(), object_id: object_id.to_owned() };

@@ -1,5 +1,5 @@
-//! Introspection (RFC 7662): a service asks whether what it was shown is in force, and what it is worth there. One answer for every cause
-//! that it is not.
+//! Introspection (RFC 7662) of API keys and tokens: whether they are in force, and what they grant
+//! at the calling service. Every cause of inactivity yields the same response.
 
 use serde::Serialize;
 
@@ -19,10 +19,8 @@ use super::{
     shown::judge_shown,
 };
 
-/// What there is to say of a key or a token to the one who asks.
-///
-/// # Errors
-/// Too many failures with this credential; the database is away.
+/// Returns the introspection response for a key or token, restricted to the audiences of the
+/// client.
 pub async fn introspect(app: &App, client: &Client, token: &str) -> Result<Introspection, Denied> {
     let (limits, management) = (&app.settings.limits, &app.settings.management_audience);
     let asks = asks_for(client.audiences.as_deref(), management);
@@ -35,7 +33,8 @@ pub async fn introspect(app: &App, client: &Client, token: &str) -> Result<Intro
     }))
 }
 
-/// RFC 9701 §5. No `sub` and no `exp` of its own: nobody is to take it for a token.
+/// Claims of a signed response (RFC 9701 §5). It has no `sub` and no `exp` at the top level, so
+/// that it cannot be mistaken for a token.
 #[derive(Serialize)]
 struct Signed<'a> {
     iss: &'a str,
@@ -44,10 +43,7 @@ struct Signed<'a> {
     token_introspection: &'a Introspection,
 }
 
-/// The answer as a JWT for the one who asked, signed as tokens are.
-///
-/// # Errors
-/// The database is away; no signing key is usable.
+/// Returns the response as a JWT for the client, signed by the same keys as tokens.
 pub async fn sign(app: &App, client: &Client, answer: &Introspection) -> Result<Token, Denied> {
     let iat = app.store.now().await?.seconds();
     let view = app.keys.view();

@@ -1,4 +1,5 @@
-//! The signing keys in memory: what is published and what signs, as of the last look at the database.
+//! In-memory snapshot of the signing keys: the published keys and the signing keys as of the last
+//! refresh from the database.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,22 +41,24 @@ use super::{
     publish::{self, Document},
 };
 
-/// The keys, replaced whole at each look.
+/// The signing keys. Each refresh replaces the snapshot as a whole.
 pub struct KeyRing {
     view: ArcSwap<View>,
-    /// Of the machine.
+    /// The machine's clock.
     clock: Arc<dyn Clock>,
-    /// Shared with all views.
+    /// Shared with all snapshots.
     halted: Arc<AtomicBool>,
-    /// Held by whoever looks because the view was found too old: the others wait for that look.
+    /// Held during a refresh of an outdated snapshot. Other requests wait for its result.
     looking: Mutex<()>,
-    /// An older state of the database was accepted: the next look takes it as it is.
+    /// Set when an operator has accepted a rolled back database. The next refresh accepts a lower
+    /// generation.
     accepted: AtomicBool,
-    /// When a look failed that somebody waited for, by the clock that nobody can set.
+    /// Time of the last failed refresh that a request has waited for, by a monotonic clock.
     failed_at: std::sync::Mutex<Option<Duration>>,
 }
 
-/// How long whoever asks waits for a look at the database.
+/// Maximum time that a request waits for a refresh. No request waits again for this time after a
+/// failure.
 const LOOK_FOR: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for KeyRing {
@@ -66,32 +69,35 @@ impl fmt::Debug for KeyRing {
 
 type Minters = BTreeMap<SigningKeyId, (Algorithm, Arc<Minter>)>;
 
-/// The keys as of one look.
+/// A snapshot of the signing keys.
 pub struct View {
     pub published: Vec<(SigningKeyInfo, PublicJwk)>,
-    /// The algorithms that audiences ask for.
+    /// The algorithms that audiences require.
     pub asked: BTreeSet<Algorithm>,
     minters: Minters,
-    /// Those that are next, and were tried out: they sign nothing yet.
+    /// Next keys that are prepared for signing. They do not sign yet.
     waiting: Minters,
-    /// What signs where there is no active key of the algorithm that is wanted.
+    /// The fallback key. It signs if neither the wanted nor the configured algorithm has an active
+    /// key.
     stand_in: Option<SigningKeyId>,
     verifiers: Vec<Verifier>,
     pub jwks: Document,
-    /// The same with the keys of one algorithm alone, for each there is.
+    /// One JWKS for each algorithm, with the keys of this algorithm only.
     pub jwks_of: BTreeMap<Algorithm, Document>,
-    /// The keys that should sign, now or next, and cannot; and those whose public half cannot be read.
+    /// Active and next keys that cannot sign, and published keys whose public half cannot be
+    /// parsed.
     pub unusable: Vec<SigningKeyId>,
-    /// Shared by all views: set while an operator is asked whether anything may be signed.
+    /// Shared with all snapshots. Set while an operator must decide whether signing may continue.
     halted: Arc<AtomicBool>,
     seen_at: Instant,
-    /// How often the keys were moved before that look: it only ever grows, and a restored backup knows less.
+    /// Sum of the versions of all signing keys. It never decreases, except in a rolled back
+    /// database.
     generation: i64,
-    /// The database's clock at that look.
+    /// The database's clock at the refresh.
     as_of: Timestamp,
-    /// The machine's.
+    /// The machine's clock at the refresh.
     machine_at: Timestamp,
-    /// How old it may be and still sign (I6).
+    /// Maximum age of a snapshot that signs (invariant K5).
     fresh_for: Duration,
 }
 
@@ -101,7 +107,7 @@ impl fmt::Debug for View {
     }
 }
 
-/// Why nothing can be signed.
+/// The reason why nothing can be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CannotSign {
     #[error("the view of the signing keys is too old: another replica may have rotated them")]
@@ -113,7 +119,7 @@ pub enum CannotSign {
 }
 
 impl CannotSign {
-    /// What metrics call it.
+    /// Returns the metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stale => "stale",
@@ -124,12 +130,13 @@ impl CannotSign {
 }
 
 impl View {
-    /// The key that signs: the active one of the algorithm that is wanted, or else of the one in the configuration,
-    /// or, until the first rotation to that, the one that has signed so far.
+    /// Returns the key that signs: the active key of the wanted algorithm, else of the configured
+    /// one, else the fallback key, which signs until the first rotation to the configured
+    /// algorithm.
     ///
-    /// # Errors
-    /// The view is too old by the clock of this process, or by the database's at `now`, which has seen a process that was stopped and woken;
-    /// or no key can sign.
+    /// Returns an error if signing is halted, if the snapshot is too old, or if no key can sign.
+    /// The age is measured by the clock of the process and by the database's clock at `now`: the
+    /// clock of a suspended process does not advance.
     pub fn signer(
         &self,
         wanted: Option<Algorithm>,
@@ -145,7 +152,8 @@ impl View {
         self.chosen(wanted, configured).map(|(_, minter)| minter.as_ref()).ok_or(CannotSign::NoKey)
     }
 
-    /// The algorithm that `signer` signs by; absent when no key can sign.
+    /// Returns the algorithm of the key that `signer` selects, or `None` if no key can sign. The
+    /// age of the snapshot does not matter.
     pub fn signs_with(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Option<Algorithm> {
         self.chosen(wanted, configured).map(|(algorithm, _)| *algorithm)
     }
@@ -155,10 +163,8 @@ impl View {
         wanted.and_then(of).or_else(|| of(configured)).or_else(|| self.minters.get(self.stand_in.as_ref()?))
     }
 
-    /// As `signer`, for whoever asks at no moment of the database's.
-    ///
-    /// # Errors
-    /// As `signer`.
+    /// Like `signer` for the configured algorithm, if the current time of the database is not
+    /// available. Only the clock of the process limits the age of the snapshot.
     pub fn signer_of_look(&self, configured: Algorithm) -> Result<&Minter, CannotSign> {
         self.signer(None, configured, self.as_of)
     }
@@ -167,12 +173,13 @@ impl View {
         self.is_fresh() && now.since(self.as_of).duration() <= self.fresh_for
     }
 
-    /// Whether it is young enough to sign by.
+    /// Returns whether the snapshot is young enough to sign, by the clock of the process.
     pub fn is_fresh(&self) -> bool {
         self.age() <= self.fresh_for
     }
 
-    /// Whether nothing is signed, and no key may move, until an operator has looked.
+    /// Returns whether an operator must decide before anything is signed and before any key changes
+    /// state.
     pub fn is_halted(&self) -> bool {
         self.halted.load(Ordering::Relaxed)
     }
@@ -181,22 +188,19 @@ impl View {
         self.seen_at.elapsed()
     }
 
-    /// The claims of a token of ours.
+    /// Verifies a token for `audience` with the published keys and returns its claims.
     pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<Claims> {
         self.verifiers.iter().find_map(|verifier| verifier.verify(token, issuer, audience))
     }
 
-    /// The claims of a token of ours for whichever audience, and its `typ`.
+    /// Verifies a token for any audience with the published keys and returns its `typ` and claims.
     pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(Typ, Claims)> {
         self.verifiers.iter().find_map(|verifier| verifier.verify_any(token, issuer))
     }
 }
 
 impl KeyRing {
-    /// Looks for the first time.
-    ///
-    /// # Errors
-    /// The database does not answer.
+    /// Loads the first snapshot.
     pub async fn open(
         store: &Store,
         master: &MasterKeys,
@@ -219,19 +223,20 @@ impl KeyRing {
         self.view.load_full()
     }
 
-    /// Whether a view is young enough for others to keep what it says: by the machine's clock as well, which goes on while the machine is
-    /// suspended.
+    /// Returns whether verifiers may cache the contents of the snapshot. The machine's clock limits
+    /// its age as well, because it advances while the machine is suspended.
     pub fn may_be_kept(&self, view: &View) -> bool {
         view.is_fresh() && self.clock.now().since(view.machine_at).duration() <= view.fresh_for
     }
 
-    /// As of a view; here, where none is needed.
+    /// Like `View::is_halted`, without loading a snapshot.
     pub fn is_halted(&self) -> bool {
         self.halted.load(Ordering::Relaxed)
     }
 
-    /// A view to sign by at `now`, by the database's clock. One that is too old is looked at again first: a process that was stopped and woken
-    /// need not refuse what it could answer. Where the look fails, the view stays too old.
+    /// Returns a snapshot for signing at `now`, the time of the database. Refreshes an outdated
+    /// snapshot first, so that a process that was suspended need not refuse requests. If the
+    /// refresh fails, the result is the outdated snapshot, which refuses to sign.
     pub async fn view_at(&self, now: Timestamp, store: &Store, master: &MasterKeys) -> Arc<View> {
         let view = self.view();
         if view.is_fresh_at(now) || view.is_halted() || self.failed_lately() {
@@ -241,8 +246,9 @@ impl KeyRing {
         self.view()
     }
 
-    /// A view to serve. One that is too old is looked at again first, for a moment: a process that stood still must not hand out what was
-    /// true before, since verifiers keep it. Where the database is away, what there is is still better than nothing.
+    /// Returns a snapshot for publication. Tries for a limited time to refresh an outdated
+    /// snapshot, because verifiers cache what a process publishes after it was suspended. If the
+    /// database is unavailable, the outdated snapshot is better than none.
     pub async fn view_to_serve(&self, store: &Store, master: &MasterKeys) -> Arc<View> {
         let view = self.view();
         if self.may_be_kept(&view) || self.failed_lately() {
@@ -252,8 +258,9 @@ impl KeyRing {
         self.view()
     }
 
-    /// Looks again, for a moment, and one at a time: whoever waited finds what the first one found. Where that failed, nobody tries for as long:
-    /// those who come meanwhile would wait for each other's failures.
+    /// Refreshes the snapshot within a time limit, while concurrent requests wait for the result.
+    /// After a failure there is no further attempt for the same duration. Otherwise each request
+    /// would wait for the failures of the others.
     async fn catch_up(&self, store: &Store, master: &MasterKeys, is_enough: impl Fn(&View) -> bool) {
         let look = async {
             let _turn = self.looking.lock().await;
@@ -271,37 +278,38 @@ impl KeyRing {
         *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.elapsed());
     }
 
-    /// Whether a look has failed so lately that another would only hold up whoever asks.
+    /// Returns whether a refresh has failed so recently that another attempt would only delay the
+    /// request.
     fn failed_lately(&self) -> bool {
         let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < LOOK_FOR)
     }
 
-    /// Looks again.
-    ///
-    /// # Errors
-    /// The database does not answer; the view stays as it was, and ages.
+    /// Loads a new snapshot. If this fails, the previous snapshot remains and ages.
     pub async fn refresh(&self, store: &Store, master: &MasterKeys) -> Result<(), Error> {
         let before = self.view();
         let prepared = before.minters.iter().chain(&before.waiting);
         let prepared = prepared.map(|(kid, (algorithm, minter))| (kid.clone(), (*algorithm, Arc::clone(minter))));
         let (halted, machine_at) = (Arc::clone(&self.halted), self.clock.now());
         let view = look(store, master, before.fresh_for, &prepared.collect(), halted, machine_at).await?;
-        // Good for one look, whatever it finds: the next older state is another one.
+        // The acceptance applies to one loaded snapshot, whatever its generation. Another rollback
+        // needs another acceptance.
         let accepted = self.accepted.swap(false, Ordering::Relaxed);
         if view.generation < before.generation && !accepted {
-            // What was published must stay so (I4) until somebody has looked at it; this view ages, and signs no more.
+            // Published keys must remain published (invariant K3) until an operator has decided.
+            // The previous snapshot ages and stops signing.
             return Err(Error::Unavailable(
                 "the database knows less of the signing keys than it did: it looks like an old backup".to_owned(),
             ));
         }
         let view = Arc::new(view);
-        // Whoever looked at the same time may have seen more.
+        // A concurrent refresh may have loaded a newer snapshot.
         self.view.rcu(|now| Arc::clone(if now.seen_at > view.seen_at { now } else { &view }));
         Ok(())
     }
 
-    /// Signs nothing, or goes on.
+    /// Halts or resumes signing. After signing has resumed, the next refresh accepts a lower
+    /// generation.
     pub fn halt(&self, halted: bool) {
         let was_halted = self.halted.swap(halted, Ordering::Relaxed);
         if was_halted && !halted {
@@ -318,7 +326,7 @@ async fn look(
     halted: Arc<AtomicBool>,
     machine_at: Timestamp,
 ) -> Result<View, Error> {
-    // The view is as old as the question, not as the answer.
+    // The age of a snapshot counts from the start of the query.
     let seen_at = Instant::now();
     let (as_of, stored, asked) = store
         .read(|connection| {
@@ -346,12 +354,13 @@ async fn look(
     };
     let mut first_of = BTreeMap::new();
     for key in stored {
-        // In the order in which they were published.
+        // The rows are ordered by publication time, so the first row of an algorithm is its
+        // earliest.
         first_of.entry(key.info.algorithm).or_insert(key.info.published_at);
         if !key.info.state.is_published() {
             continue;
         }
-        // One row that cannot be read must not take the others along.
+        // A row that cannot be parsed must not affect the other keys.
         let Ok(jwk) = serde_json::from_str::<PublicJwk>(&key.public_jwk) else {
             tracing::error!(kid = %key.info.kid, "a signing key cannot be read");
             view.unusable.push(key.info.kid);
@@ -359,10 +368,11 @@ async fn look(
         };
         view.verifiers.extend(Verifier::new(&jwk));
         if matches!(key.info.state, SigningKeyState::Active | SigningKeyState::Next) {
-            // A next one that cannot sign is told before it is its turn.
+            // A next key that cannot sign is reported before it becomes active.
             let is_next = key.info.state == SigningKeyState::Next;
             let minters = if is_next { &mut view.waiting } else { &mut view.minters };
-            // Of one that was tried out before, the row can have been altered since.
+            // A prepared key is reused if its public half is unchanged. The private half of a next
+            // key is decrypted at each refresh, because its row may have been altered since.
             let known = prepared.get(&key.info.kid).filter(|(_, known)| *known.jwk() == jwk);
             let minter = match known.filter(|_| !is_next || open(master, &key).is_ok()) {
                 Some((_, minter)) => Some(Arc::clone(minter)),
@@ -386,15 +396,17 @@ async fn look(
     Ok(view)
 }
 
-/// Of the keys that sign, one that is not there for an audience's sake, and of the algorithm that was here first: most likely
-/// the one that was configured before.
+/// Selects the fallback key among the active keys that can sign. Prefers algorithms that no
+/// audience requires, and among these the one that was published first: it is most likely the
+/// previously configured one.
 fn stand_in(view: &View, first_of: &BTreeMap<Algorithm, Timestamp>) -> Option<SigningKeyId> {
     let signing = view.published.iter().map(|(info, _)| info).filter(|info| view.minters.contains_key(&info.kid));
     let first = signing.min_by_key(|info| (view.asked.contains(&info.algorithm), first_of.get(&info.algorithm)));
     first.map(|info| info.kid.clone())
 }
 
-/// A key that does not open, or whose halves do not match, is told of and left out; the others keep working.
+/// Prepares a key for signing. A key that cannot be decrypted, or whose halves do not match, is
+/// logged and left out. The other keys remain in use.
 async fn prepare(master: &MasterKeys, key: &StoredSigningKey, jwk: &PublicJwk) -> Option<Arc<Minter>> {
     let usable = async {
         let der = open(master, key)?;
@@ -410,7 +422,8 @@ async fn prepare(master: &MasterKeys, key: &StoredSigningKey, jwk: &PublicJwk) -
     }
 }
 
-/// Whether a key can sign: its private half opens, and belongs to what is published of it.
+/// Returns whether a key can sign: its private half can be decrypted and matches its published
+/// half.
 pub(super) fn can_sign(master: &MasterKeys, key: &StoredSigningKey) -> bool {
     let signer =
         open(master, key).and_then(|der| Ok(Signer::from_pkcs8(key.info.algorithm, &PrivateKeyDer::new(&der))?));

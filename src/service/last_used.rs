@@ -1,4 +1,5 @@
-//! When each credential was last used, and how often each key was, by day: noted in memory on the exchange's path, written in batches off it.
+//! Last-used times of credentials and daily use counts of keys. Exchanges record them in memory,
+//! and jobs write them in batches.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -21,13 +22,14 @@ use crate::{
 
 use super::App;
 
-/// How many rows one change writes.
+/// Maximum number of rows that a transaction writes.
 const BATCH: usize = 5_000;
 
-/// How many may wait before some are written, whatever the clock says: a few megabytes.
+/// Number of waiting rows at which some are written before the interval ends. They occupy a few
+/// megabytes.
 const MANY: usize = 40_000;
 
-/// What is noted and not yet written.
+/// Recorded uses that are not yet written.
 #[derive(Default)]
 pub struct LastUsed {
     noted: Mutex<Noted>,
@@ -36,7 +38,7 @@ pub struct LastUsed {
 
 struct Noted {
     times: Waiting<CredentialId, Timestamp>,
-    /// Around midnight a key is there for both days.
+    /// Around midnight a key can have a row for each of the two days.
     uses: Waiting<(KeyId, Day), i64>,
 }
 
@@ -52,12 +54,15 @@ impl Noted {
     }
 }
 
-/// Rows of one table that wait, in the order of their ids: those of one page are written together.
+/// Waiting rows of one table, in the order of their ids, so that rows of the same page are written
+/// together.
 struct Waiting<K, V> {
     rows: BTreeMap<K, V>,
-    /// What is written of a row that is noted once more.
+    /// Combines the values of a row that is recorded again before it is written.
     both: fn(V, V) -> V,
-    /// The last that was taken. Going round the table leaves none out, and comes by where most have gathered.
+    /// Id of the last row that was taken. The next batch continues from there and wraps around at
+    /// the end. No row is left out, and each batch covers the range in which rows have accumulated
+    /// the longest.
     last: Option<K>,
 }
 
@@ -75,7 +80,7 @@ impl<K: Ord + Clone, V: Copy> Waiting<K, V> {
         }
     }
 
-    /// The next `BATCH`, or all where there are fewer.
+    /// Removes and returns the next `BATCH` rows, or all rows if there are fewer.
     fn take(&mut self) -> Vec<(K, V)> {
         let from = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
         let mut taken = Vec::with_capacity(BATCH.min(self.rows.len()));
@@ -93,7 +98,8 @@ impl fmt::Debug for LastUsed {
 }
 
 impl LastUsed {
-    /// The key was used at `at` with this credential, and `counts` says whether that is one of the uses that are told by day.
+    /// Records a use of the key with this credential at the time `at`. `counts` adds it to the
+    /// daily use count.
     pub fn note(&self, key: &KeyId, credential: CredentialId, at: Timestamp, counts: bool) {
         let mut noted = self.lock();
         let before = noted.rows();
@@ -101,32 +107,32 @@ impl LastUsed {
         if counts {
             noted.uses.put((key.clone(), Day::of(at)), 1);
         }
-        // Once, and not by what could not be written: a database that is away is not asked without pause.
+        // Notifies once, when the limit is reached. Rows that could not be written do not notify
+        // again, so that an unavailable database is not queried continuously.
         if before < MANY && noted.rows() == MANY {
             self.many.notify_one();
         }
     }
 
-    /// Returns when so many wait that some should be written.
+    /// Completes when enough rows wait for some of them to be written.
     pub async fn many(&self) {
         self.many.notified().await;
     }
 
-    /// How many rows of a table wait to be written.
+    /// Returns the number of waiting rows of the table that has more of them.
     pub fn waiting(&self) -> usize {
         self.lock().rows()
     }
 
-    /// Nothing that is done with it panics halfway: the maps are whole, whoever held the lock before.
+    /// Ignores poisoning: no operation under the lock can panic halfway, so the maps are
+    /// consistent.
     fn lock(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes as many rows as wait. What cannot be written is noted again, for the next time; a time that was written is none the worse for it.
-///
-/// # Errors
-/// The database does not answer.
+/// Writes as many rows as are waiting. Rows that cannot be written are recorded again for the next
+/// flush. Writing a last-used time twice does no harm.
 pub async fn flush(app: &App) -> Result<(), StoreError> {
     for _ in 0..app.last_used.waiting().div_ceil(BATCH) {
         write_next(app).await?;
@@ -134,10 +140,8 @@ pub async fn flush(app: &App) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes until fewer than many wait: a little at a time, where much at once would be felt by those who ask meanwhile.
-///
-/// # Errors
-/// The database does not answer.
+/// Writes batches until fewer than `MANY` rows wait. Small batches delay concurrent requests less
+/// than a single large one.
 pub async fn flush_some(app: &App) -> Result<(), StoreError> {
     while app.last_used.waiting() >= MANY {
         write_next(app).await?;
@@ -150,8 +154,9 @@ async fn write_next(app: &App) -> Result<(), StoreError> {
     write(app, |noted| &mut noted.uses, store::key_usage::add).await
 }
 
-/// One statement in a change of its own: it ends, or is ended, before the change is given up, so that what is noted again is not written
-/// twice. Nor are two tables locked by one change, which two replicas would have to lock in one order.
+/// Writes a batch with one statement in a transaction of its own. The statement ends or is aborted
+/// before the transaction is given up, so rows that are recorded again are not written twice. Two
+/// tables in one transaction would have to be locked in the same order by all replicas.
 async fn write<K, V>(
     app: &App,
     table: fn(&mut Noted) -> &mut Waiting<K, V>,
@@ -182,7 +187,7 @@ mod tests {
         (0..3 * BATCH).for_each(|row| waiting.put(2 * row, 1));
         let first = waiting.take();
         assert!(first.iter().map(|(row, _)| *row).eq((0..BATCH).map(|row| 2 * row)));
-        // Behind what was taken, where it went on, and once more.
+        // A row before the next batch, a row at its start, and a row that is already waiting.
         for row in [1, 2 * BATCH - 1, 2 * BATCH] {
             waiting.put(row, 1);
         }

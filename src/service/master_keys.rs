@@ -1,5 +1,6 @@
-//! The rotation of the master key, step by step. Each step is one change, or many small ones that can be cut off anywhere: whoever
-//! begins again finds what is left to do. Every row is readable with the old key or the new one at every moment.
+//! Rotation of the master key. Each step is one transaction, or a series of small ones that can be
+//! interrupted at any point: the next run continues with the remaining rows. Every row can be
+//! decrypted with the old or the new key at all times.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -27,7 +28,8 @@ use crate::{
 
 use super::{App, Error, signing_keys, start::LOCK};
 
-/// How many rows are sealed anew in one change: few enough that nobody waits for it.
+/// Number of rows that a transaction re-encrypts. It is small so that other transactions do not
+/// wait long.
 const AT_ONCE: i64 = 100;
 
 impl From<MasterKeyError> for Error {
@@ -36,10 +38,7 @@ impl From<MasterKeyError> for Error {
     }
 }
 
-/// Looks which master keys the database knows, and has them at hand.
-///
-/// # Errors
-/// The database does not answer.
+/// Loads the master keys that are registered in the database.
 pub async fn refresh(app: &App) -> Result<(), StoreError> {
     let master = app.master.clone();
     let missing = app.master.held().missing().clone();
@@ -58,10 +57,8 @@ pub async fn refresh(app: &App) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Has every key at hand that a row may be sealed under.
-///
-/// # Errors
-/// The database does not answer, or a file is missing here: what is not found may be there all the same.
+/// Loads every master key that a row may be encrypted with. Returns an error if a file is missing
+/// here, because a row that was not found may exist nevertheless.
 pub(super) fn catch_up(connection: &mut Conn, master: &MasterKeys) -> Result<(), StoreError> {
     let registered = store::master_keys::list(connection)?;
     let held = master.held().fingerprints();
@@ -70,14 +67,14 @@ pub(super) fn catch_up(connection: &mut Conn, master: &MasterKeys) -> Result<(),
         master.keep(&registered);
     }
     let held = master.held();
-    // With one that is on its way nothing is sealed yet.
+    // An incoming key does not encrypt anything yet.
     match held.missing().values().find(|lack| lack.state != MasterKeyState::Incoming) {
         Some(lack) => Err(StoreError::Unavailable(format!("a master key is not here: {}", lack.why))),
         None => Ok(()),
     }
 }
 
-/// A key, and how many rows need it.
+/// A master key with the number of rows that need it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Counted {
     #[serde(flatten)]
@@ -85,14 +82,12 @@ pub struct Counted {
     /// `here`, `missing`, or what is wrong with the file.
     pub file: String,
     pub rows: i64,
-    /// Where, leaving out where there are none.
+    /// Row counts by encrypted column. Columns without rows are omitted.
     pub rows_by_place: BTreeMap<Place, i64>,
 }
 
-/// Every key that the database knows, as it lies in `dir`, with the rows that need it.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns every registered master key with the state of its file in `dir` and the rows that need
+/// it.
 pub async fn status(store: &Store, dir: &Path) -> Result<Vec<Counted>, Error> {
     let dir = dir.to_owned();
     store
@@ -128,28 +123,26 @@ fn needed(connection: &mut Conn, version: i32) -> Result<BTreeMap<Place, i64>, S
     Ok(needed)
 }
 
-/// "3 credentials, 1 webhooks".
+/// Formats the counts: "3 credentials, 1 webhooks".
 pub fn told(needed: &BTreeMap<Place, i64>) -> String {
     let parts: Vec<_> = needed.iter().map(|(place, count)| format!("{count} {}", place.as_str())).collect();
     parts.join(", ")
 }
 
-/// The key that comes next, and how it came.
+/// The next master key and its origin.
 #[derive(Debug, Clone, Serialize)]
 pub struct Begun {
     #[serde(flatten)]
     pub info: MasterKeyInfo,
-    /// Whether the file was made now, and not found.
+    /// Whether this call created the file. Otherwise the file existed before.
     pub made: bool,
-    /// Whether it was registered now, and not before.
+    /// Whether this call registered the key. Otherwise it was registered before.
     pub registered: bool,
 }
 
-/// Makes `master.<next>`, or takes the one that lies there, and registers it: from now on replicas can get to know it, and nothing is
-/// sealed with it yet. The file is on the disk before the database knows it.
-///
-/// # Errors
-/// The file cannot be read or written, or holds a key that was here before.
+/// Creates the file `master.<next>`, or uses an existing one, and registers its key. Replicas can
+/// load the key from then on, but it does not encrypt anything yet. The file is on disk before the
+/// key is registered. Returns `Error::Conflict` if the file holds a key that was registered before.
 pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEntropy) -> Result<Begun, Error> {
     let registered = store.read(store::master_keys::list).await?;
     if let Some(info) = in_state(&registered, MasterKeyState::Incoming) {
@@ -181,26 +174,21 @@ pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEn
         .await
 }
 
-/// Whether a rotation has begun and not ended.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns whether a rotation has begun and not finished.
 pub async fn is_under_way(store: &Store) -> Result<bool, Error> {
     let listed = store.read(store::master_keys::list).await?;
     Ok(listed.iter().any(|info| matches!(info.state, MasterKeyState::Incoming | MasterKeyState::Retiring)))
 }
 
-/// What becomes of a rotation while replicas that are up lack the key.
+/// How a rotation treats running replicas that lack the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lacking {
     Refused,
     PassedOver,
 }
 
-/// The replicas that are up and have not told that they hold the incoming key, where there is one.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the running replicas that have not reported the incoming key. The result is empty if
+/// there is no incoming key.
 pub async fn lacking(store: &Store) -> Result<Vec<Replica>, Error> {
     let found = store.read(|connection| {
         let listed = store::master_keys::list(connection)?;
@@ -216,25 +204,22 @@ fn that_lack(connection: &mut Conn, info: &MasterKeyInfo) -> Result<Vec<Replica>
     Ok(lacking)
 }
 
-/// "one (rep_…), two (rep_…)".
+/// Formats the replicas: "one (rep_…), two (rep_…)".
 pub fn named(replicas: &[Replica]) -> String {
     let names: Vec<_> = replicas.iter().map(|replica| format!("{} ({})", replica.name, replica.id)).collect();
     names.join(", ")
 }
 
-/// The longest staleness among the replicas and `own`: when it has passed, each of them has looked.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the longest staleness among `own` and those of the replicas. Within this time each
+/// replica has refreshed its keys.
 pub async fn longest_staleness(store: &Store, own: Span) -> Result<Span, Error> {
     let replicas = store.read(store::replicas::list).await?;
     Ok(replicas.iter().map(|replica| replica.timing.replica_staleness).fold(own, Span::max))
 }
 
-/// Lets the incoming key seal from now on; nothing to do when there is none.
-///
-/// # Errors
-/// Its file is missing here, or is another; a replica that is up lacks it.
+/// Makes the incoming key the current one, which encrypts from then on. Returns `None` if there is
+/// no incoming key. Returns `Error::Conflict` if its file is missing or holds another key, or if a
+/// running replica lacks it and `lacking` is `Lacking::Refused`.
 pub async fn activate(
     store: &Store,
     dir: &Path,
@@ -287,11 +272,11 @@ fn in_state(listed: &[MasterKeyInfo], state: MasterKeyState) -> Option<&MasterKe
     listed.iter().find(|info| info.state == state)
 }
 
-/// What was sealed anew, and what could not be.
+/// The result of a re-encryption.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Resealed {
     pub rows: BTreeMap<Place, i64>,
-    /// Rows that do not open: they were altered, and are left as they are.
+    /// Rows that cannot be decrypted because they were altered. They remain unchanged.
     pub damaged: Vec<Damaged>,
 }
 
@@ -307,10 +292,8 @@ impl Resealed {
     }
 }
 
-/// Seals anew everything that stands under another key than the current one, a few rows at a time, and tells `progress` of each few.
-///
-/// # Errors
-/// The database does not answer; what was done until then is done.
+/// Re-encrypts all rows that use a retiring or retired key, a few at a time, and calls `progress`
+/// after each batch. Batches that were completed before an error remain.
 pub async fn reseal(
     store: &Store,
     keys: &MasterKeys,
@@ -364,7 +347,8 @@ fn some(
     let mut batch = Batch { resealed: 0, damaged: Vec::new(), last: rows.last().map(|row| row.id.clone()) };
     for row in rows {
         match anew(keys, entropy, place, version, &row) {
-            // Of a row that has changed or gone since, nothing is left to do here; what took its place is found the next time.
+            // A row that was changed or deleted since is skipped. The next run finds its new
+            // version.
             Ok(anew) => batch.resealed += i64::from(store::sealed::replace(tx, place, &row, &anew)?),
             Err(SealError::DoesNotOpen) => batch.damaged.push(row.id),
             Err(error @ (SealError::NoEntropy | SealError::NoMasterKey(_))) => return Err(error.into()),
@@ -391,7 +375,7 @@ fn anew(
         Place::PortalSessions => Purpose::PortalSession,
         Place::Webhooks | Place::OldWebhookSecrets => Purpose::Webhook,
     };
-    // A session is sealed for the id that stands in its token: its own without the prefix.
+    // A session is encrypted for the id in its token, which is its own id without the prefix.
     let id = match place {
         Place::PortalSessions => row.id.strip_prefix(PortalSessionId::PREFIX).unwrap_or(&row.id),
         Place::SigningKeys | Place::Credentials | Place::Webhooks | Place::OldWebhookSecrets => &row.id,
@@ -400,10 +384,8 @@ fn anew(
     Ok(Anew { bytes: anew.bytes, version: anew.master_version, lookup: None })
 }
 
-/// Marks every key that seals no more and that no row needs as retired; gives what rows still need of the others.
-///
-/// # Errors
-/// The database does not answer.
+/// Marks each retiring key that no row needs as retired. Returns the rows that still need other
+/// retiring or retired keys, by version.
 pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTreeMap<Place, i64>>, Error> {
     store
         .change(origin, |tx| {
@@ -429,10 +411,8 @@ pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTree
         .await
 }
 
-/// Forgets a key that no row needs; its file is for the operator to destroy.
-///
-/// # Errors
-/// No such key; it seals what is written; or a row still needs it.
+/// Removes the registration of a master key that no row needs. The operator must destroy the file.
+/// Returns `Error::Conflict` if the key is current or retiring, or if a row needs it.
 pub async fn remove(store: &Store, origin: Origin, version: i32) -> Result<MasterKeyInfo, Error> {
     store
         .change(origin, move |tx| {

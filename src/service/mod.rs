@@ -1,4 +1,5 @@
-//! The rules in motion, one file a capability. A handler or a command calls one function here.
+//! Use cases: each function is one operation of the API or of the command line. Each module is one
+//! capability.
 
 pub mod access_check;
 pub mod access_records;

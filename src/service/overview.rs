@@ -1,4 +1,4 @@
-//! What an operator looks at first: how much is exchanged, what is refused and why, and how many keys there are.
+//! Key statistics for operators: exchanges, refusals by cause, and the number of keys.
 
 use std::collections::BTreeMap;
 
@@ -18,29 +18,29 @@ use crate::{
 
 use super::{App, Error};
 
-/// Keys that end within this are about to.
+/// Keys that expire within this time count as expiring.
 const SOON: Span = Span::from_secs(14 * 24 * 3600);
-/// Counting millions of keys takes a while: nobody makes the database do it more often than this.
+/// Minimum time between two counts. Counting millions of keys is expensive for the database.
 const COUNTED_EVERY: Duration = Duration::from_secs(30);
 
-/// How many keys there were when they were last counted here, and when that was last tried.
+/// The result of the last count on this server, and the time of the last attempt.
 #[derive(Debug, Default)]
 pub struct Census(Mutex<Option<(Instant, Option<KeyCounts>)>>);
 
-/// The whole of it.
+/// The statistics of a deployment.
 #[derive(Debug)]
 pub struct Overview {
-    /// What became of the keys that were presented: by hour, oldest first, and by result. Hours without any are missing.
+    /// Results of presented keys by hour, oldest first, and by result. Hours without results are
+    /// omitted.
     pub exchanges: BTreeMap<Hour, BTreeMap<String, i64>>,
-    /// Nothing where counting them took longer than the database may take.
+    /// `None` until a count succeeds. A count fails, for example, if it exceeds the statement
+    /// timeout.
     pub keys: Option<KeyCounts>,
     pub now: Timestamp,
 }
 
-/// What happened in the last `hours`, the present one among them, and how many keys there are.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the results of the last `hours` hours, including the current one, and the number of
+/// keys.
 pub async fn overview(app: &App, hours: u32) -> Result<Overview, Error> {
     let (now, exchanges) = app
         .store
@@ -53,7 +53,8 @@ pub async fn overview(app: &App, hours: u32) -> Result<Overview, Error> {
     Ok(Overview { exchanges, keys: counted(app).await, now })
 }
 
-/// One counts, and who comes meanwhile waits for it. Where it fails the numbers of before are shown, and it is not tried again at once.
+/// Counts the keys while concurrent requests wait for the result. After a failure the previous
+/// counts are returned, and there is no new attempt for `COUNTED_EVERY`.
 async fn counted(app: &App) -> Option<KeyCounts> {
     let mut last = app.census.0.lock().await;
     let before = match *last {

@@ -1,4 +1,5 @@
-//! The catalog of permissions: what may stand on a key at all, and on whose.
+//! The permission catalog: the permissions that exist, and the owner types whose keys may carry
+//! them.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use crate::{
 
 use super::{App, Error, Fault, caller::Caller};
 
-/// What `PUT /v1/permissions/{name}` says.
+/// Input of `PUT /v1/permissions/{name}`.
 #[derive(Debug, Clone)]
 pub struct PutPermission {
     pub name: PermissionName,
@@ -23,11 +24,11 @@ pub struct PutPermission {
     pub assignable_to: BTreeSet<AssignableTo>,
 }
 
-/// Puts a permission into the catalog, or changes it; `true` when it is new. The same put again changes nothing and leaves no
-/// event.
+/// Adds a permission to the catalog or changes it. Returns `true` if it is new. An identical
+/// permission changes nothing and appends no event.
 ///
-/// # Errors
-/// A built-in one, which cannot be changed, or a name kept for Keyswap.
+/// Returns `Error::Conflict` for a built-in permission, and `Error::Invalid` for a new name that is
+/// reserved for Keyswap.
 pub async fn put(
     app: &App,
     caller: &Caller,
@@ -45,10 +46,7 @@ pub async fn put(
         .await
 }
 
-/// As `put`, inside a change.
-///
-/// # Errors
-/// As `put`.
+/// Like `put`, within an open transaction. Returns no event if nothing changed.
 pub(super) fn put_in(
     tx: &mut Tx<'_>,
     put: PutPermission,
@@ -98,25 +96,19 @@ pub(super) fn put_in(
     }
 }
 
-/// # Errors
-/// No such permission.
 pub async fn get(app: &App, name: PermissionName) -> Result<Permission, Error> {
     let found = app.store.read(move |connection| store::permissions::find(connection, &name)).await?;
     found.ok_or(Error::NotFound("permission"))
 }
 
-/// The catalog, or what keys of such an owner may carry of it.
-///
-/// # Errors
-/// The database does not answer.
+/// Lists the catalog, or only the permissions that keys of the owner type `to` may carry.
 pub async fn list(app: &App, to: Option<AssignableTo>, page: PageRequest) -> Result<Page<Permission>, Error> {
     Ok(app.store.read(move |connection| store::permissions::list_assignable(connection, to, &page)).await?)
 }
 
-/// Takes a permission out of the catalog, once nothing carries it: no key changes its meaning unseen.
-///
-/// # Errors
-/// No such permission, a built-in one, or one that is still carried; then the message names by whom.
+/// Removes a permission from the catalog. Returns `Error::Conflict` while a key, service client,
+/// audience or role carries it, so that the meaning of a key does not change unnoticed. The message
+/// names some of the carriers.
 pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
@@ -126,10 +118,7 @@ pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version
         .await
 }
 
-/// As `delete`, inside a change.
-///
-/// # Errors
-/// As `delete`.
+/// Like `delete`, within an open transaction.
 pub(super) fn delete_in(tx: &mut Tx<'_>, name: &PermissionName, if_version: Option<i64>) -> Result<NewEvent, Error> {
     let names: PermissionSet = [name.clone()].into_iter().collect();
     let found = store::permissions::find_for_change(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
@@ -148,11 +137,9 @@ pub(super) fn delete_in(tx: &mut Tx<'_>, name: &PermissionName, if_version: Opti
     Ok(NewEvent::new(EventKind::PermissionDeleted, name))
 }
 
-/// What is wrong with handing out `wanted`: unknown permissions, those that this kind of owner may not carry, and those that
-/// the caller does not hold. Every fault is named. The catalog cannot change until `tx` ends.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns every fault in granting `wanted`: permissions that are not in the catalog, that this
+/// owner type may not carry, or that the caller does not hold. Those in the catalog are locked
+/// until `tx` ends.
 pub(super) fn handing_out(
     tx: &mut Tx<'_>,
     wanted: &PermissionSet,
@@ -174,7 +161,7 @@ pub(super) fn handing_out(
     Ok(wanted.iter().filter_map(fault).collect())
 }
 
-/// What is wrong with handing out a permission, where the caller does not hold it.
+/// Returns a fault if the caller does not hold the permission and therefore cannot grant it.
 pub(super) fn not_held(name: &PermissionName, holdings: &Holdings) -> Option<Fault> {
     let fault = || Fault::new("permissions", format!("{name} is not yours to hand out: you do not hold it"));
     (!holdings.hold(name)).then(fault)

@@ -1,4 +1,5 @@
-//! Where someone stands in the directory now: who stands behind a new key, and whom a caller acts for.
+//! Directory lookups: the current state of the user or organization behind a key, or of the user
+//! that a caller acts on behalf of.
 
 use crate::{
     domain::{
@@ -10,20 +11,19 @@ use crate::{
     store::{self, Conn, StoreError},
 };
 
-/// A user or an organization as it is now.
+/// The current state of a user or an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceNow {
     pub home: Home,
     pub blocked: bool,
-    /// What the roles that count there hold; for an organization, what may be assigned to its keys is for the catalog to say.
+    /// The permissions of the roles that apply there. Empty for an organization: the catalog
+    /// determines what its keys may carry.
     pub permissions: PermissionSet,
     pub roles: RoleSet,
 }
 
-/// A user, within an organization or not; nothing when there is no such user, organization or member.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns a user, within an organization if one is given. Returns `None` if the user, the
+/// organization or the membership does not exist.
 pub fn of_user(
     connection: &mut Conn,
     user: &UserId,
@@ -43,10 +43,7 @@ pub fn of_user(
     Ok(Some(PlaceNow { home, blocked: found.blocked_at.is_some(), permissions, roles }))
 }
 
-/// An organization itself; nothing when there is none.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns an organization, or `None` if it does not exist.
 pub fn of_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Option<PlaceNow>, StoreError> {
     let found = store::organizations::find(connection, id)?;
     Ok(found.map(|organization| PlaceNow {
@@ -57,10 +54,8 @@ pub fn of_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Opt
     }))
 }
 
-/// Whether who stands behind something is still there, and nobody else who was given the same id since.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns whether the owner still exists with the same generation id. A user or organization that
+/// was created later with the same id is a different owner.
 pub fn stands(connection: &mut Conn, home: &Home) -> Result<bool, StoreError> {
     let now = match home {
         Home::Account => return Ok(true),

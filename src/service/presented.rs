@@ -1,4 +1,4 @@
-//! A key as it was read off a text: one of ours, or one of another make.
+//! Parsing of presented API keys: native keys and imported keys.
 
 use crate::{
     crypto::{
@@ -16,20 +16,22 @@ use crate::{
 
 use super::{App, Settings, master_keys::catch_up};
 
-/// What is worth a look-up; whether it is right only its credential can tell.
+/// A key that justifies a lookup. Only its credential proves whether it is correct.
 #[derive(Debug)]
 pub(super) enum Presented {
     Ours(PresentedKey),
     Foreign {
         digest: ForeignDigest,
         lookups: Vec<String>,
-        /// Its credential is not known before the look-up, and failures are counted before it.
+        /// The id under which failures are counted. It is derived from the digest, because the id
+        /// of the credential is unknown until the lookup.
         counted_as: CredentialId,
     },
 }
 
 impl Presented {
-    /// The shape, the checksum and the prefix. What begins as ours do is one of ours or nothing: a mistyped key must cost no look-up.
+    /// Checks the format, the checksum and the prefix. A text with a native prefix is a native key
+    /// or invalid: a mistyped key must not cost a lookup.
     pub fn read(app: &App, text: &str) -> Option<Self> {
         match PresentedKey::parse(text) {
             Ok(ours) if app.settings.own_prefixes().any(|prefix| *prefix == ours.prefix) => Some(Self::Ours(ours)),
@@ -43,7 +45,8 @@ impl Presented {
         }
     }
 
-    /// Under which failures are counted. What it is, once it is found, the facts say.
+    /// Returns the id under which failures are counted. The facts hold the credential of a key that
+    /// is found.
     pub const fn counted_as(&self) -> &CredentialId {
         match self {
             Self::Ours(key) => &key.credential,
@@ -58,7 +61,8 @@ impl Presented {
         }
     }
 
-    /// How to look once more when nothing was found; nothing for a key of ours, which is found by its id.
+    /// Returns the second lookup for a key that was not found. Native keys have none, because their
+    /// id does not depend on the master key.
     pub fn again(&self, app: &App) -> Option<Again> {
         match self {
             Self::Ours(_) => None,
@@ -66,7 +70,8 @@ impl Presented {
         }
     }
 
-    /// Whether it is what was sealed as `sealed` for the credential `id`.
+    /// Returns whether the key matches the value that is encrypted in `sealed` for the credential
+    /// `id`.
     pub fn is(&self, id: &CredentialId, sealed: &Sealed, master: &MasterKeys) -> Result<bool, SealError> {
         match self {
             Self::Ours(key) => credential::proves(master, id, sealed, key),
@@ -75,14 +80,14 @@ impl Presented {
     }
 }
 
-/// A second look for a foreign key, on what a rotation of the master key may have brought since.
+/// A second lookup of an imported key, with master keys that a rotation may have added.
 pub(super) struct Again {
     digest: ForeignDigest,
     master: MasterKeys,
 }
 
 impl Again {
-    /// What to look for now; nothing when that is what was `tried`.
+    /// Loads the registered master keys and returns the new lookup, or `None` if it equals `tried`.
     pub fn wanted(&self, connection: &mut Conn, tried: &Wanted) -> Result<Option<Wanted>, StoreError> {
         catch_up(connection, &self.master)?;
         let wanted = Wanted::Foreign(foreign::lookups(&self.master, &self.digest));
@@ -90,7 +95,7 @@ impl Again {
     }
 }
 
-/// Whether a text begins with a prefix of ours.
+/// Returns whether a text begins with a native prefix.
 pub(super) fn begins_as_ours(settings: &Settings, text: &str) -> bool {
     settings.own_prefixes().any(|prefix| text.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('_')))
 }

@@ -1,5 +1,6 @@
-//! From a text that claims to be an API key to the facts about it. Exchange, explain and the management API all come through
-//! `judge`, so budgets, metrics and timing are the same everywhere.
+//! Verification of API keys: from an untrusted text to the facts about a key. All endpoints verify
+//! API keys by `judge` or one of its variants, so limits, metrics and timing are the same
+//! everywhere.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -30,31 +31,32 @@ use crate::{
 
 use super::{App, guessing::Source, key_ring::CannotSign, presented::Presented, rate};
 
-/// Refusals past the checksum are answered at whole multiples of this time since their request came in, so that how long the
-/// work took for an unknown, a wrong or a revoked key does not show (design rule 7).
+/// Period of the constant-time deadline. A well-formed key is refused at a whole multiple of this
+/// time after the start of the request, so that the response time does not reveal whether the key
+/// is unknown, wrong or revoked (invariant 7).
 pub const REFUSAL_TICK: Duration = Duration::from_millis(5);
 
-/// Why a key got nothing.
+/// The reason why a credential was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
-    /// For every fault of the key.
+    /// Any fault of the key. Clients cannot distinguish the faults.
     #[error("the API key is not accepted")]
     Key,
     #[error("the scope is not granted")]
     Scope(ScopeFault),
     #[error("the target is not granted")]
     Target(TargetFault),
-    /// The key is fine, and may not speak for the user it names.
+    /// The key is valid but may not act on behalf of the named user.
     #[error("{0}")]
     OnBehalfOf(&'static str),
     #[error("too many failures")]
     Throttled(Span),
-    /// The key is fine, and has spent its exchanges of this minute.
+    /// The key is valid but has reached its limit for the current minute.
     #[error("too many exchanges in this minute")]
     Limited(Window),
     #[error("{0}")]
     Unavailable(String),
-    /// Nobody can tell who is in force by an older state of the database: what was revoked since is not, there.
+    /// The database was rolled back, so credentials that were revoked later appear to be in force.
     #[error("the database looks like an old backup: run `keyswap restore status` on the server")]
     Restored,
     #[error("{0}")]
@@ -80,15 +82,15 @@ impl From<NoEntropy> for Denied {
 impl From<SealError> for Denied {
     fn from(error: SealError) -> Self {
         match error {
-            // The key is fine: another replica may have what this one lacks.
+            // The key may be valid: another replica may have the master key that is missing here.
             SealError::NoMasterKey(_) => Self::Unavailable(error.to_string()),
             SealError::NoEntropy | SealError::DoesNotOpen => Self::Internal(error.to_string()),
         }
     }
 }
 
-/// A credential that no key has: what is presented for an unknown id is compared with it. It is sealed under a key of its own, which no
-/// rotation takes away.
+/// A credential that belongs to no key. Keys with an unknown id are compared with it. It is
+/// encrypted under a master key of its own, which no rotation removes.
 #[derive(Debug)]
 pub struct Decoy {
     id: CredentialId,
@@ -97,8 +99,6 @@ pub struct Decoy {
 }
 
 impl Decoy {
-    /// # Errors
-    /// No randomness.
     pub fn new(entropy: &dyn Entropy) -> Result<Self, SealError> {
         let no_entropy = |_: NoEntropy| SealError::NoEntropy;
         let id = CredentialId::decoy();
@@ -107,47 +107,42 @@ impl Decoy {
         Ok(Self { sealed: credential::seal(&master, &id, &secret, entropy)?, id, master })
     }
 
-    /// The work of a proof, for nothing.
-    ///
-    /// # Errors
-    /// None that is known: it opens what it sealed.
+    /// Performs the work of a verification and discards the result.
     pub(super) fn compare(&self, presented: &PresentedKey) -> Result<(), SealError> {
         credential::proves(&self.master, &self.id, &self.sealed, presented).map(|_| ())
     }
 
-    /// As `compare`, for a key of any make.
+    /// Like `compare`, for a native or an imported key.
     pub(super) fn compare_any(&self, presented: &Presented) -> Result<(), SealError> {
         presented.is(&self.id, &self.sealed, &self.master).map(|_| ())
     }
 }
 
-/// A key as it came in.
+/// A presented key and its context.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
-    /// May be anything.
+    /// Untrusted text.
     pub key: &'a str,
     pub source: Source,
     pub form: Form,
 }
 
-/// A look-up of a key, with whatever is wanted of it beside the facts.
+/// A lookup of a key, with additional data besides the facts.
 pub type Look<X> = fn(&mut Conn, &Wanted, &BTreeSet<Identifier>) -> Result<Option<(Loaded, X)>, StoreError>;
 
-/// What a key was granted, and what is known of it.
+/// The result of a successful verification.
 #[derive(Debug)]
 pub struct Granted<T, X = ()> {
     pub grant: T,
     pub facts: Facts,
-    /// Where the key stands within its limit, where it has one and this was counted.
+    /// State of the rate limit if the key has one and this use counts.
     pub window: Option<Window>,
-    /// What was looked up beside them.
+    /// Additional data of the lookup.
     pub more: X,
 }
 
-/// Proves the key and asks `rule` about it. A key that is granted something counts as used.
-///
-/// # Errors
-/// What `rule` refuses, and every fault of the key as one.
+/// Verifies the key and applies `rule` to its facts. Success updates the last-used time. Every
+/// fault of the key yields `Denied::Key`.
 pub async fn judge<T>(
     app: &App,
     attempt: Attempt<'_>,
@@ -158,10 +153,7 @@ pub async fn judge<T>(
     Ok((granted.grant, granted.facts))
 }
 
-/// As `judge`, with another look-up.
-///
-/// # Errors
-/// As `judge`.
+/// Like `judge`, with another lookup.
 pub async fn judge_with<T, X: Send + 'static>(
     app: &App,
     attempt: Attempt<'_>,
@@ -173,10 +165,8 @@ pub async fn judge_with<T, X: Send + 'static>(
     Ok((granted.grant, granted.facts, granted.more))
 }
 
-/// As `judge`, for a grant that becomes a token: it is counted where the key has a limit.
-///
-/// # Errors
-/// As `judge`, and where the limit is reached.
+/// Like `judge`, for a grant that becomes a token. Counts the exchange if the key has a rate limit,
+/// and returns `Denied::Limited` if the limit is reached.
 pub async fn judge_counted<T>(
     app: &App,
     attempt: Attempt<'_>,
@@ -186,28 +176,28 @@ pub async fn judge_counted<T>(
     timed(app, attempt, request, FACTS, rule, Counted::Yes).await
 }
 
-/// The ways to the facts, and to what is wanted beside them.
+/// The lookups of the facts and of additional data.
 #[derive(Debug)]
 pub struct Ways<X> {
     pub look: Look<X>,
-    /// For a key of ours: it is asked for together with those that others ask for.
+    /// For native keys: the batch loader combines the lookup with those of concurrent requests.
     gathered: Option<Gathered<X>>,
 }
 
 type Gathered<X> = (Wants, fn(Found) -> Option<(Loaded, X)>);
 
-/// What a grant follows from.
+/// The facts that a grant depends on.
 pub const FACTS: Ways<()> =
     Ways { look: FACTS_ALONE, gathered: Some((Wants::Facts, |found| Some((found.loaded, ())))) };
 
-/// And what is shown of a key.
+/// The facts and the key as clients see it.
 pub const WHOLE: Ways<Whole> = Ways {
     look: validation::load,
     gathered: Some((Wants::Whole, |Found { loaded, whole }| whole.map(|whole| (loaded, whole)))),
 };
 
 impl<X: Send + 'static> Ways<X> {
-    /// One look-up for each question.
+    /// Creates a lookup that is never combined with others.
     pub const fn alone(look: Look<X>) -> Self {
         Self { look, gathered: None }
     }
@@ -224,7 +214,8 @@ impl<X: Send + 'static> Ways<X> {
         let (wanted, again, look) = (presented.wanted(), presented.again(app), self.look);
         app.store
             .read(move |connection| match look(connection, &wanted, &targets)? {
-                // A foreign key that is not found may be sealed under a master key that this replica has not heard of yet.
+                // An imported key that is not found may be stored under a master key that is not
+                // loaded here yet.
                 None => match again.map_or(Ok(None), |again| again.wanted(connection, &wanted))? {
                     Some(wanted) => look(connection, &wanted, &targets),
                     None => Ok(None),
@@ -235,7 +226,7 @@ impl<X: Send + 'static> Ways<X> {
     }
 }
 
-/// The facts, and nothing beside them.
+/// The facts without additional data.
 pub const FACTS_ALONE: Look<()> = |connection, wanted, targets| {
     let loaded = facts::load(connection, wanted, targets)?;
     Ok(loaded.map(|loaded| (loaded, ())))
@@ -285,7 +276,8 @@ async fn judged<T, X: Send + 'static>(
     let Some(presented) = Presented::read(app, attempt.key) else {
         app.guessing.failed(attempt.source, None);
         if attempt.source == Source::BEHIND_ANOTHER {
-            // A service has one answer for all that is not in force, and it takes one time.
+            // A validating service gets the same answer for everything that is not in force, after
+            // the same time.
             wait_for_tick(app, started).await;
         }
         return Err(refused(attempt.form, None, KeyFault::Malformed));
@@ -363,7 +355,7 @@ pub(super) const fn outcome_of(denied: &Denied) -> Outcome {
     }
 }
 
-/// Refuses to judge anyone by an older state of the database that no operator has accepted.
+/// Returns `Denied::Restored` while the rollback guard waits for the decision of an operator.
 pub(super) fn require_trusted(app: &App) -> Result<(), Denied> {
     if app.keys.is_halted() { Err(Denied::Restored) } else { Ok(()) }
 }

@@ -1,4 +1,5 @@
-//! What Keyswap publishes: its keys (RFC 7517 §5) and its metadata (RFC 8414, OpenID Connect Discovery 1.0).
+//! Public documents: the JWKS (RFC 7517 §5) and the metadata (RFC 8414, OpenID Connect Discovery
+//! 1.0).
 
 use std::{
     collections::BTreeSet,
@@ -16,11 +17,11 @@ use crate::{
 
 use super::{App, Error, key_ring::View, witness::Verdict};
 
-/// A public document with its strong ETag.
+/// A public document with a strong ETag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     pub body: Vec<u8>,
-    /// With its quotes (RFC 9110 §8.8.3).
+    /// Includes the quotes (RFC 9110 §8.8.3).
     pub etag: String,
 }
 
@@ -34,10 +35,7 @@ impl Document {
         Self { body, etag }
     }
 
-    /// A document that is kept as gzip (RFC 1952).
-    ///
-    /// # Errors
-    /// It is not gzip.
+    /// Decompresses a document that is stored as gzip (RFC 1952).
     pub fn of_gzip(compressed: &[u8]) -> Result<Self, Error> {
         let mut body = Vec::new();
         GzDecoder::new(compressed).read_to_end(&mut body).map_err(|error| Error::Internal(error.to_string()))?;
@@ -45,7 +43,7 @@ impl Document {
     }
 }
 
-/// A document, and the same as gzip (RFC 1952), once a client has asked for that.
+/// A document with its gzip form (RFC 1952), which is created on first use.
 #[derive(Debug)]
 pub struct Packed {
     plain: Document,
@@ -57,8 +55,6 @@ impl Packed {
         Self { plain: Document::of_bytes(body.to_vec()), gzip: OnceLock::new() }
     }
 
-    /// # Errors
-    /// It cannot be packed.
     pub fn as_taken(&self, takes_gzip: bool) -> Result<&Document, Error> {
         if !takes_gzip {
             return Ok(&self.plain);
@@ -71,11 +67,9 @@ impl Packed {
     }
 }
 
-/// The value in `kept`, made by `make` on first use, so that a start does not wait for it. Two first uses at once may both make it; one result is kept.
-/// `OnceLock::get_or_try_init` of the standard library is unstable.
-///
-/// # Errors
-/// Those of `make`, which is called again the next time.
+/// Returns the value in `kept`. On first use `make` creates it, so that the start does not wait for
+/// it. Two concurrent first uses may both call `make`, and one result is kept. After an error the
+/// next call tries again. `OnceLock::get_or_try_init` of the standard library is unstable.
 pub fn once<T>(kept: &OnceLock<T>, make: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {
     if let Some(made) = kept.get() {
         return Ok(made);
@@ -84,7 +78,8 @@ pub fn once<T>(kept: &OnceLock<T>, make: impl FnOnce() -> Result<T, Error>) -> R
     Ok(kept.get_or_init(|| made))
 }
 
-/// How API keys are called as a subject token (RFC 8693 §3): nobody has registered a URN for them.
+/// The token type of an API key as a subject token (RFC 8693 §3). There is no registered URN for
+/// it.
 pub const API_KEY_TOKEN_TYPE: &str = "urn:keyswap:params:oauth:token-type:api-key";
 pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
 pub const JWT_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -96,14 +91,13 @@ struct Jwks<'a> {
     keys: &'a [&'a PublicJwk],
 }
 
-/// # Errors
-/// A key cannot be written as JSON, which no key that was read can be.
 pub fn jwks(keys: &[&PublicJwk]) -> Result<Document, Error> {
     Document::new(&Jwks { keys })
 }
 
-/// The JWKS while an operator is asked about an older state of the database: that state alone would take back what was published, and bring back
-/// what was revoked. Absent while nobody is asked, or where nothing more is known.
+/// Returns the JWKS to serve while an operator must decide about a rolled back database. The
+/// database alone would withdraw published keys and restore revoked ones. Returns `None` if the
+/// rollback guard has detected no rollback, and if its file is corrupt.
 pub fn jwks_while_asked(app: &App, view: &View, wanted: Option<Algorithm>) -> Option<Document> {
     let verdict = app.witness.verdict();
     let Verdict::Restored(restored) = &*verdict else { return None };
@@ -112,21 +106,24 @@ pub fn jwks_while_asked(app: &App, view: &View, wanted: Option<Algorithm>) -> Op
     jwks(&keys).ok()
 }
 
-/// RFC 8414 §2. The same members serve both well-known paths, so the two cannot contradict each other (RFC 9068 §4).
+/// The metadata (RFC 8414 §2). Both well-known paths serve the same members, so that they cannot
+/// contradict each other (RFC 9068 §4).
 #[derive(Serialize)]
 struct Metadata<'a> {
     issuer: &'a str,
     token_endpoint: String,
     jwks_uri: String,
     grant_types_supported: [&'static str; 3],
-    /// REQUIRED, and there is no authorization endpoint: `none` is registered and asks for nothing.
+    /// REQUIRED. There is no authorization endpoint: `none` is a registered value and requests
+    /// nothing.
     response_types_supported: [&'static str; 1],
     token_endpoint_auth_methods_supported: [&'static str; 3],
     subject_types_supported: [&'static str; 1],
-    /// Discovery wants it. No ID token is ever issued; these are the algorithms of the keys in the JWKS.
+    /// Required by OpenID Connect Discovery. Keyswap issues no ID tokens. The values are the
+    /// algorithms of the keys in the JWKS.
     id_token_signing_alg_values_supported: BTreeSet<Algorithm>,
     introspection_endpoint: String,
-    /// RFC 8414 §2: kinds of access tokens stand here too.
+    /// RFC 8414 §2 permits access token types here as well.
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
     /// RFC 9701 §7.
     introspection_signing_alg_values_supported: BTreeSet<Algorithm>,
@@ -134,8 +131,6 @@ struct Metadata<'a> {
     revocation_endpoint_auth_methods_supported: [&'static str; 2],
 }
 
-/// # Errors
-/// As `jwks`.
 pub fn metadata(app: &App) -> Result<Document, Error> {
     let issuer = app.issuer();
     let view = app.keys.view();
@@ -146,7 +141,8 @@ pub fn metadata(app: &App) -> Result<Document, Error> {
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         grant_types_supported: ["client_credentials", TOKEN_EXCHANGE_GRANT, IBM_API_KEY_GRANT],
         response_types_supported: ["none"],
-        // `none`: the API key is the subject token, or the IBM parameter, and no client is authenticated besides.
+        // `none`: the API key is the subject token or the IBM parameter, and no other client
+        // authentication takes place.
         token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "none"],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: algorithms.clone(),

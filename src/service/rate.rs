@@ -1,5 +1,5 @@
-//! The limit of exchanges per minute that a key may have. It is counted in the database, so that it holds over all replicas together;
-//! a key without one pays nothing for it.
+//! The rate limit of a key, in exchanges per minute. The database counts the exchanges, so the
+//! limit applies to all replicas together. A key without a limit costs no transaction.
 
 use crate::{
     domain::{
@@ -12,10 +12,8 @@ use crate::{
 
 use super::{App, proof::Denied};
 
-/// Counts an exchange of a key that has a limit, and says where the key stands then.
-///
-/// # Errors
-/// There is none left in this minute; the database does not answer.
+/// Counts an exchange and returns the state of the limit, or `None` if the key has no limit.
+/// Returns `Denied::Limited` if no exchange is left in the current minute.
 pub(super) async fn count(app: &App, key: &KeyFacts) -> Result<Option<Window>, Denied> {
     let Some(limit) = key.exchanges_per_minute else { return Ok(None) };
     let id = key.id.clone();

@@ -1,11 +1,11 @@
-//! What is wrong with JSON that was sent, told by fields and never by values.
+//! Descriptions of JSON errors. They name fields and never contain values.
 
 use super::Fault;
 
-/// The longest name of a member that an error shows whole.
+/// Length of the longest member name that an error shows in full.
 const LONGEST_NAME: usize = 24;
 
-/// The fault that serde found; `whole` names the thing that was read, where it is no member of it.
+/// Converts an error of serde. `whole` names the document, for an error that belongs to no member.
 pub fn fault(whole: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Fault {
     let field = match error.path().to_string() {
         path if path == "." => whole.to_owned(),
@@ -14,8 +14,8 @@ pub fn fault(whole: &str, error: &serde_path_to_error::Error<serde_json::Error>)
     Fault::new(field, message(&error.inner().to_string()))
 }
 
-/// A path as it is told: a name that the client made up may be a secret in the wrong place, so of a long one only the beginning
-/// is shown. None of ours is as long.
+/// Shortens a path for an error. A member name that the client chose may be a misplaced secret, so
+/// a long one is cut after its beginning. No member name of the API is as long.
 pub fn shown(path: &str) -> String {
     let names = path.split('.').map(|name| {
         let name: String = name.chars().filter(char::is_ascii_graphic).collect();
@@ -24,10 +24,10 @@ pub fn shown(path: &str) -> String {
     names.take(8).collect::<Vec<_>>().join(".")
 }
 
-/// serde's own messages quote values; ours, from the types of the domain, do not.
+/// Messages of serde quote values. Messages of the domain types do not.
 fn message(text: &str) -> String {
     let text = text.split(" at line ").next().unwrap_or_default();
-    // From the right: a value may hold the same words.
+    // The search starts at the end, because a value may contain the same words.
     if let Some((what, expected)) = text.rsplit_once(", expected ") {
         let unknown = what.starts_with("unknown field") || what.starts_with("unknown variant");
         let lead = if unknown { "not known here: expected" } else { "must be" };

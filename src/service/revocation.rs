@@ -1,5 +1,6 @@
-//! Revocation (RFC 7009): whoever holds a key ends it, or a token made from it, without further permission; so does whoever may end the
-//! key at `/v1`. To everyone else the answer is as if there were no such thing: nobody learns here what somebody else holds.
+//! Revocation (RFC 7009). The holder of a key can revoke it, and the tokens that were issued for
+//! it, without further permission. Callers that may revoke the key at `/v1` can do so as well. All
+//! other callers get the response for an unknown token and learn nothing about the keys of others.
 
 use tokio::time::Instant;
 
@@ -25,10 +26,10 @@ use super::{
     proof::{Attempt, Denied, judge, wait_for_tick},
 };
 
-/// Why nothing was revoked, where that is not because there is nothing to revoke.
+/// The reason why a revocation failed. An unknown key or token is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRevoked {
-    /// A portal session: it ends by itself, soon.
+    /// The token belongs to a portal session, which expires soon.
     #[error("tokens of this kind cannot be revoked")]
     Unsupported,
     #[error(transparent)]
@@ -37,10 +38,8 @@ pub enum NotRevoked {
     Failed(#[from] Error),
 }
 
-/// Ends a key or a token, if it is one that the caller may end. When this has returned, no replica takes it any more (design rule 2).
-///
-/// # Errors
-/// The database is away; too many failures with this credential; the key is the last administrator's.
+/// Revokes a key or a token if the caller may do so. After the function returns, no replica accepts
+/// the key or token (invariant 2). Returns `Error::Conflict` for the key of the last administrator.
 pub async fn revoke(app: &App, caller: &Caller, shown: &str) -> Result<(), NotRevoked> {
     let started = Instant::now();
     if portal_sessions::token(shown).is_some() {
@@ -50,7 +49,7 @@ pub async fn revoke(app: &App, caller: &Caller, shown: &str) -> Result<(), NotRe
         if is_token(shown) { by_token(app, caller, shown).await? } else { by_key(app, caller, shown).await? };
     match revoked {
         Done::Revoked | Done::Refused => {}
-        // What is not the caller's takes as long as what is not there.
+        // A key or token that the caller may not revoke takes as long as an unknown one.
         Done::Nothing => wait_for_tick(app, started).await,
     }
     Ok(())
@@ -58,15 +57,15 @@ pub async fn revoke(app: &App, caller: &Caller, shown: &str) -> Result<(), NotRe
 
 enum Done {
     Revoked,
-    /// No such key, and the answer has waited already.
+    /// The key is not accepted, and the constant-time deadline has passed.
     Refused,
     Nothing,
 }
 
 async fn by_key(app: &App, caller: &Caller, key: &str) -> Result<Done, NotRevoked> {
-    // What is shown here may be what strangers sent to a service.
+    // A third party may have sent the key to a service, so its source is unknown.
     let attempt = Attempt { key, source: Source::BEHIND_ANOTHER, form: Form::Management };
-    // In force or not: a suspended key might be resumed.
+    // The state of the key does not matter: a suspended key could be resumed.
     let proved = judge(app, attempt, &Request::default(), |facts| Ok(facts.key.id.clone())).await;
     let (id, facts) = match proved {
         Ok(proved) => proved,
@@ -89,7 +88,7 @@ async fn by_key(app: &App, caller: &Caller, key: &str) -> Result<Done, NotRevoke
     }
     match api_keys::step(app, &caller, id, Step::Revoke, None).await {
         Ok(_) => Ok(Done::Revoked),
-        // It changed hands just now.
+        // The key or its owner was deleted since the lookup.
         Err(Error::NotFound(_) | Error::Forbidden(_)) => Ok(Done::Nothing),
         Err(error) => Err(error.into()),
     }
@@ -99,7 +98,7 @@ async fn by_token(app: &App, caller: &Caller, token: &str) -> Result<Done, NotRe
     let verified = app.keys.view().verify_any(token, app.issuer());
     let Some((_, claims)) = verified else { return Ok(Done::Nothing) };
     let caller = ender(caller, &claims.key_id);
-    // Asked before the change begins, so that strangers lock no key.
+    // This lookup precedes the transaction, so that unauthorized callers do not lock a key.
     let wanted = Wanted::Key(claims.key_id.clone());
     let found = app.store.read(move |connection| store::facts::load(connection, &wanted, &[].into())).await;
     let Some(found) = found.map_err(Denied::from)? else { return Ok(Done::Nothing) };
@@ -111,18 +110,21 @@ async fn by_token(app: &App, caller: &Caller, token: &str) -> Result<Done, NotRe
     Ok(if revoke_token(app, caller, claims).await? { Done::Revoked } else { Done::Nothing })
 }
 
-/// Whether the caller may end it. One event, the first time; what is revoked already stays as it is.
+/// Revokes a token and returns whether the caller may do so. Only the first revocation appends an
+/// event.
 async fn revoke_token(app: &App, caller: Caller, claims: Claims) -> Result<bool, Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
-            // Under the lock of its key: of two that revoke at once the second finds what the first did.
+            // The key is locked here, so the second of two concurrent revocations finds the result
+            // of the first.
             let Some(key) = endable(tx, &caller, &claims.key_id)? else { return Ok(Outcome::bookkeeping(false)) };
             if store::revoked_tokens::is_revoked(tx, &claims.jti)? {
                 return Ok(Outcome::bookkeeping(true));
             }
             let ends = Timestamp::from_millis(claims.exp.saturating_mul(1000));
             store::revoked_tokens::insert(tx, &claims.jti, &key.id, ends)?;
-            // Where the audience asked for a place of its own, verifiers read it there.
+            // If the token has an index of its own in a status list, verifiers read the revocation
+            // there.
             store::status_lists::revoke_token(tx, &claims.jti)?;
             let event = NewEvent::new(EventKind::TokenRevoked, &key.id)
                 .within(key.ownership.home.organization())
@@ -132,7 +134,7 @@ async fn revoke_token(app: &App, caller: Caller, claims: Claims) -> Result<bool,
         .await
 }
 
-/// Whoever holds a key may end it, wherever they stand.
+/// The holder of a key may revoke it regardless of its tenant scope.
 fn ender(caller: &Caller, key: &KeyId) -> Caller {
     if caller.origin.actor == Actor::Key(key.clone()) {
         Caller { authority: Caller::system().authority, ..caller.clone() }

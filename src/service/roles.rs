@@ -1,4 +1,4 @@
-//! Roles: what members, and users outside any organization, can do.
+//! Roles: the permissions of members, and of users outside of any organization.
 
 use crate::{
     domain::{
@@ -14,7 +14,7 @@ use crate::{
 
 use super::{App, Error, Fault, caller::Caller, permissions::handing_out, version::require_version};
 
-/// What `PUT /v1/roles/{name}` says.
+/// Input of `PUT /v1/roles/{name}`.
 #[derive(Debug, Clone)]
 pub struct PutRole {
     pub name: RoleName,
@@ -22,10 +22,8 @@ pub struct PutRole {
     pub permissions: PermissionSet,
 }
 
-/// Makes a role, or changes it; `true` when it is new. The same put again changes nothing and leaves no event.
-///
-/// # Errors
-/// Permissions that are not in the catalog, or that govern Keyswap itself.
+/// Creates or changes a role. Returns `true` if it is new. An identical role changes nothing and
+/// appends no event.
 pub async fn put(app: &App, caller: &Caller, put: PutRole, if_version: Option<i64>) -> Result<(Role, bool), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
@@ -38,10 +36,7 @@ pub async fn put(app: &App, caller: &Caller, put: PutRole, if_version: Option<i6
         .await
 }
 
-/// As `put`, inside a change.
-///
-/// # Errors
-/// As `put`.
+/// Like `put`, within an open transaction. Returns no event if nothing changed.
 pub(super) fn put_in(
     tx: &mut Tx<'_>,
     put: PutRole,
@@ -93,23 +88,18 @@ pub(super) fn put_in(
     }
 }
 
-/// # Errors
-/// No such role.
 pub async fn get(app: &App, name: RoleName) -> Result<Role, Error> {
     let found = app.store.read(move |connection| store::roles::find(connection, &name)).await?;
     found.ok_or(Error::NotFound("role"))
 }
 
-/// # Errors
-/// The database does not answer.
 pub async fn list(app: &App, page: PageRequest) -> Result<Page<Role>, Error> {
     Ok(app.store.read(move |connection| store::roles::list(connection, &page)).await?)
 }
 
-/// Takes a role away, once nobody has it: nobody loses what they can do unseen.
-///
-/// # Errors
-/// No such role, or one that somebody still has; then the message names some of them.
+/// Deletes a role. Returns `Error::Conflict` while it is assigned or an access record uses it, so
+/// that no user loses permissions unnoticed. The message names some of the users and access
+/// records.
 pub async fn delete(app: &App, caller: &Caller, name: RoleName, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
@@ -119,10 +109,7 @@ pub async fn delete(app: &App, caller: &Caller, name: RoleName, if_version: Opti
         .await
 }
 
-/// As `delete`, inside a change.
-///
-/// # Errors
-/// As `delete`.
+/// Like `delete`, within an open transaction.
 pub(super) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, if_version: Option<i64>) -> Result<NewEvent, Error> {
     let found = store::roles::find_for_change(tx, &[name.clone()].into_iter().collect())?.pop();
     require_version(found.ok_or(Error::NotFound("role"))?.version, if_version)?;
@@ -134,16 +121,13 @@ pub(super) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, if_version: Option<i64
     Ok(NewEvent::new(EventKind::RoleDeleted, name))
 }
 
-/// What is wrong with giving these roles to someone: those that do not exist. None of the others can go until `tx` ends.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns a fault for each role that does not exist. The existing ones are locked until `tx` ends.
 pub(super) fn unknown(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<Vec<Fault>, StoreError> {
     let known = store::roles::find_for_change(tx, wanted)?;
     Ok(not_among(&known.into_iter().map(|role| role.name).collect(), wanted))
 }
 
-/// As `unknown`, where it is known already which there are.
+/// Like `unknown`, for a given set of existing roles.
 pub(super) fn not_among(known: &RoleSet, wanted: &RoleSet) -> Vec<Fault> {
     let unknown = wanted.iter().filter(|name| !known.contains(name));
     unknown.map(|name| Fault::new("roles", format!("there is no role {name}: PUT /v1/roles/{name} first"))).collect()

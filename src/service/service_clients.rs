@@ -1,4 +1,4 @@
-//! Service clients: identities for programs, each with permissions of its own and as many keys as it needs.
+//! Service clients: identities of programs, each with its own permissions and any number of keys.
 
 use crate::{
     domain::{
@@ -28,36 +28,36 @@ use super::{
     places,
 };
 
-/// What `POST /v1/service-clients` says.
+/// Input of `POST /v1/service-clients`.
 #[derive(Debug, Clone)]
 pub struct NewServiceClient {
-    /// Absent: after the user for whom it is made.
+    /// `None` derives the name from the user that the service client is created for.
     pub name: Option<DisplayName>,
-    /// Absent: the account, or whoever the caller is.
+    /// `None` means the user or organization of the caller, or else the account.
     pub owner: Option<OwnerAsked>,
     pub permissions: PermissionSet,
     pub metadata: Metadata,
 }
 
-/// What a new service client may come with.
+/// Objects that can be created together with a service client.
 #[derive(Debug, Clone, Default)]
 pub struct Outfit {
     pub record: Option<FirstRecord>,
-    /// Its owner is the service client, whatever stands here.
+    /// Its `owner` is ignored: the service client owns the key.
     pub key: Option<NewKey>,
 }
 
-/// A service client with what it came with.
+/// A service client with the objects that were created together with it.
 #[derive(Debug)]
 pub struct Outfitted {
     pub client: ServiceClient,
     pub record: Option<AccessRecord>,
     pub key: Option<Shown>,
-    /// In the first answer, and nowhere else.
+    /// Present only in the first response.
     pub value: Option<ApiKeyValue>,
 }
 
-/// What `PATCH /v1/service-clients/{id}` says; absent members stay as they are.
+/// Input of `PATCH /v1/service-clients/{id}`. Absent members remain unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct PatchServiceClient {
     pub name: Option<DisplayName>,
@@ -65,11 +65,8 @@ pub struct PatchServiceClient {
     pub metadata: Option<Metadata>,
 }
 
-/// Makes a service client, with its access record and its first key where it comes with them: all of it or nothing.
-///
-/// # Errors
-/// Permissions that are unknown, not for service clients, or not the caller's to hand out; more service clients than a user may have;
-/// whatever is wrong with the record or the key; or it has no name.
+/// Creates a service client, together with its access record and its first key if they are given.
+/// The operation is atomic.
 pub async fn create(
     app: &App,
     caller: &Caller,
@@ -89,7 +86,7 @@ pub async fn create(
             let mut faults = Vec::new();
             let made =
                 among(&mut faults, "", make(tx, new, &caller).and_then(|made| within_limit(tx, &settings, made)))?;
-            // The rest hangs on the service client: without one there is nothing to say of it.
+            // The access record and the key cannot be checked without the service client.
             let Some((client, event)) = made else { return Err(Error::Invalid(faults)) };
             let mut events = vec![event];
             let record = match outfit.record {
@@ -123,7 +120,7 @@ pub async fn create(
 }
 
 impl Outfitted {
-    /// The ids of all of it, with one space between them.
+    /// Returns the ids of all created objects, separated by single spaces.
     fn ids(&self) -> String {
         let record = self.record.as_ref().map(|record| record.id.as_str());
         let key = self.key.as_ref().map(|shown| shown.key.id.as_str());
@@ -131,7 +128,7 @@ impl Outfitted {
     }
 }
 
-/// What was made under these ids, as it is now.
+/// Returns the current state of the objects with these ids.
 fn earlier(tx: &mut Tx<'_>, caller: &Caller, maker: &Maker, ids: &str) -> Result<Outfitted, Error> {
     let mut parts = ids.split(' ');
     let client = store::service_clients::find(tx, &parts.next().unwrap_or_default().parse()?)?;
@@ -147,7 +144,7 @@ fn earlier(tx: &mut Tx<'_>, caller: &Caller, maker: &Maker, ids: &str) -> Result
     Ok(Outfitted { client, record, key, value: None })
 }
 
-/// Puts what is wrong with one part among the faults of the whole.
+/// Adds the faults of one part to the faults of the whole request.
 fn among<T>(faults: &mut Vec<Fault>, part: &str, made: Result<T, Error>) -> Result<Option<T>, Error> {
     match made.map_err(|error| error.of_part(part)) {
         Ok(made) => Ok(Some(made)),
@@ -159,7 +156,8 @@ fn among<T>(faults: &mut Vec<Fault>, part: &str, made: Result<T, Error>) -> Resu
     }
 }
 
-/// The service client, unless its user has too many with it. The user cannot get another until `tx` ends.
+/// Returns the service client, or an error if its user has more than the maximum. The user is
+/// locked, so that no other service client is created for them until `tx` ends.
 fn within_limit(
     tx: &mut Tx<'_>,
     settings: &Settings,
@@ -175,10 +173,7 @@ fn within_limit(
     Ok(made)
 }
 
-/// Makes a service client, inside a change.
-///
-/// # Errors
-/// As `create`.
+/// Like `create`, for the service client alone and within an open transaction.
 pub(super) fn make(
     tx: &mut Tx<'_>,
     new: NewServiceClient,
@@ -207,13 +202,13 @@ pub(super) fn make(
     Ok((client, event))
 }
 
-/// What a service client is called where nobody says: after the user for whom it is made.
+/// Returns the default name, which contains the user that the service client is created for.
 fn name_after(caller: &Caller) -> Option<DisplayName> {
     let user = caller.acts_as.as_ref()?.user()?;
     format!("Service Client for {user}").parse().ok()
 }
 
-/// Who a new service client belongs to, and what the roles of a user hold.
+/// Returns the owner of a new service client and the permissions of the roles of a user.
 fn home_of_new(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> Result<(Home, PermissionSet), Error> {
     let asked = match (asked, &caller.acts_as) {
         (None, Some(_)) => Some(OwnerAsked::User { id: None, organization: None }),
@@ -221,7 +216,7 @@ fn home_of_new(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> R
         (asked, _) => asked,
     };
     let holder = match asked {
-        // The account's: whoever manages every key.
+        // The account. Only a caller that may manage every key passes the check below.
         None | Some(OwnerAsked::Nobody) => Some((Home::Account, PermissionSet::default())),
         Some(OwnerAsked::User { id, organization }) => {
             user_holder(tx, caller, id, organization)?.map(|holder| (holder.home, holder.roles))
@@ -235,8 +230,6 @@ fn home_of_new(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> R
     allowed.ok_or_else(|| Error::Invalid(vec![nobody_such()]))
 }
 
-/// # Errors
-/// No such service client.
 pub async fn get(app: &App, caller: &Caller, id: ServiceClientId) -> Result<ServiceClient, Error> {
     let caller = caller.clone();
     app.store
@@ -247,10 +240,7 @@ pub async fn get(app: &App, caller: &Caller, id: ServiceClientId) -> Result<Serv
         .await
 }
 
-/// Those that the caller may see.
-///
-/// # Errors
-/// The database does not answer.
+/// Lists the service clients that the caller may see.
 pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<ServiceClient>, Error> {
     let caller = caller.clone();
     app.store
@@ -266,8 +256,8 @@ pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<
         .await
 }
 
-/// The service client where the caller may see it. One whose owner is gone is no one's inside an organization: who has their id now may be
-/// somebody else.
+/// Returns the service client if the caller may see it. If its owner was deleted, callers inside a
+/// tenant do not see it: the same id may belong to a different owner now.
 fn seen(
     connection: &mut Conn,
     caller: &Caller,
@@ -280,7 +270,7 @@ fn seen(
 
 const NOT_FOUND: Error = Error::NotFound("service client");
 
-/// The service client, for a change that `right` allows.
+/// Returns the service client for a change that requires `right`.
 fn found(
     tx: &mut Tx<'_>,
     caller: &Caller,
@@ -300,17 +290,14 @@ fn event(kind: EventKind, client: &ServiceClient) -> NewEvent {
     NewEvent::new(kind, &client.id).within(client.home.organization())
 }
 
-/// Refuses to leave the deployment without an administrator.
+/// Returns an error if the change leaves the deployment without an administrator.
 fn keep_administrator(tx: &mut Tx<'_>, before: &ServiceClient, app: &Settings) -> Result<(), Error> {
     let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
     if before.permissions.contains(&admin) { administrators::require_any(tx, &admin, app) } else { Ok(()) }
 }
 
-/// Changes a service client. Permissions that are taken away are gone from its keys' next exchange; those that are added must
-/// be the caller's to hand out.
-///
-/// # Errors
-/// No such service client, a newer version of it, or permissions that cannot be handed out.
+/// Changes a service client. Removed permissions are missing from the next exchange of its keys.
+/// The caller must be able to grant the added permissions.
 pub async fn patch(
     app: &App,
     caller: &Caller,
@@ -332,10 +319,8 @@ pub async fn patch(
         .await
 }
 
-/// As `patch`, inside a change, of a service client that was found for it.
-///
-/// # Errors
-/// As `patch`.
+/// Like `patch`, within an open transaction, for a service client that is already locked. Returns
+/// no event if nothing changed.
 pub(super) fn patch_in(
     tx: &mut Tx<'_>,
     mut client: ServiceClient,
@@ -369,10 +354,7 @@ pub(super) fn patch_in(
     Ok((client, Some(event)))
 }
 
-/// Takes a service client away. Its keys stop working at once, and stay listed.
-///
-/// # Errors
-/// No such service client.
+/// Deletes a service client. Its keys stop working immediately and remain listed.
 pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId, if_version: Option<i64>) -> Result<(), Error> {
     let (caller, settings) = (caller.clone(), app.settings.clone());
     app.store
@@ -384,10 +366,8 @@ pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId, if_version:
         .await
 }
 
-/// As `delete`, inside a change, of a service client that was found for it.
-///
-/// # Errors
-/// It would leave no administrator.
+/// Like `delete`, within an open transaction, for a service client that is already locked. Returns
+/// `Error::Conflict` if the change leaves no administrator.
 pub(super) fn delete_in(tx: &mut Tx<'_>, client: &ServiceClient, settings: &Settings) -> Result<NewEvent, Error> {
     store::service_clients::delete(tx, &client.id)?;
     keep_administrator(tx, client, settings)?;

@@ -1,4 +1,5 @@
-//! What a service was shown and asks about: an API key or a token. Every fault looks the same to it, in time too, as on the exchange.
+//! Verification of API keys and tokens that a service has received. Every fault yields the same
+//! result after the same time, as at the exchange.
 
 use std::collections::BTreeSet;
 
@@ -23,23 +24,21 @@ use super::{
     tokens,
 };
 
-/// What was shown and is accepted.
+/// A key or token that is accepted.
 #[derive(Debug)]
 pub(super) struct Judged<T, X> {
     pub ruling: T,
     pub facts: Facts,
-    /// What was looked up beside them.
+    /// Additional data of the lookup.
     pub more: X,
-    /// Of a token.
+    /// Present for a token.
     pub claims: Option<Claims>,
 }
 
-/// Asks `rule` about what was shown; nothing where it is not accepted, whatever the reason. `value` is as it came, with or without
-/// `Bearer` before it; `audiences` are those of the service that asks, where it is not just anyone: a token must be for one of them. What
-/// others show a service is no guess of the service's: with its budget they could spend its access.
-///
-/// # Errors
-/// Too many failures with this credential; the database is away.
+/// Applies `rule` to a key or token that a service has received. Returns `None` if it is not
+/// accepted, regardless of the reason. `value` may begin with `Bearer`. `audiences` are those of
+/// the service, if they are known: a token must be for one of them. Failures do not count against
+/// the service, because third parties could exhaust its budget and lock it out.
 pub(super) async fn judge_shown<T, X: Send + 'static>(
     app: &App,
     value: &str,
@@ -58,7 +57,8 @@ pub(super) async fn judge_shown<T, X: Send + 'static>(
     match judged {
         Ok(judged) => Ok(Some(judged)),
         Err(Denied::Key) => Ok(None),
-        // A right key in the wrong place looks like any other refusal, in time too.
+        // A valid key or token for another audience looks like any other refusal, including its
+        // timing.
         Err(Denied::Target(_) | Denied::Scope(_)) => {
             wait_for_tick(app, started).await;
             Ok(None)
@@ -74,7 +74,7 @@ pub(super) async fn judge_shown<T, X: Send + 'static>(
     }
 }
 
-/// The key or token alone (RFC 6750 §2.1: the scheme in any case).
+/// Returns the key or token without the scheme, which is not case-sensitive (RFC 6750 §2.1).
 fn bare(value: &str) -> &str {
     let value = value.trim_matches(' ');
     match value.split_once(' ') {
@@ -116,8 +116,9 @@ async fn by_token<T, X: Send + 'static>(
     result
 }
 
-/// A token is as good as its key is now: of what it says, only the audience and the scope bound it further. There is nothing to
-/// guess in a signature, so no failure is budgeted.
+/// A token that is in force is judged by the current state of its key. Of its own claims only the
+/// audience and the scope limit it further. A signature cannot be guessed, so the brute-force
+/// limiter does not count failures.
 async fn judged_token<T, X: Send + 'static>(
     app: &App,
     token: &str,
@@ -147,8 +148,9 @@ async fn judged_token<T, X: Send + 'static>(
     }
 }
 
-/// What a token says of itself; nothing when it is for none of the audiences that ask. One for Keyswap itself counts only where that is
-/// asked for by name: no product's service has a use for it.
+/// Returns the limits from the claims of a token, or `None` if it is for none of the requested
+/// audiences. A token for the management audience is accepted only if this audience is requested by
+/// name, because no service of a product needs such a token.
 fn bounds(app: &App, claims: &Claims, asked: Option<&BTreeSet<Identifier>>) -> Option<Bounds> {
     let management = &app.settings.management_audience;
     let audiences: BTreeSet<_> = match asked {

@@ -1,5 +1,5 @@
-//! Starting: the database, the master keys, and what every deployment has. Safe however many replicas start together, and
-//! after a start that was cut off anywhere.
+//! Startup: the database, the master keys, and the objects that every deployment has. Replicas may
+//! start concurrently, and a start may follow one that was interrupted at any point.
 
 use std::{
     fs,
@@ -49,19 +49,19 @@ use super::{
     witness::{self, Witness},
 };
 
-/// The lock of whoever sets a deployment up.
+/// Advisory lock for the setup of a deployment and for changes of its master keys.
 pub(super) const LOCK: i64 = 0x006b_6579_7377_0002;
 
-/// Who starts.
+/// The kind of process that starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// `serve`: makes what is missing.
+    /// `serve`: creates what is missing.
     Serve,
-    /// Any other command: works with what is there, and makes nothing.
+    /// Any other command: uses what exists and creates nothing.
     Command,
 }
 
-/// The budgets against guessing.
+/// Settings of the brute-force limiter.
 #[derive(Debug, Clone, Copy)]
 pub struct Budgets {
     pub per_source: u32,
@@ -69,7 +69,7 @@ pub struct Budgets {
     pub refill: crate::domain::time::Span,
 }
 
-/// Why nothing was started.
+/// The reason why a start failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -100,10 +100,8 @@ impl From<SealError> for StartError {
     }
 }
 
-/// Opens the database; for `serve` it may be made, and its migrations run.
-///
-/// # Errors
-/// It cannot be opened, or is not ready for a command.
+/// Opens the database. For `Mode::Serve`, creates it if it is missing and runs the migrations. For
+/// `Mode::Command`, returns an error if migrations are pending.
 pub fn open_store(database: &DatabaseSettings, mode: Mode, clock: Arc<dyn Clock>) -> Result<Store, StartError> {
     let if_missing = if mode == Mode::Serve { IfMissing::Create } else { IfMissing::Refuse };
     let entropy = Arc::new(SystemEntropy::default());
@@ -121,10 +119,8 @@ pub fn open_store(database: &DatabaseSettings, mode: Mode, clock: Arc<dyn Clock>
     Ok(store)
 }
 
-/// Starts Keyswap, up to the point where it can answer.
-///
-/// # Errors
-/// The database or the master keys are not as they should be; nothing is ever made over old data.
+/// Starts Keyswap up to the point at which it can serve requests. No key is created over existing
+/// data.
 pub async fn start(
     mut settings: Settings,
     database: &DatabaseSettings,
@@ -170,15 +166,13 @@ pub async fn start(
         entropy,
         keys,
     };
-    // Before anything is signed.
+    // The rollback guard must check the database before anything is signed.
     witness::look(&app).await?;
     Ok(app)
 }
 
-/// Makes and registers the first master key over an empty database: `keyswap master-key init`.
-///
-/// # Errors
-/// The database knows other keys, or a file cannot be written.
+/// Creates and registers the first master key of an empty database: `keyswap master-key init`. If
+/// keys are registered already, loads them.
 pub async fn init_master_key(store: &Store, keys_dir: &Path) -> Result<MasterKeys, StartError> {
     let dir = keys_dir.to_owned();
     store
@@ -190,10 +184,8 @@ pub async fn init_master_key(store: &Store, keys_dir: &Path) -> Result<MasterKey
         .await
 }
 
-/// The master keys that the database was sealed with, as they lie in `keys_dir`.
-///
-/// # Errors
-/// One is missing or is another, or nothing was set up yet.
+/// Loads the registered master keys from `keys_dir`. Returns `StartError::NotSetUp` if there are
+/// none.
 pub async fn existing_master_keys(store: &Store, keys_dir: &Path) -> Result<MasterKeys, StartError> {
     let registered = store.read(store::master_keys::list).await?;
     if registered.is_empty() {
@@ -202,7 +194,8 @@ pub async fn existing_master_keys(store: &Store, keys_dir: &Path) -> Result<Mast
     Ok(MasterKeys::of(keys_dir, &registered)?)
 }
 
-/// The master keys, registered now if the database is empty.
+/// Loads the registered master keys. For an empty database, registers the keys in `dir`, or creates
+/// the first one if `may_create` is set.
 fn register(
     tx: &mut Tx<'_>,
     dir: &Path,
@@ -228,11 +221,13 @@ fn register(
     Ok((keys, events))
 }
 
-/// Everything a deployment needs, in one change: after a crash it is all there or none of it.
+/// Creates everything that a deployment needs in one transaction. A crash leaves all or nothing of
+/// it.
 async fn set_up(store: &Store, settings: &Settings, entropy: &SystemEntropy) -> Result<MasterKeys, StartError> {
     let algorithm = settings.algorithm;
     let published = store.read(|connection| store::signing_keys::list(connection, true)).await?;
-    // Making RSA keys takes a second: before the change, not within it, and only when they may be needed.
+    // Generating RSA keys takes a second. It happens before the transaction, and only if the keys
+    // may be needed.
     let fresh = if signing_keys::has_next(&published, algorithm) {
         None
     } else {
@@ -242,7 +237,8 @@ async fn set_up(store: &Store, settings: &Settings, entropy: &SystemEntropy) -> 
     store
         .change(Origin::of(Actor::System), move |tx| {
             store::lock(tx, LOCK)?;
-            // Not "without a master key": `master-key init` may have come first.
+            // The presence of a master key proves nothing here: `master-key init` may have run
+            // before.
             let is_new = store::signing_keys::list(tx, false)?.is_empty();
             let (master, mut events) = register(tx, &settings.keys_dir, settings.may_create_keys, &entropy)?;
             events.extend(built_in_permissions(tx)?);
@@ -298,8 +294,8 @@ fn built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, StartError> {
     Ok(events)
 }
 
-/// The service client "administrator" and its key. The key is on disk before the database knows it, so that no crash can leave
-/// an administrator whose key nobody has.
+/// Creates the service client "administrator" and its key. The key is on disk before the
+/// transaction commits, so that a crash cannot leave an administrator whose key is lost.
 fn administrator(
     tx: &mut Tx<'_>,
     settings: &Settings,
@@ -330,7 +326,8 @@ fn administrator(
         exchanges_per_minute: None,
         expires_at: settings.max_key_lifetime.map(|longest| tx.now().after(longest)),
     };
-    // Which kinds of keys are enabled is said of those that others make: nobody could begin without this one.
+    // The enabled owner types apply to the keys that clients create. This key is exempt, because no
+    // other key can be created without it.
     let mut settings = settings.clone();
     settings.owner_types.insert(OwnerType::ServiceClient);
     let (made, key_event) = Maker::new(&settings, master, entropy).make(tx, new, &Caller::system())?;
@@ -344,7 +341,8 @@ fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> {
         fs::create_dir_all(dir).map_err(unwritable)?;
     }
     if path.exists() {
-        // Left by a deployment before this one, or by a first start that was cut off: kept, in case it is the former.
+        // The file is from an earlier deployment or from a first start that was interrupted. It is
+        // kept in case it is from an earlier deployment.
         let kept = (1..).map(|number| path.with_extension(format!("key.old.{number}"))).find(|kept| !kept.exists());
         fs::rename(path, kept.as_deref().unwrap_or(path)).map_err(unwritable)?;
     }

@@ -1,5 +1,6 @@
-//! A token of ours that came back: its key, and whether something ended it before its time. The one place that says so, for the callers of
-//! `/v1` and for whatever services ask about: what is revoked is refused at once (design rule 2).
+//! Status of presented tokens: the key of a token, and whether the token ended early. Both `/v1`
+//! and the endpoints for services use this module, so that a revoked token is refused immediately
+//! (invariant 2).
 
 use std::collections::BTreeSet;
 
@@ -21,11 +22,8 @@ use super::{
     proof::{Denied, Look},
 };
 
-/// The facts about the key of a token whose signature was verified, and what was looked up beside them; or why the token is in force no
-/// more. Whether the key is in force is for `grant`.
-///
-/// # Errors
-/// The database is away.
+/// Returns the facts about the key of a token whose signature is verified, with the additional
+/// data, or the reason why the token is not in force. `grant` decides whether the key is in force.
 pub(super) async fn found<X: Send + 'static>(
     app: &App,
     claims: &Claims,

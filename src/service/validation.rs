@@ -1,4 +1,4 @@
-//! Validation: a service asks about a key or a token that it was shown, and has the whole answer from one call.
+//! Validation: a service checks a key or token that it has received, in one call.
 
 use crate::domain::{
     permission::PermissionSet,
@@ -12,20 +12,17 @@ use super::{
     shown::{Judged, judge_shown},
 };
 
-/// A key that is in force, and those behind it.
+/// A key that is in force, with the user and organization behind it.
 #[derive(Debug)]
 pub struct Validated {
     pub shown: Shown,
     pub behind: Behind,
-    /// The permissions that were required and are not in effect.
+    /// The required permissions that are not in effect.
     pub missing: PermissionSet,
 }
 
-/// What there is to say of a key, or of a token and the key it was made from; nothing where it is not accepted, whatever the reason.
-/// `value` is as it came, with or without `Bearer` before it.
-///
-/// # Errors
-/// Too many failures with this credential; the database is away.
+/// Validates a key, or a token and the key that it was issued for. Returns `None` if it is not
+/// accepted, regardless of the reason. `value` may begin with `Bearer`.
 pub async fn validate(app: &App, value: &str, question: &Question) -> Result<Option<Validated>, Denied> {
     let asks = question.audience.clone().map(|audience| [audience].into());
     let judged = judge_shown(app, value, asks.as_ref(), WHOLE, |facts, bounds| {

@@ -1,9 +1,7 @@
-//! `If-Match`: a change for the version that was read, and for no other.
+//! `If-Match`: a change applies only to the version that the client has read.
 
 use super::Error;
 
-/// # Errors
-/// `wanted` names another version than the one there is.
 pub(super) fn require_version(version: i64, wanted: Option<i64>) -> Result<(), Error> {
     if wanted.is_some_and(|wanted| wanted != version) { Err(Error::VersionMismatch(version)) } else { Ok(()) }
 }

@@ -1,6 +1,7 @@
-//! The witness: a small file outside of the database and its backups that remembers how far the database had come. A database that
-//! knows less than its witness has been put back to an older state: keys that were revoked since work again, and signing keys that were
-//! published since are unknown. That is for an operator to look at before anything is signed.
+//! Rollback guard: a small file outside of the database and its backups that records the progress
+//! of the database. A database that is behind its guard file was rolled back: keys that were
+//! revoked since work again, and signing keys that were published since are unknown. An operator
+//! must decide before anything is signed.
 
 use std::{
     collections::BTreeSet,
@@ -27,28 +28,31 @@ use crate::{
 
 use super::{App, Error, signing_keys};
 
-/// How far a database has come.
+/// The progress of a database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// The id of the first event: another one is another database, and no backup of this one.
+    /// Id of the first event. A different id means a different database and not a backup of this
+    /// one.
     pub database: String,
-    /// The number of the last event.
+    /// Sequence number of the last event.
     pub seq: i64,
-    /// Its hash: a history that went on differently from an older state is found even when it is longer.
+    /// Hash of the last event. It detects a history that has diverged after a rollback, even if it
+    /// is longer.
     pub hash: String,
-    /// The sum of the versions of all signing keys, which only ever grows.
+    /// Sum of the versions of all signing keys. It never decreases, except by a rollback.
     pub generation: i64,
-    /// Every signing key there ever was: what was published stays so, and what was revoked does not come back.
+    /// All signing keys of the past and present. Published keys must remain published, and revoked
+    /// keys must not return.
     #[serde(default)]
     pub keys: Vec<SeenKey>,
 }
 
-/// A signing key as it was seen.
+/// A signing key as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenKey {
     pub kid: SigningKeyId,
     pub state: SigningKeyState,
-    /// Its public half, as long as it is published.
+    /// The public half, while the key is published.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub jwk: Option<PublicJwk>,
 }
@@ -61,20 +65,20 @@ impl SeenKey {
     }
 }
 
-/// What the witness says about the database.
+/// The result of a comparison between the database and the guard file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// As it should be; also when there is no witness yet.
+    /// They agree, or there is no guard file yet, or it belongs to a different database.
     Fine,
-    /// As it should be, and this could not be written down: an old backup might not be noticed.
+    /// The guard file could not be read or written, so a rollback might not be detected.
     Unkept(String),
-    /// It knows less than the witness, or other things.
+    /// The database is behind the guard file or has diverged from it.
     Restored(Box<Restored>),
-    /// The witness is no witness: its text was spoilt.
+    /// The guard file is corrupt.
     Spoilt(String),
 }
 
-/// An older state than the one that was seen.
+/// The recorded and the actual progress of a rolled back database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Restored {
     pub witness: Seen,
@@ -103,8 +107,10 @@ impl fmt::Display for Restored {
 }
 
 impl Restored {
-    /// The keys to publish while an operator is asked, with `found` in the database: what was published stays so (I4), what was revoked by either
-    /// stays away. On a key that it has seen the witness knows better.
+    /// Returns the keys to publish while an operator must decide. `found` are the published keys of
+    /// the database. Published keys remain published (invariant K3), and keys that are revoked in
+    /// the guard file or in the database do not return. For all other keys the guard file takes
+    /// precedence.
     pub fn published<'a>(&'a self, found: impl Iterator<Item = &'a PublicJwk>) -> Vec<&'a PublicJwk> {
         let known: BTreeSet<_> = self.witness.keys.iter().map(|key| &key.kid).collect();
         let is_revoked = |key: &&SeenKey| key.state == SigningKeyState::Revoked;
@@ -116,12 +122,12 @@ impl Restored {
 }
 
 impl Verdict {
-    /// Whether an operator has to look first.
+    /// Returns whether an operator must decide before anything is signed.
     pub const fn asks(&self) -> bool {
         matches!(self, Self::Restored(_) | Self::Spoilt(_))
     }
 
-    /// What is wrong, in a line.
+    /// Returns a description of the problem in one line.
     pub fn told(&self) -> Option<String> {
         match self {
             Self::Fine => None,
@@ -136,7 +142,7 @@ impl Verdict {
     }
 }
 
-/// The witness of one replica.
+/// The rollback guard of one replica.
 pub struct Witness {
     file: PathBuf,
     verdict: ArcSwap<Verdict>,
@@ -153,26 +159,21 @@ impl Witness {
         Self { file, verdict: ArcSwap::from_pointee(Verdict::Fine) }
     }
 
-    /// As of the last look.
+    /// Returns the result of the last comparison.
     pub fn verdict(&self) -> Arc<Verdict> {
         self.verdict.load_full()
     }
 }
 
-/// Compares the database with the witness, and signs nothing while they do not agree.
-///
-/// # Errors
-/// The database does not answer: nothing is known then, and everything stays as it was.
+/// Compares the database with the guard file. Halts signing while an operator must decide. If the
+/// database does not answer, the previous result remains.
 pub async fn look(app: &App) -> Result<(), Error> {
     let (verdict, _) = compare(&app.store, &app.witness.file).await?;
     settle(app, verdict);
     Ok(())
 }
 
-/// As `look`, and writes down how far the database has come.
-///
-/// # Errors
-/// As `look`.
+/// Like `look`, and records the progress of the database in the guard file.
 pub async fn keep(app: &App) -> Result<(), Error> {
     let (verdict, seen) = compare(&app.store, &app.witness.file).await?;
     let verdict = match (verdict, seen) {
@@ -206,15 +207,14 @@ fn settle(app: &App, verdict: Verdict) {
     app.keys.halt(asks);
 }
 
-/// What the witness at `file` says about the database, and how far that has come; nothing of it on a database without events.
-///
-/// # Errors
-/// The database does not answer.
+/// Compares the database with the guard file `file`. Also returns the progress of the database, or
+/// `None` if it has no events.
 pub async fn compare(store: &Store, file: &Path) -> Result<(Verdict, Option<Seen>), Error> {
     let file = file.to_owned();
     store
         .read(move |connection| {
-            // Read first: the database is never behind what was seen of it before.
+            // The file is read before the database. Otherwise progress that is recorded in between
+            // would look like a rollback.
             let found = read(&file);
             let Some(is) = seen(connection)? else { return Ok((Verdict::Fine, None)) };
             let verdict = match found {
@@ -230,7 +230,8 @@ pub async fn compare(store: &Store, file: &Path) -> Result<(Verdict, Option<Seen
 
 fn seen(connection: &mut Conn) -> Result<Option<Seen>, StoreError> {
     let Some(first) = store::events::find(connection, 1)? else { return Ok(None) };
-    // The keys first: an event that is not seen yet may have moved them, and never the other way round.
+    // The keys are read before the chain head. An event that is read may have changed the keys
+    // after they were read, but every change that is read has its event.
     let keys = store::signing_keys::list(connection, false)?;
     let generation = keys.iter().map(|key| key.info.version).sum();
     let (seq, hash) = store::events::head(connection)?;
@@ -240,7 +241,7 @@ fn seen(connection: &mut Conn) -> Result<Option<Seen>, StoreError> {
 
 fn judge(connection: &mut Conn, witness: Seen, is: &Seen) -> Result<Verdict, StoreError> {
     if witness.database != is.database {
-        // Begun anew, or another one: nothing of what was seen can come back.
+        // The database was set up again or replaced. Nothing that was recorded can return.
         tracing::warn!("the witness is of another database, and begins anew with this one");
         return Ok(Verdict::Fine);
     }
@@ -278,10 +279,10 @@ fn read(file: &Path) -> Result<Option<Seen>, Unread> {
         .map_err(|_| Unread::Spoilt("the witness holds something else than a witness".to_owned()))
 }
 
-/// One at a time in this process: they share the name that the file has while it is written.
+/// Serializes writes within this process: they share the name of the temporary file.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Writes `seen`, unless as much is there already: another replica may share the file.
+/// Writes `seen`, unless the file records the same or more. Replicas may share the file.
 fn advance(file: &Path, seen: &Seen) -> io::Result<()> {
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Ok(Some(there)) = read(file)
@@ -302,10 +303,8 @@ fn write(file: &Path, seen: &Seen) -> io::Result<()> {
     write_secret(file, &serde_json::to_vec(seen)?, IfExists::Replace)
 }
 
-/// Takes the database as it is: the operator knows what that means. Leaves an event.
-///
-/// # Errors
-/// There is nothing to accept, or the witness cannot be written.
+/// Accepts the current state of the database by decision of an operator, and appends an event.
+/// Returns `Error::Conflict` if there is nothing to accept.
 pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdict, Error> {
     let (verdict, _) = compare(store, file).await?;
     if !verdict.asks() {
@@ -320,7 +319,8 @@ pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdic
     };
     store
         .change(origin, move |tx| {
-            // A key that had gone since is there again, and who knows it is as good as nobody: every wait begins anew.
+            // Keys removed after the backup are back and verifiers may have dropped them, so every
+            // propagation delay restarts.
             store::lock(tx, signing_keys::LOCK)?;
             let now = store::now(tx)?;
             store::rotation_clock::begin_anew(tx, now)?;

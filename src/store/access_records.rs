@@ -1,4 +1,4 @@
-//! Access records, each with its principals, its admins and its statements in rows of their own.
+//! Access records. Their principals, admins and statements are stored in tables of their own.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,8 @@ struct Row {
     version: i64,
 }
 
-/// Whether a record is outside any organization, or its organization is still the one it was made in.
+/// Tests whether the record belongs to no organization, or its organization still has the
+/// generation id that it had when the record was created.
 macro_rules! is_alive {
     () => {
         access_records::incarnation.is_null().or(exists(
@@ -49,8 +50,6 @@ macro_rules! is_alive {
     };
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn insert(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> {
     let organization = record.organization.as_ref();
     diesel::insert_into(access_records::table)
@@ -67,10 +66,7 @@ pub fn insert(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> 
     insert_parts(tx, record)
 }
 
-/// Writes back a record that was read by `find_for_change` and altered; its version becomes the next.
-///
-/// # Errors
-/// The database does not answer.
+/// Writes back a record that was read by `find_for_change` and modified. Increments its version.
 pub fn update(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> {
     diesel::update(access_records::table.find(record.id.as_str()))
         .set((access_records::name.eq(record.name.as_str()), access_records::version.eq(access_records::version + 1)))
@@ -79,18 +75,13 @@ pub fn update(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> 
     insert_parts(tx, record)
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn delete(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<(), StoreError> {
     delete_parts(tx, id)?;
     diesel::delete(access_records::table.find(id.as_str())).execute(&mut **tx)?;
     Ok(())
 }
 
-/// Throws away some of what deleted organizations left behind, and says how many.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Deletes up to `most` records of deleted organizations and returns how many were deleted.
 pub fn forget_left(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
     let left: Vec<String> = access_records::table
         .filter(diesel::dsl::not(is_alive!()))
@@ -150,10 +141,8 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
     Ok(())
 }
 
-/// A record, where its organization is still the one it was made in.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Finds a record, unless its organization was deleted. An organization that was created again with
+/// the same id does not bring its records back.
 pub fn find(connection: &mut Conn, id: &AccessRecordId) -> Result<Option<AccessRecord>, StoreError> {
     let row: Option<Row> = access_records::table
         .filter(access_records::id.eq(id.as_str()))
@@ -164,10 +153,7 @@ pub fn find(connection: &mut Conn, id: &AccessRecordId) -> Result<Option<AccessR
     Ok(whole(connection, row.into_iter().collect())?.pop())
 }
 
-/// As `find`, and no other change can touch the record until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `find`, but locks the record until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<Option<AccessRecord>, StoreError> {
     diesel::update(access_records::table.find(id.as_str()))
         .set(access_records::version.eq(access_records::version))
@@ -175,12 +161,9 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<Option<Ac
     find(tx, id)
 }
 
-/// Those within `reach`, newest first.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the records within `reach`, newest first.
 pub fn list(connection: &mut Conn, reach: Reach<'_>, page: &PageRequest) -> Result<Page<AccessRecord>, StoreError> {
-    // Joined, and not asked for row by row: a planner would read every organization to answer that.
+    // This is a join, because for a correlated subquery the planner would read every organization.
     let organization = organizations::incarnation.nullable().eq(access_records::incarnation);
     let mut query = access_records::table
         .left_join(organizations::table.on(organization))
@@ -210,10 +193,7 @@ pub fn list(connection: &mut Conn, reach: Reach<'_>, page: &PageRequest) -> Resu
     Ok(Page::from_rows(records, page.limit, |record| record.id.to_string()))
 }
 
-/// The ids of records that use a role, a few of them.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the ids of at most 10 records that use a role.
 pub(super) fn using(connection: &mut Conn, role: &RoleName) -> Result<Vec<String>, StoreError> {
     let found = access_records::table
         .inner_join(access_record_statements::table.on(access_record_statements::record_id.eq(access_records::id)))
@@ -226,10 +206,8 @@ pub(super) fn using(connection: &mut Conn, role: &RoleName) -> Result<Vec<String
     Ok(found)
 }
 
-/// The rules that name a principal directly, where it stands: within an organization as it is now, or outside any.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the rules of the records that name this principal, either within the given generation of
+/// an organization or outside any organization.
 pub fn rules_of(
     connection: &mut Conn,
     mark: &str,
@@ -258,14 +236,15 @@ pub fn rules_of(
         .collect()
 }
 
-/// A statement as the view `key_standings` gives it.
+/// A statement, as the view `key_standings` returns it.
 #[derive(Deserialize)]
 struct Given {
     permissions: String,
     resources: String,
 }
 
-/// What the view says of a key. Most keys have no records, and cost nothing here.
+/// Parses the `access` column of the view. The column is null for keys without access records,
+/// which are most keys.
 pub(super) fn rules(column: Option<&str>) -> Result<Vec<Rule>, StoreError> {
     let Some(text) = column else { return Ok(Vec::new()) };
     let given: Vec<Given> =
@@ -282,7 +261,7 @@ fn patterns(column: &str) -> Result<Vec<ResourcePattern>, StoreError> {
     column.split(' ').map(|text| parsed("resource", text)).collect()
 }
 
-/// Records with all that belongs to them.
+/// Loads the principals, admins and statements of the records.
 fn whole(connection: &mut Conn, rows: Vec<Row>) -> Result<Vec<AccessRecord>, StoreError> {
     if rows.is_empty() {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! API keys and the credentials that prove them.
+//! API keys and their credentials.
 
 use std::collections::BTreeMap;
 
@@ -62,23 +62,21 @@ struct CredentialRow {
     prefix: String,
     created_at: i64,
     expires_at: Option<i64>,
-    /// From before there was a table of uses.
+    /// The last-used time that versions without the table `credential_uses` write.
     last_used_at: Option<i64>,
     masked: Option<String>,
 }
 
-/// A credential on its way into the database.
+/// A credential to be inserted.
 #[derive(Debug)]
 pub struct NewCredential {
     pub credential: Credential,
     pub sealed: Vec<u8>,
     pub master_version: i32,
-    /// Under which a key of another make is found.
+    /// The keyed digest under which an imported key is found.
     pub lookup: Option<String>,
 }
 
-/// # Errors
-/// The database does not answer, or the key is there already.
 pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Result<(), StoreError> {
     let ownership = &key.ownership;
     let home = &ownership.home;
@@ -110,8 +108,6 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
     insert_credential(tx, &key.id, credential)
 }
 
-/// # Errors
-/// The database does not answer, or the credential is there already.
 pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> Result<(), StoreError> {
     diesel::insert_into(credentials::table)
         .values((
@@ -130,19 +126,14 @@ pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> R
     Ok(())
 }
 
-/// Whether a key of another make is kept under one of `lookups`, in force or not.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns whether an imported key is stored under one of `lookups`, whether in force or not.
 pub fn has_lookup(connection: &mut Conn, lookups: &[String]) -> Result<bool, StoreError> {
     let found = credentials::table.filter(credentials::lookup.eq_any(lookups)).count().get_result::<i64>(connection)?;
     Ok(found > 0)
 }
 
-/// Sets the end of a credential that is replaced, or takes it back.
-///
-/// # Errors
-/// The database does not answer.
+/// Sets the expiration of a credential that is replaced, or clears it when the rotation is
+/// cancelled.
 pub fn end_credential(tx: &mut Tx<'_>, id: &CredentialId, end: Option<Timestamp>) -> Result<(), StoreError> {
     let now = tx.now();
     diesel::update(credentials::table.find(id.as_str()))
@@ -154,10 +145,7 @@ pub fn end_credential(tx: &mut Tx<'_>, id: &CredentialId, end: Option<Timestamp>
     Ok(())
 }
 
-/// Writes back a key that was read by `find_for_change` and altered; its version becomes the next.
-///
-/// # Errors
-/// The database does not answer.
+/// Writes back a key that was read by `find_for_change` and modified. Increments its version.
 pub fn update(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), StoreError> {
     diesel::update(api_keys::table.find(key.id.as_str()))
         .set((
@@ -177,10 +165,7 @@ pub fn update(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A key, archived or not, with the credentials that prove it at `now`.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Finds a key, archived or not, with the credentials that have not expired at `now`.
 pub fn find(connection: &mut Conn, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>, StoreError> {
     let row: Option<KeyRow> =
         api_keys::table.find(id.as_str()).select(KeyRow::as_select()).first(connection).optional()?;
@@ -188,12 +173,10 @@ pub fn find(connection: &mut Conn, id: &KeyId, now: Timestamp) -> Result<Option<
     Ok(whole(connection, vec![row], now)?.pop())
 }
 
-/// As `find`, and no other change can touch the key until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `find`, but locks the key until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
-    // `FOR UPDATE` does not pass through the multi-connection; an update that changes nothing takes the same lock.
+    // Diesel's `MultiConnection` does not support `FOR UPDATE`. An update without effect takes the
+    // same lock.
     diesel::update(api_keys::table.find(id.as_str()))
         .set(api_keys::version.eq(api_keys::version))
         .execute(&mut **tx)?;
@@ -201,10 +184,7 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &KeyId) -> Result<Option<ApiKey>, St
     find(tx, id, now)
 }
 
-/// The keys within `reach` that `filter` lets through, newest first.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the keys within `reach` that match `filter`, newest first.
 pub fn list(
     connection: &mut Conn,
     reach: &Reach,
@@ -264,10 +244,7 @@ pub fn list(
     Ok(Page::from_rows(keys, page.limit, |key| key.id.to_string()))
 }
 
-/// The keys of service clients that hold a permission, those aside that were revoked or suspended.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the keys of service clients that hold a permission, without revoked and suspended keys.
 pub fn of_clients_holding(
     connection: &mut Conn,
     permission: &PermissionName,
@@ -288,10 +265,8 @@ pub fn of_clients_holding(
     whole(connection, rows, now)
 }
 
-/// The ids of keys that carry a permission, a few of them: enough to say who stands in the way.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the ids of at most 10 keys that carry a permission, which is enough for an error
+/// message.
 pub fn carrying(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
     let found = api_keys::table
         .filter(api_keys::deleted_at.is_null())
@@ -303,7 +278,7 @@ pub fn carrying(connection: &mut Conn, permission: &PermissionName) -> Result<Ve
     Ok(found)
 }
 
-/// The credentials of keys, the newest first, each with when it was last used.
+/// The credentials of keys with their last-used times, newest first.
 macro_rules! credentials {
     () => {
         credentials::table
@@ -313,7 +288,7 @@ macro_rules! credentials {
     };
 }
 
-/// A key whose row was read already, with the credentials that prove it at `now`.
+/// Completes a key whose row was already read with the credentials that have not expired at `now`.
 pub(super) fn with_credentials(
     connection: &mut Conn,
     row: KeyRow,
@@ -324,14 +299,16 @@ pub(super) fn with_credentials(
     all_with_credentials(connection, vec![(row, standing, now)])?.pop().ok_or_else(gone)?
 }
 
-/// As `with_credentials`, for many keys at once and in their order. What stands on one key takes no other along.
+/// Like `with_credentials`, for many keys in the given order. Invalid data of one key does not
+/// affect the others.
 pub(super) fn all_with_credentials(
     connection: &mut Conn,
     rows: Vec<(KeyRow, StandingRow, Timestamp)>,
 ) -> Result<Vec<Result<ApiKey, StoreError>>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|(row, ..)| row.id.clone()).collect();
     let found: Vec<(CredentialRow, Option<i64>)> = match ids.as_slice() {
-        // Prepared once, where SQLite would read a list of one anew each time.
+        // This statement is prepared once, whereas SQLite prepares a statement with a list each
+        // time.
         [one] => credentials!().filter(credentials::key_id.eq(one)).load(connection)?,
         several => credentials!().filter(credentials::key_id.eq_any(several)).load(connection)?,
     };
@@ -348,7 +325,7 @@ pub(super) fn all_with_credentials(
     Ok(rows.into_iter().map(whole).collect())
 }
 
-/// Keys with their owners and their credentials.
+/// Completes the keys with their owner status and their credentials.
 fn whole(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let mut standings = key_standings::of_keys(connection, &ids)?;
@@ -430,7 +407,7 @@ pub(super) fn parsed_metadata(column: &str) -> Result<Metadata, StoreError> {
     Metadata::parse(column).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-/// Reads a column into its type.
+/// Parses a column. `what` names the column in the error message.
 pub(super) fn parsed<T: std::str::FromStr>(what: &str, column: &str) -> Result<T, StoreError>
 where
     T::Err: std::fmt::Display,

@@ -1,4 +1,4 @@
-//! Audiences.
+//! Audiences and their token profiles.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,7 @@ pub(super) struct AudienceRow {
     status: Option<String>,
 }
 
-/// The shape in its columns; what is the default stands there as nothing.
+/// The columns of a token profile. A default value is stored as NULL.
 #[derive(Insertable, AsChangeset)]
 #[diesel(table_name = audiences, treat_none_as_null = true)]
 struct ShapeColumns {
@@ -55,8 +55,7 @@ struct ShapeColumns {
     status: Option<String>,
 }
 
-/// # Errors
-/// The database does not answer; `Conflict` when the identifier is taken.
+/// Returns `Conflict` if the identifier is in use.
 pub fn insert(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
     diesel::insert_into(audiences::table)
         .values((
@@ -73,8 +72,6 @@ pub fn insert(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn update(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
     diesel::update(audiences::table.find(audience.id.as_str()))
         .set((
@@ -88,25 +85,18 @@ pub fn update(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn delete(tx: &mut Tx<'_>, id: &AudienceId) -> Result<(), StoreError> {
     diesel::delete(audiences::table.find(id.as_str())).execute(&mut **tx)?;
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, id: &AudienceId) -> Result<Option<Audience>, StoreError> {
     let row: Option<AudienceRow> =
         audiences::table.find(id.as_str()).select(AudienceRow::as_select()).first(connection).optional()?;
     row.map(audience).transpose()
 }
 
-/// As `find`, and no other change can touch the audience until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `find`, but locks the audience until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &AudienceId) -> Result<Option<Audience>, StoreError> {
     diesel::update(audiences::table.find(id.as_str()))
         .set(audiences::version.eq(audiences::version))
@@ -114,8 +104,6 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &AudienceId) -> Result<Option<Audien
     find(tx, id)
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find_built_in(connection: &mut Conn, kind: BuiltIn) -> Result<Option<Audience>, StoreError> {
     let row: Option<AudienceRow> = audiences::table
         .filter(audiences::built_in.eq(kind.as_str()))
@@ -125,10 +113,7 @@ pub fn find_built_in(connection: &mut Conn, kind: BuiltIn) -> Result<Option<Audi
     row.map(audience).transpose()
 }
 
-/// Those of `identifiers` that exist.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the existing audiences among `identifiers`.
 pub fn with_identifiers(
     connection: &mut Conn,
     identifiers: &BTreeSet<Identifier>,
@@ -141,8 +126,6 @@ pub fn with_identifiers(
     rows.into_iter().map(audience).collect()
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Audience>, StoreError> {
     let mut query = audiences::table.select(AudienceRow::as_select()).into_boxed();
     if let Some(after) = &page.after {
@@ -153,10 +136,7 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Audience>,
     Ok(Page::from_rows(found, page.limit, |audience| audience.id.to_string()))
 }
 
-/// The algorithms that audiences ask for.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the signing algorithms that audiences require.
 pub fn algorithms(connection: &mut Conn) -> Result<BTreeSet<Algorithm>, StoreError> {
     let asked: Vec<Option<String>> = audiences::table
         .filter(audiences::algorithm.is_not_null())
@@ -166,10 +146,7 @@ pub fn algorithms(connection: &mut Conn) -> Result<BTreeSet<Algorithm>, StoreErr
     asked.iter().flatten().map(|algorithm| parsed("algorithm", algorithm)).collect()
 }
 
-/// The identifiers of audiences that name a permission, a few of them.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the identifiers of at most 10 audiences that list a permission.
 pub fn naming(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
     let found = audiences::table
         .filter(super::permissions::is_listed(permission))

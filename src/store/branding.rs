@@ -1,4 +1,4 @@
-//! How the hosted pages look: one row.
+//! The branding of the hosted pages, stored as one row.
 
 use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
 
@@ -6,10 +6,7 @@ use crate::domain::branding::Branding;
 
 use super::{change::Tx, connection::Conn, error::StoreError, schema::branding};
 
-/// With its version.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the branding and its version.
 pub fn read(connection: &mut Conn) -> Result<(Branding, i64), StoreError> {
     let (body, version): (String, i64) =
         branding::table.find(1).select((branding::body, branding::version)).first(connection)?;
@@ -17,18 +14,13 @@ pub fn read(connection: &mut Conn) -> Result<(Branding, i64), StoreError> {
     Ok((body, version))
 }
 
-/// As `read`; no other change can touch it until this one ends.
-///
-/// # Errors
-/// As `read`.
+/// Like `read`, but locks the row until the end of the change.
 pub fn read_for_change(tx: &mut Tx<'_>) -> Result<(Branding, i64), StoreError> {
-    // It locks the row on both databases.
+    // The update takes the row lock on both databases.
     diesel::update(branding::table.find(1)).set(branding::version.eq(branding::version)).execute(&mut **tx)?;
     read(tx)
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn write(tx: &mut Tx<'_>, new: &Branding, version: i64) -> Result<(), StoreError> {
     let body = serde_json::to_string(new).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     diesel::update(branding::table.find(1))

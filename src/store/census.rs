@@ -1,4 +1,4 @@
-//! How many keys there are, by what is written on them.
+//! Key statistics, by the state that is stored with each key.
 
 use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl, RunQueryDsl};
 
@@ -9,10 +9,8 @@ use crate::domain::{
 
 use super::{connection::Conn, error::StoreError, schema::api_keys};
 
-/// Counts them. All keys are counted by an index, and from indexes of nothing but the dead those that do not work.
-///
-/// # Errors
-/// The database does not answer.
+/// Counts the keys. The total is counted by an index, and the keys that are not active by partial
+/// indexes. Owner status is not considered.
 pub fn keys(connection: &mut Conn, now: Timestamp, soon: Span) -> Result<KeyCounts, StoreError> {
     let all: i64 = api_keys::table.count().get_result(connection)?;
     let archived: i64 = api_keys::table.filter(api_keys::deleted_at.is_not_null()).count().get_result(connection)?;

@@ -1,4 +1,5 @@
-//! A change: the only way to write. Its events are part of its transaction, in the order of commit.
+//! Changes: write transactions, the only way to write. The events of a change are part of its
+//! transaction and are numbered in commit order.
 
 use std::{
     fmt,
@@ -23,7 +24,7 @@ use super::{
     status_lists,
 };
 
-/// What a change leaves behind. There is no other way to end one: it names its events, or says why there are none.
+/// The result of a change and its events. A change without events is declared with `bookkeeping`.
 #[derive(Debug)]
 pub struct Outcome<T> {
     value: T,
@@ -31,34 +32,36 @@ pub struct Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    /// Something changed: `event`, and one more for each further resource.
+    /// Creates the outcome of a change that is recorded by one event.
     pub fn event(value: T, event: NewEvent) -> Self {
         Self { value, events: vec![event] }
     }
 
-    /// As `event`, for changes that touch several resources.
+    /// Creates the outcome of a change to several resources, with one event for each.
     pub const fn events(value: T, events: Vec<NewEvent>) -> Self {
         Self { value, events }
     }
 
-    /// The same, with another value.
+    /// Replaces the value and keeps the events.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
         Outcome { value: f(self.value), events: self.events }
     }
 
-    /// Nothing changed that anyone but Keyswap could notice: counters, last-used times, clean-up; or nothing at all.
+    /// Creates an outcome without events: nothing was written, or only internal data such as
+    /// counters, last-used times and the deletion of expired rows.
     pub const fn bookkeeping(value: T) -> Self {
         Self { value, events: Vec::new() }
     }
 }
 
-/// A change in progress. Reads as any connection does; writing functions ask for it by type.
+/// A change in progress. It dereferences to the connection for reads; functions that write take a
+/// `Tx`.
 pub struct Tx<'a> {
     connection: &'a mut Conn,
     entropy: &'a dyn Entropy,
     now: Timestamp,
     origin: &'a Origin,
-    /// Credentials that were made and have no place in a status list yet.
+    /// Credentials that this change has created and that have no status list index yet.
     placeless: Vec<CredentialId>,
 }
 
@@ -82,7 +85,7 @@ impl DerefMut for Tx<'_> {
 }
 
 impl Tx<'_> {
-    /// The database's clock at the start of the change.
+    /// The time of the database at the start of the change.
     pub const fn now(&self) -> Timestamp {
         self.now
     }
@@ -91,17 +94,18 @@ impl Tx<'_> {
         self.entropy
     }
 
-    /// Who makes the change, as it is written on what it makes.
+    /// The creator to record on the objects that this change creates.
     pub fn author(&self) -> ActorRef {
         self.origin.author()
     }
 
-    /// Whether someone with a shell on the server makes the change, or Keyswap itself.
+    /// Returns whether the change is made on the command line of the server or by Keyswap itself.
     pub const fn is_by_operator(&self) -> bool {
         matches!(self.origin.actor, Actor::Cli | Actor::System)
     }
 
-    /// Whose idempotency keys these are: two users for whom one back end calls have nothing to do with each other.
+    /// The scope of idempotency keys. It includes the user on whose behalf a back end acts, so that
+    /// the keys of two users do not collide.
     pub fn idempotency_actor(&self) -> String {
         let actor = self.origin.actor.to_ref().to_stored();
         match &self.origin.on_behalf_of {
@@ -110,19 +114,17 @@ impl Tx<'_> {
         }
     }
 
-    /// A credential that was made now: it is given its place in a status list when all else is done.
+    /// Registers a new credential. It receives its status list index at the end of the change.
     pub(super) fn has_made(&mut self, credential: CredentialId) {
         self.placeless.push(credential);
     }
 
-    /// # Errors
-    /// No randomness.
     pub fn new_id<I: Generated>(&self) -> Result<I, NoEntropy> {
         I::generate(self.now, self.entropy)
     }
 }
 
-/// Runs `body` and appends its events, all or nothing.
+/// Runs `body` and appends its events in one transaction.
 pub(super) fn run<T, E: From<StoreError>>(
     connection: &mut Conn,
     entropy: &dyn Entropy,
@@ -136,7 +138,8 @@ pub(super) fn run<T, E: From<StoreError>>(
             let now = now(connection).map_err(|error| Failed::Body(E::from(error)))?;
             let mut tx = Tx { connection, entropy, now, origin, placeless: Vec::new() };
             let outcome = body(&mut tx).map_err(Failed::Body)?;
-            // After every other lock, and before the head of the trail.
+            // Indexes are assigned after all other locks are taken and before the chain head is
+            // locked.
             let placeless = std::mem::take(&mut tx.placeless);
             status_lists::give_places(&mut tx, &placeless).map_err(|error| Failed::Body(E::from(error)))?;
             append(&mut tx, digest, outcome.events).map_err(|error| Failed::Body(E::from(error)))?;
@@ -148,10 +151,7 @@ pub(super) fn run<T, E: From<StoreError>>(
         })
 }
 
-/// The database's clock.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the time of the database, which advances during a transaction.
 pub fn now(connection: &mut Conn) -> Result<Timestamp, StoreError> {
     let millis = diesel::select(keyswap_now()).get_result(connection)?;
     Ok(Timestamp::from_millis(millis))
@@ -168,8 +168,8 @@ impl<E> From<diesel::result::Error> for Failed<E> {
     }
 }
 
-/// Gives the events their place. The head row is locked here, last, and until the commit: no other change can take a number in
-/// between.
+/// Numbers, links and inserts the events. The chain head is locked last and until the commit, so
+/// that event numbers follow the commit order.
 fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
@@ -182,7 +182,7 @@ fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Result<(), Sto
         .first(&mut **tx)
         .optional()?
         .ok_or_else(|| StoreError::Corrupt("the event head is gone".to_owned()))?;
-    // Read again under the lock: times must not run against the numbers.
+    // The clock is read again under the lock, so that the times of events follow their numbers.
     let at = now(tx)?;
     let mut appended = Vec::with_capacity(new.len());
     for (seq, new) in (last - count + 1..).zip(new) {

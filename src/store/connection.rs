@@ -1,4 +1,5 @@
-//! Connections to either database, chosen by the scheme of the URL, and the pool that holds them.
+//! Connections to PostgreSQL and SQLite, selected by the scheme of the URL, and the connection
+//! pool.
 
 use std::{
     fmt, fs,
@@ -26,7 +27,6 @@ use super::{
     gather::GATHERERS,
 };
 
-/// A connection to either database.
 #[derive(diesel::MultiConnection)]
 pub enum Conn {
     Sqlite(SqliteConnection),
@@ -44,20 +44,22 @@ impl fmt::Debug for Conn {
 
 #[declare_sql_function]
 extern "SQL" {
-    /// The database's clock in milliseconds since 1970 (UTC). PostgreSQL has it as a function made by the first migration; for
-    /// SQLite, which lives in our process, it is registered on each connection.
+    /// Returns the time of the database in milliseconds since 1970-01-01 UTC. On PostgreSQL the
+    /// first migration creates this function. SQLite runs in the server process, so the function is
+    /// registered on each connection.
     fn keyswap_now() -> diesel::sql_types::BigInt;
 }
 
-/// The clock of SQLite, which has none but ours. PostgreSQL uses its own.
+/// The time source for SQLite, which runs in the server process. PostgreSQL uses its own clock.
 pub trait Clock: Send + Sync + RefUnwindSafe {
     fn now(&self) -> Timestamp;
 
-    /// A clock that nobody can set, from some moment that stays the same while the process runs.
+    /// Returns the monotonic time since a fixed moment of this process. Setting the system clock
+    /// does not affect it.
     fn elapsed(&self) -> Duration;
 }
 
-/// The machine's clock.
+/// The clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -74,30 +76,30 @@ impl Clock for SystemClock {
     }
 }
 
-/// How to reach the database.
+/// Connection settings of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseSettings {
     pub url: DatabaseUrl,
-    /// How many connections at most.
+    /// The maximum number of connections, not counting the connections of the batch loader.
     pub pool_size: u32,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
-    /// How long one statement may take, and how long it may wait for a lock.
+    /// How long a statement may take, and how long it may wait for a lock.
     pub statement_timeout: Duration,
 }
 
-/// A database URL. Its `Debug` and `Display` hide what may be a password.
+/// A database URL. `Debug` and `Display` omit the user information and the query string of a
+/// PostgreSQL URL, which may contain a password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
-    /// `sqlite://path`: relative to the working directory; `sqlite:///path`: absolute.
+    /// `sqlite://path` is relative to the working directory; `sqlite:///path` is absolute.
     Sqlite(String),
-    /// `postgres://` or `postgresql://`, as libpq reads it.
+    /// `postgres://` or `postgresql://`, in the syntax of libpq.
     Postgres(String),
 }
 
 impl DatabaseUrl {
-    /// # Errors
-    /// Neither scheme, or no path.
+    /// Returns `OpenError::Url` for any other scheme, and for an SQLite URL without a path.
     pub fn parse(text: &str) -> Result<Self, OpenError> {
         if let Some(path) = text.strip_prefix("sqlite://").filter(|path| !path.is_empty()) {
             Ok(Self::Sqlite(path.to_owned()))
@@ -129,7 +131,7 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Makes connections for the pool.
+/// Creates the connections of the pool.
 pub struct Manager {
     settings: DatabaseSettings,
     clock: Arc<dyn Clock>,
@@ -141,7 +143,8 @@ impl fmt::Debug for Manager {
     }
 }
 
-/// The oldest SQLite that is safe with several connections: before it, two that write can corrupt the write-ahead log.
+/// The minimum version of SQLite. In earlier versions two connections that write can corrupt the
+/// write-ahead log.
 const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
 
 impl Manager {
@@ -151,7 +154,8 @@ impl Manager {
 
     fn sqlite(&self, path: &str) -> Result<Conn, OpenError> {
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
-        // FULL: with NORMAL a loss of power can take back commits that were already answered (design rule 3).
+        // `synchronous` is FULL, because with NORMAL a power failure can roll back acknowledged
+        // commits (invariant 3).
         let pragmas = format!(
             "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA case_sensitive_like = ON;",
             self.settings.statement_timeout.as_millis()
@@ -164,8 +168,9 @@ impl Manager {
         Ok(Conn::Sqlite(connection))
     }
 
-    /// A new file is switched once, by one connection that has it alone. For that SQLite does not wait, whatever the busy
-    /// timeout, so of two processes that start together one would fail.
+    /// Switches a new database file to WAL mode. The switch needs an exclusive lock, and SQLite
+    /// does not apply the busy timeout to it. Without the retry, one of two processes that start
+    /// together would fail.
     fn switch_to_wal(&self, connection: &mut SqliteConnection) -> Result<(), OpenError> {
         let deadline = Instant::now() + self.settings.statement_timeout;
         loop {
@@ -182,7 +187,7 @@ impl Manager {
         let connect = self.settings.connect_timeout.as_secs().max(2);
         let statement = self.settings.statement_timeout.as_millis();
         let mut url = url.to_owned();
-        // What the operator wrote wins; the defaults of libpq are no timeouts at all.
+        // Parameters in the configured URL take precedence. By default libpq sets no timeouts.
         for (name, value) in [
             ("connect_timeout", connect.to_string()),
             ("tcp_user_timeout", statement.to_string()),
@@ -207,7 +212,8 @@ impl Manager {
     }
 }
 
-/// What libpq says about a URL that it cannot read quotes it, and with it the password.
+/// Replaces an error for a URL that libpq cannot parse, because its message quotes the URL with the
+/// password.
 fn without_login(error: diesel::ConnectionError) -> OpenError {
     let said_by_server = |text: &str| {
         text.contains("connection to server")
@@ -241,7 +247,7 @@ impl ManageConnection for Manager {
     }
 }
 
-/// Whether a connection can be used no more.
+/// Returns whether the connection is no longer usable.
 pub fn is_broken(connection: &mut Conn) -> bool {
     R2D2Connection::is_broken(connection)
 }
@@ -249,16 +255,17 @@ pub fn is_broken(connection: &mut Conn) -> bool {
 pub type Pool = R2d2Pool<Manager>;
 pub type Pooled = PooledConnection<Manager>;
 
-/// Whether the database may be made when it is not there.
+/// Whether to create an SQLite database that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfMissing {
-    /// `serve`, `migrate` and `master-key init`.
+    /// Used by `serve`, `demo`, `migrate` and `master-key init`.
     Create,
-    /// Everyone else: a typo in a path must not make a database.
+    /// Used by all other commands, so that a misspelled path does not create a database.
     Refuse,
 }
 
-/// Makes pools to one database: the first at the start, and another when its connections have fallen silent.
+/// Creates connection pools for one database: one at startup, and another each time the connections
+/// stop responding.
 #[derive(Clone)]
 pub struct MakePool {
     settings: DatabaseSettings,
@@ -267,7 +274,7 @@ pub struct MakePool {
 }
 
 impl MakePool {
-    /// How many may work with a connection at once, beside those who gather look-ups.
+    /// Returns how many operations may use a connection at once, not counting the batch loader.
     pub const fn permits(&self) -> usize {
         self.settings.pool_size as usize
     }
@@ -282,10 +289,8 @@ impl MakePool {
     }
 }
 
-/// Makes one connection, so that a wrong URL is told at once.
-///
-/// # Errors
-/// The database cannot be reached or made, or is too old.
+/// Opens one connection, so that an invalid URL is reported at startup, and checks the version of
+/// SQLite.
 pub fn open(settings: &DatabaseSettings, if_missing: IfMissing, clock: Arc<dyn Clock>) -> Result<MakePool, OpenError> {
     if let DatabaseUrl::Sqlite(path) = &settings.url {
         prepare_file(Path::new(path), if_missing)?;
@@ -295,7 +300,8 @@ pub fn open(settings: &DatabaseSettings, if_missing: IfMissing, clock: Arc<dyn C
     Ok(MakePool { settings: settings.clone(), clock })
 }
 
-/// The pool retries by itself and tells its errors here; the request that waited gets `StoreError::Unavailable`.
+/// Logs connection errors. The pool retries on its own; the waiting request receives
+/// `StoreError::Unavailable`.
 #[derive(Debug)]
 struct LogErrors;
 
@@ -330,18 +336,17 @@ fn sqlite_version(connection: &mut Conn) -> Result<String, StoreError> {
     Ok(sql::<Text>("SELECT sqlite_version()").get_result(connection)?)
 }
 
-/// How SQLite runs on a connection of ours.
+/// The effective settings of SQLite on a pooled connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteSettings {
     pub version: String,
     pub journal_mode: String,
-    /// 2 is FULL.
+    /// 2 means FULL.
     pub synchronous: i32,
     pub foreign_keys: i32,
 }
 
-/// # Errors
-/// The database does not answer, or is not SQLite.
+/// Reads the settings of an SQLite connection. Fails on PostgreSQL.
 pub fn sqlite_settings(connection: &mut Conn) -> Result<SqliteSettings, StoreError> {
     Ok(SqliteSettings {
         version: sqlite_version(connection)?,

@@ -1,13 +1,11 @@
-//! When each credential was last used.
+//! The last-used time of each credential.
 
 use crate::domain::{id::CredentialId, time::Timestamp};
 
 use super::{change::Tx, dialect, error::StoreError};
 
-/// Writes many last-used times at once; a time never moves back. Each credential is there once.
-///
-/// # Errors
-/// The database does not answer.
+/// Writes many last-used times at once. A stored time is never replaced by an earlier one. `used`
+/// must contain each credential at most once.
 pub fn note(tx: &mut Tx<'_>, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
     if used.is_empty() { Ok(()) } else { dialect::note_uses(tx, used) }
 }

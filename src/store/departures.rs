@@ -1,4 +1,5 @@
-//! Owners that are gone: their keys are dead from that moment, and each is told of by an event of its own, a few at a time.
+//! Owner deletions. The keys of a deleted owner stop working at once; each key then gets an event
+//! of its own, which a job records in batches.
 
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
@@ -20,12 +21,12 @@ use super::{
     schema::{api_keys, departures},
 };
 
-/// Who has gone.
+/// The owner that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Departed {
-    /// A user, a membership or an organization, in one incarnation.
+    /// A user, a membership or an organization, with its generation id.
     Home(Home),
-    /// The member who made keys of an organization.
+    /// The member who created keys of an organization.
     Creator(Home),
     ServiceClient(ServiceClientId),
 }
@@ -49,10 +50,7 @@ struct Row {
     told_until: String,
 }
 
-/// Notes that an owner has gone.
-///
-/// # Errors
-/// The database does not answer, or there is no randomness.
+/// Records an owner deletion.
 pub fn note(tx: &mut Tx<'_>, departed: &Departed, gone: Gone) -> Result<(), StoreError> {
     let id: Incarnation = tx.new_id()?;
     let now = tx.now().millis();
@@ -75,19 +73,16 @@ pub fn note(tx: &mut Tx<'_>, departed: &Departed, gone: Gone) -> Result<(), Stor
     Ok(())
 }
 
-/// Whether there is anyone whose keys have yet to be told of.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns whether there are owner deletions whose keys do not all have their events.
 pub fn are_left(connection: &mut Conn) -> Result<bool, StoreError> {
     let first: Option<String> = departures::table.select(departures::id).first(connection).optional()?;
     Ok(first.is_some())
 }
 
-/// Keys that are looked for.
+/// A query for keys.
 pub(super) type Keys<'a> = api_keys::BoxedQuery<'a, <Conn as diesel::Connection>::Backend>;
 
-/// An owner that is gone, and some of whose keys have not been told of.
+/// An owner deletion whose keys do not all have their events.
 pub(super) struct Departure {
     gone: Gone,
     row: Row,
@@ -99,7 +94,7 @@ impl Departure {
         Ok(Self { gone, row })
     }
 
-    /// Those of the keys that may have ended with it, and that nobody has been told of.
+    /// Restricts a query to the keys beyond the event cursor that may have ended with this owner.
     pub fn narrow<'a>(&self, keys: Keys<'a>) -> Keys<'a> {
         let keys = keys.filter(api_keys::id.gt(self.row.told_until.clone()));
         match (self.gone, self.row.service_client_id.clone()) {
@@ -119,27 +114,22 @@ impl Departure {
     }
 }
 
-/// Those whose keys have yet to be told of.
+/// Returns the owner deletions whose keys do not all have their events.
 pub(super) fn left(connection: &mut Conn) -> Result<Vec<Departure>, StoreError> {
     let rows: Vec<Row> = departures::table.order(departures::id.asc()).select(Row::as_select()).load(connection)?;
     rows.into_iter().map(Departure::read).collect()
 }
 
-/// Whether the end of the key has been told of.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns whether the event for the end of the key has been recorded.
 pub fn is_told(connection: &mut Conn, key: &KeyId) -> Result<bool, StoreError> {
     let noticed: Option<Option<i32>> =
         api_keys::table.find(key.as_str()).select(api_keys::noticed_days).first(connection).optional()?;
     Ok(noticed.flatten() == Some(ENDED))
 }
 
-/// The next keys that ended with an owner, of `most` that are looked at, and why; they count as told of with this change. Nothing when
-/// all have been. Nobody else may do the same meanwhile.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Examines up to `most` keys of the first owner deletion and returns the keys that ended with it,
+/// and the cause. These keys count as notified with this change. Returns `None` if there is no
+/// owner deletion left. The caller must hold a lock that prevents concurrent calls.
 pub fn next(tx: &mut Tx<'_>, most: i64, ends_with_creator: bool) -> Result<Option<(Gone, Vec<Ended>)>, StoreError> {
     let row: Option<Row> =
         departures::table.order(departures::id.asc()).select(Row::as_select()).first(&mut **tx).optional()?;
@@ -160,7 +150,8 @@ pub fn next(tx: &mut Tx<'_>, most: i64, ends_with_creator: bool) -> Result<Optio
             .execute(&mut **tx)?,
         None => diesel::delete(departures::table.find(&departure.row.id)).execute(&mut **tx)?,
     };
-    // An organization that was put again has keys of its own: only the state of each key tells the ones from the others.
+    // An organization that was created again has new keys with the same organization id. Only the
+    // owner status of each key distinguishes them.
     let standings = key_standings::of_keys(tx, &ids)?;
     let mut ended = Vec::new();
     for key in &rows {

@@ -1,4 +1,4 @@
-//! Where the two databases differ. Everything else is written once.
+//! Hand-written SQL, and the statements that differ between PostgreSQL and SQLite.
 #![expect(clippy::disallowed_methods, reason = "the one file that writes SQL by hand")]
 
 use diesel::{
@@ -19,8 +19,9 @@ use crate::domain::{
 
 use super::{connection::Conn, error::StoreError};
 
-/// Takes SQLite's write lock at the start of a change: a transaction that reads first and writes later would fail at once when
-/// another wrote in between, whatever the busy timeout. PostgreSQL locks rows as they are touched.
+/// Takes SQLite's write lock at the start of a change. Otherwise a transaction that reads first and
+/// writes later fails at once if another connection wrote in between, regardless of the busy
+/// timeout. PostgreSQL locks each row when it is written.
 pub fn begin_change(connection: &mut Conn) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(_) => {
@@ -31,9 +32,10 @@ pub fn begin_change(connection: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes a connection ready for nothing but look-ups by primary keys, or as it was. PostgreSQL plans a prepared statement once and for all then,
-/// and does not look at each time's values first: that takes longer than the look-up does, and finds the same plan. SQLite keeps the
-/// upper levels of its trees in memory, for some millions of keys.
+/// Prepares a connection for primary-key lookups only, or restores its defaults. On PostgreSQL this
+/// forces generic plans: planning with the parameter values takes longer than the lookup and finds
+/// the same plan. On SQLite this enlarges the page cache, which then holds the upper levels of the
+/// B-trees for some millions of keys.
 pub fn prepare_for_look_ups(connection: &mut Conn, ready: bool) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
@@ -48,8 +50,8 @@ pub fn prepare_for_look_ups(connection: &mut Conn, ready: bool) -> Result<(), St
     Ok(())
 }
 
-/// Waits until no other change holds the lock `name`; it is released with the transaction. SQLite has one writer at a time
-/// anyway.
+/// Waits for the advisory lock `name`, which is released at the end of the transaction. SQLite
+/// needs no lock, because it allows one writer at a time.
 pub fn lock(connection: &mut Conn, name: i64) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(_) => {}
@@ -66,7 +68,7 @@ struct Locked {
     locked: bool,
 }
 
-/// Takes the lock `name` if no other change holds it, and says whether it did.
+/// Takes the advisory lock `name` if no other transaction holds it, and returns whether it did.
 pub fn try_lock(connection: &mut Conn, name: i64) -> Result<bool, StoreError> {
     match connection {
         Conn::Sqlite(_) => Ok(true),
@@ -78,25 +80,24 @@ pub fn try_lock(connection: &mut Conn, name: i64) -> Result<bool, StoreError> {
     }
 }
 
-/// Whether there is such a table.
 pub fn has_table(connection: &mut Conn, name: &str) -> Result<bool, StoreError> {
     let query = match connection {
         Conn::Sqlite(_) => "SELECT name AS value FROM sqlite_master WHERE type = 'table' AND name = ?",
-        // Where an unqualified name is looked for, and nowhere else.
+        // `to_regclass` searches only the schemas in which an unqualified name is resolved.
         Conn::Postgres(_) => "SELECT to_regclass($1)::TEXT AS value WHERE to_regclass($1) IS NOT NULL",
     };
     let found: Vec<Setting> = diesel::sql_query(query).bind::<Text, _>(name).load(connection)?;
     Ok(!found.is_empty())
 }
 
-/// Writes many last-used times in one statement; a time never moves back. In the order of their ids, so that two replicas that write together
-/// cannot deadlock.
+/// Writes many last-used times in one statement. A stored time is never replaced by an earlier one.
+/// PostgreSQL writes the rows in the order of their ids, so that two replicas cannot deadlock.
 pub fn note_uses(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
             let rows: Vec<_> = used.iter().map(|(id, at)| (id.as_str(), at.millis())).collect();
             let json = serde_json::to_string(&rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-            // Without a WHERE, SQLite reads ON CONFLICT as part of a join.
+            // Without a WHERE clause, SQLite parses ON CONFLICT as a join constraint.
             diesel::sql_query(
                 "INSERT INTO credential_uses (credential_id, last_used_at) \
                  SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE TRUE \
@@ -123,19 +124,19 @@ pub fn note_uses(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> R
     Ok(())
 }
 
-/// Keys that are dead, as far as it stands on them.
+/// A condition stored with a key under which the key is not in force.
 #[derive(Debug, Clone, Copy)]
 pub enum Dead {
     Revoked,
     Expired,
-    /// And it was told of.
+    /// The owner was deleted, and the event for this key has been recorded.
     EndedWithOwner,
-    /// The same, where it was the member who made an organization's key.
+    /// The member who created the organization's key has left, and the event has been recorded.
     EndedWithCreator,
     Suspended,
 }
 
-/// Where the status of a credential stands.
+/// A credential and its status list index.
 #[derive(Queryable, QueryableByName)]
 pub struct StatusRow {
     #[diesel(sql_type = Text)]
@@ -146,8 +147,9 @@ pub struct StatusRow {
     pub status_index: Option<i32>,
 }
 
-/// The credentials of dead keys: from an index of nothing but those to their credentials, one by one, whatever the planner thinks of the
-/// size of the tables.
+/// Calls `with` for each credential of the keys that meet the condition. The query starts at a
+/// partial index for the condition and then looks up the credentials of each key, regardless of the
+/// planner's estimate of the table sizes.
 pub fn each_credential_of(
     connection: &mut Conn,
     dead: Dead,
@@ -170,7 +172,8 @@ pub fn each_credential_of(
     each(connection, diesel::sql_query(query), with)
 }
 
-/// Goes through what may be millions of rows, without holding more than one of them.
+/// Calls `with` for each row of a result that may have millions of rows. At most one row is in
+/// memory at a time.
 pub fn each<Q, R>(connection: &mut Conn, query: Q, mut with: impl FnMut(R)) -> Result<(), StoreError>
 where
     for<'c> Q: LoadQuery<'c, SqliteConnection, R> + LoadQuery<'c, PgConnection, R, PgRowByRowLoadingMode>,
@@ -190,18 +193,19 @@ where
     Ok(())
 }
 
-/// A table whose rows are read and written many at once.
+/// A table whose rows are read and written in bulk.
 pub struct Bulk {
     pub table: &'static str,
-    /// With their types in PostgreSQL; SQLite takes what it is given. Those of the key come first.
+    /// The columns and their PostgreSQL types, which SQLite does not need. The first `key` columns
+    /// are the primary key.
     pub columns: &'static [(&'static str, &'static str)],
     pub key: usize,
-    /// What happens to a row that is there already.
+    /// The ON CONFLICT clause for rows that exist already. May be empty.
     pub on_conflict: &'static str,
 }
 
-/// The rows with these keys, in the order of the keys; no other change can touch them until this one ends. A key is an object that names
-/// its columns.
+/// Returns the rows with these keys, in the order of the keys, and locks them until the end of the
+/// change. Each key serializes to an object whose members are the key columns.
 pub fn rows_for_change<R>(connection: &mut Conn, bulk: &Bulk, keys: &impl Serialize) -> Result<Vec<R>, StoreError>
 where
     R: QueryableByName<Sqlite> + QueryableByName<Pg> + 'static,
@@ -215,7 +219,7 @@ where
     match connection {
         Conn::Sqlite(inner) => {
             let on = joined(&|name, _| format!("{table}.{name} = given.value ->> '{name}'"), " AND ");
-            // CROSS: from what is asked for to the rows, and never through the whole table.
+            // CROSS JOIN makes SQLite look up each key instead of scanning the table.
             let query =
                 format!("SELECT {table}.* FROM json_each(?) AS given CROSS JOIN {table} ON {on} ORDER BY {order}");
             Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
@@ -226,7 +230,8 @@ where
                 "json_to_recordset($1::JSON) AS given ({})",
                 joined(&|name, kind| format!("{name} {kind}"), ", ")
             );
-            // An array is looked up by the index whatever the planner thinks of the size of the table.
+            // With an array the planner uses the index, regardless of its estimate of the table
+            // size.
             let rows = match key {
                 [(name, _)] => format!("{table} WHERE {name} = ANY (ARRAY (SELECT given.{name} FROM {given}))"),
                 _ => format!("{given} JOIN {table} ON {on}"),
@@ -237,8 +242,8 @@ where
     }
 }
 
-/// Writes many rows in one statement, and says how many were written. They travel as one JSON text; each is an object that names its
-/// columns.
+/// Writes many rows in one statement and returns how many were written. The rows are passed as one
+/// JSON array of objects whose members are the columns.
 pub fn write_rows(connection: &mut Conn, bulk: &Bulk, rows: &impl Serialize) -> Result<usize, StoreError> {
     let json = serde_json::to_string(rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let joined = |one: &dyn Fn(&str, &str) -> String| {
@@ -247,7 +252,7 @@ pub fn write_rows(connection: &mut Conn, bulk: &Bulk, rows: &impl Serialize) -> 
     let names = joined(&|name, _| name.to_owned());
     let (table, on_conflict) = (bulk.table, bulk.on_conflict);
     let values = match connection {
-        // Without the WHERE, SQLite reads ON CONFLICT as the ON of a join.
+        // Without the WHERE clause, SQLite parses ON CONFLICT as a join constraint.
         Conn::Sqlite(_) => {
             format!("SELECT {} FROM json_each(?) WHERE TRUE", joined(&|name, _| format!("value ->> '{name}'")))
         }
@@ -266,9 +271,12 @@ struct Taken {
     exchanges: i64,
 }
 
-/// Counts an exchange in `minute`, unless `limit` of them are counted there, and says how many are. One statement: the row is locked
-/// while it is looked at. Who waited for it may come with a minute that is over, and is counted in the one that has begun; a clock that
-/// was set back further than that begins anew.
+/// Counts an exchange in `minute` and returns the new count, or `None` if `limit` exchanges are
+/// already counted. A single statement compares and counts while it holds the row lock.
+///
+/// A transaction that waited for the lock may pass a minute that has ended; its exchange is counted
+/// in the minute that has begun. The count restarts in a later minute, and when the clock was set
+/// back by more than one minute.
 pub fn take_exchange(connection: &mut Conn, key: &KeyId, minute: i64, limit: u32) -> Result<Option<i64>, StoreError> {
     let query = diesel::sql_query(
         "INSERT INTO key_windows (key_id, minute, exchanges) VALUES ($1, $2, 1) \
@@ -285,14 +293,14 @@ pub fn take_exchange(connection: &mut Conn, key: &KeyId, minute: i64, limit: u32
     Ok(taken.first().map(|taken| taken.exchanges))
 }
 
-/// Adds to the uses of many keys in one statement, row by row in the order of keys and days: two replicas that flush together cannot
-/// deadlock.
+/// Adds to the usage counts of many keys in one statement. PostgreSQL writes the rows in the order
+/// of keys and days, so that two replicas cannot deadlock.
 pub fn add_usage(connection: &mut Conn, uses: &[((KeyId, Day), i64)]) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
             let rows: Vec<_> = uses.iter().map(|((key, day), uses)| (key.as_str(), day.number(), uses)).collect();
             let json = serde_json::to_string(&rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-            // Without a WHERE, SQLite reads ON CONFLICT as part of a join.
+            // Without a WHERE clause, SQLite parses ON CONFLICT as a join constraint.
             diesel::sql_query(
                 "INSERT INTO key_usage (key_id, day, uses) \
                  SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE TRUE \
@@ -325,10 +333,11 @@ struct Setting {
     value: String,
 }
 
-/// Settings of the database under which an acknowledged change can be lost (design rule 3); empty when there are none.
+/// Returns the database settings under which an acknowledged change can be lost (invariant 3).
 pub fn durability_faults(connection: &mut Conn) -> Result<Vec<String>, StoreError> {
     match connection {
-        // Set on every connection that is made; nothing outside can change it.
+        // `Manager` sets the durability settings on every SQLite connection, and nothing else
+        // changes them.
         Conn::Sqlite(_) => Ok(Vec::new()),
         Conn::Postgres(inner) => ["fsync", "synchronous_commit", "full_page_writes"]
             .into_iter()

@@ -1,19 +1,19 @@
-//! What can go wrong with a database. Texts of drivers stay in here and in the log; no client ever sees one.
+//! Errors of the persistence layer. Driver messages are for the log and must not reach clients.
 
 use std::{io, path::PathBuf};
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-/// A query or change did not happen.
+/// The error of a query or a change.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The database is away, too busy, full or read-only. The same request may succeed later.
+    /// The database is unreachable, overloaded, full or read-only. A retry may succeed.
     #[error("the database is not available: {0}")]
     Unavailable(String),
-    /// A unique constraint refused the row: it is there already.
+    /// A unique constraint rejected the row.
     #[error("already there: {0}")]
     Conflict(String),
-    /// The database holds what this version could not have written.
+    /// The database contains data that this version cannot have written.
     #[error("the database holds something impossible: {0}")]
     Corrupt(String),
     #[error("no randomness")]
@@ -38,13 +38,14 @@ impl From<DieselError> for StoreError {
             DieselError::DeserializationError(error)
             | DieselError::SerializationError(error)
             | DieselError::QueryBuilderError(error) => Self::Corrupt(error.to_string()),
-            // Everything else is the database not doing its part: connections lost, locks not had in time, a full disk.
+            // All other errors mean that the database is unavailable: a lost connection, a lock
+            // timeout, a full disk.
             other => Self::Unavailable(other.to_string()),
         }
     }
 }
 
-/// The database cannot be opened.
+/// The error of opening or migrating the database.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("database.url must begin with sqlite:// or postgres://")]

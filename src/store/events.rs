@@ -1,4 +1,4 @@
-//! The audit trail. Lines are added by `change` alone, and never altered.
+//! The audit log. Events are appended by `change` only and are never modified.
 
 use std::collections::BTreeSet;
 
@@ -38,9 +38,10 @@ struct Row {
     prev_hash: String,
 }
 
-/// Fewer than these go in one by one: a statement that is prepared already costs less than one for all of them.
+/// Fewer events than this are inserted one by one, because a prepared statement for one row costs
+/// less than one statement for all rows.
 const MANY: usize = 16;
-/// The most in one statement.
+/// The maximum number of events in one statement.
 const AT_ONCE: usize = 1000;
 
 const BULK: Bulk = Bulk {
@@ -114,18 +115,13 @@ fn row(event: &Event) -> Result<Row, StoreError> {
     })
 }
 
-/// The number and the hash of the last event.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the chain head: the number and the hash of the last event.
 pub fn head(connection: &mut Conn) -> Result<(i64, String), StoreError> {
     Ok(event_head::table.find(1).select((event_head::seq, event_head::hash)).first(connection)?)
 }
 
-/// The events that come after number `after` in the order asked for. `next` is the number of the last one shown.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the events that follow number `after` in the order of `filter`. `next` is the number of
+/// the last event of the page.
 pub fn list(
     connection: &mut Conn,
     filter: &EventFilter,
@@ -154,16 +150,14 @@ pub fn list(
     Ok(Page::from_rows(found, limit, |event| event.seq.to_string()))
 }
 
-/// One event, by its number.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Finds an event by its number.
 pub fn find(connection: &mut Conn, seq: i64) -> Result<Option<Event>, StoreError> {
     let row: Option<Row> = events::table.find(seq).select(Row::as_select()).first(connection).optional()?;
     row.map(event).transpose()
 }
 
-/// What may stand in the column for what was asked for: an id alone is looked for under every type, and by its index.
+/// The values of the column that match a filter. A bare id is searched under every type, so that
+/// the index can be used.
 fn stored_forms(asked: &str) -> Vec<String> {
     let kinds: BTreeSet<_> = EventKind::ALL.iter().map(|kind| kind.subject_kind()).collect();
     kinds.into_iter().map(|kind| format!("{kind}:{asked}")).chain([asked.to_owned()]).collect()

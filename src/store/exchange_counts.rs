@@ -1,4 +1,4 @@
-//! What became of the keys that were presented, by the hour.
+//! The results of exchanges, counted by hour.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use super::{
     schema::exchange_counts,
 };
 
-/// How long they are remembered: longer than `/v1` looks back, so that it may look further one day.
+/// The retention of counts. It exceeds the period that `/v1` returns, so that this period can be
+/// extended later.
 const KEPT: Span = Span::from_secs(100 * 24 * 3600);
 
 #[derive(Serialize)]
@@ -32,10 +33,8 @@ const BULK: Bulk = Bulk {
     on_conflict: "ON CONFLICT (hour, result) DO UPDATE SET exchanges = exchange_counts.exchanges + excluded.exchanges",
 };
 
-/// Adds to what is counted in the hour of the change. In the order of the results, so that two replicas lock rows in the same order.
-///
-/// # Errors
-/// The database does not answer.
+/// Adds to the counts of the current hour. The rows are written in the order of the results, so
+/// that two replicas cannot deadlock.
 pub fn add(tx: &mut Tx<'_>, counted: &BTreeMap<&'static str, i64>) -> Result<(), StoreError> {
     let hour = Hour::of(tx.now()).number();
     let rows: Vec<_> = counted.iter().map(|(result, exchanges)| Row { hour, result, exchanges: *exchanges }).collect();
@@ -43,10 +42,7 @@ pub fn add(tx: &mut Tx<'_>, counted: &BTreeMap<&'static str, i64>) -> Result<(),
     Ok(())
 }
 
-/// What is counted from `first` on: by hour, and by result.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the counts since the hour `first`, by hour and result.
 pub fn since(connection: &mut Conn, first: Hour) -> Result<BTreeMap<Hour, BTreeMap<String, i64>>, StoreError> {
     let rows: Vec<(i64, String, i64)> =
         exchange_counts::table.filter(exchange_counts::hour.ge(first.number())).load(connection)?;
@@ -57,10 +53,7 @@ pub fn since(connection: &mut Conn, first: Hour) -> Result<BTreeMap<Hour, BTreeM
     Ok(counted)
 }
 
-/// Forgets those that are too old to show.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes counts that are past their retention.
 pub fn forget_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let first = Hour::of(tx.now().before(KEPT)).number();
     diesel::delete(exchange_counts::table.filter(exchange_counts::hour.lt(first))).execute(&mut **tx)?;

@@ -1,4 +1,5 @@
-//! What an exchange needs to know, as of one look-up, with the database's clock.
+//! The facts for the decision on an exchange, read in one query together with the time of the
+//! database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,8 @@ use super::{
     status_lists,
 };
 
-/// The facts about a credential, and what it is proved against.
+/// The facts about a credential, and the encrypted value that the presented secret is verified
+/// against.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub facts: Facts,
@@ -31,21 +33,22 @@ pub struct Loaded {
     pub master_version: i32,
 }
 
-/// What was found of each credential, or what stands in its way.
+/// The result or the error for each credential that exists.
 pub(super) type OfEach<T> = BTreeMap<CredentialId, Result<T, StoreError>>;
 
-/// How a key is looked for.
+/// Selects the key to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// By the credential in a key that was presented.
+    /// By the credential id in the presented key.
     Credential(CredentialId),
-    /// By the keyed digests that a key of another make may be kept under.
+    /// By the keyed digests under which an imported key may be stored.
     Foreign(Vec<String>),
-    /// By the id in a token of ours: any credential of the key that still works stands for it.
+    /// By key id. The newest credential of the key that has not expired is loaded, or the newest
+    /// one if all have expired.
     Key(KeyId),
 }
 
-/// The columns of a `KeyRow`, in its order, as the view has them.
+/// The columns of the view that make up a `KeyRow`, in the order of its fields.
 macro_rules! key_columns {
     () => {
         (
@@ -74,7 +77,8 @@ macro_rules! key_columns {
     };
 }
 
-/// The query: a key with its credential, who stands behind it, and the audiences that `$on` names.
+/// The query: a key with its credential, the state of its owner, and the audiences that match
+/// `$on`.
 macro_rules! rows {
     ($on:expr) => {
         credentials::table
@@ -102,11 +106,9 @@ macro_rules! rows {
 type Row = (KeyRow, CredentialColumns, StandingRow, Option<String>, Option<AudienceRow>, i64);
 type CredentialColumns = (String, Vec<u8>, i32, Option<i64>, Option<i64>, Option<String>, Option<i32>);
 
-/// Looks a key up, and those of `targets` that exist, in one query. Nothing when there is no such credential: expired, suspended and
-/// revoked ones are found, and refused by `grant::decide`.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Loads a key and the existing audiences among `targets` in one query. Returns `None` only if
+/// there is no such credential: expired, suspended and revoked keys are returned, and
+/// `grant::decide` rejects them.
 pub fn load(
     connection: &mut Conn,
     wanted: &Wanted,
@@ -115,11 +117,8 @@ pub fn load(
     Ok(read(connection, wanted, targets)?.map(|(loaded, ..)| loaded))
 }
 
-/// As `load`, for many credentials at once: on PostgreSQL in one query. Those that are not there are left out. What stands on one key
-/// takes no other along.
-///
-/// # Errors
-/// The database does not answer.
+/// Like `load`, for many credentials: in one query on PostgreSQL, in one transaction on SQLite.
+/// Credentials that do not exist are omitted. Invalid data of one key does not affect the others.
 pub(super) fn load_many(
     connection: &mut Conn,
     wanted: &[CredentialId],
@@ -129,7 +128,7 @@ pub(super) fn load_many(
     Ok(all.into_iter().map(|(id, read)| (id, read.map(|(loaded, ..)| loaded))).collect())
 }
 
-/// As `load_many`, with the rows they are read from.
+/// Like `load_many`, with the rows that the facts were read from.
 pub(super) fn read_many(
     connection: &mut Conn,
     wanted: &[CredentialId],
@@ -137,7 +136,8 @@ pub(super) fn read_many(
 ) -> Result<OfEach<Read>, StoreError> {
     let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
     let found: Vec<Row> = match connection {
-        // SQLite has no round trips to save, and no list that could be prepared. In one transaction its file is locked once.
+        // On SQLite there are no round trips to save, and a statement with a list cannot be
+        // prepared once. One transaction locks the file once.
         Conn::Sqlite(inner) => inner.transaction::<_, StoreError, _>(|inner| {
             let mut found: Vec<Row> = Vec::with_capacity(wanted.len());
             for id in wanted {
@@ -171,10 +171,7 @@ pub(super) fn read_many(
     Ok(all)
 }
 
-/// As `load`, with when the key was made.
-///
-/// # Errors
-/// As `load`.
+/// Like `load`, with the creation time of the key.
 pub fn load_with_age(
     connection: &mut Conn,
     wanted: &Wanted,
@@ -184,14 +181,14 @@ pub fn load_with_age(
     Ok(found.map(|(loaded, row, _)| (loaded, Timestamp::from_millis(row.created_at))))
 }
 
-/// As `load`, with the rows it is read from.
+/// Like `load`, with the rows that the facts were read from.
 pub(super) fn read(
     connection: &mut Conn,
     wanted: &Wanted,
     targets: &BTreeSet<Identifier>,
 ) -> Result<Option<Read>, StoreError> {
-    // One target is what nearly every request has, and a statement without a list is prepared once: SQLite has no other way to bind a list
-    // than to spell it out.
+    // Nearly every request has one target. A statement without a list is prepared once, whereas
+    // SQLite binds a list only by spelling out its elements.
     macro_rules! of {
         ($on:expr) => {{
             let query = rows!($on);
@@ -216,12 +213,14 @@ pub(super) fn read(
     of_one(found).transpose()
 }
 
-/// What was read, and the rows it stands in.
+/// The facts, and the rows that they were read from.
 pub(super) type Read = (Loaded, KeyRow, StandingRow);
 
-/// The facts from the rows of one key: one for each audience, of each credential that was asked for.
+/// Builds the facts from the rows of one key. There is one row for each audience of each selected
+/// credential.
 fn of_one(found: Vec<Row>) -> Option<Result<Read, StoreError>> {
-    // Of several credentials the newest that works: one whose rotation was taken back is newer, and dead.
+    // The newest credential that has not expired is selected. After a rotation is cancelled, the
+    // newest credential is an expired one.
     let works = |(_, (_, _, _, end, ..), .., now): &Row| end.is_none_or(|end| end > *now);
     let place = found.iter().position(works).unwrap_or_default();
     let mut found = found.into_iter().skip(place);
@@ -232,7 +231,8 @@ fn of_one(found: Vec<Row>) -> Option<Result<Read, StoreError>> {
 fn facts_of(first: Row, others: impl Iterator<Item = Row>) -> Result<Read, StoreError> {
     let (key, columns, standing, access, first, now) = first;
     let (credential, sealed, master_version, end, replaced, list, index) = columns;
-    // The same credential again, once for each further audience; another credential of the key is not asked for.
+    // These are the rows of the same credential, one for each further audience. Other credentials
+    // of the key are ignored.
     let others = others.filter(|(_, (id, ..), ..)| *id == credential).map(|(.., audience, _)| audience);
     let audiences = [first].into_iter().chain(others).flatten().map(audience).collect::<Result<Vec<_>, _>>()?;
     let columns = [(Holder::ApiKeyMetadata, Some(key.metadata.as_str()))];
@@ -259,7 +259,8 @@ fn facts_of(first: Row, others: impl Iterator<Item = Row>) -> Result<Read, Store
     Ok((Loaded { facts, sealed, master_version }, key, standing))
 }
 
-/// What the audiences take claims from. It is read only where one does: the usual exchange parses no metadata.
+/// Collects the metadata that the audiences map to claims. A column is parsed only if an audience
+/// uses it, so most exchanges parse none.
 fn sources<'a>(
     audiences: &[Audience],
     columns: impl IntoIterator<Item = (Holder, Option<&'a str>)>,

@@ -1,5 +1,6 @@
-//! Look-ups gathered: all credentials that are asked for while a query is under way are asked for together by the next one. Each answer is
-//! exact, since it was read after its question was asked: a key that was revoked before is never found in force (design rule 2).
+//! Batch loader for credential lookups. All lookups that arrive while a query runs are combined
+//! into the next query. Each result is read after its lookup was requested, so a key that was
+//! revoked before is never reported as in force (invariant 2).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,35 +26,37 @@ use super::{
     validation::{self, Whole},
 };
 
-/// How many credentials one query asks for at most: its answer is there in a few milliseconds.
+/// The maximum number of lookups in a batch. A query of this size takes a few milliseconds.
 const AT_ONCE: usize = 128;
-/// How many ask at the same time at most, each on a connection of its own: another one starts when one cannot take all that wait.
+/// The maximum number of loader threads, each with a connection of its own. A second thread starts
+/// only if one batch cannot hold all waiting lookups.
 pub(super) const GATHERERS: u32 = 2;
-/// How many may wait. Who comes then is told at once: they would wait for longer than clients do.
+/// The maximum number of waiting lookups. Further ones are rejected at once, because they would
+/// wait longer than clients do.
 const MOST: usize = 2048;
-/// How long a gatherer that has nothing to do keeps its thread and its connection.
+/// How long an idle loader thread keeps its connection.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// How much is asked for.
+/// The level of detail of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wants {
-    /// What a grant follows from.
+    /// The facts for a grant.
     Facts,
-    /// And what is shown to whoever validates a key.
+    /// The facts, and the data that validation returns.
     Whole,
 }
 
-/// What there is to say of a credential.
+/// The result of a lookup.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub loaded: Loaded,
-    /// Where it was wanted.
+    /// Present for `Wants::Whole`.
     pub whole: Option<Whole>,
 }
 
 type Answer = Result<Option<Found>, StoreError>;
 
-/// A credential that is asked for, and who waits for the answer.
+/// A waiting lookup, with the channel for its result.
 struct Question {
     credential: CredentialId,
     targets: BTreeSet<Identifier>,
@@ -61,7 +64,7 @@ struct Question {
     answer: oneshot::Sender<Answer>,
 }
 
-/// The questions that wait, and those who take them.
+/// The waiting lookups and the state of the loader threads.
 #[derive(Default)]
 pub(super) struct Gather {
     state: Mutex<State>,
@@ -71,25 +74,28 @@ pub(super) struct Gather {
 #[derive(Default)]
 struct State {
     waiting: Vec<Question>,
-    /// How many gatherers there are, and how many of them have nothing to do.
+    /// The number of loader threads. `idle` is the number of those that have nothing to do.
     gatherers: u32,
     idle: u32,
-    /// No gatherer waits for more.
+    /// Loader threads no longer wait for lookups.
     closing: bool,
 }
 
-/// How long the end waits for a gatherer that is at work.
+/// How long `close` waits for a loader thread that is busy.
 const AT_THE_END: Duration = Duration::from_secs(1);
 
 impl Gather {
-    /// A panic while the lock was held leaves the state whole: every operation on it is one call.
+    /// Ignores poisoning: every modification of the state is a single call, so a panic leaves it
+    /// consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what waits, and waits a while for something to come; nothing: the gatherer is let go.
+    /// Takes the next batch. Waits up to `LINGER` if there is none; after that it returns `None`,
+    /// and the thread must end.
     fn take(&self) -> Option<Vec<Question>> {
-        // Where the cores are busy, those who ask have their turn first: else each query would answer the few that came while the last one ran.
+        // If the cores are busy, the requests get their turn first. Otherwise each query would
+        // serve only the few lookups that arrived during the previous one.
         thread::yield_now();
         let mut state = self.lock();
         if state.waiting.is_empty() {
@@ -105,12 +111,12 @@ impl Gather {
             state.gatherers -= 1;
             return None;
         }
-        // Who has waited longest comes first.
+        // Lookups are taken in the order of their arrival.
         let left = state.waiting.split_off(count);
         Some(std::mem::replace(&mut state.waiting, left))
     }
 
-    /// Lets the gatherers go, and their connections with them.
+    /// Stops the loader threads, which then release their connections. Waits up to `AT_THE_END`.
     pub(super) async fn close(&self) {
         self.lock().closing = true;
         self.more.notify_all();
@@ -120,7 +126,7 @@ impl Gather {
         }
     }
 
-    /// Takes everything that waits, for a gatherer that cannot go on.
+    /// Takes all waiting lookups, for a loader thread that cannot continue.
     fn give_up(&self) -> Vec<Question> {
         let mut state = self.lock();
         state.gatherers -= 1;
@@ -128,7 +134,7 @@ impl Gather {
     }
 }
 
-/// Asks for a credential; nothing when too many wait.
+/// Requests a lookup. Returns `None` if too many are waiting.
 pub(super) fn ask(
     line: &Arc<Line>,
     credential: CredentialId,
@@ -149,22 +155,24 @@ pub(super) fn ask(
         tokio::task::spawn_blocking(move || shift.work());
         return Some(Asked { answered, call: None });
     }
-    // Who comes second finds that the first has called, or is about to; past what one gatherer takes the other is called as well.
+    // The first waiting lookup wakes a thread, so the following ones need not. Beyond the size of
+    // one batch, the second thread is woken too.
     let calls = state.idle > 0 && (state.waiting.len() == 1 || state.waiting.len() > AT_ONCE);
     Some(Asked { answered, call: calls.then(|| Call(Arc::clone(line))) })
 }
 
-/// A question on its way.
+/// A lookup that was requested.
 pub(super) struct Asked {
     answered: oneshot::Receiver<Answer>,
     call: Option<Call>,
 }
 
 impl Asked {
-    /// Waits for the answer. Nothing comes from a gatherer that gave up.
+    /// Waits for the result. Returns `None` if the loader thread stopped without one.
     pub(super) async fn answer(self) -> Option<Answer> {
         if let Some(call) = self.call {
-            // All other requests that this thread has at hand ask first: to be woken for each would cost more than its answer.
+            // The other requests of this thread ask first. Waking a loader thread for each lookup
+            // would cost more than the lookup itself.
             yield_now().await;
             drop(call);
         }
@@ -172,7 +180,8 @@ impl Asked {
     }
 }
 
-/// The first of those who wait owes the gatherers a call, even where the client has gone meanwhile.
+/// Wakes a loader thread when it is dropped, so that the thread is woken even if the client of the
+/// first lookup has disconnected.
 struct Call(Arc<Line>);
 
 impl Drop for Call {
@@ -181,14 +190,15 @@ impl Drop for Call {
     }
 }
 
-/// The time of a gatherer, from its start to its end.
+/// The lifetime of a loader thread.
 struct Shift {
     line: Arc<Line>,
     has_ended: bool,
 }
 
 impl Drop for Shift {
-    /// It panicked, or never began: nobody must wait for it, and another one takes its place.
+    /// After a panic, or if the thread never started, the waiting lookups are dropped, so that
+    /// their requests do not wait. The next lookup starts another thread.
     fn drop(&mut self) {
         if !self.has_ended {
             drop(self.line.gather.give_up());
@@ -197,7 +207,7 @@ impl Drop for Shift {
 }
 
 impl Shift {
-    /// Answers until nobody asks any more.
+    /// Answers lookups until there are none.
     fn work(mut self) {
         let ended = self.answer_all();
         self.has_ended = true;
@@ -218,7 +228,7 @@ impl Shift {
             self.line.gathered();
             answered?;
         }
-        // Where this fails the connection is lost, and the pool throws it away.
+        // If this fails, the connection is lost and the pool discards it.
         let _ = dialect::prepare_for_look_ups(&mut connection, false);
         Ok(())
     }
@@ -230,11 +240,12 @@ fn connect(line: &Line) -> Result<Pooled, StoreError> {
     Ok(connection)
 }
 
-/// Those who want the same of the same audiences, by the credential they ask for. Nearly always all want the default one.
+/// The waiting requests, by level of detail and audiences, then by credential. Nearly all lookups
+/// are for the default audience.
 type Groups = BTreeMap<(Wants, BTreeSet<Identifier>), BTreeMap<CredentialId, Vec<oneshot::Sender<Answer>>>>;
 
-/// # Errors
-/// There is no connection any more; those who asked have heard of it.
+/// Answers a batch. Returns an error if the connection is lost and cannot be replaced; the waiting
+/// requests have received that error.
 fn answer(line: &Line, connection: &mut Pooled, questions: Vec<Question>) -> Result<(), StoreError> {
     let mut groups = Groups::new();
     for Question { credential, targets, wants, answer } in questions {
@@ -245,7 +256,7 @@ fn answer(line: &Line, connection: &mut Pooled, questions: Vec<Question>) -> Res
         let ids: Vec<_> = group.keys().cloned().collect();
         let mut found = find(connection, wants, &ids, &targets);
         if found.is_err() && is_broken(connection) {
-            // It was closed behind our back, by a database that has been started again.
+            // The database closed the connection, for example because it was restarted.
             found = connect(line).and_then(|new| {
                 *connection = new;
                 find(connection, wants, &ids, &targets)
@@ -261,7 +272,7 @@ fn answer(line: &Line, connection: &mut Pooled, questions: Vec<Question>) -> Res
             for asker in askers {
                 let _ = asker.send(answer.clone());
             }
-            // Who does not wait any more has closed the channel.
+            // A request that no longer waits has closed its channel.
             if let Some(last) = last {
                 let _ = last.send(answer);
             }

@@ -1,5 +1,5 @@
-//! Idempotency keys: which request made which object, for 24 hours. The row is part of the change it stands for, so a crash
-//! leaves both or neither.
+//! Idempotency keys: which request created which object, for 24 hours. The row is written in the
+//! same transaction as the object, so a crash leaves both or neither.
 
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
 
@@ -7,19 +7,17 @@ use crate::domain::time::{Span, Timestamp};
 
 use super::{change::Tx, error::StoreError, schema::idempotency_keys};
 
-/// How long a key is remembered.
+/// The retention of an idempotency key.
 pub const KEPT: Span = Span::from_secs(24 * 3600);
 
-/// What was made under a key before.
+/// The object that was created under an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earlier {
-    /// SHA-256 in hex of the request.
+    /// The SHA-256 digest of the request, in hexadecimal.
     pub request_hash: String,
     pub object_id: String,
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn find(tx: &mut Tx<'_>, actor: &str, key: &str) -> Result<Option<Earlier>, StoreError> {
     let since = oldest_kept(tx.now());
     let row: Option<(String, String)> = idempotency_keys::table
@@ -31,10 +29,7 @@ pub fn find(tx: &mut Tx<'_>, actor: &str, key: &str) -> Result<Option<Earlier>, 
     Ok(row.map(|(request_hash, object_id)| Earlier { request_hash, object_id }))
 }
 
-/// Remembers what was made, in place of what was remembered longer ago than `KEPT`.
-///
-/// # Errors
-/// The database does not answer.
+/// Stores the object that was created. It replaces a row that is older than `KEPT`.
 pub fn remember(tx: &mut Tx<'_>, actor: &str, key: &str, made: &Earlier) -> Result<(), StoreError> {
     let now = tx.now().millis();
     diesel::delete(idempotency_keys::table.find((actor, key))).execute(&mut **tx)?;
@@ -50,10 +45,7 @@ pub fn remember(tx: &mut Tx<'_>, actor: &str, key: &str, made: &Earlier) -> Resu
     Ok(())
 }
 
-/// Forgets what is older than `KEPT`, and says how many.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes the rows that are older than `KEPT` and returns how many were deleted.
 pub fn forget_old(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     let since = oldest_kept(tx.now());
     let old = idempotency_keys::table.filter(idempotency_keys::created_at.le(since));

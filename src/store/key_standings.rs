@@ -1,4 +1,4 @@
-//! Who stands behind keys, and how: the view that each exchange reads and each list shows.
+//! The owner status of keys: the view that exchanges and key lists read.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub(super) struct StandingRow {
     home_permissions: Option<String>,
 }
 
-/// Those of the keys `ids`, by id.
+/// Returns the rows of the keys `ids`, by key id.
 pub(super) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<String, StandingRow>, StoreError> {
     let rows: Vec<StandingRow> = key_standings::table
         .filter(key_standings::key_id.eq_any(ids))
@@ -48,7 +48,7 @@ pub(super) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<
     Ok(rows.into_iter().map(|row| (row.key_id.clone(), row)).collect())
 }
 
-/// What stands on a key about its owner, and what the directory says of them.
+/// Combines the owner that is stored with a key and the current state of the directory.
 pub(super) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, StoreError> {
     let client = row.client_permissions.as_deref().map(|permissions| {
         Ok::<_, StoreError>(ClientNow {
@@ -71,7 +71,8 @@ pub(super) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, St
     })
 }
 
-/// What the state of an owner follows from, without what it can do.
+/// The columns that determine the owner status. The permissions of the user or organization are
+/// omitted.
 pub(super) type Lean = (
     Option<String>,
     Option<i64>,
@@ -85,7 +86,8 @@ pub(super) type Lean = (
 );
 
 impl StandingRow {
-    /// Enough to tell whether an owner stands; not what it can do.
+    /// Builds a row that is sufficient for the owner status, but not for the permissions of the
+    /// user or organization.
     pub fn lean(columns: Lean) -> Self {
         let (
             client_permissions,
@@ -128,7 +130,7 @@ impl StandingRow {
         })
     }
 
-    /// The user behind the key, as the product wrote them down.
+    /// Returns the user that the key belongs to, with the profile and metadata from the product.
     pub fn user(&self, home: &Home) -> Result<Option<UserBehind>, StoreError> {
         let Some(id) = home.user().filter(|_| self.user_incarnation.is_some()) else { return Ok(None) };
         Ok(Some(UserBehind {
@@ -139,7 +141,7 @@ impl StandingRow {
         }))
     }
 
-    /// What the product wrote about those behind the key.
+    /// The metadata and the profile of the key's service client, user and organization.
     pub fn about(&self) -> [(Holder, Option<&str>); 4] {
         [
             (Holder::ServiceClientMetadata, self.client_metadata.as_deref()),
@@ -173,7 +175,7 @@ fn home(key: &KeyRow) -> Result<Home, StoreError> {
     home_of(key.user_id.as_deref(), key.organization_id.as_deref(), key.incarnation.as_deref())
 }
 
-/// Who stands behind something, from its three columns.
+/// Builds a `Home` from its three columns.
 pub(super) fn home_of(
     user: Option<&str>,
     organization: Option<&str>,

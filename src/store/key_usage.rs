@@ -1,4 +1,4 @@
-//! How often each key was used, by day.
+//! The number of uses of each key, by day.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,12 @@ use crate::domain::{id::KeyId, usage::Day};
 
 use super::{change::Tx, connection::Conn, dialect, error::StoreError, schema::key_usage};
 
-/// Adds to what is counted already. Each day of a key is there once.
-///
-/// # Errors
-/// The database does not answer.
+/// Adds to the stored counts. `uses` must contain each day of a key at most once.
 pub fn add(tx: &mut Tx<'_>, uses: &[((KeyId, Day), i64)]) -> Result<(), StoreError> {
     if uses.is_empty() { Ok(()) } else { dialect::add_usage(tx, uses) }
 }
 
-/// The uses of a key on each day since `first` that has any.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the uses of a key since the day `first`. Days without uses are omitted.
 pub fn since(connection: &mut Conn, key: &KeyId, first: Day) -> Result<BTreeMap<Day, i64>, StoreError> {
     let rows: Vec<(i64, i64)> = key_usage::table
         .filter(key_usage::key_id.eq(key.as_str()))

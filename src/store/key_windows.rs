@@ -1,13 +1,11 @@
-//! Exchanges in the current minute, of keys that have a limit.
+//! The number of exchanges in the current minute, for keys with a rate limit.
 
 use crate::domain::{id::KeyId, usage::minute_of};
 
 use super::{change::Tx, dialect, error::StoreError};
 
-/// Takes one of the `limit` exchanges that a key has in a minute, and says how many are left; nothing when there was none.
-///
-/// # Errors
-/// The database does not answer.
+/// Takes one of the `limit` exchanges per minute and returns how many remain, or `None` if none
+/// remained.
 pub fn take(tx: &mut Tx<'_>, key: &KeyId, limit: u32) -> Result<Option<u32>, StoreError> {
     let minute = minute_of(tx.now());
     let taken = dialect::take_exchange(tx, key, minute, limit)?;

@@ -1,4 +1,4 @@
-//! Rows that have served their time.
+//! Retention of expired rows.
 
 use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
 
@@ -12,17 +12,16 @@ use super::{
 
 const DAY: Span = Span::from_secs(24 * 3600);
 const MINUTE: Span = Span::from_secs(60);
-/// How long the use of a key is remembered, in days: a year can be compared with the one before.
+/// The retention of usage counts, in days. It exceeds one year.
 const USAGE_KEPT: i64 = 400;
 
-/// Throws away sessions that ended a day ago, limits that count for a minute long past, and the use of keys that is too old to show.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes portal sessions that expired more than a day ago, rate limit windows that are more than
+/// a day old, and usage counts that are past their retention.
 pub fn forget_old(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     let now = tx.now();
     let sessions = portal_sessions::table.filter(portal_sessions::expires_at.lt(now.before(DAY).millis()));
-    // One row for each key with a limit and no more: there is nothing to gain from an index that every exchange would have to keep.
+    // There is one row for each key with a limit, so this scan needs no index, which every such
+    // exchange would have to maintain.
     let windows = key_windows::table.filter(key_windows::minute.lt(now.before(DAY).millis() / MINUTE.millis()));
     let usage = key_usage::table.filter(key_usage::day.lt(now.millis() / DAY.millis() - USAGE_KEPT));
     let mut forgotten = diesel::delete(sessions).execute(&mut **tx)?;

@@ -1,4 +1,4 @@
-//! The master keys this database is sealed with: their fingerprints, and where each stands.
+//! The versions, fingerprints and states of the master keys that encrypt this database.
 
 use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
@@ -20,8 +20,8 @@ struct Row {
     retired_at: Option<i64>,
 }
 
-/// # Errors
-/// The database does not answer; `Conflict` when the version is there already, or another one in that state.
+/// Returns `Conflict` if the version exists, or if `state` is `Incoming` or `Current` and another
+/// key is in that state.
 pub fn insert(tx: &mut Tx<'_>, version: i32, fingerprint: &str, state: MasterKeyState) -> Result<(), StoreError> {
     let now = tx.now().millis();
     diesel::insert_into(master_keys::table)
@@ -37,10 +37,7 @@ pub fn insert(tx: &mut Tx<'_>, version: i32, fingerprint: &str, state: MasterKey
     Ok(())
 }
 
-/// Every key by version, the oldest first; empty on a new database.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns all keys, oldest version first. The list is empty for a new database.
 pub fn list(connection: &mut Conn) -> Result<Vec<MasterKeyInfo>, StoreError> {
     let rows: Vec<Row> = master_keys::table.order(master_keys::version).select(Row::as_select()).load(connection)?;
     rows.into_iter()
@@ -57,10 +54,8 @@ pub fn list(connection: &mut Conn) -> Result<Vec<MasterKeyInfo>, StoreError> {
         .collect()
 }
 
-/// Moves a key from one state to another; `false` when another was faster.
-///
-/// # Errors
-/// The database does not answer; `Conflict` when another key is in that state.
+/// Moves a key from state `from` to state `to`. Returns `false` if it is no longer in state `from`,
+/// and `Conflict` if `to` is `Current` and another key is current.
 pub fn advance(tx: &mut Tx<'_>, version: i32, from: MasterKeyState, to: MasterKeyState) -> Result<bool, StoreError> {
     let now = Some(tx.now().millis());
     let row = master_keys::table.find(version).filter(master_keys::state.eq(from.as_str()));
@@ -78,10 +73,8 @@ pub fn advance(tx: &mut Tx<'_>, version: i32, from: MasterKeyState, to: MasterKe
     Ok(changed == 1)
 }
 
-/// Forgets a key; PostgreSQL refuses while a row needs it, whoever writes that row meanwhile.
-///
-/// # Errors
-/// The database does not answer, or a row needs the key.
+/// Deletes a key. On PostgreSQL a foreign key constraint rejects this while a row is encrypted with
+/// the key, even if that row is written concurrently.
 pub fn delete(tx: &mut Tx<'_>, version: i32) -> Result<(), StoreError> {
     diesel::delete(master_keys::table.find(version)).execute(&mut **tx)?;
     Ok(())

@@ -1,4 +1,5 @@
-//! Members: users in organizations. A row counts only in the incarnation of the organization that it names.
+//! Members: users in organizations. A row is valid only for the generation of the organization that
+//! it names.
 
 use std::collections::BTreeSet;
 
@@ -40,10 +41,8 @@ struct Row {
     version: i64,
 }
 
-/// Adds a member, in place of what an organization before this one left behind.
-///
-/// # Errors
-/// The database does not answer; `Conflict` when there is one already.
+/// Adds a member. It replaces a row of an earlier organization with the same id. Returns `Conflict`
+/// if the user is already a member.
 pub fn insert(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     let left = members::table
         .find((member.organization.as_str(), member.user.as_str()))
@@ -64,8 +63,6 @@ pub fn insert(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn update(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     diesel::update(members::table.find((member.organization.as_str(), member.user.as_str())))
         .set((
@@ -77,17 +74,12 @@ pub fn update(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn delete(tx: &mut Tx<'_>, organization: &OrganizationId, user: &UserId) -> Result<(), StoreError> {
     diesel::delete(members::table.find((organization.as_str(), user.as_str()))).execute(&mut **tx)?;
     Ok(())
 }
 
-/// The member, where the organization is the one it is a member of.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Finds a member of this generation of the organization.
 pub fn find(connection: &mut Conn, organization: &Organization, user: &UserId) -> Result<Option<Member>, StoreError> {
     let row: Option<Row> = members::table
         .find((organization.id.as_str(), user.as_str()))
@@ -98,10 +90,7 @@ pub fn find(connection: &mut Conn, organization: &Organization, user: &UserId) -
     row.map(member).transpose()
 }
 
-/// As `find`, and no other change can touch the member until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `find`, but locks the member until the end of the change.
 pub fn find_for_change(
     tx: &mut Tx<'_>,
     organization: &Organization,
@@ -126,7 +115,7 @@ const BULK: Bulk = Bulk {
         ("version", "BIGINT"),
     ],
     key: 2,
-    // What an organization before this one left behind makes way.
+    // A row of an earlier organization with the same id is replaced.
     on_conflict: "ON CONFLICT (organization_id, user_id) DO UPDATE SET incarnation = excluded.incarnation, \
                   organization_incarnation = excluded.organization_incarnation, roles = excluded.roles, \
                   metadata = excluded.metadata, created_at = excluded.created_at, version = excluded.version \
@@ -134,21 +123,17 @@ const BULK: Bulk = Bulk {
                   OR members.organization_incarnation <> excluded.organization_incarnation",
 };
 
-/// Those at `places` that there are, whichever organization they are of: one that was deleted may have left some. No other change can
-/// touch them until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the rows at `places` and locks them until the end of the change. The rows may belong to
+/// an earlier organization with the same id.
 pub fn all_for_change(tx: &mut Tx<'_>, places: &BTreeSet<(OrganizationId, UserId)>) -> Result<Vec<Member>, StoreError> {
     let keys: Vec<_> = places.iter().map(|(id, user)| json!({ "organization_id": id, "user_id": user })).collect();
     let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { dialect::rows_for_change(tx, &BULK, &keys)? };
     rows.into_iter().map(member).collect()
 }
 
-/// Writes members as they are, new and altered ones, in the order of their ids.
-///
-/// # Errors
-/// The database does not answer; `Conflict` when another change has put one of them at the same moment.
+/// Inserts new members and overwrites existing ones, including their versions. Callers pass the
+/// members in the order of their ids, so that concurrent changes cannot deadlock. Returns
+/// `Conflict` if a concurrent change has created one of them.
 pub fn write_all(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
     if members.is_empty() {
         return Ok(());
@@ -169,10 +154,8 @@ pub fn write_all(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> 
     written_all(dialect::write_rows(tx, &BULK, &rows)?, rows.len())
 }
 
-/// Newest first; the cursor is the incarnation, which tells the time of joining.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns a page of members, newest first. The cursor is the generation id of the membership,
+/// which contains the time of joining.
 pub fn list(
     connection: &mut Conn,
     organization: &Organization,
@@ -191,10 +174,7 @@ pub fn list(
     Ok(Page::from_rows(found, page.limit, |member| member.incarnation.to_string()))
 }
 
-/// Where a user is a member, in the order of the organizations' ids.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the memberships of a user, in the order of organization ids.
 pub fn of_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>, StoreError> {
     let rows: Vec<Row> = members::table
         .inner_join(
@@ -209,19 +189,13 @@ pub fn of_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>, Stor
     rows.into_iter().map(member).collect()
 }
 
-/// Takes every membership of a user away, those that were none any more as well.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes all rows of a user, including those of deleted organizations.
 pub fn delete_of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<(), StoreError> {
     diesel::delete(members::table.filter(members::user_id.eq(user.as_str()))).execute(&mut **tx)?;
     Ok(())
 }
 
-/// Throws away some of what deleted organizations left behind, and says how many.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes up to `most` rows of deleted organizations and returns how many were deleted.
 pub fn forget_left(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
     let left: Vec<(String, String)> = members::table
         .left_join(organizations::table.on(organizations::incarnation.eq(members::organization_incarnation)))
@@ -229,7 +203,8 @@ pub fn forget_left(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
         .select((members::organization_id, members::incarnation))
         .limit(most)
         .load(&mut **tx)?;
-    // An incarnation is one membership's alone; with the organization, the index of its pages finds it.
+    // A generation id identifies one membership. Together with the organization id, the index for
+    // list pages finds it.
     let (organizations, incarnations): (Vec<_>, Vec<_>) = left.into_iter().unzip();
     let left = members::table
         .filter(members::organization_id.eq_any(organizations))

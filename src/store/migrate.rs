@@ -1,5 +1,5 @@
-//! Migrations, embedded. They run once, however many replicas start together: on PostgreSQL under a lock that is held by the
-//! transaction, on SQLite under its write lock.
+//! The embedded migrations. They run once even if several replicas start together: on PostgreSQL
+//! under an advisory lock for the transaction, on SQLite under its exclusive lock.
 
 use diesel::{
     Connection as _, backend::Backend, connection::SimpleConnection, migration::MigrationSource, pg::Pg, sqlite::Sqlite,
@@ -15,23 +15,21 @@ use super::{
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// Where Diesel remembers what has run.
+/// The table in which Diesel records the applied migrations.
 const TABLE: &str = "__diesel_schema_migrations";
 
-/// The lock that migrations take: "keyswap" in ASCII.
+/// The advisory lock for migrations: "keyswap" in ASCII.
 const LOCK: i64 = 0x006b_6579_7377_6170;
 
-/// Which migrations there are, and which of them have run.
+/// The applied and the pending migrations.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct MigrationStatus {
     pub applied: Vec<String>,
     pub pending: Vec<String>,
 }
 
-/// Runs what has not run yet, and says what that was.
-///
-/// # Errors
-/// A migration fails (then none of them has run), or the database is newer than this program.
+/// Runs the pending migrations and returns their versions. If one fails, none is applied. Returns
+/// `OpenError::Newer` if the database contains migrations that this program does not.
 pub fn run(connection: &mut Pooled) -> Result<Vec<String>, OpenError> {
     let before = status(connection)?;
     if before.pending.is_empty() {
@@ -39,13 +37,14 @@ pub fn run(connection: &mut Pooled) -> Result<Vec<String>, OpenError> {
     }
     let connection: &mut Conn = connection;
     match connection {
-        // EXCLUSIVE before the first read: whoever comes second waits, then finds nothing to do.
+        // EXCLUSIVE is taken before the first read, so a second process waits and then finds
+        // nothing to do.
         Conn::Sqlite(inner) => {
             inner.exclusive_transaction(|inner| apply(inner, SQLITE)).map_err(|Failed(text)| OpenError::Migration(text))
         }
         Conn::Postgres(_) => connection
             .transaction(|connection| {
-                // Index builds on a large table may take longer than a request may.
+                // An index build on a large table may take longer than a request may.
                 connection.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'")?;
                 dialect::lock(connection, LOCK).map_err(|error| Failed(error.to_string()))?;
                 match connection {
@@ -57,11 +56,11 @@ pub fn run(connection: &mut Pooled) -> Result<Vec<String>, OpenError> {
     }
 }
 
-/// What has run and what has not. Changes nothing: Diesel would make its table to look into it, at once in a database that is
-/// not ours, and two replicas that make it together fail on PostgreSQL.
+/// Returns the applied and the pending migrations without writing. Diesel would create its table in
+/// order to read it. That would modify a database that is not Keyswap's, and two replicas that
+/// create the table at the same time fail on PostgreSQL.
 ///
-/// # Errors
-/// The database does not answer, or is newer than this program.
+/// Returns `OpenError::Newer` if the database contains migrations that this program does not.
 pub fn status(connection: &mut Pooled) -> Result<MigrationStatus, OpenError> {
     let connection: &mut Conn = connection;
     let is_new = !dialect::has_table(connection, TABLE).map_err(|error| OpenError::Migration(error.to_string()))?;
@@ -73,7 +72,7 @@ pub fn status(connection: &mut Pooled) -> Result<MigrationStatus, OpenError> {
     }
 }
 
-/// The migrations that this program has.
+/// The versions of the embedded migrations.
 fn names<DB: Backend>(source: &EmbeddedMigrations) -> Result<Vec<String>, OpenError>
 where
     EmbeddedMigrations: MigrationSource<DB>,

@@ -1,4 +1,6 @@
-//! The database: the only room that names Diesel. One file a table; what differs between the two databases is in `dialect`.
+//! Persistence layer. This is the only module that depends on Diesel. Most submodules cover one
+//! table. `dialect` contains the hand-written SQL, including the statements that differ between
+//! PostgreSQL and SQLite.
 
 pub mod access_records;
 pub mod api_keys;
@@ -77,15 +79,16 @@ pub use error::{OpenError, StoreError};
 use gather::Gather;
 pub use gather::{Found, Wants};
 
-/// The store. Cheap to clone.
+/// A handle to the database. Clones share the connection pool.
 #[derive(Clone)]
 pub struct Store {
     line: Arc<ArcSwap<Line>>,
     make: connection::MakePool,
-    /// How many may wait for a permit before the answer is 503 at once.
+    /// Limits the operations that wait for or use a connection. When no permit is left, an
+    /// operation fails with `Unavailable` immediately. Lookups have a limit of their own.
     queue: Arc<Semaphore>,
     wait: Duration,
-    /// How long work may take once it has its turn.
+    /// The longest time that an operation with a permit, or a lookup, may take.
     patience: Duration,
     entropy: Arc<dyn Entropy>,
     digest: Digest,
@@ -97,14 +100,11 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The most requests that wait for the database at once.
+/// The maximum number of operations that wait for or use a connection.
 const MAX_QUEUE: usize = 4096;
 
 impl Store {
-    /// Opens the database; migrations are for `migrate` or `prepare`.
-    ///
-    /// # Errors
-    /// It cannot be reached, may not be made, or is too old.
+    /// Opens the database. Migrations are run separately, by `migrate`.
     pub fn open(
         settings: &DatabaseSettings,
         if_missing: IfMissing,
@@ -124,16 +124,11 @@ impl Store {
         })
     }
 
-    /// Runs the migrations that have not run yet, and says which.
-    ///
-    /// # Errors
-    /// One fails, or the database is newer than this program.
+    /// Runs the pending migrations and returns their versions.
     pub fn migrate(&self) -> Result<Vec<String>, OpenError> {
         migrate::run(&mut self.connection_now()?)
     }
 
-    /// # Errors
-    /// The database does not answer, or is newer than this program.
     pub fn migration_status(&self) -> Result<migrate::MigrationStatus, OpenError> {
         migrate::status(&mut self.connection_now()?)
     }
@@ -142,10 +137,8 @@ impl Store {
         self.line.load().pool.get().map_err(|error| OpenError::Migration(error.to_string()))
     }
 
-    /// Reads. The closure runs on a thread that may block.
-    ///
-    /// # Errors
-    /// The database does not answer in time, or what the closure says.
+    /// Runs `body` with a pooled connection on a blocking thread. `body` only reads; no transaction
+    /// is started for it.
     pub async fn read<T, E>(&self, body: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -154,11 +147,9 @@ impl Store {
         self.blocking(move |_, connection| body(connection)).await
     }
 
-    /// What `wants` says of a credential, and those of `targets` that exist, as they stand after this was called: asked together with all that
-    /// others ask for at the same time.
-    ///
-    /// # Errors
-    /// The database does not answer in time, or too many wait for it.
+    /// Loads a credential and the existing audiences among `targets`, in the detail that `wants`
+    /// selects. The data is read after this call begins. The batch loader combines concurrent calls
+    /// into one query.
     pub async fn look_up(
         &self,
         credential: &CredentialId,
@@ -172,7 +163,7 @@ impl Store {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),
             Err(_) => {
-                // One connection that has fallen silent is enough: it is the one that all look-ups wait for.
+                // One unresponsive connection suffices, because all lookups wait for it.
                 if line.is_silent(self.patience) || line.is_silent_since(&line.gathered_at, self.patience) {
                     self.renew(&line);
                 }
@@ -181,17 +172,19 @@ impl Store {
         }
     }
 
-    /// Gives back what is kept for look-ups to come: the last of all, so that every connection is closed when the store is dropped.
+    /// Stops the batch loader and releases its connections, so that dropping the store closes every
+    /// connection. This is the last call on a store.
     pub async fn close(&self) {
         self.line.load_full().gather.close().await;
     }
 
-    /// Changes something: the only way to write. What the closure returns becomes durable together with its events, or nothing
-    /// of it does. Success means that the database has committed to disk (design rule 3).
+    /// Runs `body` in a write transaction. This is the only way to write. The rows that `body`
+    /// writes and the events it returns commit together or not at all. When this function returns
+    /// `Ok`, the commit is durable on disk (invariant 3).
     ///
-    /// # Errors
-    /// The database does not answer in time, or what the closure says; nothing has changed then, unless the connection was lost
-    /// or fell silent during the commit, which nobody can know: callers send an `Idempotency-Key`.
+    /// If the operation times out after it has started, or the connection is lost during the
+    /// commit, the outcome is unknown, because the transaction may still commit. Clients send an
+    /// `Idempotency-Key` so that a retry is safe. After any other error nothing has changed.
     pub async fn change<T, E>(
         &self,
         origin: Origin,
@@ -207,10 +200,7 @@ impl Store {
         .await
     }
 
-    /// The database's clock.
-    ///
-    /// # Errors
-    /// The database does not answer in time.
+    /// Returns the current time of the database.
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         self.read(change::now).await
     }
@@ -233,7 +223,8 @@ impl Store {
         let (store, taken) = (self.clone(), Arc::clone(&line));
         let work = tokio::task::spawn_blocking(move || {
             let connection = taken.pool.get();
-            // "No" is an answer too: only silence costs the pool.
+            // A connection error is also a response. The pool is replaced only if there is no
+            // response.
             taken.answered();
             let mut connection = connection.map_err(|error| E::from(StoreError::Unavailable(error.to_string())))?;
             let result = body(&store, &mut connection);
@@ -241,7 +232,8 @@ impl Store {
             drop(permit);
             result
         });
-        // No timeout of the database's own helps when its machine or the network between takes what is sent and stays silent.
+        // This timeout covers a database host or network that accepts data and never responds. The
+        // database's own timeouts have no effect then.
         let Ok(done) = timeout(self.patience, work).await else {
             if line.is_silent(self.patience) {
                 self.renew(&line);
@@ -251,7 +243,8 @@ impl Store {
         done.map_err(|error| unavailable(&error.to_string()))?
     }
 
-    /// Leaves connections that have fallen silent to the threads that hang on them, and begins with new ones.
+    /// Replaces the pool. The unresponsive connections stay with the threads that are blocked on
+    /// them.
     fn renew(&self, silent: &Arc<Line>) {
         if Arc::ptr_eq(&self.line.load(), silent) {
             tracing::warn!("the database has fallen silent: its connections are given up for new ones");
@@ -260,16 +253,18 @@ impl Store {
     }
 }
 
-/// A pool, and those who wait for it.
+/// A connection pool with the operations that wait for it and the batch loader that uses it.
 struct Line {
     pool: connection::Pool,
-    /// As many permits as connections, but for those of look-ups: who waits, waits here without a thread.
+    /// One permit per connection, not counting the connections of the batch loader. An operation
+    /// waits here without occupying a thread.
     permits: Arc<Semaphore>,
     gather: Gather,
     made_at: Instant,
-    /// When work last ended, in milliseconds since it was made.
+    /// When an operation, a batch of lookups or a connection attempt last completed, in
+    /// milliseconds since `made_at`.
     answered_at: AtomicU64,
-    /// The same of look-ups.
+    /// When a batch of lookups last completed, in milliseconds since `made_at`.
     gathered_at: AtomicU64,
 }
 
@@ -299,7 +294,8 @@ impl Line {
         self.gathered_at.store(self.age(), Ordering::Relaxed);
     }
 
-    /// Whether nothing has ended for so long, though every connection is taken.
+    /// Returns whether no operation has completed for longer than `patience`. Callers ask only
+    /// after one of their waits has timed out.
     fn is_silent(&self, patience: Duration) -> bool {
         self.is_silent_since(&self.answered_at, patience)
     }

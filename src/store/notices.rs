@@ -1,4 +1,4 @@
-//! Keys whose end is near or has come, and of which nobody has been told yet.
+//! Keys that expire soon or have expired, and whose expiry notification is due.
 
 use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
@@ -10,7 +10,8 @@ use crate::domain::{
 
 use super::{api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::api_keys};
 
-/// A key that ends, and how many days before that it is told of.
+/// A key whose expiry notification is due. `days` is the number of days before the expiration, and
+/// `ENDED` once it has passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     pub key: KeyId,
@@ -29,22 +30,18 @@ struct Row {
     noticed_days: Option<i32>,
 }
 
-/// Whether there is any key to be told of.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns whether any notification is due.
 pub fn are_due(connection: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
     Ok(!due(connection, now, 1)?.is_empty())
 }
 
-/// The next keys to be told of, `most` at once; they count as told of with this change. Nobody else may do the same meanwhile.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns up to `most` keys whose notification is due. They count as notified with this change.
+/// The caller must hold a lock that prevents concurrent calls.
 pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
     let now = tx.now();
     let ids = due(tx, now, most)?;
-    // Locked, and read again: whoever moved the end meanwhile has said when it is to be told of.
+    // The rows are locked and read again, because a change of the expiration in between has also
+    // reset the notification.
     diesel::update(api_keys::table.filter(api_keys::id.eq_any(&ids)))
         .set(api_keys::version.eq(api_keys::version))
         .execute(&mut **tx)?;
@@ -65,10 +62,8 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
     Ok(endings)
 }
 
-/// Begins anew with the notices of a key whose end was moved: those whose time has passed already are not given.
-///
-/// # Errors
-/// The database does not answer.
+/// Resets the notifications of a key whose expiration was changed. Notifications whose time has
+/// already passed are skipped.
 pub fn begin_anew(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Result<(), StoreError> {
     let now = tx.now();
     diesel::update(api_keys::table.find(key.as_str()))
@@ -77,7 +72,8 @@ pub fn begin_anew(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Resul
     Ok(())
 }
 
-/// One look for each notice that was given last: the index knows both, and gives nothing but what is due.
+/// Runs one query for each value of the last notification. The index contains both columns, so each
+/// query reads only rows that are due.
 fn due(connection: &mut Conn, now: Timestamp, most: i64) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     for (last, days) in STEPS {

@@ -36,8 +36,7 @@ struct Row {
     version: i64,
 }
 
-/// # Errors
-/// The database does not answer; `Conflict` when there is one already.
+/// Returns `Conflict` if the organization exists.
 pub fn insert(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreError> {
     diesel::insert_into(organizations::table)
         .values((
@@ -52,8 +51,6 @@ pub fn insert(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreE
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn update(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreError> {
     diesel::update(organizations::table.find(organization.id.as_str()))
         .set((
@@ -65,27 +62,20 @@ pub fn update(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreE
     Ok(())
 }
 
-/// Takes an organization away. Its members are members no more: their rows name an incarnation that is gone, and are cleaned up later.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes an organization. Its member rows become invalid, because they name a generation that no
+/// longer exists. They are deleted later.
 pub fn delete(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<(), StoreError> {
     diesel::delete(organizations::table.find(id.as_str())).execute(&mut **tx)?;
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
     let row: Option<Row> =
         organizations::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
     row.map(organization).transpose()
 }
 
-/// As `find`, for many at once.
-///
-/// # Errors
-/// As `find`.
+/// Like `find`, for many organizations.
 pub fn find_many(
     connection: &mut Conn,
     ids: &BTreeSet<OrganizationId>,
@@ -100,10 +90,7 @@ pub fn find_many(
     rows.into_iter().map(known).collect()
 }
 
-/// As `find`, and no other change can touch the organization until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `find`, but locks the organization until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
     diesel::update(organizations::table.find(id.as_str()))
         .set(organizations::version.eq(organizations::version))
@@ -126,20 +113,16 @@ const BULK: Bulk = Bulk {
                   WHERE organizations.incarnation = excluded.incarnation",
 };
 
-/// Those of `ids` that there are, and no other change can touch them until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the existing organizations among `ids` and locks them until the end of the change.
 pub fn all_for_change(tx: &mut Tx<'_>, ids: &BTreeSet<OrganizationId>) -> Result<Vec<Organization>, StoreError> {
     let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
     let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { dialect::rows_for_change(tx, &BULK, &keys)? };
     rows.into_iter().map(organization).collect()
 }
 
-/// Writes organizations as they are, new and altered ones, in the order of their ids.
-///
-/// # Errors
-/// The database does not answer; `Conflict` when another change has put one of them at the same moment.
+/// Inserts new organizations and overwrites existing ones, including their versions. Callers pass
+/// the organizations in the order of their ids, so that concurrent changes cannot deadlock. Returns
+/// `Conflict` if a concurrent change has created one of them.
 pub fn write_all(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<(), StoreError> {
     if organizations.is_empty() {
         return Ok(());
@@ -158,15 +141,14 @@ pub fn write_all(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<(), 
     written_all(dialect::write_rows(tx, &BULK, &rows)?, rows.len())
 }
 
-/// Whether every row was written: one that is there and is another's was not.
+/// Returns `Conflict` unless every row was written. A row that exists with another generation id is
+/// not written.
 pub(super) fn written_all(written: usize, wanted: usize) -> Result<(), StoreError> {
     if written == wanted { Ok(()) } else { Err(StoreError::Conflict("put at the same moment".to_owned())) }
 }
 
-/// Newest first; the cursor is the incarnation, which tells the time of making.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns a page of organizations, newest first. The cursor is the generation id, which contains
+/// the creation time.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Organization>, StoreError> {
     let mut query = organizations::table.select(Row::as_select()).into_boxed();
     if let Some(after) = &page.after {

@@ -1,4 +1,4 @@
-//! The catalog of permissions.
+//! The permission catalog.
 
 use std::collections::BTreeSet;
 
@@ -30,8 +30,7 @@ struct Row {
     version: i64,
 }
 
-/// # Errors
-/// The database does not answer; `Conflict` when the name is taken.
+/// Returns `Conflict` if the name is in use.
 pub fn insert(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError> {
     diesel::insert_into(permissions::table)
         .values((
@@ -46,8 +45,6 @@ pub fn insert(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn update(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError> {
     diesel::update(permissions::table.find(permission.name.as_str()))
         .set((
@@ -59,28 +56,23 @@ pub fn update(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn delete(tx: &mut Tx<'_>, name: &PermissionName) -> Result<(), StoreError> {
     diesel::delete(permissions::table.find(name.as_str())).execute(&mut **tx)?;
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, name: &PermissionName) -> Result<Option<Permission>, StoreError> {
     let row: Option<Row> =
         permissions::table.find(name.as_str()).select(Row::as_select()).first(connection).optional()?;
     row.map(permission).transpose()
 }
 
-/// Those of `names` that are in the catalog, and none of them can leave it until this change ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the permissions among `names` that are in the catalog, and locks them: they cannot be
+/// deleted before the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, names: &PermissionSet) -> Result<Vec<Permission>, StoreError> {
     let names: Vec<_> = names.iter().map(PermissionName::as_str).collect();
-    // In the order of the names, so that two changes that need the same ones cannot wait for each other in a circle.
+    // The rows are locked in the order of the names, so that two changes that need the same
+    // permissions cannot deadlock.
     for name in &names {
         diesel::update(permissions::table.find(name))
             .set(permissions::version.eq(permissions::version))
@@ -91,18 +83,12 @@ pub fn find_for_change(tx: &mut Tx<'_>, names: &PermissionSet) -> Result<Vec<Per
     rows.into_iter().map(permission).collect()
 }
 
-/// By name, and not newest first: a catalog is read like a dictionary.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns a page of the catalog. Unlike most lists, it is sorted by name.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Permission>, StoreError> {
     list_assignable(connection, None, page)
 }
 
-/// As `list`, of those that keys of such an owner may carry.
-///
-/// # Errors
-/// As `list`.
+/// Like `list`, restricted to permissions that keys of this type of owner may carry.
 pub fn list_assignable(
     connection: &mut Conn,
     to: Option<AssignableTo>,
@@ -123,18 +109,18 @@ pub fn list_assignable(
 
 type Listed = Escape<Like<SqlLiteral<Text>, String>>;
 
-/// Whether the column `permissions` of the table at hand names a permission.
+/// Tests whether the column `permissions` of the queried table contains a permission.
 pub(super) fn is_listed(name: &PermissionName) -> Listed {
     sql::<Text>("' ' || permissions || ' '").like(listing(name.as_str())).escape('\\')
 }
 
-/// Whether the column `roles` of the table at hand names a role.
+/// Tests whether the column `roles` of the queried table contains a role.
 pub(super) fn is_role_listed(name: &RoleName) -> Listed {
     sql::<Text>("' ' || roles || ' '").like(listing(name.as_str())).escape('\\')
 }
 
 fn listing(name: &str) -> String {
-    // `_` is a wildcard in LIKE, and may stand in a name.
+    // `_` is a wildcard in LIKE and is allowed in names.
     format!("% {} %", name.replace('_', "\\_"))
 }
 

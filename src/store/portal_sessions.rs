@@ -31,7 +31,7 @@ struct Row {
     kind: String,
 }
 
-/// A session with what its token is proved against.
+/// A session, and the encrypted value that its token is verified against.
 #[derive(Debug)]
 pub struct StoredPortalSession {
     pub session: PortalSession,
@@ -39,8 +39,6 @@ pub struct StoredPortalSession {
     pub master_version: i32,
 }
 
-/// # Errors
-/// The database does not answer, or the session is there already.
 pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), StoreError> {
     let session = &stored.session;
     let (Some(user), Some(incarnation)) = (session.home.user(), session.home.incarnation()) else {
@@ -64,18 +62,13 @@ pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), Store
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, id: &PortalSessionId) -> Result<Option<StoredPortalSession>, StoreError> {
     let row: Option<Row> =
         portal_sessions::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
     row.map(stored).transpose()
 }
 
-/// Whether it was there.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns whether the session existed.
 pub fn delete(tx: &mut Tx<'_>, id: &PortalSessionId) -> Result<bool, StoreError> {
     Ok(diesel::delete(portal_sessions::table.find(id.as_str())).execute(&mut **tx)? == 1)
 }

@@ -1,4 +1,4 @@
-//! The servers that are up, or were until lately.
+//! The replicas that are running or were running recently.
 
 use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
@@ -11,20 +11,20 @@ use crate::domain::{
 
 use super::{api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::replicas};
 
-/// A server as it told of itself.
+/// A replica, as it reported itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {
     pub id: ReplicaId,
-    /// Of the machine it runs on.
+    /// The name of its host.
     pub name: String,
     pub started_at: Timestamp,
     pub seen_at: Timestamp,
-    /// The kids in its JWKS, with one space between them.
+    /// The key ids (`kid`) in its JWKS, separated by single spaces.
     pub published: String,
     pub algorithm: Algorithm,
     pub rotation_period: Option<Span>,
     pub timing: Timing,
-    /// The fingerprints of the master keys it has at hand, with one space between them.
+    /// The fingerprints of the master keys that are available to it, separated by single spaces.
     pub master_keys: String,
 }
 
@@ -46,10 +46,7 @@ struct Row {
     master_keys: String,
 }
 
-/// Writes down what a server tells of itself.
-///
-/// # Errors
-/// The database does not answer.
+/// Inserts or updates what a replica reports about itself.
 pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
     let timing = &replica.timing;
     let told = (
@@ -75,10 +72,7 @@ pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// All of them, the one that was up first first.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns all replicas, in the order in which they started.
 pub fn list(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
     let rows: Vec<Row> = replicas::table
         .order((replicas::started_at.asc(), replicas::id.asc()))
@@ -87,8 +81,6 @@ pub fn list(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
     rows.into_iter().map(replica).collect()
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn forget(tx: &mut Tx<'_>, id: &ReplicaId) -> Result<(), StoreError> {
     diesel::delete(replicas::table.find(id.as_str())).execute(&mut **tx)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Tokens that were revoked by name, and what else the database knows of a token that comes back.
+//! Tokens that were revoked individually, and the other data by which a presented token is judged.
 
 use diesel::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
 
@@ -16,10 +16,7 @@ use super::{
     status_lists,
 };
 
-/// What a token is judged by beside its key.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the data by which a token is judged, other than its key.
 pub fn token_now(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<TokenNow, StoreError> {
     Ok(TokenNow { revoked: is_revoked(connection, &claims.jti)?, made_from: made_from(connection, claims, now)? })
 }
@@ -35,7 +32,7 @@ fn made_from(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<M
             .optional()?;
         return Ok(MadeFrom::SomeCredential { oldest: oldest.map(Timestamp::from_millis) });
     };
-    // A place of its own, or that of its credential.
+    // The index belongs to the token itself or to its credential.
     let own = status_lists::find_token(connection, &claims.jti)?.filter(|token| token.place == place);
     let of_place = match own {
         Some(token) => of_key.filter(credentials::id.eq(token.credential.to_string())),
@@ -47,17 +44,13 @@ fn made_from(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<M
     Ok(MadeFrom::Credential { works: end.is_some_and(|end| end.is_none_or(|end| end > now.millis())) })
 }
 
-/// Whether a token was revoked.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns whether the token itself was revoked.
 pub fn is_revoked(connection: &mut Conn, jti: &str) -> Result<bool, StoreError> {
     let found: i64 = revoked_tokens::table.filter(revoked_tokens::jti.eq(jti)).count().get_result(connection)?;
     Ok(found > 0)
 }
 
-/// # Errors
-/// The database does not answer, or the token is there already.
+/// Returns `Conflict` if the token is already revoked.
 pub fn insert(tx: &mut Tx<'_>, jti: &str, key: &KeyId, expires_at: Timestamp) -> Result<(), StoreError> {
     let now = tx.now();
     diesel::insert_into(revoked_tokens::table)
@@ -71,10 +64,7 @@ pub fn insert(tx: &mut Tx<'_>, jti: &str, key: &KeyId, expires_at: Timestamp) ->
     Ok(())
 }
 
-/// Forgets tokens that ended longer ago than any verifier may take them, `late` past their end.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes tokens that expired more than `late` ago, which no verifier may accept any more.
 pub fn forget_old(tx: &mut Tx<'_>, late: Span) -> Result<usize, StoreError> {
     let ended = tx.now().before(late).millis();
     Ok(diesel::delete(revoked_tokens::table.filter(revoked_tokens::expires_at.lt(ended))).execute(&mut **tx)?)

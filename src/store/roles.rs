@@ -28,8 +28,7 @@ struct Row {
     version: i64,
 }
 
-/// # Errors
-/// The database does not answer; `Conflict` when the name is taken.
+/// Returns `Conflict` if the name is in use.
 pub fn insert(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
     diesel::insert_into(roles::table)
         .values((
@@ -43,8 +42,6 @@ pub fn insert(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn update(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
     diesel::update(roles::table.find(role.name.as_str()))
         .set((
@@ -56,55 +53,41 @@ pub fn update(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn delete(tx: &mut Tx<'_>, name: &RoleName) -> Result<(), StoreError> {
     diesel::delete(roles::table.find(name.as_str())).execute(&mut **tx)?;
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, name: &RoleName) -> Result<Option<Role>, StoreError> {
     let row: Option<Row> = roles::table.find(name.as_str()).select(Row::as_select()).first(connection).optional()?;
     row.map(role).transpose()
 }
 
-/// Those of `names` that there are, and none of them can go until this change ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the existing roles among `names` and locks them: they cannot be deleted before the end
+/// of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, names: &RoleSet) -> Result<Vec<Role>, StoreError> {
-    // In the order of the names, so that two changes that need the same ones cannot wait for each other in a circle.
+    // The rows are locked in the order of the names, so that two changes that need the same roles
+    // cannot deadlock.
     for name in names.iter() {
         diesel::update(roles::table.find(name.as_str())).set(roles::version.eq(roles::version)).execute(&mut **tx)?;
     }
     with_names(tx, names)
 }
 
-/// Those of `names` that there are.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the existing roles among `names`.
 pub fn with_names(connection: &mut Conn, names: &RoleSet) -> Result<Vec<Role>, StoreError> {
     let names: Vec<_> = names.iter().map(RoleName::as_str).collect();
     let rows: Vec<Row> = roles::table.filter(roles::name.eq_any(names)).select(Row::as_select()).load(connection)?;
     rows.into_iter().map(role).collect()
 }
 
-/// What someone with these roles can do.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the permissions of all these roles.
 pub fn permissions_of(connection: &mut Conn, names: &RoleSet) -> Result<PermissionSet, StoreError> {
     let roles = with_names(connection, names)?;
     Ok(roles.iter().fold(PermissionSet::default(), |all, role| all.union(&role.permissions)))
 }
 
-/// By name, and not newest first: like the catalog, it is read as a dictionary is.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns a page of roles, sorted by name as the permission catalog is.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Role>, StoreError> {
     let mut query = roles::table.select(Row::as_select()).into_boxed();
     if let Some(after) = &page.after {
@@ -115,19 +98,14 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Role>, Sto
     Ok(Page::from_rows(found, page.limit, |role| role.name.to_string()))
 }
 
-/// The names of roles that hold a permission, a few of them.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the names of at most 10 roles that contain a permission.
 pub fn holding(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
     let found = roles::table.filter(is_listed(permission)).select(roles::name).limit(10).load(connection)?;
     Ok(found)
 }
 
-/// The ids of users and members who have a role, and of access records that use it, a few of them.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the ids of users and members that have a role and of access records that use it, at most
+/// 10 of each.
 pub fn given_to(connection: &mut Conn, role: &RoleName) -> Result<Vec<String>, StoreError> {
     let mut found: Vec<String> =
         users::table.filter(is_role_listed(role)).select(users::id).limit(10).load(connection)?;

@@ -1,5 +1,6 @@
-//! The tables, as both databases have them. Times are milliseconds since 1970 (UTC): `Timestamptz` does not pass through
-//! Diesel's multi-connection.
+//! The tables, which are the same in both databases. Times are milliseconds since 1970-01-01 UTC,
+//! because Diesel's `MultiConnection` does not support `Timestamptz`. Columns named `minute`,
+//! `hour` and `day` count these units instead, and `exp` counts seconds.
 
 diesel::table! {
     master_keys (version) {
@@ -241,7 +242,7 @@ diesel::table! {
     }
 }
 diesel::table! {
-    /// A view: a key with everything its owner's state is judged by.
+    /// A view: a key with all the data that determines its owner status.
     key_standings (key_id) {
         key_id -> Text,
         name -> Text,

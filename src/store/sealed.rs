@@ -1,4 +1,4 @@
-//! Everything that is sealed under a master key, wherever it stands: to count it, and to put it there sealed anew.
+//! All data that is encrypted with a master key, to count it and to re-encrypt it.
 
 use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl, RunQueryDsl};
 use serde::Serialize;
@@ -10,7 +10,8 @@ use super::{
     schema::{credentials, portal_sessions, signing_keys, webhooks},
 };
 
-/// A column of sealed bytes. Whoever adds one adds it here: a rotation of the master key goes through these, and so does its removal.
+/// A column of encrypted data. Every such column must be listed here, because rotation and removal
+/// of a master key process these columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
@@ -18,7 +19,7 @@ pub enum Place {
     Credentials,
     PortalSessions,
     Webhooks,
-    /// The secrets of webhooks that still sign beside newer ones.
+    /// Previous webhook secrets, which still sign during the overlap.
     OldWebhookSecrets,
 }
 
@@ -37,19 +38,17 @@ impl Place {
     }
 }
 
-/// A sealed row.
+/// An encrypted row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedRow {
     pub id: String,
     pub bytes: Vec<u8>,
-    /// Whether it is found by something that is made with the master key as well: a key of another make.
+    /// Whether the row is found by a digest that also depends on the master key, which is the case
+    /// for imported keys.
     pub has_lookup: bool,
 }
 
-/// How many rows of `place` are sealed under `version`.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns how many rows of `place` are encrypted with the master key `version`.
 pub fn count(connection: &mut Conn, place: Place, version: i32) -> Result<i64, StoreError> {
     let count = match place {
         Place::SigningKeys => {
@@ -69,10 +68,8 @@ pub fn count(connection: &mut Conn, place: Place, version: i32) -> Result<i64, S
     Ok(count?)
 }
 
-/// Some of the rows of `place` that are sealed under `version`, after the one with the id `after`, in the order of their ids.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns up to `limit` rows of `place` that are encrypted with the master key `version`, in the
+/// order of their ids, starting after the id `after`.
 pub fn some(
     connection: &mut Conn,
     place: Place,
@@ -132,19 +129,17 @@ pub fn some(
     Ok(rows)
 }
 
-/// What takes the place of a row's seal.
+/// The re-encrypted data of a row.
 #[derive(Debug)]
 pub struct Anew {
     pub bytes: Vec<u8>,
     pub version: i32,
-    /// For a row that has one.
+    /// Present for a row with a lookup digest.
     pub lookup: Option<String>,
 }
 
-/// Puts `anew` in the place of what was read as `row`; `false` when the row has changed or gone since.
-///
-/// # Errors
-/// The database does not answer.
+/// Replaces the encrypted data of `row`. Returns `false` if it was modified or deleted since it was
+/// read.
 pub fn replace(tx: &mut Tx<'_>, place: Place, row: &SealedRow, anew: &Anew) -> Result<bool, StoreError> {
     let (id, before, bytes, version) = (row.id.as_str(), row.bytes.as_slice(), anew.bytes.as_slice(), anew.version);
     let changed = match place {
@@ -155,7 +150,8 @@ pub fn replace(tx: &mut Tx<'_>, place: Place, row: &SealedRow, anew: &Anew) -> R
             let row = credentials::table.find(id).filter(credentials::sealed.eq(before));
             let seal = (credentials::sealed.eq(bytes), credentials::master_version.eq(version));
             match &anew.lookup {
-                // In the same statement: whoever looks finds the row by the one or by the other.
+                // The digest changes in the same statement, so a lookup finds the row by the old or
+                // by the new digest.
                 Some(lookup) => diesel::update(row).set((seal, credentials::lookup.eq(lookup))).execute(&mut **tx)?,
                 None => diesel::update(row).set(seal).execute(&mut **tx)?,
             }

@@ -41,8 +41,6 @@ struct Row {
     incarnation: Option<String>,
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {
     let home = &client.home;
     let owner_type = match home {
@@ -68,8 +66,6 @@ pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError>
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn update(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {
     diesel::update(service_clients::table.find(client.id.as_str()))
         .set((
@@ -82,10 +78,8 @@ pub fn update(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Takes a service client away; its keys stop working at once, since their owner is gone.
-///
-/// # Errors
-/// The database does not answer.
+/// Marks a service client as deleted. Its keys stop working at once, because their owner is
+/// deleted.
 pub fn delete(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<(), StoreError> {
     let now = tx.now().millis();
     diesel::update(service_clients::table.find(id.as_str()))
@@ -94,8 +88,6 @@ pub fn delete(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, id: &ServiceClientId) -> Result<Option<ServiceClient>, StoreError> {
     let row: Option<Row> = service_clients::table
         .find(id.as_str())
@@ -106,10 +98,7 @@ pub fn find(connection: &mut Conn, id: &ServiceClientId) -> Result<Option<Servic
     row.map(client).transpose()
 }
 
-/// As `find`, and no other change can touch the service client until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `find`, but locks the service client until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<ServiceClient>, StoreError> {
     diesel::update(service_clients::table.find(id.as_str()))
         .set(service_clients::version.eq(service_clients::version))
@@ -117,10 +106,7 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<S
     find(tx, id)
 }
 
-/// Those within `reach`, newest first.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the service clients within `reach`, newest first.
 pub fn list(connection: &mut Conn, reach: &Reach, page: &PageRequest) -> Result<Page<ServiceClient>, StoreError> {
     use service_clients::{organization_id, user_id};
 
@@ -149,10 +135,8 @@ pub fn list(connection: &mut Conn, reach: &Reach, page: &PageRequest) -> Result<
     Ok(Page::from_rows(clients, page.limit, |client| client.id.to_string()))
 }
 
-/// The ids of the account's, oldest first: those with one of `names`, or all of them.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the ids of the service clients of the account, oldest first. `names` restricts them to
+/// these names.
 pub fn of_account(connection: &mut Conn, names: Option<&[DisplayName]>) -> Result<Vec<ServiceClientId>, StoreError> {
     let mut query = service_clients::table
         .filter(service_clients::deleted_at.is_null())
@@ -167,10 +151,7 @@ pub fn of_account(connection: &mut Conn, names: Option<&[DisplayName]>) -> Resul
     ids.iter().map(|id| parsed("service client id", id)).collect()
 }
 
-/// How many service clients a user has, in one incarnation.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns how many service clients a user has under one generation id of the user or membership.
 pub fn count(connection: &mut Conn, of: &Incarnation) -> Result<i64, StoreError> {
     let found = service_clients::table
         .filter(service_clients::incarnation.eq(of.as_str()))
@@ -179,10 +160,7 @@ pub fn count(connection: &mut Conn, of: &Incarnation) -> Result<i64, StoreError>
     Ok(found.count().get_result(connection)?)
 }
 
-/// The ids of service clients that hold a permission, a few of them.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the ids of at most 10 service clients that hold a permission.
 pub fn holding(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
     let found = service_clients::table
         .filter(service_clients::deleted_at.is_null())

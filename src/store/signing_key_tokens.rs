@@ -1,4 +1,5 @@
-//! How many tokens each signing key has signed that are not over yet, by the minute in which they end.
+//! The number of unexpired tokens that each signing key has signed, by the minute in which they
+//! expire.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +9,9 @@ use crate::domain::{id::SigningKeyId, time::Timestamp};
 
 use super::{api_keys::parsed, change::Tx, connection::Conn, error::StoreError, schema::signing_key_tokens};
 
-/// Adds tokens, by key and by the end of the minute in which they end.
-///
-/// # Errors
-/// The database does not answer.
+/// Adds to the counts, by key and by the end of the minute in which the tokens expire.
 pub fn add(tx: &mut Tx<'_>, signed: &BTreeMap<(SigningKeyId, Timestamp), i64>) -> Result<(), StoreError> {
-    // In the order of their keys, so that two replicas lock rows in the same order.
+    // The rows are locked in the order of the keys, so that two replicas cannot deadlock.
     for ((kid, ends_at), tokens) in signed {
         let row = signing_key_tokens::table.find((kid.as_str(), ends_at.millis()));
         let added = signing_key_tokens::tokens.eq(signing_key_tokens::tokens + tokens);
@@ -30,10 +28,7 @@ pub fn add(tx: &mut Tx<'_>, signed: &BTreeMap<(SigningKeyId, Timestamp), i64>) -
     Ok(())
 }
 
-/// How many tokens of each key are not over at `now`.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns how many tokens of each key have not expired at `now`.
 pub fn live(connection: &mut Conn, now: Timestamp) -> Result<BTreeMap<SigningKeyId, i64>, StoreError> {
     let rows: Vec<(String, i64)> = signing_key_tokens::table
         .filter(signing_key_tokens::ends_at.gt(now.millis()))
@@ -46,10 +41,7 @@ pub fn live(connection: &mut Conn, now: Timestamp) -> Result<BTreeMap<SigningKey
     Ok(live)
 }
 
-/// Forgets those that are over.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes the counts of expired tokens.
 pub fn forget_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let now = tx.now().millis();
     diesel::delete(signing_key_tokens::table.filter(signing_key_tokens::ends_at.lt(now))).execute(&mut **tx)?;

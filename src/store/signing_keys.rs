@@ -1,4 +1,4 @@
-//! Signing keys: their states and their sealed private halves.
+//! Signing keys: their states and their encrypted private keys.
 
 use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
@@ -29,17 +29,17 @@ struct Row {
     destroyed_at: Option<i64>,
 }
 
-/// A signing key as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSigningKey {
     pub info: SigningKeyInfo,
     pub public_jwk: String,
-    /// The sealed private half and the version of the master key it is sealed under; absent once destroyed.
+    /// The encrypted private key, and the version of the master key that encrypts it. `None` once
+    /// the private key is destroyed.
     pub sealed: Option<(Vec<u8>, i32)>,
 }
 
-/// # Errors
-/// The database does not answer; `Conflict` when there is such a key, or another one `next` or `active` for its algorithm.
+/// Returns `Conflict` if the key exists, or if its state is `Next` or `Active` and another key of
+/// its algorithm is in that state.
 pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError> {
     diesel::insert_into(signing_keys::table)
         .values((
@@ -59,10 +59,8 @@ pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Moves a key from one state to the next; `false` when another was faster.
-///
-/// # Errors
-/// The database does not answer; `Conflict` when another key of its algorithm is in that state.
+/// Moves a key to the state `to`. Returns `false` if it was modified since it was read, and
+/// `Conflict` if `to` is `Active` and another key of its algorithm is active.
 pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState, at: Timestamp) -> Result<bool, StoreError> {
     let at = Some(at.millis());
     let row = signing_keys::table
@@ -92,20 +90,16 @@ pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState, at: T
     Ok(changed == 1)
 }
 
-/// Notes that what is published was seen at `at`, by another transaction than the one that published it.
-///
-/// # Errors
-/// The database does not answer.
+/// Records `at` as the time at which the publication of keys was first observed. The caller must
+/// not be the transaction that published them, which may wait for its commit.
 pub fn see_all(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
     let unseen = signing_keys::table.filter(signing_keys::seen_at.is_null());
     diesel::update(unseen).set(signing_keys::seen_at.eq(Some(at.millis()))).execute(&mut **tx)?;
     Ok(())
 }
 
-/// Destroys the private half of a key that signs no more; `false` when another was faster. A backup of tomorrow cannot sign by it.
-///
-/// # Errors
-/// The database does not answer.
+/// Destroys the private key of a retiring key, so that later backups do not contain it. Returns
+/// `false` if the key is not retiring or its private key is already destroyed.
 pub fn destroy(tx: &mut Tx<'_>, key: &SigningKeyInfo, at: Timestamp) -> Result<bool, StoreError> {
     let row = signing_keys::table
         .filter(signing_keys::kid.eq(key.kid.as_str()))
@@ -124,10 +118,8 @@ fn no_private_half() -> NoPrivateHalf {
     (signing_keys::sealed.eq(None), signing_keys::master_version.eq(None))
 }
 
-/// Notes on every key that signs that its tokens may live as long as `max_ttl`; never shorter than before.
-///
-/// # Errors
-/// The database does not answer.
+/// Raises the longest token lifetime that is recorded for each active key to `max_ttl`. It is never
+/// lowered.
 pub fn raise_longest_ttl(tx: &mut Tx<'_>, max_ttl: Span) -> Result<(), StoreError> {
     let keys = signing_keys::table
         .filter(signing_keys::state.eq(SigningKeyState::Active.as_str()))
@@ -136,10 +128,7 @@ pub fn raise_longest_ttl(tx: &mut Tx<'_>, max_ttl: Span) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Every key that is published, or all that ever were; in the order in which they were published.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the published keys, or all keys that were ever published, in the order of publication.
 pub fn list(connection: &mut Conn, published_only: bool) -> Result<Vec<StoredSigningKey>, StoreError> {
     let rows: Vec<Row> = signing_keys::table
         .order((signing_keys::published_at.asc(), signing_keys::kid.asc()))

@@ -1,4 +1,5 @@
-//! Status lists and who has which index. An index is given once: under the lock of its list's row, and by a unique constraint besides.
+//! Status lists and the assignment of their indexes. An index is assigned once: under the lock on
+//! the row of its list, and with a unique constraint as a second safeguard.
 
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
@@ -17,12 +18,14 @@ use super::{
     schema::{credentials, status_build, status_list_tokens, status_lists, token_statuses},
 };
 
-/// The lock of whoever opens a list.
+/// The advisory lock for opening a list. `LOCK + 1` is the lock for assigning indexes to old
+/// credentials.
 const LOCK: i64 = 0x006b_6579_7377_0020;
-/// How many indexes are tried. Half of a list is free: that none of a hundred is would be a matter of 2⁻¹⁰⁰.
+/// How many random indexes are tried. At least half of a list is free, so the probability that all
+/// of them are taken is at most 2⁻¹⁰⁰.
 const TRIES: usize = 100;
 
-/// A list, without what stands in it.
+/// A list without its statuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
     pub id: StatusListId,
@@ -38,10 +41,6 @@ struct Row {
     size: i32,
 }
 
-/// Every list.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn list(connection: &mut Conn) -> Result<Vec<List>, StoreError> {
     let rows: Vec<Row> = status_lists::table.order(status_lists::id.asc()).select(Row::as_select()).load(connection)?;
     let list = |row: Row| {
@@ -54,29 +53,27 @@ pub fn list(connection: &mut Conn) -> Result<Vec<List>, StoreError> {
     rows.into_iter().map(list).collect()
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn exists(connection: &mut Conn, id: &StatusListId) -> Result<bool, StoreError> {
     let found: Option<String> =
         status_lists::table.find(id.as_str()).select(status_lists::id).first(connection).optional()?;
     Ok(found.is_some())
 }
 
-/// Whether a list is still there; then it stays until this change ends.
+/// Returns whether a list exists, and locks it until the end of the change.
 pub(super) fn keep(tx: &mut Tx<'_>, id: &StatusListId) -> Result<bool, StoreError> {
     let list = status_lists::table.find(id.as_str());
     Ok(diesel::update(list).set(status_lists::size.eq(status_lists::size)).execute(&mut **tx)? == 1)
 }
 
-/// Where a status stands, from its two columns.
+/// Builds a `Place` from its two columns.
 pub(super) fn place(list: Option<&str>, index: Option<i32>) -> Result<Option<Place>, StoreError> {
     let Some((list, index)) = list.zip(index) else { return Ok(None) };
     let index = u32::try_from(index).map_err(|_| StoreError::Corrupt("a negative index".to_owned()))?;
     Ok(Some(Place { list: parsed("status list", list)?, index }))
 }
 
-/// Gives each of the credentials its place, in this change's last step: the lock of the list is held by nobody who still waits for
-/// another, but for the head of the trail.
+/// Assigns an index to each of the credentials, in the last step of this change. A transaction that
+/// holds the lock of a list thus waits for no other lock than the one on the chain head.
 pub(super) fn give_places(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(), StoreError> {
     for credential in to {
         let Place { list, index } = draw(tx, ListKind::Credential)?;
@@ -87,17 +84,16 @@ pub(super) fn give_places(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(), St
     Ok(())
 }
 
-/// Gives places to `most` credentials that were here before there were lists, and says how many had none.
-///
-/// # Errors
-/// The database does not answer.
+/// Assigns indexes to up to `most` credentials that were created before there were status lists.
+/// Returns how many there were, and 0 if another transaction is assigning them.
 pub fn give_places_to_old(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
     if !dialect::try_lock(tx, LOCK + 1)? {
         return Ok(0);
     }
     let old = credentials::table.filter(credentials::status_list.is_null()).order(credentials::id.asc());
     let ids: Vec<String> = old.limit(most).select(credentials::id).load(&mut **tx)?;
-    // Before the list, as a rotation does, and in the order of the ids, as the flush of last-used times does.
+    // The credentials are locked before the list, as in a rotation, and in the order of their ids,
+    // as older versions of Keyswap lock them when they write last-used times.
     for id in &ids {
         diesel::update(credentials::table.find(id))
             .set(credentials::prefix.eq(credentials::prefix))
@@ -108,20 +104,17 @@ pub fn give_places_to_old(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreErro
     Ok(ids.len())
 }
 
-/// A token that is to have a status of its own.
+/// A token that is to receive an index of its own.
 #[derive(Debug, Clone)]
 pub struct NewToken {
     pub jti: String,
     pub credential: CredentialId,
     pub key: KeyId,
-    /// Whole seconds since 1970.
+    /// Seconds since 1970-01-01 UTC.
     pub exp: i64,
 }
 
-/// Gives a token a place of its own.
-///
-/// # Errors
-/// The database does not answer.
+/// Assigns an index of its own to a token.
 pub fn give_token_place(tx: &mut Tx<'_>, token: &NewToken) -> Result<Place, StoreError> {
     let place = draw(tx, ListKind::Token)?;
     diesel::insert_into(token_statuses::table)
@@ -137,21 +130,18 @@ pub fn give_token_place(tx: &mut Tx<'_>, token: &NewToken) -> Result<Place, Stor
     Ok(place)
 }
 
-/// A token that has a status of its own.
+/// A token with an index of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenStatus {
     pub place: Place,
     pub key: KeyId,
     pub credential: CredentialId,
-    /// Whole seconds since 1970.
+    /// Seconds since 1970-01-01 UTC.
     pub exp: i64,
     pub revoked_at: Option<Timestamp>,
 }
 
-/// The status of a token; nothing for those that share their credential's.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the status of a token, or `None` for tokens that share the index of their credential.
 pub fn find_token(connection: &mut Conn, jti: &str) -> Result<Option<TokenStatus>, StoreError> {
     let row: Option<(String, i32, String, String, i64, Option<i64>)> = token_statuses::table
         .find(jti)
@@ -176,11 +166,8 @@ pub fn find_token(connection: &mut Conn, jti: &str) -> Result<Option<TokenStatus
     }))
 }
 
-/// Marks a token as revoked, and says whether it was not before; nothing happens to one that has no status of its own. To be called
-/// last in a change: it locks the row that whoever rebuilds the lists writes.
-///
-/// # Errors
-/// The database does not answer.
+/// Marks a token as revoked. Returns `false` if it was already revoked or has no index of its own.
+/// Call this last in a change: it locks the row that a build of the lists writes.
 pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
     let now = tx.now().millis();
     let token = token_statuses::table.find(jti).filter(token_statuses::revoked_at.is_null());
@@ -188,21 +175,20 @@ pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
     if revoked == 0 {
         return Ok(false);
     }
-    // News for the next look, also where a build that is under way has read before this. That build stays good for all else: however many
-    // tokens are revoked meanwhile, what it found is written.
+    // The counter makes another build necessary, even if a build in progress has already read the
+    // tokens. That build remains valid for everything else and is written, regardless of how many
+    // tokens are revoked during it.
     diesel::update(status_build::table.find(1))
         .set(status_build::revoked.eq(status_build::revoked + 1))
         .execute(&mut **tx)?;
     Ok(true)
 }
 
-/// Throws away lists of tokens whose last token ended before `end` (whole seconds since 1970), but for the one that is open. Single rows
-/// stay: their indexes would be free again.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes token lists whose last token expired before `end` (seconds since 1970-01-01 UTC), except
+/// the open list. Returns how many token rows were deleted. Rows are never deleted individually,
+/// because their indexes would become free again.
 pub fn forget_dead_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreError> {
-    // In the order of their ids, as whoever builds writes them.
+    // The lists are processed in the order of their ids, as a build processes them.
     let lists: Vec<(String, i32, i32)> = status_lists::table
         .filter(status_lists::kind.eq(ListKind::Token.as_str()))
         .order(status_lists::id.asc())
@@ -217,7 +203,8 @@ pub fn forget_dead_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreError>
         if last.is_some_and(|last| last >= end) {
             continue;
         }
-        // As it was when its tokens were looked at: one that has become the open one meanwhile may have another.
+        // The list is deleted only if it is unchanged since its tokens were read: it may have
+        // become the open list and have received another token.
         let unchanged = status_lists::table.find(&id).filter(status_lists::used.eq(used));
         if diesel::delete(unchanged).execute(&mut **tx)? == 0 {
             continue;
@@ -232,7 +219,8 @@ fn column(index: u32) -> Result<i32, StoreError> {
     i32::try_from(index).map_err(|_| StoreError::Corrupt("a list that is too long".to_owned()))
 }
 
-/// An index that nobody has or had. Drawn by lot: who reads a list learns nothing of when a credential was made.
+/// Returns an index that was never assigned. It is random, so that a list does not reveal when a
+/// credential was created.
 fn draw(tx: &mut Tx<'_>, kind: ListKind) -> Result<Place, StoreError> {
     let (id, size) = open(tx, kind)?;
     let list = parsed("status list", &id)?;
@@ -247,7 +235,7 @@ fn draw(tx: &mut Tx<'_>, kind: ListKind) -> Result<Place, StoreError> {
     Err(StoreError::Corrupt(format!("no index of the status list {id} is free")))
 }
 
-/// The row of the list is locked: who has looked knows.
+/// The lock on the row of the list keeps the answer valid.
 fn is_taken(tx: &mut Tx<'_>, kind: ListKind, list: &str, index: u32) -> Result<bool, StoreError> {
     let index = column(index)?;
     let found: Option<String> = match kind {
@@ -267,8 +255,9 @@ fn is_taken(tx: &mut Tx<'_>, kind: ListKind, list: &str, index: u32) -> Result<b
     Ok(found.is_some())
 }
 
-/// The list that has room, at most half full: its row is counted up, and locked until this change ends. A new one where there is none. By
-/// room and not by age: the newest by its id is not the last one made where the clock was set back.
+/// Returns a list that is less than half full, or opens a new one. Its counter is incremented, and
+/// its row is locked until the end of the change. The list is selected by capacity and not by age:
+/// after the clock was set back, the list with the highest id is not the newest one.
 fn open(tx: &mut Tx<'_>, kind: ListKind) -> Result<(String, u32), StoreError> {
     for alone in [false, true] {
         if alone {

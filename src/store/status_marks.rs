@@ -1,4 +1,5 @@
-//! What the status lists have to tell: the credentials that do not hold, and no others. A million that hold are never looked at.
+//! The credentials and tokens whose status is not valid, for the status lists. Other keys are read
+//! only if their user is blocked or an owner deletion may affect them.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +17,14 @@ use super::{
     schema::{api_keys, credentials, key_standings, token_statuses, users},
 };
 
-/// How many values stand in one list of a statement.
+/// The maximum number of values in a list of a statement.
 const AT_ONCE: usize = 500;
 
-/// A credential that does not hold.
+/// A credential whose status is not valid.
 #[derive(Debug)]
 pub struct Mark {
     pub credential: String,
-    /// Its list, and its index there.
+    /// The list, and the index in it.
     pub place: Option<(String, i32)>,
     pub status: Status,
 }
@@ -34,17 +35,14 @@ impl Mark {
     }
 }
 
-/// Gives each credential that does not hold to `mark`, one after the other: more than once where there is more than one reason.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Calls `mark` for each credential whose status is not valid, once for each reason.
 pub fn of_credentials(
     connection: &mut Conn,
     now: Timestamp,
     ends_with_creator: bool,
     mut mark: impl FnMut(Mark),
 ) -> Result<(), StoreError> {
-    // What stands on the key alone decides these.
+    // These conditions are stored with the key.
     for (dead, status) in [
         (Dead::Revoked, Status::Invalid),
         (Dead::Expired, Status::Invalid),
@@ -64,7 +62,7 @@ pub fn of_credentials(
             mark(Mark::new(row, Status::Invalid));
         })?;
     }
-    // And these are judged by the rule that judges exchanges.
+    // These keys are judged by the same rule as in an exchange.
     let blocked: Vec<String> =
         users::table.filter(users::blocked_at.is_not_null()).select(users::id).load(connection)?;
     for some in blocked.chunks(AT_ONCE) {
@@ -97,7 +95,8 @@ fn judge<'a>(
             .filter(api_keys::id.eq_any(some.to_vec()))
             .select((
                 KeyRow::as_select(),
-                // Without the permissions, which cost the most and decide nothing here.
+                // The permissions are omitted. They are the most expensive columns and do not
+                // affect the status.
                 (
                     key_standings::client_permissions,
                     key_standings::client_deleted_at,
@@ -124,11 +123,9 @@ fn judge<'a>(
     Ok(())
 }
 
-/// Gives each token to `mark` that has a status of its own and does not hold: its list, its index there, and the status, which is its
-/// credential's, or invalid where it was revoked itself.
-///
-/// # Errors
-/// The database does not answer.
+/// Calls `mark` for each token with an index of its own whose status is not valid. The arguments
+/// are the list, the index in it and the status. The status is invalid if the token itself was
+/// revoked, and otherwise the status of its credential.
 pub fn of_tokens(
     connection: &mut Conn,
     dead: &BTreeMap<CredentialId, Status>,
@@ -157,10 +154,7 @@ pub fn of_tokens(
     }
 }
 
-/// When the next key or credential ends by itself.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns when the next key or credential expires.
 pub fn next_end(connection: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     let of_keys: Option<Option<i64>> = api_keys::table
         .filter(api_keys::expires_at.gt(now.millis()))

@@ -1,4 +1,4 @@
-//! The status lists as they were signed, and how far the trail was read for them.
+//! The signed status lists, and up to which event of the audit log they are built.
 
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
 
@@ -16,41 +16,38 @@ use super::{
     status_lists,
 };
 
-/// How far the lists have come.
+/// The state of the last build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Build {
-    /// The last event that is in them.
+    /// The number of the last event that the lists include.
     pub seq: i64,
-    /// When the next of what they tell of ends by itself.
+    /// When the next key or credential expires.
     pub next_end: Option<Timestamp>,
-    /// Only builders move it.
+    /// Incremented by each build, and by nothing else.
     pub version: i64,
-    /// How many single tokens were revoked.
+    /// How many tokens were revoked individually.
     pub revoked: i64,
-    /// How many of them are in the lists.
+    /// How many of them the lists include.
     pub built_revoked: i64,
 }
 
-/// What is known of a signed list, without the list.
+/// The metadata of a signed list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedInfo {
     pub list: StatusListId,
     pub kid: SigningKeyId,
-    /// A digest of what it says.
+    /// A digest of the statuses and of the parameters of the list.
     pub content: String,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
 }
 
-/// A signed list.
 #[derive(Debug, Clone)]
 pub struct Signed {
     pub info: SignedInfo,
     pub jwt: String,
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn build(connection: &mut Conn) -> Result<Build, StoreError> {
     let (seq, next_end, version, revoked, built_revoked): (i64, Option<i64>, i64, i64, i64) = status_build::table
         .find(1)
@@ -65,16 +62,11 @@ pub fn build(connection: &mut Conn) -> Result<Build, StoreError> {
     Ok(Build { seq, next_end: next_end.map(Timestamp::from_millis), version, revoked, built_revoked })
 }
 
-/// The last event of the trail. What is read after this is at least as new.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the number of the last event. Data that is read after this call is at least as recent.
 pub fn head(connection: &mut Conn) -> Result<i64, StoreError> {
     Ok(event_head::table.find(1).select(event_head::seq).first(connection)?)
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn infos(connection: &mut Conn) -> Result<Vec<SignedInfo>, StoreError> {
     let rows: Vec<(String, String, String, i64, i64)> = status_list_tokens::table
         .select((
@@ -97,10 +89,7 @@ pub fn infos(connection: &mut Conn) -> Result<Vec<SignedInfo>, StoreError> {
     rows.into_iter().map(info).collect()
 }
 
-/// Which version of each list was signed last.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the version of the build that last signed each list.
 pub fn versions(connection: &mut Conn) -> Result<Vec<(StatusListId, i64)>, StoreError> {
     let rows: Vec<(String, i64)> = status_list_tokens::table
         .select((status_list_tokens::list_id, status_list_tokens::version))
@@ -108,7 +97,7 @@ pub fn versions(connection: &mut Conn) -> Result<Vec<(StatusListId, i64)>, Store
     rows.into_iter().map(|(list, version)| Ok((parsed("status list", &list)?, version))).collect()
 }
 
-/// A list as it is served.
+/// The signed list that is served to verifiers.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub jwt: String,
@@ -116,10 +105,7 @@ pub struct Found {
     pub expires_at: Timestamp,
 }
 
-/// A list as it was signed last.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns a list as it was last signed.
 pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<Found>, StoreError> {
     let found: Option<(String, i64, i64)> = status_list_tokens::table
         .find(list.as_str())
@@ -129,11 +115,8 @@ pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<Found>,
     Ok(found.map(|(jwt, version, end)| Found { jwt, version, expires_at: Timestamp::from_millis(end) }))
 }
 
-/// Writes what was made of the state `before`, unless another builder has been faster; says whether it did. A list that was thrown away since
-/// stays away.
-///
-/// # Errors
-/// The database does not answer.
+/// Writes the lists that were built from the state `before`. Returns `false` and writes nothing if
+/// another build was written since. A list that was deleted in the meantime is not created again.
 pub fn write(
     tx: &mut Tx<'_>,
     before: &Build,
@@ -148,7 +131,8 @@ pub fn write(
             status_build::seq.eq(seq),
             status_build::next_end.eq(next_end.map(Timestamp::millis)),
             status_build::version.eq(version),
-            // As it was read, before all else: what was revoked since may be in there or not, and is news.
+            // This number was read before the tokens. Tokens revoked since then may or may not be
+            // included, and require another build.
             status_build::built_revoked.eq(before.revoked),
         ))
         .execute(&mut **tx)?;

@@ -40,8 +40,7 @@ struct Row {
     version: i64,
 }
 
-/// # Errors
-/// The database does not answer; `Conflict` when there is one already.
+/// Returns `Conflict` if the user exists.
 pub fn insert(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     diesel::insert_into(users::table)
         .values((
@@ -58,8 +57,6 @@ pub fn insert(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     diesel::update(users::table.find(user.id.as_str()))
         .set((
@@ -73,24 +70,17 @@ pub fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn delete(tx: &mut Tx<'_>, id: &UserId) -> Result<(), StoreError> {
     diesel::delete(users::table.find(id.as_str())).execute(&mut **tx)?;
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, id: &UserId) -> Result<Option<User>, StoreError> {
     let row: Option<Row> = users::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
     row.map(user).transpose()
 }
 
-/// As `find`, and no other change can touch the user until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `find`, but locks the user until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &UserId) -> Result<Option<User>, StoreError> {
     diesel::update(users::table.find(id.as_str())).set(users::version.eq(users::version)).execute(&mut **tx)?;
     find(tx, id)
@@ -114,20 +104,16 @@ const BULK: Bulk = Bulk {
                   WHERE users.incarnation = excluded.incarnation",
 };
 
-/// Those of `ids` that there are, and no other change can touch them until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the existing users among `ids` and locks them until the end of the change.
 pub fn all_for_change(tx: &mut Tx<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<User>, StoreError> {
     let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
     let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { dialect::rows_for_change(tx, &BULK, &keys)? };
     rows.into_iter().map(user).collect()
 }
 
-/// Writes users as they are, new and altered ones, in the order of their ids.
-///
-/// # Errors
-/// The database does not answer; `Conflict` when another change has put one of them at the same moment.
+/// Inserts new users and overwrites existing ones, including their versions. Callers pass the users
+/// in the order of their ids, so that concurrent changes cannot deadlock. Returns `Conflict` if a
+/// concurrent change has created one of them.
 pub fn write_all(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
     if users.is_empty() {
         return Ok(());
@@ -148,10 +134,8 @@ pub fn write_all(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
     written_all(dialect::write_rows(tx, &BULK, &rows)?, rows.len())
 }
 
-/// Newest first; the cursor is the incarnation, which tells the time of making.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns a page of users, newest first. The cursor is the generation id, which contains the
+/// creation time.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<User>, StoreError> {
     let mut query = users::table.select(Row::as_select()).into_boxed();
     if let Some(after) = &page.after {

@@ -1,4 +1,5 @@
-//! What validation needs to know and to show, in one go: the facts of an exchange, the whole key, and those behind it.
+//! The data for validation: the facts of an exchange, the complete key, and its user and
+//! organization.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,13 +20,11 @@ use super::{
     organizations,
 };
 
-/// The key as it is shown, with those behind it.
+/// The complete key that validation returns, with its user and organization.
 pub type Whole = (ApiKey, Behind);
 
-/// As `facts::load`, with what is shown. Two queries, and one more where there is an organization.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `facts::load`, with the data that validation returns. This takes two queries, and a third
+/// one if the key belongs to an organization.
 pub fn load(
     connection: &mut Conn,
     wanted: &Wanted,
@@ -41,11 +40,8 @@ pub fn load(
     Ok(Some((loaded, (key, behind))))
 }
 
-/// As `load`, for many credentials at once, with as many queries. Those that are not there are left out. What stands on one key takes no
-/// other along.
-///
-/// # Errors
-/// The database does not answer.
+/// Like `load`, for many credentials. On PostgreSQL the number of queries is the same as for one.
+/// Credentials that do not exist are omitted. Invalid data of one key does not affect the others.
 pub(super) fn load_many(
     connection: &mut Conn,
     wanted: &[CredentialId],

@@ -1,5 +1,6 @@
-//! Events on their way to webhooks. A delivery is claimed by a conditional update before it is sent: of several replicas one has
-//! it, and when that one dies the claim runs out.
+//! Deliveries of events to webhooks. A conditional update leases a delivery before it is sent, so
+//! that only one replica sends it. If that replica crashes, the lease expires and the delivery is
+//! retried.
 
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
@@ -21,7 +22,7 @@ use super::{
     schema::{webhook_deliveries, webhooks},
 };
 
-/// How long what has ended is kept for the log.
+/// The retention of finished deliveries, which are shown in the delivery log.
 pub const KEPT: Span = Span::from_secs(30 * 24 * 3600);
 
 #[derive(Queryable, Selectable)]
@@ -42,8 +43,7 @@ struct Row {
     finished_at: Option<i64>,
 }
 
-/// # Errors
-/// The database does not answer; `Conflict` when the event is on its way there already.
+/// Returns `Conflict` if there is already a delivery of the event to this webhook.
 pub fn insert(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(), StoreError> {
     diesel::insert_into(webhook_deliveries::table)
         .values((
@@ -61,10 +61,7 @@ pub fn insert(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes down how far a delivery has come.
-///
-/// # Errors
-/// The database does not answer.
+/// Writes the progress of a delivery.
 pub fn update(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(), StoreError> {
     diesel::update(webhook_deliveries::table.find(delivery.id.as_str()))
         .set((
@@ -80,8 +77,6 @@ pub fn update(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, webhook: &WebhookId, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {
     let row: Option<Row> = webhook_deliveries::table
         .find(id.as_str())
@@ -92,10 +87,7 @@ pub fn find(connection: &mut Conn, webhook: &WebhookId, id: &DeliveryId) -> Resu
     row.map(delivery).transpose()
 }
 
-/// As `find`, and no other change can touch the delivery until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `find`, but locks the delivery until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, webhook: &WebhookId, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {
     diesel::update(webhook_deliveries::table.find(id.as_str()))
         .set(webhook_deliveries::attempts.eq(webhook_deliveries::attempts))
@@ -103,10 +95,7 @@ pub fn find_for_change(tx: &mut Tx<'_>, webhook: &WebhookId, id: &DeliveryId) ->
     find(tx, webhook, id)
 }
 
-/// The log of a webhook, newest event first; `before` is the number of an event.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the delivery log of a webhook, newest event first. `before` is the number of an event.
 pub fn list(
     connection: &mut Conn,
     webhook: &WebhookId,
@@ -124,10 +113,7 @@ pub fn list(
     Ok(Page::from_rows(found, limit, |delivery| delivery.event_seq.to_string()))
 }
 
-/// How many wait for a webhook.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns how many deliveries to a webhook are waiting.
 pub fn waiting(connection: &mut Conn, webhook: &WebhookId) -> Result<i64, StoreError> {
     let waiting = webhook_deliveries::table
         .filter(webhook_deliveries::state.eq(DeliveryState::Waiting.as_str()))
@@ -135,10 +121,7 @@ pub fn waiting(connection: &mut Conn, webhook: &WebhookId) -> Result<i64, StoreE
     Ok(waiting.count().get_result(connection)?)
 }
 
-/// Since when the oldest one waits for a webhook that is enabled.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns when the oldest waiting delivery to an enabled webhook was created.
 pub fn oldest_waiting(connection: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
     let oldest: Option<i64> = webhook_deliveries::table
         .inner_join(webhooks::table)
@@ -149,10 +132,7 @@ pub fn oldest_waiting(connection: &mut Conn) -> Result<Option<Timestamp>, StoreE
     Ok(oldest.map(Timestamp::from_millis))
 }
 
-/// The webhooks to which something can be sent now.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the webhooks that have a delivery due now.
 pub fn webhooks_with_due(connection: &mut Conn, now: Timestamp) -> Result<Vec<WebhookId>, StoreError> {
     let now = now.millis();
     let unclaimed = webhook_deliveries::claimed_until.is_null().or(webhook_deliveries::claimed_until.le(now));
@@ -170,11 +150,8 @@ pub fn webhooks_with_due(connection: &mut Conn, now: Timestamp) -> Result<Vec<We
     ids.iter().map(|id| parsed("webhook id", id)).collect()
 }
 
-/// Claims up to `limit` deliveries that are due, the longest due first, until `until`, and counts the attempt. A row that someone
-/// else claims at the same moment is theirs.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Leases up to `limit` due deliveries until `until`, the longest due first, and counts an attempt
+/// for each. A delivery that another transaction leases at the same time is skipped.
 pub fn claim(tx: &mut Tx<'_>, webhook: &WebhookId, limit: i64, until: Timestamp) -> Result<Vec<Delivery>, StoreError> {
     let now = tx.now().millis();
     let unclaimed = || webhook_deliveries::claimed_until.is_null().or(webhook_deliveries::claimed_until.le(now));
@@ -212,10 +189,7 @@ pub fn claim(tx: &mut Tx<'_>, webhook: &WebhookId, limit: i64, until: Timestamp)
     Ok(claimed)
 }
 
-/// Whether a webhook took anything at `since` or later.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns whether the webhook accepted a delivery at `since` or later.
 pub fn took_anything_since(connection: &mut Conn, webhook: &WebhookId, since: Timestamp) -> Result<bool, StoreError> {
     let found: Option<String> = webhook_deliveries::table
         .filter(webhook_deliveries::state.eq(DeliveryState::Delivered.as_str()))
@@ -227,10 +201,7 @@ pub fn took_anything_since(connection: &mut Conn, webhook: &WebhookId, since: Ti
     Ok(found.is_some())
 }
 
-/// Begins anew with everything that waits for a webhook: it is due now, and has all its attempts before it.
-///
-/// # Errors
-/// The database does not answer.
+/// Makes all waiting deliveries to a webhook due now and resets their attempts.
 pub fn begin_anew(tx: &mut Tx<'_>, webhook: &WebhookId) -> Result<(), StoreError> {
     let now = tx.now().millis();
     let waiting = webhook_deliveries::table
@@ -242,10 +213,7 @@ pub fn begin_anew(tx: &mut Tx<'_>, webhook: &WebhookId) -> Result<(), StoreError
     Ok(())
 }
 
-/// Forgets what ended longer ago than `KEPT`.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes deliveries that finished more than `KEPT` ago.
 pub fn forget_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let since = tx.now().millis().saturating_sub(KEPT.millis());
     diesel::delete(webhook_deliveries::table.filter(webhook_deliveries::finished_at.le(since))).execute(&mut **tx)?;

@@ -1,4 +1,4 @@
-//! Webhooks, and the place in the trail that each has come to.
+//! Webhooks and their event cursors.
 
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
@@ -21,7 +21,7 @@ use super::{
     schema::{webhook_deliveries, webhooks},
 };
 
-/// A sealed secret, and the version of the master key it is sealed under.
+/// An encrypted secret, and the version of the master key that encrypts it.
 pub type SealedSecret = (Vec<u8>, i32);
 
 #[derive(Queryable, Selectable)]
@@ -41,8 +41,6 @@ struct Row {
     version: i64,
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn insert(tx: &mut Tx<'_>, webhook: &Webhook, secret: &SealedSecret) -> Result<(), StoreError> {
     diesel::insert_into(webhooks::table)
         .values((
@@ -63,8 +61,6 @@ pub fn insert(tx: &mut Tx<'_>, webhook: &Webhook, secret: &SealedSecret) -> Resu
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn update(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<(), StoreError> {
     diesel::update(webhooks::table.find(webhook.id.as_str()))
         .set((
@@ -80,10 +76,8 @@ pub fn update(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Puts `secret` in the place of the one there is, which signs as well until `old_until`.
-///
-/// # Errors
-/// The database does not answer.
+/// Replaces the secret. The previous secret also signs until `old_until`, or is deleted if that is
+/// `None`.
 pub fn rotate(
     tx: &mut Tx<'_>,
     id: &WebhookId,
@@ -105,10 +99,8 @@ pub fn rotate(
     Ok(())
 }
 
-/// The secret, and the one before it while it has not been thrown away.
-///
-/// # Errors
-/// The database does not answer, or the webhook is gone.
+/// Returns the secret, and the previous one until it is deleted. Returns `Corrupt` if the webhook
+/// does not exist.
 pub fn secrets(connection: &mut Conn, id: &WebhookId) -> Result<(SealedSecret, Option<SealedSecret>), StoreError> {
     type Columns = (Vec<u8>, i32, Option<Vec<u8>>, Option<i32>);
     let row: Option<Columns> = webhooks::table
@@ -121,10 +113,7 @@ pub fn secrets(connection: &mut Conn, id: &WebhookId) -> Result<(SealedSecret, O
     Ok(((sealed, version), old.zip(old_version)))
 }
 
-/// Throws away secrets whose overlap has ended.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes previous secrets whose overlap has ended.
 pub fn forget_old_secrets(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let now = tx.now().millis();
     diesel::update(webhooks::table.filter(webhooks::old_until.le(now)))
@@ -137,10 +126,7 @@ pub fn forget_old_secrets(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes a webhook away, with everything that was on its way to it.
-///
-/// # Errors
-/// The database does not answer.
+/// Deletes a webhook and all of its deliveries.
 pub fn delete(tx: &mut Tx<'_>, id: &WebhookId) -> Result<(), StoreError> {
     diesel::delete(webhook_deliveries::table.filter(webhook_deliveries::webhook_id.eq(id.as_str())))
         .execute(&mut **tx)?;
@@ -148,17 +134,12 @@ pub fn delete(tx: &mut Tx<'_>, id: &WebhookId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn find(connection: &mut Conn, id: &WebhookId) -> Result<Option<Webhook>, StoreError> {
     let row: Option<Row> = webhooks::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
     row.map(webhook).transpose()
 }
 
-/// As `find`, and no other change can touch the webhook until this one ends.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Like `find`, but locks the webhook until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &WebhookId) -> Result<Option<Webhook>, StoreError> {
     diesel::update(webhooks::table.find(id.as_str()))
         .set(webhooks::version.eq(webhooks::version))
@@ -166,8 +147,6 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &WebhookId) -> Result<Option<Webhook
     find(tx, id)
 }
 
-/// # Errors
-/// The database does not answer, or holds what it should not.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Webhook>, StoreError> {
     let mut query = webhooks::table.select(Row::as_select()).into_boxed();
     if let Some(after) = &page.after {
@@ -178,16 +157,12 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Webhook>, 
     Ok(Page::from_rows(found, page.limit, |webhook| webhook.id.to_string()))
 }
 
-/// # Errors
-/// The database does not answer.
 pub fn count(connection: &mut Conn) -> Result<i64, StoreError> {
     Ok(webhooks::table.count().get_result(connection)?)
 }
 
-/// Webhooks that have not looked at every event up to number `head`, those that are furthest behind first.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Returns the enabled webhooks whose event cursor is before the event number `head`, the furthest
+/// behind first.
 pub fn behind(connection: &mut Conn, head: i64) -> Result<Vec<WebhookId>, StoreError> {
     let ids: Vec<String> = webhooks::table
         .filter(webhooks::disabled.is_null().and(webhooks::seen.lt(head)))
@@ -197,19 +172,13 @@ pub fn behind(connection: &mut Conn, head: i64) -> Result<Vec<WebhookId>, StoreE
     ids.iter().map(|id| parsed("webhook id", id)).collect()
 }
 
-/// Remembers that every event up to number `seen` was looked at.
-///
-/// # Errors
-/// The database does not answer.
+/// Sets the event cursor: all events up to number `seen` are processed.
 pub fn set_seen(tx: &mut Tx<'_>, id: &WebhookId, seen: i64) -> Result<(), StoreError> {
     diesel::update(webhooks::table.find(id.as_str())).set(webhooks::seen.eq(seen)).execute(&mut **tx)?;
     Ok(())
 }
 
-/// Sends nothing there before `until`.
-///
-/// # Errors
-/// The database does not answer.
+/// Suspends deliveries to the webhook until `until`.
 pub fn pause(tx: &mut Tx<'_>, id: &WebhookId, until: Timestamp) -> Result<(), StoreError> {
     diesel::update(webhooks::table.find(id.as_str()))
         .set(webhooks::paused_until.eq(Some(until.millis())))

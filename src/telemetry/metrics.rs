@@ -1,4 +1,5 @@
-//! Metrics in Prometheus form. Labels are bounded: each is an enum of ours, never something a client sent.
+//! Prometheus metrics. Label values are bounded: they come from fixed sets and never from client
+//! input.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -8,7 +9,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-/// Which way an API key came in.
+/// The type of request that presented an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Form {
     ClientCredentials,
@@ -31,7 +32,8 @@ impl Form {
         Self::Validation,
     ];
 
-    /// Whether it counts among the uses of a key: not when someone asks what would be, or manages.
+    /// Returns whether the request counts as a use of the key. Explain and management requests do
+    /// not.
     pub const fn is_use(self) -> bool {
         match self {
             Self::ClientCredentials | Self::TokenExchange | Self::IbmApiKey | Self::Exchange | Self::Validation => true,
@@ -40,7 +42,7 @@ impl Form {
     }
 }
 
-/// What became of it.
+/// The outcome of a request that presented an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Result {
     Granted,
@@ -81,7 +83,7 @@ impl Result {
         Self::Internal,
     ];
 
-    /// As it is kept and shown.
+    /// Returns the name used in the database and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
@@ -115,7 +117,7 @@ struct ResponseLabels {
     status: u16,
 }
 
-/// What an attempt to deliver a webhook came to.
+/// The outcome of an attempt to deliver a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Delivered {
     Delivered,
@@ -129,7 +131,7 @@ struct DeliveryLabels {
     result: Delivered,
 }
 
-/// A signing key, as far as metrics tell keys apart.
+/// Metrics distinguish signing keys by algorithm and state only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SigningKeyLabels {
     algorithm: &'static str,
@@ -146,16 +148,16 @@ struct RefusedLabels {
     reason: &'static str,
 }
 
-/// What is told of the signing keys, as of one look.
+/// The values of the signing key gauges, from one snapshot.
 #[derive(Debug, Default)]
 pub struct SigningKeys {
-    /// Algorithm, state, and for how long the oldest key in it has been there.
+    /// Algorithm, state, and how long the oldest key in that state has been in it.
     pub ages: Vec<(&'static str, &'static str, Duration)>,
-    /// A kind of step, and how many seconds until the next one is due; negative when it is overdue.
+    /// The kind of a step, and the seconds until the next one is due. Negative when it is overdue.
     pub steps: Vec<(&'static str, f64)>,
 }
 
-/// The counters of one server.
+/// The metrics of one server.
 pub struct Metrics {
     registry: Registry,
     exchanges: Family<ExchangeLabels, Counter>,
@@ -284,7 +286,7 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.status_list_soonest_end.clone(),
         );
-        // From 0 on: the first one is an increase as well.
+        // The counters start at 0, so that the first occurrence counts as an increase.
         for reason in ["stale", "no_key", "restored"] {
             drop(metrics.refused_signings.get_or_create(&RefusedLabels { reason }));
         }
@@ -300,7 +302,7 @@ impl Metrics {
         }
     }
 
-    /// What became of all keys that were presented to be used, since the start.
+    /// Returns the number of requests that count as a use of a key, by outcome, since the start.
     pub fn uses(&self) -> BTreeMap<&'static str, u64> {
         let count = |form, result| self.exchanges.get(&ExchangeLabels { form, result }).map(|counter| counter.get());
         let forms = || Form::ALL.into_iter().filter(|form| form.is_use());
@@ -329,7 +331,7 @@ impl Metrics {
         self.clock_jumps.inc();
     }
 
-    /// What was told before is told no more: a state that no key is in has no age.
+    /// Replaces all values of the signing key gauges. A state without a key has no age.
     pub fn signing_keys_are(&self, now: &SigningKeys) {
         self.signing_key_age.clear();
         for (algorithm, state, age) in &now.ages {
@@ -355,17 +357,14 @@ impl Metrics {
         self.status_list_soonest_end.set(soonest_end.unwrap_or_default());
     }
 
-    /// The state that is read rather than counted, as of now.
+    /// Sets the gauges that are sampled when the metrics are scraped.
     pub fn observe(&self, published_keys: usize, view_age: Duration, last_used_waiting: usize) {
         self.published_keys.set(i64::try_from(published_keys).unwrap_or(i64::MAX));
         self.view_age.set(view_age.as_secs_f64());
         self.last_used_waiting.set(i64::try_from(last_used_waiting).unwrap_or(i64::MAX));
     }
 
-    /// The text that Prometheus scrapes (OpenMetrics 1.0).
-    ///
-    /// # Errors
-    /// Writing into a string fails, which it does not.
+    /// Returns the metrics in the OpenMetrics 1.0 text format, which Prometheus scrapes.
     pub fn encode(&self) -> std::result::Result<String, fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;

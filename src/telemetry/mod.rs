@@ -1,4 +1,4 @@
-//! What operators see from outside: logs and metrics.
+//! Logs and metrics.
 
 pub mod metrics;
 
@@ -6,8 +6,8 @@ use std::io;
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// Starts logging to standard error, and never to standard output, which belongs to what was asked for. Called once, by the
-/// command line; a second call has no effect.
+/// Starts logging to standard error. Standard output is reserved for the results of commands. The
+/// command line calls this function once; a second call has no effect.
 pub fn init(json: bool, level: &str) {
     install(json, level, io::stderr);
 }
@@ -18,7 +18,7 @@ where
 {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
-    // Fails when a logger stands already, as in tests that start several servers.
+    // `try_init` fails if a logger is already installed, as in tests that start several servers.
     let _ = if json {
         builder.json().flatten_event(true).with_span_list(false).try_init()
     } else {

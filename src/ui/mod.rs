@@ -1,9 +1,10 @@
-//! What browsers load, as it stands in `assets`: there is no build step, and what is served is what was written.
+//! The files that browsers load, embedded from `assets`. There is no build step: the source files
+//! are served unchanged.
 
 /// A file that pages load.
 #[derive(Debug, Clone, Copy)]
 pub struct Asset {
-    /// Its folder and its name, by which modules import each other.
+    /// Directory and file name. Modules import each other by these paths.
     pub path: &'static str,
     pub text: &'static str,
 }
@@ -70,24 +71,27 @@ pub const ASSETS: &[Asset] = assets![
     "widget/when.js",
 ];
 
-/// What a product's page loads: it names the modules by what is in all of them, so that these can be kept for ever.
+/// The entry module that a page of the product loads. It imports the other modules by the hash of
+/// all assets, so that those can be cached indefinitely.
 pub fn widget(hash: &str) -> String {
     format!(
         "import {{ define }} from \"../assets/{hash}/widget/element.js\";\ndefine(new URL(\"../\", import.meta.url));\n"
     )
 }
 
-/// The hosted page: one for the own keys and for the organization's, told apart by its address.
+/// The hosted page. Its URL determines whether it shows the user's own keys or the keys of the
+/// organization.
 pub fn portal(hash: &str) -> String {
     page(include_str!("assets/portal/page.html"), "../", "portal/", hash)
 }
 
-/// The operators' page.
+/// The console, the page for operators.
 pub fn console(hash: &str) -> String {
     page(include_str!("assets/console/page.html"), "", "console/", hash)
 }
 
-/// A page below `root` with its own modules and those of the widget: all at once, and not one after the other as they name each other.
+/// Returns a page whose relative path to the base URL is `root`. The page preloads its own modules
+/// and those of the widget in parallel, instead of one after the other along their imports.
 fn page(html: &str, root: &str, own: &str, hash: &str) -> String {
     let is_module = |path: &str| path.ends_with(".js") && (path.starts_with(own) || path.starts_with("widget/"));
     let modules = ASSETS.iter().filter(|asset| is_module(asset.path));

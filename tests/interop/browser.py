@@ -1,4 +1,4 @@
-"""Chromium, and a product whose users it belongs to."""
+"""Chromium, and a host application whose users it represents."""
 
 import contextlib
 import datetime
@@ -19,8 +19,8 @@ from processes import Program, run
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "widget" / "product.py"
 CHROMIUM = os.environ.get("KEYSWAP_CHROMIUM", "/usr/bin/chromium")
-# As root in a container, and without calls home.
-# Playwright switches off what people's browsers do: to keep a page that was left.
+# `FLAGS` lets Chromium run as root in a container and disables its background requests. `NOT`
+# removes a default of Playwright, because the browsers of users keep a page that was left.
 NOT = ["--disable-back-forward-cache"]
 FLAGS = [
     "--no-sandbox",
@@ -36,7 +36,8 @@ BOTH = ["user", "organization"]
 
 
 class Runway:
-    """The product: `ada` manages everyone's keys at acme and has her own, `bob` has his own, `cyd` may do nothing; `eve` manages umbrella."""
+    """The host application. `ada` manages all keys at acme and has her own, `bob` has his own,
+    `cyd` has no management permissions, and `eve` manages umbrella."""
 
     def __init__(self, binary, directory, database_url, **settings):
         self.database_url = database_url
@@ -44,7 +45,7 @@ class Runway:
         self.origin = f"http://localhost:{self.port}"
         more = {"portal.allowed_origins": f'["{self.origin}"]', **settings}
         self.server = Server(binary, directory, database_url, "ES256", more=more)
-        # Cookies that want TLS are taken from localhost by its name.
+        # Chromium accepts secure cookies without TLS from the name `localhost`.
         self.root = self.server.root.replace("127.0.0.1", "localhost")
         put = lambda path, body: self.server.admin("PUT", path, body)
         put("/permissions/projects:read", {"assignable_to": BOTH + ["service_client"], "description": "See projects"})
@@ -69,7 +70,8 @@ class Runway:
         self.server.admin("PUT", f"/organizations/{organization}/members/{user}", {"roles": [role]})
 
     def organization(self, **roles):
-        """The id of a new one that no other test knows, with one member for each user and role."""
+        """Creates an organization for one test, with one member per user and role. Returns its id.
+        """
         organization = f"acme-{uuid.uuid4().hex[:6]}"
         self.server.admin("PUT", f"/organizations/{organization}", {"name": "Acme"})
         for user, role in roles.items():
@@ -77,7 +79,7 @@ class Runway:
         return organization
 
     def session(self, user="ada", organization="acme"):
-        """The answer to `POST /v1/portal-sessions`, with a URL that this browser may be sent to."""
+        """The response of `POST /v1/portal-sessions`, with a URL that this browser can open."""
         body = {"user_id": user, "organization_id": organization}
         session = self.server.admin("POST", "/portal-sessions", body)
         return {**session, "url": session["url"].replace(self.server.root, self.root)}
@@ -87,7 +89,8 @@ class Runway:
         return self.server.admin("POST", "/api-keys", {"name": name, "owner": owner, "permissions": ["projects:read"], **more})
 
     def a_few_keys(self):
-        """What pictures show: keys that ada has made for acme, which must have no others."""
+        """Creates the keys that pictures show, as keys of ada for acme, which must have no others.
+        """
         token = self.session()["token"]
         soon = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30)).isoformat(timespec="seconds")
         for name, permissions, end in [
@@ -102,14 +105,15 @@ class Runway:
         assert rotated.status_code == 200, rotated.text
 
     def wait_until_used(self, key):
-        """Times of use are written some seconds later."""
+        """Waits until the use of a key is recorded, which takes some seconds."""
         deadline = time.monotonic() + 30
         while not self.server.admin("GET", f"/api-keys/{key['id']}")["last_used_at"]:
             assert time.monotonic() < deadline, "the use of the key was not written"
             time.sleep(0.1)
 
     def crowd(self, count):
-        """So many keys of umbrella, all but the first copied in its database: making each by itself would take a minute."""
+        """Creates `count` keys of umbrella. All but the first are copied in the database, because
+        creating them through the API would take a minute."""
         owner = {"type": "organization", "id": "umbrella"}
         first = self.key("the first of all", owner)
         keys = lambda number, row: {**row, "id": f"{first['id'][:14]}Z{number:015}", "name": f"key {number}"}
@@ -125,7 +129,7 @@ class Runway:
                 database.commit()
 
     def age(self, keys, days):
-        """As if they had been made so many days before."""
+        """Moves the creation time of keys back by a number of days."""
         with contextlib.closing(self.connect()) as database:
             mark = "?" if isinstance(database, sqlite3.Connection) else "%s"
             statement = f"UPDATE api_keys SET created_at = created_at - {mark} WHERE id = {mark}"
@@ -135,20 +139,22 @@ class Runway:
     def connect(self):
         if self.database_url.startswith("sqlite://"):
             database = sqlite3.connect(self.database_url.removeprefix("sqlite://"), timeout=30)
-            # Else Python's SQLite, where it is older than ours, opens nothing with a view that it does not understand.
+            # Without this, Python's SQLite, if older than that of Keyswap, opens no database with a
+            # view that it does not understand.
             database.execute("PRAGMA writable_schema = ON")
             return database
         return psycopg.connect(self.database_url)
 
     def swap(self, value):
-        """The status of curl's exchange."""
+        """The status of an exchange with curl."""
         url = self.server.root + "/v1/exchange"
         command = ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "-X", "POST", url, "-H", "Authorization: Bearer " + value]
         return int(run(command, timeout=20, check=True).stdout)
 
     @contextlib.contextmanager
     def settings_page(self, user="ada", organization="acme"):
-        """The sample product, as its README runs it; gives the URL of its settings."""
+        """Runs the sample application as its README does, and yields the URL of its settings page.
+        """
         environment = {**os.environ, "KEYSWAP": self.root, "KEYSWAP_KEY": self.server.admin_key}
         words = [sys.executable, EXAMPLE, "--user", user, "--organization", organization, "--port", str(self.port)]
         product = Program(words, env=environment, stderr=subprocess.DEVNULL)
@@ -163,7 +169,7 @@ class Runway:
 
 
 def reload_until(page, is_shown, within=30):
-    """Reloads the page until it shows what is written some seconds later."""
+    """Reloads the page until it shows a value that is written some seconds later."""
     deadline = time.monotonic() + within
     while not is_shown():
         assert time.monotonic() < deadline, f"not shown within {within} s"
@@ -172,7 +178,8 @@ def reload_until(page, is_shown, within=30):
 
 
 def until(page, expression):
-    """Waits for it. Playwright's own way evaluates a text again and again within the page, which the policy of ours forbids."""
+    """Waits until an expression is true. Playwright's own function evaluates a string repeatedly in
+    the page, which the content security policy forbids."""
     for _ in range(200):
         if page.evaluate(expression):
             return
@@ -181,7 +188,7 @@ def until(page, expression):
 
 
 class Console:
-    """The operators' page, as an operator sees and does things."""
+    """The operator console, as operated by a user."""
 
     def __init__(self, runway, page):
         self.runway, self.page = runway, page
@@ -208,7 +215,7 @@ class Console:
         return self.page.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=name))
 
     def press(self, name, exact=False):
-        """A button of the dialog where one is open, and else of the page."""
+        """Clicks a button of the dialog if one is open, or else of the page."""
         within = self.dialog if self.dialog.count() else self.page
         within.get_by_role("button", name=name, exact=exact).click()
 
@@ -219,7 +226,7 @@ class Console:
 
 
 class Shown:
-    """The keys on a page, as a person sees and does things."""
+    """The keys on a page, as operated by a user."""
 
     def __init__(self, page):
         self.page = page
@@ -229,7 +236,7 @@ class Shown:
         return self.page.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=name, exact=True))
 
     def create(self, name, permissions=("projects:read",)):
-        """Makes a key and gives the value that is shown; the dialog that shows it is still there."""
+        """Creates a key and returns its value. The dialog with the value stays open."""
         self.page.get_by_role("button", name="Create API key").click()
         self.dialog.get_by_label("Name").fill(name)
         for permission in permissions:

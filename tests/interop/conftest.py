@@ -23,7 +23,8 @@ VERIFYING = HERE.parents[1] / "examples" / "verifying"
 CACHE = pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"])
 
 
-# Files in the order in which workers take them: the longest first, so that they end at about the same time.
+# The order in which workers take the files: the longest first, so that the workers end
+# at about the same time.
 LONGEST = [
     *("test_rotation.py", "test_verifying.py", "test_console.py", "test_pages.py", "test_accessibility.py"),
     *("test_page_attacks.py", "test_openapi.py", "test_node.py", "test_snippets.py"),
@@ -36,8 +37,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_generate_tests(metafunc):
-    """Pages do not see the database, so browser tests run on one, the `DATABASE` of their file; `every_database` marks those that
-    run on each."""
+    """Parametrizes fixtures by database. Pages do not depend on the database, so browser tests run
+    on one, the `DATABASE` of their file; tests marked `every_database` run on each."""
     for fixture, scope in [("runway", "function"), ("deployment", "function"), ("exhibit", "module")]:
         if fixture in metafunc.fixturenames:
             on_each = metafunc.definition.get_closest_marker("every_database")
@@ -46,7 +47,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_process_is_left():
-    """The first fixture that is set up, and so the last one to end: `binary` asks for it."""
+    """Set up first, and therefore torn down last: `binary` depends on it."""
     adopt_orphans()
     yield
     assert_none_left()
@@ -54,13 +55,14 @@ def no_process_is_left():
 
 @pytest.fixture(scope="session")
 def binary(no_process_is_left, tmp_path_factory):
-    """A copy: somebody may build while the tests run."""
+    """A copy, because a build may replace the original while the tests run."""
     return shutil.copy2(os.environ["KEYSWAP_BIN"], tmp_path_factory.mktemp("bin") / "keyswap")
 
 
 @pytest.fixture(scope="session")
 def servers(binary, tmp_path_factory):
-    """Starts a server for each database, algorithm and path that is asked for, and keeps it to the end."""
+    """Starts a server for each requested database, algorithm and path, and stops all of them at the
+    end."""
     running = {}
 
     def get(database, algorithm="ES256", path=""):
@@ -77,7 +79,8 @@ def servers(binary, tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def early_servers(request, servers):
-    """Those whose tokens have to be long expired, where other files run first: nobody waits for it later."""
+    """Starts the servers whose tokens must be long expired, if other files run first, so that no
+    test waits for the expiry."""
     files = {item.path.name for item in request.session.items}
     if len(files) > 1 and files & {"test_snippets.py", "test_node.py"}:
         for database in DATABASES:
@@ -99,19 +102,20 @@ def server(request, servers):
 
 @pytest.fixture(params=DATABASES)
 def one_server(request, servers):
-    """Each database, where the algorithm makes no difference."""
+    """Each database, for tests that do not depend on the algorithm."""
     return servers(request.param)
 
 
 @pytest.fixture(params=DATABASES)
 def server_with_path(request, servers):
-    """An issuer with a path."""
+    """A server whose issuer has a path."""
     return servers(request.param, path="/t1")
 
 
 @pytest.fixture(scope="session")
 def scripts(tmp_path_factory):
-    """Node looks for packages beside the file that imports them."""
+    """A copy of the client scripts, because Node resolves packages relative to the importing file.
+    """
     directory = tmp_path_factory.mktemp("scripts")
     (directory / "node_modules").symlink_to(CACHE / "node" / "node_modules")
     for script in [*HERE.glob("*.mjs"), *HERE.glob("clients/*.mjs"), SNIPPETS / "node.mjs"]:
@@ -121,7 +125,7 @@ def scripts(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def node(scripts):
-    """Runs a function of a client script with what it needs as JSON; hands back the JSON it prints."""
+    """Runs a function of a client script with its input as JSON, and returns the JSON it prints."""
 
     def call(script, case, server, **more):
         facts = {
@@ -141,7 +145,7 @@ def node(scripts):
 
 @pytest.fixture(scope="session")
 def go_build(tmp_path_factory):
-    """Compiles one Go file against Debian's packages, which lie in a GOPATH."""
+    """Compiles one Go file with the packages of Debian, which are in a GOPATH."""
     environment = {
         **os.environ,
         "GO111MODULE": "off",
@@ -160,7 +164,7 @@ def go_build(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def runways(binary, tmp_path_factory):
-    """A product on each database, kept to the end; `crowded` has ten thousand keys besides."""
+    """A host application per database, stopped at the end."""
     running = {}
 
     def get(database):
@@ -179,9 +183,9 @@ def runway(request, runways):
     return runways(request.param)
 
 
-# So that an operator need not wait an hour before the next key may sign.
+# Short delays, so that an operator need not wait an hour until the next key may sign.
 QUICK = {f"signing_keys.{name}": "1s" for name in ["verifier_cache_ttl", "verifier_leeway", "clock_skew"]}
-# Where the machine stands still for longer than this, nothing is signed.
+# A server that does not run for longer than this refuses to sign.
 QUICK["signing_keys.replica_staleness"] = "5s"
 
 
@@ -203,7 +207,8 @@ def consoles(binary, tmp_path_factory):
 
 @pytest.fixture
 def deployment(request, consoles):
-    """What operators look after: one that rotates at once when it is asked to, and whose users choose whatever may be chosen."""
+    """A deployment for operators. It can rotate at once, and its users may choose
+    everything that is configurable."""
     return consoles(request.param)
 
 
@@ -218,7 +223,7 @@ def exhibit(request, binary, tmp_path_factory):
 
 @pytest.fixture
 def crowded(runway):
-    """Ten thousand keys of umbrella, by an import."""
+    """Adds ten thousand keys of umbrella directly in the database."""
     runway.crowd(10_000)
     return runway
 
@@ -232,7 +237,7 @@ def chromium():
 
 
 class Watched:
-    """A browser in which an error that no page catches is a fault, in whichever context."""
+    """A browser that records errors which no page catches, in any context."""
 
     def __init__(self, browser):
         self.browser = browser
@@ -261,7 +266,7 @@ def page(browser):
 
 @pytest.fixture
 def branding():
-    """Changes how the hosted pages look, until the end of the test."""
+    """Changes the branding of the hosted pages until the end of the test."""
     changed = []
 
     def change(runway, body):
@@ -275,13 +280,13 @@ def branding():
 
 @pytest.fixture
 def name(request):
-    """What no other test's key is called."""
+    """A name for a key that no other test uses."""
     return f"{request.node.originalname[5:25]} {uuid.uuid4().hex[:6]}"
 
 
 @pytest.fixture(scope="session")
 def axe():
-    """Looks at a page as axe-core does; nothing it calls serious or critical may be there."""
+    """Checks a page with axe-core. Fails for violations that it rates serious or critical."""
     script = (CACHE / "node" / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
     def look(page):
@@ -295,14 +300,15 @@ def axe():
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
-    """Where pictures of pages go: docs/pictures, where KEYSWAP_PICTURES says so."""
+    """The directory for pictures of pages: KEYSWAP_PICTURES (docs/pictures), or else a temporary
+    one."""
     kept = os.environ.get("KEYSWAP_PICTURES")
     return pathlib.Path(kept) if kept else tmp_path_factory.mktemp("pictures")
 
 
 @pytest.fixture(scope="session")
 def react_page(scripts):
-    """A page made with React and clients/react, on the origin that may call."""
+    """A page with React and clients/react, on the origin that may call the API."""
     built = scripts / "react_page.js"
     modules = CACHE / "node" / "node_modules"
     command = [modules / ".bin" / "esbuild", HERE / "clients" / "react_page.jsx", "--bundle", "--jsx=automatic", f"--outfile={built}"]
@@ -325,7 +331,8 @@ def react_page(scripts):
 
 @contextlib.contextmanager
 def serving(answers, port=0):
-    """A server of somebody else's on loopback: `answers` gives a type and a body for each path."""
+    """A server of another origin on loopback. `answers` maps each path to a function that returns a
+    content type and a body."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):

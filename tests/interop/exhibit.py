@@ -1,4 +1,5 @@
-"""What pictures of the console show: a deployment as it looks after some weeks. What only time could bring is put into its database."""
+"""The deployment in pictures of the console, as after some weeks of use. States that only time
+would produce are written directly to its database."""
 
 import contextlib
 import math
@@ -37,7 +38,7 @@ class Exhibit(Runway):
         self.a_few_weeks()
 
     def a_few_weeks(self):
-        """Exchanges by day and by night, and a signing key that took over a while ago."""
+        """Adds exchanges by day and night, and a signing key that was activated a while ago."""
         self.rotate_when_possible()
         now = int(time.time() * 1000)
         counts = []
@@ -56,7 +57,7 @@ class Exhibit(Runway):
             days = [(key, now // DAY - day, 40 + 35 * ((day * 7) % 5)) for day in range(1, 30)]
             cursor.executemany(f"INSERT INTO key_usage (key_id, day, uses) VALUES ({mark}, {mark}, {mark})", days)
             database.commit()
-        # Until the server has looked again.
+        # Waits until the server has refreshed its data.
         time.sleep(3)
 
     def rotate_when_possible(self):

@@ -1,4 +1,5 @@
-"""An issuer that signs whatever it is told to: what keyswap never signs and a verifier must refuse all the same."""
+"""An issuer that signs arbitrary tokens, including those that Keyswap never signs and that
+a verifier must refuse."""
 
 import json
 import threading
@@ -16,7 +17,7 @@ class Forger:
     def __init__(self):
         curves = {"ES256": ec.SECP256R1(), "ES512": ec.SECP521R1()}
         self._curves, self._keys, self._jwks = curves, {}, []
-        # How often the keys were fetched, and what else there is to fetch, by path.
+        # The number of fetches of the keys, and further documents by path.
         self.fetched, self.pages = 0, {}
         for algorithm in curves:
             self.add_key(algorithm, algorithm)
@@ -49,7 +50,7 @@ class Forger:
             self._jwks.append({**jwk, "kid": kid, "alg": algorithm, "use": "sig"})
 
     def token(self, algorithm="ES256", typ="at+jwt", kid=None, **changes):
-        """A token as keyswap signs it, but for the changes; a claim of None is left out."""
+        """A token as Keyswap signs it, apart from the changes. A claim of None is omitted."""
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": self.audience, "sub": "svc_1", "iat": now, "exp": now + 600}
         claims = {name: value for name, value in {**claims, **changes}.items() if value is not None}

@@ -1,4 +1,4 @@
-"""A running keyswap with something in it, and nothing but HTTP to talk to it."""
+"""A running Keyswap with sample data. The tests access it only through HTTP."""
 
 import os
 import time
@@ -20,7 +20,7 @@ ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
 
 
 class Server:
-    """`resource` is an audience with a URI for an identifier, `audience` one with a name."""
+    """`resource` is an audience identified by a URI, `audience` one identified by a name."""
 
     resource = "https://projects.example/api"
     audience = "reports"
@@ -39,16 +39,16 @@ class Server:
             "keys.dir": directory / "keys",
             "keys.create": "true",
             "signing_keys.algorithm": algorithm,
-            # So that tests wait less for last-used times and counts of exchanges.
+            # Reduces the wait for last-use times and exchange counts.
             "usage.flush_interval": "500ms",
-            # Receivers of webhooks are here as well.
+            # Receivers of webhooks are on this machine.
             "webhooks.allowed_networks": '["127.0.0.0/8"]',
             "webhooks.allowed_ports": '["1024-65535"]',
             "webhooks.allow_http": "true",
             **(more or {}),
         }
         flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
-        # Settings of whoever runs the tests must not leak in.
+        # Settings in the environment of the caller must not apply.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
         self.log = directory / "log"
         with open(self.log, "ab") as log:
@@ -81,11 +81,11 @@ class Server:
         client = self.admin("POST", "/service-clients", {"name": "Nightly report", "permissions": PERMISSIONS})
         self.client_id = client["id"]
         self.key = self.new_key()["value"]
-        # Well formed, so that it is looked up: of another key that is revoked.
+        # A well-formed key, so that it is looked up, which is revoked.
         revoked = self.new_key()
         self.admin("POST", f"/api-keys/{revoked['id']}/revoke")
         self.revoked_key = revoked["value"]
-        # Minted first, so that nobody has to wait for long.
+        # Issued first, so that a test waits less for its expiry.
         self._expired_token = self.exchange(expires_in=1)["access_token"]
         self._expires = time.monotonic() + 1
 
@@ -100,7 +100,7 @@ class Server:
         return response.json()
 
     def exchange(self, **body):
-        """What to verify with clients that only verify."""
+        """The response of an exchange, for clients that only verify."""
         headers = {"Authorization": f"Bearer {self.key}"}
         response = requests.post(self.issuer + "/v1/exchange", json=body, headers=headers, timeout=10)
         assert response.ok, response.text
@@ -112,19 +112,19 @@ class Server:
         return self._expired_token
 
     def answers(self):
-        """How many requests were answered, this one not counted."""
+        """The number of requests that were answered, without this one."""
         lines = requests.get(self.root + "/metrics", headers={"X-API-Key": self.admin_key}, timeout=10).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith("keyswap_http_responses_total{"))
 
     def stop(self):
-        """Fails when it ends otherwise than it should, or when its log tells of a panic."""
+        """Stops the server. Fails if it exits abnormally, or if its log reports a panic."""
         code = end(self.process)
         assert_no_panic(self.log)
         assert code == 0, f"{self.log}: exit code {code} after SIGTERM"
 
 
 def stop_all(started):
-    """Stops all of them at once, and then fails for all that failed."""
+    """Stops all of them concurrently, and then fails with all failures."""
 
     def failure_of(one):
         try:

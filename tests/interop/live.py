@@ -1,4 +1,5 @@
-"""Replicas on one PostgreSQL that come and go, a client that swaps keys at all of them, and verifiers that check every token."""
+"""Replicas on one PostgreSQL that come and go, a client that exchanges a key at all of them, and
+verifiers that check every token."""
 
 import base64
 import collections
@@ -16,13 +17,13 @@ from live_verifiers import CurlCache, Jose, PyJwt
 from live_watch import Watch
 
 
-# An exchange that a replica refused because its view of the signing keys was too old.
+# An exchange that a replica refused because its snapshot of the signing keys was stale.
 STALE = "stale view"
 
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What keyswap is told of the verifiers, in seconds."""
+    """The settings of Keyswap that describe the verifiers, in seconds."""
 
     period: int
     cache: int = 5
@@ -53,7 +54,8 @@ class Token:
 
 class Deployment:
     def __init__(self, binary, directory, scripts, database_url, rules, cache=None, leeway=None):
-        """`cache` and `leeway`: what the verifiers really do, where that is not what the rules say."""
+        """`cache` and `leeway` are the actual behavior of the verifiers, where it
+        differs from the rules."""
         self.binary, self.directory, self.rules = binary, directory, rules
         self.replicas, self.minted, self.latest = [], [], {}
         self.answers = collections.Counter()
@@ -64,7 +66,7 @@ class Deployment:
         self.keys = []
         self.watches = []
         self.chance = random.Random(4)
-        # No more swaps and kills; no more tokens; nothing at all.
+        # The ends of exchanges and kills, of all new tokens, and of everything.
         self.stopping, self.ended, self.closed = threading.Event(), threading.Event(), threading.Event()
         self.front = Front(self)
         self.issuer = f"http://127.0.0.1:{self.front.server_port}"
@@ -101,7 +103,8 @@ class Deployment:
         self.watches = [Watch(verifier, self) for verifier in verifiers]
 
     def run(self, rotations, deadline, disturb=None, until=lambda: False):
-        """Until that many rotations have been seen, or `until`; then until every token was refused past its end."""
+        """Runs until this number of rotations or until `until` is true, and then until every token
+        was refused after its expiry."""
         began = time.monotonic()
         swapping = [
             self._thread(self._every, 0.2, self._swap, self.stopping),
@@ -126,22 +129,22 @@ class Deployment:
                 self.faults.append(f"{thread.name} did not end")
 
     def rotations(self):
-        """How many keys signed a token after the first one did."""
+        """The number of keys that signed a token after the first key."""
         return max(0, len(self.latest) - 1)
 
     def samples(self):
-        """A token of each of the last keys that signed and do no more."""
+        """A token of each of the last keys that no longer sign."""
         return list(self.latest.values())[:-1][-8:]
 
     def close(self):
-        """Ends everything in order. Returns the exit codes of the replicas."""
+        """Stops everything in order. Returns the exit codes of the replicas."""
         for watch in self.watches:
             watch.verifier.close()
         self._close_front()
         return {replica.stop() for replica in self.replicas if not replica.killed}
 
     def kill_all(self):
-        """Ends whatever is still running after a failure."""
+        """Ends everything that is still running after a failure."""
         for event in (self.stopping, self.ended):
             event.set()
         self._close_front()
@@ -187,7 +190,8 @@ class Deployment:
             time.sleep(0.05)
 
     def _look_at_replicas(self):
-        """What is gone is found out here, and not when it is killed."""
+        """Polls the readiness of the replicas. A killed replica is removed only here, as a load
+        balancer would detect it."""
         for replica in list(self.replicas):
             replica.look()
             if replica.killed and not replica.ready:
@@ -207,7 +211,7 @@ class Deployment:
         self.key = {"Authorization": f"Bearer {key['value']}"}
 
     def _swap(self):
-        """At every replica, whether it is ready or not."""
+        """Exchanges the key at every replica, ready or not."""
         for replica in list(self.replicas):
             was_ready = replica.was_ready
             try:
@@ -225,7 +229,7 @@ class Deployment:
             if answer.status_code == 200:
                 token = read(answer.json()["access_token"])
                 self.minted.append(token)
-                # The order is that of the first token of each.
+                # The order is that of the first token of each key.
                 self.latest[token.kid] = token
             elif answer.status_code != 503 or was_ready:
                 self.faults.append(f"an exchange at a replica that was {was_ready=}: {answer.status_code} {answer.text}")
@@ -257,11 +261,11 @@ class Deployment:
             return
 
     def kill_and_add(self):
-        """One or two at once; what takes their place is there before or after."""
+        """Kills one or two replicas at once. Their replacements start before or after."""
         if self.stopping.wait(self.chance.uniform(1, 3)):
             return
         up = [replica for replica in self.replicas if replica.ready and not replica.killed]
-        # One always stays.
+        # At least one replica remains.
         victims = self.chance.sample(up, min(self.chance.choice([1, 1, 2]), max(0, len(up) - 1)))
         before = self.chance.random() < 0.5
         added = [self._add() for _ in victims] if before else []
@@ -276,7 +280,8 @@ class Deployment:
                 self._wait_until_ready(replica)
 
     def freeze(self):
-        """One or two stand still for a while, as on a machine that is paused, and go on with what they knew."""
+        """Suspends one or two replicas for a while, as on a paused machine. They
+        resume with their old state."""
         if self.stopping.wait(self.chance.uniform(0.3, 1)):
             return
         victims = self.chance.sample(self.replicas, self.chance.choice([1, 1, 2]))

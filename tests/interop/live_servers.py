@@ -1,4 +1,4 @@
-"""Servers that are killed and added, and a balancer before them."""
+"""Replicas that are killed and added, and a load balancer in front of them."""
 
 import http.client
 import http.server
@@ -15,7 +15,7 @@ from processes import assert_no_panic, end, start
 
 
 class Replica:
-    """A process: one that is killed never comes back, another one takes its place."""
+    """A server process. A killed replica is not restarted, but replaced by another one."""
 
     def __init__(self, binary, directory, name, settings):
         self.port = reserve_port()
@@ -34,7 +34,7 @@ class Replica:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def look(self):
-        """As a balancer does."""
+        """Polls the readiness, as a load balancer does."""
         try:
             self.ready = requests.get(self.url("/readyz"), timeout=2).status_code == 200
         except requests.RequestException:
@@ -42,29 +42,30 @@ class Replica:
         self.was_ready |= self.ready
 
     def was_stale(self, headers):
-        """Whether it has refused to sign since the last question because its view of the signing keys was too old, which happens
-        when the machine does not let it run for `signing_keys.replica_staleness`."""
+        """Whether the replica has refused to sign since the last call because its snapshot of the
+        signing keys was stale. This happens if the machine does not run it for
+        `signing_keys.replica_staleness`."""
         metrics = requests.get(self.url("/metrics"), headers=headers, timeout=10).text
         [count] = re.findall(r'^keyswap_signings_refused_total\{reason="stale"\} (\d+)', metrics, re.MULTILINE)
         before, self.stale = self.stale, int(count)
         return self.stale > before
 
     def kill(self):
-        # Said first: whoever gets no answer looks here.
+        # Set first, because a client that gets no response reads it.
         self.killed = True
         end(self.process, signal.SIGKILL)
         assert_no_panic(self.log)
 
     def stop(self):
-        """The exit code."""
+        """Stops the replica and returns its exit code."""
         code = end(self.process)
         assert_no_panic(self.log)
         return code
 
 
 class Front(http.server.ThreadingHTTPServer):
-    """Hands each request to the next replica that is ready, or to the one after it when that is gone. Notes when a key was last asked
-    for and served."""
+    """Forwards each request to the next ready replica, or to the following one if that is
+    unavailable. Records when each key was last requested and served."""
 
     daemon_threads = True
 

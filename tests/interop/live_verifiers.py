@@ -1,5 +1,5 @@
-"""Verifiers that stay up and keep what they fetched as long as they are told to. Each takes tokens and says what became of them:
-when it began to look, when it was done, and why it refused."""
+"""Long-running verifiers that cache the JWKS for the configured time. Each checks tokens and
+returns the times at which the check began and ended, and the reason for a refusal."""
 
 import json
 import os
@@ -16,7 +16,8 @@ ALGORITHM = "ES256"
 
 
 class PyJwt:
-    """`cooldown` 0: looks anew at once for a kid it does not know; as long as the cache: never does."""
+    """With `cooldown` 0, it refetches at once for an unknown kid; with the cache time, it never
+    does."""
 
     def __init__(self, name, issuer, jwks, cache, leeway, cooldown):
         self.name, self.issuer, self.leeway = name, issuer, leeway
@@ -32,7 +33,7 @@ class PyJwt:
         self._decode(text, self.client.get_signing_key_from_jwt(text), {})
 
     def _check_signature(self, token):
-        # By what is in the cache: asking for a forged kid must not keep the cache fresh.
+        # Uses the cached keys: a request for a forged kid must not keep the cache fresh.
         key = self.client.match_kid(self.client.get_signing_keys(), token.kid)
         if key is None:
             raise jwt.PyJWKClientError("no such key")
@@ -51,7 +52,7 @@ class PyJwt:
 
 
 class CurlCache:
-    """A file that curl fetches, never more often than the cache time, and joserfc."""
+    """A JWKS file that curl fetches at most once per cache time, and joserfc."""
 
     name = "curl and joserfc"
 
@@ -87,7 +88,7 @@ class CurlCache:
 
 
 class Jose:
-    """jose in a Node that stays up."""
+    """jose in a long-running Node process."""
 
     name = "jose"
 

@@ -1,16 +1,17 @@
-"""What verifiers do with every token, again and again: from when it was minted until they refused it past its end."""
+"""Repeated checks of every token by the verifiers, from its issuance until its refusal after
+expiry."""
 
 import datetime
 import time
 
-# How much later than the moment that counts a thread may come to write it down.
+# The delay in seconds with which a thread may record a time.
 LATE = 0.5
-# A token that somebody still takes that long past its end is not waited for any longer.
+# A token that is accepted for this many seconds after its end is no longer watched.
 GIVE_UP = 4
 
 
 class Watch:
-    """One verifier, and what it did with every token."""
+    """One verifier, and its results for every token."""
 
     def __init__(self, verifier, deployment):
         self.verifier, self.deployment = verifier, deployment
@@ -51,7 +52,8 @@ class Watch:
                 self.unseen.append(f"{token.kid}: never accepted")
 
     def look_at_what_is_over(self):
-        """Tokens by keys that sign no more, as if their time were now: what somebody could forge who stole such a key."""
+        """Checks tokens of keys that no longer sign, as if they had not expired. They represent
+        tokens forged with a stolen key."""
         tokens = self.deployment.samples()
         for token, (began, _, error) in zip(tokens, self.verifier.judge_over(tokens), strict=True):
             if error is None:
@@ -61,7 +63,8 @@ class Watch:
                 self.forged_refused += 1
 
     def outlived(self):
-        """Keys that were taken for longer after they left the JWKS than a verifier may keep it."""
+        """Keys that were accepted for longer after their removal from the JWKS than a
+        verifier may cache it."""
         rules = self.deployment.rules
         removed = {key["kid"]: moment(key["removed_at"]) for key in self.deployment.keys if key["removed_at"]}
         since = {kid: taken - removed[kid] for kid, taken in list(self.last_taken.items()) if kid in removed}

@@ -1,17 +1,18 @@
-"""Reserves loopback ports for servers that must know their port before they start. Used by tests/readme.py as well."""
+"""Reserves loopback ports for servers that must know their port before they start. Also
+used by tests/readme.py."""
 
 import random
 import socket
 
-# Below the range from which the system takes ports for outgoing connections.
+# Below the range from which the system allocates ports for outgoing connections.
 RANGE = range(20_000, 32_000)
-# Reservations last as long as this process. An abstract Unix socket is the mark of one: the kernel lets nobody else bind the
-# same name, in whichever process, and removes it with its process.
+# Reservations last as long as this process. Each is represented by an abstract Unix socket: the
+# kernel refuses a second bind of its name in any process, and removes it with the process.
 _reserved = []
 
 
 def reserve_port():
-    """A free port that no other call gets, in this process or in another one."""
+    """Returns a free port that no other call returns, in this process or in another one."""
     for port in random.sample(RANGE, len(RANGE)):
         mark = socket.socket(socket.AF_UNIX)
         try:

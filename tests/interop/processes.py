@@ -1,4 +1,4 @@
-"""Starts child processes and ends them, with everything that they started. Every wait has a bound."""
+"""Starts child processes, and ends them with all their descendants. Every wait is bounded."""
 
 import contextlib
 import ctypes
@@ -14,12 +14,13 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def start(command, **options):
-    """A child in a session, and so a process group, of its own."""
+    """Starts a child in its own session and process group."""
     return subprocess.Popen(command, start_new_session=True, **options)
 
 
 def end(process, first=signal.SIGTERM, within=30):
-    """Signals the child and its process group, and kills the group when that does not help in time. Returns the exit code."""
+    """Signals the process group of the child, and kills it if the child does not end in time.
+    Returns the exit code."""
     signal_group(process, first)
     try:
         process.wait(timeout=within)
@@ -28,7 +29,7 @@ def end(process, first=signal.SIGTERM, within=30):
         process.wait(timeout=30)
         return f"killed: still running {within} s after {first.name}"
     finally:
-        # What the child started and left behind.
+        # Processes that the child left behind.
         signal_group(process, signal.SIGKILL)
         if process.stdin:
             with contextlib.suppress(BrokenPipeError):
@@ -42,7 +43,8 @@ def signal_group(process, number):
 
 
 def run(command, timeout=60, check=False, **options):
-    """Runs a program to its end, as subprocess.run does; a timeout ends what the program started, too."""
+    """Runs a program to its end, like `subprocess.run`. A timeout also ends the processes it
+    started."""
     process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
     try:
         out, error = process.communicate(timeout=timeout)
@@ -58,7 +60,7 @@ def run(command, timeout=60, check=False, **options):
 
 
 class Program:
-    """A child that reads and writes lines."""
+    """A child process that reads and writes lines."""
 
     def __init__(self, command, **options):
         self.name = pathlib.Path(command[0]).name
@@ -86,7 +88,7 @@ class Program:
         self.process.stdin.flush()
 
     def close(self, within=30):
-        """Ends its input, which must end the program. Returns the exit code."""
+        """Closes the input, which must end the program. Returns the exit code."""
         self.process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=within)
@@ -111,7 +113,7 @@ def descendants():
         with contextlib.suppress(OSError):
             state, parent = (directory / "stat").read_text().rpartition(")")[2].split()[:2]
             parents[int(directory.name)] = int(parent)
-            # A zombie holds nothing.
+            # A zombie holds no resources.
             if state != "Z":
                 commands[int(directory.name)] = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     found = {os.getpid()}
@@ -121,7 +123,7 @@ def descendants():
 
 
 def assert_none_left(before=(), within=10):
-    """Fails, and kills them, when descendants other than those in `before` are still running."""
+    """Fails if descendants other than those in `before` are still running, and kills them."""
     deadline = time.monotonic() + within
     while left := {child: command for child, command in descendants().items() if child not in before}:
         if time.monotonic() > deadline:
@@ -133,6 +135,6 @@ def assert_none_left(before=(), within=10):
 
 
 def assert_no_panic(log):
-    """Fails with the first line of a server's log that tells of a panic."""
+    """Fails with the first line of a server's log that reports a panic."""
     panics = [line for line in pathlib.Path(log).read_text(errors="replace").splitlines() if "panicked at" in line]
     assert not panics, f"{log}: {panics[0]}"

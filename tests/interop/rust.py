@@ -1,4 +1,4 @@
-"""The compiled examples in Rust. Building them needs cargo, which these tests do without."""
+"""The compiled examples in Rust. Building them requires cargo, which these tests do not use."""
 
 import os
 import pathlib
@@ -7,7 +7,8 @@ WANTED = os.environ.get("KEYSWAP_WITHOUT_RUST") != "1"
 
 
 def example(name):
-    """KEYSWAP_RUST_EXAMPLE is the one of examples/verify; the others are beside it."""
+    """The path of a compiled example. KEYSWAP_RUST_EXAMPLE is that of examples/verify, and the
+    others are in the same directory."""
     path = os.environ.get("KEYSWAP_RUST_EXAMPLE")
     assert path, "KEYSWAP_RUST_EXAMPLE must be the compiled examples/verify/rust.rs; KEYSWAP_WITHOUT_RUST=1 runs without it"
     path = pathlib.Path(path).with_name(name)

@@ -1,4 +1,5 @@
-"""Every page before axe-core, in light and dark and on wide and narrow screens; with KEYSWAP_PICTURES, the pictures of docs/pictures."""
+"""Checks every page with axe-core, in light and dark and on wide and narrow screens. With
+KEYSWAP_PICTURES, writes the pictures of docs/pictures."""
 
 import os
 import re
@@ -8,7 +9,7 @@ import pytest
 from browser import Console, Shown
 
 DATABASE = "sqlite"
-# All four where the pictures are kept. Else two, which see each scheme and each width once.
+# All four if the pictures are kept, or else two, which cover each scheme and each width once.
 SCREENS = {"wide-light": ("light", 1280), "narrow-dark": ("dark", 390)}
 if "KEYSWAP_PICTURES" in os.environ:
     SCREENS |= {"narrow-light": ("light", 390), "wide-dark": ("dark", 1280)}
@@ -46,7 +47,7 @@ def test_nothing_serious_for_axe_in_the_console(exhibit, browser, axe, pictures,
 
 @pytest.mark.parametrize("scheme, width", SCREENS.values(), ids=SCREENS)
 def test_nothing_serious_for_axe(exhibit, browser, axe, pictures, scheme, width):
-    """After the console, which would show the key that is made here."""
+    """Runs after the console, which would show the key that is created here."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 860})
     page = context.new_page()
     keys = Shown(page)
@@ -70,7 +71,7 @@ def test_nothing_serious_for_axe(exhibit, browser, axe, pictures, scheme, width)
     keys.dialog.get_by_role("button", name="Create API key").click()
     keys.dialog.get_by_role("heading", name="Copy the key now").wait_for()
     axe(page)
-    # No picture of a value, though its key is gone with the test: people would wonder.
+    # A picture must not show a key value, even if the key is revoked at the end of the test.
     keys.keep()
     keys.row("ci").get_by_role("button", name=re.compile("Rotate")).first.click()
     axe(page)

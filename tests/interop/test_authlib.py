@@ -1,4 +1,5 @@
-"""Authlib gets a token and verifies it (RFC 9068), as far as its validator knows the algorithm."""
+"""Authlib obtains a token and verifies it (RFC 9068), for the algorithms that its validator
+supports."""
 
 import pytest
 from authlib.integrations.base_client import OAuthError

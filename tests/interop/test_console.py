@@ -1,4 +1,4 @@
-"""Operators with a browser: the console."""
+"""The operator console in a browser."""
 
 import re
 
@@ -25,7 +25,8 @@ def test_an_operator_rotates_a_signing_key_from_the_timeline(deployment, console
     before = kid()
     page.get_by_role("link", name="Signing keys").click()
     expect(page.get_by_role("list", name="Timeline").get_by_text(before[:8])).to_be_visible()
-    # Nothing signs before every verifier can know it; then the plan comes first.
+    # The next key may sign only after the propagation delay. From then on, the
+    # dialog shows the plan.
     for _ in range(20):
         console.press("Rotate now")
         console.dialog.wait_for()
@@ -44,7 +45,7 @@ def test_an_operator_rotates_a_signing_key_from_the_timeline(deployment, console
     published = requests.get(deployment.server.root + "/.well-known/jwks.json", timeout=10).json()["keys"]
     assert before in [key["kid"] for key in published], "its tokens are still accepted"
     expect(console.row(before[:8])).to_contain_text("retiring")
-    # At once again is too soon, and it is said when it would not be.
+    # Another rotation is too early, and the dialog states when it is possible.
     console.press("Rotate now")
     expect(console.dialog).to_contain_text("may sign from")
     console.press("Close")
@@ -112,7 +113,7 @@ def test_a_key_for_any_owner_is_made_and_shown_once(deployment, console, page, n
     console.press("Create", exact=True)
     value = Shown(page).value()
     assert deployment.swap(value) == 200
-    # What is shown once is not left by the way.
+    # Navigation does not leave a dialog with a secret.
     page.go_back()
     expect(console.dialog).to_be_visible()
     console.press("I have kept it")
@@ -143,7 +144,8 @@ def test_a6_d2_d3_permissions_and_roles_are_managed(deployment, console, page, n
     console.press("Create", exact=True)
     console.said("was created")
     assert deployment.server.admin("GET", f"/roles/{role}")["permissions"] == [permission]
-    # Somebody else changes it meanwhile: it is shown as it is now, and nothing is overwritten.
+    # Another client changes the role meanwhile: the current state is shown, and
+    # nothing is overwritten.
     console.press(f"Edit {role}")
     console.dialog.get_by_label("Description").fill("mine")
     deployment.server.admin("PUT", f"/roles/{role}", {"permissions": [permission], "description": "theirs"})
@@ -302,7 +304,7 @@ def test_a11_a12_a_user_chooses_roles_and_what_they_are_over(deployment, page, n
     keys.dialog.get_by_label("Resources").fill("/projects/7\n/projects/8")
     keys.dialog.get_by_role("button", name="Create API key").click()
     expect(keys.dialog.get_by_text("Choose the roles")).to_be_visible()
-    # What he does not have is not there to be chosen.
+    # Roles that the user does not hold are not offered.
     expect(keys.dialog.get_by_role("checkbox", name="admin")).to_have_count(0)
     keys.dialog.get_by_role("checkbox", name="engineer").check()
     keys.dialog.get_by_role("button", name="Create API key").click()
@@ -320,7 +322,7 @@ def test_an_admin_of_an_organization_sees_no_other(deployment, page, name):
     key = deployment.key("of eve", {"type": "organization", "id": "umbrella"})
     admin = deployment.key(name, permissions=["api-keys:manage"])
     console = Console(deployment, page).enter(admin["value"])
-    # That is where they find themselves.
+    # The console opens at this view.
     expect(page.get_by_role("heading", name="API keys")).to_be_visible()
     assert page.locator("nav a").all_inner_texts() == ["API keys", "Service clients"]
     expect(console.row(name)).to_be_visible()

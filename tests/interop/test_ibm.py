@@ -1,4 +1,5 @@
-"""IBM's SDK core: an application that talks to IBM Cloud talks to keyswap with nothing but another URL."""
+"""IBM's SDK core: an application for IBM Cloud works with Keyswap after a change of the URL alone.
+"""
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,7 +12,7 @@ import verify
 
 
 class Sink(BaseHTTPRequestHandler):
-    """A service that says whose token it was shown."""
+    """A service that verifies the token in each request."""
 
     def do_GET(self):
         token = self.headers["Authorization"].removeprefix("Bearer ")
@@ -43,9 +44,10 @@ def test_request(server, service, scope):
     client = BaseService(service_url=f"http://127.0.0.1:{service.server_port}", authenticator=authenticator)
     before = server.answers()
     for _ in range(2):
-        # A request that the service does not answer with 2xx raises.
+        # A response other than 2xx raises.
         assert client.send(client.prepare_request("GET", "/")).get_status_code() == 204
-    # Our own look at the metrics, one token for both requests, metadata and JWKS for the service, which keeps neither.
+    # The metrics request, one token for both requests, and metadata and JWKS for each request to
+    # the service, which caches neither.
     assert server.answers() - before == 1 + 1 + 2 * 2
 
 

@@ -1,4 +1,4 @@
-"""Introspection (RFC 7662, RFC 9701) and revocation (RFC 7009), as clients know them."""
+"""Introspection (RFC 7662, RFC 9701) and revocation (RFC 7009) with client libraries."""
 
 import pytest
 from authlib.integrations.requests_client import OAuth2Session
@@ -7,7 +7,7 @@ INACTIVE = {"active": False}
 
 
 def service(server):
-    """A service that may ask: its client id and its key."""
+    """Creates a service that may introspect. Returns its client id and its key."""
     client = server.admin("POST", "/service-clients", {"name": "Asks", "permissions": ["keyswap:validate"]})["id"]
     body = {"name": "Asks", "owner": {"type": "service_client", "id": client}, "permissions": ["keyswap:validate"]}
     return client, server.admin("POST", "/api-keys", body)["value"]

@@ -1,4 +1,5 @@
-"""An issuer with a path: RFC 8414 puts the well-known part before it, OpenID Connect after it; clients try either."""
+"""An issuer with a path: RFC 8414 puts the well-known part before the path, OpenID Connect after
+it. Clients try either."""
 
 import pytest
 import requests
@@ -25,7 +26,7 @@ def test_both_forms_of_the_metadata(server_with_path):
 def test_authlib_accepts_the_metadata(servers, database, path):
     server = servers(database, path=path)
     metadata = AuthorizationServerMetadata(verify.metadata(server))
-    # It insists on HTTPS; all the rest is checked as it is.
+    # Authlib requires HTTPS. Everything else is checked unchanged.
     with_https = {
         name: value.replace("http://", "https://") if isinstance(value, str) else value
         for name, value in metadata.items()

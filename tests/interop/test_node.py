@@ -1,4 +1,5 @@
-"""openid-client, oauth4webapi and jose, all by the same author, in Node. All three know every algorithm of ours."""
+"""openid-client, oauth4webapi and jose, all by the same author, in Node. All three support
+every algorithm of Keyswap."""
 
 import pytest
 
@@ -6,7 +7,7 @@ from keyswap import ACCESS_TOKEN_TYPE
 from verify import check, tampered, verified
 
 GRANTS = ["basic_oauth2", "basic_oidc", "post_oauth2", "token_exchange"]
-# What oauth4webapi tolerates.
+# The leeway of oauth4webapi, in seconds.
 LEEWAY = 30
 BOTH = ["projects:read", "projects:write"]
 
@@ -15,7 +16,7 @@ BOTH = ["projects:read", "projects:write"]
 def test_openid_client(server, node, case):
     answer = node("openid_client.mjs", case, server)
     assert answer.get("issued_token_type") == (ACCESS_TOKEN_TYPE if case == "token_exchange" else None)
-    # It lowers the letters; RFC 6749 §5.1 lets it.
+    # The library converts the type to lower case, which RFC 6749 section 5.1 permits.
     verified(server, {**answer, "token_type": answer["token_type"].title()})
 
 
@@ -36,7 +37,7 @@ def test_targets(one_server, node, case, scope):
 
 def test_openid_client_is_refused(one_server, node):
     answer = node("openid_client.mjs", "refused", one_server, key=one_server.revoked_key)
-    # It looks at the challenge that RFC 9110 wants with a 401, and not at the body behind it.
+    # The library reports the challenge that RFC 9110 requires with 401, and ignores the body.
     assert answer == {"code": "OAUTH_WWW_AUTHENTICATE_CHALLENGE", "status": 401}
 
 

@@ -1,4 +1,5 @@
-"""One verification path: a service trusts an identity provider and keyswap alike, and asks neither about a token."""
+"""One verification path: a service trusts an identity provider and Keyswap alike, and queries
+neither about a token."""
 
 import contextlib
 import json
@@ -17,11 +18,11 @@ CALLS = 1000
 
 @contextlib.contextmanager
 def program(script, *arguments):
-    """A Node program that says when it is ready, for as long as it is needed; its URL."""
+    """Runs a Node program that reports when it is ready, and yields its URL."""
     port = reserve_port()
     node = Program(["node", script, str(port), *arguments], stderr=subprocess.STDOUT)
     try:
-        # oidc-provider writes warnings first.
+        # oidc-provider prints warnings first.
         while node.read_line() != "ready":
             pass
         yield f"http://127.0.0.1:{port}"
@@ -80,10 +81,10 @@ def test_what_it_refuses(service, servers, one_server):
 
 def test_a_thousand_calls_ask_keyswap_for_its_keys_once(service, one_server):
     tokens = [one_server.exchange(audience=Server.resource)["access_token"] for _ in range(10)]
-    # The first call, so that ten threads do not meet an empty cache.
+    # A first call, so that ten threads do not find an empty cache.
     before = one_server.answers()
     assert call(service, tokens[0]).status_code == 200
-    assert one_server.answers() - before == 1 + 1  # our own look at the metrics, and the JWKS
+    assert one_server.answers() - before == 1 + 1  # the metrics request and the JWKS
     before = one_server.answers()
 
     def calls(token):
@@ -94,4 +95,4 @@ def test_a_thousand_calls_ask_keyswap_for_its_keys_once(service, one_server):
     with ThreadPoolExecutor(len(tokens)) as threads:
         statuses = [status for part in threads.map(calls, tokens) for status in part]
     assert statuses == [200] * CALLS
-    assert one_server.answers() - before == 1  # our own look at the metrics
+    assert one_server.answers() - before == 1  # the metrics request

@@ -1,4 +1,5 @@
-"""The OpenAPI document: valid for another validator, and true for schemathesis, which asks the server all it can think of."""
+"""The OpenAPI document is valid for an independent validator, and correct for schemathesis, which
+generates requests to the server."""
 
 import base64
 import collections
@@ -16,11 +17,12 @@ from conftest import new_postgres_database
 from keyswap import CLIENT_CREDENTIALS, DATABASES, Server
 from processes import run
 
-# No 5xx, and no answer outside the document: neither its status nor its type, headers or body. What was made is there, what was
-# deleted is gone, and nobody gets in without credentials. Left out: `positive_data_acceptance`, since whether a permission, a
-# client or a version exists stands in no schema; and `negative_data_rejection`, since some of what is read is wider than what is
-# written (times, lengths of time; an empty parameter in a URL counts as not sent). What must be refused has tests of its own in
-# tests/it/bad_input.
+# No 5xx, and no response outside the document in its status, type, headers or body. Created objects
+# exist, deleted objects do not, and no operation works without its credentials. Omitted are
+# `positive_data_acceptance`, because no schema states whether a permission, a client or a version
+# exists; and `negative_data_rejection`, because some inputs are accepted in more forms than are
+# returned (times, durations; an empty parameter in a URL counts as omitted). tests/it/bad_input
+# tests what must be refused.
 CHECKS = [
     "not_a_server_error",
     "status_code_conformance",
@@ -33,14 +35,16 @@ CHECKS = [
     "unsupported_method",
     "allow_header_conformance",
 ]
-# The normal run: so many cases of each operation on SQLite, always the same ones. KEYSWAP_FUZZ_SECONDS: as many as fit into that time, on
-# each database, by a seed of the moment, which is printed; KEYSWAP_FUZZ_SEED repeats a run.
+# By default, a fixed number of cases of each operation runs on SQLite with a fixed seed.
+# KEYSWAP_FUZZ_SECONDS runs as many cases as fit into this time on each database, with a random
+# seed, which is printed; KEYSWAP_FUZZ_SEED repeats a run.
 SECONDS = int(os.environ.get("KEYSWAP_FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("KEYSWAP_FUZZ_SEED", random.randrange(1 << 32) if SECONDS else 1))
 LONG = ["--max-time", str(SECONDS), "--max-examples", "25"]
-# Without the phase `coverage`, the limits of every value, which alone takes longer than all the rest.
+# Without the phase `coverage` (the limits of every value), which takes longer than all others
+# together.
 SHORT = ["--phases", "examples,fuzzing,stateful", "--max-examples", "2"]
-# schemathesis knows no lines of JSON; a text is sent as it is.
+# schemathesis does not support JSON Lines. This serializer sends a text unchanged.
 LINES = """
 import schemathesis
 
@@ -49,9 +53,9 @@ import schemathesis
 def lines(context, value):
     return value.encode() if isinstance(value, str) else str(value).encode()
 """
-# A delivery can be sent again only once there is one.
+# A delivery can be retried only if there is one.
 UNREACHED = {"POST /v1/webhooks/{id}/deliveries/{delivery}/retry"}
-# Excluded below, or read before anything else and counted with none of it.
+# Excluded below, or fetched before the run and therefore not counted.
 UNCALLED = {"GET /v1/status-lists/{id}", "HEAD /v1/status-lists/{id}", "GET /openapi.json"}
 
 
@@ -63,9 +67,9 @@ def test_valid(one_server):
 
 @pytest.fixture(params=DATABASES if SECONDS else ["sqlite"])
 def fuzzed(request, binary, tmp_path):
-    """A server of its own: what is there is changed and deleted at random."""
+    """A separate server, because its objects are changed and deleted at random."""
     url = f"sqlite://{tmp_path}/keyswap.db" if request.param == "sqlite" else new_postgres_database()
-    # Most of what is tried are failures.
+    # Most generated requests fail.
     budgets = {"guessing.per_source": "1000000", "guessing.per_credential": "1000000"}
     server = Server(binary, tmp_path, url, "ES256", more=budgets)
     yield server
@@ -82,7 +86,7 @@ def test_schemathesis(fuzzed, tmp_path):
     command = [
         *(os.path.join(os.path.dirname(sys.executable), "schemathesis"), "--no-color"),
         *("--config-file", tmp_path / "schemathesis.toml", "run", fuzzed.root + "/openapi.json"),
-        # `?time=` is 501 there, as the draft has it, which is a server error to schemathesis.
+        # `?time=` returns 501, as in the draft, which schemathesis considers a server error.
         *("--exclude-path", "/v1/status-lists/{id}"),
         *("--checks", ",".join(CHECKS), "--continue-on-failure", "--seed", str(SEED)),
         *(LONG if SECONDS else SHORT),
@@ -98,8 +102,8 @@ def test_schemathesis(fuzzed, tmp_path):
 
 
 def things(server):
-    """Ids of real things by kind, some to be changed and some to be deleted. The administrator's own key, client and audience are not
-    among them."""
+    """The ids of existing objects by kind, some to be changed and some to be deleted. The
+    administrator's own key, client and audience are not among them."""
     make = {
         "api-keys": lambda n: server.new_key()["id"],
         "service-clients": lambda n: server.admin("POST", "/service-clients", {"name": f"Fuzzed {n}"})["id"],
@@ -112,15 +116,15 @@ def things(server):
 
 
 def configuration(document, ids):
-    """Real ids, so that paths are reached."""
+    """The configuration of schemathesis, with real ids, so that paths are reached."""
     lines = ["[headers]", 'Authorization = "Bearer ${KEYSWAP_FUZZ_KEY}"']
     for name, values in ids.items():
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
     lines += ["[dictionaries.versions]", """values = ["*", '"1"', '"2"']"""]
-    # The administrator holds nothing that the default audience takes.
+    # The administrator holds no permission that the default audience accepts.
     lines += ["[[operations]]", 'include-path = "/v1/exchange"', "[operations.headers]"]
     lines += ['Authorization = "Bearer ${KEYSWAP_FUZZ_CLIENT}"']
-    # Waiting for events takes as long as it says.
+    # Waiting for events takes as long as the parameter states.
     lines += ["[[operations]]", 'include-path = "/v1/events"', 'parameters = { "query.wait" = "0s" }']
     for method, path, operation in operations(document):
         if parameters := dictionaries(method, path):
@@ -136,24 +140,26 @@ def operations(document):
 
 
 def dictionaries(method, path):
-    """The dictionary of each path parameter that names a thing."""
+    """The dictionary of each path parameter that identifies an object."""
     found = re.match(r"/v1/([^/]+)/\{(\w+)\}", path)
     if not found:
         return {}
     kind, parameter = found.groups()
-    # What is changed is not what is deleted.
+    # Objects to be changed are distinct from objects to be deleted.
     fate = "doomed" if method == "DELETE" or path.endswith("/revoke") else "living"
     if kind == "organizations" and "/members/" in path:
-        # The last part is what is changed and deleted; the organization stays.
+        # The member is changed and deleted; the organization stays.
         return {"id": "organizations-living", "user": f"members-{fate}"}
     return {parameter: f"{kind}-{fate}"}
 
 
 def call_each_operation(server, document, ids):
-    """Every operation gets beyond credentials and look-ups, to its rules at least: what is never reached is not tested. Each is called once
-    before chance has changed anything, with ids from its dictionaries, and with an empty body where `particular` has no other."""
+    """Asserts that every operation is reached beyond authentication and lookups, at least to
+    its rules: an operation that is never reached is not tested. Each is called once before
+    the random changes, with ids from its dictionaries, and with an empty body unless
+    `particular` has another one."""
     answers = {}
-    # What was deleted is not deleted again.
+    # A deleted object is not deleted again.
     doomed = {name: iter(values[::-1]) for name, values in ids.items() if name.endswith("-doomed")}
     particulars = particular(server)
     for method, path, operation in operations(document):
@@ -177,7 +183,7 @@ def call_each_operation(server, document, ids):
 
 
 def next_key(server):
-    """A key that never signs: the one before it is pulled, and another follows."""
+    """Revokes the next key and returns the kid of its successor, so that no next key ever signs."""
 
     def kid():
         return next(key["kid"] for key in server.admin("GET", "/signing-keys")["data"] if key["state"] == "next")
@@ -187,14 +193,14 @@ def next_key(server):
 
 
 def status_list(server):
-    """The list that a token points at."""
+    """The id of the status list that a token refers to."""
     payload = server.exchange()["access_token"].split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims["status"]["status_list"]["uri"].rsplit("/", 1)[1]
 
 
 def directory(server):
-    """What a product has: every organization that stays has the same members."""
+    """Factories of directory objects. Every organization that stays has the same members."""
 
     def organization(number):
         made = server.admin("PUT", f"/organizations/fuzzed-{number}", {})["id"]
@@ -229,8 +235,8 @@ def directory(server):
 
 
 def particular(server):
-    """What some operations need to be reached: the credentials of a client or a session, a form, the header of our pages, a file that is
-    there."""
+    """The requests that some operations need to be reached: the credentials of a client or a
+    session, a form, the header of pages, or an existing file."""
     page = requests.get(server.root + "/console", timeout=10).text
     asset = "/" + re.search(r"assets/[^\"' ]+", page)[0]
     documents = requests.get(server.root + "/docs", timeout=10)
@@ -260,12 +266,12 @@ def particular(server):
 
 
 def assert_all_were_called(document, har):
-    """By schemathesis, however it was answered."""
+    """Asserts that schemathesis called every operation, with any response."""
     called = collections.Counter()
     templates = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + "$") for path in document["paths"]}
     for entry in har["log"]["entries"]:
         path = re.sub(r"^https?://[^/]+", "", entry["request"]["url"]).split("?")[0]
-        # The template with the fewest parameters is the one the server takes.
+        # The server selects the template with the fewest parameters.
         fits = sorted((template.count("{"), template) for template, pattern in templates.items() if pattern.match(path))
         if fits:
             called[f"{entry['request']['method']} {fits[0][1]}"] += 1

@@ -1,4 +1,4 @@
-"""What somebody would try on the pages."""
+"""Attacks on the hosted pages and the console."""
 
 import pytest
 import requests
@@ -12,7 +12,7 @@ SCRIPT = "<img src=x onerror=\"document.title='taken'\"><script>document.title='
 
 
 class Elsewhere:
-    """A page of somebody else's, on another origin: what it holds is set by the test."""
+    """A page of another origin, whose contents the test sets."""
 
     text = ""
 
@@ -51,7 +51,7 @@ def test_stored_scripts_are_text(runway, page, name):
 
 
 def managed(runway):
-    """What an administrator of an organization has."""
+    """The permissions of an administrator of an organization."""
     return runway.server.admin("GET", "/roles/admin")["permissions"]
 
 
@@ -70,7 +70,7 @@ def test_forged_posts_of_other_sites_change_nothing(runway, page, elsewhere):
         statuses.append(answer.value.status)
     assert statuses == [401, 400]
     page.goto(elsewhere.url)
-    # With a script: the browser asks first, and is not let in.
+    # With a script, the browser sends a preflight request, which is refused.
     for header in [{}, {"Keyswap-Page": "1"}]:
         said = page.evaluate(
             """([url, headers]) => fetch(url, { method: "POST", credentials: "include", headers: { "Content-Type": "application/json", ...headers },
@@ -106,7 +106,7 @@ def test_w11_one_organization_reaches_nothing_of_another(runway, page):
 
 
 def in_page(page, method, path, body=None):
-    """The status of a call as the page makes it, with its cookie."""
+    """The status of a call that the page makes with its cookie."""
     return page.evaluate(
         """([method, path, body]) => fetch(new URL(`../v1/${path}`, location), { method, credentials: "same-origin",
              headers: { "Keyswap-Page": "1", ...(body && { "Content-Type": "application/json" }) }, body: body && JSON.stringify(body) })
@@ -131,7 +131,7 @@ def test_a_code_works_once_and_leaves_the_address_bar(runway, page, browser):
     other.goto(session["url"])
     expect(other.get_by_text("Sign in to manage API keys")).to_be_visible()
     other.context.close()
-    # Whoever was here before does not stay, where another's code is not accepted.
+    # If a code is not accepted, the page does not continue with the previous session.
     page.goto("about:blank")
     page.goto(session["url"])
     expect(page.get_by_text("Sign in to manage API keys")).to_be_visible()
@@ -230,7 +230,7 @@ def test_stored_scripts_are_text_in_the_console(deployment, page, branding):
     for view in [*lists, "pages", "organizations/scripted", "users/scripted", f"keys/{key['id']}"]:
         console.go(view)
         expect(page.get_by_text(SCRIPT).first).to_be_visible()
-        # As text alone: the policy of the page would stop what comes of markup, and say so.
+        # Shown as text only: the content security policy would block markup and report a violation.
         assert page.locator("img[src=x]").count() == 0 and page.locator(".page script").count() == 0, view
     console.go("events")
     page.locator(".entries summary").first.click()
@@ -255,14 +255,14 @@ def test_the_operators_key_is_nowhere_after_it_was_spent(deployment, page):
     assert "__Host-keyswap-console" in cookies and "__Host-keyswap-console" not in page.evaluate("document.cookie")
     for place in [kept, drawn, fields, cookies, page.content()]:
         assert secret not in place
-    # Nor does the browser's sending it along count where no console asks.
+    # The cookie that the browser sends along is not accepted without the header of the console.
     [cookie] = [one for one in page.context.cookies() if one["name"] == "__Host-keyswap-console"]
     assert cookie["httpOnly"] and cookie["secure"] and cookie["sameSite"] == "Strict"
     headers = {"Cookie": f"{cookie['name']}={cookie['value']}"}
     for mark in [{}, {"Keyswap-Page": "1"}, {"Keyswap-Page": "console", "Sec-Fetch-Site": "same-site"}]:
         answer = requests.get(deployment.server.root + "/v1/caller", headers={**headers, **mark}, timeout=10)
         assert answer.status_code == 401
-    # Signed out is signed out, for whoever kept the cookie.
+    # Signing out ends the session for every holder of the cookie.
     for view in ["signing-keys", "keys"]:
         console.go(view)
     page.get_by_role("button", name="Sign out").click()
@@ -290,7 +290,7 @@ def test_a_users_session_opens_no_console(deployment, page):
 
 def test_the_console_is_in_no_frame_and_takes_no_forged_posts(deployment, page, elsewhere):
     Console(deployment, page).enter()
-    # The same site to a browser, which sends the cookie along, and another origin.
+    # The same site, so that the browser sends the cookie along, and another origin.
     elsewhere.url = elsewhere.url.replace("127.0.0.1", "localhost")
     elsewhere.text = f"""<iframe src="{deployment.root}/console"></iframe>
         <form id=f method=post enctype="text/plain" action="{deployment.root}/v1/signing-keys/rotate"><input name='{{"x":"' value='"}}'></form>

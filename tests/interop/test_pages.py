@@ -1,4 +1,5 @@
-"""People with a browser: the hosted pages, and the widget inside a product's own page on another origin."""
+"""The hosted pages, and the widget in a page of a host application on another
+origin, in a browser."""
 
 import re
 import statistics
@@ -14,7 +15,7 @@ every_database = pytest.mark.every_database
 
 @pytest.fixture(params=["hosted", "widget"])
 def keys(request, runway, page):
-    """ada before the keys of acme, on the hosted page and in the sample product."""
+    """The keys of acme as shown to ada, on the hosted page and in the sample application."""
     if request.param == "hosted":
         page.goto(runway.session()["url"])
         yield Shown(page)
@@ -110,7 +111,7 @@ def test_w10_p5_who_may_have_their_own_keys_alone_sees_those(runway, page, name)
     keys.keep()
     assert runway.swap(value) == 200
     expect(keys.row(name)).to_contain_text("by you")
-    # Who manages all keys sees it, and may end it.
+    # A user who manages all keys sees it and may revoke it.
     page.goto(runway.session("ada")["url"])
     expect(keys.row(name)).to_contain_text("of bob")
     expect(keys.row(name).get_by_role("button", name="Rotate")).to_have_count(0)
@@ -184,7 +185,7 @@ def test_everything_works_from_the_keyboard(runway, page, name):
     page.keyboard.type(name)
     page.keyboard.press("Enter")
     keys.dialog.get_by_role("heading", name="Copy the key now").wait_for()
-    # The value is not lost by a key that was pressed in passing, or twice.
+    # A key pressed by accident or twice does not discard the value.
     for _ in range(3):
         page.keyboard.press("Escape")
     assert runway.swap(keys.value()) == 200
@@ -194,7 +195,7 @@ def test_everything_works_from_the_keyboard(runway, page, name):
             break
     page.keyboard.press("Enter")
     expect(keys.row(name)).to_be_visible()
-    # Back at what was just made.
+    # The focus returns to the new key.
     until(page, "document.querySelector('keyswap-api-keys').shadowRoot.activeElement?.textContent === 'Rotate'")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
@@ -271,7 +272,8 @@ def test_w12_a_request_that_is_sent_again_makes_one_key(runway, page, name):
 
 
 def test_w11_a_page_of_another_session_makes_no_key(runway, page, name):
-    """Two tabs share a cookie: what the first one shows is not what the second one has signed in to."""
+    """Two tabs share a cookie: the first tab does not show the session that the
+    second tab has opened."""
     page.goto(runway.session()["url"])
     keys = Shown(page)
     page.get_by_role("button", name="Create API key").click()
@@ -322,21 +324,22 @@ def test_ten_thousand_keys_are_looked_through(crowded, page):
     expect(page.get_by_role("row")).to_have_count(26)
     page.get_by_role("button", name="Show more").click()
     expect(page.get_by_role("row")).to_have_count(51)
-    # Who goes on with the keyboard goes on with the first of the new ones.
+    # The keyboard focus moves to the first of the new rows.
     rows = "document.querySelector('keyswap-api-keys').shadowRoot"
     until(page, f"{rows}.activeElement?.closest('tr') === {rows}.querySelectorAll('tbody tr')[25]")
-    # The one that was made first stands at the end of the list; each letter begins a search.
+    # The oldest key is at the end of the list. Each letter starts a search.
     page.get_by_label("Search").press_sequentially("the first of all", delay=30)
     expect(keys.row("the first of all")).to_be_visible(timeout=30_000)
     expect(page.get_by_text("One key")).to_be_visible()
 
 
 def test_the_page_is_light_and_fast(runway, browser, branding):
-    """Under 150 KB on the wire; with a processor that is four times slower, the first paint after less than 1 s, and less than 1 s of
-    its time until the page can be used. Three loads: the paint, by the clock, is that of the best one, since other tests run beside this
-    one; the processor's time is the median."""
+    """Less than 150 KB are transferred. With a processor slowed down four times, the first paint
+    takes less than 1 s, and the page uses less than 1 s of processor time until it is usable. Of
+    three loads, the paint, in wall-clock time, is that of the best one, because other tests run
+    concurrently; the processor time is the median."""
     paints, work = [], []
-    # With the largest logo that there may be.
+    # With the largest permitted logo.
     branding(runway, {"logo": "data:image/png;base64," + "A" * 40 * 1024})
     for _ in range(3):
         context = browser.new_context()

@@ -10,7 +10,7 @@ from verify import verified
 
 @pytest.fixture(autouse=True)
 def over_http(monkeypatch):
-    """oauthlib's own switch for tests without TLS."""
+    """The switch of oauthlib for tests without TLS."""
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
 
 

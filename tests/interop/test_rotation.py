@@ -1,5 +1,6 @@
-"""Rotations by themselves under real verifiers, while replicas are killed and added: no valid token is rejected, and none is accepted
-past its end or by a key that is gone. KEYSWAP_LIVE_ROTATIONS is how many (3); `scripts/prove live` runs a hundred."""
+"""Automatic rotations with real verifiers, while replicas are killed and added: no valid token is
+rejected, and none is accepted after its expiry or with a removed key. KEYSWAP_LIVE_ROTATIONS is the
+number of rotations (3); `scripts/prove live` runs a hundred."""
 
 import itertools
 import os
@@ -11,8 +12,9 @@ from live import STALE, Deployment, Rules
 from live_watch import LATE, moment
 
 ROTATIONS = int(os.environ.get("KEYSWAP_LIVE_ROTATIONS", "3"))
-# Of a hundred exchanges: how many a replica may refuse because the machine did not let it look at the signing keys in time. With a
-# staleness of one second, two busy cores are enough for that. It is right to refuse then; nothing else may go wrong.
+# The percentage of exchanges that replicas may refuse because the machine did not let them refresh
+# the signing keys in time. With a staleness limit of one second, two busy cores are enough for
+# that. These refusals are correct; no other failure is permitted.
 STALE_AT_MOST = 5
 pytestmark = pytest.mark.timeout(240 + ROTATIONS * 25)
 
@@ -38,14 +40,14 @@ def test_rotates_by_its_period(deploy):
 
 @pytest.mark.skipif(ROTATIONS < 5, reason="takes longer: scripts/prove live")
 def test_rotates_as_fast_as_the_rules_allow(deploy):
-    """Here each key signs at the first moment at which every verifier must know it."""
+    """Each key signs at the first moment at which every verifier must have it."""
     deployment = deploy(Rules(period=1))
     hold(deployment, ROTATIONS // 5, deployment.kill_and_add)
     assert deployment.kills >= ROTATIONS / 10
 
 
 def test_a_server_that_stood_still_hands_out_no_old_keys(deploy):
-    """What it knew may be older than its staleness; it has to look again before it answers."""
+    """Its snapshot may be older than the staleness limit, so it must refresh before it responds."""
     deployment = deploy(Rules(period=1))
     hold(deployment, max(2, ROTATIONS // 5), deployment.freeze)
     assert deployment.freezes >= max(1, ROTATIONS / 10)
@@ -61,15 +63,15 @@ def hold(deployment, rotations, disturb):
     assert not deployment.faults, deployment.faults[:10]
     assert deployment.answers[STALE] <= STALE_AT_MOST / 100 * deployment.answers.total(), deployment.answers
     assert deployment.rotations() >= rotations
-    # Four times a second, when a replica answers.
+    # The keys are read four times a second, if a replica responds.
     assert deployment.looks > took / 2, "hardly ever was it seen how many keys sign"
     assert deployment.front.unserved == 0
     assert ended == {0}
     for watch in deployment.watches:
         assert not (wrong := watch.rejected + watch.late + watch.unseen + watch.outlived()), wrong[:10]
-        # Every token was seen by every verifier, before its end and after it.
+        # Every verifier checked every token, before and after its expiry.
         assert watch.accepted == watch.over == len(deployment.minted) > 0
-        # A key that signs no more is known for a while, and then not any more.
+        # A key that no longer signs is accepted for a while, and then refused.
         assert watch.forged_accepted > 0
         assert watch.forged_refused > 0
 
@@ -87,7 +89,8 @@ def hold(deployment, rotations, disturb):
 
 
 def test_notices_verifiers_that_break_the_rules(deploy):
-    """What the others find nothing of: verifiers that keep a JWKS for 8 s where keyswap was told 1 s, and take tokens for 3 s too long."""
+    """Verifies the test itself: it detects verifiers that keep a JWKS for 8 s where Keyswap was
+    configured for 1 s, and that accept tokens for 3 s too long."""
     deployment = deploy(Rules(period=1, cache=1, ttl=2), cache=8, leeway=4)
     looks_anew, *others = deployment.watches
 
@@ -99,7 +102,7 @@ def test_notices_verifiers_that_break_the_rules(deploy):
     print(report(deployment, took))
     assert found()
     assert not deployment.faults, deployment.faults[:10]
-    # One that looks anew for a kid it does not know gets over it.
+    # A verifier that refetches for an unknown kid recovers.
     assert not looks_anew.rejected
 
 

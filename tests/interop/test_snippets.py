@@ -11,7 +11,7 @@ from keyswap import ALGORITHMS
 from processes import run as run_program
 from verify import tampered
 
-# What each of them can verify: Debian's ruby-jwt knows no JWK of Ed25519.
+# The algorithms that each program supports. Debian's ruby-jwt does not support Ed25519 JWKs.
 SUPPORTED = {
     "python": set(ALGORITHMS),
     "node": set(ALGORITHMS),
@@ -19,7 +19,7 @@ SUPPORTED = {
     "ruby": set(ALGORITHMS) - {"EdDSA"},
     **({"rust": set(ALGORITHMS)} if rust.WANTED else {}),
 }
-# As long as verifiers may be lenient.
+# The largest permitted leeway of verifiers, in seconds.
 LEEWAY = 60
 
 
@@ -60,7 +60,8 @@ def test_verifies_for_an_issuer_with_a_path(server_with_path, commands, language
 
 @pytest.mark.parametrize("language", SUPPORTED)
 def test_refuses_another_issuer(server_with_path, commands, language):
-    """The same server answers at its root too, with the same keys, but the issuer of its tokens has a path."""
+    """The server also responds at its root, with the same keys, but the issuer of
+    its tokens has a path."""
     audience = server_with_path.resource
     token = server_with_path.exchange(audience=audience)["access_token"]
     code, out, error = run(commands[language], server_with_path.root, audience, token)
@@ -96,7 +97,7 @@ def test_refuses_what_keyswap_never_signs(forger, commands, language, what):
 @pytest.mark.parametrize("language", SUPPORTED)
 @pytest.mark.parametrize("what", ["tampered", "wrong audience", "expired"])
 def test_refuses(one_server, commands, language, what):
-    """Last in this file: by now there is a token that expired long ago, and nobody waits for it."""
+    """Last in this file, so that an expired token exists and no test waits for it."""
     issuer, audience = one_server.issuer, one_server.resource
     token = one_server.exchange(audience=audience)["access_token"]
     match what:

@@ -1,4 +1,5 @@
-"""Every Python verifier with every algorithm: it verifies what the table says it can, and refuses the rest aloud."""
+"""Every Python verifier with every algorithm: it verifies the algorithms in the table, and
+raises for the others."""
 
 import jwt
 import pytest
@@ -8,7 +9,7 @@ from joserfc import errors as joserfc
 import verify
 
 UNSUPPORTED = {verify.authlib: InvalidTokenError}
-# For another audience, a signature that is wrong, and an end that has passed.
+# For another audience, an invalid signature, and an expired token.
 REFUSALS = {
     verify.pyjwt: [jwt.InvalidAudienceError, jwt.InvalidSignatureError, jwt.ExpiredSignatureError],
     verify.joserfc: [joserfc.InvalidClaimError, joserfc.BadSignatureError, joserfc.ExpiredTokenError],
@@ -37,7 +38,7 @@ def test_refuses_what_is_wrong(one_server, verifier):
     ]
     for (token, audience), refusal in zip(bad, REFUSALS.get(verifier, REFUSALS[verify.joserfc]), strict=True):
         if verifier is verify.authlib:
-            # It verifies with joserfc, and says so in the cause alone.
+            # Authlib verifies with joserfc, and reports its error only as the cause.
             with pytest.raises(InvalidTokenError) as refused:
                 verifier(one_server, token, audience)
             assert isinstance(refused.value.__cause__, refusal)

@@ -1,4 +1,4 @@
-"""The verifiers of docs/verifying.md: signature, claims and status, with the caches that they keep."""
+"""The verifiers of docs/verifying.md: signature, claims and status, with their caches."""
 
 import base64
 import contextlib
@@ -24,15 +24,16 @@ from processes import Program, end, run, start
 from verify import tampered
 
 SCOPE = "projects:read"
-# How lenient they are, and how long a `kid` that they do not know has nothing fetched: as their programs say.
+# The leeway, and the time for which an unknown `kid` causes no other fetch, in
+# seconds, as in the programs.
 LEEWAY, COOL_DOWN = 30, 30
-# What a program can verify, where that is not all.
+# The algorithms that a program supports, if not all.
 SUPPORTED = {"java": ["ES256", "RS256", "PS256"]}
 JACKSON = ":".join(f"/usr/share/java/jackson-{part}.jar" for part in ["annotations", "core", "databind"])
 
 
 class Verifier:
-    """A program that is told tokens and says of each what it thinks."""
+    """A program that reads tokens and prints its verdict on each."""
 
     def __init__(self, command, issuer, audience):
         self._program = Program([*command, issuer, audience, SCOPE])
@@ -47,7 +48,7 @@ class Verifier:
 
 
 class All:
-    """A verifier in each language: all must say the same."""
+    """A verifier in each language. All must give the same verdict."""
 
     def __init__(self, commands, issuer, audience):
         self.verifiers = {language: Verifier(command, issuer, audience) for language, command in commands.items()}
@@ -61,7 +62,7 @@ class All:
         return said
 
     def come_to_say(self, token, expected, within):
-        """Each of them, in time; what it says last stands."""
+        """Repeats `say` until all give the expected verdict, for up to `within` seconds."""
         deadline = time.monotonic() + within
         while True:
             try:
@@ -80,7 +81,7 @@ def commands(tmp_path_factory, go_build):
     scripts = tmp_path_factory.mktemp("verifying")
     (scripts / "node_modules").symlink_to(pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"]) / "node" / "node_modules")
     script = shutil.copy(VERIFYING / "node.mjs", scripts)
-    # Once, and not whenever it starts.
+    # Compiled once, and not at each start.
     classes = tmp_path_factory.mktemp("java")
     run(["javac", "-cp", JACKSON, "-d", classes, VERIFYING / "Verify.java"], check=True)
     programs = {
@@ -96,8 +97,9 @@ def commands(tmp_path_factory, go_build):
 
 @pytest.fixture(scope="module")
 def everything(binary, commands, tmp_path_factory):
-    """On each database a server whose lists are soon out of date, its verifiers, and a token that they take and that will have
-    expired when the other tests are done. On PostgreSQL the issuer has a path."""
+    """For each database, a server whose lists soon expire, its verifiers, and a token
+    that they accept and that is expired when the other tests are done. On PostgreSQL the
+    issuer has a path."""
     with contextlib.ExitStack() as stack:
         running = {}
         for database in DATABASES:
@@ -132,10 +134,11 @@ def verifiers(started):
 
 @pytest.fixture(scope="module")
 def forged(commands):
-    """An issuer that signs whatever it is told to, and verifiers that trust it."""
+    """An issuer that signs arbitrary tokens, and verifiers that trust it."""
     forger = Forger()
     started = All(commands, forger.issuer, forger.audience)
-    # Now they have the keys. Tests that name unknown ones may have them fetched again, and say when.
+    # The verifiers now have the keys. Tests with unknown keys may cause another
+    # fetch, and record when.
     started.say(forger.token(scope=SCOPE), "svc_1")
     started.last_unknown = time.monotonic()
     yield forger, started
@@ -152,7 +155,8 @@ def test_the_document_shows_the_programs_as_they_are():
 
 
 def test_keys_that_nobody_knows_have_nothing_fetched(forged):
-    """However many tokens name them: the keys were fetched a moment ago."""
+    """However many tokens name unknown keys, nothing is fetched, because the keys
+    were fetched recently."""
     forger, all_of_them = forged
     all_of_them.say(forger.token(scope=SCOPE), "svc_1")
     before = forger.fetched
@@ -193,7 +197,8 @@ def test_accepts_what_is_good_and_nothing_else(quick, verifiers):
 
 
 def test_status(quick, verifiers):
-    """A key's tokens fall with it, soon, and stand again where it does; those of another key never do."""
+    """The tokens of a key are refused soon after its suspension or revocation and accepted again
+    after its resumption. The tokens of another key are not affected."""
     key, other = quick.new_key(), quick.exchange(audience=quick.resource)["access_token"]
     answer = requests.post(
         quick.issuer + "/v1/exchange",
@@ -234,7 +239,7 @@ def test_lists_are_verified(forged):
     forger, all_of_them = forged
     forger.add_key("of nobody too", published=False)
     for number, (what, (expected, changes)) in enumerate(LISTS.items()):
-        # Of the list itself; all other changes are to its claims.
+        # These change the list itself; all others change its claims.
         folder, width, bits = (changes.get(*one) for one in [("folder", "/v1/status-lists/"), ("width", 2), ("bits", [0] * 8)])
         path, packed = f"{folder}stl_{number}", 0
         uri = forger.issuer + path
@@ -296,7 +301,7 @@ def test_algorithms(servers, commands, algorithm):
 
 @pytest.fixture
 def nginx(quick, tmp_path_factory):
-    """nginx in front of a service that says whom it was told of."""
+    """nginx in front of a service that returns the subject it received."""
     directory = tmp_path_factory.mktemp("nginx")
     port, service = reserve_port(), reserve_port()
     client = quick.admin("POST", "/service-clients", {"name": "nginx", "permissions": ["keyswap:validate"]})["id"]
@@ -378,7 +383,7 @@ def test_nginx(quick, nginx):
     assert ask(listed) == invalid
     assert ask(quick.expired_token()) == invalid
     assert ask(quick.key) == (401, "Bearer"), "not for nginx: it has the form of no token"
-    # One question for many requests, and an end in time for a token that was revoked meanwhile.
+    # Many requests cause one introspection, and a revoked token is refused in time.
     before = quick.answers()
     assert {ask(good) for _ in range(20)} == {(200, f"{quick.client_id} POST 4")}
     assert quick.answers() - before <= 2

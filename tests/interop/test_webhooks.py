@@ -1,4 +1,4 @@
-"""Webhooks, verified by the stock library of those who receive them (PyPI's standardwebhooks)."""
+"""Webhooks, verified with the library that receivers use (standardwebhooks of PyPI)."""
 
 import http.server
 import threading
@@ -10,7 +10,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 @pytest.fixture
 def receiver():
-    """A receiver on the loopback; `messages` is what came, as headers and body."""
+    """A receiver on the loopback interface. `messages` holds the headers and the body of each
+    request."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):

@@ -1,4 +1,5 @@
-"""Clients that probe: golang.org/x/oauth2 sends Basic first and, after any error, the same again in the body."""
+"""Clients that probe: golang.org/x/oauth2 sends Basic credentials first and, after any error,
+repeats the request with the credentials in the body."""
 
 import json
 import pathlib
@@ -21,7 +22,7 @@ def test_a_right_key_takes_one_request(server, x_oauth2):
     before = server.answers()
     done = x_oauth2(server, server.key)
     assert done.returncode == 0, done.stderr
-    assert server.answers() - before == 1 + 1  # our own look at the metrics, and the token
+    assert server.answers() - before == 1 + 1  # the metrics request and the token
     verified(server, json.loads(done.stdout), server.audience, ["projects:read"])
 
 
@@ -35,7 +36,7 @@ def test_a_bad_key_costs_two_failures_and_blocks_nobody(one_server, x_oauth2):
 
 
 def test_the_second_try_may_be_right(one_server):
-    """Ten times a wrong key by Basic, each followed at once by the right one in the body."""
+    """Ten times a wrong key as Basic credentials, each followed by the right one in the body."""
     for _ in range(10):
         grant = {"grant_type": "client_credentials"}
         wrong = (one_server.client_id, one_server.revoked_key)

@@ -1,4 +1,5 @@
-"""Python libraries that verify a token, each by its own documented way: functions of server, token and audience."""
+"""Python libraries that verify a token, each used as documented. Functions of
+server, token and audience."""
 
 import jwt
 import requests
@@ -47,7 +48,8 @@ def authlib(server, token, audience):
     return dict(claims)
 
 
-# What each can verify. Authlib's validator takes no list of algorithms and leaves joserfc at the two it recommends.
+# The algorithms that each library supports. Authlib's validator accepts no list of algorithms, and
+# leaves joserfc at the two that it recommends.
 SUPPORTED = {
     pyjwt: set(ALGORITHMS),
     joserfc: set(ALGORITHMS),
@@ -56,13 +58,14 @@ SUPPORTED = {
 
 
 def tampered(token):
-    """With another signature of the same form, so that it is refused for what it signs."""
+    """Replaces the signature by another one of the same form, so that the token is refused for it.
+    """
     header, payload, signature = token.split(".")
     return f"{header}.{payload}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
 
 
 def check(server, claims, audience, scope):
-    """The claims that every token of the tests' service client has, whoever read them."""
+    """Checks the claims that every token of the tests' service client has, for any library."""
     assert claims["iss"] == server.issuer
     assert claims["aud"] == audience
     assert claims["sub"] == claims["client_id"] == server.client_id
@@ -72,11 +75,11 @@ def check(server, claims, audience, scope):
 
 
 def verified(server, answer, audience=None, scope=("projects:read", "projects:write")):
-    """An answer of the token endpoint, with its token, for clients that do not verify."""
+    """Checks a response of the token endpoint and its token, for clients that do not verify."""
     assert answer["token_type"] == "Bearer"
     assert answer["expires_in"] == 600
     granted = answer["scope"]
-    # Authlib and oauthlib hand out a list or a string.
+    # Authlib and oauthlib return a list or a string.
     assert set(granted.split() if isinstance(granted, str) else granted) == set(scope)
     audience = audience or server.issuer
     check(server, pyjwt(server, answer["access_token"], audience), audience, scope)

@@ -1,4 +1,4 @@
-//! The command line, as a person or a script uses it: the real program, beside a running server on the same database.
+//! The command line: the real program, run beside a server on the same database.
 
 use std::{
     process::{Command, Output, Stdio},
@@ -18,7 +18,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A command on the server's database.
+/// Runs a command on the server's database.
 fn on(server: &Server, arguments: &[&str]) -> Output {
     let settings = [
         format!("database.url={}", server.database.url),
@@ -29,7 +29,7 @@ fn on(server: &Server, arguments: &[&str]) -> Output {
     keyswap(&arguments.iter().copied().chain(flags).collect::<Vec<_>>())
 }
 
-/// As `on`, and it must do its work and print JSON.
+/// Runs a command with `--json`, asserts success and returns its output.
 fn json_of(server: &Server, arguments: &[&str]) -> Value {
     let output = on(server, &[arguments, &["--json"]].concat());
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
@@ -57,7 +57,7 @@ both! {
         server.swap(&new).await;
         server.swap(&value).await;
 
-        // A running server notices at once.
+        // A running server applies changes made on the command line at once.
         json_of(&server, &["api-key", "suspend", &id]);
         assert_eq!(server.exchange(&new).await.status(), StatusCode::UNAUTHORIZED);
         json_of(&server, &["api-key", "resume", &id]);
@@ -154,7 +154,7 @@ fn inspect_needs_no_database() {
     }
 }
 
-/// CRC-32 in base62, written again from the design and not from the code.
+/// An independent implementation of the key checksum (CRC-32 in base62), written from the design.
 fn checksum_of(body: &str) -> String {
     let mut rest = crc32fast::hash(body.as_bytes());
     let digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -201,7 +201,7 @@ fn the_first_start_after_master_key_init(kind: Kind) {
         ];
         let output = keyswap(&["master-key", "init", "--set", &settings[0], "--set", &settings[1]]);
         assert!(output.status.success(), "{}", text(&output.stderr));
-        // Its administrator's key is read from the file that this start writes.
+        // Reads the administrator's key from the file that this start writes.
         let server = Server::on(database, &["keys.create=false"]).await;
         server.manage("GET", "/v1/api-keys", None, 200).await;
     });

@@ -1,4 +1,4 @@
-//! The configuration as a file: `keyswap plan` and `keyswap apply`, as an operator runs them beside a running server.
+//! The configuration file: `keyswap plan` and `keyswap apply`, run beside a server.
 
 use std::{
     io::Write,
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, both};
 
-/// The file that stands in `config/` for everyone to begin with.
+/// The example file of the repository.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/example-apply.toml");
 
-/// A command on the server's database, not waited for; `input` is what it reads.
+/// Starts a command on the server's database without waiting for it. `input` is its standard input.
 fn start(server: &Server, arguments: &[&str], input: &str) -> std::process::Child {
     let settings = [
         format!("database.url={}", server.database.url),
@@ -24,7 +24,7 @@ fn start(server: &Server, arguments: &[&str], input: &str) -> std::process::Chil
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyswap"));
     command.args(arguments).args(flags).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // A command that does not read its input closes the pipe.
+    // Writing fails if the command closes its standard input without reading it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child
 }
@@ -37,7 +37,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What the command prints; it must succeed.
+/// Runs a command, asserts success and returns its standard output.
 fn done(server: &Server, arguments: &[&str], input: &str) -> String {
     let output = run(server, arguments, input);
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
@@ -52,7 +52,7 @@ fn prune(server: &Server, toml: &str) -> String {
     done(server, &["apply", "-", "--format", "toml", "--prune"], toml)
 }
 
-/// What the command says against it; it must fail with 1.
+/// Runs a command, asserts exit code 1 and returns its standard error.
 fn refused(server: &Server, arguments: &[&str], input: &str) -> String {
     let output = run(server, arguments, input);
     assert_eq!(output.status.code(), Some(1), "{}{}", text(&output.stdout), text(&output.stderr));
@@ -69,7 +69,7 @@ async fn status(server: &Server, path: &str) -> StatusCode {
     server.get(path).bearer_auth(&server.admin).send().await.unwrap().status()
 }
 
-/// Everything that a file can say something about.
+/// Returns the current state of all objects that a configuration file can describe.
 async fn configuration(server: &Server) -> Vec<Value> {
     let mut all = Vec::new();
     for list in ["permissions", "roles", "audiences", "service-clients"] {
@@ -143,7 +143,8 @@ both! {
             assert!(permissions.contains(&json!(has)), "{found}");
             assert!(lacks.is_none_or(|name| !permissions.contains(&json!(name))), "{found}");
         }
-        // And they can be given: a member with a role from the file makes a key with what it holds.
+        // The roles can be assigned: a member with such a role creates a key with
+        // the role's permissions.
         put(&server, "/v1/organizations/acme", json!({ "name": "Acme" })).await;
         put(&server, "/v1/users/ann", json!({})).await;
         put(&server, "/v1/organizations/acme/members/ann", json!({ "roles": ["Viewer"] })).await;
@@ -166,7 +167,7 @@ both! {
             assert!(message.starts_with(permission) && message.contains(why), "{refusal}");
             assert_eq!(refusal["errors"].as_array().unwrap().len(), 1, "{refusal}");
         }
-        // Narrowed in the file, narrowed for the next key.
+        // A permission narrowed in the file is narrowed for new keys.
         apply(&server, "[[permission]]\nname = 'projects:write'\nassignable_to = []");
         server.manage("POST", "/v1/api-keys", Some(body("projects:write")), 422).await;
     }
@@ -186,7 +187,7 @@ both! {
         let refusal = server.manage("POST", "/v1/api-keys", Some(body(&["video:view", "video:delete"])), 422).await;
         assert!(refusal.to_string().contains("video:delete may not be assigned to a organization"), "{refusal}");
         assert!(!refusal.to_string().contains("video:view may"), "{refusal}");
-        // The lists for user keys and for organization keys are two.
+        // Assignability to user keys and to organization keys is configured separately.
         put(&server, "/v1/users/ann", json!({})).await;
         put(&server, "/v1/organizations/acme/members/ann", json!({ "roles": ["producer"] })).await;
         let personal = |permission: &str| {
@@ -309,7 +310,7 @@ both! {
         apply(&server, SMALL);
         let shown = apply(&server, "role = []\nservice_client = []\naudience = []\npermission = []");
         assert_eq!(shown, "Nothing to change.\n");
-        // What is still in use: a role that someone has, a permission that a key carries.
+        // Objects in use: a role held by a user and a permission carried by a key.
         put(&server, "/v1/users/ann", json!({ "roles": ["editor"] })).await;
         let owner = json!({ "type": "none" });
         let key = server.key(json!({ "name": "k", "owner": owner, "permissions": ["projects:read"] })).await;
@@ -325,7 +326,7 @@ both! {
         server.step(&key, "revoke").await;
         server.manage("DELETE", &format!("/v1/api-keys/{}", key.id), None, 204).await;
         let events = server.events().await.len();
-        // A kind that the file does not speak of is left alone, whatever is pruned.
+        // Object types that the file omits are never pruned.
         assert_eq!(
             prune(&server, "audience = []"),
             "- audience https://api.example\n0 created, 0 changed, 1 removed.\n"
@@ -339,7 +340,7 @@ both! {
         assert!(left[0].as_array().unwrap().iter().all(|permission| permission["built_in"] == true), "{}", left[0]);
         assert_eq!(left[2].as_array().unwrap().len(), 2, "default and management");
         assert_eq!(prune(&server, &nothing_else), "Nothing to change.\n");
-        // Who writes an empty list did not mean to lock themselves out.
+        // An empty list must not remove the last administrator.
         let told = refused(&server, &["apply", "-", "--format", "toml", "--prune"], "service_client = []");
         assert!(told.contains("service_client[administrator]: this would leave no administrator"), "{told}");
         server.manage("GET", "/v1/api-keys", None, 200).await;

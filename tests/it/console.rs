@@ -1,5 +1,5 @@
-//! The operators' page behind its pictures: how a key becomes a session and what that is worth, and what is shown there and nowhere else.
-//! What people see is looked at in `tests/interop/test_console.py`.
+//! The HTTP interface of the operator console: sessions, authorization and console-only endpoints.
+//! `tests/interop/test_console.py` tests the user interface.
 
 use keyswap::{domain::time::Span, service::exchange_counts, store::Clock};
 use reqwest::{Response, StatusCode};
@@ -11,7 +11,7 @@ async fn enter(server: &Server, key: &str) -> Response {
     server.post("/console/sign-in").header("keyswap-page", "console").json(&json!({ "key": key })).send().await.unwrap()
 }
 
-/// What the browser keeps of a `Set-Cookie`.
+/// Asserts success and returns the cookie in the form that the browser sends.
 fn cookie_of(answer: &Response) -> String {
     assert_eq!(answer.status(), StatusCode::NO_CONTENT);
     let set = answer.headers()["set-cookie"].to_str().unwrap();
@@ -54,7 +54,7 @@ both! {
         let key = server.client_key(&["keyswap:events"]).await;
         let cookie = cookie_of(&enter(&server, &key.value).await);
         assert_eq!(with_cookie(&server, "GET", "/v1/events", &cookie).await.status(), StatusCode::OK);
-        // Its own permissions, and no others.
+        // The session has only the permissions of its key.
         problem(with_cookie(&server, "GET", "/v1/signing-keys", &cookie).await, 403, "forbidden").await;
         server.step(&key, "revoke").await;
         problem(with_cookie(&server, "GET", "/v1/events", &cookie).await, 401, "invalid_token").await;
@@ -69,7 +69,7 @@ both! {
         server.permissions(&["projects:read"]).await;
         let key = server.client_key(&["projects:read"]).await;
         let bare = server.generic_key(&[]).await;
-        // It governs organizations, and stands in none.
+        // The permission manages organization keys, but this key belongs to no organization.
         let nobodys = json!({ "name": "nobody's", "owner": { "type": "none" }, "permissions": ["api-keys:manage"] });
         let nowhere = server.key(nobodys).await;
         for value in [&key.value, &bare.value, &nowhere.value] {
@@ -102,7 +102,7 @@ both! {
         for (mark, site) in [("1", "same-origin"), ("", "same-origin"), ("console", "same-site"), ("console", "none")] {
             problem(ask(mark, site).send().await.unwrap(), 401, "unauthorized").await;
         }
-        // A key in the cookie is none: it would be in reach of whoever reads the browser's files.
+        // An API key in the cookie is not accepted, because browsers store cookies on disk.
         let of_key = format!("__Host-keyswap-console={}", server.admin);
         problem(with_cookie(&server, "GET", "/v1/events", &of_key).await, 401, "invalid_token").await;
     }
@@ -163,7 +163,7 @@ both! {
         server.step(&key, "suspend").await;
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(server.exchange("ks_nonsense").await.status(), StatusCode::UNAUTHORIZED);
-        // Asking what would be is no use of a key.
+        // `explain` does not count as an exchange.
         server.post("/v1/exchange/explain").bearer_auth(&server.admin).send().await.unwrap();
         exchange_counts::flush(&server.app).await.unwrap();
         let first = server.manage("GET", "/v1/overview", None, 200).await;
@@ -203,7 +203,7 @@ both! {
         server.step(&revoked, "revoke").await;
         server.manage("DELETE", &format!("/v1/api-keys/{}", gone.id), None, 204).await;
         server.advance(61);
-        // Another counts for itself.
+        // Each replica caches the statistics separately.
         let keys = server.replica().await.manage("GET", "/v1/overview", None, 200).await["keys"].clone();
         let again = server.manage("GET", "/v1/overview", None, 200).await;
         assert_eq!(again["keys"], before, "not more often than every 30 s");

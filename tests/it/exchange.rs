@@ -1,4 +1,5 @@
-//! The exchange, whole: an API key in, a token out that a service verifies by the JWKS alone.
+//! The complete exchange: an API key is exchanged for a token that a service
+//! verifies with the JWKS alone.
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -82,7 +83,7 @@ both! {
         let new = rotated["value"].as_str().unwrap().to_owned();
         assert_eq!(rotated["id"], key.id.as_str(), "the key keeps its id");
         server.swap(&new).await;
-        // The old one gives tokens that end with it (design rule 5).
+        // Tokens of the old credential expire with it (invariant 5).
         let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
         assert!(body["expires_in"].as_i64().unwrap() <= 300);
         server.advance(301);

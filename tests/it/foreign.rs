@@ -1,4 +1,5 @@
-//! Keys of another make (P13): imported as SHA-256 digests, they go on working as they are.
+//! Imported keys (P13): keys of another system, imported as SHA-256 digests, remain valid
+//! unchanged.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -27,7 +28,7 @@ use crate::support::{
     wire::{CLIENT_CREDENTIALS, Wire, form, problem, snapshot, unknown},
 };
 
-/// With dots, as a token has them, and with what a URL would not take.
+/// Contains dots, as tokens do, and characters that are not URL-safe.
 const TEXT: &str = "acme.live.K3y/=~9fj2LQ8xX";
 
 fn body(text: &str) -> Value {
@@ -42,7 +43,7 @@ async fn import(server: &Server, text: &str) -> String {
     key["id"].as_str().unwrap().to_owned()
 }
 
-/// As `Wire::request`, with the key's id where a client id is asked for.
+/// Like `Wire::request`, with the key's id as the client id.
 fn shown(wire: Wire, server: &Server, id: &str, text: &str) -> reqwest::RequestBuilder {
     match wire {
         Wire::Basic => form(server.post("/oauth/token").basic_auth(id, Some(text)), &[CLIENT_CREDENTIALS]),
@@ -112,7 +113,7 @@ both! {
             ("revoked", revoked),
             ("suspended", suspended),
             ("long", "a".repeat(600)),
-            // The digest itself opens nothing.
+            // The digest is not a credential.
             ("the digest", sha256_hex(right.as_bytes())),
         ];
         for wire in Wire::ALL {
@@ -243,7 +244,7 @@ both! {
     async fn p13_a_foreign_key_is_found_under_an_older_master_key(server: Server, "api_keys.foreign=true") {
         let id = import(&server, TEXT).await;
         let (admin, database) = (server.admin.clone(), server.stop().await);
-        // As a rotation of the master key leaves it: a second one, which seals from now on.
+        // Emulates a rotation of the master key: version 2 encrypts from now on.
         let mut bytes = [0; 32];
         SystemEntropy::default().fill(&mut bytes).unwrap();
         let path = database.dir.path().join("keys/master.2");

@@ -1,4 +1,5 @@
-//! The house rules that a compiler cannot hold: which room may lean on which, and who names which library.
+//! Architecture rules that the compiler does not enforce: the permitted dependencies between
+//! modules, and the modules that may use each library.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Each room, and the rooms it may lean on.
+/// Each module and its permitted dependencies.
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("crypto", &["domain"]),
@@ -21,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["domain", "crypto", "store", "outbound", "telemetry", "config", "service", "jobs", "http", "ui"]),
 ];
 
-/// Each library that is kept to a few rooms.
+/// Libraries that only some modules may use.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("diesel", &["store"]),
     ("diesel_migrations", &["store"]),
@@ -42,7 +43,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry", "config"]),
 ];
 
-/// What the domain may name: the standard library and crates that only compute.
+/// Libraries that `domain` may use: the standard library and crates that perform only computation.
 const DOMAIN_LIBRARIES: &[&str] = &[
     "std",
     "serde",
@@ -128,7 +129,8 @@ fn the_guard_sees_what_it_should() {
     assert!(!names("use my_diesel::x;", "diesel"));
 }
 
-/// Room, file and text (without comments and tests) of every source file but the two at the top.
+/// The module, file name and code of every source file inside a module, without
+/// comments and unit tests.
 fn sources() -> Vec<(String, String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -157,7 +159,7 @@ fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The rooms that `crate::…` names in a text, at the first level of a `use` tree or in a path.
+/// The modules that a text names after `crate::`, in a path or at the first level of a `use` tree.
 fn rooms_named(text: &str) -> Vec<String> {
     let mut found = BTreeMap::new();
     for (at, _) in text.match_indices("crate::") {
@@ -172,7 +174,7 @@ fn rooms_named(text: &str) -> Vec<String> {
     found.into_keys().collect()
 }
 
-/// The first names of each branch of a `use` tree.
+/// The first path segment of each branch of a `use` tree.
 fn first_level(tree: &str) -> Vec<String> {
     let (mut depth, mut branches, mut current) = (0_i32, Vec::new(), String::new());
     for c in tree.chars() {
@@ -193,7 +195,7 @@ fn head(path: &str) -> String {
     path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// Whether a path in the text begins with this library's name.
+/// Whether the text contains a path that begins with the library's name.
 fn names(text: &str, library: &str) -> bool {
     text.match_indices(&format!("{library}::")).any(|(at, _)| {
         let before = text[..at].chars().next_back();

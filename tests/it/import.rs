@@ -1,4 +1,5 @@
-//! The directory, many rows at once: what a PUT would do to each, and a report of those that did not go in.
+//! Bulk import of the directory: each row has the effect of a PUT, and the report lists refused
+//! rows.
 
 use std::{
     io::Write,
@@ -34,7 +35,7 @@ fn users(numbers: std::ops::Range<usize>) -> String {
     numbers.map(|number| format!("{}\n", user(&format!("u{number}")))).collect()
 }
 
-/// Every line of the answer.
+/// Imports a body and returns every line of the response.
 async fn lines(server: &Server, body: impl Into<reqwest::Body>) -> Vec<Value> {
     let request = server.post("/v1/import").bearer_auth(&server.admin).header("content-type", NDJSON).body(body);
     let response = request.send().await.unwrap();
@@ -52,7 +53,7 @@ async fn import(server: &Server, body: impl Into<reqwest::Body>) -> Value {
     lines(server, body).await.pop().unwrap()["report"].clone()
 }
 
-/// created, updated, unchanged, refused.
+/// The counts of created, updated, unchanged and refused rows.
 fn counts(report: &Value) -> [u64; 4] {
     let counts = ["created", "updated", "unchanged", "refused"].map(|name| report[name].as_u64().unwrap());
     assert_eq!(counts.iter().sum::<u64>(), report["rows"].as_u64().unwrap());
@@ -64,7 +65,7 @@ async fn editor(server: &Server) {
     server.manage("PUT", "/v1/roles/editor", Some(body), 201).await;
 }
 
-/// The head of an import by hand.
+/// The head of a raw import request.
 fn head(server: &Server, key: &str, more: &str) -> String {
     let host = server.base.strip_prefix("http://").unwrap();
     format!(
@@ -76,7 +77,6 @@ fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
-/// How many users there are.
 async fn count_users(server: &Server) -> usize {
     let (mut count, mut path) = (0, "/v1/users?limit=100".to_owned());
     loop {
@@ -99,7 +99,7 @@ async fn until_users(server: &Server, count: usize) {
     panic!("there are no {count} users");
 }
 
-/// Rows that are wrong, with the fields of their faults.
+/// Invalid rows, each with the fields of its errors.
 fn bad() -> Vec<(String, Vec<&'static str>)> {
     let long = format!(r#"{{"type":"user","id":"long","profile":{{"a":"{}"}}}}"#, "x".repeat(65 * 1024));
     let row = |value: Value| value.to_string();
@@ -142,7 +142,7 @@ both! {
         assert_eq!((rows.len(), bad.len()), (1000, 20));
         let before = server.events().await.len();
 
-        // The last line does without its newline.
+        // The last line needs no newline.
         let text = rows.join("\n");
         let report = import(&server, text.clone()).await;
         assert_eq!(counts(&report), [980, 0, 0, 20], "{report}");
@@ -155,7 +155,7 @@ both! {
             assert!(row["errors"].as_array().unwrap().iter().all(|error| !error["message"].as_str().unwrap().is_empty()));
         }
 
-        // As PUTs would have left it.
+        // The result equals that of individual PUT requests.
         for (path, body) in [
             ("/v1/organizations/o7", json!({ "name": "The o7", "metadata": { "plan": "pro" } })),
             ("/v1/users/u439", json!({ "profile": { "email": "u439@acme.example" } })),
@@ -168,7 +168,7 @@ both! {
         server.manage("GET", "/v1/users/x", None, 404).await;
         server.manage("GET", "/v1/organizations/x", None, 404).await;
 
-        // One event for each, in the order of the lines.
+        // One event per row, in the order of the lines.
         let events = server.events().await;
         let made = &events[before..];
         assert_eq!(made.len(), 980);
@@ -227,14 +227,14 @@ both! {
         let owner = json!({ "type": "user", "id": "alice", "organization_id": "acme" });
         let key = server.key(json!({ "name": "a key", "owner": owner, "permissions": ["a:b"] })).await;
         server.swap(&key.value).await;
-        // Blocking by a row ends the key at once, and unblocking brings it back.
+        // Blocking a user by import disables the key at once, and unblocking enables it again.
         for (blocked, status) in [(true, 401), (false, 200)] {
             let mut row = user("alice");
             row["blocked"] = json!(blocked);
             assert_eq!(counts(&import(&server, ndjson(&[row])).await), [0, 1, 0, 0]);
             assert_eq!(server.exchange(&key.value).await.status().as_u16(), status);
         }
-        // An organization that is deleted leaves its members' rows behind: the new ones take their place.
+        // Deleting an organization leaves membership rows behind, which new memberships replace.
         server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
         assert_eq!(counts(&import(&server, rows.clone()).await), [2, 0, 1, 0]);
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
@@ -270,7 +270,7 @@ both! {
     async fn d1_who_may_not_is_told_before_anything_is_read(server: Server) {
         let key = server.client_key(&["keyswap:keys"]).await;
         let mut raw = Raw::open(&server.base);
-        // Of the body that is promised, nothing ever comes.
+        // The announced body is never sent.
         raw.send(head(&server, &key.value, "Content-Length: 1000000\r\n").as_bytes());
         let answer = tokio::task::spawn_blocking(move || raw.read_one()).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
@@ -285,7 +285,7 @@ both! {
         let request = server.post("/v1/import").bearer_auth(&key.value).header("content-type", NDJSON).body(users(0..5));
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
-        // The head comes first: all is in once the last line is there.
+        // The response starts before the rows are processed. Its last line follows the last row.
         assert_eq!(counts(&objects(&answer.text().await.unwrap()).pop().unwrap()["report"]), [5, 0, 0, 0]);
         assert_eq!(count_users(&server).await, 5);
     }
@@ -297,7 +297,8 @@ both! {
         raw.send(&text.as_bytes()[..text.len() * 3 / 4]);
         until_users(&server, 1000).await;
         drop(raw);
-        // A clean stop waits for what is on its way: nothing of that import can come after it.
+        // A graceful stop waits for requests in progress, so the interrupted import writes nothing
+        // later.
         let server = Server::on(server.stop().await, &[]).await;
         assert_eq!(count_users(&server).await, 1000, "whole chunks, and nothing of the one that was cut");
         let report = import(&server, text).await;
@@ -373,7 +374,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `keyswap import` on the server's database.
+/// Runs `keyswap import` on the server's database.
 async fn command(server: &Server, file: &str, more: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyswap"));
     command.args(["import", file]).args(more);

@@ -1,4 +1,5 @@
-//! That the jobs run by themselves. Most tests call them, and would not notice one that nobody starts.
+//! Each job runs on its schedule. Most tests call the jobs directly and would not detect a job
+//! that is never started.
 
 use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
 use keyswap::{
@@ -27,7 +28,6 @@ struct Count {
     count: i64,
 }
 
-/// How many rows a table has.
 async fn rows(server: &Server, table: &str) -> i64 {
     let query = format!("SELECT count(*) AS count FROM {table}");
     let read = server
@@ -55,7 +55,8 @@ both! {
         until("what became of exchanges is", LONG, async || rows(&server, "exchange_counts").await > 0).await;
 
         let witness = server.app.settings.witness.clone();
-        // The first run of each job is at the start: the others are told by what came since.
+        // Each job first runs at startup. Effects of later changes show that the jobs run
+        // repeatedly.
         let head = server.events().await.last().unwrap()["seq"].as_i64().unwrap();
         let seen = || {
             let text = std::fs::read(&witness).unwrap_or_default();
@@ -78,7 +79,8 @@ both! {
         server.database.sql("INSERT INTO key_usage (key_id, day, uses) VALUES ('key', 0, 1)");
         let server = Server::on(server.stop().await, &["usage.flush_interval=1h"]).await;
         until("it is deleted", LONG, async || rows(&server, "key_usage").await == 0).await;
-        // The job that flushes by the clock comes before the one that deletes: its first run is over, and the next is in an hour.
+        // The job that flushes on a schedule precedes the one that deletes: its first run is over,
+        // and its next run is in an hour.
         let now = server.app.store.now().await.unwrap();
         for _ in 0..40_000 {
             let (key, entropy) = (KeyId::generate(now, &server.app.entropy).unwrap(), &server.app.entropy);

@@ -1,4 +1,4 @@
-//! When keys were used is written in small pieces while many are, and none of it is lost on the way.
+//! Last-use times are written in batches under load, and none is lost.
 
 use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
 use futures_util::FutureExt;
@@ -13,7 +13,7 @@ use keyswap::{
 
 use crate::support::{Server, both};
 
-/// More than may wait.
+/// More than the number that may be pending.
 const USED: usize = 60_000;
 
 #[derive(QueryableByName, Debug, PartialEq, Eq)]
@@ -42,7 +42,8 @@ async fn written(server: &Server) -> Written {
     read.await.unwrap()
 }
 
-/// `count` keys were used, each of them last at `at`, and `uses` times together.
+/// Asserts that `count` keys were last used at `at`, with `uses` uses in total, and that none is
+/// pending.
 async fn there_is(server: &Server, count: usize, at: Timestamp, uses: usize) {
     let [count, uses] = [count, uses].map(|number| i64::try_from(number).unwrap());
     let expected = Written { times: count, first: at.millis(), last: at.millis(), keys: count, uses };
@@ -50,7 +51,7 @@ async fn there_is(server: &Server, count: usize, at: Timestamp, uses: usize) {
     assert_eq!(server.app.last_used.waiting(), 0);
 }
 
-/// Uses `count` keys, which nobody made: what is written of them does not ask for that.
+/// Records uses of `count` keys that do not exist. Writing uses does not require the keys.
 fn use_keys(server: &Server, count: usize, at: Timestamp) -> Vec<(KeyId, CredentialId)> {
     let entropy = &server.app.entropy;
     let one = || (KeyId::generate(at, entropy).unwrap(), CredentialId::generate(entropy).unwrap());
@@ -69,7 +70,7 @@ both! {
         use_keys(&server, USED - 39_999, now);
         assert_eq!(server.app.last_used.many().now_or_never(), Some(()), "the job is called");
         last_used::flush_some(&server.app).await.unwrap();
-        // Not all of it: one batch below, at most.
+        // The backlog falls below the threshold by at most one batch.
         let left = server.app.last_used.waiting();
         assert!((35_000..40_000).contains(&left), "{left}");
         last_used::flush(&server.app).await.unwrap();
@@ -79,7 +80,7 @@ both! {
     async fn what_could_not_be_written_is_neither_lost_nor_counted_twice(server: Server, "jobs=by_hand") {
         let now = server.app.store.now().await.unwrap();
         let keys = use_keys(&server, 6_000, now);
-        // The times can be written, and the uses cannot.
+        // The last-use times can be written, but the usage counts cannot.
         server.database.sql("ALTER TABLE key_usage RENAME TO away");
         for _ in 0..2 {
             assert!(last_used::flush(&server.app).await.is_err());

@@ -1,4 +1,5 @@
-//! How much a key is used (P13): a limit of exchanges per minute, exact over all replicas, and how often it was used, by day.
+//! Usage of keys (P13): a limit of exchanges per minute, exact across replicas, and daily usage
+//! counts.
 
 use futures_util::future::join_all;
 use keyswap::service::last_used;
@@ -10,7 +11,7 @@ use crate::support::{
     wire::{Wire, oauth_error, problem},
 };
 
-/// A minute that does not end while the test looks.
+/// Advances the clock to the start of a minute, so that the minute does not end during the test.
 async fn fresh_minute(server: &Server) {
     let gone = server.app.store.now().await.unwrap().millis().rem_euclid(60_000);
     server.database.move_clock(60_000 - gone);
@@ -27,7 +28,7 @@ fn header(answer: &Response, name: &str) -> String {
     answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
 }
 
-/// `r` and `t` of `RateLimit`, which must be of the policy `exchanges`.
+/// The members `r` and `t` of the `RateLimit` header, which must refer to the policy `exchanges`.
 fn rate_limit(answer: &Response) -> (u32, u32) {
     let text = header(answer, "ratelimit");
     let rest = text.strip_prefix("\"exchanges\";r=").unwrap_or_else(|| panic!("{text}"));
@@ -90,7 +91,7 @@ both! {
         assert_eq!(server.post("/v1/exchange/explain").bearer_auth(&key).send().await.unwrap().status(), 200);
         assert_eq!(server.exchange(&key).await.status(), 200);
         assert_eq!(server.exchange(&key).await.status(), 429);
-        // Over the limit or not, what is refused anyway is refused for its own reason.
+        // An invalid request gets its own error, even over the limit.
         assert_eq!(server.exchange_for(&key, json!({ "scope": "no:such" })).await.status(), 400);
     }
 

@@ -1,7 +1,9 @@
-//! The one integration-test binary: everything through HTTP or the public library, on SQLite and PostgreSQL.
+//! The integration test binary. It tests through HTTP and the public library, on
+//! SQLite and PostgreSQL.
 //!
-//! A test named by `both!` runs once on each database. `KEYSWAP_TEST_POSTGRES` names the server to use
-//! (`scripts/with-postgres` starts one); without it the PostgreSQL half fails, it is never skipped.
+//! A test declared with `both!` runs once per database. `KEYSWAP_TEST_POSTGRES` names the
+//! PostgreSQL server (`scripts/with-postgres` starts one). Without it the PostgreSQL tests fail;
+//! they are never skipped.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

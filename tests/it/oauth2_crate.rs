@@ -1,4 +1,5 @@
-//! The `oauth2` crate gets a token in its own way, for each algorithm; the rest of the real clients are in `tests/interop`.
+//! The `oauth2` crate obtains a token, for each signing algorithm. `tests/interop` covers other
+//! clients.
 
 use oauth2::{
     AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, Scope, TokenResponse, TokenUrl, basic::BasicClient,
@@ -39,7 +40,8 @@ both! {
     async fn eddsa(server: Server, "signing_keys.algorithm=EdDSA") { by_client_credentials(&server, "EdDSA").await; }
 }
 
-// A key of RSA takes long to make, and is the same on either database; `audiences::algorithms` has one on both.
+// RSA keys are slow to generate, and the result does not depend on the database.
+// `audiences::algorithms` covers an RSA key on both databases.
 #[test]
 fn rs256_and_ps256() {
     for algorithm in ["RS256", "PS256"] {

@@ -1,4 +1,5 @@
-//! How a browser gets the session of a hosted page, and gives it back. What people see there is looked at in `tests/interop/test_pages.py`.
+//! Browser sessions of hosted pages: sign-in and sign-out. `tests/interop/test_pages.py`
+//! tests the user interface.
 
 use futures_util::future::join_all;
 use reqwest::{Response, StatusCode};
@@ -24,7 +25,7 @@ async fn spend(server: &Server, code: &str) -> Response {
     server.post("/portal/sign-in").header("keyswap-page", "1").json(&json!({ "code": code })).send().await.unwrap()
 }
 
-/// What the browser keeps of a `Set-Cookie`.
+/// The cookie in the form that the browser sends.
 fn cookie_of(answer: &Response) -> String {
     let set = answer.headers()["set-cookie"].to_str().unwrap();
     for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
@@ -56,7 +57,7 @@ both! {
         assert_eq!(out.status(), StatusCode::NO_CONTENT);
         assert_eq!(cookie_of(&out), "__Host-keyswap=");
         problem(with_cookie(&server, "GET", CURRENT, &cookie).await, 401, "invalid_token").await;
-        // Who is out already hears the same.
+        // A repeated sign-out succeeds.
         assert_eq!(with_cookie(&server, "POST", "/portal/sign-out", &cookie).await.status(), StatusCode::NO_CONTENT);
 
         let events = server.events().await;
@@ -113,7 +114,7 @@ both! {
         for other in [token.as_str(), &server.admin, "kps_", ""] {
             problem(spend(&server, other).await, 401, "invalid_token").await;
         }
-        // None of these has spent it.
+        // None of these requests has consumed the code.
         assert_eq!(spend(&server, &code_of(&opened)).await.status(), StatusCode::NO_CONTENT);
     }
 
@@ -133,7 +134,8 @@ both! {
         let token = session(&server, "self", "acme").await;
         let current = body_of(server.get(CURRENT).bearer_auth(&token).send().await.unwrap(), StatusCode::OK).await;
         assert_eq!(current["choices"], json!(["roles", "resources"]));
-        // What of each role the user's own keys may carry: neither what governs Keyswap elsewhere, nor what is for others.
+        // Each role lists only permissions that the user's own keys may carry: neither permissions
+        // to manage organization keys nor permissions of other owner types.
         let role = |name: &str, about: Option<&str>, permissions: &[&str]| json!({ "name": name, "description": about, "permissions": permissions });
         let roles = json!([
             role("lead", Some("Leads"), &["projects:write"]),
@@ -164,7 +166,7 @@ both! {
     }
 }
 
-/// What a page loads takes no more than so many bytes on the wire.
+/// Asserts that the compressed files of a page are smaller than `most` bytes in total.
 async fn loads(server: &Server, page: &str, most: usize) {
     let page = server.get(page).send().await.unwrap();
     let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();

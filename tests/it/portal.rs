@@ -1,4 +1,5 @@
-//! What users do with their keys: through a portal session, with keys of their own, and through a back end that calls for them.
+//! Key management by users: through portal sessions, with their own keys, and through a back end
+//! that calls on their behalf.
 
 use keyswap::cli::compose;
 use reqwest::{Response, StatusCode};
@@ -9,7 +10,7 @@ use crate::support::{
     wire::{checksummed, problem, snapshot, unknown, wrong},
 };
 
-/// A permission that the keys of everyone may carry, unless `to` says otherwise.
+/// Creates a permission that is assignable to the owner types in `to`.
 pub async fn permission(server: &Server, name: &str, to: &[&str]) {
     put(server, &format!("/v1/permissions/{name}"), json!({ "assignable_to": to })).await;
 }
@@ -47,8 +48,9 @@ pub async fn member(server: &Server, organization: &str, user: &str, roles: &[&s
     put(server, &format!("/v1/organizations/{organization}/members/{user}"), json!({ "roles": roles })).await;
 }
 
-/// Two organizations, `acme` and `umbrella`, and members of the first: `self` manages their own keys, `manager` those of the
-/// organization, `overseer` sees all of them, `reader` does none of it. `eve` manages everything at `umbrella`.
+/// Creates the organizations `acme` and `umbrella`. Members of `acme`: `self` manages their own
+/// keys, `manager` those of the organization, `overseer` may view and revoke all of them, and
+/// `reader` manages none. `eve` has all these permissions at `umbrella`.
 pub async fn people(server: &Server) {
     let all = ["user", "organization", "service_client"];
     permission(server, "projects:read", &all).await;
@@ -79,19 +81,18 @@ pub async fn session(server: &Server, user: &str, organization: &str) -> String 
     opened["token"].as_str().unwrap().to_owned()
 }
 
-/// A personal key within `acme`.
+/// Creates a personal key within `acme`.
 pub async fn personal(server: &Server, user: &str, permissions: &[&str]) -> Key {
     let owner = json!({ "type": "user", "id": user, "organization_id": "acme" });
     server.key(json!({ "name": "personal", "owner": owner, "permissions": permissions })).await
 }
 
-/// A key of an organization.
 pub async fn of_organization(server: &Server, organization: &str, permissions: &[&str]) -> Key {
     let owner = json!({ "type": "organization", "id": organization });
     server.key(json!({ "name": "the organization's", "owner": owner, "permissions": permissions })).await
 }
 
-/// Makes a key as `credential`; the answer must have the status.
+/// Creates a key with `credential` and asserts the status.
 async fn make(server: &Server, credential: &str, body: Value, status: u16) -> Value {
     let answer = call(server, credential, "POST", "/v1/api-keys", Some(body)).await;
     body_of(answer, StatusCode::from_u16(status).unwrap()).await
@@ -105,7 +106,7 @@ fn path(key: &Key) -> String {
     format!("/v1/api-keys/{}", key.id)
 }
 
-/// The ids of the keys that are listed, sorted.
+/// The sorted ids of the listed keys.
 async fn listed(server: &Server, credential: &str) -> Vec<String> {
     let page = body_of(call(server, credential, "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
     let mut ids: Vec<_> =
@@ -120,7 +121,7 @@ fn ids(keys: &[&Key]) -> Vec<String> {
     ids
 }
 
-/// All that says anything about a refusal.
+/// All parts of a response that could reveal the reason for a refusal.
 async fn refusal(server: &Server, credential: &str, method: &str, path: &str) -> (StatusCode, Vec<String>, String) {
     snapshot(call(server, credential, method, path, None).await).await
 }
@@ -150,7 +151,8 @@ both! {
         let token = session(&server, "self", "acme").await;
         let none = make(&server, &token, json!({ "name": "a" }), 201).await;
         assert_eq!(none["permissions"], json!([]));
-        // More than the user holds, and what user keys may not carry: each is named, with its reason.
+        // The refusal names each permission with its reason: the user does not hold it, or user
+        // keys may not carry it.
         let wanted = json!({ "name": "a", "permissions": ["projects:read", "projects:write", "internal"] });
         let refused = make(&server, &token, wanted, 422).await;
         let text = refused["errors"].to_string();
@@ -263,7 +265,7 @@ both! {
         let token = session(&server, "overseer", "acme").await;
         assert_eq!(listed(&server, &token).await, ids(&[&left, &personal]));
         for key in [&left, &personal] {
-            // What would let a key do more is for those whose key it is.
+            // Only the owner may perform operations that extend what a key can do.
             for (method, step, body) in [
                 ("POST", "/rotate", None), ("POST", "/resume", None), ("PATCH", "", Some(json!({ "name": "mine" }))),
             ] {
@@ -324,7 +326,8 @@ both! {
         for bad in [wrong(&token), expired, checksummed(&format!("kps_{}_{}", "Z".repeat(16), "A".repeat(32))), token[..token.len() - 1].to_owned()] {
             assert_eq!(refusal(&server, &bad, "GET", "/v1/api-keys").await, usual);
         }
-        // The row of a session is no credential, wherever it is moved.
+        // The encrypted value is bound to its table: a session row copied to
+        // `credentials` cannot be decrypted.
         let key = server.generic_key(&[]).await;
         server.database.sql(&format!(
             "INSERT INTO credentials (id, key_id, prefix, sealed, master_version, created_at) \
@@ -388,7 +391,7 @@ both! {
         let opened = server.manage("POST", "/v1/portal-sessions", Some(json!({ "user_id": "solo" })), 201).await;
         let made = make(&server, opened["token"].as_str().unwrap(), json!({ "name": "a" }), 201).await;
         assert_eq!(made["owner"], json!({ "type": "user", "id": "solo", "organization_id": null }));
-        // The same user within an organization is someone else, with the roles they have there.
+        // Within an organization, the same user has a separate set of roles.
         member(&server, "acme", "solo", &["reader"]).await;
         assert_eq!(status(&server, &session(&server, "solo", "acme").await, "GET", "/v1/api-keys").await, 403);
         assert_eq!(status(&server, opened["token"].as_str().unwrap(), "GET", "/v1/api-keys").await, 200);
@@ -398,7 +401,7 @@ both! {
         people(&server).await;
         let narrow = personal(&server, "self", &["user-api-keys:manage-self"]).await;
         make(&server, &narrow.value, json!({ "name": "a" }), 201).await;
-        // It hands on what it carries itself, and the roles of its user are no part of that.
+        // The key grants only permissions of its own, not those of its user's roles.
         make(&server, &narrow.value, json!({ "name": "a", "permissions": ["projects:read"] }), 422).await;
         let wide = personal(&server, "self", &["user-api-keys:manage-self", "projects:read"]).await;
         make(&server, &wide.value, json!({ "name": "a", "permissions": ["projects:read"] }), 201).await;
@@ -434,7 +437,7 @@ both! {
         assert_eq!(made["owner"], json!({ "type": "user", "id": "self", "organization_id": "acme" }));
         let event = server.events().await.pop().unwrap();
         assert_eq!((&event["actor"]["id"], &event["on_behalf_of"]), (&json!(backend.id), &json!("self")));
-        // The user holds it and the back end does not; and the other way round.
+        // The user holds the permission and the back end lacks it, and vice versa.
         let refused = post(here, "/v1/api-keys", json!({ "name": "a", "permissions": ["projects:write"] })).await;
         assert!(problem(refused, 422, "invalid").await["errors"][0]["message"].as_str().unwrap().contains("not yours"));
         let refused = post(here, "/v1/api-keys", json!({ "name": "a", "permissions": ["keyswap:keys"] })).await;
@@ -519,7 +522,7 @@ both! {
     }
 }
 
-/// The token of a session as if it were an API key: another prefix, and a checksum that fits.
+/// A session token as an API key: with another prefix and a matching checksum.
 fn rekeyed(token: &str) -> String {
     use keyswap::domain::api_key_value::{ApiKeyValue, PresentedKey};
     let known = PresentedKey::parse(token).unwrap();

@@ -1,4 +1,4 @@
-//! What both databases must do alike: one suite, run on each.
+//! The contract of the store, tested on both databases.
 
 use std::{sync::mpsc, time::Duration};
 
@@ -69,7 +69,7 @@ both! {
                     let name = format!("w{number}:r{round}");
                     let change = store.change(cli(), move |tx| {
                         store::permissions::insert(tx, &permission(&name))?;
-                        // Two resources, two events, next to each other.
+                        // Two resources produce two adjacent events.
                         let events = ["first", "second"].map(|part| {
                             NewEvent::new(EventKind::PermissionCreated, &name).with("part", part)
                         });
@@ -106,7 +106,8 @@ both! {
             let seq = if restore.starts_with("seq") { 1000 } else { 5 };
             server.database.sql(&format!("UPDATE events SET {alter} WHERE seq = 5"));
             let found = events::verify_chain(&server.app).await.is_err();
-            // A space before JSON says the same thing: what is hashed is what is read.
+            // Leading whitespace does not change the JSON value, and the hash covers the value as
+            // read.
             assert_eq!(found, !alter.starts_with("data"), "{alter}");
             server.database.sql(&format!("UPDATE events SET {restore} WHERE seq = {seq}"));
         }
@@ -154,7 +155,7 @@ both! {
         assert!((3600..3660).contains(&moved), "{moved}");
     }
 
-    // That each change is synced is counted in `faults::durability`.
+    // `faults::durability` counts that each change is synced.
     async fn the_database_is_set_to_sync_each_commit(server: Server) {
         let faults = server.app.store.read(store::durability_faults).await.unwrap();
         assert!(faults.is_empty(), "{faults:?}");
@@ -176,7 +177,7 @@ both! {
             let change = store.change(cli(), move |tx| {
                 store::permissions::insert(tx, &permission("slow:one"))?;
                 started.send(()).unwrap();
-                // The write lock is held until the reader has its answer.
+                // The write lock is held until the reader has its result.
                 released.recv_timeout(Duration::from_secs(30)).expect("the reader waited for the writer");
                 Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventKind::PermissionCreated, "slow:one")))
             });

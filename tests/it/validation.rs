@@ -1,4 +1,5 @@
-//! `POST /v1/api-keys/validate`: a key or a token in, everything a service needs to know of it out.
+//! `POST /v1/api-keys/validate`: returns everything that a service needs to know
+//! about a key or a token.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::{
@@ -36,7 +37,7 @@ async fn token(server: &Server, key: &str, asked: Value) -> String {
     body["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Requires these permissions, and gives those that are missing.
+/// Requires these permissions and returns the missing ones.
 async fn missing(server: &Server, value: &str, required: &[&str]) -> Value {
     asked(server, json!({ "value": value, "required_permissions": required })).await["missing_permissions"].clone()
 }
@@ -61,7 +62,7 @@ both! {
         for member in ["id", "name", "masked", "owner", "permissions", "metadata", "created_at", "last_used_at"] {
             assert!(shown.get(member).is_some(), "{member}");
         }
-        // A validation is a use of the key.
+        // A validation counts as a use of the key.
         assert_eq!(shown["last_used_at"], Value::Null);
         last_used::flush(&server.app).await.unwrap();
         assert!(validated(&server, &key.value).await["api_key"]["last_used_at"].is_string());
@@ -156,7 +157,7 @@ both! {
         for body in &bodies {
             answers.push(snapshot(call(&server, &server.admin, "POST", PATH, Some(body.clone())).await).await);
         }
-        // Its key is in force, and it is not.
+        // The key is valid, but the token has expired.
         server.advance(600);
         answers.push(snapshot(call(&server, &server.admin, "POST", PATH, Some(json!({ "value": of_right }))).await).await);
         assert_eq!((answers[0].0, answers[0].2.as_str()), (StatusCode::OK, r#"{"api_key":null}"#));
@@ -232,7 +233,8 @@ both! {
     async fn d7_the_answer_authenticates_and_authorizes(server: Server) {
         let service = server.client_key(&["keyswap:validate"]).await;
         let key = server.client_key(&["projects:read"]).await;
-        // What a service makes of it: 401 for nobody, 403 for a permission that is missing, 200 otherwise.
+        // The status that a service derives: 401 for an invalid credential, 403 for a missing
+        // permission, and 200 otherwise.
         let status = async |value: &str, needed: &str| {
             let body = json!({ "value": value, "required_permissions": [needed] });
             let answer = body_of(call(&server, &service.value, "POST", PATH, Some(body)).await, StatusCode::OK).await;
@@ -280,7 +282,7 @@ both! {
         let at_one = json!({ "value": key.value, "audience": one, "required_permissions": ["a", "b"] });
         assert_eq!(asked(&server, at_one).await["missing_permissions"], json!(["b"]), "what the audience does not take");
 
-        // A key that is for one of them alone.
+        // The key is restricted to one of the audiences.
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "audiences": [one] })), 200).await;
         assert!(is_taken(&key.value, None).await && is_taken(&key.value, Some(one)).await);
         assert!(!is_taken(&key.value, Some(other)).await && !is_taken(&for_other, None).await);
@@ -297,7 +299,7 @@ both! {
         assert_eq!(validated(&server, &management).await, refused());
         let body = json!({ "value": management, "audience": MANAGEMENT, "required_permissions": ["keyswap:events", "a"] });
         assert_eq!(asked(&server, body).await["missing_permissions"], json!(["a"]));
-        // One without a scope may be for both.
+        // A token without scope may be for both audiences.
         let bare = server.generic_key(&[]).await;
         let both = token(&server, &bare.value, json!({ "audience": [MANAGEMENT, "http://keyswap.test"] })).await;
         assert_eq!(validated(&server, &both).await, refused());
@@ -309,7 +311,7 @@ both! {
         let minted = server.swap(&key.value).await;
         let payload = URL_SAFE_NO_PAD.decode(minted.split('.').nth(1).unwrap()).unwrap();
         let claims: Claims = serde_json::from_slice(&payload).unwrap();
-        // Signed by our own key, each of them.
+        // Each token is signed with the server's own key.
         let signed = async |typ: &str, claims: &Claims| {
             let view = server.app.keys.view();
             let minter = view.signer_of_look(server.app.settings.algorithm).unwrap();

@@ -1,7 +1,7 @@
-//! Tenants are walls: whatever belongs to another organization looks, byte by byte, like what does
-//! not exist. Generated from the OpenAPI document, so that an endpoint that is added later cannot
-//! be forgotten. Each wall has its control: the owner's own call, which is the same request,
-//! succeeds.
+//! Tenant isolation: the responses for an object of another organization and for an object that
+//! does not exist are identical, byte by byte. The tests are generated from the OpenAPI
+//! document, so that a new endpoint cannot be missed. Each check has a control: the same request
+//! by the owner succeeds.
 
 mod tenants;
 
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use crate::support::{Server, both};
 use tenants::{Tenant, Who, target, two_tenants};
 
-/// What only callers outside every tenant may call, whatever it is about. A refusal there is no
-/// wall.
+/// Paths that only callers outside every tenant may use, for any object. A refusal there does not
+/// demonstrate isolation.
 const CLOSED: [&str; 2] = ["/v1/organizations/", "/v1/users/"];
 
-/// A body that is right as far as it goes: what is wrong must be the id alone.
+/// A valid body, so that only the id can be wrong.
 fn body(operation: &str) -> Option<Value> {
     let (method, path) = operation.split_once(' ').unwrap();
     match (method, path.rsplit('/').next().unwrap()) {
@@ -33,7 +33,7 @@ async fn answer(request: RequestBuilder, body: Option<&Value>) -> (StatusCode, S
     (answer.status(), answer.text().await.unwrap())
 }
 
-/// The operations on `/v1` that the document describes, with or without an id in the path.
+/// The operations below `/v1` in the document, with or without an id in the path.
 async fn operations(server: &Server, with_id: bool) -> Vec<(Method, String)> {
     let document: Value = server.get("/openapi.json").send().await.unwrap().json().await.unwrap();
     let mut all = Vec::new();
@@ -64,7 +64,7 @@ both! {
                     let request = server.http.request(method.clone(), server.url(&target.known));
                     (StatusCode::FORBIDDEN, request.bearer_auth(&server.admin))
                 } else if !who.may_change_records() && method == Method::PATCH && template.starts_with("/v1/access-records/") {
-                    // Its owner's key is told why, and is no control.
+                    // The owner's key gets a refusal with its reason and is no control.
                     let own = answer(who.request(&server, &theirs, &method, &target.known), body.as_ref()).await;
                     assert_eq!(own.0, StatusCode::FORBIDDEN, "{operation} by {who:?}: {own:?}");
                     (StatusCode::NOT_FOUND, Who::OnBehalf.request(&server, &theirs, &method, &target.known))
@@ -77,8 +77,8 @@ both! {
                 assert!(own.0.is_success(), "{operation} by {who:?} is refused to its owner as well: {own:?}");
             }
         }
-        // Keys have nine operations and service clients three for six callers; access records have three,
-        // one of them for two callers.
+        // Keys have nine operations and service clients three, each for six callers. Access records
+        // have three, one of them for two callers.
         assert!(walls >= 86 && closed >= 60, "only {walls} walls and {closed} closed doors were tried");
     }
 
@@ -95,14 +95,14 @@ both! {
                     let shown = secrets.iter().find(|secret| text.contains(secret.as_str()));
                     assert!(shown.is_none(), "{path}{filter} by {who:?} shows {shown:?}");
                 }
-                // The tenant's own callers, where they may call, see what others do not.
+                // The tenant's own callers see these objects, where they may call.
                 let own = answer(who.request(&server, &theirs, &Method::GET, &path), None).await;
                 let wanted: &[&String] = match path.as_str() {
                     "/v1/api-keys" => &[&theirs.personal_key.id, &theirs.organization_key.id],
                     "/v1/service-clients" => &[&theirs.client],
                     "/v1/access-records" => &[&theirs.record],
                     "/v1/portal-sessions/current" if who == Who::Session => &[&theirs.admin],
-                    // What shows a tenant's things to those outside every tenant alone.
+                    // Lists of tenants' objects that only callers outside every tenant may read.
                     "/v1/organizations" | "/v1/users" | "/v1/events" => {
                         assert_eq!(own.0, StatusCode::FORBIDDEN, "{path} by {who:?}: {own:?}");
                         let all = server.get(&format!("{path}?limit=100")).bearer_auth(&server.admin);
@@ -110,7 +110,7 @@ both! {
                         assert!(all.contains(&theirs.organization) || all.contains(&theirs.admin), "{path}: {all}");
                         continue;
                     }
-                    // What belongs to no tenant, and what says who calls.
+                    // Objects that belong to no tenant, and information about the caller.
                     "/v1/audiences" | "/v1/branding" | "/v1/caller" | "/v1/overview" | "/v1/permissions"
                     | "/v1/portal-sessions/current" | "/v1/roles" | "/v1/signing-keys" | "/v1/webhooks" => continue,
                     _ => panic!("GET {path}: say here what of a tenant's it shows"),
@@ -129,8 +129,8 @@ both! {
             match (&method, path.as_str()) {
                 (&Method::POST, "/v1/api-keys" | "/v1/service-clients") => {}
                 (&Method::GET | &Method::PUT, _)
-                // Asked of a credential, of a principal, or closed to all inside; access records:
-                // access_records::rights.
+                // Operations on a credential or a principal, and operations closed to tenants.
+                // `access_records::rights` covers access records.
                 | (_, "/v1/exchange" | "/v1/exchange/explain" | "/v1/api-keys/validate" | "/v1/access/check" | "/v1/access-records"
                     | "/v1/import" | "/v1/audiences" | "/v1/portal-sessions" | "/v1/signing-keys" | "/v1/signing-keys/rotate" | "/v1/webhooks") => continue,
                 _ => panic!("{method} {path}: say here whether it makes something for a tenant"),

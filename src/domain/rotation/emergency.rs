@@ -1,4 +1,5 @@
-//! What can be said truly when a signing key is pulled. Nothing is instant: verifiers keep what they fetched.
+//! Time bounds after the revocation of a signing key. Revocation is not instantaneous, because
+//! verifiers cache the JWKS.
 
 use crate::domain::{
     signing::SigningKeyInfo,
@@ -7,21 +8,24 @@ use crate::domain::{
 
 use super::timing::Timing;
 
-/// Until when somebody may still accept what, after a key was revoked at some moment. From the configuration, at worst.
+/// Worst-case bounds for the effects of revoking a signing key, computed from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Bounds {
-    /// From when no replica serves the key in its JWKS, or signs by it.
+    /// From this time, no replica publishes the key in its JWKS or signs with it.
     pub unpublished_by: Timestamp,
-    /// Until when a verifier may accept a token by the revoked key, forged ones among them: it may use a JWKS that it fetched before.
+    /// Until this time, a verifier may accept tokens signed with the revoked key, including forged
+    /// ones: it may use a JWKS that it fetched before.
     pub accepted_until: Timestamp,
-    /// Until when the last token that Keyswap itself signed by it is out of its life.
+    /// Until this time, the last token that Keyswap signed with the key may be unexpired.
     pub last_token_ends: Timestamp,
-    /// Until when a verifier may refuse tokens by the key that signs now, if it does not fetch the JWKS anew for a kid it does not know.
+    /// Until this time, a verifier may refuse tokens signed with the new active key, unless it
+    /// refetches the JWKS for an unknown `kid`.
     pub successor_known_by: Timestamp,
 }
 
 impl Timing {
-    /// What follows from revoking `key` at `now`; `successor_published` is when the key was published that signs in its place.
+    /// Returns the bounds for revoking `key` at `now`. `successor_published` is when the key that
+    /// signs in its place was published.
     pub fn after_revocation(self, key: &SigningKeyInfo, now: Timestamp, successor_published: Timestamp) -> Bounds {
         let unpublished_by = now.after(self.until_unused());
         let longest = key.longest_ttl.max(self.max_ttl);

@@ -1,5 +1,5 @@
-//! The rotation of signing keys: `next → active → retiring → removed`, and `revoked`. Arithmetic over times, nothing else; the invariants
-//! I1 to I18 that it keeps are in `tests/it/rotation`.
+//! Rotation of signing keys: `next → active → retiring → removed`, and `revoked`. It only computes
+//! times. `tests/it/rotation` verifies the invariants K1 to K10.
 
 mod emergency;
 mod pace;
@@ -45,7 +45,7 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    /// A key that was published, and did whatever else its state tells, at 1 s.
+    /// Returns a key that was published, and reached its state, at 1 s.
     fn key(algorithm: Algorithm, state: SigningKeyState) -> SigningKeyInfo {
         SigningKeyInfo {
             kid: format!("{:A<43}", format!("{algorithm}{}", state.as_str())).parse().unwrap(),
@@ -104,7 +104,7 @@ mod tests {
         let (old, old_next, new) = (key(Es256, Active), key(Es256, Next), key(EdDsa, Next));
         let seen = |keys: &[SigningKeyInfo], now| steps(&rules, keys, now);
         assert_eq!(seen(std::slice::from_ref(&old), at(5)), [(5, "Publish(EdDsa)".to_owned())]);
-        // The old one signs until the new one may, and its successor, which never signed, is not needed.
+        // The old key signs until the new one may. Its successor never signed and is not needed.
         let planned = rules.plan(&[old.clone(), old_next.clone(), new.clone()], at(5));
         assert_eq!(planned[0].step, Step::Remove(old_next.kid.clone()));
         assert_eq!((planned[1].at, &planned[1].step), (at(3661), &Step::Activate(new.kid.clone())));
@@ -146,23 +146,24 @@ mod tests {
         let mut rules = rules(Es256, &[], Some(10));
         let keys = [key(Es256, Active), key(Es256, Next), key(Es384, Retiring)];
         assert!(rules.plan(&keys, at(50_000)).iter().all(|planned| planned.waits_for == Wait::Due));
-        // Forward: noticed at 50,000 s.
+        // A forward jump, detected at 50,000 s.
         rules.steady.since = at(50_000);
         let planned = rules.plan(&keys, at(50_001));
         assert_eq!(planned.iter().map(|one| one.at).collect::<Vec<_>>(), [at(50_060), at(53_660), at(53_720)]);
-        // Back: what was written ahead of now counts from when that was noticed.
+        // A backward jump: a time that was written ahead of `now` counts from the detection of the
+        // jump.
         let mut next = key(Es256, Next);
         next.seen_at = Some(at(90_000));
         assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_660)));
-        // Nobody noticed yet: nothing has waited at all.
+        // The jump is not detected yet: no part of the delay has elapsed.
         rules.steady.since = at(90_000);
         assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_670)));
         rules.steady = Steady::ALWAYS;
         assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_670)));
-        // As far as two clocks may be apart: it counts as it is written.
+        // Within the clock skew: the time counts as it is written.
         next.seen_at = Some(at(50_040));
         assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_700)));
-        // Whoever reads it sees that the clock was at a later time before.
+        // The clock showed a later time before: the reader detects the jump.
         let skew = Span::from_secs(30);
         assert_eq!(Steady::ALWAYS.seen(at(50_040), at(50_010), skew), Steady::ALWAYS);
         assert_eq!(Steady::ALWAYS.seen(at(50_041), at(50_010), skew), Steady { since: at(50_010) });
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_replica_counts_until_nothing_of_it_can_be_in_use() {
-        // Told of 10 s before it was cut off, it signs for 30 s, and its tokens live an hour and a minute of leeway.
+        // Its last report was 10 s before the disconnection, it signs for 30 s, and its tokens live
+        // for an hour and a minute of leeway.
         assert_eq!(HOUR.until_forgotten(), Span::from_secs(10 + 30 + 3600 + 60 + 30));
     }
 

@@ -1,20 +1,20 @@
-//! Whether the database's clock goes as a clock does: beside it runs one of this process that nobody can set.
+//! Clock monitor: compares the database clock with a monotonic clock of this process.
 
 use std::time::Duration;
 
 use crate::domain::time::{Span, Timestamp};
 
-/// Both clocks at one moment.
+/// Readings of the clocks at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     pub database: Timestamp,
-    /// Since some moment that stays the same while the process runs.
+    /// Monotonic time since a moment that is fixed while the process runs.
     pub elapsed: Duration,
-    /// What the machine of this process takes for the time.
+    /// Wall clock of the machine on which this process runs.
     pub machine: Timestamp,
 }
 
-/// How far the database's clock was set since the look before this one, when it was.
+/// How far the database clock was set since the previous reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jump {
     Forward(Span),
@@ -22,15 +22,20 @@ pub enum Jump {
 }
 
 impl Moment {
-    /// A jump of more than `tolerance` since `before`. A process that was stopped and woken looks like one, and is taken for one.
+    /// Returns the jump since `before` if it exceeds `tolerance`. A process that was suspended and
+    /// resumed cannot be distinguished from a jump, and is treated as one.
     pub fn jump_since(self, before: Self, tolerance: Span) -> Option<Jump> {
         let expected = before.database.after(Span::from(self.elapsed.saturating_sub(before.elapsed)));
         jump(expected, self.database, tolerance)
     }
 
-    /// As `jump_since`, for a process that has not looked before: somebody looked when it was `last`. Where that was a moment ago, they vouch for
-    /// the clock, and what this machine takes for the time says nothing. Where it was longer ago, the machine's clock must do: which of two
-    /// clocks is wrong nobody can tell; a wait that one of them would fake must not count.
+    /// Returns the jump for a process without a previous reading. `last` is the latest time of the
+    /// database clock that any replica recorded.
+    ///
+    /// If `last` is recent, within `tolerance`, the database clock is trusted and the machine clock
+    /// is ignored. If `last` is older, the database clock is compared with the machine clock. Which
+    /// of the two is wrong cannot be determined, but a delay that only one of them has seen elapse
+    /// must not count.
     pub fn jump_before(self, last: Timestamp, tolerance: Span) -> Option<Jump> {
         match jump(last, self.database, tolerance)? {
             Jump::Forward(_) => jump(self.machine, self.database, tolerance),

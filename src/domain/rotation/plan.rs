@@ -1,5 +1,6 @@
-//! What happens to the signing keys, and when. Pure: the same keys and the same rules at the same moment give the same plan on every
-//! replica, and what is printed is what will be done.
+//! Plan of the rotation: the next steps of the signing keys and their times. The plan is pure: the
+//! same keys, rules and time give the same plan on every replica, and the displayed plan is the one
+//! that is executed.
 
 use std::collections::BTreeSet;
 
@@ -11,33 +12,34 @@ use crate::domain::{
 
 use super::timing::{Steady, Timing};
 
-/// The rules by which the keys of a deployment are moved: the stricter ones of all its replicas.
+/// Rotation rules of a deployment: the strictest settings of all its replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     pub timing: Timing,
-    /// How long a key signs; absent: until somebody rotates.
+    /// How long a key signs; `None` if only an operator rotates.
     pub period: Option<Span>,
-    /// The algorithms that replicas are configured for: one, but for the time of a change.
+    /// Algorithms that the replicas are configured with: one, except during a change.
     pub configured: BTreeSet<Algorithm>,
-    /// Those that audiences ask for.
+    /// Algorithms that audiences require.
     pub asked: BTreeSet<Algorithm>,
     pub steady: Steady,
 }
 
-/// One move of one key.
+/// One transition of one signing key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// A key of this algorithm is made and published, to follow the one that signs.
+    /// Generates and publishes a key of this algorithm, to follow the active one.
     Publish(Algorithm),
-    /// The publication was seen by another transaction: from here on its time counts, whatever the first one waited for.
+    /// Records that another transaction read the publication. The propagation delay counts from
+    /// then, however long the publishing transaction took to commit.
     See(SigningKeyId),
-    /// The key signs, in place of the one of its algorithm.
+    /// The key signs, in place of the active key of its algorithm.
     Activate(SigningKeyId),
-    /// The key signs no more: nobody asks for its algorithm.
+    /// The key stops signing, because its algorithm is no longer required.
     Retire(SigningKeyId),
-    /// The private half is destroyed: no replica can sign by it any more.
+    /// The private key is destroyed, so that no replica can sign with it.
     Destroy(SigningKeyId),
-    /// The key leaves the JWKS.
+    /// The key is removed from the JWKS.
     Remove(SigningKeyId),
 }
 
@@ -53,7 +55,7 @@ impl Step {
         }
     }
 
-    /// Absent for a key that is not made yet.
+    /// Returns `None` for a key that does not exist yet.
     pub const fn kid(&self) -> Option<&SigningKeyId> {
         match self {
             Self::Publish(_) => None,
@@ -68,19 +70,19 @@ impl Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
-    /// Nothing: it is due.
+    /// Nothing: the step is due.
     Due,
-    /// Until every verifier can know the key.
+    /// Every verifier can have fetched the key.
     Verifiers,
-    /// Until the key that signs has signed for its period.
+    /// The active key has signed for its period.
     Period,
-    /// Until every replica knows that the key signs no more.
+    /// Every replica has stopped signing with the key.
     Replicas,
-    /// Until the last token by the key is dead for every verifier.
+    /// The last token signed with the key has expired for every verifier.
     Tokens,
 }
 
-/// A step, and from when it is due.
+/// A step, and the time from which it is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     pub at: Timestamp,
@@ -89,7 +91,7 @@ pub struct Planned {
 }
 
 impl Rules {
-    /// Whether some token may have to be signed by this algorithm.
+    /// Returns whether a token may have to be signed with this algorithm.
     pub fn uses(&self, algorithm: Algorithm) -> bool {
         self.configured.contains(&algorithm) || self.asked.contains(&algorithm)
     }
@@ -98,22 +100,26 @@ impl Rules {
         self.steady.count_from(at, now, self.timing.clock_skew)
     }
 
-    /// From when a next key may sign (I1); absent while its publication was seen by nobody.
+    /// Returns from when a next key may sign (invariant K1); `None` until another transaction has
+    /// read its publication.
     pub fn may_sign_from(&self, key: &SigningKeyInfo, now: Timestamp) -> Option<Timestamp> {
         key.seen_at.map(|seen| self.count_from(seen, now).after(self.timing.until_known()))
     }
 
-    /// From when the private half of a key can go.
+    /// Returns from when the private key of a retired key may be destroyed; `None` if it has not
+    /// retired.
     pub fn may_be_destroyed_from(&self, key: &SigningKeyInfo, now: Timestamp) -> Option<Timestamp> {
         key.retired_at.map(|at| self.count_from(at, now).after(self.timing.until_unused()))
     }
 
-    /// From when a retired key may leave the JWKS (I2); absent while it signs.
+    /// Returns from when a retired key may be removed from the JWKS (invariant K2); `None` if it
+    /// has not retired.
     pub fn may_be_removed_from(&self, key: &SigningKeyInfo, now: Timestamp) -> Option<Timestamp> {
         key.retired_at.map(|at| self.count_from(at, now).after(self.timing.until_dead(key.longest_ttl)))
     }
 
-    /// The next step of each key, soonest first. What is due at `now` can be done at once.
+    /// Returns the next steps of all keys, the earliest first. A step that is due at `now` can be
+    /// executed at once.
     pub fn plan(&self, keys: &[SigningKeyInfo], now: Timestamp) -> Vec<Planned> {
         let mut planned: Vec<_> = keys.iter().flat_map(|key| self.of_key(keys, key, now)).collect();
         let wanted: BTreeSet<_> = self.configured.union(&self.asked).copied().collect();
@@ -126,7 +132,7 @@ impl Rules {
     fn of_key(&self, keys: &[SigningKeyInfo], key: &SigningKeyInfo, now: Timestamp) -> Vec<Planned> {
         let kid = || key.kid.clone();
         match key.state {
-            // It never signed: no token misses it.
+            // The key never signed, so that no token depends on it.
             SigningKeyState::Next if !self.uses(key.algorithm) => vec![due(now, Step::Remove(kid()))],
             SigningKeyState::Next => match self.may_sign_from(key, now) {
                 None => vec![due(now, Step::See(kid()))],
@@ -144,7 +150,8 @@ impl Rules {
         }
     }
 
-    /// When a next key signs by itself: once every verifier knows it, and the key before it has signed for its period.
+    /// Returns when a next key starts to sign without an operator: after every verifier can have
+    /// fetched it, and the active key has signed for its period.
     fn activation(
         &self,
         keys: &[SigningKeyInfo],
@@ -156,7 +163,8 @@ impl Rules {
         let signs =
             |other: &&SigningKeyInfo| other.state == SigningKeyState::Active && other.algorithm == key.algorithm;
         let Some(active) = keys.iter().find(signs) else {
-            // Another one signs in its place: where nothing rotates by itself, the algorithm is changed by whoever rotates.
+            // A key of another algorithm signs in its place. Without a period, the change of the
+            // algorithm takes effect when an operator rotates.
             let stands_in = self.period.is_none() && !self.asked.contains(&key.algorithm);
             let waits = stands_in && keys.iter().any(|other| other.state == SigningKeyState::Active);
             return (!waits).then(|| later(known, now, step, Wait::Verifiers));
@@ -167,7 +175,8 @@ impl Rules {
         Some(later(known.max(ends), now, step, wait))
     }
 
-    /// Whether a key signs by an algorithm that nobody asks for, and all that somebody asks for have one that signs.
+    /// Returns whether the algorithm of a key is no longer in use, and every configured algorithm
+    /// has an active key.
     fn is_replaced(&self, keys: &[SigningKeyInfo], key: &SigningKeyInfo) -> bool {
         !self.uses(key.algorithm)
             && self.configured.iter().all(|algorithm| has(keys, *algorithm, SigningKeyState::Active))
@@ -182,7 +191,7 @@ fn later(at: Timestamp, now: Timestamp, step: Step, waits_for: Wait) -> Planned 
     if at <= now { due(now, step) } else { Planned { at, step, waits_for } }
 }
 
-/// Whether a key of this algorithm is in this state.
+/// Returns whether one of the keys has this algorithm and this state.
 pub fn has(keys: &[SigningKeyInfo], algorithm: Algorithm, state: SigningKeyState) -> bool {
     keys.iter().any(|key| key.algorithm == algorithm && key.state == state)
 }

@@ -1,24 +1,26 @@
-//! When a signing key may sign, when its private half can go, and when it may leave the JWKS.
+//! Delays of the rotation: when a signing key may sign, when its private key may be destroyed, and
+//! when it may be removed from the JWKS.
 
 use crate::domain::time::{Span, Timestamp};
 
-/// What verifiers and replicas may do at worst; all from the configuration.
+/// Worst-case behavior of verifiers and replicas, from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// How long a verifier may use a JWKS it has fetched.
+    /// How long a verifier may use a JWKS after fetching it.
     pub verifier_cache_ttl: Span,
-    /// How old a replica's view of the keys may be.
+    /// Maximum age of a replica's snapshot of the signing keys.
     pub replica_staleness: Span,
-    /// How long past `exp` a verifier may accept a token.
+    /// How long after `exp` a verifier may accept a token.
     pub verifier_leeway: Span,
-    /// How far two clocks may be apart.
+    /// Maximum difference between two clocks.
     pub clock_skew: Span,
-    /// The longest life of any token.
+    /// Maximum lifetime of any token.
     pub max_ttl: Span,
 }
 
 impl Timing {
-    /// The stricter of each: replicas that run with different settings must all be right.
+    /// Returns the stricter value of each setting. Replicas with different settings must all be
+    /// correct.
     pub fn stricter(self, other: Self) -> Self {
         Self {
             verifier_cache_ttl: self.verifier_cache_ttl.max(other.verifier_cache_ttl),
@@ -29,55 +31,61 @@ impl Timing {
         }
     }
 
-    /// How long a key stands published before it signs: every cache that a verifier may still use was filled after that (I1).
+    /// Returns how long a key is published before it signs: by then, every cache that a verifier
+    /// may still use was filled after the publication (invariant K1).
     pub fn until_known(self) -> Span {
         self.replica_staleness + self.verifier_cache_ttl + self.clock_skew
     }
 
-    /// How long after a key retired some replica may still sign by it.
+    /// Returns how long after the retirement of a key a replica may still sign with it.
     pub fn until_unused(self) -> Span {
         self.replica_staleness + self.clock_skew
     }
 
-    /// How long after a key retired the last token that it signed is dead for every verifier (I2). Its tokens live as long as they were
-    /// given, whatever `max_ttl` is today.
+    /// Returns how long after the retirement of a key a verifier may still accept its last token
+    /// (invariant K2). Tokens keep the lifetime with which they were issued, regardless of the
+    /// current `max_ttl`.
     pub fn until_dead(self, longest_ttl: Span) -> Span {
         self.replica_staleness + longest_ttl.max(self.max_ttl) + self.verifier_leeway + self.clock_skew
     }
 
-    /// How long a replica counts that was not heard of: verifiers may use what it handed out, and it may sign by what it knows. It may have told
-    /// of itself a while before it was cut off.
+    /// Returns how long the settings of a replica apply after its last report: verifiers may use
+    /// what it served, and it may sign with its snapshot. The last report may precede the
+    /// disconnection of the replica by `tells_every`.
     pub fn until_forgotten(self) -> Span {
         let in_use = self.verifier_cache_ttl.max(self.max_ttl + self.verifier_leeway);
         self.tells_every() + self.replica_staleness + in_use + self.clock_skew
     }
 
-    /// How often a replica tells of itself.
+    /// Returns the interval at which a replica reports that it is running.
     pub fn tells_every(self) -> Span {
         Span::from(self.replica_staleness.duration() / 3)
     }
 }
 
-/// Since when the database's clock has gone at its pace. A wait that began before a jump of the clock begins anew when the jump was noticed:
-/// nobody can tell how much of it has passed (I10).
+/// The time since which the database clock has run without a jump. A delay that began before a jump
+/// restarts when the jump is detected, because the elapsed part of it cannot be determined
+/// (invariant K8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Steady {
     pub since: Timestamp,
 }
 
 impl Steady {
-    /// A clock that never jumped.
+    /// A clock that has never jumped.
     pub const ALWAYS: Self = Self { since: Timestamp::from_millis(0) };
 
-    /// As it holds at `now`, when the clock was seen at `last` before. Where that lies ahead, the clock was set back and nobody has noticed yet:
-    /// nothing has waited at all.
+    /// Returns the value that applies at `now` if the clock was read at `last` before. If `last` is
+    /// ahead of `now` by more than `tolerance`, the clock was set back and the jump is not detected
+    /// yet: no part of any delay has elapsed.
     #[must_use]
     pub fn seen(self, last: Timestamp, now: Timestamp, tolerance: Span) -> Self {
         if now.after(tolerance) < last { Self { since: now } } else { self }
     }
 
-    /// From when a wait counts that began at `at`. What lies further ahead than two clocks may be apart was written before the clock was set
-    /// back: it counts from when that was noticed, and from nowhere while it was not.
+    /// Returns the time from which a delay that began at `at` counts. A time that is ahead of `now`
+    /// by more than `tolerance` was written before the clock was set back: it counts from the
+    /// detection of the jump, or from `now` while the jump is not detected.
     pub fn count_from(self, at: Timestamp, now: Timestamp, tolerance: Span) -> Timestamp {
         if at <= now {
             at.max(self.since.min(now))

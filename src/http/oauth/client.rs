@@ -1,5 +1,7 @@
-//! Who calls introspection and revocation: a client with its key, as at the token endpoint, or whoever calls `/v1`, with a key or a token
-//! as bearer. They stand in a handler's signature as callers of `/v1` do; the form comes with them, since credentials may stand in it.
+//! Authentication of the callers of introspection and revocation: a client with an API key, as at
+//! the token endpoint, or a caller of `/v1` with an API key or token as bearer credential. Handlers
+//! declare them in their signatures, like callers of `/v1`. The parsed form is part of the argument
+//! because it may contain the credentials.
 
 use std::{future::Future, marker::PhantomData, pin::Pin};
 
@@ -24,14 +26,14 @@ use super::{
     form::Form,
 };
 
-/// Someone who is known, and what they sent.
+/// An authenticated client and the form that it sent.
 #[derive(Debug)]
 pub struct Client {
     pub identity: caller::Client,
     form: Form,
 }
 
-/// A client that may do `A`.
+/// A client that holds a permission for action `A`.
 #[derive(Debug)]
 pub struct Permitted<A: Action> {
     pub client: Client,
@@ -39,7 +41,7 @@ pub struct Permitted<A: Action> {
 }
 
 impl Client {
-    /// What was shown. What kind of token it might be is told by looking at it: a hint could only be wrong.
+    /// The `token` parameter. `token_type_hint` is ignored because the type follows from the value.
     pub fn token(&self) -> Result<&str, OauthError> {
         self.form.one("token").ok_or(OauthError::invalid_request("token is missing"))
     }

@@ -1,4 +1,5 @@
-//! How a client shows its key as a client secret: HTTP Basic or the body (RFC 6749 §2.3.1), and only one of them.
+//! Client authentication with an API key as client secret: HTTP Basic or the request body
+//! (RFC 6749 §2.3.1), but not both.
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use base64::{
@@ -10,32 +11,32 @@ use zeroize::Zeroizing;
 
 use super::{error::OauthError, form::Form};
 
-/// A client id and the whole API key.
+/// A client id and a complete API key.
 pub struct ClientCredentials {
     pub id: String,
     pub secret: Zeroizing<String>,
 }
 
-/// How a client shows itself where it asks about tokens or ends them.
+/// The credentials of a client at introspection and revocation.
 pub enum Shown {
     Client(ClientCredentials),
-    /// A key or a token, as at `/v1` (RFC 7662 §2.1).
+    /// An API key or token as bearer credential, as at `/v1` (RFC 7662 §2.1).
     Bearer(Zeroizing<String>),
 }
 
-/// Some clients leave the padding out.
+/// Padding is optional because some clients omit it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The credentials of a request; nothing when it has none.
+/// Returns the client credentials of a request, or `None` if it has none.
 pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCredentials>, OauthError> {
     let two_ids = OauthError::invalid_request("client_id in the body is not the one in the header");
     credentials_of_one(headers, form, two_ids)
 }
 
-/// `two_ids` is for those who call themselves one thing in the header and another in the body.
+/// `two_ids` is the error for a `client_id` in the body that differs from the one in the header.
 fn credentials_of_one(
     headers: &HeaderMap,
     form: &Form,
@@ -71,7 +72,8 @@ fn credentials_of_one(
     }
 }
 
-/// As `credentials`, for those who must have some, where a bearer is one too. Whoever has two names is not known.
+/// Like `credentials`, but credentials are required and may be a bearer credential. Different
+/// client ids in the header and the body fail with `invalid_client`.
 pub fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, OauthError> {
     match bearer(headers) {
         None => {
@@ -85,7 +87,7 @@ pub fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, OauthError> {
     }
 }
 
-/// The one credential in the header, where it is a bearer.
+/// The bearer credential, if there is exactly one `Authorization` header and it has that scheme.
 fn bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     let mut authorization = headers.get_all(AUTHORIZATION);
     let (header, None) = (authorization.next()?, authorization.next()) else { return None };
@@ -94,8 +96,8 @@ fn bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(credential.trim_matches(' ').to_owned()))
 }
 
-/// `Basic`, then base64 of the id and the secret, each form-encoded, with a colon between them. In that order: decode, split at
-/// the first colon, decode each.
+/// Decodes `Basic` credentials (RFC 6749 §2.3.1). The value is base64-decoded and split at the
+/// first colon, and both parts are then form-decoded, in that order.
 fn basic(header: &[u8]) -> Option<ClientCredentials> {
     let text = std::str::from_utf8(header).ok()?;
     let (scheme, encoded) = text.split_once(' ')?;
@@ -109,7 +111,8 @@ fn basic(header: &[u8]) -> Option<ClientCredentials> {
 }
 
 fn form_decoded(text: &str) -> Option<Zeroizing<String>> {
-    // A name of its own, so that `=` and `&` in the text would show as a second pair or a cut value.
+    // Decoded as the value of a dummy parameter, with `&` escaped, so that `=` and `&` in the text
+    // remain part of the value.
     let pair = Zeroizing::new(format!("v={}", text.replace('&', "%26")));
     let mut pairs = form_urlencoded::parse(pair.as_bytes());
     pairs.next().map(|(_, value)| Zeroizing::new(value.into_owned()))

@@ -1,4 +1,5 @@
-//! Errors as RFC 6749 §5.2 has them: fixed texts, in the characters that section allows, and never what the client sent.
+//! OAuth errors (RFC 6749 §5.2). Descriptions are fixed texts in the character set of that section
+//! and never contain client input.
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -19,7 +20,7 @@ use crate::{
     service::{Error, proof::Denied, revocation::NotRevoked},
 };
 
-/// An error of the token endpoint.
+/// An error response of the OAuth endpoints.
 #[derive(Debug, Clone, Copy)]
 pub struct OauthError {
     status: StatusCode,
@@ -32,7 +33,7 @@ pub struct OauthError {
     close: bool,
 }
 
-/// What went wrong, as RFC 6749 §5.2 has it.
+/// An OAuth error response (RFC 6749 §5.2).
 #[derive(Serialize, ToSchema)]
 #[schema(as = OauthError)]
 pub struct Body {
@@ -42,26 +43,26 @@ pub struct Body {
     error_description: &'static str,
 }
 
-/// What `WWW-Authenticate` asks for.
+/// The challenge in `WWW-Authenticate`.
 #[derive(Debug, Clone, Copy)]
 enum Challenge {
     Basic,
-    /// A bearer was shown, and not accepted (RFC 6750 §3.1).
+    /// A bearer credential was presented and not accepted (RFC 6750 §3.1).
     Bearer,
-    /// It lacks all of these permissions: one of them is enough.
+    /// The caller holds none of these permissions, any one of which is sufficient.
     Permission(&'static [&'static str]),
 }
 
-/// How a grant says that the key is not accepted.
+/// The error for an API key that is not accepted. It depends on where the key was presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadKey {
-    /// RFC 6749 §5.2: the client did not authenticate.
+    /// `invalid_client`: client authentication failed (RFC 6749 §5.2).
     Client,
-    /// RFC 8693 §2.2.2: a subject token that is invalid for any reason.
+    /// `invalid_request`: the subject token is invalid for any reason (RFC 8693 §2.2.2).
     SubjectToken,
-    /// As IBM's clients know it.
+    /// `invalid_grant`, which IBM clients expect.
     Grant,
-    /// RFC 7662 §2.3: as RFC 6750 has it.
+    /// `invalid_token` of RFC 6750, as RFC 7662 §2.3 requires.
     Bearer,
 }
 
@@ -94,7 +95,7 @@ impl OauthError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_target", description)
     }
 
-    /// 401 whichever way the credentials came (6749-09).
+    /// The status is 401 for credentials in the header and for credentials in the body (6749-09).
     pub const fn invalid_client() -> Self {
         Self {
             challenge: Some(Challenge::Basic),
@@ -106,7 +107,8 @@ impl OauthError {
         }
     }
 
-    /// RFC 6750 §3.1, for a bearer, whatever is wrong with it.
+    /// The only error for a bearer credential that is not accepted, whatever the reason
+    /// (RFC 6750 §3.1).
     const fn invalid_token() -> Self {
         Self {
             challenge: Some(Challenge::Bearer),
@@ -114,7 +116,7 @@ impl OauthError {
         }
     }
 
-    /// Known, and not allowed to.
+    /// The caller is authenticated but lacks the permission.
     pub const fn insufficient_scope(permissions: &'static [&'static str]) -> Self {
         Self {
             challenge: Some(Challenge::Permission(permissions)),
@@ -126,7 +128,7 @@ impl OauthError {
         }
     }
 
-    /// Each by hand: nothing of what stands inside is for clients.
+    /// Maps every error explicitly, so that internal error texts do not reach clients.
     pub fn not_revoked(why: NotRevoked) -> Self {
         match why {
             NotRevoked::Unsupported => Self::new(
@@ -166,7 +168,7 @@ impl OauthError {
 
     pub fn method_not_allowed(allow: &str) -> Self {
         Self {
-            // The paths that speak OAuth are read or posted to, nothing else.
+            // An OAuth path accepts either POST, or GET and HEAD.
             allow: Some(if allow.starts_with("POST") { "POST" } else { "GET, HEAD" }),
             ..Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -1,5 +1,6 @@
-//! The parameters of a token request (RFC 6749 §3.2): each at most once, but for those whose own RFC lets them repeat; an empty
-//! one counts as not sent. `web::Form` would answer in plain text and refuse a second `resource`.
+//! The form parameters of an OAuth request (RFC 6749 §3.2). A parameter appears at most once,
+//! unless its own RFC lets it repeat. An empty parameter counts as absent. `web::Form` is not used
+//! because it reports errors in plain text and refuses a second `resource`.
 
 use std::{borrow::Cow, collections::BTreeMap, future::Future, pin::Pin};
 
@@ -10,11 +11,11 @@ use crate::http::body;
 
 use super::error::OauthError;
 
-/// 16 KiB: more than any honest request has.
+/// Maximum size of a form in bytes. Legitimate requests are far smaller.
 const LIMIT: usize = 16 * 1024;
 const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
-/// A parsed form. Its values may be secrets and are wiped when it goes.
+/// A parsed form. Its values may be secrets and are zeroized on drop.
 pub struct Form(BTreeMap<String, Vec<Zeroizing<String>>>);
 
 impl std::fmt::Debug for Form {
@@ -56,7 +57,7 @@ impl FromRequest for Form {
         let mut payload = payload.take();
         Box::pin(async move {
             if !request.query_string().is_empty() {
-                // RFC 6749 §2.3.1: credentials must not stand in the URL, where logs and caches keep them.
+                // RFC 6749 §2.3.1: logs and caches keep URLs, so credentials must not appear there.
                 return Err(OauthError::invalid_request("send every parameter in the body, none in the URL"));
             }
             if body::media_type(&request) != "application/x-www-form-urlencoded" {

@@ -1,4 +1,4 @@
-//! `POST /oauth/introspect` (RFC 7662), in JSON or as a JWT (RFC 9701).
+//! `POST /oauth/introspect` (RFC 7662), with a response in JSON or as a JWT (RFC 9701).
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -17,10 +17,12 @@ use super::{
     error::{BadKey, OauthError},
 };
 
-/// The media type of RFC 9701.
+/// Media type of an introspection response as a JWT (RFC 9701).
 pub const JWT: &str = "application/token-introspection+jwt";
 
-/// Says whether a key or a token is in force, and what it is worth to the one who asks. An answer is never to be kept.
+/// Returns whether an API key or token is active, and what it authorizes at the caller.
+///
+/// Responses must not be cached.
 #[utoipa::path(post, path = "", responses(Introspected<Introspection>))]
 pub async fn introspect(
     permitted: Permitted<Validate>,
@@ -39,7 +41,8 @@ pub async fn introspect(
     Ok(response.insert_header((CONTENT_TYPE, JWT)).body(signed.expose().to_owned()))
 }
 
-/// Whether a JWT is asked for by name, and JSON is not liked better.
+/// Returns whether `Accept` names the JWT media type with a non-zero weight that is not lower than
+/// the weight of JSON.
 fn wants_jwt(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let (mut jwt, mut json) = (0.0, 0.0);

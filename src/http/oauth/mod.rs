@@ -1,4 +1,4 @@
-//! The token endpoint (RFC 6749 §3.2) and the wire forms it takes; introspection and revocation beside it.
+//! The OAuth endpoints: token (RFC 6749 §3.2), introspection and revocation.
 
 mod client;
 mod client_auth;

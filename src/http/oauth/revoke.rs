@@ -13,9 +13,9 @@ use crate::{
 
 use super::{client::Client, error::OauthError};
 
-/// Ends a key or a token: the caller's own, or one that the caller may end at `/v1`.
+/// Revokes an API key or token of the caller, or one that the caller may revoke through `/v1`.
 ///
-/// What is neither is answered the same: nobody learns here what somebody else holds.
+/// Any other key or token gets the same response, which does not disclose what other callers hold.
 #[utoipa::path(post, path = "", security(("basic" = []), ("bearer" = [])), responses(Done))]
 pub async fn revoke(client: Client, app: Data<App>) -> Result<HttpResponse, OauthError> {
     revocation::revoke(&app, &client.identity.caller, client.token()?).await.map_err(OauthError::not_revoked)?;

@@ -1,4 +1,4 @@
-//! `POST /oauth/token`: three grants, one exchange.
+//! `POST /oauth/token`: three grant types for the same exchange.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ use super::{
     form::Form,
 };
 
-/// A token (RFC 6749 §5.1, RFC 8693 §2.2.1).
+/// An access token response (RFC 6749 §5.1, RFC 8693 §2.2.1).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Token)]
 pub struct TokenResponse<'a> {
@@ -42,23 +42,23 @@ pub struct TokenResponse<'a> {
     #[schema(nullable = false)]
     issued_token_type: Option<&'static str>,
     token_type: &'static str,
-    /// Seconds.
+    /// Lifetime of the token in seconds.
     expires_in: i64,
-    /// Always, unless there is none.
+    /// Permissions granted, separated by spaces. Absent if none are granted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     scope: Option<String>,
-    /// Seconds since 1970, for IBM's clients.
+    /// Expiry of the token in seconds since 1970-01-01 UTC. Present for the IBM grant type only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     expiration: Option<i64>,
-    /// As in the token (RFC 9396 §7): absent where no access record applies.
+    /// The `authorization_details` of the token (RFC 9396 §7). Absent if no access record applies.
     #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
     #[schema(value_type = Option<Vec<Detail>>, nullable = false)]
     authorization_details: &'a [Detail],
 }
 
-/// What a grant says about its key.
+/// The API key of a token request, with the properties that depend on the grant type.
 struct Presented {
     key: zeroize::Zeroizing<String>,
     client_id: Option<String>,
@@ -67,9 +67,10 @@ struct Presented {
     issued_token_type: Option<&'static str>,
 }
 
-/// Swaps an API key for a token, in the forms that OAuth clients know.
+/// Exchanges an API key for an access token.
 ///
-/// Three grants: `client_credentials`, token exchange (RFC 8693), and the one of IBM's clients.
+/// Supports three grant types: `client_credentials`, token exchange (RFC 8693), and that of IBM
+/// clients.
 #[utoipa::path(post, path = "", security((), ("basic" = [])), responses(Swapped<TokenResponse<'static>>))]
 pub async fn token(_: Anyone, request: HttpRequest, form: Form, app: Data<App>) -> Result<HttpResponse, OauthError> {
     let presented = presented(&request, &form)?;
@@ -82,7 +83,7 @@ pub async fn token(_: Anyone, request: HttpRequest, form: Form, app: Data<App>) 
     Ok(answer(&issued, presented.issued_token_type, ibm))
 }
 
-/// A token, and nothing on the way keeps it.
+/// Builds the token response, which must not be cached.
 pub fn answer(issued: &Issued, issued_token_type: Option<&'static str>, ibm: bool) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
@@ -104,7 +105,7 @@ pub fn answer(issued: &Issued, issued_token_type: Option<&'static str>, ibm: boo
 fn presented(request: &HttpRequest, form: &Form) -> Result<Presented, OauthError> {
     let grant_type = form.one("grant_type").ok_or(OauthError::invalid_request("grant_type is missing"))?;
     if form.one("authorization_details").is_some() {
-        // RFC 9396 §5: dropped in silence, it would mislead.
+        // RFC 9396 §5: silently ignoring the parameter would mislead the client.
         return Err(OauthError::invalid_request("authorization_details is not supported"));
     }
     let credentials = client_auth::credentials(request.headers(), form)?;
@@ -140,7 +141,7 @@ fn client_credentials(credentials: Option<ClientCredentials>) -> Result<Presente
     })
 }
 
-/// RFC 8693 §2.1.
+/// Parses a token exchange request (RFC 8693 §2.1).
 fn token_exchange(form: &Form) -> Result<Presented, OauthError> {
     let missing = OauthError::invalid_request("subject_token and subject_token_type are needed");
     let key = form.one("subject_token").ok_or(missing)?;
@@ -171,8 +172,8 @@ fn token_exchange(form: &Form) -> Result<Presented, OauthError> {
     })
 }
 
-/// Where the key is the grant itself, a client secret beside it would have to be checked as well (RFC 7521 §4.1); nobody needs
-/// both, so it is refused and not passed over.
+/// Refuses client credentials if the API key is the grant itself. They would have to be verified as
+/// well (RFC 7521 §4.1), and no client needs both.
 fn refuse_credentials(credentials: Option<&ClientCredentials>) -> Result<(), OauthError> {
     match credentials {
         None => Ok(()),

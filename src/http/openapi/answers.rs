@@ -1,4 +1,5 @@
-//! What handlers answer when all goes well, for `responses(…)` in their attributes. How they fail follows from their signatures.
+//! Success responses, for `responses(…)` in the attributes of handlers. Error responses are derived
+//! from the handler signatures.
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
@@ -12,7 +13,8 @@ use crate::http::oauth::introspect::JWT;
 
 use super::signature::collected;
 
-/// Where an answer carries its schemas to `document`, which takes them out: utoipa collects none from types of this kind.
+/// Extension in which a response carries its schemas to `document`, which removes it. utoipa does
+/// not collect the schemas of such responses.
 pub const SCHEMAS: &str = "x-schemas";
 
 macro_rules! answers {
@@ -30,29 +32,30 @@ macro_rules! answers {
 }
 
 answers! {
-    /// 200, an object with a version.
+    /// 200 with a versioned object.
     Object => ["200" "The object, as it is now." ["ETag"]];
-    /// 200, the object with a secret that no other answer has.
+    /// 200 with an object and its new secret, which no other response contains.
     Rekeyed => ["200" "The object, with its new secret: no other answer has it." ["ETag"]];
-    /// 201, an object that was made now, or by the same request before.
+    /// 201 with an object created by this request, or by an earlier one with the same
+    /// `Idempotency-Key`.
     Made => ["201" "Made; by an earlier request with the same Idempotency-Key where Idempotency-Replayed says so." ["ETag", "Location", "Idempotency-Replayed"]];
-    /// 201, what is shown once and kept nowhere that it could be read again.
+    /// 201 with a value that cannot be retrieved again.
     Opened => ["201" "Made: no other answer has it." []];
-    /// 200 or 201: an object that was put.
+    /// 200 or 201 with an object written by PUT.
     Stored => [
         "200" "It was there already, and is as it was put." ["ETag"],
         "201" "It is new." ["ETag", "Location"]
     ];
-    /// 200, a page of a list.
+    /// 200 with a page of a list.
     Listing => ["200" "A page of the list, newest first; `next` is where the next one begins." []];
-    /// 200, without a version.
+    /// 200 with a body that has no version.
     Plain => ["200" "The answer." []];
-    /// 200, to whoever presented a key.
+    /// 200 for a request that presents an API key for exchange.
     Swapped => [
         "200" "The answer; with Deprecation and Sunset, where another value has taken the place of the one presented; with RateLimit, where the key has a limit."
         ["Deprecation", "Sunset", "RateLimit", "RateLimit-Policy"]
     ];
-    /// 200 or 503: for those who ask whether to send requests.
+    /// 200 or 503 for a readiness probe.
     Probe => ["200" "Yes." [], "503" "No." ["Retry-After"]];
 }
 
@@ -82,12 +85,12 @@ fn page(item: &Value) -> Value {
     })
 }
 
-/// Our JSON is a response: a test looks at every one of them.
+/// Converts JSON to a response. A test checks all of them.
 fn made(response: Value) -> RefOr<Response> {
     serde_json::from_value(response).map_or_else(|_| RefOr::T(Response::new("")), RefOr::T)
 }
 
-/// A header of an answer.
+/// The description of a response header.
 pub fn header(name: &str) -> Value {
     let (text, schema) = match name {
         "ETag" => {
@@ -119,12 +122,12 @@ pub fn header(name: &str) -> Value {
     json!({ "description": text, "schema": schema })
 }
 
-/// A document that clients keep, with its media type.
+/// A cacheable document with its media type.
 pub trait Kept: ToSchema {
     const CONTENT_TYPE: &'static str;
 }
 
-/// 200, or 304 to whoever has it already.
+/// 200 with a document, or 304 if the client already has it.
 #[derive(Debug)]
 pub struct Cached<T>(PhantomData<T>);
 
@@ -159,13 +162,13 @@ macro_rules! texts {
 }
 
 texts! {
-    /// What `/metrics` answers.
+    /// Response of `/metrics`.
     Metrics => "application/openmetrics-text" ["200" "The metrics."];
-    /// What an import answers.
+    /// Response of a directory import.
     ReportLines => "application/x-ndjson" ["200" "Lines of JSON. About once a second `{\"progress\":{…}}` with the numbers so far: `rows`, `created`, `updated`, `unchanged`, `refused`. The last line is `{\"report\":{…}}` with the same numbers, `refused_rows` (at most 1000, each with its `line` and `errors`) and how many `more` there are; or `{\"error\":…,\"progress\":{…}}`, a problem and what is in for certain."];
-    /// A script, a style or a picture.
+    /// A script, stylesheet or image.
     Asset => "*/*" ["200" "The file.", "304" "The one that If-None-Match names."];
-    /// A page for people.
+    /// An HTML page.
     Page => "text/html" ["200" "The page.", "304" "The one that If-None-Match names."];
 }
 
@@ -176,7 +179,7 @@ fn text_answer(status: &str, text: &str, content_type: &str) -> Value {
     }
 }
 
-/// 501, to whoever asks how it was.
+/// 501 for a request for a past state.
 #[derive(Debug)]
 pub struct NotKept;
 
@@ -186,7 +189,7 @@ impl IntoResponses for NotKept {
     }
 }
 
-/// 403, where a permission is asked for of what is in the body.
+/// 403 for an API key in the body that lacks the required permissions.
 #[derive(Debug)]
 pub struct NoEntry;
 
@@ -196,7 +199,7 @@ impl IntoResponses for NoEntry {
     }
 }
 
-/// 204, and nothing more to say.
+/// 204 after a deletion.
 #[derive(Debug)]
 pub struct Gone;
 
@@ -206,7 +209,7 @@ impl IntoResponses for Gone {
     }
 }
 
-/// 204, with the cookie of a page's session, or without one from now on.
+/// 204 that sets or clears the session cookie of a page.
 #[derive(Debug)]
 pub struct Session;
 
@@ -217,7 +220,7 @@ impl IntoResponses for Session {
     }
 }
 
-/// 200, and nothing in it that anyone should read.
+/// 200 with an empty body.
 #[derive(Debug)]
 pub struct Done;
 
@@ -228,7 +231,7 @@ impl IntoResponses for Done {
     }
 }
 
-/// What introspection answers: JSON, or a JWT to those who ask for one (RFC 9701).
+/// An introspection response: JSON, or a JWT if the client requests one (RFC 9701).
 #[derive(Debug)]
 pub struct Introspected<T>(PhantomData<T>);
 

@@ -1,5 +1,5 @@
-//! The document itself: what the table of routes, the signatures and the attributes say, put together. Objects are closed here,
-//! all of them, but for those that say that they are free.
+//! Assembles the OpenAPI document from the routing table, the handler signatures and the attributes
+//! of handlers. Every object schema is closed unless it declares `additionalProperties`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,17 +17,14 @@ use super::{
     signature::{Described, Failures, collected},
 };
 
-/// The OpenAPI document of a deployment at `public_url`.
-///
-/// # Errors
-/// It cannot be written as JSON.
+/// The OpenAPI document of the deployment at `public_url`.
 pub fn document(public_url: &str) -> Result<Document, Error> {
     let mut text = serde_json::to_vec_pretty(&build(public_url))?;
     text.push(b'\n');
     Ok(Document::of_bytes(text))
 }
 
-/// Schemas by name, and which of them are read from clients.
+/// Schemas by name, and the names of those that occur in request bodies.
 #[derive(Default)]
 struct Components {
     schemas: BTreeMap<String, Value>,
@@ -92,7 +89,7 @@ const DESCRIPTION: &str = "Swaps long-lived API keys for short-lived signed JWTs
     `If-Match` is honoured. Every answer has an `X-Request-Id`. A method that a path does not know is 405 with `Allow`; errors of \
     `/v1` are problems (RFC 9457), those of `/oauth` are as RFC 6749 §5.2 has them.";
 
-/// The first part of a path that is not `v1`, and the tag of what is there.
+/// Tags with the path segments they cover, not counting `v1`. The last tag covers all other paths.
 const TAGS: [(&[&str], &str, &str); 10] = [
     (&["exchange", "oauth", "identity"], "Exchange", "An API key in, a signed token out."),
     (&[".well-known", "status-lists"], "Discovery", "What verifiers read and keep."),
@@ -135,7 +132,7 @@ fn operation(path: &str, method: &str, described: Described, components: &mut Co
     operation.insert("tags".to_owned(), json!([tag(path)]));
     match signature.needs {
         Some(needs) => {
-            // OAuth's clients authenticate otherwise.
+            // OAuth clients authenticate with HTTP Basic instead of `X-API-Key`.
             let other = if signature.failures == Failures::Oauth { "basic" } else { "apiKey" };
             operation.insert(
                 "security".to_owned(),
@@ -206,7 +203,7 @@ fn has_parameter(operation: &Map<String, Value>, place: &str, name: Option<&str>
     parameters.into_iter().flatten().any(|one| one["in"] == place && name.is_none_or(|name| one["name"] == name))
 }
 
-/// The route has the names of what stands in its path, in order.
+/// Sets the names of the path parameters, in the order in which the route lists them.
 fn name_path_parameters(operation: &mut Map<String, Value>, names: &[&str]) {
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
     let in_path = parameters.into_iter().flatten().filter(|parameter| parameter["in"] == "path");
@@ -215,7 +212,7 @@ fn name_path_parameters(operation: &mut Map<String, Value>, names: &[&str]) {
     }
 }
 
-/// An answer's schemas go where all schemas are.
+/// Moves the schemas of a response to the components of the document.
 fn take_schemas(response: &mut Value, components: &mut Components) {
     let taken = response.as_object_mut().and_then(|response| response.remove(SCHEMAS));
     let Some(Value::Array(schemas)) = taken else { return };
@@ -226,7 +223,8 @@ fn take_schemas(response: &mut Value, components: &mut Components) {
     }
 }
 
-/// A handler's module and name; where one serves several routes, the method or the path tells them apart.
+/// The operation id: module and name of the handler. If a handler serves several routes, the method
+/// and, if needed, the path make the id unique.
 fn id(taken: &mut BTreeSet<String>, operation: &Map<String, Value>, method: &str, path: &str) -> String {
     let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
     let slug: String = path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
@@ -236,7 +234,8 @@ fn id(taken: &mut BTreeSet<String>, operation: &Map<String, Value>, method: &str
     id
 }
 
-/// What we write has all its members: one that may be null is there, and null. Those that may be left out say `nullable = false`.
+/// Marks the nullable properties of a response schema as required, since responses contain them
+/// with the value `null`. Optional properties declare `nullable = false`.
 fn complete(schema: &mut Value) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let nullable = properties.iter().filter(|(_, schema)| is_nullable(schema)).map(|(name, _)| name.clone());
@@ -252,7 +251,7 @@ fn is_nullable(schema: &Value) -> bool {
     kinds.chain(choices.map(|choice| &choice["type"])).any(|kind| kind == "null")
 }
 
-/// Every object that does not say otherwise has the members it names and no others.
+/// Closes every object schema that does not declare `additionalProperties`.
 fn close(value: &mut Value) {
     match value {
         Value::Object(map) => {

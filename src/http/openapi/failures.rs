@@ -1,5 +1,5 @@
-//! How operations fail. Which statuses an operation can answer follows from what it takes; what they look like from the path:
-//! problems (RFC 9457) on `/v1`, errors of RFC 6749 §5.2 on OAuth's.
+//! Error responses of operations. The statuses follow from what an operation reads, the format from
+//! the error type of its handler: problem details (RFC 9457) or OAuth errors (RFC 6749 §5.2).
 
 use serde_json::{Map, Value, json};
 
@@ -8,27 +8,27 @@ use super::{
     signature::{Failures, Signature},
 };
 
-/// What the rules below look at.
+/// The properties of an operation that determine its error statuses.
 pub struct Facts<'a> {
     pub signature: &'a Signature,
     pub method: &'a str,
-    /// Below `/v1`.
+    /// Whether the path is below `/v1`.
     pub is_management: bool,
-    /// A key or a token is shown in a header.
+    /// Whether the operation accepts an API key or token in a header.
     pub has_key: bool,
     pub has_query: bool,
     pub has_if_match: bool,
     pub has_id: bool,
     pub has_idempotency_key: bool,
-    /// Asked by pages of ours, with the session of one or for one.
+    /// Whether the hosted pages or the console call the operation, with a session or to obtain one.
     pub has_page: bool,
 }
 
-/// The failures of an operation, by status: each names one of `components`.
+/// The error responses of an operation by status, each a reference to one of `components`.
 pub fn failures(facts: &Facts<'_>) -> Map<String, Value> {
     let managed = facts.signature.needs.is_some();
     let (name, statuses) = match facts.signature.failures {
-        // Who calls is asked all the same.
+        // If a permission is required, the access check can fail even though the handler cannot.
         Failures::None if !managed => return Map::new(),
         Failures::None | Failures::Problems => ("Problem", problems(facts)),
         Failures::Oauth => {
@@ -40,7 +40,7 @@ pub fn failures(facts: &Facts<'_>) -> Map<String, Value> {
     statuses.into_iter().map(|status| (status.to_string(), named(status))).collect()
 }
 
-/// Every failure there is.
+/// All error responses.
 pub fn components() -> Map<String, Value> {
     let problems = PROBLEMS.iter().map(|one| response("Problem", "application/problem+json", *one));
     let oauth = OAUTH.iter().map(|one| response("OauthError", "application/json", *one));
@@ -71,7 +71,7 @@ fn problems(facts: &Facts<'_>) -> Vec<u16> {
         (facts.is_management || facts.has_key || facts.has_page, 400),
         (facts.has_key || facts.has_page, 401),
         (managed, 403),
-        // What an earlier request with the same Idempotency-Key made may be gone.
+        // The object created by an earlier request with the same key may be deleted.
         (facts.has_id || facts.has_idempotency_key, 404),
         (has_body, 408),
         (changes, 409),

@@ -1,5 +1,6 @@
-//! The OpenAPI document, made from the code that answers: paths, methods and permissions from the table of routes and the
-//! signatures of its handlers, schemas from the types that are read and written. What a handler adds is an attribute of a line.
+//! The OpenAPI document, derived from the code: paths, methods and permissions from the routing
+//! table and the handler signatures, schemas from the request and response types. A handler adds an
+//! attribute of one line.
 
 pub mod answers;
 mod document;

@@ -1,5 +1,5 @@
-//! What the rooms within write as JSON themselves, told once more for the document. A member that is missing here, or is there no
-//! longer, does not compile.
+//! Schemas of types that other layers serialize themselves, mirrored for the OpenAPI document. A
+//! field that only the type or only its mirror has is a compile error.
 
 use std::borrow::Cow;
 
@@ -38,7 +38,7 @@ use crate::{
 
 use super::{answers::Kept, signature::Schemas, words::schema};
 
-/// A type of another room takes its schema from a mirror of it that is a struct of this room.
+/// Gives a type of another layer the schema of its mirror, a struct of this module.
 macro_rules! schema_of {
     ($type:ty, $mirror:ident) => {
         impl PartialSchema for $type {
@@ -57,7 +57,8 @@ macro_rules! schema_of {
     };
 }
 
-/// Only names and `Option`s of them: the attributes and comments of a member are utoipa's.
+/// Declares mirrors and checks their field names against the mirrored types. Attributes and doc
+/// comments of the fields are passed to utoipa.
 macro_rules! mirrors {
     ($($(#[$meta:meta])* $mirror:ident as $name:ident for $type:ident { $($(#[$of_member:meta])* $member:ident: $kind:ty),* $(,)? })*) => {$(
         $(#[$meta])*
@@ -71,7 +72,7 @@ macro_rules! mirrors {
 }
 
 mirrors! {
-    /// Who did a thing, or what it was done to.
+    /// The actor that performed an action, or the object it was performed on.
     ActorShape as Actor for ActorRef {
         #[serde(rename = "type")]
         kind: String,
@@ -82,12 +83,12 @@ mirrors! {
         name: PermissionName,
         description: Option<DisplayName>,
         assignable_to: Vec<AssignableTo>,
-        /// It governs Keyswap itself, and cannot be changed or removed.
+        /// Whether the permission governs Keyswap itself. If so, it cannot be changed or deleted.
         built_in: bool,
         created_at: Timestamp,
         version: i64,
     }
-    /// A role: permissions under a name.
+    /// A role: a named set of permissions.
     RoleShape as Role for Role {
         name: RoleName,
         description: Option<DisplayName>,
@@ -95,10 +96,10 @@ mirrors! {
         created_at: Timestamp,
         version: i64,
     }
-    /// A line of the audit trail.
+    /// An event of the audit log.
     EventShape as Event for Event {
         id: EventId,
-        /// The place in the trail: the order of commit, without gaps.
+        /// Position in the audit log, in commit order and without gaps.
         seq: i64,
         #[serde(rename = "type")]
         #[schema(example = "api_key.created")]
@@ -111,99 +112,101 @@ mirrors! {
         cause: Option<String>,
         request_id: Option<String>,
         address: Option<String>,
-        /// Ids, numbers and states; never secrets, never profile fields.
+        /// Ids, numbers and states. Never contains secrets or profile fields.
         #[schema(value_type = Metadata)]
         data: Map<String, Value>,
-        /// SHA-256 in hex of the event before this one; 64 zeros on the first.
+        /// SHA-256 hash of the previous event in hexadecimal. 64 zeros for the first event.
         #[schema(pattern = "^[0-9a-f]{64}$")]
         prev_hash: String,
     }
-    /// A permission that is not granted, and the first rule that removed it.
+    /// A permission that is not granted, with the first rule that removed it.
     RemovedShape as Removed for Removed {
         permission: PermissionName,
         by: RemovedBy,
     }
-    /// What a token may do, and over which resources (RFC 9396 §2).
+    /// What a token authorizes, and on which resources (RFC 9396 §2).
     DetailShape as AuthorizationDetail for Detail {
         #[serde(rename = "type")]
         kind: DetailType,
         actions: PermissionSet,
         locations: Vec<ResourcePattern>,
     }
-    /// What an exchange would do.
+    /// The result that an exchange would have.
     ExplanationShape as Explanation for Explanation {
-        /// Whether the exchange would give a token.
+        /// Whether the exchange would return a token.
         granted: bool,
         audience: Vec<Identifier>,
-        /// The permissions that pass every rule.
+        /// Permissions that pass every rule.
         scope: PermissionSet,
-        /// Those that do not.
+        /// Permissions that do not pass every rule.
         removed: Vec<Removed>,
-        /// What of the scope applies to which resources, where access records say so.
+        /// Permissions of the scope with the resources they apply to, as defined by access records.
+        /// Absent if no access record applies.
         #[schema(nullable = false)]
         authorization_details: Option<Vec<Detail>>,
-        /// Seconds; null when there would be no token.
+        /// Lifetime of the token in seconds. Null if the exchange would not return a token.
         expires_in: Option<i64>,
-        /// What the exchange would answer instead.
+        /// The error code that the exchange would return. Null if it would return a token.
         error: Option<String>,
-        /// What is wrong with the audiences, where they are why.
+        /// Why the audiences are not accepted. Null if they are not the cause of the error.
         #[schema(pattern = "^(malformed|too_many|unknown|not_allowed|shape|claims|access)$")]
         reason: Option<String>,
     }
-    /// Whether requests may be sent here.
+    /// Whether this instance can serve requests.
     ReadinessShape as Readiness for Readiness {
         ready: bool,
         database: bool,
         signing_key: bool,
-        /// What an operator has to see to, whether requests may be sent here or not.
+        /// Conditions that require the attention of an operator, whether or not the instance is
+        /// ready. Absent if there are none.
         #[schema(nullable = false)]
         notes: Option<Vec<String>>,
     }
-    /// One thing that is wrong with what was sent.
+    /// An error in one part of the request.
     FaultShape as Fault for Fault {
-        /// Where: a member of the body, a parameter or a header.
+        /// The body member, parameter or header that is wrong.
         field: String,
-        /// What, and what to do about it.
+        /// What is wrong, and how to correct it.
         message: String,
     }
-    /// What a rotation did.
+    /// The result of a rotation.
     RotatedShape as Rotated for Rotated {
         activated: Listed,
-        /// Null where it was only planned: it is not made yet.
+        /// Null in a dry run, which does not create the next key.
         next: Option<Listed>,
         retired: Vec<Listed>,
     }
-    /// The signing keys and what will happen to them.
+    /// The signing keys and their planned transitions.
     TimelineShape as SigningKeys for Timeline {
         data: Vec<Listed>,
         next: Option<String>,
-        /// The next step of each key, soonest first.
+        /// The next step of each key, earliest first.
         plan: Vec<Upcoming>,
-        /// Who is up.
+        /// The running replicas.
         replicas: Vec<ReplicaTold>,
-        /// The rules that hold: where replicas differ, the stricter ones.
+        /// The rotation rules in effect. If replicas differ, the stricter setting applies.
         rules: RulesTold,
     }
-    /// A step to come.
+    /// A planned step of a rotation.
     UpcomingShape as RotationStep for Upcoming {
         #[schema(pattern = "^(publish|see|activate|retire|destroy_private_half|remove)$")]
         step: String,
-        /// Null for a key that is not made yet.
+        /// Null for a key that does not exist yet.
         kid: Option<SigningKeyId>,
         algorithm: Option<Algorithm>,
         at: Timestamp,
         waits_for: Wait,
     }
-    /// A server as it told of itself.
+    /// A replica, as it last reported itself.
     ReplicaShape as Replica for ReplicaTold {
         id: String,
         name: String,
         started_at: Timestamp,
         seen_at: Timestamp,
-        /// The kids in its JWKS.
+        /// The key ids in the JWKS of the replica.
         published: Vec<String>,
     }
-    /// The settings that hold for the rotation.
+    /// The settings that govern rotation.
     RulesShape as RotationRules for RulesTold {
         rotation_period: Option<Span>,
         verifier_cache_ttl: Span,
@@ -211,12 +214,13 @@ mirrors! {
         verifier_leeway: Span,
         clock_skew: Span,
         max_ttl: Span,
-        /// Since when the database's clock has gone at its pace; null: it never jumped.
+        /// The time from which waiting periods count: when a jump of the database clock was
+        /// detected, or when a rolled back database was accepted. Null if neither has happened.
         steady_since: Option<Timestamp>,
     }
 }
 
-/// A signing key, with the times that matter to whoever rotates.
+/// A signing key, with the times that matter for rotation.
 #[derive(ToSchema)]
 #[schema(as = SigningKey)]
 #[expect(dead_code, reason = "read by utoipa alone")]
@@ -225,21 +229,22 @@ struct ListedShape {
     algorithm: Algorithm,
     state: SigningKeyState,
     published_at: Timestamp,
-    /// When another transaction saw it published: its time counts from here.
+    /// When another transaction saw the key published. Waiting periods count from this time.
     seen_at: Option<Timestamp>,
     activated_at: Option<Timestamp>,
     retired_at: Option<Timestamp>,
     removed_at: Option<Timestamp>,
-    /// When the private half was destroyed.
+    /// When the private key was destroyed.
     destroyed_at: Option<Timestamp>,
-    /// The longest life of any token it may have signed.
+    /// Longest lifetime of any token that the key may have signed.
     longest_ttl: Span,
     version: i64,
-    /// From when it may sign, or could have.
+    /// Earliest time at which the key may sign, or could have signed.
     may_sign_from: Timestamp,
-    /// From when it may leave the JWKS; null while it signs.
+    /// Earliest time at which the key may leave the JWKS. Null until the key is retired.
     may_be_removed_from: Option<Timestamp>,
-    /// How many of its tokens are not over yet, as far as replicas have told: they tell every ten seconds.
+    /// Number of unexpired tokens signed by the key, as last reported by the replicas. Replicas
+    /// report once per `usage.flush_interval`, 10 seconds by default.
     live_tokens: i64,
 }
 schema_of!(Listed, ListedShape);
@@ -259,21 +264,23 @@ const _: fn(Listed) = |Listed { info, may_sign_from: _, may_be_removed_from: _, 
     } = info;
 };
 
-/// What was done in an emergency, and what follows from it, at worst.
+/// The result of an emergency revocation, with its worst-case consequences.
 #[derive(ToSchema)]
 #[schema(as = RevokedSigningKey)]
 #[expect(dead_code, reason = "read by utoipa alone")]
 struct RevokedShape {
     revoked: Listed,
-    /// What signs in its place; null when it did not sign.
+    /// The key that signs instead. Null if the revoked key was not signing.
     activated: Option<Listed>,
-    /// From when no replica serves the key in its JWKS, or signs by it.
+    /// Time from which no replica publishes the key in its JWKS or signs with it.
     unpublished_by: Timestamp,
-    /// Until when a verifier may accept a token by the revoked key, forged ones among them.
+    /// Latest time at which a verifier may accept a token signed with the revoked key, even if it
+    /// is forged.
     accepted_until: Timestamp,
-    /// Until when the last token that Keyswap itself signed by it is out of its life.
+    /// Time by which every token that Keyswap itself signed with the key has expired.
     last_token_ends: Timestamp,
-    /// Until when a verifier may refuse tokens by the key that signs now, if it does not fetch the JWKS anew for a kid it does not know.
+    /// Latest time at which a verifier may refuse tokens signed with the current key, if it does
+    /// not fetch the JWKS again for an unknown `kid`.
     successor_known_by: Timestamp,
 }
 schema_of!(Revoked, RevokedShape);
@@ -281,62 +288,68 @@ const _: fn(Revoked) = |Revoked { revoked: _, activated: _, bounds }| {
     let Bounds { unpublished_by: _, accepted_until: _, last_token_ends: _, successor_known_by: _ } = bounds;
 };
 
-/// What `POST /oauth/token` takes; other parameters are passed over (RFC 6749 §3.2).
+/// Parameters of `POST /oauth/token`. Unknown parameters are ignored (RFC 6749 §3.2).
 #[derive(Debug, ToSchema)]
 #[schema(as = TokenRequest)]
 #[expect(dead_code, reason = "read by utoipa alone")]
 pub struct TokenRequest {
-    /// `client_credentials`, `urn:ietf:params:oauth:grant-type:token-exchange` or `urn:ibm:params:oauth:grant-type:apikey`.
+    /// One of `client_credentials`, `urn:ietf:params:oauth:grant-type:token-exchange` and
+    /// `urn:ibm:params:oauth:grant-type:apikey`.
     #[schema(example = "client_credentials")]
     grant_type: String,
-    /// Of `client_credentials`, where the header has no credentials: the id of the key or its service client, or `<prefix>_<id>`.
+    /// For `client_credentials` without credentials in the `Authorization` header: the id of the
+    /// API key or its service client, or `<prefix>_<id>`.
     client_id: Option<String>,
-    /// With it: the whole API key.
+    /// The complete API key. Sent together with `client_id`.
     client_secret: Option<String>,
-    /// Of a token exchange: the whole API key.
+    /// For a token exchange: the complete API key.
     subject_token: Option<String>,
-    /// `urn:keyswap:params:oauth:token-type:api-key`.
+    /// For a token exchange: `urn:keyswap:params:oauth:token-type:api-key` or
+    /// `urn:ietf:params:oauth:token-type:access_token`. Either way, the subject token is an API
+    /// key.
     subject_token_type: Option<String>,
-    /// The kind of token to get.
+    /// Type of token to issue: `urn:ietf:params:oauth:token-type:access_token` (default) or
+    /// `urn:ietf:params:oauth:token-type:jwt`.
     requested_token_type: Option<String>,
-    /// Of IBM's grant: the whole API key.
+    /// For the IBM grant type: the complete API key.
     apikey: Option<String>,
-    /// Permissions with one space between them; all of the key's without it.
+    /// Requested permissions, separated by single spaces. Defaults to all permissions of the key.
     scope: Option<String>,
-    /// For which services; the default audience without it.
+    /// Services for which the token is issued. Defaults to the default audience.
     audience: Option<Vec<Identifier>>,
-    /// The same, by absolute URIs.
+    /// Services for which the token is issued, as absolute URIs.
     resource: Option<Vec<Identifier>>,
 }
 
-/// What `POST /oauth/introspect` and `POST /oauth/revoke` take; other parameters are passed over.
+/// Parameters of `POST /oauth/introspect` and `POST /oauth/revoke`. Unknown parameters are ignored.
 #[derive(Debug, ToSchema)]
 #[schema(as = PresentedToken)]
 #[expect(dead_code, reason = "read by utoipa alone")]
 pub struct PresentedToken {
-    /// An API key or a token.
+    /// An API key or token.
     #[schema(pattern = "^[!-~]+$")]
     token: String,
-    /// Passed over: what it is can be seen.
+    /// Ignored. The type follows from the token itself.
     #[schema(nullable = false)]
     token_type_hint: Option<String>,
-    /// Where the header has no credentials: the id of the key or its service client, or `<prefix>_<id>`.
+    /// Without credentials in the `Authorization` header: the id of the API key or its service
+    /// client, or `<prefix>_<id>`.
     #[schema(nullable = false)]
     client_id: Option<String>,
-    /// With it: the whole API key.
+    /// The complete API key. Sent together with `client_id`.
     #[schema(nullable = false)]
     client_secret: Option<String>,
 }
 
 mirrors! {
-    /// Whether a key or a token is in force, and what it is worth to the one who asks (RFC 7662 §2.2). What is not active has no other
-    /// member.
+    /// Whether an API key or token is active, and what it authorizes at the caller (RFC 7662 §2.2).
+    /// An inactive response has no member besides `active`.
     IntrospectionShape as Introspection for Introspection {
         active: bool,
-        /// `Bearer` for a token, `api_key` for a key.
+        /// `Bearer` for a token, `api_key` for an API key.
         #[schema(value_type = Option<String>, pattern = "^(Bearer|api_key)$", nullable = false)]
         token_type: Option<TokenType>,
-        /// What is in effect now; absent when there is nothing.
+        /// Permissions in effect now, separated by spaces. Absent if there are none.
         #[schema(nullable = false)]
         scope: Option<String>,
         #[schema(nullable = false)]
@@ -345,15 +358,15 @@ mirrors! {
         sub: Option<String>,
         #[schema(nullable = false)]
         sub_type: Option<String>,
-        /// One, or a list of them.
+        /// One audience or a list of audiences.
         #[schema(value_type = Option<OneOrMore>, nullable = false)]
         aud: Option<AudienceClaim>,
         #[schema(nullable = false)]
         iss: Option<String>,
-        /// Seconds since 1970; absent for a key without an end.
+        /// Expiry in seconds since 1970-01-01 UTC. Absent for an API key that does not expire.
         #[schema(nullable = false)]
         exp: Option<i64>,
-        /// When it was made.
+        /// When the token was issued or the API key created, in seconds since 1970-01-01 UTC.
         #[schema(nullable = false)]
         iat: Option<i64>,
         #[schema(nullable = false)]
@@ -367,7 +380,7 @@ mirrors! {
     }
 }
 
-/// The audience of a token.
+/// The audience of a token: one identifier or a list.
 #[derive(ToSchema)]
 #[schema(as = AudienceClaim)]
 #[serde(untagged)]
@@ -377,7 +390,7 @@ enum OneOrMore {
     More(Vec<Identifier>),
 }
 
-/// What `POST /v1/import` takes.
+/// The body of `POST /v1/import`.
 #[derive(Debug)]
 pub struct ImportLines;
 
@@ -461,7 +474,7 @@ impl Kept for StatusListToken {
     const CONTENT_TYPE: &'static str = "application/statuslist+jwt";
 }
 
-/// What clients and verifiers need to know of this issuer (RFC 8414 §2).
+/// Metadata of the authorization server (RFC 8414 §2).
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "read by utoipa alone")]
 pub struct ServerMetadata {

@@ -1,4 +1,5 @@
-//! `/openapi.json`, and the same for people at `/docs`: Swagger UI, served whole from here and asking nobody else for anything.
+//! `/openapi.json` and `/docs`: the OpenAPI document and Swagger UI. The page loads nothing from
+//! other hosts.
 
 use std::sync::{Arc, OnceLock};
 
@@ -28,7 +29,8 @@ use super::{
     words,
 };
 
-/// The document, the page, and what the page loads. What takes long to make is made when it is first asked for.
+/// The OpenAPI document, the documentation page and the files that it loads. The documents that are
+/// expensive to build are built on first use.
 #[derive(Debug)]
 pub struct Pages {
     public_url: String,
@@ -38,11 +40,12 @@ pub struct Pages {
     swagger_ui: [(&'static str, &'static str, OnceLock<Document>); 3],
 }
 
-/// Nothing from elsewhere, nothing inline but styles (Swagger UI writes some), and in no frame.
+/// Content Security Policy: no external resources, no inline content except styles, which Swagger
+/// UI writes, and no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const SCRIPT: &str = "text/javascript";
-/// Kept, and asked for again each time: an update shows at once.
+/// Caches revalidate every use, so an update takes effect at once.
 const CACHE_CONTROL: &str = "public, no-cache";
 
 impl Pages {
@@ -60,7 +63,7 @@ impl Pages {
         }
     }
 
-    /// What the page loads under this name, with its media type.
+    /// The file that the page loads under this name, with its media type.
     fn asset(&self, name: &str) -> Result<Option<(&Document, &'static str)>, Error> {
         if name == "start.js" {
             return Ok(Some((&self.start, SCRIPT)));
@@ -71,27 +74,29 @@ impl Pages {
         let document = once(kept, || {
             let file = utoipa_swagger_ui::serve(name, Arc::default()).ok().flatten();
             let file = file.ok_or_else(|| Error::Internal(format!("Swagger UI has no {name}")))?;
-            // Compressed in the program, with this crate's feature `gzip`: a quarter of its size.
+            // The `gzip` feature of the crate embeds the file at a quarter of its size.
             Document::of_gzip(&file.bytes)
         })?;
         Ok(Some((document, content_type)))
     }
 }
 
-/// This document.
+/// Returns this OpenAPI document.
 #[utoipa::path(get, path = "", responses(Cached<OpenApi>))]
 pub async fn openapi(_: Anyone, request: HttpRequest, pages: Data<Pages>) -> Result<HttpResponse, Problem> {
     let openapi = once(&pages.openapi, || document(&pages.public_url))?;
     Ok(well_known::kept(&request, openapi, "application/json", CACHE_CONTROL))
 }
 
-/// This document, for people. The page needs nothing from anywhere else.
+/// Returns this document as a web page.
+///
+/// The page loads nothing from other hosts.
 #[utoipa::path(get, path = "", responses(Page))]
 pub async fn docs(_: Anyone, request: HttpRequest, pages: Data<Pages>) -> HttpResponse {
     guarded(well_known::kept(&request, &pages.docs, "text/html; charset=utf-8", CACHE_CONTROL))
 }
 
-/// What the page loads.
+/// Returns a file of the documentation page.
 #[utoipa::path(get, path = "", params(File), responses(Asset))]
 pub async fn asset(_: Anyone, request: HttpRequest, pages: Data<Pages>) -> Result<HttpResponse, Problem> {
     let name = request.match_info().get("file").unwrap_or_default();

@@ -8,13 +8,13 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
-/// What names an object in its path: `{id}`, `{name}` and so on, whichever the route has.
+/// An identifier in the path, such as `{id}` or `{name}`. Its name comes from the route.
 #[derive(Debug)]
 pub struct InPath<T>(PhantomData<T>);
 
 impl<T: ToSchema> IntoParams for InPath<T> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        // The name comes with the route; a path is read from left to right, and so are its parameters.
+        // `document` sets the name from the route. Path parameters are in path order.
         let schema = serde_json::to_value(T::schema()).unwrap_or_default();
         made(vec![json!({ "name": "", "in": "path", "required": true, "schema": schema })])
     }
@@ -37,22 +37,22 @@ macro_rules! parameters {
 }
 
 parameters! {
-    /// Pages of a list.
+    /// Pagination of a list.
     Paging => [
         "query" "limit" "How many, at most." { "type": "integer", "minimum": 1, "maximum": 100, "default": 20 }
         "query" "after" "The `next` of the page before." { "type": "string", "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" }
     ];
-    /// The version that is to be changed.
+    /// The expected version of the object to change.
     IfMatch => [
         "header" "If-Match" "The ETag of the object as it was read, or `*`: another version of it is 412."
             { "type": "string", "pattern": "^(\\*|\"[0-9]{1,18}\")$", "examples": ["\"3\""] }
     ];
-    /// Sent twice, made once.
+    /// Makes a request that creates an object idempotent.
     Once => [
         "header" "Idempotency-Key" "For 24 hours the same request with the same key makes nothing twice, and is answered without the secret."
             { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" }
     ];
-    /// Which API keys to list.
+    /// Filters for the list of API keys.
     KeyQuery => [
         "query" "owner_type" "Those of such owners." { "type": "string", "enum": ["user", "organization", "service_client", "none"] }
         "query" "service_client" "Those of this service client." { "type": "string" }
@@ -62,7 +62,7 @@ parameters! {
         "query" "unused_since" "Those neither made nor used since then." { "type": "string", "format": "date-time" }
         "query" "archived" "Those that were deleted, and no other." { "type": "boolean", "default": false }
     ];
-    /// What the events are about.
+    /// Filters and order for the audit log.
     EventQuery => [
         "query" "limit" "How many, at most." { "type": "integer", "minimum": 1, "maximum": 100, "default": 20 }
         "query" "after" "The `seq` of the last event that is known, as `next` gives it." { "type": "integer", "format": "int64" }
@@ -77,7 +77,7 @@ parameters! {
     ];
 }
 
-/// What `/docs` loads.
+/// A file that `/docs` loads.
 #[derive(Debug)]
 pub struct File;
 
@@ -88,7 +88,7 @@ impl IntoParams for File {
     }
 }
 
-/// A file of the widget or of a page.
+/// A file of the widget, the hosted pages or the console.
 #[derive(Debug)]
 pub struct AssetFile;
 
@@ -103,7 +103,8 @@ impl IntoParams for AssetFile {
     }
 }
 
-/// What pages of ours send, and no form can: hosted ones, and the console.
+/// The `Keyswap-Page` header of a hosted page. `OfTheConsole` is that of the console. HTML forms
+/// cannot send the header.
 #[derive(Debug)]
 pub struct OfAPage;
 
@@ -130,7 +131,7 @@ fn page_that_asks(page: &str) -> Vec<Parameter> {
     ])
 }
 
-/// Our JSON is a parameter: a test looks at every one of them.
+/// Converts JSON to parameters. A test checks all of them.
 fn made(parameters: Vec<Value>) -> Vec<Parameter> {
     serde_json::from_value(Value::Array(parameters)).unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! What a handler's signature says of it: who may call, what it reads, how it fails. Nobody writes these down a second time.
+//! What the signature of a handler declares: who may call it, what it reads and how it fails. These
+//! facts are not repeated in the attributes of handlers.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde_json::Value;
@@ -12,31 +13,31 @@ use crate::{
     service::App,
 };
 
-/// Schemas by name, as utoipa collects them.
+/// Schemas by name, in the form in which utoipa collects them.
 pub type Schemas = Vec<(String, RefOr<Schema>)>;
 
-/// What is known of a handler before its attribute is read.
+/// The properties of a handler that follow from its signature alone.
 #[derive(Debug, Default)]
 pub struct Signature {
-    /// The action and what it takes; absent for `Anyone`.
+    /// The action and its permissions. `None` for a handler that requires no permission.
     pub needs: Option<Needs>,
     pub body: Option<Body>,
     pub failures: Failures,
 }
 
-/// A line of the table in `domain/policy.rs`.
+/// An entry of the action table in `domain/policy.rs`.
 #[derive(Debug, Clone, Copy)]
 pub struct Needs {
     pub action: &'static str,
-    /// One of them is enough.
+    /// Any one of these permissions is sufficient.
     pub permissions: &'static [&'static str],
 }
 
-/// What a handler reads.
+/// The request body that a handler reads.
 pub struct Body {
     pub content_type: &'static str,
     pub required: bool,
-    /// Members that nobody knows are passed over, and not refused.
+    /// Whether unknown members are ignored instead of refused.
     pub open: bool,
     pub schema: String,
     pub schemas: Schemas,
@@ -48,17 +49,17 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// The form in which a handler tells what went wrong.
+/// The error format of a handler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Failures {
-    /// It cannot fail.
+    /// The handler cannot fail.
     #[default]
     None,
     Problems,
     Oauth,
 }
 
-/// An argument of a handler, after who may call.
+/// An argument of a handler after its `Guard`.
 pub trait Part {
     fn tell(_: &mut Signature) {}
 }
@@ -105,7 +106,7 @@ fn body<T: ToSchema>(content_type: &'static str, required: bool) -> Body {
     Body { content_type, required, open: false, schema, schemas }
 }
 
-/// A schema's name, with it and all that it refers to.
+/// The name of a schema, with the schema and all schemas that it refers to.
 pub fn collected<T: ToSchema>() -> (String, Schemas) {
     let name = T::name().into_owned();
     let mut schemas = vec![(name.clone(), T::schema())];
@@ -113,7 +114,7 @@ pub fn collected<T: ToSchema>() -> (String, Schemas) {
     (name, schemas)
 }
 
-/// What a handler hands back.
+/// The return type of a handler.
 pub trait Failing {
     const FAILURES: Failures;
 }
@@ -130,13 +131,13 @@ impl Failing for Result<HttpResponse, OauthError> {
     const FAILURES: Failures = Failures::Oauth;
 }
 
-/// A handler as the document tells of it.
+/// A handler as the OpenAPI document describes it.
 #[derive(Debug)]
 pub struct Described {
-    /// Its module and name.
+    /// Module and name of the handler, joined by an underscore.
     pub name: &'static str,
     pub signature: Signature,
-    /// Of its attribute.
+    /// The HTTP method in the attribute of the handler.
     pub method: Option<String>,
     pub operation: Value,
 }

@@ -1,5 +1,5 @@
-//! The words of the domain as JSON Schema: one pattern, one length and one example for each. The domain itself knows nothing of
-//! OpenAPI; a test reads every example with the type it stands for.
+//! JSON Schemas of the domain types, each with a pattern, a length or an enumeration, and an
+//! example. The domain does not depend on OpenAPI. A test parses examples with the described types.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ use crate::domain::{
     webhook::{EventTypes, WebhookUrl},
 };
 
-/// Crockford's base 32, and no more than fits 128 bits.
+/// A ULID in Crockford's base 32. The first character is limited so that the value fits 128 bits.
 macro_rules! ulid {
     ($prefix:literal) => {
         concat!("^", $prefix, "[0-7][0-9A-HJKMNP-TV-Z]{25}$")
@@ -61,14 +61,14 @@ macro_rules! words {
     )*};
 }
 
-/// A number and its unit.
+/// Pattern of a number with a unit of time.
 macro_rules! length {
     () => {
         "[0-9]{1,2}(years?|months?)|[0-9]{1,3}(days?|d)|[0-9]{1,5}(h|m|s|ms)"
     };
 }
 
-/// What no name may have (`domain/name.rs`), as far as 16 bits go.
+/// Characters that names must not contain (`domain/name.rs`), as far as they fit 16 bits.
 const DECEIVING: &str = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
 
 words! {
@@ -181,10 +181,11 @@ words! {
     }
 }
 
-/// An absolute path, or a scheme and what follows it, of the characters that may stand there (`domain/resource.rs`).
+/// An absolute path, or a scheme and the rest of a URI. `domain/resource.rs` defines the
+/// characters.
 const RESOURCE: &str = r"^(/|[A-Za-z][A-Za-z0-9+.-]*:)[!$%&(->@-\[\]-_a-z|~]+$";
 
-/// Our JSON is a schema: a test looks at every one of them.
+/// Converts JSON to a schema. A test checks all of them.
 pub(super) fn schema(json: Value) -> RefOr<Schema> {
     serde_json::from_value(json).unwrap_or_else(|_| ObjectBuilder::new().into())
 }

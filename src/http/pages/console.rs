@@ -1,4 +1,4 @@
-//! `/console`: the operators' page, and how a browser gets its session there and gives it back.
+//! `/console`: the operator console, with sign-in and sign-out.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Deserializer};
@@ -25,18 +25,18 @@ use super::{
     require, shown, with_cookie,
 };
 
-/// The page on which operators run Keyswap.
+/// Returns the operator console.
 #[utoipa::path(get, path = "", responses(PageAnswer))]
 pub async fn page(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
     shown(&request, &assets.console)
 }
 
-/// Who enters.
+/// The credential for signing in to the console.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ConsoleSignIn)]
 #[serde(deny_unknown_fields)]
 pub struct SignInBody {
-    /// An API key with permissions that govern Keyswap.
+    /// An API key with management permissions.
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, max_length = 512)]
     key: Zeroizing<String>,
@@ -46,7 +46,9 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String
     String::deserialize(deserializer).map(Zeroizing::new)
 }
 
-/// Swaps an API key for a session of the console, in a cookie. Only the console can ask.
+/// Exchanges an API key for a console session, which is set as a cookie.
+///
+/// Only the console can send this request.
 #[utoipa::path(post, path = "", params(OfTheConsole), responses(Session, NoEntry))]
 pub async fn sign_in(
     _: Anyone,
@@ -61,12 +63,12 @@ pub async fn sign_in(
     Ok(with_cookie(cookie::set(Page::Console, signed_in.token.expose(), signed_in.lasts)))
 }
 
-/// Ends the session of the console that asks, where it has one.
+/// Ends the console session of the browser, if there is one.
 #[utoipa::path(post, path = "", params(OfTheConsole), responses(Session))]
 pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     require(Page::Console, &request)?;
     if let Some(session) = cookie::of(Page::Console, request.headers()) {
-        // What could not be ended is not forgotten: only who has it can name it.
+        // If this fails, the cookie is kept: only its holder can end the session later.
         console::sign_out(&app, session, &call(&request)).await?;
     }
     Ok(with_cookie(cookie::clear(Page::Console)))

@@ -1,19 +1,20 @@
-//! The cookie of a page of ours (RFC 6265bis §4.1.3.2): for this host alone, over TLS alone, out of reach of scripts, and never sent along with a
-//! request that another site makes.
+//! Session cookies of the hosted pages and the console (RFC 6265bis §4.1.3.2). They are bound to
+//! this host, sent over TLS only, inaccessible to scripts, and not sent with cross-site requests.
 
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use crate::domain::time::Span;
 
-/// No form can send it, and no page of another origin may: what comes with it was sent by a page of ours, and it says by which.
+/// Header that identifies the page that sends a request. HTML forms cannot set it, and pages of
+/// other origins may not, so a request with it comes from one of Keyswap's own pages.
 const MARK: &str = "keyswap-page";
 
-/// A page of ours, with a session of its own.
+/// A page with its own kind of session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// A hosted page, where users manage keys.
+    /// A hosted page, on which users manage API keys.
     Portal,
-    /// Where operators run Keyswap.
+    /// The operator console.
     Console,
 }
 
@@ -26,20 +27,21 @@ impl Page {
     }
 }
 
-/// The session of this page, where it calls and shows nothing else.
+/// The session in the cookie of `page`, if that page sent the request without another credential.
 pub fn of(page: Page, headers: &HeaderMap) -> Option<&str> {
     let elsewhere = headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key");
     if elsewhere || sender(headers) != Some(page) {
         return None;
     }
-    // Whatever others have left in theirs.
+    // Split as bytes, because the cookies of other applications may not be UTF-8.
     let cookies = headers.get_all(COOKIE).flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let mut named = cookies
         .filter_map(|cookie| std::str::from_utf8(cookie).ok()?.trim().strip_prefix(page.cookie())?.strip_prefix('='));
     named.next()
 }
 
-/// Which page of ours sends this: browsers add where a request comes from (Fetch Metadata), and scripts of others cannot leave it out.
+/// The page that sent the request. Browsers state the origin of a request in `Sec-Fetch-Site`
+/// (Fetch Metadata), and scripts of other origins cannot omit it.
 pub fn sender(headers: &HeaderMap) -> Option<Page> {
     if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin") {
         return None;

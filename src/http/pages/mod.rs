@@ -1,4 +1,4 @@
-//! Pages for people: the hosted ones for users, and the console for operators.
+//! HTML pages: the hosted pages for users, and the operator console.
 
 pub mod console;
 pub mod cookie;
@@ -16,7 +16,8 @@ use crate::service::publish::Document;
 use super::{assets::ASKED_AGAIN, problem::Problem, well_known::kept};
 use cookie::Page;
 
-/// Nothing from elsewhere, nothing inline, no text read as markup, and in no frame.
+/// Content Security Policy: no external resources, inline content, strings parsed as markup or
+/// frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -27,7 +28,7 @@ const GUARDS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-/// A page, guarded.
+/// Serves a page with its security headers.
 fn shown(request: &HttpRequest, page: &Document) -> HttpResponse {
     let mut response = kept(request, page, "text/html; charset=utf-8", ASKED_AGAIN);
     for (name, value) in GUARDS {
@@ -36,7 +37,7 @@ fn shown(request: &HttpRequest, page: &Document) -> HttpResponse {
     response
 }
 
-/// Signing in and out is for this page of ours, and for no other.
+/// Refuses a sign-in or sign-out request that `page` did not send.
 fn require(page: Page, request: &HttpRequest) -> Result<(), Problem> {
     let asked = cookie::sender(request.headers()) == Some(page);
     asked.then_some(()).ok_or_else(|| Problem::bad_request("only a page of Keyswap's asks for this"))

@@ -1,4 +1,4 @@
-//! `/portal/…`: the hosted pages, and how a browser gets its session there and gives it back.
+//! `/portal/…`: the hosted pages, with sign-in and sign-out.
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
@@ -28,13 +28,13 @@ use super::{
     require, shown, with_cookie,
 };
 
-/// The page on which a user manages keys.
+/// Returns the page on which a user manages API keys.
 #[utoipa::path(get, path = "", responses(PageAnswer))]
 pub async fn page(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
     shown(&request, &assets.portal)
 }
 
-/// A code, as the URL of a portal session has it behind `#code=`.
+/// The code that follows `#code=` in the URL of a portal session.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = PortalCode)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +43,9 @@ pub struct SignInBody {
     code: String,
 }
 
-/// Spends a code for a session of the page, in a cookie: once, and within a minute. Only a page of Keyswap's can ask.
+/// Exchanges a code for a page session, which is set as a cookie.
+///
+/// A code is valid once, within one minute. Only the hosted pages can send this request.
 #[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
 pub async fn sign_in(
     _: Anyone,
@@ -58,7 +60,7 @@ pub async fn sign_in(
     Ok(with_cookie(cookie::set(Page::Portal, signed_in.cookie.expose(), signed_in.lasts)))
 }
 
-/// Ends the session of the page that asks, where it has one.
+/// Ends the page session of the browser, if there is one.
 #[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
 pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     require(Page::Portal, &request)?;
@@ -69,7 +71,7 @@ pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result
     Ok(ended.map_or_else(|problem| forgetting(problem.error_response()), |()| with_cookie(cookie::clear(Page::Portal))))
 }
 
-/// The browser forgets it in any case: it ends by itself soon.
+/// Clears the cookie although the session could not be ended, because the session expires soon.
 fn forgetting(mut response: HttpResponse) -> HttpResponse {
     if let Ok(value) = HeaderValue::from_str(&cookie::clear(Page::Portal)) {
         response.headers_mut().insert(SET_COOKIE, value);

@@ -22,18 +22,19 @@ use crate::{
 
 use super::{json::Json, params::Query, plain};
 
-/// Who, what, and to which resource: either a value or a principal.
+/// A check whether a key, token or principal has a permission on a resource. Requires either
+/// `value` or `principal`.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = AccessQuestion)]
 #[serde(deny_unknown_fields)]
 pub struct CheckBody {
-    /// The API key or the token that was shown, bare or with `Bearer`.
+    /// The API key or token that the service received, with or without `Bearer`.
     #[serde(default, deserialize_with = "secret")]
     #[schema(value_type = Option<String>, max_length = 16384)]
     value: Option<Zeroizing<String>>,
     #[serde(default)]
     principal: Option<PrincipalRequest>,
-    /// With a value: the service that asks. What was shown must be good for it.
+    /// With `value`: the calling service. The key or token must be valid for it.
     #[serde(default)]
     audience: Option<Identifier>,
     permission: PermissionName,
@@ -44,7 +45,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing
     Ok(Option::<String>::deserialize(deserializer)?.map(Zeroizing::new))
 }
 
-/// Someone who is known by name. Where no organization is named, a user is asked about outside any.
+/// A principal by its id. Without `organization_id`, a user is checked outside any organization.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AskedPrincipal)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -66,14 +67,14 @@ enum PrincipalRequest {
     },
 }
 
-/// Whether they may.
+/// The result of an access check.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AccessAnswer)]
 pub struct AnswerBody {
     allowed: bool,
 }
 
-/// Says whether a key, a token or a principal may do a thing to a resource now.
+/// Returns whether a key, token or principal has a permission on a resource now.
 #[utoipa::path(post, path = "", responses(Plain<AnswerBody>))]
 pub async fn check(
     _: Caller<Validate>,

@@ -38,16 +38,16 @@ use super::{
     plain,
 };
 
-/// An access record: roles over resources, for users, service clients or keys.
+/// An access record: roles on resources, for users, service clients or API keys.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AccessRecord)]
 pub struct RecordBody {
     id: AccessRecordId,
     name: DisplayName,
-    /// Where it counts; null outside any organization.
+    /// The organization in which the record applies. Null if it applies outside any organization.
     organization_id: Option<OrganizationId>,
     principals: Vec<PrincipalBody>,
-    /// Who may change it beside those who manage the keys there.
+    /// Users who may change the record, in addition to those who manage the API keys there.
     admins: Vec<UserId>,
     statements: Vec<StatementBody>,
     created_at: Timestamp,
@@ -55,7 +55,7 @@ pub struct RecordBody {
     version: i64,
 }
 
-/// For whom an access record is.
+/// A principal of an access record.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Principal)]
 struct PrincipalBody {
@@ -64,7 +64,7 @@ struct PrincipalBody {
     id: String,
 }
 
-/// Roles, and the resources they are over.
+/// Roles and the resources to which they apply.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Statement)]
 struct StatementBody {
@@ -92,13 +92,13 @@ impl From<AccessRecord> for RecordBody {
     }
 }
 
-/// An access record to be made. A user who makes one becomes an admin of it.
+/// An access record to create. A user who creates a record becomes an admin of it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewAccessRecord)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     name: DisplayName,
-    /// Absent: where the caller stands.
+    /// Defaults to the organization of the caller.
     #[serde(default)]
     organization_id: Option<OrganizationId>,
     #[schema(min_items = 1, max_items = 64)]
@@ -110,7 +110,7 @@ pub struct CreateBody {
     statements: Vec<StatementRequest>,
 }
 
-/// For whom an access record is to be.
+/// A principal of an access record.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewPrincipal)]
 #[serde(deny_unknown_fields)]
@@ -121,7 +121,7 @@ struct PrincipalRequest {
     id: String,
 }
 
-/// Roles, and the resources they are to be over.
+/// Roles and the resources to which they apply.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewStatement)]
 #[serde(deny_unknown_fields)]
@@ -138,7 +138,7 @@ impl StatementRequest {
     }
 }
 
-/// An access record whose one principal is what it is made with.
+/// An access record whose only principal is the object created with it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FirstAccessRecord)]
 #[serde(deny_unknown_fields)]
@@ -162,7 +162,7 @@ fn principals(requests: Vec<PrincipalRequest>) -> Vec<PrincipalAsked> {
     requests.into_iter().map(|one| PrincipalAsked { kind: one.kind, id: one.id }).collect()
 }
 
-/// A change of an access record.
+/// Changes to an access record.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AccessRecordPatch)]
 #[serde(deny_unknown_fields)]
@@ -176,7 +176,7 @@ pub struct PatchBody {
     statements: Option<Vec<StatementRequest>>,
 }
 
-/// Makes an access record.
+/// Creates an access record.
 #[utoipa::path(post, path = "", params(Once), responses(Made<RecordBody>))]
 pub async fn create(
     caller: Caller<ManageAccessRecords>,
@@ -201,7 +201,7 @@ pub async fn create(
     Ok(created(record.version, location, replayed, &RecordBody::from(record)))
 }
 
-/// The access records that the caller may see, newest first.
+/// Lists the access records that the caller may see, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<RecordBody>))]
 pub async fn list(
     caller: Caller<ManageAccessRecords>,
@@ -212,7 +212,7 @@ pub async fn list(
     Ok(plain(&access_records::list(&app, &caller.identity, query.page()?).await?.map(RecordBody::from)))
 }
 
-/// An access record.
+/// Retrieves an access record.
 #[utoipa::path(get, path = "", params(InPath<AccessRecordId>), responses(Object<RecordBody>))]
 pub async fn get(
     caller: Caller<ManageAccessRecords>,
@@ -223,7 +223,9 @@ pub async fn get(
     Ok(object(record.version, &RecordBody::from(record)))
 }
 
-/// Changes an access record. Members that are left out stay as they are.
+/// Updates an access record.
+///
+/// Omitted fields keep their values.
 #[utoipa::path(patch, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Object<RecordBody>))]
 pub async fn patch(
     caller: Caller<ManageAccessRecords>,
@@ -243,7 +245,9 @@ pub async fn patch(
     Ok(object(record.version, &RecordBody::from(record)))
 }
 
-/// Deletes an access record. It counts for no token from then on.
+/// Deletes an access record.
+///
+/// Tokens issued later do not include it.
 #[utoipa::path(delete, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageAccessRecords>,

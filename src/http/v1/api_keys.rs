@@ -42,7 +42,7 @@ use super::{
     plain,
 };
 
-/// An API key as it is shown.
+/// An API key.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiKey)]
 pub struct KeyBody {
@@ -56,7 +56,8 @@ pub struct KeyBody {
     max_token_ttl: Option<Span>,
     exchanges_per_minute: Option<u32>,
     state: State,
-    /// Why it does not work, where that is not written on the key: its owner is blocked or gone.
+    /// Why the key does not work, if the cause is its owner, who is blocked or deleted. Null if the
+    /// key works or the cause is recorded on the key itself.
     state_reason: Option<&'static str>,
     credentials: Vec<CredentialBody>,
     created_at: Timestamp,
@@ -65,13 +66,13 @@ pub struct KeyBody {
     archived_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
     version: i64,
-    /// In the answers to create and rotate alone.
+    /// The complete key. Present only in the responses to create and rotate.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     value: Option<String>,
 }
 
-/// Who holds the key.
+/// The owner of an API key.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiKeyOwner)]
 struct OwnerBody {
@@ -81,12 +82,12 @@ struct OwnerBody {
     organization_id: Option<OrganizationId>,
 }
 
-/// What proves the key: one, or two while it rotates.
+/// A credential of an API key. A key has one credential, or two during a rotation.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Credential)]
 struct CredentialBody {
     id: CredentialId,
-    /// The older one was replaced when the newer one was made.
+    /// During a rotation, the older credential was replaced when the newer one was created.
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
@@ -134,13 +135,13 @@ impl KeyBody {
     }
 }
 
-/// An API key to be made.
+/// An API key to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewApiKey)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     name: DisplayName,
-    /// Absent: the organization or the user that calls.
+    /// Defaults to the organization or the user that calls.
     #[serde(default)]
     owner: Option<OwnerRequest>,
     #[serde(default)]
@@ -155,26 +156,26 @@ pub struct CreateBody {
     exchanges_per_minute: Option<u32>,
     #[serde(default)]
     expires_at: Option<Timestamp>,
-    /// A key of another make, to go on working as it is: then there is no value in the answer.
+    /// An imported key, which keeps its value. The response then contains no value.
     #[serde(default)]
     import: Option<ImportBody>,
-    /// An access record for it, made with it or not at all.
+    /// An access record for the key. Either both are created or neither is.
     #[serde(default)]
     access_record: Option<FirstRecordBody>,
 }
 
-/// What is known of a key of another make.
+/// A key that another system issued.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = KeyImport)]
 #[serde(deny_unknown_fields)]
 struct ImportBody {
     sha256: ForeignDigest,
-    /// What is shown of it.
+    /// How the key is displayed, without its secret part.
     #[serde(default)]
     masked: Option<Masked>,
 }
 
-/// A change of an API key.
+/// Changes to an API key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ApiKeyPatch)]
 #[serde(deny_unknown_fields)]
@@ -192,7 +193,7 @@ pub struct PatchBody {
     expires_at: Option<Option<Timestamp>>,
 }
 
-/// How long the old credential goes on working.
+/// How long the old credential keeps working after a rotation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Rotation)]
 #[serde(deny_unknown_fields)]
@@ -217,7 +218,9 @@ fn shown(shown: Shown) -> HttpResponse {
     object(shown.key.version, &KeyBody::new(shown, None))
 }
 
-/// Makes an API key. Its value is in this answer and nowhere else, ever.
+/// Creates an API key.
+///
+/// The value of the key is returned only in this response.
 #[utoipa::path(post, path = "", params(Once), responses(Made<KeyBody>))]
 pub async fn create(
     caller: Caller<ManageKeys>,
@@ -259,7 +262,7 @@ pub async fn create(
     Ok(created(version, location, replayed, &body))
 }
 
-/// The API keys that the caller may see, newest first.
+/// Lists the API keys that the caller may see, newest first.
 #[utoipa::path(get, path = "", params(Paging, KeyQuery), responses(Listing<KeyBody>))]
 pub async fn list(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &LIST_PARAMETERS)?;
@@ -279,14 +282,16 @@ pub async fn list(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<Ap
 const LIST_PARAMETERS: [&str; 9] =
     ["limit", "after", "owner_type", "service_client", "organization", "user", "state", "unused_since", "archived"];
 
-/// An API key, without its value.
+/// Retrieves an API key, without its value.
 #[utoipa::path(get, path = "", params(InPath<KeyId>, ("archived" = Option<bool>, Query, description = "Whether to look among the deleted ones.")), responses(Object<KeyBody>))]
 pub async fn get(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let archived = Query::of(&request, &["archived"])?.parse("archived", "true or false")?.unwrap_or(false);
     Ok(shown(api_keys::get(&app, &caller.identity, id(&request, "id")?, archived).await?))
 }
 
-/// Changes an API key. Members that are left out stay as they are.
+/// Updates an API key.
+///
+/// Omitted fields keep their values.
 #[utoipa::path(patch, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn patch(
     caller: Caller<ManageKeys>,
@@ -308,7 +313,9 @@ pub async fn patch(
     Ok(shown(api_keys::patch(&app, &caller.identity, id, patch, if_version).await?))
 }
 
-/// Gives an API key a new value; the old one goes on working until the grace ends.
+/// Rotates an API key.
+///
+/// The response contains the new value. The old value keeps working until the grace period ends.
 #[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Rekeyed<KeyBody>))]
 pub async fn rotate(
     caller: Caller<ManageKeys>,
@@ -323,7 +330,9 @@ pub async fn rotate(
     Ok(object(version, &KeyBody::new(rotated.shown, Some(rotated.value.expose()))))
 }
 
-/// Takes a rotation back while its grace runs: the old value has no end again, and the new one ends at once.
+/// Cancels a rotation during its grace period.
+///
+/// The old value keeps working beyond the grace period, and the new value stops working at once.
 #[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn cancel_rotation(
     caller: Caller<ManageKeys>,
@@ -334,7 +343,7 @@ pub async fn cancel_rotation(
     Ok(shown(api_keys::cancel_rotation(&app, &caller.identity, id, if_version).await?))
 }
 
-/// Stops an API key until it is resumed.
+/// Suspends an API key until it is resumed.
 #[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn suspend(
     caller: Caller<ManageKeys>,
@@ -344,19 +353,23 @@ pub async fn suspend(
     step(&caller, &request, &app, Step::Suspend).await
 }
 
-/// Lets a suspended API key work again.
+/// Resumes a suspended API key.
 #[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn resume(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     step(&caller, &request, &app, Step::Resume).await
 }
 
-/// Ends an API key for good. No exchange that begins after the answer succeeds.
+/// Revokes an API key permanently.
+///
+/// No exchange that begins after the response succeeds.
 #[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
 pub async fn revoke(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     step(&caller, &request, &app, Step::Revoke).await
 }
 
-/// Revokes an API key and hides it.
+/// Deletes an API key.
+///
+/// The key is revoked and hidden. It can still be retrieved with `archived`.
 #[utoipa::path(delete, path = "", params(InPath<KeyId>, IfMatch), responses(Gone))]
 pub async fn delete(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     api_keys::step(&app, &caller.identity, id(&request, "id")?, Step::Delete, if_match(&request)?).await?;

@@ -38,24 +38,27 @@ use super::{
     plain,
 };
 
-/// A service that takes tokens.
+/// An audience: a service that accepts tokens.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Audience)]
 struct AudienceBody {
     id: AudienceId,
     identifier: Identifier,
-    /// Absent: every permission of the product, or, for the management audience, those that govern Keyswap.
+    /// Permissions that the audience accepts. Null for every permission of the product, or, in the
+    /// management audience, for every management permission.
     permissions: Option<PermissionSet>,
     token_ttl: Option<Span>,
-    /// Absent: the deployment's.
+    /// Null for the algorithm of the deployment.
     algorithm: Option<Algorithm>,
-    /// The algorithm that its tokens are signed with now: until a key of the one above may sign, that of the key that does.
+    /// The algorithm with which its tokens are signed now. It differs from `algorithm` until a key
+    /// of that algorithm may sign. Null if no key can sign.
     signs_with: Option<Algorithm>,
     typ: Typ,
     scope_claim: ScopeClaim,
     aud_claim: AudClaim,
     claims: ClaimMap,
-    /// Whose status its tokens point at: `credential`, whose tokens fall together, or `token`, each for itself.
+    /// The status to which its tokens refer: `credential`, shared by all tokens of a credential, or
+    /// `token`, one for each token.
     status: StatusOf,
     built_in: Option<BuiltIn>,
     created_at: Timestamp,
@@ -86,7 +89,7 @@ impl From<Shown> for AudienceBody {
     }
 }
 
-/// An audience to be made.
+/// An audience to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewAudience)]
 #[serde(deny_unknown_fields)]
@@ -115,7 +118,7 @@ pub struct CreateBody {
     status: Option<Option<String>>,
 }
 
-/// A change of an audience.
+/// Changes to an audience.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AudiencePatch)]
 #[serde(deny_unknown_fields)]
@@ -143,7 +146,7 @@ pub struct PatchBody {
     status: Option<Option<String>>,
 }
 
-/// Makes an audience: a service that takes tokens.
+/// Creates an audience, a service that accepts tokens.
 #[utoipa::path(post, path = "", params(Once), responses(Made<AudienceBody>))]
 pub async fn create(
     caller: Caller<ManageAudiences>,
@@ -171,21 +174,23 @@ pub async fn create(
     Ok(created(audience.audience.version, location, replayed, &AudienceBody::from(audience)))
 }
 
-/// The audiences, newest first.
+/// Lists the audiences, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<AudienceBody>))]
 pub async fn list(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&audiences::list(&app, query.page()?).await?.map(AudienceBody::from)))
 }
 
-/// An audience.
+/// Retrieves an audience.
 #[utoipa::path(get, path = "", params(InPath<AudienceId>), responses(Object<AudienceBody>))]
 pub async fn get(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let audience = audiences::get(&app, id(&request, "id")?).await?;
     Ok(object(audience.audience.version, &AudienceBody::from(audience)))
 }
 
-/// Changes an audience. Members that are left out stay as they are.
+/// Updates an audience.
+///
+/// Omitted fields keep their values.
 #[utoipa::path(patch, path = "", params(InPath<AudienceId>, IfMatch), responses(Object<AudienceBody>))]
 pub async fn patch(
     caller: Caller<ManageAudiences>,
@@ -208,7 +213,9 @@ pub async fn patch(
     Ok(object(audience.audience.version, &AudienceBody::from(audience)))
 }
 
-/// Deletes an audience. No more tokens are made for it.
+/// Deletes an audience.
+///
+/// No more tokens are issued for it.
 #[utoipa::path(delete, path = "", params(InPath<AudienceId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageAudiences>,

@@ -23,43 +23,43 @@ use super::{
     params::{Query, if_match},
 };
 
-/// How the hosted pages shall look; what is left out looks as Keyswap does.
+/// The appearance of the hosted pages. Omitted fields use the defaults of Keyswap.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = BrandingPut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
-    /// The product's name, in the bar of the page.
+    /// The name of the product, shown in the header of the page.
     #[serde(default)]
     name: Option<Line>,
     #[serde(default)]
     logo: Option<Logo>,
-    /// Of buttons and links on light pages.
+    /// The colour of buttons and links on light pages.
     #[serde(default)]
     accent: Option<Colour>,
-    /// The same on dark ones.
+    /// The colour of buttons and links on dark pages.
     #[serde(default)]
     accent_dark: Option<Colour>,
     #[serde(default)]
     texts: TextsBody,
 }
 
-/// The product's own words, in place of Keyswap's.
+/// Texts of the product, which replace those of Keyswap.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[schema(as = BrandingTexts)]
 #[serde(deny_unknown_fields)]
 struct TextsBody {
-    /// What the organization's keys are for.
+    /// Explains the purpose of the organization's keys.
     #[serde(default)]
     organization_help: Option<Line>,
-    /// What the own keys are for.
+    /// Explains the purpose of the user's own keys.
     #[serde(default)]
     user_help: Option<Line>,
-    /// Where to go when the session has ended.
+    /// Explains where to go when the session has ended.
     #[serde(default)]
     signed_out_help: Option<Line>,
 }
 
-/// How the hosted pages look.
+/// The appearance of the hosted pages.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Branding)]
 pub struct BrandingBody {
@@ -93,7 +93,9 @@ impl From<(Branding, i64)> for BrandingBody {
     }
 }
 
-/// How the hosted pages look: everyone who may see them may see it.
+/// Retrieves the appearance of the hosted pages.
+///
+/// No authentication is required, because the hosted pages are public.
 #[utoipa::path(get, path = "", responses(Object<BrandingBody>))]
 pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
@@ -101,7 +103,9 @@ pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<Http
     Ok(object(branding.1, &BrandingBody::from(branding)))
 }
 
-/// Says how the hosted pages look, whole: what is left out looks as Keyswap does. The same put again changes nothing.
+/// Replaces the appearance of the hosted pages.
+///
+/// Omitted fields use the defaults of Keyswap. Repeating a request changes nothing.
 #[utoipa::path(put, path = "", params(IfMatch), responses(Object<BrandingBody>))]
 pub async fn put(
     caller: Caller<ManageBranding>,

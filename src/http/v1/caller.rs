@@ -17,20 +17,20 @@ use crate::{
 
 use super::{params::Query, plain};
 
-/// Who calls.
+/// The authenticated caller.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = CallerNow)]
 pub struct CallerBody {
     actor: ActorRef,
-    /// The user for whom the actor calls.
+    /// The user on whose behalf the actor calls.
     on_behalf_of: Option<UserId>,
-    /// The organization outside of which nothing is seen.
+    /// The organization to which the caller is restricted.
     organization_id: Option<OrganizationId>,
-    /// What governs Keyswap of what is held.
+    /// The management permissions of the caller.
     permissions: PermissionSet,
 }
 
-/// Who calls, and what they may do here.
+/// Retrieves the authenticated caller and its management permissions.
 #[utoipa::path(get, path = "", responses(Plain<CallerBody>))]
 pub async fn get(caller: Caller<KnowOneself>, request: HttpRequest, _: Data<App>) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;

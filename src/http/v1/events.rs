@@ -20,10 +20,12 @@ use crate::{
 
 use super::{params::Query, plain};
 
-/// The longest a reader may wait for the next event.
+/// Maximum time that a request waits for the next event.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// The audit trail: oldest first, to be followed with `after` and `wait`, or newest first.
+/// Lists the events of the audit log.
+///
+/// Events are listed oldest first, and can be followed with `after` and `wait`, or newest first.
 #[utoipa::path(get, path = "", params(EventQuery), responses(Listing<Event>))]
 pub async fn list(_: Caller<ReadEvents>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after", "wait", "order", "type", "actor", "subject", "organization"])?;

@@ -1,4 +1,5 @@
-//! `POST /v1/exchange`: the curl form. The key in a header, what is asked for in an optional JSON body.
+//! `POST /v1/exchange`: the exchange for simple clients such as curl, with the API key in a header
+//! and the request in an optional JSON body.
 
 use std::collections::BTreeSet;
 
@@ -31,21 +32,21 @@ use crate::{
 
 use super::{json::OptionalJson, params::Query, plain};
 
-/// What is asked for; all of it may be left out.
+/// The requested token. All fields are optional.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = ExchangeRequest)]
 #[serde(deny_unknown_fields)]
 pub struct Body {
-    /// Permissions with one space between them.
+    /// Requested permissions, separated by single spaces.
     #[schema(pattern = "^([A-Za-z0-9._:-]{1,128}( [A-Za-z0-9._:-]{1,128})*)?$", example = "projects:read")]
     scope: Option<String>,
     audience: Option<OneOrMore>,
-    /// Seconds; can only shorten.
+    /// Requested lifetime of the token in seconds. It can only shorten the lifetime.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 4294967295_i64)]
     expires_in: Option<std::num::NonZeroU32>,
 }
 
-/// An audience, or a list of them.
+/// One audience or a list of audiences.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OneOrMoreAudiences)]
 #[serde(untagged, expecting = "an audience, or a list of them")]
@@ -68,7 +69,7 @@ impl Body {
     }
 }
 
-/// Swaps an API key for a token.
+/// Exchanges an API key for an access token.
 #[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<TokenResponse<'static>>))]
 pub async fn exchange(
     _: Anyone,
@@ -81,7 +82,9 @@ pub async fn exchange(
     Ok(answer(&issued, None, false))
 }
 
-/// Says what an exchange would give, and which rule removes what it would not. Mints nothing.
+/// Explains what an exchange would grant, and which rule removes each other permission.
+///
+/// No token is signed.
 #[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<Explanation>))]
 pub async fn explain(
     _: Anyone,
@@ -94,7 +97,8 @@ pub async fn explain(
     Ok(replaced::told(plain(&explanation), replaced))
 }
 
-/// The key and what is asked for: the same for both, so that explain explains what exchange would do.
+/// Reads the key and the request. Both handlers use it, so that explain describes what exchange
+/// would do.
 async fn read(request: &HttpRequest, body: OptionalJson<Body>, form: Form) -> Result<(Attempt<'_>, Request), Problem> {
     Query::of(request, &[])?;
     let key = credential(request.headers())?;

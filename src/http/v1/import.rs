@@ -1,4 +1,4 @@
-//! `POST /v1/import`: lines in, lines out.
+//! `POST /v1/import`: newline-delimited JSON in the request and in the response.
 
 use std::{
     future::{Ready, ready},
@@ -32,14 +32,14 @@ use crate::{
     },
 };
 
-/// How long nothing of the body may arrive.
+/// Maximum time without a new part of the body.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is told how far the import is.
+/// Minimum time between two progress lines.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 const NDJSON: &str = "application/x-ndjson";
 
-/// A body of lines, not read yet: who calls is asked first.
+/// A body of lines that is not read yet, so that the caller is authenticated first.
 pub struct Lines {
     media_type: String,
     payload: Payload,
@@ -54,7 +54,7 @@ impl FromRequest for Lines {
     }
 }
 
-/// A line of the answer.
+/// A line of the response.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Line<'a> {
@@ -64,17 +64,18 @@ enum Line<'a> {
     Report {
         report: &'a Report,
     },
-    /// What is in for certain, and why there is no more.
+    /// The error that ended the import, with the counts of rows that are committed.
     Broken {
         error: &'a Problem,
         progress: Counts,
     },
 }
 
-/// Mirrors organizations, users and members, many at once.
+/// Imports organizations, users and members in bulk.
 ///
-/// Each line is put as its own PUT would: whole, and the same again changes nothing. A line that is against the rules is refused alone,
-/// and the report says why.
+/// Each line has the effect of its PUT request: it replaces the whole object, and repeating it
+/// changes nothing. An invalid line is refused without affecting other lines, and the report states
+/// the reason.
 #[utoipa::path(post, path = "", responses(ReportLines))]
 pub async fn import(caller: Caller<ManageDirectory>, lines: Lines, app: Data<App>) -> Result<HttpResponse, Problem> {
     if lines.media_type != NDJSON {
@@ -84,7 +85,7 @@ pub async fn import(caller: Caller<ManageDirectory>, lines: Lines, app: Data<App
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(NDJSON).streaming(answer))
 }
 
-/// An import that is told of while it runs.
+/// An import in progress.
 struct Running {
     app: Data<App>,
     import: Import,
@@ -92,7 +93,7 @@ struct Running {
     told_at: Instant,
 }
 
-/// Where an import is.
+/// The state of an import.
 enum Step {
     Runs(Box<Running>),
     Over,
@@ -111,7 +112,7 @@ fn answer(app: Data<App>, import: Import, payload: Payload) -> impl Stream<Item 
 }
 
 impl Running {
-    /// Goes on until there is something to tell.
+    /// Continues the import until there is a line to write.
     async fn next_line(mut self: Box<Self>) -> (Result<Bytes, serde_json::Error>, Step) {
         let ended = loop {
             match self.go_on().await {
@@ -132,7 +133,8 @@ impl Running {
         (line, Step::Over)
     }
 
-    /// Takes the next piece of the body; `false` when there was none left, and all is in.
+    /// Processes the next part of the body. Returns `false` at its end, when all rows are
+    /// committed.
     async fn go_on(&mut self) -> Result<bool, Problem> {
         match timeout(PATIENCE, self.payload.next()).await {
             Err(_) => Err(Problem::stalled()),

@@ -1,5 +1,5 @@
-//! A JSON body, read strictly: an unknown member, a member that stands twice or a wrong type is an error that names where, and
-//! never quotes what was sent.
+//! Strict JSON bodies. An unknown member, a duplicate member or a wrong type is an error that names
+//! the member and never quotes the input.
 
 use std::{
     future::{Ready, ready},
@@ -16,25 +16,26 @@ use crate::{
     service::{idempotency::Idempotency, reading},
 };
 
-/// 64 KiB: metadata may have 16, names and lists the rest.
+/// Maximum size of a body in bytes. Metadata may take 16 KiB, names and lists the rest.
 const LIMIT: usize = 64 * 1024;
 
-/// A body of type `T`, not read yet: who calls is asked before what they say, or a bad key with a bad body would be answered by
-/// chance with the one or the other, and not count as a guess.
+/// A body of type `T` that is not read yet, so that the caller is authenticated first. Otherwise a
+/// request with an invalid key and an invalid body would get either of the two errors, and the
+/// brute-force limiter might not count it.
 pub struct Json<T> {
     request: HttpRequest,
     payload: Payload,
     kind: PhantomData<T>,
 }
 
-/// As `Json`, and no body at all is the default.
+/// Like `Json`, but an empty body is the default value.
 pub struct OptionalJson<T>(Json<T>);
 
-/// What was in a body.
+/// A parsed body.
 #[derive(Debug)]
 pub struct Body<T> {
     pub value: T,
-    /// Set when the request has an `Idempotency-Key`.
+    /// Set if the request has an `Idempotency-Key`.
     pub once: Option<Idempotency>,
 }
 
@@ -76,7 +77,7 @@ impl<T> FromRequest for OptionalJson<T> {
     }
 }
 
-/// A member of a PATCH that may be `null`: absent is `None`, `null` is `Some(None)`.
+/// A PATCH member that may be `null`: `None` if it is absent, `Some(None)` if it is `null`.
 pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
@@ -103,11 +104,12 @@ fn problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     }
 }
 
-/// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable ASCII characters.
+/// Reads `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable ASCII
+/// characters.
 fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
     let mut values = request.headers().get_all("idempotency-key");
     let Some(value) = values.next() else { return Ok(None) };
-    // With two of them nobody could say which one a replay will name.
+    // With two keys it is ambiguous which one a retry will repeat.
     let key = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
     let printable = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if !(1..=255).contains(&key.len()) || !printable || holds_key(key) {
@@ -116,7 +118,7 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>
         ));
     }
     let mut hashed = format!("{} {}\n", request.method(), request.path()).into_bytes();
-    // For another user, or elsewhere, it is another request.
+    // The same request on behalf of another user or organization is a different request.
     let on_behalf = request.headers().get("keyswap-on-behalf-of").map_or(&b""[..], |value| value.as_bytes());
     hashed.extend_from_slice(on_behalf);
     hashed.push(b'\n');

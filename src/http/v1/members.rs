@@ -60,7 +60,7 @@ impl From<Member> for MemberBody {
     }
 }
 
-/// The whole membership: what is left out is empty.
+/// A complete membership. Omitted fields are set to empty.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = MemberPut)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +71,7 @@ pub struct PutBody {
     metadata: Metadata,
 }
 
-/// What is to change.
+/// Changes to a membership.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = MemberPatch)]
 #[serde(deny_unknown_fields)]
@@ -80,7 +80,9 @@ pub struct PatchBody {
     metadata: Option<Metadata>,
 }
 
-/// Puts a member of an organization, whole: what is left out is empty. The same put again changes nothing.
+/// Creates or replaces a member of an organization.
+///
+/// Omitted fields are set to empty. Repeating a request changes nothing.
 #[utoipa::path(put, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Stored<MemberBody>))]
 pub async fn put(
     caller: Caller<ManageDirectory>,
@@ -101,21 +103,23 @@ pub async fn put(
     Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
 }
 
-/// The members of an organization, newest first.
+/// Lists the members of an organization, newest first.
 #[utoipa::path(get, path = "", params(InPath<OrganizationId>, Paging), responses(Listing<MemberBody>))]
 pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&members::list(&app, id(&request, "id")?, query.page()?).await?.map(MemberBody::from)))
 }
 
-/// A member of an organization.
+/// Retrieves a member of an organization.
 #[utoipa::path(get, path = "", params(InPath<OrganizationId>, InPath<UserId>), responses(Object<MemberBody>))]
 pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let member = members::get(&app, id(&request, "id")?, id(&request, "user")?).await?;
     Ok(object(member.version, &MemberBody::from(member)))
 }
 
-/// Changes a member of an organization. Members that are left out stay as they are.
+/// Updates a member of an organization.
+///
+/// Omitted fields keep their values.
 #[utoipa::path(patch, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Object<MemberBody>))]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
@@ -130,7 +134,7 @@ pub async fn patch(
     Ok(object(member.version, &MemberBody::from(member)))
 }
 
-/// Takes a member of an organization away.
+/// Removes a member from an organization.
 #[utoipa::path(delete, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageDirectory>,

@@ -1,4 +1,4 @@
-//! The management API and the curl form of the exchange.
+//! The management API, and the exchange for simple clients.
 
 pub mod access_check;
 pub mod access_records;
@@ -32,7 +32,8 @@ use actix_web::{
 };
 use serde::Serialize;
 
-/// An object that changes, with its version as ETag. Nothing keeps it: some of them hold a secret.
+/// A response with a versioned object and its version as ETag. It must not be cached, because some
+/// objects contain a secret.
 fn object(version: i64, body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -40,7 +41,8 @@ fn object(version: i64, body: &impl Serialize) -> HttpResponse {
         .json(body)
 }
 
-/// An object that was made now, or by an earlier request with the same `Idempotency-Key`.
+/// A response with an object created by this request, or by an earlier one with the same
+/// `Idempotency-Key`.
 fn created(version: i64, location: String, replayed: bool, body: &impl Serialize) -> HttpResponse {
     let mut response = HttpResponse::Created();
     if replayed {
@@ -53,7 +55,7 @@ fn created(version: i64, location: String, replayed: bool, body: &impl Serialize
         .json(body)
 }
 
-/// A list or another answer without a version.
+/// A response with a list or another body without a version.
 fn plain(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(body)
 }

@@ -54,7 +54,7 @@ impl From<Organization> for OrganizationBody {
     }
 }
 
-/// The whole organization: what is left out is empty.
+/// A complete organization. Omitted fields are set to empty.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OrganizationPut)]
 #[serde(deny_unknown_fields)]
@@ -65,7 +65,7 @@ pub struct PutBody {
     metadata: Metadata,
 }
 
-/// What is to change.
+/// Changes to an organization.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OrganizationPatch)]
 #[serde(deny_unknown_fields)]
@@ -75,7 +75,9 @@ pub struct PatchBody {
     metadata: Option<Metadata>,
 }
 
-/// Puts an organization, whole: what is left out is empty. The same put again changes nothing.
+/// Creates or replaces an organization.
+///
+/// Omitted fields are set to empty. Repeating a request changes nothing.
 #[utoipa::path(put, path = "", params(InPath<OrganizationId>, IfMatch), responses(Stored<OrganizationBody>))]
 pub async fn put(
     caller: Caller<ManageDirectory>,
@@ -91,21 +93,23 @@ pub async fn put(
     Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
 }
 
-/// The organizations, newest first.
+/// Lists the organizations, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<OrganizationBody>))]
 pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&organizations::list(&app, query.page()?).await?.map(OrganizationBody::from)))
 }
 
-/// An organization.
+/// Retrieves an organization.
 #[utoipa::path(get, path = "", params(InPath<OrganizationId>), responses(Object<OrganizationBody>))]
 pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let organization = organizations::get(&app, id(&request, "id")?).await?;
     Ok(object(organization.version, &OrganizationBody::from(organization)))
 }
 
-/// Changes an organization. Members that are left out stay as they are.
+/// Updates an organization.
+///
+/// Omitted fields keep their values.
 #[utoipa::path(patch, path = "", params(InPath<OrganizationId>, IfMatch), responses(Object<OrganizationBody>))]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
@@ -120,7 +124,7 @@ pub async fn patch(
     Ok(object(organization.version, &OrganizationBody::from(organization)))
 }
 
-/// Takes an organization away.
+/// Deletes an organization.
 #[utoipa::path(delete, path = "", params(InPath<OrganizationId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageDirectory>,

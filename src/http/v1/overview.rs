@@ -17,35 +17,37 @@ use crate::{
 
 use super::{params::Query, plain};
 
-/// The longest time that is looked back on: 30 days.
+/// Maximum length of the reported period: 30 days.
 const MAX_HOURS: u32 = 720;
 
-/// How much is exchanged, what is refused and why, and how many keys there are.
+/// Exchange statistics with the causes of refusals, and key statistics.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Overview)]
 pub struct OverviewBody {
-    /// The hours in which any key was presented, oldest first.
+    /// The hours in which a key was presented, oldest first.
     #[schema(max_items = 720)]
     exchanges: Vec<HourBody>,
-    /// As they were half a minute ago at most; null where there are too many to be counted in time.
+    /// Key statistics, computed at most every 30 seconds. If the computation fails or takes too
+    /// long, the last result is returned. Null if there is no result yet.
     keys: Option<KeysBody>,
     as_of: Timestamp,
 }
 
-/// An hour, and what became of the keys that were presented in it.
+/// An hour, with the results for the keys presented in it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = HourOfExchanges)]
 struct HourBody {
-    /// When it began.
+    /// Start of the hour.
     at: Timestamp,
-    /// How many were exchanged or validated.
+    /// Number of keys that were exchanged or validated.
     #[schema(minimum = 0)]
     granted: i64,
-    /// How many were not, by cause: the words of the metric `keyswap_exchanges`.
+    /// Number of keys that were refused, by cause. The causes are those of the metric
+    /// `keyswap_exchanges`.
     refused: BTreeMap<String, i64>,
 }
 
-/// Keys by what is written on them; those that were deleted are not counted.
+/// Number of keys by state, regardless of owner status. Deleted keys are not counted.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = KeysByState)]
 struct KeysBody {
@@ -53,7 +55,7 @@ struct KeysBody {
     suspended: i64,
     expired: i64,
     revoked: i64,
-    /// Active ones that expire within 14 days.
+    /// Active keys that expire within 14 days.
     expiring: i64,
 }
 
@@ -70,7 +72,9 @@ impl From<(Hour, BTreeMap<String, i64>)> for HourBody {
     }
 }
 
-/// How much is exchanged, what is refused and why, and how many keys there are. The last seconds may be missing.
+/// Retrieves exchange statistics with the causes of refusals, and key statistics.
+///
+/// Exchanges of the last seconds may be missing.
 #[utoipa::path(get, path = "", params(("hours" = Option<u32>, Query, description = "How many hours, the present one among them: 24 unless told.", minimum = 1, maximum = 720)), responses(Plain<OverviewBody>))]
 pub async fn get(_: Caller<ReadOverview>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let expected = "a number from 1 to 720";

@@ -1,4 +1,4 @@
-//! Owners in the bodies of requests.
+//! Owners in request bodies.
 
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -8,8 +8,7 @@ use crate::{
     service::api_keys::OwnerAsked,
 };
 
-/// Who is to hold a key. What is left out follows from where the caller stands. The braces matter: without them serde would pass over
-/// unknown members.
+/// The owner of a new API key. Omitted ids default to those of the caller.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewApiKeyOwner)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -27,6 +26,7 @@ pub enum OwnerRequest {
     ServiceClient {
         id: ServiceClientId,
     },
+    // With braces, because serde ignores unknown members of a unit variant.
     None {},
 }
 
@@ -41,7 +41,7 @@ impl OwnerRequest {
     }
 }
 
-/// Who is to own a service client.
+/// The owner of a new service client. Omitted ids default to those of the caller.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewServiceClientOwner)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -56,6 +56,7 @@ pub enum ClientOwnerRequest {
         #[serde(default)]
         id: Option<OrganizationId>,
     },
+    // With braces, because serde ignores unknown members of a unit variant.
     Account {},
 }
 

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, http::header::IF_MATCH};
 
 use crate::{domain::page::PageRequest, http::problem::Problem, service::Fault};
 
-/// The parameters of a query string, each at most once, and none that the path does not know.
+/// The parameters of a query string. Each appears at most once, and unknown parameters are refused.
 pub struct Query(BTreeMap<String, String>);
 
 impl Query {
@@ -20,11 +20,11 @@ impl Query {
                 )));
             }
             if value.contains(char::is_control) {
-                // No value has one, and PostgreSQL takes no NUL in a text.
+                // No valid value contains one, and PostgreSQL text cannot contain NUL.
                 return Err(Problem::bad_request("a parameter in the URL has a control character"));
             }
             if value.is_empty() {
-                // Passed over, it would widen what was asked for: a filter by nobody is no filter.
+                // Ignoring an empty filter would return more than the caller requested.
                 return Err(Problem::bad_request("a parameter in the URL is empty: leave it out, or give it a value"));
             }
             if values.insert(name.into_owned(), value.into_owned()).is_some() {
@@ -57,12 +57,12 @@ impl Query {
     }
 }
 
-/// An id in the path. One that cannot exist is not found: the same bytes as for one that does not.
+/// An id in the path. A malformed id gets the same bytes as an id that does not exist.
 pub fn id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem> {
     request.match_info().get(name).and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
 }
 
-/// An id in the path that the caller chooses: one that is none is told what an id looks like.
+/// An id in the path that the caller chooses. The error for a malformed id describes the format.
 pub fn new_id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem>
 where
     T::Err: std::fmt::Display,
@@ -71,11 +71,11 @@ where
     text.parse().map_err(|error: T::Err| Problem::invalid(vec![Fault::new(name, error.to_string())]))
 }
 
-/// The version that `If-Match` names (RFC 9110 §13.1.1); nothing for `*` or no header.
+/// The version in `If-Match` (RFC 9110 §13.1.1). `None` for `*` and without the header.
 pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
     let mut values = request.headers().get_all(IF_MATCH);
     let Some(value) = values.next() else { return Ok(None) };
-    // Two lines are a list of versions, and an object has one.
+    // Several header lines are a list of versions, but an object has only one.
     let text = if values.next().is_none() { value.to_str().unwrap_or_default().trim() } else { "" };
     if text == "*" {
         return Ok(None);

@@ -34,7 +34,7 @@ use super::{
     plain,
 };
 
-/// A permission to be put.
+/// A permission to create or replace.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = PermissionPut)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +45,9 @@ pub struct PutBody {
     assignable_to: BTreeSet<AssignableTo>,
 }
 
-/// Puts a permission into the catalog, or changes it. The same put again changes nothing.
+/// Creates or replaces a permission in the catalog.
+///
+/// Repeating a request changes nothing.
 #[utoipa::path(put, path = "", params(InPath<PermissionName>, IfMatch), responses(Stored<Permission>))]
 pub async fn put(
     caller: Caller<ManagePermissions>,
@@ -67,7 +69,7 @@ pub async fn put(
     Ok(object(permission.version, &permission))
 }
 
-/// The catalog of permissions.
+/// Lists the permissions in the catalog.
 #[utoipa::path(get, path = "", params(Paging, ("assignable_to" = Option<AssignableTo>, Query, description = "Those that keys of such an owner may carry.")), responses(Listing<Permission>))]
 pub async fn list(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after", "assignable_to"])?;
@@ -75,14 +77,14 @@ pub async fn list(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<Ap
     Ok(plain(&permissions::list(&app, to, query.page()?).await?))
 }
 
-/// A permission in the catalog.
+/// Retrieves a permission in the catalog.
 #[utoipa::path(get, path = "", params(InPath<PermissionName>), responses(Object<Permission>))]
 pub async fn get(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let permission = permissions::get(&app, id(&request, "name")?).await?;
     Ok(object(permission.version, &permission))
 }
 
-/// Takes a permission out of the catalog.
+/// Deletes a permission from the catalog.
 #[utoipa::path(delete, path = "", params(InPath<PermissionName>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManagePermissions>,

@@ -32,53 +32,53 @@ use crate::{
 
 use super::{json::Json, params::Query, plain};
 
-/// For whom a session is opened.
+/// A portal session to open.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewPortalSession)]
 #[serde(deny_unknown_fields)]
 pub struct OpenBody {
     user_id: UserId,
-    /// The organization in which they act; absent: outside any.
+    /// The organization in which the user acts. If omitted, the user acts outside any organization.
     #[serde(default)]
     organization_id: Option<OrganizationId>,
 }
 
-/// Who is at the page, and what they can do there.
+/// The user of the current session, and what they can do there.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CurrentPortalSession)]
 pub struct CurrentBody {
     user_id: UserId,
     organization_id: Option<OrganizationId>,
-    /// With the own keys.
+    /// What the user can do with their own keys.
     user: KindBody,
-    /// With the keys of the organization; null outside any.
+    /// What the user can do with the keys of the organization. Null outside any organization.
     #[serde(rename = "organization")]
     of_organization: Option<KindBody>,
-    /// Whether they see the keys of every member, and may end them.
+    /// Whether the user can see, suspend and revoke the keys of every member.
     sees_everyone: bool,
-    /// The longest life of a key, in seconds.
+    /// Maximum lifetime of a key in seconds.
     max_lifetime: Option<u64>,
-    /// What they choose for a new key: `permissions`, `roles`, `resources`.
+    /// What the user selects for a new key: any of `permissions`, `roles` and `resources`.
     #[schema(value_type = Vec<String>)]
     choices: BTreeSet<Choice>,
 }
 
-/// Keys of one kind of owner, and what the user can do with them.
+/// Keys with one type of owner, and what the user can do with them.
 #[derive(Serialize, ToSchema)]
 #[schema(as = KeysAtHand)]
 struct KindBody {
     see: bool,
-    /// Make, change, rotate and resume them.
+    /// Whether the user can create, change, rotate and resume keys.
     change: bool,
-    /// Suspend and revoke them.
+    /// Whether the user can suspend, revoke and delete keys.
     end: bool,
-    /// What the user may give to a new one.
+    /// Permissions that the user can grant to a new key.
     permissions: Vec<GrantableBody>,
-    /// The roles that the user has, where roles are chosen.
+    /// Roles of the user that a new key can get. Empty unless `choices` contains `roles`.
     roles: Vec<GrantableRoleBody>,
 }
 
-/// A role that the user has, and what of it they may give to a key.
+/// A role of the user, with those of its permissions that the user can grant to a key.
 #[derive(Serialize, ToSchema)]
 #[schema(as = GrantableRole)]
 struct GrantableRoleBody {
@@ -87,7 +87,7 @@ struct GrantableRoleBody {
     permissions: PermissionSet,
 }
 
-/// A permission that the user may give to a key.
+/// A permission that the user can grant to a key.
 #[derive(Serialize, ToSchema)]
 #[schema(as = GrantablePermission)]
 struct GrantableBody {
@@ -110,20 +110,21 @@ impl From<Kind> for KindBody {
     }
 }
 
-/// A session of a user.
+/// A portal session of a user.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PortalSession)]
 pub struct SessionBody<'a> {
-    /// For `Authorization: Bearer`, in the user's own browser: it does what their roles let them do.
+    /// Token for `Authorization: Bearer` in the user's own browser. It permits what the roles of
+    /// the user permit.
     #[schema(pattern = "^kps_[0-9A-Za-z]{16}_[0-9A-Za-z]{38}$")]
     token: &'a str,
-    /// Where the user's browser goes, within a minute and once: the hosted page.
+    /// URL of the hosted page, for the user's browser. It is valid once, within one minute.
     #[schema(pattern = "^https?://.+/portal/[a-z]+-keys#code=kps_[0-9A-Za-z_]+$")]
     url: &'a str,
     expires_at: Timestamp,
 }
 
-/// What the session's own page needs to know of it.
+/// Retrieves the user of the current session, and what they can do in it.
 #[utoipa::path(get, path = "", responses(Plain<CurrentBody>))]
 pub async fn current(
     caller: Caller<ManageKeys>,
@@ -144,7 +145,7 @@ pub async fn current(
     }))
 }
 
-/// Lets a user's own browser manage their keys for a short while.
+/// Opens a portal session, in which a user's browser manages the user's keys for a short time.
 #[utoipa::path(post, path = "", responses(Opened<SessionBody<'static>>))]
 pub async fn open(
     caller: Caller<OpenPortalSessions>,

@@ -33,7 +33,7 @@ use super::{
     plain,
 };
 
-/// The whole role: what is left out is empty.
+/// A complete role. Omitted fields are set to empty.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = RolePut)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +43,9 @@ pub struct PutBody {
     permissions: PermissionSet,
 }
 
-/// Puts a role, whole: what is left out is empty. The same put again changes nothing.
+/// Creates or replaces a role.
+///
+/// Omitted fields are set to empty. Repeating a request changes nothing.
 #[utoipa::path(put, path = "", params(InPath<RoleName>, IfMatch), responses(Stored<Role>))]
 pub async fn put(
     caller: Caller<ManageRoles>,
@@ -58,21 +60,21 @@ pub async fn put(
     Ok(if is_new { created(role.version, location, false, &role) } else { object(role.version, &role) })
 }
 
-/// The roles, by name.
+/// Lists the roles, ordered by name.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<Role>))]
 pub async fn list(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&roles::list(&app, query.page()?).await?))
 }
 
-/// A role.
+/// Retrieves a role.
 #[utoipa::path(get, path = "", params(InPath<RoleName>), responses(Object<Role>))]
 pub async fn get(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let role = roles::get(&app, id(&request, "name")?).await?;
     Ok(object(role.version, &role))
 }
 
-/// Takes a role away.
+/// Deletes a role.
 #[utoipa::path(delete, path = "", params(InPath<RoleName>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageRoles>,

@@ -44,7 +44,7 @@ use super::{
     plain,
 };
 
-/// A service client: a non-human identity with permissions of its own.
+/// A service client: a non-human identity with its own permissions.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ServiceClient)]
 pub struct ClientBody {
@@ -56,17 +56,17 @@ pub struct ClientBody {
     created_at: Timestamp,
     created_by: ActorRef,
     version: i64,
-    /// In the answer to create alone, where it came with one.
+    /// Present only in the response to create, if the record was created with the service client.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     access_record: Option<RecordBody>,
-    /// In the answer to create alone, where it came with one.
+    /// Present only in the response to create, if the key was created with the service client.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     api_key: Option<KeyBody>,
 }
 
-/// Who a service client belongs to.
+/// The owner of a service client.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ServiceClientOwner)]
 struct OwnerBody {
@@ -110,30 +110,31 @@ impl From<Outfitted> for ClientBody {
     }
 }
 
-/// A service client to be made.
+/// A service client to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewServiceClient)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
-    /// May be left out by and for a user: it is named after them.
+    /// Optional if a user creates the service client or it is created on behalf of a user. It is
+    /// then named after the user.
     #[serde(default)]
     name: Option<DisplayName>,
-    /// Absent: the account, or the user or organization that calls.
+    /// Defaults to the account, or to the user or organization that calls.
     #[serde(default)]
     owner: Option<ClientOwnerRequest>,
     #[serde(default)]
     permissions: PermissionSet,
     #[serde(default)]
     metadata: Metadata,
-    /// An access record for it, made with it or not at all.
+    /// An access record for the service client. Either both are created or neither is.
     #[serde(default)]
     access_record: Option<FirstRecordBody>,
-    /// Its first key, made with it or not at all.
+    /// The first key of the service client. Either both are created or neither is.
     #[serde(default)]
     api_key: Option<FirstKeyBody>,
 }
 
-/// A key that the new service client holds.
+/// The first API key of a new service client.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FirstApiKey)]
 #[serde(deny_unknown_fields)]
@@ -168,7 +169,7 @@ impl FirstKeyBody {
     }
 }
 
-/// A change of a service client.
+/// Changes to a service client.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ServiceClientPatch)]
 #[serde(deny_unknown_fields)]
@@ -178,9 +179,10 @@ pub struct PatchBody {
     metadata: Option<Metadata>,
 }
 
-/// Makes a service client.
+/// Creates a service client.
 ///
-/// It may come with its access record and its first key: all of it is made, or nothing. The key's value is in this answer and nowhere else.
+/// The request may include an access record and a first API key. Either everything is created or
+/// nothing is. The value of the key is returned only in this response.
 #[utoipa::path(post, path = "", params(Once), responses(Made<ClientBody>))]
 pub async fn create(
     caller: Caller<ManageServiceClients>,
@@ -206,7 +208,7 @@ pub async fn create(
     Ok(created(made.client.version, location, replayed, &ClientBody::from(made)))
 }
 
-/// The service clients, newest first.
+/// Lists the service clients, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<ClientBody>))]
 pub async fn list(
     caller: Caller<ManageServiceClients>,
@@ -217,7 +219,7 @@ pub async fn list(
     Ok(plain(&service_clients::list(&app, &caller.identity, query.page()?).await?.map(ClientBody::from)))
 }
 
-/// A service client.
+/// Retrieves a service client.
 #[utoipa::path(get, path = "", params(InPath<ServiceClientId>), responses(Object<ClientBody>))]
 pub async fn get(
     caller: Caller<ManageServiceClients>,
@@ -228,7 +230,9 @@ pub async fn get(
     Ok(object(client.version, &ClientBody::from(client)))
 }
 
-/// Changes a service client. Members that are left out stay as they are.
+/// Updates a service client.
+///
+/// Omitted fields keep their values.
 #[utoipa::path(patch, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Object<ClientBody>))]
 pub async fn patch(
     caller: Caller<ManageServiceClients>,
@@ -243,7 +247,9 @@ pub async fn patch(
     Ok(object(client.version, &ClientBody::from(client)))
 }
 
-/// Deletes a service client. Its keys stop at once.
+/// Deletes a service client.
+///
+/// Its keys stop working at once.
 #[utoipa::path(delete, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageServiceClients>,

@@ -24,12 +24,12 @@ use super::{
     plain,
 };
 
-/// A key that was made elsewhere.
+/// A signing key that was generated elsewhere.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = SigningKeyImport)]
 #[serde(deny_unknown_fields)]
 pub struct ImportBody {
-    /// The private key: PEM (PKCS#8, PKCS#1, SEC 1) or a private JWK as text.
+    /// The private key: PEM (PKCS#8, PKCS#1 or SEC 1), or a private JWK as text.
     #[serde(deserialize_with = "secret")]
     #[schema(value_type = String, max_length = 16384)]
     key: Zeroizing<String>,
@@ -39,27 +39,27 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String
     String::deserialize(deserializer).map(Zeroizing::new)
 }
 
-/// How to rotate.
+/// Parameters of a rotation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = RotationRequest)]
 #[serde(deny_unknown_fields)]
 pub struct RotateBody {
-    /// Only say what would be done.
+    /// Whether to return the planned rotation without performing it.
     #[serde(default)]
     dry_run: bool,
-    /// The key that is to sign, as a dry run has named it: where another is next by then, nothing is done.
+    /// The key to activate, as named by a dry run. If another key is next, the rotation is refused.
     #[serde(default)]
     activate: Option<SigningKeyId>,
 }
 
-/// Every signing key that is published or was, what will happen to them, and who is up.
+/// Lists all current and former signing keys, their planned transitions and the running replicas.
 #[utoipa::path(get, path = "", responses(Plain<Timeline>))]
 pub async fn list(_: Caller<ManageSigningKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     Ok(plain(&signing_keys::timeline(&app).await?))
 }
 
-/// Publishes a private key from elsewhere as the next one of the configured algorithm.
+/// Publishes an imported private key as the next signing key of the configured algorithm.
 #[utoipa::path(post, path = "", responses(Plain<Listed>))]
 pub async fn import(
     caller: Caller<ManageSigningKeys>,
@@ -72,7 +72,9 @@ pub async fn import(
     Ok(plain(&signing_keys::import(&app, &caller.identity, &body.key).await?))
 }
 
-/// Lets the next signing key sign, keeps the old one published, and publishes a new next one.
+/// Activates the next signing key.
+///
+/// The old key stays published, and a new next key is published.
 #[utoipa::path(post, path = "", responses(Plain<Rotated>))]
 pub async fn rotate(
     caller: Caller<ManageSigningKeys>,
@@ -88,7 +90,9 @@ pub async fn rotate(
     Ok(plain(&signing_keys::rotate(&app, &caller.identity, body.activate).await?))
 }
 
-/// Pulls a signing key in an emergency; the answer says what may still be accepted, and until when.
+/// Revokes a signing key in an emergency.
+///
+/// The response states what verifiers may still accept, and until when.
 #[utoipa::path(post, path = "", params(InPath<SigningKeyId>), responses(Plain<Revoked>))]
 pub async fn revoke(
     caller: Caller<ManageSigningKeys>,

@@ -1,4 +1,4 @@
-//! `/v1/status-lists`: what became of tokens, for everyone who has one to check.
+//! `/v1/status-lists`: the status of tokens, public for verifiers.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -26,7 +26,9 @@ use crate::{
 
 use super::params::id;
 
-/// A signed status list (draft-ietf-oauth-status-list-20): two bits for each index, 0 valid, 1 invalid, 2 suspended.
+/// Retrieves a signed status list (draft-ietf-oauth-status-list-20).
+///
+/// The list has two bits for each index: 0 is valid, 1 is invalid and 2 is suspended.
 #[utoipa::path(
     get,
     path = "",
@@ -43,7 +45,7 @@ pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<Http
             "the lists of the past are not kept: leave `time` out for the one of now",
         ));
     }
-    // Half of what a verifier may hold on to.
+    // Half of the time for which a verifier may use a list.
     let cache_control = format!("public, max-age={}", status_lists::ttl(&app) / 2);
     let zipped = takes_gzip(&request);
     let document = if zipped { &list.gzip } else { &list.plain };
@@ -56,7 +58,7 @@ pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<Http
     Ok(response)
 }
 
-/// Whether `Accept-Encoding` names gzip, with a weight that is not nothing (RFC 9110 §12.5.3).
+/// Returns whether `Accept-Encoding` names gzip with a non-zero weight (RFC 9110 §12.5.3).
 fn takes_gzip(request: &HttpRequest) -> bool {
     let values = request.headers().get_all(ACCEPT_ENCODING).filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| {

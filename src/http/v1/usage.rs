@@ -22,16 +22,16 @@ use super::{
     plain,
 };
 
-/// How often a key was used.
+/// The usage of an API key.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = KeyUsage)]
 pub struct UsageBody {
-    /// Every day that was asked for, today first.
+    /// One entry for each requested day, today first.
     #[schema(max_items = 366)]
     data: Vec<DayBody>,
 }
 
-/// A day, and how often a key was exchanged or validated on it.
+/// A day, with the number of exchanges and validations of the key.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = DayOfUse)]
 struct DayBody {
@@ -40,7 +40,9 @@ struct DayBody {
     uses: i64,
 }
 
-/// How often an API key was used on each of the last days. Those of the last seconds may be missing.
+/// Retrieves the daily usage of an API key.
+///
+/// Exchanges and validations of the last seconds may be missing.
 #[utoipa::path(get, path = "", params(InPath<KeyId>, ("days" = Option<u32>, Query, description = "How many days, today among them: 30 unless told.", minimum = 1, maximum = 366)), responses(Plain<UsageBody>))]
 pub async fn get(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let expected = "a number from 1 to 366";

@@ -36,7 +36,7 @@ pub struct UserBody {
     blocked: bool,
     profile: Metadata,
     metadata: Metadata,
-    /// Outside any organization.
+    /// Roles outside any organization.
     roles: RoleSet,
     created_at: Timestamp,
     version: i64,
@@ -56,7 +56,7 @@ impl From<User> for UserBody {
     }
 }
 
-/// The whole user: what is left out is empty, and not blocked.
+/// A complete user. Omitted fields are set to empty, and `blocked` to `false`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = UserPut)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +71,7 @@ pub struct PutBody {
     roles: RoleSet,
 }
 
-/// What is to change.
+/// Changes to a user.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = UserPatch)]
 #[serde(deny_unknown_fields)]
@@ -82,7 +82,9 @@ pub struct PatchBody {
     roles: Option<RoleSet>,
 }
 
-/// Puts a user, whole: what is left out is empty. The same put again changes nothing.
+/// Creates or replaces a user.
+///
+/// Omitted fields are set to empty. Repeating a request changes nothing.
 #[utoipa::path(put, path = "", params(InPath<UserId>, IfMatch), responses(Stored<UserBody>))]
 pub async fn put(
     caller: Caller<ManageDirectory>,
@@ -104,21 +106,23 @@ pub async fn put(
     Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
 }
 
-/// The users, newest first.
+/// Lists the users, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<UserBody>))]
 pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&users::list(&app, query.page()?).await?.map(UserBody::from)))
 }
 
-/// A user.
+/// Retrieves a user.
 #[utoipa::path(get, path = "", params(InPath<UserId>), responses(Object<UserBody>))]
 pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let user = users::get(&app, id(&request, "id")?).await?;
     Ok(object(user.version, &UserBody::from(user)))
 }
 
-/// Changes a user. Members that are left out stay as they are.
+/// Updates a user.
+///
+/// Omitted fields keep their values.
 #[utoipa::path(patch, path = "", params(InPath<UserId>, IfMatch), responses(Object<UserBody>))]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
@@ -133,7 +137,7 @@ pub async fn patch(
     Ok(object(user.version, &UserBody::from(user)))
 }
 
-/// Takes a user away.
+/// Deletes a user.
 #[utoipa::path(delete, path = "", params(InPath<UserId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageDirectory>,

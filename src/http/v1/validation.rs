@@ -27,27 +27,27 @@ use crate::{
 
 use super::{api_keys::KeyBody, json::Json, params::Query, plain};
 
-/// What a service was shown, and what it needs to know of it.
+/// An API key or token that a service received, with the requirements of the service.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ValidationRequest)]
 #[serde(deny_unknown_fields)]
 pub struct Body {
-    /// An API key or a token of ours, bare or with `Bearer` before it.
+    /// An API key or Keyswap token, with or without `Bearer`.
     #[schema(value_type = String)]
     value: Presented,
-    /// What the request at hand takes: the answer names those that are missing.
+    /// Permissions that the request at hand requires. The response lists those that are missing.
     #[serde(default)]
     required_permissions: Option<PermissionSet>,
-    /// Keys of other owners are not accepted.
+    /// Keys with any other type of owner are refused.
     #[serde(default)]
     owner_type: Option<OwnerType>,
-    /// The service that asks: a token must be for it, and a key allowed for it. Without it, tokens for any audience are accepted but for
-    /// Keyswap's own.
+    /// The calling service. A token must be issued for it, and a key must be allowed for it. If it
+    /// is omitted, tokens for any audience except Keyswap's own are accepted.
     #[serde(default)]
     audience: Option<Identifier>,
 }
 
-/// What somebody showed as a key. It may be one.
+/// A value presented as a key, which is kept out of logs.
 #[derive(Deserialize)]
 #[serde(from = "String")]
 struct Presented(Zeroizing<String>);
@@ -64,7 +64,7 @@ impl fmt::Debug for Presented {
     }
 }
 
-/// A key or token that is accepted, or none.
+/// The result of a validation.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Validation)]
 #[serde(untagged)]
@@ -73,21 +73,23 @@ pub enum Answer {
     Refused(Refused),
 }
 
-/// A key that is in force, and those behind it.
+/// An accepted key, with the user and the organization it belongs to.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AcceptedApiKey)]
 pub struct Accepted {
-    /// Its `permissions` are those assigned to it.
+    /// Its `permissions` are those assigned to the key.
     api_key: KeyBody,
-    /// The user who holds it, or whose service client does.
+    /// The user who owns the key or its service client.
     user: Option<UserBody>,
-    /// The organization that holds it, or within which its user does.
+    /// The organization that owns the key, or in which its user owns it.
     organization: Option<OrganizationBody>,
-    /// Those of the required permissions that are not in effect now: taken from the key, its owner or the audience, or not in the token.
+    /// Required permissions that are not in effect now, because the key, its owner, the audience or
+    /// the token lacks them.
     missing_permissions: PermissionSet,
 }
 
-/// Not accepted: malformed, unknown, wrong, suspended, expired, revoked, of a blocked owner, or not for this service.
+/// A key or token that is not accepted: malformed, unknown, wrong, suspended, expired, revoked,
+/// with a blocked owner, or not valid for the calling service.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RefusedApiKey)]
 pub struct Refused {
@@ -99,7 +101,7 @@ fn null() -> Object {
     ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)).build()
 }
 
-/// A user, as the product wrote them down.
+/// A user, with the data that the product stored.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UserOfApiKey)]
 struct UserBody {
@@ -109,7 +111,7 @@ struct UserBody {
     metadata: Metadata,
 }
 
-/// An organization, as the product wrote it down.
+/// An organization, with the data that the product stored.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OrganizationOfApiKey)]
 struct OrganizationBody {
@@ -130,7 +132,9 @@ impl From<OrganizationBehind> for OrganizationBody {
     }
 }
 
-/// Says whether a key or a token is in force, and whose it is. An answer is never to be kept: the next one may be another.
+/// Returns whether an API key or token is accepted, and to whom it belongs.
+///
+/// Responses must not be cached, because the next one may differ.
 #[utoipa::path(post, path = "", responses(Plain<Answer>))]
 pub async fn validate(
     _: Caller<Validate>,

@@ -40,7 +40,7 @@ use super::{
     plain,
 };
 
-/// Where events are sent to.
+/// A webhook, to which events are sent.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Webhook)]
 pub struct WebhookBody {
@@ -50,14 +50,15 @@ pub struct WebhookBody {
     event_types: Option<EventTypes>,
     organization_id: Option<OrganizationId>,
     state: StateBody,
-    /// Why it was disabled, where nobody did it by hand.
+    /// Why the webhook is disabled: `requested`, `gone` if the receiver answered 410, or
+    /// `exhausted` if all attempts of a delivery failed. Null if it is enabled.
     disabled_reason: Option<&'static str>,
     old_secret_until: Option<Timestamp>,
     paused_until: Option<Timestamp>,
     created_at: Timestamp,
     created_by: ActorRef,
     version: i64,
-    /// In the answer to create and rotate, and nowhere else, ever.
+    /// The signing secret. Present only in the responses to create and rotate.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     secret: Option<String>,
@@ -102,7 +103,7 @@ impl From<Made> for WebhookBody {
     }
 }
 
-/// One event on its way to one webhook.
+/// The delivery of one event to one webhook.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Delivery)]
 pub struct DeliveryBody {
@@ -137,7 +138,7 @@ impl From<Delivery> for DeliveryBody {
     }
 }
 
-/// What became of a test delivery.
+/// The result of a test delivery.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TestDelivery)]
 pub struct TestedBody {
@@ -158,7 +159,7 @@ impl From<Tested> for TestedBody {
     }
 }
 
-/// A webhook to be made.
+/// A webhook to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewWebhook)]
 #[serde(deny_unknown_fields)]
@@ -172,7 +173,7 @@ pub struct CreateBody {
     organization_id: Option<OrganizationId>,
 }
 
-/// What is to change.
+/// Changes to a webhook.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = WebhookPatch)]
 #[serde(deny_unknown_fields)]
@@ -189,17 +190,19 @@ pub struct PatchBody {
     state: Option<StateBody>,
 }
 
-/// How to change a secret.
+/// Parameters of a secret rotation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = WebhookSecretRotation)]
 #[serde(deny_unknown_fields)]
 pub struct RotateBody {
-    /// How long the old one signs as well; 24h without it.
+    /// How long deliveries are also signed with the old secret. Defaults to 24h.
     #[serde(default)]
     overlap: Option<Span>,
 }
 
-/// Makes a webhook. Its secret is in this answer alone.
+/// Creates a webhook.
+///
+/// Its secret is returned only in this response.
 #[utoipa::path(post, path = "", params(Once), responses(MadeAnswer<WebhookBody>))]
 pub async fn create(
     caller: Caller<ManageWebhooks>,
@@ -223,21 +226,23 @@ pub async fn create(
     Ok(created(body.version, location, replayed, &body))
 }
 
-/// The webhooks, newest first.
+/// Lists the webhooks, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<WebhookBody>))]
 pub async fn list(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     Ok(plain(&webhooks::list(&app, query.page()?).await?.map(WebhookBody::from)))
 }
 
-/// A webhook, without its secret.
+/// Retrieves a webhook, without its secret.
 #[utoipa::path(get, path = "", params(InPath<WebhookId>), responses(Object<WebhookBody>))]
 pub async fn get(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let webhook = webhooks::get(&app, id(&request, "id")?).await?;
     Ok(object(webhook.version, &WebhookBody::from(webhook)))
 }
 
-/// Changes a webhook. Members that are left out stay as they are.
+/// Updates a webhook.
+///
+/// Omitted fields keep their values.
 #[utoipa::path(patch, path = "", params(InPath<WebhookId>, IfMatch), responses(Object<WebhookBody>))]
 pub async fn patch(
     caller: Caller<ManageWebhooks>,
@@ -258,7 +263,7 @@ pub async fn patch(
     Ok(object(webhook.version, &WebhookBody::from(webhook)))
 }
 
-/// Takes a webhook away.
+/// Deletes a webhook.
 #[utoipa::path(delete, path = "", params(InPath<WebhookId>, IfMatch), responses(Gone))]
 pub async fn delete(
     caller: Caller<ManageWebhooks>,
@@ -269,7 +274,9 @@ pub async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Gives a webhook a new secret. The old one signs as well until the overlap ends.
+/// Rotates the secret of a webhook.
+///
+/// The response contains the new secret. The old one also signs deliveries until the overlap ends.
 #[utoipa::path(post, path = "", params(InPath<WebhookId>, IfMatch), responses(Rekeyed<WebhookBody>))]
 pub async fn rotate_secret(
     caller: Caller<ManageWebhooks>,
@@ -283,14 +290,14 @@ pub async fn rotate_secret(
     Ok(object(made.webhook.version, &WebhookBody::from(made)))
 }
 
-/// Sends a signed test, at once, and tells what came of it.
+/// Sends a signed test delivery at once and returns the result.
 #[utoipa::path(post, path = "", params(InPath<WebhookId>), responses(Plain<TestedBody>))]
 pub async fn test(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     Ok(plain(&TestedBody::from(deliveries::test(&app, id(&request, "id")?).await?)))
 }
 
-/// The deliveries of a webhook, newest first.
+/// Lists the deliveries of a webhook, newest first.
 #[utoipa::path(get, path = "", params(InPath<WebhookId>, Paging), responses(Listing<DeliveryBody>))]
 pub async fn deliveries(
     _: Caller<ManageWebhooks>,

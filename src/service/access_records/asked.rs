@@ -1,4 +1,5 @@
-//! What a record was asked to say, looked up: principals and admins where it stands, roles that there are, patterns that can be read.
+//! Validates the members of a requested access record: principals and admins that exist in its
+//! tenant scope, roles that exist, and resource patterns that parse.
 
 use crate::{
     domain::{
@@ -16,21 +17,22 @@ use crate::{
     store::{self, Conn, StoreError, Tx},
 };
 
-/// For whom a record is to be, as it was sent: so that all that is wrong with it can be told at once.
+/// A requested principal, not yet parsed, so that all faults of a request are reported together.
 #[derive(Debug, Clone)]
 pub struct PrincipalAsked {
     pub kind: PrincipalType,
     pub id: String,
 }
 
-/// A statement as it was sent.
+/// A requested statement, not yet parsed.
 #[derive(Debug, Clone)]
 pub struct StatementAsked {
     pub roles: Vec<String>,
     pub resources: Vec<String>,
 }
 
-/// The principals that were asked for, where the record is. One that was there before stays, though it may be gone by now.
+/// Resolves the requested principals in the tenant scope of the record. A principal that is already
+/// on the record is kept, even if it was deleted since.
 pub(super) fn principals(
     connection: &mut Conn,
     spot: Option<&(OrganizationId, Incarnation)>,
@@ -72,7 +74,7 @@ pub(super) fn principals(
     Ok(principals)
 }
 
-/// Why nothing was looked up.
+/// Why a principal lookup failed.
 enum Looked {
     Malformed(InvalidId),
     Failed(StoreError),
@@ -90,7 +92,8 @@ impl From<StoreError> for Looked {
     }
 }
 
-/// A principal and who stands behind it, where the record is.
+/// Loads a principal and its home. Returns `None` if the home is not in the tenant scope of the
+/// record.
 fn principal(
     connection: &mut Conn,
     spot: Option<&(OrganizationId, Incarnation)>,
@@ -158,7 +161,8 @@ pub(super) fn admins(
     Ok(admins)
 }
 
-/// Outside any organization there are no fellow members: a user who could name others would learn who there is.
+/// Outside any organization, a user may name only themselves: the response would disclose which
+/// other users exist.
 fn may_be_named(caller: &Caller, user: &UserId) -> bool {
     match &caller.authority.place {
         Place::Inside { organization: None, user: own } => own.as_ref() == Some(user),
@@ -166,15 +170,16 @@ fn may_be_named(caller: &Caller, user: &UserId) -> bool {
     }
 }
 
-/// Locks the roles of statements that are to come, for a change that locks permissions before it reads them: roles come first in
-/// every change. What is no name of a role is told of where the statements are read.
+/// Locks the requested roles for a transaction that locks permissions before it parses the
+/// statements: every transaction locks roles first. Malformed role names are skipped here and
+/// reported by `statements`.
 pub(in crate::service) fn lock_roles(tx: &mut Tx<'_>, asked: &[StatementAsked]) -> Result<(), StoreError> {
     let names = asked.iter().flat_map(|statement| &statement.roles).take(MAX_STATEMENTS * MAX_ROLES);
     store::roles::find_for_change(tx, &names.filter_map(|name| name.parse().ok()).collect())?;
     Ok(())
 }
 
-/// The statements that were asked for, and their roles: none of these can go until `tx` ends.
+/// Parses the requested statements and locks their roles, which cannot be deleted until `tx` ends.
 pub(super) fn statements(
     tx: &mut Tx<'_>,
     asked: Vec<StatementAsked>,
@@ -202,7 +207,8 @@ pub(super) fn statements(
     Ok((statements, roles))
 }
 
-/// Each text read; what cannot be read is a fault, and not quoted: it may be anything.
+/// Parses each text. An invalid text is reported by its position and not quoted, because it may
+/// contain anything, including secrets.
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     field: &str,
     texts: &[String],
@@ -227,7 +233,7 @@ pub(super) fn all_roles(statements: &[Statement]) -> RoleSet {
     statements.iter().flat_map(|statement| statement.roles.iter().cloned()).collect()
 }
 
-/// What is wrong with handing out these statements: permissions of their roles that the caller does not hold.
+/// Faults of granting these statements: permissions of their roles that the caller does not hold.
 pub(super) fn not_held<'a>(
     caller: &Caller,
     roles: &[Role],

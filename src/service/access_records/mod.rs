@@ -1,4 +1,5 @@
-//! Access records: who may have which roles over which resources. Nobody hands out a role whose permissions they do not hold.
+//! Access records: which principals have which roles on which resources. A caller can grant only
+//! roles whose permissions it holds.
 
 mod asked;
 
@@ -27,18 +28,18 @@ use asked::{admins, all_roles, not_held, principals, statements};
 pub(super) use asked::lock_roles;
 pub use asked::{PrincipalAsked, StatementAsked};
 
-/// What `POST /v1/access-records` says.
+/// Body of `POST /v1/access-records`.
 #[derive(Debug, Clone)]
 pub struct NewRecord {
     pub name: DisplayName,
-    /// Absent: where the caller stands.
+    /// Absent: the tenant scope of the caller.
     pub organization: Option<OrganizationId>,
     pub principals: Vec<PrincipalAsked>,
     pub admins: Vec<String>,
     pub statements: Vec<StatementAsked>,
 }
 
-/// What `PATCH /v1/access-records/{id}` says; absent members stay as they are.
+/// Body of `PATCH /v1/access-records/{id}`. Absent members stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct PatchRecord {
     pub name: Option<DisplayName>,
@@ -47,15 +48,14 @@ pub struct PatchRecord {
     pub statements: Option<Vec<StatementAsked>>,
 }
 
-/// Where a record is: an organization in the incarnation it has now, or outside any.
+/// The tenant scope of a record: an organization with its current generation id, or `None` outside
+/// any organization.
 pub(super) type Spot = Option<(OrganizationId, Incarnation)>;
 
 const NOT_FOUND: Error = Error::NotFound("access record");
 
-/// Makes a record. A user who makes one becomes an admin of it.
-///
-/// # Errors
-/// Everything that is wrong with it, at once.
+/// Creates a record. The user that the caller acts on behalf of becomes an admin of it. All faults
+/// are reported together.
 pub async fn create(
     app: &App,
     caller: &Caller,
@@ -82,17 +82,15 @@ pub async fn create(
         .await
 }
 
-/// A record that is made together with its one principal.
+/// A record that is created together with its only principal.
 #[derive(Debug, Clone)]
 pub struct FirstRecord {
     pub name: DisplayName,
     pub statements: Vec<StatementAsked>,
 }
 
-/// Makes it, where its principal is at home; the roles of its statements are locked.
-///
-/// # Errors
-/// Whatever is wrong with it.
+/// Creates the record in the tenant scope of its principal. The caller has locked the roles with
+/// `lock_roles`.
 pub(super) fn first(
     tx: &mut Tx<'_>,
     caller: &Caller,
@@ -110,10 +108,8 @@ pub(super) fn first(
     make(tx, caller, spot, first.name, vec![principal], Vec::new(), first.statements, Vec::new())
 }
 
-/// Makes a record for principals that are known, inside a change.
-///
-/// # Errors
-/// `faults`, and whatever else is wrong with it.
+/// Creates a record for resolved principals within a transaction. `faults` are reported together
+/// with those found here.
 #[expect(clippy::too_many_arguments, reason = "the parts of a record, each from somewhere else")]
 pub(super) fn make(
     tx: &mut Tx<'_>,
@@ -156,26 +152,20 @@ pub(super) fn make(
     Ok((record, event))
 }
 
-/// # Errors
-/// No such record, or none that is the caller's to see.
+/// A record outside the caller's reach is reported as `Error::NotFound`.
 pub async fn get(app: &App, caller: &Caller, id: AccessRecordId) -> Result<AccessRecord, Error> {
     let found = app.store.read(move |connection| store::access_records::find(connection, &id)).await?;
     found.filter(|record| reach(caller).includes(record)).ok_or(NOT_FOUND)
 }
 
-/// Those that the caller may see.
-///
-/// # Errors
-/// The database does not answer.
+/// Lists the records that the caller may see.
 pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<AccessRecord>, Error> {
     let caller = caller.clone();
     Ok(app.store.read(move |connection| store::access_records::list(connection, reach(&caller), &page)).await?)
 }
 
-/// Changes a record. Who adds principals hands out every role of it; who changes a statement, the roles of that one.
-///
-/// # Errors
-/// No such record, a newer version of it, and everything that is wrong with the change.
+/// Changes a record. Adding a principal grants it every role of the record; changing a statement
+/// grants the roles of that statement. The caller must hold what it grants.
 pub async fn patch(
     app: &App,
     caller: &Caller,
@@ -229,8 +219,6 @@ pub async fn patch(
         .await
 }
 
-/// # Errors
-/// No such record, or a newer version of it.
 pub async fn delete(app: &App, caller: &Caller, id: AccessRecordId, if_version: Option<i64>) -> Result<(), Error> {
     let caller = caller.clone();
     app.store
@@ -272,7 +260,8 @@ fn spot_of_new(connection: &mut Conn, caller: &Caller, asked: Option<Organizatio
     Ok(Some((found.id, found.incarnation)))
 }
 
-/// Refuses a key of a user or an organization: it would say of itself, or of what it makes, what it may reach.
+/// Refuses calls that a key of a user or an organization makes for itself: such a key could define
+/// its own access, or that of keys it creates.
 fn require_no_key(caller: &Caller) -> Result<(), Error> {
     let calls_itself = matches!(caller.origin.actor, Actor::Key(_)) && caller.origin.on_behalf_of.is_none();
     if calls_itself && caller.authority.place != Place::Everywhere {
@@ -282,7 +271,8 @@ fn require_no_key(caller: &Caller) -> Result<(), Error> {
     }
 }
 
-/// The user whose own a caller's principals have to be; nobody where the caller may name others as well.
+/// The home that the principals must have, if the caller may name only its own; `None` if it may
+/// name others.
 fn own_alone(caller: &Caller) -> Result<Option<Home>, Error> {
     match (&caller.authority.place, &caller.acts_as) {
         (Place::Everywhere, _) => Ok(None),

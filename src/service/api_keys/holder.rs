@@ -1,4 +1,5 @@
-//! Who is to hold a new key or service client: told by its maker or by where the maker stands, and never beyond what they may do there.
+//! Determines the owner of a new key or service client, from the request or from the caller's
+//! tenant scope, and checks that the caller may create keys for it.
 
 use crate::{
     domain::{
@@ -12,7 +13,7 @@ use crate::{
     store::{self, Tx},
 };
 
-/// The owner a request names. What it leaves out follows from where the caller stands.
+/// The owner that a request names. Omitted ids are taken from the caller's tenant scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnerAsked {
     User { id: Option<UserId>, organization: Option<OrganizationId> },
@@ -21,20 +22,20 @@ pub enum OwnerAsked {
     Nobody,
 }
 
-/// Who will hold it, and what they can do.
+/// The resolved owner and the permissions that it can have.
 #[derive(Debug, Clone)]
 pub(in crate::service) struct Holder {
     pub owner: Owner,
     pub home: Home,
     pub creator: Option<(UserId, Incarnation)>,
-    /// Where there is a service client between the key and its home.
+    /// The service client that owns the key, if any.
     pub client: Option<ClientNow>,
-    /// What the roles of the user hold, where a user stands behind it.
+    /// Permissions of the user's roles; empty if there is no user behind the owner.
     pub roles: PermissionSet,
 }
 
 impl Holder {
-    /// Of a key that is there.
+    /// The holder of an existing key.
     pub(super) fn of(ownership: &Ownership) -> Self {
         Self {
             owner: ownership.owner.clone(),
@@ -55,7 +56,8 @@ impl Holder {
         }
     }
 
-    /// Whose keys may carry a permission for this holder to have it.
+    /// The value that `assignable_to` of a permission must contain for this owner; `None` for an
+    /// unowned key.
     pub(super) const fn assignable_to(&self) -> Option<AssignableTo> {
         match &self.owner {
             Owner::User(_) => Some(AssignableTo::User),
@@ -66,10 +68,8 @@ impl Holder {
     }
 }
 
-/// The holder of a new key.
-///
-/// # Errors
-/// There is no such owner, or none for whom the caller may make keys: the two look the same.
+/// Resolves the owner of a new key. An owner that does not exist and an owner for whom the caller
+/// may not create keys yield the same error.
 pub(super) fn of_new_key(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> Result<Holder, Error> {
     let holder = match asked.or_else(|| default_owner(caller)) {
         None => return Err(Error::invalid("owner", "is needed: a user, an organization, a service client or none")),
@@ -88,12 +88,13 @@ pub(super) fn of_new_key(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAs
     allowed.ok_or_else(|| Error::Invalid(vec![nobody_such()]))
 }
 
-/// What is said of owners that are not there, and of those that are not the caller's to make keys for.
+/// The fault for an owner that does not exist, or for whom the caller may not create keys.
 pub(in crate::service) fn nobody_such() -> Fault {
     Fault::new("owner", "there is no such owner, or none that you may make keys for")
 }
 
-/// The organization where the caller may manage its keys, else the user themselves: nobody types in who they are.
+/// The organization, if no user is calling or the caller may manage its keys; otherwise the user. A
+/// request from inside a tenant scope need not name its owner.
 fn default_owner(caller: &Caller) -> Option<OwnerAsked> {
     let Place::Inside { organization, user } = &caller.authority.place else { return None };
     match (organization, user) {
@@ -111,7 +112,8 @@ fn here(caller: &Caller) -> (Option<&OrganizationId>, Option<&UserId>) {
     }
 }
 
-/// A user, as found for a change: they can neither go nor be blocked until it ends.
+/// Resolves a user and locks its rows. The user can be neither deleted nor blocked until the
+/// transaction ends.
 pub(in crate::service) fn user(
     tx: &mut Tx<'_>,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! Keys of another make: taken over as SHA-256 digests, they go on working under their own shape.
+//! Imported keys: adopted by their SHA-256 digest, they remain valid in their original format.
 
 use crate::{
     crypto::{foreign, sha256},
@@ -21,18 +21,16 @@ use crate::{
 
 use super::{Maker, NewKey, Shown};
 
-/// What is known of a key of another make.
+/// The data of a key to import.
 #[derive(Debug, Clone)]
 pub struct Import {
     pub sha256: ForeignDigest,
-    /// What is shown of it.
+    /// The masked form that is displayed.
     pub masked: Option<Masked>,
 }
 
-/// Makes a key whose value stands elsewhere already; nobody here has ever seen it.
-///
-/// # Errors
-/// Every limit it would break, all of them at once; keys of another make are not taken; this one was imported before.
+/// Creates a key whose value already exists outside Keyswap. Keyswap receives only the digest of
+/// the value.
 pub async fn import(
     app: &App,
     caller: &Caller,
@@ -54,7 +52,8 @@ pub async fn import(
         .await
 }
 
-/// The name of the lock that a digest is imported under; it gives nothing of the digest away.
+/// The advisory lock under which a digest is imported. It is a hash and does not disclose the
+/// digest.
 fn lock_of(digest: &ForeignDigest) -> i64 {
     let [a, b, c, d, e, f, g, h, ..] = sha256(digest.expose());
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -69,11 +68,12 @@ impl Maker {
         caller: &Caller,
     ) -> Result<(Shown, NewEvent), Error> {
         if caller.authority.place != Place::Everywhere {
-            // Digests are one name space for all: inside a place one could take, or ask for, another's.
+            // Digests share one namespace across all tenants: a caller inside a tenant could claim
+            // another tenant's key, or probe for it.
             return Err(Error::Forbidden("keyswap:keys"));
         }
         let holder = self.checked(tx, &new, caller, faults(&self.settings, &import))?;
-        // One digest, one key: also while two replicas seal under different master keys.
+        // One key per digest, even while two replicas encrypt under different master keys.
         store::lock(tx, lock_of(&import.sha256))?;
         catch_up(tx, &self.master)?;
         if store::api_keys::has_lookup(tx, &foreign::lookups(&self.master, &import.sha256))? {
@@ -81,7 +81,8 @@ impl Maker {
         }
         let credential = self.foreign_credential(tx, import)?;
         let (shown, event) = self.written(tx, new, &holder, &credential).map_err(|error| match error {
-            // Another request was a moment faster. The ids are drawn by lot: none of them is taken.
+            // A concurrent request imported the digest first. The ids are random and do not
+            // collide.
             StoreError::Conflict(_) => taken(),
             other @ (StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::NoEntropy(_)) => other.into(),
         })?;

@@ -1,4 +1,4 @@
-//! The life of a key by hand: suspended, resumed, revoked, deleted.
+//! Lifecycle transitions of a key: suspend, resume, revoke, delete.
 
 use crate::{
     domain::{event::EventKind, id::KeyId, policy::Rights},
@@ -8,21 +8,19 @@ use crate::{
 
 use super::{Shown, found, is_gone, key_event, limits::require_held, refuse_revoked, save};
 
-/// The ways in which a key's life changes by hand.
+/// A lifecycle transition that a caller requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Suspend,
     Resume,
     Revoke,
-    /// Revoke, and take it out of sight.
+    /// Revokes the key and archives it.
     Delete,
 }
 
-/// Takes a step in a key's life. When this has returned, no exchange that begins later sees the state before (design rule 2).
-/// A step that is taken already changes nothing.
-///
-/// # Errors
-/// No such key, or a revoked one that should be suspended or resumed.
+/// Performs a lifecycle transition. Once this has returned, no exchange that begins later sees the
+/// previous state (invariant 2). A transition that has already been made changes nothing.
+/// Suspending or resuming a revoked key is an `Error::Conflict`.
 pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version: Option<i64>) -> Result<Shown, Error> {
     let settings = app.settings.clone();
     let caller = caller.clone();
@@ -34,7 +32,8 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version:
             let whole = key.clone();
             let before = key.life;
             let now = Some(tx.now());
-            // A key that went with its owner is revoked, and an event has said so.
+            // A key whose owner was deleted is already revoked, and its `api_key.revoked` event is
+            // recorded.
             let is_told = is_gone(&key, &settings) && store::departures::is_told(tx, &id)?;
             let kind = match step {
                 Step::Suspend => {
@@ -65,7 +64,8 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version:
             save(tx, &mut key)?;
             administrators::require_one(tx, &whole, &settings)?;
             let event = key_event(kind, &key);
-            // A deleted key is a revoked one: whoever watches for revocations must see it.
+            // Deletion implies revocation: consumers that follow only `api_key.revoked` must
+            // receive it.
             let revoked = step == Step::Delete && before.revoked_at.is_none() && !is_told;
             let first = revoked.then(|| key_event(EventKind::ApiKeyRevoked, &key));
             Ok(Outcome::events(Shown::new(key, tx.now(), &settings), first.into_iter().chain([event]).collect()))

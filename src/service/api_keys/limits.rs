@@ -1,4 +1,5 @@
-//! What a key may be given: permissions that its maker holds, audiences that exist, a life within the limits.
+//! Limits on what a key may be given: permissions that its creator holds, audiences that exist, and
+//! a lifetime within the configured maximum.
 
 use crate::{
     domain::{
@@ -19,18 +20,19 @@ use crate::{
 
 use super::{NO_SELF_WIDENING, NewKey, holder::Holder};
 
-/// Whoever lets a key do more than before, or work again, hands out all that it carries.
+/// Requires that the caller holds all permissions of a key. A change that widens the key, renews
+/// its value or reactivates it grants all of them.
 pub(super) fn require_held(key: &ApiKey, holdings: &Holdings) -> Result<(), Error> {
     let faults: Vec<_> = key.permissions.iter().filter_map(|name| not_held(name, holdings)).collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
-/// Whether a patch lifts a limit.
+/// Whether a patch raises or removes a limit.
 pub(super) fn widens(before: &ApiKey, after: &ApiKey) -> bool {
     !before.limits().exceeded_by(&after.limits()).is_empty()
 }
 
-/// Refuses to let a key that calls make more of another than it is itself.
+/// Refuses to give another key more than the limits of the calling key allow.
 pub(super) fn require_within(caller: &Caller, key: &ApiKey) -> Result<(), Error> {
     match &caller.limits {
         Some(own) if !own.exceeded_by(&key.limits()).is_empty() => Err(Error::Forbidden(NO_SELF_WIDENING)),
@@ -38,7 +40,8 @@ pub(super) fn require_within(caller: &Caller, key: &ApiKey) -> Result<(), Error>
     }
 }
 
-/// Where a new key would go beyond the one that makes it: it would stand in for it, without its limits.
+/// The members in which a new key would exceed the limits of the key that creates it. Such a key
+/// could replace its creator without the creator's limits.
 pub(super) fn beyond_caller(caller: &Caller, new: &NewKey) -> Vec<Fault> {
     let Some(own) = &caller.limits else { return Vec::new() };
     let wanted = KeyLimits {
@@ -52,7 +55,7 @@ pub(super) fn beyond_caller(caller: &Caller, new: &NewKey) -> Vec<Fault> {
     own.exceeded_by(&wanted).into_iter().map(fault).collect()
 }
 
-/// What is wrong with giving these permissions to a key of `holder`: each is named, with the first reason against it.
+/// Faults of giving these permissions to a key of `holder`. One permission may have several faults.
 pub(super) fn permission_faults(
     tx: &mut Tx<'_>,
     holder: &Holder,
@@ -69,7 +72,7 @@ pub(super) fn permission_faults(
     Ok(faults)
 }
 
-/// What the user behind a key or a service client cannot do themselves.
+/// Permissions that the roles of the user behind a key or a service client do not include.
 pub(in crate::service) fn home_faults(
     home: &Home,
     roles: &PermissionSet,

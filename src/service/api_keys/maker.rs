@@ -1,4 +1,4 @@
-//! Making a key and its credential, inside a change.
+//! Creates a key and its credential within a transaction.
 
 use crate::{
     crypto::{credential, master::MasterKeys, random::SystemEntropy},
@@ -17,7 +17,8 @@ use super::{
     limits::{audience_faults, beyond_caller, expiry_faults, permission_faults, rate_faults, ttl_faults, type_faults},
 };
 
-/// What making a key takes, gathered so that a change on another thread can have it.
+/// The dependencies of key creation, owned so that they can move into a transaction on another
+/// thread.
 #[derive(Debug, Clone)]
 pub(in crate::service) struct Maker {
     pub(super) settings: Settings,
@@ -46,7 +47,8 @@ impl Maker {
         Ok((WithValue { shown, value }, event))
     }
 
-    /// Whose key it will be, once nothing is wrong with it; `faults` are those that are known already.
+    /// Validates a new key and resolves its owner. `faults` are already known and are reported
+    /// together with those found here.
     pub(super) fn checked(
         &self,
         tx: &mut Tx<'_>,
@@ -65,7 +67,7 @@ impl Maker {
         if faults.is_empty() { Ok(holder) } else { Err(Error::Invalid(faults)) }
     }
 
-    /// Writes a key and its credential.
+    /// Inserts a key and its credential.
     pub(super) fn written(
         &self,
         tx: &mut Tx<'_>,
@@ -94,14 +96,14 @@ impl Maker {
             .with("owner_type", key.ownership.owner.kind().as_str())
             .with("owner", key.ownership.owner.id().unwrap_or("none"))
             .with("permissions", key.permissions.to_string());
-        // Read back: with everything its owner's state is judged by.
+        // Read back together with the directory data from which the owner status follows.
         let now = tx.now();
         let shown = store::api_keys::find(tx, &key.id, now)?;
         let shown = shown.ok_or_else(|| StoreError::Corrupt("a key that was just written is gone".to_owned()))?;
         Ok((Shown::new(shown, now, &self.settings), event))
     }
 
-    /// A key as it is now.
+    /// Loads a key in its current state.
     pub(in crate::service) fn shown(&self, tx: &mut Tx<'_>, id: &KeyId) -> Result<Shown, Error> {
         let now = tx.now();
         let key = store::api_keys::find(tx, id, now)?.ok_or(NOT_FOUND)?;

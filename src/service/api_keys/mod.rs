@@ -1,4 +1,5 @@
-//! API keys: making, changing, rotating and ending them. The value is in the answer to create and rotate, and nowhere else.
+//! API keys: create, change, rotate and end them. Only the responses to create and rotate contain
+//! the value.
 
 mod holder;
 mod import;
@@ -52,11 +53,11 @@ pub(super) use holder::{nobody_such, organization as organization_holder, user a
 pub(super) use limits::home_faults;
 pub(super) use maker::Maker;
 
-/// What `POST /v1/api-keys` says.
+/// Body of `POST /v1/api-keys`.
 #[derive(Debug, Clone)]
 pub struct NewKey {
     pub name: DisplayName,
-    /// Absent: it follows from where the caller stands.
+    /// Absent: derived from the tenant scope of the caller.
     pub owner: Option<OwnerAsked>,
     pub permissions: PermissionSet,
     pub audiences: Option<Vec<Identifier>>,
@@ -66,7 +67,7 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
 }
 
-/// What `PATCH /v1/api-keys/{id}` says; absent members stay as they are, `null` takes a limit away.
+/// Body of `PATCH /v1/api-keys/{id}`. Absent members stay unchanged; `null` removes a limit.
 #[derive(Debug, Clone, Default)]
 pub struct PatchKey {
     pub name: Option<DisplayName>,
@@ -78,12 +79,12 @@ pub struct PatchKey {
     pub expires_at: Option<Option<Timestamp>>,
 }
 
-/// A key as of one moment.
+/// A key with its state at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     pub key: ApiKey,
     pub state: State,
-    /// Why it does not work, where that is not written on the key.
+    /// Why the key is not active, if the reason is the status of its owner.
     pub reason: Option<Reason>,
 }
 
@@ -95,17 +96,15 @@ impl Shown {
     }
 }
 
-/// A key and the value that proves it, for the one answer that shows it.
+/// A key and its value, for the only response that contains the value.
 #[derive(Debug)]
 pub struct WithValue {
     pub shown: Shown,
     pub value: ApiKeyValue,
 }
 
-/// Makes a key, with its access record where it comes with one: both or neither.
-///
-/// # Errors
-/// Every limit it would break, all of them at once; or whatever is wrong with the record.
+/// Creates a key, together with its access record if one is given, in one transaction. All exceeded
+/// limits are reported together.
 pub async fn create(
     app: &App,
     caller: &Caller,
@@ -140,10 +139,8 @@ pub async fn create(
         .await
 }
 
-/// A key that the caller may see; one that was deleted only where archived ones are asked for.
-///
-/// # Errors
-/// No such key.
+/// Returns a key that the caller may see. `archived` selects among deleted keys instead of existing
+/// ones.
 pub async fn get(app: &App, caller: &Caller, id: KeyId, archived: bool) -> Result<Shown, Error> {
     let (settings, authority) = (app.settings.clone(), caller.authority.clone());
     app.store
@@ -158,10 +155,7 @@ pub async fn get(app: &App, caller: &Caller, id: KeyId, archived: bool) -> Resul
         .await
 }
 
-/// The keys that the caller may see.
-///
-/// # Errors
-/// The database does not answer.
+/// Lists the keys that the caller may see.
 pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageRequest) -> Result<Page<Shown>, Error> {
     let (settings, reach, authority) = (app.settings.clone(), caller.authority.reach(), caller.authority.clone());
     app.store
@@ -169,8 +163,9 @@ pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageReque
             let now = store::now(connection)?;
             let (mut shown, mut after) = (Vec::new(), page.after.clone());
             let inside = authority.place != Place::Everywhere;
-            // A state follows from the owner as well, which no index knows: keys are looked through until a page is full of what was asked
-            // for, and no further than that; the rest is for the next request.
+            // The state depends on the owner as well, which no index covers. Keys are read in
+            // batches until the page is full or `LOOKS` batches are read; the next request
+            // continues from there.
             let (at_once, mut looks) = match filter.state {
                 None if !inside => (page.limit, 1),
                 None | Some(_) => (LOOK_AT_ONCE, LOOKS),
@@ -192,20 +187,19 @@ pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageReque
                 }
             };
             let found = Page::from_rows(shown, page.limit, |shown| shown.key.id.to_string());
-            // Where more was found than there is room for, the next page begins there; otherwise where the looking ended.
+            // If more keys matched than fit the page, the next page begins after the last one
+            // returned; otherwise after the last key read.
             Ok(Page { next: found.next.or(next), data: found.data })
         })
         .await
 }
 
-/// How many keys are read at once while a state is looked for, and how often: a thousand keys for one request.
+/// The batch size, and the maximum number of batches, of a list that is filtered after reading:
+/// about a thousand keys per request.
 const LOOK_AT_ONCE: i64 = 100;
 const LOOKS: u32 = 10;
 
-/// Changes what is written on a key.
-///
-/// # Errors
-/// No such key, a newer version of it, a revoked key, or limits it would break.
+/// Changes the members of a key.
 pub async fn patch(
     app: &App,
     caller: &Caller,
@@ -273,10 +267,11 @@ pub async fn patch(
 
 const NOT_FOUND: Error = Error::NotFound("API key");
 
-/// Whoever holds a key might otherwise outlive every limit that was set on it.
+/// A refusal without which the holder of a key could outlive every limit that was set on it.
 const NO_SELF_WIDENING: &str = "of another key (no key lifts its own limits)";
 
-/// The key, for a change that `right` allows.
+/// Loads and locks a key for a change that `right` allows. A key that the caller may not see is
+/// reported as `Error::NotFound`.
 fn found(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId, right: fn(Rights) -> bool) -> Result<ApiKey, Error> {
     let found = store::api_keys::find_for_change(tx, id)?.filter(|key| key.archived_at.is_none());
     let key = found.ok_or(NOT_FOUND)?;
@@ -293,7 +288,7 @@ fn found(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId, right: fn(Rights) -> bool
     }
 }
 
-/// The key, where the caller may end it, and no other change can touch it until this one ends.
+/// Loads and locks a key until the transaction ends; `None` if the caller may not end it.
 pub(super) fn endable(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> Result<Option<ApiKey>, Error> {
     match found(tx, caller, id, |rights| rights.end) {
         Ok(key) => Ok(Some(key)),
@@ -302,7 +297,8 @@ pub(super) fn endable(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> Result<Op
     }
 }
 
-/// Keys whose owner is gone are no one's inside an organization: who has its id now may be somebody else.
+/// Inside an organization, keys of a deleted owner are hidden: the owner's id may have been given
+/// to someone else since.
 fn is_hidden(authority: &Authority, shown: &Shown) -> bool {
     authority.place != Place::Everywhere && matches!(shown.reason, Some(Reason::Gone(_)))
 }

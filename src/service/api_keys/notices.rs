@@ -1,4 +1,5 @@
-//! Keys that end without anybody doing it to them: an event for each, given once, by whichever replica comes first.
+//! Events for keys that end without a request: owner deletions and expiry notifications. Each event
+//! is recorded once, by one replica.
 
 use crate::{
     domain::{
@@ -9,17 +10,15 @@ use crate::{
     store::{self, Outcome, StoreError},
 };
 
-/// How many keys are told of in one change: other changes wait for its events to be written.
+/// Maximum number of keys per transaction: other transactions wait while the events are appended.
 const BATCH: i64 = 200;
-/// One at a time, whoever it is.
+/// Advisory lock: one replica at a time runs this job.
 const LOCK: i64 = 0x006b_6579_7377_0010;
 
-/// Tells of some keys that ended with their owner, and says whether there may be more.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Records `api_key.revoked` events for a batch of keys whose owner was deleted. Returns whether
+/// more may remain.
 pub async fn tell_of_departed(app: &App) -> Result<bool, StoreError> {
-    // Nearly always there is nobody: reading costs less than beginning a change.
+    // Usually there is nothing to record, and a read costs less than a write transaction.
     if !app.store.read(store::departures::are_left).await? {
         return Ok(false);
     }
@@ -42,10 +41,8 @@ pub async fn tell_of_departed(app: &App) -> Result<bool, StoreError> {
         .await
 }
 
-/// Tells of some keys whose end is near or has come, and says whether there may be more.
-///
-/// # Errors
-/// The database does not answer, or holds what it should not.
+/// Records `api_key.expiring` and `api_key.expired` events for a batch of keys. Returns whether
+/// more may remain.
 pub async fn tell_of_endings(app: &App) -> Result<bool, StoreError> {
     let due = app.store.read(|connection| {
         let now = store::now(connection)?;

@@ -1,4 +1,4 @@
-//! Rotation with overlap: the key keeps its id, and for a time two credentials prove it.
+//! Rotation with an overlap: the key keeps its id, and two credentials prove it during the grace.
 
 use crate::{
     domain::{
@@ -16,14 +16,13 @@ use super::{
     refuse_revoked, save,
 };
 
-/// The longest a replaced credential may go on working.
+/// The maximum grace of a replaced credential.
 pub const MAX_GRACE: Span = Span::from_secs(90 * 24 * 3600);
 
-/// Gives a key a new credential. The old one works until the grace has passed, so that nothing stops while clients change over.
-///
-/// # Errors
-/// No such key, a revoked one, one whose earlier rotation has not ended, or one with permissions that the caller does not hold:
-/// the answer carries the value, and with it all the key can do.
+/// Gives a key a new credential. The old one remains valid until the grace ends, so that clients
+/// can switch without an interruption. While an earlier rotation is in its grace, only a grace of
+/// zero is accepted. The caller must hold all permissions of the key, because the response contains
+/// the new value.
 pub async fn rotate(
     app: &App,
     caller: &Caller,
@@ -51,11 +50,12 @@ pub async fn rotate(
                 )));
             }
             if ending.is_some() && caller.origin.actor == Actor::Key(key.id.clone()) {
-                // It may be the old value that asks, in hands that should not have it.
+                // The request may be authenticated by the old value, which may have leaked.
                 return Err(Error::Forbidden(NO_SELF_CANCELLING));
             }
             let end = tx.now().after(grace);
-            // In the order of their ids, as an older version locks them when it writes last-used times.
+            // In id order, in which earlier versions lock credentials when they write last-used
+            // times.
             key.credentials.sort_by_key(|one| one.id);
             for old in &mut key.credentials {
                 store::api_keys::end_credential(tx, &old.id, Some(end))?;
@@ -74,14 +74,12 @@ pub async fn rotate(
         .await
 }
 
-/// Whoever holds a value that leaked might otherwise keep it alive for ever.
+/// A refusal without which the holder of a leaked value could keep it valid indefinitely.
 const NO_SELF_CANCELLING: &str = "of another key (no key takes back the rotation that replaces its value)";
 
-/// Takes a rotation back while its grace runs: the old credential has no end again, and the new one ends at once.
-///
-/// # Errors
-/// No such key, a revoked one, one that is not rotating, or one with permissions that the caller does not hold: what should have ended
-/// lives on, with all that the key can do.
+/// Cancels a rotation during its grace: the old credential no longer expires, and the new one ends
+/// at once. The caller must hold all permissions of the key, because a credential that was about to
+/// end remains valid.
 pub async fn cancel(app: &App, caller: &Caller, id: KeyId, if_version: Option<i64>) -> Result<Shown, Error> {
     let settings = app.settings.clone();
     let caller = caller.clone();
@@ -111,7 +109,8 @@ pub async fn cancel(app: &App, caller: &Caller, id: KeyId, if_version: Option<i6
                 }
             };
             let mut ends = [(&old.id, None), (&new.id, Some(tx.now()))];
-            // In the order of their ids, as an older version locks them when it writes last-used times.
+            // In id order, in which earlier versions lock credentials when they write last-used
+            // times.
             ends.sort();
             for (credential, end) in ends {
                 store::api_keys::end_credential(tx, credential, end)?;

@@ -1,4 +1,4 @@
-//! How often a key was used, by day.
+//! Daily usage counts of a key.
 
 use crate::{
     domain::{id::KeyId, usage::Day},
@@ -8,14 +8,11 @@ use crate::{
 
 use super::{NOT_FOUND, Shown, is_hidden};
 
-/// The most days that are told at once.
+/// Maximum number of days in one response.
 pub const MAX_DAYS: i64 = 366;
 
-/// The exchanges and validations of a key on each of the last `days` days, today's first, as far as they are written: those of the last
-/// seconds may be missing.
-///
-/// # Errors
-/// No such key.
+/// Returns the number of exchanges and validations of a key on each of the last `days` UTC days,
+/// today first. Counts are written in batches, so the latest uses may be missing.
 pub async fn usage(app: &App, caller: &Caller, id: KeyId, days: i64) -> Result<Vec<(Day, i64)>, Error> {
     let (authority, settings) = (caller.authority.clone(), app.settings.clone());
     app.store

@@ -1,4 +1,4 @@
-//! What a file changes, for people and for machines.
+//! The changes that a configuration file makes, as text and as JSON.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -20,18 +20,18 @@ pub enum Action {
     Delete,
 }
 
-/// What happens to one thing.
+/// The change of one resource.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
     pub action: Action,
     pub kind: &'static str,
     pub name: String,
-    /// Absent where the name is the id, and on what is only planned.
+    /// Absent if the name identifies the resource, and on a planned creation.
     pub id: Option<String>,
     pub members: Vec<Member>,
 }
 
-/// One member of it, as it was and as it will be; `null` is not set.
+/// One changed member with its old and its new value. `null`: not set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Member {
     pub member: String,
@@ -39,7 +39,7 @@ pub struct Member {
     pub after: Value,
 }
 
-/// What can be compared: everything of it that a file can say.
+/// A resource that can be compared by everything a file can set on it.
 pub(super) trait Described {
     const KIND: &'static str;
     fn name(&self) -> &str;
@@ -47,7 +47,7 @@ pub(super) trait Described {
     fn members(&self) -> BTreeMap<String, Value>;
 }
 
-/// From `before` to `after`; nothing where they are the same to a file.
+/// The change from `before` to `after`; `None` if no member that a file can set differs.
 pub(super) fn change<T: Described>(before: Option<&T>, after: Option<&T>) -> Option<Change> {
     let subject = after.or(before)?;
     let action = match (before, after) {
@@ -83,7 +83,8 @@ impl fmt::Display for Change {
             Action::Delete => '-',
         };
         write!(f, "{sign} {} {}", self.kind, self.name)?;
-        // What is new or goes is told with what it allows, the rest would hide that; a change is told whole.
+        // A creation shows only its lists, which are what it allows; a deletion shows no members;
+        // an update shows every changed member.
         let shown = |member: &&Member| match self.action {
             Action::Update => true,
             Action::Create => member.after.is_array(),

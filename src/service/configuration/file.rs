@@ -1,4 +1,5 @@
-//! The file, TOML or YAML: read whole, and every fault of it told at once, each with its place.
+//! Parses the configuration file (TOML or YAML). All faults are reported together, each with its
+//! path.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,15 +17,15 @@ use crate::{
     service::{Error, Fault, audiences::NewAudience, permissions::PutPermission, roles::PutRole},
 };
 
-/// How a file is written.
+/// The syntax of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Toml,
     Yaml,
 }
 
-/// The configuration that a file asks for. A kind of thing that the file does not speak of is absent: that is not the same as none
-/// of them, which `prune` takes at its word.
+/// The configuration that a file describes. A section that the file does not contain is `None`, as
+/// opposed to an empty list, for which `prune` removes every resource of that kind.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     pub permissions: Option<Vec<PutPermission>>,
@@ -34,7 +35,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Every permission the file names, wherever.
+    /// All permission names in the file, in whichever section.
     pub(super) fn permission_names(&self) -> BTreeSet<PermissionName> {
         let of_roles = self.roles.iter().flatten().map(|role| &role.permissions);
         let of_audiences = self.audiences.iter().flatten().filter_map(|audience| audience.permissions.as_ref());
@@ -45,7 +46,7 @@ impl Wanted {
     }
 }
 
-/// A service client of the account, known by its name.
+/// A service client of the account, identified by its name.
 #[derive(Debug, Clone)]
 pub struct WantedClient {
     pub name: DisplayName,
@@ -53,8 +54,8 @@ pub struct WantedClient {
     pub metadata: Metadata,
 }
 
-/// # Errors
-/// Every fault of the file; of one that is no TOML or YAML at all, the first, with its line and column.
+/// Parses a file. Syntax errors of TOML or YAML are reported one at a time, with line and column;
+/// all other faults are reported together.
 pub fn read(text: &str, format: Format) -> Result<Wanted, Error> {
     let parsed = match format {
         Format::Toml => toml::from_str::<Strict>(text).map_err(|error| error.to_string()),
@@ -64,7 +65,7 @@ pub fn read(text: &str, format: Format) -> Result<Wanted, Error> {
     let mut faults = Vec::new();
     let root = match dates_as_text(value) {
         Value::Object(members) => members,
-        // An empty YAML file.
+        // An empty YAML file parses as null.
         Value::Null => Map::new(),
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             return Err(Error::invalid("the file", "must hold permission, role, audience and service_client"));
@@ -105,7 +106,8 @@ fn audience(table: &mut Table, faults: &mut Vec<Fault>) -> Option<NewAudience> {
     let identifier = table.required("identifier", faults);
     let permissions = table.permissions(faults);
     let token_ttl = table.optional("token_ttl", faults);
-    // What is left out is the default, and not what is there: the file says all.
+    // An omitted member is reset to its default and does not keep its stored value: the file is the
+    // complete description.
     let shape = WishedShape {
         algorithm: Some(table.optional("algorithm", faults)),
         typ: Some(table.optional("typ", faults)),
@@ -124,7 +126,7 @@ fn service_client(table: &mut Table, faults: &mut Vec<Fault>) -> Option<WantedCl
     Some(WantedClient { name: name?, permissions, metadata })
 }
 
-/// One kind of thing: a list of tables, each with a name that no other has.
+/// Parses one section: a list of tables with unique names.
 fn section<T>(
     root: &mut Table,
     kind: &'static str,
@@ -149,7 +151,7 @@ fn section<T>(
             faults.push(Fault::new(format!("{kind}[{position}]"), "must be a table"));
             continue;
         };
-        // By name where it has one that can be shown: nobody likes to count.
+        // Faults refer to a table by its name if that is valid, otherwise by its position.
         let name = members.get(named_by).and_then(Value::as_str).filter(|name| name.parse::<DisplayName>().is_ok());
         let path = name.map_or_else(|| format!("{kind}[{position}]"), |name| format!("{kind}[{name}]"));
         if let Some(name) = name {
@@ -165,7 +167,7 @@ fn section<T>(
     Some(all)
 }
 
-/// A table that is taken apart; what is left at the end is unknown.
+/// A table whose members are removed as they are read. Members left at the end are unknown.
 struct Table {
     path: String,
     members: Map<String, Value>,
@@ -233,7 +235,7 @@ impl Table {
 
     fn end(self, faults: &mut Vec<Fault>) {
         for name in self.members.keys() {
-            // A key that was pasted to the wrong place is not repeated.
+            // A member name may be an API key pasted in the wrong place; it is not quoted.
             let name = if holds_key(name) { "…" } else { name };
             let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
             faults.push(Fault::new(path, format!("is not known here; there are {}", self.known.join(", "))));
@@ -241,7 +243,8 @@ impl Table {
     }
 }
 
-/// serde's own messages quote values, which may be secrets in the wrong place; ours, from the types of the domain, do not.
+/// Messages of serde itself quote values, which may be misplaced secrets, so only the expectation
+/// is kept. Messages of the domain types quote no values.
 fn told(text: &str) -> String {
     match text.split_once(", expected ") {
         Some((_, expected)) => format!("must be {expected}"),
@@ -249,7 +252,7 @@ fn told(text: &str) -> String {
     }
 }
 
-/// TOML knows dates, JSON does not: they are texts, as they stand in the file.
+/// TOML has a date type and JSON has none: dates become strings, as they are written in the file.
 fn dates_as_text(value: Value) -> Value {
     match value {
         Value::Object(members) => match members.get("$__toml_private_datetime") {

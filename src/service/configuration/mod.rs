@@ -1,5 +1,6 @@
-//! The whole configuration from one file: permissions, roles, audiences, and the account's service clients. What the file says is
-//! done by the rules that `/v1` goes by, in one change; a plan is the same change, taken back.
+//! Declarative configuration from one file: permissions, roles, audiences, and service clients of
+//! the account. A file is applied in one transaction, by the same rules as requests to `/v1`. A
+//! plan is the same transaction, rolled back.
 
 mod diff;
 mod file;
@@ -30,13 +31,10 @@ use super::{
     service_clients::{self, NewServiceClient, PatchServiceClient},
 };
 
-/// Files are applied one after the other: the second finds what the first has done.
+/// Serializes runs, so that each one sees the result of the previous one.
 const LOCK: i64 = 0x006b_6579_7377_0005;
 
-/// What `apply` would do now.
-///
-/// # Errors
-/// As `apply`.
+/// Returns the changes that `apply` would make now.
 pub async fn plan(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Result<Vec<Change>, Error> {
     let mut run = Run::new(app, caller, wanted, prune).await?;
     let ended = app.store.change(caller.origin.clone(), move |tx| match run.all(tx) {
@@ -44,10 +42,10 @@ pub async fn plan(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Re
         Err(error) => Err(Ended::Failed(error)),
     });
     match ended.await {
-        // Nothing was to change.
+        // Unreachable: the closure always returns an error.
         Ok(()) => Ok(Vec::new()),
         Err(Ended::Planned(mut changes)) => {
-            // What was made for the plan is gone, and its id with it.
+            // The creation is rolled back, so its id refers to nothing.
             for change in changes.iter_mut().filter(|change| change.action == Action::Create) {
                 change.id = None;
             }
@@ -57,11 +55,9 @@ pub async fn plan(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Re
     }
 }
 
-/// Makes everything as `wanted` has it, all or nothing, with one event for each thing that changed; what is so already stays
-/// untouched. With `prune`, what the file does not name is removed, of those kinds that it speaks of.
-///
-/// # Errors
-/// Everything that stands in the way, at once.
+/// Applies `wanted` in one transaction, with an event for each changed resource. Resources that
+/// already match stay untouched. With `prune`, resources that the file does not name are deleted,
+/// for the sections that it contains. All faults are reported together.
 pub async fn apply(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Result<Vec<Change>, Error> {
     let mut run = Run::new(app, caller, wanted, prune).await?;
     app.store
@@ -76,7 +72,7 @@ pub async fn apply(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> R
         .await
 }
 
-/// How a plan ends: always with an error, which takes back what was tried.
+/// The result of a plan: always an error, so that the transaction is rolled back.
 enum Ended {
     Planned(Vec<Change>),
     Failed(Error),
@@ -88,7 +84,7 @@ impl From<StoreError> for Ended {
     }
 }
 
-/// What is there of what the file is about.
+/// The stored resources that the file refers to.
 struct Found {
     clients: Vec<ServiceClient>,
     audiences: Vec<Audience>,
@@ -97,8 +93,8 @@ struct Found {
 }
 
 impl Found {
-    /// Reads it, and no other change can touch it until this one ends. What carries permissions comes before the permissions, as
-    /// in every other change, so that two cannot wait for each other in a circle.
+    /// Reads and locks the resources until the transaction ends. As in every other transaction,
+    /// resources that carry permissions are locked before permissions, which prevents deadlocks.
     fn lock(tx: &mut Tx<'_>, wanted: &Wanted, prune: bool) -> Result<Self, StoreError> {
         let mut clients = Vec::new();
         if let Some(named) = &wanted.service_clients {
@@ -126,7 +122,8 @@ impl Found {
             role_names = everything(tx, store::roles::list)?.into_iter().map(|role| role.name).collect();
         }
         let roles = store::roles::find_for_change(tx, &role_names)?;
-        // Those that the rest only names as well: each rule would lock its own, and not in the order of all.
+        // Includes permissions that the other sections only refer to. The rules of each resource
+        // would otherwise lock them one by one, out of the common order.
         let mut permission_names = wanted.permission_names();
         if prune && wanted.permissions.is_some() {
             let listed = everything(tx, store::permissions::list)?;
@@ -152,7 +149,7 @@ fn everything<T>(
     }
 }
 
-/// A file on its way into the database.
+/// One run of a configuration file against the database.
 struct Run {
     wanted: Wanted,
     prune: bool,
@@ -182,7 +179,7 @@ impl Run {
         })
     }
 
-    /// What others need comes first, and goes last.
+    /// Creates resources in dependency order and deletes them in reverse order.
     fn all(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
         store::lock(tx, LOCK)?;
         let found = Found::lock(tx, &self.wanted, self.prune)?;
@@ -199,7 +196,7 @@ impl Run {
         if self.faults.is_empty() { Ok(()) } else { Err(Error::Invalid(std::mem::take(&mut self.faults))) }
     }
 
-    /// What a rule says against one thing is gathered; what has nothing to do with the file ends it.
+    /// Collects the faults of one resource. An error that is not about the file ends the run.
     fn gather<T>(&mut self, path: &str, result: Result<T, Error>) -> Result<Option<T>, Error> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -213,7 +210,8 @@ impl Run {
                 self.faults.push(Fault::new(path, message));
                 Ok(None)
             }
-            // After a conflict that the database noticed, PostgreSQL answers nothing more: the conflict is the cause.
+            // After a constraint violation, PostgreSQL rejects every further statement of the
+            // transaction. The collected conflict is then the cause and is reported instead.
             Err(
                 error @ (Error::NotFound(_)
                 | Error::Forbidden(_)
@@ -314,7 +312,8 @@ impl Run {
                 administrators.push(client.name.as_str());
             }
         }
-        // Nobody named it: whoever wrote a file of what their product needs did not mean to lock themselves out.
+        // The check applies to operators as well: `prune` deleted the client implicitly, and a file
+        // without it must not lock its author out.
         if let Some(name) = administrators.first() {
             let path = format!("service_client[{name}]");
             let left = administrators::require_left(tx, &admin, &self.settings);
@@ -347,7 +346,8 @@ impl Run {
     }
 
     fn remove_permissions(&mut self, tx: &mut Tx<'_>, found: &[Permission]) -> Result<(), Error> {
-        // The file does not speak of them: those that were found are named by something else.
+        // The file has no such section: the permissions found are those that other sections refer
+        // to.
         if self.wanted.permissions.is_none() {
             return Ok(());
         }
@@ -376,8 +376,8 @@ impl Run {
     }
 }
 
-/// What is to change on an audience so that it is as the file has it: nothing that is so already, since built-in ones take no
-/// other.
+/// The patch that makes an audience match the file. Members that already match are left out,
+/// because the built-in audiences refuse patches of some members.
 fn patch_to(audience: &Audience, wanted: NewAudience) -> PatchAudience {
     let takes = match (&wanted.permissions, audience.built_in) {
         (None, Some(BuiltIn::Management)) => Takes::Management,
@@ -387,7 +387,7 @@ fn patch_to(audience: &Audience, wanted: NewAudience) -> PatchAudience {
     let shape = wanted.shape.clone().applied_to(&TokenShape::default());
     PatchAudience {
         permissions: (takes != audience.takes).then_some(wanted.permissions),
-        // As it is kept: in milliseconds.
+        // Compared in milliseconds, as stored.
         token_ttl: (wanted.token_ttl.map(Span::millis) != audience.token_ttl.map(Span::millis))
             .then_some(wanted.token_ttl),
         shape: if shape.is_ok_and(|shape| shape == audience.shape) { WishedShape::default() } else { wanted.shape },

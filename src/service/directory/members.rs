@@ -17,7 +17,8 @@ use crate::{
 
 use super::{Becomes, departed_member, organizations, put_at_the_same_moment};
 
-/// What `PUT /v1/organizations/{id}/members/{user}` says: all of it, and what is left out is empty.
+/// Body of `PUT /v1/organizations/{id}/members/{user}`. It replaces the entry; omitted fields are
+/// empty.
 #[derive(Debug, Clone)]
 pub struct PutMember {
     pub organization: OrganizationId,
@@ -26,17 +27,15 @@ pub struct PutMember {
     pub metadata: Metadata,
 }
 
-/// What `PATCH …/members/{user}` says; absent members stay as they are.
+/// Body of `PATCH …/members/{user}`. Absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct PatchMember {
     pub roles: Option<RoleSet>,
     pub metadata: Option<Metadata>,
 }
 
-/// Mirrors a membership; `true` when it is new. The same put again changes nothing and leaves no event.
-///
-/// # Errors
-/// No such organization; a user or roles that do not exist; another version than the one named.
+/// Creates or replaces a membership; `true` if it is new. A PUT that changes nothing records no
+/// event.
 pub async fn put(app: &App, caller: &Caller, put: PutMember, if_version: Option<i64>) -> Result<(Member, bool), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
@@ -58,8 +57,6 @@ pub async fn put(app: &App, caller: &Caller, put: PutMember, if_version: Option<
         .await
 }
 
-/// # Errors
-/// No such organization or member, roles that do not exist, or another version than the one named.
 pub async fn patch(
     app: &App,
     caller: &Caller,
@@ -90,8 +87,6 @@ pub async fn patch(
         .await
 }
 
-/// # Errors
-/// No such organization or member.
 pub async fn get(app: &App, id: OrganizationId, user: UserId) -> Result<Member, Error> {
     let found = app.store.read(move |connection| {
         let Some(organization) = store::organizations::find(connection, &id)? else { return Ok(None) };
@@ -100,8 +95,6 @@ pub async fn get(app: &App, id: OrganizationId, user: UserId) -> Result<Member, 
     Ok::<_, StoreError>(found.await?)?.ok_or(NOT_FOUND)
 }
 
-/// # Errors
-/// No such organization.
 pub async fn list(app: &App, id: OrganizationId, page: PageRequest) -> Result<Page<Member>, Error> {
     app.store
         .read(move |connection| {
@@ -111,10 +104,8 @@ pub async fn list(app: &App, id: OrganizationId, page: PageRequest) -> Result<Pa
         .await
 }
 
-/// Ends a membership. The personal keys within the organization are dead at once, and stay so if the user joins again.
-///
-/// # Errors
-/// No such organization or member, or another version than the one named.
+/// Deletes a membership. The user's personal keys within the organization become invalid at once,
+/// and stay invalid if the user joins again.
 pub async fn delete(
     app: &App,
     caller: &Caller,
@@ -138,12 +129,12 @@ pub async fn delete(
 
 const NOT_FOUND: Error = Error::NotFound("member");
 
-/// The organization, which cannot go until the change ends.
+/// Loads the organization and locks it until the transaction ends.
 fn organization(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Organization, Error> {
     store::organizations::find_for_change(tx, id)?.ok_or(organizations::NOT_FOUND)
 }
 
-/// What becomes of a member who is put where `found` is.
+/// The result of a PUT of a member over `found`.
 pub(super) fn becomes(
     tx: &Tx<'_>,
     organization: &Organization,
@@ -176,7 +167,7 @@ fn altered(before: &Member, mut after: Member) -> Becomes<Member> {
     Becomes::Altered(after, event)
 }
 
-/// `true` when they are new.
+/// `true` if the member is new.
 fn save(tx: &mut Tx<'_>, becomes: Becomes<Member>) -> Result<Outcome<(Member, bool)>, Error> {
     Ok(match becomes {
         Becomes::Same(member) => Outcome::bookkeeping((member, false)),

@@ -1,4 +1,5 @@
-//! The mirror of the product's directory: organizations, users and members, put again and again as the product has them.
+//! The directory: organizations, users and members, copied from the product by repeated, idempotent
+//! PUTs.
 
 pub mod import;
 pub mod members;
@@ -15,7 +16,7 @@ use crate::{
     store::{self, StoreError, Tx, departures::Departed},
 };
 
-/// What becomes of a thing that is put, and the event that tells of it. Both a PUT and an import ask for it.
+/// The result of a PUT with its event, for both the API and the import.
 #[derive(Debug)]
 pub(super) enum Becomes<T> {
     Same(T),
@@ -23,7 +24,7 @@ pub(super) enum Becomes<T> {
     New(T, NewEvent),
 }
 
-/// Of two that put a new thing at once, one comes too late.
+/// Reports the loser of two concurrent PUTs of the same new entry as `Error::Conflict`.
 fn put_at_the_same_moment(written: Result<(), StoreError>, id: impl std::fmt::Display) -> Result<(), Error> {
     match written {
         Err(StoreError::Conflict(_)) => Err(Error::Conflict(format!("{id} was put at the same moment; look again"))),
@@ -31,7 +32,7 @@ fn put_at_the_same_moment(written: Result<(), StoreError>, id: impl std::fmt::Di
     }
 }
 
-/// Notes a membership that has ended, and why, for the events of the keys that ended with it.
+/// Records that a membership was deleted and why, for the events of the keys that end with it.
 fn departed_member(
     tx: &mut Tx<'_>,
     user: &UserId,

@@ -17,7 +17,7 @@ use crate::{
 
 use super::{Becomes, put_at_the_same_moment};
 
-/// What `PUT /v1/organizations/{id}` says: all of it, and what is left out is empty.
+/// Body of `PUT /v1/organizations/{id}`. It replaces the entry; omitted fields are empty.
 #[derive(Debug, Clone)]
 pub struct PutOrganization {
     pub id: OrganizationId,
@@ -25,17 +25,15 @@ pub struct PutOrganization {
     pub metadata: Metadata,
 }
 
-/// What `PATCH /v1/organizations/{id}` says; absent members stay as they are.
+/// Body of `PATCH /v1/organizations/{id}`. Absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct PatchOrganization {
     pub name: Option<Option<DisplayName>>,
     pub metadata: Option<Metadata>,
 }
 
-/// Mirrors an organization; `true` when it is new. The same put again changes nothing and leaves no event.
-///
-/// # Errors
-/// Another version than the one named.
+/// Creates or replaces an organization; `true` if it is new. A PUT that changes nothing records no
+/// event.
 pub async fn put(
     app: &App,
     caller: &Caller,
@@ -52,8 +50,6 @@ pub async fn put(
         .await
 }
 
-/// # Errors
-/// No such organization, or another version of it than the one named.
 pub async fn patch(
     app: &App,
     caller: &Caller,
@@ -76,22 +72,16 @@ pub async fn patch(
         .await
 }
 
-/// # Errors
-/// No such organization.
 pub async fn get(app: &App, id: OrganizationId) -> Result<Organization, Error> {
     app.store.read(move |connection| store::organizations::find(connection, &id)).await?.ok_or(NOT_FOUND)
 }
 
-/// # Errors
-/// The database does not answer.
 pub async fn list(app: &App, page: PageRequest) -> Result<Page<Organization>, Error> {
     Ok(app.store.read(move |connection| store::organizations::list(connection, &page)).await?)
 }
 
-/// Takes an organization away. Every key within it is dead at once, and stays so if the organization is put again.
-///
-/// # Errors
-/// No such organization, or another version of it than the one named.
+/// Deletes an organization. All keys within it become invalid at once, and stay invalid if an
+/// organization with the same id is created again.
 pub async fn delete(app: &App, caller: &Caller, id: OrganizationId, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
@@ -108,7 +98,7 @@ pub async fn delete(app: &App, caller: &Caller, id: OrganizationId, if_version: 
 
 pub(super) const NOT_FOUND: Error = Error::NotFound("organization");
 
-/// What becomes of an organization that is put where `found` is.
+/// The result of a PUT of an organization over `found`.
 pub(super) fn becomes(
     tx: &Tx<'_>,
     found: Option<&Organization>,
@@ -138,7 +128,7 @@ fn altered(before: &Organization, mut after: Organization) -> Becomes<Organizati
     Becomes::Altered(after, event)
 }
 
-/// `true` when it is new.
+/// `true` if the organization is new.
 fn save(tx: &mut Tx<'_>, becomes: Becomes<Organization>) -> Result<Outcome<(Organization, bool)>, Error> {
     Ok(match becomes {
         Becomes::Same(organization) => Outcome::bookkeeping((organization, false)),

@@ -17,18 +17,18 @@ use crate::{
 
 use super::{Becomes, departed_member, put_at_the_same_moment};
 
-/// What `PUT /v1/users/{id}` says: all of it, and what is left out is empty.
+/// Body of `PUT /v1/users/{id}`. It replaces the entry; omitted fields are empty.
 #[derive(Debug, Clone)]
 pub struct PutUser {
     pub id: UserId,
     pub blocked: bool,
     pub profile: Metadata,
     pub metadata: Metadata,
-    /// Outside any organization.
+    /// The roles outside any organization.
     pub roles: RoleSet,
 }
 
-/// What `PATCH /v1/users/{id}` says; absent members stay as they are.
+/// Body of `PATCH /v1/users/{id}`. Absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct PatchUser {
     pub blocked: Option<bool>,
@@ -37,10 +37,8 @@ pub struct PatchUser {
     pub roles: Option<RoleSet>,
 }
 
-/// Mirrors a user; `true` when they are new. The same put again changes nothing and leaves no event.
-///
-/// # Errors
-/// Roles that do not exist, or another version than the one named.
+/// Creates or replaces a user; `true` if the user is new. A PUT that changes nothing records no
+/// event.
 pub async fn put(app: &App, caller: &Caller, put: PutUser, if_version: Option<i64>) -> Result<(User, bool), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
@@ -53,8 +51,6 @@ pub async fn put(app: &App, caller: &Caller, put: PutUser, if_version: Option<i6
         .await
 }
 
-/// # Errors
-/// No such user, roles that do not exist, or another version than the one named.
 pub async fn patch(
     app: &App,
     caller: &Caller,
@@ -87,22 +83,16 @@ pub async fn patch(
         .await
 }
 
-/// # Errors
-/// No such user.
 pub async fn get(app: &App, id: UserId) -> Result<User, Error> {
     app.store.read(move |connection| store::users::find(connection, &id)).await?.ok_or(NOT_FOUND)
 }
 
-/// # Errors
-/// The database does not answer.
 pub async fn list(app: &App, page: PageRequest) -> Result<Page<User>, Error> {
     Ok(app.store.read(move |connection| store::users::list(connection, &page)).await?)
 }
 
-/// Takes a user away, and every membership with them. Their keys are dead at once, and stay so if the user is put again.
-///
-/// # Errors
-/// No such user, or another version than the one named.
+/// Deletes a user and all of the user's memberships. The user's keys become invalid at once, and
+/// stay invalid if a user with the same id is created again.
 pub async fn delete(app: &App, caller: &Caller, id: UserId, if_version: Option<i64>) -> Result<(), Error> {
     let ends_with_creator = app.settings.limits.ends_with_creator;
     app.store
@@ -138,7 +128,7 @@ fn require_roles(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<(), Error> {
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
-/// What becomes of a user who is put where `found` is.
+/// The result of a PUT of a user over `found`.
 pub(super) fn becomes(tx: &Tx<'_>, found: Option<&User>, put: PutUser) -> Result<Becomes<User>, NoEntropy> {
     let now = tx.now();
     if let Some(found) = found {
@@ -167,7 +157,7 @@ pub(super) fn becomes(tx: &Tx<'_>, found: Option<&User>, put: PutUser) -> Result
     Ok(Becomes::New(user, event))
 }
 
-/// Blocking and unblocking are events of their own: they take keys away and bring them back.
+/// Blocking and unblocking have event kinds of their own, because they suspend and restore keys.
 fn altered(before: &User, mut after: User) -> Becomes<User> {
     if *before == after {
         return Becomes::Same(after);
@@ -182,7 +172,7 @@ fn altered(before: &User, mut after: User) -> Becomes<User> {
     Becomes::Altered(after, event)
 }
 
-/// `true` when they are new.
+/// `true` if the user is new.
 fn save(tx: &mut Tx<'_>, becomes: Becomes<User>) -> Result<Outcome<(User, bool)>, Error> {
     Ok(match becomes {
         Becomes::Same(user) => Outcome::bookkeeping((user, false)),

@@ -1,4 +1,4 @@
-//! What a user's own page needs to know of them before it shows anything.
+//! The data that a user's own key page needs before it renders.
 
 use std::collections::BTreeSet;
 
@@ -18,36 +18,35 @@ use crate::{
     store::{self, Conn, StoreError},
 };
 
-/// What a user's own page needs to know of them.
+/// The user behind a portal session, and what the user may do on the key page.
 #[derive(Debug)]
 pub struct Current {
     pub user: UserId,
     pub organization: Option<OrganizationId>,
     pub of_user: Kind,
     pub of_organization: Option<Kind>,
-    /// They see the keys of all members, and may end them.
+    /// The user sees the keys of all members, and may end them.
     pub sees_everyone: bool,
     pub max_lifetime: Option<Span>,
-    /// What they choose for a new key.
+    /// What the user chooses for a new key.
     pub choices: BTreeSet<Choice>,
 }
 
-/// Keys of one kind of owner: what the user may do with them, and give to a new one.
+/// What the user may do with the keys of one owner type, and what a new key of that type can be
+/// given.
 #[derive(Debug, Default)]
 pub struct Kind {
     pub rights: Rights,
     pub permissions: Vec<Permission>,
-    /// The user's roles, each with what a new one gets of it.
+    /// The user's roles, each reduced to the permissions that a new key can be given.
     pub roles: Vec<Role>,
 }
 
-/// More permissions than these no page offers.
+/// Maximum number of permissions that a page offers.
 const OFFERED: i64 = 1000;
 
-/// Who is at the page, and what they can do there; nothing where nobody acts for a user.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the user that the caller acts on behalf of and what the user may do; `None` if the
+/// caller acts on behalf of no user.
 pub async fn current(app: &App, caller: &Caller) -> Result<Option<Current>, Error> {
     let Some(home) = caller.acts_as.clone() else { return Ok(None) };
     let Some(user) = home.user().cloned() else { return Ok(None) };

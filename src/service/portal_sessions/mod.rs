@@ -1,5 +1,6 @@
-//! Portal sessions: a user's own browser calls `/v1` for a short while, with what their roles let them do. Nothing of it is kept
-//! in the session: a user who is blocked, demoted or gone is so at the next call.
+//! Portal sessions: short-lived access of a user's browser to `/v1`, with the permissions of the
+//! user's roles. These are read on every call and not stored in the session, so blocking, demoting
+//! or deleting the user takes effect on the next call.
 
 pub mod current;
 pub mod page;
@@ -30,22 +31,21 @@ use super::{
 
 pub(super) use proof::{Proved, prove, token};
 
-/// A session, for the one answer that shows its token.
+/// A new session, for the only response that contains its token.
 #[derive(Debug)]
 pub struct Opened {
     pub token: ApiKeyValue,
     pub expires_at: Timestamp,
-    /// Where the user's browser goes: the hosted page, with a code that it spends for a session of its own, once.
+    /// The URL of the hosted page, for the user's browser. It contains a single-use code that the
+    /// browser exchanges for a session of its own.
     pub url: Zeroizing<String>,
 }
 
-/// How long a code may be spent: a browser follows its URL at once (design rule 6).
+/// Lifetime of a code: a browser follows the URL at once (invariant 6).
 const CODE_TTL: Span = Span::from_secs(60);
 
-/// Opens a session for a user, within an organization or not: a token for a page of the product's, and a code for the hosted one.
-///
-/// # Errors
-/// The caller may not speak for users; or there is no such user there, or they are blocked.
+/// Opens a session for a user, optionally within an organization: a token for a page of the
+/// product, and a code for the hosted page.
 pub async fn open(
     app: &App,
     caller: &Caller,
@@ -63,9 +63,9 @@ pub async fn open(
             let (token, session) = mint.make::<Error>(tx, SessionKind::Token, home.clone(), held.clone())?;
             let (code, spent_by) = mint.make::<Error>(tx, SessionKind::Code, home, held)?;
             let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
-            // In the fragment: no server, no proxy and no Referer sees it.
+            // In the fragment, which browsers do not send to servers or proxies, nor in `Referer`.
             let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
-            // Who spends the code is known by its id.
+            // The event of the sign-in names the code by its id; this links the two.
             let event = made(&session).with("code", spent_by.id.as_str());
             Ok(Outcome::event(Opened { token, expires_at: session.expires_at, url }, event))
         })
@@ -80,7 +80,7 @@ fn made(session: &PortalSession) -> NewEvent {
         .with("kind", session.kind.as_str())
 }
 
-/// What sessions are made with.
+/// The dependencies of session creation.
 struct Mint {
     master: MasterKeys,
     entropy: SystemEntropy,
@@ -123,7 +123,8 @@ impl Mint {
     }
 }
 
-/// Where the user stands: they can neither go nor be blocked until the change ends.
+/// Resolves the user and locks its rows. The user can be neither deleted nor blocked until the
+/// transaction ends.
 fn place(tx: &mut Tx<'_>, user: &UserId, organization: Option<&OrganizationId>) -> Result<PlaceNow, Error> {
     if let Some(organization) = organization {
         store::organizations::find_for_change(tx, organization)?;

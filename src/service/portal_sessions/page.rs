@@ -1,4 +1,5 @@
-//! Sessions of hosted pages: a code is spent for one, once, and one that is signed out of is gone.
+//! Sessions of hosted pages. A code is exchanged once for a session, and signing out deletes the
+//! session.
 
 use crate::{
     domain::{
@@ -13,17 +14,15 @@ use crate::{
 
 use super::{Mint, Proved, made, prove, token};
 
-/// A session, for the one answer that sets its cookie.
+/// A new session, for the only response that sets its cookie.
 #[derive(Debug)]
 pub struct SignedIn {
     pub cookie: ApiKeyValue,
     pub lasts: Span,
 }
 
-/// Spends a code for a session of the page that shows it, in place of the one it had.
-///
-/// # Errors
-/// `Denied::Key` for every fault of the code; too many failures; the database is away.
+/// Exchanges a code for a page session, which replaces the session `replaced`, if any. Every fault
+/// of the code yields `Denied::Key`.
 pub async fn sign_in(app: &App, code: &str, replaced: Option<&str>, call: &Call) -> Result<SignedIn, Denied> {
     let Some(shown) = token(code) else {
         app.guessing.failed(call.source, None);
@@ -35,7 +34,7 @@ pub async fn sign_in(app: &App, code: &str, replaced: Option<&str>, call: &Call)
     let cookie = app
         .store
         .change(origin, move |tx| {
-            // Of two that spend it at once, one finds it.
+            // Of two concurrent requests with the same code, only one deletes it.
             if !store::portal_sessions::delete(tx, &code)? {
                 return Ok(Outcome::bookkeeping(None));
             }
@@ -45,20 +44,17 @@ pub async fn sign_in(app: &App, code: &str, replaced: Option<&str>, call: &Call)
         .await?;
     let cookie = cookie.ok_or(Denied::Key)?;
     if let Some(replaced) = replaced {
-        // It ends by itself soon, where this fails.
+        // If this fails, the replaced session expires by itself soon.
         let _ = sign_out(app, replaced, call).await;
     }
     Ok(SignedIn { cookie, lasts })
 }
 
-/// Ends the session of a page, where it is one.
-///
-/// # Errors
-/// Too many failures; the database is away.
+/// Ends a page session. A value that is not a valid page session is ignored.
 pub async fn sign_out(app: &App, cookie: &str, call: &Call) -> Result<(), Denied> {
     let Some(shown) = token(cookie) else { return Ok(()) };
     let Proved { session, place, .. } = match prove(app, &shown, SessionKind::Page, call.source).await {
-        // It has ended by itself.
+        // The session is no longer valid.
         Err(Denied::Key) => return Ok(()),
         proved => proved?,
     };

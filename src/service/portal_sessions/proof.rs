@@ -1,4 +1,4 @@
-//! Who shows a session, and where its user stands now.
+//! Authenticates portal sessions and loads the current directory entry of their user.
 
 use tokio::time::Instant;
 
@@ -22,26 +22,25 @@ use crate::{
     telemetry::metrics::{Form, Result as Judged},
 };
 
-/// What shows a session, where that is what was shown.
+/// Parses a credential as the token of a portal session; `None` for any other credential.
 pub(in crate::service) fn token(credential: &str) -> Option<PresentedKey> {
     let presented = PresentedKey::parse(credential).ok()?;
     (presented.prefix == Prefix::portal_session()).then_some(presented)
 }
 
-/// A session that was shown.
+/// An authenticated session.
 #[derive(Debug)]
 pub(in crate::service) struct Proved {
     pub session: PortalSessionId,
-    /// Where its user stands now.
+    /// The current directory entry of its user.
     pub place: PlaceNow,
-    /// What whoever opened it may hand out.
+    /// The permissions that the opener of the session may grant.
     pub held: Holdings,
 }
 
-/// The session that was shown, as `kind` is shown, and where its user stands now.
-///
-/// # Errors
-/// `Denied::Key` for every fault of the session, one of another kind too; too many failures; the database is away.
+/// Authenticates a session that was presented in the way of `kind`, and loads the current directory
+/// entry of its user. Every fault of the session yields `Denied::Key`, including a session of
+/// another kind.
 pub(in crate::service) async fn prove(
     app: &App,
     token: &PresentedKey,
@@ -93,7 +92,7 @@ async fn proved(
     }
 }
 
-/// A session as it is found, and its user as they are now.
+/// A stored session with the current directory entry of its user.
 struct Found {
     stored: StoredPortalSession,
     place: Option<PlaceNow>,
@@ -121,7 +120,8 @@ fn verdict(
     if session.expires_at <= now {
         return Ok(Err(KeyFault::Expired));
     }
-    // What was deleted and put again is another, and this session is not theirs.
+    // A user that was deleted and created again has another generation id, and the session does not
+    // belong to it.
     Ok(match place.filter(|place| place.home == session.home) {
         None => Err(KeyFault::OwnerGone),
         Some(place) if place.blocked => Err(KeyFault::OwnerBlocked),

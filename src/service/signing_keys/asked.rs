@@ -1,4 +1,5 @@
-//! Signing keys of the algorithms that audiences ask for: one is published before an audience asks, and begins by the plan.
+//! Signing keys of the algorithms that audiences request. A next key is published before an
+//! audience requests the algorithm; the rotation plan activates it.
 
 use crate::{
     crypto::{master::MasterKeys, random::SystemEntropy, signer::PrivateKeyDer},
@@ -16,11 +17,9 @@ use super::{
     steps::{Publication, generate, publish},
 };
 
-/// The private key that `publish_asked` may need: made before its change begins, since an RSA key takes a second, and locks
-/// should not.
-///
-/// # Errors
-/// The database does not answer, or there is no randomness.
+/// Generates the private key that `publish_asked` may need, before its transaction begins:
+/// generating an RSA key takes about a second, for which no locks should be held. Returns `None` if
+/// a next key is already published.
 pub(in crate::service) async fn fresh_for(
     app: &App,
     algorithm: Option<Algorithm>,
@@ -31,10 +30,8 @@ pub(in crate::service) async fn fresh_for(
     Ok(if is_there { None } else { Some(generate(algorithm).await?) })
 }
 
-/// Sees to it that a next key of `algorithm` stands published before an audience asks for it.
-///
-/// # Errors
-/// The last one went away since `fresh_for` looked.
+/// Ensures that a next key of `algorithm` is published before an audience requests the algorithm.
+/// Returns `Error::Unavailable` if the next key that `fresh_for` found is no longer next.
 pub(in crate::service) fn publish_asked(
     tx: &mut Tx<'_>,
     master: &MasterKeys,
@@ -44,7 +41,8 @@ pub(in crate::service) fn publish_asked(
 ) -> Result<Vec<NewEvent>, Error> {
     let mut events = Vec::new();
     let Some(algorithm) = algorithm else { return Ok(events) };
-    // Held until the audience stands there: no rotation in between can find that nobody asks for the algorithm.
+    // Held until the audience is committed: no concurrent rotation can conclude that no audience
+    // requests the algorithm.
     store::lock(tx, LOCK)?;
     if !has(&infos(tx)?, algorithm, SigningKeyState::Next) {
         let der =

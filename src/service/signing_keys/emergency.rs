@@ -1,5 +1,6 @@
-//! Pulling a signing key at once. It breaks the rule that a key is known before it signs, knowingly: the answer says until when what
-//! can still be accepted, and never that it is over in an instant (I8).
+//! Emergency revocation of a signing key. The successor may sign before every verifier has its
+//! public key, a deliberate exception to invariant K1. The response states until when verifiers may
+//! accept tokens of the revoked key, and never claims an immediate effect (invariant K7).
 
 use crate::{
     domain::{id::SigningKeyId, rotation::Bounds, signing::SigningKeyState},
@@ -13,29 +14,28 @@ use super::{
     steps::{Press, activate, advance},
 };
 
-/// What was done, and what follows from it.
+/// The revocation and its consequences.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Revoked {
     pub revoked: Listed,
-    /// What signs in its place; absent when it did not sign.
+    /// The key that signs in its place; absent if the revoked key was not signing.
     pub activated: Option<Listed>,
     #[serde(flatten)]
     pub bounds: Bounds,
 }
 
-/// Takes a key out of the JWKS, destroys its private half, and lets another sign at once where it signed.
-///
-/// # Errors
-/// No such key, or one that is not published any more.
+/// Removes a key from the JWKS and destroys its private key. If it was signing, another key signs
+/// at once.
 pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Revoked, Error> {
-    // Of the database: the view leaves out what it cannot read.
+    // From the database: the snapshot in memory omits keys that it cannot parse.
     let wanted = kid.clone();
     let find = move |connection: &mut Conn| {
         let found = store::signing_keys::list(connection, true)?.into_iter().find(|key| key.info.kid == wanted);
         Ok::<_, StoreError>(found.map(|key| key.info.algorithm))
     };
     let algorithm = app.store.read(find).await?;
-    // One to follow the next one, and one to be the next one, should there be none.
+    // `press` publishes the key that follows the successor; `spare` publishes a successor if there
+    // is no usable next key.
     let mut press = Press::with(app, algorithm).await?;
     let mut spare = Press::with(app, algorithm).await?;
     let settings = app.settings.clone();
@@ -57,7 +57,7 @@ pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Rev
                 let next = match store::signing_keys::list(tx, true)?.into_iter().find(is_next) {
                     Some(next) if spare.opens(&next) => next.info,
                     found => {
-                        // One that cannot sign must not be what signs now.
+                        // A key that cannot sign must not become the signing key.
                         if let Some(next) = found {
                             advance(tx, &next.info, SigningKeyState::Removed, now, &mut events)?;
                         }

@@ -1,4 +1,4 @@
-//! A private key from elsewhere.
+//! Imports a private signing key.
 
 use crate::{
     crypto::{
@@ -16,11 +16,8 @@ use super::{
     steps::{Publication, advance, publish},
 };
 
-/// Publishes a private key from elsewhere as the next one of the configured algorithm, in place of the next one there is, which
-/// has never signed.
-///
-/// # Errors
-/// The text holds no such key, or the key is or was here already.
+/// Publishes an imported private key as the next key of the configured algorithm. It replaces the
+/// current next key, which has never signed. A key that is or was known is an `Error::Conflict`.
 pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Error> {
     require_trusted(app)?;
     pace::watch(app).await?;

@@ -1,5 +1,6 @@
-//! How many tokens each signing key has signed that are not over yet: counted in memory on the exchange's path, written in batches off it.
-//! For operators alone: what is lost with a process that dies makes no rule wrong.
+//! Number of unexpired tokens per signing key: counted in memory on the exchange path, and written
+//! in batches by a background job. The counts are informational. No rule depends on them, so counts
+//! lost in a crash do no harm.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,8 @@ use crate::{
 
 const MINUTE: i64 = 60;
 
-/// What is counted and not yet written: by key, and by the minute since 1970 before which the token ends.
+/// Counts that are not yet written, by key and by the end of the minute in which the token expires,
+/// in minutes since the Unix epoch.
 #[derive(Default)]
 pub struct LiveTokens(Mutex<BTreeMap<SigningKeyId, BTreeMap<i64, i64>>>);
 
@@ -30,14 +32,15 @@ impl fmt::Debug for LiveTokens {
 }
 
 impl LiveTokens {
-    /// A token by `kid` ends at `expires_at`, in seconds since 1970.
+    /// Counts a token signed by `kid` that expires at `expires_at`, in seconds since the Unix
+    /// epoch.
     pub fn count(&self, kid: &SigningKeyId, expires_at: i64) {
         self.add(kid, expires_at.div_euclid(MINUTE) + 1, 1);
     }
 
     fn add(&self, kid: &SigningKeyId, minute: i64, tokens: i64) {
         let mut all = self.lock();
-        // Nearly every token is by a key that is there already: its kid is not copied.
+        // Nearly every token is signed by a key that already has an entry: its kid is not cloned.
         let minutes = match all.get_mut(kid) {
             Some(minutes) => minutes,
             None => all.entry(kid.clone()).or_default(),
@@ -50,10 +53,7 @@ impl LiveTokens {
     }
 }
 
-/// Writes what is counted. What cannot be written is counted again, for the next time.
-///
-/// # Errors
-/// The database does not answer.
+/// Writes the counts. After a failure they are counted again, for the next flush.
 pub async fn flush(app: &App) -> Result<(), StoreError> {
     let taken = mem::take(&mut *app.live_tokens.lock());
     if taken.is_empty() {

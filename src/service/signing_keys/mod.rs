@@ -1,5 +1,6 @@
-//! Signing keys: published before they sign, kept until their last token is dead, rotated by the clock, by hand, and in an emergency. When
-//! what happens is told by `domain::rotation`; here it is done.
+//! Signing keys: published before they sign, kept until their last token has expired, and rotated
+//! on schedule, by hand and in an emergency. `domain::rotation` decides what happens and when; this
+//! module executes it.
 
 pub mod asked;
 mod emergency;
@@ -34,49 +35,51 @@ pub use rotation::{Rotated, planned_rotation, rotate, tick};
 pub(super) use rotation::settle;
 pub(super) use steps::{ensure, generate, has_next};
 
-/// The lock that everything that moves signing keys takes.
+/// Advisory lock of every transaction that changes signing keys.
 pub(super) const LOCK: i64 = 0x006b_6579_7377_0001;
 
-/// A key with the times that matter to whoever rotates.
+/// A signing key with the times that are relevant to a rotation.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Listed {
     #[serde(flatten)]
     pub info: SigningKeyInfo,
-    /// From when it may sign, or could have.
+    /// The earliest time at which the key may sign, or could have signed. It is an estimate until
+    /// the publication of the key is seen.
     pub may_sign_from: Timestamp,
-    /// From when it may leave the JWKS; absent while it signs.
+    /// The earliest time at which the key may leave the JWKS; present once the key is retired.
     pub may_be_removed_from: Option<Timestamp>,
-    /// How many of its tokens are not over yet, as far as replicas have told: they tell every ten seconds.
+    /// Number of its unexpired tokens, as far as replicas have written their counts
+    /// (`usage.flush_interval`).
     pub live_tokens: i64,
 }
 
-/// What will happen to the keys.
+/// The signing keys and the rotation plan.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Timeline {
-    /// Every key that is published or was.
+    /// Every key that is or was published.
     pub data: Vec<Listed>,
-    /// There is no further page.
+    /// Always absent: the list has one page.
     pub next: Option<String>,
     /// The next step of each key, soonest first.
     pub plan: Vec<Upcoming>,
-    /// Who is up.
+    /// The running replicas.
     pub replicas: Vec<ReplicaTold>,
-    /// The rules that hold: where replicas differ, the stricter ones.
+    /// The rules in effect.
     pub rules: RulesTold,
 }
 
-/// A step to come.
+/// A planned step.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Upcoming {
     pub step: &'static str,
-    /// Absent for a key that is not made yet.
+    /// Absent for a key that does not exist yet.
     pub kid: Option<SigningKeyId>,
     pub algorithm: Option<Algorithm>,
     pub at: Timestamp,
     pub waits_for: Wait,
 }
 
-/// A server as it told of itself.
+/// A server, as it reported itself.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct ReplicaTold {
     pub id: String,
@@ -87,7 +90,8 @@ pub struct ReplicaTold {
     pub published: Vec<String>,
 }
 
-/// The settings that hold.
+/// The settings in effect. `rotation_period` is that of this process; the other times are the
+/// strictest of all replicas.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct RulesTold {
     pub rotation_period: Option<Span>,
@@ -96,14 +100,12 @@ pub struct RulesTold {
     pub verifier_leeway: Span,
     pub clock_skew: Span,
     pub max_ttl: Span,
-    /// Since when the waits count: the database's clock jumped, or an older state of it was accepted; absent: since ever.
+    /// The time from which waits count: the last jump of the database clock, or the last time a
+    /// rolled back database was accepted. Absent: neither has happened.
     pub steady_since: Option<Timestamp>,
 }
 
-/// The keys, what will happen to them, and who is up.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the signing keys, the rotation plan and the running replicas.
 pub async fn timeline(app: &App) -> Result<Timeline, Error> {
     let settings = app.settings.clone();
     let told = app.store.read(move |connection| {
@@ -116,7 +118,7 @@ pub async fn timeline(app: &App) -> Result<Timeline, Error> {
     Ok(looked.timeline(now, &live))
 }
 
-/// Everything that a plan follows from, as of one moment.
+/// Everything that a plan depends on, read at one moment.
 struct Looked {
     keys: Vec<SigningKeyInfo>,
     replicas: Vec<Replica>,
@@ -134,7 +136,7 @@ impl Looked {
         Ok(Self { keys, replicas, rules })
     }
 
-    /// What is due, but for letting a key sign that this replica cannot open.
+    /// The steps that are due, without activations of keys that this replica cannot use.
     fn due(&self, now: Timestamp, unusable: &[SigningKeyId]) -> Vec<Planned> {
         let due = self.rules.plan(&self.keys, now).into_iter().filter(|planned| planned.at <= now);
         due.filter(|planned| !matches!(&planned.step, Step::Activate(kid) if unusable.contains(kid))).collect()
@@ -180,7 +182,8 @@ impl Looked {
         }
     }
 
-    /// The same for metrics: how old the oldest key in each state is, and how long until the next step of each kind.
+    /// The values for metrics: the age of the oldest key in each state, and the time until the next
+    /// step of each kind.
     fn measured(&self, plan: &[Planned], now: Timestamp) -> SigningKeys {
         let mut ages = BTreeMap::new();
         for key in self.keys.iter().filter(|key| key.state.is_published()) {
@@ -196,7 +199,7 @@ impl Looked {
             } else {
                 -now.since(planned.at).duration().as_secs_f64()
             };
-            // The soonest of its kind comes first.
+            // The plan is in order of time, so the first step of a kind is the soonest.
             steps.entry(planned.step.as_str()).or_insert(wait);
         }
         SigningKeys {
@@ -218,7 +221,8 @@ impl Looked {
     }
 }
 
-/// After the commit: a look that fails now takes nothing back, and the job looks again within seconds.
+/// Refreshes the snapshot after a commit. A failure does not undo the change, and the background
+/// job refreshes again within seconds.
 pub(super) async fn look_again(app: &App) {
     if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
         tracing::warn!(%error, "the signing keys could not be looked at");

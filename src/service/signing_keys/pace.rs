@@ -1,4 +1,5 @@
-//! Watching the database's clock: a transition that a jump would fake waits anew (I10).
+//! The clock monitor: after a jump of the database clock, every wait that the jump could falsify
+//! restarts (invariant K8).
 
 use std::{
     fmt,
@@ -16,13 +17,13 @@ use crate::{
     store::{self, Clock, Outcome},
 };
 
-/// How long after a jump was seen it is looked at again: a slow answer is no jump.
+/// Delay before an apparent jump is verified: a slow response is not a jump.
 const LOOK_TWICE: Duration = Duration::from_millis(250);
 
-/// How often a slow answer is asked for again.
+/// Maximum number of attempts to read the clock without a slow response.
 const LOOKS: u32 = 3;
 
-/// The last look of this process.
+/// The last clock reading of this process.
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
     last: Mutex<Option<Moment>>,
@@ -39,12 +40,12 @@ impl ClockWatch {
         Self { clock, last: Mutex::new(None) }
     }
 
-    /// The last look; absent before the first one.
+    /// The last reading; absent before the first one.
     pub fn last(&self) -> Option<Moment> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last look, for whoever acts by it later on.
+    /// The last reading, for a later comparison.
     pub(super) fn pace(&self) -> Pace {
         Pace { clock: Arc::clone(&self.clock), last: self.last() }
     }
@@ -54,25 +55,24 @@ impl ClockWatch {
     }
 }
 
-/// A look at the clock, to be held against a later one: between the two the clock can be set as well.
+/// A clock reading to compare with a later one: the clock can be set between the two.
 pub(super) struct Pace {
     clock: Arc<dyn Clock>,
     last: Option<Moment>,
 }
 
 impl Pace {
-    /// Whether the database's clock went at its pace from that look until `database`; absent when there was no look.
+    /// Whether the database clock advanced at the rate of the process clock from that reading until
+    /// `database`; `None` without a reading.
     pub fn holds(&self, database: Timestamp, tolerance: Span) -> Option<bool> {
         let now = Moment { database, elapsed: self.clock.elapsed(), machine: self.clock.now() };
         self.last.map(|last| now.jump_since(last, tolerance).is_none())
     }
 }
 
-/// Looks at the clock. When it jumped since the last look, every wait begins anew, and an event says so. A command writes nothing of it: it runs on
-/// whichever machine, whose clock says less than those of the servers, and for every run the look is the first.
-///
-/// # Errors
-/// The database does not answer; a command finds another clock than its own.
+/// Reads the clock. If it jumped since the last reading, every wait restarts and an event is
+/// recorded. A command records nothing and returns `Error::Conflict`: the clock of its machine is
+/// less reliable than those of the servers, and each run has only a first reading.
 pub(super) async fn watch(app: &App) -> Result<(), Error> {
     let (mut moment, noted) = look(app).await?;
     let mut jump = jumped(app, moment, noted);
@@ -108,7 +108,8 @@ pub(super) async fn watch(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// Both clocks. An answer that took so long that they would seem apart is asked for again.
+/// Reads the database clock and the process clocks. A response so slow that the clocks could appear
+/// to differ is discarded, and the read is repeated.
 async fn look(app: &App) -> Result<(Moment, Timestamp), Error> {
     let clock = &app.watch.clock;
     let mut tries = 1;
@@ -128,7 +129,8 @@ async fn look(app: &App) -> Result<(Moment, Timestamp), Error> {
     }
 }
 
-/// Against the last look of this process, or, for its first one, against what any replica noted.
+/// Compares with the last reading of this process, or, for the first reading, with the last one
+/// that any replica recorded.
 fn jumped(app: &App, moment: Moment, noted: Timestamp) -> Option<Jump> {
     let tolerance = app.settings.timing.clock_skew;
     match app.watch.last() {

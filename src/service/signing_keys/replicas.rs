@@ -1,4 +1,5 @@
-//! The replicas: each tells that it is up, what keys it knows and by which settings it runs. Where they differ, the stricter hold.
+//! The replica registry: each replica records that it is running, the keys that it publishes, and
+//! its settings. Where settings differ, the strictest apply.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +20,7 @@ use crate::{
 
 use super::LOCK;
 
-/// This server among the replicas; a command is none.
+/// The entry of this server in the registry; empty for a command.
 #[derive(Debug, Default)]
 pub struct Part(Mutex<Option<Told>>);
 
@@ -32,15 +33,13 @@ struct Told {
     master_keys: String,
 }
 
-/// Tells of a server before it serves: from its first answer on, its settings count.
-///
-/// # Errors
-/// The database does not answer.
+/// Registers a server before it serves: its settings apply from its first response.
 pub async fn join(store: &Store, settings: &Settings) -> Result<Part, Error> {
     let of = settings.clone();
     let told = store
         .change(Origin::of(Actor::System), move |tx| {
-            // No key is moved meanwhile: whoever signs next knows how long tokens may live, and what is seen below was committed before.
+            // Excludes transitions of signing keys: the next activation takes the token lifetime of
+            // this replica into account, and the keys marked as seen below were committed before.
             store::lock(tx, LOCK)?;
             let now = store::now(tx)?;
             let told = Told {
@@ -51,9 +50,9 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<Part, Error> {
                 master_keys: String::new(),
             };
             store::replicas::put(tx, &replica(&of, &told))?;
-            // Before the first token that may live longer than any before it (I16).
+            // Precedes the first token that may live longer than all before it (invariant K9).
             store::signing_keys::raise_longest_ttl(tx, of.timing.max_ttl)?;
-            // This is another transaction than the one that published what was missing at the start.
+            // A transaction other than the one that published missing keys at startup.
             store::signing_keys::see_all(tx, now)?;
             Ok::<_, Error>(Outcome::bookkeeping(told))
         })
@@ -61,10 +60,8 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<Part, Error> {
     Ok(Part(Mutex::new(Some(told))))
 }
 
-/// Tells again, when a third of the staleness has passed or the view has changed.
-///
-/// # Errors
-/// The database does not answer.
+/// Updates the entry once a third of `replica_staleness` has passed, or when the published keys or
+/// the master keys have changed. Deletes the entries of replicas that no longer count.
 pub(super) async fn tell(app: &App) -> Result<(), Error> {
     let Some(before) = app.part.lock().clone() else { return Ok(()) };
     let view = app.keys.view();
@@ -73,7 +70,7 @@ pub(super) async fn tell(app: &App) -> Result<(), Error> {
     let master_keys = app.master.fingerprints().into_values().collect::<Vec<_>>().join(" ");
     let now = app.store.now().await?;
     let often = app.settings.timing.tells_every();
-    // A clock that was set back: what it said before is no reason to be silent.
+    // If the clock was set back, `seen_at` lies ahead and does not postpone the update.
     let is_known = published == before.published && master_keys == before.master_keys;
     if now >= before.seen_at && now.since(before.seen_at) < often && is_known {
         return Ok(());
@@ -86,7 +83,8 @@ pub(super) async fn tell(app: &App) -> Result<(), Error> {
             let told = Told { seen_at: store::now(tx)?, ..told };
             let others = store::replicas::list(tx)?;
             if !others.iter().any(|other| other.id == told.id) {
-                // It was forgotten: the keys that came to sign meanwhile know nothing of its tokens (I16).
+                // The entry was deleted: keys activated since do not take the token lifetime of
+                // this replica into account (invariant K9).
                 store::signing_keys::raise_longest_ttl(tx, settings.timing.max_ttl)?;
             }
             store::replicas::put(tx, &replica(&settings, &told))?;
@@ -102,12 +100,13 @@ pub(super) async fn tell(app: &App) -> Result<(), Error> {
 }
 
 impl Part {
-    /// Whether this is a command, and no server.
+    /// Whether this process is a command and not a server.
     pub fn is_none(&self) -> bool {
         self.lock().is_none()
     }
 
-    /// A panic while the lock was held leaves what is told whole: it is replaced in one move.
+    /// A panic while the lock is held leaves the value intact, because it is replaced in one
+    /// assignment.
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Told>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,27 +126,24 @@ fn replica(settings: &Settings, told: &Told) -> Replica {
     }
 }
 
-/// Those that are up, as they told of themselves.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the replicas that are running according to their entries.
 pub fn up(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
     let now = store::now(connection)?;
     Ok(store::replicas::list(connection)?.into_iter().filter(|replica| is_up(replica, now)).collect())
 }
 
-/// Whether a replica was heard of lately.
+/// Whether a replica updated its entry within twice its `replica_staleness`.
 pub(super) fn is_up(replica: &Replica, now: Timestamp) -> bool {
     let staleness = replica.timing.replica_staleness;
     replica.seen_at.after(staleness + staleness) >= now
 }
 
-/// Whether what a replica handed out may still be in use.
+/// Whether tokens or a JWKS that the replica issued may still be in use.
 fn counts(replica: &Replica, now: Timestamp) -> bool {
     replica.seen_at.after(replica.timing.until_forgotten()) >= now
 }
 
-/// The rules that hold for all of them.
+/// The rules in effect for all replicas.
 pub(super) fn rules(
     settings: &Settings,
     replicas: &[Replica],

@@ -1,4 +1,4 @@
-//! Rotation: by the clock, by whichever replica comes first, and by hand.
+//! Rotation: on schedule, by the first replica to find it due, and by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,17 +21,15 @@ use super::{
     steps::{self, Press, activate},
 };
 
-/// How often one tick does what is due: a step can make another one due, and none can go on for ever.
+/// Maximum number of rounds in one tick: a step can make another one due, and the loop must end.
 const ROUNDS: usize = 4;
 
-/// Does what is due by the clock. Every replica comes by; whoever is first does it, and the others find it done.
-///
-/// # Errors
-/// The database does not answer.
+/// Executes the steps that are due by the clock. Every replica runs this; the first one executes a
+/// step, and the others find it done.
 pub async fn tick(app: &App) -> Result<(), Error> {
     pace::watch(app).await?;
     replicas::tell(app).await?;
-    // An older state of the database: nothing is moved by what it says until an operator has looked at it.
+    // In a rolled back database, no key changes state until an operator accepts it.
     if app.keys.view().is_halted() {
         return Ok(());
     }
@@ -64,25 +62,28 @@ pub async fn tick(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// The keys as nobody else can move them until `tx` ends, at a moment after the wait for the lock.
+/// Locks the signing keys until `tx` ends and reads them. The time is taken after the wait for the
+/// lock.
 pub(super) fn locked(tx: &mut Tx<'_>, settings: &Settings) -> Result<(Timestamp, Looked), StoreError> {
     store::lock(tx, LOCK)?;
     let now = store::now(tx)?;
     Ok((now, Looked::at(tx, settings, now)?))
 }
 
-/// As `locked`, for what is done because its time has come: the clock is the one that was watched, and was not set since.
+/// Like `locked`, for steps that are due by time. Returns `Error::Unavailable` if the clock jumped
+/// since the reading in `pace`.
 pub(super) fn locked_at_pace(tx: &mut Tx<'_>, settings: &Settings, pace: &Pace) -> Result<(Timestamp, Looked), Error> {
     let (now, looked) = locked(tx, settings)?;
     if pace.holds(now, settings.timing.clock_skew) == Some(false) {
         return Err(Error::Unavailable("the database's clock was set a moment ago: no key is moved by it".to_owned()));
     }
-    // Nothing is written of a key that is later than what is known of the clock.
+    // No timestamp of a key may be later than the recorded reading of the clock.
     store::rotation_clock::note(tx, now)?;
     Ok((now, looked))
 }
 
-/// The algorithms of which what is due takes a new key: those that lack a next one, or will.
+/// The algorithms for which the due steps publish a new key: those that have no next key, or will
+/// have none.
 fn needed(looked: &Looked, due: &[Planned]) -> BTreeSet<Algorithm> {
     let of = |kid: &SigningKeyId| looked.keys.iter().find(|key| key.kid == *kid).map(|key| key.algorithm);
     let algorithm = |planned: &Planned| match &planned.step {
@@ -93,23 +94,21 @@ fn needed(looked: &Looked, due: &[Planned]) -> BTreeSet<Algorithm> {
     due.iter().filter_map(algorithm).collect()
 }
 
-/// What a rotation did, or would do.
+/// The result of a rotation, performed or planned.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Rotated {
     pub activated: Listed,
-    /// Absent from what was only planned: it is not made yet.
+    /// Absent from a plan: the key does not exist yet.
     pub next: Option<Listed>,
     pub retired: Vec<Listed>,
 }
 
-/// Promotes the next key of the configured algorithm now, keeps the old one published, and publishes a new next one. Keys of other
-/// algorithms go on signing as long as an audience asks for them. Two rotations at once make one; the second finds a next key
-/// that is too young.
+/// Activates the next key of the configured algorithm, keeps the old key published, and publishes a
+/// new next key. Keys of other algorithms continue to sign while an audience requests them. Of two
+/// concurrent rotations, the second is refused, because its next key was published too recently.
 ///
-/// `wanted` is the key that is to sign, where whoever asks has seen a plan: no other is promoted in its place.
-///
-/// # Errors
-/// `TooEarly` with the time from which it is safe; another key is next than the one that is wanted.
+/// `wanted` is the key that a caller expects to activate, from a plan; another next key is an
+/// `Error::Conflict`. `Error::TooEarly` carries the earliest safe time.
 pub async fn rotate(app: &App, caller: &Caller, wanted: Option<SigningKeyId>) -> Result<Rotated, Error> {
     require_trusted(app)?;
     pace::watch(app).await?;
@@ -147,7 +146,7 @@ pub async fn rotate(app: &App, caller: &Caller, wanted: Option<SigningKeyId>) ->
     Ok(rotated)
 }
 
-/// Refuses to move keys by an older state of the database that no operator has accepted.
+/// Refuses to change keys in a rolled back database that no operator has accepted.
 pub(super) fn require_trusted(app: &App) -> Result<(), Error> {
     if app.keys.view().is_halted() {
         return Err(Error::Unavailable(
@@ -157,10 +156,8 @@ pub(super) fn require_trusted(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// What `rotate` would do now, or why it would not, and the timeline that it starts from; nothing is changed.
-///
-/// # Errors
-/// The database does not answer, or is an older state that no operator has accepted.
+/// Returns what `rotate` would do now, or its error, and the timeline that it starts from. Changes
+/// nothing.
 pub async fn planned_rotation(app: &App) -> Result<(Result<Rotated, Error>, Timeline), Error> {
     require_trusted(app)?;
     let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
@@ -175,7 +172,7 @@ pub async fn planned_rotation(app: &App) -> Result<(Result<Rotated, Error>, Time
                     key.state == SigningKeyState::Active
                         && (key.algorithm == next.algorithm || !looked.rules.uses(key.algorithm))
                 };
-                // How long they would stay is what whoever asks wants to know.
+                // The removal time is reported as if the key were retired now.
                 let until = |key: &SigningKeyInfo| {
                     let (state, retired_at) = (SigningKeyState::Retiring, Some(now));
                     looked.rules.may_be_removed_from(&SigningKeyInfo { state, retired_at, ..key.clone() }, now)
@@ -192,7 +189,7 @@ pub async fn planned_rotation(app: &App) -> Result<(Result<Rotated, Error>, Time
         .await
 }
 
-/// The next key of `algorithm`, once it may sign, where it can.
+/// The next key of `algorithm`, if it may sign now and this replica can use it.
 fn next_to_sign<'a>(
     looked: &'a Looked,
     algorithm: Algorithm,
@@ -215,15 +212,17 @@ fn next_to_sign<'a>(
     }
 }
 
-/// After a change of the keys: this replica knows of it at once, and what was published counts from now. What fails here is done by the
-/// next tick.
+/// Runs after a change of the keys. It refreshes the snapshot of this replica and marks published
+/// keys as seen, which starts their propagation delay. After a failure, the next tick repeats the
+/// work.
 pub(in crate::service) async fn settle(app: &App) {
     look_again(app).await;
     let (pace, tolerance) = (app.watch.pace(), app.settings.timing.clock_skew);
     let seen = app.store.change(Origin::of(Actor::System), move |tx| {
         store::lock(tx, LOCK)?;
         let now = store::now(tx)?;
-        // A clock that nobody watches here is noted by those who do.
+        // Recorded only if the clock advanced steadily since a reading of this process. Otherwise
+        // the replicas that monitor the clock record it.
         if pace.holds(now, tolerance) == Some(true) {
             store::rotation_clock::note(tx, now)?;
         }
@@ -235,10 +234,9 @@ pub(in crate::service) async fn settle(app: &App) {
     }
 }
 
-/// Whether a next key of `algorithm` is published.
 pub(super) fn has_next(looked: &Looked, algorithm: Algorithm) -> bool {
     has(&looked.keys, algorithm, SigningKeyState::Next)
 }
 
-/// No tokens are told of.
+/// The token counts of a key that has signed nothing.
 pub(super) const NONE_LIVE: BTreeMap<SigningKeyId, i64> = BTreeMap::new();

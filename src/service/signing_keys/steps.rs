@@ -1,4 +1,4 @@
-//! The single moves of signing keys, inside a change, each with its event.
+//! The transitions of signing keys within a transaction, each with its event.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +22,9 @@ use crate::{
 
 use super::Looked;
 
-/// What publishing keys takes, gathered so that a change on another thread can have it. The private keys are made before the change begins,
-/// since an RSA key takes a second, and locks should not.
+/// The dependencies of key publication, owned so that they can move into a transaction on another
+/// thread. Private keys are generated before the transaction begins: generating an RSA key takes
+/// about a second, for which no locks should be held.
 pub(in crate::service) struct Press {
     master: MasterKeys,
     entropy: SystemEntropy,
@@ -39,12 +40,12 @@ impl Press {
         Ok(Self { master: app.master.clone(), entropy: app.entropy.clone(), fresh })
     }
 
-    /// Whether `key` can sign, by the master keys that are here.
+    /// Whether `key` can sign with the master keys of this process.
     pub fn opens(&self, key: &StoredSigningKey) -> bool {
         key_ring::can_sign(&self.master, key)
     }
 
-    /// Publishes a next key of `algorithm`, where one was made for it.
+    /// Publishes a next key of `algorithm`; `None` if no private key was generated for it.
     pub fn publish(
         &mut self,
         tx: &mut Tx<'_>,
@@ -57,7 +58,8 @@ impl Press {
     }
 }
 
-/// Does what is due at `now`, in the order of the plan. What takes a key that was not made is left for the next time.
+/// Executes the steps due at `now`, in the order of the plan. The publication of a key that was not
+/// generated is left to the next run.
 pub(super) fn run_due(
     tx: &mut Tx<'_>,
     looked: &Looked,
@@ -67,7 +69,7 @@ pub(super) fn run_due(
 ) -> Result<Vec<NewEvent>, Error> {
     let mut events = Vec::new();
     let due = looked.due(now, unusable);
-    // First: what is published below has been seen by nobody.
+    // Before the publications below: this transaction cannot mark its own publications as seen.
     if due.iter().any(|planned| matches!(planned.step, Step::See(_))) {
         store::signing_keys::see_all(tx, now)?;
     }
@@ -104,7 +106,8 @@ pub(super) fn run_due(
     Ok(events)
 }
 
-/// Lets a next key sign, in place of the one of its algorithm. Its tokens may live as long as any replica lets them.
+/// Activates a next key and retires the active key of its algorithm. The recorded longest token
+/// lifetime of active keys rises to the longest that any replica allows.
 pub(super) fn activate(
     tx: &mut Tx<'_>,
     looked: &Looked,
@@ -120,41 +123,36 @@ pub(super) fn activate(
     Ok(store::signing_keys::raise_longest_ttl(tx, looked.rules.timing.max_ttl)?)
 }
 
-/// How a key is published.
+/// The parameters of a publication.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::service) struct Publication {
     state: SigningKeyState,
     at: Timestamp,
-    /// Nobody can have looked before: it needs no second transaction to be seen by.
+    /// Whether the publication counts as seen at once: no JWKS was fetched before it, so no second
+    /// transaction has to see it.
     seen: bool,
 }
 
 impl Publication {
-    /// To follow the one that signs.
+    /// The next key, which follows the active one.
     pub const fn next(at: Timestamp) -> Self {
         Self { state: SigningKeyState::Next, at, seen: false }
     }
 
-    /// On a new database, where no verifier has cached anything yet (I18).
+    /// For a new database: no verifier has cached a JWKS yet (invariant K10).
     const fn first(state: SigningKeyState, at: Timestamp) -> Self {
         Self { state, at, seen: true }
     }
 }
 
-/// Makes a private key off the threads that serve requests.
-///
-/// # Errors
-/// No randomness.
+/// Generates a private key on the blocking thread pool.
 pub(in crate::service) async fn generate(algorithm: Algorithm) -> Result<PrivateKeyDer, Error> {
     let made = tokio::task::spawn_blocking(move || Signer::generate(algorithm)).await;
     Ok(made.map_err(|error| Error::Internal(error.to_string()))??)
 }
 
-/// Makes sure that there is a key that signs and, for the configured algorithm, one that stands published to follow it. On a
-/// new database the first key signs at once: no verifier has cached anything yet (I18).
-///
-/// # Errors
-/// The database does not answer.
+/// Publishes a next key of the configured algorithm if there is none. On a new database it also
+/// publishes the first key, which signs at once: no verifier has cached a JWKS yet (invariant K10).
 pub(in crate::service) fn ensure(
     tx: &mut Tx<'_>,
     master: &MasterKeys,
@@ -204,7 +202,7 @@ pub(in crate::service) fn publish(
         retired_at: None,
         removed_at: None,
         destroyed_at: None,
-        // It has signed nothing yet.
+        // The key has signed nothing yet.
         longest_ttl: Span::ZERO,
         version: 1,
     };

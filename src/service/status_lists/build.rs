@@ -1,4 +1,5 @@
-//! Building the lists: only when something may have changed, and signing only those that say something else than before.
+//! Builds the status lists: only if something may have changed, and signing only lists whose
+//! content differs or that must be renewed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,10 +30,10 @@ use crate::{
 
 use super::{packing, ttl};
 
-/// How often it is tried at once, where others are faster.
+/// Maximum number of consecutive attempts when another replica writes first.
 const TRIES: usize = 2;
 
-/// What a signed list says (§5.1 of the draft).
+/// The claims of a status list token (§5.1 of the draft).
 #[derive(Serialize)]
 struct ListClaims<'a> {
     iss: &'a str,
@@ -49,19 +50,20 @@ struct ListMember<'a> {
     lst: &'a str,
 }
 
-/// What building depends on, beside the database.
+/// The inputs of a build from outside the database.
 struct Terms {
     issuer: String,
     ends_with_creator: bool,
     ttl: u64,
-    /// How long a signed list lives: no longer than a token may, so that the key that signed it is published to its end (I7).
+    /// Lifetime of a signed list, equal to the maximum lifetime of a token, so that its signing key
+    /// stays published until the list expires (invariant K6).
     lifetime: Span,
     published: BTreeSet<SigningKeyId>,
-    /// Everything is looked at, whatever the trail says.
+    /// Whether all statuses are read even if the audit log has no new events.
     anew: bool,
 }
 
-/// What is to be done.
+/// What a build has to sign and record.
 struct Work {
     before: Build,
     seq: i64,
@@ -70,18 +72,16 @@ struct Work {
     lists: Vec<Packed>,
 }
 
-/// A list that is to be signed.
+/// A list to sign.
 struct Packed {
     id: StatusListId,
     content: String,
     lst: String,
 }
 
-/// Looks whether the lists still say what is true, and signs those that do not, that have lived half of their life, or whose key is no
-/// longer published. Of several replicas one writes; the others find it done.
-///
-/// # Errors
-/// The database does not answer, or no key may sign now.
+/// Verifies that the lists are current, and signs those that are not, that have reached half of
+/// their lifetime, or whose signing key is no longer published. Of several replicas, one writes;
+/// the others find the work done.
 pub async fn rebuild(app: &App) -> Result<(), Error> {
     let _alone = app.status_lists.building.lock().await;
     for _ in 0..TRIES {
@@ -96,7 +96,8 @@ pub async fn rebuild(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the lists say what is true now; not where another replica has written what was made of an older state.
+/// Returns whether the lists are current; `false` if another replica has written first, from the
+/// same earlier state.
 async fn build(app: &App) -> Result<bool, Error> {
     let view = app.keys.view();
     let terms = Terms {
@@ -148,14 +149,15 @@ async fn sign(app: &App, packed: Packed, now: Timestamp) -> Result<Signed, Error
     Ok(Signed { info, jwt })
 }
 
-/// Nothing to do, nearly always: three small reads.
+/// Returns `None` in most cases, after a few small reads.
 fn look(connection: &mut Conn, terms: &Terms) -> Result<Option<Work>, Error> {
     let now = store::now(connection)?;
     let before = store::status_tokens::build(connection)?;
     let lists = store::status_lists::list(connection)?;
     let infos: BTreeMap<_, _> =
         store::status_tokens::infos(connection)?.into_iter().map(|info| (info.list.clone(), info)).collect();
-    // First the trail and the counter, then what they tell of: what is read is as new as what is noted, or newer.
+    // The chain head and the counter of revoked tokens are read before the statuses, so that the
+    // statuses are at least as new as the state that is recorded for them.
     let seq = store::status_tokens::head(connection)?;
     let has_news = terms.anew
         || seq != before.seq
@@ -185,7 +187,7 @@ fn must_renew(info: &SignedInfo, terms: &Terms, now: Timestamp) -> bool {
     left <= lived || lived < 0 || !terms.published.contains(&info.kid)
 }
 
-/// All lists, as they should be now.
+/// The current content of all lists.
 fn read(
     connection: &mut Conn,
     lists: &[List],
@@ -195,15 +197,18 @@ fn read(
     let mut all: BTreeMap<_, _> =
         lists.iter().map(|list| (list.id.to_string(), Statuses::new(Bits::OURS, list.size))).collect();
     let mut mark = |list: &str, index: i32, status: Status| {
-        // Opened after the lists were read: the event that did it is news, and it is for the next look.
+        // The list was created after `lists` was read. It is not signed yet, so the next build
+        // includes it.
         let Some(statuses) = all.get_mut(list) else { return };
         let marked = u32::try_from(index).ok().and_then(|index| statuses.worsen(index, status).ok());
-        // A row that was altered must not take the others along: verifiers refuse what points at no index.
+        // An invalid row must not fail the whole build. Verifiers reject tokens whose index is out
+        // of range.
         if marked.is_none() {
             tracing::error!(list, index, "an index is not in its status list; the row is left out");
         }
     };
-    // Only where tokens have a status of their own: these are all that do not hold, and there may be millions.
+    // Collected only if tokens have statuses of their own: these are all credentials that are not
+    // valid, possibly millions.
     let has_tokens = lists.iter().any(|list| list.kind == ListKind::Token);
     let mut dead: BTreeMap<CredentialId, Status> = BTreeMap::new();
     status_marks::of_credentials(connection, now, ends_with_creator, |Mark { credential, place, status }| {

@@ -1,4 +1,5 @@
-//! Status lists: what everyone may read of a token's fate. Built and signed by whichever replica comes first, served by each from memory.
+//! Status lists: the public status of tokens. The lists are built and signed by one replica at a
+//! time, and every replica serves them from memory.
 
 mod build;
 pub mod packing;
@@ -32,25 +33,27 @@ use super::{App, Error, proof::Denied, publish::Document};
 
 pub use build::rebuild;
 
-/// How many credentials of a version before there were lists are given a place in one change.
+/// Maximum number of credentials, created by versions without status lists, that get an index in
+/// one transaction.
 const PLACED_AT_ONCE: i64 = 200;
 
-/// The lists in memory, as of the last look.
+/// The lists in memory, as of the last refresh.
 pub struct StatusLists {
     view: ArcSwap<View>,
-    /// One build at a time: who waits finds what the one before made.
+    /// One build at a time: a waiting caller finds the result of the previous build.
     building: Mutex<()>,
-    /// Whether this replica has looked at everything once: its settings may not be those of the last one.
+    /// Whether this replica has completed a full build. Its settings may differ from those of the
+    /// replica that built last.
     has_built: AtomicBool,
-    /// When the last build began that went well, here; at first, when this replica came up.
+    /// When the last successful build of this replica began; initially, when the replica started.
     built_at: std::sync::Mutex<Instant>,
-    /// Held by whoever looks because what is here is too old to be served: the others wait for that look.
+    /// Held while a request refreshes lists that are too old to serve; other requests wait for it.
     looking: Mutex<()>,
-    /// When such a look failed.
+    /// When such a refresh last failed.
     failed_at: std::sync::Mutex<Option<Instant>>,
 }
 
-/// How long whoever asks for a list waits for a look at the database.
+/// How long a request waits for a refresh, and how long no refresh is attempted after a failure.
 const LOOK_FOR: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for StatusLists {
@@ -62,7 +65,7 @@ impl fmt::Debug for StatusLists {
 #[derive(Default)]
 struct View {
     lists: BTreeMap<StatusListId, Arc<Served>>,
-    /// When it was looked at, by our clock and by the database's.
+    /// The time of the refresh, by the process clock and by the database clock.
     seen_at: Option<(Instant, Timestamp)>,
 }
 
@@ -89,7 +92,7 @@ impl Default for StatusLists {
 }
 
 impl StatusLists {
-    /// Whether they were looked at within `span`.
+    /// Whether the last refresh is at most `span` old.
     pub fn is_fresh(&self, span: Span) -> bool {
         self.view.load().seen_at.is_some_and(|(at, _)| at.elapsed() <= span.duration())
     }
@@ -98,12 +101,13 @@ impl StatusLists {
         *self.built_at.lock().unwrap_or_else(PoisonError::into_inner) = began;
     }
 
-    /// For how long no build has gone well here, those included that found nothing to do.
+    /// Time since the last successful build of this replica began, including builds that found
+    /// nothing to do.
     pub fn build_age(&self) -> Duration {
         self.built_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    /// How many seconds are left until the first of the lists ends, by the database's clock; less than none where one has ended.
+    /// Seconds until the first list expires, by the database clock; negative if one has expired.
     pub fn soonest_end(&self) -> Option<f64> {
         let view = self.view.load();
         let ends_at = view.lists.values().map(|list| list.expires_at).min()?;
@@ -112,28 +116,28 @@ impl StatusLists {
         Some(if ends_at < as_of { -left } else { left } - seen_at.elapsed().as_secs_f64())
     }
 
-    /// Whether a look that was made to serve has failed so lately that another would only hold up whoever asks.
+    /// Whether a refresh for a request failed so recently that another attempt would only delay the
+    /// request.
     fn failed_lately(&self) -> bool {
         let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|at| at.elapsed() < LOOK_FOR)
     }
 
-    /// How many there are, and how long they are together, compressed.
+    /// The number of lists and their total size in bytes, compressed.
     pub fn size(&self) -> (usize, usize) {
         let view = self.view.load();
         (view.lists.len(), view.lists.values().map(|list| list.gzip.body.len()).sum())
     }
 }
 
-/// For how long a verifier may use a list it has, in seconds. Never more than half of what a list lives: it is signed again before.
+/// How long a verifier may use a list, in seconds. At most half of the lifetime of a list, which is
+/// signed again at that age.
 pub fn ttl(app: &App) -> u64 {
     app.settings.status_ttl.as_secs().min(app.settings.limits.max_ttl.as_secs() / 2).max(1)
 }
 
-/// A list, as every replica serves it. One that was opened a moment ago is signed now: no token points at nothing.
-///
-/// # Errors
-/// There is no such list, it cannot be signed now, or what is here may be out of date.
+/// Returns a list, identical on every replica. A list that was just created is signed now, so that
+/// no token refers to a missing list.
 pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<Served>, Error> {
     be_fresh(app).await?;
     let found = || app.status_lists.view.load().lists.get(id).cloned();
@@ -153,8 +157,9 @@ pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<Served>, Error> {
     found().ok_or_else(|| Error::Unavailable("the status list is being made".to_owned()))
 }
 
-/// Looks again where what is here is too old, for a moment. Whoever gets a list uses it for its whole `ttl`, whatever the header says: what
-/// may be out of date is not given out. Without an answer, verifiers use what they have to the end of its `ttl`, as they should.
+/// Refreshes the lists if they are too old, and waits at most `LOOK_FOR`. A verifier uses a list
+/// for its whole `ttl`, regardless of cache headers, so lists that may be outdated are not served.
+/// Without a response, verifiers correctly use the list they have until its `ttl` ends.
 async fn be_fresh(app: &App) -> Result<(), Error> {
     let lists = &app.status_lists;
     let is_fresh = || lists.is_fresh(app.settings.timing.replica_staleness);
@@ -176,10 +181,8 @@ async fn be_fresh(app: &App) -> Result<(), Error> {
     if is_fresh() { Ok(()) } else { Err(Error::Unavailable("the status lists here may be out of date".to_owned())) }
 }
 
-/// Takes over what was signed since the last look.
-///
-/// # Errors
-/// The database does not answer; what is there stays.
+/// Loads the lists that were signed since the last refresh. After a failure the lists in memory
+/// stay unchanged.
 pub async fn refresh(app: &App) -> Result<(), Error> {
     let seen_at = Instant::now();
     let before = app.status_lists.view.load_full();
@@ -206,7 +209,7 @@ pub async fn refresh(app: &App) -> Result<(), Error> {
             lists.insert(id, list);
         }
     }
-    // Whoever looked at the same time may have seen more.
+    // A concurrent refresh may have read a newer state.
     app.status_lists.view.rcu(|now| {
         if now.seen_at.is_some_and(|(at, _)| at > seen_at) {
             return Arc::clone(now);
@@ -222,10 +225,8 @@ fn served(found: Found) -> Result<Served, Error> {
     Ok(Served { version, expires_at, plain: Document::of_bytes(jwt.into_bytes()), gzip: Document::of_bytes(gzip) })
 }
 
-/// Gives places to some of the credentials that were here before there were lists, and says whether there may be more.
-///
-/// # Errors
-/// The database does not answer.
+/// Assigns indexes to a batch of credentials created by versions without status lists. Returns
+/// whether more may remain.
 pub async fn place_old(app: &App) -> Result<bool, StoreError> {
     app.store
         .change(Origin::of(Actor::System), |tx| {
@@ -234,15 +235,15 @@ pub async fn place_old(app: &App) -> Result<bool, StoreError> {
         .await
 }
 
-/// Where the status of the token that is about to be minted stands: a place of its own, where its audience wants that.
+/// Returns the status list index of the token to be signed: an index of its own if an audience
+/// requires it, otherwise that of the credential.
 ///
-/// Between the look-up of the key and the commit of the place, the key may be revoked, and a build may read that and not yet the place:
-/// the list would say "valid" until something else happens. So the key is looked at once more when the place is committed. One that is
-/// not in force then gets no token. One that is can only end after this, and every build that reads of it reads the place as well. That
-/// costs a read where a commit is paid for anyway, holds no lock, and makes no build necessary.
-///
-/// # Errors
-/// The key is not in force any more; the database does not answer.
+/// The key may be revoked after its lookup and before the index is committed, and a build may read
+/// the revocation and not yet the index. The list would then report the token as valid until a
+/// later change causes a build. The key is therefore read again after the index is committed. If it
+/// is no longer in force, no token is issued. If it is, a revocation can only follow, and every
+/// build that reads the revocation reads the index as well. This costs one read beside a commit,
+/// holds no lock and invalidates no build.
 pub async fn place_of_token(app: &App, grant: &Grant, jti: &str) -> Result<Option<Place>, Denied> {
     if grant.status_of == StatusOf::Credential {
         return Ok(grant.status.clone());

@@ -1,4 +1,5 @@
-//! Lists made small: DEFLATE in the format of zlib, as the draft has it (§4.1), and gzip for the way to a verifier.
+//! Compression of status lists: DEFLATE in the zlib format, as §4.1 of the draft requires, and gzip
+//! as the content coding of responses.
 
 use std::io::{self, Read, Write};
 
@@ -8,18 +9,14 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 
-/// # Errors
-/// Writing to memory fails, which it does not.
 pub fn deflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes)?;
     encoder.finish()
 }
 
-/// What was deflated, `most` bytes of it: a few bytes of another's making could stand for gigabytes.
-///
-/// # Errors
-/// It is no such thing, or longer.
+/// Decompresses zlib data into at most `most` bytes, and fails if there is more: a few bytes from
+/// an untrusted source could expand to gigabytes.
 pub fn inflate(bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
     let mut inflated = Vec::new();
     ZlibDecoder::new(bytes).take(most + 1).read_to_end(&mut inflated)?;
@@ -30,10 +27,7 @@ pub fn inflate(bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The same bytes for the same input on every replica: no name, no time.
-///
-/// # Errors
-/// Writing to memory fails, which it does not.
+/// The output is identical on every replica: the header contains no name and no time.
 pub fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes)?;

@@ -1,5 +1,6 @@
-//! Sending: claim, send outside any transaction, write down what came of it. At least once: whoever dies in between has told
-//! nobody, and the claim runs out.
+//! The delivery worker: it leases deliveries, sends them outside any transaction, and records the
+//! results. At-least-once: if the worker crashes before recording the result, its lease expires and
+//! the delivery is retried.
 
 use futures_util::future::join_all;
 
@@ -20,22 +21,19 @@ use crate::{
 
 use super::message::{Endpoint, Message, SealedEndpoint};
 
-/// How many are sent to one webhook at once.
+/// Maximum number of concurrent deliveries to one webhook.
 pub const AT_ONCE: i64 = 4;
-/// How long a claim lasts: three times as long as an attempt may.
+/// Duration of a lease: three times the timeout of an attempt.
 pub const CLAIM: Span = Span::from_secs(60);
 
-/// What was claimed together.
+/// Deliveries that were leased together.
 struct Batch {
     endpoint: SealedEndpoint,
     now: Timestamp,
     deliveries: Vec<(Delivery, Message)>,
 }
 
-/// The webhooks to which something can be sent now.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the webhooks with deliveries to send now.
 pub async fn due(app: &App) -> Result<Vec<WebhookId>, StoreError> {
     app.store
         .read(|connection| {
@@ -45,10 +43,7 @@ pub async fn due(app: &App) -> Result<Vec<WebhookId>, StoreError> {
         .await
 }
 
-/// How long the oldest delivery has waited.
-///
-/// # Errors
-/// The database does not answer.
+/// Returns the age of the oldest waiting delivery of an enabled webhook.
 pub async fn longest_wait(app: &App) -> Result<Span, StoreError> {
     app.store
         .read(|connection| {
@@ -59,10 +54,8 @@ pub async fn longest_wait(app: &App) -> Result<Span, StoreError> {
         .await
 }
 
-/// Sends a few of what is due to a webhook, and says whether it is worth going on at once.
-///
-/// # Errors
-/// The database does not answer, or the webhook's secret does not open.
+/// Sends a batch of due deliveries to a webhook. Returns whether another batch should follow at
+/// once: this one was full, and every delivery succeeded.
 pub async fn serve(app: &App, id: &WebhookId) -> Result<bool, Error> {
     let Some(batch) = claim(app, id.clone()).await? else { return Ok(false) };
     let endpoint = batch.endpoint.open(&app.master)?;
@@ -101,7 +94,7 @@ async fn claim(app: &App, id: WebhookId) -> Result<Option<Batch>, StoreError> {
         .await
 }
 
-/// Sends one and writes down what came of it; says whether it arrived.
+/// Sends a delivery and records the result. Returns whether it was delivered.
 async fn send(
     app: &App,
     endpoint: &Endpoint,
@@ -138,14 +131,16 @@ fn record(
     verdict: Verdict,
 ) -> Result<Outcome<()>, StoreError> {
     let now = tx.now();
-    // The webhook before its delivery, as whoever deletes it; most of the time it is left alone.
+    // Locks the webhook before its delivery, in the same order as deletion does. Most results do
+    // not change the webhook.
     let touches_webhook = match verdict {
         Verdict::Delivered | Verdict::Again { pause: false, .. } => false,
         Verdict::Again { pause: true, .. } | Verdict::Gone | Verdict::Exhausted => true,
     };
     let webhook = if touches_webhook { store::webhooks::find_for_change(tx, &claimed.webhook)? } else { None };
     let found = store::webhook_deliveries::find_for_change(tx, &claimed.webhook, &claimed.id)?;
-    // The claim ran out and someone else has it, or it was deleted: theirs is the last word.
+    // If the lease expired and another worker has taken the delivery, or if it was deleted, this
+    // result is discarded.
     let ours = |found: &Delivery| {
         found.state == DeliveryState::Waiting
             && found.attempts == claimed.attempts
@@ -173,11 +168,12 @@ fn record(
                 store::webhooks::pause(tx, &claimed.webhook, now.after(after))?;
             }
         }
-        // It waits on: whoever enables the webhook again gets it.
+        // The delivery keeps waiting, and is sent if the webhook is enabled again.
         Verdict::Gone => event = disable(tx, webhook, Disabled::Gone)?,
         Verdict::Exhausted => {
             end(DeliveryState::Failed, &mut delivery);
-            // A receiver that took other things meanwhile works, and cannot bear this one.
+            // A receiver that accepted other deliveries in the meantime works and rejects only this
+            // one.
             if !store::webhook_deliveries::took_anything_since(tx, &claimed.webhook, delivery.created_at)? {
                 event = disable(tx, webhook, Disabled::Exhausted)?;
             }

@@ -1,4 +1,4 @@
-//! What became of each event that was to be sent: the log, another try, and a test.
+//! The delivery log of a webhook, manual retries, and test messages.
 
 use std::time::Duration;
 
@@ -17,23 +17,22 @@ use crate::{
 
 use super::message::{Message, SealedEndpoint};
 
-/// The type of a test; no event ever has it.
+/// The type of a test message; no event in the audit log has it.
 const TEST: &str = "webhook.test";
 
-/// What came of a test. Never the body of the answer, and never an address: neither is ours to show.
+/// The result of a test message. It contains neither the response body nor an address, which the
+/// caller has no right to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tested {
-    /// Absent when there was no answer.
+    /// Absent if there was no response.
     pub status: Option<u16>,
-    /// Why it does not count as delivered.
+    /// Why the message does not count as delivered.
     pub error: Option<String>,
     pub took: Duration,
 }
 
-/// The log, newest event first; `before` is the number of an event.
-///
-/// # Errors
-/// No such webhook.
+/// Lists the deliveries of a webhook, newest event first. `before` is an exclusive event sequence
+/// number.
 pub async fn list(app: &App, webhook: WebhookId, before: Option<i64>, limit: i64) -> Result<Page<Delivery>, Error> {
     app.store
         .read(move |connection| {
@@ -43,10 +42,8 @@ pub async fn list(app: &App, webhook: WebhookId, before: Option<i64>, limit: i64
         .await
 }
 
-/// Sends it again, as soon as possible and with all attempts before it, whatever became of it before.
-///
-/// # Errors
-/// No such delivery, one that is being sent right now, or a webhook that is disabled.
+/// Schedules a delivery to be sent again at once, with all attempts left, whatever its state.
+/// Returns `Error::Conflict` while it is being sent, or if the webhook is disabled.
 pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryId) -> Result<Delivery, Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
@@ -70,10 +67,8 @@ pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryI
         .await
 }
 
-/// Sends a signed message of the type `webhook.test`, at once and once, to a disabled webhook too. It is not in the log.
-///
-/// # Errors
-/// No such webhook, or its secret does not open.
+/// Sends a signed message of the type `webhook.test` once, even to a disabled webhook. It is not
+/// recorded in the delivery log.
 pub async fn test(app: &App, id: WebhookId) -> Result<Tested, Error> {
     let (endpoint, webhook, now) = app
         .store

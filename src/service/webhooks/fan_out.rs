@@ -1,5 +1,6 @@
-//! From the trail to deliveries. A change pays nothing for webhooks: each webhook has a place in the trail, and moves on in the
-//! transaction that makes its deliveries. So nothing is missed, and nothing is there twice.
+//! Creates deliveries from the audit log. Transactions that record events do no work for webhooks:
+//! each webhook has an event cursor, which advances in the transaction that creates its deliveries.
+//! No event is missed, and none is delivered twice by this step.
 
 use crate::{
     domain::{
@@ -12,18 +13,16 @@ use crate::{
     store::{self, Conn, Outcome, StoreError, Tx},
 };
 
-/// How many may wait for one webhook. What comes after them waits in the trail.
+/// Maximum number of waiting deliveries of one webhook. Later events remain in the audit log.
 pub const MOST_WAITING: i64 = 1000;
-/// How many webhooks move on in one transaction, and by how many events.
+/// Maximum number of webhooks, and of events for each, in one transaction.
 const WEBHOOKS: usize = 20;
 const EVENTS: i64 = 100;
-/// Whoever does this does it alone: another replica would only wait for the rows.
+/// Advisory lock of the fan-out. A second replica skips its run, because it would only wait for the
+/// rows.
 const LOCK: i64 = 0x006b_6579_7377_0004;
 
-/// Makes deliveries of events that are new, and says whether there may be more.
-///
-/// # Errors
-/// The database does not answer.
+/// Creates deliveries for new events. Returns whether more may remain.
 pub async fn fan_out(app: &App) -> Result<bool, StoreError> {
     let behind = app.store.read(behind).await?;
     if behind.is_empty() {
@@ -43,7 +42,8 @@ pub async fn fan_out(app: &App) -> Result<bool, StoreError> {
         .await
 }
 
-/// Webhooks that have not seen the end of the trail, and have room. In the order of their ids, as everyone locks them.
+/// The webhooks whose event cursor is behind the chain head and that have room, in id order, in
+/// which every transaction locks them.
 fn behind(connection: &mut Conn) -> Result<Vec<WebhookId>, StoreError> {
     let (head, _) = store::events::head(connection)?;
     let mut found = Vec::new();
@@ -60,7 +60,7 @@ fn behind(connection: &mut Conn) -> Result<Vec<WebhookId>, StoreError> {
 }
 
 fn move_on(tx: &mut Tx<'_>, id: &WebhookId) -> Result<bool, StoreError> {
-    // Read again under the lock: someone may have moved, disabled or deleted it.
+    // Read again under the row lock: the webhook may have advanced, or been disabled or deleted.
     let Some(webhook) = store::webhooks::find_for_change(tx, id)? else { return Ok(false) };
     if webhook.state != State::Enabled {
         return Ok(false);

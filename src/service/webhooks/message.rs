@@ -1,4 +1,4 @@
-//! What is sent: Standard Webhooks 1.0.
+//! The message format and its signature: Standard Webhooks 1.0.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::{
     store::{Conn, StoreError, webhooks::SealedSecret},
 };
 
-/// The body, members in the order of the specification.
+/// The body, with its members in the order of the specification.
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(rename = "type")]
@@ -24,25 +24,26 @@ struct Body<'a> {
     data: &'a Value,
 }
 
-/// One message, before it has its signature.
+/// A message before it is signed.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// The same at each attempt: receivers tell by it what they have seen. No dot stands in it, nor does anyone outside choose it.
+    /// Identical for every attempt, so that receivers can detect duplicates. It contains no dot,
+    /// which separates the signed parts, and no text from outside Keyswap.
     pub id: String,
     pub kind: String,
-    /// When it happened.
+    /// When the event occurred.
     pub at: Timestamp,
     pub data: Value,
 }
 
-/// Where messages go, and what they are signed with.
+/// The destination of messages and the secrets that sign them.
 #[derive(Debug)]
 pub struct Endpoint {
     pub url: WebhookUrl,
     secrets: Vec<WebhookSecret>,
 }
 
-/// What the database knows of an endpoint.
+/// An endpoint as stored, with encrypted secrets.
 #[derive(Debug)]
 pub struct SealedEndpoint {
     id: WebhookId,
@@ -51,8 +52,7 @@ pub struct SealedEndpoint {
 }
 
 impl SealedEndpoint {
-    /// # Errors
-    /// The database does not answer.
+    /// Loads the current secret, and the previous one while its overlap lasts.
     pub fn load(connection: &mut Conn, webhook: &Webhook, now: Timestamp) -> Result<Self, StoreError> {
         let (secret, old) = crate::store::webhooks::secrets(connection, &webhook.id)?;
         let old = old.filter(|_| webhook.old_secret_until.is_some_and(|until| now < until));
@@ -60,8 +60,6 @@ impl SealedEndpoint {
         Ok(Self { id: webhook.id.clone(), url: webhook.url.clone(), secrets })
     }
 
-    /// # Errors
-    /// A secret does not open.
     pub fn open(self, master: &MasterKeys) -> Result<Endpoint, Error> {
         let mut secrets = Vec::with_capacity(self.secrets.len());
         for (bytes, master_version) in self.secrets {
@@ -72,14 +70,12 @@ impl SealedEndpoint {
 }
 
 impl Endpoint {
-    /// Signs the message as of `now` and sends it, once.
-    ///
-    /// # Errors
-    /// There is no answer, or none may be asked for.
+    /// Signs the message as of `now` and sends it once.
     pub async fn send(&self, outbound: &Outbound, message: &Message, now: Timestamp) -> Result<Answer, Unreached> {
         let body = Body { kind: &message.kind, timestamp: message.at, data: &message.data };
         let body = serde_json::to_vec(&body).map_err(|_| Unreached::Broken)?;
-        // Of the attempt and not of the event: receivers refuse what is older than five minutes.
+        // The time of the attempt and not of the event: receivers reject timestamps older than five
+        // minutes.
         let timestamp = now.seconds();
         let signatures: Vec<_> = self.secrets.iter().map(|secret| secret.sign(&message.id, timestamp, &body)).collect();
         let headers = [

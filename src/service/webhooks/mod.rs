@@ -1,4 +1,4 @@
-//! Webhooks: where events are sent to. What is on its way is in `deliveries`, how it gets there in `courier`.
+//! Webhooks: the destinations of events. `deliveries` has the delivery log, and `courier` sends.
 
 pub mod courier;
 pub mod deliveries;
@@ -27,14 +27,14 @@ use super::{
 
 pub use fan_out::fan_out;
 
-/// How many webhooks there may be: each looks at every event.
+/// Maximum number of webhooks: each one processes every event.
 const MOST: i64 = 1000;
-/// How long the secret before a new one signs as well, when nothing else is said.
+/// How long the previous secret signs beside a new one, by default.
 pub const DEFAULT_OVERLAP: Span = Span::from_secs(24 * 3600);
-/// The longest that it may.
+/// Maximum overlap of the two secrets.
 const LONGEST_OVERLAP: Span = Span::from_secs(30 * 24 * 3600);
 
-/// What `POST /v1/webhooks` says.
+/// Body of `POST /v1/webhooks`.
 #[derive(Debug, Clone)]
 pub struct NewWebhook {
     pub url: WebhookUrl,
@@ -43,7 +43,7 @@ pub struct NewWebhook {
     pub organization: Option<OrganizationId>,
 }
 
-/// What `PATCH /v1/webhooks/{id}` says; absent members stay as they are.
+/// Body of `PATCH /v1/webhooks/{id}`. Absent members stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct PatchWebhook {
     pub url: Option<WebhookUrl>,
@@ -53,15 +53,13 @@ pub struct PatchWebhook {
     pub enabled: Option<bool>,
 }
 
-/// A webhook with its secret, which is shown this once.
+/// A webhook and its secret, for the only response that contains the secret.
 #[derive(Debug)]
 pub struct Made {
     pub webhook: Webhook,
     pub secret: WebhookSecret,
 }
 
-/// # Errors
-/// The URL is one that nothing may be sent to, or there are too many webhooks.
 pub async fn create(
     app: &App,
     caller: &Caller,
@@ -91,7 +89,8 @@ pub async fn create(
                 state: State::Enabled,
                 old_secret_until: None,
                 paused_until: None,
-                // From here on: what was before is for those who ask for it.
+                // Starts at the current chain head. Earlier events are available from the events
+                // API.
                 cursor: store::events::head(tx)?.0,
                 created_at: tx.now(),
                 created_by: tx.author(),
@@ -105,21 +104,15 @@ pub async fn create(
         .await
 }
 
-/// # Errors
-/// No such webhook.
 pub async fn get(app: &App, id: WebhookId) -> Result<Webhook, Error> {
     let found = app.store.read(move |connection| store::webhooks::find(connection, &id)).await?;
     found.ok_or(Error::NotFound("webhook"))
 }
 
-/// # Errors
-/// The database does not answer.
 pub async fn list(app: &App, page: PageRequest) -> Result<Page<Webhook>, Error> {
     Ok(app.store.read(move |connection| store::webhooks::list(connection, &page)).await?)
 }
 
-/// # Errors
-/// No such webhook, a newer version of it, or a URL that nothing may be sent to.
 pub async fn patch(
     app: &App,
     caller: &Caller,
@@ -166,7 +159,7 @@ fn apply(webhook: &mut Webhook, patch: PatchWebhook) {
         && url != webhook.url
     {
         webhook.url = url;
-        // It was another receiver that asked for it.
+        // The previous receiver requested the pause.
         webhook.paused_until = None;
     }
     if let Some(description) = patch.description {
@@ -188,8 +181,6 @@ fn apply(webhook: &mut Webhook, patch: PatchWebhook) {
     }
 }
 
-/// # Errors
-/// No such webhook, or a newer version of it.
 pub async fn delete(app: &App, caller: &Caller, id: WebhookId, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
@@ -202,10 +193,8 @@ pub async fn delete(app: &App, caller: &Caller, id: WebhookId, if_version: Optio
         .await
 }
 
-/// Gives it a new secret. The one before it signs as well for `overlap`, so that the receiver can change over in peace.
-///
-/// # Errors
-/// No such webhook, a newer version of it, or an overlap that is too long.
+/// Replaces the secret. The previous one signs as well for `overlap`, so that the receiver can
+/// switch without an interruption.
 pub async fn rotate_secret(
     app: &App,
     caller: &Caller,
@@ -234,7 +223,8 @@ pub async fn rotate_secret(
         .await
 }
 
-/// Told at once where it can be: a URL that the guard would refuse each time is a mistake.
+/// Reports a URL that the outbound guard would always refuse, when it is set and not at the first
+/// delivery.
 fn require_reachable(app: &App, url: &WebhookUrl) -> Result<(), Error> {
     app.outbound.guard().check(url).map_err(|faults| {
         Error::Invalid(faults.into_iter().map(|fault| Fault::new("url", fault.to_string())).collect())

@@ -1,4 +1,5 @@
-//! Service clients: whose they are, how many, and all that belongs to one in one call.
+//! Service clients: ownership, per-user limit, and creation together with an access record and a
+//! key.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ both! {
             assert_eq!((&client["owner"]["type"], &client["owner"]["organization_id"]), (&owner["type"], &organization));
             assert_eq!(client["access_record"]["organization_id"], organization, "the record is where the client is");
             let key = client["api_key"]["value"].as_str().unwrap();
-            // One flow, whoever owns it.
+            // The flow is the same for every owner type.
             assert_eq!(details(&server, key).await, json!([detail(&["docs:read"], &["/reports/*"])]));
             let body = body_of(server.exchange(key).await, StatusCode::OK).await;
             let claims = verify(&server, body["access_token"].as_str().unwrap(), "http://keyswap.test").await;
@@ -59,7 +60,8 @@ both! {
         let for_alice = json!({ "name": "a", "owner": { "type": "user", "id": "alice" } });
         server.manage("POST", "/v1/service-clients", Some(for_alice), 422).await;
         assert_eq!(server.events().await.len(), before);
-        // Others, other places and the account's own are not counted, and one that goes makes room.
+        // The limit counts one user in one tenant scope: clients of other users, of other scopes
+        // and of the account do not count. Deleting a client frees a slot.
         for who in ["bob", "alice; organization=acme"] {
             assert_eq!(create(who).await.status(), 201);
         }
@@ -104,7 +106,7 @@ both! {
         let value = key["value"].as_str().unwrap();
         assert_eq!(details(&server, value).await, json!([detail(&["docs:read"], &["/reports/*"])]));
         assert_eq!(header_of(&server.swap(value).await)["typ"], "at+jwt");
-        // Each is where it would be if it had been made alone.
+        // Each object equals the one that a separate creation call returns.
         assert_eq!(&server.manage("GET", &path_of(record), None, 200).await, record);
         let mut shown = key.clone();
         shown.as_object_mut().unwrap().remove("value");
@@ -112,19 +114,19 @@ both! {
         assert_eq!((&found["id"], &found["masked"], &found["permissions"]), (&shown["id"], &shown["masked"], &shown["permissions"]));
         let client = server.manage("GET", &format!("/v1/service-clients/{}", made["id"].as_str().unwrap()), None, 200).await;
         assert_eq!((client.get("access_record"), client.get("api_key")), (None, None), "in the answer to create alone");
-        // Sent again: the same three, without the secret.
+        // A replay returns the same three objects without the secret.
         let again = post().await;
         assert_eq!(again.headers()["idempotency-replayed"], "true");
         let again = body_of(again, StatusCode::CREATED).await;
         assert_eq!((&again["id"], &again["access_record"], &again["api_key"]["id"]), (&made["id"], record, &key["id"]));
         assert_eq!(again["api_key"].get("value"), None);
         assert_eq!(server.events().await.len(), before + 3);
-        // What has gone since is not in it.
+        // A replay omits objects that were deleted after the original request.
         server.manage("DELETE", &path_of(record), None, 204).await;
         server.manage("DELETE", &format!("/v1/api-keys/{}", key["id"].as_str().unwrap()), None, 204).await;
         let again = body_of(post().await, StatusCode::CREATED).await;
         assert_eq!((again.get("access_record"), again.get("api_key")), (None, None));
-        // Either alone will do.
+        // `access_record` and `api_key` are independently optional.
         for part in ["access_record", "api_key"] {
             let mut body = whole(&["docs:read"]);
             body.as_object_mut().unwrap().remove(part);

@@ -37,11 +37,11 @@ both! {
             assert_eq!(ask("principal", &principal).await, allowed);
             assert_eq!(ask("principal", &json!({ "type": "api_key", "id": key.id })).await, allowed);
         }
-        // The user may edit there, and this key of theirs may not.
+        // The user has `docs:edit` on the resource, but the key was not granted it.
         let edit = |who: &str, value: Value| json!({ who: value, "permission": "docs:edit", "resource": "/Users/alice/Resources/7" });
         assert!(asked(&server, edit("principal", principal)).await);
         assert!(!asked(&server, edit("value", json!(key.value))).await);
-        // No spelling of the way to Bob's is a resource.
+        // No path traversal into Bob's resources is a valid resource.
         for resource in ["/Users/alice/Resources/../../bob/Resources/7", "/Users/alice/Resources/%2E%2E/x", "/Users/alice/Resources/..;/x", "/Users/alice//x", "/Users/*/Resources/7", "Users/alice"] {
             let refusal = json!({ "value": key.value, "permission": "docs:read", "resource": resource });
             assert_eq!(server.manage("POST", "/v1/access/check", Some(refusal), 422).await["errors"][0]["field"], "resource");
@@ -75,7 +75,7 @@ both! {
         ] {
             assert_eq!(checked(&server, ask("principal", principal.clone())).await, no, "{principal}");
         }
-        // Blocked, and back; a suspended key, and gone.
+        // Covers a user that is blocked and unblocked, and a revoked key.
         let of_key = json!({ "type": "api_key", "id": key.id });
         for (change, is_in_force) in [(json!({ "blocked": true }), false), (json!({ "blocked": false }), true)] {
             server.manage("PATCH", "/v1/users/alice", Some(change), 200).await;
@@ -176,7 +176,8 @@ both! {
         assert_eq!(body_of(answer, StatusCode::OK).await, json!({ "allowed": false }));
     }
 
-    /// What others show a service spends nothing of the service's own.
+    /// Rejected values that a service submits do not count against the service's own brute-force
+    /// limit.
     async fn questions_about_bad_keys_are_no_guesses(server: Server, "guessing.per_source=3", "guessing.refill=1h") {
         for _ in 0..10 {
             assert!(!asked(&server, json!({ "value": unknown(), "permission": "a", "resource": "/a" })).await);

@@ -1,4 +1,5 @@
-//! Access records: roles over resources, as the product, its users and its services use them.
+//! Access records (roles on resources), as used by the host application, its users and its
+//! services.
 
 mod atomic;
 mod check;
@@ -16,10 +17,10 @@ use crate::{
 };
 
 const TYPE: &str = "urn:keyswap:params:oauth:authorization-details:access";
-/// What a user needs who manages their own keys and records.
+/// The permission that lets a user manage their own keys and access records.
 const SELF: &str = "user-api-keys:manage-self";
 
-/// Permissions that every kind of key may carry, and the four sample roles over them.
+/// Creates permissions that every type of key may carry, and the four sample roles that hold them.
 async fn sample_roles(server: &Server) {
     for name in ["docs:read", "docs:edit", "docs:create"] {
         let body = json!({ "assignable_to": ["user", "organization", "service_client"] });
@@ -54,17 +55,18 @@ async fn member(server: &Server, organization: &str, user: &str, roles: &[&str])
     server.manage("PUT", &path, Some(json!({ "roles": roles })), 201).await;
 }
 
-/// A call of the product for one of its users: `alice`, or `alice; organization=acme`.
+/// Calls the API on behalf of a user. `who` is a `keyswap-on-behalf-of` value: `alice` or
+/// `alice; organization=acme`.
 async fn as_user(server: &Server, who: &str, method: &str, path: &str, body: Option<Value>) -> Response {
     call(server, &server.admin, method, path, body, &[("keyswap-on-behalf-of", who)]).await
 }
 
-/// As `as_user`; the answer must have the status.
+/// Calls `as_user`, asserts the status and returns the body.
 async fn by(server: &Server, who: &str, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
     body_of(as_user(server, who, method, path, body).await, StatusCode::from_u16(status).unwrap()).await
 }
 
-/// A personal key, within an organization or not.
+/// Creates a personal key, optionally within an organization.
 async fn personal_key(server: &Server, user: &str, organization: Option<&str>, permissions: &[&str]) -> Key {
     let owner = json!({ "type": "user", "id": user, "organization_id": organization });
     server.key(json!({ "name": "a key", "owner": owner, "permissions": permissions })).await
@@ -86,7 +88,8 @@ fn path_of(record: &Value) -> String {
     format!("/v1/access-records/{}", record["id"].as_str().unwrap())
 }
 
-/// The `authorization_details` of a token for the default audience, which must be those of the answer as well; null where there are none.
+/// Returns the `authorization_details` of a token for the default audience, or null if absent.
+/// Asserts that the claim equals the member of the token response.
 async fn details(server: &Server, key: &str) -> Value {
     let body = body_of(server.exchange(key).await, StatusCode::OK).await;
     let claims = verify(server, body["access_token"].as_str().unwrap(), "http://keyswap.test").await;

@@ -1,9 +1,9 @@
-//! Resources and patterns, tried on many.
+//! Property tests of `Resource` and `ResourcePattern`.
 
 use keyswap::domain::resource::{Resource, ResourcePattern};
 use proptest::{collection::vec, prelude::*, sample::select};
 
-/// Names of users as products have them, some of them alike on purpose.
+/// User ids in common formats, including near-identical ones.
 fn user() -> impl Strategy<Value = String> {
     prop_oneof![
         select(vec![
@@ -24,7 +24,7 @@ fn user() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What may follow, with all that some server reads as something else.
+/// Path suffixes containing sequences that some server decodes or normalizes.
 fn tricky() -> impl Strategy<Value = String> {
     vec(
         prop_oneof![
@@ -72,8 +72,9 @@ fn tricky() -> impl Strategy<Value = String> {
     .prop_map(|parts| parts.concat())
 }
 
-/// How servers of all kinds come from a path to what it names: escapes undone, more than once; backslashes turned; parameters dropped; `.` and
-/// `..` followed; empty parts passed over.
+/// Returns every interpretation of a path that a server may arrive at: percent-decoding up to three
+/// times, backslashes turned into slashes, path parameters dropped, `.` and `..` resolved, and
+/// empty segments skipped.
 fn as_servers_read(text: &str) -> Vec<String> {
     let mut readings = vec![text.to_owned()];
     for _ in 0..3 {
@@ -110,7 +111,7 @@ fn resolved(text: &str, drops_parameters: bool) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// A statement about one user's resources never lets a key through to another's.
+    /// A statement about one user's resources never matches another user's resources.
     #[test]
     fn a8_a_statement_about_one_user_never_reaches_another(one in user(), other in user(), rest in tricky()) {
         let pattern: ResourcePattern = format!("/Users/{one}/*").parse().unwrap();
@@ -119,7 +120,8 @@ proptest! {
         prop_assert_eq!(pattern.matches(&resource), one == other, "{}", path);
     }
 
-    /// However a service reads a resource that was let through, it stays where the pattern says.
+    /// A resource that matches a pattern stays below the pattern's prefix under every
+    /// interpretation.
     #[test]
     fn a8_no_way_of_reading_a_path_leads_out_of_a_pattern(rest in tricky()) {
         let pattern: ResourcePattern = "/Users/alice/Resources/*".parse().unwrap();
@@ -133,7 +135,7 @@ proptest! {
         }
     }
 
-    /// A wildcard in the middle is one part, whatever stands there.
+    /// A wildcard in the middle matches exactly one segment, with any content.
     #[test]
     fn a_wildcard_in_the_middle_is_one_part(part in user(), more in user()) {
         let pattern: ResourcePattern = "/Users/*/profile".parse().unwrap();
@@ -146,7 +148,7 @@ proptest! {
         prop_assert_eq!((one, before, after), (true, false, false));
     }
 
-    /// Without a wildcard a pattern is one resource, byte by byte.
+    /// A pattern without a wildcard matches exactly one resource, byte by byte.
     #[test]
     fn a_pattern_without_wildcards_is_itself_alone(one in tricky(), other in tricky()) {
         let (one, other) = (format!("/a{one}"), format!("/a{other}"));
@@ -163,7 +165,8 @@ proptest! {
     }
 }
 
-/// The readings that the second property relies on do leave, where a path is not refused first.
+/// Validates `as_servers_read`: these paths escape the prefix under some interpretation, and the
+/// parser rejects every one of them.
 #[test]
 fn the_readings_see_what_they_should() {
     for path in [

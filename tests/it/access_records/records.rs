@@ -1,4 +1,4 @@
-//! Records themselves: their shape, their limits, their trail.
+//! Access record objects: representation, limits and audit events.
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -38,7 +38,8 @@ both! {
             assert_eq!(&made[member], value, "{member}");
         }
         assert_eq!(server.manage("GET", &path_of(&made), None, 200).await, made);
-        // Sent again it is the same one; with another body it is a mistake.
+        // A replay returns the same record. The same idempotency key with a
+        // different body is an error.
         let again = call(&server, &server.admin, "POST", "/v1/access-records", Some(body.clone()), &[("idempotency-key", "one")]).await;
         assert_eq!(again.headers()["idempotency-replayed"], "true");
         assert_eq!(body_of(again, StatusCode::CREATED).await, made);
@@ -105,7 +106,7 @@ both! {
             let refusal = server.manage("POST", "/v1/access-records", Some(body), 422).await;
             assert_eq!(refusal["errors"][0]["field"], field, "{refusal}");
         }
-        // A secret in the wrong place is neither kept nor shown.
+        // A secret pasted into another field is neither stored nor echoed.
         let mut pasted = good();
         pasted["statements"][0]["resources"] = json!([format!("/{}", server.admin)]);
         pasted["principals"][0]["id"] = json!(server.admin);
@@ -113,7 +114,7 @@ both! {
         assert_eq!(messages(&refusal).len(), 2);
         assert!(!refusal.to_string().contains(server.admin.rsplit('_').next().unwrap()));
         assert_eq!(server.events().await.len(), before, "nothing half done");
-        // What stands twice stands once.
+        // Duplicates are removed.
         let mut body = good();
         body["principals"] = json!(vec![json!({ "type": "user", "id": "alice" }); 2]);
         body["admins"] = json!(["alice", "alice"]);
@@ -121,7 +122,7 @@ both! {
         let made = make(&server, body).await;
         assert_eq!((made["principals"].as_array().unwrap().len(), &made["admins"]), (1, &json!(["alice"])));
         assert_eq!(made["statements"], json!([statement(&["Viewer"], &["/a", "/b"])]));
-        // A change is held to the same, and an unknown member is refused.
+        // An update is validated like a creation and rejects unknown members.
         for change in [json!({ "principals": [] }), json!({ "statements": [statement(&["No"], &["/a"])] }), json!({ "organization_id": null })] {
             server.manage("PATCH", &path_of(&made), Some(change), 422).await;
         }
@@ -164,7 +165,8 @@ both! {
         let made = make(&server, body.clone()).await;
         server.manage("DELETE", "/v1/users/alice", None, 204).await;
         server.manage("DELETE", &format!("/v1/api-keys/{}", key.id), None, 204).await;
-        // Read, changed and written back, as clients do.
+        // Clients read a record, change it and write it back, including principals
+        // deleted in the meantime.
         let change = json!({ "principals": made["principals"], "admins": made["admins"], "name": "b" });
         let changed = server.manage("PATCH", &path_of(&made), Some(change), 200).await;
         assert_eq!((&changed["principals"], &changed["name"]), (&made["principals"], &json!("b")));

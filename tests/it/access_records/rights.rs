@@ -1,4 +1,4 @@
-//! Who may see, make and change records.
+//! Authorization to view, create and change access records.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -11,7 +11,8 @@ use crate::support::{
 
 const UNKNOWN: &str = "/v1/access-records/rec_00000000000000000000000000";
 
-/// Alice and Bob in acme, with roles for all documents but no say over others; Max, who manages acme's keys.
+/// Creates organization acme. Alice and Bob hold document roles and may manage only their own keys;
+/// Max manages the organization's keys.
 async fn acme(server: &Server) {
     sample_roles(server).await;
     organization(server, "acme").await;
@@ -50,13 +51,13 @@ both! {
         assert_eq!(by(&server, ALICE, "GET", "/v1/access-records", None, 200).await["data"], json!([made]));
         let change = json!({ "name": "b", "statements": [statement(&["Editor"], &["/Users/alice/*"])] });
         assert_eq!(by(&server, ALICE, "PATCH", &path_of(&made), Some(change), 200).await["version"], 2);
-        // The same with her own key, and nobody else's.
+        // Alice's own key has the same access; keys of other users do not.
         is_hidden(&server, BOB, &made).await;
         let key = personal_key(&server, "alice", Some("acme"), &[SELF, "docs:read"]).await;
         assert_eq!(call(&server, &key.value, "GET", &path_of(&made), None, &[]).await.status(), 200);
         let of_bob = personal_key(&server, "bob", Some("acme"), &[SELF, "docs:read"]).await;
         assert_eq!(call(&server, &of_bob.value, "GET", &path_of(&made), None, &[]).await.status(), 404);
-        // Alice lets Bob in; then Alice is taken out, and has no more to say.
+        // Alice adds Bob as an administrator. Bob then removes Alice, who loses all access.
         by(&server, ALICE, "PATCH", &path_of(&made), Some(json!({ "admins": ["alice", "bob"] })), 200).await;
         by(&server, BOB, "PATCH", &path_of(&made), Some(json!({ "admins": ["bob"] })), 200).await;
         is_hidden(&server, ALICE, &made).await;
@@ -76,7 +77,8 @@ both! {
         assert_eq!(listed["data"].as_array().unwrap().len(), 2);
         by(&server, MAX, "PATCH", &path_of(&of_alice), Some(json!({ "name": "seen" })), 200).await;
         by(&server, MAX, "DELETE", &path_of(&of_alice), None, 204).await;
-        // Elsewhere the same person manages something else, and outside nothing.
+        // The rights of Max end at the organization: they cover neither records of another
+        // organization nor records outside organizations.
         is_hidden(&server, "max; organization=other", &of_max).await;
         let mut elsewhere = body;
         elsewhere["organization_id"] = json!("other");
@@ -105,14 +107,15 @@ both! {
             assert_eq!(refusal["errors"][0]["field"], "principals[0]");
             assert_eq!(messages(&refusal).len(), 1);
         }
-        // Nobody hands out a role whose permissions they do not hold, whoever the principal is; Max holds docs:read alone.
+        // A caller cannot grant a role with permissions the caller lacks, for any principal. Max
+        // holds only `docs:read`.
         for (who, roles, lacks) in [(ALICE, ["Creator", "Viewer"], "docs:create"), (MAX, ["Editor", "Viewer"], "docs:edit")] {
             let refusal = record("user", "alice", json!([statement(&["Viewer"], &["/a"]), statement(&roles, &["/a"])]));
             let refusal = by(&server, who, "POST", "/v1/access-records", Some(refusal), 422).await;
             let found = messages(&refusal);
             assert!(found.len() == 1 && found[0].starts_with("statements[1].roles") && found[0].contains(lacks), "{found:?}");
         }
-        // A user without the permission to manage their own makes none.
+        // A user without permission to manage their own keys cannot create a record.
         server.manage("PUT", "/v1/organizations/acme/members/bob", Some(json!({ "roles": ["Viewer"] })), 200).await;
         let refused = as_user(&server, BOB, "POST", "/v1/access-records", Some(record("user", "bob", any))).await;
         problem(refused, 403, "forbidden").await;
@@ -120,7 +123,7 @@ both! {
 
     async fn a_change_hands_out_what_it_adds(server: Server) {
         acme(&server).await;
-        // The administrator gives Alice more than she could give herself.
+        // The administrator grants Alice a role that she could not grant herself.
         let mut body = record("user", "alice", json!([statement(&["Creator"], &["/a"])]));
         body["organization_id"] = json!("acme");
         body["admins"] = json!(["alice", "max"]);
@@ -134,13 +137,14 @@ both! {
             let refusal = by(&server, ALICE, "PATCH", &path, Some(change), 422).await;
             assert!(messages(&refusal)[0].contains("docs:create"), "{refusal}");
         }
-        // Max may name others, and that hands out all that stands there.
+        // Max may add principals, but adding one grants every role in the record.
         let more = json!({ "principals": [{ "type": "user", "id": "alice" }, { "type": "user", "id": "bob" }] });
         let refusal = by(&server, MAX, "PATCH", &path, Some(more.clone()), 422).await;
         assert!(messages(&refusal)[0].contains("docs:create"), "{refusal}");
         let refusal = by(&server, ALICE, "PATCH", &path, Some(more), 422).await;
         assert_eq!(refusal["errors"][0]["field"], "principals[1]");
-        // What is there may stay, under another name, and with more beside it that she holds; and it may go.
+        // Alice may keep existing statements, rename the record, add statements within her own
+        // permissions, and remove statements.
         let wider = json!({ "name": "n", "statements": [statement(&["Creator"], &["/a"]), statement(&["Viewer"], &["/b"])] });
         by(&server, ALICE, "PATCH", &path, Some(wider), 200).await;
         by(&server, ALICE, "PATCH", &path, Some(json!({ "statements": [statement(&["Viewer"], &["/b"])] })), 200).await;
@@ -154,7 +158,8 @@ both! {
         let own = record("api_key", &key.id, json!([statement(&["Viewer"], &["/a"])]));
         let made = by(&server, ALICE, "POST", "/v1/access-records", Some(own.clone()), 201).await;
         let outfit = json!({ "name": "c", "permissions": ["docs:read"], "access_record": { "name": "r", "statements": wide } });
-        // Alice is an admin of the record, and her key acts for her: it could still not make it wider, or make something that reaches further.
+        // Alice administers the record and the key acts on behalf of Alice, yet the key can neither
+        // widen the record nor create an object with wider access.
         for (method, path, body) in [
             ("POST", "/v1/access-records".to_owned(), own),
             ("PATCH", path_of(&made), json!({ "statements": wide })),
@@ -196,7 +201,7 @@ both! {
             let client = post("/v1/service-clients", client.clone()).await.unwrap();
             assert_eq!([record.status().as_u16(), client.status().as_u16()], [201; 2]);
         }
-        // She leaves and comes back: what was hers is nobody's.
+        // Objects that Alice owned before leaving stay unowned after she rejoins.
         let member = "/v1/organizations/acme/members/alice";
         let roles = json!({ "roles": server.manage("GET", member, None, 200).await["roles"] });
         server.manage("DELETE", member, None, 204).await;

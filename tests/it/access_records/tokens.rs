@@ -1,4 +1,4 @@
-//! What access records say in tokens.
+//! The `authorization_details` claim derived from access records.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -17,11 +17,11 @@ both! {
         let record = make(&server, record("api_key", &key.id, json!([
             statement(&["Viewer", "Editor"], &["/docs/*"]), statement(&["Editor"], &["/drafts/*"]),
         ]))).await;
-        // The second statement has nothing left, and does not appear.
+        // The second statement has no remaining actions and is omitted.
         assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:read"], &["/docs/*"])]));
         let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
         assert_eq!(body["scope"], "docs:read", "never more");
-        // Scoped up and down, from the next exchange on: the key, the roles, the record.
+        // Changes of the key, of a role and of the record take effect at the next exchange.
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "permissions": ["docs:read", "docs:edit"] })), 200).await;
         let wider = json!([detail(&["docs:edit", "docs:read"], &["/docs/*"]), detail(&["docs:edit"], &["/drafts/*"])]);
         assert_eq!(details(&server, &key.value).await, wider);
@@ -58,7 +58,7 @@ both! {
         assert_eq!(details(&server, &of_alice.value).await, json!([detail(&["docs:read"], &["/user"]), detail(&["docs:read"], &["/key"])]));
         assert_eq!(details(&server, &other.value).await, json!([detail(&["docs:read"], &["/user"])]));
         assert_eq!(details(&server, &of_client.value).await, json!([detail(&["docs:read"], &["/client"])]));
-        // What one record says twice, and what two say alike, stands once.
+        // Identical statements are merged, within one record and across records.
         let both = json!({ "name": "a", "principals": [{ "type": "user", "id": "alice" }, { "type": "api_key", "id": of_alice.id }],
             "statements": [statement(&["Viewer"], &["/user"])] });
         make(&server, both).await;
@@ -77,7 +77,8 @@ both! {
         assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:edit", "docs:read"], &["/docs/*"])]));
         server.manage("PATCH", "/v1/organizations/acme/members/alice", Some(json!({ "roles": ["Viewer"] })), 200).await;
         assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:read"], &["/docs/*"])]));
-        // A service client that loses a permission loses it here as well, whatever its key still lists.
+        // A permission removed from a service client disappears here as well, even if
+        // its key still lists it.
         let of_client = server.client_key(&["docs:read", "docs:edit"]).await;
         make(&server, record("service_client", &of_client.client, json!([statement(&["Admin"], &["/docs/*"])]))).await;
         assert_eq!(details(&server, &of_client.value).await[0]["actions"], json!(["docs:edit", "docs:read"]));
@@ -96,10 +97,10 @@ both! {
             let explained = server.post("/v1/exchange/explain").bearer_auth(&key.value).json(&asked).send().await.unwrap();
             assert_eq!(body_of(explained, StatusCode::OK).await["authorization_details"], body["authorization_details"]);
         }
-        // By every form, the token endpoint's among them (9396-02).
+        // Every request form returns the details, including the token endpoint (9396-02).
         let body = body_of(server.token(&exchange_of(&key.value)).await, StatusCode::OK).await;
         assert_eq!(body["authorization_details"], json!([detail(&["docs:edit", "docs:read"], &["/docs/*"])]));
-        // What cannot be asked for is refused, and not passed over.
+        // An unsupported `authorization_details` parameter is refused, not ignored.
         let asked = [exchange_of(&key.value).as_slice(), &[("authorization_details", "[]")]].concat();
         oauth_error(server.token(&asked).await, 400, "invalid_request").await;
     }
@@ -126,7 +127,7 @@ both! {
         for (key, at) in keys.iter().zip(["/acme", "/other", "/outside"]) {
             assert_eq!(details(&server, &key.value).await, json!([detail(&["docs:read"], &[at])]));
         }
-        // Nobody from elsewhere can be named, whoever asks.
+        // A principal of another tenant cannot be named, even by the administrator.
         let generic = server.generic_key(&["docs:read"]).await;
         for (place, kind, id) in [
             (json!("acme"), "api_key", keys[1].id.as_str()), (Value::Null, "api_key", &keys[0].id), (json!("acme"), "api_key", &generic.id),
@@ -137,7 +138,8 @@ both! {
             let refusal = server.manage("POST", "/v1/access-records", Some(body), 422).await;
             assert_eq!(refusal["errors"][0]["field"], "principals[0]", "{refusal}");
         }
-        // Moved behind our back, a record still counts for nobody elsewhere.
+        // A record moved to another organization directly in the database grants nothing
+        // to the old one's keys.
         server.database.sql("UPDATE access_records SET organization_id = 'other' WHERE organization_id = 'acme'");
         assert_eq!(details(&server, &keys[0].value).await, Value::Null);
         assert_eq!(details(&server, &keys[1].value).await, json!([detail(&["docs:read"], &["/other"])]));
@@ -164,14 +166,15 @@ both! {
         assert_eq!(server.manage("GET", "/v1/access-records", None, 200).await["data"].as_array().unwrap().len(), 1);
         let key = personal_key(&server, "alice", Some("acme"), &["docs:read"]).await;
         assert_eq!(details(&server, &key.value).await, Value::Null);
-        // The same for a user: the new one neither has what the old one had, nor administers it.
+        // A user recreated with the same id neither gets the old user's permissions nor
+        // administers its records.
         server.manage("DELETE", "/v1/users/alice", None, 204).await;
         user(&server, "alice", &["Viewer", "self"]).await;
         let key = personal_key(&server, "alice", None, &["docs:read"]).await;
         assert_eq!(details(&server, &key.value).await, Value::Null);
         by(&server, "alice", "GET", &path_of(&outside), None, 404).await;
         assert!(!asked(&server, json!({ "principal": { "type": "user", "id": "alice" }, "permission": "docs:read", "resource": "/x" })).await);
-        // Roles that dead records name are free.
+        // Roles named only by records of deleted owners can be deleted.
         server.manage("DELETE", &path_of(&outside), None, 204).await;
         for name in ["Editor", "Creator"] {
             server.manage("DELETE", &format!("/v1/roles/{name}"), None, 204).await;
@@ -201,12 +204,12 @@ both! {
         let explained = server.post("/v1/exchange/explain").bearer_auth(&key.value).send().await.unwrap();
         let explained = body_of(explained, StatusCode::OK).await;
         assert_eq!((&explained["reason"], &explained["granted"]), (&json!("access"), &json!(false)));
-        // Who asks is answered all the same.
+        // `/v1/access/check` still answers for this key.
         let one = &record["statements"][0]["resources"][0];
         assert!(asked(&server, json!({ "value": key.value, "permission": "docs:read", "resource": one })).await);
         server.manage("PATCH", &path_of(&record), Some(json!({ "statements": [statement(&["Viewer"], &["/x"])] })), 200).await;
         details(&server, &key.value).await;
-        // Together with claims from metadata they are no longer either.
+        // The size limit applies to `authorization_details` and metadata claims together.
         server.manage("POST", "/v1/audiences", Some(json!({ "identifier": "https://a.test/", "claims": { "a": "api_key.metadata.a" } })), 201).await;
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "metadata": { "a": "x".repeat(4000) } })), 200).await;
         problem(server.exchange_for(&key.value, json!({ "audience": "https://a.test/" })).await, 400, "invalid_target").await;
@@ -219,7 +222,8 @@ both! {
         role(&server, "any", &["api-keys:manage", "docs:read"]).await;
         let many: Vec<_> = (0..32).map(|place| format!("/{place}{}", "a".repeat(400))).collect();
         make(&server, record("service_client", &key.client, json!([{ "roles": ["any"], "resources": many }]))).await;
-        // What does not fit a token for a service shuts nobody out of here.
+        // Details that are too large for a service's token do not lock the key out
+        // of the management API.
         problem(server.exchange(&key.value).await, 400, "invalid_target").await;
         let body = body_of(server.exchange_for(&key.value, json!({ "audience": "http://keyswap.test/v1" })).await, StatusCode::OK).await;
         assert_eq!(body.get("authorization_details"), None);

@@ -1,4 +1,5 @@
-//! Who tries, what they hold by now, and whether it is more than they had.
+//! The random actor: its requests, the credentials it holds, and the check that it gained no
+//! access.
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -9,15 +10,15 @@ use super::{
 };
 use crate::support::{Server, seed::Chance};
 
-/// A key in the actor's hands.
+/// A key that the actor holds.
 #[derive(Debug, Clone)]
 pub struct Held {
     pub id: String,
-    /// All values that were shown; the last one is the key's.
+    /// Every value that the API returned for the key. The last one is current.
     pub values: Vec<String>,
 }
 
-/// Everything that the actor has.
+/// Everything that the actor holds.
 pub struct Actor<'a> {
     pub server: &'a Server,
     pub chance: Chance,
@@ -25,22 +26,22 @@ pub struct Actor<'a> {
     pub sessions: Vec<String>,
     pub clients: Vec<String>,
     pub records: Vec<String>,
-    /// Keys of others, which it must not get hold of.
+    /// Ids of keys of other owners, which the actor must not obtain.
     pub others: Vec<String>,
-    /// The permissions that it tries to hand out.
+    /// The permissions that the actor tries to grant.
     pub permissions: Vec<&'static str>,
     pub had: Powers,
     pub tried: Vec<String>,
 }
 
 impl Actor<'_> {
-    /// A key, a token of it, or a session.
+    /// Picks a random credential: a key, a token of a key, or a session token.
     async fn credential(&mut self) -> String {
         let count = self.sessions.len();
         if count > 0 && (self.keys.is_empty() || !self.chance.one_in(3)) {
             return self.sessions[self.chance.index(count)].clone();
         }
-        // Mostly the key it began with: those it makes can do less.
+        // Prefers the initial key, because the keys the actor creates have fewer permissions.
         let key = if self.chance.one_in(2) { 0 } else { self.chance.index(self.keys.len()) };
         let value = self.keys[key].values.last().unwrap().clone();
         if self.chance.one_in(3) {
@@ -53,17 +54,17 @@ impl Actor<'_> {
         value
     }
 
-    /// The id of a key: its own, or of others.
+    /// Picks the id of a key of the actor, or sometimes of another owner.
     pub fn target(&mut self) -> String {
         if self.keys.is_empty() || self.chance.one_in(6) {
             return self.chance.pick(&self.others).clone();
         }
-        // Seldom the one it began with: it would soon have nothing left.
+        // Rarely picks the initial key: the actor would soon have no access left.
         let key = if self.chance.one_in(8) { 0 } else { self.chance.index(self.keys.len()) };
         self.keys[key].id.clone()
     }
 
-    /// One random thing that the actor tries, and what it has then.
+    /// Sends one random request, records its result and checks the affected keys.
     pub async fn step(&mut self) {
         let (request, credential) = (self.next(), self.credential().await);
         let sent = self.prepared(&request, &credential);
@@ -74,7 +75,7 @@ impl Actor<'_> {
         assert!(status.as_u16() < 500, "{}", self.told());
         let body = answer.bytes().await.unwrap();
         if !status.is_success() || request.path == "/v1/import" {
-            // An import answers row by row: the powers say whether a row went in.
+            // An import reports success per row, so `check` decides whether a row was accepted.
             return;
         }
         let made: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -84,7 +85,7 @@ impl Actor<'_> {
         }
     }
 
-    /// The kinds of requests that were accepted: their methods and paths, without ids.
+    /// The distinct kinds of accepted requests: method and path without ids.
     pub fn accepted(&self) -> impl Iterator<Item = String> {
         let accepted = self.tried.iter().filter(|tried| tried.rsplit(": ").next().unwrap().starts_with('2'));
         accepted.map(|tried| {
@@ -110,7 +111,7 @@ impl Actor<'_> {
         }
     }
 
-    /// Takes what an answer holds; the id of the key that it tells of.
+    /// Stores the credentials in a response. Returns the id of the affected key.
     fn take(&mut self, request: &Request, made: &Value) -> Option<String> {
         let id = made["id"].as_str()?.to_owned();
         if request.path.starts_with("/v1/service-clients") {
@@ -132,7 +133,7 @@ impl Actor<'_> {
             (None, Some(value)) => self.keys.push(Held { id: id.clone(), values: vec![value] }),
             (Some(at), None) if request.path.ends_with("/cancel-rotation") => {
                 self.keys[at].values.pop();
-                // The value that works again was never shown.
+                // The value that is valid again was never returned to the actor.
                 if self.keys[at].values.is_empty() {
                     self.keys.remove(at);
                 }
@@ -142,7 +143,7 @@ impl Actor<'_> {
         Some(id)
     }
 
-    /// Every value of the key that was ever shown is within what the actor had.
+    /// Asserts that no value ever returned for the key grants more than the actor initially had.
     pub async fn check(&self, id: &str) {
         let Some(key) = self.keys.iter().find(|key| key.id == id) else { return };
         let last = key.values.len() - 1;

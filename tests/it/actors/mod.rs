@@ -1,4 +1,4 @@
-//! Whatever someone does with what they have, they never end up with more (design §3.3, ASVS 8.2).
+//! No sequence of operations gives an actor more access than it had (design §3.3, ASVS 8.2).
 
 mod actor;
 mod powers;
@@ -66,11 +66,11 @@ both! {
         assert_eq!(fields, ["exchanges_per_minute", "audiences"]);
         let narrow = json!({ "name": "a", "permissions": ["projects:read"], "exchanges_per_minute": 5, "audiences": ["http://keyswap.test"] });
         assert_eq!(call("POST", "/v1/api-keys".to_owned(), narrow).await.unwrap().status(), 201);
-        // Nor does it get hold of one that has none.
+        // The key cannot obtain the value of an unlimited key by rotating it.
         let rotated = call("POST", format!("/v1/api-keys/{}/rotate", unlimited.id), json!({ "grace": "0s" })).await.unwrap();
         assert_eq!(rotated.status(), 403);
         assert_eq!(call("POST", format!("/v1/api-keys/{}/rotate", limited.id), json!({ "grace": "1h" })).await.unwrap().status(), 200);
-        // With a value that is being replaced nobody replaces it again.
+        // The previous value of a key, valid during its grace period, cannot rotate the key.
         assert_eq!(call("POST", format!("/v1/api-keys/{}/rotate", limited.id), json!({ "grace": "0s" })).await.unwrap().status(), 403);
     }
 

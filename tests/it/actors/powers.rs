@@ -1,5 +1,5 @@
-//! What a key is good for, as far as anyone can see: the tokens it gets for each audience, where they apply, how long they live, and
-//! the limits that stand on it.
+//! The observable powers of a key: its tokens per audience, their scopes, locations and lifetimes,
+//! and the limits of the key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,26 +11,26 @@ use crate::support::{Server, body_of};
 
 pub const DEFAULT: &str = "http://keyswap.test";
 pub const MANAGEMENT: &str = "http://keyswap.test/v1";
-/// One that takes some permissions alone.
+/// An audience that accepts only some permissions.
 pub const NARROW: &str = "https://api.test";
 pub const AUDIENCES: [&str; 3] = [DEFAULT, MANAGEMENT, NARROW];
 
-/// What a token for one audience says.
+/// The contents of a token for one audience.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tokens {
     pub scope: BTreeSet<String>,
-    /// Where a permission applies; absent: everywhere.
+    /// The locations per permission. A missing entry means everywhere.
     pub locations: BTreeMap<String, BTreeSet<String>>,
-    /// Seconds.
+    /// Lifetime in seconds.
     pub life: i64,
 }
 
-/// What stands on a key; absent: no limit.
+/// The limits of a key. `None` means unlimited.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     pub expires_at: Option<i64>,
     pub exchanges_per_minute: Option<i64>,
-    /// Seconds.
+    /// In seconds.
     pub max_token_ttl: Option<i64>,
     pub audiences: Option<BTreeSet<String>>,
 }
@@ -57,7 +57,7 @@ impl Tokens {
         Self { scope, locations, life: explained["expires_in"].as_i64().unwrap_or_default() }
     }
 
-    /// What these tokens are good for and `had` are not.
+    /// Lists what these tokens grant beyond `had`.
     fn beyond(&self, audience: &str, had: Option<&Self>) -> Vec<String> {
         let mut more = Vec::new();
         let none = Self::default();
@@ -91,7 +91,7 @@ impl Limits {
         }
     }
 
-    /// The limits that `had` has and these lack, or have wider.
+    /// Lists the limits of `had` that are missing or wider here.
     fn beyond(&self, had: &Self) -> Vec<String> {
         let wider = |now: Option<i64>, had: Option<i64>| had.is_some_and(|had| now.is_none_or(|now| now > had));
         let all = [
@@ -120,7 +120,7 @@ fn seconds(text: &str) -> i64 {
 }
 
 impl Powers {
-    /// What there is here and not in `had`.
+    /// Lists the powers that exceed `had`.
     pub fn beyond(&self, had: &Self) -> Vec<String> {
         let mut more = self.limits.beyond(&had.limits);
         for (audience, tokens) in &self.tokens {
@@ -129,8 +129,8 @@ impl Powers {
         more
     }
 
-    /// Of the key `id`, by one of its values; `is_current` says whether it is the one that must work while the key does. A key that is
-    /// refused must be one that is over.
+    /// Determines the powers of one value of key `id`. `is_current` states that the value must work
+    /// while the key is active: a refused current value of an active key is a failure.
     pub async fn of(server: &Server, id: &str, value: &str, is_current: bool) -> Self {
         let mut powers = Self::default();
         for audience in AUDIENCES {

@@ -1,4 +1,4 @@
-//! A key that an access record narrows to some resources hands on no more than those.
+//! A key restricted to resources by an access record cannot create a key without the restriction.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn call(server: &Server, credential: &str, path: &str, body: &Value) -> (S
     (answer.status(), answer.json().await.unwrap())
 }
 
-/// Where the key that `maker` makes with `body` reads projects beyond what `maker` may.
+/// Creates a key with `body` using `maker`, and lists what the new key grants beyond `maker`.
 async fn beyond(server: &Server, maker: &str, maker_id: &str, body: Value) -> Vec<String> {
     let had = Powers::of(server, maker_id, maker, true).await;
     assert!(had.tokens[DEFAULT].locations.contains_key("projects:read"), "{had:?}");

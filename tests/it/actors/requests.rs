@@ -1,4 +1,4 @@
-//! What an actor may think of: a random request, within its means or beyond them.
+//! Random requests of an actor, permitted or not.
 
 use keyswap::crypto::sha256_hex;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ pub struct Request {
     pub path: String,
     pub body: Value,
     pub headers: Vec<(&'static str, &'static str)>,
-    /// The value of a key that is imported.
+    /// The value of a key that the request imports.
     pub imported: Option<String>,
 }
 
@@ -25,13 +25,13 @@ impl Request {
 }
 
 impl Actor<'_> {
-    /// Mostly within its means, or nothing would come of it.
+    /// Picks mostly permissions that the actor holds, because other requests are refused.
     fn some_permissions(&mut self) -> Vec<&'static str> {
         let all = if self.chance.one_in(3) { ALL.to_vec() } else { self.permissions.clone() };
         self.chance.some(&all)
     }
 
-    /// Members of a body that say what a key may; for a new one mostly what its maker has as well.
+    /// Adds limits to a body. For a new key they are mostly equal to those of its creator.
     fn limits(&mut self, body: &mut Value, is_new: bool) {
         let had = self.had.limits.clone();
         let end = |millis: i64| json!(keyswap::domain::time::Timestamp::from_millis(millis).to_string());
@@ -85,14 +85,14 @@ impl Actor<'_> {
                 body["import"] = json!({ "sha256": sha256_hex(value.as_bytes()), "masked": "elsewhere.…" });
                 request.imported = Some(value);
             }
-            // Asked for again by whoever calls next.
+            // Later calls reuse these idempotency keys, possibly with another credential.
             1 => request.headers.push(("idempotency-key", *self.chance.pick(&["one", "two"]))),
             _ => {}
         }
         Request { body, ..request }
     }
 
-    /// What is not the actor's to do, whatever it has.
+    /// Picks an operation that the actor is never authorized for.
     fn forbidden(&mut self) -> Request {
         let everything = json!({ "roles": ["boss"] });
         match self.chance.below(7) {

@@ -1,4 +1,4 @@
-//! Whatever an actor tries, in any order: keys, tokens and sessions of one user, and all that they get hold of.
+//! Random walks of an actor that holds keys, tokens and sessions of one user and obtains others.
 
 use std::collections::BTreeSet;
 
@@ -14,16 +14,16 @@ use crate::support::{
     seed::{Chance, seeds},
 };
 
-/// How an actor begins.
+/// The initial credential of an actor.
 #[derive(Debug, Clone, Copy)]
 enum Start {
-    /// A user's own key, with every limit.
+    /// A user's personal key with every limit set.
     Limited,
-    /// A user's own key, which may manage the organization's as well.
+    /// A user's personal key that may also manage the organization's keys.
     Manager,
-    /// The key of an organization, with some limits.
+    /// An organization's key with some limits.
     Organization,
-    /// A session that a back end opened for a user who may do more than it.
+    /// A session opened by a back end for a user with more permissions than the back end.
     Session,
 }
 
@@ -80,7 +80,7 @@ async fn begin<'a>(server: &'a Server, start: Start, mut chance: Chance, others:
         let open = server.post("/v1/portal-sessions").bearer_auth(&opener.value).json(&body);
         let session = crate::support::body_of(open.send().await.unwrap(), reqwest::StatusCode::CREATED).await;
         actor.sessions.push(session["token"].as_str().unwrap().to_owned());
-        // What both have, the back end and the user.
+        // The intersection of the permissions of the back end and of the user.
         let all = |names: &[&str]| Tokens {
             scope: names.iter().map(|name| (*name).to_owned()).collect(),
             life: 3600,
@@ -108,7 +108,8 @@ async fn begin<'a>(server: &'a Server, start: Start, mut chance: Chance, others:
     actor
 }
 
-/// Walks of `fixed` and `of_today` seeds, each of a random length up to `most` steps.
+/// Runs walks for `fixed` seeds and `of_today` daily seeds. Each has a random length below `most`
+/// steps.
 async fn walks(server: &Server, fixed: std::ops::Range<u64>, of_today: u64, most: u64) {
     let others = prepare(server).await;
     let mut accepted = BTreeSet::new();
@@ -125,7 +126,7 @@ async fn walks(server: &Server, fixed: std::ops::Range<u64>, of_today: u64, most
             actor.check(&key.id).await;
         }
         accepted.extend(actor.accepted());
-        // What the next one has is not what this one left.
+        // Deletes the records so that they do not affect the next actor.
         for id in &actor.records {
             let path = server.url(&format!("/v1/access-records/{id}"));
             let deleted = server.http.delete(path).bearer_auth(&server.admin).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! An audience that is signed for by another algorithm than the deployment's, and the keys that takes.
+//! Audiences with their own signing algorithm, and the lifecycle of the signing keys they need.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use crate::{
 };
 
 const A: &str = "https://a.test/";
-/// verifier_cache_ttl + replica_staleness + clock_skew.
+/// In seconds: verifier_cache_ttl + replica_staleness + clock_skew.
 const UNTIL_IT_MAY_SIGN: i64 = 3600 + 30 + 30;
 
 async fn keys(server: &Server) -> Vec<Value> {
     server.manage("GET", "/v1/signing-keys", None, 200).await["data"].as_array().unwrap().clone()
 }
 
-/// The kids of an algorithm in a state.
+/// The kids of the keys with the given algorithm and state.
 async fn kids(server: &Server, algorithm: &str, state: &str) -> Vec<String> {
     let keys = keys(server).await;
     let found = keys.iter().filter(|key| key["algorithm"] == algorithm && key["state"] == state);
@@ -38,7 +38,7 @@ async fn signs_with(server: &Server, audience: &Value) -> Value {
     server.manage("GET", &path_of(audience), None, 200).await["signs_with"].clone()
 }
 
-/// Runs the jobs; the tokens of an audience are signed by an algorithm then.
+/// Runs the jobs until tokens of the audience are signed with the algorithm.
 async fn until_signed_with(server: &Server, audience: &Value, algorithm: &str) {
     until_jobs(&[server], algorithm, async || signs_with(server, audience).await == algorithm).await;
 }
@@ -55,11 +55,12 @@ both! {
         assert!(jwks["keys"].as_array().unwrap().iter().any(|key| key["kid"] == next.as_str()), "published at once");
         assert_eq!(events_after(&server, before).await, ["signing_key.published", "audience.created"]);
         assert_eq!(token_for(&server, &key, A).await.0["alg"], "ES256");
-        // A second one finds the key there.
+        // A second audience reuses the existing key.
         let second = shaped(&server, "https://b.test/", json!({ "algorithm": "RS256" })).await;
         assert_eq!(one(&server, "RS256", "next").await, next);
 
-        // The clock is a little ahead of when the key was published, so a minute is held back.
+        // The server's clock may be past the publication time by now, so the test keeps
+        // a margin of 60 seconds.
         server.advance(UNTIL_IT_MAY_SIGN - 60);
         run_jobs_of(&[&server, &replica]).await;
         assert_eq!(signs_with(&server, &audience).await, "ES256", "some verifier may not know it");
@@ -99,7 +100,8 @@ both! {
         assert_eq!(token_for(&server, &key, A).await.0["kid"], signing.as_str());
         assert_eq!(header_of(&server.swap(&key).await)["alg"], "ES256");
 
-        // Nobody asks for it any more: the next rotation lets it go, its tokens stay good.
+        // No audience requests the algorithm any more: the next rotation retires its key, and
+        // tokens signed with it remain valid.
         let (_, claims) = token_for(&server, &key, A).await;
         assert_eq!(claims["aud"], A);
         let token = server.exchange_for(&key, json!({ "audience": A })).await;
@@ -113,7 +115,7 @@ both! {
         assert_eq!(one(&server, "EdDSA", "removed").await, following, "it never signed");
         verify(&server, &token, A).await;
 
-        // Asked for again, it begins anew.
+        // When an audience requests the algorithm again, a new key is published.
         let again = server.manage("PATCH", &path_of(&audience), Some(json!({ "algorithm": "EdDSA" })), 200).await;
         assert_eq!(again["signs_with"], "ES256");
         assert!(![signing, following].contains(&one(&server, "EdDSA", "next").await));
@@ -184,7 +186,7 @@ both! {
         let audience = shaped(&server, A, json!({ "algorithm": "EdDSA" })).await;
         server.advance(UNTIL_IT_MAY_SIGN + 1);
         until_signed_with(&server, &audience, "EdDSA").await;
-        // As a rotation did that knew nothing of audiences.
+        // Emulates a rotation by a version without algorithms per audience.
         server.database.sql("UPDATE signing_keys SET state = 'retiring', retired_at = published_at, version = version + 1 \
             WHERE algorithm = 'EdDSA' AND state = 'active'");
         server.database.sql("UPDATE signing_keys SET state = 'removed', version = version + 1 WHERE algorithm = 'EdDSA' AND state = 'next'");

@@ -1,4 +1,4 @@
-//! Claims that an audience takes from metadata.
+//! Token claims mapped from metadata.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::{
 
 const A: &str = "https://a.test/";
 
-/// A key of a service client, both with metadata.
+/// Creates a service client and a key of it, each with metadata.
 async fn key_with(server: &Server, client: Value, key: Value) -> Key {
     let body = json!({ "name": "a client", "metadata": client });
     let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
@@ -39,14 +39,15 @@ both! {
         for absent in ["gone", "deep", "user", "mail", "org"] {
             assert!(claims.get(absent).is_none(), "{absent}: {claims}");
         }
-        // They change with the metadata, at the next exchange; the others are not asked.
+        // Claims follow the metadata at the next exchange. Sources that do not exist
+        // for a key yield no claim.
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "metadata": { "gone": 1 } })), 200).await;
         let (_, claims) = token_for(&server, &key.value, A).await;
         assert_eq!((claims.get("team"), &claims["gone"], &claims["plan"]), (None, &json!(1), &json!("gold")));
         let generic = server.generic_key(&[]).await;
         let (_, claims) = token_for(&server, &generic.value, A).await;
         assert!(claims.get("plan").is_none());
-        // The default audience maps none.
+        // The default audience has no mapped claims.
         let (_, claims) = token_for(&server, &key.value, "http://keyswap.test").await;
         assert!(claims.get("plan").is_none());
     }
@@ -70,7 +71,7 @@ both! {
         }
         let many: serde_json::Map<_, _> = (0..17).map(|i| (format!("c{i}"), json!("api_key.metadata.x"))).collect();
         server.manage("POST", "/v1/audiences", Some(json!({ "identifier": A, "claims": many })), 422).await;
-        // A secret in the wrong place is neither kept nor shown.
+        // A secret pasted into another field is neither stored nor echoed.
         let pasted = json!({ "identifier": A, "claims": { &server.admin: format!("api_key.metadata.{}", server.admin) } });
         let refusal = server.manage("POST", "/v1/audiences", Some(pasted), 422).await;
         assert!(!refusal.to_string().contains(server.admin.rsplit('_').next().unwrap()));
@@ -79,7 +80,7 @@ both! {
     async fn claims_that_do_not_fit_give_no_token_and_say_why(server: Server) {
         let claims = json!({ "a": "api_key.metadata.a", "b": "service_client.metadata.b" });
         let audience = shaped(&server, A, json!({ "claims": claims })).await;
-        // {"a":"…","b":"…"} has 15 bytes around the two texts.
+        // `{"a":"…","b":"…"}` has 15 bytes besides the two values.
         for (a, b, fits) in [(2000, 2096 - 15, true), (2000, 2097 - 15, false), (4097, 1, false), (0, 0, true)] {
             let key = key_with(&server, json!({ "b": "y".repeat(b) }), json!({ "a": "x".repeat(a) })).await;
             let pairs: Vec<_> = exchange_of(&key.value).into_iter().chain([("audience", A)]).collect();
@@ -92,7 +93,7 @@ both! {
             assert!(refusal["error_description"].as_str().unwrap().contains("4096"), "{refusal}");
             problem(server.exchange_for(&key.value, json!({ "audience": A })).await, 400, "invalid_target").await;
             assert_eq!(explained(&server, &key.value, &[A]).await["reason"], "claims");
-            // Everywhere else the key works on.
+            // The key still works for other audiences.
             body_of(server.exchange(&key.value).await, StatusCode::OK).await;
             let shorter = json!({ "metadata": { "a": "x" } });
             server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(shorter), 200).await;

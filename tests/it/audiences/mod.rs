@@ -1,4 +1,4 @@
-//! What the tokens of an audience look like, as its verifiers see them: with a stock library, through the JWKS.
+//! Token profiles of audiences, verified by a standard JWT library through the JWKS.
 
 mod algorithms;
 mod claims;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, body_of, header_of, verify};
 
-/// An audience as `body` has it, besides its identifier.
+/// Creates an audience with the members of `body` and the given identifier.
 async fn shaped(server: &Server, identifier: &str, body: Value) -> Value {
     let mut body = body;
     body["identifier"] = json!(identifier);
@@ -20,7 +20,8 @@ fn path_of(audience: &Value) -> String {
     format!("/v1/audiences/{}", audience["id"].as_str().unwrap())
 }
 
-/// Header and claims of a token for an audience; it must verify.
+/// Exchanges a key for a token of the audience, verifies the token and returns its header and
+/// claims.
 async fn token_for(server: &Server, key: &str, audience: &str) -> (Value, Value) {
     let answer = server.exchange_for(key, json!({ "audience": audience })).await;
     let body = body_of(answer, StatusCode::OK).await;
@@ -28,7 +29,7 @@ async fn token_for(server: &Server, key: &str, audience: &str) -> (Value, Value)
     (header_of(token), verify(server, token, audience).await)
 }
 
-/// What explain says about these audiences.
+/// Calls `/v1/exchange/explain` for these audiences.
 async fn explained(server: &Server, key: &str, audiences: &[&str]) -> Value {
     let request = server.post("/v1/exchange/explain").bearer_auth(key).json(&json!({ "audience": audiences }));
     body_of(request.send().await.unwrap(), StatusCode::OK).await

@@ -1,4 +1,4 @@
-//! `typ`, `scope_claim` and `aud_claim`.
+//! The token profile members `typ`, `scope_claim` and `aud_claim`.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ both! {
         assert!(claims.get("scope").is_none());
         let (_, claims) = token_for(&server, &none.value, A).await;
         assert!(claims.get("scope").is_none() && claims.get("scp").is_none(), "absent where there is none: {claims}");
-        // The answer of the token endpoint stays as OAuth has it.
+        // The token response keeps the `scope` member of RFC 6749.
         let pairs: Vec<_> = exchange_of(&key.value).into_iter().chain([("audience", A), ("scope", "projects:read")]).collect();
         let answer = body_of(server.token(&pairs).await, StatusCode::OK).await;
         assert_eq!(answer["scope"], "projects:read");
@@ -89,7 +89,8 @@ both! {
         };
         let listed = async |token: &str| call(&server, token, "GET", "/v1/api-keys", None, &[]).await;
         assert_eq!(listed(&token().await).await.status(), 200);
-        // No call can do this; should it be so all the same, the same claims in another kind of token are refused.
+        // The API cannot set these values. If they are set in the database, the management API
+        // still rejects a token of another type with the same claims.
         for typ in ["JWT", "application/at+jwt", "AT+JWT"] {
             server.database.sql(&format!("UPDATE audiences SET typ = '{typ}' WHERE built_in = 'management'"));
             let token = token().await;
@@ -177,7 +178,7 @@ both! {
     }
 }
 
-/// Every algorithm, as an audience of a deployment that signs by another from the start would have it.
+/// Runs each algorithm as that of the deployment and of the audience.
 #[test]
 fn a_shape_is_kept_under_every_algorithm() {
     for algorithm in ["ES384", "EdDSA", "PS256"] {

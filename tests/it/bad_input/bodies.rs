@@ -1,4 +1,4 @@
-//! Bodies of the wrong kind, size, speed and shape.
+//! Request bodies with an invalid media type, size, transfer rate or syntax.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::{
     wire::{exchange_of, problem},
 };
 
-/// A request by hand, with a body that stops short of what it announces.
+/// A raw request whose body may be shorter than its `Content-Length`.
 fn short(path: &str, content_type: &str, admin: &str, announced: usize, sent: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {admin}\r\nContent-Type: {content_type}\r\nContent-Length: {announced}\r\n\r\n{sent}"
@@ -20,7 +20,8 @@ fn short(path: &str, content_type: &str, admin: &str, announced: usize, sent: &s
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
-/// The answer is a whole one of this status, in the form of the path, and says that the connection ends.
+/// Asserts a complete error response with this status, in the error format of the path, that
+/// closes the connection.
 fn closed(answer: &str, status: u16, oauth: bool) {
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     let head = answer.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
@@ -44,14 +45,16 @@ both! {
                 let started = Instant::now();
                 let mut raw = Raw::open(&base);
                 raw.send(request.as_bytes());
-                // After a chunked body the HTTP library waits for its end before it closes, however long that takes.
+                // With a chunked body the HTTP library closes the connection only after the body
+                // ends, so the test reads a single response.
                 let answer = if request.contains("chunked") { raw.read_one() } else { raw.read_all() };
                 closed(&answer, 408, oauth);
                 let took = started.elapsed();
                 assert!(took >= Duration::from_secs(4), "{took:?} {request}");
             })
         }).collect();
-        // At the same time, one whose head never ends; that it ends at all is told by the client's patience.
+        // In parallel, a request whose head never ends. The read timeout of the client fails the
+        // test if the server does not close the connection.
         let base = server.base.clone();
         let head = std::thread::spawn(move || {
             let mut raw = Raw::open(&base);
@@ -91,7 +94,7 @@ both! {
             raw.send(short(path, content_type, &server.admin, huge, &"a".repeat(limit + 1)).as_bytes());
             closed(&raw.read_all(), 413, oauth);
         }
-        // At the limit it is read.
+        // A body within the limit is read.
         let name = "a".repeat(16 * 1024 - 300);
         let pairs: Vec<_> = exchange_of(&server.admin).into_iter().chain([("foo", name.as_str())]).collect();
         assert_ne!(server.token(&pairs).await.status(), 413);

@@ -1,4 +1,5 @@
-//! No, two, malformed, unknown, wrong, suspended, expired and revoked credentials, on every wire form.
+//! Missing, duplicate, malformed, unknown, wrong, suspended, expired and revoked credentials,
+//! in every request form.
 
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use crate::support::{
     },
 };
 
-/// One key for each fault, and one that is right.
+/// Creates one invalid value per reason, and a valid key.
 async fn keys(server: &Server) -> (Vec<(&'static str, String)>, Key) {
     let permissions = ["projects:read", "keyswap:keys"];
     let [suspended, revoked, expired, deleted, ended, orphan, right] = [
@@ -66,7 +67,7 @@ both! {
 
     async fn every_bad_key_gets_the_same_bytes_on_each_form(server: Server, "jobs=by_hand") {
         let (bad, right) = keys(&server).await;
-        // A key has expired: what tells of it comes first.
+        // Lets the jobs record the expiry event before the baseline is taken.
         server.run_jobs().await;
         let before = traces(&server).await;
         for wire in Wire::ALL {
@@ -141,7 +142,8 @@ both! {
                 assert!([400, 401].contains(&answer.status().as_u16()));
                 assert!(!answer.text().await.unwrap().contains(admin.as_str()));
             }
-            // Nor are they passed over where the header has them too: the URL is in someone's log by now.
+            // A credential in the query is refused even next to a valid header,
+            // because URLs are logged.
             let also = server.get(&format!("/v1/api-keys?{query}")).bearer_auth(admin);
             problem(also.send().await.unwrap(), 400, "bad_request").await;
             let also = form(server.post(&format!("/oauth/token?{query}")), &exchange_of(admin));

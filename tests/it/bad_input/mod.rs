@@ -1,4 +1,5 @@
-//! What is wrong with a request is said in the form its path speaks, with the right status and headers, and leaves nothing behind.
+//! An invalid request is answered in the error format of its path, with the right status and
+//! headers, and has no side effects.
 
 mod bodies;
 mod credentials;
@@ -9,18 +10,19 @@ use serde_json::Value;
 
 use crate::support::Server;
 
-/// Everything that a refused request could have left behind.
+/// Returns all state that a refused request could have changed.
 pub async fn traces(server: &Server) -> Vec<Value> {
     let mut found = server.events().await;
     for list in ["api-keys", "service-clients", "permissions", "audiences", "signing-keys"] {
         let path = if list == "signing-keys" { "/v1/signing-keys".to_owned() } else { format!("/v1/{list}?limit=100") };
         let mut list = server.manage("GET", &path, None, 200).await;
-        // The administrator's key is used to look.
+        // Reading the lists updates the last use of the administrator's key.
         for key in list["data"].as_array_mut().unwrap() {
             key.as_object_mut().unwrap().remove("last_used_at");
             key.as_object_mut().unwrap().remove("credentials");
         }
-        // Who is up, and what comes next, tells the time.
+        // Only `data` is compared: the list of signing keys also reports replicas and planned
+        // steps, which depend on the time.
         found.push(list["data"].take());
     }
     found

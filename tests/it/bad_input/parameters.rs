@@ -1,4 +1,4 @@
-//! Grants, scopes and audiences that are not there to be had.
+//! Unknown or unavailable grant types, scopes and audiences.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::support::{
 
 const FORMS: [Wire; 4] = [Wire::Basic, Wire::Body, Wire::TokenExchange, Wire::Ibm];
 
-/// A request of a form of the token endpoint with more parameters.
+/// Sends a request in one form of the token endpoint, with extra parameters.
 async fn ask(server: &Server, wire: Wire, key: &str, extra: &[(&str, &str)]) -> reqwest::Response {
     let id = client_id(key);
     let (path, mut pairs) = match wire {
@@ -59,7 +59,8 @@ both! {
         for audience in [json!("https://unknown.test/"), json!(["https://a.test/", "https://b.test/"])] {
             problem(server.exchange_for(&key.value, json!({ "audience": audience })).await, 400, "invalid_target").await;
         }
-        // Nothing asked for is the default audience, which this key may not be used for.
+        // A request without an audience targets the default audience, which this key does not
+        // allow.
         for wire in FORMS {
             oauth_error(ask(&server, wire, &key.value, &[]).await, 400, "invalid_target").await;
         }
@@ -104,7 +105,7 @@ both! {
             problem(admin(&format!("/v1/events?{query}")).send().await.unwrap(), 422, "invalid").await;
         }
         problem(admin("/v1/api-keys?service_client=x").send().await.unwrap(), 422, "invalid").await;
-        // A cursor is a place in an order, not the name of a thing: one that names nothing is a place as well.
+        // A cursor is a position in the sort order and need not refer to an existing object.
         for after in ["zzz", "'%20OR%201=1--", "%00", "key_"] {
             let answer = admin(&format!("/v1/api-keys?after={after}")).send().await.unwrap();
             assert!(answer.status().as_u16() < 500, "{after}: {}", answer.status());

@@ -1,4 +1,4 @@
-//! Paths and methods that are not there, and heads that are too long.
+//! Unknown paths, unsupported methods and request heads that are too long.
 
 use super::traces;
 use crate::support::{
@@ -86,14 +86,15 @@ both! {
             let mut raw = Raw::open(&server.base);
             raw.send(request.as_bytes());
             let answer = raw.read_all();
-            // Here the parser refuses before there is a path: it may say no more than that.
+            // The HTTP parser rejects the request before routing, so the response may
+            // consist of a status alone.
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
             if let Some((head, body)) = answer.split_once("\r\n\r\n") {
                 assert!(body.is_empty() && !head.to_ascii_lowercase().contains("text/plain"), "{answer}");
             }
         }
         assert_eq!(server.get("/healthz").send().await.unwrap().status(), 200);
-        // Long, and no longer than the parser takes: it reaches its path.
+        // A long head within the parser's limit is routed.
         let long = server.get("/v1/api-keys").header("x-api-key", "a".repeat(50_000)).send().await.unwrap();
         problem(long, 401, "invalid_token").await;
     }

@@ -1,5 +1,5 @@
-//! A random history: the same steps for the model and, through the store and in one transaction,
-//! for a database.
+//! Builds a random history. Each step changes the model and, through the store and in one
+//! transaction, a database.
 
 mod directory;
 mod keys;
@@ -72,7 +72,7 @@ fn home(home: &Home) -> StoredHome {
 }
 
 impl<'a, 'b> Builder<'a, 'b> {
-    /// The catalog, roles, audiences, and so many steps of a history.
+    /// Creates permissions, roles and audiences, and then runs `steps` random steps.
     pub fn run(tx: &'a mut Tx<'b>, seed: u64, steps: usize) -> Result<Model, StoreError> {
         let model = Model { now: tx.now().millis(), ..Model::default() };
         let mut builder = Self { tx, chance: Chance::new(seed), model, made: 0 };
@@ -145,7 +145,7 @@ impl<'a, 'b> Builder<'a, 'b> {
         Ok(self.tx.new_id()?)
     }
 
-    /// Someone who is there now, and not the account.
+    /// Picks an existing owner other than the account.
     fn some_home(&mut self) -> Option<Home> {
         match self.chance.below(3) {
             0 => {
@@ -164,7 +164,7 @@ impl<'a, 'b> Builder<'a, 'b> {
         }
     }
 
-    /// Past, this very moment, the next one, soon, or far.
+    /// Picks an expiry time: one hour ago, now, in one millisecond, in 90 seconds or in one day.
     fn some_end(&mut self) -> i64 {
         self.model.now + [-3_600_000, 0, 1, 90_000, 86_400_000][self.chance.below(5)]
     }

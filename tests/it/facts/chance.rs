@@ -1,4 +1,4 @@
-//! Numbers that look like chance, the same for the same seed.
+//! A deterministic pseudorandom number generator.
 
 use std::sync::Mutex;
 
@@ -36,7 +36,7 @@ impl Chance {
     }
 }
 
-/// The ids of a directory are the same for the same seed as well.
+/// An entropy source with a fixed seed, which makes generated ids reproducible.
 pub struct Ids(pub Mutex<Chance>);
 
 impl Entropy for Ids {

@@ -1,4 +1,4 @@
-//! Every way in which the store looks a key up, against the model.
+//! Compares every key lookup of the store with the model.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,15 +22,14 @@ use super::{
     model::{Asked, Credential, DEFAULT_AUDIENCE, DEFAULT_TTL, Decision, Key, MAX_TTL, Model, Owner, Set},
 };
 
-/// What was compared, and how it came out: a comparison that never sees a blocked owner proves
-/// nothing about blocked owners.
+/// The differences found, and how often each case occurred. A case that never occurs is not tested.
 #[derive(Debug, Default)]
 pub struct Compared {
     pub differences: Vec<String>,
     pub seen: BTreeMap<String, usize>,
 }
 
-/// What a comparison is about, for the message alone.
+/// The context of a comparison, used only in its failure message.
 #[derive(Clone, Copy)]
 struct About<'a> {
     way: &'a str,
@@ -68,7 +67,7 @@ fn names<T: ToString>(all: impl IntoIterator<Item = T>) -> Set {
     all.into_iter().map(|name| name.to_string()).collect()
 }
 
-/// Each credential, and what is asked of it.
+/// Generates one question per credential.
 fn questions(model: &Model, seed: u64) -> Vec<Question> {
     let mut chance = Chance::new(seed);
     let keys = model.keys.iter();
@@ -77,7 +76,7 @@ fn questions(model: &Model, seed: u64) -> Vec<Question> {
         .collect()
 }
 
-/// Compares what the view says, by one way to it.
+/// Compares the view with the model, using lookups by credential.
 pub async fn compare_the_view(store: &Store, model: &Model, seed: u64) -> Compared {
     let mut compared = Compared::default();
     let questions = questions(model, seed);
@@ -86,14 +85,14 @@ pub async fn compare_the_view(store: &Store, model: &Model, seed: u64) -> Compar
     compared
 }
 
-/// Compares everything, by every way to the facts.
+/// Compares every lookup with the model.
 pub async fn compare(store: &Store, model: &Model, seed: u64) -> Compared {
     let mut compared = compare_the_view(store, model, seed).await;
     let questions = questions(model, seed);
     for (way, found) in alone(store, &questions).await {
         compared.all(model, way, &questions, found);
     }
-    // All at once: they are answered by a few queries, of up to 128 credentials each.
+    // The concurrent lookups are answered by a few queries of up to 128 credentials each.
     for (way, wants) in [("gathered", Wants::Facts), ("gathered whole", Wants::Whole)] {
         let mut found = Vec::new();
         for answer in gathered(store, &questions, wants).await {
@@ -120,8 +119,8 @@ impl Compared {
                 continue;
             };
             let key = &model.keys[id];
-            // Any credential that works stands for a key that is named by its id: the newest. Of a
-            // key without one, any.
+            // A lookup by key id returns the newest working credential, or an
+            // arbitrary one if none works.
             let newest = key.credentials.iter().rev().find(|credential| model.works(credential));
             let credential = if way == "by key" { newest.or(key.credentials.last()).unwrap() } else { credential };
             self.facts(model, About { way, id, key, asked: Some(asked) }, credential, asked, &facts);
@@ -161,7 +160,8 @@ impl Compared {
                 Decision::BadScope(removed) => format!("bad scope: {:?}", removed.values().collect::<BTreeSet<_>>()),
             });
         }
-        // Whoever is dead has no access: what is said of them is nobody's concern.
+        // The access rules of a deleted or blocked owner are not compared, because the key is
+        // refused.
         if !matches!(model.owner(key, false), Owner::Gone | Owner::Blocked) {
             let rules = found.access.iter().map(|rule| {
                 (names(rule.permissions.iter()), rule.resources.iter().map(ToString::to_string).collect::<Vec<_>>())
@@ -172,7 +172,7 @@ impl Compared {
         }
     }
 
-    /// What the owner can do, as far as the key carries it.
+    /// Compares the owner status, and the permissions of the owner that the key carries.
     fn standing(&mut self, model: &Model, about: About<'_>, end_with_maker: bool, found: &Standing) {
         let key = about.key;
         let of_key = |set: &Set| Owner::Holds(set.intersection(&key.permissions).cloned().collect());
@@ -193,7 +193,7 @@ impl Compared {
         self.saw(format!("{owner}{kind}: {state}"));
     }
 
-    /// The key as it is shown: its state, and the credentials that prove it now.
+    /// Compares the listed key: its state and its currently valid credentials.
     fn key(&mut self, model: &Model, way: &str, found: &ApiKey) {
         let id = found.id.as_str();
         let key = &model.keys[id];
@@ -210,7 +210,7 @@ impl Compared {
     }
 }
 
-/// What `decide` says, and `explain` must not disagree.
+/// Returns the result of `decide`, and asserts that `explain` agrees with it.
 fn decision(facts: &Facts, request: &Request, limits: &Limits) -> Decision {
     let removed_by = |removed: &[Removed]| {
         let by = |removed: &Removed| match removed.by {

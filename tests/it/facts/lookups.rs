@@ -1,4 +1,4 @@
-//! Every way in which the store looks keys up.
+//! All key lookups of the store.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ use super::{
     model::{Asked, Credential, DEFAULT_AUDIENCE, Model},
 };
 
-/// What is asked about one key: each look-up takes the audiences along.
+/// Generates the request for one key. Each lookup includes the requested audiences.
 pub fn asked(chance: &mut Chance) -> Asked {
     let scope = chance.one_in(2).then(|| (0..=chance.below(2)).map(|_| permission(chance.below(8))).collect());
     let known = ["https://one.test", "https://two.test"].map(str::to_owned);
@@ -48,16 +48,16 @@ pub fn request(asked: &Asked) -> Request {
     }
 }
 
-/// The audiences that an exchange looks up.
+/// The audiences that an exchange of this request looks up.
 fn targets(asked: &Asked) -> BTreeSet<Identifier> {
     let targets = request(asked).targets;
     if targets.is_empty() { [DEFAULT_AUDIENCE.parse().unwrap()].into() } else { targets }
 }
 
-/// A key, one of its credentials, and what is asked of them.
+/// A key id, one of its credentials and a request.
 pub type Question = (String, Credential, Asked);
 
-/// One look-up for each question, by the credential.
+/// Performs one lookup by credential per question.
 pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<Facts>> {
     let questions = questions.to_vec();
     let read = move |connection: &mut Conn| {
@@ -70,7 +70,7 @@ pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<
     store.read(read).await.unwrap()
 }
 
-/// One look-up for each question, by each of the other ways that make one.
+/// Performs one lookup per question with each of the other single lookups.
 pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, Vec<Option<Facts>>)> {
     let questions = questions.to_vec();
     let read = move |connection: &mut Conn| {
@@ -87,7 +87,7 @@ pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, 
                     let same = load(&Wanted::Foreign(lookups[..1].to_vec()))?;
                     found.filter(|_| same.is_some()).map(|loaded| loaded.facts)
                 }
-                // Only an imported key has one.
+                // Only imported keys have a lookup value.
                 None => load(&credential_id)?.map(|loaded| loaded.facts),
             });
             whole.push(validation::load(connection, &credential_id, &targets)?.map(|(loaded, _)| loaded.facts));
@@ -105,7 +105,7 @@ pub async fn gathered(store: &Store, questions: &[Question], wants: Wants) -> Ve
     join_all(looks).await
 }
 
-/// All keys, archived and not.
+/// Lists all keys, archived or not.
 pub async fn listed(store: &Store, model: &Model) -> Vec<ApiKey> {
     let now = Timestamp::from_millis(model.now);
     let read = move |connection: &mut Conn| {

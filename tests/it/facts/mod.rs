@@ -1,6 +1,6 @@
-//! The facts of a decision, as the SQL of both databases gives them, against a model of the design
-//! in memory (design rules 1 and 2): for every key of random directories, by every way to look it
-//! up. `KEYSWAP_FACTS_SEED` runs one seed alone.
+//! Compares the facts of a decision, as the SQL of both databases returns them, with an in-memory
+//! model of the design (invariants 1 and 2), for every key of random directories and for every
+//! lookup. `KEYSWAP_FACTS_SEED` runs a single seed.
 
 mod build;
 mod chance;
@@ -31,7 +31,8 @@ use chance::{Chance, Ids};
 use compare::{Compared, compare, compare_the_view};
 use model::Model;
 
-/// The clock stands still, so that ends lie exactly at it.
+/// The fixed current time, in milliseconds since 1970. A fixed clock allows expiry times equal to
+/// it.
 const NOW: i64 = 1_900_000_000_123;
 const STEPS: usize = 900;
 
@@ -56,7 +57,7 @@ struct World {
 impl World {
     async fn new(kind: Kind, seed: u64, steps: usize) -> Self {
         let database = Database::new(kind);
-        // Nothing is opened with it: what proves a credential is not compared.
+        // A placeholder: the comparison decrypts nothing with this master key.
         database
             .sql("INSERT INTO master_keys (version, fingerprint, created_at, state) VALUES (1, 'none', 0, 'current')");
         if kind == Kind::Postgres {
@@ -73,7 +74,7 @@ impl World {
     }
 }
 
-/// A store with new connections: PostgreSQL keeps a plan for as long as the view has the same columns.
+/// Opens a store with new connections, so that no PostgreSQL plan for a previous view is reused.
 fn open(database: &Database, seed: u64) -> Store {
     let settings = DatabaseSettings {
         url: DatabaseUrl::parse(&database.url).unwrap(),
@@ -91,7 +92,8 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     panics::assert_none();
 }
 
-/// `fixed` ones, and so many of the day.
+/// Returns the `fixed` seeds and `of_the_day` seeds derived from the date, unless
+/// `KEYSWAP_FACTS_SEED` is set.
 fn seeds(fixed: &[u64], of_the_day: u64) -> Vec<u64> {
     if let Ok(seed) = std::env::var("KEYSWAP_FACTS_SEED") {
         return vec![seed.parse().unwrap()];
@@ -100,7 +102,7 @@ fn seeds(fixed: &[u64], of_the_day: u64) -> Vec<u64> {
     fixed.iter().copied().chain((0..of_the_day).map(|number| day * 1000 + number)).collect()
 }
 
-/// What a comparison must have come across, else it proves little.
+/// Cases that must occur in a comparison for it to be meaningful.
 const SEEN: [&str; 21] = [
     "granted",
     "granted with access records",
@@ -177,7 +179,7 @@ mod facts_of_many_directories_are_those_of_the_design {
     }
 }
 
-/// The view that all look-ups read, as the newest migration has it that makes it.
+/// Reads the definition of the view that all lookups use from the newest migration that creates it.
 fn view(kind: Kind) -> String {
     let dir = if kind == Kind::Sqlite { "migrations/sqlite" } else { "migrations/postgres" };
     let mut all: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(dir))
@@ -193,8 +195,8 @@ fn view(kind: Kind) -> String {
     text[begin..=end].to_owned()
 }
 
-/// Conditions of the view, and what each is replaced with: every one alone must make a difference
-/// that is noticed.
+/// Conditions of the view and their replacements. The comparison must detect every single
+/// replacement.
 fn mutants(kind: Kind) -> Vec<(String, String)> {
     let is = if kind == Kind::Sqlite { "IS" } else { "IS NOT DISTINCT FROM" };
     let within = format!(" AND a.incarnation {is} o.incarnation");
@@ -243,7 +245,7 @@ fn every_condition_is_needed(kind: Kind) {
             let mutant = view.replace(&condition, &instead);
             assert_ne!(mutant, view, "the view has no {condition}");
             let mut found = 0;
-            // What is rare is not in every directory.
+            // Rare cases do not occur in every directory.
             for number in 0..8 {
                 let seed = number as u64 + 1;
                 if worlds.len() == number {
@@ -257,7 +259,7 @@ fn every_condition_is_needed(kind: Kind) {
             }
             assert!(found > 0, "nothing would show {instead:?} in place of {condition:?}");
         }
-        // No mutant stands on the one before.
+        // The original view shows no differences, so no mutation persists.
         assert_eq!(differences_with(&worlds[0], 1, &view).await, 0);
     });
 }

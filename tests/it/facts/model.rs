@@ -1,25 +1,24 @@
-//! A directory in memory, and what follows from it: written from the design alone (section 2,
-//! section 3.3 and rules 1, 2 and 12), in plain texts and sets.
+//! An in-memory directory and the decisions that follow from it, written from the design alone
+//! (section 2, section 3.3 and invariants 1, 2 and 12) with plain strings and sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub type Set = BTreeSet<String>;
 
-/// What becomes of a thing that is deleted: another one under the same id is not the same thing,
-/// and has another serial.
+/// Identifies an object beyond its id: an object that is deleted and recreated under the same id
+/// has a different serial.
 pub type Serial = String;
 
 #[derive(Debug, Default)]
 pub struct Model {
-    /// The database's clock, in milliseconds since 1970; it stands still.
+    /// The database clock, in milliseconds since 1970. It does not advance.
     pub now: i64,
-    /// The catalog: whether organization keys may carry the permission.
+    /// The permissions. The value states whether organization keys may carry the permission.
     pub permissions: BTreeMap<String, bool>,
     pub roles: BTreeMap<String, Set>,
     pub organizations: BTreeMap<String, Serial>,
     pub users: BTreeMap<String, User>,
-    /// By organization and user. Who leaves is not in it, nor who was a member of an organization
-    /// that was deleted.
+    /// By organization and user. Former members and members of deleted organizations are removed.
     pub members: BTreeMap<(String, String), Member>,
     pub clients: BTreeMap<String, Client>,
     pub keys: BTreeMap<String, Key>,
@@ -40,7 +39,7 @@ pub struct Member {
     pub roles: Set,
 }
 
-/// Who stands behind a key or a service client.
+/// The owner of a key or of a service client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Home {
     Account,
@@ -67,10 +66,10 @@ pub struct Client {
 
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// The service client that owns it, where one does.
+    /// The service client that owns the key, if any.
     pub client: Option<String>,
     pub home: Home,
-    /// The member who made an organization's key.
+    /// The member who created an organization's key.
     pub maker: Option<(String, Serial)>,
     pub permissions: Set,
     pub audiences: Option<Vec<String>>,
@@ -88,13 +87,13 @@ pub struct Key {
 pub struct Credential {
     pub id: String,
     pub ends_at: Option<i64>,
-    /// Of an imported key.
+    /// The lookup value of an imported key.
     pub lookup: Option<String>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// The organization it is within.
+    /// The organization that contains the record, if any.
     pub organization: Option<(String, Serial)>,
     pub principals: Vec<Principal>,
     pub statements: Vec<(Set, Vec<String>)>,
@@ -102,7 +101,7 @@ pub struct Record {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// A user outside any organization, or a membership.
+    /// A user outside organizations, or a membership.
     User(String, Serial),
     Client(String),
     Key(String),
@@ -110,29 +109,29 @@ pub enum Principal {
 
 #[derive(Debug, Clone)]
 pub struct Audience {
-    /// All permissions of the product where there is no list.
+    /// `None` accepts all permissions of the host application.
     pub accepts: Option<Set>,
     pub ttl: Option<i64>,
 }
 
-/// What an owner can do now.
+/// The current status and permissions of an owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// The key's own permissions are the only bound.
+    /// Only the key's own permissions apply.
     Unbounded,
     Holds(Set),
     Blocked,
     Gone,
 }
 
-/// What is asked of an exchange.
+/// The parameters of an exchange request.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub scope: Option<Set>,
     pub audiences: Vec<String>,
 }
 
-/// What an exchange answers.
+/// The result of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     Granted {
@@ -142,11 +141,11 @@ pub enum Decision {
     },
     BadKey,
     BadTarget,
-    /// Permissions that are not granted, each with the first rule that removes it.
+    /// The permissions not granted, each with the first rule that removes it.
     BadScope(BTreeMap<String, &'static str>),
 }
 
 pub const DEFAULT_AUDIENCE: &str = "http://keyswap.test";
-/// Seconds.
+/// In seconds.
 pub const DEFAULT_TTL: i64 = 600;
 pub const MAX_TTL: i64 = 3600;

@@ -1,4 +1,4 @@
-//! What follows from a directory: section 2 of the design, and rules 1, 2 and 5.
+//! The decisions of the model: section 2 of the design and invariants 1, 2 and 5.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::model::{
 };
 
 impl Model {
-    /// What a user, an organization or the account can do.
+    /// The status and permissions of a user, an organization or the account.
     pub fn home_set(&self, home: &Home) -> Owner {
         let all_of = |roles: &Set| roles.iter().filter_map(|role| self.roles.get(role)).flatten().cloned().collect();
         match home {
@@ -41,8 +41,8 @@ impl Model {
         }
     }
 
-    /// What the owner of a key can do. `end_with_maker`: whether an organization's keys end when
-    /// the member who made them leaves.
+    /// The status and permissions of the owner of a key. With `end_with_maker`, an organization's
+    /// key ends when the member who created it leaves.
     pub fn owner(&self, key: &Key, end_with_maker: bool) -> Owner {
         let home = self.home_set(&key.home);
         if matches!(home, Owner::Blocked | Owner::Gone) {
@@ -65,8 +65,8 @@ impl Model {
         }
     }
 
-    /// What the statements of a key's access records say: the permissions of their roles, and the
-    /// resources. Records count where they are.
+    /// The statements of a key's access records: the permissions of their roles, and the resources.
+    /// A record applies only in its own tenant scope.
     pub fn access(&self, key_id: &str) -> Vec<(Set, Vec<String>)> {
         let key = &self.keys[key_id];
         let here =
@@ -92,7 +92,7 @@ impl Model {
         all
     }
 
-    /// As a key is shown: `active`, `suspended`, `revoked` or `expired`.
+    /// The state of a key in the API: `active`, `suspended`, `revoked` or `expired`.
     pub fn state(&self, key: &Key, end_with_maker: bool) -> &'static str {
         let owner = self.owner(key, end_with_maker);
         if key.revoked || owner == Owner::Gone {
@@ -110,7 +110,8 @@ impl Model {
         credential.ends_at.is_none_or(|end| end > self.now)
     }
 
-    /// Design rule 1: what was asked for, cut to the key, its owner now, and the audiences.
+    /// Invariant 1: the requested permissions, reduced to those of the key, of its current
+    /// owner and of the audiences.
     pub fn decide(&self, key_id: &str, credential: &Credential, asked: &Asked, end_with_maker: bool) -> Decision {
         let key = &self.keys[key_id];
         if self.state(key, end_with_maker) != "active" || !self.works(credential) {
@@ -154,8 +155,8 @@ impl Model {
         Decision::Granted { scope, access, expires_at }
     }
 
-    /// Design rule 5, in whole seconds: a token outlives neither its key nor its credential, and
-    /// every lifetime can only shorten it.
+    /// Invariant 5, in whole seconds: a token outlives neither its key nor its credential, and
+    /// every lifetime setting can only shorten it.
     fn end_of_token(&self, key: &Key, credential: &Credential, audiences: &[&Audience]) -> i64 {
         let ttl = audiences.iter().map(|audience| audience.ttl.unwrap_or(DEFAULT_TTL)).chain([MAX_TTL]);
         let ttl = ttl.chain(key.max_token_ttl).min().unwrap();

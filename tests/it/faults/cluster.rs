@@ -1,4 +1,5 @@
-//! A PostgreSQL of a test's own, which it may stop as it likes, and a proxy in front of it that can fall silent.
+//! A PostgreSQL server that belongs to one test and can be stopped by it, and a proxy in front of
+//! it that can stop responding.
 
 use std::{
     fs,
@@ -19,7 +20,7 @@ use tempfile::TempDir;
 
 use super::process::LONG;
 
-/// A PostgreSQL server; stopped and gone when dropped.
+/// A PostgreSQL server. Dropping the value stops it and deletes its data.
 pub struct Cluster {
     dir: TempDir,
     bin: PathBuf,
@@ -44,7 +45,7 @@ impl Cluster {
         format!("postgres://keyswap@127.0.0.1:{port}/postgres")
     }
 
-    /// Starts it again, on the port that it had: clients know that one.
+    /// Starts the server again on the same port, which its clients are configured with.
     pub fn start(&self) {
         let started = Instant::now();
         while let Err(said) = self.try_start(self.port) {
@@ -53,7 +54,7 @@ impl Cluster {
         }
     }
 
-    /// The error is a port that something else has.
+    /// Returns an error if the port is in use.
     fn try_start(&self, port: u16) -> Result<(), String> {
         let options = format!(
             "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c shared_buffers=16MB",
@@ -70,19 +71,19 @@ impl Cluster {
         Err(said)
     }
 
-    /// As a crash would: no goodbye to anyone.
+    /// Stops the server in immediate mode, without a shutdown of its sessions, like a crash.
     pub fn stop(&self) {
         self.run("pg_ctl", &["-m", "immediate", "-w", "stop"]);
     }
 
-    /// The value of an expression of SQL, as text.
+    /// Evaluates an SQL expression and returns its value as text.
     pub fn ask(&self, expression: &str) -> String {
         let mut connection = PgConnection::establish(&self.url(self.port)).unwrap();
         let query = diesel::sql_query(format!("SELECT ({expression})::TEXT AS answer"));
         query.get_result::<Answer>(&mut connection).unwrap().answer
     }
 
-    /// Changes a setting for every session, and waits until new ones have it.
+    /// Sets a parameter with ALTER SYSTEM, and waits until new sessions use the value.
     pub fn set(&self, name: &str, value: &str) {
         let mut connection = PgConnection::establish(&self.url(self.port)).unwrap();
         connection.batch_execute(&format!("ALTER SYSTEM SET {name} = '{value}'")).unwrap();
@@ -130,7 +131,8 @@ struct Answer {
     answer: String,
 }
 
-/// Starts something on a port that was free a moment ago, and on another one where something else has taken it since.
+/// Runs `start` with a free port. If another process has taken the port in between, tries again
+/// with a different one.
 pub fn on_free_port<T>(mut start: impl FnMut(u16) -> Result<T, String>) -> (u16, T) {
     let mut taken = String::new();
     for _ in 0..10 {
@@ -143,8 +145,8 @@ pub fn on_free_port<T>(mut start: impl FnMut(u16) -> Result<T, String>) -> (u16,
     panic!("each of ten ports was taken: {taken}");
 }
 
-/// Passes bytes on, until it is told to fall silent: then connections stay open, new ones are taken, what is sent is
-/// acknowledged by the kernel, and nothing is ever answered.
+/// A TCP proxy. After `fall_silent`, connections stay open and new ones are accepted, the kernel
+/// acknowledges data, and no response arrives.
 pub struct Proxy {
     pub port: u16,
     silent: Arc<AtomicBool>,
@@ -166,7 +168,8 @@ impl Proxy {
                 }
                 let client = client.unwrap();
                 let server = TcpStream::connect(("127.0.0.1", target)).unwrap();
-                // Whoever came during the silence is never answered, even after it: as when a route changes.
+                // A connection that was open during the silence stays dead afterwards, as after a
+                // route change.
                 let lost = Arc::new(AtomicBool::new(false));
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let flags = [&here, &lost, &end].map(Arc::clone);
@@ -184,7 +187,7 @@ impl Proxy {
         self.silent.store(true, Ordering::SeqCst);
     }
 
-    /// New connections pass again; those that lived through the silence stay dead, and open.
+    /// Forwards new connections again. Connections from the time of the silence stay open and dead.
     pub fn speak(&self) {
         self.silent.store(false, Ordering::SeqCst);
     }
@@ -193,7 +196,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
+        // Unblocks the accept loop.
         let woken = TcpStream::connect(("127.0.0.1", self.port));
         let joined = self.accepts.take().unwrap().join();
         if !thread::panicking() {
@@ -203,7 +206,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Passes bytes on one way, until either side ends or the proxy does.
+/// Forwards one direction until either side closes or the proxy is dropped.
 fn pass(mut from: TcpStream, mut to: TcpStream, flags: [Arc<AtomicBool>; 3]) -> thread::JoinHandle<()> {
     from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     thread::spawn(move || {
@@ -211,7 +214,8 @@ fn pass(mut from: TcpStream, mut to: TcpStream, flags: [Arc<AtomicBool>; 3]) -> 
         let mut buffer = [0; 8192];
         while !ended.load(Ordering::SeqCst) {
             let read = from.read(&mut buffer);
-            // After the read: what comes a moment later is swallowed, too.
+            // Checked after the read, so that bytes that arrive just after the silence has begun
+            // are dropped as well.
             if silent.load(Ordering::SeqCst) {
                 lost.store(true, Ordering::SeqCst);
             }

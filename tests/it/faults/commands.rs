@@ -1,4 +1,5 @@
-//! What commands may make, what they say and how they end; and the schema that migrations leave on both databases.
+//! The side effects, output and exit codes of commands, and the schema that the migrations create
+//! on both databases.
 
 use std::fs;
 
@@ -85,7 +86,7 @@ fn both_databases_have_the_same_schema() {
     assert_eq!(sqlite, postgres);
 }
 
-/// A line for each column and each index: names, types, what may be absent, primary keys.
+/// One line for each column (name, type, nullability, primary key) and for each index.
 fn schema(deployment: &Deployment) -> Vec<String> {
     let mut all = Vec::new();
     for table in tables::names(deployment) {

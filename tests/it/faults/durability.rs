@@ -1,5 +1,5 @@
-//! What is acknowledged is on the disk. `kill -9` does not show it, since the kernel keeps what a killed process wrote: here the syncs between a
-//! request and its answer are counted.
+//! Acknowledged changes are on disk. SIGKILL does not show this, because the kernel keeps the
+//! writes of a killed process. These tests count the syncs between a request and its response.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::support::{Kind, panics};
 
-/// One after the other, so that none shares a sync with another one.
+/// Changes are sent one after another, so that no two of them share a sync.
 const CHANGES: usize = 60;
 
 fn run(test: impl Future<Output = ()>) {
@@ -22,12 +22,13 @@ fn run(test: impl Future<Output = ()>) {
     panics::assert_none();
 }
 
-/// The keys are beside an SQLite database that is never made.
+/// The keys are in the directory of an unused SQLite database.
 fn on(cluster: &Cluster) -> Deployment {
     Deployment::new(Kind::Sqlite).with(&[&format!("database.url={}", cluster.url(cluster.port))])
 }
 
-/// How often the log was synced. A session tells what it has counted when it ends.
+/// The number of WAL syncs. A session reports its counters when it ends, so the function waits
+/// until all others have ended.
 fn syncs(cluster: &Cluster) -> i64 {
     let others =
         "SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
@@ -39,7 +40,8 @@ fn syncs(cluster: &Cluster) -> i64 {
     cluster.ask("SELECT wal_sync FROM pg_stat_wal").parse().unwrap()
 }
 
-/// Syncs of PostgreSQL's log from the start of a server, through changes that are each acknowledged, to its end: every other one revokes a key.
+/// The number of WAL syncs of a server from its start to its stop, with `changes` acknowledged
+/// changes. Keys are created and revoked in turn.
 async fn syncs_of_changes(cluster: &Cluster, deployment: &Deployment, changes: usize) -> i64 {
     let before = syncs(cluster);
     let server = deployment.serve();
@@ -57,16 +59,17 @@ async fn syncs_of_changes(cluster: &Cluster, deployment: &Deployment, changes: u
 fn postgres_syncs_its_log_for_each_acknowledged_change() {
     run(async {
         let cluster = Cluster::new();
-        // Else the log is synced five times a second, whoever needs it.
+        // With the default of 200 ms the WAL writer syncs five times a second, independent of
+        // commits.
         cluster.set("wal_writer_delay", "10s");
         let deployment = on(&cluster);
         deployment.serve().stop();
-        // The start, the jobs and the stop sync as well.
+        // The start, the background jobs and the stop sync as well.
         let idle = syncs_of_changes(&cluster, &deployment, 0).await;
         let counted = syncs_of_changes(&cluster, &deployment, CHANGES).await - idle;
         let wanted = i64::try_from(CHANGES).unwrap();
         assert!(counted >= wanted, "{counted} syncs for {wanted} changes");
-        // The count sees what is missing.
+        // Without synchronous commit, the count must show the missing syncs.
         cluster.set("synchronous_commit", "off");
         let unsynced = syncs_of_changes(&cluster, &deployment, CHANGES).await;
         assert!(unsynced < wanted / 2, "{unsynced} syncs for {wanted} changes that need not be on the disk");
@@ -82,7 +85,8 @@ fn sqlite_syncs_its_log_for_each_acknowledged_change() {
         let deployment = Deployment::new(Kind::Sqlite);
         let trace = deployment.database.dir.path().join("trace");
         let serve = deployment.command(&["serve"]);
-        // -D: the server is the process that was started, and strace its child. Each line is written before the call returns.
+        // -D runs strace as a detached grandchild, so that the started process is the server.
+        // strace writes each line before the system call returns to the server.
         let mut command = Command::new("strace");
         command.args(["-D", "-f", "-y", "-e", "trace=fsync,fdatasync", "-o"]).arg(&trace);
         command.arg(serve.get_program()).args(serve.get_args());

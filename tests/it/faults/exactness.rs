@@ -1,6 +1,7 @@
-//! Exactness under speed (design rule 2): two processes on one database; keys are exchanged, validated and introspected without pause on both
-//! while what they stand on is taken away, by every cause there is. Three or six rounds of each cause with every change; four hundred of each, on
-//! each database, by `scripts/prove races`.
+//! Invariant 2: no key or token is granted after the response to the change that ended its grant.
+//! Two processes share one database. Clients exchange, validate and introspect a key continuously
+//! on both while each possible cause ends the grant. On every change, each cause has three or six
+//! rounds; `scripts/prove races` runs four hundred of each, on each database.
 
 mod asks;
 mod world;
@@ -21,11 +22,12 @@ use crate::support::{Kind, keep_alive::KeepAlive, panics};
 use asks::{AFTER, Ask, Asker, Change, Requests, too_late};
 use world::{Cause, World};
 
-/// Rounds of each cause; of the more frequent ones twice as many with every change.
+/// Rounds of each cause. On every change, the frequent causes run `FEW` additional ones.
 const FEW: usize = 3;
 const MANY: usize = 400;
 
-/// On each server: one that exchanges without pause, and three that take a breath, as clients and services do.
+/// The clients on each server: one that exchanges without pause, and three that pause between
+/// requests, as real clients and services do.
 const ASKERS: [(Ask, Duration); 4] = [
     (Ask::Exchange, Duration::ZERO),
     (Ask::Exchange, Duration::from_millis(1)),
@@ -44,14 +46,15 @@ async fn askers(world: &World, reuses: bool) -> Vec<Asker> {
     askers
 }
 
-/// Goes through the causes in turn, `rounds` times each, then through `more` of them as often again, or until something was granted too late. Gives what was, and by what cause.
+/// Runs `rounds` rounds of every cause and then `rounds` rounds of the causes in `more`. Stops at
+/// the first permission that is granted too late, and returns it with its cause.
 async fn go(deployment: &Deployment, rounds: usize, more: &[Cause], reuses: bool) -> Option<(Vec<Ask>, Cause)> {
     let mut world = World::new(deployment).await;
     let mut askers = askers(&world, reuses).await;
     for round in 0..2 * rounds {
         let causes = if round < rounds { &Cause::ALL } else { more };
         for (number, &cause) in causes.iter().enumerate() {
-            // By turns on either server, and with the key or a token of it.
+            // Alternates between the servers, and between the key and a token issued for it.
             let (at, shows_token) = (round % 2, round / 2 % 2 == 1 || cause.shows_in_tokens_alone());
             let late;
             (askers, late) = once(&mut world, askers, cause, at, shows_token, round * 5 + number).await;
@@ -66,7 +69,8 @@ async fn go(deployment: &Deployment, rounds: usize, more: &[Cause], reuses: bool
     None
 }
 
-/// One round: everyone is granted something, then it is taken away, and everyone goes on asking.
+/// One round: every client is granted the permission, then the grant ends, and all clients
+/// continue.
 async fn once(
     world: &mut World,
     askers: Vec<Asker>,
@@ -86,7 +90,7 @@ async fn once(
     }
     let begun = timeout(Duration::from_secs(20), change.granted.acquire_many(everyone)).await;
     let _begun = begun.unwrap_or_else(|_| panic!("{cause:?}: refused before anything was taken away"));
-    // Not always at the same moment of an exchange.
+    // Varies the point of an exchange at which the change arrives.
     sleep(Duration::from_micros(number as u64 % 8 * 400)).await;
     let (answered, done) = world.end(cause, at).await;
     change.answered.set(answered).unwrap();
@@ -98,7 +102,7 @@ async fn once(
         late.extend(too_late(&seen, answered));
         askers.push(asker);
     }
-    // By the other server, so that both have seen either side of it.
+    // Restored through the other server, so that each server processes both kinds of change.
     world.mend(cause, 1 - at, &done).await;
     (askers, late)
 }

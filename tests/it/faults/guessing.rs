@@ -1,4 +1,4 @@
-//! Guessing is slow, and what is counted does not grow with what is sent.
+//! The brute-force limiter, and metrics whose labels do not depend on the input.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ use reqwest::{Response, StatusCode};
 use super::process::{LONG, until};
 use crate::support::{Server, both};
 
-/// The same key with another secret.
+/// The same credential id with another secret.
 fn wrong(key: &str) -> String {
     let known = PresentedKey::parse(key).unwrap();
     let secret = Secret::generate(&SystemEntropy::default()).unwrap();
     ApiKeyValue::format(&known.prefix, &known.credential, &secret).expose().to_owned()
 }
 
-/// A key that nobody has.
+/// A well-formed key that was never issued.
 fn unknown(id: &str) -> String {
     let secret = Secret::generate(&SystemEntropy::default()).unwrap();
     ApiKeyValue::format(&"ks".parse().unwrap(), &id.parse().unwrap(), &secret).expose().to_owned()
@@ -28,7 +28,7 @@ async fn from(server: &Server, address: &str, key: &str) -> Response {
     server.post("/v1/exchange").bearer_auth(key).header("x-forwarded-for", address).send().await.unwrap()
 }
 
-/// What a client sees of an answer: all but its id and its date.
+/// A response as a client sees it, without its request id and its date.
 async fn seen(answer: Response) -> (StatusCode, Vec<(String, String)>, String) {
     let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
     let headers = headers.filter(|(name, _)| name != "date" && name != "x-request-id").collect();
@@ -49,7 +49,8 @@ both! {
         assert!((1..=10).contains(&wait), "{wait}");
         assert_eq!(server.token(&[("grant_type", "client_credentials"), ("client_id", "x"), ("client_secret", "x")]).await.status(), 401);
         assert_eq!(from(&server, "192.0.2.2", &key.value).await.status(), 200, "another source is not concerned");
-        // The last address that is not ours counts: what a client writes before it proves nothing.
+        // The last address that is not a trusted proxy counts. A client can forge the addresses
+        // before it.
         assert_eq!(from(&server, "203.0.113.9, 192.0.2.1", &key.value).await.status(), 429);
         assert_eq!(from(&server, "192.0.2.1, 192.0.2.3", &key.value).await.status(), 200);
         until("it is forgiven", LONG, || async {
@@ -99,9 +100,10 @@ both! {
             let mut all = Vec::new();
             for _ in 0..5 {
                 let (status, mut headers, body) = seen(from(&server, &format!("198.51.100.{place}"), key).await).await;
-                // Counted from the first failure: a second more or less is the test's own time.
+                // `Retry-After` counts from the first failure, so it depends on the test's own
+                // speed.
                 headers.retain(|(name, _)| name != "retry-after" || status != 429);
-                // The library sends them in an order that means nothing.
+                // The HTTP library sends headers in an arbitrary order.
                 headers.sort();
                 all.push((status, headers, body));
             }

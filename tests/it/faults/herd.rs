@@ -1,5 +1,6 @@
-//! A herd: clients whose tokens end in the same second. Nobody is told anything but a token or a 503 that says when to come again, and
-//! afterwards all is as it was. How long that takes is measured on a release build alone: `scripts/prove herd`.
+//! Thundering herd: many clients whose tokens expire in the same second. Each gets either a token
+//! or a 503 with `Retry-After`, and the service returns to normal afterwards. Times are bounded
+//! only in a release build, by `scripts/prove herd`.
 
 use std::{
     sync::{
@@ -23,7 +24,7 @@ use crate::support::{
     panics,
 };
 
-/// How many come, with how many keys, how often; and whether the time they take is bounded.
+/// The number of clients and keys, the waves, and whether times are bounded.
 struct Size {
     clients: usize,
     keys: usize,
@@ -31,40 +32,40 @@ struct Size {
     is_timed: bool,
 }
 
-/// For every change. Keys are made over HTTP, which is what takes time here.
+/// For every change. Creating the keys over HTTP takes most of the time.
 const FEW: Size = Size { clients: 1_000, keys: 100, waves: &["a new herd"], is_timed: false };
-/// With new connections, and once more on those that are open.
+/// One wave on new connections, and one on the connections that are then open.
 const MANY: Size = Size {
     clients: 5_000,
     keys: 2_500,
     waves: &["a new herd", "the same herd again"],
     is_timed: !cfg!(debug_assertions),
 };
-/// When all must be normal again.
+/// The time within which all clients must be served.
 const CALM: Duration = Duration::from_secs(10);
-/// When whoever is not served must know at the latest.
+/// The longest time from a request to its 503.
 const EARLY: Duration = Duration::from_secs(3);
 
-/// One of them.
+/// One client of the herd.
 struct Client {
     line: Option<KeepAlive>,
     request: Arc<Vec<u8>>,
     number: usize,
-    /// How often any of them was refused.
+    /// The number of 503 responses, shared by all clients.
     refused: Arc<AtomicUsize>,
 }
 
-/// How it went for one.
+/// The result for one client.
 struct Went {
-    /// From the moment it began until it had a token.
+    /// The time from its first request to its token.
     served: Duration,
-    /// How often it was told to come again, and how long it waited for that at most.
+    /// The number of 503 responses, and the longest wait for one of them.
     refused: usize,
     told: Duration,
 }
 
 impl Client {
-    /// Asks until it has a token, as often as it is told to come again.
+    /// Sends the request until it gets a token, and waits as `Retry-After` says after each 503.
     async fn renew(mut self, base: Arc<str>) -> (Self, Went) {
         let began = Instant::now();
         let mut went = Went { served: Duration::ZERO, refused: 0, told: Duration::ZERO };
@@ -81,7 +82,8 @@ impl Client {
                     self.refused.fetch_add(1, Ordering::SeqCst);
                     went.told = went.told.max(asked.elapsed());
                     let wait = answer.header("retry-after").unwrap_or_else(|| panic!("{answer:?}"));
-                    // Not all of them at the same moment again, which is what clients are told to do.
+                    // A jitter of up to one second. Clients are advised to add one, so that they do
+                    // not retry in the same moment.
                     let spread = Duration::from_millis(self.number as u64 % 1000);
                     sleep(Duration::from_secs(wait.parse().unwrap()) + spread).await;
                 }
@@ -95,9 +97,9 @@ impl Client {
 
 type Requests = Vec<Arc<Vec<u8>>>;
 
-/// A server, and requests with so many keys.
+/// A server, and exchange requests for `keys` new keys.
 async fn pasture(deployment: &Deployment, keys: usize) -> (Running, Requests) {
-    // One descriptor for each client, here and in the server, which has the limit from us.
+    // Each client needs a file descriptor, here and in the server, which inherits the limit.
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
     let server = deployment.serve();
@@ -140,12 +142,12 @@ async fn herd(deployment: &Deployment, size: &Size) {
     server.stop();
 }
 
-/// How it went for all of them.
+/// The result for all clients.
 struct Came {
     clients: Vec<Client>,
     began: Instant,
     took: Duration,
-    /// How often one was refused, and how long the last of them waited for that.
+    /// The number of 503 responses, and the longest wait for one of them.
     refused: usize,
     told: Duration,
 }
@@ -156,7 +158,7 @@ async fn stampede(kind: Kind, server: &Running, clients: Vec<Client>, wave: &str
     for client in clients {
         running.spawn(client.renew(Arc::clone(&base)));
     }
-    // Far more than it takes, and no wait for ever.
+    // A generous upper bound, so that the test ends.
     let all = timeout(3 * LONG, running.join_all()).await.expect("somebody is never served");
     let (clients, went): (Vec<_>, Vec<_>) = all.into_iter().unzip();
     let took = began.elapsed();
@@ -171,7 +173,7 @@ async fn stampede(kind: Kind, server: &Running, clients: Vec<Client>, wave: &str
     Came { clients, began, took, refused, told }
 }
 
-/// Whoever comes now is served. Gives the 99th percentile of the time that takes.
+/// Asserts that every request is served, and returns the 99th percentile of the latency.
 async fn calm(server: &Running, requests: &Requests) -> Duration {
     let mut line = KeepAlive::open(&server.base).await.unwrap();
     let mut times = Vec::new();
@@ -201,8 +203,9 @@ fn five_thousand_at_once_with_many_keys() {
     }
 }
 
-/// PostgreSQL stands still for a moment, and more wait for it than it could serve in time: those beyond are told at once, in either form.
-/// SQLite has no such gate: who reads there waits for no lock.
+/// PostgreSQL is blocked by a lock, and more requests wait for it than the queue of look-ups holds.
+/// The excess ones get 503 at once, at `/v1/exchange` and at the token endpoint. SQLite has no such
+/// queue, because its readers wait for no lock.
 #[test]
 fn who_finds_the_queue_full_is_told_at_once() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -216,7 +219,7 @@ fn who_finds_the_queue_full_is_told_at_once() {
         let herd = clients(2_500, &requests);
         let refused = Arc::clone(&herd[0].refused);
         let release = tokio::spawn(async move {
-            // Not one of them can be served, and the queue holds 2,048.
+            // No request can be served while the lock is held, and the queue holds 2,048 requests.
             until("100 are refused", LONG, || async { refused.load(Ordering::SeqCst) >= 100 }).await;
             lock.batch_execute("COMMIT").unwrap();
         });
@@ -228,7 +231,7 @@ fn who_finds_the_queue_full_is_told_at_once() {
     panics::assert_none();
 }
 
-/// The same key at the token endpoint.
+/// A request to the token endpoint with the same key.
 fn token_of(key: &str) -> Vec<u8> {
     let (id, _) = key.rsplit_once('_').unwrap();
     let body = format!("grant_type=client_credentials&client_id={id}&client_secret={key}");

@@ -1,5 +1,5 @@
-//! Private keys from elsewhere: each kind in each form becomes the next key and signs after a rotation; what is no such key is
-//! refused, and changes nothing.
+//! Import of private signing keys. Each key type in each format becomes the next key and signs
+//! after a rotation. Invalid input is refused and changes nothing.
 
 use std::{fs, path::Path, process::Command};
 
@@ -14,7 +14,7 @@ fn openssl(dir: &Path, args: &[&str]) {
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A private key in PEM, in each form that openssl writes for it.
+/// A new private key in PEM, in each format that OpenSSL writes.
 fn pem(dir: &Path, algorithm: &str) -> Vec<String> {
     let options: &[&str] = match algorithm {
         "ES256" => &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
@@ -29,7 +29,7 @@ fn pem(dir: &Path, algorithm: &str) -> Vec<String> {
     if algorithm == "EdDSA" {
         return vec![pkcs8];
     }
-    // A new key for each form, since a kid is never used again.
+    // A new key for each format, because a `kid` cannot be reused.
     openssl(dir, &[&["genpkey", "-out", "other.pem"], options].concat());
     openssl(dir, &["pkey", "-in", "other.pem", "-traditional", "-out", "traditional.pem"]);
     let traditional = fs::read_to_string(dir.join("traditional.pem")).unwrap();
@@ -37,13 +37,13 @@ fn pem(dir: &Path, algorithm: &str) -> Vec<String> {
     vec![pkcs8, traditional]
 }
 
-/// The DER of what openssl writes.
+/// Runs OpenSSL and returns its output in DER.
 fn der(dir: &Path, args: &[&str]) -> Vec<u8> {
     openssl(dir, &[args, &["-outform", "DER", "-out", "out.der"]].concat());
     fs::read(dir.join("out.der")).unwrap()
 }
 
-/// A private JWK of another new key.
+/// A private JWK of a new key.
 fn jwk(dir: &Path, algorithm: &str) -> Value {
     pem(dir, algorithm);
     let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -56,7 +56,7 @@ fn jwk(dir: &Path, algorithm: &str) -> Value {
         }
         "ES256" | "ES384" => {
             let (size, crv) = if algorithm == "ES256" { (32, "P-256") } else { (48, "P-384") };
-            // SEC 1: a sequence, version 1, and the scalar.
+            // SEC 1: a sequence of version 1 and the scalar.
             let private = der(dir, &["pkey", "-in", "pkcs8.pem", "-traditional"]);
             let at = private.windows(4).position(|bytes| bytes == [1, 1, 4, size]).unwrap() + 4;
             let size = usize::from(size);
@@ -180,8 +180,9 @@ fn what_is_no_such_key_is_refused_and_changes_nothing() {
     }
 }
 
-/// The keys of Wycheproof: symmetric, weak, off the curve, for another use, with parts that do not fit. What is valid there and signs by the
-/// algorithm that is configured is taken.
+/// The Wycheproof JWK vectors: symmetric keys, weak keys, points off the curve, keys for other
+/// uses, and parts that do not match. Only keys that are valid there and match the configured
+/// algorithm are accepted.
 #[test]
 fn jose_05_what_wycheproof_calls_invalid_is_refused() {
     for algorithm in ["ES256", "RS256"] {

@@ -1,5 +1,5 @@
-//! Looks for secrets where none may be: any twelve characters of one, as they are or in the encodings that logs and databases
-//! put texts into.
+//! Searches for secrets in places where they must not occur: any twelve bytes of one, verbatim or
+//! in the encodings that logs and databases use.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,20 +11,21 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
 
-/// How many bytes of a secret in one piece are a leak.
+/// The number of consecutive bytes of a secret that count as a leak.
 const PIECE: usize = 12;
 
-/// Secrets cut into pieces, in every encoding.
+/// The pieces of all secrets in every encoding.
 #[derive(Default)]
 pub struct Searcher {
-    /// By their first twelve bytes.
+    /// Keyed by their first twelve bytes.
     needles: HashMap<[u8; PIECE], BTreeMap<Vec<u8>, String>>,
-    /// Which three bytes any needle begins with: most of a haystack is passed over at a glance.
+    /// A bitmap of the first three bytes of all needles. It rejects most positions of a haystack
+    /// early.
     begins: Vec<u64>,
 }
 
 impl Searcher {
-    /// Looks for `secret` from now on; `name` stands in what is reported.
+    /// Adds `secret` to the search. `name` identifies it in the results.
     pub fn watch(&mut self, name: &str, secret: &[u8]) {
         assert!(secret.len() >= PIECE, "{name} is too short to be told from chance");
         for piece in secret.windows(PIECE) {
@@ -43,7 +44,8 @@ impl Searcher {
             let url: String = form_urlencoded::byte_serialize(piece).collect();
             self.add(name, "URL-encoded", url.as_bytes());
         }
-        // Twelve bytes hold nine that begin where a group of base64 does, whatever stands before them.
+        // Any twelve consecutive bytes contain nine that begin at a base64 group boundary, whatever
+        // data precedes them in the encoded text.
         for group in secret.windows(9) {
             self.add(name, "in base64", STANDARD.encode(group).as_bytes());
             self.add(name, "in base64url", URL_SAFE.encode(group).as_bytes());
@@ -60,13 +62,15 @@ impl Searcher {
         self.needles.entry(head).or_default().entry(needle.to_vec()).or_insert_with(|| format!("{name} {how}"));
     }
 
-    /// What of the secrets stands in `haystack`, each kind once; in one pass, whatever their number.
+    /// Returns the secrets found in `haystack`, each kind once. The search is a single pass,
+    /// independent of the number of secrets.
     pub fn find(&self, haystack: &[u8]) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         if self.begins.is_empty() {
             return found;
         }
-        // The last three bytes. Few instructions a byte: a debug build searches a hundred megabytes with it.
+        // `at` holds the last three bytes. The loop has few instructions per byte because debug
+        // builds search a hundred megabytes with it.
         let mut at = 0;
         for (end, byte) in haystack.iter().enumerate() {
             at = (at << 8 | usize::from(*byte)) & 0xff_ffff;

@@ -1,4 +1,4 @@
-//! A server's life: its end by SIGTERM and by `kill -9`, its listeners, and its log.
+//! A server's shutdown by SIGTERM and by SIGKILL, its listeners, its log and TLS.
 
 use std::{
     collections::BTreeMap,
@@ -21,11 +21,11 @@ use super::{
 };
 use crate::support::{Kind, panics};
 
-/// What the server has acknowledged: for each key its value, and whether it is revoked. A revoke that was sent and not answered
-/// may or may not have happened: such keys are left out.
+/// The changes that the server has acknowledged: the value of each key and whether it is revoked. A
+/// revocation without a response may or may not have been committed, so such keys are not included.
 type Acknowledged = Arc<Mutex<BTreeMap<String, (String, bool)>>>;
 
-/// How often the server is killed: in `scripts/test`, and in `scripts/prove faults`.
+/// The number of kills in `scripts/test` and in `scripts/prove faults`.
 const FEW: usize = 6;
 const MANY: usize = 20;
 
@@ -35,7 +35,7 @@ each! {
         let admin = deployment.admin();
         let (id, key) = server.key(&admin).await;
         assert!(server.swaps(&key).await);
-        // In flight: a reader who waits for events that do not come.
+        // A long poll for events that do not occur is in flight.
         let waits = server.http.get(server.url("/v1/events?after=1000000&wait=2s")).bearer_auth(&admin).send();
         let waiting = tokio::spawn(waits);
         tokio::time::sleep(Duration::from_millis(700)).await;
@@ -151,7 +151,7 @@ async fn survives_kills(deployment: Deployment, rounds: usize) {
         until("ten changes were acknowledged", LONG, enough).await;
         server.kill();
         stop.store(true, Ordering::SeqCst);
-        // Each has a bound: the server is gone, and no request of theirs takes longer than the client's timeout.
+        // Each task ends: the server is down, and every request is bounded by the client's timeout.
         for task in join_all(load).await {
             task.expect("a task of the load failed");
         }
@@ -176,7 +176,7 @@ async fn survives_kills(deployment: Deployment, rounds: usize) {
     eprintln!("{} creates and {revoked} revokes survived {rounds} kills", acknowledged.len());
 }
 
-/// Makes keys and revokes every third of them, until the server is gone.
+/// Creates keys and revokes every third of them, until the server is down.
 async fn change_until_it_dies(
     (base, http): (String, reqwest::Client),
     admin: String,
@@ -192,7 +192,7 @@ async fn change_until_it_dies(
         let Ok(made) = made else { return };
         let status = made.status();
         assert!(status == 201 || status == 503, "{status}");
-        // Only a whole answer is one.
+        // A change counts as acknowledged when its response is complete.
         let Ok(made) = made.json::<Value>().await else { return };
         if status == 503 {
             continue;
@@ -212,7 +212,7 @@ async fn change_until_it_dies(
     }
 }
 
-/// How many events of each kind each subject has.
+/// The number of events by type and subject.
 async fn every_event(server: &Running, admin: &str) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
     let mut after = "0".to_owned();

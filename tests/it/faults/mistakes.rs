@@ -1,4 +1,4 @@
-//! Every way to send a key, and every mistake that people make with one.
+//! Every way to present an API key, and the usual ways to misplace one.
 
 mod away;
 pub mod shown;
@@ -19,7 +19,7 @@ fn form(server: &Running, pairs: &[(&str, &str)]) -> RequestBuilder {
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const API_KEY: &str = "urn:keyswap:params:oauth:token-type:api-key";
 
-/// The key where it belongs.
+/// Requests that present the key correctly.
 pub fn forms(server: &Running, id: &str, key: &str) -> Vec<Named> {
     let exchange = || server.http.post(server.url("/v1/exchange"));
     let grant = ("grant_type", "client_credentials");
@@ -39,7 +39,8 @@ pub fn forms(server: &Running, id: &str, key: &str) -> Vec<Named> {
     ]
 }
 
-/// The key where it does not belong. Ends in "(harmless)" where a success is right.
+/// Requests that contain the key in the wrong place. A name that ends in "(harmless)" marks a
+/// request that may succeed.
 pub fn mistakes(server: &Running, admin: &str, object: &str, key: &str) -> Vec<Named> {
     let mut all = Vec::new();
     in_urls(server, admin, key, &mut all);
@@ -181,7 +182,7 @@ fn in_json(server: &Running, admin: &str, object: &str, key: &str, all: &mut Vec
     all.push(("broken JSON".into(), request.header("content-type", "application/json").body(broken)));
 }
 
-/// The body without the key.
+/// The body with the key replaced by `KEY`.
 fn shape(body: &serde_json::Value, key: &str) -> String {
     body.to_string().replace(key, "KEY")
 }

@@ -1,5 +1,5 @@
-//! What goes wrong in the world: databases that leave, disks that fill, processes that die, keys that leak, clocks that tell
-//! too much. Most of it against the real program, in processes of its own.
+//! Fault tests: database outages, full disks, killed processes, leaked secrets, races and timing
+//! side channels. Most of them run the real program in separate processes.
 
 mod cluster;
 mod commands;

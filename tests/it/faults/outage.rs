@@ -1,5 +1,5 @@
-//! A database that goes away: 503 with Retry-After for any well-formed key and never 401, what is public goes on, and all of it
-//! heals without a restart.
+//! Database outages. Requests with a well-formed key get 503 with `Retry-After` and never 401,
+//! public endpoints keep working, and the service recovers without a restart.
 
 use std::{
     io::{BufRead, BufReader},
@@ -22,13 +22,15 @@ use super::{
 };
 use crate::support::{Kind, panics, sqlite};
 
-/// The design's bounds count for a release build that has its cores to itself (`scripts/prove faults`). A debug build beside other tests
-/// shows that it heals and answers at all.
+/// The required bounds apply to a release build without other load (`scripts/prove faults`). A
+/// debug build that runs beside other tests has wider ones and shows only that the service answers
+/// and recovers.
 const IS_RELEASE: bool = !cfg!(debug_assertions);
 const HEALS_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 5 } else { 60 });
-/// No request waits longer: 2 s for a connection and 5 s for an answer, with room for a loaded machine. The client's timeout is 20 s.
+/// A request waits at most 2 s for a free connection and 5 s for the database. The rest is slack
+/// for a loaded machine. The client's timeout is 20 s.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 12 } else { 20 });
-/// What is public does not wait for the database, not even for a connection.
+/// Public endpoints do not wait for the database, nor for a connection to it.
 const PUBLIC_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 2 } else { 20 });
 
 fn run(test: impl Future<Output = ()>) {
@@ -36,12 +38,13 @@ fn run(test: impl Future<Output = ()>) {
     panics::assert_none();
 }
 
-/// A server on a PostgreSQL that the test may stop; SQLite's directory holds the keys.
+/// A deployment on a PostgreSQL server that the test can stop. The keys are in the directory of an
+/// unused SQLite database.
 fn on_postgres(url: &str) -> Deployment {
     Deployment::new(Kind::Sqlite).with(&[&format!("database.url={url}")])
 }
 
-/// A key of the same id with another secret, and one that nobody has.
+/// Two invalid keys: an existing credential id with another secret, and an unknown credential id.
 fn strangers(key: &str) -> [String; 2] {
     let known = PresentedKey::parse(key).unwrap();
     let entropy = SystemEntropy::default();
@@ -50,7 +53,7 @@ fn strangers(key: &str) -> [String; 2] {
         .map(|id| ApiKeyValue::format(&known.prefix, id, &Secret::generate(&entropy).unwrap()).expose().to_owned())
 }
 
-/// What must hold while the database is away.
+/// Asserts the behavior during an outage.
 async fn is_away(server: &Running, admin: &str, id: &str, key: &str) {
     let [wrong, unknown] = strangers(key);
     let mut requests = Vec::new();
@@ -81,7 +84,7 @@ async fn is_away(server: &Running, admin: &str, id: &str, key: &str) {
     assert!(ready.headers().contains_key("retry-after"));
 }
 
-/// What is public and needs no database.
+/// Asserts that the public endpoints that need no database respond.
 async fn goes_on(server: &Running) {
     for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/healthz"] {
         let started = Instant::now();
@@ -90,7 +93,7 @@ async fn goes_on(server: &Running) {
     }
 }
 
-/// Exchanges, changes and readiness are back, all of them within the one bound.
+/// Waits until exchanges, changes and readiness have recovered, all within `HEALS_WITHIN`.
 async fn heals(server: &Running, admin: &str, key: &str) {
     let started = Instant::now();
     let left = || HEALS_WITHIN.saturating_sub(started.elapsed());
@@ -133,12 +136,12 @@ fn postgres_falls_silent_and_comes_back() {
         let server = deployment.serve();
         let admin = deployment.admin();
         let (id, key) = server.key(&admin).await;
-        // Every connection of the pool in use and warm.
+        // Opens every connection of the pool.
         join_all((0..32).map(|_| server.swaps(&key))).await;
         proxy.fall_silent();
         is_away(&server, &admin, &id, &key).await;
         is_away(&server, &admin, &id, &key).await;
-        // The connections that lived through it stay silent for ever: it takes new ones.
+        // The existing connections stay silent after `speak`, so recovery requires new ones.
         proxy.speak();
         heals(&server, &admin, &key).await;
         assert!(join_all((0..32).map(|_| server.swaps(&key))).await.into_iter().all(|swapped| swapped));
@@ -157,7 +160,8 @@ fn a_database_away_at_the_start_is_told() {
     }
 }
 
-/// A port that is taken and on which nobody listens: connections are refused, and no other program can come by it.
+/// A port that is bound but not listening. Connections are refused, and no other process can bind
+/// it.
 struct Refuses(tokio::net::TcpSocket);
 
 impl Refuses {
@@ -171,7 +175,7 @@ impl Refuses {
     }
 }
 
-/// Takes connections and never says a word.
+/// Accepts connections and never responds.
 struct TcpSilence(std::net::TcpListener);
 
 impl TcpSilence {
@@ -183,12 +187,13 @@ impl TcpSilence {
     }
 }
 
-/// A neighbour on the same machine that holds a lock and is stuck.
+/// Another process on the same host that holds a lock and hangs.
 struct Neighbour(Child);
 
 impl Neighbour {
-    /// Holds all locks of the write-ahead log (bytes 120 to 127 of its index), as a process does that recovers it: nobody can
-    /// read or write. A moved or truncated file would not do: SQLite reads on from the file and the pages that it has.
+    /// Locks bytes 120 to 127 of the WAL index (`-shm`), as a process in WAL recovery does, so that
+    /// no other process can read or write. Moving or truncating the database file has no such
+    /// effect, because SQLite continues with the open file and the cached pages.
     fn in_recovery(database: &str) -> Self {
         let script = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX, 8, 120); \
                       print('held', flush=True); sys.stdin.read()";
@@ -225,7 +230,7 @@ fn sqlite_is_locked_and_freed() {
     });
 }
 
-/// Exchanges go on, changes are 503; afterwards all is as before, and nothing was half done.
+/// Asserts that changes get 503 while exchanges succeed and public endpoints respond.
 async fn cannot_change(server: &Running, admin: &str, id: &str, key: &str) {
     let body = json!({ "name": "n", "owner": { "type": "none" }, "permissions": [] });
     let revoke = format!("/v1/api-keys/{id}/revoke");
@@ -260,7 +265,8 @@ fn sqlite_with_another_writer_refuses_changes_alone() {
 fn a_full_disk_refuses_changes_alone() {
     run(async {
         let deployment = Deployment::new(Kind::Sqlite);
-        // SIGXFSZ would end the process where a full disk gives an error: ignored, it is an error too.
+        // The default action of SIGXFSZ ends the process. If the signal is ignored, a write beyond
+        // the limit fails with an error, as on a full disk.
         let command = deployment.command(&["serve"]);
         let mut shell = Command::new("sh");
         shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
@@ -280,7 +286,8 @@ fn a_full_disk_refuses_changes_alone() {
     });
 }
 
-/// How far any file of the server may grow: at 0 every write fails, as on a full disk.
+/// Limits the size of files that the server can write. With limit 0 every write fails, as on a full
+/// disk.
 fn limit_files(server: &Running, size: &str) {
     let pid = server.process.pid().to_string();
     let done = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={size}:")]).status().unwrap();

@@ -1,4 +1,4 @@
-//! The real program in processes of its own, and the few calls that tests make to it. Every wait has a bound.
+//! The real program in separate processes. Every wait has a bound.
 
 mod running;
 
@@ -19,16 +19,16 @@ pub use running::Running;
 
 use crate::support::{Database, Kind, panics};
 
-/// The longest that anything may take on a loaded machine.
+/// The longest wait for any single step on a loaded machine.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// A database and its keys: what a server is started on.
+/// A database, a key directory and the settings of a server.
 pub struct Deployment {
     pub database: Arc<Database>,
     pub settings: Vec<String>,
 }
 
-/// What a command said.
+/// The exit code and output of a command.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,
@@ -41,7 +41,7 @@ impl Deployment {
         Self::on(Arc::new(Database::empty(kind)), "keys")
     }
 
-    /// On a database that is there, with a directory of keys beside it.
+    /// A deployment on the given database, with the key directory `keys` beside it.
     pub fn on(database: Arc<Database>, keys: &str) -> Self {
         let keys = database.dir.path().join(keys);
         let settings = vec![
@@ -55,13 +55,14 @@ impl Deployment {
         Self { database, settings }
     }
 
-    /// The same with other settings over these.
+    /// The same deployment with additional settings, which take precedence.
     pub fn with(&self, settings: &[&str]) -> Self {
         let all = self.settings.iter().cloned().chain(settings.iter().map(|text| (*text).to_owned())).collect();
         Self { database: Arc::clone(&self.database), settings: all }
     }
 
-    /// The same on a copy of the database and of the keys. No server may run on this one.
+    /// A copy of the deployment, including its database and keys. No server may be connected to the
+    /// original.
     pub fn copy(&self) -> Self {
         let database = Arc::new(self.database.copy());
         let keys = database.dir.path().join(self.keys().strip_prefix(self.database.dir.path()).unwrap());
@@ -70,7 +71,7 @@ impl Deployment {
         Self { database, settings }
     }
 
-    /// The value of a setting as it is now.
+    /// The effective value of a setting.
     pub fn setting(&self, name: &str) -> String {
         let prefix = format!("{name}=");
         self.settings.iter().rev().find_map(|text| text.strip_prefix(&prefix)).unwrap().to_owned()
@@ -87,42 +88,41 @@ impl Deployment {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command to completion.
     pub fn run(&self, args: &[&str]) -> Said {
         Process::spawn(self.command(args)).end(LONG)
     }
 
-    /// Runs a command that must succeed, and gives the JSON it prints.
+    /// Runs a command with `--json`, asserts success, and returns its output.
     pub fn json(&self, args: &[&str]) -> Value {
         let said = self.run(&[args, &["--json"]].concat());
         assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
         serde_json::from_str(&said.out).unwrap()
     }
 
-    /// A server that has started.
+    /// Starts a server and waits until it is ready.
     pub fn serve(&self) -> Running {
         self.start().ready()
     }
 
-    /// A server that is about to start.
+    /// Starts a server without waiting for it.
     pub fn start(&self) -> Process {
         Process::spawn(self.command(&["serve"]))
     }
 
-    /// A server that must refuse to start; gives what it said.
+    /// Asserts that a server refuses to start, and returns its standard error.
     pub fn refuses(&self) -> String {
         let said = self.start().end(LONG);
         assert_eq!(said.code, Some(1), "the start should be refused: {said:?}");
         said.err
     }
 
-    /// The administrator's API key.
     pub fn admin(&self) -> String {
         std::fs::read_to_string(self.keys().join("administrator.key")).unwrap().trim().to_owned()
     }
 }
 
-/// A process of ours; killed when dropped.
+/// A child process. Dropping the value kills it.
 pub struct Process {
     child: Child,
     out: Arc<Mutex<Vec<u8>>>,
@@ -142,12 +142,12 @@ impl Process {
         self.child.id()
     }
 
-    /// Everything on standard error so far.
+    /// The standard error so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&self.err.lock().unwrap()).into_owned()
     }
 
-    /// Waits for its end.
+    /// Waits until the process exits, and asserts that its log contains no panic.
     pub fn end(mut self, within: Duration) -> Said {
         let deadline = Instant::now() + within;
         let status = loop {
@@ -165,7 +165,7 @@ impl Process {
         Said { code: status.code(), out, err: self.log() }
     }
 
-    /// Waits until it says where it listens.
+    /// Waits until the log contains the listening address.
     pub fn ready(mut self) -> Running {
         let deadline = Instant::now() + LONG;
         loop {
@@ -178,7 +178,7 @@ impl Process {
         }
     }
 
-    /// Waits until it serves or has ended.
+    /// Waits until the process serves or has exited.
     pub fn settle(mut self) -> Result<Running, Said> {
         let deadline = Instant::now() + LONG;
         while listening(&self.log()).is_none() {
@@ -225,9 +225,9 @@ fn gather(mut from: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, thread:
     (gathered, reader)
 }
 
-/// The address in the line that says "serving", in either format.
+/// The address in the log line "serving", in the human-readable or the JSON format.
 fn listening(log: &str) -> Option<String> {
-    // Only whole lines: the last one may still be on its way.
+    // Only complete lines are parsed, because the last one may still be incomplete.
     let whole = &log[..=log.rfind('\n')?];
     let line = whole.lines().find(|line| line.contains("serving") && line.contains("issuer"))?;
     let after = line.split("address").nth(1)?;
@@ -236,7 +236,7 @@ fn listening(log: &str) -> Option<String> {
     Some(address)
 }
 
-/// Asks until the answer is yes.
+/// Polls `ask` until it returns true, and returns the elapsed time.
 pub async fn until<F: Future<Output = bool>>(what: &str, within: Duration, mut ask: impl FnMut() -> F) -> Duration {
     let started = Instant::now();
     while !ask().await {
@@ -246,7 +246,7 @@ pub async fn until<F: Future<Output = bool>>(what: &str, within: Duration, mut a
     started.elapsed()
 }
 
-/// One test for each database, on a deployment that has not been started.
+/// Defines a test that runs once for each database, on a deployment that has not been started.
 macro_rules! each {
     ($($(#[$meta:meta])* async fn $name:ident($deployment:ident: Deployment) $body:block)*) => {
         $($(#[$meta])* mod $name {

@@ -1,5 +1,6 @@
-//! Two servers on one database, and two things at once: in an order that the test forces, each way round. `scripts/prove races` runs a
-//! thousand rounds of each on PostgreSQL in whatever order they come, and asserts that both orders came.
+//! Two servers on one database, and two concurrent changes in each order, which the test forces.
+//! `scripts/prove races` runs a thousand unforced rounds of each on PostgreSQL and asserts that
+//! both orders occurred.
 
 mod forced;
 
@@ -28,7 +29,7 @@ fn on_two_servers<F: Future<Output = ()>>(test: impl FnOnce(Arc<Server>, Arc<Ser
     });
 }
 
-/// No exchange that began after the revoke was answered succeeds, on either server.
+/// No exchange that begins after the response to the revocation succeeds, on either server.
 async fn revoke_against_exchange(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     let mut granted_before = 0;
     for _ in 0..rounds {
@@ -36,7 +37,8 @@ async fn revoke_against_exchange(server: Arc<Server>, replica: Arc<Server>, roun
         let swapping = {
             let (replica, value) = (Arc::clone(&replica), key.value.clone());
             tokio::spawn(async move {
-                // Until it is refused: each that succeeds must have begun before the revoke was answered.
+                // Exchanges until the key is refused. Each one that succeeds must have begun before
+                // the response to the revocation.
                 let (mut last_good, begin) = (None, tokio::time::Instant::now());
                 loop {
                     let began = tokio::time::Instant::now();
@@ -61,7 +63,8 @@ async fn revoke_against_exchange(server: Arc<Server>, replica: Arc<Server>, roun
     assert!(granted_before > 0, "no exchange came before a revoke: nothing raced");
 }
 
-/// Whichever comes first: once the user is blocked, no key of theirs works, not even one that was made at that very moment.
+/// Once the user is blocked, none of their keys works, including one that is created concurrently,
+/// in either order.
 async fn block_against_create(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     server.permissions_for_all(&["a:b"]).await;
     server.role("worker", &["a:b"]).await;
@@ -94,7 +97,7 @@ async fn block_against_create(server: Arc<Server>, replica: Arc<Server>, rounds:
     assert!(made_first > 0 && blocked_first > 0, "only one order came: {made_first} and {blocked_first}");
 }
 
-/// Two administrators who revoke each other at the same moment: one of them stays.
+/// Two administrators revoke each other's key concurrently. Exactly one of the two succeeds.
 async fn last_administrator(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     let mut pair = two_administrators(&server).await;
     let (mut won, mut overlapped) = ([0, 0], 0);
@@ -104,7 +107,8 @@ async fn last_administrator(server: Arc<Server>, replica: Arc<Server>, rounds: u
         let statuses = [one.unwrap().status(), other.unwrap().status()];
         assert_eq!(statuses.iter().filter(|status| **status == StatusCode::OK).count(), 1, "{statuses:?}");
         let (left, gone) = if statuses[0] == StatusCode::OK { (0, 1) } else { (1, 0) };
-        // Refused as the last administrator's, where both were let in; else the other one was revoked before it was asked.
+        // 409 if both were authenticated, because the last administrator cannot be revoked. 401 if
+        // the other revocation was committed before this request was authenticated.
         match statuses[gone] {
             StatusCode::CONFLICT => overlapped += 1,
             StatusCode::UNAUTHORIZED => {}
@@ -118,12 +122,12 @@ async fn last_administrator(server: Arc<Server>, replica: Arc<Server>, rounds: u
     assert!(overlapped > 0, "the two never overlapped");
 }
 
-/// A request of `by` to revoke the key of `whom`.
+/// A request of `by` to revoke the key `whom`.
 fn revoke(server: &Server, by: &crate::support::Key, whom: &crate::support::Key) -> reqwest::RequestBuilder {
     server.post(&format!("/v1/api-keys/{}/revoke", whom.id)).bearer_auth(&by.value)
 }
 
-/// Two equal administrators, and no other: the first one steps back.
+/// Creates two administrators and revokes the first administrator's key.
 async fn two_administrators(server: &Server) -> [crate::support::Key; 2] {
     let pair = [administrator(server).await, administrator(server).await];
     let all = server.manage("GET", "/v1/api-keys?limit=100", None, 200).await;
@@ -152,14 +156,16 @@ async fn made_by(server: &Server, admin: &str) -> crate::support::Key {
     }
 }
 
-/// Two who follow the trail, each on its own server, while both servers write: each sees every event once, in one order.
+/// Two consumers follow the audit log, each on its own server, while both servers write. Each sees
+/// every event once, in the same order.
 async fn two_consumers(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     let begin = server.events().await.len();
     let total = rounds * 2;
     let follow = |server: Arc<Server>| {
         tokio::spawn(async move {
             let (mut seen, mut after) = (Vec::new(), begin);
-            // Three long polls of five seconds without an event: the writers are done, and events are missing.
+            // Three consecutive long polls of five seconds without an event mean that the writers
+            // are done and events are missing.
             let mut empty = 0;
             while seen.len() < total {
                 assert!(empty < 3, "{} of {total} events are seen", seen.len());
@@ -197,7 +203,7 @@ async fn two_consumers(server: Arc<Server>, replica: Arc<Server>, rounds: usize)
     assert_eq!(one.iter().map(|(_, subject)| subject).collect::<BTreeSet<_>>().len(), total);
 }
 
-/// A file that differs from the other one of its round in every object.
+/// A configuration file that differs from the other one of its round in every object.
 fn file(round: usize, name: &str) -> Wanted {
     let text = format!(
         r#"
@@ -210,7 +216,8 @@ fn file(round: usize, name: &str) -> Wanted {
     configuration::read(&text, Format::Toml).unwrap()
 }
 
-/// Two files at once: one is applied after the other, and what is left is the whole of one of them.
+/// Two configuration files are applied concurrently. One is applied after the other, and the result
+/// equals exactly one of the two files.
 async fn two_applies(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     let cli = Caller::cli();
     let (mut first_won, mut second_won) = (0, 0);
@@ -233,7 +240,8 @@ async fn two_applies(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     assert!(first_won > 0 && second_won > 0, "only one order came: {first_won} and {second_won}");
 }
 
-/// Changes that lock the same rows, each in its own rule: none waits for another in a circle, which PostgreSQL would end with an error.
+/// Changes with different rules that lock the same rows must not deadlock. PostgreSQL would abort
+/// one of them with an error.
 async fn changes_that_share_rows(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     let cli = Caller::cli();
     server.permissions_for_all(&["a:b", "c:d", "e:f"]).await;
@@ -279,7 +287,7 @@ macro_rules! a_few_rounds {
     )*};
 }
 
-/// Those that have no order: each round is a sample of its own.
+/// Tests without a forced order: the result is checked in whatever order the changes occur.
 mod a_few_rounds {
     a_few_rounds! { changes_that_share_rows two_consumers }
 }

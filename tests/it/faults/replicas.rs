@@ -1,4 +1,4 @@
-//! Several servers on one database, started at the same instant.
+//! Several servers that start at the same time on one database.
 
 use std::{fs, sync::Arc};
 
@@ -13,7 +13,7 @@ fn run(test: impl Future<Output = ()>) {
     panics::assert_none();
 }
 
-/// Both work, and they are one deployment.
+/// Asserts that both servers work and form one deployment.
 async fn are_one(deployment: &Deployment, first: Running, second: Running) {
     let admin = deployment.admin();
     let mut jwks = Vec::new();
@@ -106,7 +106,7 @@ fn with_keys_of_its_own_the_second_refuses_and_damages_nothing() {
             }
             assert_eq!(fs::read(loser.keys().join("master.1")).ok(), files[1 - won], "its file is as it was");
             assert!(!loser.keys().join("administrator.key").exists());
-            // The winner is whole, and starts again.
+            // The winner is complete and can be started again.
             let again = winner.serve();
             assert!(again.knows(&winner.admin()).await);
             again.stop();

@@ -1,4 +1,4 @@
-//! A revocation that was acknowledged survives the death of the process that acknowledged it.
+//! An acknowledged revocation survives SIGKILL of the process that acknowledged it.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ each! {
         for _ in 0..ROUNDS {
             let (_, key) = server.key(&admin).await;
             let (of_dead, of_living) = (minted(&server, &key).await, minted(&server, &living).await);
-            // The answer to the last one is the last thing the process does.
+            // The response to the revocation is the last action of the process.
             for (bearer, token) in [(&living, &of_living), (&key, &key)] {
                 assert!(is_active(&server, &admin, token).await);
                 assert_eq!(post(&server, "/oauth/revoke", bearer, token).await.status(), 200);
@@ -51,10 +51,11 @@ each! {
         let told = events["data"].as_array().unwrap();
         assert_eq!(told.len(), ROUNDS, "one for each");
         assert!(told.iter().all(|event| event["subject"] == json!({ "type": "api_key", "id": id })));
-        // Nothing of what was shown stands in the log.
+        // The log contains none of the presented values.
         let said = server.stop();
         for token in &dead {
-            // The signature of a token, the secret of a key: either may have the other's separator in it, or be cut short by it.
+            // The signature of a token or the secret of a key. A base64url signature can contain
+            // `_`, so tokens are split at `.`.
             let secret = token.rsplit(if token.contains('.') { '.' } else { '_' }).next().unwrap();
             assert!(!said.err.contains(secret));
         }

@@ -1,5 +1,5 @@
-//! Secrets stay secret: the whole flow, and every mistake that people make with keys; then nothing that is kept or told has
-//! twelve characters of any of them.
+//! Secrets stay secret. The test runs the whole lifecycle of keys and every misplacement of one,
+//! and then asserts that no stored data and no output contains twelve bytes of a secret.
 
 mod places;
 mod sessions;
@@ -21,18 +21,18 @@ use crate::{
     webhooks::LOOPBACK,
 };
 
-/// Stands in the name of a key: the search must find it wherever keys are kept or told.
+/// The name of a key. The search must find it wherever keys are stored or returned.
 const MARKER: &str = "a key that was rotated";
 
-/// What a flow learnt, and where it was searched for.
+/// The secrets of a run, and the results of the search for them.
 #[derive(Default)]
 struct Flow {
     searcher: Searcher,
-    /// What was answered: searched once every secret is known.
+    /// The responses, which are searched once all secrets are known.
     told: Vec<(String, Vec<u8>)>,
     /// Where a secret was found.
     leaks: Vec<String>,
-    /// Where the marker was.
+    /// Where the marker was found.
     marked: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl Flow {
         self.told.push((place.to_owned(), bytes.to_vec()));
     }
 
-    /// The head and the body of an answer that holds no secret.
+    /// Records the headers and the body of a response that must not contain a secret.
     async fn tell_answer(&mut self, what: &str, answer: Response) -> String {
         let head = format!("{:?}", answer.headers());
         let body = answer.text().await.unwrap();
@@ -49,7 +49,7 @@ impl Flow {
         body
     }
 
-    /// In one pass: every secret, and the marker.
+    /// Searches for every secret and the marker in one pass.
     fn search(&mut self, place: &str, bytes: &[u8]) {
         for what in self.searcher.find(bytes) {
             if what.starts_with(MARKER) {
@@ -66,12 +66,13 @@ impl Flow {
         }
     }
 
-    /// The 32 characters that make a key, a session or a code.
+    /// The 32 secret characters of a key, a session token or a code, which precede the six of the
+    /// checksum.
     fn watch_key(&mut self, name: &str, value: &str) {
         self.searcher.watch(name, &value.as_bytes()[value.len() - 38..value.len() - 6]);
     }
 
-    /// The signature, without which a token is none.
+    /// The signature, without which a token is invalid.
     fn watch_token(&mut self, name: &str, token: &str) {
         let signature = token.rsplit('.').next().unwrap();
         self.searcher.watch(name, signature.as_bytes());
@@ -96,7 +97,8 @@ fn no_core_is_dumped(server: &Running) {
 }
 
 async fn nothing_kept_or_told_holds_a_secret(kind: Kind, format: &str) {
-    // A PostgreSQL of its own: what others write into its log of changes is not searched.
+    // A separate PostgreSQL server, because the WAL contains the changes of all databases of a
+    // server.
     let cluster = (kind == Kind::Postgres).then(Cluster::new);
     let deployment = Deployment::new(Kind::Sqlite);
     let mut settings = vec![
@@ -116,7 +118,7 @@ async fn nothing_kept_or_told_holds_a_secret(kind: Kind, format: &str) {
     flow.searcher.watch(MARKER, MARKER.as_bytes());
     flow.run(&server, &deployment).await;
     flow.watch_what_is_on_the_server(&deployment).await;
-    // Before the stop, while the write-ahead log is there, and after it.
+    // Searched before the stop, while the write-ahead log exists, and again after it.
     flow.search_database(&deployment, cluster.is_some());
     let said = server.stop();
     assert!(said.err.len() > 10_000, "the log should tell of every request at this level");

@@ -1,4 +1,5 @@
-//! Signing keys through their lives: published before they sign, kept after, and never in two hands at once.
+//! The lifecycle of signing keys: published before they sign, published after they are retired, and
+//! with exactly one active key.
 
 use std::sync::Arc;
 
@@ -9,9 +10,9 @@ use serde_json::{Value, json};
 use super::process::{LONG, until};
 use crate::support::{Kind, Server, body_of, both, header_of, race::race, verify, wire::problem};
 
-/// verifier_cache_ttl + replica_staleness + clock_skew, and a second.
+/// In seconds: verifier_cache_ttl + replica_staleness + clock_skew + 1.
 const UNTIL_IT_MAY_SIGN: i64 = 3600 + 30 + 30 + 1;
-/// replica_staleness + max_ttl + verifier_leeway + clock_skew, and a second.
+/// In seconds: replica_staleness + max_ttl + verifier_leeway + clock_skew + 1.
 const UNTIL_IT_MAY_GO: i64 = 30 + 3600 + 60 + 30 + 1;
 
 async fn keys(server: &Server) -> Vec<Value> {
@@ -28,7 +29,7 @@ async fn published(server: &Server) -> Vec<String> {
     jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The kid of the next token, which must verify by the JWKS.
+/// The `kid` of a newly issued token. Asserts that the token verifies against the JWKS.
 async fn signs(server: &Server, key: &str) -> String {
     let token = server.swap(key).await;
     verify(server, &token, "http://keyswap.test").await;
@@ -101,7 +102,7 @@ both! {
             [false, true] if server.database.kind == Kind::Sqlite => one,
             _ => panic!("the first rotates, and no other: {statuses:?}"),
         };
-        // The next key that the first one published is too young to sign.
+        // The next key that the first rotation published may not sign yet.
         problem(refused, 409, "too_early").await;
         for state in ["active", "next", "retiring"] {
             only(&server, state).await;
@@ -126,7 +127,7 @@ both! {
         assert_eq!(signs(&server, &key).await, next["kid"].as_str().unwrap());
         assert_eq!(header_of(&server.swap(&key).await)["alg"], "EdDSA");
         verify(&server, &old_token, "http://keyswap.test").await;
-        // Started again on what it finds: nothing more is made.
+        // A restart with the same settings creates no key.
         keyswap::service::signing_keys::live_tokens::flush(&server.app).await.unwrap();
         let before = keys(&server).await;
         let server = Server::on(server.stop().await, &["signing_keys.algorithm=EdDSA"]).await;
@@ -136,7 +137,7 @@ both! {
     async fn a_stale_view_signs_no_more_and_is_served_on(server: Server, "signing_keys.replica_staleness=1s") {
         let key = server.generic_key(&[]).await.value;
         let before = published(&server).await;
-        // The look-up of keys works on, and no look at the signing keys does.
+        // Without the table, refreshes of the signing keys fail, while credential look-ups work.
         server.database.sql("ALTER TABLE signing_keys RENAME TO hidden");
         until("it is stale", LONG, || async { server.exchange(&key).await.status() == 503 }).await;
         let answer = server.exchange(&key).await;
@@ -149,7 +150,7 @@ both! {
     }
 }
 
-/// The kids in a state, of which there must be one.
+/// The `kid` of the only key in a state.
 async fn only(server: &Server, state: &str) -> [String; 1] {
     let found = in_state(server, state).await;
     found.try_into().unwrap_or_else(|found| panic!("one key is {state}, not {found:?}"))
@@ -174,7 +175,7 @@ fn every_algorithm_signs_what_anyone_can_verify() {
                     assert!(jwk.get(private).is_none());
                 }
             }
-            // Altered by one character, it does not.
+            // A token with one altered character does not verify.
             let mut altered = token.into_bytes();
             let last = altered.len() - 10;
             altered[last] = if altered[last] == b'A' { b'B' } else { b'A' };

@@ -1,5 +1,5 @@
-//! Starts that must be refused, by file and with advice, and starts after one that was cut off. Nothing is ever made over old
-//! data.
+//! Starts that must be refused with the name of the file and with advice, and starts after an
+//! interrupted one. No start overwrites existing data.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::support::Kind;
 
-/// Every file below a directory, with its bytes and its mode.
+/// The files in a directory, with their content and mode. Subdirectories are not read.
 fn files(dir: &Path) -> BTreeMap<String, (Vec<u8>, u32)> {
     let mut found = BTreeMap::new();
     let Ok(entries) = fs::read_dir(dir) else { return found };
@@ -100,8 +100,9 @@ each! {
         assert_eq!(deployment.run(&["migrate"]).code, Some(0));
         let admin_file = deployment.keys().join("administrator.key");
         for _ in 0..3 {
-            // On PostgreSQL the start waits at its last step, where it numbers its events: all files are written, and nothing
-            // is committed. On SQLite it is killed as soon as the file is there, which may be on either side of the commit.
+            // On PostgreSQL the start blocks at its last step, where it numbers its events: all
+            // files are written, and no change is committed. On SQLite the process is killed as
+            // soon as the file exists, which may be before or after the commit.
             let held = hold_the_events(&deployment);
             let process = deployment.start();
             let started = Instant::now();
@@ -120,7 +121,8 @@ each! {
             server.stop();
             assert_eq!(fs::read(deployment.keys().join("master.1")).unwrap(), master);
             assert_eq!(deployment.run(&["doctor"]).code, Some(0));
-            // Another deployment, over what the one before left on the disk.
+            // The next round is a new deployment that finds the master key of the previous one on
+            // disk.
             tables::start_over(&deployment);
             fs::remove_file(&admin_file).unwrap();
         }
@@ -185,7 +187,8 @@ each! {
     }
 }
 
-/// Keeps the row that events are numbered by, so that no change can end; PostgreSQL alone.
+/// Locks the table from which events take their numbers, so that no change can commit. PostgreSQL
+/// only.
 fn hold_the_events(deployment: &Deployment) -> Option<PgConnection> {
     if deployment.database.kind == Kind::Sqlite {
         return None;

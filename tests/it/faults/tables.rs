@@ -1,4 +1,4 @@
-//! What stands in a database, seen from outside the program.
+//! The content of a database, read without Keyswap code.
 #![allow(clippy::disallowed_types, reason = "rows are compared, nothing else")]
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -23,12 +23,12 @@ struct Bytes {
     bytes: Vec<u8>,
 }
 
-/// The first column, `line`, of a query.
+/// The column `line` of a query's result.
 pub fn lines(deployment: &Deployment, query: &str) -> Vec<String> {
     lines_of(&deployment.database, query)
 }
 
-/// The same, of a database without a deployment of its own.
+/// Like `lines`, for a database without a deployment.
 pub fn lines_of(database: &Database, query: &str) -> Vec<String> {
     let url = &database.url;
     let found: QueryResult<Vec<Line>> = match database.kind {
@@ -38,7 +38,7 @@ pub fn lines_of(database: &Database, query: &str) -> Vec<String> {
     found.unwrap_or_else(|error| panic!("{query}: {error}")).into_iter().map(|row| row.line).collect()
 }
 
-/// The one value of an expression.
+/// The value of a binary SQL expression.
 pub fn bytes(deployment: &Deployment, expression: &str) -> Vec<u8> {
     let url = &deployment.database.url;
     let query = diesel::sql_query(format!("SELECT {expression} AS bytes"));
@@ -49,7 +49,7 @@ pub fn bytes(deployment: &Deployment, expression: &str) -> Vec<u8> {
     row.bytes
 }
 
-/// The tables, Diesel's own aside.
+/// The names of all tables except Diesel's own.
 pub fn names(deployment: &Deployment) -> Vec<String> {
     let query = match deployment.database.kind {
         Kind::Sqlite => {
@@ -63,7 +63,7 @@ pub fn names(deployment: &Deployment) -> Vec<String> {
     all.into_iter().filter(|name| name != "__diesel_schema_migrations").collect()
 }
 
-/// Every row of every table.
+/// Every row of every table, as text.
 pub fn contents(deployment: &Deployment) -> BTreeMap<String, Vec<String>> {
     let rows = |table: &String| match deployment.database.kind {
         Kind::Sqlite => {
@@ -77,14 +77,14 @@ pub fn contents(deployment: &Deployment) -> BTreeMap<String, Vec<String>> {
     names(deployment).into_iter().map(|table| (table.clone(), rows(&table))).collect()
 }
 
-/// Down and up again: the tables are there, and empty.
+/// Reverts all migrations and runs them again, which leaves empty tables.
 pub fn start_over(deployment: &Deployment) {
     down(deployment);
     assert!(names(deployment).is_empty(), "{:?}", names(deployment));
     assert_eq!(deployment.run(&["migrate"]).code, Some(0));
 }
 
-/// Runs what takes the migrations back.
+/// Runs the `down.sql` of all migrations in reverse order.
 pub fn down(deployment: &Deployment) {
     let folder = if deployment.database.kind == Kind::Sqlite { "sqlite" } else { "postgres" };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);

@@ -1,7 +1,9 @@
-//! Design rule 7: what is refused takes the same time, whatever the reason. Refusals wait for a deadline (docs/decisions/003), so that the
-//! work before it does not show; measured with the deadline, and without it, where the work itself shows.
+//! Invariant 7: a refusal takes the same time for every reason. Refusals wait for a constant-time
+//! deadline (docs/decisions/003), which hides the work before it. The tests measure with the
+//! deadline, and without it, where the work is visible.
 //!
-//! For every change: a planted difference of 50 µs is seen, on both databases. The long runs are `scripts/prove timing`.
+//! On every change, a planted difference of 50 µs must be detected on both databases.
+//! `scripts/prove timing` runs the long measurements.
 
 mod random;
 mod statistics;
@@ -40,14 +42,15 @@ const SETTINGS: [&str; 5] = [
     "api_keys.foreign=true",
 ];
 
-/// How many are in flight at once where each waits for its deadline: few would take an hour and leave the cores idle.
+/// Concurrent requests in measurements with the deadline. A lower number would take an hour and
+/// leave the cores idle.
 const IN_FLIGHT: usize = 48;
-/// The first rounds of each worker warm caches and connections.
+/// The first rounds of each worker warm up caches and connections and are not counted.
 const WARM_UP: usize = 50;
-/// The difference that the test must be able to see.
+/// The difference that the test must detect.
 const PLANTED: Duration = Duration::from_micros(50);
 
-/// Who shows a value, and is refused.
+/// A client that presents values and is refused.
 enum Asker {
     InProcess(Arc<App>),
     Http(Box<KeepAlive>),
@@ -62,12 +65,12 @@ impl Asker {
         }
     }
 
-    /// In microseconds.
+    /// Presents a value, asserts the refusal, and returns the time in microseconds.
     async fn time(&mut self, shown: &Shown, refusal: &str, source: u32) -> f32 {
         let started = Instant::now();
         match self {
             Self::InProcess(app) => {
-                // Another source each time: no budget is spent.
+                // A new source for each request, so that no source's brute-force budget is used up.
                 let source = Source::from(IpAddr::V4(Ipv4Addr::from_bits(source)));
                 let attempt = Attempt { key: &shown.value, source, form: Form::Exchange };
                 let refused = exchange::exchange(app, attempt, &Request::default()).await;
@@ -85,7 +88,7 @@ impl Asker {
     }
 }
 
-/// A server that answers refusals at the deadline, or as soon as it knows.
+/// A server with the constant-time deadline, or one that answers refusals at once.
 async fn server(kind: Kind, with_deadline: bool) -> Server {
     let database = Arc::new(Database::new(kind));
     if with_deadline {
@@ -95,7 +98,7 @@ async fn server(kind: Kind, with_deadline: bool) -> Server {
     }
 }
 
-/// Shows values of every kind, in an order by chance, and gives the times of each kind.
+/// Presents values of every kind in random order, and returns the times of each kind.
 async fn measure(server: &Server, group: &Arc<Group>, over_http: bool, in_flight: usize, rounds: usize) -> Vec<Sample> {
     let samples = Arc::new(Mutex::new(vec![Sample::default(); group.subjects.len()]));
     let left = Arc::new(AtomicUsize::new(rounds + WARM_UP * in_flight));
@@ -126,7 +129,8 @@ async fn measure(server: &Server, group: &Arc<Group>, over_http: bool, in_flight
     samples.clone()
 }
 
-/// Prints a table, and gives for each kind but the first how much longer than that it takes, and how sure that is.
+/// Prints a table. Returns, for each kind but the first, the difference of its mean from that of
+/// the first in microseconds, and Welch's t.
 fn compare(what: &str, names: &[&str], samples: &[Sample]) -> Vec<(f64, f64)> {
     let moments: Vec<_> = samples.iter().map(Sample::moments).collect();
     eprintln!("{what}");
@@ -154,7 +158,8 @@ fn run<F: Future<Output = ()>>(test: F) {
     panics::assert_none();
 }
 
-/// Unknown keys against unknown keys, and against unknown keys that take 50 µs longer: without the deadline, over HTTP.
+/// Compares unknown keys with unknown keys, and with unknown keys that take 50 µs longer, over HTTP
+/// without the deadline.
 async fn planted(kind: Kind) {
     let server = server(kind, false).await;
     let group = Values::new(&server, 4).await.own(Path::Exchange, &server.admin);
@@ -201,7 +206,7 @@ fn rounds(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
 }
 
-/// With the deadline nobody can tell them apart: |t| stays below 4.5, in process and over HTTP.
+/// With the deadline the reasons are indistinguishable: |t| is below 4.5, in process and over HTTP.
 async fn with_deadline(kind: Kind) {
     let server = server(kind, true).await;
     let values = Values::new(&server, 200).await;
@@ -234,11 +239,13 @@ fn groups(values: &Values, admin: &str) -> Vec<Arc<Group>> {
     own.chain([values.imported(admin), values.clients()]).map(Arc::new).collect()
 }
 
-/// How much the work before a refusal may differ, as a share of what an unknown key takes.
-/// One short run in process on SQLite, without optimization, showed up to 0.39; over HTTP and on PostgreSQL nothing was measured yet.
+/// The allowed difference in work before a refusal, relative to an unknown key. A short run in
+/// process on SQLite without optimization showed at most 0.39. There are no measurements over HTTP
+/// or on PostgreSQL.
 const ALIKE: f64 = 0.5;
 
-/// Without the deadline the work shows: a row that is found costs what one that is not does not. It is reported, and bounded.
+/// Without the deadline the work is visible, because a row that exists costs more than one that
+/// does not. The difference is printed and must not exceed `ALIKE`.
 async fn without_deadline(kind: Kind) {
     let server = server(kind, false).await;
     let values = Values::new(&server, 200).await;

@@ -1,4 +1,4 @@
-//! The exchange in the middle, and services that verify alone.
+//! The exchange as a central identity service, and services that verify tokens locally.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ both! {
         let service = Service::trusting(&server, AUDIENCE).await;
         assert_eq!(service.call("GET", &token).await.status(), 200);
         assert_eq!(service.fetched(), 1);
-        // Whom should it ask? There is nobody left.
+        // Keyswap is stopped: the service verifies tokens without it.
         let _database = server.stop().await;
         for _ in 0..1000 {
             assert_eq!(service.call("GET", &token).await.status(), 200);
@@ -49,7 +49,7 @@ both! {
         let service = Service::start(AUDIENCE, trusted).await;
         let key = server.generic_key(&["projects:read"]).await;
         assert_eq!(service.call("GET", &server.swap(&key.value).await).await.status(), 200);
-        // Another deployment says the same of itself, and is not believed.
+        // A token of another deployment that claims the same issuer is refused.
         let other = Server::on(std::sync::Arc::new(crate::support::Database::new(server.database.kind)), &[]).await;
         let stranger = other.generic_key(&["projects:read"]).await;
         assert_eq!(service.call("GET", &other.swap(&stranger.value).await).await.status(), 401);
@@ -70,7 +70,7 @@ both! {
             assert_eq!((status, &identity["sub"]), (200, &json!("ann")), "the same user, whichever way they came");
             assert_eq!(service.ask("POST", token).await.0, 403);
         }
-        // Nothing that the login says is missing from ours.
+        // The exchanged token has every claim of the login token.
         let claims = |token: &str| -> Value {
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
         };
@@ -128,7 +128,7 @@ both! {
         let token = second.swap(&key.value).await;
         let service = Service::trusting(&third, AUDIENCE).await;
         assert_eq!(service.call("GET", &token).await.status(), 200);
-        // Whichever goes, the others carry on.
+        // Stopping one replica does not affect the others.
         let _database = server.stop().await;
         assert_eq!(service.call("GET", &third.swap(&key.value).await).await.status(), 200);
         third.step(&key, "revoke").await;
@@ -159,7 +159,7 @@ both! {
     }
 }
 
-/// The product's own login: another issuer, with a key of its own.
+/// The login of the host application: another issuer with its own signing key.
 struct Login {
     issuer: &'static str,
     key: rcgen::KeyPair,
@@ -171,7 +171,7 @@ impl Login {
     }
 
     fn jwks(&self) -> JwkSet {
-        // An uncompressed point: 4, x, y.
+        // An uncompressed point: the byte 4, x and y.
         let point = self.key.public_key_raw();
         let coordinate = |range| URL_SAFE_NO_PAD.encode(&point[range]);
         let jwk = json!({

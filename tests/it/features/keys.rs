@@ -1,4 +1,4 @@
-//! Keys of every owner: made, listed, bounded, ended.
+//! Keys of every owner type: creation, listing, limits and end of life.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -10,14 +10,14 @@ fn carol() -> Value {
     json!({ "type": "user", "id": "carol" })
 }
 
-/// The fields and messages of a refusal.
+/// The fields and messages of a 422 response.
 async fn faults(answer: reqwest::Response) -> Vec<(String, String)> {
     let body = body_of(answer, StatusCode::UNPROCESSABLE_ENTITY).await;
     let text = |fault: &Value, name: &str| fault[name].as_str().unwrap().to_owned();
     body["errors"].as_array().unwrap().iter().map(|fault| (text(fault, "field"), text(fault, "message"))).collect()
 }
 
-/// Everything that the database keeps, as somebody who stole it would see it.
+/// The entire contents of the database, as an attacker with a copy sees them.
 fn dump(server: &Server) -> Vec<u8> {
     match server.database.kind {
         Kind::Sqlite => {
@@ -113,13 +113,14 @@ both! {
             secret.bytes().for_each(|byte| count[usize::from(byte)] += 1);
             assert!(seen.insert(secret), "twice the same");
         }
-        // 6400 draws of 62 characters: 103 of each, and further from it than seven deviations once in an age.
+        // 6400 characters from 62 symbols: 103 of each are expected, with a standard deviation of
+        // 10. The bounds are more than seven standard deviations away.
         let used: Vec<_> = count.into_iter().enumerate().filter(|(_, count)| *count > 0).collect();
         assert_eq!(used.len(), 62);
         for (byte, count) in used {
             assert!((30..180).contains(&count), "{} came {count} times", char::from(u8::try_from(byte).unwrap()));
         }
-        // 62 to the power of 32 is more than 2 to the power of 190.
+        // A secret has 62^32 possible values, which is more than 2^190.
         assert!(32.0 * 62_f64.log2() > 128.0);
     }
 
@@ -132,7 +133,7 @@ both! {
         let listed = body_of(as_user(&server, "ann", "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
         let types: Vec<_> = listed["data"].as_array().unwrap().iter().map(|key| key["owner"]["type"].as_str().unwrap()).collect();
         assert_eq!(types, ["organization", "user"]);
-        // And they end apart.
+        // Their lifetimes are independent.
         put_away(&server, "ann").await;
         assert_eq!(server.exchange(&personal.value).await.status(), 401);
         server.swap(&of_organization.value).await;
@@ -155,7 +156,8 @@ both! {
         }
         let dump = dump(&server);
         assert!(holds(&dump, made["id"].as_str().unwrap()), "the dump holds the key's row");
-        // Neither the secret nor a plain digest of it, in any of the forms that someone might try.
+        // The dump contains neither the secret nor an unkeyed digest of it, in
+        // binary or hexadecimal.
         let digests = [value, secret].map(|text| {
             ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref().to_vec()
         });
@@ -274,7 +276,7 @@ both! {
             assert!(about.len() == 1 && about[0].0 == "permissions" && about[0].1.contains(why), "{name}: {told:?}");
         }
         assert_eq!(told.len(), 3, "and nothing is said against the others: {told:?}");
-        // What the caller does not hold.
+        // A permission that the caller does not hold.
         let body = json!({ "name": "k", "owner": { "type": "user" }, "permissions": ["projects:read", "projects:write"] });
         let told = faults(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await).await;
         assert!(!told.is_empty() && told.iter().all(|(_, message)| message.starts_with("projects:write ")), "{told:?}");
@@ -336,12 +338,11 @@ both! {
     }
 }
 
-/// A user goes away.
 async fn put_away(server: &Server, user: &str) {
     server.manage("DELETE", &format!("/v1/users/{user}"), None, 204).await;
 }
 
-/// Another organization, with nobody in it.
+/// Creates another organization, without members.
 async fn put_other(server: &Server) {
     super::put(server, "/v1/organizations/other", json!({ "name": "Other" })).await;
 }

@@ -1,4 +1,5 @@
-//! `docs/features.md`: every feature with its tests, as they stand in the sources. Run with `KEYSWAP_WRITE_DOCS=1` to write it anew.
+//! Checks `docs/features.md`, which lists every feature with its tests, against the sources.
+//! `KEYSWAP_WRITE_DOCS=1` rewrites the page.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +9,7 @@ use std::{
     process::Command,
 };
 
-/// Why a feature has no test yet.
+/// The reason why a feature has no test.
 enum Why {
     OwnKeys,
     ForeignIssuers,
@@ -25,11 +26,11 @@ impl Why {
     }
 }
 
-/// What is out of reach for now.
+/// Features that are not implemented.
 const LATER: &[(&str, Why)] =
     &[("a15", Why::OwnKeys), ("a17", Why::ForeignIssuers), ("a20", Why::Libraries), ("a21", Why::Libraries)];
 
-/// What is shown by other means besides.
+/// Further tests of a feature, without its id in their names.
 const BESIDE: &[(&str, &str)] = &[
     ("a2", "tests/interop/test_curl.py"),
     ("i2", "tests/interop/test_one_path.py"),
@@ -40,7 +41,7 @@ const BESIDE: &[(&str, &str)] = &[
     ("w27", "tests/interop/test_node.py"),
 ];
 
-/// Every feature that was asked for.
+/// Every required feature.
 const FEATURES: &[(&str, &str)] = &[
     ("a1", "Service clients of users, organizations and the account"),
     ("a2", "One way to make a key, whoever owns it"),
@@ -162,7 +163,8 @@ fn what_carries_an_id_is_a_test_that_runs() {
     assert!(all.len() > ignored.len(), "the tests are listed by the test binary itself");
     for (name, file) in tests_by_feature(root).into_values().flatten() {
         let Some(module) = file.strip_prefix("tests/it/").and_then(|file| file.strip_suffix(".rs")) else {
-            // pytest collects it by its name; what is marked to be skipped stands right below its mark.
+            // pytest collects a test by its name. A skip mark is a decorator
+            // directly above the test.
             let text = fs::read_to_string(root.join(&file)).unwrap();
             let lines: Vec<_> = text.lines().map(str::trim_start).collect();
             let at = lines.iter().position(|line| line.starts_with(&format!("def test_{name}("))).unwrap();
@@ -177,7 +179,7 @@ fn what_carries_an_id_is_a_test_that_runs() {
     }
 }
 
-/// The tests of this binary, by their full names.
+/// The full names of the tests in this binary.
 fn listed(more: &[&str]) -> BTreeSet<String> {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let output = command.args(["--list", "--format", "terse"]).args(more).output().unwrap();
@@ -220,7 +222,7 @@ fn page(tests: &BTreeMap<String, Vec<(String, String)>>) -> String {
     text
 }
 
-/// Feature → the tests that carry its id, with their files.
+/// Maps each feature id to the names and files of its tests.
 fn tests_by_feature(root: &Path) -> BTreeMap<String, Vec<(String, String)>> {
     let mut files = Vec::new();
     test_files(&root.join("tests"), &mut files);
@@ -241,7 +243,7 @@ fn tests_by_feature(root: &Path) -> BTreeMap<String, Vec<(String, String)>> {
     all
 }
 
-/// The ids in front of a name.
+/// The feature ids at the beginning of a name.
 fn ids(name: &str) -> Vec<String> {
     let parts: Vec<_> = name.split('_').collect();
     let known = |part: &&&str| FEATURES.iter().any(|(id, _)| *id == **part);

@@ -1,4 +1,4 @@
-//! The features that were asked for, each under its id: `docs/features.md` lists them all, and where those stand that are not here.
+//! Tests named after the required features. `docs/features.md` lists all features and their tests.
 
 mod identity;
 mod keys;
@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::support::{Key, Server};
 
-/// A call of the management API with a credential, and with headers.
 async fn call(
     server: &Server,
     credential: &str,
@@ -33,8 +32,8 @@ async fn put(server: &Server, path: &str, body: Value) {
     assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
 }
 
-/// A product in use: the organization `acme` with `ann`, who manages its keys, and `bob`, who reads and manages his own; `carol` is in
-/// no organization.
+/// Creates a sample directory: organization `acme` with `ann`, who manages its keys, and `bob`, who
+/// reads and manages his own keys; `carol` belongs to no organization.
 async fn product(server: &Server) {
     for (name, to) in [
         ("projects:read", json!(["user", "organization", "service_client"])),
@@ -66,13 +65,12 @@ async fn product(server: &Server) {
     put(server, "/v1/organizations/acme/members/bob", json!({ "roles": ["reader"] })).await;
 }
 
-/// As a user of the product does it: the product's back end calls for them.
+/// Calls the API on behalf of a user, as the back end of the host application does.
 async fn as_user(server: &Server, user: &str, method: &str, path: &str, body: Option<Value>) -> Response {
     let who = if user == "carol" { user.to_owned() } else { format!("{user}; organization=acme") };
     call(server, &server.admin, method, path, body, &[("keyswap-on-behalf-of", &who)]).await
 }
 
-/// A key for this owner.
 async fn key_of(server: &Server, owner: Value, permissions: &[&str]) -> Key {
     server.key(json!({ "name": "a key", "owner": owner, "permissions": permissions })).await
 }

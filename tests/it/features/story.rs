@@ -1,4 +1,4 @@
-//! One key, from its making to its end, and the service in between.
+//! The lifecycle of a key, observed by a service that accepts its tokens.
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -24,7 +24,7 @@ both! {
         assert_eq!(revoked.status(), 200);
         let refused = server.exchange(value).await;
         assert_eq!(refused.status(), 401, "the next swap");
-        // What the client has now is no token, and the key itself opens nothing.
+        // The response contains no token, and the service does not accept the key itself.
         let answer: serde_json::Value = refused.json().await.unwrap();
         assert_eq!(answer.get("access_token"), None);
         assert_eq!(service.ask("GET", value).await, (401, json!({ "error": "Unauthorized" })));
@@ -45,7 +45,7 @@ both! {
                 None => assert_eq!(status, 200),
             }
         }
-        // Keyswap itself does the same.
+        // Keyswap reports a missing permission in the same way.
         let key = server.client_key(&["keyswap:events"]).await;
         let answer = call(&server, &key.value, "GET", "/v1/api-keys", None, &[]).await;
         let body = body_of(answer, StatusCode::FORBIDDEN).await;
@@ -67,7 +67,7 @@ both! {
 
     async fn w18_a_read_only_key_cannot_make_more_of_itself(server: Server) {
         product(&server).await;
-        // It may manage the keys of its organization, and carries one permission of the product.
+        // The key may manage the keys of its organization and has one application permission.
         let key = key_of(&server, acme(), &["projects:read", "api-keys:manage"]).await;
         let reader = key_of(&server, acme(), &["projects:read"]).await;
         let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
@@ -79,7 +79,7 @@ both! {
         assert_eq!(call(&server, &key.value, "PATCH", &path, Some(wider.clone()), &[]).await.status(), 422);
         let another = json!({ "name": "wider", "owner": { "type": "organization" }, "permissions": ["projects:write"] });
         assert_eq!(call(&server, &key.value, "POST", "/v1/api-keys", Some(another.clone()), &[]).await.status(), 422);
-        // And one that may manage nothing does not even get so far.
+        // A key without management permissions is refused earlier, with 403.
         let path = format!("/v1/api-keys/{}", reader.id);
         assert_eq!(call(&server, &reader.value, "PATCH", &path, Some(wider), &[]).await.status(), 403);
         assert_eq!(call(&server, &reader.value, "POST", "/v1/api-keys", Some(another), &[]).await.status(), 403);

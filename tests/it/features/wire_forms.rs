@@ -1,4 +1,4 @@
-//! How a key comes in, from programs that know nothing of Keyswap.
+//! Requests of clients without specific support for Keyswap.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ both! {
     async fn p12_a_program_that_can_open_a_socket_is_client_enough(server: Server) {
         let key = server.generic_key(&["projects:read"]).await;
         let host = server.base.strip_prefix("http://").unwrap().to_owned();
-        // What curl sends, and what somebody types into a terminal.
+        // A request of curl, and a minimal HTTP/1.0 request.
         for request in [
             format!("POST /v1/exchange HTTP/1.1\r\nHost: {host}\r\nUser-Agent: curl/8.0\r\nAccept: */*\r\nX-API-Key: {}\r\nConnection: close\r\n\r\n", key.value),
             format!("POST /v1/exchange HTTP/1.0\r\nHost: {host}\r\nContent-Length: 0\r\nAuthorization: Bearer {}\r\n\r\n", key.value),
@@ -74,7 +74,7 @@ both! {
             let body: Value = serde_json::from_str(body).unwrap();
             verify(&server, body["access_token"].as_str().unwrap(), "http://keyswap.test").await;
         }
-        // Nothing of a browser is needed: no cookie is set, none is read.
+        // An exchange needs no cookies and sets none.
         assert!(server.exchange(&key.value).await.headers().get("set-cookie").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! What is said of what is in force.
+//! Responses for active tokens and keys.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ both! {
             "aud": "http://keyswap.test", "iss": "http://keyswap.test", "exp": said["exp"], "iat": said["iat"], "jti": said["jti"],
             "key_id": key.id, "org_id": "acme",
         }));
-        // Whoever asks has the answer, and needs no list.
+        // The response omits `status`: it is itself the status, so the caller needs no status list.
         for (name, value) in said.as_object().unwrap().iter().filter(|(name, _)| *name != "status") {
             assert_eq!(&answer[name], value, "{name}");
         }
@@ -40,7 +40,7 @@ both! {
             "sub_type": "service_client", "iat": made.seconds(), "key_id": key.id,
         });
         assert_eq!(introspected(&server, &key.value).await, whole);
-        // Whatever ends first: the key, or the value that was replaced.
+        // `exp` is the earlier of the expiry of the key and the expiry of the replaced credential.
         let end = server.app.store.now().await.unwrap().after("2h".parse().unwrap());
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "expires_at": end })), 200).await;
         assert_eq!(introspected(&server, &key.value).await["exp"], end.seconds());
@@ -62,7 +62,8 @@ both! {
         let scope = async |shown: &str| introspected(&server, shown).await["scope"].clone();
         assert_eq!((scope(&whole).await, scope(&narrow).await, scope(&key.value).await), (json!("a b c"), json!("a b"), json!("a b c")));
         assert_eq!(introspected(&server, &whole).await["aud"], json!(["https://one.test/"]));
-        // The owner loses one, the key another, the audience takes one no more.
+        // The owner loses one permission, the key another, and the audience stops accepting a
+        // third.
         server.manage("PATCH", &format!("/v1/service-clients/{}", key.client), Some(json!({ "permissions": ["b", "c"] })), 200).await;
         assert_eq!((scope(&whole).await, scope(&narrow).await, scope(&key.value).await), (json!("b c"), json!("b"), json!("b c")));
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "permissions": ["a", "c"] })), 200).await;
@@ -97,14 +98,15 @@ both! {
 
     async fn a_token_from_a_value_that_is_dead_is_refused_everywhere(server: Server) {
         let (key, product, management) = everywhere(&server).await;
-        // In the same second: the token's place in a status list says which value it is from.
+        // The rotation and the issuance fall into the same second: the index in the status list
+        // identifies the credential that a token was issued for.
         let path = format!("/v1/api-keys/{}/rotate", key.id);
         let rotated = server.manage("POST", &path, Some(json!({ "grace": "0s" })), 200).await;
         assert_eq!(taken(&server, &product, &management).await, [false; 4]);
         assert_eq!(introspected(&server, &product).await, inactive());
         let (product, management) = tokens(&server, rotated["value"].as_str().unwrap()).await;
         assert_eq!(taken(&server, &product, &management).await, [true; 4], "what its new value gives is good");
-        // While an old value still works, its tokens do as well.
+        // The tokens of a previous credential are valid as long as the credential.
         server.advance(2);
         let again = server.manage("POST", &path, Some(json!({ "grace": "2m" })), 200).await;
         assert_eq!(taken(&server, &product, &management).await, [true; 4]);
@@ -112,7 +114,8 @@ both! {
         assert_eq!(taken(&server, &product, &management).await, [false; 4], "with the value they were made from");
         let (product, management) = tokens(&server, again["value"].as_str().unwrap()).await;
         assert_eq!(taken(&server, &product, &management).await, [true; 4]);
-        // A rotation that is taken back takes its tokens along, though they are younger than the value that stays.
+        // Cancelling a rotation invalidates the tokens of the new credential, although they are
+        // newer than the credential that remains.
         let taken_back = server.manage("POST", &path, Some(json!({ "grace": "1h" })), 200).await;
         let newer = tokens(&server, taken_back["value"].as_str().unwrap()).await;
         server.manage("POST", &format!("/v1/api-keys/{}/cancel-rotation", key.id), None, 200).await;

@@ -1,4 +1,4 @@
-//! Who may ask, and how.
+//! Authentication and authorization of introspection requests.
 
 use reqwest::{Response, StatusCode};
 use serde_json::json;
@@ -153,7 +153,7 @@ both! {
             (&for_one, Some("a"), Some("a"), Some("a b")),
             (&for_other, None, Some("b"), Some("a b")),
             (&for_any, Some("a"), Some("a b"), Some("a b")),
-            // What is for Keyswap itself is nothing that a service should be shown.
+            // A token for the management audience is reported as inactive.
             (&of_admin, None, None, None),
         ] {
             assert_eq!(scope(&at_one, shown).await.as_deref(), one, "{shown}");
@@ -161,7 +161,7 @@ both! {
             assert_eq!(scope(&at_none, shown).await, None, "{shown}");
             assert_eq!(scope(&services.value, shown).await.as_deref(), any, "{shown}");
         }
-        // A key that is not for Keyswap itself asks about nothing.
+        // A key that cannot be used for the management audience cannot introspect.
         let elsewhere = service(json!([one])).await;
         oauth_error(asked(&server, &elsewhere, &for_one).await, 403, "insufficient_scope").await;
     }

@@ -1,4 +1,4 @@
-//! One answer for all that is not in force.
+//! One identical response for everything that is not active.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -80,7 +80,8 @@ both! {
             (r#""aud":"http://keyswap.test""#, r#""aud":[]"#),
             (r#""key_id":"key_"#, r#""key_id":"' OR 1=1 --"#),
             (r#""exp":"#, r#""exp":-1"#),
-            // A place that is not of its key's credential; and none at all, with a time before its key was there.
+            // An index that does not belong to the key's credential; then no status at all, with an
+            // `iat` before the creation of the key.
             (r#""idx":"#, r#""idx":1"#),
             (r#""status":"#, r#""nostatus":"#),
             (r#""jti":"#, r#""nojti":"#),
@@ -126,7 +127,7 @@ both! {
         for test in vectors["testGroups"].as_array().unwrap().iter().flat_map(|group| group["tests"].as_array().unwrap()) {
             let shown = test["jws"].as_str().unwrap();
             let answer = asked(&server, &server.admin, shown).await;
-            // An empty one is not sent at all.
+            // An empty `token` parameter is an invalid request.
             if shown.is_empty() {
                 assert_eq!(answer.status(), 400);
             } else {

@@ -1,4 +1,5 @@
-//! `POST /oauth/introspect` (RFC 7662, RFC 9701): what is in force, for whom, and one answer for all that is not.
+//! `POST /oauth/introspect` (RFC 7662, RFC 9701): callers, active tokens and keys, and one
+//! identical response for everything that is not active.
 
 mod answers;
 mod callers;
@@ -13,12 +14,12 @@ use crate::support::{Server, body_of, wire::form};
 pub const PATH: &str = "/oauth/introspect";
 pub const MANAGEMENT: &str = "http://keyswap.test/v1";
 
-/// As it is asked with a bearer.
+/// Introspects a token with a bearer credential.
 pub async fn asked(server: &Server, bearer: &str, token: &str) -> Response {
     form(server.post(PATH).bearer_auth(bearer), &[("token", token)]).send().await.unwrap()
 }
 
-/// As the administrator is answered.
+/// Introspects a token as the administrator.
 pub async fn introspected(server: &Server, token: &str) -> Value {
     body_of(asked(server, &server.admin, token).await, StatusCode::OK).await
 }
@@ -36,7 +37,9 @@ pub async fn token(server: &Server, key: &str, asked: Value) -> String {
     body["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Whether each of the places where Keyswap itself takes a token takes this one; it is for the product, the other for `/v1`.
+/// Whether introspection, validation, the access check and the management API accept a
+/// key's tokens, in this order. `product` is a token for the default audience,
+/// `management` one for `/v1`.
 pub async fn taken(server: &Server, product: &str, management: &str) -> [bool; 4] {
     let value = json!({ "value": product });
     let validated = server.manage("POST", "/v1/api-keys/validate", Some(value), 200).await["api_key"].is_object();
@@ -47,7 +50,8 @@ pub async fn taken(server: &Server, product: &str, management: &str) -> [bool; 4
     [is_active(server, product).await, validated, allowed, called == 200]
 }
 
-/// A key that is good everywhere in `taken`, its product token and its management token.
+/// Creates a key whose tokens are accepted everywhere in `taken`, and returns it with a token for
+/// the default audience and one for the management audience.
 pub async fn everywhere(server: &Server) -> (crate::support::Key, String, String) {
     let key = server.client_key(&["a", "keyswap:events"]).await;
     if server.http.get(server.url("/v1/roles/a")).bearer_auth(&server.admin).send().await.unwrap().status() == 404 {

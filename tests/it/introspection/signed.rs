@@ -1,4 +1,4 @@
-//! Answers as JWTs (RFC 9701).
+//! Introspection responses as JWTs (RFC 9701).
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ both! {
     }
 }
 
-/// As a resource server does it: `exp` is not there, and not asked for.
+/// Verifies a response as a resource server does. It has no `exp`, so none is required.
 async fn verify_signed(server: &Server, jwt: &str, audience: &str) -> Value {
     use jsonwebtoken::{DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
     let jwks = body_of(server.get("/.well-known/jwks.json").send().await.unwrap(), StatusCode::OK).await;

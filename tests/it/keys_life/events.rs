@@ -1,4 +1,5 @@
-//! The audit trail: one event for each resource that a change touched, whoever made it and however, and none that a follower misses.
+//! The audit log: one event per resource that a change affects, for every actor and every
+//! interface, and no event that a reader misses.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::{acme, of_acme, of_acme_by_ada, personal, put};
 use crate::support::{Kind, Server, both};
 
-/// A trail that is read as it grows.
+/// A reader that follows the audit log.
 struct Trail<'a> {
     server: &'a Server,
     seen: i64,
@@ -23,7 +24,7 @@ impl<'a> Trail<'a> {
         Self { server, seen: events.last().unwrap()["seq"].as_i64().unwrap(), admin }
     }
 
-    /// What has come since the last look.
+    /// Returns the events since the last read.
     async fn grown(&mut self) -> Vec<Value> {
         let page = self.server.manage("GET", &format!("/v1/events?limit=100&after={}", self.seen), None, 200).await;
         let new = page["data"].as_array().unwrap().clone();
@@ -31,7 +32,8 @@ impl<'a> Trail<'a> {
         new
     }
 
-    /// Makes a change, which must leave just this event, or none; gives the answer.
+    /// Makes a change that must record exactly the event `left` (type, subject, organization), or
+    /// none. Returns the response body.
     async fn change(
         &mut self,
         method: &str,
@@ -136,7 +138,8 @@ both! {
         assert_eq!(of("acme").await, ["organization.created", "member.created", "api_key.created"]);
         assert_eq!(of("beta").await, ["organization.created"]);
         assert_eq!(of("acm").await, [""; 0]);
-        // Everything a deletion takes along is told of within the organization, with its cause.
+        // A deletion also records the deletion of dependent objects in their
+        // organization, with the cause.
         server.manage("DELETE", "/v1/users/ada", None, 204).await;
         let left = trail.grown().await;
         let gone: Vec<_> = left.iter().filter(|event| event["type"] == "member.deleted").collect();
@@ -180,7 +183,7 @@ both! {
     }
 }
 
-/// Follows the trail like a log until it has what is numbered `last`.
+/// Reads the audit log by long polling up to the sequence number `last`.
 async fn follow(server: &Server, limit: usize, from: i64, last: i64) -> Vec<Value> {
     let (mut all, mut after) = (Vec::new(), from);
     while after < last {

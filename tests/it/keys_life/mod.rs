@@ -1,4 +1,4 @@
-//! The life of a key, told in full: what its owner does to it, how it rotates, how it ends, and who hears of it.
+//! The lifecycle of a key: effects of its owner, rotation, expiry and events.
 
 mod events;
 mod notices;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Key, Server, body_of};
 
-/// An organization with a member who may do everything the product knows, inside and outside of it.
+/// Creates an organization and a member with all permissions inside and outside of it.
 async fn acme(server: &Server) {
     for name in ["projects:read", "projects:write"] {
         let body = json!({ "assignable_to": ["user", "organization", "service_client"] });
@@ -24,14 +24,13 @@ async fn acme(server: &Server) {
     put(server, "/v1/organizations/acme/members/ada", json!({ "roles": ["writer"] })).await;
 }
 
-/// Puts something that may be there already.
 async fn put(server: &Server, path: &str, body: Value) {
     let request = server.http.put(server.url(path)).bearer_auth(&server.admin).json(&body);
     let answer = request.send().await.unwrap();
     assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
 }
 
-/// A key of ada, within acme or not.
+/// Creates a personal key of ada, optionally within an organization.
 async fn personal(server: &Server, organization: Option<&str>) -> Key {
     let owner = json!({ "type": "user", "id": "ada", "organization_id": organization });
     server
@@ -44,7 +43,7 @@ async fn of_acme(server: &Server) -> Key {
     server.key(json!({ "name": "of acme", "owner": owner, "permissions": ["projects:read"] })).await
 }
 
-/// A key of acme that ada made herself, through the product's back end.
+/// Creates a key of acme on behalf of ada.
 async fn of_acme_by_ada(server: &Server) -> Key {
     let body = json!({ "name": "by ada", "owner": { "type": "organization" }, "permissions": ["projects:read"] });
     let request = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&body);
@@ -54,7 +53,7 @@ async fn of_acme_by_ada(server: &Server) -> Key {
     Key { id: text("id"), value: text("value"), client: String::new() }
 }
 
-/// A key of a service client that belongs to `owner`.
+/// Creates a service client of `owner` and a key of it.
 async fn of_client_of(server: &Server, owner: Value) -> Key {
     let body = json!({ "name": "a helper", "owner": owner, "permissions": ["projects:read"] });
     let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
@@ -68,19 +67,19 @@ async fn works(server: &Server, key: &Key) -> bool {
     status == 200
 }
 
-/// State, and why where that is not written on the key.
+/// The state of a key, and the reason if the state follows from its owner.
 async fn state(server: &Server, key: &Key) -> (String, Option<String>) {
     let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
     (shown["state"].as_str().unwrap().to_owned(), shown["state_reason"].as_str().map(str::to_owned))
 }
 
-/// The events of a key of some types, with commas between them.
+/// The events of a key. `kinds` is a comma-separated list of event types.
 async fn told(server: &Server, key: &Key, kinds: &str) -> Vec<Value> {
     let path = format!("/v1/events?limit=100&type={kinds}&subject={}", key.id);
     server.manage("GET", &path, None, 200).await["data"].as_array().unwrap().clone()
 }
 
-/// The same after the jobs of `server` have run; there are so many of them then, and no more.
+/// Runs the jobs of `server` and asserts that the key then has exactly `count` such events.
 async fn told_by_jobs(server: &Server, key: &Key, kinds: &str, count: usize) -> Vec<Value> {
     server.run_jobs().await;
     let found = told(server, key, kinds).await;

@@ -1,4 +1,4 @@
-//! A key whose end is near, told of a few times before and once when it has come.
+//! Expiry notifications: events before the expiry of a key and at its expiry.
 
 use chrono::{Duration, SecondsFormat, Utc};
 use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query, sql_types::Text};
@@ -10,7 +10,7 @@ use crate::support::{Key, Kind, Server, both, run_jobs_of, sqlite};
 const DAY: i64 = 24 * 3600;
 const BOTH: &str = "api_key.expiring,api_key.expired";
 
-/// So many seconds from now, by a clock that was moved on by `moved`.
+/// The time in `seconds` seconds, according to a clock that was advanced by `moved` seconds.
 fn end(moved: i64, seconds: i64) -> String {
     (Utc::now() + Duration::seconds(moved + seconds)).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -20,7 +20,7 @@ async fn ending_in(server: &Server, seconds: i64) -> Key {
     server.key(body).await
 }
 
-/// The notices so far: days, or null for the end itself.
+/// The days of each notification, or null for the expiry itself.
 fn days(events: &[Value]) -> Vec<Value> {
     events.iter().map(|event| event["data"]["days"].clone()).collect()
 }
@@ -74,7 +74,7 @@ both! {
         patch(json!(end(26 * DAY, 20 * DAY))).await;
         server.advance(6 * DAY + 60);
         assert_eq!(days(&told_by_jobs(&server, &key, BOTH, 2).await)[1..], [json!(14)]);
-        // An end that has come can be taken back, and is told of again when it comes again.
+        // An expiry in the past can be removed. A later expiry is reported again.
         server.advance(20 * DAY);
         assert_eq!(days(&told_by_jobs(&server, &key, BOTH, 3).await)[2..], [Value::Null]);
         patch(Value::Null).await;
@@ -149,7 +149,7 @@ struct PostgresPlan {
     line: String,
 }
 
-/// How the database goes about it.
+/// The query plan of a statement.
 fn plan(server: &Server, statement: &str) -> String {
     match server.database.kind {
         Kind::Sqlite => {
@@ -159,7 +159,7 @@ fn plan(server: &Server, statement: &str) -> String {
         }
         Kind::Postgres => {
             let mut connection = diesel::PgConnection::establish(&server.database.url).unwrap();
-            // In a table as small as this one reading all of it is cheaper.
+            // The planner prefers a sequential scan for a table of this size.
             sql_query("SET enable_seqscan = off").execute(&mut connection).unwrap();
             let rows: Vec<PostgresPlan> = sql_query(format!("EXPLAIN {statement}")).load(&mut connection).unwrap();
             rows.into_iter().map(|row| row.line).collect::<Vec<_>>().join("\n")

@@ -1,4 +1,4 @@
-//! What becomes of a key when something becomes of its owner. It follows from the owner and is never written onto the key.
+//! The effect of owner changes on keys. It is derived from the owner and never stored in the key.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ async fn all_work(server: &Server, keys: &[&Key]) {
     }
 }
 
-/// Refused, and shown as revoked because of that.
+/// Asserts that the keys are refused and reported as revoked for this reason.
 async fn all_gone(server: &Server, keys: &[&Key], why: &str) {
     for key in keys {
         assert!(!works(server, key).await, "{}", key.id);
@@ -19,7 +19,7 @@ async fn all_gone(server: &Server, keys: &[&Key], why: &str) {
     }
 }
 
-/// Each is told of once, with its cause.
+/// Asserts that each revocation is recorded once, with its cause.
 async fn all_told(server: &Server, keys: &[&Key], cause: &str, organization: Value) {
     for key in keys {
         let event = told_by_jobs(server, key, "api_key.revoked", 1).await.pop().unwrap();
@@ -81,7 +81,7 @@ both! {
         all_told(&server, &[&without, &of_client], "user_deleted", Value::Null).await;
         all_told(&server, &[&within], "user_deleted", json!("acme")).await;
         assert_eq!(told(&server, &revoked, "api_key.revoked").await.len(), 1, "it was revoked before, by hand");
-        // What is revoked already changes no more.
+        // A key that is already revoked records no further revocation.
         server.step(&without, "revoke").await;
         delete(&server, &format!("/v1/api-keys/{}", within.id)).await;
         for key in [&within, &without] {
@@ -104,7 +104,8 @@ both! {
         delete(&server, "/v1/organizations/acme").await;
         all_gone(&server, &[&within, &own, &of_client], "organization_deleted").await;
         assert!(works(&server, &without).await, "this one has nothing to do with it");
-        // Put again before anybody could be told of: its new keys are not among the old ones.
+        // The organization is recreated before the jobs run. Its new keys must not
+        // be recorded as revoked.
         put(&server, "/v1/organizations/acme", json!({})).await;
         put(&server, "/v1/organizations/acme/members/ada", json!({ "roles": ["writer"] })).await;
         let (new, new_within) = (of_acme(&server).await, personal(&server, Some("acme")).await);
@@ -178,7 +179,7 @@ both! {
         acme(&server).await;
         let replica = server.replica().await;
         let mut keys = Vec::new();
-        // More than one change tells of.
+        // More keys than one transaction records.
         for _ in 0..210 {
             keys.push(of_acme(&server).await);
         }

@@ -1,4 +1,4 @@
-//! Rotation: what users of the old value are told, who can see that they are there, and how a rotation is taken back.
+//! Rotation of keys: headers for the previous value, visibility of its use, and cancellation.
 
 use chrono::DateTime;
 use reqwest::{Response, StatusCode};
@@ -20,7 +20,7 @@ async fn cancel_as(server: &Server, credential: &str, key: &Key) -> Response {
     server.post(&format!("/v1/api-keys/{}/cancel-rotation", key.id)).bearer_auth(credential).send().await.unwrap()
 }
 
-/// Every way to swap a key, and to ask what that would give.
+/// Sends a key in every form of exchange and to `explain`.
 async fn every_form(server: &Server, key: &Key) -> Vec<(&'static str, Response)> {
     let exchange_grant = "urn:ietf:params:oauth:grant-type:token-exchange";
     let kind = "urn:keyswap:params:oauth:token-type:api-key";
@@ -70,7 +70,7 @@ both! {
             assert!(sunset.ends_with(" GMT"), "{form}: {sunset}");
             assert_eq!(DateTime::parse_from_rfc2822(&sunset).unwrap().timestamp(), end.timestamp(), "{form}");
             let since: i64 = header("deprecation").strip_prefix('@').unwrap().parse().unwrap();
-            // The rotation took its times from one look at the clock.
+            // The rotation derives both times from a single reading of the clock.
             assert_eq!(since, (end - chrono::Duration::hours(2)).timestamp(), "{form}");
         }
         server.advance(2 * 3600);
@@ -123,7 +123,7 @@ both! {
         assert_eq!(last["data"], json!({ "credential": credentials[0]["id"] }));
         cancel(&server, &old, 409).await;
 
-        // As if it had never been.
+        // After the cancellation the key can be rotated again.
         let third = rotate(&server, &old, "1h").await;
         assert_eq!(server.exchange(&third.value).await.status(), 200);
         server.advance(3601);
@@ -141,13 +141,14 @@ both! {
         for credential in [old.value.as_str(), new.value.as_str(), token] {
             assert_eq!(cancel_as(&server, credential, &old).await.status(), 403);
         }
-        // Letting a value live on hands out all it can do.
+        // Keeping a value valid grants all permissions of the key.
         let poorer = server.client_key(&["keyswap:keys"]).await;
         let refused = body_of(cancel_as(&server, &poorer.value, &old).await, StatusCode::UNPROCESSABLE_ENTITY).await;
         assert!(refused.to_string().contains("\"permissions\""), "{refused}");
         assert_eq!(server.exchange(&new.value).await.status(), 200);
         cancel(&server, &old, 200).await;
-        // The newest credential is dead now; a token of the key stands on the one that works.
+        // The newest credential is invalid now. The token remains valid through the
+        // credential that is left.
         let listed = server.get("/v1/api-keys").bearer_auth(token).send().await.unwrap();
         assert_eq!(listed.status(), 200);
     }

@@ -1,4 +1,4 @@
-//! API keys from their making to their end.
+//! API keys: creation, representation, updates, rotation and lifecycle.
 
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ both! {
         let of = server.manage("GET", &format!("/v1/api-keys?service_client={}", owned.client), None, 200).await;
         assert_eq!((of["data"].as_array().unwrap().len(), &of["data"][0]["id"]), (1, &json!(owned.id)));
         for empty in ["limit=", "service_client=", "organization="] {
-            // Passed over, a filter by nobody would show everything.
+            // Ignoring an empty filter would return all keys.
             server.manage("GET", &format!("/v1/api-keys?{empty}"), None, 400).await;
         }
     }
@@ -104,7 +104,8 @@ both! {
         server.advance(3601);
         let third = server.manage("POST", &path, Some(json!({ "grace": "1h" })), 200).await;
         assert_eq!(third["credentials"].as_array().unwrap().len(), 2);
-        // A grace of nothing ends every older credential at once, even during a grace: it is what one does in an emergency.
+        // A grace period of zero ends all older credentials at once, even during a grace period. It
+        // is intended for emergencies.
         let last = server.manage("POST", &path, Some(json!({ "grace": "0s" })), 200).await;
         assert_eq!(last["credentials"].as_array().unwrap().len(), 1);
         for (value, status) in [(&key.value, 401), (&text(&rotated), 401), (&text(&third), 401), (&text(&last), 200)] {

@@ -149,7 +149,7 @@ both! {
             assert_eq!((changed.status().as_u16(), &changed.headers()["etag"]), (200, &"\"2\"".parse().unwrap()));
             problem(patch(&tag).await, 412, "version_mismatch").await;
             assert_eq!(patch("*").await.status(), 200);
-            // Every other change of it asks the same.
+            // All other changes check `If-Match` in the same way.
             let stale = [("if-match", tag.as_str())];
             let mut changes = vec![("DELETE", path.clone())];
             if path.contains("api-keys") {

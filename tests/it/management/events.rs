@@ -1,4 +1,4 @@
-//! The audit trail, read from outside.
+//! The audit log as the API returns it.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ both! {
         }
         let (mut prev, mut count) = ("0".repeat(64), 0);
         loop {
-            // Byte for byte as it came: what is hashed is the event's own text.
+            // The raw response text is used, because the hash covers the exact JSON text of an
+            // event.
             let answer = server.get(&format!("/v1/events?limit=4&after={count}")).bearer_auth(&server.admin).send().await.unwrap();
             let text = answer.text().await.unwrap();
             let page: Value = serde_json::from_str(&text).unwrap();
@@ -88,14 +89,14 @@ both! {
         let replica = server.replica().await;
         replica.permissions(&["a"]).await;
         let found = reader.await.unwrap();
-        // One that came back for the other event would have nothing.
+        // A response to the other event would be empty.
         assert_eq!(found["data"].as_array().unwrap().len(), 1);
         assert_eq!(found["data"][0]["subject"], json!({ "type": "permission", "id": "a" }));
         assert!(asked.elapsed() < Duration::from_secs(30), "before its wait was over");
     }
 }
 
-/// Where the JSON object at the beginning of `text` ends.
+/// The length of the JSON object at the beginning of `text`.
 fn end_of_object(text: &str) -> usize {
     let (mut depth, mut in_text, mut escaped) = (0, false, false);
     for (at, byte) in text.bytes().enumerate() {

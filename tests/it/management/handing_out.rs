@@ -1,4 +1,4 @@
-//! A caller cannot hand out what it does not hold, and a refusal names every fault.
+//! A caller cannot grant permissions that it does not hold, and a refusal lists every error.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{call, plain_key};
 use crate::support::{body_of, both, wire::problem};
 
-/// The messages of a refusal.
+/// The errors of a refusal as `field: message`.
 fn messages(refusal: &Value) -> Vec<String> {
     refusal["errors"]
         .as_array()
@@ -37,7 +37,7 @@ both! {
             }
         }
         assert_eq!(server.events().await, before);
-        // What is there already may stay, and may be taken away.
+        // Existing permissions may be kept and removed.
         let narrowed = call(&server, &manager.value, "PATCH", &client, Some(json!({ "permissions": [] })), &[]).await;
         assert_eq!(narrowed.status(), 200);
     }
@@ -54,7 +54,7 @@ both! {
             assert!(messages(&refused)[0].contains("keyswap:admin"), "{refused}");
         }
         assert_eq!(server.events().await, before);
-        // One that holds no more than the caller is the caller's to rotate, and so is its own.
+        // A caller may rotate a key with no more permissions than its own, including its own key.
         let lesser = server.client_key(&["projects:read"]).await;
         for id in [&lesser.id, &manager.id] {
             let rotated = call(&server, &manager.value, "POST", &format!("/v1/api-keys/{id}/rotate"), None, &[]).await;
@@ -69,7 +69,7 @@ both! {
         let end = server.app.store.now().await.unwrap().after("1h".parse().unwrap());
         let limits = json!({ "expires_at": end, "max_token_ttl": "1m", "audiences": ["http://keyswap.test/v1"] });
         server.manage("PATCH", &path, Some(limits), 200).await;
-        // Whoever manages keys may stop it, and not start it again.
+        // A key manager may suspend a key with more permissions, but not resume it.
         let stopped = call(&server, &manager.value, "POST", &format!("{path}/suspend"), None, &[]).await;
         assert_eq!(stopped.status(), 200);
         let resumed = call(&server, &manager.value, "POST", &format!("{path}/resume"), None, &[]).await;

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a creating call that is sent twice makes one thing.
+//! `Idempotency-Key`: a creation request that is sent twice creates one object.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ both! {
         assert_eq!(send(&server.admin, "/v1/api-keys", plain_key("a")).await.status(), 201);
         problem(send(&server.admin, "/v1/api-keys", plain_key("b")).await, 422, "idempotency_mismatch").await;
         problem(send(&server.admin, "/v1/service-clients", json!({ "name": "a" })).await, 422, "idempotency_mismatch").await;
-        // Another caller has keys of its own.
+        // Idempotency keys are scoped to the caller.
         let other = server.client_key(&["keyswap:keys"]).await;
         let made = send(&other.value, "/v1/api-keys", plain_key("a")).await;
         assert_eq!(made.status(), 201);

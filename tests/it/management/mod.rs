@@ -1,4 +1,4 @@
-//! The management API, as the product and its operators use it.
+//! The management API, as used by the host application and its operators.
 
 mod api_keys;
 mod configuration;
@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use crate::support::Server;
 
-/// A call with a credential, and with headers.
 pub async fn call(
     server: &Server,
     credential: &str,
@@ -31,12 +30,12 @@ pub async fn call(
     request.send().await.unwrap()
 }
 
-/// The types of the events after the first `count`.
+/// The types of the events after the first `count` events.
 pub async fn events_after(server: &Server, count: usize) -> Vec<String> {
     server.events().await[count..].iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Reads a list page by page, and checks that no page is longer than it may be.
+/// Reads a list page by page and checks the size of each page.
 pub async fn walk(server: &Server, path: &str, limit: usize) -> Vec<Value> {
     let (mut all, mut after) = (Vec::new(), String::new());
     loop {
@@ -54,7 +53,7 @@ pub async fn walk(server: &Server, path: &str, limit: usize) -> Vec<Value> {
     }
 }
 
-/// A generic key without permissions.
+/// The request body for a generic key without permissions.
 pub fn plain_key(name: &str) -> Value {
     json!({ "name": name, "owner": { "type": "none" } })
 }

@@ -1,4 +1,4 @@
-//! Tokens instead of keys at `/v1`, and what explain says.
+//! Tokens as credentials of `/v1`, and the responses of `explain`.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! `kill -9` at any moment of a rotation of the master key: every row is readable before, between and after, and the next run goes on.
+//! `kill -9` at arbitrary points of a master key rotation: every row stays readable, and the next
+//! run resumes the rotation.
 
 use std::{
     thread,
@@ -17,11 +18,12 @@ use crate::{
     support::{Kind, panics},
 };
 
-/// Rounds and keys in `scripts/test`, and in `scripts/prove kills`: there the keys are enough for several changes.
+/// The numbers of rounds and keys in `scripts/test` and in `scripts/prove kills`. The latter has
+/// enough keys for several transactions.
 const FEW: (usize, usize) = (5, 60);
 const MANY: (usize, usize) = (50, 250);
 
-/// Between a moment and the time a whole rotation takes.
+/// A random delay, up to about the duration of a whole rotation.
 fn moment() -> Duration {
     let mut bytes = [0; 2];
     SystemEntropy::default().fill(&mut bytes).unwrap();
@@ -36,7 +38,7 @@ fn rounds(kind: Kind, (rounds, keys): (usize, usize)) {
         let full = Full::on(deployment, &server, keys).await;
         let mut cut_off = 0;
         for round in 0..rounds {
-            // A few runs one after the other that are all cut off, each where the one before has left it.
+            // Several runs are killed in a row. Each resumes where the previous one stopped.
             for _ in 0..4 {
                 let process = Process::spawn(full.deployment.command(&["master-key", "rotate"]));
                 let moment = moment();
@@ -85,7 +87,7 @@ fn rounds(kind: Kind, (rounds, keys): (usize, usize)) {
         };
         assert!(!files.iter().any(is_leftover), "no copy of a key lies about: {files:?}");
         assert!(cut_off >= rounds, "{cut_off} rotations were cut off");
-        // Each version took each step once, in its order.
+        // Each version recorded each step once, in order.
         let all = events(&server, &full.admin).await;
         let last = full.status().pop().unwrap().0;
         for version in 2..last {
@@ -105,8 +107,9 @@ fn rounds(kind: Kind, (rounds, keys): (usize, usize)) {
     panics::assert_none();
 }
 
-/// Begins a rotation if there is none, and kills it when the old key is on its way out: the command has at least a second left then, since it
-/// waits until every server has heard of the new key. Gives how many commands were cut off.
+/// Starts a rotation unless one is in progress, and kills it while the old key is retiring. At that
+/// point the command still runs for at least one second, because it waits until every server holds
+/// the new key. Returns the number of commands that were killed.
 fn cut_off_while_retiring(full: &Full) -> usize {
     let mut cut_off = 0;
     for (args, states) in [

@@ -1,4 +1,5 @@
-//! The rotation of the master key, through the command line and with servers running; and the witness, which notices old backups.
+//! Rotation of the master key through the command line while servers run, and the rollback guard,
+//! which detects restored backups.
 
 mod kills;
 mod replicas;
@@ -17,7 +18,7 @@ use crate::{
     },
 };
 
-/// A deployment with something of every kind that is sealed, and what opens it.
+/// A deployment with every kind of encrypted row, and the credentials that test each of them.
 pub struct Full {
     pub deployment: Deployment,
     pub admin: String,
@@ -26,13 +27,13 @@ pub struct Full {
     /// The token of a portal session.
     pub session: String,
     pub hook: Hook,
-    /// The secret that the hook had before, which still signs.
+    /// The previous secret of the webhook, which still signs.
     pub old_hook: Hook,
     pub receiver: Receiver,
 }
 
 impl Full {
-    /// Filled through `server`, which runs on `deployment`.
+    /// Fills `deployment` through `server`, which runs on it.
     pub async fn on(deployment: Deployment, server: &Running, keys: usize) -> Self {
         let admin = deployment.admin();
         let mut full = Self {
@@ -59,7 +60,7 @@ impl Full {
         put("/v1/organizations/acme/members/alice", json!({ "roles": ["self"] })).await;
         let body = json!({ "user_id": "alice", "organization_id": "acme" });
         let opened = full.called(server, "POST", "/v1/portal-sessions", body).await;
-        // Of a type that does not happen: nothing but tests arrives.
+        // An event type that does not occur, so that only test deliveries arrive.
         let body = json!({ "url": full.receiver.url, "event_types": ["organization.deleted"] });
         let made = full.called(server, "POST", "/v1/webhooks", body).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -80,7 +81,7 @@ impl Full {
         self.foreign.push(text.to_owned());
     }
 
-    /// A call of the administrator that must succeed.
+    /// Calls the API as the administrator and asserts success.
     pub async fn called(&self, server: &Running, method: &str, path: &str, body: Value) -> Value {
         let answer = server.call(&self.admin, method, path, Some(body)).await;
         let status = answer.status();
@@ -89,7 +90,7 @@ impl Full {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// Everything that is sealed opens, through this server.
+    /// Asserts that every encrypted row can be decrypted through this server.
     pub async fn opens(&self, server: &Running, when: &str) {
         for key in self.keys.iter().chain(&self.foreign) {
             let answer = server.exchange(key).await;
@@ -105,7 +106,8 @@ impl Full {
         assert!(self.old_hook.signed(mine), "{when}: the old secret signs as well");
     }
 
-    /// Rotates to the end, as an operator does: on PostgreSQL there is a pause to copy the file.
+    /// Completes a rotation as an operator does. On PostgreSQL the rotation pauses so that the
+    /// operator can copy the key file, and is then continued.
     pub fn rotate(&self) -> Value {
         let report = self.deployment.json(&["master-key", "rotate"]);
         if report["waits_for"].is_null() {
@@ -115,7 +117,7 @@ impl Full {
         }
     }
 
-    /// State and rows of each version.
+    /// The version, state and number of rows of each master key.
     pub fn status(&self) -> Vec<(i64, String, i64)> {
         status(&self.deployment)
     }
@@ -129,7 +131,7 @@ pub fn status(deployment: &Deployment) -> Vec<(i64, String, i64)> {
     keys.as_array().unwrap().iter().map(row).collect()
 }
 
-/// A deployment whose rotations need not wait long.
+/// A deployment whose rotations have short waits.
 pub fn quick(kind: Kind) -> Deployment {
     let mut settings = vec!["api_keys.foreign=true", "signing_keys.replica_staleness=1s"];
     settings.extend(LOOPBACK);
@@ -143,7 +145,7 @@ pub fn refused(said: &Said, words: &[&str]) {
     }
 }
 
-/// The kinds of the events about master keys, with what they are about, in the order of the trail.
+/// The types of the master key events with the version they concern, in the order of the audit log.
 pub async fn events(server: &Running, admin: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for kind in ["registered", "activated", "retired", "removed"] {
@@ -169,7 +171,7 @@ pub async fn events(server: &Running, admin: &str) -> Vec<(String, String)> {
     found.into_iter().map(|(_, kind, version)| (kind, version)).collect()
 }
 
-/// One test for each database.
+/// Declares tests that run once per database.
 macro_rules! on_both {
     ($($(#[$meta:meta])* async fn $name:ident($deployment:ident: Deployment) $body:block)*) => {
         $($(#[$meta])* mod $name {

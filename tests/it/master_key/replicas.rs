@@ -1,4 +1,4 @@
-//! Replicas with directories of their own: what one that lacks a file says and does.
+//! Replicas with separate key directories: the behavior of a replica that lacks a master key file.
 
 use std::{fs, path::Path};
 
@@ -22,7 +22,7 @@ use crate::{
 fn copy(from: &Path, to: &Path, version: i32) {
     let name = format!("master.{version}");
     fs::create_dir_all(to).unwrap();
-    // With its mode.
+    // `fs::copy` also copies the file mode.
     fs::copy(from.join(&name), to.join(&name)).unwrap();
 }
 
@@ -47,7 +47,8 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         let full = Full::on(here, &one, 12).await;
         full.opens(&two, "before").await;
 
-        // Registered, and on its way: the other says what it lacks, and works. It can even be started again.
+        // Version 2 is registered and not used for encryption yet. The replica reports the missing
+        // file, keeps working and can be restarted.
         let report = full.deployment.json(&["master-key", "rotate"]);
         assert_eq!(report["waits_for"], "the file on every replica");
         assert!(full.deployment.keys().join("master.2").exists());
@@ -61,13 +62,15 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         let two = there.serve();
         full.opens(&two, "on its way, started again").await;
 
-        // An operator who did not copy it is told where it is missing, and nothing is sealed with it.
+        // Without the copied file, the command names the replica that lacks it and
+        // does not activate the key.
         let said = full.deployment.run(&["master-key", "rotate", "--continue"]);
         refused(&said, &["do not hold master.2", "(rep_", "--force"]);
         assert_eq!(said.err.lines().last().unwrap().matches("(rep_").count(), 1, "the other has it: {said:?}");
         assert_eq!(full.status()[1].1, "incoming");
 
-        // Who insists: the replica is not ready, and says neither "unknown" nor "wrong" of a key that is fine.
+        // After `--force` the replica is not ready. It answers 503 instead of reporting
+        // a valid key as unknown.
         assert_eq!(full.deployment.run(&["master-key", "rotate", "--continue", "--force"]).code, Some(0));
         until("it is not ready", LONG, || async { ready(&two).await.0 == 503 }).await;
         for key in [&full.keys[0], &full.foreign[0]] {
@@ -78,7 +81,7 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         let refused = there.refuses();
         assert!(refused.contains(&format!("{} is missing", dir.join("master.2").display())), "{refused}");
 
-        // With the file it is whole again, without a restart.
+        // Copying the file makes the replica ready without a restart.
         copy(&full.deployment.keys(), &dir, 2);
         until("it is ready", LONG, || async { ready(&two).await.0 == 200 }).await;
         full.opens(&two, "with the file").await;
@@ -89,7 +92,7 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
 
 both! {
     async fn no_key_seals_while_a_replica_that_is_up_lacks_it(server: Server, "jobs=by_hand") {
-        // The command has a directory of its own, and the server another.
+        // The command and the server use separate directories.
         let (here, there) = (server.database.dir.path().join("elsewhere"), server.database.dir.path().join("keys"));
         copy(&there, &here, 1);
         let (store, cli) = (&server.app.store, || Origin::of(Actor::Cli));

@@ -1,4 +1,4 @@
-//! From one master key to the next, with two servers running on the same database.
+//! Rotation of the master key with two servers on the same database.
 
 use std::{
     fs,
@@ -19,7 +19,8 @@ use crate::{
     support::Kind,
 };
 
-/// Asks a server for tokens without pause, with keys that are there and keys that it makes as it goes, and tells how many it got.
+/// Continuously exchanges existing and newly created keys, and counts the granted tokens in
+/// `swapped`.
 async fn load(base: String, admin: String, keys: Vec<String>, stop: Arc<AtomicBool>, swapped: Arc<AtomicUsize>) {
     let http = crate::faults::process::client();
     let exchange = async |key: &str| {
@@ -77,7 +78,7 @@ on_both! {
         assert!(said.code == Some(0) && said.out.contains("older backup") && said.out.contains("master.1"), "{said:?}");
         fs::remove_file(full.deployment.keys().join("master.1")).unwrap();
         full.opens(&two, "without the old one").await;
-        // Whoever comes with what nobody made is told the same as ever.
+        // Unknown keys are still refused with 401.
         for server in [&one, &two] {
             for unknown in ["acme.live.nobody-made-this", &crate::support::wire::unknown()] {
                 assert_eq!(server.exchange(unknown).await.status(), 401);
@@ -89,7 +90,7 @@ on_both! {
         two.stop();
         let again = full.deployment.serve();
         full.opens(&again, "started again").await;
-        // And once more: the number goes on.
+        // A second rotation continues the version numbers.
         full.rotate();
         full.opens(&again, "rotated again").await;
         assert_eq!(full.status().iter().map(|row| row.0).collect::<Vec<_>>(), [2, 3]);
@@ -103,7 +104,7 @@ on_both! {
         let remove = |version: &str| full.deployment.run(&["master-key", "remove", version]);
         refused(&remove("1"), &["master.1 seals what is written now", "keyswap master-key rotate"]);
         refused(&remove("7"), &["no such master key"]);
-        // A row that does not open stays under the old key, and the command says so.
+        // A row that cannot be decrypted stays under the old version, and the command reports it.
         let damage = if full.deployment.database.kind == Kind::Sqlite { "X'00'" } else { "'\\x00'" };
         let id = &full.keys[0][full.keys[0].len() - 55..full.keys[0].len() - 39];
         let sealed = tables::bytes(&full.deployment, &format!("(SELECT sealed FROM credentials WHERE id = '{id}')"));
@@ -114,7 +115,8 @@ on_both! {
         refused(&remove("1"), &["still needed by 1 credentials", "rotate --continue"]);
         assert!(server.swaps(&full.keys[1]).await, "the others work");
         assert_eq!(full.status().iter().map(|row| row.1.as_str()).collect::<Vec<_>>(), ["retiring", "current"]);
-        // The database itself refuses as well, and takes no row under a key that is gone.
+        // With the row restored, the rotation completes. The database then refuses rows
+        // under the removed version.
         let hex: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
         let literal = if full.deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
         full.deployment.database.sql(&format!("UPDATE credentials SET sealed = {literal} WHERE id = '{id}'"));
@@ -136,7 +138,7 @@ on_both! {
         let server = deployment.serve();
         let full = Full::on(deployment, &server, 1).await;
         let file = full.deployment.keys().join("master.2");
-        // One that others can read, and one that is in use already.
+        // Refuses a file that other users can read, and a key that is already in use.
         fs::copy(full.deployment.keys().join("master.1"), &file).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         refused(&full.deployment.run(&["master-key", "rotate"]), &["master.2 is open to others", "chmod 600"]);

@@ -1,4 +1,5 @@
-//! A database that was put back to an older state is noticed, and nothing is signed until an operator has looked.
+//! Detection of a database that was restored to an older state: nothing is signed until the
+//! operator confirms the state.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
@@ -22,12 +23,12 @@ fn written(deployment: &Deployment) -> Value {
     serde_json::from_slice(&fs::read(file(deployment)).unwrap()).unwrap()
 }
 
-/// With a staleness of a second, a server on a busy machine is not ready now and then.
+/// With a staleness limit of one second, a server on a busy machine is occasionally not ready.
 async fn is_ready(server: &Running) {
     until("the server is ready", LONG, || async { server.get("/readyz").await.status() == 200 }).await;
 }
 
-/// The server at `base` asks, signs nothing, and serves what it has.
+/// Asserts that the server at `base` waits for the operator: it signs nothing and serves its JWKS.
 async fn asks(base: &str, deployment: &Deployment, key: &str) {
     let http = client();
     let get = async |path: &str, credential: &str| {
@@ -88,7 +89,8 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         restore();
         let server = deployment.serve();
         asks(&server.base, &deployment, &key).await;
-        // It does not become right by being used: the history is another one, however long it grows.
+        // Further writes do not make the restored state valid, because its event chain has
+        // diverged.
         for _ in 0..4 {
             assert_eq!(
                 deployment.run(&["api-key", "create", "--name", "more"]).code,
@@ -125,7 +127,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         let server = deployment.serve();
         assert!(server.swaps(&key).await, "and stays so");
         server.stop();
-        // The same backup once more is noticed once more.
+        // Restoring the same backup again is detected again.
         restore();
         let server = deployment.serve();
         asks(&server.base, &deployment, &key).await;
@@ -133,7 +135,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
     });
 }
 
-/// Takes the last events back, as a database does that was put back, or a standby that lags behind.
+/// Removes the last events, as a restore or a lagging standby does.
 fn take_back(deployment: &Deployment, count: i64) {
     deployment.database.sql(&format!(
         "UPDATE event_head SET hash = (SELECT prev_hash FROM events WHERE seq = event_head.seq - {count} + 1); \
@@ -142,7 +144,7 @@ fn take_back(deployment: &Deployment, count: i64) {
     ));
 }
 
-/// Every table as it is, to be put back: what a backup does, on both databases.
+/// Copies of all tables, which emulate a backup on both databases.
 struct Backup(Vec<String>);
 
 impl Backup {
@@ -200,7 +202,7 @@ on_both! {
             assert_eq!(kept, "no-cache");
         }
         assert!(jwks(&server, "?alg=RS256").await.0.is_empty());
-        // Nobody's key or token says anything, the administrator's neither.
+        // No key or token is accepted, including those of the administrator.
         let shown = json!({ "value": key });
         for (credential, method, path, body) in [
             (&key, "POST", "/v1/exchange", None),
@@ -220,7 +222,7 @@ on_both! {
             assert_eq!(answer.status(), 503, "{path}");
             assert!(answer.text().await.unwrap().contains("keyswap restore status"), "{path}");
         }
-        // With a shell on the server it can be worked with.
+        // The command line on the server still works.
         assert_eq!(deployment.run(&["api-key", "revoke", &id]).code, Some(0));
         assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
         until("the server goes on", LONG, || async { server.knows(&admin).await }).await;
@@ -255,7 +257,7 @@ on_both! {
             assert_eq!(fs::read(file(&deployment)).unwrap(), spoilt, "it is not written over");
         }
         assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
-        // And where it cannot be written, the server works, and says so.
+        // A server that cannot write the file works and reports the failure.
         fs::remove_file(file(&deployment)).unwrap();
         fs::create_dir(file(&deployment)).unwrap();
         let server = deployment.serve();

@@ -1,4 +1,4 @@
-//! What must hold of the document whatever stands in it.
+//! General requirements on the OpenAPI document.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -19,15 +19,15 @@ fn the_committed_document_is_the_one_the_code_makes() {
     );
 }
 
-/// What verifiers read.
+/// Paths that token verifiers read.
 const PUBLIC: &str = "/v1/status-lists/";
 
-/// What everyone may read below `/v1`, and nothing is shown for it.
+/// Whether an operation below `/v1` is public and needs no credential.
 fn is_public(method: &str, path: &str) -> bool {
     path.starts_with(PUBLIC) || (method, path) == ("get", "/v1/branding")
 }
 
-/// Objects that are free on purpose, and why.
+/// Schemas that deliberately allow additional properties, with the reason.
 const FREE: [(&str, &str); 4] = [
     ("Metadata", "belongs to the product"),
     ("OpenApi", "is described by its own standard"),
@@ -51,13 +51,13 @@ fn closed(path: &str, value: &Value, objects: &mut usize) {
     let is_object = value
         .get("type")
         .is_some_and(|kind| kind == "object" || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("object"))));
-    // A property may be called `type`; its schema is an object and no text.
+    // `properties` may contain a member named `type`, whose value is a schema.
     if !is_object || path.ends_with("/properties") || path.contains("/examples/") {
         return;
     }
     *objects += 1;
     if value["additionalProperties"].is_object() {
-        // A map: names are the caller's, and what stands under them is described.
+        // A map: the caller chooses the names, and the schema describes the values.
         return;
     }
     let free = FREE.iter().any(|(name, _)| path == format!("/schemas/{name}"));
@@ -112,7 +112,7 @@ fn every_operation_says_what_it_does() {
     }
 }
 
-/// Where JSON of ours was no schema, parameter or answer, there would be nothing.
+/// Detects types without a schema, which would appear as empty objects.
 #[test]
 fn nothing_is_empty() {
     let document = document();
@@ -129,7 +129,7 @@ fn nothing_is_empty() {
             let response = response["$ref"].as_str().map_or(response, |name| document.pointer(&name[1..]).unwrap());
             assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{method} {path} {status}");
             let has_body = response.get("content").is_some();
-            // RFC 7009 §2.2: clients look at the status alone.
+            // RFC 7009 section 2.2: the client ignores the body.
             let empty = path == "/oauth/revoke" && status == "200";
             let may = empty || method == "head" || ["204", "304"].contains(&status.as_str());
             assert!(has_body || may, "{method} {path} {status}: with nothing in it");

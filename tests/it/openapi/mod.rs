@@ -1,4 +1,5 @@
-//! The OpenAPI document: whole, closed, true, and the one that is committed.
+//! The OpenAPI document is complete, has closed schemas, describes the server correctly and
+//! equals the committed file.
 
 mod document;
 mod served;
@@ -11,7 +12,7 @@ fn document() -> Value {
     serde_json::from_slice(&document.body).unwrap()
 }
 
-/// Every operation: path, method and what is said of it.
+/// Every operation: path, method and operation object.
 fn operations(document: &Value) -> Vec<(&str, &str, &Map<String, Value>)> {
     let paths = document["paths"].as_object().unwrap();
     let mut all = Vec::new();
@@ -24,7 +25,7 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Map<String, Value>)> {
     all
 }
 
-/// Every value in the document, with the way to it.
+/// Visits every value in the document with its path.
 fn walk<'a>(value: &'a Value, path: &str, visit: &mut impl FnMut(&str, &'a Value)) {
     visit(path, value);
     match value {

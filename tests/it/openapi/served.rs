@@ -1,4 +1,4 @@
-//! The document as a server shows it, and whether the server is as it says.
+//! The served document, and the conformance of the server to it.
 
 use std::process::Command;
 
@@ -47,13 +47,14 @@ both! {
             assert_eq!(response.status(), StatusCode::OK, "{at}");
             assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{at}");
         }
-        // The script that starts it names no other server; the library itself would ask one for a badge.
+        // The start script refers to no other server. By default the library
+        // requests a validator badge.
         let start = server.get("/docs/start.js").send().await.unwrap().text().await.unwrap();
         assert!(start.contains("validatorUrl: null") && !start.contains("://"), "{start}");
         wire::problem(server.get("/docs/..%2fsecret").send().await.unwrap(), 404, "not_found").await;
     }
 
-    /// The document says who may call, and that is who may: asked of every operation.
+    /// Every operation requires the permission that the document states.
     async fn every_operation_asks_for_the_permission_it_names(server: Server) {
         let document = server.get("/openapi.json").send().await.unwrap().json::<Value>().await.unwrap();
         let powerless = server.generic_key(&["projects:read"]).await;
@@ -62,7 +63,8 @@ both! {
             let speaks_oauth = path.starts_with("/oauth/");
             let request = || {
                 let request = server.http.request(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), server.url(&path));
-                // Credentials may stand in the form: without one nothing is known.
+                // The form may carry credentials, so the server requires a form
+                // before it authenticates.
                 if speaks_oauth { wire::form(request, &[]) } else { request }
             };
             let (nobody, powerless) =

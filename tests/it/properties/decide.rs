@@ -1,4 +1,4 @@
-//! What the exchange grants, whatever the facts and the request.
+//! Properties of `grant::decide` for arbitrary facts and requests.
 
 use keyswap::domain::{
     claim_map::Holder,
@@ -27,7 +27,7 @@ fn is_taken(facts: &Facts, request: &Request, name: &PermissionName) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// Design rule 1.
+    /// Invariant 1.
     #[test]
     fn granted_scope_is_within_each_of_its_limits(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
@@ -39,7 +39,7 @@ proptest! {
         if let Some(asked) = &request.scope {
             prop_assert_eq!(&grant.scope, asked, "never a silent cut");
         } else {
-            // Not asking gives all of it.
+            // Without a requested scope, all permitted permissions are granted.
             let all = facts.key.permissions.iter();
             let all: PermissionSet =
                 all.filter(|name| oracle::is_within_owner(&facts, name, true) && is_taken(&facts, &request, name)).cloned().collect();
@@ -47,7 +47,7 @@ proptest! {
         }
     }
 
-    /// Access records never add to a scope, and are never cut to fit.
+    /// Access records never extend a scope, and the details are never truncated to fit.
     #[test]
     fn access_is_within_the_scope_and_whole(facts in facts(), request in request()) {
         let left = |scope: &PermissionSet| {
@@ -72,7 +72,8 @@ proptest! {
         }
     }
 
-    /// Design rule 5, and a lifetime that can only be shortened.
+    /// Invariant 5: a token outlives neither its key nor its credential, and every
+    /// lifetime only shortens it.
     #[test]
     fn a_token_outlives_nothing_it_hangs_on(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
@@ -87,7 +88,8 @@ proptest! {
         }
     }
 
-    /// In both directions: what is over grants nothing, and nothing else is refused for its key.
+    /// In both directions: an invalid key is refused, and a valid key is not refused because of the
+    /// key.
     #[test]
     fn what_is_over_grants_nothing(
         facts in facts(), request in request(), ends_with_creator in any::<bool>(), client in 0..5_u8,
@@ -110,7 +112,8 @@ proptest! {
         }
     }
 
-    /// What is told beside the scope is told of this key alone, and of nobody's data but what the audience maps.
+    /// Apart from the scope, a grant contains only data of this key and the claims
+    /// that the audience maps.
     #[test]
     fn a_grant_tells_what_is_known_of_its_key(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
@@ -124,7 +127,7 @@ proptest! {
         prop_assert_eq!(&grant.mapped, &expected);
     }
 
-    /// Whoever presents a replaced value is told since when and until when, and nobody else is.
+    /// A replaced credential reports since when and until when; other credentials report nothing.
     #[test]
     fn a_replaced_value_is_told_of(facts in facts()) {
         let told = facts.key.replaced().map(|replaced| (replaced.at, replaced.ends_at));
@@ -145,7 +148,7 @@ proptest! {
         }
     }
 
-    /// One token has one shape: that of each of its audiences.
+    /// All audiences of a token have the same token profile.
     #[test]
     fn audiences_of_a_token_look_alike(facts in facts(), request in request()) {
         let limits = limits();
@@ -164,7 +167,8 @@ proptest! {
         }
     }
 
-    /// Management permissions are for the management audience alone, and it takes no others.
+    /// Management permissions are granted only for the management audience, which accepts no
+    /// others.
     #[test]
     fn management_permissions_never_leave(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
@@ -189,7 +193,7 @@ proptest! {
                 }
                 prop_assert_eq!(report.removed, removed);
             }
-            // Less than a second is left: known only once the lifetime is computed.
+            // Less than one second is left, which is detected only when the lifetime is computed.
             (Ok(_), Err(Refusal::Key(_))) => {}
             (Err(explained), Err(decided)) => prop_assert_eq!(explained, decided),
             (explained, decided) => prop_assert!(false, "{:?} but {:?}", explained, decided),

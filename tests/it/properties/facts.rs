@@ -1,4 +1,4 @@
-//! Facts about keys, as no directory has them all: what the rules of the exchange are tried on.
+//! Generators of arbitrary facts and requests, including combinations that no directory has.
 
 use std::collections::BTreeSet;
 
@@ -36,12 +36,13 @@ fn permissions() -> impl Strategy<Value = PermissionSet> {
         .prop_map(|names| names.into_iter().map(|name| name.parse::<PermissionName>().unwrap()).collect())
 }
 
-/// Of a key: often none at all, which is a key that says who it is and no more.
+/// The permissions of a key. Keys without permissions, which only identify their owner, are
+/// frequent.
 fn permissions_of_key() -> impl Strategy<Value = PermissionSet> {
     prop_oneof![3 => permissions(), 1 => Just(PermissionSet::default())]
 }
 
-/// What audiences map: mostly nothing, since several of one token must map alike.
+/// Claim mappings. Most are empty, because the audiences of one token must have equal mappings.
 fn claims() -> impl Strategy<Value = ClaimMap> {
     let of = |text: &str| Just(text.parse::<ClaimMap>().unwrap());
     prop_oneof![
@@ -51,7 +52,7 @@ fn claims() -> impl Strategy<Value = ClaimMap> {
     ]
 }
 
-/// What is known of those whose data audiences map.
+/// The data of the objects that claims are mapped from.
 fn sources() -> impl Strategy<Value = Sources> {
     let word = || option::of("[a-z]{1,8}");
     (word(), word()).prop_map(|(team, plan)| {
@@ -77,14 +78,14 @@ fn span(up_to: u64) -> impl Strategy<Value = Span> {
     (1..up_to).prop_map(Span::from_secs)
 }
 
-/// Times around `NOW`, in milliseconds.
+/// Times within 5000 seconds of `NOW`.
 fn time() -> impl Strategy<Value = Timestamp> {
     (-5_000_000_i64..5_000_000).prop_map(|apart| Timestamp::from_millis(NOW + apart))
 }
 
 pub const NOW: i64 = 1_800_000_000_123;
 
-/// Mostly the default; ES256 is what limits() signs with, so naming it changes nothing.
+/// Mostly the default profile. `limits()` signs with ES256, so naming ES256 changes nothing.
 fn shape() -> impl Strategy<Value = TokenShape> {
     let of = |algorithm, aud_claim| TokenShape { algorithm, aud_claim, ..TokenShape::default() };
     prop_oneof![
@@ -122,7 +123,8 @@ prop_compose! {
     }
 }
 
-/// Two lives of everything in the directory: what a key was made under, and what is there now.
+/// One of two generation ids, so that the one at the creation of a key may differ from the current
+/// one.
 fn incarnation() -> impl Strategy<Value = Incarnation> {
     select(vec!["inc_01JDB00000000000000000000A", "inc_01JDB00000000000000000000B"])
         .prop_map(|text| text.parse().unwrap())
@@ -187,7 +189,7 @@ prop_compose! {
 
 prop_compose! {
     fn rule()(permissions in permissions(), length in 1..4000_usize) -> Rule {
-        // Eight of 500 do not fit a token.
+        // Eight resources of 500 bytes exceed the size limit of the details.
         let resources = (0..length / 500 + 1).map(|place| format!("/{place}/{}", "a".repeat(length % 500 + 1)));
         Rule { permissions, resources: resources.map(|text| text.parse().unwrap()).collect() }
     }

@@ -1,4 +1,4 @@
-//! Rules that hold for every input, tried on many.
+//! Property tests: rules that hold for every input.
 
 mod decide;
 mod facts;

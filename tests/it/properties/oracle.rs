@@ -1,4 +1,5 @@
-//! What a key can do, told again from the words of design section 2, and not by the code under test.
+//! The permissions of a key, implemented from section 2 of the design, independently
+//! of the code under test.
 
 use keyswap::domain::{
     api_key::Owner,
@@ -9,14 +10,14 @@ use keyswap::domain::{
     time::Timestamp,
 };
 
-/// Whether a membership of that incarnation is there, in the organization as it is now.
+/// Whether the membership with this generation id exists in the current organization.
 fn is_member(ownership: &Ownership, membership: Option<&MembershipNow>, of: &Incarnation) -> bool {
     membership.is_some_and(|found| {
         found.incarnation == *of && Some(&found.organization) == ownership.directory.organization.as_ref()
     })
 }
 
-/// Whether the user or the organization behind the key is no more what it was when the key was made.
+/// Whether the owning user or organization was deleted or recreated after the creation of the key.
 fn is_home_gone(ownership: &Ownership) -> bool {
     let directory = &ownership.directory;
     match &ownership.home {
@@ -46,7 +47,7 @@ fn is_blocked(ownership: &Ownership) -> bool {
     is_user && ownership.directory.user.as_ref().is_some_and(|user| user.blocked)
 }
 
-/// Everything for which a key is refused, whatever it asks for.
+/// Every reason to refuse a key, independent of the request.
 pub fn faults(facts: &Facts, ends_with_creator: bool) -> Vec<KeyFault> {
     let (life, ownership) = (facts.key.life, &facts.key.ownership);
     let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= facts.now);
@@ -63,13 +64,14 @@ pub fn faults(facts: &Facts, ends_with_creator: bool) -> Vec<KeyFault> {
     .collect()
 }
 
-/// Whether less than a second of the key is left, too little for a token in whole seconds.
+/// Whether less than a second of the key's lifetime is left, too little for a token in whole
+/// seconds.
 pub fn ends_within_a_second(facts: &Facts) -> bool {
     let ends = [facts.key.life.expires_at, facts.key.credential_expires_at];
     ends.into_iter().flatten().any(|end| end.seconds() <= facts.now.seconds())
 }
 
-/// Whether the owner can do this now; nothing when it is blocked or gone.
+/// Whether the owner currently has the permission. False if the owner is blocked or deleted.
 pub fn is_within_owner(facts: &Facts, name: &PermissionName, ends_with_creator: bool) -> bool {
     let ownership = &facts.key.ownership;
     let is_there = !is_home_gone(ownership) && !is_owner_gone(ownership, ends_with_creator) && !is_blocked(ownership);

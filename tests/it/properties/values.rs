@@ -1,4 +1,4 @@
-//! The shape of API keys.
+//! The format of API keys.
 
 use keyswap::{
     crypto::random::SystemEntropy,
@@ -50,7 +50,7 @@ proptest! {
     }
 }
 
-/// Exhaustive on samples: every place, every other character.
+/// Exhaustive for sample keys: every substitution and every transposition of adjacent characters.
 #[test]
 fn every_changed_character_and_every_swap_is_caught() {
     let alphabet: Vec<u8> = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z').chain([b'_']).collect();

@@ -1,4 +1,4 @@
-//! What a revocation ends, and when.
+//! The effects of a revocation and their timing.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::{
@@ -43,7 +43,7 @@ both! {
         assert_eq!(events[0]["actor"], json!({ "type": "api_key", "id": key.id }));
         assert_eq!(events[0]["subject"], json!({ "type": "api_key", "id": key.id }));
         assert!(!server.events().await.iter().any(|event| event.to_string().contains(&product)));
-        // What is revoked already stays as it is.
+        // A repeated revocation has no effect.
         revoke(&server, &key.value, &product).await;
         revoke(&server, &server.admin, &product).await;
         assert_eq!(told(&server, "token.revoked", &key.id).await.len(), 2);
@@ -51,7 +51,7 @@ both! {
 
     async fn t_7009_01_a_key_ends_itself(server: Server) {
         let (key, product, management) = everywhere(&server).await;
-        // As its own client, in every form.
+        // Authenticated as its own client, in every form.
         let by_bearer = server.generic_key(&[]).await;
         revoke(&server, &by_bearer.value, &by_bearer.value).await;
         let by_body = server.generic_key(&[]).await;
@@ -71,7 +71,7 @@ both! {
         }
         assert_eq!(taken(&server, &product, &management).await, [false; 4], "its tokens fall with it");
         oauth_error(revoked(&server, &by_bearer.value, &by_bearer.value).await, 401, "invalid_token").await;
-        // By whoever may end it, in any state.
+        // By an administrator, in any state of the key.
         let suspended = server.generic_key(&[]).await;
         server.step(&suspended, "suspend").await;
         for _ in 0..2 {
@@ -157,7 +157,7 @@ both! {
         let other = of_organization(&server, "acme", &["projects:read"]).await;
         revoke(&server, &of_acme.value, &other.value).await;
         assert_eq!(server.exchange(&other.value).await.status(), 401);
-        // With a token for /v1 as well.
+        // Authenticated with a token for `/v1`.
         let manager = server.client_key(&["keyswap:keys"]).await;
         let bearer = token(&server, &manager.value, json!({ "audience": MANAGEMENT })).await;
         let last = server.generic_key(&[]).await;

@@ -1,4 +1,5 @@
-//! `POST /oauth/revoke` (RFC 7009): keys and tokens, ended by those who hold them and by those who may end them.
+//! `POST /oauth/revoke` (RFC 7009): revocation of keys and tokens by their holder and by
+//! other authorized callers.
 
 mod ends;
 mod refusals;
@@ -14,7 +15,7 @@ pub async fn revoked(server: &Server, bearer: &str, token: &str) -> Response {
     form(server.post(PATH).bearer_auth(bearer), &[("token", token)]).send().await.unwrap()
 }
 
-/// The answer must be 200, with nothing in it.
+/// Revokes a token and asserts an empty response with status 200.
 pub async fn revoke(server: &Server, bearer: &str, token: &str) {
     let answer = revoked(server, bearer, token).await;
     assert_eq!(answer.status(), 200);
@@ -22,7 +23,7 @@ pub async fn revoke(server: &Server, bearer: &str, token: &str) {
     assert_eq!(answer.text().await.unwrap(), "");
 }
 
-/// The events of a kind about a key.
+/// The events of a type that concern a key.
 pub async fn told(server: &Server, kind: &str, key: &str) -> Vec<Value> {
     let events = server.events().await;
     events.into_iter().filter(|event| event["type"] == kind && event["subject"]["id"] == key).collect()

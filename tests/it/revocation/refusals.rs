@@ -1,4 +1,4 @@
-//! What nobody may end here, and what nobody learns.
+//! Revocations that are refused, and responses that reveal nothing.
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -23,7 +23,8 @@ both! {
             "name": "of umbrella", "owner": { "type": "user", "id": "eve", "organization_id": "umbrella" }, "permissions": [],
         })).await;
         let of_theirs = server.swap(&theirs.value).await;
-        // Another key of the same client; a colleague; who manages keys elsewhere; a key without any permission.
+        // The callers: another key of the same client, a key that manages its user's own keys, and
+        // a key that may only validate.
         let owner = json!({ "type": "service_client", "id": key.client });
         let sibling = server.key(json!({ "name": "sibling", "owner": owner, "permissions": ["a"] })).await;
         let manager = personal(&server, "self", &["user-api-keys:manage-self"]).await;
@@ -44,7 +45,7 @@ both! {
         }
         assert_eq!(answers[0].0, StatusCode::OK);
         assert!(answers.iter().all(|answer| answer == &answers[0]));
-        // What is revoked looks no other.
+        // A successful revocation has the same response.
         assert_eq!(snapshot(revoked(&server, &key.value, &minted).await).await, answers[0]);
         assert_eq!(server.events().await.len(), before + 1);
         for shown in [&key.value, &theirs.value, &of_theirs] {

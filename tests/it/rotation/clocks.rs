@@ -1,4 +1,4 @@
-//! Clocks that differ, and clocks that are set at the worst moment.
+//! Clocks that differ, and clocks that are set at critical points.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::{BY_HAND, Database, Kind, Server};
 
-/// The clock of a machine that is late.
+/// A machine clock that is 45 seconds behind.
 struct Late(Arc<dyn Clock>);
 
 impl Clock for Late {
@@ -25,7 +25,7 @@ impl Clock for Late {
     }
 }
 
-/// What a command works with, on a machine whose clock is late.
+/// The application of a command on a machine whose clock is behind.
 async fn command(database: &Database) -> App {
     let path = |name: &str| database.dir.path().join(name).display().to_string();
     let settings = [
@@ -38,11 +38,11 @@ async fn command(database: &Database) -> App {
     compose::app(&config, Mode::Command, Arc::new(Late(database.clock()))).await.unwrap()
 }
 
-/// On PostgreSQL alone: with SQLite, the machine's clock is the database's.
+/// Only on PostgreSQL: with SQLite, the machine clock is the database clock.
 #[test]
 fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
     Server::run(Kind::Postgres, &[BY_HAND], |server| async move {
-        // A server has looked at the clock, and noted it.
+        // A server has checked the clock and recorded it.
         server.run_jobs().await;
         let app = command(&server.database).await;
         let steady = async || signing_keys::timeline(&app).await.unwrap().rules.steady_since;
@@ -53,13 +53,14 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
         }
         let jumped = |event: &Value| event["type"] == "clock.jumped";
         assert_eq!((steady().await, server.events().await.iter().filter(|event| jumped(event)).count()), (None, 0));
-        // Long after the last server has looked, it can only refuse, and says by how much the clocks differ.
+        // Long after the last check by a server, the command can only refuse. It reports the
+        // difference of the clocks.
         let database = server.stop().await;
         database.move_clock(3_600_000);
         let app = command(&database).await;
         for _ in 0..2 {
             let refused = signing_keys::rotate(&app, &Caller::cli(), None).await.unwrap_err();
-            // The two clocks are not read at the same moment.
+            // The two clocks are read at slightly different times.
             let about_45s = ["44s", "45s"].iter().any(|figure| refused.to_string().contains(figure));
             assert!(matches!(refused, Error::Conflict(_)) && about_45s, "{refused}");
         }

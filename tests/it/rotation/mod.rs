@@ -1,31 +1,52 @@
-//! The invariants I1 to I18 of the rotation. Three things show them:
+//! The invariants K1 to K18 of the rotation, checked at three levels:
 //!
-//! - the **model** (`world`): a deployment in small in which `domain::rotation` moves the keys and everything else is told again. It is walked
-//!   by chance over a long time (`walk`) and searched whole within small bounds (`search`). Its mutants change the model: they prove that
-//!   the model would notice, and say nothing of the program.
-//! - the **program** (`program`): `service::signing_keys`, the key ring, the witness and the start, in several replicas on one database
-//!   whose clock the test sets, walked by chance. What is broken on purpose there is broken at the seams: settings, clock, files, rows.
-//! - running servers (`served`, `clocks`, `ring`, `faults`, `master_key`).
+//! - The **model** (`world`): a small deployment in which `domain::rotation` moves the keys and
+//!   everything else is reimplemented. Long random walks (`walk`) and an exhaustive search within
+//!   small bounds (`search`) explore it. Its mutants change the model. They show that the model
+//!   detects a fault and state nothing about the program.
+//! - The **program** (`program`): `service::signing_keys`, the key ring, the rollback guard and the
+//!   start, in several replicas on one database whose clock the test sets, explored by random
+//!   walks. Faults are injected through settings, clock, files and rows.
+//! - Running servers (`served`, `clocks`, `ring`, `faults`, `master_key`).
 //!
-//! | | model | program | servers and units |
-//! |---|---|---|---|
-//! | I1 published before it signs | `World::check`, mutants `Early`, `Unseen` | `Oracle::check`, `ToldOfShorterCaches` | `one_tick_earlier_is_too_early` |
-//! | I2 kept after it signed, I7 no token outlives its key | `World::check`, `Gone` | `Oracle::check`, `ToldOfLessLeeway` | |
-//! | I3 one key signs, I12 never none, I11 one next key | `World::check_keys` | `Oracle::check_rows`, kills between statements | `served::two_replicas_rotate_once`, `faults` |
-//! | I4 what was published stays so | `World::check_served`, `NoWitness`, `NoKeysInWitness`, `Believing` | `Oracle::check_served`, restored backups, `NoWitness`, `Believing` | `master_key::witness` |
-//! | I5 signed by what is served | `World::sign` | `Walk::sign`, `Oracle::signed` | `faults::signing` |
-//! | I6 the lease | `World::is_fresh`, `NoLease` | `Oracle::signed`, `NoLease` | `faults::signing` |
-//! | I8 an emergency | `World::revoke` | `Oracle::revoked`: what was answered comes true | `served::a_key_is_pulled_and_the_answer_says_what_is_still_accepted` |
-//! | I9 a kid is given once | `World::check_keys`, `SameKid` | `Oracle::see` | `faults::import` |
-//! | I10 the clock | `NoWatch`, `TwoLooks`, `Forgetful` | `Walk::jump`, also between two statements, `NoSteadyClock`, `Forgetful` | `served::a_clock_that_…` |
-//! | I13 a due rotation is done | `walk::rotations_come_as_often_as_they_should` | `program::the_program_rotates_as_often_as_it_should` | |
-//! | I14 few keys, I15 private halves go | `World::check_keys`, `World::sign` | `Oracle::check_rows`, `Oracle::signed` | |
-//! | I16 settings that change | | replicas whose tokens live shorter and longer | `served::where_replicas_differ_the_stricter_setting_holds`, `domain::rotation` |
-//! | I17 another algorithm | | | `domain::rotation`, `faults::signing`, `audiences::algorithms` |
-//! | I18 the first start | `World::new` | `Walk::begin` | `faults::signing` |
+//! Each invariant, with its checks at each level and, after a semicolon, the injected
+//! faults that they detect:
 //!
-//! By the model alone: a transaction that takes long until its commit (`Unseen`), a clock that is set between a look and a plan without being
-//! looked at again (`TwoLooks`), and a verifier that fetches for a kid it does not know.
+//! - K1 (published before it signs). Model: `World::check`; `Early`, `Unseen`. Program:
+//!   `Oracle::check`; `ToldOfShorterCaches`. Unit: `one_tick_earlier_is_too_early`.
+//! - K2 (published as long as its tokens are accepted) and K6 (no token outlives its key). Model:
+//!   `World::check`; `Gone`. Program: `Oracle::check`; `ToldOfLessLeeway`.
+//! - K3 (a published key stays published). Model: `World::check_served`; `NoWitness`,
+//!   `NoKeysInWitness`, `Believing`. Program: `Oracle::check_served` and restored backups;
+//!   `NoWitness`, `Believing`. Servers: `master_key::witness`.
+//! - K4 (a signing replica serves the key). Model: `World::sign`. Program: `Walk::sign`,
+//!   `Oracle::signed`. Servers: `faults::signing`.
+//! - K5 (the staleness limit for signing). Model: `World::is_fresh`; `NoLease`. Program:
+//!   `Oracle::signed`; `NoLease`. Servers: `faults::signing`.
+//! - K7 (emergency revocation). Model: `World::revoke`. Program: `Oracle::revoked`, which records
+//!   the guarantees of the response for `Oracle::check`. Servers:
+//!   `served::a_key_is_pulled_and_the_answer_says_what_is_still_accepted`.
+//! - K8 (the clock monitor). Model: `NoWatch`, `TwoLooks`, `Forgetful`. Program: `Walk::jump`, also
+//!   between two statements; `NoSteadyClock`, `Forgetful`. Servers: `served::a_clock_that_…`.
+//! - K9 (changed settings). Program: replicas with different token lifetimes. Servers and units:
+//!   `served::where_replicas_differ_the_stricter_setting_holds`, `domain::rotation`.
+//! - K10 (the first start). Model: `World::new`. Program: `Walk::begin`. Servers:
+//!   `faults::signing`.
+//! - K11 (one active key), K13 (at most one next key) and K14 (always a usable active key). Model:
+//!   `World::check_keys`. Program: `Oracle::check_rows`, kills between statements. Servers:
+//!   `served::two_replicas_rotate_once`, `faults`.
+//! - K12 (a kid is never reused). Model: `World::check_keys`; `SameKid`. Program: `Oracle::see`.
+//!   Servers: `faults::import`.
+//! - K15 (a due rotation is performed). Model: `walk::rotations_come_as_often_as_they_should`.
+//!   Program: `program::the_program_rotates_as_often_as_it_should`.
+//! - K16 (a bounded number of published keys) and K17 (private keys are destroyed). Model:
+//!   `World::check_keys`, `World::sign`. Program: `Oracle::check_rows`, `Oracle::signed`.
+//! - K18 (a change of the algorithm). Servers and units: `domain::rotation`, `faults::signing`,
+//!   `audiences::algorithms`.
+//!
+//! Only the model covers a transaction with a late commit (`Unseen`), a clock that is set
+//! between a clock check and a plan without another check (`TwoLooks`), and a verifier that
+//! fetches for an unknown kid.
 
 mod clocks;
 mod program;

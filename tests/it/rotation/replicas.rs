@@ -1,4 +1,4 @@
-//! Servers that come up, or were forgotten, while keys are moved.
+//! Servers that start, or whose registration is deleted, while signing keys are moved.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ both! {
         if server.database.kind == Kind::Postgres {
             until("it waits for the lock", async || server.database.waiting_for_locks() == 1).await;
         }
-        // A key comes to sign meanwhile, by the settings of those who are up.
+        // Meanwhile a key becomes active, with the settings of the running replicas.
         for (kid, state) in [(old.as_str().unwrap(), "retiring"), (&new, "active")] {
             held.sql(&format!("UPDATE signing_keys SET state = '{state}', longest_ttl = 3600000, version = version + 1 WHERE kid = '{kid}'"));
         }
@@ -34,7 +34,7 @@ both! {
         assert_eq!(longest().await, "4h");
         server.database.sql("DELETE FROM replicas; UPDATE signing_keys SET longest_ttl = 3600000");
         assert_eq!(longest().await, "1h");
-        // Longer than a third of the staleness: it tells of itself again.
+        // After more than a third of the staleness limit, the replica registers again.
         server.advance(2);
         server.run_jobs().await;
         assert_eq!(longest().await, "4h", "its tokens count");

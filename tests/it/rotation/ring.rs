@@ -1,4 +1,4 @@
-//! What a server knows of the keys, as it looks again and again.
+//! The key ring of a server and its refreshes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use keyswap::service::key_ring::KeyRing;
 
 use crate::support::{Server, both};
 
-/// Another ring on the same keys, at which no job looks.
+/// Another key ring on the same keys, which no job refreshes.
 async fn ring(server: &Server, fresh_for: Duration) -> KeyRing {
     KeyRing::open(&server.app.store, &server.app.master, fresh_for, server.database.clock()).await.unwrap()
 }
@@ -35,7 +35,7 @@ both! {
         };
         assert!(kept().await.starts_with("public"));
         server.database.sql("ALTER TABLE signing_keys RENAME TO hidden");
-        // An hour, of which the clock that stands still in a suspended machine knows nothing.
+        // One hour, which the monotonic clock of a suspended machine does not count.
         server.advance(3600);
         assert_eq!(kept().await, "no-cache", "it could not look again");
         server.database.sql("ALTER TABLE hidden RENAME TO signing_keys");
@@ -44,7 +44,7 @@ both! {
     }
 
     async fn nobody_waits_for_a_look_that_has_just_failed(server: Server) {
-        // Too old from the first moment on.
+        // The snapshot is stale immediately.
         let ring = ring(&server, Duration::ZERO).await;
         let now = server.app.store.now().await.unwrap();
         let view = async || ring.view_at(now, &server.app.store, &server.app.master).await;
@@ -57,7 +57,7 @@ both! {
         moment();
         let second = view().await;
         assert!(!Arc::ptr_eq(&first, &second), "then it is");
-        // An older state of the database is no reason to look at it again and again.
+        // An older database state does not cause repeated refreshes.
         server.database.sql("UPDATE signing_keys SET version = version - 1 WHERE state = 'active'");
         assert!(Arc::ptr_eq(&second, &view().await));
         server.database.sql("UPDATE signing_keys SET version = version + 1 WHERE state = 'active'");

@@ -1,5 +1,6 @@
-//! All there is, within small bounds: whatever two replicas do, in any order, any number of times in a tick, and whenever a verifier
-//! fetches. Each looks, does what is due, signs, or is killed and started, or stands still for as long as it likes.
+//! An exhaustive search within small bounds: two replicas act in any order and any number of times
+//! per tick, and a verifier fetches at any time. A replica refreshes, performs due steps, signs,
+//! restarts, or pauses for any duration.
 
 use std::collections::HashSet;
 
@@ -8,21 +9,22 @@ use keyswap::domain::{signing::SigningKeyState, time::Timestamp};
 use super::world::{Bounds, Kind, Mutant, World};
 
 const BOUNDS: Bounds = Bounds { cache: 2, staleness: 1, leeway: 1, skew: 0, ttl: 1, period: 2, commit: 1 };
-/// No wait reaches further back: times that are longer ago are alike.
+/// In ticks. No delay is longer, so all earlier times are equivalent.
 const REACH: i64 = 9;
-/// Two rotations and a removal fit in, with all their waits.
+/// Covers two rotations and a removal with all their delays.
 const TICKS: usize = 10;
 
-/// Something that happens within a tick.
+/// An action within a tick.
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Look(usize),
-    /// A replica does what is due; what it publishes is committed in this tick or in the next one.
+    /// A replica performs due steps. A key that it publishes is committed in this tick or in the
+    /// next.
     Move(usize, i64),
     Sign(usize),
-    /// The verifier fetches from this replica, where it is ready.
+    /// The verifier fetches, preferably from this replica, if it is ready.
     Fetch(usize),
-    /// `kill -9`, and a start.
+    /// `kill -9` followed by a start.
     Restart(usize),
 }
 
@@ -57,7 +59,8 @@ impl Action {
     }
 }
 
-/// All of a world that can matter later: times are told from now, keys from the newest one, and the replicas in no order.
+/// The part of a state that can affect the future: times relative to now, keys relative to the
+/// newest key, and replicas in no particular order.
 fn shape(world: &World) -> Vec<i8> {
     let small = |number: i64| i8::try_from(number).unwrap();
     let ago = |time: i64| small((world.now - time).clamp(-REACH, REACH));
@@ -76,7 +79,8 @@ fn shape(world: &World) -> Vec<i8> {
     all.push(i8::from(world.writing.is_some()) + 100);
     let replica = |number: usize| {
         let of = &world.replicas[number];
-        // It signs nothing, and what it serves is promised to nobody: what it knows is alike.
+        // A stale replica signs nothing, and its JWKS has no guarantee, so its
+        // snapshot is irrelevant.
         if !world.is_fresh(number) && world.mutant != Mutant::NoLease {
             return vec![101];
         }
@@ -102,25 +106,26 @@ fn shape(world: &World) -> Vec<i8> {
 
 #[derive(Debug, Default)]
 struct Found {
-    /// Worlds at the beginning of a tick.
+    /// States at the beginning of a tick.
     worlds: usize,
-    /// Worlds within a tick, and ways from one to the next.
+    /// States within a tick, and transitions between them.
     within: usize,
     ways: usize,
 }
 
-/// Every world that can be within so many ticks, or what is wrong with one of them.
+/// Explores all states reachable within `ticks` ticks. Returns the first violation as an error.
 fn search(mutant: Mutant, ticks: usize) -> Result<Found, String> {
     let first = World::new(BOUNDS, mutant, 2, &[Kind::Fixed]);
     let mut known = HashSet::from([shape(&first)]);
     let (mut frontier, mut found) = (vec![first], Found::default());
     for _ in 0..ticks {
         let mut next = Vec::new();
-        // Of worlds within this tick: what came before it is in the frontier alone.
+        // States seen within this tick. Earlier states are only in `frontier`.
         let mut seen = HashSet::new();
         for world in frontier {
             expand(world, &mut seen, &mut found, &mut |mut world| {
-                // What is gone from the database matters to nobody: replicas and tokens know it by themselves.
+                // Removed keys do not affect the future: replicas and tokens carry their own
+                // copies.
                 world.keys.retain(|key| key.info.state.is_published());
                 if known.insert(shape(&world)) {
                     next.push(world);
@@ -134,7 +139,7 @@ fn search(mutant: Mutant, ticks: usize) -> Result<Found, String> {
     Ok(found)
 }
 
-/// All that can happen from here until the tick is over.
+/// Explores everything that can happen until the end of the tick.
 fn expand(
     world: World,
     seen: &mut HashSet<Vec<i8>>,
@@ -155,7 +160,7 @@ fn expand(
                 open.push(after);
             }
         }
-        // Caches that are over are filled again from either replica.
+        // Expired caches are refilled from either replica.
         for from in 0..2 {
             let mut after = world.clone();
             after.pass(from);

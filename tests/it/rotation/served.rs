@@ -1,4 +1,4 @@
-//! The rotation on a running server.
+//! Rotation of signing keys on a running server.
 
 use futures_util::future::join;
 use reqwest::StatusCode;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{BY_HAND, Kind, Server, both, header_of, run_jobs_of, until_jobs, wire::problem};
 
-/// What everything that moves signing keys takes.
+/// The lock that every operation on signing keys takes.
 pub(super) const LOCK: i64 = 0x006b_6579_7377_0001;
 
 pub(super) async fn keys(server: &Server) -> Value {
@@ -31,7 +31,7 @@ async fn scraped(server: &Server) -> String {
     server.get("/metrics").bearer_auth(&server.admin).send().await.unwrap().text().await.unwrap()
 }
 
-/// Until `holds`, or half a minute has passed.
+/// Waits until `holds` returns true, for up to 30 seconds.
 pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..3000 {
         if holds().await {
@@ -61,7 +61,7 @@ both! {
         assert_eq!(in_state(&server, "next").await.len(), 1, "another one follows");
         assert_eq!(header_of(&server.swap(&key).await)["kid"], json!(next));
         assert!(served(&server).await.contains(&header_of(&first)["kid"].as_str().unwrap().to_owned()));
-        // The private half goes, then the key.
+        // The private key is destroyed first, and the key is removed later.
         let retiring = in_state(&server, "retiring").await[0].clone();
         let kid = retiring["kid"].clone();
         server.advance(61);
@@ -78,7 +78,8 @@ both! {
         run_jobs_of(&[&server, &replica]).await;
         assert_eq!(keys(&server).await["replicas"].as_array().unwrap().len(), 2, "both are up");
         server.advance(2 * 3600 + 1);
-        // At the same time, and both again: what the other has done is not done twice.
+        // Both replicas run their jobs concurrently and then again. A completed step is not
+        // repeated.
         let held = server.database.hold(LOCK);
         let release = async {
             if server.database.kind == Kind::Postgres {
@@ -105,7 +106,7 @@ both! {
         assert_eq!((keys(&server).await["data"].clone(), server.events().await.len()), (before, events));
         let done = server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
         assert_eq!(done["activated"]["kid"], planned["activated"]["kid"]);
-        // I11: the second finds a next key that is too young.
+        // Invariant K13: a second rotation finds a next key that is too young.
         let again = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
         problem(again, 409, "too_early").await;
     }
@@ -129,7 +130,7 @@ both! {
         let unknown = server.post(&unknown).bearer_auth(&server.admin).send().await.unwrap();
         assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
         assert_eq!(events(&server, "signing_key.revoked").await, 1);
-        // A next key is pulled without anything else.
+        // Revoking a next key activates no other key.
         let revoked = server.manage("POST", &format!("/v1/signing-keys/{}/revoke", kid_of_next(&server).await), None, 200).await;
         assert_eq!(revoked["activated"], Value::Null);
         assert_eq!(in_state(&server, "next").await.len(), 1);
@@ -138,12 +139,12 @@ both! {
     async fn an_emergency_lets_no_key_sign_that_cannot(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let spoil = [
-            // Sealed for another kid: it does not open.
+            // Encrypted for another kid, so decryption fails.
             "sealed = (SELECT sealed FROM signing_keys WHERE state = 'active') WHERE state = 'next'",
-            // It opens, and is not the half of what is published.
+            // Decryptable, but not the private key of the published public key.
             r#"public_jwk = REPLACE(public_jwk, '"x":"', '"x":"A') WHERE state = 'next'"#,
             "public_jwk = '{}' WHERE state = 'next'",
-            // What is to be pulled cannot be read itself.
+            // The key to be revoked is itself unreadable.
             "public_jwk = '{}' WHERE state = 'active'",
         ];
         for spoilt in spoil {
@@ -176,7 +177,7 @@ both! {
 
     async fn a_clock_that_is_set_forward_fakes_no_wait(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         let next = kid_of_next(&server).await;
-        // From here on it knows how the clock goes.
+        // From here on, the server has a reference for the clock.
         server.run_jobs().await;
         server.database.set_clock(5 * 3600 * 1000);
         for _ in 0..3 {
@@ -204,7 +205,7 @@ both! {
         until_jobs(&[&server], "the next one counts", async || keys(&server).await["plan"][0]["step"] != "see").await;
         let (next, retiring) = (kid_of_next(&server).await, in_state(&server, "retiring").await[0]["kid"].clone());
         let database = server.stop().await;
-        // The machine has the same clock, as it is with SQLite.
+        // The machine clock equals the database clock, as with SQLite.
         database.set_clock(-3600 * 1000);
         let server = Server::on(database, &[BY_HAND, "signing_keys.rotation_period=2h"]).await;
         for _ in 0..3 {
@@ -225,7 +226,7 @@ both! {
         server.advance(3661);
         let early = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
         problem(early, 409, "too_early").await;
-        // Gone, and what it handed out is still used.
+        // The replica has stopped, but its tokens are still in use.
         other.stop().await;
         server.advance(3600);
         let early = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
@@ -237,7 +238,8 @@ both! {
     async fn a_clock_that_is_set_after_the_look_at_it_fakes_no_wait(server: Server, "jobs=by_hand") {
         let next = kid_of_next(&server).await;
         if server.database.kind == Kind::Postgres {
-            // A function that is replaced stays as it was for whoever is in the middle of a transaction; what it reads does not.
+            // A transaction in progress does not see a replaced function, but it does see changed
+            // rows that the function reads.
             server.database.sql(
                 "CREATE TABLE set_by (millis BIGINT); INSERT INTO set_by VALUES (0); \
                  CREATE OR REPLACE FUNCTION keyswap_now() RETURNS BIGINT LANGUAGE SQL VOLATILE \
@@ -248,7 +250,8 @@ both! {
         let held = server.database.hold(LOCK);
         let rotation = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send();
         let rotation = tokio::spawn(rotation);
-        // No job looks at the clock: this look is the rotation's, which waits for its turn then.
+        // No job checks the clock, so this check belongs to the rotation, which then waits for the
+        // lock.
         until("it has looked at the clock", async || server.app.watch.last() != before).await;
         match server.database.kind {
             Kind::Sqlite => server.database.set_clock(5 * 3600 * 1000),
@@ -271,7 +274,7 @@ both! {
         let named = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
         let named: std::collections::BTreeSet<_> = named.filter(|word| word.starts_with("keyswap_")).collect();
         assert!(named.len() >= 7, "{named:?}");
-        // A next key of one algorithm follows none of another.
+        // A next key succeeds only keys of its own algorithm.
         let follows = rules.lines().find(|line| line.contains("unless")).unwrap();
         assert_eq!(follows.matches("by (instance, algorithm)").count(), 2, "{follows}");
         for name in named {
@@ -292,11 +295,11 @@ both! {
             server.swap(&key).await;
         }
         keyswap::service::signing_keys::live_tokens::flush(&server.app).await.unwrap();
-        // The job may have taken some, and be about to write them.
+        // The job may hold some of the counts and be about to write them.
         until("all are counted", async || in_state(&server, "active").await[0]["live_tokens"] == 7).await;
         server.advance(3600);
         assert_eq!(in_state(&server, "active").await[0]["live_tokens"], 0);
-        // A clean stop writes what is still in memory.
+        // A graceful stop writes the counts that are in memory.
         server.swap(&key).await;
         let server = Server::on(server.stop().await, &["signing_keys.rotation_period="]).await;
         assert_eq!(in_state(&server, "active").await[0]["live_tokens"], 1);

@@ -1,20 +1,20 @@
-//! By chance, over a long time, with everything that can go wrong.
+//! Long random walks of the model with all faults.
 
 use super::world::{Bounds, Kind, Mutant, World};
 use crate::support::seed::{Chance, seeds};
 
-/// A period shorter than the wait for verifiers: each key signs as soon as it may.
+/// The period is shorter than the propagation delay, so that each key signs as soon as it may.
 const BOUNDS: Bounds = Bounds { cache: 20, staleness: 6, leeway: 3, skew: 2, ttl: 9, period: 25, commit: 4 };
 const KINDS: [Kind; 5] = [Kind::Fixed, Kind::Fixed, Kind::Refetching, Kind::BehindCache, Kind::Once];
 
-/// What goes wrong besides kills and partitions.
+/// Faults besides kills and partitions.
 #[derive(Debug, Clone, Copy)]
 struct Faults {
     jumps: bool,
     revocations: bool,
-    /// The machines have the database's clock.
+    /// The machines use the database clock.
     shared: bool,
-    /// Old backups are put back.
+    /// Older backups are restored.
     restores: bool,
 }
 
@@ -31,7 +31,7 @@ fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, 
     }
     for _ in 0..ticks {
         if faults.jumps && chance.one_in(400) {
-            // Further than two clocks may be apart: less is what they are allowed to be.
+            // More than the tolerated difference of two clocks.
             let by = i64::try_from(2 * BOUNDS.skew + 1 + chance.below(3 * BOUNDS.cache)).unwrap();
             jump(&mut world, if chance.one_in(3) { -by } else { by }, chance.one_in(2));
         }
@@ -72,8 +72,9 @@ fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, 
                 world.sign(replica).map_err(|fault| format!("seed {seed}: {fault}"))?;
             }
         }
-        // Chance alone would hardly ever meet the worst: the oldest view that may still sign does, or lacks a key while somebody fetches it;
-        // and somebody whose clock is late fetches just when a key is gone.
+        // Random choices alone rarely reach the worst cases: the oldest snapshot that may still
+        // sign is used to sign, or lacks a key while a verifier fetches from it; and a verifier
+        // with a slow clock fetches just after a key was removed.
         for replica in 0..world.replicas.len() {
             let oldest = world.replicas[replica].up && world.is_at_its_oldest(replica);
             if oldest {
@@ -86,7 +87,7 @@ fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, 
         }
         let from = usize::try_from(chance.below(3)).unwrap();
         for verifier in 0..world.verifiers.len() {
-            // It starts anew, or another of its kind does.
+            // The verifier restarts or is replaced.
             if chance.one_in(30) {
                 world.fetch(verifier, from);
             }
@@ -98,10 +99,12 @@ fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, 
     Ok(world)
 }
 
-/// Sets the clock; `between`: while a replica has looked at it and not yet planned.
+/// Sets the clock. With `between`, sets it after a replica has checked the clock and before it
+/// plans.
 fn jump(world: &mut World, by: i64, between: bool) {
     if world.shared && by > 0 {
-        // The machine's clock makes it as well: somebody who runs must see it, and nobody else can (docs/decisions/025).
+        // The machine clock jumps as well, so only a running replica can detect the
+        // jump (docs/decisions/025).
         let watches = |one: &usize| {
             let of = &world.replicas[*one];
             of.up && !of.cut_off && of.watched.is_some()
@@ -114,7 +117,7 @@ fn jump(world: &mut World, by: i64, between: bool) {
     }
     world.jumps += 1;
     if world.shared {
-        // While nobody runs: it can be seen by what was noted alone.
+        // No replica is running, so only the recorded time reveals the jump.
         for replica in &mut world.replicas {
             replica.up = false;
         }
@@ -177,7 +180,7 @@ fn the_walk_notices_what_is_broken_on_purpose() {
     }
 }
 
-/// I13: a rotation that is due is done, and takes no longer than its period and what it has to wait for.
+/// Invariant K15: a due rotation is performed within its period and the delays it requires.
 #[test]
 fn rotations_come_as_often_as_they_should() {
     let mut world = World::new(BOUNDS, Mutant::None, 3, &KINDS);
@@ -190,12 +193,13 @@ fn rotations_come_as_often_as_they_should() {
         world.pass(0);
         world.check().unwrap();
     }
-    // Its own wait is longer than the period here; a tick each for the publication, its being seen, and the look at what is due.
+    // The propagation delay exceeds the period here. The publication, its observation and the next
+    // plan take one tick each.
     let wait = usize::try_from(BOUNDS.period.max(BOUNDS.cache + BOUNDS.staleness + BOUNDS.skew)).unwrap();
     assert!(world.rotations >= u32::try_from(ticks / (wait + 3)).unwrap(), "{}", world.rotations);
 }
 
-/// I1, exactly: a rotation by hand is refused until the very tick from which it is safe.
+/// Invariant K1, exactly: a manual rotation is refused until the first safe tick.
 #[test]
 fn one_tick_earlier_is_too_early() {
     let world = World::new(BOUNDS, Mutant::None, 1, &KINDS);

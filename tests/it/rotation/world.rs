@@ -1,5 +1,6 @@
-//! A deployment in small: a database with a clock that can be set, three replicas with views of it, verifiers with caches, tokens. Time goes
-//! in ticks of a second. What moves the keys is `domain::rotation`, and nothing else.
+//! A model of a deployment: a database with a clock that can be set, replicas with snapshots,
+//! verifiers with caches, and tokens. Time advances in ticks of one second. Only
+//! `domain::rotation` moves the keys.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,35 +13,35 @@ use keyswap::domain::{
     time::{Span, Timestamp},
 };
 
-/// What is broken on purpose.
+/// An injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mutant {
     None,
-    /// A key signs a tick before every verifier can know it.
+    /// A key signs one tick before every verifier can have it.
     Early,
-    /// A key leaves a tick before its last token is dead.
+    /// A key is removed one tick before its last token becomes invalid.
     Gone,
-    /// A replica signs however old its view is.
+    /// A replica signs with a snapshot of any age.
     NoLease,
-    /// A new key gets the kid of one that was removed.
+    /// A new key gets the kid of a removed key.
     SameKid,
-    /// A key counts from when its transaction began.
+    /// A key counts as visible from the beginning of its transaction.
     Unseen,
-    /// Nobody watches the clock.
+    /// The clock is not monitored.
     NoWatch,
-    /// A server that starts forgets until when the clock was seen before.
+    /// A starting server loses the recorded time of the last clock check.
     Forgetful,
-    /// What was looked at is believed of a later moment, whatever the clock did in between.
+    /// A clock check is trusted at a later time, even if the clock was set in between.
     TwoLooks,
-    /// A restored database is taken as any other.
+    /// A restored database is not detected.
     NoWitness,
-    /// The witness knows how far the database had come, and not with which keys.
+    /// The rollback guard records the position in the audit log, but no keys.
     NoKeysInWitness,
-    /// A restored database is accepted with the waits that stand in it.
+    /// A restored database is accepted with the propagation delays recorded in it.
     Believing,
 }
 
-/// How long things take here, in ticks. All of them are true: replicas, caches and clocks use what they are given to the last tick.
+/// Durations, in ticks. Replicas, caches and clocks exhaust them to the last tick.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     pub cache: u64,
@@ -49,13 +50,14 @@ pub struct Bounds {
     pub skew: u64,
     pub ttl: u64,
     pub period: u64,
-    /// How long a transaction may take from its first look at the clock to its commit.
+    /// The longest time from a transaction's first reading of the clock to its commit.
     pub commit: u64,
 }
 
 impl Bounds {
     pub fn timing(&self, mutant: Mutant) -> Timing {
-        // The skew is there for a key whose two times are told by two clocks; here one tells both, and it is time to spare.
+        // The skew covers a key whose two times come from two clocks. Here both come from one
+        // clock, so the skew is additional slack.
         let early = if mutant == Mutant::Early { 1 + self.skew } else { 0 };
         let gone = u64::from(mutant == Mutant::Gone);
         Timing {
@@ -68,13 +70,14 @@ impl Bounds {
     }
 }
 
-/// A key with what no list shows: which of all that were ever made it is.
+/// A signing key. `material` numbers key pairs in the order of their creation, and is not
+/// published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub info: SigningKeyInfo,
     pub material: u32,
     pub has_private_half: bool,
-    /// When everyone could see it: the true time of the commit.
+    /// The true time of the commit, from which every replica can see the key.
     pub committed: i64,
 }
 
@@ -85,23 +88,23 @@ pub struct Replica {
     pub up: bool,
     pub cut_off: bool,
     pub keys: Vec<Key>,
-    /// True time and the database's at its last look.
+    /// The true time and the database time of the last refresh.
     pub looked: i64,
     pub looked_database: i64,
     pub watched: Option<Moment>,
-    /// How far its machine's clock is from the truth.
+    /// The offset of the machine clock from the true time.
     pub off: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Fetches when what it has is older than its cache lasts, and never otherwise.
+    /// Fetches only when its JWKS has expired.
     Fixed,
-    /// As `Fixed`, and for a kid it does not know, unless it did so a moment ago.
+    /// Like `Fixed`, and also fetches for an unknown kid, except during a cool-down.
     Refetching,
-    /// Half of its time is a cache's in front, which answers with what it has.
+    /// Half of its caching time belongs to a shared cache, which answers with its stored JWKS.
     BehindCache,
-    /// Fetches once and never again; what is promised ends with the cache's time.
+    /// Fetches only once. The guarantee ends with the caching time.
     Once,
 }
 
@@ -111,7 +114,8 @@ pub struct Verifier {
     pub jwks: Jwks,
     pub fetched: i64,
     pub off: i64,
-    /// No replica was ready when it fetched: what it got may be older than anything promises (docs/decisions/025).
+    /// No replica was ready at the last fetch, so the JWKS may be older than any guarantee
+    /// covers (docs/decisions/025).
     pub unpromised: bool,
 }
 
@@ -119,9 +123,9 @@ pub struct Verifier {
 pub struct Token {
     pub kid: String,
     pub material: u32,
-    /// In the database's time when it was made.
+    /// In database time at the time of signing.
     pub exp: i64,
-    /// By how much the database's clock was wrong then.
+    /// The offset of the database clock at the time of signing.
     pub wrong: i64,
 }
 
@@ -129,31 +133,32 @@ pub struct Token {
 pub struct World {
     pub bounds: Bounds,
     pub mutant: Mutant,
-    /// The truth.
+    /// The true time, in ticks.
     pub now: i64,
-    /// How far the database's clock is from it.
+    /// The offset of the database clock from the true time.
     pub offset: i64,
     pub steady: i64,
     pub noted: i64,
     pub keys: Vec<Key>,
-    /// What is written and not committed yet: key and the true time of its commit.
+    /// The key of an uncommitted transaction, and the true time of its commit.
     pub writing: Option<(Key, i64)>,
     pub made: u32,
     pub replicas: Vec<Replica>,
     pub verifiers: Vec<Verifier>,
-    /// What a cache in front has, and since when.
+    /// The shared cache: its JWKS, the time of the fetch, and whether it lacks a guarantee.
     pub front: (Jwks, i64, bool),
     pub tokens: BTreeSet<Token>,
     pub revoked: BTreeSet<u32>,
     pub rotations: u32,
     pub jumps: usize,
-    /// The machines have the database's clock: whoever sets one sets them all.
+    /// The machines use the database clock: setting one sets all.
     pub shared: bool,
-    /// By how much the clock is set between the look at it and the plan of the next tick.
+    /// A change of the clock between the clock check and the plan of the next tick.
     pub sneaks: i64,
-    /// A backup: the keys, and what was known of the clock.
+    /// A backup: the keys, and the recorded state of the clock.
     pub backup: Option<Saved>,
-    /// What was there when an older state was put back. The witness, outside of it, has seen it.
+    /// The newest state while an older one is restored. The rollback guard, outside of the
+    /// database, has recorded it.
     pub newest: Option<Saved>,
     pub restores: usize,
 }
@@ -198,7 +203,8 @@ impl World {
             newest: None,
             restores: 0,
         };
-        // The first start: one key signs and one follows, in one transaction that nobody has looked behind yet (I18).
+        // The first start creates an active and a next key in one transaction. Both count as
+        // visible at once, because no verifier has fetched a JWKS before (invariant K10).
         for state in [SigningKeyState::Active, SigningKeyState::Next] {
             let mut key = world.new_key();
             key.info.state = state;
@@ -244,7 +250,7 @@ impl World {
         }
     }
 
-    /// Whether an operator is asked, and nothing signed or moved until then.
+    /// Whether an operator decision is pending. Until then nothing is signed or moved.
     pub fn is_halted(&self) -> bool {
         self.newest.is_some() && self.mutant != Mutant::NoWitness
     }
@@ -255,7 +261,7 @@ impl World {
 
     fn put(&mut self, saved: Saved) {
         (self.keys, self.steady, self.noted) = (saved.keys, saved.steady, saved.noted);
-        // What was not committed is lost, and every server is started anew.
+        // The uncommitted transaction is lost, and every server restarts.
         self.writing = None;
         for replica in &mut self.replicas {
             replica.up = false;
@@ -268,7 +274,6 @@ impl World {
         }
     }
 
-    /// The database is put back to the backup.
     pub fn restore(&mut self) {
         if let (None, Some(backup)) = (&self.newest, self.backup.clone()) {
             self.newest = Some(self.saved());
@@ -277,7 +282,7 @@ impl World {
         }
     }
 
-    /// The operator has looked, and puts the newest state back.
+    /// The operator restores the newest state.
     pub fn undo_restore(&mut self) {
         if let Some(newest) = self.newest.take() {
             self.put(newest);
@@ -285,16 +290,17 @@ impl World {
         }
     }
 
-    /// The operator has looked, and goes on with what there is.
+    /// The operator accepts the restored state.
     pub fn accept(&mut self) {
         let Some(newest) = self.newest.take() else { return };
         let published = |keys: &[Key]| -> BTreeSet<u32> {
             keys.iter().filter(|key| key.info.state.is_published()).map(|key| key.material).collect()
         };
         let (before, now) = (published(&newest.keys), published(&self.keys));
-        // What was published since is lost.
+        // Keys published after the backup are lost.
         self.revoked.extend(before.difference(&now));
-        // What had signed and gone is there again, known or not. A next one is not: it waits as one that was made now.
+        // Keys that signed and were removed after the backup are back, and verifiers may have
+        // dropped them. A next key is not affected: its delay restarts, as for a new key.
         let signed = self.keys.iter().filter(|key| key.info.activated_at.is_some());
         self.revoked.extend(signed.map(|key| key.material).filter(|material| !before.contains(material)));
         self.backup = None;
@@ -330,8 +336,8 @@ impl World {
         }
     }
 
-    /// What a replica serves: of its view, what is published; while an operator is asked, with what its witness knows, whose word on a key
-    /// counts.
+    /// The JWKS that a replica serves: the published keys of its snapshot. While an operator
+    /// decision is pending, the keys in the rollback guard take precedence.
     pub fn jwks_of(&self, replica: usize) -> Jwks {
         let witness = match &self.newest {
             Some(newest) if self.is_halted() && self.mutant != Mutant::NoKeysInWitness => newest.keys.as_slice(),
@@ -343,14 +349,15 @@ impl World {
         published.map(|key| (key.info.kid.as_str().to_owned(), key.material)).collect()
     }
 
-    /// Whether a replica's view is young enough, by the clock that nobody sets and by the database's.
+    /// Whether a replica's snapshot is fresh by the monotonic clock and by the database clock.
     pub fn is_fresh(&self, replica: usize) -> bool {
         let of = &self.replicas[replica];
         let staleness = i64::try_from(self.bounds.staleness).unwrap();
         self.now - of.looked <= staleness && self.database() - of.looked_database <= staleness
     }
 
-    /// A server starts, or another in its place: it tells that it is up, looks before it serves, and has watched nothing.
+    /// Starts a server or its replacement. It registers, refreshes before it serves, and has
+    /// not checked the clock.
     pub fn start(&mut self, replica: usize, off: i64) {
         let of = &mut self.replicas[replica];
         (of.up, of.cut_off, of.watched, of.off) = (true, false, None, off);
@@ -365,7 +372,7 @@ impl World {
         self.look(replica);
     }
 
-    /// A replica looks at the database.
+    /// Refreshes the snapshot of a replica.
     pub fn look(&mut self, replica: usize) {
         if self.replicas[replica].cut_off {
             return;
@@ -375,7 +382,7 @@ impl World {
         (of.keys, of.looked, of.looked_database) = (keys, now, database);
     }
 
-    /// A replica watches the clock and does what is due.
+    /// A replica checks the clock and performs due steps.
     pub fn tick(&mut self, replica: usize, commit: i64) {
         if self.replicas[replica].cut_off {
             return;
@@ -432,7 +439,7 @@ impl World {
                 }),
             }
         }
-        // Whoever moves the keys looks at once.
+        // A replica that moves keys refreshes immediately.
         if moved {
             self.look(replica);
         }
@@ -451,14 +458,15 @@ impl World {
         self.rotations += 1;
     }
 
-    /// The newest key of a kid.
+    /// Changes the newest key with this kid.
     fn of(&mut self, kid: &str, change: impl FnOnce(&mut Key)) {
         let key = self.keys.iter_mut().rev().find(|key| key.info.kid.as_str() == kid).unwrap();
         key.info.version += 1;
         change(key);
     }
 
-    /// Pulls whatever signs (I8): the next one signs, known or not.
+    /// Revokes the active key (invariant K7). The next key signs at once, even if verifiers lack
+    /// it.
     pub fn revoke(&mut self) {
         if self.is_halted() {
             return;
@@ -480,11 +488,13 @@ impl World {
         next.info.state = SigningKeyState::Active;
         next.info.activated_at = Some(now);
         next.info.seen_at = Some(now);
-        // Knowingly not known to everyone: until it is, its tokens are promised nothing.
+        // Verifiers may lack the successor. Until they have it, acceptance of its
+        // tokens is not guaranteed.
         self.revoked.insert(material);
     }
 
-    /// A replica signs, where it may. It can only while the private half was there at its last look.
+    /// A replica signs, if it may. It can sign only with a private key that existed at its last
+    /// refresh.
     pub fn sign(&mut self, replica: usize) -> Result<(), String> {
         if self.is_halted() {
             return Ok(());
@@ -509,7 +519,7 @@ impl World {
         Ok(())
     }
 
-    /// A verifier fetches, from a replica that is ready where there is one.
+    /// A verifier fetches, from a ready replica if there is one.
     pub fn fetch(&mut self, verifier: usize, from: usize) {
         let up: Vec<_> = (0..self.replicas.len()).filter(|one| self.replicas[*one].up).collect();
         let ready: Vec<_> = up.iter().copied().filter(|one| self.is_fresh(*one)).collect();
@@ -520,7 +530,7 @@ impl World {
         }
     }
 
-    /// A verifier fetches from this replica, which is ready.
+    /// A verifier fetches from this ready replica.
     pub fn fetch_from(&mut self, verifier: usize, source: usize) {
         self.fetch_as(verifier, source, false);
     }
@@ -530,7 +540,7 @@ impl World {
         self.is_fresh(replica) && age == self.bounds.staleness
     }
 
-    /// Whether a replica's view lacks a key that is published.
+    /// Whether a replica's snapshot lacks a published key.
     pub fn lacks_a_key(&self, replica: usize) -> bool {
         let served = self.jwks_of(replica);
         let mut published = self.keys.iter().filter(|key| key.info.state.is_published());
@@ -556,13 +566,13 @@ impl World {
         (of.jwks, of.fetched, of.unpromised) = (jwks, now, unpromised);
     }
 
-    /// How long a verifier uses what it fetched.
+    /// How long a verifier uses a fetched JWKS, in ticks.
     fn lasts(&self, kind: Kind) -> i64 {
         let cache = i64::try_from(self.bounds.cache).unwrap();
         if kind == Kind::BehindCache { cache - cache / 2 } else { cache }
     }
 
-    /// Time passes: caches that are over are filled again, and what was written is committed.
+    /// Advances by one tick: expired caches are refilled, and the pending transaction may commit.
     pub fn pass(&mut self, from: usize) {
         self.now += 1;
         if let Some((mut key, commit)) = self.writing.take() {
@@ -585,13 +595,13 @@ impl World {
         self.tokens.retain(|token| now < token.exp - token.wrong + dead);
     }
 
-    /// What must hold at every tick.
+    /// Checks everything that must hold at every tick.
     pub fn check(&self) -> Result<(), String> {
         self.check_keys()?;
         self.check_served()?;
         let leeway = i64::try_from(self.bounds.leeway).unwrap();
         for token in &self.tokens {
-            // An emergency breaks what it breaks.
+            // Tokens of keys affected by an emergency are exempt.
             if self.revoked.contains(&token.material) {
                 continue;
             }
@@ -600,7 +610,7 @@ impl World {
                 if is_over || verifier.unpromised || self.now + verifier.off >= token.exp - token.wrong + leeway {
                     continue;
                 }
-                // One that fetches for a kid it does not know has only what it has while it cools down.
+                // During its cool-down, a refetching verifier has only its cached JWKS.
                 let known = verifier.jwks.get(&token.kid);
                 if known != Some(&token.material) {
                     return Err(format!(
@@ -613,7 +623,8 @@ impl World {
         Ok(())
     }
 
-    /// Whoever is ready serves all that has been published for longer than a view may be old, whatever it has been through.
+    /// A ready replica serves every key that has been published for longer than the staleness
+    /// limit, regardless of earlier faults.
     fn check_served(&self) -> Result<(), String> {
         let staleness = i64::try_from(self.bounds.staleness).unwrap();
         let keys = self.newest.as_ref().map_or(&self.keys, |newest| &newest.keys);
@@ -646,7 +657,7 @@ impl World {
         let published = self.keys.iter().filter(|key| key.info.state.is_published()).count();
         let b = &self.bounds;
         let whole = b.cache + 2 * b.staleness + b.ttl + b.leeway + 2 * b.skew + b.commit;
-        // A jump of the clock lets every wait begin anew, an emergency adds one.
+        // A clock jump or a restore restarts every propagation delay; an emergency adds one.
         let more = self.jumps * 2 + self.revoked.len() + self.restores * 2;
         let most = usize::try_from(whole.div_ceil(b.period)).unwrap() + 2 + more;
         if published > most {

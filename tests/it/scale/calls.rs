@@ -1,4 +1,4 @@
-//! Everything that the API can be asked, once.
+//! Calls every operation of the API once.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::fill::number;
 use crate::support::{Server, body_of};
 
-/// Permissions and roles; before the tables are filled.
+/// Creates permissions, roles and a webhook. Must run before the tables are filled.
 pub async fn prepare(server: &Server) {
     let all = json!({ "assignable_to": ["user", "organization", "service_client"] });
     server.manage("PUT", "/v1/permissions/a:b", Some(all), 201).await;
@@ -29,7 +29,7 @@ pub async fn prepare(server: &Server) {
     ] {
         server.manage("PUT", &format!("/v1/roles/{name}"), Some(json!({ "permissions": permissions })), 201).await;
     }
-    // What is filled in for it is not sent anywhere.
+    // The webhook is disabled, so that the deliveries that `fill` inserts for it are not sent.
     let webhook = json!({ "url": "https://hooks.acme.example/keyswap" });
     let webhook = server.manage("POST", "/v1/webhooks", Some(webhook), 201).await;
     let path = format!("/v1/webhooks/{}", webhook["id"].as_str().unwrap());
@@ -46,7 +46,7 @@ pub async fn everything(server: &Server) {
     jobs(server).await;
 }
 
-/// What stands for `{id}` and the like, by the path up to it.
+/// A value for the path parameter that follows `before`.
 fn in_path(before: &str) -> String {
     match before {
         "/v1/api-keys/" => format!("key_01JH{}", number(7)),
@@ -57,12 +57,12 @@ fn in_path(before: &str) -> String {
         "/v1/permissions/" => "a:b".to_owned(),
         "/v1/status-lists/" => format!("stl_01JD{}", number(0)),
         "/docs/" => "swagger-ui.css".to_owned(),
-        // Found in a list.
+        // The value is taken from a list.
         _ => String::new(),
     }
 }
 
-/// What a parameter is tried with.
+/// The sample values of a query parameter. `of_one` states whether the path contains an id.
 fn samples(name: &str, of_one: bool, schema: &Value) -> Vec<String> {
     let texts: &[&str] = match name {
         "archived" if of_one => &["false"],
@@ -80,7 +80,7 @@ fn samples(name: &str, of_one: bool, schema: &Value) -> Vec<String> {
         "subject" => &["user-7", "user:user-7"],
         "service_client" => return vec![format!("svc_01JG{}", number(7))],
         "actor" => return vec![format!("key_01JH{}", number(7)), "cli".to_owned()],
-        // The lists of the past are not kept.
+        // `after` is taken from a page, and past status lists are not kept.
         "after" | "time" => &[],
         _ if schema["enum"].is_array() => {
             let all = schema["enum"].as_array().unwrap().iter();
@@ -91,7 +91,8 @@ fn samples(name: &str, of_one: bool, schema: &Value) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// Every GET of the document, with each of its parameters: a new one cannot be forgotten.
+/// Calls every GET operation of the document with each of its parameters, so that a
+/// new one cannot be missed.
 async fn every_get(server: &Server) {
     let record = json!({
         "name": "a record", "principals": [{ "type": "user", "id": "user-7" }],
@@ -102,7 +103,8 @@ async fn every_get(server: &Server) {
     let document = body_of(server.get("/openapi.json").send().await.unwrap(), StatusCode::OK).await;
     for (path, operations) in document["paths"].as_object().unwrap() {
         let operation = &operations["get"];
-        // Files are in no database, and a session asks for itself: below.
+        // Assets are not stored in the database, and a session is read below with its own
+        // credential.
         if operation.is_null() || path.starts_with("/assets/") || path.ends_with("/current") {
             continue;
         }
@@ -141,7 +143,7 @@ async fn every_get(server: &Server) {
     }
 }
 
-/// JSON, or null where the answer is something else.
+/// The JSON body, or null for another content type.
 async fn get(server: &Server, path: &str) -> Value {
     let response = server.get(path).bearer_auth(&server.admin).send().await.unwrap();
     let status = response.status();
@@ -150,7 +152,8 @@ async fn get(server: &Server, path: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// As members with each reach, and as a user outside.
+/// Lists objects as members with each set of management permissions, and as a user
+/// outside organizations.
 async fn within_organizations(server: &Server) {
     for (place, role) in ["own", "organizations", "both", "whole"].into_iter().enumerate() {
         let (user, organization) = (format!("user-{}", place + 1), format!("org-{}", place + 1));
@@ -264,7 +267,7 @@ async fn keys(server: &Server) {
     let path = format!("/v1/service-clients/{client}");
     server.manage("PATCH", &path, Some(json!({ "name": "another", "permissions": [] })), 200).await;
     server.manage("DELETE", &path, None, 204).await;
-    // A token in place of the key.
+    // A token instead of the key.
     let audience = json!({ "audience": "http://keyswap.test/v1" });
     let token = body_of(server.exchange_for(&server.admin, audience).await, StatusCode::OK).await;
     let request = server.get("/v1/users/user-7").bearer_auth(token["access_token"].as_str().unwrap());
@@ -320,10 +323,10 @@ async fn configuration(server: &Server) {
     }
 }
 
-/// What runs by the clock.
+/// The statements of the background jobs.
 async fn jobs(server: &Server) {
     last_used::flush(&server.app).await.unwrap();
-    // The events that were put in by hand are no chain.
+    // The events that `fill` inserts do not form a hash chain.
     let _ = events::verify_chain(&server.app).await;
     for _ in 0..6 {
         let change = server.app.store.change(Origin::of(Actor::System), |tx| {

@@ -1,4 +1,4 @@
-//! Rows as the API would have made them, by the thousand and behind its back.
+//! Fills tables directly, with thousands of rows in the form in which the API stores them.
 
 use crate::support::{Database, Kind};
 
@@ -7,11 +7,11 @@ pub struct Size {
     pub organizations: u32,
     pub users: u32,
     pub keys: u32,
-    /// Events, idempotency keys and the like.
+    /// Events, idempotency keys and similar rows.
     pub others: u32,
 }
 
-/// What an id ends with: 22 of the 26 characters of a ULID.
+/// The end of an id: 22 of the 26 characters of a ULID.
 pub fn number(number: u32) -> String {
     format!("{number:022}")
 }
@@ -19,7 +19,7 @@ pub fn number(number: u32) -> String {
 struct Sql(Kind);
 
 impl Sql {
-    /// Numbers from 1, as `n`.
+    /// The numbers from 1 to `count`, as `n`.
     fn series(&self, count: u32) -> String {
         match self.0 {
             Kind::Sqlite => format!(
@@ -48,7 +48,8 @@ impl Sql {
     }
 }
 
-/// From 0 to 7. Not by the last digits alone: they say which organization it is, and each has keys of every kind.
+/// The kind of a key, from 0 to 7. It does not depend on the last digits alone, which select the
+/// organization, so that each organization has keys of every kind.
 const KIND: &str = "(n + n / 16) % 8";
 
 pub fn fill(database: &Database, size: Size) {
@@ -57,8 +58,9 @@ pub fn fill(database: &Database, size: Size) {
     directory(database, &sql, size);
     let organization_of_user = format!("(u - 1) % {organizations} + 1");
     let (key, client) = (sql.ulid("key_01JH", "n"), sql.ulid("svc_01JG", "o"));
-    // One of a hundred and one is archived, and one of eleven has an end: neither is of some organizations alone.
-    // Of eight keys, four are personal within an organization, two an organization's, one a service client's and one nobody's.
+    // One key in 101 is archived and one in 11 expires, in every organization. Of eight keys, four
+    // are personal keys within an organization, two belong to an organization, one to a service
+    // client, and one is unowned.
     let by_kind = |personal: &str, of_organization: &str, of_client: &str, generic: &str| {
         format!(
             "CASE WHEN {KIND} < 4 THEN {personal} WHEN {KIND} < 6 THEN {of_organization} \
@@ -94,7 +96,7 @@ pub fn fill(database: &Database, size: Size) {
         sql.padded("n", 16),
         sql.series(keys),
     ));
-    // Each of them half full, as they are when they are left for the next.
+    // Each list is half full, as when a new list replaces it.
     database.sql(&format!(
         "INSERT INTO status_lists (id, kind, size, used, created_at) SELECT {}, 'credential', 131072, 65536, 1732000000000 FROM {}",
         sql.ulid("stl_01JD", "n - 1"),
@@ -131,7 +133,7 @@ pub fn fill(database: &Database, size: Size) {
         sql.ulid("evt_01JH", "n"),
         sql.series(others),
     ));
-    // One for each user, and half of them within an organization.
+    // One record per user, and half of them within an organization.
     let organizations = size.organizations;
     database.sql(&format!(
         "INSERT INTO access_records (id, name, organization_id, incarnation, created_at, created_by, version) \

@@ -1,4 +1,5 @@
-//! The size that is promised: `scripts/prove scale`. Not for every change: it takes minutes and gigabytes.
+//! The guaranteed size: `scripts/prove scale`. It takes minutes and gigabytes, so it does
+//! not run for every change.
 
 use std::{
     fmt::Write as _,
@@ -15,7 +16,7 @@ use crate::support::{Kind, Server};
 const ORGANIZATIONS: u32 = 10_000;
 const USERS: u32 = 100_000;
 const KEYS: u32 = 1_000_000;
-/// How often the keys of an organization are listed.
+/// The number of list calls that are measured.
 const LISTS: u32 = 2_000;
 
 #[test]
@@ -35,7 +36,8 @@ fn prove(kind: Kind) {
         calls::prepare(&server).await;
         import(&server);
         let size = Size { organizations: ORGANIZATIONS, users: USERS, keys: KEYS, others: 100_000 };
-        // What was imported was for the clock alone: what is measured below has ids that can be counted.
+        // The imported rows served only to measure the import. The other measurements need
+        // ids with known numbers.
         server.database.sql("DELETE FROM members; DELETE FROM users; DELETE FROM organizations; DELETE FROM events");
         fill::fill(&server.database, size);
         list(&server).await;
@@ -47,7 +49,7 @@ fn prove(kind: Kind) {
     });
 }
 
-/// The real program, from a file of 10,000 organizations, 100,000 users and a membership of each.
+/// Imports 10,000 organizations, 100,000 users and one membership per user with the real program.
 fn import(server: &Server) {
     let mut text = String::new();
     for n in 1..=ORGANIZATIONS {
@@ -95,7 +97,7 @@ fn command(server: &Server, text: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The keys of one organization after the other, over HTTP.
+/// Lists the keys of one organization after another through HTTP.
 async fn list(server: &Server) {
     let mut times = Vec::new();
     for n in 0..LISTS {

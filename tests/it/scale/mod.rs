@@ -1,4 +1,5 @@
-//! What grows is indexed: every statement that the API makes is caught on its way and its plan read, with tables that are not small.
+//! Growing tables are indexed: every statement of the API is captured, and its query plan is
+//! checked on filled tables.
 
 mod calls;
 pub mod fill;
@@ -8,14 +9,14 @@ mod plans;
 use crate::support::{Kind, Server};
 use fill::Size;
 
-/// Enough for a planner to prefer an index wherever there is one.
+/// Large enough for the planner to prefer an index wherever one exists.
 const SIZE: Size = Size { organizations: 2_000, users: 20_000, keys: 50_000, others: 20_000 };
 
 fn every_plan(kind: Kind) {
     Server::run(kind, &[], |server| async move {
         calls::prepare(&server).await;
         fill::fill(&server.database, SIZE);
-        // Connections that are made from now on tell what they do.
+        // Statements of connections opened from here on are captured.
         plans::watch(&server.database);
         let replica = server.replica().await;
         calls::everything(&replica).await;

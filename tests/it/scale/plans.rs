@@ -1,4 +1,4 @@
-//! Statements caught on their way to the database, and how the database would carry them out.
+//! Captures statements and checks their query plans.
 
 use std::{collections::BTreeMap, fmt::Write, sync::Mutex};
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::{Database, Kind, Server};
 
-/// Tables that stay small however many customers there are. Every other one grows, and `fill` must fill it.
+/// Tables that stay small for any number of customers. All others grow, and `fill` must fill them.
 const SMALL: [&str; 18] = [
     "__diesel_schema_migrations",
     "sqlite_master",
@@ -25,21 +25,21 @@ const SMALL: [&str; 18] = [
     "event_head",
     "replicas",
     "rotation_clock",
-    // A row for each minute of the longest life of a token.
+    // One row per minute of the longest token lifetime.
     "signing_key_tokens",
     "webhooks",
-    // A row for 65,536 credentials.
+    // One row per 65,536 credentials.
     "status_lists",
     "status_list_tokens",
     "status_build",
-    // A few rows for each hour of a hundred days.
+    // A few rows per hour, for one hundred days.
     "exchange_counts",
     "branding",
-    // Emptied by a job as it fills.
+    // A job removes the rows as they are added.
     "departures",
 ];
 
-/// Statements that may read a whole table, and why.
+/// Statements that may read a whole table, with the reason.
 const MAY_READ_ALL: [(&str, &str); 18] = [
     ("SELECT COUNT(*) FROM `api_keys`", "an operator's overview counts them, not more than twice a minute, by indexes"),
     ("SELECT COUNT(*) FROM \"api_keys\"", "the same"),
@@ -48,7 +48,8 @@ const MAY_READ_ALL: [(&str, &str); 18] = [
         "an index of nothing but the dead, all of it",
     ),
     ("`users` WHERE (`users`.`blocked_at` IS NOT NULL)", "an index of nothing but the blocked, all of it"),
-    // An index of four values would lead SQLite, which never counts, away from the one that knows the organization.
+    // With an index on this column of four values, SQLite, which does not count rows, would choose
+    // it over the index on the organization.
     ("`deleted_at` IS NULL) AND (`api_keys`.`owner_type` = ?)", "of four types, each fills a page soon"),
     ("\"deleted_at\" IS NULL) AND (\"api_keys\".\"owner_type\" = $1)", "the same"),
     ("`events`.`kind` IN (?, ?)", "several types in the order of the trail: whoever follows it begins near its end"),
@@ -68,7 +69,7 @@ const MAY_READ_ALL: [(&str, &str); 18] = [
     ("' ' || permissions || ' '", "an operator takes a permission away, and asks first who has it"),
 ];
 
-/// What the view `key_standings` calls its tables.
+/// The table aliases in the view `key_standings`.
 const ALIASES: [(&str, &str); 8] = [
     ("k", "api_keys"),
     ("s", "service_clients"),
@@ -80,13 +81,13 @@ const ALIASES: [(&str, &str); 8] = [
     ("p", "permissions"),
 ];
 
-/// Statements, and the values that one came with.
+/// Statements, each with the parameters of one execution.
 type Statements = BTreeMap<String, String>;
 
-/// By the URL of the database: tests in one process do not hear each other.
+/// By database URL, so that tests in one process do not capture each other's statements.
 static CAUGHT: Mutex<BTreeMap<String, Statements>> = Mutex::new(BTreeMap::new());
 
-/// Listens to one connection.
+/// Captures the statements of one connection.
 #[derive(Default)]
 struct Catcher {
     url: String,
@@ -109,18 +110,18 @@ impl Instrumentation for Catcher {
     }
 }
 
-/// What connections to a database are made with, up to what is added to it.
+/// The beginning of the URL with which connections to a database are opened.
 fn url_of(database: &Database) -> String {
     database.url.trim_start_matches("sqlite://").to_owned()
 }
 
-/// Connections that are made from now on are listened to.
+/// Captures the statements of connections that are opened from now on.
 pub fn watch(database: &Database) {
     CAUGHT.lock().unwrap().insert(url_of(database), Statements::new());
     set_default_instrumentation(|| Some(Box::<Catcher>::default())).unwrap();
 }
 
-/// Every statement that was caught uses an index wherever a table grows.
+/// Asserts that every captured statement uses an index on every growing table.
 pub async fn check(server: &Server) {
     let caught = CAUGHT.lock().unwrap().remove(&url_of(&server.database)).unwrap();
     let kind = server.database.kind;
@@ -131,7 +132,7 @@ pub async fn check(server: &Server) {
         for (statement, values) in &statements {
             let mut plan = any_plan(connection, statement);
             if let (Conn::Postgres(inner), true) = (&mut *connection, reads_all(kind, statement, &plan)) {
-                // PostgreSQL takes a plan for any values only where it costs no more than one for those that there are.
+                // PostgreSQL uses a generic plan only if it costs no more than the custom plans.
                 plan = plan_for(inner, statement, values).unwrap_or(plan);
             }
             if std::env::var_os("KEYSWAP_SHOW_PLANS").is_some() {
@@ -147,7 +148,7 @@ pub async fn check(server: &Server) {
     assert!(faults.is_empty(), "these read whole tables:\n{faults}");
 }
 
-/// Not where nothing is asked for: `IN ()` is written as `1=0`.
+/// Excludes queries that select nothing: `IN ()` is written as `1=0`.
 fn is_planned(statement: &str) -> bool {
     let reads = ["SELECT", "UPDATE", "DELETE", "WITH"].iter().any(|word| statement.starts_with(word));
     (reads || statement.starts_with("INSERT INTO") && statement.contains(" FROM json_"))
@@ -167,7 +168,7 @@ struct Line {
     line: String,
 }
 
-/// For any values.
+/// The generic plan, for any parameters.
 fn any_plan(connection: &mut Conn, statement: &str) -> Vec<String> {
     match connection {
         Conn::Sqlite(inner) => {
@@ -183,7 +184,7 @@ fn any_plan(connection: &mut Conn, statement: &str) -> Vec<String> {
     }
 }
 
-/// For the values it came with, where they can be read.
+/// The custom plan for the captured parameters, if they can be parsed.
 fn plan_for(connection: &mut PgConnection, statement: &str, values: &str) -> Option<Vec<String>> {
     let values: Vec<Value> = serde_json::from_str(values).ok()?;
     let literals = values.iter().map(literal).collect::<Option<Vec<_>>>()?;
@@ -204,7 +205,7 @@ fn literal(value: &Value) -> Option<String> {
 }
 
 fn explained(connection: &mut PgConnection, mode: &str, statement: &str, values: &[String]) -> Vec<String> {
-    // What an array holds follows from nothing but the names it is given.
+    // PostgreSQL cannot infer the element types of these arrays.
     let statement = statement
         .replace("unnest($1, $2)", "unnest($1::TEXT[], $2::BIGINT[])")
         .replace("unnest($1, $2, $3)", "unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[])");
@@ -216,7 +217,8 @@ fn explained(connection: &mut PgConnection, mode: &str, statement: &str, values:
     lines.into_iter().map(|line| line.line).collect()
 }
 
-/// Whether a plan goes through all of a table that grows: row by row, or along an index that knows nothing of what is asked for.
+/// Whether a plan reads all of a growing table: row by row, or through an index without the columns
+/// that the statement compares.
 fn reads_all(kind: Kind, statement: &str, plan: &[String]) -> bool {
     (0..plan.len()).any(|at| match kind {
         Kind::Sqlite => reads_all_on_sqlite(statement, &plan[at]),
@@ -234,13 +236,13 @@ fn reads_all_on_sqlite(statement: &str, line: &str) -> bool {
     if !grows(table) {
         return false;
     }
-    // A page of everything is read in the order of an index, and no further than the page goes.
+    // A page of all rows is read in the order of an index, up to the size of the page.
     let is_page = rest.contains(" USING ") && statement.contains("LIMIT");
     let is_asked_for = asks_for_equals(statement, table) && !rest.contains("=?");
     scans && !is_page || is_asked_for
 }
 
-/// Whether rows of a table are asked for by what stands in one of its columns.
+/// Whether the statement selects rows by equality with a column of the table.
 fn asks_for_equals(statement: &str, table: &str) -> bool {
     let Some((_, conditions)) = statement.split_once(" WHERE ") else { return false };
     conditions.match_indices(&format!("`{table}`.`")).any(|(at, found)| {
@@ -261,7 +263,7 @@ fn reads_all_on_postgres(line: &str, below: &[String]) -> bool {
     if !is_by_index || table_after(" on ").is_none() {
         return false;
     }
-    // What is said of the scan itself, before the next node or whatever belongs to one further out.
+    // The details of the scan itself, up to the next node or to a detail of an outer node.
     let depth = |text: &str| text.len() - text.trim_start().len();
     let own = below.iter().take_while(|text| !text.contains("->") && depth(text) > depth(line));
     let (mut found_by, mut filtered_by) = ("", "");

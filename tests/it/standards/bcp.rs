@@ -1,5 +1,6 @@
-//! RFC 8725 and its successor: what Keyswap, as a verifier of its own tokens at `/v1`, must not let in. Each token here has a real
-//! signature by the server's own key, so that nothing but the fault in question can be why it is refused.
+//! RFC 8725 and its successor: tokens that Keyswap must refuse as the verifier of its own tokens at
+//! `/v1`. Unless the signature itself is tested, each token has a valid signature by the server's
+//! own key, so that the tested fault is the only reason for the refusal.
 
 use std::net::TcpListener;
 
@@ -20,11 +21,11 @@ use crate::support::{
     wire::{exchange_of, oauth_error},
 };
 
-/// Makes tokens of any shape, signed by the active key of a server.
+/// Creates arbitrary tokens that are signed with the active key of a server.
 pub struct Forge<'a> {
     server: &'a Server,
     signer: Signer,
-    /// Of a good token for `/v1`.
+    /// The header and the claims of a valid token for `/v1`.
     pub header: String,
     pub claims: String,
 }
@@ -61,7 +62,7 @@ impl<'a> Forge<'a> {
         status == 200
     }
 
-    /// The good header with these members changed, added or, where null, taken out.
+    /// The valid header with these members changed, added or, if null, removed.
     async fn with_header(&self, changes: Value) -> String {
         self.token(&changed(&self.header, changes), &self.claims).await
     }
@@ -71,7 +72,7 @@ impl<'a> Forge<'a> {
     }
 }
 
-/// Keeps the order of the members: what is refused is not refused for that.
+/// Keeps the order of the members, so that the order cannot be the reason for a refusal.
 fn changed(text: &str, changes: Value) -> String {
     let mut text = text.to_owned();
     let before: Value = serde_json::from_str(&text).unwrap();
@@ -115,7 +116,7 @@ both! {
             let header = Header { typ: Some("at+jwt".to_owned()), kid: Some(kid.clone()), ..Header::new(Alg::HS256) };
             let token = encode(&header, &claims, &EncodingKey::from_secret(&secret)).unwrap();
             assert!(!forge.accepted(&token).await);
-            // And under the header of a good token, so that only the signature is left to refuse it.
+            // With the header of a valid token, only the signature is invalid.
             let (_, rest) = token.split_once('.').unwrap();
             assert!(!forge.accepted(&format!("{}.{rest}", URL_SAFE_NO_PAD.encode(&forge.header))).await);
         }
@@ -179,7 +180,7 @@ both! {
             assert!(!forge.accepted(&token).await, "{member}");
             oauth_error(server.token(&exchange_of(&token)).await, 400, "invalid_request").await;
         }
-        // Whatever the server began is over once it has stopped.
+        // All requests of the server have ended once it has stopped.
         server.stop().await;
         assert!(listener.accept().is_err(), "nobody came");
     }
@@ -197,7 +198,7 @@ fn bytes(member: &Value) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(member.as_str().unwrap()).unwrap()
 }
 
-/// What stands before the point in the DER of a P-256 public key (RFC 5480 §2).
+/// The DER encoding of a P-256 public key before the point (RFC 5480 section 2).
 const SPKI_P256: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,

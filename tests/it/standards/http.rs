@@ -1,4 +1,4 @@
-//! RFC 9110, 9111 and 9112: caching of what is public, and where a request ends.
+//! RFC 9110, 9111 and 9112: caching of public documents, and the end of a request.
 
 use reqwest::StatusCode;
 
@@ -7,7 +7,8 @@ use crate::support::{Raw, both};
 const JWKS: &str = "/.well-known/jwks.json";
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 
-/// A token request whose body hides a second request, told to begin where the first ends by those who read the head otherwise.
+/// A token request whose body contains a second request, which a recipient with another
+/// interpretation of the head would process.
 fn smuggled(version: &str, head: &str, body: &str) -> String {
     format!(
         "POST /oauth/token HTTP/{version}\r\n{head}Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}GET /healthz HTTP/1.1\r\nHost: hidden\r\n\r\n"
@@ -163,7 +164,7 @@ both! {
     }
 }
 
-/// The body has the length that its head says.
+/// Asserts that the body has the length stated in the head.
 fn framed(answer: &str) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());

@@ -1,4 +1,4 @@
-//! RFC 7515 to 7519, 7638 and 8037: signatures, keys and tokens as JOSE writes them.
+//! RFC 7515 to 7519, 7638 and 8037: signatures, keys and tokens.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::bcp::Forge;
 use crate::support::{Server, body_of, both, header_of};
 
-/// An RSA key of 1024 bits, in PKCS#8.
+/// A 1024-bit RSA key in PKCS#8.
 const SHORT_RSA: &str = "MIICdQIBADANBgkqhkiG9w0BAQEFAASCAl8wggJbAgEAAoGBALJpbvRh8w+ZJwFDVaRMrxElorfg5rPdAXHvufDousv7pwtFYw8H4pkr\
     Xeazx1r1fgMFPtjl23jMGNb1O19X8GhCgz3PM5RVBSr2VdAI8vfhmyQhy8QnEnw2GdHL/s9x56XwGYuFszJx6guuts4ngC6L0u+H5XpS9Ex4YuRxiAZ1AgMBAAECgYBt\
     v/P0O4jk0Iaw/TXisxWCi89UI/JnNI3eA+UzMEcwkibJBS8RoP0g0g+ain8ZEikpPIHTtVpULeEd4o9acGM/CHQhigpZzVz776N64JyWCwAZ8jpkUFmmGAS61q9mZbsJ\
@@ -44,7 +44,7 @@ async fn jwks(server: &Server) -> Vec<Value> {
     body["keys"].as_array().unwrap().clone()
 }
 
-/// The RFC 7638 thumbprint, computed as an outsider would.
+/// The RFC 7638 thumbprint, computed independently of the code under test.
 fn thumbprint(jwk: &Value) -> String {
     let required: &[&str] = match jwk["kty"].as_str().unwrap() {
         "EC" => &["crv", "kty", "x", "y"],
@@ -55,7 +55,7 @@ fn thumbprint(jwk: &Value) -> String {
     URL_SAFE_NO_PAD.encode(sha256(format!("{{{}}}", members.join(",")).as_bytes()))
 }
 
-/// Everything that is checked of a published key.
+/// Checks all members of a published key.
 fn check(jwk: &Value) {
     let names: BTreeSet<_> = jwk.as_object().unwrap().keys().map(String::as_str).collect();
     let of = |kind: &[&'static str]| {
@@ -120,7 +120,7 @@ both! {
         let parts: Vec<_> = good.split('.').collect();
         let (head, claims, signature) = (parts[0], parts[1], parts[2]);
         let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        // 64 bytes leave four bits of the last character unused: they must be zero.
+        // 64 bytes leave four bits of the last character unused, which must be zero.
         let last = alphabet.find(signature.chars().next_back().unwrap()).unwrap();
         let trailing = format!("{}{}", &signature[..85], alphabet.chars().nth(last + 1).unwrap());
         for bad in [
@@ -148,7 +148,8 @@ both! {
                 }
                 kids.insert((jwk["kid"].as_str().unwrap().to_owned(), jwk["alg"].as_str().unwrap().to_owned()));
             }
-            // A change of algorithm is an ordinary rotation: the next key waits until verifiers know it.
+            // A change of the algorithm is an ordinary rotation: the next key signs after
+            // the propagation delay.
             server.advance(2 * 3600);
             if algorithm != Algorithm::Es256 {
                 server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
@@ -237,7 +238,7 @@ fn jose_11_a_key_without_its_algorithm_is_no_key() {
         without.as_object_mut().unwrap().remove(name);
         assert!(serde_json::from_value::<PublicJwk>(without).is_err(), "{name}");
     }
-    // The same pair of numbers for another algorithm is another key file: the curve does not fit.
+    // A key pair of another algorithm has the wrong curve.
     assert!(Signer::from_pkcs8(Algorithm::Es384, &Signer::generate(Algorithm::Es256).unwrap()).is_err());
 }
 

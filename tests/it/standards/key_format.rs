@@ -1,4 +1,4 @@
-//! What API keys look like to people, to scanners and to the checksum.
+//! The format of API keys for users, secret scanners and the checksum.
 
 use keyswap::{
     crypto::random::SystemEntropy,
@@ -16,7 +16,8 @@ fn made(prefix: &str, entropy: &SystemEntropy) -> String {
     ApiKeyValue::format(&prefix.parse::<Prefix>().unwrap(), &id, &secret).expose().to_owned()
 }
 
-/// `[a-z0-9](?:[a-z0-9_]{0,14}[a-z0-9])?_[0-9A-Za-z]{16}_[0-9A-Za-z]{38}`, the pattern for secret scanners.
+/// The pattern for secret scanners:
+/// `[a-z0-9](?:[a-z0-9_]{0,14}[a-z0-9])?_[0-9A-Za-z]{16}_[0-9A-Za-z]{38}`.
 fn matches(text: &str) -> bool {
     let base62 =
         |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -53,7 +54,7 @@ fn gh_03_every_key_matches_and_nothing_random_passes_the_checksum() {
             assert!(PresentedKey::parse(&key).is_ok(), "{key}");
         }
     }
-    // The right shape, drawn at random: 200 000 of them, a million and more in the length of a proof.
+    // 200,000 random texts of the correct format.
     let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut bytes = [0_u8; 54];
     for _ in 0..200_000 {
@@ -70,7 +71,8 @@ fn gh_03_every_key_matches_and_nothing_random_passes_the_checksum() {
     }
 }
 
-// Every other character in every place, and every swap: `properties::every_changed_character_and_every_swap_is_caught`.
+// `properties::every_changed_character_and_every_swap_is_caught` covers
+// substitutions and transpositions.
 #[test]
 fn gh_03_a_key_that_was_cut_is_refused() {
     let entropy = SystemEntropy::default();

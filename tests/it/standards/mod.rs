@@ -1,4 +1,4 @@
-//! The lines of the standards that apply to what Keyswap does now, each as a test that carries its id.
+//! The applicable requirements of the standards, each as a test that is named after its id.
 
 pub mod bcp;
 mod http;

@@ -10,7 +10,7 @@ use crate::support::{
     wire::{ACCESS_TOKEN, CLIENT_CREDENTIALS, IBM, TOKEN_EXCHANGE, client_id, exchange_of, form, oauth_error, unknown},
 };
 
-/// `pairs` and one more.
+/// `pairs` with one more parameter.
 fn with<'a>(pairs: &[(&'a str, &'a str)], name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {
     pairs.iter().copied().chain([(name, value)]).collect()
 }
@@ -34,7 +34,7 @@ both! {
         let body = [CLIENT_CREDENTIALS, ("client_id", &id), ("client_secret", &key.value), ("scope", "projects:read")];
         for (name, value) in body {
             oauth_error(server.token(&with(&body, name, value)).await, 400, "invalid_request").await;
-            // An empty one counts as not sent, but it was sent twice all the same.
+            // An empty parameter counts as omitted, but sending it twice is still an error.
             oauth_error(server.token(&with(&body, name, "")).await, 400, "invalid_request").await;
         }
         for (name, value) in exchange_of(&key.value).into_iter().chain([("requested_token_type", ACCESS_TOKEN), ("foo", "1")]) {
@@ -74,7 +74,8 @@ both! {
             format!("?apikey={}", key.value),
             "?a".to_owned(),
         ] {
-            // Whatever stands in the body: were it honoured now and then, clients would keep sending it.
+            // The body is irrelevant: clients would keep sending credentials in the URL
+            // if some were accepted.
             for pairs in [&[CLIENT_CREDENTIALS, ("client_id", &id)][..], &exchange_of(&key.value)] {
                 let request = form(server.post(&format!("/oauth/token{query}")), pairs);
                 let body = oauth_error(request.send().await.unwrap(), 400, "invalid_request").await;

@@ -7,7 +7,8 @@ use crate::support::{
     wire::{problem, unknown},
 };
 
-/// Scheme and attributes of the one challenge of an answer; an attribute that stands twice is a fault (6750-04).
+/// The scheme and the attributes of the only challenge in a response. Asserts that no attribute
+/// is repeated (6750-04).
 fn challenge(answer: &Response) -> (String, Vec<(String, String)>) {
     let all: Vec<_> = answer.headers().get_all("www-authenticate").iter().collect();
     assert_eq!(all.len(), 1);
@@ -28,7 +29,7 @@ fn challenge(answer: &Response) -> (String, Vec<(String, String)>) {
     (scheme.to_owned(), attributes)
 }
 
-/// The challenge is `Bearer`, with a realm and these attributes besides.
+/// Asserts a `Bearer` challenge with a realm and exactly these other attributes.
 fn challenges(answer: &Response, expected: &[(&str, &str)]) {
     let (scheme, attributes) = challenge(answer);
     assert_eq!(scheme, "Bearer");
@@ -84,7 +85,7 @@ both! {
             challenges(&answer, &[]);
             problem(answer, 401, "unauthorized").await;
         }
-        // In a form body neither (§2.2 is optional, and nobody asked for it).
+        // Nor in a form body: RFC 6750 section 2.2 is optional and not supported.
         let form = format!("access_token={}", server.admin);
         let request = server.post("/v1/service-clients").header("content-type", "application/x-www-form-urlencoded");
         problem(request.body(form).send().await.unwrap(), 401, "unauthorized").await;

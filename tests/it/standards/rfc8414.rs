@@ -32,7 +32,7 @@ both! {
         for path in [format!("/t1/t2{OPENID}"), format!("{OPENID}/t1/t2"), format!("/t1/t2{OAUTH}")] {
             assert_eq!(metadata(&server, &path).await, inserted, "{path}");
         }
-        // What it names is there, below the path of the issuer.
+        // The endpoints in the metadata exist below the path of the issuer.
         let key = server.client_key(&["projects:read"]).await;
         let of = |name: &str| inserted[name].as_str().unwrap().strip_prefix("http://keyswap.test").unwrap().to_owned();
         let form = crate::support::wire::form(server.post(&of("token_endpoint")), &exchange_of(&key.value));
@@ -98,7 +98,7 @@ both! {
         for other in ["https://a.test/~b", "https://a.test/%7eb", "https://A.test/%7Eb", "https://a.test:443/%7Eb", "HTTP://keyswap.test"] {
             oauth_error(ask(other).await, 400, "invalid_target").await;
         }
-        // No normalisation of ids either.
+        // Client ids are not normalized either.
         let upper = client_id(&key.value).to_ascii_uppercase();
         let pairs = [("grant_type", "client_credentials"), ("client_id", &upper), ("client_secret", &key.value)];
         oauth_error(server.token(&pairs).await, 401, "invalid_client").await;

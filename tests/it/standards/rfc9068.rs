@@ -68,10 +68,11 @@ both! {
         let a = ("resource", "https://a.test/");
         oauth_error(ask(&[a, ("scope", "projects:read billing:read")]).await, 400, "invalid_scope").await;
         oauth_error(ask(&[a, ("scope", "billing:read")]).await, 400, "invalid_scope").await;
-        // Nothing that both take: not a token without scope, but none (ambiguous authorization, §5).
+        // Both audiences together accept no permission. The exchange is refused instead of issuing
+        // a token without scope (ambiguous authorization, section 5).
         oauth_error(ask(&[a, ("resource", "https://b.test/")]).await, 400, "invalid_scope").await;
         assert_eq!(body_of(ask(&[a]).await, StatusCode::OK).await["scope"], "projects:read");
-        // A permission that governs Keyswap leaves for no other audience, not even in a list.
+        // A management permission is never issued for another audience.
         let admin: Vec<_> = exchange_of(&server.admin).into_iter().chain([("scope", "keyswap:admin")]).collect();
         oauth_error(server.token(&admin).await, 400, "invalid_scope").await;
     }
@@ -122,7 +123,7 @@ both! {
         let mut seen: BTreeSet<String> = tokens.iter().map(|token| claim(token, "jti")).collect();
         assert_eq!(seen.len(), 360);
         assert!(seen.iter().all(|jti| jti.len() == 22), "128 bits in base64url");
-        // The same source of them, as often as a test has time for.
+        // The same generator, as often as the time of a test permits.
         for _ in 0..100_000 {
             assert!(seen.insert(random::token_id(&replicas[0].app.entropy).unwrap()));
         }

@@ -1,4 +1,4 @@
-//! Builds while other things happen: none is in vain, and what it could not see is news for the next.
+//! Builds during other changes: no build is lost, and the next build includes what a build missed.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use serde_json::json;
 use super::*;
 use crate::support::{Key, both};
 
-/// An audience each of whose tokens has a status of its own.
+/// Creates an audience with a separate status for each token.
 async fn each(server: &Server) {
     let body = json!({ "identifier": "https://each.test", "status": "token" });
     server.manage("POST", "/v1/audiences", Some(body), 201).await;
@@ -46,7 +46,7 @@ both! {
         let (uri, index) = place_in(&claims(&two));
         keep(&server).await;
         revoke(&server, &key.value, &one).await;
-        // A build that has read, and is not written yet.
+        // A build that has read its input and is not written yet.
         let (before, seq) = server
             .app
             .store
@@ -54,7 +54,7 @@ both! {
             .await
             .unwrap();
         revoke(&server, &key.value, &two).await;
-        // As where the event of the second had been read, and its row had not.
+        // Emulates a build that has read the event of the second revocation, but not its row.
         let seq = seq + 1;
         let written = server.app.store.change(Origin::of(Actor::System), move |tx| {
             Ok::<_, StoreError>(Outcome::bookkeeping(status_tokens::write(tx, &before, seq, None, &[])?))
@@ -70,7 +70,7 @@ both! {
         each(&server).await;
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place_in(&claims(&token(&server, &key.value).await));
-        // An exchange that has looked the key up, and stops there.
+        // An exchange that has looked up the key and has not issued a token yet.
         let granted = async |server: &Server, key: &Key| {
             let (id, targets) = (key.id.parse().unwrap(), ["https://each.test".parse::<Identifier>().unwrap()]);
             let found = server.app.store.read(move |connection| {
@@ -83,7 +83,7 @@ both! {
         let slow = granted(&server, &key).await;
         assert!(status_lists::place_of_token(&server.app, &slow, "alive").await.unwrap().is_some());
         step(&server, &key.id, "revoke").await;
-        // The build reads of the revocation, and of no place yet.
+        // The build reads the revocation, and no index of the token yet.
         keep(&server).await;
         let place = status_lists::place_of_token(&server.app, &slow, "revoked").await;
         keep(&server).await;
@@ -103,7 +103,7 @@ both! {
         keep(&server).await;
         signed(&server, &uri).await;
         let list: StatusListId = uri.rsplit('/').next().unwrap().parse().unwrap();
-        // A build that has read the list, and is not written yet.
+        // A build that has read the list and is not written yet.
         let wanted = list.clone();
         let (before, info, jwt) = server
             .app
@@ -157,7 +157,7 @@ both! {
         assert!(age <= before.elapsed().as_secs_f64(), "{age}");
         let left = measured("soonest_end_seconds").await;
         assert!((3500.0..=3600.0).contains(&left), "{left}");
-        // No build goes well, and each look does.
+        // Every build fails, and every refresh succeeds.
         server.database.sql("ALTER TABLE status_build RENAME TO hidden");
         server.advance(1000);
         assert!(jobs::status_lists::keep(&server.app).await.is_err());

@@ -1,4 +1,4 @@
-//! Every cause shows, and no other bit moves.
+//! Each cause of a status change sets the status of the affected credentials and of no others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::{
     support::{Key, both},
 };
 
-/// What was marked in the one list there is, and what has to be.
+/// The status list under test and its expected contents.
 struct Watched {
     uri: String,
     expected: BTreeMap<u32, u8>,
@@ -25,7 +25,7 @@ impl Watched {
         Self { uri, expected }
     }
 
-    /// This one stands so now, and all others as before.
+    /// Asserts that this entry now has the status and that all others are unchanged.
     async fn sees(&mut self, server: &Server, (_, index): &Place, status: u8, why: &str) {
         if status == VALID {
             self.expected.remove(index)
@@ -60,7 +60,7 @@ both! {
         step(&server, &one.id, "suspend").await;
         step(&server, &one.id, "revoke").await;
         watched.sees(&server, &places[0], INVALID, "revoked, and graver than suspended").await;
-        // A rotation with a grace: the old credential ends with it, and not before.
+        // A rotation with a grace period: the old credential becomes invalid at its end.
         let body = json!({ "grace": "1h" });
         let rotated = server.manage("POST", &format!("/v1/api-keys/{}/rotate", two.id), Some(body), 200).await;
         let new = place(&server, rotated["value"].as_str().unwrap()).await;
@@ -81,7 +81,7 @@ both! {
         let mut watched = Watched::of(&server, &[&place]).await;
         watched.still(&server, "it has not ended").await;
         server.advance(7201);
-        // Nothing has happened but time.
+        // Only time has passed.
         watched.sees(&server, &place, INVALID, "expired").await;
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "expires_at": null })), 200).await;
         watched.sees(&server, &place, VALID, "its end was taken away").await;
@@ -119,7 +119,7 @@ both! {
         let mut watched = Watched::of(&server, &places.iter().collect::<Vec<_>>()).await;
         delete(&server, "/v1/organizations/acme/members/ada").await;
         watched.sees(&server, &places[0], INVALID, "the member left").await;
-        // Put again, the old keys stay dead.
+        // A recreated membership does not revive the old keys.
         server.member("acme", "ada", &["doer"]).await;
         watched.still(&server, "a new membership brings nothing back").await;
         delete(&server, "/v1/users/ada").await;
@@ -128,7 +128,7 @@ both! {
         watched.sees(&server, &places[2], INVALID, "the organization is deleted").await;
         delete(&server, &format!("/v1/service-clients/{}", client["id"].as_str().unwrap())).await;
         watched.sees(&server, &places[3], INVALID, "the service client is deleted").await;
-        // Their ends have been told of by now, which is another way to know of them.
+        // The jobs record the revocations. From then on, the build finds them in another way.
         server.run_jobs().await;
         let departures = server.app.store.read(keyswap::store::departures::are_left).await.unwrap();
         assert!(!departures, "all are told of");
@@ -158,7 +158,7 @@ both! {
         let mut tokens: Vec<(usize, String)> = Vec::new();
         for number in 0..100 {
             let key = server.key(json!({ "name": "a key", "owner": { "type": "none" }, "permissions": ["a:b"] })).await;
-            // All tokens of a key have one place.
+            // All tokens of a key share one index.
             for _ in 0..2 {
                 tokens.push((number, server.swap(&key.value).await));
             }
@@ -174,7 +174,7 @@ both! {
         keep(&server).await;
         let marked = marked(&server, &uri).await;
         assert_eq!(marked.len(), 1, "its bit and no other: {marked:?}");
-        // A verifier with the list asks nobody about any of them.
+        // A verifier with the list needs no request about any of the tokens.
         for ((number, _), (at, index)) in tokens.iter().zip(&places) {
             assert_eq!(*at, uri);
             assert_eq!(marked.contains_key(index), *number == 42, "a token of key {number}");
@@ -186,7 +186,7 @@ both! {
         let (uri, index) = place(&server, &key.value).await;
         assert!(marked(&server, &uri).await.is_empty());
         step(&server, &key.id, "revoke").await;
-        // A third of the staleness; on a loaded machine it can take longer.
+        // After a third of the staleness limit, or later on a loaded machine.
         until("it is marked", LONG, async || marked(&server, &uri).await.get(&index) == Some(&INVALID)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Token status lists (draft-ietf-oauth-status-list-20), read as a verifier reads them: with other people's JOSE and zlib.
+//! Token status lists (draft-ietf-oauth-status-list-20), read as a verifier reads them, with
+//! independent JOSE and zlib libraries.
 
 mod builds;
 mod causes;
@@ -18,14 +19,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, body_of};
 
-/// The URL and the index that a token points at.
+/// The URL and the index of the status list entry in a token.
 type Place = (String, u32);
 
 const VALID: u8 = 0;
 const INVALID: u8 = 1;
 const SUSPENDED: u8 = 2;
 
-/// What a token says, unverified: other tests verify.
+/// The claims of a token, without verification, which other tests cover.
 fn claims(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
@@ -36,7 +37,7 @@ fn place_in(claims: &Value) -> Place {
     (status["uri"].as_str().unwrap().to_owned(), index.try_into().unwrap())
 }
 
-/// Where the tokens of a key point at.
+/// The status list entry in the tokens of a key.
 async fn place(server: &Server, key: &str) -> Place {
     place_in(&claims(&server.swap(key).await))
 }
@@ -45,7 +46,7 @@ fn path(uri: &str) -> &str {
     uri.strip_prefix("http://keyswap.test").unwrap()
 }
 
-/// The list at a URL, its signature checked against the JWKS.
+/// Fetches the list at a URL and verifies its signature with the JWKS.
 async fn signed(server: &Server, uri: &str) -> Value {
     let answer = server.get(path(uri)).send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -59,7 +60,7 @@ async fn signed(server: &Server, uri: &str) -> Value {
     let mut validation = Validation::new(header.alg);
     validation.set_issuer(&["http://keyswap.test"]);
     validation.required_spec_claims.clear();
-    // The server's clock may have been moved.
+    // The test may have moved the server's clock.
     validation.validate_exp = false;
     let claims = decode::<Value>(&jwt, &DecodingKey::from_jwk(key).unwrap(), &validation).unwrap().claims;
     assert_eq!(claims["sub"], uri);
@@ -73,7 +74,7 @@ fn bytes(lst: &str) -> Vec<u8> {
     bytes
 }
 
-/// Everything in a list that is not valid. An index beyond its end is nothing that a verifier accepts.
+/// All entries of a list that are not valid. Verifiers accept no index beyond the end of the list.
 async fn marked(server: &Server, uri: &str) -> BTreeMap<u32, u8> {
     let bytes = bytes(signed(server, uri).await["status_list"]["lst"].as_str().unwrap());
     assert_eq!(bytes.len(), 32_768, "131,072 indexes of two bits");
@@ -81,13 +82,13 @@ async fn marked(server: &Server, uri: &str) -> BTreeMap<u32, u8> {
     (0..).zip(all).filter(|(_, status)| *status != VALID).collect()
 }
 
-/// What the job does every few seconds, now.
+/// Runs the periodic build and refresh once.
 async fn keep(server: &Server) {
     status_lists::rebuild(&server.app).await.unwrap();
     status_lists::refresh(&server.app).await.unwrap();
 }
 
-/// An organization and a user in it, who may do what keys here may.
+/// Creates an organization and a user in it, who holds all permissions that keys have here.
 async fn acme(server: &Server) {
     server.permissions_for_all(&["a:b"]).await;
     server.role("doer", &["a:b", "api-keys:manage", "user-api-keys:manage-self"]).await;

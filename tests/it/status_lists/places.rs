@@ -1,4 +1,4 @@
-//! Who has which index: nobody twice.
+//! Allocation of indexes: no index is allocated twice.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ both! {
     async fn tsl_03_no_index_is_given_twice_by_two_servers(server: Server) {
         server.permissions(&["a:b"]).await;
         let replica = server.replica().await;
-        // The list is full in a moment: both go on to the same new one.
+        // The list is almost full, so both servers continue with the same new list.
         server.database.sql("UPDATE status_lists SET used = size / 2 - 10");
         let body = || json!({ "name": "a key", "owner": { "type": "none" }, "permissions": ["a:b"] });
         let made = (0..60).map(|n| if n % 2 == 0 { server.key(body()) } else { replica.key(body()) });
@@ -26,7 +26,7 @@ both! {
         }
         let lists: BTreeSet<_> = places.iter().map(|(uri, _)| uri).collect();
         assert_eq!(lists.len(), 2, "{lists:?}");
-        // No order of theirs tells when they were made.
+        // The order of the indexes does not reveal the order of creation.
         let indexes: Vec<_> = places.iter().map(|(_, index)| *index).collect();
         assert!(indexes.iter().any(|index| *index > 65_536) && indexes.iter().any(|index| *index < 65_536));
         for uri in lists {
@@ -37,7 +37,7 @@ both! {
     async fn credentials_of_a_version_before_get_their_places_and_keep_them(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let before = place(&server, &key.value).await;
-        // The job may be a moment faster than the exchange.
+        // The job may assign the indexes before the calls below do.
         server.database.sql("UPDATE credentials SET status_list = NULL, status_index = NULL");
         while status_lists::place_old(&server.app).await.unwrap() {}
         let after = place(&server, &key.value).await;
@@ -59,7 +59,7 @@ both! {
         // Refused before an index is allocated.
         assert_eq!(create("x:y").await, 422);
         assert_eq!(used(), before);
-        // Failed after that, when its event is appended: the transaction gives the index back.
+        // Fails after the allocation, when the event is appended: the rollback returns the index.
         server.database.sql("UPDATE event_head SET id = 2");
         let failed = create("a:b").await;
         server.database.sql("UPDATE event_head SET id = 1");
@@ -84,7 +84,7 @@ both! {
         };
         let raw_one = swap(json!("https://each.test")).await;
         let (one, two) = (claims(&raw_one), claims(&swap(json!("https://each.test")).await));
-        // One audience that wants it is enough.
+        // One audience with a status per token is sufficient.
         let three = claims(&swap(json!(["https://each.test", "http://keyswap.test"])).await);
         let shared = place(&server, &key.value).await;
         let places = [&one, &two, &three].map(place_in);
@@ -94,7 +94,8 @@ both! {
         keep(&server).await;
         assert!(marked(&server, &uri).await.is_empty());
 
-        // RFC 7009: whoever holds the key ends one of its tokens, and verifiers read it in the list.
+        // RFC 7009: the holder of the key revokes one of its tokens, and the list shows the
+        // revocation to verifiers.
         let revoke = async |token: &str| {
             let form = form_urlencoded::Serializer::new(String::new()).append_pair("token", token).finish();
             let request = server.post("/oauth/revoke").bearer_auth(&key.value).body(form);
@@ -155,7 +156,8 @@ both! {
         server.database.set_clock(7_200_000);
         let ahead = (each().await, place(&server, &server.generic_key(&["a:b"]).await.value).await.0);
         server.database.sql(full);
-        // Made while the clock was ahead as well: full, and by their ids newer than all that is made from now on.
+        // Also created while the clock was ahead: these lists are full, and their ids are newer
+        // than those of all later lists.
         let ahead = [ahead.0, ahead.1, each().await, place(&server, &server.generic_key(&["a:b"]).await.value).await.0];
         server.database.sql(full);
         server.database.set_clock(-7_200_000);
@@ -190,7 +192,8 @@ both! {
         let (old, _) = each().await;
         server.database.sql("UPDATE status_lists SET used = size / 2 WHERE kind = 'token'");
         let (open, exp) = each().await;
-        // As a list of which many were made while the clock was behind: it has room, and nobody comes to it any more.
+        // Emulates one of many lists that were created while the clock was behind: it has free
+        // indexes, but none is allocated from it any more.
         server.database.sql("UPDATE status_lists SET used = 1 WHERE kind = 'token'");
         assert_eq!(forget(exp + 1).await, 1);
         assert_eq!(lists().await, std::slice::from_ref(&open), "{old} is gone");
@@ -199,7 +202,7 @@ both! {
     }
 }
 
-/// How many indexes of each list are taken.
+/// The number of allocated indexes of each list.
 fn used(server: &Server) -> Vec<i64> {
     let lines = |query: &str| crate::faults::tables::lines_of(&server.database, query);
     lines("SELECT CAST(used AS TEXT) AS line FROM status_lists ORDER BY id")

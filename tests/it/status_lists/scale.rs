@@ -1,4 +1,5 @@
-//! A million keys: `scripts/prove status`. Not for every change: it takes minutes and gigabytes.
+//! One million keys: `scripts/prove status`. It takes minutes and gigabytes, so it does
+//! not run for every change.
 
 use std::time::{Duration, Instant};
 
@@ -27,14 +28,15 @@ fn prove(kind: Kind) {
     Server::run(kind, &["signing_keys.replica_staleness=10m"], |server| async move {
         let key = server.generic_key(&["a:b"]).await;
         fill(&server.database, Size { organizations: 1000, users: 10_000, keys: KEYS, others: 1 });
-        // One in a hundred, by lot: nothing about where they stand helps to make the lists small.
+        // One key in a hundred is revoked at random, so that no regular pattern makes
+        // the lists compressible.
         let by_lot = if kind == Kind::Sqlite { "abs(random()) % 100 = 0" } else { "random() < 0.01" };
         server.database.sql(&format!(
             "UPDATE api_keys SET revoked_at = NULL, deleted_at = NULL WHERE revoked_at IS NOT NULL; \
              UPDATE api_keys SET revoked_at = 1732000000000 WHERE {by_lot}; ANALYZE"
         ));
         keep(&server).await;
-        // Of five, and each time something has happened: one bit is another.
+        // Five builds, each after a change of one status.
         let mut times = Vec::new();
         for round in 0..ROUNDS {
             step(&server, &key.id, if round % 2 == 0 { "suspend" } else { "resume" }).await;
@@ -43,7 +45,7 @@ fn prove(kind: Kind) {
             times.push(started.elapsed());
             status_lists::refresh(&server.app).await.unwrap();
         }
-        // The first of all, when each list is packed and signed.
+        // The first build, which compresses and signs every list.
         server.database.sql("DELETE FROM status_list_tokens");
         let started = Instant::now();
         status_lists::rebuild(&server.app).await.unwrap();

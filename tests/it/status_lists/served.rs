@@ -1,4 +1,5 @@
-//! How a list is served: the same bytes everywhere, kept by those who have them, and a token of nobody's.
+//! Serving of status lists: identical bytes on all replicas, HTTP caching, and no use as a
+//! credential.
 
 use keyswap::{cli::compose, domain::time::Span, service::start::Mode};
 use serde_json::json;
@@ -18,7 +19,7 @@ async fn raw(server: &Server, uri: &str) -> (String, String) {
 both! {
     async fn a_token_of_any_kind_points_at_a_list_that_is_there(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
-        // At once: no job has run since.
+        // Immediately: no job has run since.
         let (uri, index) = place(&server, &key.value).await;
         let list = signed(&server, &uri).await;
         assert!(index < 131_072);
@@ -38,13 +39,13 @@ both! {
         let first = raw(&server, &uri).await;
         let replica = server.replica().await;
         assert_eq!(raw(&replica, &uri).await, first);
-        // Each looks at everything once, and nobody signs what says the same.
+        // Each replica reads everything once, and unchanged contents are not signed again.
         keep(&replica).await;
         assert_eq!(raw(&replica, &uri).await, first);
         server.generic_key(&["c:d"]).await;
         keep(&server).await;
         assert_eq!(raw(&server, &uri).await, first, "a new key is as valid as an index that nobody has");
-        // Both at once: one of them writes.
+        // Of two concurrent builds, one writes.
         step(&server, &key.id, "revoke").await;
         let (one, two) = tokio::join!(status_lists::rebuild(&server.app), status_lists::rebuild(&replica.app));
         assert!(one.is_ok() && two.is_ok());
@@ -72,7 +73,7 @@ both! {
         keep(&server).await;
         let second = raw(&server, &uri).await;
         assert_ne!(second, first);
-        // Its key is gone from the JWKS, as after an emergency.
+        // The signing key is no longer in the JWKS, as after an emergency revocation.
         server.database.sql(&format!("UPDATE status_list_tokens SET kid = '{}'", "A".repeat(43)));
         keep(&server).await;
         assert_ne!(raw(&server, &uri).await, second);
@@ -137,7 +138,7 @@ both! {
         assert_eq!(server.exchange(&jwt).await.status(), 401);
         let validated = server.manage("POST", "/v1/api-keys/validate", Some(json!({ "value": jwt })), 200).await;
         assert!(validated["api_key"].is_null());
-        // Nor can an audience have tokens that look like one.
+        // Nor can an audience use the token type of status lists.
         let body = json!({ "identifier": "https://a.test", "typ": "statuslist+jwt" });
         server.manage("POST", "/v1/audiences", Some(body), 422).await;
     }
@@ -150,7 +151,8 @@ both! {
         let status = async || server.get(path(&uri)).send().await.unwrap().status().as_u16();
         server.database.sql("ALTER TABLE status_list_tokens RENAME TO hidden");
         until("what is here is too old", LONG, async || status().await == 503).await;
-        // Others revoke meanwhile: the list of before, in which it is valid, would be used for its whole ttl.
+        // Meanwhile a key is revoked: verifiers would use the previous list, in which the key is
+        // valid, for the whole ttl.
         step(&server, &key.id, "revoke").await;
         for _ in 0..5 {
             let answer = server.get(path(&uri)).send().await.unwrap();
@@ -167,7 +169,7 @@ both! {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place(&server, &key.value).await;
         keep(&server).await;
-        // A replica whose jobs stand still.
+        // A replica whose jobs do not run.
         let dir = server.database.dir.path().join("keys").display().to_string();
         let settings = [
             format!("database.url={}", server.database.url),

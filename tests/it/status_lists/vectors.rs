@@ -1,4 +1,4 @@
-//! The vectors of the draft, in both directions.
+//! The test vectors of the draft, decoded and encoded.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::{
@@ -24,7 +24,7 @@ fn tsl_06_the_vectors_of_the_draft_are_read_and_written() {
             assert_eq!(read.get(index), Ok(status), "{bits:?} {index}");
             written.set(index, status).unwrap();
         }
-        // Every other is 0, and the bytes are the draft's.
+        // All other statuses are 0, and the bytes equal those of the draft.
         assert_eq!(written, read, "{bits:?}");
         let packed = deflate(written.as_bytes()).unwrap();
         assert_eq!(inflate(&packed, 1 << 21).unwrap(), read.as_bytes());

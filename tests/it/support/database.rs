@@ -1,4 +1,4 @@
-//! A new database for each test, and a hand on its clock.
+//! A new database for each test, with a clock that the test controls.
 
 mod copy;
 
@@ -28,25 +28,27 @@ pub enum Kind {
     Postgres,
 }
 
-/// A database nobody else uses. Gone when dropped.
+/// A database of a single test. Dropping the value deletes the database.
 pub struct Database {
     pub kind: Kind,
     pub url: String,
     pub dir: TempDir,
     name: Option<String>,
     offset: Arc<AtomicI64>,
-    /// As much of it as time that passed, for those who watch the clock.
+    /// The part of `offset`, in milliseconds, that also counts as elapsed time on the monotonic
+    /// clock.
     passed: Arc<AtomicI64>,
 }
 
-/// The clock of SQLite in tests.
+/// The clock that tests pass to Keyswap: the system clock plus an offset. It is the clock of
+/// SQLite; PostgreSQL uses its own.
 pub struct MovedClock {
     offset: Arc<AtomicI64>,
     passed: Arc<AtomicI64>,
 }
 
 impl MovedClock {
-    /// One that stands `millis` from ours, and has since it began.
+    /// A clock with a constant offset of `millis` milliseconds from the system clock.
     pub fn by(millis: i64) -> Self {
         Self { offset: Arc::new(AtomicI64::new(millis)), passed: Arc::new(AtomicI64::new(millis)) }
     }
@@ -63,22 +65,22 @@ impl Clock for MovedClock {
     }
 }
 
-/// Taken by the test process that makes the template: "template" in ASCII.
+/// Advisory lock of the test process that creates the template: "template" in ASCII.
 const TEMPLATE_LOCK: i64 = 0x7465_6d70_6c61_7465;
 
-/// The PostgreSQL server for tests: a URL of a superuser, without a database name.
+/// The URL of the PostgreSQL server for tests: a superuser, no database name.
 pub fn postgres() -> String {
     std::env::var("KEYSWAP_TEST_POSTGRES").expect("KEYSWAP_TEST_POSTGRES is not set: run scripts/with-postgres COMMAND")
 }
 
 impl Database {
-    /// A database whose migrations have run: a copy of one that was migrated once for all tests.
+    /// A migrated database: a copy of a template that all tests share.
     pub fn new(kind: Kind) -> Self {
         let database = Self::unmade(kind);
         match &database.name {
             None => copy_template(Path::new(database.url.strip_prefix("sqlite://").unwrap())),
             Some(name) => {
-                // FILE_COPY writes next to no WAL, and on tmpfs it is as fast as the other way.
+                // FILE_COPY writes almost no WAL, and on tmpfs it is as fast as WAL_LOG.
                 let template = postgres_template();
                 let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY");
                 administer().batch_execute(&create).unwrap();
@@ -87,7 +89,7 @@ impl Database {
         database
     }
 
-    /// An empty database, for tests of first starts and of migrations.
+    /// An empty database, for tests of the first start and of migrations.
     pub fn empty(kind: Kind) -> Self {
         let database = Self::unmade(kind);
         if let Some(name) = &database.name {
@@ -96,7 +98,7 @@ impl Database {
         database
     }
 
-    /// A name for one, and nothing under it yet.
+    /// Reserves a name and a directory without creating the database.
     fn unmade(kind: Kind) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         panics::watch();
@@ -120,13 +122,14 @@ impl Database {
         Arc::new(MovedClock { offset: Arc::clone(&self.offset), passed: Arc::clone(&self.passed) })
     }
 
-    /// Lets time pass, for the database's clock and for the one that nobody can set.
+    /// Lets `millis` milliseconds pass: moves the wall clock and the monotonic clock.
     pub fn move_clock(&self, millis: i64) {
         self.set_clock(millis);
         self.passed.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Sets the database's clock, forward or back, and no other.
+    /// Sets the wall clock forward or back by `millis` milliseconds. The monotonic clock does not
+    /// move.
     pub fn set_clock(&self, millis: i64) {
         let offset = self.offset.load(Ordering::SeqCst) + millis;
         if self.kind == Kind::Postgres {
@@ -135,11 +138,12 @@ impl Database {
                  AS 'SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT + ({offset})'"
             ));
         }
-        // Last, and at once: a server that looks meanwhile finds the database ahead of its machine, and looks twice.
+        // Stored last and in one step: a server that reads the clock in between sees the database
+        // ahead of its own clock, suspects a jump and reads again.
         self.offset.store(offset, Ordering::SeqCst);
     }
 
-    /// Runs SQL behind the server's back.
+    /// Runs SQL on a separate connection that the server does not see.
     pub fn sql(&self, statements: &str) {
         match self.kind {
             Kind::Sqlite => {
@@ -152,22 +156,22 @@ impl Database {
     }
 }
 
-/// A connection to the file of a `sqlite://` URL, with a busy timeout: the first connection to a WAL database, and the last, lock it for a moment
-/// against readers as well.
+/// Connects to the file of a `sqlite://` URL. The busy timeout is needed because the first and the
+/// last connection to a WAL database lock it briefly, against readers as well.
 pub fn sqlite(url: &str) -> diesel::SqliteConnection {
     let mut connection = diesel::SqliteConnection::establish(url.strip_prefix("sqlite://").unwrap()).unwrap();
     connection.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
     connection
 }
 
-/// A lock of Keyswap's that a test holds.
+/// A database lock that a test holds until it is released.
 pub enum Held {
     Sqlite(diesel::SqliteConnection),
     Postgres(PgConnection),
 }
 
 impl Database {
-    /// As `hold`, the lock that every change takes in the end.
+    /// Takes the lock that every change needs before it can commit.
     pub fn hold_changes(&self) -> Held {
         match (self.kind, self.hold(i64::MIN)) {
             (Kind::Sqlite, held) => held,
@@ -179,7 +183,8 @@ impl Database {
         }
     }
 
-    /// Takes the lock `name`, as a change does that is not over yet; SQLite has one for all.
+    /// Takes the advisory lock `name`, as an unfinished change does. SQLite has one write lock for
+    /// all changes.
     pub fn hold(&self, name: i64) -> Held {
         match self.kind {
             Kind::Sqlite => {
@@ -205,12 +210,13 @@ impl Held {
     }
 }
 
-/// A connection in which databases are made and dropped.
+/// A connection to the maintenance database, for `CREATE DATABASE` and `DROP DATABASE`.
 fn administer() -> PgConnection {
     PgConnection::establish(&format!("{}/postgres", postgres())).unwrap()
 }
 
-/// What the template is named after: one for each text of the migrations.
+/// A hash of the migrations. It is part of the template's name, so changed migrations get a new
+/// template.
 fn hash_of_migrations(dir: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dir);
     let mut migrations: Vec<PathBuf> = fs::read_dir(root)
@@ -223,7 +229,7 @@ fn hash_of_migrations(dir: &str) -> String {
     keyswap::crypto::sha256_hex(&texts)[..16].to_owned()
 }
 
-/// Runs the migrations, by the way that `serve` takes.
+/// Runs the migrations through the same code path as `serve`.
 fn migrate(url: &str) {
     let settings = DatabaseSettings {
         url: DatabaseUrl::parse(url).unwrap(),
@@ -236,7 +242,7 @@ fn migrate(url: &str) {
     store.migrate().unwrap();
 }
 
-/// The name of the migrated PostgreSQL database, made by whichever test process asks first.
+/// The name of the migrated PostgreSQL template. The first test process that needs it creates it.
 fn postgres_template() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
@@ -248,7 +254,8 @@ fn postgres_template() -> &'static str {
             connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).unwrap();
             connection.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
             migrate(&format!("{}/{name}", postgres()));
-            // Marked only when whole; nothing may stay connected to what is copied.
+            // `IS_TEMPLATE` marks a complete template. `ALLOW_CONNECTIONS false` keeps sessions
+            // out, because `CREATE DATABASE` cannot copy a database that has any.
             connection
                 .batch_execute(&format!("ALTER DATABASE {name} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false"))
                 .unwrap();
@@ -257,7 +264,8 @@ fn postgres_template() -> &'static str {
     })
 }
 
-/// Copies the migrated SQLite database, which the first test process leaves in the temporary directory.
+/// Copies the migrated SQLite database. The first test process leaves it in the temporary
+/// directory.
 fn copy_template(path: &Path) {
     static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
     let template = TEMPLATE.get_or_init(|| {
@@ -269,7 +277,7 @@ fn copy_template(path: &Path) {
         let made = dir.path().join("keyswap.db");
         migrate(&format!("sqlite://{}", made.display()));
         assert!(!made.with_extension("db-wal").exists(), "the last connection writes the WAL back");
-        // Renamed into its place: another process sees all of it or nothing.
+        // The rename is atomic: other processes see the whole file or no file.
         let unnamed = dir.path().join("copy.db");
         fs::copy(&made, &unnamed).unwrap();
         let _ = fs::rename(&unnamed, &kept);

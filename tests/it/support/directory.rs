@@ -1,4 +1,4 @@
-//! A product's directory, as tests put it.
+//! Helpers that write to the directory: roles, organizations, users and members.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ impl Server {
         self.put(&format!("organizations/{id}"), json!({})).await;
     }
 
-    /// A user with roles outside any organization.
+    /// A user with roles that apply outside of any organization.
     pub async fn user(&self, id: &str, roles: &[&str]) {
         self.put(&format!("users/{id}"), json!({ "roles": roles })).await;
     }
@@ -23,7 +23,7 @@ impl Server {
         self.put(&format!("organizations/{organization}/members/{user}"), json!({ "roles": roles })).await;
     }
 
-    /// Permissions that may stand on everyone's keys.
+    /// Defines permissions that can be assigned to keys of every owner type.
     pub async fn permissions_for_all(&self, names: &[&str]) {
         for name in names {
             let all = json!({ "assignable_to": ["user", "organization", "service_client"] });
@@ -31,12 +31,12 @@ impl Server {
         }
     }
 
-    /// A key of this owner, made by the administrator.
+    /// Creates a key of this owner as the administrator.
     pub async fn key_of(&self, owner: Value, permissions: &[&str]) -> Key {
         self.key(json!({ "name": "a key", "owner": owner, "permissions": permissions })).await
     }
 
-    /// A call of the administrator on behalf of a user, `user` or `user; organization=id`.
+    /// A call of the administrator on behalf of `who`, either `user` or `user; organization=id`.
     pub fn on_behalf(&self, who: &str, method: &str, path: &str) -> RequestBuilder {
         let method: Method = method.parse().unwrap();
         self.http.request(method, self.url(path)).bearer_auth(&self.admin).header("keyswap-on-behalf-of", who)

@@ -1,4 +1,4 @@
-//! The background jobs of a server, called by a test instead of waited for.
+//! Runs a server's background jobs on demand, so that tests do not wait for their schedule.
 
 use futures_util::future::join_all;
 use keyswap::{
@@ -13,15 +13,17 @@ use keyswap::{
 
 use super::Server;
 
-/// Among a server's settings: no job runs by its clock, each runs when the test calls it. Holds for its replicas as well.
+/// A setting for `Server`: no job runs on schedule, each runs when the test calls it. It applies to
+/// the server's replicas as well.
 pub const BY_HAND: &str = "jobs=by_hand";
 
-/// No test needs as many runs of a job until there is nothing left to do.
+/// Upper bound on repeated runs of a job. No test needs this many before the work is done.
 const MOST_RUNS: usize = 100;
 
 impl Server {
-    /// Runs every job once, in the order of `Jobs::start`. What is due when it is called is done when it returns, and what it did not do is
-    /// not due: a test that says "nothing happens" need not wait for anybody's turn.
+    /// Runs every job once, in the order of `Jobs::start`. Work that is due at the call is done on
+    /// return, and work that is not done was not due. A test that expects no effect therefore needs
+    /// no waiting time.
     pub async fn run_jobs(&self) {
         self.refresh_keys().await;
         signing_keys::tick(&self.app).await.unwrap();
@@ -35,13 +37,14 @@ impl Server {
         webhooks::run_once(&self.app).await.unwrap();
     }
 
-    /// The job that reads the master keys and the signing keys.
+    /// Runs the job that reads the master keys and the signing keys.
     pub async fn refresh_keys(&self) {
         master_keys::refresh(&self.app).await.unwrap();
         self.app.keys.refresh(&self.app.store, &self.app.master).await.unwrap();
     }
 
-    /// Sends to webhooks until nothing is due: an attempt can leave an event, which is sent in turn.
+    /// Sends to webhooks until no delivery is due. A delivery attempt can create an event, which is
+    /// sent in turn.
     pub async fn deliver(&self) {
         for _ in 0..MOST_RUNS {
             webhooks::run_once(&self.app).await.unwrap();
@@ -53,7 +56,8 @@ impl Server {
     }
 }
 
-/// Runs the jobs of several replicas at the same time, and once more one after another: what they do twice is there then.
+/// Runs the jobs of several replicas concurrently and then one after another. Work that they do
+/// twice shows after the second pass.
 pub async fn run_jobs_of(servers: &[&Server]) {
     join_all(servers.iter().map(|server| server.run_jobs())).await;
     for server in servers {
@@ -61,7 +65,8 @@ pub async fn run_jobs_of(servers: &[&Server]) {
     }
 }
 
-/// Runs the jobs until `holds`, a few times at most: some steps take a second run, since another replica has to see the first one.
+/// Runs the jobs until `holds` returns true, at most three times. Some steps need a second run
+/// because another replica has to see the result of the first one.
 pub async fn until_jobs(servers: &[&Server], what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..3 {
         for server in servers {

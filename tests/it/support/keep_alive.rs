@@ -1,4 +1,5 @@
-//! A connection that stays open and does little itself, for tests that have thousands of them or must not lose time.
+//! A persistent HTTP connection with little overhead, for tests that open thousands of them or
+//! measure time.
 
 use std::{io, time::Duration};
 
@@ -8,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-/// The longest that an answer may take.
+/// The longest time that connecting or one request may take.
 const LONG: Duration = Duration::from_secs(60);
 
 pub struct KeepAlive {
@@ -16,7 +17,7 @@ pub struct KeepAlive {
     read: Vec<u8>,
 }
 
-/// An answer, as far as tests look at it.
+/// The parts of a response that tests check.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -25,7 +26,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header, by its name in lower case.
+    /// A header value. The name is compared without regard to case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
@@ -34,7 +35,7 @@ impl Answer {
     }
 }
 
-/// `POST /v1/exchange`, as bytes.
+/// The bytes of a `POST /v1/exchange` request.
 pub fn exchange_of(key: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
@@ -43,14 +44,14 @@ pub fn exchange_of(key: &str, body: &str) -> Vec<u8> {
 }
 
 impl KeepAlive {
-    /// To a base such as `http://127.0.0.1:1234`.
+    /// Connects to a base URL such as `http://127.0.0.1:1234`.
     pub async fn open(base: &str) -> io::Result<Self> {
         let stream = timeout(LONG, TcpStream::connect(base.trim_start_matches("http://"))).await??;
         stream.set_nodelay(true)?;
         Ok(Self { stream, read: Vec::new() })
     }
 
-    /// One request and its whole answer.
+    /// Sends one request and reads the whole response.
     pub async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         timeout(LONG, self.asked(request)).await?
     }

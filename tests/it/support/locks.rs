@@ -1,11 +1,11 @@
-//! Locks of Keyswap's that a test holds, and who waits for them.
+//! SQL on a held lock's connection, and the number of sessions that wait for it.
 
 use diesel::{Connection, PgConnection, RunQueryDsl, connection::SimpleConnection};
 
 use super::database::{Database, Held};
 
 impl Held {
-    /// Runs SQL in the change that holds the lock.
+    /// Runs SQL in the transaction that holds the lock.
     pub fn sql(&mut self, statements: &str) {
         match self {
             Self::Sqlite(connection) => connection.batch_execute(statements).unwrap(),
@@ -15,7 +15,8 @@ impl Held {
 }
 
 impl Database {
-    /// How many sessions wait for a lock of Keyswap's on PostgreSQL. SQLite tells nobody.
+    /// The number of sessions that wait for one of Keyswap's advisory locks. PostgreSQL only:
+    /// SQLite does not report waiting connections.
     pub fn waiting_for_locks(&self) -> usize {
         let waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";

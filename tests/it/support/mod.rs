@@ -1,4 +1,4 @@
-//! A Keyswap of its own for each test: a real server on a real database, and short words for what tests do with it.
+//! Test support: each test gets its own server on its own database, and helpers for common calls.
 #![allow(dead_code, unused_imports, reason = "each part serves some tests and not others")]
 
 mod database;
@@ -21,7 +21,7 @@ pub use raw::Raw;
 pub use server::{Key, Server, body_of, client};
 pub use verify::{header_of, verify};
 
-/// Runs a test on each database: `both! { async fn name(server: Server) { … } }`.
+/// Defines a test that runs on both databases: `both! { async fn name(server: Server) { … } }`.
 macro_rules! both {
     ($($(#[$meta:meta])* async fn $name:ident($server:ident: Server $(, $($setting:literal),+)?) $body:block)*) => {
         $($(#[$meta])* mod $name {

@@ -1,5 +1,5 @@
-//! Requests that race: each of them is under way, and none has changed anything, when a lock that
-//! the test holds is released.
+//! Concurrent requests. All of them are in progress, and none has committed a change, when the test
+//! releases a lock that it holds.
 
 use std::{future::Future, pin::Pin, ptr, time::Duration};
 
@@ -9,18 +9,19 @@ use tokio::time::{Instant, sleep};
 
 use super::{Database, Kind, Server};
 
-/// Work that begins when it is polled, and runs on a task of its own.
+/// Work that starts when it is first polled. Each piece runs on its own task.
 pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Sends requests, each to its server, while a lock keeps every change from being committed. The
-/// lock is released when all of them wait. On PostgreSQL each waits before the next is sent, so
-/// locks are granted in the order of the requests. SQLite has no queue: all callers are
-/// authenticated before the first change begins, and any of them may come first.
+/// Sends each request to its server while a lock prevents every change from committing, and
+/// releases the lock when all requests wait. On PostgreSQL each request waits before the next one
+/// is sent, so the lock is granted in the order of the requests. SQLite has no lock queue: all
+/// callers are authenticated before the first change starts, and the order of the changes is
+/// undefined.
 pub async fn race<const N: usize>(requests: [(&Server, RequestBuilder); N]) -> [Response; N] {
     race_while(requests, async || {}).await
 }
 
-/// As `race`, with something that happens while all requests wait.
+/// Like `race`, and runs `meanwhile` while all requests wait.
 pub async fn race_while<const N: usize>(
     requests: [(&Server, RequestBuilder); N],
     meanwhile: impl AsyncFnOnce(),
@@ -39,9 +40,9 @@ pub async fn race_while<const N: usize>(
     hold_up(database, || authenticated() - before, work, meanwhile).await
 }
 
-/// Runs `work` while a lock keeps every change from being committed, until all of it waits.
-/// `arrived` is how much of it has come as far as the store, for SQLite, which does not say who
-/// waits.
+/// Runs `work` while a lock prevents every change from committing, and releases the lock when all
+/// of it waits. `arrived` returns how many pieces of work have reached the store. It is used for
+/// SQLite, which does not report waiting connections.
 pub async fn hold_up<T: Send + 'static, const N: usize>(
     database: &Database,
     arrived: impl Fn() -> usize,
@@ -80,8 +81,8 @@ struct Count {
     count: i64,
 }
 
-/// Changes that wait for a lock. Jobs that only read do not count: the lock that is held keeps them
-/// waiting too.
+/// The number of changes that wait for a lock. Jobs that only read are not counted, although the
+/// held lock blocks them as well.
 fn changes_that_wait(database: &Database) -> usize {
     let mut connection = PgConnection::establish(&database.url).unwrap();
     let query = "SELECT count(*) AS count FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
@@ -90,7 +91,7 @@ fn changes_that_wait(database: &Database) -> usize {
     usize::try_from(found.count).unwrap()
 }
 
-/// How many credentials a server has accepted.
+/// The number of credentials that the server has accepted.
 fn granted(server: &Server) -> usize {
     let metrics = server.app.metrics.encode().unwrap();
     let granted = metrics.lines().filter(|line| line.starts_with("keyswap_exchanges_total{"));

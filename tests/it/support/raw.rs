@@ -1,4 +1,4 @@
-//! HTTP by hand, for requests that no client library would send.
+//! Handwritten HTTP/1.1, for requests that no client library would send.
 
 use std::{
     io::{Read, Write},
@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-/// A connection.
 pub struct Raw(TcpStream);
 
 impl Raw {
@@ -17,7 +16,7 @@ impl Raw {
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
-        // The server may have answered and closed already, which is what some tests are about.
+        // A write error is ignored: some tests are about servers that respond and close early.
         let _ = self.0.write_all(bytes);
     }
 
@@ -25,21 +24,23 @@ impl Raw {
         let _ = self.0.shutdown(Shutdown::Write);
     }
 
-    /// Everything until the server closes.
+    /// Reads until the server closes the connection. A read error ends the text.
     pub fn read_all(mut self) -> String {
         let mut bytes = Vec::new();
         let _ = self.0.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// As `read_all`, where the server must close, within the time that a read may take.
+    /// Like `read_all`, and returns an error if the server does not close the connection within the
+    /// read timeout.
     pub fn read_to_end(mut self) -> std::io::Result<String> {
         let mut bytes = Vec::new();
         self.0.read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// What has arrived when the head and `Content-Length` bytes are there.
+    /// Reads one response: the head and `Content-Length` bytes of the body. A closed connection or
+    /// a read error ends the text early.
     pub fn read_one(&mut self) -> String {
         let mut text = String::new();
         let mut buffer = [0; 4096];

@@ -1,23 +1,24 @@
-//! Seeds of random tests: fixed ones, which find again what they found, and those of the day, which try something else each day.
+//! Seeds of randomized tests. Fixed seeds reproduce earlier findings; daily seeds cover new cases.
 
 use std::{ops::Range, time::SystemTime};
 
-/// A number: repeats the run with this one seed.
+/// Environment variable with a seed number. If it is set, only this seed runs.
 const VARIABLE: &str = "KEYSWAP_TEST_SEED";
 
-/// The fixed seeds and `of_today` of the day, printed; or the one that the environment names.
+/// Returns the fixed seeds and `of_today` seeds of the current day, and prints both ranges. If the
+/// environment variable is set, only its seed is returned.
 pub fn seeds(fixed: Range<u64>, of_today: u64) -> Vec<u64> {
     if let Ok(text) = std::env::var(VARIABLE) {
         return vec![text.parse().unwrap_or_else(|_| panic!("{VARIABLE} is no number: {text}"))];
     }
     let day = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() / 86_400;
-    // Apart from the fixed ones, and from those of any other day.
+    // The daily seeds overlap neither the fixed ones nor those of another day.
     let first = day * 1_000_000;
     eprintln!("seeds {fixed:?} and {first}..{}; {VARIABLE}=N repeats one", first + of_today);
     fixed.chain(first..first + of_today).collect()
 }
 
-/// Random numbers, the same for the same seed (xorshift).
+/// A xorshift generator. Equal seeds give equal sequences.
 #[derive(Debug, Clone)]
 pub struct Chance(u64);
 
@@ -37,7 +38,7 @@ impl Chance {
         self.below(times) == 0
     }
 
-    /// From `-most` to `most`.
+    /// A number from `-most` to `most`, inclusive.
     pub fn within(&mut self, most: u64) -> i64 {
         i64::try_from(self.below(2 * most + 1)).unwrap() - i64::try_from(most).unwrap()
     }
@@ -50,7 +51,7 @@ impl Chance {
         &all[self.index(all.len())]
     }
 
-    /// About half of them.
+    /// A random subset: each item with probability 1/2.
     pub fn some<T: Clone>(&mut self, all: &[T]) -> Vec<T> {
         all.iter().filter(|_| self.one_in(2)).cloned().collect()
     }

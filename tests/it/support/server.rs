@@ -1,4 +1,4 @@
-//! A server in this process, on a port of its own, and the calls tests make.
+//! A server in the test process on its own port, and the calls that tests make.
 
 use std::{future::Future, sync::Arc, thread, time::Duration};
 
@@ -15,10 +15,9 @@ use tokio::sync::oneshot;
 
 use super::{BY_HAND, Database, Kind, panics};
 
-/// A running Keyswap.
 pub struct Server {
     pub app: Arc<App>,
-    /// Where it listens.
+    /// The base URL, without a trailing slash.
     pub base: String,
     /// The administrator's API key.
     pub admin: String,
@@ -29,38 +28,38 @@ pub struct Server {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// An API key that a test made.
+/// An API key created by a test.
 #[derive(Debug, Clone)]
 pub struct Key {
     pub id: String,
     pub value: String,
-    /// Empty for a generic key.
+    /// The id of the owner. Empty for a key without an owner.
     pub client: String,
 }
 
 type Started = (Arc<App>, String, Vec<ServerHandle>);
 
 impl Server {
-    /// Runs a test with a new server on a new database; `settings` are texts such as `tokens.max_ttl=5m`, or
-    /// `BY_HAND`.
+    /// Runs a test with a new server on a new database. Each setting is a text such as
+    /// `tokens.max_ttl=5m`, or `BY_HAND`.
     pub fn run<F: Future<Output = ()>>(kind: Kind, settings: &[&str], test: impl FnOnce(Self) -> F) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async { test(Self::on(Arc::new(Database::new(kind)), settings).await).await });
         panics::assert_none();
     }
 
-    /// Another server on the same database, as a replica would be: with the same master key.
+    /// Starts another server on the same database with the same master key, as a replica.
     pub async fn replica(&self) -> Self {
         let settings: Vec<_> = self.settings.iter().map(String::as_str).collect();
         Self::on(Arc::clone(&self.database), &settings).await
     }
 
-    /// A server on `database`.
+    /// Starts a server on `database`.
     pub async fn on(database: Arc<Database>, settings: &[&str]) -> Self {
         Self::on_with(database, settings, |_| {}).await
     }
 
-    /// The same, with something set that no configuration can.
+    /// Like `on`, and lets `adjust` change values that no setting reaches.
     pub async fn on_with(database: Arc<Database>, settings: &[&str], adjust: fn(&mut App)) -> Self {
         let path = |name: &str| database.dir.path().join(name).display().to_string();
         let mut all: Vec<String> = vec![
@@ -69,14 +68,15 @@ impl Server {
             "keys.create=true".to_owned(),
             "server.bind=127.0.0.1:0".to_owned(),
             "server.public_url=http://keyswap.test".to_owned(),
-            // Three requests may wait for one lock, and jobs with them.
+            // Three requests and several jobs may wait for one lock.
             "database.pool_size=8".to_owned(),
-            // A shared machine stands still for seconds now and then. What happens when a database does is asked of processes (faults::outage).
+            // A shared machine can stall for seconds. `faults::outage` tests database outages
+            // against separate processes.
             "database.connect_timeout=20s".to_owned(),
             "database.statement_timeout=20s".to_owned(),
             "guessing.per_source=10000".to_owned(),
             "guessing.per_credential=10000".to_owned(),
-            // Tests let months pass in a moment, and count events.
+            // Rotation is off: tests move the clock by months and count events.
             "signing_keys.rotation_period=".to_owned(),
         ];
         all.extend(settings.iter().filter(|text| **text != BY_HAND).map(|text| (*text).to_owned()));
@@ -115,7 +115,7 @@ impl Server {
         }
     }
 
-    /// A clean stop, as SIGTERM makes it.
+    /// Stops the server gracefully, as SIGTERM does.
     pub async fn stop(mut self) -> Arc<Database> {
         for handle in &self.handles {
             handle.stop(true).await;
@@ -137,37 +137,37 @@ impl Server {
         self.http.post(self.url(path))
     }
 
-    /// A form to the token endpoint.
+    /// Posts a form to the token endpoint.
     pub async fn token(&self, pairs: &[(&str, &str)]) -> Response {
         let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let request = self.post("/oauth/token").header("content-type", "application/x-www-form-urlencoded").body(body);
         request.send().await.unwrap()
     }
 
-    /// The curl form.
+    /// Exchanges a key at `/v1/exchange` without a body.
     pub async fn exchange(&self, key: &str) -> Response {
         self.post("/v1/exchange").bearer_auth(key).send().await.unwrap()
     }
 
-    /// The curl form, with a JSON body.
+    /// Exchanges a key at `/v1/exchange` with a JSON body.
     pub async fn exchange_for(&self, key: &str, body: Value) -> Response {
         self.post("/v1/exchange").bearer_auth(key).json(&body).send().await.unwrap()
     }
 
-    /// Swaps a key that must be accepted, and gives the token.
+    /// Exchanges a key that must be accepted, and returns the token.
     pub async fn swap(&self, key: &str) -> String {
         let body = body_of(self.exchange(key).await, StatusCode::OK).await;
         body["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// A call of the management API as the administrator; the answer must have the status.
+    /// Calls the management API as the administrator and asserts the status of the response.
     pub async fn manage(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
         let request = self.http.request(method.parse().unwrap(), self.url(path)).bearer_auth(&self.admin);
         let request = if let Some(body) = body { request.json(&body) } else { request };
         body_of(request.send().await.unwrap(), StatusCode::from_u16(status).unwrap()).await
     }
 
-    /// Puts permissions into the catalog, for service clients.
+    /// Defines permissions in the catalog that can be assigned to service clients.
     pub async fn permissions(&self, names: &[&str]) {
         for name in names {
             let body = json!({ "assignable_to": ["service_client"] });
@@ -181,7 +181,7 @@ impl Server {
         self.manage("POST", "/v1/audiences", Some(body), 201).await
     }
 
-    /// A service client with these permissions, and a key of it that carries them all.
+    /// Creates a service client with these permissions, and a key of it that carries all of them.
     pub async fn client_key(&self, permissions: &[&str]) -> Key {
         let product: Vec<_> = permissions.iter().copied().filter(|name| !name.starts_with("keyswap:")).collect();
         self.permissions(&product).await;
@@ -191,13 +191,13 @@ impl Server {
         self.key(json!({ "name": "a key", "owner": owner, "permissions": permissions })).await
     }
 
-    /// A generic key with these permissions.
+    /// Creates a key without an owner that carries these permissions.
     pub async fn generic_key(&self, permissions: &[&str]) -> Key {
         self.permissions(permissions).await;
         self.key(json!({ "name": "a key", "owner": { "type": "none" }, "permissions": permissions })).await
     }
 
-    /// A key as `body` has it.
+    /// Creates a key from the given request body.
     pub async fn key(&self, body: Value) -> Key {
         let key = self.manage("POST", "/v1/api-keys", Some(body), 201).await;
         Key {
@@ -207,7 +207,7 @@ impl Server {
         }
     }
 
-    /// suspend, resume or revoke.
+    /// Applies a transition: `suspend`, `resume` or `revoke`.
     pub async fn step(&self, key: &Key, step: &str) {
         self.manage("POST", &format!("/v1/api-keys/{}/{step}", key.id), None, 200).await;
     }
@@ -216,7 +216,7 @@ impl Server {
         self.database.move_clock(seconds * 1000);
     }
 
-    /// Every event, oldest first.
+    /// Returns every event, oldest first.
     pub async fn events(&self) -> Vec<Value> {
         let mut all = Vec::new();
         let mut after = "0".to_owned();
@@ -239,13 +239,13 @@ impl Drop for Server {
     }
 }
 
-/// A client of a test: it follows nothing, and no answer takes it for ever.
+/// An HTTP client for tests. It follows no redirects and has a timeout of 60 s.
 pub fn client() -> Client {
     let builder = Client::builder().tls_certs_only([]).redirect(Policy::none());
     builder.timeout(Duration::from_secs(60)).build().unwrap()
 }
 
-/// The JSON of an answer, which must have the status; `null` when it has no body.
+/// The JSON body of a response, or `null` if it is empty. Asserts the status.
 pub async fn body_of(response: Response, status: StatusCode) -> Value {
     let found = response.status();
     let text = response.text().await.unwrap();

@@ -1,5 +1,6 @@
-//! A service of the product, as its authors would write it: a small HTTP server that verifies tokens with `jsonwebtoken` and the
-//! published keys, and decides by itself what they allow. It knows which issuers to trust and where their keys are, nothing else.
+//! A relying service as an integrator would write it: a small HTTP server that verifies tokens with
+//! `jsonwebtoken` and the published keys, and makes its own authorization decisions. Its
+//! configuration has only the trusted issuers and where their keys are.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A running service with a page `/projects`: GET needs `projects:read`, POST needs `projects:write`.
+/// A running service with one resource, `/projects`: GET requires `projects:read`, other methods
+/// require `projects:write`.
 pub struct Service {
     base: String,
     http: Client,
@@ -27,7 +29,7 @@ pub struct Service {
     running: JoinHandle<()>,
 }
 
-/// Where each issuer publishes its keys.
+/// The trusted issuers and where each one publishes its keys.
 pub type Trusted = BTreeMap<String, KeysAt>;
 
 pub enum KeysAt {
@@ -65,25 +67,24 @@ impl Service {
         Self { base, http: super::client(), fetched, running }
     }
 
-    /// One that trusts this Keyswap.
+    /// Starts a service that trusts the issuer of this server.
     pub async fn trusting(server: &super::Server, audience: &str) -> Self {
         let at = KeysAt::Url(server.url("/.well-known/jwks.json"));
         Self::start(audience, BTreeMap::from([(server.app.issuer().to_owned(), at)])).await
     }
 
-    /// Calls `/projects`.
     pub async fn call(&self, method: &str, token: &str) -> Response {
         let request = self.http.request(method.parse().unwrap(), format!("{}/projects", self.base));
         request.bearer_auth(token).send().await.unwrap()
     }
 
-    /// As `call`: status and body.
+    /// Like `call`, and returns status and body.
     pub async fn ask(&self, method: &str, token: &str) -> (u16, Value) {
         let answer = self.call(method, token).await;
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
-    /// How often it has asked an issuer for anything.
+    /// The number of times the service has fetched keys from an issuer.
     pub fn fetched(&self) -> usize {
         self.fetched.load(Ordering::SeqCst)
     }
@@ -95,7 +96,7 @@ impl Drop for Service {
     }
 }
 
-/// Requests on one connection, without bodies.
+/// Serves requests without bodies on one connection.
 async fn serve(mut stream: TcpStream, verifier: &Verifier) {
     let mut read = Vec::new();
     loop {
@@ -144,7 +145,7 @@ async fn answer(head: &str, verifier: &Verifier) -> (&'static str, Value) {
 }
 
 impl Verifier {
-    /// The one way in, whoever the issuer is.
+    /// Verifies a token of any trusted issuer. All tokens take this path.
     async fn verify(&self, token: &str) -> Option<Value> {
         let header = decode_header(token).ok()?;
         for (issuer, at) in &self.trusted {

@@ -1,4 +1,4 @@
-//! Every way in which an API key is shown on the wire, and what the answers to bad ones look like.
+//! Every way to present an API key over HTTP, and the expected error response of each.
 
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -26,7 +26,7 @@ impl Wire {
     pub const ALL: [Self; 7] =
         [Self::Basic, Self::Body, Self::TokenExchange, Self::Ibm, Self::Bearer, Self::Header, Self::Management];
 
-    /// A request that shows `key`, and nothing else that could be wrong.
+    /// A request that presents `key` and is valid in every other respect.
     pub fn request(self, server: &Server, key: &str) -> RequestBuilder {
         let id = client_id(key);
         match self {
@@ -42,7 +42,7 @@ impl Wire {
         }
     }
 
-    /// Status and code of the answer to a key that is not accepted (design §3.3).
+    /// Status and error code of the response to a key that is not accepted.
     pub const fn refusal(self) -> (u16, &'static str) {
         match self {
             Self::Basic | Self::Body => (401, "invalid_client"),
@@ -63,23 +63,23 @@ pub const fn exchange_of(key: &str) -> [(&str, &str); 3] {
     [("grant_type", TOKEN_EXCHANGE), ("subject_token", key), ("subject_token_type", API_KEY)]
 }
 
-/// `<prefix>_<id>` of a key; the text itself where there is none.
+/// The `<prefix>_<id>` part of a key, or the whole text if it has no such part.
 pub fn client_id(key: &str) -> String {
     key.rsplit_once('_').map_or(key, |(id, _)| id).to_owned()
 }
 
-/// The same key with another secret, and a checksum that fits: a guess.
+/// The same key id with another secret and a valid checksum: a brute-force attempt.
 pub fn wrong(key: &str) -> String {
     let (id, _) = key.rsplit_once('_').unwrap();
     checksummed(&format!("{id}_{}", "A".repeat(32)))
 }
 
-/// A key that nobody made.
+/// A well-formed key that was never issued.
 pub fn unknown() -> String {
     checksummed(&format!("ks_{}_{}", "Z".repeat(16), "A".repeat(32)))
 }
 
-/// With the checksum that a well-formed key ends with.
+/// Appends the checksum of a well-formed key: CRC-32 as six base62 digits.
 pub fn checksummed(body: &str) -> String {
     let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut rest = crc32fast::hash(body.as_bytes()) as usize;
@@ -91,13 +91,14 @@ pub fn checksummed(body: &str) -> String {
     format!("{body}{}", std::str::from_utf8(&digits).unwrap())
 }
 
-/// A form as the body.
+/// Sets a form-encoded body.
 pub fn form(request: RequestBuilder, pairs: &[(&str, &str)]) -> RequestBuilder {
     let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     request.header("content-type", "application/x-www-form-urlencoded").body(body)
 }
 
-/// Status, headers and body of an answer, without what may differ from one to the next.
+/// Status, headers and body of a response, without the headers that differ between equal responses
+/// (`Date`, `X-Request-Id`).
 pub async fn snapshot(response: Response) -> (StatusCode, Vec<String>, String) {
     let mut headers: Vec<_> = response
         .headers()
@@ -109,7 +110,7 @@ pub async fn snapshot(response: Response) -> (StatusCode, Vec<String>, String) {
     (response.status(), headers, response.text().await.unwrap())
 }
 
-/// The answer is an error as RFC 6749 §5.2 has it.
+/// Asserts that the response is an error as RFC 6749 section 5.2 defines it, and returns its body.
 pub async fn oauth_error(response: Response, status: u16, error: &str) -> Value {
     let header = |name: &str| response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     assert_eq!(header("content-type"), "application/json");
@@ -124,12 +125,12 @@ pub async fn oauth_error(response: Response, status: u16, error: &str) -> Value 
     body
 }
 
-/// %x20-21 / %x23-5B / %x5D-7E
+/// The characters of `error_description`: %x20-21 / %x23-5B / %x5D-7E (RFC 6749 section 5.2).
 const fn is_described(byte: u8) -> bool {
     matches!(byte, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0x7E)
 }
 
-/// The answer is a problem (RFC 9457).
+/// Asserts that the response is a problem document (RFC 9457), and returns its body.
 pub async fn problem(response: Response, status: u16, code: &str) -> Value {
     let header = |name: &str| response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     assert_eq!(header("content-type"), "application/problem+json");

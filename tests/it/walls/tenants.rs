@@ -1,4 +1,4 @@
-//! Two tenants that have the same, and everyone who calls from inside one.
+//! Two tenants with equal contents, and all kinds of callers inside a tenant.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,18 +7,18 @@ use serde_json::json;
 
 use crate::support::{Key, Server, body_of};
 
-/// Everything that one tenant has, and what its people call with.
+/// The objects of one tenant, and the credentials of its callers.
 pub struct Tenant {
     pub organization: String,
     pub admin: String,
-    /// Of the organization, with every permission that governs it.
+    /// A key of the organization with all management permissions.
     pub organization_key: Key,
-    /// Of its admin, likewise.
+    /// A personal key of the admin with all management permissions.
     pub personal_key: Key,
     pub client: String,
     pub record: String,
     session: String,
-    /// For `/v1`, of either key.
+    /// Tokens for `/v1`, one of each key.
     organization_token: String,
     personal_token: String,
 }
@@ -80,7 +80,7 @@ async fn record(server: &Server, of: &Tenant) -> String {
     record["id"].as_str().unwrap().to_owned()
 }
 
-/// Who calls from inside a tenant, and with what.
+/// The kinds of callers inside a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     OnBehalf,
@@ -101,12 +101,13 @@ impl Who {
         Self::OrganizationToken,
     ];
 
-    /// Whether the caller is the organization, and not its admin.
+    /// Whether the caller is the organization and not its admin.
     pub const fn is_organization(self) -> bool {
         matches!(self, Self::OrganizationKey | Self::OrganizationToken)
     }
 
-    /// No key says what it may reach itself: what is in an access record is for people to change.
+    /// Keys may not change access records, because a key must not determine what it can reach
+    /// itself.
     pub const fn may_change_records(self) -> bool {
         matches!(self, Self::OnBehalf | Self::Session)
     }
@@ -127,21 +128,21 @@ impl Who {
     }
 }
 
-/// A path of the document with ids in it: of a thing that the tenant has, made for this one call,
-/// and of one that nobody has.
+/// Two paths of an operation: with the id of an object of the tenant that was created for this
+/// call, and with an id that does not exist.
 pub struct Target {
     pub known: String,
     pub unknown: String,
 }
 
-/// Makes what a call to `template` is about; nothing for what belongs to no tenant.
+/// Creates the object of a call to `template`. Returns `None` for objects that belong to no tenant.
 pub async fn target(server: &Server, template: &str, theirs: &Tenant, who: Who) -> Option<Target> {
     let (rest, step) = template.strip_prefix("/v1/").unwrap().split_once('/').unwrap();
     let (known, unknown) = match rest {
         "api-keys" => (key(server, theirs, who, step).await, "key_01JD8V3T6Q4Z9R7M2N5K8P1XYA"),
         "service-clients" => (client(server, theirs).await, "svc_01JD8V3T6Q4Z9R7M2N5K8P1XYA"),
         "access-records" => (record(server, theirs).await, "rec_01JD8V3T6Q4Z9R7M2N5K8P1XYA"),
-        // Closed to all inside: see `CLOSED`.
+        // Closed to tenants: see `CLOSED`.
         "organizations" if step.starts_with("{id}/members/{user}") => {
             let user = fresh_user(server).await;
             server.member(&theirs.organization, &user, &[]).await;
@@ -168,7 +169,7 @@ async fn fresh_user(server: &Server) -> String {
     id
 }
 
-/// A key of the caller's own kind, in a state in which the step can be taken.
+/// Creates a key of the caller's own kind, in a state that permits the step.
 async fn key(server: &Server, of: &Tenant, who: Who, step: &str) -> String {
     let owner = if who.is_organization() {
         json!({ "type": "organization", "id": of.organization })

@@ -1,4 +1,4 @@
-//! What is delivered, when, and what is not held up by whom.
+//! Selection, timing and mutual independence of deliveries.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -37,7 +37,7 @@ loopback! {
         let body = json!({ "url": receiver.url, "organization_id": "acme" });
         let made = server.manage("POST", "/v1/webhooks", Some(body), 201).await;
         let path = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
-        // Stopped meanwhile: the trail is written by hand before anyone looks at it.
+        // Disabled while the test edits the events, before the delivery worker reads them.
         server.manage("PATCH", &path, Some(json!({ "state": "disabled" })), 200).await;
         server.permissions(&["a", "b", "c"]).await;
         for (subject, organization) in [("a", "other"), ("b", "acme")] {
@@ -73,7 +73,7 @@ loopback! {
         server.deliver().await;
         assert_eq!(receiver.all().len(), 2, "the second wait is longer");
         receiver.now(Reply::Status(200));
-        // Whoever waits longest goes first.
+        // The delivery that has waited longest is sent first.
         server.permissions(&["b"]).await;
         server.deliver().await;
         assert_eq!(receiver.all().len(), 3);
@@ -129,7 +129,7 @@ loopback! {
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a"]).await;
         newest(&server, &hook, "waiting", 1).await;
-        // As if 999 others waited.
+        // Emulates 999 other waiting deliveries.
         let columns = "webhook_id, event_id, event_type, state, attempts, next_attempt_at, created_at";
         let one = |number: i64| {
             format!(
@@ -151,7 +151,7 @@ loopback! {
     }
 }
 
-// With the job itself, since what it does for one webhook must not wait for another.
+// Uses the job itself, because its work for one webhook must not wait for another.
 both! {
     async fn a_receiver_that_hangs_does_not_hold_up_another(server: Server, r#"webhooks.allowed_networks=["127.0.0.0/8"]"#, r#"webhooks.allowed_ports=["1024-65535"]"#, "webhooks.allow_http=true") {
         let hanging = Receiver::new(Reply::Hang);
@@ -161,7 +161,8 @@ both! {
         }
         let good = Receiver::new(Reply::Status(200));
         hook(&server, &good.url, &["permission.*"]).await;
-        // Disabled until all events are there: each hanging webhook then has four sent at once, and not fewer that were there first.
+        // Disabled until all events exist, so that each hanging webhook has exactly four
+        // deliveries in progress.
         let set = async |state: &str| {
             for hook in &hooks {
                 server.manage("PATCH", &hook.path(), Some(json!({ "state": state })), 200).await;
@@ -173,7 +174,7 @@ both! {
         good.wait(30).await;
         set("enabled").await;
         hanging.wait(12).await;
-        // The job has looked once more when this one has come.
+        // When this event arrives, the job has run again.
         server.permissions(&["last"]).await;
         good.wait(31).await;
         for hook in &hooks {

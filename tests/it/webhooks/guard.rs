@@ -1,5 +1,5 @@
-//! No way into private networks (wh-06, 3-11): whatever a URL says and whatever a name turns into, no connection is made to an
-//! address that was not checked.
+//! No access to private networks (wh-06, 3-11): for every URL and every result of name resolution,
+//! no connection is made to an unchecked address.
 
 use std::{
     future::{Future, ready},
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::support::both;
 
-/// A name server that lies: it gives each answer once, and then the last one for ever.
+/// A malicious resolver. It returns each answer once and then repeats the last one.
 #[derive(Debug)]
 struct Lies {
     answers: Vec<Vec<IpAddr>>,
@@ -77,7 +77,7 @@ fn run(test: impl Future<Output = ()>) {
     crate::support::panics::assert_none();
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -129,7 +129,7 @@ fn ssrf_every_spelling_of_a_private_address_is_refused() {
             for scheme in ["http", "https"] {
                 let url = format!("{scheme}://{host}:{port}/");
                 let refused = post(&outbound, &url).await;
-                // With a dot at its end it is a question for name servers, which there may be none of.
+                // A name with a trailing dot is sent to name servers, and there may be none.
                 let unknown = host == "localhost." && refused == Err(Unreached::NoAddress);
                 assert!(refused == Err(PRIVATE) || unknown, "{url}: {refused:?}");
             }
@@ -162,7 +162,7 @@ fn ssrf_a_name_that_means_a_private_address_is_refused() {
             assert!(!text.contains(address), "what it resolved to is not told: {text}");
         }
         assert_eq!(receiver.connections(), 0);
-        // Of several addresses only those that may be reached are: the private ones are not even tried.
+        // Of several addresses only permitted ones are used. The others are not tried.
         let mixed = Lies::new(&[&["10.0.0.1", "::1", "127.0.0.1"]]);
         let answer = post(&outbound(with_loopback(), mixed), &url).await.unwrap();
         assert_eq!((answer.status, receiver.connections()), (200, 1));
@@ -174,8 +174,9 @@ fn ssrf_a_name_that_changes_its_mind_gains_nothing() {
     run(async {
         let receiver = Receiver::new(Reply::Status(200));
         let url = format!("http://a.test:{}/", receiver.port);
-        // 127.0.0.2 stands for a public address and the receiver on 127.0.0.1 for a private one. First the name is harmless, and
-        // then it is the receiver: between check and connection nobody may ask again.
+        // 127.0.0.2 represents a public address, and the receiver on 127.0.0.1 a private one. The
+        // name first resolves to the former and then to the latter: it must not be resolved again
+        // between check and connection.
         let guard = || Guard { allowed_networks: vec!["127.0.0.2/32".parse().unwrap()], ..strict() };
         let flips = Lies::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
         let flipping = outbound(guard(), flips.clone());
@@ -183,7 +184,7 @@ fn ssrf_a_name_that_changes_its_mind_gains_nothing() {
         assert_eq!(flips.asked(), 1, "asked once");
         assert_eq!(post(&flipping, &url).await, Err(PRIVATE), "and each time anew");
         assert_eq!((flips.asked(), receiver.connections()), (2, 0));
-        // The other way round: what was reached once is not reached again without a check.
+        // The reverse: an address that was reached once is not reached again without a check.
         let flips = Lies::new(&[&["127.0.0.1"], &["10.0.0.1"]]);
         let flipping = outbound(with_loopback(), flips.clone());
         assert_eq!(post(&flipping, &url).await.unwrap().status, 200);
@@ -241,9 +242,10 @@ fn ssrf_an_endless_body_is_cut_off() {
     run(async {
         let receiver = Receiver::new(Reply::Endless);
         let outbound = outbound(with_loopback(), Lies::new(&[]));
-        // It never ends by itself.
+        // The call returns although the body never ends.
         assert_eq!(post(&outbound, &receiver.url).await.unwrap().status, 200);
-        // Its end: the connection was closed while it was written. What was written and not read was in the buffers of the kernel.
+        // The connection was closed during the write. Bytes that were written and not read
+        // were in kernel buffers.
         receiver.wait_for_ends(1).await;
         let written = *receiver.written.lock().unwrap();
         assert!(written < 16 * 1024 * 1024, "{written}");
@@ -255,7 +257,7 @@ fn wh_05_a_slow_answer_is_given_up_between_15_and_30_seconds() {
     run(async {
         let patient = outbound(with_loopback(), Lies::new(&[]));
         assert!((15..=30).contains(&patient.deadline().as_secs()), "{:?}", patient.deadline());
-        // The same with another deadline, since nobody wants to wait for that one; neither receiver ever answers.
+        // The same with a shorter deadline. Neither receiver ever answers.
         let hasty = patient.within(Duration::from_millis(200));
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let silent = format!("http://{}/", silent.local_addr().unwrap());
@@ -278,7 +280,8 @@ fn what_is_not_http_and_who_is_not_there_are_failures() {
 
 #[test]
 fn a_proxy_in_the_environment_is_not_asked() {
-    // No proxy is compiled in: the feature that reads the environment is off, and `no_proxy` says so again.
+    // No proxy support is compiled in: the feature that reads the environment is disabled, and
+    // `no_proxy` is set as well.
     let manifest = include_str!("../../../Cargo.toml");
     let reqwest = manifest.lines().find(|line| line.starts_with("reqwest = ")).unwrap();
     for feature in ["system-proxy", "socks", "cookies", "gzip", "brotli", "deflate", "zstd"] {
@@ -287,7 +290,7 @@ fn a_proxy_in_the_environment_is_not_asked() {
     assert!(reqwest.contains("default-features = false"));
 }
 
-/// A TLS server for `localhost`, and a client that trusts it.
+/// A TLS server for `localhost`, and the configuration of a client that trusts it.
 fn tls_server() -> (u16, ClientConfig) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
@@ -336,7 +339,8 @@ fn tls_is_for_the_name_and_from_someone_trusted() {
 fn names_that_lead_nowhere_are_not_looked_up_at_once_again() {
     run(async {
         let resolver = SystemResolver::default();
-        // A look-up is made by another thread, and waited for; what is remembered is there at once.
+        // A lookup runs in another thread and does not complete at once. A cached
+        // result is available at once.
         assert_eq!(resolver.resolve("nowhere.invalid").now_or_never(), None);
         assert_eq!(resolver.resolve("nowhere.invalid").await, Err(NoAddress));
         for _ in 0..100 {

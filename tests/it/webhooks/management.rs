@@ -1,4 +1,4 @@
-//! Webhooks as an operator makes, changes and removes them.
+//! Creation, changes and deletion of webhooks by an operator.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Webhooks, to real receivers on the loopback.
+//! Webhooks with real receivers on the loopback interface.
 
 mod delivery;
 mod guard;
@@ -12,17 +12,18 @@ use serde_json::{Value, json};
 use crate::support::{BY_HAND, Server};
 use receiver::Received;
 
-/// What lets a webhook reach a receiver on this machine.
+/// Settings that permit deliveries to receivers on this machine.
 pub const LOOPBACK: [&str; 3] = [
     r#"webhooks.allowed_networks=["127.0.0.0/8"]"#,
     r#"webhooks.allowed_ports=["1024-65535"]"#,
     "webhooks.allow_http=true",
 ];
 
-/// The same for a server whose jobs run when the test calls them.
+/// The same for a server whose jobs run only when the test calls them.
 pub const LOOPBACK_BY_HAND: [&str; 4] = [LOOPBACK[0], LOOPBACK[1], LOOPBACK[2], BY_HAND];
 
-/// As `both!`, with servers that reach receivers on the loopback, and send when the test says so: see `Server::deliver`.
+/// Like `both!`, with servers that reach receivers on the loopback interface and deliver when the
+/// test calls `Server::deliver`.
 macro_rules! loopback {
     ($($(#[$meta:meta])* async fn $name:ident($server:ident: Server) $body:block)*) => {
         $($(#[$meta])* mod $name {
@@ -42,7 +43,6 @@ macro_rules! loopback {
 }
 pub(crate) use loopback;
 
-/// A webhook that a test made.
 #[derive(Debug, Clone)]
 pub struct Hook {
     pub id: String,
@@ -54,7 +54,8 @@ impl Hook {
         format!("/v1/webhooks/{}", self.id)
     }
 
-    /// Whether the message was signed with this secret, by the stock library. Its tolerance is left aside: tests move the clock.
+    /// Whether the message is signed with this secret, according to the `standardwebhooks` crate.
+    /// The tolerance of the timestamp is not checked, because tests move the clock.
     pub fn signed(&self, received: &Received) -> bool {
         let stock = standardwebhooks::Webhook::new(&self.secret).unwrap();
         let timestamp = received.header("webhook-timestamp").parse().unwrap();
@@ -63,20 +64,20 @@ impl Hook {
     }
 }
 
-/// A webhook for these types of events.
+/// Creates a webhook for these event types, or for all if there are none.
 pub async fn hook(server: &Server, url: &str, event_types: &[&str]) -> Hook {
     let types = if event_types.is_empty() { Value::Null } else { json!(event_types) };
     let made = server.manage("POST", "/v1/webhooks", Some(json!({ "url": url, "event_types": types })), 201).await;
     Hook { id: made["id"].as_str().unwrap().to_owned(), secret: made["secret"].as_str().unwrap().to_owned() }
 }
 
-/// The log of a webhook, newest event first.
+/// The deliveries of a webhook, newest event first.
 pub async fn log(server: &Server, hook: &Hook) -> Vec<Value> {
     let page = server.manage("GET", &format!("{}/deliveries?limit=100", hook.path()), None, 200).await;
     page["data"].as_array().unwrap().clone()
 }
 
-/// Sends what is due; the log is as it should be then.
+/// Sends due deliveries and asserts that the deliveries then satisfy `good`.
 pub async fn logged(server: &Server, hook: &Hook, what: &str, good: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     server.deliver().await;
     let found = log(server, hook).await;
@@ -84,7 +85,7 @@ pub async fn logged(server: &Server, hook: &Hook, what: &str, good: impl Fn(&[Va
     found
 }
 
-/// Sends what is due; the newest delivery is `state` after `attempts` attempts then.
+/// Sends due deliveries and asserts that the newest one then has this state and number of attempts.
 pub async fn newest(server: &Server, hook: &Hook, state: &str, attempts: u64) -> Value {
     let what = format!("{state} after {attempts}");
     let good = |found: &[Value]| {

@@ -1,4 +1,4 @@
-//! A receiver of webhooks on the loopback: takes what comes, remembers it, and answers as it is told.
+//! A receiver of webhooks on the loopback interface. It records requests and replies as configured.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -11,13 +11,11 @@ use std::{
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-/// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub line: String,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// What it was answered.
     pub reply: Reply,
     pub from: Instant,
     pub to: Instant,
@@ -42,19 +40,19 @@ pub enum Reply {
     Status(u16),
     /// A status and a header.
     With(u16, String),
-    /// A status, after so many milliseconds.
+    /// A status, after a delay in milliseconds.
     Slow(u16, u64),
-    /// 200, once the test lets it go.
+    /// Status 200, once the test releases it.
     Held,
-    /// Nothing, ever.
+    /// No reply.
     Hang,
-    /// A head, and a body without an end.
+    /// A head, followed by an endless body.
     Endless,
-    /// What no client understands.
+    /// Bytes that are not HTTP.
     Nonsense,
 }
 
-/// The longest that anything may take on a loaded machine.
+/// The longest time that an operation may take on a loaded machine.
 const LONG: Duration = Duration::from_secs(60);
 
 type Answers = Arc<Mutex<Box<dyn Fn(usize) -> Reply + Send>>>;
@@ -64,9 +62,9 @@ pub struct Receiver {
     pub port: u16,
     received: Arc<Mutex<Vec<Received>>>,
     connections: Arc<Mutex<usize>>,
-    /// How many bytes went out, endless bodies included.
+    /// The number of bytes written of endless bodies.
     pub written: Arc<Mutex<usize>>,
-    /// How many answers are over: written to their end, or cut off.
+    /// The number of replies that have ended: written completely or cut off.
     ended: Arc<Mutex<usize>>,
     held: Arc<(Mutex<bool>, Condvar)>,
     answers: Answers,
@@ -77,7 +75,7 @@ impl Receiver {
         Self::answering(move |_| reply.clone())
     }
 
-    /// Answers request number 0, 1, 2 and so on as `answers` says.
+    /// Replies to request number 0, 1, 2 and so on with the result of `answers`.
     pub fn answering(answers: impl Fn(usize) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -129,18 +127,18 @@ impl Receiver {
         this
     }
 
-    /// Answers differently from now on.
+    /// Changes the reply to all later requests.
     pub fn now(&self, reply: Reply) {
         *self.answers.lock().unwrap() = Box::new(move |_| reply.clone());
     }
 
-    /// Lets go what is `Held`, now and from now on.
+    /// Releases `Held` replies, current and future ones.
     pub fn let_go(&self) {
         *self.held.0.lock().unwrap() = false;
         self.held.1.notify_all();
     }
 
-    /// Waits until so many answers are over.
+    /// Waits until `count` replies have ended.
     pub async fn wait_for_ends(&self, count: usize) {
         let started = Instant::now();
         while *self.ended.lock().unwrap() < count {
@@ -157,7 +155,7 @@ impl Receiver {
         *self.connections.lock().unwrap()
     }
 
-    /// Waits until so many have come.
+    /// Waits until `count` requests have arrived.
     pub async fn wait(&self, count: usize) -> Vec<Received> {
         let started = Instant::now();
         loop {

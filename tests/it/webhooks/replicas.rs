@@ -1,4 +1,4 @@
-//! Several replicas, and what dies in between: each event arrives at least once, under one id.
+//! Several replicas, and interruptions: each event arrives at least once, under a single id.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::support::Server;
 
-/// Every message by its id.
+/// Groups the messages by their id.
 fn by_id(all: Vec<Received>) -> BTreeMap<String, Vec<Received>> {
     let mut found: BTreeMap<String, Vec<Received>> = BTreeMap::new();
     for one in all {
@@ -30,7 +30,7 @@ loopback! {
             .filter(|event| event["subject"]["id"].as_str().unwrap().starts_with('p') && !event["subject"]["id"].as_str().unwrap().contains(':'))
             .map(|event| event["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!(made.len(), 60);
-        // Both at the same time; what fails is due again within forty seconds.
+        // Both replicas deliver concurrently. A failed attempt is due again within 40 seconds.
         for _ in 0..8 {
             tokio::join!(server.deliver(), replica.deliver());
             server.advance(40);
@@ -49,7 +49,7 @@ loopback! {
     }
 
     async fn what_was_cut_off_is_sent_again_under_the_same_id(server: Server) {
-        // This one sends by itself, and is stopped while it does.
+        // This server delivers automatically and is stopped during a delivery.
         let server = Server::on(server.stop().await, &LOOPBACK).await;
         let receiver = Receiver::new(Reply::Hang);
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
@@ -72,7 +72,7 @@ loopback! {
         let receiver = Receiver::new(Reply::Status(200));
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         let replica = server.replica().await;
-        // No job has looked at the trail since, and none does before both have stopped.
+        // No job has read the audit log since, and none does before both servers have stopped.
         replica.permissions(&["a", "b", "c"]).await;
         let database = server.stop().await;
         replica.stop().await;

@@ -1,4 +1,5 @@
-//! Standard Webhooks, line by line (standards §1.22), by the stock library of those who receive.
+//! The requirements of Standard Webhooks (standards section 1.22), verified with the
+//! library that receivers use.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +31,7 @@ loopback! {
             let now = server.app.store.now().await.unwrap().seconds();
             assert!((now - 30..=now).contains(&timestamp), "seconds, of the attempt");
         }
-        // The body is the event as the trail shows it.
+        // The body is the event as the audit log returns it.
         let events = server.events().await;
         let last = events.last().unwrap();
         let received = all.iter().find(|one| one.header("webhook-id") == last["id"].as_str().unwrap()).unwrap();
@@ -180,7 +181,7 @@ loopback! {
         assert_eq!(told["data"]["subject"]["id"], hook.id);
         assert_eq!(told["data"]["data"]["event_id"], delivery["event_id"]);
         assert_eq!(receiver.all().len(), 14);
-        // What was given up can still be had.
+        // A delivery that was given up can be retried.
         receiver.now(Reply::Status(200));
         server.manage("PATCH", &hook.path(), Some(json!({ "state": "enabled" })), 200).await;
         server.deliver().await;

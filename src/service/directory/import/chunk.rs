@@ -1,5 +1,5 @@
-//! A chunk of rows in one transaction: what there is already is read at once, every row is judged by the rules of its PUT, and what
-//! changed is written at once.
+//! Applies a chunk of rows in one transaction: existing entries are read in bulk, each row is
+//! validated by the rules of its PUT, and changed entries are written in bulk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,15 +27,14 @@ use super::{
     line::{Row, told},
 };
 
-/// What a chunk did.
+/// The result of a chunk.
 #[derive(Debug, Default)]
 pub struct Applied {
     pub counts: Counts,
     pub refused: Vec<RefusedRow>,
 }
 
-/// # Errors
-/// The database does not answer; `Conflict` when another change put one of the things at the same moment.
+/// Returns `Error::Conflict` if a concurrent transaction inserted one of the entries.
 pub fn apply(tx: &mut Tx<'_>, rows: &[Numbered]) -> Result<Outcome<Applied>, Error> {
     let mut directory = Directory::of(tx, rows)?;
     let mut applied = Applied::default();
@@ -59,7 +58,7 @@ pub fn apply(tx: &mut Tx<'_>, rows: &[Numbered]) -> Result<Outcome<Applied>, Err
     Ok(if events.is_empty() { Outcome::bookkeeping(applied) } else { Outcome::events(applied, events) })
 }
 
-/// What a row did.
+/// The effect of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     Unchanged,
@@ -67,7 +66,7 @@ enum Effect {
     Created,
 }
 
-/// Things by their ids, and which of them are to be written: a later row sees what an earlier one did.
+/// Entries by id, and the ids of those to write. A row sees the effects of earlier rows.
 struct Table<K, T> {
     now: BTreeMap<K, T>,
     touched: BTreeSet<K>,
@@ -90,14 +89,15 @@ impl<K: Ord + Clone, T> Table<K, T> {
         effect
     }
 
-    /// What is to be written, in the order of the ids: two imports that put the same things wait for each other, and not in a circle.
+    /// The entries to write, in id order, so that concurrent imports of the same entries do not
+    /// deadlock.
     fn written(self) -> Vec<T> {
         let Self { now, touched } = self;
         now.into_iter().filter(|(key, _)| touched.contains(key)).map(|(_, one)| one).collect()
     }
 }
 
-/// As much of the directory as a chunk is about.
+/// The part of the directory that a chunk refers to.
 struct Directory {
     organizations: Table<OrganizationId, Organization>,
     users: Table<UserId, User>,
@@ -107,7 +107,7 @@ struct Directory {
 }
 
 impl Directory {
-    /// Reads it, and keeps others from it until the change ends; in the order in which the PUTs do.
+    /// Reads and locks the entries until the transaction ends, in the lock order of the PUTs.
     fn of(tx: &mut Tx<'_>, rows: &[Numbered]) -> Result<Self, StoreError> {
         let (mut organizations, mut users) = (BTreeSet::new(), BTreeSet::new());
         let (mut members, mut wanted) = (BTreeSet::new(), BTreeSet::new());
@@ -130,7 +130,7 @@ impl Directory {
         }
         let organizations = store::organizations::all_for_change(tx, &organizations)?;
         let users = store::users::all_for_change(tx, &users)?;
-        // Only those that there are: a file may name any number of others.
+        // Locks only roles that exist: a file may name any number of others.
         let known = store::roles::with_names(tx, &wanted.into_iter().collect())?;
         let known = known.into_iter().map(|role| role.name).collect();
         let roles = store::roles::find_for_change(tx, &known)?.into_iter().map(|role| role.name).collect();
@@ -144,7 +144,7 @@ impl Directory {
         })
     }
 
-    /// What becomes of a row, or everything that is wrong with it.
+    /// Applies a row, or returns all of its faults.
     fn put(&mut self, tx: &Tx<'_>, row: Row) -> Result<Result<Effect, Vec<Fault>>, Error> {
         match row {
             Row::Organization(put) => {
@@ -180,14 +180,14 @@ impl Directory {
         faults.extend(roles::not_among(&self.roles, &put.roles));
         let Some(organization) = organization.filter(|_| faults.is_empty()) else { return Ok(Err(faults)) };
         let place = (put.organization.clone(), put.user.clone());
-        // What an organization before this one left behind is no member.
+        // A row left by a deleted organization of the same id is not a member.
         let found = self.members.now.get(&place);
         let found = found.filter(|member| member.organization_incarnation == organization.incarnation);
         let becomes = members::becomes(tx, organization, found, put)?;
         Ok(Ok(self.members.put(place, becomes, &mut self.events)))
     }
 
-    /// Writes what has changed, and gives back the events.
+    /// Writes the changed entries and returns the events.
     fn write(self, tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, Error> {
         let written = store::organizations::write_all(tx, &self.organizations.written())
             .and_then(|()| store::users::write_all(tx, &self.users.written()))

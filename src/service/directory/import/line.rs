@@ -1,4 +1,5 @@
-//! A line as a row: the words of the PUTs, and every fault of it at once.
+//! Parses a line into a row. The fields are those of the PUT bodies, and all faults are reported
+//! together.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use crate::{
     },
 };
 
-/// What a line asks for.
+/// The parsed content of a line.
 #[derive(Debug, Clone)]
 pub enum Row {
     Organization(PutOrganization),
@@ -20,11 +21,10 @@ pub enum Row {
     Member(PutMember),
 }
 
-/// The most faults that are told of one line.
+/// Maximum number of faults reported for one line.
 const MOST_FAULTS: usize = 16;
 
-/// # Errors
-/// Everything that is wrong with the line by itself.
+/// Parses a line, or returns all faults that can be found without the database.
 pub fn read(text: &[u8]) -> Result<Row, Vec<Fault>> {
     let mut members = Members::of(text).map_err(|fault| vec![fault])?;
     let kind = members.given.remove("type");
@@ -41,7 +41,7 @@ pub fn read(text: &[u8]) -> Result<Row, Vec<Fault>> {
     }
 }
 
-/// As many as serve.
+/// Keeps the first `MOST_FAULTS` faults and appends the number of omitted ones.
 pub fn told(mut faults: Vec<Fault>) -> Vec<Fault> {
     let more = faults.len().saturating_sub(MOST_FAULTS);
     if more > 0 {
@@ -51,7 +51,7 @@ pub fn told(mut faults: Vec<Fault>) -> Vec<Fault> {
     faults
 }
 
-/// The members of an object, taken one by one.
+/// The members of a JSON object, removed as they are read.
 struct Members {
     given: Map<String, Value>,
     known: Vec<&'static str>,
@@ -102,7 +102,7 @@ impl Members {
         }
     }
 
-    /// What is left out is empty, as in a PUT.
+    /// An absent member is empty, as in a PUT.
     fn take<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
         self.known.push(name);
         let given = self.given.remove(name);
@@ -121,7 +121,7 @@ impl Members {
         }
     }
 
-    /// Nothing may be left.
+    /// Reports the members that were not read as unknown.
     fn end(self) -> Vec<Fault> {
         let Self { given, known, mut faults } = self;
         let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();

@@ -1,9 +1,9 @@
-//! Bytes into lines, none of them longer than is kept.
+//! Splits bytes into lines of bounded length.
 
-/// The longest line, in bytes: what a PUT may have.
+/// Maximum length of a line in bytes, equal to the body limit of a PUT.
 pub const LONGEST_LINE: usize = 64 * 1024;
 
-/// The line that is being read.
+/// The line being read.
 #[derive(Debug, Default)]
 pub struct Lines {
     number: u64,
@@ -11,12 +11,12 @@ pub struct Lines {
     too_long: bool,
 }
 
-/// A line that was passed over.
+/// A line that was skipped because it exceeds `LONGEST_LINE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
 impl Lines {
-    /// More of the line.
+    /// Appends bytes to the current line. A line that is too long is not kept in memory.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.too_long || self.text.len() + bytes.len() > LONGEST_LINE {
             self.too_long = true;
@@ -26,7 +26,7 @@ impl Lines {
         }
     }
 
-    /// The line is whole: its number, from 1, and its text.
+    /// Ends the current line. Returns its number, starting at 1, and its text.
     pub fn end(&mut self) -> (u64, Result<Vec<u8>, TooLong>) {
         self.number += 1;
         let text = std::mem::take(&mut self.text);

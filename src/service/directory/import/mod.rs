@@ -1,5 +1,6 @@
-//! The directory as a stream of lines, many at once. A row is refused alone, and never half done; the others go in, a chunk of them in
-//! one transaction. What is in memory does not grow with what is sent.
+//! Bulk import of the directory as a stream of lines. An invalid row is refused alone and never
+//! applied in part; the other rows are applied in chunks, one transaction each. Memory use does not
+//! grow with the length of the stream.
 
 mod chunk;
 mod line;
@@ -20,16 +21,16 @@ use lines::{Lines, TooLong};
 
 pub use lines::LONGEST_LINE;
 
-/// The most rows in one transaction.
+/// Maximum number of rows in one transaction.
 const CHUNK_ROWS: usize = 500;
-/// The most bytes of them.
+/// A chunk is applied once the lines of its rows reach this number of bytes.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
-/// How many refused rows a report names.
+/// Maximum number of refused rows that a report lists.
 const MOST_REFUSED: usize = 1000;
-/// How often a chunk is tried again when another change put one of its things at the same moment.
+/// Maximum number of attempts for a chunk when a concurrent transaction inserts one of its entries.
 const TRIES: usize = 5;
 
-/// What has become of the rows so far: all of it is in the database, or refused for good.
+/// Result counts so far. Every counted row is committed or finally refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub rows: u64,
@@ -51,26 +52,26 @@ impl Counts {
     }
 }
 
-/// A row that did not go in.
+/// A row that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusedRow {
-    /// Its number among the lines, from 1.
+    /// The line number, starting at 1.
     pub line: u64,
     pub errors: Vec<Fault>,
 }
 
-/// What an import did.
+/// The result of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     #[serde(flatten)]
     pub counts: Counts,
-    /// The first 1000 of them.
+    /// The first 1000 refused rows.
     pub refused_rows: Vec<RefusedRow>,
-    /// How many more were refused.
+    /// The number of refused rows that are not listed.
     pub more: u64,
 }
 
-/// A row with the number of its line, or what is wrong with it.
+/// A row with its line number, or the faults of the line.
 #[derive(Debug, Clone)]
 struct Numbered {
     line: u64,
@@ -98,15 +99,13 @@ impl Import {
         }
     }
 
-    /// What is done for certain.
+    /// Counts of the rows that are committed or refused.
     pub const fn counts(&self) -> Counts {
         self.report.counts
     }
 
-    /// Takes the next bytes, wherever they are cut.
-    ///
-    /// # Errors
-    /// The database does not answer: `counts` says what is in for certain.
+    /// Accepts the next bytes of the stream, split at any position. After an error, `counts`
+    /// reports the rows that are known to be committed.
     pub async fn feed(&mut self, app: &App, mut bytes: &[u8]) -> Result<(), Error> {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.lines.push(&bytes[..end]);
@@ -117,10 +116,8 @@ impl Import {
         Ok(())
     }
 
-    /// There are no more bytes: the last line may do without its newline.
-    ///
-    /// # Errors
-    /// The database does not answer: `counts` says what is in for certain.
+    /// Ends the stream; the last line need not end with a newline. After an error, `counts` reports
+    /// the rows that are known to be committed.
     pub async fn end(&mut self, app: &App) -> Result<(), Error> {
         self.line_ended(app).await?;
         self.apply(app).await

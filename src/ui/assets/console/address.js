@@ -1,6 +1,6 @@
-// Where in the console something is shown: what stands behind the # of its address.
+// Addresses of console views. The fragment of the URL contains the address.
 
-// "#/keys/key_1?state=active": a view, what it is about, and what it begins with.
+// "#/keys/key_1?state=active": the name of a view, the id of its subject, and its initial filter.
 export function parse(hash) {
   const [path, query] = hash.replace(/^#\/?/, "").split("?");
   const [name, id] = path.split("/");

@@ -1,4 +1,4 @@
-// What is asked before something ends, and what is told after something was done.
+// Confirmation dialogs and result messages.
 
 import { ask } from "../widget/dialogs.js";
 import { button, field, h, unique } from "../widget/dom.js";
@@ -7,7 +7,7 @@ import { texts } from "./texts.js";
 
 export { ask };
 
-// Done only by whoever types `word`.
+// Requires the user to type `word`.
 export function typed(page, { title, help, word, submit }, send) {
   const box = field(texts.typeToConfirm(word), h("input", { type: "text", autocomplete: "off", spellcheck: "false" }));
   const parts = [h("p", {}, help), box.element];
@@ -18,10 +18,10 @@ export function typed(page, { title, help, word, submit }, send) {
   }, { danger: true });
 }
 
-// Done by whoever says yes.
+// Requires a confirmation.
 export const sure = (page, { title, help, submit, danger }, send) => ask(page, title, submit, [h("p", {}, help)], async () => (await send()) ?? true, { danger });
 
-// Nothing to decide.
+// Shows a message that requires no decision.
 export function tell(page, title, ...content) {
   const id = unique("told");
   const { done, end, show } = modal(page, { "aria-labelledby": id }, [
@@ -33,5 +33,5 @@ export function tell(page, title, ...content) {
   return done;
 }
 
-// What the same request made before is answered without its secret.
+// The response to a replayed request does not contain the secret.
 export const lost = (page) => tell(page, texts.secretLost, h("p", {}, texts.secretLostHelp));

@@ -1,4 +1,4 @@
-// Audiences: the services that take tokens, and what their tokens look like.
+// Audiences: the services that accept tokens, and their token profiles.
 
 import { permissions } from "./form.js";
 import { tags } from "./parts.js";

@@ -1,4 +1,4 @@
-// How the hosted pages look and what they say, with a preview beside it.
+// Branding of the hosted pages, with a preview.
 
 import { button, field, fill, h } from "../widget/dom.js";
 import { panel } from "./parts.js";
@@ -9,7 +9,7 @@ import { texts } from "./texts.js";
 const { branding: said } = texts;
 
 const KINDS = ["image/png", "image/jpeg", "image/webp", "image/svg+xml"];
-// As /v1 takes it: a picture of 30 KiB.
+// The limit of /v1: an image of 30 KiB is about 40 KiB in base64.
 const MOST = 40 * 1024;
 const TEXTS = ["organization_help", "user_help", "signed_out_help"];
 
@@ -20,7 +20,7 @@ const read = (file) => new Promise((resolve, reject) => {
   reader.readAsDataURL(file);
 });
 
-// A picture, as the text in which it is kept.
+// An image, stored as a data URL.
 function logoField(now, changed) {
   const file = h("input", { type: "file", accept: KINDS.join(",") });
   const made = field(said.logo, file, said.logoHint);
@@ -87,7 +87,7 @@ export async function show(page) {
   let { version, ...kept } = await page.api.call("GET", "branding");
   const now = { ...kept, texts: { ...kept.texts } };
   const look = { scheme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light", scope: "organization" };
-  // Nothing in it does anything: it is looked at.
+  // The preview is inert, so that its controls have no effect.
   const host = h("div", { class: "preview", inert: true });
   const draws = () => draw(host, now, look).catch((error) => page.failed(error));
   let soon;

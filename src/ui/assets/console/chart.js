@@ -1,4 +1,4 @@
-// Charts: each is drawn, and told by a table besides.
+// Charts. Each one has a text alternative: a table or a list.
 
 import { h } from "../widget/dom.js";
 import { sized } from "./parts.js";
@@ -16,7 +16,7 @@ function s(tag, properties = {}, ...children) {
 const whole = new Intl.NumberFormat();
 export const count = (number) => whole.format(number);
 
-// The next round number, for the top of a scale.
+// Returns the next round number, for the top of a scale.
 function round(most) {
   const size = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
   return Math.max(4, size * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * size >= most));
@@ -30,7 +30,7 @@ function told(buckets, series, { when, label }) {
   return h("details", { class: "told" }, h("summary", {}, texts.asTable), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", { "aria-label": label }, h("thead", {}, head), h("tbody", {}, rows))));
 }
 
-// Columns over time, the values of each upon another: buckets are { label, values }, series { tone, text }.
+// Stacked columns over time. Buckets are { label, values }, series are { tone, text }.
 export function columnsOf(buckets, series, { label, when, low }) {
   const sums = buckets.map(({ values }) => values.reduce((sum, value) => sum + value, 0));
   const top = round(Math.max(...sums));
@@ -58,7 +58,7 @@ export function columnsOf(buckets, series, { label, when, low }) {
   );
 }
 
-// How often, for each of a few: a table whose numbers are drawn too.
+// A table of counts with a bar in each row.
 export function meters(rows, { label, what, tone }) {
   const most = Math.max(...rows.map(({ value }) => value), 1);
   const line = ({ text, value }) => h("tr", {}, h("th", { scope: "row" }, text), h("td", {}, sized(h("span", { class: `meter ${tone}` }), { "--share": `${(value / most) * 100}%` })), h("td", { class: "number" }, count(value)));
@@ -66,7 +66,7 @@ export function meters(rows, { label, what, tone }) {
   return h("table", { class: "meters", "aria-label": label }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows.map(line)));
 }
 
-// Shares of a whole as a ring, with what each is beside it.
+// The shares of a total as a ring, with a legend.
 export function ring(parts, { label, total }) {
   const sum = parts.reduce((all, { value }) => all + value, 0);
   let from = 0;

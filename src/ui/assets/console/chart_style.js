@@ -1,4 +1,4 @@
-// How charts look, in both schemes.
+// Styles of the charts, for light and dark schemes.
 
 export const chartStyle = new CSSStyleSheet();
 chartStyle.replaceSync(`

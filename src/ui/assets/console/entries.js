@@ -1,4 +1,4 @@
-// Lines of the audit trail. Each opens to all that is known of it, as text.
+// Entries of the audit log. An opened entry shows the complete event as JSON.
 
 import { h } from "../widget/dom.js";
 import { exactly } from "../widget/when.js";
@@ -24,7 +24,7 @@ export function entry(event) {
     h("span", { class: "actor" }, byWhom(event.actor)),
   );
   const details = h("details", { "data-seq": String(event.seq) }, line);
-  // Most are never opened.
+  // The content is rendered when an entry is first opened, because most entries are never opened.
   details.addEventListener("toggle", () => { if (details.open && details.children.length === 1) details.append(...opened(event)); });
   return h("li", {}, details);
 }

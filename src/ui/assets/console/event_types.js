@@ -1,4 +1,4 @@
-// Every type of event that there is: see `src/domain/event.rs`.
+// All event types, as defined in `src/domain/event.rs`.
 
 export const eventTypes = [
   "access_record.created",

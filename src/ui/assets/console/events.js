@@ -1,4 +1,4 @@
-// The audit trail: what was done, by whom, to what; and what is being done now.
+// The audit log, with filters and live updates.
 
 import { button, field, fill, h, unique } from "../widget/dom.js";
 import { Refused } from "../widget/api.js";
@@ -11,7 +11,7 @@ import { Trail } from "./trail.js";
 const { columns } = texts;
 
 const SHOWN = 50;
-// So many lines stay on the page while new ones come.
+// Maximum number of entries on the page while new ones are added.
 const KEPT = 1000;
 
 const pause = (time) => new Promise((resolve) => { setTimeout(resolve, time); });
@@ -45,7 +45,7 @@ export async function show(page) {
   }
   const begin = () => look().catch((error) => page.refused(error));
 
-  // One long question after the other, while the page is seen and the switch is on.
+  // Uses long polling while the page is visible and the switch is on.
   async function follow(trail) {
     following?.abort();
     const mine = new AbortController();

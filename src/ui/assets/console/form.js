@@ -1,9 +1,9 @@
-// Forms from data: what fields there are, and what is read from them.
+// Forms built from field descriptions.
 
 import { field, h } from "../widget/dom.js";
 import { texts } from "./texts.js";
 
-// What a field says where what is in it cannot be sent.
+// The value of a field whose content cannot be sent.
 export const WRONG = Symbol("wrong");
 
 const chosen = (options) => options.map(({ value, text = value }) => h("option", { value }, text));
@@ -60,7 +60,8 @@ const kinds = {
     const box = h("input", { type: "checkbox", checked: Boolean(value) });
     return { element: h("label", { class: "choice" }, box, h("span", {}, spec.label, spec.hint && h("small", {}, spec.hint))), read: () => box.checked };
   },
-  // Many of a list. With `any`, all of them may be meant, those that are not there yet included: then null is sent.
+  // A multiple choice. If `any` is checked, null is sent: it means all options, including future
+  // ones.
   choices(spec, value, options) {
     const known = new Set(options.map((option) => option.value));
     const all = [...options, ...(value ?? []).filter((one) => !known.has(one)).map((one) => ({ value: one }))];
@@ -87,7 +88,8 @@ const kinds = {
   },
 };
 
-// Fields are { name, label, kind, hint, required, options(page), from(item), empty, on }. What is in them stays while the form is open.
+// Fields are { name, label, kind, hint, required, options(page), from(item), empty, on }. Input is
+// preserved while the form is open.
 export async function form(page, fields, item) {
   const here = fields.filter(({ on }) => !on || on === (item ? "edit" : "create"));
   const offered = await Promise.all(here.map(({ options }) => (typeof options === "function" ? options(page) : options)));
@@ -97,7 +99,7 @@ export async function form(page, fields, item) {
   });
   return {
     parts: made.map(([, { element }]) => element),
-    // What is to be sent, or nothing where something is missing.
+    // Returns the values to send, or undefined if a field is invalid.
     read() {
       const read = made.map(([name, one]) => [name, one.read()]);
       if (read.some(([, value]) => value === WRONG)) return undefined;
@@ -106,7 +108,8 @@ export async function form(page, fields, item) {
   };
 }
 
-// The same again is made once, even where its answer was lost; something else is another request.
+// Identical input reuses the idempotency key, so that a retry after a lost response creates nothing
+// twice. Changed input gets a new idempotency key.
 export function repeatable() {
   let tried = {};
   return (body) => {
@@ -116,7 +119,7 @@ export function repeatable() {
   };
 }
 
-// Everything that a list of /v1 has, to be chosen from.
+// Loads all items of a /v1 list for a choice, up to about 2000.
 export async function every(page, path, query) {
   const all = [];
   let after;

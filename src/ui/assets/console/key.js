@@ -1,4 +1,4 @@
-// One key: what it is, who still uses an old value of it, how often it is used, and what happened to it.
+// Details of a key: its attributes, the use of replaced values, its usage by day, and its events.
 
 import { confirmRevoke, rotate } from "../widget/dialogs.js";
 import { button, h } from "../widget/dom.js";
@@ -16,7 +16,7 @@ const { columns, fields } = texts;
 
 const at = (key, step = "") => `api-keys/${encodeURIComponent(key.id)}${step && `/${step}`}`;
 
-// Those that were deleted are told apart from those that are there.
+// /v1 returns deleted keys only with `archived`.
 async function read(page) {
   const path = `api-keys/${encodeURIComponent(page.id)}`;
   try {
@@ -53,7 +53,7 @@ function actions(page, key) {
   ];
 }
 
-// The newest first; an older one says whether somebody has not changed over yet.
+// Lists the values, newest first. An older value shows whether a client still uses it.
 function credentials(key) {
   const rows = key.credentials.map((one) => {
     const old = one.expires_at && key.credentials.length > 1;

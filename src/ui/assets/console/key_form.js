@@ -1,4 +1,4 @@
-// A new key for any owner, and what may be changed of one.
+// Forms that create a key for any owner and change a key.
 
 import { expiry } from "../widget/dialogs.js";
 import { fill, h } from "../widget/dom.js";
@@ -24,12 +24,12 @@ const offered = (catalog, type) => ({ name: "permissions", label: fields.permiss
 export async function createKey(page) {
   const catalog = await every(page, "permissions");
   const named = await form(page, [{ name: "name", label: fields.name, hint: texts.nameHint, required: true, maxlength: 200 }]);
-  // Who looks after one organization makes keys for that one.
+  // An administrator of one organization creates keys within that organization only.
   const inside = page.shell.who.organization_id;
   const kinds = inside ? ["organization", "user", "service_client"] : ["none", "organization", "user", "service_client"];
   const owner = ownerField(kinds)({ label: fields.owner, hint: fields.keyOwnerHint }, inside && { type: "organization", id: inside, organization_id: inside });
   const [end, more, place] = [expiry(), await form(page, limits), h("div")];
-  // What a key may carry depends on whose it is.
+  // The permissions that a key may carry depend on the type of its owner.
   let chosen;
   let type;
   const offer = async () => {
@@ -55,7 +55,7 @@ export async function createKey(page) {
   if (!made) return;
   if (made.value) await secret(page, made);
   if (page.gone) return;
-  // What the same request made before is answered without it.
+  // The response to a replayed request does not contain the value.
   if (!made.value) return page.did(texts.valueLost(made.name));
   location.hash = address("keys", made.id);
 }

@@ -1,4 +1,4 @@
-// The keys of everyone, and which of them to look at.
+// The list of all keys, with filters.
 
 import { DAY } from "../widget/when.js";
 import { button, field, h } from "../widget/dom.js";
@@ -11,10 +11,10 @@ import { texts } from "./texts.js";
 
 const { columns } = texts;
 
-// A value that was replaced, works for a while, and is used all the same.
+// Returns the replaced value that is still valid, if there is one.
 export const oldValue = (key) => key.credentials.find((one) => key.credentials.length > 1 && one.expires_at && Date.parse(one.expires_at) > Date.now());
 
-// The newer value was made when the older one was replaced.
+// The newer value was created when the older one was replaced.
 export const stillUsed = (key) => {
   const old = oldValue(key);
   const replaced = Math.max(...key.credentials.map((one) => Date.parse(one.created_at)));
@@ -24,7 +24,7 @@ export const stillUsed = (key) => {
 const soonOver = (key) => key.expires_at && Date.parse(key.expires_at) - Date.now() < 14 * DAY;
 const since = (days) => new Date(Date.now() - days * DAY).toISOString();
 
-// What is asked of /v1, and what is looked at besides.
+// `query` is sent to /v1. `fits` filters the response.
 const ONLY = {
   any: {},
   unused30: { query: () => ({ unused_since: since(30) }) },
@@ -54,7 +54,7 @@ const shown = [
 
 const keyTable = (page, more) => new Table(page, { path: "api-keys", columns: shown, label: texts.views.keys, none: texts.noneYet.key, ...more });
 
-// The keys of somebody, within their own view.
+// The keys of one owner, for the view of that owner.
 export async function keysOf(page, query) {
   if (!page.may(...KEYS)) return undefined;
   const table = keyTable(page, { query: () => query, columns: shown.filter((column) => column !== owner || query.organization) });
@@ -82,7 +82,7 @@ export async function show(page) {
   const filter = { only: among(ONLY, query.only, "any"), state: among(STATES, query.state, "active"), owner_type: among(texts.owners, query.owner_type, ""), organization: query.organization, user: query.user, service_client: query.service_client };
   const asked = () => ({ ...STATES[filter.state], ...ONLY[filter.only].query?.(), owner_type: filter.owner_type, organization: filter.organization, user: filter.user, service_client: filter.service_client });
   const table = keyTable(page, { query: asked, fits: (key) => !ONLY[filter.only].fits || ONLY[filter.only].fits(key) });
-  // The address says what is shown, so that it can be sent to somebody.
+  // The address contains the filter, so that it can be shared.
   const set = (member) => (value) => {
     filter[member] = page.query[member] = value;
     const said = Object.fromEntries(Object.entries(filter).filter(([, one]) => one && one !== "any"));

@@ -1,4 +1,4 @@
-// Organizations, and who belongs to them.
+// Organizations and their members.
 
 import { button, h } from "../widget/dom.js";
 import { roleNames } from "./form.js";

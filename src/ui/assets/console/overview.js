@@ -1,4 +1,4 @@
-// How things stand: exchanges, keys, and what is to be done next.
+// Overview: exchanges, keys, and the next step of a signing key.
 
 import { fill, h } from "../widget/dom.js";
 import { ago, exactly } from "../widget/when.js";
@@ -9,7 +9,7 @@ import { texts } from "./texts.js";
 
 const HOUR = 3600_000;
 
-// How long each column is, and how it is called.
+// The width of a column in hours and the format of its label, by time span in hours.
 const SPANS = {
   24: { hours: 1, format: { hour: "2-digit", minute: "2-digit" } },
   168: { hours: 4, format: { weekday: "short", hour: "2-digit" } },
@@ -20,7 +20,7 @@ const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle
 const sum = (numbers) => numbers.reduce((all, one) => all + one, 0);
 const refusals = ({ refused }) => sum(Object.values(refused));
 
-// Every column of the time that was asked for, where nothing happened too.
+// Returns every column of the time span, including empty ones.
 function buckets({ exchanges, as_of }, span) {
   const { hours, format } = SPANS[span];
   const [width, short] = [hours * HOUR, new Intl.DateTimeFormat(undefined, format)];
@@ -56,7 +56,7 @@ function exchanges(told, span) {
 
 const tile = (value, text, hint, ...to) => h("a", { class: "tile", href: address(...to) }, h("strong", {}, value), h("span", {}, text), h("small", {}, hint));
 
-// The next thing that will happen to a signing key, where the caller may know.
+// The next step of a signing key, if the caller may see it.
 async function next(page) {
   if (!page.may("keyswap:signing-keys")) return undefined;
   const { plan } = await page.api.call("GET", "signing-keys");
@@ -90,7 +90,7 @@ export async function show(page) {
   const mark = () => buttons.forEach((one) => one.setAttribute("aria-pressed", String(Number(one.dataset.hours) === span)));
   mark();
   const { active, suspended, expired, revoked, expiring } = told.keys ?? {};
-  // The administrator's own is there from the beginning.
+  // The administrator's key always exists.
   const none = active + suspended + expired + revoked <= 1;
   const counted = (number) => (number === undefined ? "–" : count(number));
   page.draw(

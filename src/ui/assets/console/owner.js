@@ -1,10 +1,10 @@
-// Whose something new is: a kind of owner, and which one.
+// A form field for the owner of a new item: a type and an id.
 
 import { field, h } from "../widget/dom.js";
 import { WRONG } from "./form.js";
 import { texts } from "./texts.js";
 
-// What each kind of owner is asked for besides.
+// The other members of each type of owner.
 const ASKED = { user: ["id", "organization_id"], organization: ["id"], service_client: ["id"], none: [], account: [] };
 
 export const ownerField = (types) => (spec, value) => {

@@ -1,4 +1,4 @@
-// The operators' console: whoever signs in here with an API key that manages something.
+// The console for operators. The sign-in requires an API key with a management permission.
 
 import { KeyswapConsole } from "./shell.js";
 

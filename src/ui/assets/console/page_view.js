@@ -1,16 +1,16 @@
-// One view while it is open: what it draws into, what it may do, and what becomes of what goes wrong.
+// One open view: its content, its permissions, and the report of its errors.
 
 import { Refused } from "../widget/api.js";
 import { button, fill, h } from "../widget/dom.js";
 import { texts } from "./texts.js";
 
 export class PageView {
-  // `view` is a function that draws this page; it is called again when something has changed.
+  // `view` is a function that draws this page. It is called again after a change.
   constructor(shell, { view, name, id, query }) {
     Object.assign(this, { shell, view, name, id, query });
     this.api = shell.calls();
     this.dialogs = shell.dialogs;
-    // The dialogs that are open: what they ask goes away with the page.
+    // The open dialogs. They close when the page is left.
     this.open = new Set();
     this.left = new AbortController();
     this.body = h("div", { class: "page", "aria-busy": "true" });
@@ -21,7 +21,7 @@ export class PageView {
   may(...permissions) { return this.shell.may(...permissions); }
   get gone() { return this.left.signal.aborted; }
 
-  // Calls that end when the page is left: for those that wait.
+  // Returns a client whose calls are aborted when the page is left, for long polling.
   waiting(signal) { return this.shell.calls(AbortSignal.any([signal, this.left.signal])); }
 
   leave() {
@@ -39,7 +39,8 @@ export class PageView {
     }
   }
 
-  // The title, what stands beside it, and the rest. The focus is on the title of a view that was gone to, and where it would be lost.
+  // Draws the title, the actions and the content. The heading gets the focus after navigation, or
+  // if redrawing has removed the focused element.
   draw({ title, help, actions, back }, ...content) {
     if (this.gone) return;
     const root = this.element.getRootNode();
@@ -57,7 +58,7 @@ export class PageView {
 
   say(text) { this.live.textContent = text ?? ""; }
 
-  // Something did not work, and what is shown stays.
+  // Reports an error and keeps the content.
   failed(error) {
     if (!(error instanceof Refused)) throw error;
     if (this.gone) return undefined;
@@ -66,7 +67,7 @@ export class PageView {
     this.say(error.away ? texts.unreachable : error.forbidden ? texts.mayNot : faults || error.message || texts.failed);
   }
 
-  // There is nothing to show.
+  // Replaces the content with an error message.
   refused(error) {
     if (!(error instanceof Refused)) throw error;
     if (this.gone) return;
@@ -82,15 +83,15 @@ export class PageView {
     this.say(texts.changedElsewhere);
   }
 
-  // After something was done: what is there now, and that it was done.
+  // Redraws the view after a change and reports the change.
   async did(text) {
     await this.show();
     this.say(text);
   }
 
-  // Does what needs no question. `act` gives what to say.
+  // Performs an action without a confirmation. `act` returns the message to report.
   async attempt(act) {
-    // Pressed twice, done once.
+    // A second click while the action runs has no effect.
     if (this.busy) return;
     this.busy = true;
     try {

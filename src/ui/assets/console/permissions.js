@@ -1,4 +1,4 @@
-// The catalog of permissions, and who may have them put on their keys.
+// The catalog of permissions, and the owner types whose keys may carry each one.
 
 import { h } from "../widget/dom.js";
 import { tags } from "./parts.js";

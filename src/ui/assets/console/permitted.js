@@ -1,6 +1,7 @@
-// Permissions that views ask for.
+// Permissions that views require.
 
 export const ADMIN = "keyswap:admin";
 
-// What governs keys within one organization: whoever holds it sees those, and no others.
+// Permissions to manage keys. All except keyswap:keys apply within one organization: their holders
+// see no other keys.
 export const KEYS = ["keyswap:keys", "api-keys:manage", "user-api-keys:manage-self", "user-api-keys:manage-all"];

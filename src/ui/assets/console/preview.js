@@ -1,4 +1,4 @@
-// The hosted page as users will see it: the component itself, with keys that were made up.
+// A preview of the hosted page: the real component with sample keys.
 
 import { Keys } from "../widget/keys.js";
 import { sheet } from "../widget/style.js";
@@ -8,7 +8,7 @@ import { DAY } from "../widget/when.js";
 import { ACCENTS } from "./contrast.js";
 import { texts } from "./texts.js";
 
-// As portal/page.css has it, within a host.
+// The styles of portal/page.css, adapted to a shadow host.
 const frame = new CSSStyleSheet();
 frame.replaceSync(`
 :host { background: light-dark(#f7f7f9, #111113); border-radius: 10px; overflow: hidden; }
@@ -35,7 +35,7 @@ const SAMPLES = [
   [3, "status page", "ks_u1B…c7Ty", ["projects:read"], 300, null, 65],
 ];
 
-// Answers as /v1 does, and changes nothing.
+// Responds like /v1 and changes nothing.
 function sampleApi(scope) {
   const owner = scope === "user" ? { type: "user", id: "ada", organization_id: "acme" } : { type: "organization", id: "acme", organization_id: "acme" };
   const rights = { see: true, change: true, end: true, permissions: [], roles: [] };
@@ -51,7 +51,7 @@ function bar({ name, logo }, scope) {
   return h("div", { class: "bar" }, logo && h("img", { src: logo, alt: "" }), h("strong", {}, name || words.brand), link("organization"), link("user"), h("span", { class: "who" }, words.signedInAs("ada", "acme")));
 }
 
-// `look` is { scheme, scope }, with scope "signed_out" for what is shown when a session has ended.
+// `look` is { scheme, scope }. The scope "signed_out" shows the page after the end of the session.
 export async function draw(host, branding, { scheme, scope }) {
   const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   root.adoptedStyleSheets = [sheet, frame];

@@ -1,4 +1,4 @@
-// Access records: roles over resources, for users and programs.
+// Access records: roles over resources, for users, service clients and API keys.
 
 import { h } from "../widget/dom.js";
 import { roleNames } from "./form.js";
@@ -10,7 +10,7 @@ const { fields, columns } = texts;
 
 const shown = ({ roles, resources }) => h("div", { class: "statement" }, tags(roles), " ", texts.over, " ", resources.map((resource) => h("code", {}, resource)));
 
-// "user:ada", one on a line.
+// Parses principals such as "user:ada", one per line.
 const principals = (lines) => lines.map((line) => {
   const [type, ...id] = line.split(":");
   return { type, id: id.join(":") };

@@ -1,4 +1,5 @@
-// One kind of thing that /v1 keeps, described as data: its list, its own view, and how it is made, changed and deleted.
+// Generic views of one type of item in /v1, described as data: its list, its details, and the forms
+// that create, change and delete items.
 
 import { Refused } from "../widget/api.js";
 import { button, h } from "../widget/dom.js";
@@ -13,7 +14,7 @@ const named = (kind, item) => (kind.called ? kind.called(item) : item.name ?? id
 const place = (kind, item) => `${kind.path}/${encodeURIComponent(id(kind, item))}`;
 const allowed = (page, kind) => !kind.changes || page.may(kind.changes);
 
-// Those with an id of their choice are put; nobody means to put over one that is there.
+// Items with an id chosen by the caller are created by PUT. An existing item must not be replaced.
 async function put(page, kind, { [kind.put]: chosen, ...body }) {
   const path = `${kind.path}/${encodeURIComponent(chosen)}`;
   const there = await page.api.call("GET", path).catch((error) => {
@@ -59,7 +60,7 @@ async function remove(page, kind, item) {
   else await page.did(did(word));
 }
 
-// What may be done to one: with its name in the label, as there are many in a list.
+// The actions for an item. Labels contain its name, because a list contains many items.
 export function actions(page, kind, item) {
   if (!allowed(page, kind) || kind.fixed?.(item)) return undefined;
   const does = (text, act, properties) => button(text, act, { "aria-label": `${text} ${named(kind, item)}`, ...properties });

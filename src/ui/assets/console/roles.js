@@ -1,4 +1,4 @@
-// Roles: permissions under one name.
+// Roles: named sets of permissions.
 
 import { permissions } from "./form.js";
 import { tags, time } from "./parts.js";

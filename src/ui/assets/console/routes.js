@@ -1,4 +1,4 @@
-// Which views there are, who may see them, and how they are grouped.
+// The views of the console, the permissions that they require, and their groups.
 
 import { show as branding } from "./branding.js";
 import { show as events } from "./events.js";
@@ -17,7 +17,7 @@ import { webhooks } from "./webhooks.js";
 import { KEYS } from "./permitted.js";
 import { show as signing } from "./signing.js";
 
-// Each with the permissions of which one will do; keyswap:admin always does.
+// One of the permissions in `needs` suffices, and keyswap:admin always suffices.
 export const routes = {
   overview: { show: overview, needs: ["keyswap:events"] },
   keys: { show: keys, one: key, needs: KEYS },

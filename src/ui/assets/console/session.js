@@ -1,16 +1,18 @@
-// The session of the console: a cookie that no script sees, and calls that ask for a new one where it has ended.
+// The session of the console: an HttpOnly cookie, and calls that request a new sign-in when the
+// session has ended.
 
 import { Api, Refused } from "../widget/api.js";
 
-// Beside /console lies /v1.
+// The base URL. /console and /v1 are directly below it.
 const root = new URL("./", location.href.split("#")[0]);
 
-// What comes with this header was sent by this page: no form can send it, and no other origin may.
+// CSRF protection: this page sends this header. A form cannot send it, and CORS does not permit it
+// to other origins.
 const mark = () => ({ "Keyswap-Page": "console" });
 
 export const plain = () => new Api(root, (again) => (again ? undefined : mark()), "same-origin");
 
-// Calls that ask `signIn` for another session where there is none any more, and then go on.
+// Calls `signIn` if the session has ended, and then repeats the request.
 export class Calls extends Api {
   constructor(signIn, signal) {
     super(root, (again) => (again ? undefined : mark()), "same-origin");
@@ -33,7 +35,7 @@ export class Calls extends Api {
   }
 }
 
-// What the service answers is told as a refusal, as those of /v1 are.
+// Reports an error response as `Refused`, like the calls of /v1.
 async function post(path, body) {
   const api = plain();
   const headers = { ...mark(), ...(body && { "Content-Type": "application/json" }) };
@@ -42,7 +44,7 @@ async function post(path, body) {
 
 export const signIn = (key) => post("console/sign-in", { key });
 
-// Where it cannot be reached the cookie stays: saying so is up to whoever asks.
+// If the server is unreachable, the cookie remains. The caller reports the error.
 export const signOut = () => post("console/sign-out");
 
 export { Refused };

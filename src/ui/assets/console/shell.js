@@ -1,4 +1,4 @@
-// <keyswap-console>: who is here, where they are, and what stands around it.
+// <keyswap-console>: the caller, the navigation and the current view.
 
 import { button, fill, h } from "../widget/dom.js";
 import { sheet } from "../widget/style.js";
@@ -25,23 +25,24 @@ export class KeyswapConsole extends HTMLElement {
 
   connectedCallback() {
     addEventListener("hashchange", (event) => this.go(event));
-    // Meanwhile somebody may have signed in as another in a tab beside this one.
+    // Another tab may have signed in with a different key in the meantime.
     document.addEventListener("visibilitychange", () => { if (this.navigation && !document.hidden) this.learn().then(() => this.drawNavigation(), () => undefined); });
     this.enter();
   }
 
-  // Whether the caller holds one of these.
+  // Returns whether the caller holds one of the permissions.
   may(...permissions) {
     return [ADMIN, ...permissions].some((permission) => this.who?.permissions.includes(permission));
   }
 
   calls(signal) { return new Calls(() => this.again(), signal); }
 
-  // One dialog, however many calls find the session gone. Another key may see other things.
+  // Opens one dialog, however many calls find that the session has ended. A different key may have
+  // other permissions.
   again() {
     this.asking ??= signInAgain(this).then(async (signedIn) => {
       this.asking = undefined;
-      // A browser that kept no session is asked no further.
+      // If the browser did not store the session, the user is not asked again.
       return signedIn && this.learn().then(() => this.drawNavigation() ?? true, () => false);
     });
     return this.asking;
@@ -49,7 +50,7 @@ export class KeyswapConsole extends HTMLElement {
 
   async learn() { this.who = await plain().call("GET", "caller"); }
 
-  // `fresh`: somebody has just signed in.
+  // `fresh` is set directly after a sign-in.
   async enter(fresh) {
     try {
       await this.learn();
@@ -126,7 +127,7 @@ export class KeyswapConsole extends HTMLElement {
 
   go(event) {
     if (!this.navigation) return;
-    // A dialog may hold what was typed, or a value that is shown once: nobody leaves it by the way.
+    // A dialog may contain input, or a value that is shown once. Navigation does not close it.
     if (event && (this.page?.open.size || this.open.size)) return history.replaceState(null, "", event.oldURL);
     const { name, id, query } = parse(location.hash);
     const known = Object.hasOwn(routes, name) && (id === undefined || routes[name].one) ? name : undefined;

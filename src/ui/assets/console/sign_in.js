@@ -1,11 +1,11 @@
-// Signing in: a page of its own at first, and a dialog over what is there when a session has ended.
+// Sign-in: a page at first, and a dialog over the current view when the session has ended.
 
 import { button, field, h, unique } from "../widget/dom.js";
 import { modal } from "../widget/modal.js";
 import { Refused, signIn } from "./session.js";
 import { texts } from "./texts.js";
 
-// What to say of a key that was not taken.
+// Returns the message for a key that was not accepted.
 function reason(error) {
   if (error.status === 401) return texts.signIn.unknown;
   if (error.status === 403) return error.message || texts.signIn.nothing;
@@ -13,7 +13,7 @@ function reason(error) {
   return error.away ? texts.unreachable : error.message || texts.failed;
 }
 
-// A form that calls `done` once the key was taken. The key is in its field, and gone from there at once.
+// A form that calls `done` when the key is accepted, after removing the key from its field.
 function form(heading, done, cancel) {
   const key = field(texts.signIn.key, h("input", { type: "password", autocomplete: "off", spellcheck: "false", required: true }), texts.signIn.keyHint);
   const go = h("button", { type: "submit", class: "primary" }, texts.signIn.submit);
@@ -45,7 +45,7 @@ export function signInPage(done) {
   return { element: h("main", { class: "gate" }, element), focus };
 }
 
-// Whether somebody has signed in again. What was typed below stays as it is.
+// Returns whether the user has signed in again. Input in the view below is preserved.
 export async function signInAgain(place) {
   const id = unique("sign-in");
   const cancel = button(texts.cancel, () => dialog.end());

@@ -1,4 +1,4 @@
-// The signing keys: what they are, what will happen to them, and doing it now.
+// Signing keys: their states, the planned steps, manual rotation and revocation.
 
 import { button, h } from "../widget/dom.js";
 import { exactly } from "../widget/when.js";
@@ -10,10 +10,10 @@ import { shortly, timeline } from "./timeline.js";
 
 const { columns } = texts;
 
-// As the service writes it within a text.
+// The format of timestamps in messages of the service.
 const MOMENT = /\d{4}-\d\d-\d\dT[\d:.]+Z/g;
 
-// What a rotation would do, in words, before it is done. Where it cannot be done, why.
+// Describes the effect of a rotation before it is performed, or the reason why it is refused.
 async function rotate(page) {
   let planned;
   try {

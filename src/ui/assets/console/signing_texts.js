@@ -1,4 +1,4 @@
-// The texts about signing keys.
+// Texts about signing keys.
 
 export const signing = {
   stepOf: {

@@ -1,4 +1,4 @@
-// The statements of an access record: which roles hold over which resources.
+// The statements of an access record: roles, and the resources to which they apply.
 
 import { button, field, fill, h } from "../widget/dom.js";
 import { WRONG } from "./form.js";

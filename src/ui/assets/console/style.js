@@ -1,4 +1,4 @@
-// How the console looks, upon widget/style.js, whose properties it uses. Charts have their own: chart_style.js.
+// Styles of the console. They use the properties of widget/style.js. Charts: chart_style.js.
 
 export const style = new CSSStyleSheet();
 style.replaceSync(`

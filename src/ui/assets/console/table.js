@@ -1,17 +1,17 @@
-// A list of /v1 as a table: page after page, and what is looked for in it.
+// A list of /v1 as a table, with paging and a search.
 
 import { Refused } from "../widget/api.js";
 import { button, field, fill, h } from "../widget/dom.js";
 import { words } from "./parts.js";
 import { texts } from "./texts.js";
 
-// So many are shown at first, and so many more at each asking.
+// The number of rows that are shown at first, and that "Show more" adds.
 const SHOWN = 25;
-// More than these no search goes through at once.
+// The number of items after which a search stops until the user continues it.
 const MOST = 20_000;
 
 export class Table {
-  // Columns are { title, show(item) }; `query` is what /v1 is asked, `fits` what is looked at besides.
+  // Columns are { title, show(item) }. `query` is sent to /v1, `fits` filters the response.
   constructor(page, { path, columns, label, query = () => ({}), fits = () => true, none = texts.none, act }) {
     Object.assign(this, { page, path, columns, label, query, fits, none, act });
     this.wanted = "";
@@ -22,7 +22,7 @@ export class Table {
     this.element = h("div", {}, this.list, this.live);
   }
 
-  // The first ones. Where they cannot be had, whoever asked says so.
+  // Loads the first items. The caller reports errors.
   async look() {
     this.turn = Symbol("turn");
     this.items = [];
@@ -33,7 +33,7 @@ export class Table {
     this.search();
   }
 
-  // The same within a page that is there already.
+  // Reloads the items of a page that is already drawn. Reports errors in the table.
   async lookAgain() {
     try {
       await this.look();
@@ -44,7 +44,7 @@ export class Table {
     }
   }
 
-  // What was asked before the filter changed has no say any more.
+  // A response to a request made before the filter changed is discarded.
   async load(turn) {
     const answer = await this.page.api.call("GET", this.path, { query: { ...this.query(), limit: 100, after: this.next } });
     if (turn !== this.turn) return;
@@ -52,7 +52,7 @@ export class Table {
     this.next = answer.next;
   }
 
-  // Looked at again with every page that comes.
+  // The result is cached, because each loaded page filters all items again.
   wordsOf(item) {
     if (!this.said.has(item)) this.said.set(item, words(item));
     return this.said.get(item);
@@ -63,7 +63,7 @@ export class Table {
     return this.items.filter((item) => this.fits(item) && (!wanted || this.wordsOf(item).some((text) => text.includes(wanted))));
   }
 
-  // /v1 looks for no text: page after page is gone through until there is enough to show.
+  // /v1 has no text search: pages are loaded until there are enough matching items to show.
   async search() {
     const turn = this.turn;
     if (this.searching === turn) return;
@@ -118,7 +118,7 @@ export class Table {
     (this.list.querySelectorAll("tbody tr")[before]?.querySelector("a, button") ?? this.list).focus();
   }
 
-  // A field that looks through what is there.
+  // A field that searches the items.
   searchField() {
     const search = h("input", { type: "search", value: this.wanted });
     search.addEventListener("input", () => {

@@ -1,4 +1,5 @@
-// Every text of the console, with signing_texts.js. What it has in common with the pages is in widget/texts.js.
+// Texts of the console, together with signing_texts.js. Texts shared with the hosted pages are in
+// widget/texts.js.
 
 import { texts as shared } from "../widget/texts.js";
 import { signing } from "./signing_texts.js";

@@ -1,32 +1,32 @@
-// Signing keys over time: published, signing, retiring, gone. What is still to come is drawn paler.
+// Signing keys over time: published, signing, retiring, removed. Planned periods are paler.
 
 import { h } from "../widget/dom.js";
 import { DAY, exactly } from "../widget/when.js";
 import { badge, sized } from "./parts.js";
 import { texts } from "./texts.js";
 
-// So many of those that are gone are drawn.
+// The number of removed keys that are drawn.
 const GONE = 4;
 
 export const shortly = (kid) => kid.slice(0, 8);
 
 const moment = (text) => (text ? Date.parse(text) : undefined);
 
-// When each stretch of a key's life begins and ends, as it was and as it is planned.
+// Returns the period of each state of a key, as recorded and as planned.
 function life(key, plan, now) {
   const planned = (step) => moment(plan.find((one) => one.kid === key.kid && one.step === step)?.at);
-  // A key signs until the next one of its algorithm does.
+  // A key signs until the next key of its algorithm is activated.
   const replaced = moment(plan.find((one) => one.step === "activate" && one.kid !== key.kid && one.algorithm === key.algorithm)?.at);
   const signs = moment(key.activated_at) ?? planned("activate");
   const gone = moment(key.removed_at);
   const retires = moment(key.retired_at) ?? planned("retire") ?? (key.state === "active" ? replaced : undefined) ?? (key.state === "revoked" ? gone : undefined);
   const removable = gone ?? moment(key.may_be_removed_from) ?? planned("remove");
   const stretches = [["next", moment(key.published_at), signs ?? gone], ["active", signs, retires ?? gone], ["retiring", retires, removable]];
-  // Where it was pulled before, nothing of it goes on.
+  // The states of a key end when it is removed or revoked.
   return stretches.filter(([, from]) => from !== undefined && (gone === undefined || from <= gone)).map(([state, from, to]) => ({ state, from, to: gone && to ? Math.min(to, gone) : to, until: now }));
 }
 
-// Round moments along the axis, in days or in hours as there is room.
+// Returns evenly spaced labels for the axis, in days or in hours depending on the range.
 function ticks(begin, end) {
   const days = (end - begin) / DAY;
   const parts = days > 6 ? { month: "short", day: "numeric" } : { ...(days > 1 && { weekday: "short" }), hour: "numeric", minute: "2-digit" };

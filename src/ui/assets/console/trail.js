@@ -1,4 +1,4 @@
-// The audit trail: from its end back to its beginning, and on to what is added.
+// Reads the audit log backwards from its end, and forwards as events are added.
 
 const PAGE = 100;
 
@@ -9,23 +9,24 @@ export class Trail {
     this.more = true;
   }
 
-  // So many older ones where there are so many, newest first.
+  // Returns up to `count` older events, newest first.
   async older(count) {
     const { data, next } = await this.api.call("GET", "events", { query: { order: "newest", limit: count, after: this.next, ...this.filter } });
-    // Where nothing fits yet, whatever comes is new.
+    // If no event matches yet, all later ones are new.
     this.newest ??= data[0]?.seq ?? 0;
     this.next = next;
     this.more = next !== null;
     return data;
   }
 
-  // Those after this one were let go, and are older ones again.
+  // Lets `older` continue after `seq`, because the page has dropped the older events.
   goOnAfter(seq) {
     this.next = seq;
     this.more = true;
   }
 
-  // What has come since, newest first: at once, or after a wait for it.
+  // Returns the events added since the last call, newest first. With `wait`, /v1 holds the request
+  // until there is one.
   async newer(api, wait) {
     const { data } = await api.call("GET", "events", { query: { limit: PAGE, after: this.newest, wait, ...this.filter } });
     if (data.length > 0) this.newest = data.at(-1).seq;

@@ -1,4 +1,4 @@
-// The product's users.
+// The users of the product.
 
 import { h } from "../widget/dom.js";
 import { roleNames } from "./form.js";
@@ -8,7 +8,7 @@ import { texts } from "./texts.js";
 
 const { fields, columns } = texts;
 
-// Products name people as they like; these are common.
+// Products choose the members of a profile. These names are common.
 const called = ({ profile }) => [profile.name, profile.email].find((text) => typeof text === "string");
 
 const state = (user) => (user.blocked ? badge("suspended", texts.blocked) : badge("active", texts.states.active));

@@ -1,4 +1,4 @@
-// Webhooks: where events are sent, and what came of it.
+// Webhooks: the receivers of events, and their deliveries.
 
 import { button, h } from "../widget/dom.js";
 import { secret } from "../widget/secret.js";

@@ -1,4 +1,5 @@
-// A hosted page: whoever the product sent here, with the keys of the organization or their own. The session is a cookie that no script sees.
+// A hosted page: shows the keys of the organization or of the user whom the product has redirected
+// here. The session is an HttpOnly cookie.
 
 import { Api } from "../widget/api.js";
 import { button, fill, h } from "../widget/dom.js";
@@ -9,7 +10,8 @@ const root = new URL("../", location.href.split("#")[0]);
 const scope = location.pathname.endsWith("/user-keys") ? "user" : "organization";
 const pages = { organization: "organization-keys", user: "user-keys" };
 
-// What comes with this header was sent by a page of ours: no form can send it, and no other origin may.
+// CSRF protection: a hosted page sends this header. A form cannot send it, and CORS does not permit
+// it to other origins.
 const mark = () => ({ "Keyswap-Page": "1" });
 
 const post = (path, body) =>
@@ -21,14 +23,15 @@ const post = (path, body) =>
     body: body && JSON.stringify(body),
   });
 
-// The code leaves the address bar before anything else happens, and is worth nothing once it was spent.
+// Removes the one-time code from the address bar before anything else runs.
 function takeCode() {
   const code = new URLSearchParams(location.hash.slice(1)).get("code");
   if (code) history.replaceState(null, "", location.pathname + location.search);
   return code;
 }
 
-// Whether the page may go on. A code that is not accepted leaves nobody signed in: least of all whoever was here before.
+// Returns whether the page may continue. A code that is not accepted ends the current session,
+// which may be that of another user.
 async function signIn(code) {
   if (!code) return true;
   const { status } = await post("portal/sign-in", { code }).catch(() => ({ status: 0 }));
@@ -36,7 +39,7 @@ async function signIn(code) {
   return status === 204 || status === 401;
 }
 
-// How the product has its pages look. They are of use without it.
+// Loads the branding. The page works without it.
 async function branding() {
   try {
     return await new Api(root, mark, "same-origin").call("GET", "branding");
@@ -45,7 +48,7 @@ async function branding() {
   }
 }
 
-// On the page and on the keys in it, in light and in dark.
+// Sets the accents of the page and of the keys component, for light and dark schemes.
 function paint({ accent, accent_dark }) {
   const usual = getComputedStyle(document.documentElement).getPropertyValue("--accent");
   if (!accent && !accent_dark) return;
@@ -78,7 +81,7 @@ async function start(code) {
     return;
   }
   const keys = document.createElement("keyswap-api-keys");
-  // Keys come first: what is late is put on later.
+  // Slow branding delays the keys by at most 400 ms. Its accents are set when it arrives.
   const look = await Promise.race([looks, new Promise((resolve) => { setTimeout(resolve, 400, { texts: {} }); })]);
   looks.then(paint);
   keys.scope = scope;
@@ -88,7 +91,8 @@ async function start(code) {
   fill(main, keys);
 }
 
-// Sent here again while the page is open: an address that differs in its code alone loads nothing by itself.
+// An address that differs only in its fragment does not load the page again, so a new code requires
+// a reload.
 addEventListener("hashchange", () => location.reload());
 
 document.title = texts.titles[scope];

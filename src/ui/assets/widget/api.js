@@ -1,6 +1,7 @@
-// Calls of /v1. `authorize` gives the headers that say who calls, and is asked again when a token has run out.
+// Calls of /v1. `authorize` returns the headers that authenticate the caller. It is called again
+// when a token has expired.
 
-// What /v1 answered instead (RFC 9457), or that it did not answer.
+// An error response of /v1 (RFC 9457), or no response.
 export class Refused extends Error {
   constructor(status, problem, retryAfter) {
     super(problem?.detail ?? problem?.title ?? "");
@@ -38,7 +39,7 @@ export class Api {
     }
   }
 
-  // A product that cannot be asked for a token is away as Keyswap is.
+  // If the product cannot supply a token, the service is reported as unavailable.
   async headers(again) {
     try {
       return await this.authorize(again);

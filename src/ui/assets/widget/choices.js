@@ -1,4 +1,5 @@
-// What a new key may do: permissions one by one, roles, and the resources that these are over, as the deployment lets its users choose.
+// The permissions of a new key: individual permissions, roles, and resources for these roles, as
+// the deployment permits (portal.choices).
 
 import { field, h } from "./dom.js";
 import { texts } from "./texts.js";
@@ -23,7 +24,8 @@ export function choices(switched, place) {
   const resources = on("resources") && field(texts.resources, h("textarea", { rows: 3, autocomplete: "off", spellcheck: "false" }), texts.resourcesHint);
   return {
     elements: [roles.element, resources && resources.element, permissions.element],
-    // The members of the request; nothing where something is missing. Roles over some resources alone are an access record, made with the key or not at all.
+    // Returns the members of the request, or undefined if input is missing. Roles over specific
+    // resources become an access record, which is created atomically with the key.
     read(name) {
       const chosen = roles.read();
       const names = [...chosen.flatMap((role) => role.permissions), ...permissions.read().map((one) => one.name)];

@@ -1,4 +1,4 @@
-// What is asked before a key is made, rotated or revoked, and the one moment in which its value is shown.
+// Dialogs that create, rotate and revoke a key. A new value is shown once.
 
 import { Refused } from "./api.js";
 import { button, field, h, unique } from "./dom.js";
@@ -8,7 +8,8 @@ import { secret } from "./secret.js";
 import { texts } from "./texts.js";
 import { DAY } from "./when.js";
 
-// Shows a form; gives what `send` gives, or nothing where it was left. What was typed stays when /v1 refuses.
+// Shows a form. Returns the result of `send`, or undefined if the form was closed. Input is
+// preserved if /v1 rejects the request.
 export async function ask(keys, title, submit, parts, send, { danger } = {}) {
   const heading = unique("dialog");
   const fault = h("p", { class: "fault", role: "alert", hidden: true });
@@ -20,7 +21,8 @@ export async function ask(keys, title, submit, parts, send, { danger } = {}) {
   const cancel = button(texts.cancel, () => end());
   const form = h("form", { method: "dialog", novalidate: true }, h("h3", { id: heading }, title), parts, fault, h("div", { class: "buttons" }, cancel, go));
   const { done, end, hold, show } = modal(keys, { "aria-labelledby": heading }, form);
-  // Nobody leaves while it is on its way: what is made then would be made all the same, and its value seen by nobody.
+  // The dialog stays open while a request is in flight: the key would be created anyway, and its
+  // value lost.
   const busy = (on) => {
     hold(on);
     go.disabled = cancel.disabled = on;
@@ -53,7 +55,7 @@ export function expiry(longest) {
   const opened = Date.now();
   const fits = (days) => !longest || days * DAY <= longest;
   const presets = Object.entries(texts.expiries).filter(([days]) => (days === "never" ? !longest : days === "date" || fits(days)));
-  // Where keys live for less than a week.
+  // The maximum lifetime is below the shortest preset of 7 days.
   if (longest && !presets.some(([days]) => Number(days))) presets.unshift([String(longest / DAY), texts.longest]);
   const select = h("select", {}, presets.map(([value, text]) => h("option", { value }, text)));
   select.value = presets.some(([days]) => days === "90") ? "90" : presets[0][0];
@@ -64,7 +66,8 @@ export function expiry(longest) {
   toggle();
   return {
     element: h("div", {}, field(texts.expiry, select).element, date.element),
-    // A time, null for never, or undefined where the date is missing. The same each time: a second try is the same request.
+    // Returns a time, null for never, or undefined if the date is missing. Presets count from the
+    // opening of the dialog, so a retry sends an identical request.
     read() {
       if (select.value === "never") return null;
       if (select.value !== "date") return new Date(opened + select.value * DAY).toISOString();
@@ -85,7 +88,8 @@ export async function create(keys) {
     const may = chosen.read(text);
     if (!text || !may || expires_at === undefined) return undefined;
     const body = { name: text, owner: keys.owner(), ...may, expires_at };
-    // The same again is made once, even where its answer was lost; something else is another request.
+    // Identical input reuses the idempotency key, so that a retry after a lost response creates
+    // nothing twice. Changed input gets a new idempotency key.
     const asked = JSON.stringify(body);
     if (tried.asked !== asked) tried = { asked, once: crypto.randomUUID() };
     return keys.api.call("POST", "api-keys", { body, once: tried.once });

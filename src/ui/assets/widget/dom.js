@@ -1,4 +1,5 @@
-// Elements from plain values. Texts become text nodes, always: what a user wrote is never read as markup.
+// Creates elements from plain values. Texts always become text nodes, so user input is never parsed
+// as markup.
 
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -12,12 +13,12 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-// Lists within lists are one, and what is false or missing is not there.
+// Flattens nested lists, and drops children that are false or missing.
 const present = (children) => children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false);
 
 export const fill = (element, ...children) => element.replaceChildren(...present(children));
 
-// An id that no other part of the page has.
+// Returns an id that is unique in the page.
 let count = 0;
 export const unique = (name) => `ks-${name}-${++count}`;
 
@@ -25,7 +26,7 @@ export function button(text, onclick, properties = {}) {
   return h("button", { type: "button", part: "button", onclick, ...properties }, text);
 }
 
-// A control with its label, a hint, and a place for what is wrong with it.
+// A control with a label, a hint and an error message.
 export function field(label, control, hint) {
   const id = unique("field");
   const fault = h("p", { class: "fault", id: `${id}-fault`, role: "alert", hidden: true });

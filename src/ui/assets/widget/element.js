@@ -1,10 +1,11 @@
-// <keyswap-api-keys scope="organization" auth-token="…">: the keys page inside a product's own settings page.
+// <keyswap-api-keys scope="organization" auth-token="…">: the keys component for a settings page of
+// the product.
 
 import { Api } from "./api.js";
 import { Keys } from "./keys.js";
 import { sheet } from "./style.js";
 
-// Where /v1 lives: beside /widget/.
+// The base URL. /v1 and /widget/ are directly below it.
 let base;
 
 export class KeyswapApiKeys extends HTMLElement {
@@ -18,7 +19,8 @@ export class KeyswapApiKeys extends HTMLElement {
     this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
   }
 
-  // A token of a portal session, or a function that gives one: it is asked again when a token has run out.
+  // The token of a portal session, or a function that returns one. The function is called again
+  // when a token has expired.
   get authToken() { return this.#token ?? this.getAttribute("auth-token"); }
   set authToken(token) {
     if (token === this.#token) return;
@@ -26,26 +28,26 @@ export class KeyswapApiKeys extends HTMLElement {
     this.#start();
   }
 
-  // Another way to call /v1, for the hosted pages.
+  // Another client for /v1, for the hosted pages.
   set calls(api) {
     this.#calls = api;
     this.#start();
   }
 
-  // The product's own words, on the hosted pages.
+  // The product's own texts, for the hosted pages.
   set words(own) { this.own = own; }
 
   get scope() { return this.getAttribute("scope") === "user" ? "user" : "organization"; }
   set scope(scope) { this.setAttribute("scope", scope); }
 
   connectedCallback() { this.#start(); }
-  // What was shown in a dialog is gone with it.
+  // Closes the dialogs and thereby removes a displayed value.
   disconnectedCallback() { this.#keys?.close(); }
   attributeChangedCallback(_, before, now) {
     if (before !== now) this.#start();
   }
 
-  // Once, however many properties are set together.
+  // Starts once, even if several properties are set together.
   #start() {
     if (!this.isConnected || this.starting) return;
     this.starting = true;

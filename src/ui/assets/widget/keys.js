@@ -1,4 +1,4 @@
-// The keys of an organization or of a user: what is there, and everything that can be done to it.
+// The keys of an organization or of a user, with all actions.
 
 import { Refused } from "./api.js";
 import { confirmRevoke, create, rotate } from "./dialogs.js";
@@ -6,12 +6,12 @@ import { button, field, fill, h, unique } from "./dom.js";
 import { texts } from "./texts.js";
 import { DAY, ago, exactly } from "./when.js";
 
-// So many are shown at first, and so many more at each asking.
+// The number of keys that are shown at first, and that "Show more" adds.
 const PAGE = 25;
-// More than these no search goes through.
+// Maximum number of keys that a search loads.
 const MOST = 20_000;
 
-// What the filter shows: the query that /v1 takes, and what is looked at besides.
+// `query` is sent to /v1. `fits` filters the response.
 const FILTERS = {
   active: { query: { state: "active" } },
   unused: { query: () => ({ state: "active", unused_since: new Date(Date.now() - 30 * DAY).toISOString() }) },
@@ -21,7 +21,8 @@ const FILTERS = {
 };
 
 export class Keys {
-  // `told` hears of what was done: ("created" | "rotated" | "revoked" | …, key). `own` are the product's words (`texts` of /v1/branding).
+  // `told` is called after each change: ("created" | "rotated" | "revoked" | …, key). `own` are the
+  // texts of the product (`texts` of /v1/branding).
   constructor(api, scope, told, own = {}) {
     this.own = own;
     this.api = api;
@@ -31,7 +32,8 @@ export class Keys {
     this.filter = "active";
     this.wanted = "";
     this.element = h("section", { part: "root", "aria-busy": "true", "aria-label": texts.titles[scope] });
-    // Beside what is drawn again and again: a dialog stays while the list changes.
+    // The dialogs are separate from the content that is redrawn, so that a dialog stays open while
+    // the list changes.
     this.dialogs = h("div");
     this.open = new Set();
     this.list = h("div", { class: "list", tabindex: "-1" });
@@ -55,7 +57,7 @@ export class Keys {
     }
   }
 
-  // The first keys that the filter asks of /v1; the others come when they are needed.
+  // Loads the first keys that match the filter. The others are loaded when they are needed.
   async look() {
     this.turn = Symbol("turn");
     this.keys = [];
@@ -66,7 +68,7 @@ export class Keys {
     this.search();
   }
 
-  // One page more of the list. What was asked before the filter changed has no say any more.
+  // Loads the next page. A response to a request made before the filter changed is discarded.
   async load(turn) {
     const { query } = FILTERS[this.filter];
     const asked = typeof query === "function" ? query() : query;
@@ -76,10 +78,11 @@ export class Keys {
     this.next = page.next;
   }
 
-  // /v1 knows neither names nor what is soon over: to find those, page after page is looked through until there is enough to show.
+  // /v1 searches neither for names nor for a near expiry: pages are loaded until there are enough
+  // matching keys to show.
   async search() {
     const turn = this.turn;
-    // One at a time; the one at work looks for what is wanted now.
+    // One search at a time. A running search uses the current input.
     if (this.searching === turn) return;
     this.searching = turn;
     try {
@@ -90,20 +93,20 @@ export class Keys {
       }
       if (turn === this.turn) this.say(this.wanted.trim() ? texts.found(this.fitting().length) : "");
     } catch (error) {
-      // What is there stays.
+      // The loaded keys stay visible.
       this.failed(error);
     } finally {
       if (this.searching === turn) this.searching = undefined;
     }
   }
 
-  // Which keys this page is about: everyone's where the user sees all of them.
+  // The query for the keys of this page: all keys if the user may see those of all users.
   mine() {
     if (this.scope === "user") return { owner_type: "user", user: this.session.user_id };
     return this.session.sees_everyone ? {} : { owner_type: "organization" };
   }
 
-  // Whose a new key is. Where the session has become another's meanwhile, /v1 refuses it.
+  // The owner of a new key. If the session now belongs to another user, /v1 rejects the request.
   owner() {
     const { user_id, organization_id } = this.session;
     return this.scope === "user" ? { type: "user", id: user_id, organization_id } : { type: "organization", id: organization_id };
@@ -118,7 +121,7 @@ export class Keys {
 
   say(text) { this.live.textContent = text; }
 
-  // Something did not work, and what is shown stays.
+  // Reports an error and keeps the content.
   failed(error) {
     if (!(error instanceof Refused)) throw error;
     if (error.status === 412) return this.changedElsewhere();
@@ -126,7 +129,7 @@ export class Keys {
     this.say(error.away ? texts.away : error.message || texts.failed);
   }
 
-  // There is nothing to show.
+  // Replaces the content with an error message.
   refused(error) {
     if (!(error instanceof Refused)) throw error;
     const text = error.signedOut ? texts.signedOut : error.forbidden ? texts.forbidden : texts.away;
@@ -217,7 +220,8 @@ export class Keys {
     return type === "user" ? texts.by.user(id) : texts.by[type];
   }
 
-  // What may be done: with the organization's keys, with the own ones, and with those of others.
+  // The permitted actions on keys of the organization, on the user's own keys, and on keys of other
+  // users.
   rights({ type, id }) {
     if (type !== "user") return this.session.organization ?? this.place;
     return id === this.session.user_id ? this.session.user : { change: false, end: this.session.sees_everyone };
@@ -263,11 +267,11 @@ export class Keys {
     this.say(texts.changedElsewhere);
   }
 
-  // Never with the value in it: what hears of a key has no business with its secret.
+  // The event does not contain the value, because its listeners do not need the secret.
   async changed(what, { value, ...key }) {
     this.told(what, key);
     await this.look().catch((error) => this.refused(error));
-    // What the same request made before is answered without it.
+    // The response to a replayed request does not contain the value.
     const lost = what === "created" && !value;
     this.say(lost ? texts.valueLost(key.name) : texts.did[what](key.name));
     const row = this.list.querySelector(`tr[data-id="${CSS.escape(key.id)}"] button`);

@@ -1,4 +1,4 @@
-// A dialog above everything else, held open while leaving it would lose something.
+// A modal dialog, which can be kept open while closing it would lose data.
 
 import { h } from "./dom.js";
 
@@ -7,7 +7,8 @@ export function modal(keys, labels, content) {
   let held = false;
   const stop = (event) => { if (held) event.preventDefault(); };
   dialog.addEventListener("cancel", stop);
-  // Browsers let a page refuse the first of two closings alone; a key that closes nothing asks for none.
+  // Browsers let a page cancel only the first of two close requests. A cancelled Escape key causes
+  // no close request.
   dialog.addEventListener("keydown", (event) => { if (event.key === "Escape") stop(event); });
   let settle;
   const done = new Promise((resolve) => { settle = resolve; });

@@ -1,4 +1,5 @@
-// The one moment in which a key's value is shown. It is in this dialog alone, and gone with it.
+// Shows the value of a key once. Only this dialog contains the value, and closing it removes the
+// value.
 
 import { button, h, unique } from "./dom.js";
 import { modal } from "./modal.js";
@@ -11,7 +12,7 @@ function save(name, value) {
   URL.revokeObjectURL(url);
 }
 
-// `said` is what a secret of another kind says of itself.
+// `said` are the texts for another kind of secret.
 export async function secret(keys, { name, value }, said = texts) {
   const [heading, help] = [unique("secret"), unique("secret-help")];
   const shown = h("output", { class: "value", tabindex: "0", "aria-label": said.columns.key }, value);
@@ -30,10 +31,10 @@ export async function secret(keys, { name, value }, said = texts) {
     said.curl && h("details", {}, h("summary", {}, said.curl), curl),
     h("div", { class: "buttons" }, button(said.done, () => end(), { class: "primary", part: "button primary" })),
   ]);
-  // One way out, and it says what it means.
+  // Only the button that confirms the copy closes the dialog.
   hold(true);
   const warn = (event) => event.preventDefault();
-  // A page that is left may be kept by the browser as it was, to come back to.
+  // The browser may keep a page that is left in its back/forward cache.
   const left = () => end();
   window.addEventListener("beforeunload", warn);
   window.addEventListener("pagehide", left);

@@ -1,4 +1,5 @@
-// How it looks. A product themes it with the custom properties below, and with the parts root, title, button, primary, table, dialog.
+// Styles of the keys component. A product themes it with the custom properties below, and with the
+// parts root, title, button, primary, table and dialog.
 
 export const sheet = new CSSStyleSheet();
 sheet.replaceSync(`

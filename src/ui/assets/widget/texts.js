@@ -1,4 +1,4 @@
-// Every text of the pages and the widget. To speak another language, give an object with the same members.
+// Texts of the hosted pages and the widget. A translation is an object with the same members.
 
 export const texts = {
   brand: "API keys",

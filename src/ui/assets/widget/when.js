@@ -1,4 +1,4 @@
-// Times as people read them, in their own language and time zone.
+// Formats times in the language and time zone of the user.
 
 const UNITS = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });

@@ -1,4 +1,4 @@
-//! Organizations, users and members, and what their roles hold.
+//! Organizations, users, members and the permissions of their roles.
 
 use keyswap::{
     domain::directory::{Member as StoredMember, Organization, User as StoredUser},
@@ -31,7 +31,7 @@ impl Builder<'_, '_> {
         let Some(id) = self.chance.pick(self.model.organizations.keys()).cloned() else { return Ok(()) };
         self.model.organizations.remove(&id);
         self.model.members.retain(|(organization, _), _| *organization != id);
-        // As the service does it: members and records stay behind until they are cleaned up.
+        // As in the service: members and records remain until they are cleaned up.
         store::organizations::delete(self.tx, &id.parse().unwrap())
     }
 

@@ -1,4 +1,4 @@
-//! Service clients and keys, and the credentials that prove them.
+//! Service clients, keys and their credentials.
 
 use keyswap::{
     domain::{
@@ -134,7 +134,7 @@ impl Builder<'_, '_> {
         Ok(Credential { id, ends_at: None, lookup })
     }
 
-    /// Each is younger than the one before.
+    /// Each credential has a later creation time than the previous one.
     fn credential_row(&mut self, credential: &Credential) -> NewCredential {
         self.made += 1;
         NewCredential {
@@ -168,7 +168,7 @@ impl Builder<'_, '_> {
         store::api_keys::update(self.tx, &row)
     }
 
-    /// A rotation, or the end of one that is taken back.
+    /// Rotates a key, or cancels its rotation.
     pub(super) fn rotate(&mut self) -> Done {
         let Some(id) = self.chance.pick(self.model.keys.keys()).cloned() else { return Ok(()) };
         let mut key = self.model.keys[&id].clone();

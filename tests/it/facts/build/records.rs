@@ -12,8 +12,8 @@ use super::{Builder, Done, incarnation, set};
 use crate::facts::model::{Principal, Record};
 
 impl Builder<'_, '_> {
-    /// Of any kind and from anywhere: that a record counts where it is and nowhere else must not
-    /// hang on what may be written into it.
+    /// Picks principals of every kind from every tenant: the restriction of a record to its tenant
+    /// scope must not depend on the validation of its principals.
     fn some_principals(&mut self) -> Vec<Principal> {
         let mut all: Vec<Principal> = Vec::new();
         for _ in 0..=self.chance.below(4) {
@@ -50,7 +50,7 @@ impl Builder<'_, '_> {
         Ok(())
     }
 
-    /// Other principals, or none at all.
+    /// Replaces the principals of a record, or deletes the record.
     pub(super) fn change_record(&mut self) -> Done {
         let Some(id) = self.chance.pick(self.model.records.keys()).cloned() else { return Ok(()) };
         if self.chance.one_in(3) {
@@ -60,7 +60,7 @@ impl Builder<'_, '_> {
         let mut principals = self.some_principals();
         let record = self.model.records[&id].clone();
         if let Some((organization, _)) = &record.organization {
-            // The organization may be another one by now, under the same id.
+            // The organization may have been deleted and recreated under the same id.
             let here = self.model.keys.iter().filter(|(_, key)| key.home.organization() == Some(organization));
             let here: Vec<_> = here.map(|(id, _)| Principal::Key(id.clone())).collect();
             principals.extend(self.chance.pick(here.into_iter()).filter(|key| !principals.contains(key)));

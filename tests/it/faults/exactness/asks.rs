@@ -1,4 +1,5 @@
-//! Who asks about a key without pause: an exchange, a validation or an introspection at a time, and what the check makes of the answers.
+//! Clients that exchange, validate or introspect one key continuously, and the check of their
+//! responses.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -13,10 +14,10 @@ use tokio::{
 
 use crate::support::keep_alive::{Answer, KeepAlive, exchange_of};
 
-/// How often each of them asks once it is too late.
+/// The number of requests that each client sends after the change.
 pub const AFTER: usize = 2;
 
-/// What is asked for.
+/// The kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     Exchange,
@@ -32,7 +33,8 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// About a key; services are shown `shown`, the key itself or a token that was made from it.
+    /// Requests about a key. Validation and introspection present `shown`: the key itself or a
+    /// token issued for it.
     pub fn of(key: &str, shown: &str, admin: &str) -> Self {
         let question = json!({ "value": shown, "required_permissions": ["a:b"], "audience": "api" });
         let token: String = form_urlencoded::Serializer::new(String::new()).append_pair("token", shown).finish();
@@ -58,11 +60,11 @@ fn post(path: &str, bearer: &str, kind: &str, body: &str) -> Vec<u8> {
     format!("{head}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// Whether an answer grants the permission `a:b`.
+/// Whether a response grants the permission `a:b`.
 fn grants(ask: Ask, answer: &Answer) -> bool {
     match (ask, answer.status) {
         (_, 200) => {}
-        // invalid_scope: nothing that was asked for is left.
+        // 400 is `invalid_scope`: no permission is left to grant.
         (Ask::Exchange, 400 | 401) => return false,
         _ => panic!("{ask:?}: {answer:?}"),
     }
@@ -75,7 +77,7 @@ fn grants(ask: Ask, answer: &Answer) -> bool {
     }
 }
 
-/// One question: what was asked, when it began, and whether the permission was granted.
+/// One request: its kind, when it began, and whether the permission was granted.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
     ask: Ask,
@@ -83,25 +85,25 @@ pub struct Seen {
     granted: bool,
 }
 
-/// The check: what began after the change was answered, and was granted all the same.
+/// The check: requests that began after the response to the change and were granted nevertheless.
 pub fn too_late(seen: &[Seen], answered: Instant) -> Vec<Ask> {
     seen.iter().filter(|one| one.began > answered && one.granted).map(|one| one.ask).collect()
 }
 
-/// The end of what was granted.
+/// The change that ends a grant.
 pub struct Change {
-    /// One permit for each asker that was granted something first.
+    /// One permit for each client whose first request was granted.
     pub granted: Semaphore,
-    /// From when on nothing may be granted.
+    /// The moment after which no request that begins may be granted.
     pub answered: OnceLock<Instant>,
 }
 
 pub struct Asker {
     pub line: KeepAlive,
     pub ask: Ask,
-    /// How long it waits between two questions.
+    /// The pause between two requests.
     pub breath: Duration,
-    /// Uses each answer once more than it was given: what the check must notice.
+    /// Uses each response twice, as a wrong cache would. The check must detect this.
     pub reuses: bool,
     pub kept: Option<bool>,
 }
@@ -117,7 +119,7 @@ impl Asker {
         granted
     }
 
-    /// Asks on and on, until it is too late and it has seen so often enough.
+    /// Sends requests until `AFTER` of them have begun after the change.
     pub async fn go_on(mut self, requests: Arc<Requests>, change: Arc<Change>) -> (Self, Vec<Seen>) {
         self.kept = None;
         let (mut seen, mut after) = (Vec::new(), 0);

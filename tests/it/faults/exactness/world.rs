@@ -1,4 +1,5 @@
-//! Two servers, and what a key stands on: taken away by each cause, and put back.
+//! Two servers and the objects that a grant depends on. Each cause removes or changes one of them,
+//! and `mend` restores it.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,10 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use super::super::process::{Deployment, Running};
 
-/// How long a key or a credential has once its end is set.
+/// The time from setting an expiry to the expiry, of a key or a credential.
 const LEFT: Duration = Duration::from_millis(300);
 
-/// What ends a grant.
+/// A change that ends a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     Revoked,
@@ -50,11 +51,12 @@ impl Cause {
         Self::Role,
     ];
 
-    /// What happens every day.
+    /// The causes that occur most often in operation.
     pub const FREQUENT: [Self; 6] =
         [Self::Revoked, Self::Suspended, Self::Rotated, Self::Blocked, Self::Audience, Self::Role];
 
-    /// Introspection tells what a key is worth to anyone, so it knows of no audience that takes less. A token has one.
+    /// Introspection of a key is independent of any audience, so it does not show that an audience
+    /// has lost a permission. A token carries its audience.
     pub const fn shows_in_tokens_alone(self) -> bool {
         matches!(self, Self::Audience)
     }
@@ -68,7 +70,7 @@ impl Cause {
     }
 }
 
-/// Whose key it is.
+/// The owner of the key.
 #[derive(Debug, Clone, Copy)]
 enum Owner {
     User,
@@ -87,7 +89,7 @@ pub struct World {
     pub admin: String,
     audience: String,
     client: String,
-    /// One for each owner.
+    /// One key for each owner, indexed by `Owner`.
     keys: [Key; 3],
 }
 
@@ -121,7 +123,7 @@ impl World {
         world
     }
 
-    /// The key that `cause` takes something from.
+    /// The value of the key that `cause` affects.
     pub fn value(&self, cause: Cause) -> &str {
         &self.keys[cause.owner() as usize].value
     }
@@ -134,7 +136,7 @@ impl World {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// A token made from a key, for the audience that asks about it.
+    /// Exchanges a key for a token with the audience of the test.
     pub async fn token(&self, at: usize, key: &str) -> String {
         let answer = self.servers[at].call(key, "POST", "/v1/exchange", Some(json!({ "audience": "api" }))).await;
         assert_eq!(answer.status(), 200);
@@ -172,7 +174,8 @@ impl World {
         self.keys[owner as usize] = Key { id: text("id"), value: text("value") };
     }
 
-    /// Takes it away, on one of the servers; gives from when on nothing may be granted, and what was answered.
+    /// Applies the cause on one of the servers. Returns the moment after which no request may be
+    /// granted, and the response to the change.
     pub async fn end(&self, cause: Cause, at: usize) -> (Instant, Value) {
         let key = format!("/v1/api-keys/{}", self.keys[cause.owner() as usize].id);
         let step = |step: &str| format!("{key}/{step}");
@@ -209,7 +212,8 @@ impl World {
         (answered, done)
     }
 
-    /// Gives a key an end soon. One that is past before the server reads it is refused: then a later one.
+    /// Sets an expiry in the near future. The server refuses an expiry that has passed before it
+    /// reads the request; the call then retries with a later one.
     async fn expire(&self, at: usize, key: &str) -> Value {
         for times in [1, 4, 16, 64] {
             let end = DateTime::<Utc>::from(SystemTime::now() + LEFT * times);
@@ -224,7 +228,7 @@ impl World {
         panic!("no end is late enough");
     }
 
-    /// Makes all well for the next round.
+    /// Restores the state before the cause, for the next round.
     pub async fn mend(&mut self, cause: Cause, at: usize, done: &Value) {
         let (method, path, body) = match cause {
             Cause::Revoked | Cause::Deleted | Cause::Expired | Cause::Patched => {
@@ -251,7 +255,8 @@ impl World {
     }
 }
 
-/// Waits for a moment of the database's clock, which on one machine is everyone's.
+/// Waits until the given time of the database clock. The test and the database use the same system
+/// clock.
 async fn reached(moment: &Value) {
     let moment: DateTime<Utc> = moment.as_str().unwrap().parse().unwrap();
     while let Ok(left) = SystemTime::from(moment).duration_since(SystemTime::now()) {

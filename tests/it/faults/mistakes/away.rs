@@ -1,4 +1,5 @@
-//! Design rule 8 for those who ask about keys, and for browsers: a database that is away is 503, never "not in force".
+//! Invariant 8 for services that ask about keys, and for browsers: a database outage is answered
+//! with 503, never as an inactive key.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -36,7 +37,7 @@ fn services_and_browsers_are_told_that_the_database_is_away() {
     runtime.block_on(async {
         let cluster = Cluster::new();
         let url = format!("database.url={}", cluster.url(cluster.port));
-        // SQLite's directory holds the keys.
+        // The keys are in the directory of an unused SQLite database.
         let deployment = Deployment::new(Kind::Sqlite).with(&[&url]);
         let server = deployment.serve();
         let admin = deployment.admin();
@@ -49,7 +50,7 @@ fn services_and_browsers_are_told_that_the_database_is_away() {
         let opened: serde_json::Value = opened.json().await.unwrap();
         let (_, code) = opened["url"].as_str().unwrap().split_once("#code=").unwrap();
         cluster.stop();
-        // All at once: each waits for a connection until it gives up.
+        // Sent concurrently: each request waits until its connection attempt times out.
         let requests = requests(&server, &admin, &key, token, code).into_iter();
         let asked = requests.map(async |(what, request)| (what, request.send().await.unwrap()));
         for (what, answer) in join_all(asked).await {

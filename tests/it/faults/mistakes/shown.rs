@@ -1,4 +1,5 @@
-//! What services ask about a value that they were shown, and what browsers send to the pages: with the value where it belongs, and where not.
+//! Requests of services about a value that a client has presented to them, and requests of browsers
+//! to the pages, with the value in the right and in the wrong place.
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -13,7 +14,8 @@ pub fn form(request: RequestBuilder, pairs: &[(&str, &str)]) -> RequestBuilder {
     request.header("content-type", FORM).body(body)
 }
 
-/// Every question about a value, well put: all are answered 200, whatever the value is worth.
+/// Every valid request about a value. Each is answered with 200, whether or not the value is
+/// active.
 pub fn questions(server: &Running, admin: &str, value: &str) -> Vec<Named> {
     let post = |path: &str| server.http.post(server.url(path));
     let bearer = format!("Bearer {value}");
@@ -75,7 +77,7 @@ fn in_questions(server: &Running, admin: &str, value: &str, all: &mut Vec<Named>
     }
 }
 
-/// Revocation as well: never of the value itself.
+/// Includes revocation, but never of the value itself.
 fn in_oauth_forms(server: &Running, admin: &str, value: &str, all: &mut Vec<Named>) {
     for path in ["/oauth/introspect", "/oauth/revoke"] {
         let post = || server.http.post(server.url(path)).bearer_auth(admin);
@@ -108,7 +110,7 @@ fn in_pages(server: &Running, value: &str, all: &mut Vec<Named>) {
         all.push((format!("/{page}/sign-in?{name}="), query.header("keyswap-page", mark)));
         let cookie = if page == "console" { "__Host-keyswap-console" } else { "__Host-keyswap" };
         let sent = server.http.get(server.url("/v1/caller")).header("keyswap-page", mark);
-        // With a character too much: a right token would be let in.
+        // One character too many, because a valid token would be accepted.
         all.push((format!("a cookie of the {page}"), sent.header("cookie", format!("{cookie}={value}x"))));
     }
     for page in ["/portal/user-keys", "/portal/organization-keys", "/console"] {
@@ -148,7 +150,7 @@ fn in_the_directory(server: &Running, admin: &str, value: &str, all: &mut Vec<Na
     all.push(("Keyswap-On-Behalf-Of".into(), current.header("keyswap-on-behalf-of", value)));
 }
 
-/// An import is answered 200, and its report names what it refused.
+/// An import is answered with 200, and its report names the lines that it refused.
 fn in_import(server: &Running, admin: &str, value: &str, all: &mut Vec<Named>) {
     let lines = [
         json!({ "type": "user", "id": value }).to_string(),
@@ -200,7 +202,8 @@ fn in_configuration(server: &Running, admin: &str, value: &str, all: &mut Vec<Na
         let request = server.http.post(server.url(path)).bearer_auth(admin).json(&body);
         all.push((format!("the body of {path} {}", shape(&body, value)), request));
     }
-    // Not its texts: those are free, and whoever may write them means everyone to read them.
+    // Only the accent color. The texts are free text, and an operator who may write them intends
+    // them to be public.
     let body = json!({ "accent": value });
     all.push(("branding".into(), server.http.put(server.url("/v1/branding")).bearer_auth(admin).json(&body)));
 }

@@ -1,4 +1,4 @@
-//! A server that runs, and the few calls that tests make to it.
+//! A running server process and the calls that tests make to it.
 
 use reqwest::{Client, Response};
 use rustix::process::Signal;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{LONG, Process, Said};
 
-/// A server in a process of its own.
+/// A server in its own process.
 pub struct Running {
     pub process: Process,
     pub base: String,
@@ -41,7 +41,7 @@ impl Running {
         request.send().await.unwrap()
     }
 
-    /// A generic key without permissions: its id and its value.
+    /// Creates a key without owner and permissions. Returns its id and its value.
     pub async fn key(&self, admin: &str) -> (String, String) {
         let body = json!({ "name": "a key", "owner": { "type": "none" }, "permissions": [] });
         let answer = self.call(admin, "POST", "/v1/api-keys", Some(body)).await;
@@ -50,7 +50,7 @@ impl Running {
         (key["id"].as_str().unwrap().to_owned(), key["value"].as_str().unwrap().to_owned())
     }
 
-    /// SIGTERM, and a clean end.
+    /// Sends SIGTERM and asserts a clean exit.
     pub fn stop(self) -> Said {
         self.process.signal(Signal::TERM);
         let said = self.process.end(LONG);
@@ -58,8 +58,9 @@ impl Running {
         said
     }
 
-    /// SIGKILL: the process runs no more of its code. What it wrote stays in the page cache of the kernel, so this is no loss of
-    /// power and does not show that anything was synced; `faults::durability` does.
+    /// Sends SIGKILL. Data that the process has written stays in the kernel's page cache, so this
+    /// does not simulate a power loss and does not prove that data was synced; `faults::durability`
+    /// does.
     pub fn kill(mut self) {
         self.process.child.kill().unwrap();
         self.process.child.wait().unwrap();

@@ -1,5 +1,5 @@
-//! Both orders of two changes that meet, each forced. On SQLite, which has no queue, either may
-//! come first; both are under way then too.
+//! Both orders of two concurrent changes, each forced. SQLite has no lock queue, so either change
+//! may come first there; both are in progress in that case as well.
 
 use keyswap::service::{
     caller::Caller,
@@ -85,7 +85,8 @@ both! {
             if server.database.kind == Kind::Postgres {
                 assert_eq!(stays, first);
             }
-            // Both were let in: the second is refused for what it would do, not for what it is.
+            // Both requests were authenticated: the second one is refused because of its effect,
+            // not because of its caller.
             problem(refused, 409, "conflict").await;
             let late = revoke(&replica, &pair[gone], &pair[stays]).send().await.unwrap();
             problem(late, 401, "invalid_token").await;
@@ -116,7 +117,7 @@ fn of_two_files_at_once_the_whole_of_the_second_is_left() {
 
 static CLI: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::cli);
 
-/// How many changes a file makes.
+/// Applies a configuration file and returns the number of changes.
 fn apply(server: &Server, wanted: &Wanted) -> Work<usize> {
     let (app, wanted) = (server.app.clone(), wanted.clone());
     Box::pin(async move { configuration::apply(&app, &CLI, wanted, false).await.unwrap().len() })

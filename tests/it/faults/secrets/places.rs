@@ -1,4 +1,4 @@
-//! Where secrets could be kept: the files of a database, its write-ahead log, a dump.
+//! The places where a secret could be stored: database files, write-ahead log and dumps.
 
 use std::{fs, path::Path, process::Command, sync::Arc};
 
@@ -14,7 +14,7 @@ use super::Flow;
 use crate::faults::process::Deployment;
 
 impl Flow {
-    /// The master key, and the private halves of the signing keys, opened with it.
+    /// Adds the master key and the decrypted private signing keys to the search.
     pub async fn watch_what_is_on_the_server(&mut self, deployment: &Deployment) {
         let file = fs::read_to_string(deployment.keys().join("master.1")).unwrap();
         self.searcher.watch("the master key", file.trim().as_bytes());
@@ -27,13 +27,14 @@ impl Flow {
             let (bytes, master_version) = key.sealed.unwrap();
             let sealed = Sealed { master_version, bytes };
             let der = app.master.open(Purpose::SigningKey, key.info.kid.as_str(), &sealed).unwrap();
-            // SEC 1 within PKCS#8: version 1, then 32 bytes of scalar.
+            // SEC 1 within PKCS#8: version 1, then a scalar of 32 bytes.
             let at = der.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).unwrap() + 5;
             self.searcher.watch("a private signing key", &der[at..at + 32]);
         }
     }
 
-    /// All that the database keeps: its files, its log, and a dump.
+    /// Searches everything that the database stores: its files, its write-ahead log, a dump and the
+    /// server log.
     pub fn search_database(&mut self, deployment: &Deployment, is_postgres: bool) {
         if !is_postgres {
             return self.search_files(&deployment.database.dir.path().join("data"));
@@ -41,7 +42,7 @@ impl Flow {
         let url = deployment.setting("database.url");
         let dump = program("pg_dump", &["--inserts", &url]);
         self.search("pg_dump", &dump);
-        // bytea is dumped in hex: as it is, too.
+        // A dump contains `bytea` in hex, so the data files are searched as well.
         psql(&url, "CHECKPOINT");
         let data = psql(&url, "SHOW data_directory");
         let data = Path::new(&data);
@@ -49,11 +50,11 @@ impl Flow {
         self.search_files(&data.join("base").join(database));
         self.search_files(&data.join("global"));
         self.search_files(&data.join("pg_wal"));
-        // What PostgreSQL itself complains about: statements that failed, with their values.
+        // The server log contains failed statements with their values.
         assert!(self.search_file(&data.parent().unwrap().join("log")), "PostgreSQL's log is where it is looked for");
     }
 
-    /// One at a time: none is kept.
+    /// Searches one file at a time, so that only one is in memory.
     fn search_files(&mut self, dir: &Path) {
         let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         let files: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
@@ -62,7 +63,8 @@ impl Flow {
         assert!(read > 0, "nothing in {} was read", dir.display());
     }
 
-    /// Whether it is still there: PostgreSQL may take a segment away meanwhile.
+    /// Returns whether the file still exists. PostgreSQL may remove a WAL segment during the
+    /// search.
     fn search_file(&mut self, path: &Path) -> bool {
         match fs::read(path) {
             Ok(bytes) => {

@@ -1,4 +1,4 @@
-//! Sessions of browsers: on the hosted pages and in the console.
+//! Browser sessions of the hosted pages and of the console.
 
 use reqwest::{RequestBuilder, Response};
 use serde_json::json;
@@ -9,14 +9,15 @@ use super::{
 };
 use crate::faults::process::Running;
 
-/// What a browser keeps of a `Set-Cookie`.
+/// The name and value of the cookie that a response sets.
 fn cookie_of(answer: &Response) -> String {
     assert_eq!(answer.status(), 204);
     answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
 }
 
 impl Flow {
-    /// A session of a user: its token, its code, and the cookie that the code is spent for.
+    /// A portal session of a user: its token, its code, and the cookie for which the code is
+    /// redeemed.
     pub async fn portal(&mut self, server: &Running, admin: &str) {
         let role = json!({ "permissions": ["user-api-keys:manage-self", "a:b"] });
         manage(server, admin, "PUT", "/v1/roles/self", Some(role)).await;
@@ -62,7 +63,8 @@ impl Flow {
         assert_eq!(out.send().await.unwrap().status(), 204);
     }
 
-    /// An operator's key in a body, and the session that it is swapped for.
+    /// A console session: an operator's key in a request body, and the cookie for which it is
+    /// exchanged.
     pub async fn console(&mut self, server: &Running, admin: &str) {
         let of_console = |method: &str, path: &str| {
             server.http.request(method.parse().unwrap(), server.url(path)).header("keyswap-page", "console")

@@ -1,4 +1,5 @@
-//! What is done with secrets: made, shown in every right way and every wrong one, replaced, ended.
+//! The lifecycle of secrets: created, presented in every correct and incorrect way, replaced and
+//! revoked.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyswap::{
@@ -16,7 +17,7 @@ use crate::{
     webhooks::receiver::{Receiver, Reply},
 };
 
-/// A call of the management API that must succeed.
+/// Calls the management API and asserts success.
 pub async fn manage(server: &Running, bearer: &str, method: &str, path: &str, body: Option<Value>) -> Value {
     let answer = server.call(bearer, method, path, body).await;
     let (status, text) = (answer.status(), answer.text().await.unwrap());
@@ -66,7 +67,7 @@ impl Flow {
         }
     }
 
-    /// A key that is made, replayed, and rotated: its id, and its two values.
+    /// Creates a key, replays the request, and rotates the key. Returns its id and its two values.
     async fn keys(&mut self, server: &Running, admin: &str) -> (String, [String; 2]) {
         let body = json!({ "name": MARKER, "owner": { "type": "none" }, "permissions": ["a:b"] });
         let create = || {
@@ -95,7 +96,7 @@ impl Flow {
         (id.to_owned(), [old.to_owned(), new.to_owned()])
     }
 
-    /// Swapped in every form; key and token shown to services that ask about them.
+    /// Exchanges the key in every form, and lets services ask about the key and about a token.
     async fn shown_rightly(&mut self, server: &Running, admin: &str, id: &str, key: &str) {
         let mut token = String::new();
         for (form, request) in mistakes::forms(server, id, key) {
@@ -110,7 +111,8 @@ impl Flow {
         }
     }
 
-    /// By services, in every way: whatever the value is worth, the answer does not hold it.
+    /// Sends every request that services make about a value. No response contains the value,
+    /// whether or not it is active.
     pub async fn asked_about(&mut self, server: &Running, admin: &str, value: &str) {
         for (what, request) in mistakes::shown::questions(server, admin, value) {
             let answer = request.send().await.unwrap();
@@ -119,7 +121,7 @@ impl Flow {
         }
     }
 
-    /// A key of another make, of which nothing but the digest ever came here.
+    /// An imported key, of which Keyswap has received only the digest.
     async fn imported(&mut self, server: &Running, admin: &str) {
         let secret = Secret::generate(&SystemEntropy::default()).unwrap();
         let any = ApiKeyValue::format(&"ks".parse().unwrap(), &"0123456789abcdef".parse().unwrap(), &secret);
@@ -143,7 +145,8 @@ impl Flow {
         self.asked_about(server, admin, &value[..value.len() - 1]).await;
     }
 
-    /// A service client that is made with its first key, and again, and what it does here with a key and with a token.
+    /// Creates a service client with its first key, replays the request, and calls the management
+    /// API with the key and with a token.
     async fn clients(&mut self, server: &Running, admin: &str) {
         let first = json!({ "name": "first", "permissions": ["keyswap:keys"] });
         let body = json!({ "name": "a client", "permissions": ["keyswap:keys"], "api_key": first });
@@ -168,7 +171,7 @@ impl Flow {
         self.tell_answer("a client's list by X-API-Key", by_header).await;
     }
 
-    /// A webhook that is made, replayed, and given another secret; gives its path.
+    /// Creates a webhook, replays the request, and rotates its secret. Returns the webhook's path.
     async fn webhooks(&mut self, server: &Running, admin: &str, receiver: &Receiver) -> String {
         let body = json!({ "url": receiver.url });
         let create = || {
@@ -190,7 +193,7 @@ impl Flow {
         self.searcher.watch(name, &STANDARD.decode(secret).unwrap());
     }
 
-    /// What was sent, and what is told of it.
+    /// Records the deliveries and the delivery log.
     async fn deliveries(&mut self, server: &Running, admin: &str, hook: &str, receiver: &Receiver) {
         let tested = manage(server, admin, "POST", &format!("{hook}/test"), Some(json!({}))).await;
         assert_eq!(tested["delivered"], true, "{tested}");
@@ -231,7 +234,8 @@ impl Flow {
         }
     }
 
-    /// A token and then its key, by whoever holds them and by the administrator; what is over is asked about again.
+    /// Revokes a token and then its key, once as their holder and once as the administrator, and
+    /// asks about each afterwards.
     async fn revocations(&mut self, server: &Running, admin: &str) {
         for by_admin in [false, true] {
             let (_, key) = server.key(admin).await;

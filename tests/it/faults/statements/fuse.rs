@@ -1,5 +1,6 @@
-//! The process that dies. It is one of this program's own with a fuse in its database connections, and in all else it is Keyswap: it does one
-//! act, names each point that it reaches, and kills itself at the one that it was given.
+//! The process that is killed. It is this test binary with instrumented database connections, and
+//! runs the same code as Keyswap. It performs one operation, logs each point that it reaches, and
+//! kills itself at a given point.
 
 use std::{
     env,
@@ -23,25 +24,25 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::support::MovedClock;
 
-/// The environment variable with the task.
+/// The environment variable that holds the task.
 pub const TASK: &str = "KEYSWAP_TEST_TASK";
 
-/// The name of the test that is the process.
+/// The full name of the test that runs as the child process.
 pub const CHILD: &str = "faults::statements::fuse::child";
 
-/// Begins the line that names a point.
+/// The prefix of the log line for a point.
 const POINT: &str = "point ";
 
-/// What the process is to do, and where to die.
+/// The operation that the process performs, and the point at which it is killed.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub struct Task {
     pub act: Act,
-    /// What is revoked: a key or a token.
+    /// The key or token to revoke. Empty for other operations.
     pub value: String,
-    /// The point to die at; the first is 1.
+    /// The point at which the process kills itself, counted from 1.
     pub dies_at: Option<usize>,
     pub settings: Vec<String>,
-    /// How far the clock of SQLite is ahead of the machine's, in milliseconds.
+    /// The offset of SQLite's clock from the system clock, in milliseconds.
     pub offset: i64,
 }
 
@@ -53,24 +54,24 @@ pub enum Act {
     Revoke,
 }
 
-/// The points that a process has named, in their order.
+/// The points in the log of a process, in order.
 pub fn points(log: &str) -> Vec<String> {
     log.lines().filter_map(|line| line.strip_prefix(POINT)).map(str::to_owned).collect()
 }
 
-/// How far the act has come; absent before it begins and after it ends.
+/// The progress of the operation. `None` before it begins and after it ends.
 static PROGRESS: Mutex<Option<Progress>> = Mutex::new(None);
 
 struct Progress {
     dies_at: Option<usize>,
     points: usize,
-    /// Transactions that were begun, and statements since the last one was.
+    /// The number of transactions, and of statements since the last `BEGIN`.
     transaction: usize,
     statement: usize,
 }
 
 impl Progress {
-    /// At a point: it is named, and when it is the last one nothing follows.
+    /// Logs a point, and kills the process if it is the given one.
     fn reach(&mut self, what: &str) {
         self.points += 1;
         self.statement += 1;
@@ -88,13 +89,14 @@ struct Fuse;
 
 impl Instrumentation for Fuse {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        // Before each statement; and when a commit is done, but nobody has heard.
+        // Points are before each statement, and after a commit whose result the caller has not
+        // received yet.
         let (query, is_done) = match &event {
             InstrumentationEvent::StartQuery { query, .. } => (query.to_string(), false),
             InstrumentationEvent::FinishQuery { query, .. } => (query.to_string(), true),
             _ => return,
         };
-        // The values differ from run to run: ids, times, what is sealed.
+        // Bind values are cut off because they differ from run to run: ids, times and ciphertexts.
         let statement = query.split(" -- binds").next().unwrap_or_default();
         if is_of_the_pool(statement) || (is_done && statement != "COMMIT") {
             return;
@@ -105,7 +107,8 @@ impl Instrumentation for Fuse {
     }
 }
 
-/// The pool sets connections up and tests them when it likes, on threads of its own. None of it changes anything.
+/// The pool configures and tests connections on its own threads at arbitrary times. These
+/// statements change no data.
 fn is_of_the_pool(statement: &str) -> bool {
     statement == "SELECT 1" || statement.starts_with("PRAGMA ") || statement.starts_with("SET ")
 }
@@ -131,11 +134,11 @@ pub async fn app(settings: &[String], offset: i64) -> App {
     compose::app(&config, Mode::Command, Arc::new(MovedClock::by(offset))).await.unwrap()
 }
 
-/// Does it, or what a process that died has left of it.
+/// Performs the operation, or completes what a killed process has left of it.
 pub async fn act(app: &App, act: Act, value: &str) {
     match act {
         Act::Rotate => match signing_keys::rotate(app, &Caller::system(), None).await {
-            // The process that died had committed it.
+            // `TooEarly`: the killed process had committed the rotation.
             Ok(_) | Err(Error::TooEarly(_)) => {}
             Err(error) => panic!("{error}"),
         },

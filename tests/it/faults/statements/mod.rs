@@ -1,5 +1,7 @@
-//! `kill -9` at each statement of a rotation, of a rotation of the master key and of a revocation: what stands in the database is as before
-//! or as after, and the next run finishes it. A quarter of the points in `scripts/test`, all of them in `scripts/prove statements`.
+//! SIGKILL at each statement of a signing key rotation, a master key rotation and a revocation. The
+//! database is in the state before or after each transaction, and the next run completes the
+//! operation. `scripts/test` covers a quarter of the points, `scripts/prove statements` all of
+//! them.
 
 mod fuse;
 mod walk;
@@ -14,7 +16,7 @@ use crate::{
 use fuse::Act;
 use walk::{State, Walk};
 
-/// Each test on each database: on a quarter of the points, and on all of them.
+/// Defines each test for both databases, on a quarter of the points and on all of them.
 macro_rules! at_each_statement {
     ($(async fn $name:ident($walk:ident: &mut Walk) $body:block)*) => {
         $(mod $name {
@@ -50,7 +52,8 @@ at_each_statement! {
         server.stop();
         let mut state = State::of(&deployment);
         let before = state.count("signing_keys");
-        // The rotation and its settling, and what falls due later, with a look at which nothing is due.
+        // The rotation, which commits twice; a tick at which nothing is due; and the tick that
+        // removes the old key.
         for (act, hours, commits) in [(Act::Rotate, 3, 2), (Act::Tick, 0, 0), (Act::Tick, 3, 1)] {
             state.hours_pass(hours);
             walk.kill_at_each(&state, (act, ""), commits, async |left, when| {
@@ -107,7 +110,8 @@ at_each_statement! {
         let full = Full::on(deployment.with(&[]), &server, 4).await;
         server.stop();
         let state = State::of(&deployment);
-        // It begins and activates, seals each of five places anew, and retires the old key.
+        // At least 13 commits: begin, activate, two for each of the five places of encrypted rows,
+        // and retire.
         walk.kill_at_each(&state, (Act::MasterKey, ""), 13, async |left, when| {
             master_keys_and_events_agree(left, when);
             let server = left.deployment.serve();
@@ -126,7 +130,7 @@ at_each_statement! {
 fn keys_and_events_agree(left: &State, when: &str) {
     assert_eq!(left.count("signing_keys WHERE state = 'active'"), 1, "{when}");
     assert_eq!(left.count("signing_keys WHERE state = 'next'"), 1, "{when}");
-    // The first of all signs at once, and has one event for both.
+    // The first signing key is activated when it is created, and has a single event for both.
     let published = "signing_keys WHERE activated_at IS NULL OR activated_at > published_at";
     left.is_told(published, "signing_key.published", when);
     left.is_told("signing_keys WHERE activated_at IS NOT NULL", "signing_key.activated", when);
@@ -143,7 +147,7 @@ fn master_keys_and_events_agree(left: &State, when: &str) {
     left.is_told("master_keys WHERE state = 'retired'", "master_key.retired", when);
 }
 
-/// A token with a status of its own.
+/// Issues a token that has its own entry in a status list.
 async fn minted(server: &Running, key: &str) -> String {
     let body = json!({ "audience": "https://each.test" });
     let answer = server.http.post(server.url("/v1/exchange")).bearer_auth(key).json(&body).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! Walks over every point of an act at which its process can die, each time from a copy of the same state.
+//! Kills an operation at every point, each time on a copy of the same state.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,8 @@ use crate::{
     support::{Kind, panics},
 };
 
-/// A database and its keys at one moment. Nothing is connected to it between calls, so that it can be copied.
+/// A database and its keys at one moment. It has no open connections between calls, so that it can
+/// be copied.
 pub struct State {
     pub deployment: Deployment,
     offset: i64,
@@ -42,7 +43,8 @@ impl State {
         self.deployment.database.set_clock(hours * 3_600_000);
     }
 
-    /// Does it in a process of its own, which dies at the point `dies_at`, if it comes to that one.
+    /// Performs the operation in a child process, which is killed if it reaches the point
+    /// `dies_at`.
     fn run(&self, act: Act, value: &str, dies_at: Option<usize>) -> Said {
         let settings = self.deployment.settings.clone();
         let task = Task { act, value: value.to_owned(), dies_at, settings, offset: self.offset };
@@ -53,21 +55,21 @@ impl State {
         Process::spawn(command).end(LONG)
     }
 
-    /// Does it undisturbed; gives the points that it passed.
+    /// Performs the operation undisturbed, and returns the points that it passed.
     pub fn done(&self, act: Act, value: &str) -> Vec<String> {
         let said = self.run(act, value, None);
         assert_eq!(said.code, Some(0), "{said:?}");
         points(&said.err)
     }
 
-    /// Does what is left of it, in this process.
+    /// Completes the operation in the test process, and verifies the audit log.
     pub async fn finish(&self, act: Act, value: &str) {
         let app = fuse::app(&self.deployment.settings, self.offset).await;
         fuse::act(&app, act, value).await;
         events::verify_chain(&app).await.unwrap();
     }
 
-    /// A process that starts now swaps a key.
+    /// Asserts that a newly started instance exchanges the key.
     pub async fn swaps(&self, key: &str, when: &str) {
         let app = fuse::app(&self.deployment.settings, self.offset).await;
         let attempt = Attempt { key, source: Source::BEHIND_ANOTHER, form: Form::Exchange };
@@ -79,19 +81,20 @@ impl State {
         lines(&self.deployment, &format!("SELECT 'x' AS line FROM {rows}")).len()
     }
 
-    /// Rows and the events about them are written together: as many of one as of the other.
+    /// Asserts that there are as many events as rows: a row and its event are written in one
+    /// transaction.
     pub fn is_told(&self, rows: &str, event: &str, when: &str) {
         let (rows, events) = (self.count(rows), self.count(&format!("events WHERE kind = '{event}'")));
         assert_eq!(rows, events, "{event}, {when}");
     }
 
-    /// The audit log hangs together, and everything opens.
+    /// Asserts that `doctor` reports no fault and an unbroken audit log.
     pub fn is_well(&self) {
         let doctor = self.deployment.run(&["doctor"]);
         assert!(doctor.code == Some(0) && doctor.out.contains("every link holds"), "{doctor:?}");
     }
 
-    /// What an act leaves, without what differs from run to run.
+    /// The result of an operation, without data that differs from run to run.
     fn outcome(&self) -> Vec<String> {
         let mut outcome = Vec::new();
         for (table, column) in [("events", "kind"), ("signing_keys", "state"), ("master_keys", "state")] {
@@ -104,25 +107,26 @@ impl State {
     }
 }
 
-/// Which points are visited.
+/// The points at which the operation is killed.
 #[derive(Clone, Copy, Debug)]
 enum Chosen {
     All,
-    /// Every fourth one, beginning with the first to the fourth.
+    /// Every fourth point, by the remainder of its number divided by 4.
     Quarter(usize),
 }
 
-/// The acts of one test.
+/// The operations of one test.
 pub struct Walk {
     pub kind: Kind,
     chosen: Chosen,
-    /// Points so far, and how many of them were visited.
+    /// The number of points so far, and of kills.
     points: usize,
     kills: usize,
 }
 
 impl Walk {
-    /// Runs a test on a quarter of the points: another one at each commit, or the one that KEYSWAP_TEST_QUARTER names.
+    /// Runs a test on a quarter of the points. The quarter changes with each commit and each day,
+    /// unless KEYSWAP_TEST_QUARTER is set.
     pub fn on_a_quarter(kind: Kind, test: impl AsyncFnOnce(&mut Self)) {
         let quarter = quarter();
         eprintln!("a quarter of the points: KEYSWAP_TEST_QUARTER={quarter} takes the same ones");
@@ -140,10 +144,11 @@ impl Walk {
         panics::assert_none();
     }
 
-    /// Kills the act at each chosen point, each time from a copy of `state`. `look` checks what was left there and finishes the act; then
-    /// everything must be as after an undisturbed run.
+    /// Kills the operation at each chosen point, each time on a copy of `state`. `look` checks the
+    /// state after the kill and completes the operation; the result must then equal that of an
+    /// undisturbed run.
     ///
-    /// `commits` is how many transactions an undisturbed run commits at least.
+    /// `commits` is the minimum number of transactions that an undisturbed run commits.
     pub async fn kill_at_each(
         &mut self,
         state: &State,
@@ -177,7 +182,7 @@ impl Walk {
         if self.is_on_all() {
             assert_eq!(visited, whole.iter().cloned().collect(), "{act:?}: and they are all of them");
         }
-        // There is no point past the last one.
+        // A point after the last one does not exist.
         let past = state.copy().run(act, value, Some(whole.len() + 1));
         assert_eq!((past.code, points(&past.err)), (Some(0), whole.clone()), "{act:?}: {past:?}");
         eprintln!("{:?}, {act:?}: {} points, {found} commits; killed at {}", self.kind, whole.len(), visited.len());
@@ -197,7 +202,7 @@ impl Walk {
     }
 }
 
-/// From KEYSWAP_TEST_QUARTER, or else another one each commit and each day.
+/// KEYSWAP_TEST_QUARTER, or a number that changes with each commit and each day.
 fn quarter() -> usize {
     if let Ok(named) = env::var("KEYSWAP_TEST_QUARTER") {
         return named.parse::<usize>().expect("KEYSWAP_TEST_QUARTER is a number") % 4;
@@ -205,7 +210,7 @@ fn quarter() -> usize {
     let count =
         Command::new("git").args(["rev-list", "--count", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let commits = count.ok().and_then(|output| String::from_utf8_lossy(&output.stdout).trim().parse::<usize>().ok());
-    // Without a history, the day alone.
+    // Without a Git history, the number depends on the day alone.
     let days = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400;
     (commits.unwrap_or_default() + usize::try_from(days).unwrap()) % 4
 }

@@ -1,4 +1,4 @@
-//! Random numbers, fast and not secret.
+//! A fast random number generator, not for cryptographic use.
 
 use keyswap::{crypto::random::SystemEntropy, domain::entropy::Entropy};
 
@@ -23,7 +23,7 @@ impl Random {
         self.next() as usize % bound
     }
 
-    /// The numbers below `count`, shuffled.
+    /// The numbers below `count` in random order.
     pub fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for place in (1..count).rev() {

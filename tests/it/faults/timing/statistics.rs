@@ -1,10 +1,10 @@
-//! Means that are compared: Welch's t, and what is left of a sample without its slow tail.
+//! Comparison of means with Welch's t-test, and cropping of the slow tail of samples.
 
 /// Times in microseconds.
 #[derive(Debug, Clone, Default)]
 pub struct Sample(pub Vec<f32>);
 
-/// Count, mean and deviation.
+/// Count, mean and standard deviation.
 #[derive(Debug, Clone, Copy)]
 pub struct Moments {
     pub count: f64,
@@ -20,13 +20,14 @@ impl Sample {
         Moments { count, mean, deviation: (squares / (count - 1.0)).sqrt() }
     }
 
-    /// What is below a bound.
+    /// The times below a bound.
     fn below(&self, bound: f32) -> Self {
         Self(self.0.iter().copied().filter(|one| *one < bound).collect())
     }
 }
 
-/// Each sample without what is slower than three quarters of them all: whatever else a machine does shows there, and not in the work.
+/// Each sample without times above the third quartile of all samples together. The slow tail shows
+/// interference by other processes, not the work that is measured.
 pub fn cropped(samples: &[Sample]) -> Vec<Sample> {
     let mut all: Vec<f32> = samples.iter().flat_map(|sample| sample.0.iter().copied()).collect();
     all.sort_by(f32::total_cmp);
@@ -34,13 +35,13 @@ pub fn cropped(samples: &[Sample]) -> Vec<Sample> {
     samples.iter().map(|sample| sample.below(bound)).collect()
 }
 
-/// Welch's t.
+/// Welch's t statistic.
 pub fn t(a: Moments, b: Moments) -> f64 {
     let error = |one: Moments| one.deviation * one.deviation / one.count;
     (a.mean - b.mean) / (error(a) + error(b)).sqrt()
 }
 
-/// Beyond it two samples are told apart.
+/// The threshold of |t| above which two samples are distinguishable.
 pub const TOLD_APART: f64 = 4.5;
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is refused, each for another reason, in groups of which an attacker should not be able to tell one from another.
+//! Refused values, in groups whose members an attacker must not be able to distinguish by time.
 
 use keyswap::{
     crypto::{random::SystemEntropy, sha256_hex},
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Key, Server, keep_alive::exchange_of};
 
-/// A kind of value that gets nothing: each is compared with the first of its group.
+/// Values that are refused for the same reason. Each subject is compared with the first one of its
+/// group.
 pub struct Subject {
     pub name: &'static str,
     pub values: Vec<Shown>,
@@ -22,11 +23,11 @@ pub struct Shown {
 pub struct Group {
     pub name: &'static str,
     pub subjects: Vec<Subject>,
-    /// What an answer must hold.
+    /// A text that each response must contain.
     pub refusal: &'static str,
 }
 
-/// Where a value is shown.
+/// The endpoint that receives the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Path {
     Exchange,
@@ -34,17 +35,18 @@ pub enum Path {
     Introspect,
 }
 
-/// How long a key that expires may live.
+/// The lifetime of keys that expire, in seconds.
 const LIFE: i64 = 600;
 
 pub const OWN: [&str; 6] = ["unknown", "wrong", "suspended", "expired", "revoked", "owner blocked"];
 const IMPORTED: [&str; 3] = ["unknown", "suspended", "revoked"];
 
-/// Values by kind, `count` of each: no budget of a credential is spent, and no page of the database is special.
+/// `count` values of each kind, so that no credential's brute-force budget is used up and no single
+/// database page dominates.
 pub struct Values {
     own: Vec<Vec<String>>,
     imported: Vec<Vec<String>>,
-    /// Good keys, each with the id of another.
+    /// Valid keys, each with the credential id of another one.
     mismatched: Vec<(String, String)>,
 }
 
@@ -71,7 +73,8 @@ impl Values {
         values
     }
 
-    /// Keys of ours, at one path; imported ones have a look of their own, which is no secret.
+    /// Keys issued by Keyswap, at one endpoint. Imported keys are a separate group, because their
+    /// format is visible to the attacker.
     pub fn own(&self, path: Path, admin: &str) -> Group {
         let subjects = OWN.iter().zip(&self.own).map(|(name, values)| subject(name, values, path, admin));
         let (name, refusal) = match path {
@@ -88,7 +91,7 @@ impl Values {
         Group { name: "exchange of imported keys", subjects: subjects.collect(), refusal: "invalid_token" }
     }
 
-    /// At the token endpoint, with the id of the key, or of another.
+    /// Keys at the token endpoint, with their own client id or with another one.
     pub fn clients(&self) -> Group {
         let of_kind = |name: &'static str| {
             let at = OWN.iter().position(|one| *one == name).unwrap();

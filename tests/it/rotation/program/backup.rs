@@ -1,4 +1,4 @@
-//! Backups of the database, and what an operator does after one was put back.
+//! Backups of the database, and the operator's actions after a restore.
 
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_types::Text};
 use keyswap::{
@@ -15,7 +15,7 @@ struct Name {
     name: String,
 }
 
-/// Which of two copies of the tables.
+/// One of two copies of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copy {
     Backup,
@@ -32,7 +32,7 @@ impl Copy {
 }
 
 impl Deployment {
-    /// Copies every table, as a backup does.
+    /// Copies every table, which emulates a backup.
     pub fn copy(&self, to: Copy) {
         let to = to.prefix();
         let each = |table: &String| {
@@ -41,7 +41,7 @@ impl Deployment {
         self.database.sql(&self.tables.iter().map(each).collect::<String>());
     }
 
-    /// Kills every replica and puts the tables back.
+    /// Kills every replica and restores the tables.
     pub fn put_back(&mut self, from: Copy) {
         self.kill_all();
         let (unbound, from) = (
@@ -56,7 +56,8 @@ impl Deployment {
         self.database.sql(&format!("{unbound}; BEGIN; {each} COMMIT"));
     }
 
-    /// Whether the backup knows less than the database: the same state put back is no restore.
+    /// Whether the backup is older than the database. Restoring an identical state is not a
+    /// rollback.
     pub fn backup_is_older(&self) -> bool {
         let state = |prefix: &str| {
             let moved = format!("(SELECT SUM(version) FROM {prefix}signing_keys)");
@@ -66,7 +67,7 @@ impl Deployment {
         state("") != state(Copy::Backup.prefix())
     }
 
-    /// The operator goes on with the restored database.
+    /// The operator accepts the restored database.
     pub async fn accept(&self) {
         if self.broken == Broken::NoWitness {
             return;
@@ -79,7 +80,7 @@ impl Deployment {
         }
     }
 
-    /// What puts back what is known of the clock.
+    /// The statement that restores the recorded state of the clock.
     fn steady(&self) -> String {
         let columns = "last_at || ', steady_since = ' || steady_since";
         let row = names(&self.database, &format!("SELECT {columns} AS name FROM rotation_clock")).pop().unwrap();
@@ -87,7 +88,7 @@ impl Deployment {
     }
 }
 
-/// The tables there are, copies aside: before any is made.
+/// The names of all tables. Must be called before a copy is made.
 pub fn tables(database: &Database) -> Vec<String> {
     names(
         database,

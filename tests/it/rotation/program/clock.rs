@@ -1,4 +1,4 @@
-//! Time of a deployment in the test: it passes when the test says so, for the program's timers as well.
+//! The time of a simulated deployment. The test advances it, including the timers of the program.
 
 use std::{
     sync::{
@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use crate::support::{Database, Kind};
 
-/// When every walk begins, in milliseconds since 1970.
+/// The start of every walk, in milliseconds since 1970.
 const BEGIN: i64 = 1_800_000_000_000;
 
-/// The true time, and how far the database's clock is from it. The runtime's clock is paused: it is the true one.
+/// The true time and the offset of the database clock from it. The clock of the runtime is paused
+/// and represents the true time.
 pub struct Time {
     kind: Kind,
     began: Instant,
@@ -24,12 +25,12 @@ pub struct Time {
 }
 
 impl Time {
-    /// Called within a runtime whose clock is paused.
+    /// Must be called within a runtime whose clock is paused.
     pub fn new(kind: Kind) -> Self {
         Self { kind, began: Instant::now(), offset: AtomicI64::new(0) }
     }
 
-    /// Milliseconds.
+    /// The true time, in milliseconds since 1970.
     pub fn truth(&self) -> i64 {
         BEGIN + i64::try_from(self.began.elapsed().as_millis()).unwrap()
     }
@@ -38,12 +39,12 @@ impl Time {
         self.offset.load(Ordering::SeqCst)
     }
 
-    /// What the database takes for the time.
+    /// The time of the database clock, in milliseconds since 1970.
     pub fn of_database(&self) -> i64 {
         self.truth() + self.offset()
     }
 
-    /// Sets the database's clock.
+    /// Moves the database clock by `by` milliseconds.
     pub fn jump(&self, by: i64, database: &Database) {
         self.offset.fetch_add(by, Ordering::SeqCst);
         self.tell(database);
@@ -54,7 +55,7 @@ impl Time {
         self.tell(database);
     }
 
-    /// PostgreSQL has a clock of its own, which stands still until it is told.
+    /// Sets the clock of PostgreSQL, which keeps this value until the next call.
     pub fn tell(&self, database: &Database) {
         if self.kind == Kind::Postgres {
             database.sql(&format!(
@@ -65,12 +66,12 @@ impl Time {
     }
 }
 
-/// The clock of a replica's machine. With SQLite it is the database's.
+/// The clock of a replica's machine. With SQLite it is the database clock.
 pub struct Machine {
     pub time: Arc<Time>,
-    /// Milliseconds from the true time, with PostgreSQL.
+    /// The offset from the true time in milliseconds, used with PostgreSQL.
     pub off: i64,
-    /// Broken on purpose: what nobody can set is set together with the database's clock.
+    /// An injected fault: the monotonic clock is set together with the database clock.
     pub is_fooled: bool,
 }
 
@@ -82,7 +83,7 @@ impl Clock for Machine {
 
     fn elapsed(&self) -> Duration {
         let since = self.time.truth() - BEGIN + if self.is_fooled { self.time.offset() } else { 0 };
-        // A clock that was set back does not go below where this one began.
+        // A clock that was set back saturates at zero.
         Duration::from_millis((since + 1_000_000).max(0).unsigned_abs())
     }
 }

@@ -16,45 +16,46 @@ use super::{
 };
 use crate::support::{Database, Kind, seed::Chance};
 
-/// What verifiers, clocks and tokens do at worst, in seconds, to the last one. Replicas are told the same.
+/// The worst-case behavior of verifiers, clocks and tokens, in seconds. Replicas are
+/// configured with the same values.
 pub const CACHE: u64 = 8;
 pub const STALENESS: u64 = 3;
 pub const LEEWAY: u64 = 2;
 pub const SKEW: u64 = 1;
-/// Of the replica whose tokens live longest; others give a second less.
+/// The token lifetime of a replica, in seconds. Some replicas use one second less.
 pub const TTL: u64 = 4;
-/// Shorter than the wait for verifiers: each key signs as soon as it may.
+/// Shorter than the propagation delay, so that each key signs as soon as it may.
 pub const PERIOD: u64 = 8;
 
-/// What is broken on purpose, at the seams of the program: its settings, its clock, its files, its rows.
+/// A fault injected through the settings, clock, files or rows of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     Nothing,
-    /// Verifiers keep a JWKS for longer than replicas are told.
+    /// Verifiers cache a JWKS longer than replicas are configured for.
     ToldOfShorterCaches,
-    /// Verifiers take tokens for longer past their end than replicas are told.
+    /// Verifiers accept expired tokens longer than replicas are configured for.
     ToldOfLessLeeway,
-    /// A replica signs by what it knew, and does not ask whether that is too old.
+    /// A replica signs with a snapshot of any age.
     NoLease,
-    /// The clock that nobody can set is set with the database's.
+    /// The monotonic clock is set together with the database clock.
     NoSteadyClock,
-    /// A start forgets until when the clock was seen.
+    /// A starting replica loses the recorded time of the last clock check.
     Forgetful,
-    /// A start finds no witness.
+    /// A starting replica finds no rollback guard file.
     NoWitness,
-    /// A restored database is accepted with the waits that stand in it.
+    /// A restored database is accepted with the propagation delays recorded in it.
     Believing,
 }
 
 pub type Jwks = BTreeMap<String, Value>;
 
-/// One replica: a process, as far as a test can tell.
+/// One replica, which represents a process.
 pub struct Replica {
-    /// Absent while it is down.
+    /// `None` while the replica is down.
     pub app: Option<App>,
-    /// Its look at the database fails.
+    /// Refreshes of its snapshot fail.
     pub cut_off: bool,
-    /// It has looked at the clock: a jump from here on is one that it must see.
+    /// The replica has checked the clock, so it must detect any later jump.
     pub watches: bool,
 }
 
@@ -63,7 +64,7 @@ pub struct Deployment {
     pub time: Arc<Time>,
     pub replicas: Vec<Replica>,
     pub broken: Broken,
-    /// The test's own view of the database.
+    /// The test's own connection to the database.
     pub store: Store,
     pub tables: Vec<String>,
 }
@@ -86,13 +87,13 @@ impl Deployment {
         Self { replicas: (0..replicas).map(|_| down()).collect(), database, time, broken, store, tables }
     }
 
-    /// Every key there ever was, as it stands in the database.
+    /// All signing keys in the database, in every state.
     pub async fn keys(&self) -> Vec<StoredSigningKey> {
         let list = |connection: &mut Conn| keyswap::store::signing_keys::list(connection, false);
         self.store.read::<_, StoreError>(list).await.unwrap()
     }
 
-    /// Starts a replica; `polls`: kills it while it starts.
+    /// Starts a replica. If `polls` is given, the start is aborted after that many polls.
     pub async fn start(&mut self, replica: usize, chance: &mut Chance, polls: Option<u32>) {
         let config = compose::config(None, &self.settings(chance)).unwrap();
         let off = chance.within(SKEW * 1000 / 2);
@@ -135,7 +136,7 @@ impl Deployment {
         settings
     }
 
-    /// `kill -9`, between two statements.
+    /// `kill -9` between two statements.
     pub fn kill(&mut self, replica: usize) {
         self.replicas[replica] = Replica { app: None, cut_off: false, watches: false };
     }
@@ -148,7 +149,7 @@ impl Deployment {
         (0..self.replicas.len()).filter(|one| self.replicas[*one].app.is_some()).collect()
     }
 
-    /// Those that are up and reach the database.
+    /// The replicas that are up and reach the database.
     pub fn connected(&self) -> Vec<usize> {
         self.up().into_iter().filter(|one| !self.replicas[*one].cut_off).collect()
     }
@@ -157,7 +158,7 @@ impl Deployment {
         self.replicas[replica].app.as_ref().unwrap()
     }
 
-    /// The JWKS as this replica serves it to whoever asks now, and whether it lets verifiers keep it.
+    /// The JWKS that this replica serves to a new request, and whether verifiers may cache it.
     pub async fn served(&self, replica: usize) -> (Jwks, bool) {
         let app = self.app(replica);
         if !self.replicas[replica].cut_off {
@@ -166,7 +167,7 @@ impl Deployment {
         self.known(replica)
     }
 
-    /// As `served`, by what the replica knows already: as `http::well_known` does.
+    /// Like `served`, but from the current snapshot, as in `http::well_known`.
     pub fn known(&self, replica: usize) -> (Jwks, bool) {
         let app = self.app(replica);
         let view = app.keys.view();
@@ -177,13 +178,14 @@ impl Deployment {
         (keys, app.keys.may_be_kept(&view) && !view.is_halted())
     }
 
-    /// What the rotation's job does.
+    /// Runs the rotation job once.
     pub async fn tick(&self, replica: usize) -> Result<(), keyswap::service::Error> {
         signing_keys::tick(self.app(replica)).await
     }
 }
 
-/// Does `act` when `work` was polled `polls` times: between two of its statements, or not at all where it ends before.
+/// Calls `act` after `work` was polled `polls` times, which is between two of its statements. `act`
+/// is not called if `work` completes earlier.
 pub async fn interrupted<F: Future>(polls: u32, work: F, act: impl FnOnce()) -> F::Output {
     let (mut work, mut left, mut act) = (Box::pin(work), polls, Some(act));
     poll_fn(|context| {
@@ -200,7 +202,8 @@ pub async fn interrupted<F: Future>(polls: u32, work: F, act: impl FnOnce()) -> 
     .await
 }
 
-/// Drops `work` when it was polled `polls` times: what it had asked of the database is done, and nothing that follows.
+/// Drops `work` after `polls` polls. Statements already sent to the database
+/// complete; none follows.
 pub async fn cut_after<F: Future>(polls: u32, work: F) -> Option<F::Output> {
     let (mut work, mut left) = (Box::pin(work), polls);
     poll_fn(|context| match left.checked_sub(1) {

@@ -1,4 +1,4 @@
-//! What goes wrong with the clock and with the database.
+//! Faults of the clock and of the database.
 
 use keyswap::service::witness;
 
@@ -21,19 +21,20 @@ impl Walk {
         Ok(())
     }
 
-    /// Sets the database's clock, further than two clocks may be apart.
+    /// Sets the database clock by more than the tolerated difference of two clocks.
     async fn jump(&mut self) -> Result<(), String> {
         let by = i64::try_from(2 * SKEW + 1 + self.chance.below(3 * CACHE + TTL)).unwrap() * SECOND;
         let (forward, one_clock) = (!self.chance.one_in(3), self.deployment.database.kind == Kind::Sqlite);
         let by = if forward { by } else { -by };
         if one_clock && !forward {
-            // While nobody runs: it can be seen by what was noted alone.
+            // No replica is running, so only the recorded time reveals the jump.
             self.deployment.kill_all();
         }
         let watches = |one: &usize| self.deployment.replicas[*one].watches;
         let watcher = self.deployment.connected().into_iter().find(watches);
         if one_clock && forward && watcher.is_none() {
-            // The machine's clock is the database's: somebody who runs must see it, and nobody else can (docs/decisions/025).
+            // The machine clock is the database clock, so only a running replica can detect the
+            // jump (docs/decisions/025).
             return Ok(());
         }
         self.oracle.jumps += 1;
@@ -42,7 +43,7 @@ impl Walk {
         let deployment = &self.deployment;
         let mut is_set = false;
         if let (Some(watcher), Some(polls)) = (watcher, polls) {
-            // In the middle of what a replica does by the clock.
+            // The clock is set during an operation that depends on it.
             let set = || {
                 is_set = true;
                 deployment.time.jump(by, &deployment.database);
@@ -60,7 +61,7 @@ impl Walk {
         self.oracle.observe(&self.deployment).await
     }
 
-    /// Backups, and what comes of them.
+    /// Makes and restores backups, and accepts or undoes a restore.
     async fn restore(&mut self) -> Result<(), String> {
         if self.oracle.is_restored() {
             if self.chance.one_in(6) {
@@ -77,8 +78,9 @@ impl Walk {
             self.deployment.copy(Copy::Backup);
             self.has_backup = true;
         } else if self.has_backup && self.chance.one_in(18) {
-            // Mostly late enough that other keys sign by now.
-            // The witness has seen the newest state: jobs write it every three seconds, and a clean stop does.
+            // The restore is usually late enough that other keys sign by now. The rollback
+            // guard has recorded the newest state: jobs write it every three seconds, and a
+            // graceful stop writes it.
             let Some(witness) = self.deployment.connected().into_iter().next() else { return Ok(()) };
             let app = self.deployment.app(witness);
             witness::keep(app).await.unwrap();

@@ -1,5 +1,6 @@
-//! The walk of the program itself: `service::signing_keys`, the key ring, the witness and the start, on a real database with a clock that
-//! the test sets. The model in `world` says what must hold; here it does.
+//! Random walks of the program itself: `service::signing_keys`, the key ring, the rollback guard
+//! and the start, on a real database with a clock that the test sets. `world` checks the invariants
+//! of the model; this module checks those of the program.
 
 mod backup;
 mod clock;
@@ -26,7 +27,7 @@ const RESTORES: Faults = Faults { restores: true, ..ONE_CLOCK_RUNS };
 const PLAIN: Faults = Faults { jumps: false, emergencies: false, restores: false };
 const MIXES: [Faults; 4] = [ALL, ONE_CLOCK_RUNS, RESTORES, PLAIN];
 
-/// A walk is this many seconds long: some rotations and their waits fit in.
+/// The length of a walk in seconds. It covers several rotations with their propagation delays.
 const TICKS: u32 = 60;
 
 fn mix(seed: u64) -> Faults {
@@ -51,7 +52,7 @@ fn walks(kind: Kind, seeds: &[u64]) {
         began.elapsed().as_secs_f64()
     );
     panics::assert_none();
-    // One walk that is repeated alone says nothing of the others.
+    // A single walk that is repeated need not contain every fault.
     let faults = emergencies > 0 && jumps > 0 && restores > 0;
     assert!(seeds.len() == 1 || (faults && rotations > 2 * seeds.len()), "too few to say anything");
 }
@@ -105,7 +106,7 @@ fn the_walk_of_the_program_notices_what_is_seldom_seen() {
     ]);
 }
 
-/// I13, of the program: a rotation that is due is done by the next look.
+/// Invariant K15 for the program: the next run of the job performs a due rotation.
 #[test]
 fn the_program_rotates_as_often_as_it_should() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -119,7 +120,8 @@ fn the_program_rotates_as_often_as_it_should() {
             oracle.observe(&deployment).await.unwrap();
             deployment.time.pass(Duration::from_secs(1), &deployment.database).await;
         }
-        // Its own wait is longer than the period here; a second for the look.
+        // The propagation delay exceeds the period here. One second is added for the run of the
+        // job.
         let wait = PERIOD.max(deployment::CACHE + deployment::STALENESS + deployment::SKEW);
         let due = usize::try_from(seconds / (wait + 1)).unwrap();
         assert!(oracle.rotations >= due, "{} rotations, {due} were due", oracle.rotations);

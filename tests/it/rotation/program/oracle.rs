@@ -1,5 +1,5 @@
-//! What must hold, as seen from outside: by the rows, by what replicas serve and sign, and by what verifiers keep. Told from the
-//! invariants, and not by the planner.
+//! The invariants as observed from outside: in the rows, in what replicas serve and sign, and in
+//! the caches of verifiers. Derived from the invariants, independently of the planner.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,30 +15,30 @@ use super::{
     verifiers::Verifiers,
 };
 
-/// A second.
+/// In milliseconds.
 pub const SECOND: i64 = 1000;
 
-/// A key as it was seen.
+/// An observed signing key. All times in this module are true times, in milliseconds since 1970.
 #[derive(Debug, Clone)]
 struct Seen {
     jwk: Value,
     state: SigningKeyState,
-    /// Since when everyone could see it; the true time, as all times here.
+    /// The time from which every replica can see the key.
     published: i64,
-    /// When it was the active one last.
+    /// The time at which the key was last observed as active.
     active: Option<i64>,
     destroyed: Option<i64>,
 }
 
-/// The token by a key that ends last.
+/// The token of a key that expires last.
 #[derive(Debug, Clone)]
 struct Token {
     jwk: Value,
-    /// When its last verifier with a right clock stops taking it.
+    /// The time at which the last verifier with a correct clock stops accepting it.
     dead: i64,
 }
 
-/// What an emergency promised.
+/// The guarantees in the response to an emergency revocation.
 #[derive(Debug, Clone)]
 struct Promise {
     kid: String,
@@ -51,9 +51,11 @@ pub struct Oracle {
     keys: BTreeMap<String, Seen>,
     tokens: BTreeMap<String, Token>,
     promises: Vec<Promise>,
-    /// Keys whose tokens are promised nothing: until then, or for good.
+    /// Keys whose tokens have no guarantee of acceptance, until the given time.
+    /// `i64::MAX` means permanently.
     unpromised: BTreeMap<String, i64>,
-    /// What was published when an older state was put back, until the operator has decided.
+    /// The keys that were published when an older state was restored, until the operator has
+    /// decided.
     restored: Option<BTreeSet<String>>,
     pub rotations: usize,
     pub emergencies: usize,
@@ -75,13 +77,13 @@ impl Oracle {
     }
 
     pub fn published(&self) -> impl Iterator<Item = &String> {
-        // By their age, and not by their kids, which differ from run to run.
+        // Ordered by age, because kids differ between runs.
         let mut all: Vec<_> = self.keys.iter().filter(|(_, seen)| seen.state.is_published()).collect();
         all.sort_by_key(|(_, seen)| (seen.published, seen.state));
         all.into_iter().map(|(kid, _)| kid)
     }
 
-    /// Looks at the rows.
+    /// Reads and checks the rows.
     pub async fn observe(&mut self, deployment: &Deployment) -> Result<(), String> {
         if self.is_restored() {
             return Ok(());
@@ -144,7 +146,7 @@ impl Oracle {
         }
         let published = keys.iter().filter(|key| key.info.state.is_published()).count();
         let whole = CACHE + 2 * STALENESS + TTL + LEEWAY + 2 * SKEW;
-        // A jump of the clock and a restore let every wait begin anew; an emergency adds a key.
+        // A clock jump or a restore restarts every propagation delay; an emergency adds a key.
         let more = 2 * self.jumps + 2 * self.restores + self.emergencies;
         let most = usize::try_from(whole.div_ceil(PERIOD)).unwrap() + 2 + more;
         if published > most {
@@ -153,7 +155,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// A replica signed a token that ends at `exp`, in the database's time.
+    /// Records that a replica signed a token that expires at `exp`, in database time.
     pub fn signed(&mut self, deployment: &Deployment, kid: &str, jwk: &Value, exp: i64) -> Result<(), String> {
         let now = deployment.time.truth();
         if self.is_restored() {
@@ -175,7 +177,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// An emergency: what was answered must come true. Where a clock is set, when a successor is known is not checked.
+    /// Records an emergency revocation, whose guarantees must hold. If clocks may be set, the time
+    /// at which verifiers have the successor is not checked.
     pub fn revoked(&mut self, revoked: &Revoked, deployment: &Deployment, clock_is_set: bool) {
         self.emergencies += 1;
         let truth = |at: Timestamp| at.millis() - deployment.time.offset();
@@ -190,29 +193,30 @@ impl Oracle {
         self.promises.push(Promise { kid, unpublished_by, accepted_until });
     }
 
-    /// An older state was put back.
+    /// Records that an older state was restored.
     pub fn restored(&mut self) {
         self.restores += 1;
         self.restored = Some(self.published().cloned().collect());
     }
 
-    /// The newest state was put back again.
+    /// Records that the newest state was restored again.
     pub fn undone(&mut self) {
         self.restored = None;
     }
 
-    /// The operator goes on with what there is.
+    /// Records that the operator accepted the current state.
     pub async fn accepted(&mut self, deployment: &Deployment) {
         let Some(before) = self.restored.take() else { return };
         let keys = deployment.keys().await;
         let published: BTreeSet<_> = keys.iter().filter(|key| key.info.state.is_published()).map(kid_of).collect();
-        // What was published since is lost; what had signed and gone is there again, known or not.
+        // Keys published after the backup are lost. Keys that signed and were removed after the
+        // backup are back, and verifiers may have dropped them.
         let lost = before.difference(&published).cloned();
         let back = keys.iter().filter(|key| key.info.activated_at.is_some()).map(kid_of);
         let back = back.filter(|kid| !before.contains(kid));
         self.unpromised.extend(lost.chain(back).map(|kid| (kid, i64::MAX)));
         self.promises.retain(|promise| !published.contains(&promise.kid));
-        // Nothing but the rows says how far each key has come, and since when.
+        // From here on, only the rows determine the state of each key and its times.
         let now = deployment.time.truth();
         let earlier = std::mem::take(&mut self.keys);
         for key in &keys {
@@ -229,7 +233,7 @@ impl Oracle {
         }
     }
 
-    /// What must hold at every moment.
+    /// Checks everything that must hold at any time.
     pub fn check(&mut self, deployment: &Deployment, verifiers: &Verifiers) -> Result<(), String> {
         let now = deployment.time.truth();
         self.tokens.retain(|_, token| now < token.dead + i64::try_from(SKEW).unwrap() * SECOND);
@@ -257,7 +261,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whoever is ready serves all that has been published for longer than a view may be old, whatever it has been through.
+    /// A ready replica serves every key that has been published for longer than the staleness
+    /// limit, regardless of earlier faults.
     fn check_served(&self, deployment: &Deployment, now: i64) -> Result<(), String> {
         let stale = i64::try_from(STALENESS).unwrap() * SECOND;
         for replica in deployment.up() {

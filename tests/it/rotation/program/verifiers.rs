@@ -1,15 +1,15 @@
-//! Verifiers with caches: each keeps a JWKS for as long as the replicas are told that one may.
+//! Verifiers with caches. Each keeps a JWKS for as long as replicas are configured for.
 
 use super::deployment::{CACHE, Deployment, Jwks, SKEW};
 use crate::support::seed::Chance;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habit {
-    /// Fetches when what it has is too old.
+    /// Fetches when its JWKS has expired.
     Fixed,
-    /// Half of its time is a cache's in front, which answers with what it has.
+    /// Half of its caching time belongs to a shared cache, which answers with its stored JWKS.
     BehindCache,
-    /// Fetches once and never again: what is promised ends with the cache's time.
+    /// Fetches only once. The guarantee ends with the caching time.
     Once,
 }
 
@@ -18,13 +18,13 @@ pub struct Verifier {
     pub habit: Habit,
     pub jwks: Jwks,
     pub fetched: i64,
-    /// Milliseconds from the true time.
+    /// The offset from the true time, in milliseconds.
     pub off: i64,
-    /// No replica let it keep what it got.
+    /// The last JWKS came without permission to cache it.
     unpromised: bool,
 }
 
-/// What the cache in front has.
+/// The contents of the shared cache.
 #[derive(Debug, Clone)]
 struct Front {
     jwks: Jwks,
@@ -38,13 +38,13 @@ pub struct Verifiers {
 }
 
 impl Verifier {
-    /// How long it uses what it fetched.
+    /// How long a fetched JWKS is used, in milliseconds.
     fn lasts(&self) -> i64 {
         let seconds = if self.habit == Habit::BehindCache { CACHE - CACHE / 2 } else { CACHE };
         i64::try_from(seconds).unwrap() * 1000
     }
 
-    /// Whether it answers by what it fetched, and was promised that it can.
+    /// Whether the verifier uses a JWKS that it was permitted to cache.
     pub fn relies_on_it(&self, now: i64) -> bool {
         !self.unpromised && now - self.fetched <= self.lasts()
     }
@@ -61,12 +61,12 @@ impl Verifiers {
             unpromised: true,
         };
         let mut all: Vec<_> = habits.into_iter().map(verifier).collect();
-        // Its clock is late: it takes tokens for longest.
+        // Its clock is slow, so it accepts tokens longest.
         all[0].off = -i64::try_from(SKEW * 1000).unwrap();
         Self { all, front: None }
     }
 
-    /// Fetches from a replica that is ready, where there is one; `from` chooses.
+    /// Fetches from a ready replica if there is one; `from` selects it.
     pub async fn fetch(&mut self, verifier: usize, deployment: &Deployment, from: usize) {
         let is_ready = |one: &usize| {
             let is_kept = deployment.known(*one).1;
@@ -79,7 +79,6 @@ impl Verifiers {
         }
     }
 
-    /// Fetches from this replica.
     pub async fn fetch_from(&mut self, verifier: usize, deployment: &Deployment, replica: usize) {
         let (jwks, is_certain) = deployment.served(replica).await;
         let fresh = Front { jwks, fetched: deployment.time.truth(), unpromised: !is_certain };
@@ -99,7 +98,7 @@ impl Verifiers {
         self.front.clone().unwrap_or(fresh)
     }
 
-    /// Fills the caches that are over.
+    /// Refills expired caches.
     pub async fn renew(&mut self, deployment: &Deployment, from: usize) {
         let now = deployment.time.truth();
         for one in 0..self.all.len() {

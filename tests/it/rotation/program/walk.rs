@@ -1,5 +1,5 @@
-//! A random walk of the program: each replica looks, moves keys, signs and dies in any order, while clocks are set, caches go on and
-//! older databases are put back.
+//! A random walk of the program: replicas refresh, move keys, sign and die in any order, while
+//! clocks are set, caches expire and older database states are restored.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use super::{
 };
 use crate::support::{Kind, seed::Chance};
 
-/// What goes wrong besides kills and partitions.
+/// Faults besides kills and partitions.
 #[derive(Debug, Clone, Copy)]
 pub struct Faults {
     pub jumps: bool,
     pub emergencies: bool,
-    /// Older states of the database are put back.
+    /// Older states of the database are restored.
     pub restores: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Walk {
     pub chance: Chance,
     pub faults: Faults,
     pub has_backup: bool,
-    /// The clock was set in this tick: what is moved meanwhile may be refused.
+    /// The clock was set in this tick, so operations in progress may be refused.
     pub clock_was_set: bool,
 }
 
@@ -55,7 +55,7 @@ pub fn walk(kind: Kind, seed: u64, ticks: u32, broken: Broken, faults: Faults) -
 }
 
 impl Walk {
-    /// The first start makes the keys (I18).
+    /// The first start creates the keys (invariant K10).
     async fn begin(&mut self) -> Result<(), String> {
         for replica in 0..self.deployment.replicas.len() {
             self.deployment.start(replica, &mut self.chance, None).await;
@@ -67,7 +67,7 @@ impl Walk {
         Ok(())
     }
 
-    /// A second.
+    /// One second of the walk.
     async fn tick(&mut self) -> Result<(), String> {
         self.clock_was_set = false;
         self.go_wrong().await?;
@@ -76,7 +76,7 @@ impl Walk {
             self.act(replica).await?;
         }
         self.oracle.observe(&self.deployment).await?;
-        // The oldest view that may still sign does.
+        // The oldest snapshot that may still sign is used to sign.
         for replica in self.deployment.up() {
             self.sign(replica).await?;
         }
@@ -109,7 +109,7 @@ impl Walk {
         Ok(())
     }
 
-    /// What a replica does by itself, or because somebody asks it to.
+    /// One operation of a replica, scheduled or requested.
     async fn work(&mut self, replica: usize, choice: u64) -> Result<(), String> {
         let app = self.deployment.app(replica);
         match choice {
@@ -132,7 +132,7 @@ impl Walk {
         self.oracle.observe(&self.deployment).await
     }
 
-    /// The job; sometimes the replica dies in it.
+    /// Runs the job. Occasionally the replica dies during it.
     async fn move_keys(&mut self, replica: usize) -> Result<(), String> {
         if self.chance.one_in(8) {
             let polls = self.polls();
@@ -149,14 +149,14 @@ impl Walk {
         self.expect("tick", moved)
     }
 
-    /// Whether what was asked for was done, or refused for a reason that there is.
+    /// Asserts that an operation succeeded or was refused for a valid reason.
     pub fn expect(&self, what: &str, done: Result<(), Error>) -> Result<(), String> {
         let by_hand = what != "tick";
         match done {
             Ok(()) => Ok(()),
             Err(Error::TooEarly(_)) if by_hand => Ok(()),
             Err(Error::Unavailable(_)) if self.clock_was_set || (by_hand && self.oracle.is_restored()) => Ok(()),
-            // Accepted, and this replica has not looked at the witness since.
+            // The restore was accepted, and this replica has not checked the rollback guard since.
             Err(Error::Unavailable(why)) if by_hand && why.contains("old backup") && self.oracle.restores > 0 => Ok(()),
             Err(error) => Err(format!("{what} failed: {error}")),
         }
@@ -175,7 +175,7 @@ impl Walk {
         }
     }
 
-    /// An exchange, as far as the signing keys know of it: by the database's clock, just read.
+    /// The signing part of an exchange, at a freshly read time of the database.
     async fn sign(&mut self, replica: usize) -> Result<(), String> {
         let (app, of) = (self.deployment.app(replica), &self.deployment.replicas[replica]);
         let view = if of.cut_off {
@@ -205,7 +205,8 @@ impl Walk {
         self.oracle.signed(&self.deployment, &kid, &serde_json::to_value(&jwk).unwrap(), exp)
     }
 
-    /// Verifiers start anew by chance; the one with the late clock fetches where a key is missing that others sign by soon.
+    /// Verifiers restart at random. The one with the slow clock fetches from replicas that lack a
+    /// key with which others will sign soon.
     async fn fetch(&mut self) {
         let published: Vec<String> = self.oracle.published().cloned().collect();
         for replica in self.deployment.up() {

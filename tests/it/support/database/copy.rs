@@ -1,4 +1,4 @@
-//! Copies of a database, for tests that start many times from the same state.
+//! Copies of a database, for tests that start several times from the same state.
 
 use std::{fs, path::Path, sync::atomic::Ordering};
 
@@ -7,7 +7,8 @@ use diesel::connection::SimpleConnection;
 use super::{Database, administer};
 
 impl Database {
-    /// A copy of this database, of every file in its directory, and of its clock. Nothing may be connected to this one.
+    /// Copies this database, every file in its directory, and its clock offsets. The database must
+    /// have no open connections.
     pub fn copy(&self) -> Self {
         let copy = Self::unmade(self.kind);
         copy_files(self.dir.path(), copy.dir.path());
