@@ -2,12 +2,12 @@
 //!
 //! `docs/house.md` lists the modules and their permitted dependencies, and `tests/it/house.rs`
 //! enforces them.
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod http;
-pub mod jobs;
 pub mod outbound;
 pub mod service;
 pub mod store;

@@ -37,7 +37,7 @@ pub fn check(options: &Options) -> ExitCode {
         };
         let best = best(database, options, known * WORSE);
         println!(
-            "{}: {best:.2} times the floor; {known:.2} is known, and {:.2} allowed",
+            "{}: {best:.2} times the baseline; {known:.2} is known, and {:.2} allowed",
             database.name(),
             known * WORSE
         );
@@ -60,7 +60,7 @@ fn best(database: Database, options: &Options, enough: f64) -> f64 {
         let floor = Process::floor(&place, algorithm, true, &answer);
         let (floor, _) = measured(&floor, &keys, CONNECTIONS, FLOOR_RUN, None);
         let ratio = (figures.cpu + figures.database_cpu.unwrap_or_default()) / floor.cpu;
-        eprintln!("{}: {ratio:.2} times the floor of {:.1} µs", database.name(), floor.cpu);
+        eprintln!("{}: {ratio:.2} times the baseline of {:.1} µs", database.name(), floor.cpu);
         best = best.min(ratio);
         if best <= enough {
             break;

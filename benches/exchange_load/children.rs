@@ -13,7 +13,10 @@ use std::{
 use keyswap::domain::signing::Algorithm;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{databases::Place, floor, floor::Answer};
+use super::{
+    databases::Place,
+    floor::{self, Answer},
+};
 
 /// The `iss` of all tokens. It does not contain the port, so that the length of a token is
 /// constant.

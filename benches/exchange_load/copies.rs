@@ -10,8 +10,9 @@ use serde_json::json;
 
 use keyswap::{
     crypto::random::SystemEntropy,
-    domain::{
-        id::{CredentialId, Generated, KeyId, StatusListId},
+    domain::common::{
+        derived_id::CredentialId,
+        id::{Generated, KeyId, StatusListId},
         time::Timestamp,
     },
 };

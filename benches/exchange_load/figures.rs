@@ -131,8 +131,11 @@ impl Subject {
         let mut load = self.load(&floor, &asked);
         let floor = undisturbed(|| runs::run(&floor, &mut load, half, RUN, None).0);
         let Figures { p99, per_second, .. } = server;
-        let value =
-            format!("{p99:.0} µs at {per_second:.0}/s, {:.1} times the floor's {:.0} µs", p99 / floor.p99, floor.p99);
+        let value = format!(
+            "{p99:.0} µs at {per_second:.0}/s, {:.1} times the baseline's {:.0} µs",
+            p99 / floor.p99,
+            floor.p99
+        );
         self.say("p99 at half of the highest load", &value, "3 times, PostgreSQL 6");
     }
 
@@ -145,7 +148,7 @@ impl Subject {
         let jwks = undisturbed(|| runs::run(&process, &mut load, Pace::Highest, RUN, None).0);
         drop((load, process));
         let floor = self.floor(false, &Answer { body: body.len(), message: 1 });
-        let value = format!("{:.1} µs, {:.2} times the bare floor", jwks.cpu, jwks.cpu / floor.cpu);
+        let value = format!("{:.1} µs, {:.2} times the baseline without signature", jwks.cpu, jwks.cpu / floor.cpu);
         self.say("CPU of a JWKS answer", &value, "1.2 times");
     }
 

@@ -11,23 +11,31 @@ use super::{
     databases::Place,
 };
 use keyswap::{
-    crypto::{credential, master::MasterKeys, random::SystemEntropy},
+    app::startup::{Mode, open_store},
+    crypto::{credential, master_keys::MasterKeys, random::SystemEntropy},
     domain::{
-        api_key::{ApiKey, Credential, Life, Owner},
-        api_key_value::{ApiKeyValue, Prefix, Secret},
-        event::{Actor, Origin},
-        id::{CredentialId, Generated, KeyId, ServiceClientId},
-        json::Metadata,
-        permission::{AssignableTo, Permission, PermissionSet},
-        service_client::ServiceClient,
-        standing::{Directory, Home, Ownership},
-        time::Timestamp,
+        access::{
+            owner::{Home, Owner},
+            owner_status::{Directory, Ownership},
+            permission::{AssignableTo, Permission, PermissionSet},
+        },
+        common::{
+            derived_id::CredentialId,
+            id::{Generated, KeyId, ServiceClientId},
+            json::Metadata,
+            time::Timestamp,
+        },
+        credentials::{
+            api_key::{ApiKey, Credential, Life},
+            format::{ApiKeyValue, Prefix, Secret},
+        },
+        directory::service_client::ServiceClient,
+        events::{Actor, Origin},
     },
-    service::{
-        Error,
-        start::{Mode, open_store},
+    service::Error,
+    store::{
+        self, DatabaseSettings, DatabaseUrl, Outcome, Store, SystemClock, Tx, api_keys::credentials::NewCredential,
     },
-    store::{self, DatabaseSettings, DatabaseUrl, Outcome, Store, SystemClock, Tx, api_keys::NewCredential},
 };
 
 const PERMISSIONS: [&str; 5] = ["builds:read", "builds:start", "logs:read", "projects:read", "projects:write"];
@@ -135,7 +143,7 @@ async fn client(store: &Store) -> ServiceClient {
                     created_at: tx.now(),
                     version: 1,
                 };
-                store::permissions::insert(tx, &permission)?;
+                store::access::permissions::insert(tx, &permission)?;
             }
             let client = ServiceClient {
                 id: tx.new_id()?,
@@ -147,7 +155,7 @@ async fn client(store: &Store) -> ServiceClient {
                 created_by: tx.author(),
                 version: 1,
             };
-            store::service_clients::insert(tx, &client)?;
+            store::api_keys::service_clients::insert(tx, &client)?;
             Ok::<_, Error>(Outcome::bookkeeping(client))
         })
         .await
@@ -198,7 +206,7 @@ impl Filler {
         };
         let new =
             NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup: None };
-        store::api_keys::insert(tx, &key, &new)?;
+        store::api_keys::keys::insert(tx, &key, &new)?;
         Ok(first)
     }
 

@@ -1,4 +1,4 @@
-//! The baseline ("floor"): the same HTTP framework with the same options, which returns a fixed
+//! The baseline: the same HTTP framework with the same options, which returns a fixed
 //! body of the same size after one signature with a prepared key, or without a signature. It
 //! contains no Keyswap code, so that its cost stays constant while Keyswap changes.
 
@@ -122,7 +122,7 @@ pub fn run(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     match actix_web::rt::System::new().block_on(async { server()?.run().await }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("the floor does not listen: {error}");
+            eprintln!("the baseline does not listen: {error}");
             ExitCode::FAILURE
         }
     }

@@ -1,5 +1,6 @@
 //! Benchmark of the exchange: the CPU time of one exchange, compared with a baseline that only
-//! responds and signs. `docs/performance.md` describes the method and how to read the results.
+//! responds and signs. `docs/development/performance.md` describes the method and how to read the
+//! results.
 //!
 //!     cargo bench --bench exchange_load -- --keys 100000 --connections 1,16,64
 #![allow(

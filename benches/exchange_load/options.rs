@@ -6,9 +6,9 @@ use keyswap::domain::signing::Algorithm;
 use super::databases::Database;
 
 /// Measure the cost of an exchange against a baseline that only responds and
-/// signs, and print the table of docs/performance.md. PostgreSQL is taken from
-/// KEYSWAP_TEST_POSTGRES (a superuser's URL without a database name) and
-/// KEYSWAP_TEST_PGDATA (its data directory). Without them,
+/// signs, and print the table of docs/development/performance.md. PostgreSQL is
+/// taken from KEYSWAP_TEST_POSTGRES (a superuser's URL without a database name)
+/// and KEYSWAP_TEST_PGDATA (its data directory). Without them,
 /// scripts/with-postgres starts a temporary server.
 #[derive(Debug, Parser)]
 #[command(name = "exchange_load")]

@@ -102,8 +102,9 @@ pub fn cell(place: &Place, keys: &Arc<Keys>, algorithm: Algorithm, connections: 
     let floor_once = |signs: bool| {
         let process = Process::floor(place, algorithm, signs, &answer);
         let (figures, run) = measured(&process, keys, connections, FLOOR_RUN.min(length), None);
-        assert_eq!(run.failures, 0, "the floor fails: {}", process.said());
-        tell(place.database.name(), algorithm, connections, if signs { "floor" } else { "floor, bare" }, &figures);
+        assert_eq!(run.failures, 0, "the baseline fails: {}", process.said());
+        let program = if signs { "baseline with signature" } else { "baseline without signature" };
+        tell(place.database.name(), algorithm, connections, program, &figures);
         figures
     };
     let floor = |signs: bool| undisturbed(|| floor_once(signs));

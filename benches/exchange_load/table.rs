@@ -36,7 +36,7 @@ pub fn machine(databases: &BTreeSet<String>, options: &Options, cells: &[Cell]) 
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from(
         "| database | algorithm | connections | program | requests/s | p50 (µs) | p99 (µs) | CPU per exchange (µs) | \
-         PostgreSQL's CPU (µs) | memory (MiB) | over the floor |\n\
+         PostgreSQL's CPU (µs) | memory (MiB) | over the baseline |\n\
          |---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for cell in cells {
@@ -44,8 +44,8 @@ pub fn table(cells: &[Cell]) -> String {
         let together = server.cpu + server.database_cpu.unwrap_or_default();
         let over = format!("**{:.2}×**, +{:.1} µs", together / signed.cpu, together - signed.cpu);
         line(&mut text, cell, "Keyswap", server, &over);
-        line(&mut text, cell, "floor, with its signature", signed, "");
-        line(&mut text, cell, "floor, bare", bare, "");
+        line(&mut text, cell, "baseline with signature", signed, "");
+        line(&mut text, cell, "baseline without signature", bare, "");
     }
     text
 }

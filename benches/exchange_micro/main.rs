@@ -37,12 +37,13 @@ use std::{
 };
 
 use keyswap::{
-    cli::compose,
-    crypto::{credential, random, seal::Sealed, signer::Signer},
-    domain::{api_key_value::PresentedKey, grant, signing::Algorithm},
-    service::{App, exchange::exchange, proof::Attempt, start::Mode},
+    app::startup::Mode,
+    cli::{common, compose},
+    crypto::{credential, encryption::Sealed, random, signer::Signer},
+    domain::{credentials::format::PresentedKey, exchange::grant, signing::Algorithm},
+    service::{App, credentials::verify::Attempt, exchange::exchange},
     store::{SystemClock, Wants},
-    telemetry::metrics::Form,
+    telemetry::labels::Form,
 };
 use tokio::runtime::Runtime;
 
@@ -77,7 +78,7 @@ fn app(runtime: &Runtime, place: &Place) -> App {
         "server.public_url=http://keyswap.example".to_owned(),
         "signing_keys.algorithm=EdDSA".to_owned(),
     ];
-    let config = compose::config(None, &settings).expect("the settings");
+    let config = common::load_config(None, &settings).expect("the settings");
     runtime.block_on(compose::app(&config, Mode::Serve, Arc::new(SystemClock))).expect("a start")
 }
 
@@ -86,7 +87,7 @@ async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
     let presented: Vec<_> = (0..keys.count())
         .map(|index| PresentedKey::parse(std::str::from_utf8(keys.get(index)).expect("a key")).expect("one of ours"))
         .collect();
-    let (limits, request) = (&app.settings.limits, grant::Request::default());
+    let (limits, request) = (&app.settings.limits, keyswap::domain::exchange::facts::Request::default());
     let targets = [limits.default_audience.clone()].into();
     let found = app.store.look_up(&presented[0].credential, &targets, Wants::Facts).await;
     let loaded = found.expect("the facts").expect("a key").loaded;

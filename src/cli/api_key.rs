@@ -1,29 +1,31 @@
 //! The `keyswap api-key` command.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use crate::{
+    cli::{
+        api_key_options::{Create, Filter, One, Output, Patch},
+        common::{Common, Failure, print_json},
+        compose,
+    },
     domain::{
-        api_key::{KeyFilter, OwnerType, Reason, State},
-        api_key_value::PresentedKey,
-        audience::Identifier,
-        foreign::{ForeignDigest, Masked, may_be_foreign},
-        id::{KeyId, OrganizationId, ServiceClientId, UserId},
-        json::Metadata,
-        name::DisplayName,
-        page::PageRequest,
-        permission::PermissionName,
-        time::Span,
+        common::{page::PageRequest, time::Span},
+        credentials::{
+            api_key::{KeyFilter, Reason},
+            format::PresentedKey,
+            imported::may_be_foreign,
+        },
     },
     http::KeyBody,
     service::{
-        api_keys::{self, Import, NewKey, OwnerAsked, PatchKey, Shown, Step},
+        api_keys::{
+            self, Import, OwnerAsked, Step,
+            types::{NewKey, PatchKey, Shown},
+        },
         caller::Caller,
-        idempotency::Created,
+        common::idempotency::Created,
     },
 };
-
-use super::{Common, Failure, compose, print_json};
 
 #[derive(Debug, Subcommand)]
 pub enum ApiKeyCommand {
@@ -72,134 +74,6 @@ pub enum ApiKeyCommand {
         #[command(flatten)]
         output: Output,
     },
-}
-
-#[derive(Debug, Args)]
-pub struct Create {
-    /// Set the display name.
-    #[arg(long)]
-    name: DisplayName,
-    /// Assign the key to this service client. Without any owner option, the key
-    /// is generic and acts for itself.
-    #[arg(long, conflicts_with_all = ["user", "organization"])]
-    service_client: Option<ServiceClientId>,
-    /// Assign the key to this user. With --organization, the key belongs to the
-    /// user within that organization.
-    #[arg(long)]
-    user: Option<UserId>,
-    /// Assign the key to this organization. With --user, set the organization
-    /// within which the user owns the key.
-    #[arg(long)]
-    organization: Option<OrganizationId>,
-    /// Grant this permission to the key. Repeatable.
-    #[arg(long = "permission")]
-    permissions: Vec<PermissionName>,
-    /// Allow this audience. Repeatable. Without it, every audience is allowed.
-    #[arg(long = "audience")]
-    audiences: Vec<Identifier>,
-    /// Let the key expire after this time, such as 90d. Without it, the key is
-    /// valid until it is revoked.
-    #[arg(long)]
-    expires_in: Option<Span>,
-    /// Limit the lifetime of tokens issued for the key.
-    #[arg(long)]
-    max_token_ttl: Option<Span>,
-    /// Limit the number of exchanges per minute.
-    #[arg(long)]
-    exchanges_per_minute: Option<u32>,
-    /// Attach metadata: a JSON object of your own.
-    #[arg(long, value_parser = Metadata::parse)]
-    metadata: Option<Metadata>,
-    /// Import an existing key by the SHA-256 digest of its full text, in
-    /// hexadecimal. No value is printed.
-    #[arg(long, value_name = "HEX")]
-    import_sha256: Option<ForeignDigest>,
-    /// Set the masked form of the imported key, such as sk_live_…abcd.
-    #[arg(long, requires = "import_sha256")]
-    import_masked: Option<Masked>,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-pub struct Patch {
-    #[command(flatten)]
-    one: One,
-    /// Set the display name.
-    #[arg(long)]
-    name: Option<DisplayName>,
-    /// Replace the permissions of the key with this one. Repeatable.
-    #[arg(long = "permission", conflicts_with = "no_permissions")]
-    permissions: Vec<PermissionName>,
-    /// Remove all permissions.
-    #[arg(long)]
-    no_permissions: bool,
-    /// Replace the allowed audiences with this one. Repeatable.
-    #[arg(long = "audience", conflicts_with = "any_audience")]
-    audiences: Vec<Identifier>,
-    /// Allow every audience.
-    #[arg(long)]
-    any_audience: bool,
-    /// Let the key expire after this time from now, such as 90d.
-    #[arg(long, conflicts_with = "never_expires")]
-    expires_in: Option<Span>,
-    /// Remove the expiry: the key is valid until it is revoked.
-    #[arg(long)]
-    never_expires: bool,
-    /// Limit the lifetime of tokens issued for the key.
-    #[arg(long)]
-    max_token_ttl: Option<Span>,
-    /// Limit the number of exchanges per minute.
-    #[arg(long, conflicts_with = "unlimited")]
-    exchanges_per_minute: Option<u32>,
-    /// Remove the limit on exchanges per minute.
-    #[arg(long)]
-    unlimited: bool,
-    /// Replace the metadata with this JSON object.
-    #[arg(long, value_parser = Metadata::parse)]
-    metadata: Option<Metadata>,
-}
-
-/// Options that select keys.
-#[derive(Debug, Args)]
-pub struct Filter {
-    /// List only keys of this service client.
-    #[arg(long)]
-    service_client: Option<ServiceClientId>,
-    /// List only keys within this organization.
-    #[arg(long)]
-    organization: Option<OrganizationId>,
-    /// List only keys of this user.
-    #[arg(long)]
-    user: Option<UserId>,
-    /// List only keys with this owner type: user, organization, service_client
-    /// or none.
-    #[arg(long)]
-    owner_type: Option<OwnerType>,
-    /// List only keys in this state: active, suspended, revoked or expired.
-    #[arg(long)]
-    state: Option<State>,
-    /// List only keys that were not used for this time, such as 90d.
-    #[arg(long)]
-    unused_for: Option<Span>,
-    /// List only deleted keys.
-    #[arg(long)]
-    archived: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct One {
-    /// Select the key by its id, key_….
-    id: KeyId,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-pub struct Output {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure> {
@@ -307,8 +181,9 @@ async fn list(common: &Common, asked: Filter, output: &Output) -> Result<(), Fai
     }
     println!("{:<31} {:<10} {:<24} {:<24} NAME", "ID", "STATE", "LAST USED", "EXPIRES");
     for shown in all {
-        let time =
-            |time: Option<crate::domain::time::Timestamp>| time.map_or("never".to_owned(), |time| time.to_string());
+        let time = |time: Option<crate::domain::common::time::Timestamp>| {
+            time.map_or("never".to_owned(), |time| time.to_string())
+        };
         println!(
             "{:<31} {:<10} {:<24} {:<24} {}",
             shown.key.id,

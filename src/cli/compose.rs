@@ -1,40 +1,19 @@
 //! Converts the configuration into the settings of the other modules, which do not depend on
 //! `config`.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
+    app::startup::{self, Budgets, Mode},
+    cli::common::{Common, Failure},
     config::{self, Config},
-    domain::grant::Limits,
+    domain::exchange::facts::Limits,
     http::server::ServerSettings,
     outbound::Guard,
-    service::{
-        App, Settings,
-        start::{self, Budgets, Mode},
-    },
+    service::{App, Settings},
     store::{Clock, DatabaseSettings, DatabaseUrl, SystemClock},
     telemetry,
 };
-
-use super::{Common, Failure};
-
-/// Loads the configuration. Each element of `set` has the form `server.bind=127.0.0.1:9000`.
-pub fn config(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
-    let flags = set
-        .iter()
-        .map(|setting| match setting.split_once('=') {
-            Some((path, value)) => Ok((path, value.to_owned())),
-            None => {
-                Err(Failure::Usage(format!("--set {setting}: give PATH=VALUE, such as server.bind=127.0.0.1:9000")))
-            }
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let config = Config::load(file, &flags)?;
-    // `store` parses the database URL. An invalid URL is reported as a fault of the configuration.
-    DatabaseUrl::parse(config.database.url.expose())
-        .map_err(|error| config::Invalid(vec![format!("database.url: {error}")]))?;
-    Ok(config)
-}
 
 pub fn database(config: &Config) -> Result<DatabaseSettings, Failure> {
     Ok(DatabaseSettings {
@@ -113,12 +92,12 @@ pub async fn app(config: &Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<A
         per_credential: config.guessing.per_credential,
         refill: config.guessing.refill,
     };
-    Ok(start::start(settings(config)?, &database(config)?, budgets, mode, clock).await?)
+    Ok(startup::start(settings(config)?, &database(config)?, budgets, mode, clock).await?)
 }
 
 /// Starts the application for a command other than `serve`. It creates nothing, and logs warnings
 /// and errors only.
-pub(super) async fn for_command(common: &Common) -> Result<App, Failure> {
+pub(crate) async fn for_command(common: &Common) -> Result<App, Failure> {
     let config = common.config()?;
     telemetry::init(config.log.json, "warn");
     app(&config, Mode::Command, Arc::new(SystemClock)).await

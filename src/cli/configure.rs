@@ -4,13 +4,17 @@ use std::{io::Read, path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 
-use crate::service::{
-    self,
-    caller::Caller,
-    configuration::{self, Action, Change, Format, Wanted},
+use crate::{
+    cli::{
+        common::{Common, Failure, print_json},
+        compose,
+    },
+    service::{
+        self,
+        caller::Caller,
+        provisioning::{self, Action, Change, Format, Wanted},
+    },
 };
-
-use super::{Common, Failure, compose, print_json};
 
 #[derive(Debug, Args)]
 pub struct Plan {
@@ -70,9 +74,9 @@ async fn run(common: &Common, file: &File, only_plan: bool) -> Result<Vec<Change
     let app = compose::for_command(common).await?;
     let caller = Caller::cli();
     let done = if only_plan {
-        configuration::plan(&app, &caller, wanted, file.prune).await
+        provisioning::plan(&app, &caller, wanted, file.prune).await
     } else {
-        configuration::apply(&app, &caller, wanted, file.prune).await
+        provisioning::apply(&app, &caller, wanted, file.prune).await
     };
     let changes = done.map_err(told)?;
     if file.json {
@@ -101,7 +105,7 @@ impl File {
             std::fs::read_to_string(&self.file)
         };
         let text = read.map_err(|error| Failure::Other(format!("cannot read {}: {error}", self.file.display())))?;
-        configuration::read(&text, format).map_err(told)
+        provisioning::read(&text, format).map_err(told)
     }
 }
 

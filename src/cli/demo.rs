@@ -6,16 +6,14 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::{
+    app::{jobs::Jobs, startup::Mode},
+    cli::{common::Failure, compose},
     config::Config,
     crypto::{jwk::PublicJwk, token::Verifier},
     http::server,
-    jobs::Jobs,
-    service::start::Mode,
     store::SystemClock,
     telemetry,
 };
-
-use super::{Failure, compose};
 
 pub async fn run(once: bool) -> Result<(), Failure> {
     telemetry::init(false, "warn");

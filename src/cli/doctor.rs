@@ -6,12 +6,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
+    app::startup::Mode,
+    cli::{
+        common::{Common, Failure, print_json},
+        compose,
+    },
     config::Config,
-    service::{self, start::Mode},
+    service,
     store::{self, Clock, SystemClock},
 };
-
-use super::{Common, Failure, compose, print_json};
 
 /// The result of one check.
 #[derive(Debug, Serialize)]

@@ -9,13 +9,17 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::service::{
-    App,
-    caller::Caller,
-    directory::import::{Counts, Import, Report},
+use crate::{
+    cli::{
+        common::{Common, Failure, print_json},
+        compose,
+    },
+    service::{
+        App,
+        caller::Caller,
+        directory::import::{Import, Report, report::Counts},
+    },
 };
-
-use super::{Common, Failure, compose, print_json};
 
 /// Size of the read buffer in bytes.
 const PIECE: usize = 64 * 1024;

@@ -6,21 +6,25 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::{
-    config::Config,
-    crypto::{master::path_of, random::SystemEntropy},
-    domain::{
-        event::{Actor, Origin},
-        master_key::{MasterKeyInfo, MasterKeyState},
-        time::{Span, Timestamp},
+    app::startup::{self, Mode},
+    cli::{
+        common::{Common, Failure, print_json},
+        compose,
     },
-    service::{
-        master_keys::{self, Begun, Counted, Lacking, Resealed, named, told},
-        start::{self, Mode},
+    config::Config,
+    crypto::{master_key_file::path_of, random::SystemEntropy},
+    domain::{
+        common::time::{Span, Timestamp},
+        events::{Actor, Origin},
+        signing::master_key::{MasterKeyInfo, MasterKeyState},
+    },
+    service::encryption::{
+        master_key_usage::{self, Counted, told},
+        master_keys::{self, Begun, Lacking, named},
+        re_encryption::{self, Resealed},
     },
     store::{DatabaseUrl, Store, SystemClock},
 };
-
-use super::{Common, Failure, compose, print_json};
 
 /// The longest time between the arrival of a key file on a replica and the replica's report of it:
 /// two polling intervals of at most two seconds each, plus a margin.
@@ -81,10 +85,10 @@ pub async fn run(common: &Common, command: MasterKeyCommand) -> Result<(), Failu
     let database = compose::database(&config)?;
     let dir = &config.keys.dir;
     let mode = if matches!(command, MasterKeyCommand::Init) { Mode::Serve } else { Mode::Command };
-    let store = start::open_store(&database, mode, Arc::new(SystemClock))?;
+    let store = startup::open_store(&database, mode, Arc::new(SystemClock))?;
     match command {
         MasterKeyCommand::Init => {
-            let keys = start::init_master_key(&store, dir).await?;
+            let keys = startup::init_master_key(&store, dir).await?;
             for (version, fingerprint) in keys.fingerprints() {
                 println!("{} is registered (fingerprint {fingerprint}).", path_of(dir, version).display());
             }
@@ -94,7 +98,7 @@ pub async fn run(common: &Common, command: MasterKeyCommand) -> Result<(), Failu
             Ok(())
         }
         MasterKeyCommand::Status { json } => {
-            let keys = master_keys::status(&store, dir).await?;
+            let keys = master_key_usage::status(&store, dir).await?;
             if json { print_json(&keys) } else { print_keys(&keys) }
         }
         MasterKeyCommand::Rotate(how) => {
@@ -126,7 +130,7 @@ fn print_keys(keys: &[Counted]) -> Result<(), Failure> {
 async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -> Result<(), Failure> {
     let (dir, origin, entropy) = (&config.keys.dir, Origin::of(Actor::Cli), SystemEntropy::default());
     // No rotation begins while the file of a key that rows need is missing.
-    let keys = start::existing_master_keys(store, dir).await?;
+    let keys = startup::existing_master_keys(store, dir).await?;
     let mut report =
         Report { waits_for: None, registered: None, activated: None, resealed: Resealed::default(), keys: Vec::new() };
     if !how.go_on && !master_keys::is_under_way(store).await? {
@@ -138,7 +142,7 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
         report.registered = Some(begun.info);
         if stop {
             report.waits_for = Some("the file on every replica");
-            report.keys = master_keys::status(store, dir).await?;
+            report.keys = master_key_usage::status(store, dir).await?;
             return if how.json { print_json(&report) } else { Ok(()) };
         }
     }
@@ -154,7 +158,7 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
         println!("Version {} seals what is written from now on.", info.version);
     }
     let left = seal_anew(config, store, &keys, &origin, &mut report.resealed).await?;
-    report.keys = master_keys::status(store, dir).await?;
+    report.keys = master_key_usage::status(store, dir).await?;
     if how.json {
         print_json(&report)?;
     } else {
@@ -217,15 +221,15 @@ fn undone(resealed: &Resealed) -> String {
 async fn seal_anew(
     config: &Config,
     store: &Store,
-    keys: &crate::crypto::master::MasterKeys,
+    keys: &crate::crypto::master_keys::MasterKeys,
     origin: &Origin,
     resealed: &mut Resealed,
-) -> Result<BTreeMap<i32, BTreeMap<crate::store::sealed::Place, i64>>, Failure> {
+) -> Result<BTreeMap<i32, BTreeMap<crate::store::encryption::columns::Place, i64>>, Failure> {
     let entropy = SystemEntropy::default();
     let mut waited = false;
     loop {
         let progress = |done: &Resealed| eprintln!("{} rows sealed anew …", done.total());
-        master_keys::reseal(store, keys, origin, &entropy, resealed, progress).await?;
+        re_encryption::reseal(store, keys, origin, &entropy, resealed, progress).await?;
         let settled = settled_at(config, store).await?;
         let now = store.now().await.map_err(crate::service::Error::from)?;
         if now < settled {
@@ -251,7 +255,7 @@ async fn seal_anew(
 
 /// Returns the time from which every server uses the current key.
 async fn settled_at(config: &Config, store: &Store) -> Result<Timestamp, Failure> {
-    let listed = store.read(crate::store::master_keys::list).await.map_err(crate::service::Error::from)?;
+    let listed = store.read(crate::store::encryption::master_keys::list).await.map_err(crate::service::Error::from)?;
     let current = listed.iter().find(|info| info.state == MasterKeyState::Current);
     let activated = current.and_then(|info| info.activated_at);
     // The first master key needs no wait, because there was no key before it.

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::store::{self, SystemClock};
-
-use super::{Common, Failure, compose, print_json};
+use crate::{
+    cli::{
+        common::{Common, Failure, print_json},
+        compose,
+    },
+    store::{self, SystemClock},
+};
 
 pub fn run(common: &Common, status: bool, json: bool) -> Result<(), Failure> {
     let config = common.config()?;

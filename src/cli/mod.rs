@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one room that talks to a terminal")]
 
 mod api_key;
+pub mod api_key_options;
+pub mod common;
 pub mod compose;
 mod configure;
 mod demo;
@@ -17,9 +19,9 @@ mod signing_key;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::{config, service};
+use crate::cli::common::{Common, Failure};
 
 /// Exchange long-lived API keys for short-lived signed JWTs and publish the
 /// JWKS with which every service verifies them offline.
@@ -36,24 +38,6 @@ struct Cli {
     common: Common,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options of every command.
-#[derive(Debug, Clone, Args)]
-struct Common {
-    /// Read settings from this TOML file. Settings that it omits keep their
-    /// defaults.
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Override one setting of the file and the environment. Repeatable.
-    #[arg(long = "set", global = true, value_name = "PATH=VALUE")]
-    set: Vec<String>,
-}
-
-impl Common {
-    fn config(&self) -> Result<config::Config, Failure> {
-        compose::config(self.config.as_deref(), &self.set)
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -134,34 +118,6 @@ enum ConfigCommand {
     Check,
 }
 
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error(transparent)]
-    Config(#[from] config::Invalid),
-    #[error("{0}")]
-    Usage(String),
-    #[error(transparent)]
-    Start(#[from] service::start::StartError),
-    #[error(transparent)]
-    Open(#[from] crate::store::OpenError),
-    #[error(transparent)]
-    Serve(#[from] crate::http::server::ServeError),
-    #[error(transparent)]
-    Service(#[from] service::Error),
-    #[error("{0}")]
-    Other(String),
-}
-
-impl Failure {
-    const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config(_) | Self::Usage(_) => 2,
-            Self::Start(_) | Self::Open(_) | Self::Serve(_) | Self::Service(_) | Self::Other(_) => 1,
-        }
-    }
-}
-
 /// Runs the program.
 pub fn main() -> ExitCode {
     forbid_core_dumps();
@@ -211,11 +167,4 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Apply(apply) => return configure::apply(&common, apply).await,
     };
     done.map(|()| ExitCode::SUCCESS)
-}
-
-/// Prints `value` as JSON, for `--json`.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Other(error.to_string()))?;
-    println!("{text}");
-    Ok(())
 }

@@ -6,15 +6,18 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::{
-    domain::event::{Actor, Origin},
-    service::{
-        start::{self, Mode},
-        witness::{self, Verdict},
+    app::startup::{self, Mode},
+    cli::{
+        common::{Common, Failure, print_json},
+        compose,
+    },
+    domain::events::{Actor, Origin},
+    service::encryption::{
+        database_progress::{self, Verdict},
+        rollback_guard,
     },
     store::SystemClock,
 };
-
-use super::{Common, Failure, compose, print_json};
 
 #[derive(Debug, Subcommand)]
 pub enum RestoreCommand {
@@ -43,14 +46,14 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    restored: Option<&'a witness::Restored>,
+    restored: Option<&'a database_progress::Restored>,
 }
 
 pub async fn run(common: &Common, command: RestoreCommand) -> Result<(), Failure> {
     let config = common.config()?;
-    let store = start::open_store(&compose::database(&config)?, Mode::Command, Arc::new(SystemClock))?;
+    let store = startup::open_store(&compose::database(&config)?, Mode::Command, Arc::new(SystemClock))?;
     let file = &config.keys.witness;
-    let (verdict, _) = witness::compare(&store, file).await?;
+    let (verdict, _) = rollback_guard::compare(&store, file).await?;
     match command {
         RestoreCommand::Status { json: true } => {
             let restored = if let Verdict::Restored(restored) = &verdict { Some(&**restored) } else { None };
@@ -69,7 +72,7 @@ pub async fn run(common: &Common, command: RestoreCommand) -> Result<(), Failure
                     ));
                 }
             }
-            witness::accept(&store, file, Origin::of(Actor::Cli)).await?;
+            rollback_guard::accept(&store, file, Origin::of(Actor::Cli)).await?;
             println!(
                 "Accepted: servers with this witness sign again within seconds. Other replicas have their own, and ask as well."
             );

@@ -4,9 +4,16 @@ use std::{future::ready, pin::pin, sync::Arc, thread, time::Duration};
 
 use futures_util::future::{Either, select};
 
-use crate::{http::server, jobs::Jobs, service::start::Mode, store::SystemClock, telemetry};
-
-use super::{Common, Failure, compose};
+use crate::{
+    app::{jobs::Jobs, startup::Mode},
+    cli::{
+        common::{Common, Failure},
+        compose,
+    },
+    http::server,
+    store::SystemClock,
+    telemetry,
+};
 
 /// How long the exit waits for threads that may never return.
 const HANGS_AT_MOST: Duration = Duration::from_secs(5);

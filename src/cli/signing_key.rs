@@ -5,14 +5,22 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::{
-    domain::{id::SigningKeyId, rotation::Wait, signing::SigningKeyState},
+    cli::{
+        common::{Common, Failure, print_json},
+        compose,
+    },
+    domain::{
+        common::derived_id::SigningKeyId,
+        signing::{SigningKeyState, rotation::Wait},
+    },
     service::{
         caller::Caller,
-        signing_keys::{self, Listed, Revoked, Rotated, Timeline, Upcoming},
+        signing::{
+            self, Revoked, Rotated,
+            loaded::{Listed, Timeline, Upcoming},
+        },
     },
 };
-
-use super::{Common, Failure, compose, print_json};
 
 #[derive(Debug, Subcommand)]
 pub enum SigningKeyCommand {
@@ -70,7 +78,7 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
     let app = compose::for_command(common).await?;
     match command {
         SigningKeyCommand::List { json } => {
-            let timeline = signing_keys::timeline(&app).await?;
+            let timeline = signing::timeline(&app).await?;
             if json {
                 return print_json(&timeline.data);
             }
@@ -78,7 +86,7 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
             Ok(())
         }
         SigningKeyCommand::Plan { json } => {
-            let timeline = signing_keys::timeline(&app).await?;
+            let timeline = signing::timeline(&app).await?;
             if json {
                 return print_json(&timeline);
             }
@@ -86,7 +94,7 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
             Ok(())
         }
         SigningKeyCommand::Rotate { dry_run: true, json } => {
-            let (rotated, timeline) = signing_keys::planned_rotation(&app).await?;
+            let (rotated, timeline) = signing::planned_rotation(&app).await?;
             if json {
                 return print_json(&rotated?);
             }
@@ -100,7 +108,7 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
             Ok(())
         }
         SigningKeyCommand::Rotate { dry_run: false, json } => {
-            let rotated = signing_keys::rotate(&app, &Caller::cli(), None).await?;
+            let rotated = signing::rotate(&app, &Caller::cli(), None).await?;
             if json {
                 return print_json(&rotated);
             }
@@ -111,7 +119,7 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
             let text = std::fs::read_to_string(&file)
                 .map(zeroize::Zeroizing::new)
                 .map_err(|error| Failure::Other(format!("cannot read {}: {error}", file.display())))?;
-            let key = signing_keys::import(&app, &Caller::cli(), &text).await?;
+            let key = signing::import(&app, &Caller::cli(), &text).await?;
             if json {
                 return print_json(&key);
             }
@@ -119,7 +127,7 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
             Ok(())
         }
         SigningKeyCommand::Revoke { kid, json } => {
-            let revoked = signing_keys::revoke(&app, &Caller::cli(), kid).await?;
+            let revoked = signing::revoke(&app, &Caller::cli(), kid).await?;
             if json {
                 return print_json(&revoked);
             }

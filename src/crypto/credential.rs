@@ -6,15 +6,15 @@
 use aws_lc_rs::constant_time;
 use ring::digest;
 
-use crate::domain::{
-    api_key_value::{PresentedKey, Secret},
-    entropy::Entropy,
-    id::CredentialId,
-};
-
-use super::{
-    master::MasterKeys,
-    seal::{Purpose, SealError, Sealed},
+use crate::{
+    crypto::{
+        encryption::{Purpose, SealError, Sealed},
+        master_keys::MasterKeys,
+    },
+    domain::{
+        common::{derived_id::CredentialId, entropy::Entropy},
+        credentials::format::{PresentedKey, Secret},
+    },
 };
 
 const CONTEXT: &[u8] = b"keyswap api key credential v1";

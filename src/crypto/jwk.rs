@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{id::SigningKeyId, signing::Algorithm};
+use crate::domain::{common::derived_id::SigningKeyId, signing::Algorithm};
 
 /// A public signature key. The type has no private members, so a private key cannot be published by
 /// mistake.

@@ -1,12 +1,13 @@
 //! Cryptography. Only this module uses ring, aws-lc-rs and jsonwebtoken.
 
 pub mod credential;
-pub mod foreign;
-pub mod import;
+pub mod encryption;
+pub mod imported_key;
 pub mod jwk;
-pub mod master;
+pub mod key_import;
+pub mod master_key_file;
+pub mod master_keys;
 pub mod random;
-pub mod seal;
 pub mod signer;
 pub mod tls;
 pub mod token;

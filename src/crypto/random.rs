@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::domain::entropy::{Entropy, NoEntropy};
+use crate::domain::common::entropy::{Entropy, NoEntropy};
 
 /// The random generator of the operating system as an implementation of [`Entropy`].
 #[derive(Debug, Clone)]

@@ -14,9 +14,10 @@ use aws_lc_rs::{
 };
 use zeroize::Zeroizing;
 
-use crate::domain::signing::Algorithm;
-
-use super::jwk::{PublicJwk, PublicNumbers};
+use crate::{
+    crypto::jwk::{PublicJwk, PublicNumbers},
+    domain::signing::Algorithm,
+};
 
 /// A parsed private key with its public JWK.
 pub struct Signer {

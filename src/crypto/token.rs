@@ -7,11 +7,14 @@ use jsonwebtoken::{DecodingKey, Validation};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::domain::{claims::Claims, id::SigningKeyId, signing::Algorithm, token_shape::Typ};
-
-use super::{
-    jwk::PublicJwk,
-    signer::{PrivateKeyDer, Signer, SignerError},
+use crate::{
+    crypto::{
+        jwk::PublicJwk,
+        signer::{PrivateKeyDer, Signer, SignerError},
+    },
+    domain::{
+        access::token_profile::Typ, common::derived_id::SigningKeyId, exchange::claims::Claims, signing::Algorithm,
+    },
 };
 
 /// A signed token. Zeroized on drop.

@@ -6,11 +6,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::hmac;
 use zeroize::Zeroizing;
 
-use crate::domain::entropy::{Entropy, NoEntropy};
-
-use super::{
-    master::MasterKeys,
-    seal::{Purpose, SealError, Sealed},
+use crate::{
+    crypto::{
+        encryption::{Purpose, SealError, Sealed},
+        master_keys::MasterKeys,
+    },
+    domain::common::entropy::{Entropy, NoEntropy},
 };
 
 /// The secret shared by Keyswap and one receiver.
@@ -63,7 +64,7 @@ impl WebhookSecret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{master::MasterKey, random::SystemEntropy};
+    use crate::crypto::{master_key_file::MasterKey, random::SystemEntropy};
 
     #[test]
     fn wh_01_the_signature_is_the_one_of_the_specification() {

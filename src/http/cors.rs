@@ -4,9 +4,7 @@
 use actix_cors::Cors;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, RETRY_AFTER};
 
-use crate::domain::origin::Origin;
-
-use super::request::REQUEST_ID;
+use crate::{domain::common::origin::Origin, http::extract::request::REQUEST_ID};
 
 /// Lifetime of a cached preflight response, in seconds.
 const MAX_AGE: usize = 600;

@@ -2,20 +2,25 @@
 //! `service` and writes the response.
 
 mod access;
-mod assets;
-mod body;
+mod api_keys;
 mod cors;
-mod oauth;
+mod credentials;
+mod directory;
+mod events;
+mod exchange;
+mod extract;
+mod introspection;
+mod oauth_error;
 pub mod openapi;
-mod ops;
-mod pages;
+mod operations;
+mod portal;
 mod problem;
-mod rate_limit;
-mod replaced;
-mod request;
+mod response;
 mod routes;
 pub mod server;
-mod v1;
-mod well_known;
+mod signing;
+mod status_lists;
+mod webhook_bodies;
+mod webhooks;
 
-pub use v1::api_keys::KeyBody;
+pub use api_keys::bodies::KeyBody;

@@ -14,11 +14,10 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{grant::TargetFault, usage::Window},
-    service::{App, Error, Fault, proof::Denied, revocation::NotRevoked},
+    domain::exchange::{refusal::TargetFault, usage::Window},
+    http::{exchange::rate_limit, extract::body::BodyError},
+    service::{App, Error, Fault, credentials::error::Denied, introspection::revoke::NotRevoked},
 };
-
-use super::{body::BodyError, rate_limit};
 
 /// An error response that states the cause and the remedy.
 #[derive(Debug, Clone)]

@@ -6,22 +6,26 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use crate::domain::origin::Origin;
-
-use super::{
-    access::{Endpoint, on},
-    assets, cors,
-    oauth::{error::OauthError, introspect, revoke, token},
-    openapi::pages,
-    ops,
-    pages::{console, portal},
-    problem::{Problem, speaks_oauth},
-    v1::{
-        access_check, access_records, api_keys, audiences, branding, caller, events, exchange, import, members,
-        organizations, overview, permissions, portal_sessions, roles, service_clients, signing_keys, status_lists,
-        usage, users, validation, webhooks,
+use crate::{
+    domain::common::origin::Origin,
+    http::{
+        access::{access_records, audiences, permissions, roles},
+        api_keys::{self, service_clients, usage},
+        cors,
+        credentials::caller,
+        directory::{import, members, organizations, users},
+        events,
+        exchange::{self, token},
+        extract::access::{Endpoint, on},
+        introspection::{check_access, introspect, revoke, validate},
+        oauth_error::OauthError,
+        openapi::pages,
+        operations,
+        portal::{assets, branding, console_page, key_statistics, portal_page, sessions},
+        problem::{Problem, speaks_oauth},
+        signing::{signing_keys, well_known},
+        status_lists, webhooks,
     },
-    well_known,
 };
 
 const GET: Method = Method::GET;
@@ -59,7 +63,7 @@ fn for_everyone() -> Table {
         .at("/v1/exchange", vec![on!(POST, exchange::exchange)])
         .at("/v1/exchange/explain", vec![on!(POST, exchange::explain)])
         .at("/v1/api-keys", vec![on!(GET, api_keys::list), on!(POST, api_keys::create)])
-        .at("/v1/api-keys/validate", vec![on!(POST, validation::validate)])
+        .at("/v1/api-keys/validate", vec![on!(POST, validate::validate)])
         .at(
             "/v1/api-keys/{id}",
             vec![on!(GET, api_keys::get), on!(PATCH, api_keys::patch), on!(DELETE, api_keys::delete)],
@@ -116,19 +120,19 @@ fn for_everyone() -> Table {
             "/v1/audiences/{id}",
             vec![on!(GET, audiences::get), on!(PATCH, audiences::patch), on!(DELETE, audiences::delete)],
         )
-        .at("/v1/portal-sessions", vec![on!(POST, portal_sessions::open)])
-        .at("/v1/portal-sessions/current", vec![on!(GET, portal_sessions::current)])
+        .at("/v1/portal-sessions", vec![on!(POST, sessions::open)])
+        .at("/v1/portal-sessions/current", vec![on!(GET, sessions::current)])
         .at("/widget/v1.js", vec![on!(GET, assets::widget), on!(HEAD, assets::widget)])
         .at("/assets/{hash}/{folder}/{file}", vec![on!(GET, assets::asset), on!(HEAD, assets::asset)])
-        .at("/portal/organization-keys", vec![on!(GET, portal::page), on!(HEAD, portal::page)])
-        .at("/portal/user-keys", vec![on!(GET, portal::page), on!(HEAD, portal::page)])
-        .at("/portal/sign-in", vec![on!(POST, portal::sign_in)])
-        .at("/portal/sign-out", vec![on!(POST, portal::sign_out)])
-        .at("/console", vec![on!(GET, console::page), on!(HEAD, console::page)])
-        .at("/console/sign-in", vec![on!(POST, console::sign_in)])
-        .at("/console/sign-out", vec![on!(POST, console::sign_out)])
+        .at("/portal/organization-keys", vec![on!(GET, portal_page::page), on!(HEAD, portal_page::page)])
+        .at("/portal/user-keys", vec![on!(GET, portal_page::page), on!(HEAD, portal_page::page)])
+        .at("/portal/sign-in", vec![on!(POST, portal_page::sign_in)])
+        .at("/portal/sign-out", vec![on!(POST, portal_page::sign_out)])
+        .at("/console", vec![on!(GET, console_page::page), on!(HEAD, console_page::page)])
+        .at("/console/sign-in", vec![on!(POST, console_page::sign_in)])
+        .at("/console/sign-out", vec![on!(POST, console_page::sign_out)])
         .at("/v1/caller", vec![on!(GET, caller::get)])
-        .at("/v1/overview", vec![on!(GET, overview::get)])
+        .at("/v1/overview", vec![on!(GET, key_statistics::get)])
         .at("/v1/branding", vec![on!(GET, branding::get), on!(PUT, branding::put)])
         .at("/v1/signing-keys", vec![on!(GET, signing_keys::list), on!(POST, signing_keys::import)])
         .at("/v1/signing-keys/rotate", vec![on!(POST, signing_keys::rotate)])
@@ -149,7 +153,7 @@ fn for_everyone() -> Table {
             "/v1/access-records/{id}",
             vec![on!(GET, access_records::get), on!(PATCH, access_records::patch), on!(DELETE, access_records::delete)],
         )
-        .at("/v1/access/check", vec![on!(POST, access_check::check)])
+        .at("/v1/access/check", vec![on!(POST, check_access::check)])
         .at("/oauth/introspect", vec![on!(POST, introspect::introspect)])
         .at("/oauth/revoke", vec![on!(POST, revoke::revoke)])
         .at("/v1/status-lists/{id}", vec![on!(GET, status_lists::get), on!(HEAD, status_lists::get)])
@@ -160,18 +164,18 @@ fn for_everyone() -> Table {
 
 /// Operations routes on the public listener, for deployments without an operator listener.
 fn operations_in_public() -> Table {
-    health().at("/metrics", vec![on!(GET, ops::metrics_in_public)])
+    health().at("/metrics", vec![on!(GET, operations::metrics_in_public)])
 }
 
 /// Operations routes on the operator listener.
 fn operations_alone() -> Table {
-    health().at("/metrics", vec![on!(GET, ops::metrics)])
+    health().at("/metrics", vec![on!(GET, operations::metrics)])
 }
 
 fn health() -> Table {
     Table::default()
-        .at("/healthz", vec![on!(GET, ops::healthz), on!(HEAD, ops::healthz)])
-        .at("/readyz", vec![on!(GET, ops::readyz), on!(HEAD, ops::readyz)])
+        .at("/healthz", vec![on!(GET, operations::healthz), on!(HEAD, operations::healthz)])
+        .at("/readyz", vec![on!(GET, operations::readyz), on!(HEAD, operations::readyz)])
 }
 
 /// All publicly reachable routes, which the OpenAPI document describes.

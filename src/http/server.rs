@@ -17,14 +17,17 @@ use ipnet::IpNet;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use socket2::{Domain, Socket, Type};
 
-use crate::{crypto, domain::origin::Origin, service::app::Shared};
-
-use super::{
-    assets::Assets,
-    openapi::pages::Pages,
-    problem::path_of,
-    request::{TrustedProxies, accompany},
-    routes,
+use crate::{
+    crypto,
+    domain::common::origin::Origin,
+    http::{
+        extract::request::{TrustedProxies, accompany},
+        openapi::pages::Pages,
+        portal::assets::Assets,
+        problem::path_of,
+        routes,
+    },
+    service::services::Shared,
 };
 
 /// Listener settings.

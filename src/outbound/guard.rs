@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use url::Host;
 
 use crate::domain::{
-    address::{Ports, is_public},
-    webhook::WebhookUrl,
+    common::address::{Ports, is_public},
+    webhooks::WebhookUrl,
 };
 
 /// Destinations that are permitted in addition to public addresses over HTTPS at port 443.

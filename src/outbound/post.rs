@@ -17,9 +17,10 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Host;
 
-use crate::domain::webhook::WebhookUrl;
-
-use super::{Guard, Refused, Resolve};
+use crate::{
+    domain::webhooks::WebhookUrl,
+    outbound::{Guard, Refused, Resolve},
+};
 
 /// The deadline covers name resolution, connection, request and response together.
 const DEADLINE: Duration = Duration::from_secs(20);

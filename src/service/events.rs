@@ -7,13 +7,12 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     crypto,
     domain::{
-        event::{Event, EventFilter},
-        page::Page,
+        common::page::Page,
+        events::{Event, EventFilter},
     },
+    service::{App, Error},
     store,
 };
-
-use super::{App, Error};
 
 /// Polling interval of a waiting reader. Polling is the only way to find events of other replicas.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -17,7 +17,7 @@ pub enum StoreError {
     #[error("the database holds something impossible: {0}")]
     Corrupt(String),
     #[error("no randomness")]
-    NoEntropy(#[from] crate::domain::entropy::NoEntropy),
+    NoEntropy(#[from] crate::domain::common::entropy::NoEntropy),
 }
 
 impl From<DieselError> for StoreError {

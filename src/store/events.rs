@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 use serde::Serialize;
 
-use crate::domain::{
-    event::{ActorRef, Event, EventFilter, EventKind, Order},
-    page::Page,
-    time::Timestamp,
-};
-
-use super::{
-    api_keys::parsed,
-    change::Tx,
-    connection::Conn,
-    dialect::{self, Bulk},
-    error::StoreError,
-    schema::{event_head, events},
+use crate::{
+    domain::{
+        common::{page::Page, time::Timestamp},
+        events::{ActorRef, Event, EventFilter, EventKind, Order},
+    },
+    store::{
+        columns::parsed,
+        dialect::bulk::{self, Bulk},
+        error::StoreError,
+        pool::Conn,
+        schema::{event_head, events},
+        transaction::Tx,
+    },
 };
 
 #[derive(Queryable, Selectable, Serialize)]
@@ -71,7 +71,7 @@ pub(super) fn insert(tx: &mut Tx<'_>, events: &[Event]) -> Result<(), StoreError
     }
     for some in events.chunks(AT_ONCE) {
         let rows = some.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        dialect::write_rows(tx, &BULK, &rows)?;
+        bulk::write_rows(tx, &BULK, &rows)?;
     }
     Ok(())
 }

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
 use serde::Serialize;
 
-use crate::domain::{time::Span, usage::Hour};
-
-use super::{
-    change::Tx,
-    connection::Conn,
-    dialect::{self, Bulk},
-    error::StoreError,
-    schema::exchange_counts,
+use crate::{
+    domain::{common::time::Span, exchange::usage::Hour},
+    store::{
+        dialect::bulk::{self, Bulk},
+        error::StoreError,
+        pool::Conn,
+        schema::exchange_counts,
+        transaction::Tx,
+    },
 };
 
 /// The retention of counts. It exceeds the period that `/v1` returns, so that this period can be
@@ -38,7 +39,7 @@ const BULK: Bulk = Bulk {
 pub fn add(tx: &mut Tx<'_>, counted: &BTreeMap<&'static str, i64>) -> Result<(), StoreError> {
     let hour = Hour::of(tx.now()).number();
     let rows: Vec<_> = counted.iter().map(|(result, exchanges)| Row { hour, result, exchanges: *exchanges }).collect();
-    dialect::write_rows(tx, &BULK, &rows)?;
+    bulk::write_rows(tx, &BULK, &rows)?;
     Ok(())
 }
 

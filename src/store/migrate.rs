@@ -6,10 +6,10 @@ use diesel::{
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{
-    connection::{Conn, Pooled},
+use crate::store::{
     dialect,
     error::OpenError,
+    pool::{Conn, Pooled},
 };
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");

@@ -2,88 +2,57 @@
 //! table. `dialect` contains the hand-written SQL, including the statements that differ between
 //! PostgreSQL and SQLite.
 
-pub mod access_records;
+pub mod access;
 pub mod api_keys;
-pub mod audiences;
-pub mod branding;
-pub mod census;
-mod change;
-mod connection;
-pub mod credential_uses;
-pub mod departures;
+mod batch_loader;
+mod columns;
+mod commit;
+pub mod common;
+pub mod credentials;
 mod dialect;
+pub mod directory;
+pub mod encryption;
 mod error;
 pub mod events;
 pub mod exchange_counts;
-pub mod facts;
-mod gather;
-pub mod idempotency;
-pub mod key_standings;
-pub mod key_usage;
-pub mod key_windows;
-pub mod leftovers;
-pub mod master_keys;
-pub mod members;
-pub mod migrate;
-pub mod notices;
-pub mod organizations;
-pub mod permissions;
-pub mod portal_sessions;
-pub mod replicas;
-pub mod revoked_tokens;
-pub mod roles;
-pub mod rotation_clock;
+mod lookup_queue;
+mod migrate;
+mod pool;
+mod pool_state;
+pub mod portal;
 mod schema;
-pub mod sealed;
-pub mod service_clients;
-pub mod signing_key_tokens;
-pub mod signing_keys;
+mod settings;
+pub mod signing;
 pub mod status_lists;
-pub mod status_marks;
-pub mod status_tokens;
-pub mod users;
-pub mod validation;
-pub mod webhook_deliveries;
+mod transaction;
 pub mod webhooks;
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
+use tokio::{sync::Semaphore, time::timeout};
+
+use crate::{
+    domain::{
+        access::audience::Identifier,
+        common::{derived_id::CredentialId, entropy::Entropy, time::Timestamp},
+        events::{Digest, Origin},
+    },
+    store::pool_state::Line,
 };
 
-use crate::domain::{
-    audience::Identifier,
-    entropy::Entropy,
-    event::{Digest, Origin},
-    id::CredentialId,
-    time::Timestamp,
-};
-
-pub use change::{Outcome, Tx, now};
-pub use connection::{
-    Clock, Conn, DatabaseSettings, DatabaseUrl, IfMissing, SqliteSettings, SystemClock, sqlite_settings,
-};
 pub use dialect::{durability_faults, lock, try_lock};
 pub use error::{OpenError, StoreError};
-use gather::Gather;
-pub use gather::{Found, Wants};
+pub use lookup_queue::{Found, Wants};
+pub use pool::{Conn, SqliteSettings, sqlite_settings};
+pub use settings::{Clock, DatabaseSettings, DatabaseUrl, IfMissing, SystemClock};
+pub use transaction::{Outcome, Tx, now};
 
 /// A handle to the database. Clones share the connection pool.
 #[derive(Clone)]
 pub struct Store {
     line: Arc<ArcSwap<Line>>,
-    make: connection::MakePool,
+    make: pool::MakePool,
     /// Limits the operations that wait for or use a connection. When no permit is left, an
     /// operation fails with `Unavailable` immediately. Lookups have a limit of their own.
     queue: Arc<Semaphore>,
@@ -112,7 +81,7 @@ impl Store {
         entropy: Arc<dyn Entropy>,
         digest: Digest,
     ) -> Result<Self, OpenError> {
-        let make = connection::open(settings, if_missing, clock)?;
+        let make = pool::open(settings, if_missing, clock)?;
         Ok(Self {
             line: Arc::new(ArcSwap::from_pointee(Line::new(&make))),
             make,
@@ -133,7 +102,7 @@ impl Store {
         migrate::status(&mut self.connection_now()?)
     }
 
-    fn connection_now(&self) -> Result<connection::Pooled, OpenError> {
+    fn connection_now(&self) -> Result<pool::Pooled, OpenError> {
         self.line.load().pool.get().map_err(|error| OpenError::Migration(error.to_string()))
     }
 
@@ -158,7 +127,7 @@ impl Store {
     ) -> Result<Option<Found>, StoreError> {
         let line = self.line.load_full();
         let busy = || StoreError::Unavailable("too many requests wait for it".to_owned());
-        let asked = gather::ask(&line, *credential, targets.clone(), wants).ok_or_else(busy)?;
+        let asked = batch_loader::ask(&line, *credential, targets.clone(), wants).ok_or_else(busy)?;
         match timeout(self.patience, asked.answer()).await {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),
@@ -195,14 +164,14 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         self.blocking(move |store, connection| {
-            change::run(connection, store.entropy.as_ref(), store.digest, &origin, body)
+            commit::run(connection, store.entropy.as_ref(), store.digest, &origin, body)
         })
         .await
     }
 
     /// Returns the current time of the database.
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
-        self.read(change::now).await
+        self.read(transaction::now).await
     }
 
     async fn blocking<T, E>(&self, body: impl FnOnce(&Self, &mut Conn) -> Result<T, E> + Send + 'static) -> Result<T, E>
@@ -250,57 +219,5 @@ impl Store {
             tracing::warn!("the database has fallen silent: its connections are given up for new ones");
             self.line.compare_and_swap(silent, Arc::new(Line::new(&self.make)));
         }
-    }
-}
-
-/// A connection pool with the operations that wait for it and the batch loader that uses it.
-struct Line {
-    pool: connection::Pool,
-    /// One permit per connection, not counting the connections of the batch loader. An operation
-    /// waits here without occupying a thread.
-    permits: Arc<Semaphore>,
-    gather: Gather,
-    made_at: Instant,
-    /// When an operation, a batch of lookups or a connection attempt last completed, in
-    /// milliseconds since `made_at`.
-    answered_at: AtomicU64,
-    /// When a batch of lookups last completed, in milliseconds since `made_at`.
-    gathered_at: AtomicU64,
-}
-
-impl Line {
-    fn new(make: &connection::MakePool) -> Self {
-        let pool = make.pool();
-        let permits = Arc::new(Semaphore::new(make.permits()));
-        Self {
-            pool,
-            permits,
-            gather: Gather::default(),
-            made_at: Instant::now(),
-            answered_at: AtomicU64::new(0),
-            gathered_at: AtomicU64::new(0),
-        }
-    }
-
-    fn age(&self) -> u64 {
-        u64::try_from(self.made_at.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn answered(&self) {
-        self.answered_at.store(self.age(), Ordering::Relaxed);
-    }
-
-    fn gathered(&self) {
-        self.gathered_at.store(self.age(), Ordering::Relaxed);
-    }
-
-    /// Returns whether no operation has completed for longer than `patience`. Callers ask only
-    /// after one of their waits has timed out.
-    fn is_silent(&self, patience: Duration) -> bool {
-        self.is_silent_since(&self.answered_at, patience)
-    }
-
-    fn is_silent_since(&self, last: &AtomicU64, patience: Duration) -> bool {
-        u128::from(self.age().saturating_sub(last.load(Ordering::Relaxed))) > patience.as_millis()
     }
 }

@@ -1,5 +1,5 @@
 """Reserves loopback ports for servers that must know their port before they start. Also
-used by tests/readme.py."""
+used by tests/documents.py."""
 
 import random
 import socket

@@ -1,4 +1,4 @@
-"""The programs of examples/verify, which the README shows."""
+"""The programs of examples/verify, which docs/guides/verify-tokens.md shows."""
 
 import sys
 

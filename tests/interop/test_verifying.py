@@ -1,4 +1,5 @@
-"""The verifiers of docs/verifying.md: signature, claims and status, with their caches."""
+"""The verifiers of docs/guides/verify-tokens.md: signature, claims and status, with their
+caches."""
 
 import base64
 import contextlib
@@ -147,7 +148,7 @@ def forged(commands):
 
 
 def test_the_document_shows_the_programs_as_they_are():
-    text = (HERE.parents[1] / "docs" / "verifying.md").read_text()
+    text = (HERE.parents[1] / "docs" / "guides" / "verify-tokens.md").read_text()
     programs = sorted(VERIFYING.iterdir())
     assert len(programs) == 7
     for program in programs:

@@ -8,16 +8,12 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyswap::{
-    crypto::{
-        master::{MasterKey, MasterKeys},
-        random::SystemEntropy,
-        sha256_hex,
-    },
+    crypto::{master_key_file::MasterKey, master_keys::MasterKeys, random::SystemEntropy, sha256_hex},
     domain::{
-        api_key_value::{ApiKeyValue, Secret},
-        entropy::Entropy,
+        common::entropy::Entropy,
+        credentials::format::{ApiKeyValue, Secret},
     },
-    service::last_used,
+    service::credentials::last_used,
 };
 use serde_json::{Value, json};
 

@@ -5,10 +5,13 @@ use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
 use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
-        event::{Actor, Origin},
-        id::{CredentialId, Generated, KeyId},
+        common::{
+            derived_id::CredentialId,
+            id::{Generated, KeyId},
+        },
+        events::{Actor, Origin},
     },
-    service::master_keys,
+    service::encryption::master_keys,
     store::StoreError,
 };
 use serde_json::{Value, json};

@@ -3,11 +3,12 @@
 use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
 use futures_util::FutureExt;
 use keyswap::{
-    domain::{
-        id::{CredentialId, Generated, KeyId},
+    domain::common::{
+        derived_id::CredentialId,
+        id::{Generated, KeyId},
         time::Timestamp,
     },
-    service::last_used,
+    service::credentials::last_used,
     store::StoreError,
 };
 

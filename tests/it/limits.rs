@@ -2,7 +2,7 @@
 //! counts.
 
 use futures_util::future::join_all;
-use keyswap::service::last_used;
+use keyswap::service::credentials::last_used;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 

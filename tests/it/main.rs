@@ -18,6 +18,7 @@ mod support;
 
 mod access_records;
 mod actors;
+mod architecture;
 mod audiences;
 mod bad_input;
 mod cli;
@@ -28,7 +29,6 @@ mod facts;
 mod faults;
 mod features;
 mod foreign;
-mod house;
 mod import;
 mod introspection;
 mod jobs;

@@ -1,7 +1,6 @@
 //! Key management by users: through portal sessions, with their own keys, and through a back end
 //! that calls on their behalf.
 
-use keyswap::cli::compose;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -524,14 +523,16 @@ both! {
 
 /// A session token as an API key: with another prefix and a matching checksum.
 fn rekeyed(token: &str) -> String {
-    use keyswap::domain::api_key_value::{ApiKeyValue, PresentedKey};
+    use keyswap::domain::credentials::format::{ApiKeyValue, PresentedKey};
     let known = PresentedKey::parse(token).unwrap();
     ApiKeyValue::format(&"ks".parse().unwrap(), &known.credential, &known.secret).expose().to_owned()
 }
 
 #[test]
 fn the_configuration_keeps_the_prefix_and_the_life_of_sessions() {
-    let faults = |setting: &str| compose::config(None, &[setting.to_owned()]).err().map(|error| error.to_string());
+    let faults = |setting: &str| {
+        keyswap::cli::common::load_config(None, &[setting.to_owned()]).err().map(|error| error.to_string())
+    };
     for (setting, fault) in [
         ("api_keys.prefix=kps", "api_keys.prefix: kps is kept for portal sessions"),
         (r#"api_keys.accepted_prefixes=["old","kps"]"#, "api_keys.accepted_prefixes: kps is kept for portal sessions"),

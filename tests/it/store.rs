@@ -5,10 +5,12 @@ use std::{sync::mpsc, time::Duration};
 use keyswap::{
     crypto::sha256,
     domain::{
-        event::{Actor, Event, EventKind, NewEvent, Origin},
-        id::CredentialId,
-        permission::{AssignableTo, Permission, PermissionName},
-        time::{Span, Timestamp},
+        access::permission::{AssignableTo, Permission, PermissionName},
+        common::{
+            derived_id::CredentialId,
+            time::{Span, Timestamp},
+        },
+        events::{Actor, Event, EventKind, NewEvent, Origin},
     },
     service::events,
     store::{self, Outcome, StoreError},
@@ -37,20 +39,20 @@ both! {
         let before = server.events().await.len();
         let result: Result<(), StoreError> = store
             .change(cli(), |tx| {
-                store::permissions::insert(tx, &permission("a:b"))?;
+                store::access::permissions::insert(tx, &permission("a:b"))?;
                 Err(StoreError::Unavailable("on purpose".to_owned()))
             })
             .await;
         assert!(result.is_err());
         let name: PermissionName = "a:b".parse().unwrap();
-        assert!(store.read(move |connection| store::permissions::find(connection, &name)).await.unwrap().is_none());
+        assert!(store.read(move |connection| store::access::permissions::find(connection, &name)).await.unwrap().is_none());
         assert_eq!(server.events().await.len(), before);
     }
 
     async fn a_row_that_is_there_is_a_conflict(server: Server) {
         let insert = || {
             server.app.store.change(cli(), |tx| {
-                store::permissions::insert(tx, &permission("a:b"))?;
+                store::access::permissions::insert(tx, &permission("a:b"))?;
                 Ok(Outcome::event((), NewEvent::new(EventKind::PermissionCreated, "a:b")))
             })
         };
@@ -68,7 +70,7 @@ both! {
                 for round in 0..25 {
                     let name = format!("w{number}:r{round}");
                     let change = store.change(cli(), move |tx| {
-                        store::permissions::insert(tx, &permission(&name))?;
+                        store::access::permissions::insert(tx, &permission(&name))?;
                         // Two resources produce two adjacent events.
                         let events = ["first", "second"].map(|part| {
                             NewEvent::new(EventKind::PermissionCreated, &name).with("part", part)
@@ -134,7 +136,7 @@ both! {
         let touch = |at: Timestamp| {
             let used = vec![(id, at)];
             server.app.store.change(cli(), move |tx| {
-                store::credential_uses::note(tx, &used)?;
+                store::credentials::last_used::note(tx, &used)?;
                 Ok::<_, StoreError>(Outcome::bookkeeping(()))
             })
         };
@@ -175,7 +177,7 @@ both! {
         let (release, released) = mpsc::channel::<()>();
         let writer = tokio::spawn(async move {
             let change = store.change(cli(), move |tx| {
-                store::permissions::insert(tx, &permission("slow:one"))?;
+                store::access::permissions::insert(tx, &permission("slow:one"))?;
                 started.send(()).unwrap();
                 // The write lock is held until the reader has its result.
                 released.recv_timeout(Duration::from_secs(30)).expect("the reader waited for the writer");
@@ -185,7 +187,7 @@ both! {
         });
         running.await.unwrap();
         let name: PermissionName = "slow:one".parse().unwrap();
-        let read = server.app.store.read(move |connection| store::permissions::find(connection, &name));
+        let read = server.app.store.read(move |connection| store::access::permissions::find(connection, &name));
         let seen = tokio::time::timeout(Duration::from_secs(15), read).await.expect("the reader waits for the writer");
         assert!(seen.unwrap().is_none(), "what is not committed is not seen");
         release.send(()).unwrap();

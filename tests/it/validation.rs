@@ -3,8 +3,8 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::{
-    domain::claims::{AudienceClaim, Claims},
-    service::last_used,
+    domain::exchange::claims::{AudienceClaim, Claims},
+    service::credentials::last_used,
 };
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};

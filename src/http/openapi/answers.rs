@@ -9,9 +9,7 @@ use utoipa::{
     openapi::{Ref, RefOr, Response},
 };
 
-use crate::http::oauth::introspect::JWT;
-
-use super::signature::collected;
+use crate::http::openapi::schemas::collected;
 
 /// Extension in which a response carries its schemas to `document`, which removes it. utoipa does
 /// not collect the schemas of such responses.
@@ -250,3 +248,6 @@ impl<T: ToSchema> IntoResponses for Introspected<T> {
         [("200".to_owned(), made(answer))].into()
     }
 }
+
+/// Media type of an introspection response as a JWT (RFC 9701).
+pub const JWT: &str = "application/token-introspection+jwt";

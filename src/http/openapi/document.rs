@@ -7,14 +7,16 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::{
-    http::{oauth, problem, routes},
-    service::{Error, publish::Document},
-};
-
-use super::{
-    answers::SCHEMAS,
-    failures::{self, Facts},
-    signature::{Described, Failures, collected},
+    http::{
+        openapi::{
+            answers::SCHEMAS,
+            failures::{self, Facts},
+            schemas::collected,
+            signature::{Described, Failures},
+        },
+        problem, routes,
+    },
+    service::{Error, common::document::Document},
 };
 
 /// The OpenAPI document of the deployment at `public_url`.
@@ -46,7 +48,7 @@ impl Components {
 fn build(public_url: &str) -> Value {
     let mut components = Components::default();
     components.add_type::<problem::Body<'static>>();
-    components.add_type::<oauth::error::Body>();
+    components.add_type::<crate::http::oauth_error::Body>();
     let mut paths = Map::new();
     let mut ids = BTreeSet::new();
     for (path, endpoints) in routes::table() {

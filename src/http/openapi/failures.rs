@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
+use crate::http::openapi::{
     answers::header,
     signature::{Failures, Signature},
 };

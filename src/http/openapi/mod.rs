@@ -4,11 +4,13 @@
 
 pub mod answers;
 mod document;
+pub mod documents;
 mod failures;
 pub mod objects;
 pub mod pages;
 pub mod params;
-mod signature;
+pub(crate) mod schemas;
+pub(crate) mod signature;
 mod words;
 
 pub use document::document;

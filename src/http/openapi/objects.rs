@@ -3,40 +3,51 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
 };
 
 use crate::{
+    app::health::Readiness,
     crypto::jwk::PublicJwk,
     domain::{
-        access::{Detail, DetailType},
-        audience::Identifier,
-        claims::AudienceClaim,
-        event::{ActorRef, Event},
-        grant::{Removed, RemovedBy},
-        id::{EventId, KeyId, OrganizationId, SigningKeyId},
-        introspection::{Introspection, TokenType},
-        json::Metadata,
-        name::DisplayName,
-        permission::{AssignableTo, Permission, PermissionName, PermissionSet},
-        resource::ResourcePattern,
-        role::{Role, RoleName},
-        rotation::{Bounds, Wait},
-        signing::{Algorithm, SigningKeyInfo, SigningKeyState},
-        time::{Span, Timestamp},
+        access::{
+            access_record::{Detail, DetailType},
+            audience::Identifier,
+            permission::{AssignableTo, Permission, PermissionName, PermissionSet},
+            resource::ResourcePattern,
+            role::{Role, RoleName},
+        },
+        common::{
+            derived_id::SigningKeyId,
+            id::{EventId, KeyId, OrganizationId},
+            json::Metadata,
+            name::DisplayName,
+            time::{Span, Timestamp},
+        },
+        events::{ActorRef, Event},
+        exchange::{
+            claims::AudienceClaim,
+            introspection::{Introspection, TokenType},
+            refusal::{Removed, RemovedBy},
+        },
+        signing::{
+            Algorithm, SigningKeyInfo, SigningKeyState,
+            rotation::{Bounds, Wait},
+        },
     },
+    http::openapi::schemas::Schemas,
     service::{
         Fault,
         exchange::Explanation,
-        health::Readiness,
-        signing_keys::{Listed, ReplicaTold, Revoked, Rotated, RulesTold, Timeline, Upcoming},
+        signing::{
+            Revoked, Rotated,
+            loaded::{Listed, ReplicaTold, RulesTold, Timeline, Upcoming},
+        },
     },
 };
-
-use super::{answers::Kept, signature::Schemas, words::schema};
 
 /// Gives a type of another layer the schema of its mirror, a struct of this module.
 macro_rules! schema_of {
@@ -288,59 +299,6 @@ const _: fn(Revoked) = |Revoked { revoked: _, activated: _, bounds }| {
     let Bounds { unpublished_by: _, accepted_until: _, last_token_ends: _, successor_known_by: _ } = bounds;
 };
 
-/// Parameters of `POST /oauth/token`. Unknown parameters are ignored (RFC 6749 §3.2).
-#[derive(Debug, ToSchema)]
-#[schema(as = TokenRequest)]
-#[expect(dead_code, reason = "read by utoipa alone")]
-pub struct TokenRequest {
-    /// One of `client_credentials`, `urn:ietf:params:oauth:grant-type:token-exchange` and
-    /// `urn:ibm:params:oauth:grant-type:apikey`.
-    #[schema(example = "client_credentials")]
-    grant_type: String,
-    /// For `client_credentials` without credentials in the `Authorization` header: the id of the
-    /// API key or its service client, or `<prefix>_<id>`.
-    client_id: Option<String>,
-    /// The complete API key. Sent together with `client_id`.
-    client_secret: Option<String>,
-    /// For a token exchange: the complete API key.
-    subject_token: Option<String>,
-    /// For a token exchange: `urn:keyswap:params:oauth:token-type:api-key` or
-    /// `urn:ietf:params:oauth:token-type:access_token`. Either way, the subject token is an API
-    /// key.
-    subject_token_type: Option<String>,
-    /// Type of token to issue: `urn:ietf:params:oauth:token-type:access_token` (default) or
-    /// `urn:ietf:params:oauth:token-type:jwt`.
-    requested_token_type: Option<String>,
-    /// For the IBM grant type: the complete API key.
-    apikey: Option<String>,
-    /// Requested permissions, separated by single spaces. Defaults to all permissions of the key.
-    scope: Option<String>,
-    /// Services for which the token is issued. Defaults to the default audience.
-    audience: Option<Vec<Identifier>>,
-    /// Services for which the token is issued, as absolute URIs.
-    resource: Option<Vec<Identifier>>,
-}
-
-/// Parameters of `POST /oauth/introspect` and `POST /oauth/revoke`. Unknown parameters are ignored.
-#[derive(Debug, ToSchema)]
-#[schema(as = PresentedToken)]
-#[expect(dead_code, reason = "read by utoipa alone")]
-pub struct PresentedToken {
-    /// An API key or token.
-    #[schema(pattern = "^[!-~]+$")]
-    token: String,
-    /// Ignored. The type follows from the token itself.
-    #[schema(nullable = false)]
-    token_type_hint: Option<String>,
-    /// Without credentials in the `Authorization` header: the id of the API key or its service
-    /// client, or `<prefix>_<id>`.
-    #[schema(nullable = false)]
-    client_id: Option<String>,
-    /// The complete API key. Sent together with `client_id`.
-    #[schema(nullable = false)]
-    client_secret: Option<String>,
-}
-
 mirrors! {
     /// Whether an API key or token is active, and what it authorizes at the caller (RFC 7662 §2.2).
     /// An inactive response has no member besides `active`.
@@ -390,41 +348,6 @@ enum OneOrMore {
     More(Vec<Identifier>),
 }
 
-/// The body of `POST /v1/import`.
-#[derive(Debug)]
-pub struct ImportLines;
-
-impl PartialSchema for ImportLines {
-    fn schema() -> RefOr<Schema> {
-        schema(json!({
-            "type": "string",
-            "contentMediaType": "application/x-ndjson",
-            "pattern": r"^(\{[^\r\n]*\}\r?\n)*$",
-            "description": "A JSON object on each line, at most 64 KiB long: `type` is `organization`, with `id` and the members of \
-                OrganizationPut; `user`, with `id` and those of UserPut; or `member`, with `organization_id`, `user_id` and those of \
-                MemberPut. A line may refer to what a line before it brought.",
-            "examples": ["{\"type\":\"organization\",\"id\":\"acme\"}\n{\"type\":\"user\",\"id\":\"auth0|alice\"}\n"],
-        }))
-    }
-}
-
-impl ToSchema for ImportLines {
-    fn name() -> Cow<'static, str> {
-        "ImportLines".into()
-    }
-}
-
-/// The public keys that verify tokens.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "read by utoipa alone")]
-pub struct Jwks {
-    keys: Vec<PublicJwk>,
-}
-
-impl Kept for Jwks {
-    const CONTENT_TYPE: &'static str = "application/jwk-set+json";
-}
-
 mirrors! {
     /// A public key (RFC 7517).
     JwkShape as Jwk for PublicJwk {
@@ -446,53 +369,4 @@ mirrors! {
         #[schema(nullable = false)]
         e: Option<String>,
     }
-}
-
-/// A signed status list.
-#[derive(Debug)]
-pub struct StatusListToken;
-
-impl PartialSchema for StatusListToken {
-    fn schema() -> RefOr<Schema> {
-        schema(json!({
-            "type": "string",
-            "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
-            "description": "A JWT with `typ: statuslist+jwt`, signed by a key of the JWKS: `sub` is the URL of the list, `ttl` the seconds \
-                for which it may be used, `status_list` has `bits` (2) and `lst` (zlib, in base64url).",
-            "examples": ["eyJ0eXAiOiJzdGF0dXNsaXN0K2p3dCJ9.eyJ0dGwiOjYwfQ.c2lnbmF0dXJl"],
-        }))
-    }
-}
-
-impl ToSchema for StatusListToken {
-    fn name() -> Cow<'static, str> {
-        "StatusListToken".into()
-    }
-}
-
-impl Kept for StatusListToken {
-    const CONTENT_TYPE: &'static str = "application/statuslist+jwt";
-}
-
-/// Metadata of the authorization server (RFC 8414 §2).
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "read by utoipa alone")]
-pub struct ServerMetadata {
-    issuer: String,
-    token_endpoint: String,
-    jwks_uri: String,
-    grant_types_supported: Vec<String>,
-    response_types_supported: Vec<String>,
-    token_endpoint_auth_methods_supported: Vec<String>,
-    subject_types_supported: Vec<String>,
-    id_token_signing_alg_values_supported: Vec<Algorithm>,
-    introspection_endpoint: String,
-    introspection_endpoint_auth_methods_supported: Vec<String>,
-    introspection_signing_alg_values_supported: Vec<Algorithm>,
-    revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: Vec<String>,
-}
-
-impl Kept for ServerMetadata {
-    const CONTENT_TYPE: &'static str = "application/json";
 }

@@ -15,18 +15,22 @@ use utoipa::{
 };
 
 use crate::{
-    http::{access::Anyone, problem::Problem, well_known},
+    http::{
+        extract::access::Anyone,
+        openapi::{
+            answers::{Asset, Cached, Kept, Page},
+            document,
+            params::File,
+            signature::Part,
+            words,
+        },
+        problem::Problem,
+        signing::well_known,
+    },
     service::{
         Error,
-        publish::{Document, once},
+        common::document::{Document, once},
     },
-};
-
-use super::{
-    answers::{Asset, Cached, Kept, Page},
-    document,
-    params::File,
-    words,
 };
 
 /// The OpenAPI document, the documentation page and the files that it loads. The documents that are
@@ -130,3 +134,5 @@ impl ToSchema for OpenApi {}
 impl Kept for OpenApi {
     const CONTENT_TYPE: &'static str = "application/json";
 }
+
+impl Part for Data<Pages> {}

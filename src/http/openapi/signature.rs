@@ -3,18 +3,16 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde_json::Value;
-use utoipa::{
-    ToSchema,
-    openapi::{RefOr, Schema, path::Operation},
-};
+use utoipa::{ToSchema, openapi::path::Operation};
 
 use crate::{
-    http::{oauth::error::OauthError, oauth::form::Form, problem::Problem, v1::import, v1::json},
+    http::{
+        oauth_error::OauthError,
+        openapi::schemas::{Schemas, collected},
+        problem::Problem,
+    },
     service::App,
 };
-
-/// Schemas by name, in the form in which utoipa collects them.
-pub type Schemas = Vec<(String, RefOr<Schema>)>;
 
 /// The properties of a handler that follow from its signature alone.
 #[derive(Debug, Default)]
@@ -66,33 +64,6 @@ pub trait Part {
 
 impl Part for HttpRequest {}
 impl Part for Data<App> {}
-impl Part for Data<super::pages::Pages> {}
-impl Part for Data<crate::http::assets::Assets> {}
-
-impl<T: ToSchema> Part for json::Json<T> {
-    fn tell(signature: &mut Signature) {
-        signature.body = Some(body::<T>("application/json", true));
-    }
-}
-
-impl<T: ToSchema> Part for json::OptionalJson<T> {
-    fn tell(signature: &mut Signature) {
-        signature.body = Some(body::<T>("application/json", false));
-    }
-}
-
-impl Part for import::Lines {
-    fn tell(signature: &mut Signature) {
-        signature.body = Some(body::<super::objects::ImportLines>("application/x-ndjson", true));
-    }
-}
-
-impl Part for Form {
-    fn tell(signature: &mut Signature) {
-        signature.takes_form::<super::objects::TokenRequest>();
-    }
-}
-
 impl Signature {
     pub fn takes_form<T: ToSchema>(&mut self) {
         let form = body::<T>("application/x-www-form-urlencoded", true);
@@ -101,17 +72,9 @@ impl Signature {
     }
 }
 
-fn body<T: ToSchema>(content_type: &'static str, required: bool) -> Body {
+pub(crate) fn body<T: ToSchema>(content_type: &'static str, required: bool) -> Body {
     let (schema, schemas) = collected::<T>();
     Body { content_type, required, open: false, schema, schemas }
-}
-
-/// The name of a schema, with the schema and all schemas that it refers to.
-pub fn collected<T: ToSchema>() -> (String, Schemas) {
-    let name = T::name().into_owned();
-    let mut schemas = vec![(name.clone(), T::schema())];
-    T::schemas(&mut schemas);
-    (name, schemas)
 }
 
 /// The return type of a handler.

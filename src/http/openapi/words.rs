@@ -9,31 +9,38 @@ use utoipa::{
     openapi::{RefOr, Schema, schema::ObjectBuilder},
 };
 
-use super::signature::Schemas;
-use crate::domain::{
-    access::{DetailType, PrincipalType},
-    api_key::{OwnerType, State},
-    audience::{BuiltIn, Identifier},
-    branding::{Colour, Line, Logo},
-    claim_map::{ClaimMap, WishedClaims},
-    delivery::DeliveryState,
-    foreign::{ForeignDigest, Masked},
-    grant::RemovedBy,
-    id::{
-        AccessRecordId, AudienceId, CredentialId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId,
-        SigningKeyId, StatusListId, UserId, WebhookId,
+use crate::{
+    domain::{
+        access::{
+            access_record::{DetailType, PrincipalType},
+            audience::{BuiltIn, Identifier},
+            claim_map::{ClaimMap, WishedClaims},
+            owner::OwnerType,
+            permission::{AssignableTo, MAX_PERMISSIONS, PermissionName, PermissionSet},
+            resource::{MAX_LENGTH, Resource, ResourcePattern},
+            role::{MAX_ROLES, RoleName, RoleSet},
+            token_profile::{AudClaim, ScopeClaim, StatusOf, Typ},
+        },
+        common::{
+            derived_id::{CredentialId, SigningKeyId},
+            id::{
+                AccessRecordId, AudienceId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId, StatusListId,
+                UserId, WebhookId,
+            },
+            json::Metadata,
+            name::DisplayName,
+            time::{Span, Timestamp},
+        },
+        credentials::{
+            api_key::State,
+            imported::{ForeignDigest, Masked},
+        },
+        exchange::{refusal::RemovedBy, usage::Day},
+        portal::branding::{Colour, Line, Logo},
+        signing::{Algorithm, SigningKeyState, rotation::Wait},
+        webhooks::{EventTypes, WebhookUrl, delivery::DeliveryState},
     },
-    json::Metadata,
-    name::DisplayName,
-    permission::{AssignableTo, MAX_PERMISSIONS, PermissionName, PermissionSet},
-    resource::{MAX_LENGTH, Resource, ResourcePattern},
-    role::{MAX_ROLES, RoleName, RoleSet},
-    rotation::Wait,
-    signing::{Algorithm, SigningKeyState},
-    time::{Span, Timestamp},
-    token_shape::{AudClaim, ScopeClaim, StatusOf, Typ},
-    usage::Day,
-    webhook::{EventTypes, WebhookUrl},
+    http::openapi::schemas::Schemas,
 };
 
 /// A ULID in Crockford's base 32. The first character is limited so that the value fits 128 bits.

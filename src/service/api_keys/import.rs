@@ -1,25 +1,29 @@
 //! Imported keys: adopted by their SHA-256 digest, they remain valid in their original format.
 
 use crate::{
-    crypto::{foreign, sha256},
+    crypto::{imported_key, sha256},
     domain::{
-        api_key::Credential,
-        event::NewEvent,
-        foreign::{ForeignDigest, Masked},
-        id::CredentialId,
-        policy::Place,
+        access::policy::Place,
+        common::derived_id::CredentialId,
+        credentials::{
+            api_key::Credential,
+            imported::{ForeignDigest, Masked},
+        },
+        events::NewEvent,
     },
     service::{
         App, Error, Fault, Settings,
+        api_keys::{
+            Maker,
+            types::{NewKey, Shown},
+        },
         caller::Caller,
-        idempotency::{self, Created, Idempotency},
-        master_keys::catch_up,
-        presented::begins_as_ours,
+        common::idempotency::{self, Created, Idempotency},
+        credentials::parse::begins_as_ours,
+        encryption::master_keys::catch_up,
     },
-    store::{self, Outcome, StoreError, Tx, api_keys::NewCredential},
+    store::{self, Outcome, StoreError, Tx, api_keys::credentials::NewCredential},
 };
-
-use super::{Maker, NewKey, Shown};
 
 /// The data of a key to import.
 #[derive(Debug, Clone)]
@@ -76,7 +80,7 @@ impl Maker {
         // One key per digest, even while two replicas encrypt under different master keys.
         store::lock(tx, lock_of(&import.sha256))?;
         catch_up(tx, &self.master)?;
-        if store::api_keys::has_lookup(tx, &foreign::lookups(&self.master, &import.sha256))? {
+        if store::api_keys::credentials::has_lookup(tx, &imported_key::lookups(&self.master, &import.sha256))? {
             return Err(taken());
         }
         let credential = self.foreign_credential(tx, import)?;
@@ -91,7 +95,7 @@ impl Maker {
 
     fn foreign_credential(&self, tx: &Tx<'_>, import: Import) -> Result<NewCredential, Error> {
         let id = CredentialId::generate(&self.entropy)?;
-        let sealed = foreign::seal(&self.master, &id, &import.sha256, &self.entropy)?;
+        let sealed = imported_key::seal(&self.master, &id, &import.sha256, &self.entropy)?;
         let credential = Credential {
             id,
             prefix: self.settings.prefix.clone(),
@@ -100,7 +104,7 @@ impl Maker {
             expires_at: None,
             last_used_at: None,
         };
-        let lookup = Some(foreign::lookup(&self.master, &import.sha256));
+        let lookup = Some(imported_key::lookup(&self.master, &import.sha256));
         Ok(NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup })
     }
 }

@@ -3,22 +3,18 @@
 
 use crate::{
     domain::{
-        api_key::{ApiKey, KeyLimits},
-        audience::Identifier,
-        permission::PermissionSet,
-        policy::Holdings,
-        standing::Home,
-        time::{Span, Timestamp},
+        access::{audience::Identifier, owner::Home, permission::PermissionSet, policy::Holdings},
+        common::time::{Span, Timestamp},
+        credentials::api_key::{ApiKey, KeyLimits},
     },
     service::{
         Error, Fault, Settings,
+        access::permissions::{handing_out, not_held},
+        api_keys::{lookup::NO_SELF_WIDENING, owner::Holder, types::NewKey},
         caller::Caller,
-        permissions::{handing_out, not_held},
     },
     store::{self, Tx},
 };
-
-use super::{NO_SELF_WIDENING, NewKey, holder::Holder};
 
 /// Requires that the caller holds all permissions of a key. A change that widens the key, renews
 /// its value or reactivates it grants all of them.
@@ -95,7 +91,7 @@ pub(super) fn audience_faults(tx: &mut Tx<'_>, audiences: Option<&[Identifier]>)
         )]);
     }
     let wanted = audiences.iter().cloned().collect();
-    let known = store::audiences::with_identifiers(tx, &wanted)?;
+    let known = store::access::audiences::with_identifiers(tx, &wanted)?;
     let unknown = audiences.iter().filter(|wanted| known.iter().all(|audience| audience.identifier != **wanted));
     Ok(unknown.map(|identifier| Fault::new("audiences", format!("there is no audience {identifier}"))).collect())
 }

@@ -1,107 +1,62 @@
 //! API keys: create, change, rotate and end them. Only the responses to create and rotate contain
 //! the value.
 
-mod holder;
+pub mod client_bundle;
+pub mod create;
+pub mod expiry_notifications;
 mod import;
-mod life;
+pub mod lifecycle;
 mod limits;
-mod maker;
-pub mod notices;
-mod rotation;
+pub mod lookup;
+pub mod owner;
+pub mod rotate;
+pub mod service_clients;
+pub mod types;
 mod usage;
 
 use crate::{
     domain::{
-        access::Principal,
-        api_key::{self, ApiKey, KeyFilter, Reason, State},
-        api_key_value::ApiKeyValue,
-        audience::Identifier,
-        event::{Actor, EventKind, NewEvent},
-        id::KeyId,
-        json::Metadata,
-        name::DisplayName,
-        page::{Page, PageRequest},
-        permission::PermissionSet,
-        policy::{Authority, Place, Rights, needed_over},
-        standing::Standing,
-        time::{Span, Timestamp},
+        access::{access_record::Principal, policy::Place},
+        common::{
+            id::KeyId,
+            page::{Page, PageRequest},
+        },
+        credentials::api_key::{ApiKey, KeyFilter},
+        events::{Actor, EventKind},
     },
-    store::{self, Outcome, Tx},
+    service::{
+        App, Error,
+        access::{
+            access_records::{self, FirstRecord},
+            last_administrator,
+        },
+        api_keys::{
+            limits::{
+                audience_faults, expiry_faults, permission_faults, rate_faults, require_held, require_within,
+                ttl_faults, widens,
+            },
+            lookup::{NO_SELF_WIDENING, NOT_FOUND, found, is_hidden, key_event, refuse_revoked, save},
+            owner::Holder,
+            types::{NewKey, PatchKey, Shown, WithValue},
+        },
+        caller::Caller,
+        common::{
+            idempotency::{self, Created, Idempotency},
+            version::require_version,
+        },
+    },
+    store::{self, Outcome},
 };
 
-use super::{
-    App, Error, Settings,
-    access_records::{self, FirstRecord},
-    administrators,
-    caller::Caller,
-    idempotency::{self, Created, Idempotency},
-    version::require_version,
-};
-
-use holder::Holder;
-use limits::{
-    audience_faults, expiry_faults, permission_faults, rate_faults, require_held, require_within, ttl_faults, widens,
-};
-
-pub use holder::OwnerAsked;
 pub use import::{Import, import};
-pub use life::{Step, step};
-pub use rotation::{MAX_GRACE, cancel as cancel_rotation, rotate};
+pub use lifecycle::{Step, step};
+pub use owner::OwnerAsked;
+pub use rotate::{MAX_GRACE, cancel as cancel_rotation, rotate};
 pub use usage::{MAX_DAYS, usage};
 
-pub(super) use holder::{nobody_such, organization as organization_holder, user as user_holder};
+pub(super) use create::Maker;
 pub(super) use limits::home_faults;
-pub(super) use maker::Maker;
-
-/// Body of `POST /v1/api-keys`.
-#[derive(Debug, Clone)]
-pub struct NewKey {
-    pub name: DisplayName,
-    /// Absent: derived from the tenant scope of the caller.
-    pub owner: Option<OwnerAsked>,
-    pub permissions: PermissionSet,
-    pub audiences: Option<Vec<Identifier>>,
-    pub metadata: Metadata,
-    pub max_token_ttl: Option<Span>,
-    pub exchanges_per_minute: Option<u32>,
-    pub expires_at: Option<Timestamp>,
-}
-
-/// Body of `PATCH /v1/api-keys/{id}`. Absent members stay unchanged; `null` removes a limit.
-#[derive(Debug, Clone, Default)]
-pub struct PatchKey {
-    pub name: Option<DisplayName>,
-    pub permissions: Option<PermissionSet>,
-    pub audiences: Option<Option<Vec<Identifier>>>,
-    pub metadata: Option<Metadata>,
-    pub max_token_ttl: Option<Option<Span>>,
-    pub exchanges_per_minute: Option<Option<u32>>,
-    pub expires_at: Option<Option<Timestamp>>,
-}
-
-/// A key with its state at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
-    pub key: ApiKey,
-    pub state: State,
-    /// Why the key is not active, if the reason is the status of its owner.
-    pub reason: Option<Reason>,
-}
-
-impl Shown {
-    pub(super) fn new(key: ApiKey, now: Timestamp, settings: &Settings) -> Self {
-        let standing = key.ownership.standing(settings.limits.ends_with_creator);
-        let (state, reason) = api_key::state(&key.life, &standing, now);
-        Self { key, state, reason }
-    }
-}
-
-/// A key and its value, for the only response that contains the value.
-#[derive(Debug)]
-pub struct WithValue {
-    pub shown: Shown,
-    pub value: ApiKeyValue,
-}
+pub(super) use owner::{nobody_such, organization as organization_holder, user as user_holder};
 
 /// Creates a key, together with its access record if one is given, in one transaction. All exceeded
 /// limits are reported together.
@@ -146,7 +101,7 @@ pub async fn get(app: &App, caller: &Caller, id: KeyId, archived: bool) -> Resul
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
-            let found = store::api_keys::find(connection, &id, now)?;
+            let found = store::api_keys::keys::find(connection, &id, now)?;
             let found = found.filter(|key| archived == key.archived_at.is_some());
             let key = found.filter(|key| authority.over(&key.ownership.home).see).ok_or(NOT_FOUND)?;
             let shown = Shown::new(key, now, &settings);
@@ -172,7 +127,7 @@ pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageReque
             };
             let next = loop {
                 let rest = PageRequest { limit: at_once, after };
-                let keys = store::api_keys::list(connection, &reach, &filter, &rest, now)?;
+                let keys = store::api_keys::keys::list(connection, &reach, &filter, &rest, now)?;
                 for key in keys.data {
                     let key = Shown::new(key, now, &settings);
                     if filter.state.is_none_or(|state| state == key.state) && !is_hidden(&authority, &key) {
@@ -254,74 +209,15 @@ pub async fn patch(
             }
             save(tx, &mut key)?;
             if key.life.expires_at != before.life.expires_at {
-                store::notices::begin_anew(tx, &key.id, key.life.expires_at)?;
+                store::api_keys::expiry_notifications::begin_anew(tx, &key.id, key.life.expires_at)?;
             }
-            administrators::require_one(tx, &before, &settings)?;
+            last_administrator::require_one(tx, &before, &settings)?;
             let event = key_event(EventKind::ApiKeyUpdated, &key)
                 .with("changed", changed(&before, &key))
                 .with("permissions", key.permissions.to_string());
             Ok(Outcome::event(Shown::new(key, tx.now(), &settings), event))
         })
         .await
-}
-
-const NOT_FOUND: Error = Error::NotFound("API key");
-
-/// A refusal without which the holder of a key could outlive every limit that was set on it.
-const NO_SELF_WIDENING: &str = "of another key (no key lifts its own limits)";
-
-/// Loads and locks a key for a change that `right` allows. A key that the caller may not see is
-/// reported as `Error::NotFound`.
-fn found(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId, right: fn(Rights) -> bool) -> Result<ApiKey, Error> {
-    let found = store::api_keys::find_for_change(tx, id)?.filter(|key| key.archived_at.is_none());
-    let key = found.ok_or(NOT_FOUND)?;
-    let rights = caller.authority.over(&key.ownership.home);
-    let gone = matches!(key.ownership.standing(false), Standing::Gone(_));
-    if gone && caller.authority.place != Place::Everywhere {
-        Err(NOT_FOUND)
-    } else if right(rights) {
-        Ok(key)
-    } else if rights.see {
-        Err(Error::Forbidden(needed_over(&key.ownership.home)))
-    } else {
-        Err(NOT_FOUND)
-    }
-}
-
-/// Loads and locks a key until the transaction ends; `None` if the caller may not end it.
-pub(super) fn endable(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> Result<Option<ApiKey>, Error> {
-    match found(tx, caller, id, |rights| rights.end) {
-        Ok(key) => Ok(Some(key)),
-        Err(Error::NotFound(_) | Error::Forbidden(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Inside an organization, keys of a deleted owner are hidden: the owner's id may have been given
-/// to someone else since.
-fn is_hidden(authority: &Authority, shown: &Shown) -> bool {
-    authority.place != Place::Everywhere && matches!(shown.reason, Some(Reason::Gone(_)))
-}
-
-fn key_event(kind: EventKind, key: &ApiKey) -> NewEvent {
-    NewEvent::new(kind, &key.id).within(key.ownership.home.organization())
-}
-
-fn save(tx: &mut Tx<'_>, key: &mut ApiKey) -> Result<(), Error> {
-    store::api_keys::update(tx, key)?;
-    key.version += 1;
-    Ok(())
-}
-
-fn is_gone(key: &ApiKey, settings: &Settings) -> bool {
-    matches!(key.ownership.standing(settings.limits.ends_with_creator), Standing::Gone(_))
-}
-
-fn refuse_revoked(key: &ApiKey, settings: &Settings) -> Result<(), Error> {
-    if key.life.revoked_at.is_some() || is_gone(key, settings) {
-        return Err(Error::Conflict("the key is revoked, for good: make a new one".to_owned()));
-    }
-    Ok(())
 }
 
 /// The names of the members that a patch changed.

@@ -1,12 +1,17 @@
 //! Daily usage counts of a key.
 
 use crate::{
-    domain::{id::KeyId, usage::Day},
-    service::{App, Error, caller::Caller},
+    domain::{common::id::KeyId, exchange::usage::Day},
+    service::{
+        App, Error,
+        api_keys::{
+            lookup::{NOT_FOUND, is_hidden},
+            types::Shown,
+        },
+        caller::Caller,
+    },
     store,
 };
-
-use super::{NOT_FOUND, Shown, is_hidden};
 
 /// Maximum number of days in one response.
 pub const MAX_DAYS: i64 = 366;
@@ -18,13 +23,13 @@ pub async fn usage(app: &App, caller: &Caller, id: KeyId, days: i64) -> Result<V
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
-            let found = store::api_keys::find(connection, &id, now)?;
+            let found = store::api_keys::keys::find(connection, &id, now)?;
             let key = found.filter(|key| authority.over(&key.ownership.home).see).ok_or(NOT_FOUND)?;
             if is_hidden(&authority, &Shown::new(key, now, &settings)) {
                 return Err(NOT_FOUND);
             }
             let today = Day::of(now);
-            let uses = store::key_usage::since(connection, &id, today.before(days - 1))?;
+            let uses = store::api_keys::usage::since(connection, &id, today.before(days - 1))?;
             let of = |day: Day| (day, uses.get(&day).copied().unwrap_or_default());
             Ok((0..days).map(|ago| of(today.before(ago))).collect())
         })

@@ -2,20 +2,25 @@
 
 use crate::{
     domain::{
+        access::{owner_status::Gone, role::RoleSet},
+        common::{
+            entropy::NoEntropy,
+            id::{OrganizationId, UserId},
+            json::Metadata,
+            page::{Page, PageRequest},
+        },
         directory::{Member, Organization},
-        entropy::NoEntropy,
-        event::{EventKind, NewEvent},
-        id::{OrganizationId, UserId},
-        json::Metadata,
-        page::{Page, PageRequest},
-        role::RoleSet,
-        standing::Gone,
+        events::{EventKind, NewEvent},
     },
-    service::{App, Error, Fault, caller::Caller, roles, version::require_version},
+    service::{
+        App, Error, Fault,
+        access::roles,
+        caller::Caller,
+        common::version::require_version,
+        directory::{Becomes, departed_member, organizations, put_at_the_same_moment},
+    },
     store::{self, Outcome, StoreError, Tx},
 };
-
-use super::{Becomes, departed_member, organizations, put_at_the_same_moment};
 
 /// Body of `PUT /v1/organizations/{id}/members/{user}`. It replaces the entry; omitted fields are
 /// empty.
@@ -41,7 +46,7 @@ pub async fn put(app: &App, caller: &Caller, put: PutMember, if_version: Option<
         .change(caller.origin.clone(), move |tx| {
             let organization = organization(tx, &put.organization)?;
             let mut faults = Vec::new();
-            if store::users::find_for_change(tx, &put.user)?.is_none() {
+            if store::directory::users::find_for_change(tx, &put.user)?.is_none() {
                 let message = format!("there is no user {}: PUT /v1/users/{} first", put.user, put.user);
                 faults.push(Fault::new("user", message));
             }
@@ -49,7 +54,7 @@ pub async fn put(app: &App, caller: &Caller, put: PutMember, if_version: Option<
             if !faults.is_empty() {
                 return Err(Error::Invalid(faults));
             }
-            let existing = store::members::find_for_change(tx, &organization, &put.user)?;
+            let existing = store::directory::members::find_for_change(tx, &organization, &put.user)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
             let becomes = becomes(tx, &organization, existing.as_ref(), put)?;
             save(tx, becomes)
@@ -68,7 +73,7 @@ pub async fn patch(
     app.store
         .change(caller.origin.clone(), move |tx| {
             let organization = organization(tx, &id)?;
-            let found = store::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
+            let found = store::directory::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
             if let Some(roles) = &patch.roles {
                 let faults = roles::unknown(tx, roles)?;
@@ -89,8 +94,8 @@ pub async fn patch(
 
 pub async fn get(app: &App, id: OrganizationId, user: UserId) -> Result<Member, Error> {
     let found = app.store.read(move |connection| {
-        let Some(organization) = store::organizations::find(connection, &id)? else { return Ok(None) };
-        store::members::find(connection, &organization, &user)
+        let Some(organization) = store::directory::organizations::find(connection, &id)? else { return Ok(None) };
+        store::directory::members::find(connection, &organization, &user)
     });
     Ok::<_, StoreError>(found.await?)?.ok_or(NOT_FOUND)
 }
@@ -98,8 +103,9 @@ pub async fn get(app: &App, id: OrganizationId, user: UserId) -> Result<Member, 
 pub async fn list(app: &App, id: OrganizationId, page: PageRequest) -> Result<Page<Member>, Error> {
     app.store
         .read(move |connection| {
-            let organization = store::organizations::find(connection, &id)?.ok_or(organizations::NOT_FOUND)?;
-            Ok(store::members::list(connection, &organization, &page)?)
+            let organization =
+                store::directory::organizations::find(connection, &id)?.ok_or(organizations::NOT_FOUND)?;
+            Ok(store::directory::members::list(connection, &organization, &page)?)
         })
         .await
 }
@@ -117,9 +123,9 @@ pub async fn delete(
     app.store
         .change(caller.origin.clone(), move |tx| {
             let organization = organization(tx, &id)?;
-            let found = store::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
+            let found = store::directory::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
-            store::members::delete(tx, &id, &user)?;
+            store::directory::members::delete(tx, &id, &user)?;
             let event = event(EventKind::MemberDeleted, &found);
             departed_member(tx, &user, &id, found.incarnation, Gone::MemberLeft, ends_with_creator)?;
             Ok(Outcome::event((), event))
@@ -131,7 +137,7 @@ const NOT_FOUND: Error = Error::NotFound("member");
 
 /// Loads the organization and locks it until the transaction ends.
 fn organization(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Organization, Error> {
-    store::organizations::find_for_change(tx, id)?.ok_or(organizations::NOT_FOUND)
+    store::directory::organizations::find_for_change(tx, id)?.ok_or(organizations::NOT_FOUND)
 }
 
 /// The result of a PUT of a member over `found`.
@@ -172,11 +178,11 @@ fn save(tx: &mut Tx<'_>, becomes: Becomes<Member>) -> Result<Outcome<(Member, bo
     Ok(match becomes {
         Becomes::Same(member) => Outcome::bookkeeping((member, false)),
         Becomes::Altered(member, event) => {
-            store::members::update(tx, &member)?;
+            store::directory::members::update(tx, &member)?;
             Outcome::event((member, false), event)
         }
         Becomes::New(member, event) => {
-            put_at_the_same_moment(store::members::insert(tx, &member), &member.user)?;
+            put_at_the_same_moment(store::directory::members::insert(tx, &member), &member.user)?;
             Outcome::event((member, true), event)
         }
     })

@@ -8,12 +8,12 @@ pub mod users;
 
 use crate::{
     domain::{
-        event::NewEvent,
-        id::{OrganizationId, UserId},
-        standing::{Gone, Home},
+        access::{owner::Home, owner_status::Gone},
+        common::id::{OrganizationId, UserId},
+        events::NewEvent,
     },
     service::Error,
-    store::{self, StoreError, Tx, departures::Departed},
+    store::{self, StoreError, Tx, directory::owner_deletions::Departed},
 };
 
 /// The result of a PUT with its event, for both the API and the import.
@@ -37,14 +37,14 @@ fn departed_member(
     tx: &mut Tx<'_>,
     user: &UserId,
     organization: &OrganizationId,
-    incarnation: crate::domain::id::Incarnation,
+    incarnation: crate::domain::common::id::Incarnation,
     gone: Gone,
     ends_with_creator: bool,
 ) -> Result<(), StoreError> {
     let home = Home::User { id: user.clone(), organization: Some(organization.clone()), incarnation };
-    store::departures::note(tx, &Departed::Home(home.clone()), gone)?;
+    store::directory::owner_deletions::note(tx, &Departed::Home(home.clone()), gone)?;
     if ends_with_creator {
-        store::departures::note(tx, &Departed::Creator(home), Gone::CreatorLeft)?;
+        store::directory::owner_deletions::note(tx, &Departed::Creator(home), Gone::CreatorLeft)?;
     }
     Ok(())
 }

@@ -2,20 +2,25 @@
 
 use crate::{
     domain::{
+        access::{owner::Home, owner_status::Gone},
+        common::{
+            entropy::NoEntropy,
+            id::OrganizationId,
+            json::Metadata,
+            name::DisplayName,
+            page::{Page, PageRequest},
+        },
         directory::Organization,
-        entropy::NoEntropy,
-        event::{EventKind, NewEvent},
-        id::OrganizationId,
-        json::Metadata,
-        name::DisplayName,
-        page::{Page, PageRequest},
-        standing::{Gone, Home},
+        events::{EventKind, NewEvent},
     },
-    service::{App, Error, caller::Caller, version::require_version},
-    store::{self, Outcome, Tx, departures::Departed},
+    service::{
+        App, Error,
+        caller::Caller,
+        common::version::require_version,
+        directory::{Becomes, put_at_the_same_moment},
+    },
+    store::{self, Outcome, Tx, directory::owner_deletions::Departed},
 };
-
-use super::{Becomes, put_at_the_same_moment};
 
 /// Body of `PUT /v1/organizations/{id}`. It replaces the entry; omitted fields are empty.
 #[derive(Debug, Clone)]
@@ -42,7 +47,7 @@ pub async fn put(
 ) -> Result<(Organization, bool), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let existing = store::organizations::find_for_change(tx, &put.id)?;
+            let existing = store::directory::organizations::find_for_change(tx, &put.id)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
             let becomes = becomes(tx, existing.as_ref(), put)?;
             save(tx, becomes)
@@ -59,7 +64,7 @@ pub async fn patch(
 ) -> Result<Organization, Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let found = store::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
+            let found = store::directory::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
             let after = Organization {
                 name: patch.name.unwrap_or_else(|| found.name.clone()),
@@ -73,11 +78,11 @@ pub async fn patch(
 }
 
 pub async fn get(app: &App, id: OrganizationId) -> Result<Organization, Error> {
-    app.store.read(move |connection| store::organizations::find(connection, &id)).await?.ok_or(NOT_FOUND)
+    app.store.read(move |connection| store::directory::organizations::find(connection, &id)).await?.ok_or(NOT_FOUND)
 }
 
 pub async fn list(app: &App, page: PageRequest) -> Result<Page<Organization>, Error> {
-    Ok(app.store.read(move |connection| store::organizations::list(connection, &page)).await?)
+    Ok(app.store.read(move |connection| store::directory::organizations::list(connection, &page)).await?)
 }
 
 /// Deletes an organization. All keys within it become invalid at once, and stay invalid if an
@@ -85,12 +90,12 @@ pub async fn list(app: &App, page: PageRequest) -> Result<Page<Organization>, Er
 pub async fn delete(app: &App, caller: &Caller, id: OrganizationId, if_version: Option<i64>) -> Result<(), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let found = store::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
+            let found = store::directory::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
-            store::organizations::delete(tx, &id)?;
+            store::directory::organizations::delete(tx, &id)?;
             let event = event(EventKind::OrganizationDeleted, &found);
             let home = Home::Organization { id, incarnation: found.incarnation };
-            store::departures::note(tx, &Departed::Home(home), Gone::OrganizationDeleted)?;
+            store::directory::owner_deletions::note(tx, &Departed::Home(home), Gone::OrganizationDeleted)?;
             Ok(Outcome::event((), event))
         })
         .await
@@ -133,11 +138,11 @@ fn save(tx: &mut Tx<'_>, becomes: Becomes<Organization>) -> Result<Outcome<(Orga
     Ok(match becomes {
         Becomes::Same(organization) => Outcome::bookkeeping((organization, false)),
         Becomes::Altered(organization, event) => {
-            store::organizations::update(tx, &organization)?;
+            store::directory::organizations::update(tx, &organization)?;
             Outcome::event((organization, false), event)
         }
         Becomes::New(organization, event) => {
-            put_at_the_same_moment(store::organizations::insert(tx, &organization), &organization.id)?;
+            put_at_the_same_moment(store::directory::organizations::insert(tx, &organization), &organization.id)?;
             Outcome::event((organization, true), event)
         }
     })

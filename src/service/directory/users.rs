@@ -2,20 +2,25 @@
 
 use crate::{
     domain::{
+        access::{owner::Home, owner_status::Gone, role::RoleSet},
+        common::{
+            entropy::NoEntropy,
+            id::UserId,
+            json::Metadata,
+            page::{Page, PageRequest},
+        },
         directory::User,
-        entropy::NoEntropy,
-        event::{EventKind, NewEvent},
-        id::UserId,
-        json::Metadata,
-        page::{Page, PageRequest},
-        role::RoleSet,
-        standing::{Gone, Home},
+        events::{EventKind, NewEvent},
     },
-    service::{App, Error, caller::Caller, roles, version::require_version},
-    store::{self, Outcome, Tx, departures::Departed},
+    service::{
+        App, Error,
+        access::roles,
+        caller::Caller,
+        common::version::require_version,
+        directory::{Becomes, departed_member, put_at_the_same_moment},
+    },
+    store::{self, Outcome, Tx, directory::owner_deletions::Departed},
 };
-
-use super::{Becomes, departed_member, put_at_the_same_moment};
 
 /// Body of `PUT /v1/users/{id}`. It replaces the entry; omitted fields are empty.
 #[derive(Debug, Clone)]
@@ -42,7 +47,7 @@ pub struct PatchUser {
 pub async fn put(app: &App, caller: &Caller, put: PutUser, if_version: Option<i64>) -> Result<(User, bool), Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let existing = store::users::find_for_change(tx, &put.id)?;
+            let existing = store::directory::users::find_for_change(tx, &put.id)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
             require_roles(tx, &put.roles)?;
             let becomes = becomes(tx, existing.as_ref(), put)?;
@@ -60,7 +65,7 @@ pub async fn patch(
 ) -> Result<User, Error> {
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let found = store::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
+            let found = store::directory::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
             let now = tx.now();
             let blocked_at = match patch.blocked {
@@ -84,11 +89,11 @@ pub async fn patch(
 }
 
 pub async fn get(app: &App, id: UserId) -> Result<User, Error> {
-    app.store.read(move |connection| store::users::find(connection, &id)).await?.ok_or(NOT_FOUND)
+    app.store.read(move |connection| store::directory::users::find(connection, &id)).await?.ok_or(NOT_FOUND)
 }
 
 pub async fn list(app: &App, page: PageRequest) -> Result<Page<User>, Error> {
-    Ok(app.store.read(move |connection| store::users::list(connection, &page)).await?)
+    Ok(app.store.read(move |connection| store::directory::users::list(connection, &page)).await?)
 }
 
 /// Deletes a user and all of the user's memberships. The user's keys become invalid at once, and
@@ -97,10 +102,10 @@ pub async fn delete(app: &App, caller: &Caller, id: UserId, if_version: Option<i
     let ends_with_creator = app.settings.limits.ends_with_creator;
     app.store
         .change(caller.origin.clone(), move |tx| {
-            let found = store::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
+            let found = store::directory::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
             let mut events = vec![NewEvent::new(EventKind::UserDeleted, &id)];
-            for member in store::members::of_user(tx, &id)? {
+            for member in store::directory::members::of_user(tx, &id)? {
                 let event = NewEvent::new(EventKind::MemberDeleted, &id).within(Some(&member.organization));
                 events.push(event.because("user_deleted"));
                 departed_member(
@@ -112,10 +117,10 @@ pub async fn delete(app: &App, caller: &Caller, id: UserId, if_version: Option<i
                     ends_with_creator,
                 )?;
             }
-            store::members::delete_of_user(tx, &id)?;
-            store::users::delete(tx, &id)?;
+            store::directory::members::delete_of_user(tx, &id)?;
+            store::directory::users::delete(tx, &id)?;
             let home = Home::User { id, organization: None, incarnation: found.incarnation };
-            store::departures::note(tx, &Departed::Home(home), Gone::UserDeleted)?;
+            store::directory::owner_deletions::note(tx, &Departed::Home(home), Gone::UserDeleted)?;
             Ok(Outcome::events((), events))
         })
         .await
@@ -177,11 +182,11 @@ fn save(tx: &mut Tx<'_>, becomes: Becomes<User>) -> Result<Outcome<(User, bool)>
     Ok(match becomes {
         Becomes::Same(user) => Outcome::bookkeeping((user, false)),
         Becomes::Altered(user, event) => {
-            store::users::update(tx, &user)?;
+            store::directory::users::update(tx, &user)?;
             Outcome::event((user, false), event)
         }
         Becomes::New(user, event) => {
-            put_at_the_same_moment(store::users::insert(tx, &user), &user.id)?;
+            put_at_the_same_moment(store::directory::users::insert(tx, &user), &user.id)?;
             Outcome::event((user, true), event)
         }
     })

@@ -13,22 +13,25 @@ use tokio::time::Instant;
 use crate::{
     crypto::sha256_hex,
     domain::{
-        event::{Actor, Origin},
-        id::{CredentialId, SigningKeyId, StatusListId},
-        status_list::{Bits, ListKind, Status, Statuses},
-        time::{Span, Timestamp},
-        token_shape::Typ,
+        access::token_profile::Typ,
+        common::{
+            derived_id::{CredentialId, SigningKeyId},
+            id::StatusListId,
+            time::{Span, Timestamp},
+        },
+        events::{Actor, Origin},
+        status_lists::{Bits, ListKind, Status, Statuses},
     },
-    service::{App, Error},
+    service::{App, Error, status_lists::encoding},
     store::{
         self, Conn, Outcome, StoreError,
-        status_lists::List,
-        status_marks::{self, Mark},
-        status_tokens::{Build, Signed, SignedInfo},
+        status_lists::{
+            List,
+            revoked_credentials::{self, Mark},
+            signed_lists::{Build, Signed, SignedInfo},
+        },
     },
 };
-
-use super::{packing, ttl};
 
 /// Maximum number of consecutive attempts when another replica writes first.
 const TRIES: usize = 2;
@@ -115,7 +118,9 @@ async fn build(app: &App) -> Result<bool, Error> {
     }
     let (before, seq, next_end) = (work.before, work.seq, work.next_end);
     let written = app.store.change(Origin::of(Actor::System), move |tx| {
-        Ok::<_, StoreError>(Outcome::bookkeeping(store::status_tokens::write(tx, &before, seq, next_end, &signed)?))
+        Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::signed_lists::write(
+            tx, &before, seq, next_end, &signed,
+        )?))
     });
     let written = written.await?;
     if written {
@@ -152,13 +157,15 @@ async fn sign(app: &App, packed: Packed, now: Timestamp) -> Result<Signed, Error
 /// Returns `None` in most cases, after a few small reads.
 fn look(connection: &mut Conn, terms: &Terms) -> Result<Option<Work>, Error> {
     let now = store::now(connection)?;
-    let before = store::status_tokens::build(connection)?;
+    let before = store::status_lists::signed_lists::build(connection)?;
     let lists = store::status_lists::list(connection)?;
-    let infos: BTreeMap<_, _> =
-        store::status_tokens::infos(connection)?.into_iter().map(|info| (info.list.clone(), info)).collect();
+    let infos: BTreeMap<_, _> = store::status_lists::signed_lists::infos(connection)?
+        .into_iter()
+        .map(|info| (info.list.clone(), info))
+        .collect();
     // The chain head and the counter of revoked tokens are read before the statuses, so that the
     // statuses are at least as new as the state that is recorded for them.
-    let seq = store::status_tokens::head(connection)?;
+    let seq = store::status_lists::signed_lists::head(connection)?;
     let has_news = terms.anew
         || seq != before.seq
         || before.revoked != before.built_revoked
@@ -175,10 +182,10 @@ fn look(connection: &mut Conn, terms: &Terms) -> Result<Option<Work>, Error> {
         if !is_old(list) && infos.get(&list.id).is_some_and(|info| info.content == content) {
             continue;
         }
-        let deflated = packing::deflate(statuses.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
+        let deflated = encoding::deflate(statuses.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
         packed.push(Packed { id: list.id.clone(), content, lst: URL_SAFE_NO_PAD.encode(deflated) });
     }
-    let next_end = status_marks::next_end(connection, now)?;
+    let next_end = revoked_credentials::next_end(connection, now)?;
     Ok(Some(Work { before, seq, next_end, now, lists: packed }))
 }
 
@@ -211,7 +218,7 @@ fn read(
     // valid, possibly millions.
     let has_tokens = lists.iter().any(|list| list.kind == ListKind::Token);
     let mut dead: BTreeMap<CredentialId, Status> = BTreeMap::new();
-    status_marks::of_credentials(connection, now, ends_with_creator, |Mark { credential, place, status }| {
+    revoked_credentials::of_credentials(connection, now, ends_with_creator, |Mark { credential, place, status }| {
         if let Some((list, index)) = place {
             mark(&list, index, status);
         }
@@ -225,7 +232,7 @@ fn read(
         }
     })?;
     if has_tokens {
-        status_marks::of_tokens(connection, &dead, mark)?;
+        revoked_credentials::of_tokens(connection, &dead, mark)?;
     }
     Ok(all)
 }
@@ -233,4 +240,10 @@ fn read(
 fn content(id: &StatusListId, statuses: &Statuses, terms: &Terms) -> String {
     let terms = format!("{}\n{}\n{}\n", id.uri(&terms.issuer), terms.ttl, terms.lifetime.as_secs());
     sha256_hex(&[terms.as_bytes(), statuses.as_bytes()].concat())
+}
+
+/// How long a verifier may use a list, in seconds. At most half of the lifetime of a list, which is
+/// signed again at that age.
+pub fn ttl(app: &App) -> u64 {
+    app.settings.status_ttl.as_secs().min(app.settings.limits.max_ttl.as_secs() / 2).max(1)
 }

@@ -1,140 +1,43 @@
 //! Status lists: the public status of tokens. The lists are built and signed by one replica at a
 //! time, and every replica serves them from memory.
 
-mod build;
-pub mod packing;
+pub mod build;
+pub mod cache;
+pub mod encoding;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::{Arc, PoisonError, atomic::AtomicBool},
-    time::Duration,
+    sync::{Arc, PoisonError},
 };
 
-use arc_swap::ArcSwap;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     domain::{
-        event::{Actor, Origin},
-        grant::{self, Grant},
-        id::StatusListId,
-        status_list::Place,
-        time::{Span, Timestamp},
-        token_shape::StatusOf,
+        access::token_profile::StatusOf,
+        common::id::StatusListId,
+        events::{Actor, Origin},
+        exchange::grant::{self, Grant},
+        status_lists::Place,
     },
-    store::{self, Outcome, StoreError, facts::Wanted, status_lists::NewToken, status_tokens::Found},
+    service::{
+        App, Error,
+        common::document::Document,
+        credentials::error::Denied,
+        status_lists::cache::{LOOK_FOR, Served, View},
+    },
+    store::{
+        self, Outcome, StoreError,
+        credentials::key_context::Wanted,
+        status_lists::{NewToken, signed_lists::Found},
+    },
 };
-
-use super::{App, Error, proof::Denied, publish::Document};
 
 pub use build::rebuild;
 
 /// Maximum number of credentials, created by versions without status lists, that get an index in
 /// one transaction.
 const PLACED_AT_ONCE: i64 = 200;
-
-/// The lists in memory, as of the last refresh.
-pub struct StatusLists {
-    view: ArcSwap<View>,
-    /// One build at a time: a waiting caller finds the result of the previous build.
-    building: Mutex<()>,
-    /// Whether this replica has completed a full build. Its settings may differ from those of the
-    /// replica that built last.
-    has_built: AtomicBool,
-    /// When the last successful build of this replica began; initially, when the replica started.
-    built_at: std::sync::Mutex<Instant>,
-    /// Held while a request refreshes lists that are too old to serve; other requests wait for it.
-    looking: Mutex<()>,
-    /// When such a refresh last failed.
-    failed_at: std::sync::Mutex<Option<Instant>>,
-}
-
-/// How long a request waits for a refresh, and how long no refresh is attempted after a failure.
-const LOOK_FOR: Duration = Duration::from_secs(1);
-
-impl fmt::Debug for StatusLists {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StatusLists")
-    }
-}
-
-#[derive(Default)]
-struct View {
-    lists: BTreeMap<StatusListId, Arc<Served>>,
-    /// The time of the refresh, by the process clock and by the database clock.
-    seen_at: Option<(Instant, Timestamp)>,
-}
-
-/// A signed list, ready to be sent.
-#[derive(Debug)]
-pub struct Served {
-    version: i64,
-    expires_at: Timestamp,
-    pub plain: Document,
-    pub gzip: Document,
-}
-
-impl Default for StatusLists {
-    fn default() -> Self {
-        Self {
-            view: ArcSwap::default(),
-            building: Mutex::new(()),
-            has_built: AtomicBool::new(false),
-            built_at: std::sync::Mutex::new(Instant::now()),
-            looking: Mutex::new(()),
-            failed_at: std::sync::Mutex::default(),
-        }
-    }
-}
-
-impl StatusLists {
-    /// Whether the last refresh is at most `span` old.
-    pub fn is_fresh(&self, span: Span) -> bool {
-        self.view.load().seen_at.is_some_and(|(at, _)| at.elapsed() <= span.duration())
-    }
-
-    fn built(&self, began: Instant) {
-        *self.built_at.lock().unwrap_or_else(PoisonError::into_inner) = began;
-    }
-
-    /// Time since the last successful build of this replica began, including builds that found
-    /// nothing to do.
-    pub fn build_age(&self) -> Duration {
-        self.built_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-
-    /// Seconds until the first list expires, by the database clock; negative if one has expired.
-    pub fn soonest_end(&self) -> Option<f64> {
-        let view = self.view.load();
-        let ends_at = view.lists.values().map(|list| list.expires_at).min()?;
-        let (seen_at, as_of) = view.seen_at?;
-        let left = Duration::from_millis(ends_at.millis().abs_diff(as_of.millis())).as_secs_f64();
-        Some(if ends_at < as_of { -left } else { left } - seen_at.elapsed().as_secs_f64())
-    }
-
-    /// Whether a refresh for a request failed so recently that another attempt would only delay the
-    /// request.
-    fn failed_lately(&self) -> bool {
-        let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at.elapsed() < LOOK_FOR)
-    }
-
-    /// The number of lists and their total size in bytes, compressed.
-    pub fn size(&self) -> (usize, usize) {
-        let view = self.view.load();
-        (view.lists.len(), view.lists.values().map(|list| list.gzip.body.len()).sum())
-    }
-}
-
-/// How long a verifier may use a list, in seconds. At most half of the lifetime of a list, which is
-/// signed again at that age.
-pub fn ttl(app: &App) -> u64 {
-    app.settings.status_ttl.as_secs().min(app.settings.limits.max_ttl.as_secs() / 2).max(1)
-}
 
 /// Returns a list, identical on every replica. A list that was just created is signed now, so that
 /// no token refers to a missing list.
@@ -191,10 +94,10 @@ pub async fn refresh(app: &App) -> Result<(), Error> {
         .store
         .read(move |connection| {
             let as_of = store::now(connection)?;
-            let all = store::status_tokens::versions(connection)?;
+            let all = store::status_lists::signed_lists::versions(connection)?;
             let mut new = Vec::new();
             for (id, _) in all.iter().filter(|(id, version)| known.get(id) != Some(version)) {
-                if let Some(found) = store::status_tokens::find(connection, id)? {
+                if let Some(found) = store::status_lists::signed_lists::find(connection, id)? {
                     new.push((id.clone(), served(found)?));
                 }
             }
@@ -221,7 +124,7 @@ pub async fn refresh(app: &App) -> Result<(), Error> {
 
 fn served(found: Found) -> Result<Served, Error> {
     let Found { jwt, version, expires_at } = found;
-    let gzip = packing::gzip(jwt.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
+    let gzip = encoding::gzip(jwt.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
     Ok(Served { version, expires_at, plain: Document::of_bytes(jwt.into_bytes()), gzip: Document::of_bytes(gzip) })
 }
 
@@ -257,7 +160,10 @@ pub async fn place_of_token(app: &App, grant: &Grant, jti: &str) -> Result<Optio
             Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::give_token_place(tx, &token)?))
         })
         .await?;
-    let found = app.store.read(move |connection| store::facts::load(connection, &wanted, &BTreeSet::new())).await?;
+    let found = app
+        .store
+        .read(move |connection| store::credentials::key_context::load(connection, &wanted, &BTreeSet::new()))
+        .await?;
     let facts = found.ok_or(Denied::Key)?.facts;
     grant::alive(&facts.key, facts.now, &app.settings.limits).map_err(|_| Denied::Key)?;
     Ok(Some(place))

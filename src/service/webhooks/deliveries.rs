@@ -6,16 +6,22 @@ use tokio::time::Instant;
 
 use crate::{
     domain::{
-        delivery::{Delivery, DeliveryState},
-        id::{DeliveryId, Generated, WebhookId},
-        page::Page,
-        webhook::State,
+        common::{
+            id::{DeliveryId, Generated, WebhookId},
+            page::Page,
+        },
+        webhooks::{
+            State,
+            delivery::{Delivery, DeliveryState},
+        },
     },
-    service::{App, Error, caller::Caller},
+    service::{
+        App, Error,
+        caller::Caller,
+        webhooks::message::{Message, SealedEndpoint},
+    },
     store::{self, Outcome},
 };
-
-use super::message::{Message, SealedEndpoint};
 
 /// The type of a test message; no event in the audit log has it.
 const TEST: &str = "webhook.test";
@@ -37,7 +43,7 @@ pub async fn list(app: &App, webhook: WebhookId, before: Option<i64>, limit: i64
     app.store
         .read(move |connection| {
             store::webhooks::find(connection, &webhook)?.ok_or(Error::NotFound("webhook"))?;
-            Ok(store::webhook_deliveries::list(connection, &webhook, before, limit)?)
+            Ok(store::webhooks::deliveries::list(connection, &webhook, before, limit)?)
         })
         .await
 }
@@ -48,7 +54,7 @@ pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryI
     app.store
         .change(caller.origin.clone(), move |tx| {
             let found = store::webhooks::find_for_change(tx, &webhook)?.ok_or(Error::NotFound("webhook"))?;
-            let delivery = store::webhook_deliveries::find_for_change(tx, &webhook, &id)?;
+            let delivery = store::webhooks::deliveries::find_for_change(tx, &webhook, &id)?;
             let mut delivery = delivery.ok_or(Error::NotFound("delivery"))?;
             if found.state != State::Enabled {
                 return Err(Error::Conflict("the webhook is disabled: enable it first".to_owned()));
@@ -61,7 +67,7 @@ pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryI
             delivery.next_attempt_at = Some(tx.now());
             delivery.claimed_until = None;
             delivery.finished_at = None;
-            store::webhook_deliveries::update(tx, &delivery)?;
+            store::webhooks::deliveries::update(tx, &delivery)?;
             Ok(Outcome::bookkeeping(delivery))
         })
         .await

@@ -4,12 +4,14 @@
 
 use crate::{
     domain::{
-        delivery::{Delivery, DeliveryState},
-        event::{Actor, EventFilter, Origin},
-        id::WebhookId,
-        webhook::State,
+        common::id::WebhookId,
+        events::{Actor, EventFilter, Origin},
+        webhooks::{
+            State,
+            delivery::{Delivery, DeliveryState},
+        },
     },
-    service::App,
+    service::{App, common::locks},
     store::{self, Conn, Outcome, StoreError, Tx},
 };
 
@@ -18,10 +20,6 @@ pub const MOST_WAITING: i64 = 1000;
 /// Maximum number of webhooks, and of events for each, in one transaction.
 const WEBHOOKS: usize = 20;
 const EVENTS: i64 = 100;
-/// Advisory lock of the fan-out. A second replica skips its run, because it would only wait for the
-/// rows.
-const LOCK: i64 = 0x006b_6579_7377_0004;
-
 /// Creates deliveries for new events. Returns whether more may remain.
 pub async fn fan_out(app: &App) -> Result<bool, StoreError> {
     let behind = app.store.read(behind).await?;
@@ -30,7 +28,7 @@ pub async fn fan_out(app: &App) -> Result<bool, StoreError> {
     }
     app.store
         .change(Origin::of(Actor::System), move |tx| {
-            if !store::try_lock(tx, LOCK)? {
+            if !store::try_lock(tx, locks::FAN_OUT)? {
                 return Ok(Outcome::bookkeeping(false));
             }
             let mut moved = false;
@@ -51,7 +49,7 @@ fn behind(connection: &mut Conn) -> Result<Vec<WebhookId>, StoreError> {
         if found.len() == WEBHOOKS {
             break;
         }
-        if store::webhook_deliveries::waiting(connection, &id)? < MOST_WAITING {
+        if store::webhooks::deliveries::waiting(connection, &id)? < MOST_WAITING {
             found.push(id);
         }
     }
@@ -65,7 +63,7 @@ fn move_on(tx: &mut Tx<'_>, id: &WebhookId) -> Result<bool, StoreError> {
     if webhook.state != State::Enabled {
         return Ok(false);
     }
-    let mut room = MOST_WAITING - store::webhook_deliveries::waiting(tx, id)?;
+    let mut room = MOST_WAITING - store::webhooks::deliveries::waiting(tx, id)?;
     let mut seen = webhook.cursor;
     for event in store::events::list(tx, &EventFilter::default(), Some(webhook.cursor), EVENTS)?.data {
         if webhook.wants(&event) {
@@ -88,7 +86,7 @@ fn move_on(tx: &mut Tx<'_>, id: &WebhookId) -> Result<bool, StoreError> {
                 created_at: tx.now(),
                 finished_at: None,
             };
-            store::webhook_deliveries::insert(tx, &delivery)?;
+            store::webhooks::deliveries::insert(tx, &delivery)?;
         }
         seen = event.seq;
     }

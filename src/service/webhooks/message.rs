@@ -4,11 +4,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    crypto::{master::MasterKeys, seal::Sealed, webhook::WebhookSecret},
+    crypto::{encryption::Sealed, master_keys::MasterKeys, webhook::WebhookSecret},
     domain::{
-        id::WebhookId,
-        time::Timestamp,
-        webhook::{Webhook, WebhookUrl},
+        common::{id::WebhookId, time::Timestamp},
+        webhooks::{Webhook, WebhookUrl},
     },
     outbound::{Answer, Outbound, Unreached},
     service::Error,

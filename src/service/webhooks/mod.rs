@@ -1,28 +1,31 @@
 //! Webhooks: the destinations of events. `deliveries` has the delivery log, and `courier` sends.
 
-pub mod courier;
 pub mod deliveries;
+pub mod delivery_worker;
 mod fan_out;
 mod message;
 
 use crate::{
     crypto::webhook::WebhookSecret,
     domain::{
-        event::{EventKind, NewEvent},
-        id::{OrganizationId, WebhookId},
-        name::DisplayName,
-        page::{Page, PageRequest},
-        time::{Span, Timestamp},
-        webhook::{Disabled, EventTypes, State, Webhook, WebhookUrl},
+        common::{
+            id::{OrganizationId, WebhookId},
+            name::DisplayName,
+            page::{Page, PageRequest},
+            time::{Span, Timestamp},
+        },
+        events::{EventKind, NewEvent},
+        webhooks::{Disabled, EventTypes, State, Webhook, WebhookUrl},
+    },
+    service::{
+        App, Error, Fault,
+        caller::Caller,
+        common::{
+            idempotency::{self, Created, Idempotency},
+            version::require_version,
+        },
     },
     store::{self, Outcome},
-};
-
-use super::{
-    App, Error, Fault,
-    caller::Caller,
-    idempotency::{self, Created, Idempotency},
-    version::require_version,
 };
 
 pub use fan_out::fan_out;
@@ -139,7 +142,7 @@ pub async fn patch(
                 }
             };
             if kind == EventKind::WebhookEnabled {
-                store::webhook_deliveries::begin_anew(tx, &id)?;
+                store::webhooks::deliveries::begin_anew(tx, &id)?;
             }
             store::webhooks::update(tx, &webhook)?;
             webhook.version += 1;

@@ -1,6 +1,6 @@
 //! Property tests of `Resource` and `ResourcePattern`.
 
-use keyswap::domain::resource::{Resource, ResourcePattern};
+use keyswap::domain::access::resource::{Resource, ResourcePattern};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 /// User ids in common formats, including near-identical ones.

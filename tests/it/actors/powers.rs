@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyswap::domain::time::Timestamp;
+use keyswap::domain::common::time::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 

@@ -34,7 +34,7 @@ impl Actor<'_> {
     /// Adds limits to a body. For a new key they are mostly equal to those of its creator.
     fn limits(&mut self, body: &mut Value, is_new: bool) {
         let had = self.had.limits.clone();
-        let end = |millis: i64| json!(keyswap::domain::time::Timestamp::from_millis(millis).to_string());
+        let end = |millis: i64| json!(keyswap::domain::common::time::Timestamp::from_millis(millis).to_string());
         let own = [
             ("expires_at", had.expires_at.map_or(Value::Null, end)),
             ("exchanges_per_minute", json!(had.exchanges_per_minute)),

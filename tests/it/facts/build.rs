@@ -7,13 +7,17 @@ mod records;
 
 use keyswap::{
     domain::{
-        audience::{Audience as StoredAudience, BuiltIn, Takes},
-        id::Incarnation,
-        permission::{AssignableTo, Permission},
-        role::Role,
-        standing::Home as StoredHome,
-        time::{Span, Timestamp},
-        token_shape::TokenShape,
+        access::{
+            audience::{Audience as StoredAudience, BuiltIn, Takes},
+            owner::Home as StoredHome,
+            permission::{AssignableTo, Permission},
+            role::Role,
+            token_profile::TokenShape,
+        },
+        common::{
+            id::Incarnation,
+            time::{Span, Timestamp},
+        },
     },
     store::{self, StoreError, Tx},
 };
@@ -106,12 +110,12 @@ impl<'a, 'b> Builder<'a, 'b> {
     fn configuration(&mut self) -> Done {
         for number in 0..PERMISSIONS {
             let assignable = self.chance.one_in(2);
-            store::permissions::insert(self.tx, &permission_row(&permission(number), assignable))?;
+            store::access::permissions::insert(self.tx, &permission_row(&permission(number), assignable))?;
             self.model.permissions.insert(permission(number), assignable);
         }
         for number in 0..ROLES {
             let (name, held) = (format!("role-{number}"), self.some_permissions());
-            store::roles::insert(self.tx, &role_row(&name, &held))?;
+            store::access::roles::insert(self.tx, &role_row(&name, &held))?;
             self.model.roles.insert(name, held);
         }
         for (number, identifier) in [DEFAULT_AUDIENCE, "https://one.test", "https://two.test"].into_iter().enumerate() {
@@ -127,7 +131,7 @@ impl<'a, 'b> Builder<'a, 'b> {
                 created_at: self.tx.now(),
                 version: 1,
             };
-            store::audiences::insert(self.tx, &row)?;
+            store::access::audiences::insert(self.tx, &row)?;
             self.model.audiences.insert(identifier.to_owned(), Audience { accepts, ttl });
         }
         Ok(())

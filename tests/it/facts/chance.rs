@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use keyswap::domain::entropy::{Entropy, NoEntropy};
+use keyswap::domain::common::entropy::{Entropy, NoEntropy};
 
 /// SplitMix64.
 #[derive(Debug, Clone)]

@@ -7,11 +7,15 @@ use std::{
 
 use keyswap::{
     domain::{
-        api_key::{self, ApiKey},
-        grant::{self, Facts, Limits, Refusal, Removed, RemovedBy, Request, ScopeFault},
+        access::owner_status::{OwnerSet, Standing},
+        common::time::{Span, Timestamp},
+        credentials::api_key::{self, ApiKey},
+        exchange::{
+            facts::{Facts, Limits, Request},
+            grant,
+            refusal::{Refusal, Removed, RemovedBy, ScopeFault},
+        },
         signing::Algorithm,
-        standing::{OwnerSet, Standing},
-        time::{Span, Timestamp},
     },
     store::{Found, Store, Wants},
 };

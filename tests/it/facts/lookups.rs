@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use keyswap::{
     domain::{
-        api_key::{ApiKey, KeyFilter},
-        audience::Identifier,
-        grant::{Facts, Request},
-        page::PageRequest,
-        policy::Reach,
-        time::Timestamp,
+        access::{audience::Identifier, policy::Reach},
+        common::{page::PageRequest, time::Timestamp},
+        credentials::api_key::{ApiKey, KeyFilter},
+        exchange::facts::{Facts, Request},
     },
     store::{
-        Conn, Found, Store, StoreError, Wants, api_keys,
-        facts::{self, Wanted},
-        validation,
+        Conn, Found, Store, StoreError, Wants,
+        api_keys::keys,
+        credentials::{
+            key_context::{self, Wanted},
+            key_details,
+        },
     },
 };
 
@@ -63,7 +64,7 @@ pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<
     let read = move |connection: &mut Conn| {
         let found = questions.iter().map(|(_, credential, asked)| {
             let wanted = Wanted::Credential(credential.id.parse().unwrap());
-            Ok::<_, StoreError>(facts::load(connection, &wanted, &targets(asked))?.map(|loaded| loaded.facts))
+            Ok::<_, StoreError>(key_context::load(connection, &wanted, &targets(asked))?.map(|loaded| loaded.facts))
         });
         found.collect::<Result<Vec<_>, _>>()
     };
@@ -78,7 +79,7 @@ pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, 
         for (id, credential, asked) in &questions {
             let targets = targets(asked);
             let credential_id = Wanted::Credential(credential.id.parse().unwrap());
-            let mut load = |wanted: &Wanted| facts::load(connection, wanted, &targets);
+            let mut load = |wanted: &Wanted| key_context::load(connection, wanted, &targets);
             by_key.push(load(&Wanted::Key(id.parse().unwrap()))?.map(|loaded| loaded.facts));
             by_lookup.push(match &credential.lookup {
                 Some(lookup) => {
@@ -90,7 +91,7 @@ pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, 
                 // Only imported keys have a lookup value.
                 None => load(&credential_id)?.map(|loaded| loaded.facts),
             });
-            whole.push(validation::load(connection, &credential_id, &targets)?.map(|(loaded, _)| loaded.facts));
+            whole.push(key_details::load(connection, &credential_id, &targets)?.map(|(loaded, _)| loaded.facts));
         }
         Ok::<_, StoreError>(vec![("by lookup", by_lookup), ("by key", by_key), ("validated", whole)])
     };
@@ -114,7 +115,7 @@ pub async fn listed(store: &Store, model: &Model) -> Vec<ApiKey> {
             let filter = KeyFilter { archived, ..KeyFilter::default() };
             let mut page = PageRequest::FIRST;
             loop {
-                let found = api_keys::list(connection, &Reach::All, &filter, &page, now)?;
+                let found = keys::list(connection, &Reach::All, &filter, &page, now)?;
                 all.extend(found.data);
                 let Some(next) = found.next else { break };
                 page.after = Some(next);

@@ -19,8 +19,8 @@ use std::{
 use keyswap::{
     crypto::sha256,
     domain::{
-        event::{Actor, Origin},
-        time::Timestamp,
+        common::time::Timestamp,
+        events::{Actor, Origin},
     },
     store::{Clock, DatabaseSettings, DatabaseUrl, IfMissing, Outcome, Store, StoreError},
 };

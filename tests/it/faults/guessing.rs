@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keyswap::{
     crypto::random::SystemEntropy,
-    domain::api_key_value::{ApiKeyValue, PresentedKey, Secret},
+    domain::credentials::format::{ApiKeyValue, PresentedKey, Secret},
 };
 use reqwest::{Response, StatusCode};
 

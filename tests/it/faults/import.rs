@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use keyswap::service::{caller::Caller, signing_keys};
+use keyswap::service::{caller::Caller, signing};
 use serde_json::{Value, json};
 
 use crate::support::{Kind, Server, header_of, verify};
@@ -105,16 +105,13 @@ fn every_kind_of_key_in_every_form_becomes_the_next() {
             forms.push(jwk(dir.path(), algorithm).to_string());
             for text in forms {
                 let form = text.lines().next().unwrap().chars().take(30).collect::<String>();
-                let imported = signing_keys::import(&server.app, &Caller::cli(), &text).await;
+                let imported = signing::import(&server.app, &Caller::cli(), &text).await;
                 let imported = imported.unwrap_or_else(|error| panic!("{algorithm} {form}: {error}"));
-                let again = signing_keys::import(&server.app, &Caller::cli(), &text).await.unwrap_err();
+                let again = signing::import(&server.app, &Caller::cli(), &text).await.unwrap_err();
                 assert!(again.to_string().contains("never used again"), "{again}");
-                assert!(
-                    signing_keys::rotate(&server.app, &Caller::cli(), None).await.is_err(),
-                    "not before it is known"
-                );
+                assert!(signing::rotate(&server.app, &Caller::cli(), None).await.is_err(), "not before it is known");
                 server.advance(3661);
-                let rotated = signing_keys::rotate(&server.app, &Caller::cli(), None).await.unwrap();
+                let rotated = signing::rotate(&server.app, &Caller::cli(), None).await.unwrap();
                 assert_eq!(rotated.activated.info.kid, imported.info.kid);
                 let token = server.swap(&key).await;
                 assert_eq!(header_of(&token)["kid"], imported.info.kid.as_str(), "{algorithm} {form}");
@@ -164,7 +161,7 @@ fn what_is_no_such_key_is_refused_and_changes_nothing() {
                 let before = server.manage("GET", "/v1/signing-keys", None, 200).await["data"].clone();
                 let events = server.events().await.len();
                 for (what, text) in all {
-                    let error = signing_keys::import(&server.app, &Caller::cli(), &text).await.expect_err(what);
+                    let error = signing::import(&server.app, &Caller::cli(), &text).await.expect_err(what);
                     let message = error.to_string();
                     assert!(message.len() > 20, "{what}: {message}");
                     let quoted = text.len() > 20 && message.contains(&text[text.len() / 2..]);

@@ -11,7 +11,7 @@ use diesel::connection::SimpleConnection;
 use futures_util::future::join_all;
 use keyswap::{
     crypto::random::SystemEntropy,
-    domain::api_key_value::{ApiKeyValue, PresentedKey, Secret},
+    domain::credentials::format::{ApiKeyValue, PresentedKey, Secret},
 };
 use serde_json::json;
 

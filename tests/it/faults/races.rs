@@ -11,7 +11,7 @@ use serde_json::json;
 
 use keyswap::service::{
     caller::Caller,
-    configuration::{self, Format, Wanted},
+    provisioning::{self, Format, Wanted},
 };
 
 use crate::{
@@ -213,7 +213,7 @@ fn file(round: usize, name: &str) -> Wanted {
         service_client = [{{ name = "ci", permissions = ["round:{round}"], metadata = {{ by = "{name}" }} }}]
         "#
     );
-    configuration::read(&text, Format::Toml).unwrap()
+    provisioning::read(&text, Format::Toml).unwrap()
 }
 
 /// Two configuration files are applied concurrently. One is applied after the other, and the result
@@ -225,11 +225,11 @@ async fn two_applies(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
         let (one, other) = (file(round, "one"), file(round, "other"));
         let apply = |server: &Arc<Server>, wanted: &Wanted| {
             let (app, wanted) = (Arc::clone(&server.app), wanted.clone());
-            async move { configuration::apply(&app, &Caller::cli(), wanted, false).await }
+            async move { provisioning::apply(&app, &Caller::cli(), wanted, false).await }
         };
         let (done, too) = tokio::join!(apply(&server, &one), apply(&replica, &other));
         assert!(!done.unwrap().is_empty() && !too.unwrap().is_empty(), "each changed what the other had written");
-        let left = |wanted: Wanted| configuration::plan(&server.app, &cli, wanted, false);
+        let left = |wanted: Wanted| provisioning::plan(&server.app, &cli, wanted, false);
         match (left(one).await.unwrap().is_empty(), left(other).await.unwrap().is_empty()) {
             (true, false) => first_won += 1,
             (false, true) => second_won += 1,
@@ -267,12 +267,12 @@ async fn changes_that_share_rows(server: Arc<Server>, replica: Arc<Server>, roun
             "#,
             if round % 2 == 0 { "a:b" } else { "c:d" }
         );
-        let wanted = configuration::read(&file, Format::Toml).unwrap();
+        let wanted = provisioning::read(&file, Format::Toml).unwrap();
         let (.., applied) = tokio::join!(
             server.manage("POST", "/v1/service-clients", Some(outfitted), 201),
             replica.manage("PUT", "/v1/roles/worker", Some(role), 200),
             replica.manage("POST", "/v1/api-keys", Some(key), 201),
-            configuration::apply(&server.app, &cli, wanted, false)
+            provisioning::apply(&server.app, &cli, wanted, false)
         );
         applied.unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use keyswap::{crypto::random::SystemEntropy, domain::entropy::Entropy};
+use keyswap::{crypto::random::SystemEntropy, domain::common::entropy::Entropy};
 use serde_json::{Value, json};
 
 use super::process::{Deployment, Process, Running, each};

@@ -1,6 +1,6 @@
 //! Invariant 7: a refusal takes the same time for every reason. Refusals wait for a constant-time
-//! deadline (docs/decisions/003), which hides the work before it. The tests measure with the
-//! deadline, and without it, where the work is visible.
+//! deadline (docs/development/decisions/003-constant-time-refusals.md), which hides the work before
+//! it. The tests measure with the deadline, and without it, where the work is visible.
 //!
 //! On every change, a planted difference of 50 µs must be detected on both databases.
 //! `scripts/prove timing` runs the long measurements.
@@ -20,13 +20,13 @@ use std::{
 };
 
 use keyswap::{
-    domain::grant::Request,
+    domain::exchange::facts::Request,
     service::{
-        App, exchange,
-        guessing::Source,
-        proof::{Attempt, Denied},
+        App,
+        credentials::{brute_force::Source, error::Denied, verify::Attempt},
+        exchange,
     },
-    telemetry::metrics::Form,
+    telemetry::labels::Form,
 };
 
 use crate::support::{Database, Kind, Server, keep_alive::KeepAlive, panics};

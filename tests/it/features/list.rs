@@ -1,5 +1,5 @@
-//! Checks `docs/features.md`, which lists every feature with its tests, against the sources.
-//! `KEYSWAP_WRITE_DOCS=1` rewrites the page.
+//! Checks `docs/reference/features.md`, which lists every feature with its tests, against the
+//! sources. `KEYSWAP_WRITE_DOCS=1` rewrites the page.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,9 +19,9 @@ enum Why {
 impl Why {
     const fn text(&self) -> &'static str {
         match self {
-            Self::OwnKeys => "not yet: public keys of clients come with an issue of their own",
-            Self::ForeignIssuers => "not yet: tokens of other issuers come with an issue of their own",
-            Self::Libraries => "not yet: libraries for clients and components to embed come with an issue of their own",
+            Self::OwnKeys => "Not implemented yet: public keys of clients are a separate issue.",
+            Self::ForeignIssuers => "Not implemented yet: tokens of other issuers are a separate issue.",
+            Self::Libraries => "Not implemented yet: client libraries and components to embed are a separate issue.",
         }
     }
 }
@@ -43,93 +43,93 @@ const BESIDE: &[(&str, &str)] = &[
 
 /// Every required feature.
 const FEATURES: &[(&str, &str)] = &[
-    ("a1", "Service clients of users, organizations and the account"),
-    ("a2", "One way to make a key, whoever owns it"),
-    ("a3", "Service clients apart from their keys"),
-    ("a4", "Permissions scoped up and down; an exchange never exceeds them"),
-    ("a5", "Roles, and the four sample ones from a file"),
-    ("a6", "Configuration as a file: plan, apply, and nothing to do the second time"),
+    ("a1", "Service clients that belong to users, to organizations and to the account"),
+    ("a2", "One way to create a key for every type of owner"),
+    ("a3", "Service clients are separate from their keys"),
+    ("a4", "Permissions are scoped, and an exchange never exceeds them"),
+    ("a5", "Roles, with four sample roles in a file"),
+    ("a6", "Configuration as a file: plan and apply; a second apply changes nothing"),
     ("a7", "Access records"),
-    ("a8", "Resources with wildcards; nothing reaches another user's"),
-    ("a9", "Who makes a record is its administrator"),
-    ("a10", "As many service clients as one wishes"),
-    ("a11", "A user picks roles and documents"),
-    ("a12", "A form that can be configured"),
+    ("a8", "Resources with wildcards; a statement never reaches the resources of another user"),
+    ("a9", "The creator of an access record is its administrator"),
+    ("a10", "Any number of service clients for a user"),
+    ("a11", "A user selects roles and documents for a key"),
+    ("a12", "A configurable form for keys"),
     ("a13", "A page to copy or download the key"),
-    ("a14", "Several keys for a client"),
-    ("a15", "Public keys that clients bring"),
-    ("a16", "A key or a token, as the service likes"),
+    ("a14", "Several keys for one service client"),
+    ("a15", "Public keys that clients provide"),
+    ("a16", "A service accepts keys or tokens"),
     ("a17", "Tokens of other issuers"),
-    ("a18", "A token becomes an identity, or the answer is 401"),
-    ("a19", "The key as a bearer"),
-    ("a20", "A library that swaps by itself"),
+    ("a18", "A token yields an identity, or the response is 401"),
+    ("a19", "The key as a bearer credential"),
+    ("a20", "A client library that exchanges keys by itself"),
     ("a21", "Components to embed"),
-    ("a22", "Management takes administrative credentials alone"),
-    ("a23", "A back end acts for the user it has verified"),
-    ("a24", "Client, record and key in one call"),
+    ("a22", "Management accepts administrative credentials only"),
+    ("a23", "A back end acts on behalf of a user that it has verified"),
+    ("a24", "Service client, access record and key in one request"),
     ("a25", "The product's own domain"),
-    ("a26", "Keys from a CSPRNG"),
-    ("w1", "Users make and revoke their own keys"),
-    ("w2", "Each key with the permissions that were chosen"),
-    ("w3", "A user's key is bounded by the user, and ends with them"),
-    ("w4", "An organization's key outlives its maker"),
-    ("w5", "Both kinds at once"),
-    ("w6", "What keys may carry at most"),
+    ("a26", "Keys come from a cryptographically secure random generator"),
+    ("w1", "Users create and revoke their own keys"),
+    ("w2", "Each key has the permissions that were selected for it"),
+    ("w3", "The key of a user is limited by the user, and ends with the user"),
+    ("w4", "The key of an organization outlives its creator"),
+    ("w5", "Keys of users and keys of organizations at the same time"),
+    ("w6", "A limit for the permissions that keys may have"),
     ("w7", "Built-in permissions to manage keys"),
     ("w8", "A widget to manage keys"),
-    ("w9", "The widget's provider"),
-    ("w10", "The organization's keys unless asked otherwise"),
-    ("w11", "Whose key it is follows from the session"),
+    ("w9", "The provider of the widget"),
+    ("w10", "The widget shows the keys of the organization by default"),
+    ("w11", "The owner of a key follows from the session"),
     ("w12", "The states of the page"),
-    ("w13", "Shown once, sealed at rest"),
-    ("w14", "Validation from the header"),
+    ("w13", "The value is shown once, and only its encrypted digest is stored"),
+    ("w14", "Validation of the credential in a request header"),
     ("w15", "Validation of a value"),
-    ("w16", "403 that names the missing permission"),
-    ("w17", "One answer with all of a key"),
-    ("w18", "A key has what was assigned, and cannot raise itself"),
-    ("w19", "Revoked means refused at once"),
-    ("w20", "Last use, to find stale keys"),
+    ("w16", "403 names the missing permission"),
+    ("w17", "One response with everything about a key"),
+    ("w18", "A key has the assigned permissions and cannot raise them"),
+    ("w19", "A revoked key is refused at once"),
+    ("w20", "Last-used times, to find unused keys"),
     ("w21", "A prefix of the product's own"),
-    ("w22", "The story: read 200, write 403, revoked 401"),
+    ("w22", "The workflow: read 200, write 403, revoked 401"),
     ("w23", "Events on every path"),
-    ("w24", "Events to follow, with who and when"),
-    ("w25", "Who manages all sees and ends every key"),
-    ("w26", "A list for pages of one's own"),
+    ("w24", "Events to follow, with time and actor"),
+    ("w25", "An administrator of all keys sees and ends every key of the organization"),
+    ("w26", "A list endpoint for custom pages"),
     ("w27", "Client credentials"),
-    ("w28", "Permissions, and roles that manage, in one place"),
-    ("d1", "Without the role, neither page nor API"),
+    ("w28", "Permissions and management roles in one place"),
+    ("d1", "Without the role, the page and the API are refused"),
     ("d2", "Permissions are assigned to roles"),
-    ("d3", "Three permissions, two of them for keys"),
-    ("d4", "The whole interface"),
-    ("d5", "An API to manage keys, in pages"),
-    ("d6", "Validation answers the key"),
-    ("d7", "To authenticate and to authorize"),
-    ("d8", "All keys of an organization, with their use"),
+    ("d3", "Three permissions, two of which keys may have"),
+    ("d4", "A complete interface to create, view and revoke keys"),
+    ("d5", "An API to manage keys, with paging"),
+    ("d6", "Validation returns the key"),
+    ("d7", "Validation serves authentication and authorization"),
+    ("d8", "All keys of an organization, with their last use"),
     ("d9", "Events of keys"),
-    ("d10", "Refusals that say what is wrong"),
-    ("p1", "Personal keys, invalid with their user"),
-    ("p2", "Organization keys, invalid with their organization or maker"),
+    ("d10", "Refusals state what is wrong"),
+    ("p1", "Personal keys become invalid with their user"),
+    ("p2", "Organization keys become invalid with their organization or their creator"),
     ("p3", "Generic keys"),
-    ("p4", "Kinds of keys can be enabled"),
+    ("p4", "Types of keys can be enabled"),
     ("p5", "Hosted pages"),
-    ("p6", "A preview of them"),
-    ("p7", "Keys made by users, or for them"),
-    ("p8", "Validation with or without the scheme"),
-    ("p9", "Validation answers user or organization, and metadata"),
-    ("p10", "A user's profile; other kinds refused"),
-    ("p11", "Metadata, changed, echoed, and in a claim"),
-    ("p12", "Any program is a client"),
-    ("p13", "Archive, end, import, use, limits, notices"),
-    ("i1", "One place that swaps keys for tokens"),
-    ("i2", "No call to the centre for each request"),
-    ("i3", "Services verify alone"),
-    ("i4", "One way for browser tokens and swapped keys"),
-    ("i5", "Services decide by themselves"),
-    ("i6", "Keys live long, tokens short"),
+    ("p6", "A preview of the hosted pages"),
+    ("p7", "Users create keys, or the product creates keys for them"),
+    ("p8", "Validation with or without the scheme `Bearer`"),
+    ("p9", "Validation returns the user or the organization, and the metadata"),
+    ("p10", "Validation returns the profile of the user, and refuses other types of keys"),
+    ("p11", "Metadata can be changed, is returned, and can become a claim"),
+    ("p12", "Every HTTP program is a client"),
+    ("p13", "Archive, expiry, import, usage, rate limits and notifications"),
+    ("i1", "One central service exchanges keys for tokens"),
+    ("i2", "Services do not call the central service for each request"),
+    ("i3", "Services verify tokens locally"),
+    ("i4", "One verification path for tokens of browsers and of exchanged keys"),
+    ("i5", "Each service decides by itself"),
+    ("i6", "Keys are long-lived, tokens are short-lived"),
     ("i7", "A key becomes an identity"),
     ("i8", "Replicas"),
-    ("i9", "One token, several services"),
-    ("i10", "IBM's wire form"),
+    ("i9", "One token for several services"),
+    ("i10", "IBM's wire format"),
 ];
 
 #[test]
@@ -144,7 +144,7 @@ fn every_feature_has_a_test_or_a_reason_and_the_page_says_which() {
     for (_, path) in BESIDE {
         assert!(root.join(path).is_file(), "{path} is not there");
     }
-    let path = root.join("docs/features.md");
+    let path = root.join("docs/reference/features.md");
     let wanted = page(&tests);
     if std::env::var_os("KEYSWAP_WRITE_DOCS").is_some() {
         fs::write(&path, &wanted).unwrap();
@@ -152,7 +152,7 @@ fn every_feature_has_a_test_or_a_reason_and_the_page_says_which() {
     assert!(missing.is_empty(), "no test carries these ids: {missing:?}");
     assert!(
         fs::read_to_string(&path).unwrap() == wanted,
-        "docs/features.md is not as the tests are: run this with KEYSWAP_WRITE_DOCS=1"
+        "docs/reference/features.md is not as the tests are: run this with KEYSWAP_WRITE_DOCS=1"
     );
 }
 
@@ -197,10 +197,17 @@ fn a_name_carries_its_ids_in_front() {
 }
 
 fn page(tests: &BTreeMap<String, Vec<(String, String)>>) -> String {
-    let mut text = "# Features, and the tests that show them\n\n\
-        Each id is that of a feature that was asked for. A test carries its id in front of its name, and runs on both databases. This page is\n\
-        written from the sources, and a test holds it to them: `KEYSWAP_WRITE_DOCS=1 scripts/with-postgres cargo nextest run -E 'test(/^features::list/)'`.\n\n\
-        | id | feature | shown by |\n|---|---|---|\n"
+    let mut text = "# Features and their tests\n\
+        \n\
+        Each id names a requested feature. The name of a test begins with the ids of the features that it shows, and the test\n\
+        runs on both databases. This page is generated from the sources, and a test compares it with them. To generate it:\n\
+        \n\
+        ```text\n\
+        KEYSWAP_WRITE_DOCS=1 scripts/with-postgres cargo nextest run -E 'test(/^features::list/)'\n\
+        ```\n\
+        \n\
+        | id | feature | tests |\n\
+        |---|---|---|\n"
         .to_owned();
     for (id, what) in FEATURES {
         let mut shown: Vec<_> = tests
@@ -209,11 +216,11 @@ fn page(tests: &BTreeMap<String, Vec<(String, String)>>) -> String {
             .flatten()
             .map(|(name, file)| {
                 let short = file.trim_start_matches("tests/").trim_start_matches("it/");
-                format!("`{name}` ([{short}](../{file}))")
+                format!("`{name}` ([{short}](../../{file}))")
             })
             .collect();
         let beside = BESIDE.iter().filter(|(beside, _)| beside == id);
-        shown.extend(beside.map(|(_, path)| format!("[{}](../{path})", path.trim_start_matches("tests/"))));
+        shown.extend(beside.map(|(_, path)| format!("[{}](../../{path})", path.trim_start_matches("tests/"))));
         if let Some((_, why)) = LATER.iter().find(|(later, _)| later == id) {
             shown = vec![why.text().to_owned()];
         }

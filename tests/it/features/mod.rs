@@ -1,4 +1,5 @@
-//! Tests named after the required features. `docs/features.md` lists all features and their tests.
+//! Tests named after the required features. `docs/reference/features.md` lists all features and
+//! their tests.
 
 mod identity;
 mod keys;

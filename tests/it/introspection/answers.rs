@@ -34,7 +34,7 @@ both! {
     async fn t_7662_03_a_key_is_told_as_it_stands(server: Server) {
         let key = server.client_key(&["a", "b"]).await;
         let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
-        let made: keyswap::domain::time::Timestamp = shown["created_at"].as_str().unwrap().parse().unwrap();
+        let made: keyswap::domain::common::time::Timestamp = shown["created_at"].as_str().unwrap().parse().unwrap();
         let whole = json!({
             "active": true, "token_type": "api_key", "scope": "a b", "client_id": key.client, "sub": key.client,
             "sub_type": "service_client", "iat": made.seconds(), "key_id": key.id,

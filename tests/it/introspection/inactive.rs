@@ -4,8 +4,8 @@ use std::{fs, path::Path, time::Instant};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::{
-    domain::claims::{AudienceClaim, Claims},
-    service::proof::REFUSAL_TICK,
+    domain::exchange::claims::{AudienceClaim, Claims},
+    service::credentials::verify::REFUSAL_TICK,
 };
 use serde_json::{Value, json};
 

@@ -120,11 +120,11 @@ both! {
         }
         server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
         put_other(&server).await;
-        let system = || keyswap::domain::event::Origin::of(keyswap::domain::event::Actor::System);
+        let system = || keyswap::domain::events::Origin::of(keyswap::domain::events::Actor::System);
         let store = &server.app.store;
         let forgotten = store.change(system(), |tx| {
-            let rows = keyswap::store::leftovers::forget_old(tx)?;
-            let members = keyswap::store::members::forget_left(tx, 10)?;
+            let rows = keyswap::store::common::retention::forget_old(tx)?;
+            let members = keyswap::store::directory::members::forget_left(tx, 10)?;
             Ok::<_, keyswap::store::StoreError>(keyswap::store::Outcome::bookkeeping((rows, members)))
         });
         assert_eq!(forgotten.await.unwrap(), (2, 1));

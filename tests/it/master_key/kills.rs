@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyswap::{crypto::random::SystemEntropy, domain::entropy::Entropy};
+use keyswap::{crypto::random::SystemEntropy, domain::common::entropy::Entropy};
 use rustix::process::Signal;
 
 use super::{Full, events, quick};

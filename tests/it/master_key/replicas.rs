@@ -5,11 +5,11 @@ use std::{fs, path::Path};
 use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
-        event::{Actor, Origin},
-        master_key::MasterKeyState,
-        time::Span,
+        common::time::Span,
+        events::{Actor, Origin},
+        signing::master_key::MasterKeyState,
     },
-    service::master_keys::{self, Lacking},
+    service::encryption::master_keys::{self, Lacking},
 };
 use serde_json::Value;
 
@@ -102,7 +102,7 @@ both! {
         let refused = refused.expect_err("the server lacks it").to_string();
         assert!(refused.contains("do not hold master.2") && refused.contains("(rep_"), "{refused}");
         let states = async || {
-            let listed = store.read(keyswap::store::master_keys::list).await.unwrap();
+            let listed = store.read(keyswap::store::encryption::master_keys::list).await.unwrap();
             listed.into_iter().map(|info| info.state).collect::<Vec<_>>()
         };
         assert_eq!(states().await, [MasterKeyState::Current, MasterKeyState::Incoming]);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use keyswap::domain::policy;
+use keyswap::domain::access::policy;
 use serde_json::{Value, json};
 
 use super::{document, operations, walk};

@@ -1,13 +1,20 @@
 //! Properties of `grant::decide` for arbitrary facts and requests.
 
 use keyswap::domain::{
-    claim_map::Holder,
-    claims::AudienceClaim,
-    grant::{self, Facts, KeyFault, Limits, Refusal, RemovedBy, Request, ScopeFault, TargetFault},
-    permission::{PermissionName, PermissionSet},
+    access::{
+        claim_map::Holder,
+        permission::{PermissionName, PermissionSet},
+        token_profile::{AudClaim, TokenShape},
+    },
+    common::time::Span,
+    credentials::error::KeyFault,
+    exchange::{
+        claims::AudienceClaim,
+        facts::{Facts, Limits, Request},
+        grant,
+        refusal::{Refusal, RemovedBy, ScopeFault, TargetFault},
+    },
     signing::Algorithm,
-    time::Span,
-    token_shape::{AudClaim, TokenShape},
 };
 use proptest::prelude::*;
 use serde_json::json;

@@ -5,18 +5,24 @@ use std::collections::BTreeSet;
 use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
-        access::Rule,
-        api_key::{Life, Owner},
-        audience::{Audience, Identifier, Takes},
-        claim_map::{ClaimMap, Holder, Sources},
-        grant::{Facts, KeyFacts, Limits, Request},
-        id::{CredentialId, Generated, Incarnation, KeyId, ServiceClientId, StatusListId},
-        permission::{PermissionName, PermissionSet},
+        access::{
+            access_record::Rule,
+            audience::{Audience, Identifier, Takes},
+            claim_map::{ClaimMap, Holder, Sources},
+            owner::{Home, Owner},
+            owner_status::{ClientNow, Directory, MembershipNow, Ownership, UserNow},
+            permission::{PermissionName, PermissionSet},
+            token_profile::{AudClaim, TokenShape},
+        },
+        common::{
+            derived_id::CredentialId,
+            id::{Generated, Incarnation, KeyId, ServiceClientId, StatusListId},
+            time::{Span, Timestamp},
+        },
+        credentials::api_key::Life,
+        exchange::facts::{Facts, KeyFacts, Limits, Request},
         signing::Algorithm,
-        standing::{ClientNow, Directory, Home, MembershipNow, Ownership, UserNow},
-        status_list::Place,
-        time::{Span, Timestamp},
-        token_shape::{AudClaim, TokenShape},
+        status_lists::Place,
     },
 };
 use proptest::{

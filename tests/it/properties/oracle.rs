@@ -2,12 +2,14 @@
 //! of the code under test.
 
 use keyswap::domain::{
-    api_key::Owner,
-    grant::{Facts, KeyFault},
-    id::Incarnation,
-    permission::PermissionName,
-    standing::{Home, MembershipNow, Ownership},
-    time::Timestamp,
+    access::{
+        owner::{Home, Owner},
+        owner_status::{MembershipNow, Ownership},
+        permission::PermissionName,
+    },
+    common::{id::Incarnation, time::Timestamp},
+    credentials::error::KeyFault,
+    exchange::facts::Facts,
 };
 
 /// Whether the membership with this generation id exists in the current organization.

@@ -3,8 +3,8 @@
 use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
-        api_key_value::{ApiKeyValue, Malformed, Prefix, PresentedKey, Secret},
-        id::CredentialId,
+        common::derived_id::CredentialId,
+        credentials::format::{ApiKeyValue, Malformed, Prefix, PresentedKey, Secret},
     },
 };
 use proptest::prelude::*;

@@ -3,10 +3,10 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::{
     domain::{
-        event::{Actor, Origin},
-        time::Span,
+        common::time::Span,
+        events::{Actor, Origin},
     },
-    store::{Outcome, StoreError, revoked_tokens},
+    store::{Outcome, StoreError, credentials::revoked_tokens},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};

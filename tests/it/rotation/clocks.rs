@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use keyswap::{
+    app::startup::Mode,
     cli::compose,
-    domain::time::{Span, Timestamp},
-    service::{App, Error, caller::Caller, signing_keys, start::Mode},
+    domain::common::time::{Span, Timestamp},
+    service::{App, Error, caller::Caller, signing},
     store::Clock,
 };
 use serde_json::Value;
@@ -34,7 +35,7 @@ async fn command(database: &Database) -> App {
         "server.public_url=http://keyswap.test".to_owned(),
         "signing_keys.rotation_period=".to_owned(),
     ];
-    let config = compose::config(None, &settings).unwrap();
+    let config = keyswap::cli::common::load_config(None, &settings).unwrap();
     compose::app(&config, Mode::Command, Arc::new(Late(database.clock()))).await.unwrap()
 }
 
@@ -45,8 +46,8 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
         // A server has checked the clock and recorded it.
         server.run_jobs().await;
         let app = command(&server.database).await;
-        let steady = async || signing_keys::timeline(&app).await.unwrap().rules.steady_since;
-        let rotate = async || signing_keys::rotate(&app, &Caller::cli(), None).await.unwrap_err();
+        let steady = async || signing::timeline(&app).await.unwrap().rules.steady_since;
+        let rotate = async || signing::rotate(&app, &Caller::cli(), None).await.unwrap_err();
         for _ in 0..2 {
             let refused = rotate().await;
             assert!(matches!(refused, Error::TooEarly(_)), "servers vouch for the clock: {refused}");
@@ -59,11 +60,11 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
         database.move_clock(3_600_000);
         let app = command(&database).await;
         for _ in 0..2 {
-            let refused = signing_keys::rotate(&app, &Caller::cli(), None).await.unwrap_err();
+            let refused = signing::rotate(&app, &Caller::cli(), None).await.unwrap_err();
             // The two clocks are read at slightly different times.
             let about_45s = ["44s", "45s"].iter().any(|figure| refused.to_string().contains(figure));
             assert!(matches!(refused, Error::Conflict(_)) && about_45s, "{refused}");
         }
-        assert_eq!(signing_keys::timeline(&app).await.unwrap().rules.steady_since, None, "and nothing begins anew");
+        assert_eq!(signing::timeline(&app).await.unwrap().rules.steady_since, None, "and nothing begins anew");
     });
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use keyswap::service::key_ring::KeyRing;
+use keyswap::service::signing::key_cache::KeyRing;
 
 use crate::support::{Server, both};
 

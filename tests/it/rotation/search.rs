@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use keyswap::domain::{signing::SigningKeyState, time::Timestamp};
+use keyswap::domain::{common::time::Timestamp, signing::SigningKeyState};
 
 use super::world::{Bounds, Kind, Mutant, World};
 

@@ -222,7 +222,7 @@ both! {
         let other = Server::on(std::sync::Arc::clone(&server.database), &["signing_keys.verifier_cache_ttl=6h", "tokens.max_ttl=4h"]).await;
         let rules = keys(&server).await["rules"].clone();
         assert_eq!((&rules["verifier_cache_ttl"], &rules["max_ttl"]), (&json!("6h"), &json!("4h")));
-        assert_eq!(in_state(&server, "active").await[0]["longest_ttl"], "4h", "before the first token that lives so long (I16)");
+        assert_eq!(in_state(&server, "active").await[0]["longest_ttl"], "4h", "before the first token that lives so long (K9)");
         server.advance(3661);
         let early = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
         problem(early, 409, "too_early").await;
@@ -270,7 +270,7 @@ both! {
     async fn what_the_alerts_watch_is_measured(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         server.run_jobs().await;
         let scraped = scraped(&server).await;
-        let rules = include_str!("../../../docs/alerts.yml");
+        let rules = include_str!("../../../docs/operations/alerts.yml");
         let named = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
         let named: std::collections::BTreeSet<_> = named.filter(|word| word.starts_with("keyswap_")).collect();
         assert!(named.len() >= 7, "{named:?}");
@@ -294,7 +294,7 @@ both! {
         for _ in 0..7 {
             server.swap(&key).await;
         }
-        keyswap::service::signing_keys::live_tokens::flush(&server.app).await.unwrap();
+        keyswap::service::signing::live_tokens::flush(&server.app).await.unwrap();
         // The job may hold some of the counts and be about to write them.
         until("all are counted", async || in_state(&server, "active").await[0]["live_tokens"] == 7).await;
         server.advance(3600);

@@ -104,7 +104,7 @@ fn walk(seed: u64, ticks: u32, mutant: Mutant, faults: Faults) -> Result<World, 
 fn jump(world: &mut World, by: i64, between: bool) {
     if world.shared && by > 0 {
         // The machine clock jumps as well, so only a running replica can detect the
-        // jump (docs/decisions/025).
+        // jump (docs/development/decisions/025-signing-key-rotation.md).
         let watches = |one: &usize| {
             let of = &world.replicas[*one];
             of.up && !of.cut_off && of.watched.is_some()

@@ -8,9 +8,11 @@ use std::{
 };
 
 use keyswap::domain::{
-    rotation::{Moment, Rules, Steady, Step, Timing},
-    signing::{Algorithm, SigningKeyInfo, SigningKeyState},
-    time::{Span, Timestamp},
+    common::time::{Span, Timestamp},
+    signing::{
+        Algorithm, SigningKeyInfo, SigningKeyState,
+        rotation::{Moment, Rules, Steady, Step, Timing},
+    },
 };
 
 /// An injected fault.
@@ -115,7 +117,7 @@ pub struct Verifier {
     pub fetched: i64,
     pub off: i64,
     /// No replica was ready at the last fetch, so the JWKS may be older than any guarantee
-    /// covers (docs/decisions/025).
+    /// covers (docs/development/decisions/025-signing-key-rotation.md).
     pub unpromised: bool,
 }
 
@@ -504,7 +506,7 @@ impl World {
         let signs = of.keys.iter().find(|key| key.info.state == SigningKeyState::Active && key.has_private_half);
         let (true, true, Some(key)) = (of.up, is_fresh, signs) else { return Ok(()) };
         if !self.jwks_of(replica).contains_key(key.info.kid.as_str()) {
-            return Err("I5: it signs by a key that it does not serve".to_owned());
+            return Err("K4: it signs by a key that it does not serve".to_owned());
         }
         let (kid, material) = (key.info.kid.as_str().to_owned(), key.material);
         let exp = self.database() + i64::try_from(self.bounds.ttl).unwrap();
@@ -513,7 +515,7 @@ impl World {
             && stored.info.destroyed_at.is_some_and(|destroyed| destroyed < at(self.database()))
             && !self.revoked.contains(&material)
         {
-            return Err("I15: a private half was destroyed that a replica still signs by".to_owned());
+            return Err("K17: a private half was destroyed that a replica still signs by".to_owned());
         }
         self.tokens.insert(Token { kid, material, exp, wrong: self.offset });
         Ok(())
@@ -614,7 +616,7 @@ impl World {
                 let known = verifier.jwks.get(&token.kid);
                 if known != Some(&token.material) {
                     return Err(format!(
-                        "I1, I2, I9: at {} a verifier ({:?}, fetched {}) refuses a token by {} that ends at {}",
+                        "K1, K2, K12: at {} a verifier ({:?}, fetched {}) refuses a token by {} that ends at {}",
                         self.now, verifier.kind, verifier.fetched, token.material, token.exp
                     ));
                 }
@@ -633,10 +635,10 @@ impl World {
             let served = self.jwks_of(replica);
             let old = |key: &&Key| key.info.state.is_published() && self.now - key.committed > staleness;
             if let Some(key) = keys.iter().filter(old).find(|key| !served.contains_key(key.info.kid.as_str())) {
-                return Err(format!("I4: replica {replica} does not serve {}", key.material));
+                return Err(format!("K3: replica {replica} does not serve {}", key.material));
             }
             if let Some(key) = keys.iter().filter(revoked).find(|key| served.contains_key(key.info.kid.as_str())) {
-                return Err(format!("I4: replica {replica} serves {} again", key.material));
+                return Err(format!("K3: replica {replica} serves {} again", key.material));
             }
         }
         Ok(())
@@ -645,14 +647,14 @@ impl World {
     fn check_keys(&self) -> Result<(), String> {
         let count = |state| self.keys.iter().filter(|key| key.info.state == state).count();
         if count(SigningKeyState::Active) != 1 {
-            return Err(format!("I3, I12: {} keys are active", count(SigningKeyState::Active)));
+            return Err(format!("K11, K14: {} keys are active", count(SigningKeyState::Active)));
         }
         if count(SigningKeyState::Next) > 1 {
-            return Err("I11: more than one key is next".to_owned());
+            return Err("K13: more than one key is next".to_owned());
         }
         let kids: BTreeSet<_> = self.keys.iter().map(|key| key.info.kid.as_str()).collect();
         if kids.len() != self.keys.len() {
-            return Err("I9: a kid was given twice".to_owned());
+            return Err("K12: a kid was given twice".to_owned());
         }
         let published = self.keys.iter().filter(|key| key.info.state.is_published()).count();
         let b = &self.bounds;
@@ -661,15 +663,15 @@ impl World {
         let more = self.jumps * 2 + self.revoked.len() + self.restores * 2;
         let most = usize::try_from(whole.div_ceil(b.period)).unwrap() + 2 + more;
         if published > most {
-            return Err(format!("I14: {published} keys are published, of {most} at most"));
+            return Err(format!("K16: {published} keys are published, of {most} at most"));
         }
         let active = self.keys.iter().find(|key| key.info.state == SigningKeyState::Active);
         if active.is_some_and(|key| !key.has_private_half) {
-            return Err("I12: the key that signs has no private half".to_owned());
+            return Err("K14: the key that signs has no private half".to_owned());
         }
         for key in self.keys.iter().filter(|key| key.info.state == SigningKeyState::Removed) {
             if key.has_private_half {
-                return Err("I15: a key that is gone has its private half".to_owned());
+                return Err("K17: a key that is gone has its private half".to_owned());
             }
         }
         Ok(())

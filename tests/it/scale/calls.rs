@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use keyswap::{
     domain::{
-        event::{Actor, Origin},
-        page::PageRequest,
+        common::page::PageRequest,
+        events::{Actor, Origin},
     },
-    service::{events, last_used},
-    store::{self, Outcome, StoreError, facts::Wanted},
+    service::{credentials::last_used, events},
+    store::{self, Outcome, StoreError, credentials::key_context::Wanted},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -280,7 +280,10 @@ async fn keys(server: &Server) {
     ] {
         for several in [targets.clone(), targets.iter().take(1).cloned().collect()] {
             let wanted = wanted.clone();
-            let found = server.app.store.read(move |connection| store::facts::load(connection, &wanted, &several));
+            let found = server
+                .app
+                .store
+                .read(move |connection| store::credentials::key_context::load(connection, &wanted, &several));
             found.await.unwrap();
         }
     }
@@ -330,21 +333,21 @@ async fn jobs(server: &Server) {
     let _ = events::verify_chain(&server.app).await;
     for _ in 0..6 {
         let change = server.app.store.change(Origin::of(Actor::System), |tx| {
-            store::departures::next(tx, 100, true)?;
-            store::members::forget_left(tx, 100)?;
-            store::idempotency::forget_old(tx)?;
-            store::leftovers::forget_old(tx)?;
+            store::directory::owner_deletions::next(tx, 100, true)?;
+            store::directory::members::forget_left(tx, 100)?;
+            store::common::idempotency::forget_old(tx)?;
+            store::common::retention::forget_old(tx)?;
             store::exchange_counts::forget_old(tx)?;
             store::webhooks::forget_old_secrets(tx)?;
-            store::webhook_deliveries::forget_old(tx)?;
+            store::webhooks::deliveries::forget_old(tx)?;
             let now = tx.now();
-            store::webhook_deliveries::webhooks_with_due(tx, now)?;
-            store::webhook_deliveries::oldest_waiting(tx)?;
+            store::webhooks::deliveries::webhooks_with_due(tx, now)?;
+            store::webhooks::deliveries::oldest_waiting(tx)?;
             for webhook in store::webhooks::list(tx, &PageRequest { limit: 10, after: None })?.data {
-                store::webhook_deliveries::waiting(tx, &webhook.id)?;
-                store::webhook_deliveries::took_anything_since(tx, &webhook.id, now)?;
-                store::webhook_deliveries::claim(tx, &webhook.id, 10, now)?;
-                store::webhook_deliveries::begin_anew(tx, &webhook.id)?;
+                store::webhooks::deliveries::waiting(tx, &webhook.id)?;
+                store::webhooks::deliveries::took_anything_since(tx, &webhook.id, now)?;
+                store::webhooks::deliveries::claim(tx, &webhook.id, 10, now)?;
+                store::webhooks::deliveries::begin_anew(tx, &webhook.id)?;
             }
             Ok::<_, StoreError>(Outcome::bookkeeping(()))
         });

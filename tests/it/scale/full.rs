@@ -10,7 +10,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{calls, fill, fill::Size, plans};
+use super::{
+    calls,
+    fill::{self, Size},
+    plans,
+};
 use crate::support::{Kind, Server};
 
 const ORGANIZATIONS: u32 = 10_000;

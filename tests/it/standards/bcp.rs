@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
 use keyswap::{
     crypto::{
-        seal::{Purpose, Sealed},
+        encryption::{Purpose, Sealed},
         signer::{PrivateKeyDer, Signer},
     },
     domain::signing::SigningKeyState,
@@ -33,7 +33,8 @@ pub struct Forge<'a> {
 impl<'a> Forge<'a> {
     pub async fn new(server: &'a Server) -> Self {
         let app = &server.app;
-        let keys = app.store.read(|connection| keyswap::store::signing_keys::list(connection, true)).await.unwrap();
+        let keys =
+            app.store.read(|connection| keyswap::store::signing::signing_keys::list(connection, true)).await.unwrap();
         let active = keys.into_iter().find(|key| key.info.state == SigningKeyState::Active).unwrap();
         let (bytes, master_version) = active.sealed.unwrap();
         let der =

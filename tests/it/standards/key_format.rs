@@ -3,9 +3,8 @@
 use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
-        api_key_value::{ApiKeyValue, Malformed, Prefix, PresentedKey, Secret},
-        entropy::Entropy,
-        id::CredentialId,
+        common::{derived_id::CredentialId, entropy::Entropy},
+        credentials::format::{ApiKeyValue, Malformed, Prefix, PresentedKey, Secret},
     },
 };
 

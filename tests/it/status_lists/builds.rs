@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use keyswap::{
+    app::jobs,
     domain::{
-        audience::Identifier,
-        event::{Actor, Origin},
-        grant::{self, Request},
-        id::StatusListId,
+        access::audience::Identifier,
+        common::id::StatusListId,
+        events::{Actor, Origin},
+        exchange::{facts::Request, grant},
     },
-    jobs,
-    service::proof::Denied,
-    store::{self, Outcome, StoreError, facts::Wanted, status_tokens},
+    service::credentials::error::Denied,
+    store::{self, Outcome, StoreError, credentials::key_context::Wanted, status_lists::signed_lists},
 };
 use serde_json::json;
 
@@ -50,19 +50,19 @@ both! {
         let (before, seq) = server
             .app
             .store
-            .read(|connection| Ok::<_, StoreError>((status_tokens::build(connection)?, status_tokens::head(connection)?)))
+            .read(|connection| Ok::<_, StoreError>((signed_lists::build(connection)?, signed_lists::head(connection)?)))
             .await
             .unwrap();
         revoke(&server, &key.value, &two).await;
         // Emulates a build that has read the event of the second revocation, but not its row.
         let seq = seq + 1;
         let written = server.app.store.change(Origin::of(Actor::System), move |tx| {
-            Ok::<_, StoreError>(Outcome::bookkeeping(status_tokens::write(tx, &before, seq, None, &[])?))
+            Ok::<_, StoreError>(Outcome::bookkeeping(signed_lists::write(tx, &before, seq, None, &[])?))
         });
         assert!(written.await.unwrap(), "whoever revokes a token gets in no builder's way");
         keep(&server).await;
         assert_eq!(marked(&server, &uri).await.get(&index), Some(&INVALID), "what came meanwhile is news for the next");
-        let build = server.app.store.read(store::status_tokens::build).await.unwrap();
+        let build = server.app.store.read(store::status_lists::signed_lists::build).await.unwrap();
         assert_eq!((build.revoked, build.built_revoked), (2, 2));
     }
 
@@ -74,7 +74,7 @@ both! {
         let granted = async |server: &Server, key: &Key| {
             let (id, targets) = (key.id.parse().unwrap(), ["https://each.test".parse::<Identifier>().unwrap()]);
             let found = server.app.store.read(move |connection| {
-                store::facts::load(connection, &Wanted::Key(id), &targets.into())
+                store::credentials::key_context::load(connection, &Wanted::Key(id), &targets.into())
             });
             let facts = found.await.unwrap().unwrap().facts;
             let request = Request { targets: facts.audiences.iter().map(|audience| audience.identifier.clone()).collect(), ..Request::default() };
@@ -109,9 +109,9 @@ both! {
             .app
             .store
             .read(move |connection| {
-                let info = status_tokens::infos(connection)?.into_iter().find(|info| info.list == wanted).unwrap();
-                let jwt = status_tokens::find(connection, &wanted)?.unwrap().jwt;
-                Ok::<_, StoreError>((status_tokens::build(connection)?, info, jwt))
+                let info = signed_lists::infos(connection)?.into_iter().find(|info| info.list == wanted).unwrap();
+                let jwt = signed_lists::find(connection, &wanted)?.unwrap().jwt;
+                Ok::<_, StoreError>((signed_lists::build(connection)?, info, jwt))
             })
             .await
             .unwrap();
@@ -121,8 +121,8 @@ both! {
         });
         assert_eq!(forgotten.await.unwrap(), 1);
         let written = server.app.store.change(Origin::of(Actor::System), move |tx| {
-            let signed = [status_tokens::Signed { info, jwt }];
-            Ok::<_, StoreError>(Outcome::bookkeeping(status_tokens::write(tx, &before, before.seq, None, &signed)?))
+            let signed = [signed_lists::Signed { info, jwt }];
+            Ok::<_, StoreError>(Outcome::bookkeeping(signed_lists::write(tx, &before, before.seq, None, &signed)?))
         });
         assert!(written.await.unwrap());
         status_lists::refresh(&server.app).await.unwrap();

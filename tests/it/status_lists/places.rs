@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use keyswap::{
-    domain::event::{Actor, Origin},
+    domain::events::{Actor, Origin},
     store::{self, Outcome, StoreError},
 };
 use serde_json::json;
@@ -180,7 +180,7 @@ both! {
         };
         let lists = async || {
             let lists = server.app.store.read(store::status_lists::list).await.unwrap();
-            let of_tokens = lists.into_iter().filter(|list| list.kind == keyswap::domain::status_list::ListKind::Token);
+            let of_tokens = lists.into_iter().filter(|list| list.kind == keyswap::domain::status_lists::ListKind::Token);
             of_tokens.map(|list| list.id.uri("http://keyswap.test")).collect::<Vec<_>>()
         };
         let forget = async |end: i64| {

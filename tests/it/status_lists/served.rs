@@ -1,7 +1,7 @@
 //! Serving of status lists: identical bytes on all replicas, HTTP caching, and no use as a
 //! credential.
 
-use keyswap::{cli::compose, domain::time::Span, service::start::Mode};
+use keyswap::{app::startup::Mode, cli::compose, domain::common::time::Span};
 use serde_json::json;
 
 use super::*;
@@ -177,7 +177,7 @@ both! {
             "server.public_url=http://keyswap.test".to_owned(),
             "signing_keys.replica_staleness=1s".to_owned(),
         ];
-        let config = compose::config(None, &settings).unwrap();
+        let config = keyswap::cli::common::load_config(None, &settings).unwrap();
         let other = compose::app(&config, Mode::Serve, server.database.clock()).await.unwrap();
         let id = uri.rsplit('/').next().unwrap().parse().unwrap();
         let before = status_lists::get(&other, &id).await.unwrap().plain.etag.clone();

@@ -2,8 +2,8 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::{
-    domain::status_list::{Bits, Statuses},
-    service::status_lists::packing::{deflate, gzip, inflate},
+    domain::status_lists::{Bits, Statuses},
+    service::status_lists::encoding::{deflate, gzip, inflate},
 };
 use serde_json::Value;
 

@@ -15,7 +15,7 @@ use std::{
 use diesel::{Connection, PgConnection, RunQueryDsl, connection::SimpleConnection};
 use keyswap::{
     crypto::{random::SystemEntropy, sha256},
-    domain::time::Timestamp,
+    domain::common::time::Timestamp,
     store::{Clock, DatabaseSettings, DatabaseUrl, IfMissing, Store, SystemClock},
 };
 use tempfile::TempDir;

@@ -2,12 +2,13 @@
 
 use futures_util::future::join_all;
 use keyswap::{
-    jobs::{clean, notices, status_lists, webhooks},
+    app::jobs::{clean, expiry_notifications, status_lists, webhooks},
     service::{
-        exchange_counts, last_used, master_keys,
-        signing_keys::{self, live_tokens},
-        webhooks::{courier, fan_out},
-        witness,
+        credentials::last_used,
+        encryption::{master_keys, rollback_guard},
+        exchange::counts,
+        signing::{self, live_tokens},
+        webhooks::{delivery_worker, fan_out},
     },
 };
 
@@ -26,13 +27,13 @@ impl Server {
     /// no waiting time.
     pub async fn run_jobs(&self) {
         self.refresh_keys().await;
-        signing_keys::tick(&self.app).await.unwrap();
-        witness::keep(&self.app).await.unwrap();
+        signing::tick(&self.app).await.unwrap();
+        rollback_guard::keep(&self.app).await.unwrap();
         status_lists::keep(&self.app).await.unwrap();
         last_used::flush(&self.app).await.unwrap();
         live_tokens::flush(&self.app).await.unwrap();
-        exchange_counts::flush(&self.app).await.unwrap();
-        notices::tell(&self.app).await.unwrap();
+        counts::flush(&self.app).await.unwrap();
+        expiry_notifications::tell(&self.app).await.unwrap();
         clean(&self.app).await.unwrap();
         webhooks::run_once(&self.app).await.unwrap();
     }
@@ -48,7 +49,7 @@ impl Server {
     pub async fn deliver(&self) {
         for _ in 0..MOST_RUNS {
             webhooks::run_once(&self.app).await.unwrap();
-            if !fan_out(&self.app).await.unwrap() && courier::due(&self.app).await.unwrap().is_empty() {
+            if !fan_out(&self.app).await.unwrap() && delivery_worker::due(&self.app).await.unwrap().is_empty() {
                 return;
             }
         }

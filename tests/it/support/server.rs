@@ -4,10 +4,10 @@ use std::{future::Future, sync::Arc, thread, time::Duration};
 
 use actix_web::dev::ServerHandle;
 use keyswap::{
+    app::{jobs::Jobs, startup::Mode},
     cli::compose,
     http::server,
-    jobs::Jobs,
-    service::{App, start::Mode},
+    service::App,
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde_json::{Value, json};
@@ -85,7 +85,7 @@ impl Server {
         let clock = database.clock();
         let thread = thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let config = compose::config(None, &all).unwrap();
+                let config = keyswap::cli::common::load_config(None, &all).unwrap();
                 let settings = compose::server(&config);
                 let bound = server::bind(&settings).unwrap();
                 let base = format!("http://{}", bound.address);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use keyswap::jobs::webhooks;
+use keyswap::app::jobs::webhooks;
 use serde_json::json;
 
 use super::{

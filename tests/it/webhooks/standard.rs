@@ -148,7 +148,7 @@ loopback! {
         server.permissions(&["a"]).await;
         let delivery = newest(&server, &hook, "waiting", 1).await;
         let now = server.app.store.now().await.unwrap();
-        let next: keyswap::domain::time::Timestamp = delivery["next_attempt_at"].as_str().unwrap().parse().unwrap();
+        let next: keyswap::domain::common::time::Timestamp = delivery["next_attempt_at"].as_str().unwrap().parse().unwrap();
         assert!((3590..=3600).contains(&next.since(now).as_secs()), "{delivery}");
         receiver.now(Reply::Status(200));
         server.permissions(&["b"]).await;

@@ -5,26 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     domain::{
+        access::role::RoleSet,
+        common::id::{OrganizationId, UserId},
         directory::{Member, Organization, User},
-        event::NewEvent,
-        id::{OrganizationId, UserId},
-        role::RoleSet,
+        events::NewEvent,
     },
     service::{
         Error, Fault,
+        access::roles,
         directory::{
             Becomes,
+            import::{
+                line::{Row, told},
+                report::{Counts, Numbered, RefusedRow},
+            },
             members::{self, PutMember},
             organizations, users,
         },
-        roles,
     },
     store::{self, Outcome, StoreError, Tx},
-};
-
-use super::{
-    Counts, Numbered, RefusedRow,
-    line::{Row, told},
 };
 
 /// The result of a chunk.
@@ -128,13 +127,13 @@ impl Directory {
                 }
             }
         }
-        let organizations = store::organizations::all_for_change(tx, &organizations)?;
-        let users = store::users::all_for_change(tx, &users)?;
+        let organizations = store::directory::organizations::all_for_change(tx, &organizations)?;
+        let users = store::directory::users::all_for_change(tx, &users)?;
         // Locks only roles that exist: a file may name any number of others.
-        let known = store::roles::with_names(tx, &wanted.into_iter().collect())?;
+        let known = store::access::roles::with_names(tx, &wanted.into_iter().collect())?;
         let known = known.into_iter().map(|role| role.name).collect();
-        let roles = store::roles::find_for_change(tx, &known)?.into_iter().map(|role| role.name).collect();
-        let members = store::members::all_for_change(tx, &members)?;
+        let roles = store::access::roles::find_for_change(tx, &known)?.into_iter().map(|role| role.name).collect();
+        let members = store::directory::members::all_for_change(tx, &members)?;
         Ok(Self {
             organizations: Table::of(organizations, |organization| organization.id.clone()),
             users: Table::of(users, |user| user.id.clone()),
@@ -189,9 +188,9 @@ impl Directory {
 
     /// Writes the changed entries and returns the events.
     fn write(self, tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, Error> {
-        let written = store::organizations::write_all(tx, &self.organizations.written())
-            .and_then(|()| store::users::write_all(tx, &self.users.written()))
-            .and_then(|()| store::members::write_all(tx, &self.members.written()));
+        let written = store::directory::organizations::write_all(tx, &self.organizations.written())
+            .and_then(|()| store::directory::users::write_all(tx, &self.users.written()))
+            .and_then(|()| store::directory::members::write_all(tx, &self.members.written()));
         match written {
             Err(StoreError::Conflict(text)) => Err(Error::Conflict(text)),
             other => Ok(other.map(|()| self.events)?),

@@ -5,11 +5,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    domain::json::Object,
+    domain::common::json::Object,
     service::{
         Fault,
+        common::reading,
         directory::{members::PutMember, organizations::PutOrganization, users::PutUser},
-        reading,
     },
 };
 

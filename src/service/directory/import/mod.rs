@@ -5,19 +5,24 @@
 mod chunk;
 mod line;
 mod lines;
+pub mod report;
 
 use std::{mem, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
-    domain::event::Origin,
-    service::{App, Error, Fault, caller::Caller},
+    domain::events::Origin,
+    service::{
+        App, Error, Fault,
+        caller::Caller,
+        directory::import::{
+            chunk::Applied,
+            lines::{Lines, TooLong},
+            report::{Counts, Numbered, RefusedRow},
+        },
+    },
 };
-
-use chunk::Applied;
-use line::Row;
-use lines::{Lines, TooLong};
 
 pub use lines::LONGEST_LINE;
 
@@ -30,36 +35,6 @@ const MOST_REFUSED: usize = 1000;
 /// Maximum number of attempts for a chunk when a concurrent transaction inserts one of its entries.
 const TRIES: usize = 5;
 
-/// Result counts so far. Every counted row is committed or finally refused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    pub rows: u64,
-    pub created: u64,
-    pub updated: u64,
-    pub unchanged: u64,
-    pub refused: u64,
-}
-
-impl Counts {
-    const fn plus(self, other: Self) -> Self {
-        Self {
-            rows: self.rows + other.rows,
-            created: self.created + other.created,
-            updated: self.updated + other.updated,
-            unchanged: self.unchanged + other.unchanged,
-            refused: self.refused + other.refused,
-        }
-    }
-}
-
-/// A row that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RefusedRow {
-    /// The line number, starting at 1.
-    pub line: u64,
-    pub errors: Vec<Fault>,
-}
-
 /// The result of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -69,13 +44,6 @@ pub struct Report {
     pub refused_rows: Vec<RefusedRow>,
     /// The number of refused rows that are not listed.
     pub more: u64,
-}
-
-/// A row with its line number, or the faults of the line.
-#[derive(Debug, Clone)]
-struct Numbered {
-    line: u64,
-    row: Result<Row, Vec<Fault>>,
 }
 
 /// An import in progress.

@@ -24,7 +24,7 @@ impl Builder<'_, '_> {
             created_at: self.tx.now(),
             version: 1,
         };
-        store::organizations::insert(self.tx, &row)
+        store::directory::organizations::insert(self.tx, &row)
     }
 
     pub(super) fn delete_organization(&mut self) -> Done {
@@ -32,7 +32,7 @@ impl Builder<'_, '_> {
         self.model.organizations.remove(&id);
         self.model.members.retain(|(organization, _), _| *organization != id);
         // As in the service: members and records remain until they are cleaned up.
-        store::organizations::delete(self.tx, &id.parse().unwrap())
+        store::directory::organizations::delete(self.tx, &id.parse().unwrap())
     }
 
     pub(super) fn put_user(&mut self) -> Done {
@@ -52,15 +52,19 @@ impl Builder<'_, '_> {
             created_at: self.tx.now(),
             version: 1,
         };
-        if is_new { store::users::insert(self.tx, &row) } else { store::users::update(self.tx, &row) }
+        if is_new {
+            store::directory::users::insert(self.tx, &row)
+        } else {
+            store::directory::users::update(self.tx, &row)
+        }
     }
 
     pub(super) fn delete_user(&mut self) -> Done {
         let Some(id) = self.chance.pick(self.model.users.keys()).cloned() else { return Ok(()) };
         self.model.users.remove(&id);
         self.model.members.retain(|(_, user), _| *user != id);
-        store::members::delete_of_user(self.tx, &id.parse().unwrap())?;
-        store::users::delete(self.tx, &id.parse().unwrap())
+        store::directory::members::delete_of_user(self.tx, &id.parse().unwrap())?;
+        store::directory::users::delete(self.tx, &id.parse().unwrap())
     }
 
     pub(super) fn put_member(&mut self) -> Done {
@@ -83,18 +87,22 @@ impl Builder<'_, '_> {
             created_at: self.tx.now(),
             version: 1,
         };
-        if is_new { store::members::insert(self.tx, &row) } else { store::members::update(self.tx, &row) }
+        if is_new {
+            store::directory::members::insert(self.tx, &row)
+        } else {
+            store::directory::members::update(self.tx, &row)
+        }
     }
 
     pub(super) fn delete_member(&mut self) -> Done {
         let Some(place) = self.chance.pick(self.model.members.keys()).cloned() else { return Ok(()) };
         self.model.members.remove(&place);
-        store::members::delete(self.tx, &place.0.parse().unwrap(), &place.1.parse().unwrap())
+        store::directory::members::delete(self.tx, &place.0.parse().unwrap(), &place.1.parse().unwrap())
     }
 
     pub(super) fn change_role(&mut self) -> Done {
         let (name, held) = (format!("role-{}", self.chance.below(ROLES)), self.some_permissions());
-        store::roles::update(self.tx, &role_row(&name, &held))?;
+        store::access::roles::update(self.tx, &role_row(&name, &held))?;
         self.model.roles.insert(name, held);
         Ok(())
     }
@@ -102,6 +110,6 @@ impl Builder<'_, '_> {
     pub(super) fn change_permission(&mut self) -> Done {
         let (name, assignable) = (permission(self.chance.below(PERMISSIONS)), self.chance.one_in(2));
         self.model.permissions.insert(name.clone(), assignable);
-        store::permissions::update(self.tx, &permission_row(&name, assignable))
+        store::access::permissions::update(self.tx, &permission_row(&name, assignable))
     }
 }

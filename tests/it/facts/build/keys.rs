@@ -2,12 +2,15 @@
 
 use keyswap::{
     domain::{
-        api_key::{ApiKey, Credential as StoredCredential, Life, Owner as StoredOwner},
-        id::{CredentialId, KeyId},
-        service_client::ServiceClient,
-        standing::{ClientNow, Directory, Ownership},
+        access::{
+            owner::Owner as StoredOwner,
+            owner_status::{ClientNow, Directory, Ownership},
+        },
+        common::{derived_id::CredentialId, id::KeyId},
+        credentials::api_key::{ApiKey, Credential as StoredCredential, Life},
+        directory::service_client::ServiceClient,
     },
-    store::{self, StoreError, api_keys::NewCredential},
+    store::{self, StoreError, api_keys::credentials::NewCredential},
 };
 
 use super::{Builder, Done, PERMISSIONS, at, home, incarnation, permission, seconds, set};
@@ -29,21 +32,21 @@ impl Builder<'_, '_> {
             version: 1,
         };
         self.model.clients.insert(row.id.to_string(), Client { home: owner, permissions, deleted: false });
-        store::service_clients::insert(self.tx, &row)
+        store::api_keys::service_clients::insert(self.tx, &row)
     }
 
     pub(super) fn change_client(&mut self) -> Done {
         let Some(id) = self.chance.pick(self.model.clients.keys()).cloned() else { return Ok(()) };
         let stored = id.parse().unwrap();
-        let Some(mut row) = store::service_clients::find(self.tx, &stored)? else { return Ok(()) };
+        let Some(mut row) = store::api_keys::service_clients::find(self.tx, &stored)? else { return Ok(()) };
         let client = self.model.clients.get_mut(&id).unwrap();
         if self.chance.one_in(2) {
             client.deleted = true;
-            return store::service_clients::delete(self.tx, &stored);
+            return store::api_keys::service_clients::delete(self.tx, &stored);
         }
         client.permissions = (0..PERMISSIONS).filter(|_| self.chance.one_in(2)).map(permission).collect();
         row.permissions = set(&client.permissions);
-        store::service_clients::update(self.tx, &row)
+        store::api_keys::service_clients::update(self.tx, &row)
     }
 
     pub(super) fn make_key(&mut self) -> Done {
@@ -87,7 +90,7 @@ impl Builder<'_, '_> {
         let id: KeyId = self.tx.new_id()?;
         let row = self.key_row(&id, &key);
         let credential = self.credential_row(&credential);
-        store::api_keys::insert(self.tx, &row, &credential)?;
+        store::api_keys::keys::insert(self.tx, &row, &credential)?;
         self.model.keys.insert(id.to_string(), key);
         Ok(())
     }
@@ -165,7 +168,7 @@ impl Builder<'_, '_> {
         }
         let row = self.key_row(&id.parse().unwrap(), &key);
         self.model.keys.insert(id, key);
-        store::api_keys::update(self.tx, &row)
+        store::api_keys::keys::update(self.tx, &row)
     }
 
     /// Rotates a key, or cancels its rotation.
@@ -176,15 +179,19 @@ impl Builder<'_, '_> {
             (old.ends_at, new.ends_at) = (None, Some(self.model.now));
             for credential in [old, new] {
                 let end = credential.ends_at.map(at);
-                store::api_keys::end_credential(self.tx, &credential.id.parse().unwrap(), end)?;
+                store::api_keys::credentials::end_credential(self.tx, &credential.id.parse().unwrap(), end)?;
             }
         } else if key.credentials.len() == 1 {
             let end = self.some_end();
             key.credentials[0].ends_at = Some(end);
-            store::api_keys::end_credential(self.tx, &key.credentials[0].id.parse().unwrap(), Some(at(end)))?;
+            store::api_keys::credentials::end_credential(
+                self.tx,
+                &key.credentials[0].id.parse().unwrap(),
+                Some(at(end)),
+            )?;
             let credential = self.credential(false)?;
             let row = self.credential_row(&credential);
-            store::api_keys::insert_credential(self.tx, &id.parse().unwrap(), &row)?;
+            store::api_keys::credentials::insert_credential(self.tx, &id.parse().unwrap(), &row)?;
             key.credentials.push(credential);
         }
         self.model.keys.insert(id, key);

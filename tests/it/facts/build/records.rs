@@ -2,8 +2,8 @@
 
 use keyswap::{
     domain::{
-        access::{AccessRecord, Principal as StoredPrincipal, Statement},
-        id::AccessRecordId,
+        access::access_record::{AccessRecord, Principal as StoredPrincipal, Statement},
+        common::id::AccessRecordId,
     },
     store,
 };
@@ -45,7 +45,7 @@ impl Builder<'_, '_> {
         let record = Record { organization, principals: self.some_principals(), statements };
         let id: AccessRecordId = self.tx.new_id()?;
         let row = self.record_row(id.as_str(), &record);
-        store::access_records::insert(self.tx, &row)?;
+        store::access::access_records::insert(self.tx, &row)?;
         self.model.records.insert(id.to_string(), record);
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Builder<'_, '_> {
         let Some(id) = self.chance.pick(self.model.records.keys()).cloned() else { return Ok(()) };
         if self.chance.one_in(3) {
             self.model.records.remove(&id);
-            return store::access_records::delete(self.tx, &id.parse().unwrap());
+            return store::access::access_records::delete(self.tx, &id.parse().unwrap());
         }
         let mut principals = self.some_principals();
         let record = self.model.records[&id].clone();
@@ -67,7 +67,7 @@ impl Builder<'_, '_> {
         }
         let record = Record { principals, ..record };
         let row = self.record_row(&id, &record);
-        store::access_records::update(self.tx, &row)?;
+        store::access::access_records::update(self.tx, &row)?;
         self.model.records.insert(id, record);
         Ok(())
     }

@@ -4,9 +4,9 @@ use std::{fs, path::Path, process::Command, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyswap::{
+    app::startup::Mode,
     cli::compose,
-    crypto::seal::{Purpose, Sealed},
-    service::start::Mode,
+    crypto::encryption::{Purpose, Sealed},
     store::{self, SystemClock},
 };
 
@@ -19,9 +19,9 @@ impl Flow {
         let file = fs::read_to_string(deployment.keys().join("master.1")).unwrap();
         self.searcher.watch("the master key", file.trim().as_bytes());
         self.searcher.watch("the master key", &STANDARD.decode(file.trim()).unwrap());
-        let config = compose::config(None, &deployment.settings).unwrap();
+        let config = keyswap::cli::common::load_config(None, &deployment.settings).unwrap();
         let app = compose::app(&config, Mode::Command, Arc::new(SystemClock)).await.unwrap();
-        let keys = app.store.read(|connection| store::signing_keys::list(connection, false)).await.unwrap();
+        let keys = app.store.read(|connection| store::signing::signing_keys::list(connection, false)).await.unwrap();
         assert_eq!(keys.len(), 2);
         for key in keys {
             let (bytes, master_version) = key.sealed.unwrap();

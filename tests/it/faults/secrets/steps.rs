@@ -4,7 +4,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyswap::{
     crypto::{random::SystemEntropy, sha256_hex},
-    domain::api_key_value::{ApiKeyValue, PresentedKey, Secret},
+    domain::credentials::format::{ApiKeyValue, PresentedKey, Secret},
 };
 use serde_json::{Value, json};
 

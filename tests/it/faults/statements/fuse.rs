@@ -9,15 +9,16 @@ use std::{
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
 use keyswap::{
+    app::startup::Mode,
     cli::compose,
     crypto::random::SystemEntropy,
-    domain::event::{Actor, Origin},
+    domain::events::{Actor, Origin},
     service::{
         App, Error,
         caller::Caller,
-        master_keys::{self, Resealed},
-        revocation, signing_keys,
-        start::Mode,
+        encryption::{master_keys, re_encryption::Resealed},
+        introspection::revoke,
+        signing,
     },
 };
 use rustix::process::{Signal, getpid, kill_process};
@@ -130,31 +131,40 @@ fn child() {
 }
 
 pub async fn app(settings: &[String], offset: i64) -> App {
-    let config = compose::config(None, settings).unwrap();
+    let config = keyswap::cli::common::load_config(None, settings).unwrap();
     compose::app(&config, Mode::Command, Arc::new(MovedClock::by(offset))).await.unwrap()
 }
 
 /// Performs the operation, or completes what a killed process has left of it.
 pub async fn act(app: &App, act: Act, value: &str) {
     match act {
-        Act::Rotate => match signing_keys::rotate(app, &Caller::system(), None).await {
+        Act::Rotate => match signing::rotate(app, &Caller::system(), None).await {
             // `TooEarly`: the killed process had committed the rotation.
             Ok(_) | Err(Error::TooEarly(_)) => {}
             Err(error) => panic!("{error}"),
         },
-        Act::Tick => signing_keys::tick(app).await.unwrap(),
+        Act::Tick => signing::tick(app).await.unwrap(),
         Act::MasterKey => {
             let (dir, entropy) = (&app.settings.keys_dir, SystemEntropy::default());
             let origin = || Origin::of(Actor::Cli);
-            let keys = master_keys::status(&app.store, dir).await.unwrap();
+            let keys = keyswap::service::encryption::master_key_usage::status(&app.store, dir).await.unwrap();
             if keys.len() == 1 {
                 master_keys::begin(&app.store, dir, origin(), &entropy).await.unwrap();
             }
             master_keys::activate(&app.store, dir, origin(), master_keys::Lacking::PassedOver).await.unwrap();
             let mut done = Resealed::default();
-            master_keys::reseal(&app.store, &app.master, &origin(), &entropy, &mut done, |_| ()).await.unwrap();
+            keyswap::service::encryption::re_encryption::reseal(
+                &app.store,
+                &app.master,
+                &origin(),
+                &entropy,
+                &mut done,
+                |_| (),
+            )
+            .await
+            .unwrap();
             assert!(master_keys::retire(&app.store, origin()).await.unwrap().is_empty());
         }
-        Act::Revoke => revocation::revoke(app, &Caller::system(), value).await.unwrap(),
+        Act::Revoke => revoke::revoke(app, &Caller::system(), value).await.unwrap(),
     }
 }

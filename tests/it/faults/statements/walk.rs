@@ -8,9 +8,12 @@ use std::{
 };
 
 use keyswap::{
-    domain::grant::Request,
-    service::{events, exchange, guessing::Source, proof::Attempt},
-    telemetry::metrics::Form,
+    domain::exchange::facts::Request,
+    service::{
+        credentials::{brute_force::Source, verify::Attempt},
+        events, exchange,
+    },
+    telemetry::labels::Form,
 };
 
 use super::fuse::{self, Act, CHILD, TASK, Task, points};

@@ -1,6 +1,6 @@
 //! A fast random number generator, not for cryptographic use.
 
-use keyswap::{crypto::random::SystemEntropy, domain::entropy::Entropy};
+use keyswap::{crypto::random::SystemEntropy, domain::common::entropy::Entropy};
 
 pub struct Random(u64);
 

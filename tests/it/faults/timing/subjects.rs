@@ -2,7 +2,7 @@
 
 use keyswap::{
     crypto::{random::SystemEntropy, sha256_hex},
-    domain::api_key_value::{ApiKeyValue, PresentedKey, Secret},
+    domain::credentials::format::{ApiKeyValue, PresentedKey, Secret},
 };
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_types::Text};
 use keyswap::{
-    domain::event::{Actor, Origin},
-    service::witness,
+    domain::events::{Actor, Origin},
+    service::encryption::rollback_guard,
 };
 
 use super::deployment::{Broken, Deployment};
@@ -74,7 +74,7 @@ impl Deployment {
         }
         let file = self.database.dir.path().join("keys/witness");
         let before = (self.broken == Broken::Believing).then(|| self.steady());
-        witness::accept(&self.store, &file, Origin::of(Actor::Cli)).await.unwrap();
+        rollback_guard::accept(&self.store, &file, Origin::of(Actor::Cli)).await.unwrap();
         if let Some(before) = before {
             self.database.sql(&before);
         }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use keyswap::{domain::time::Timestamp, store::Clock};
+use keyswap::{domain::common::time::Timestamp, store::Clock};
 use tokio::time::Instant;
 
 use crate::support::{Database, Kind};

@@ -3,10 +3,16 @@
 use std::{collections::BTreeMap, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use keyswap::{
+    app::startup::Mode,
     cli::compose,
     crypto::{random::SystemEntropy, sha256},
-    service::{App, publish, signing_keys, start::Mode},
-    store::{Conn, DatabaseSettings, DatabaseUrl, IfMissing, Store, StoreError, signing_keys::StoredSigningKey},
+    service::{
+        App,
+        signing::{self, metadata},
+    },
+    store::{
+        Conn, DatabaseSettings, DatabaseUrl, IfMissing, Store, StoreError, signing::signing_keys::StoredSigningKey,
+    },
 };
 use serde_json::Value;
 
@@ -89,13 +95,13 @@ impl Deployment {
 
     /// All signing keys in the database, in every state.
     pub async fn keys(&self) -> Vec<StoredSigningKey> {
-        let list = |connection: &mut Conn| keyswap::store::signing_keys::list(connection, false);
+        let list = |connection: &mut Conn| keyswap::store::signing::signing_keys::list(connection, false);
         self.store.read::<_, StoreError>(list).await.unwrap()
     }
 
     /// Starts a replica. If `polls` is given, the start is aborted after that many polls.
     pub async fn start(&mut self, replica: usize, chance: &mut Chance, polls: Option<u32>) {
-        let config = compose::config(None, &self.settings(chance)).unwrap();
+        let config = keyswap::cli::common::load_config(None, &self.settings(chance)).unwrap();
         let off = chance.within(SKEW * 1000 / 2);
         let is_fooled = self.broken == Broken::NoSteadyClock;
         let clock = Arc::new(Machine { time: Arc::clone(&self.time), off, is_fooled });
@@ -171,7 +177,7 @@ impl Deployment {
     pub fn known(&self, replica: usize) -> (Jwks, bool) {
         let app = self.app(replica);
         let view = app.keys.view();
-        let asked = publish::jwks_while_asked(app, &view, None);
+        let asked = metadata::jwks_while_asked(app, &view, None);
         let document: Value = serde_json::from_slice(&asked.as_ref().unwrap_or(&view.jwks).body).unwrap();
         let keys = document["keys"].as_array().unwrap();
         let keys = keys.iter().map(|key| (key["kid"].as_str().unwrap().to_owned(), key.clone())).collect();
@@ -180,7 +186,7 @@ impl Deployment {
 
     /// Runs the rotation job once.
     pub async fn tick(&self, replica: usize) -> Result<(), keyswap::service::Error> {
-        signing_keys::tick(self.app(replica)).await
+        signing::tick(self.app(replica)).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Faults of the clock and of the database.
 
-use keyswap::service::witness;
+use keyswap::service::encryption::rollback_guard;
 
 use super::{
     backup::Copy,
@@ -34,7 +34,7 @@ impl Walk {
         let watcher = self.deployment.connected().into_iter().find(watches);
         if one_clock && forward && watcher.is_none() {
             // The machine clock is the database clock, so only a running replica can detect the
-            // jump (docs/decisions/025).
+            // jump (docs/development/decisions/025-signing-key-rotation.md).
             return Ok(());
         }
         self.oracle.jumps += 1;
@@ -83,7 +83,7 @@ impl Walk {
             // graceful stop writes it.
             let Some(witness) = self.deployment.connected().into_iter().next() else { return Ok(()) };
             let app = self.deployment.app(witness);
-            witness::keep(app).await.unwrap();
+            rollback_guard::keep(app).await.unwrap();
             if app.keys.is_halted() || !self.deployment.backup_is_older() {
                 return Ok(());
             }

@@ -89,10 +89,10 @@ fn notices(all: &[(Broken, Faults, &str)]) {
 #[test]
 fn the_walk_of_the_program_notices_what_is_broken_on_purpose() {
     notices(&[
-        (Broken::ToldOfShorterCaches, PLAIN, "I1, I2"),
-        (Broken::NoLease, PLAIN, "I6"),
-        (Broken::NoWitness, RESTORES, "I4"),
-        (Broken::NoSteadyClock, ALL, "I1, I2"),
+        (Broken::ToldOfShorterCaches, PLAIN, "K1, K2"),
+        (Broken::NoLease, PLAIN, "K5"),
+        (Broken::NoWitness, RESTORES, "K3"),
+        (Broken::NoSteadyClock, ALL, "K1, K2"),
     ]);
 }
 
@@ -100,9 +100,9 @@ fn the_walk_of_the_program_notices_what_is_broken_on_purpose() {
 #[ignore = "takes a minute: scripts/prove rotation"]
 fn the_walk_of_the_program_notices_what_is_seldom_seen() {
     notices(&[
-        (Broken::ToldOfLessLeeway, PLAIN, "I1, I2"),
-        (Broken::Forgetful, ALL, "I1, I2"),
-        (Broken::Believing, RESTORES, "I1, I2"),
+        (Broken::ToldOfLessLeeway, PLAIN, "K1, K2"),
+        (Broken::Forgetful, ALL, "K1, K2"),
+        (Broken::Believing, RESTORES, "K1, K2"),
     ]);
 }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyswap::{
-    domain::{signing::SigningKeyState, time::Timestamp},
-    service::signing_keys::Revoked,
-    store::signing_keys::StoredSigningKey,
+    domain::{common::time::Timestamp, signing::SigningKeyState},
+    service::signing::Revoked,
+    store::signing::signing_keys::StoredSigningKey,
 };
 use serde_json::Value;
 
@@ -92,7 +92,7 @@ impl Oracle {
         self.check_rows(&keys)?;
         for kid in self.keys.keys() {
             if !keys.iter().any(|key| kid_of(key) == *kid) {
-                return Err(format!("I9: the row of {kid} is gone"));
+                return Err(format!("K12: the row of {kid} is gone"));
             }
         }
         for key in &keys {
@@ -107,7 +107,7 @@ impl Oracle {
         let before = self.keys.get(&kid);
         if let Some(before) = before {
             if before.jwk != jwk {
-                return Err(format!("I9: {kid} is another key now"));
+                return Err(format!("K12: {kid} is another key now"));
             }
             if state < before.state {
                 return Err(format!("{kid} went back from {:?} to {state:?}", before.state));
@@ -126,22 +126,22 @@ impl Oracle {
     fn check_rows(&self, keys: &[StoredSigningKey]) -> Result<(), String> {
         let count = |state| keys.iter().filter(|key| is_of(key, state)).count();
         if count(SigningKeyState::Active) != 1 {
-            return Err(format!("I3, I12: {} keys are active", count(SigningKeyState::Active)));
+            return Err(format!("K11, K14: {} keys are active", count(SigningKeyState::Active)));
         }
         if count(SigningKeyState::Next) > 1 {
-            return Err("I11: more than one key is next".to_owned());
+            return Err("K13: more than one key is next".to_owned());
         }
         if keys.iter().map(kid_of).collect::<BTreeSet<_>>().len() != keys.len() {
-            return Err("I9: a kid was given twice".to_owned());
+            return Err("K12: a kid was given twice".to_owned());
         }
         for key in keys {
             let (state, has_private_half) = (key.info.state, key.sealed.is_some());
             let signs = matches!(state, SigningKeyState::Active | SigningKeyState::Next);
             if signs && !has_private_half {
-                return Err(format!("I12: {} has no private half", key.info.kid));
+                return Err(format!("K14: {} has no private half", key.info.kid));
             }
             if has_private_half && (!state.is_published() || key.info.destroyed_at.is_some()) {
-                return Err(format!("I15: {} is gone and has its private half", key.info.kid));
+                return Err(format!("K17: {} is gone and has its private half", key.info.kid));
             }
         }
         let published = keys.iter().filter(|key| key.info.state.is_published()).count();
@@ -150,7 +150,7 @@ impl Oracle {
         let more = 2 * self.jumps + 2 * self.restores + self.emergencies;
         let most = usize::try_from(whole.div_ceil(PERIOD)).unwrap() + 2 + more;
         if published > most {
-            return Err(format!("I14: {published} keys are published, of {most} at most"));
+            return Err(format!("K16: {published} keys are published, of {most} at most"));
         }
         Ok(())
     }
@@ -159,17 +159,17 @@ impl Oracle {
     pub fn signed(&mut self, deployment: &Deployment, kid: &str, jwk: &Value, exp: i64) -> Result<(), String> {
         let now = deployment.time.truth();
         if self.is_restored() {
-            return Err("I4: a replica signs by an old backup that nobody has accepted".to_owned());
+            return Err("K3: a replica signs by an old backup that nobody has accepted".to_owned());
         }
         let key = self.keys.get(kid).ok_or_else(|| format!("{kid} signs and is not in the database"))?;
         if key.jwk != *jwk {
-            return Err(format!("I5: {kid} signs by another key than the one that is published"));
+            return Err(format!("K4: {kid} signs by another key than the one that is published"));
         }
         if key.active.is_none_or(|active| now - active > i64::try_from(STALENESS).unwrap() * SECOND) {
-            return Err(format!("I6: {kid} signs, and was active at {:?} last; it is {now}", key.active));
+            return Err(format!("K5: {kid} signs, and was active at {:?} last; it is {now}", key.active));
         }
         if key.destroyed.is_some_and(|at| at < now) && key.state != SigningKeyState::Revoked {
-            return Err(format!("I15: {kid} signs, and its private half was destroyed"));
+            return Err(format!("K17: {kid} signs, and its private half was destroyed"));
         }
         let dead = exp - deployment.time.offset() + i64::try_from(LEEWAY).unwrap() * SECOND;
         let token = self.tokens.entry(kid.to_owned()).or_insert_with(|| Token { jwk: jwk.clone(), dead });
@@ -248,14 +248,14 @@ impl Oracle {
                 let is_valid = now + verifier.off < token.dead;
                 if is_promised && is_valid && verifier.jwks.get(kid) != Some(&token.jwk) {
                     return Err(format!(
-                        "I1, I2: at {now} a verifier ({habit:?}, fetched {fetched}) refuses a token by {kid}, which is good until {}",
+                        "K1, K2: at {now} a verifier ({habit:?}, fetched {fetched}) refuses a token by {kid}, which is good until {}",
                         token.dead
                     ));
                 }
             }
             let revoked = |promise: &&Promise| now > promise.accepted_until && verifier.jwks.contains_key(&promise.kid);
             if let Some(promise) = self.promises.iter().find(revoked).filter(|_| !self.is_restored()) {
-                return Err(format!("I8: a verifier ({habit:?}, fetched {fetched}) takes {} at {now}", promise.kid));
+                return Err(format!("K7: a verifier ({habit:?}, fetched {fetched}) takes {} at {now}", promise.kid));
             }
         }
         Ok(())
@@ -272,14 +272,14 @@ impl Oracle {
             }
             let is_gone = |promise: &&Promise| now > promise.unpublished_by && served.contains_key(&promise.kid);
             if let Some(promise) = self.promises.iter().find(is_gone) {
-                return Err(format!("I8: replica {replica} serves {}, which was revoked", promise.kid));
+                return Err(format!("K7: replica {replica} serves {}, which was revoked", promise.kid));
             }
             let must = |kid: &&String| match &self.restored {
                 Some(published) => published.contains(*kid),
                 None => now - self.keys[*kid].published > stale,
             };
             if let Some(kid) = self.published().filter(must).find(|kid| !served.contains_key(*kid)) {
-                return Err(format!("I4: replica {replica} does not serve {kid} at {now}"));
+                return Err(format!("K3: replica {replica} does not serve {kid} at {now}"));
             }
         }
         Ok(())

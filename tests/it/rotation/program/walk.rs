@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use keyswap::{
     crypto::jwk::PublicJwk,
-    domain::rotation::has,
-    service::{Error, caller::Caller, key_ring::CannotSign, signing_keys, witness},
+    domain::signing::rotation::has,
+    service::{
+        Error,
+        caller::Caller,
+        encryption::rollback_guard,
+        signing::{self, key_snapshot::CannotSign},
+    },
 };
 
 use super::{
@@ -116,14 +121,14 @@ impl Walk {
             0..35 => app.keys.refresh(&app.store, &app.master).await.map_err(|error| format!("no look: {error}"))?,
             35..70 => self.move_keys(replica).await?,
             70..80 => self.sign(replica).await?,
-            80..90 => witness::keep(app).await.map_err(|error| format!("no witness: {error}"))?,
+            80..90 => rollback_guard::keep(app).await.map_err(|error| format!("no witness: {error}"))?,
             90..96 => {
-                let rotated = signing_keys::rotate(app, &Caller::cli(), None).await.map(drop);
+                let rotated = signing::rotate(app, &Caller::cli(), None).await.map(drop);
                 self.expect("rotate", rotated)?;
             }
             96..98 => {
                 let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
-                let imported = signing_keys::import(app, &Caller::cli(), &pem).await.map(drop);
+                let imported = signing::import(app, &Caller::cli(), &pem).await.map(drop);
                 self.expect("import", imported)?;
             }
             _ if self.faults.emergencies && !self.oracle.is_restored() => self.revoke(replica).await?,
@@ -166,7 +171,7 @@ impl Walk {
         let published: Vec<_> = self.oracle.published().cloned().collect();
         let kid = self.chance.pick(&published).parse().unwrap();
         let app = self.deployment.app(replica);
-        match signing_keys::revoke(app, &Caller::cli(), kid).await {
+        match signing::revoke(app, &Caller::cli(), kid).await {
             Ok(revoked) => {
                 self.oracle.revoked(&revoked, &self.deployment, self.faults.jumps || self.faults.restores);
                 Ok(())
@@ -185,7 +190,7 @@ impl Walk {
             app.keys.view_at(now, &app.store, &app.master).await
         };
         let configured = app.settings.algorithm;
-        let now = keyswap::domain::time::Timestamp::from_millis(self.deployment.time.of_database());
+        let now = keyswap::domain::common::time::Timestamp::from_millis(self.deployment.time.of_database());
         let jwk: PublicJwk = match view.signer(None, configured, now) {
             Ok(minter) => minter.jwk().clone(),
             Err(CannotSign::Stale) if of.cut_off && self.deployment.broken == Broken::NoLease => {
@@ -194,11 +199,11 @@ impl Walk {
             }
             Err(CannotSign::Stale) if of.cut_off => return Ok(()),
             Err(CannotSign::Restored) if self.oracle.restores > 0 => return Ok(()),
-            Err(why) => return Err(format!("I12: replica {replica} cannot sign: {why}")),
+            Err(why) => return Err(format!("K14: replica {replica} cannot sign: {why}")),
         };
         let kid = jwk.kid.as_str().to_owned();
         if !self.deployment.known(replica).0.contains_key(&kid) {
-            return Err(format!("I5: replica {replica} signs by {kid} and does not serve it"));
+            return Err(format!("K4: replica {replica} signs by {kid} and does not serve it"));
         }
         let ttl = i64::try_from(app.settings.timing.max_ttl.as_secs()).unwrap();
         let exp = (now.seconds() + ttl) * SECOND;

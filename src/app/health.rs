@@ -1,0 +1,53 @@
+//! Readiness of this replica.
+
+use serde::Serialize;
+
+use crate::{domain::signing::master_key::MasterKeyState, service::App, store};
+
+/// The response of `/readyz`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Readiness {
+    pub ready: bool,
+    pub database: bool,
+    pub signing_key: bool,
+    /// Problems that require an operator. They do not imply that the replica is not ready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Checks the database, the signing keys and the master keys. A signing key that cannot be used is
+/// reported in `notes`; the others remain in use.
+pub async fn readiness(app: &App) -> Readiness {
+    let signing_key = app.keys.view().signer_of_look(app.settings.algorithm).is_ok();
+    // This reads a row because the clock alone proves nothing on SQLite: it belongs to this process
+    // and works while the file is locked.
+    let database = match app.store.read(store::status_lists::signed_lists::head).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            false
+        }
+    };
+    let master = app.master.held();
+    // An incoming master key does not encrypt anything yet.
+    let master_keys = master.missing().values().all(|lack| lack.state == MasterKeyState::Incoming);
+    Readiness { ready: database && signing_key && master_keys, database, signing_key, notes: notes(app) }
+}
+
+fn notes(app: &App) -> Vec<String> {
+    let unusable = app
+        .keys
+        .view()
+        .unusable
+        .iter()
+        .map(|kid| {
+            format!(
+                "the signing key {kid} does not open: its row was altered, or its master key is missing; \
+             rotate it away, or restore the row"
+            )
+        })
+        .collect::<Vec<_>>();
+    let master = app.master.held();
+    let missing = master.missing().values().map(|lack| format!("{}: copy the file to this replica", lack.why));
+    unusable.into_iter().chain(missing).chain(app.witness.verdict().told()).collect()
+}

@@ -1,0 +1,204 @@
+//! What the first start creates: master keys, permissions, audiences, signing keys and the administrator.
+
+use crate::{
+    app::start_error::StartError,
+    crypto::{
+        master_key_file::{IfExists, write_secret},
+        master_keys::MasterKeys,
+        random::SystemEntropy,
+        signer::PrivateKeyDer,
+    },
+    domain::{
+        access::{
+            audience::BuiltIn,
+            owner::{Home, OwnerType},
+            permission::{AssignableTo, Permission, PermissionSet},
+            policy::{ADMIN, BUILT_IN},
+        },
+        common::json::Metadata,
+        directory::service_client::ServiceClient,
+        events::{Actor, EventKind, NewEvent, Origin},
+        signing::master_key::MasterKeyState,
+    },
+    service::{
+        Error, Settings,
+        access::audience_changes,
+        api_keys::{create::Maker, owner::OwnerAsked, types::NewKey},
+        caller::Caller,
+        common::locks,
+        signing,
+    },
+    store::{self, Outcome, Store, StoreError, Tx},
+};
+use std::io::IsTerminal as _;
+use std::io::Write as _;
+use std::{fs, io, path::Path};
+
+/// Loads the registered master keys. For an empty database, registers the keys in `dir`, or creates
+/// the first one if `may_create` is set.
+pub(crate) fn register(
+    tx: &mut Tx<'_>,
+    dir: &Path,
+    may_create: bool,
+    entropy: &SystemEntropy,
+) -> Result<(MasterKeys, Vec<NewEvent>), StartError> {
+    let registered = store::encryption::master_keys::list(tx)?;
+    if !registered.is_empty() {
+        return Ok((MasterKeys::of(dir, &registered)?, Vec::new()));
+    }
+    let keys = match MasterKeys::load(dir)? {
+        Some(keys) => keys,
+        None if may_create => MasterKeys::create(dir, entropy)?,
+        None => return Err(StartError::NoMasterKey(dir.to_owned())),
+    };
+    let mut events = Vec::new();
+    let sealing = keys.held().sealing().0;
+    for (version, fingerprint) in keys.fingerprints() {
+        let state = if version == sealing { MasterKeyState::Current } else { MasterKeyState::Retired };
+        store::encryption::master_keys::insert(tx, version, &fingerprint, state)?;
+        events.push(NewEvent::new(EventKind::MasterKeyRegistered, version).with("fingerprint", fingerprint));
+    }
+    Ok((keys, events))
+}
+
+/// Creates everything that a deployment needs in one transaction. A crash leaves all or nothing of
+/// it.
+pub(crate) async fn set_up(
+    store: &Store,
+    settings: &Settings,
+    entropy: &SystemEntropy,
+) -> Result<MasterKeys, StartError> {
+    let algorithm = settings.algorithm;
+    let published = store.read(|connection| store::signing::signing_keys::list(connection, true)).await?;
+    // Generating RSA keys takes a second. It happens before the transaction, and only if the keys
+    // may be needed.
+    let fresh = if signing::has_next(&published, algorithm) {
+        None
+    } else {
+        Some([signing::generate(algorithm).await?, signing::generate(algorithm).await?])
+    };
+    let (settings, entropy) = (settings.clone(), entropy.clone());
+    store
+        .change(Origin::of(Actor::System), move |tx| {
+            store::lock(tx, locks::SETUP)?;
+            // The presence of a master key proves nothing here: `master-key init` may have run
+            // before.
+            let is_new = store::signing::signing_keys::list(tx, false)?.is_empty();
+            let (master, mut events) = register(tx, &settings.keys_dir, settings.may_create_keys, &entropy)?;
+            events.extend(built_in_permissions(tx)?);
+            let audiences = [
+                (BuiltIn::Default, &settings.limits.default_audience),
+                (BuiltIn::Management, &settings.management_audience),
+            ];
+            for (kind, identifier) in audiences {
+                events.extend(audience_changes::ensure_built_in(tx, kind, identifier)?);
+            }
+            events.extend(ensure_signing_keys(tx, &master, &entropy, &settings, fresh.as_ref())?);
+            if is_new {
+                events.extend(administrator(tx, &settings, &master, &entropy)?);
+            }
+            Ok(Outcome::events(master, events))
+        })
+        .await
+}
+
+pub(crate) fn ensure_signing_keys(
+    tx: &mut Tx<'_>,
+    master: &MasterKeys,
+    entropy: &SystemEntropy,
+    settings: &Settings,
+    fresh: Option<&[PrivateKeyDer; 2]>,
+) -> Result<Vec<NewEvent>, StartError> {
+    let Some(fresh) = fresh else { return Ok(Vec::new()) };
+    store::lock(tx, locks::SIGNING_KEYS)?;
+    Ok(signing::ensure(tx, master, entropy, settings.algorithm, fresh)?)
+}
+
+pub(crate) fn built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, StartError> {
+    let mut events = Vec::new();
+    for (name, description) in BUILT_IN {
+        let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("{name}: {error}"));
+        let permission = Permission {
+            name: name.parse().map_err(|error| corrupt(&error))?,
+            description: Some(description.parse().map_err(|error| corrupt(&error))?),
+            assignable_to: if name.starts_with("keyswap:") {
+                [AssignableTo::ServiceClient].into()
+            } else {
+                [AssignableTo::User, AssignableTo::Organization, AssignableTo::ServiceClient].into()
+            },
+            built_in: true,
+            created_at: tx.now(),
+            version: 1,
+        };
+        if store::access::permissions::find(tx, &permission.name)?.is_none() {
+            store::access::permissions::insert(tx, &permission)?;
+            events.push(NewEvent::new(EventKind::PermissionCreated, &permission.name));
+        }
+    }
+    Ok(events)
+}
+
+/// Creates the service client "administrator" and its key. The key is on disk before the
+/// transaction commits, so that a crash cannot leave an administrator whose key is lost.
+pub(crate) fn administrator(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    master: &MasterKeys,
+    entropy: &SystemEntropy,
+) -> Result<Vec<NewEvent>, StartError> {
+    let name: crate::domain::common::name::DisplayName =
+        "administrator".parse().map_err(|error| StoreError::Corrupt(format!("{error}")))?;
+    let permissions: PermissionSet = ADMIN.parse().into_iter().collect();
+    let client = ServiceClient {
+        id: tx.new_id().map_err(Error::from)?,
+        name: name.clone(),
+        home: Home::Account,
+        permissions: permissions.clone(),
+        metadata: Metadata::default(),
+        created_at: tx.now(),
+        created_by: tx.author(),
+        version: 1,
+    };
+    store::api_keys::service_clients::insert(tx, &client)?;
+    let new = NewKey {
+        name,
+        owner: Some(OwnerAsked::ServiceClient(client.id.clone())),
+        permissions,
+        audiences: None,
+        metadata: Metadata::default(),
+        max_token_ttl: None,
+        exchanges_per_minute: None,
+        expires_at: settings.max_key_lifetime.map(|longest| tx.now().after(longest)),
+    };
+    // The enabled owner types apply to the keys that clients create. This key is exempt, because no
+    // other key can be created without it.
+    let mut settings = settings.clone();
+    settings.owner_types.insert(OwnerType::ServiceClient);
+    let (made, key_event) = Maker::new(&settings, master, entropy).make(tx, new, &Caller::system())?;
+    write_admin_key(&settings.admin_key_file, made.value.expose())?;
+    Ok(vec![NewEvent::new(EventKind::ServiceClientCreated, &client.id), key_event])
+}
+
+pub(crate) fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> {
+    let unwritable = |error| StartError::AdminKey(path.to_owned(), error);
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        fs::create_dir_all(dir).map_err(unwritable)?;
+    }
+    if path.exists() {
+        // The file is from an earlier deployment or from a first start that was interrupted. It is
+        // kept in case it is from an earlier deployment.
+        let kept = (1..).map(|number| path.with_extension(format!("key.old.{number}"))).find(|kept| !kept.exists());
+        fs::rename(path, kept.as_deref().unwrap_or(path)).map_err(unwritable)?;
+    }
+    write_secret(path, format!("{key}\n").as_bytes(), IfExists::Replace).map_err(unwritable)?;
+    tracing::info!(file = %path.display(), "the administrator's API key was written");
+    let mut terminal = io::stderr();
+    if terminal.is_terminal() {
+        let _ = writeln!(
+            terminal,
+            "\nThe administrator's API key, shown this once (also in {}):\n\n    {key}\n",
+            path.display()
+        );
+    }
+    Ok(())
+}

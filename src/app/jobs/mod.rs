@@ -1,0 +1,225 @@
+//! Periodic background jobs. The rules are in `service`. The jobs end with the server.
+
+pub mod expiry_notifications;
+pub mod status_lists;
+pub mod webhooks;
+
+use std::time::Duration;
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    domain::events::{Actor, Origin},
+    service::{
+        credentials::last_used,
+        encryption::{master_keys, rollback_guard},
+        exchange::counts,
+        services::Shared,
+        signing::{self, live_tokens},
+    },
+    store::{self, Outcome, StoreError},
+};
+
+/// Interval between updates of the rollback guard. While the server runs, a rolled back database is
+/// detected within this time.
+const WITNESS_EVERY: Duration = Duration::from_secs(3);
+/// Interval between deletions of expired rows.
+const CLEAN_EVERY: Duration = Duration::from_secs(3600);
+/// How many rows of deleted organizations one transaction removes from a table.
+const CLEAN_AT_ONCE: i64 = 500;
+/// Maximum interval between refreshes of the signing keys. After an outage, the snapshot must be
+/// fresh again within 5 s.
+const LOOK_AT_MOST: Duration = Duration::from_secs(2);
+
+/// The background jobs of a server.
+#[derive(Debug)]
+pub struct Jobs {
+    app: Shared,
+    running: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Jobs {
+    pub fn start(app: &Shared) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let look_every = (app.settings.timing.replica_staleness.duration() / 3).min(LOOK_AT_MOST);
+        let flush_interval = app.settings.flush_interval;
+        let running = vec![
+            every(look_every, app, stopped.clone(), |app| async move {
+                if let Err(error) = master_keys::refresh(&app).await {
+                    tracing::warn!(%error, "the master keys could not be looked at");
+                }
+                if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
+                    tracing::warn!(%error, "the signing keys could not be looked at");
+                }
+            }),
+            // This job is separate from the refresh, because the generation of an RSA key would let
+            // the snapshot become stale.
+            every(look_every, app, stopped.clone(), |app| async move {
+                if let Err(error) = signing::tick(&app).await {
+                    tracing::warn!(%error, "the signing keys could not be moved; the next look does what is due");
+                }
+            }),
+            every(WITNESS_EVERY, app, stopped.clone(), |app| async move {
+                if let Err(error) = rollback_guard::keep(&app).await {
+                    tracing::warn!(%error, "the database could not be compared with its witness");
+                }
+            }),
+            every(look_every, app, stopped.clone(), |app| async move {
+                if let Err(error) = status_lists::look(&app).await {
+                    tracing::warn!(%error, "the status lists could not be looked at");
+                }
+            }),
+            every(app.settings.timing.replica_staleness.duration() / 3, app, stopped.clone(), |app| async move {
+                if let Err(error) = status_lists::keep(&app).await {
+                    tracing::warn!(%error, "the status lists could not be kept up to date");
+                }
+            }),
+            every(flush_interval, app, stopped.clone(), |app| async move {
+                if let Err(error) = last_used::flush(&app).await {
+                    tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
+                }
+            }),
+            when(many_are_used, app, stopped.clone(), |app| async move {
+                if let Err(error) = last_used::flush_some(&app).await {
+                    tracing::warn!(%error, "many last-used times wait and could not be written; they wait for the next time");
+                }
+            }),
+            every(flush_interval, app, stopped.clone(), |app| async move {
+                if let Err(error) = live_tokens::flush(&app).await {
+                    tracing::warn!(%error, "counts of live tokens could not be written; they wait for the next time");
+                }
+            }),
+            every(flush_interval, app, stopped.clone(), |app| async move {
+                if let Err(error) = counts::flush(&app).await {
+                    tracing::warn!(%error, "what became of exchanges could not be written; it waits for the next time");
+                }
+            }),
+            every(expiry_notifications::LOOK_EVERY, app, stopped.clone(), |app| async move {
+                if let Err(error) = expiry_notifications::tell(&app).await {
+                    tracing::warn!(%error, "keys that ended could not be told of; they wait for the next time");
+                }
+            }),
+            every(CLEAN_EVERY, app, stopped.clone(), |app| async move {
+                if let Err(error) = clean(&app).await {
+                    tracing::warn!(%error, "old rows could not be thrown away");
+                }
+            }),
+            webhooks::start(app, stopped),
+        ];
+        Self { app: app.clone(), running, stop }
+    }
+
+    /// Stops the jobs and writes buffered data, so that a clean stop loses nothing.
+    pub async fn stop(self) {
+        // The jobs are signalled and not aborted, because an aborted flush would lose the data that
+        // it holds.
+        let _ = self.stop.send(true);
+        for job in self.running {
+            if let Err(error) = job.await {
+                tracing::error!(%error, "a background job panicked and did not run until the stop");
+            }
+        }
+        if let Err(error) = last_used::flush(&self.app).await {
+            tracing::error!(%error, "the last of the last-used times could not be written");
+        }
+        if let Err(error) = live_tokens::flush(&self.app).await {
+            tracing::warn!(%error, "the last counts of live tokens could not be written");
+        }
+        if let Err(error) = counts::flush(&self.app).await {
+            tracing::warn!(%error, "what became of the last exchanges could not be written");
+        }
+        if let Err(error) = rollback_guard::keep(&self.app).await {
+            tracing::warn!(%error, "it could not be written down how far the database has come");
+        }
+    }
+}
+
+async fn many_are_used(app: Shared) {
+    app.last_used.many().await;
+}
+
+fn every<F>(
+    period: Duration,
+    app: &Shared,
+    mut stopped: watch::Receiver<bool>,
+    job: impl Fn(Shared) -> F + Send + 'static,
+) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send,
+{
+    let app = app.clone();
+    tokio::spawn(async move {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // `changed` fails when the sender is dropped. That also means stop.
+                _ = stopped.changed() => break,
+                _ = ticks.tick() => job(app.clone()).await,
+            }
+        }
+    })
+}
+
+/// Runs `job` each time `due` completes.
+fn when<D, F>(
+    due: impl Fn(Shared) -> D + Send + 'static,
+    app: &Shared,
+    mut stopped: watch::Receiver<bool>,
+    job: impl Fn(Shared) -> F + Send + 'static,
+) -> JoinHandle<()>
+where
+    D: Future<Output = ()> + Send,
+    F: Future<Output = ()> + Send,
+{
+    let app = app.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = stopped.changed() => break,
+                () = due(app.clone()) => job(app.clone()).await,
+            }
+        }
+    })
+}
+
+/// Deletes expired rows.
+pub async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
+    let timing = app.settings.timing;
+    // `late` is the longest time after its expiry at which a verifier may accept a token. `dead`
+    // adds the staleness of the replicas.
+    let late = timing.verifier_leeway + timing.clock_skew;
+    let dead = late + timing.replica_staleness;
+    app.store
+        .change(Origin::of(Actor::System), move |tx| {
+            let end = tx.now().before(dead).seconds();
+            store::status_lists::forget_dead_lists(tx, end)?;
+            store::common::idempotency::forget_old(tx)?;
+            store::webhooks::deliveries::forget_old(tx)?;
+            store::webhooks::forget_old_secrets(tx)?;
+            store::common::retention::forget_old(tx)?;
+            store::signing::live_tokens::forget_old(tx)?;
+            store::exchange_counts::forget_old(tx)?;
+            store::credentials::revoked_tokens::forget_old(tx, late)?;
+            Ok::<_, StoreError>(Outcome::bookkeeping(()))
+        })
+        .await?;
+    // The batches are small, so that the rows of a large deleted organization do not block other
+    // writers.
+    loop {
+        let left = app.store.change(Origin::of(Actor::System), |tx| {
+            let records = store::access::access_records::forget_left(tx, CLEAN_AT_ONCE)?;
+            Ok::<_, StoreError>(Outcome::bookkeeping(
+                records + store::directory::members::forget_left(tx, CLEAN_AT_ONCE)?,
+            ))
+        });
+        if left.await? == 0 {
+            return Ok(());
+        }
+    }
+}

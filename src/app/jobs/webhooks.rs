@@ -1,0 +1,133 @@
+//! Delivers events to webhooks. Each webhook is served by its own task, so that an unresponsive
+//! receiver does not delay the others.
+
+use std::{collections::HashSet, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    domain::common::id::WebhookId,
+    service::{
+        services::Shared,
+        webhooks::{delivery_worker, fan_out},
+    },
+    store::StoreError,
+};
+
+/// Polling interval for new events and due attempts.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Interval between measurements of the age of the oldest delivery.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+/// Pause after an error, whose most likely cause is an unavailable database.
+const REST: Duration = Duration::from_secs(2);
+/// Maximum number of transactions that create deliveries before any are sent, so that webhooks far
+/// behind do not delay the others.
+const STEPS: usize = 20;
+/// Maximum number of webhooks served concurrently.
+const AT_ONCE: usize = 64;
+/// Maximum number of batches for one webhook before another webhook is served.
+const BATCHES: usize = 16;
+/// How long running attempts may take after the server receives a stop signal. An aborted delivery
+/// is sent again when its lease expires.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    let app = app.clone();
+    tokio::spawn(async move {
+        let mut courier = Courier::new(app);
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // `changed` fails when the sender is dropped. That also means stop.
+                _ = stopped.changed() => break,
+                Some(done) = courier.tasks.join_next() => {
+                    match done {
+                        Ok(webhook) => { courier.serving.remove(&webhook); }
+                        // The failed task does not identify its webhook, so all entries are
+                        // removed. Running tasks continue. A second task for the same webhook sends
+                        // nothing twice, because each delivery is leased.
+                        Err(_) => courier.serving.clear(),
+                    }
+                }
+                _ = ticks.tick() => {
+                    if let Err(error) = courier.look().await {
+                        tracing::warn!(%error, "webhooks could not be looked after");
+                        ticks.reset_after(REST);
+                    }
+                }
+            }
+        }
+        let _ = timeout(PATIENCE, async { while courier.tasks.join_next().await.is_some() {} }).await;
+    })
+}
+
+/// Creates the deliveries of new events, sends due deliveries, and returns when each attempt has
+/// ended.
+pub async fn run_once(app: &Shared) -> Result<(), StoreError> {
+    let mut courier = Courier::new(app.clone());
+    courier.look().await?;
+    while courier.tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
+struct Courier {
+    app: Shared,
+    serving: HashSet<WebhookId>,
+    tasks: JoinSet<WebhookId>,
+    /// The webhook whose task was started last. The next poll starts with its successor.
+    last: Option<WebhookId>,
+    measured: Option<Instant>,
+}
+
+impl Courier {
+    fn new(app: Shared) -> Self {
+        Self { app, serving: HashSet::new(), tasks: JoinSet::new(), last: None, measured: None }
+    }
+
+    async fn look(&mut self) -> Result<(), StoreError> {
+        for _ in 0..STEPS {
+            if !fan_out(&self.app).await? {
+                break;
+            }
+        }
+        let mut due = delivery_worker::due(&self.app).await?;
+        due.sort();
+        if let Some(last) = &self.last {
+            let next = due.partition_point(|id| id <= last);
+            due.rotate_left(next);
+        }
+        for webhook in due {
+            if self.serving.len() >= AT_ONCE {
+                break;
+            }
+            if self.serving.insert(webhook.clone()) {
+                self.last = Some(webhook.clone());
+                self.tasks.spawn(serve(self.app.clone(), webhook));
+            }
+        }
+        if self.measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+            self.measured = Some(Instant::now());
+            self.app.metrics.webhooks_wait(delivery_worker::longest_wait(&self.app).await?.duration());
+        }
+        Ok(())
+    }
+}
+
+async fn serve(app: Shared, webhook: WebhookId) -> WebhookId {
+    for _ in 0..BATCHES {
+        match delivery_worker::serve(&app, &webhook).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!(%error, %webhook, "a webhook could not be served; its claims run out");
+                break;
+            }
+        }
+    }
+    webhook
+}

@@ -1,0 +1,5 @@
+pub mod health;
+pub mod initial_setup;
+pub mod jobs;
+pub mod start_error;
+pub mod startup;

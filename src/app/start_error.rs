@@ -1,0 +1,39 @@
+//! Why a start fails.
+
+use crate::{
+    crypto::{encryption::SealError, master_key_file::MasterKeyError},
+    service::Error,
+    store::{OpenError, StoreError},
+};
+use std::{io, path::PathBuf};
+
+/// The reason why a start failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("{0} migrations have not run: start `keyswap serve` or run `keyswap migrate`")]
+    NotMigrated(usize),
+    #[error("the database is empty: start `keyswap serve` once, it sets everything up")]
+    NotSetUp,
+    #[error("there is no master key in {}: every replica needs the same ones, so on PostgreSQL none is made by itself. Run `keyswap master-key init`, or set keys.create = true, and copy the file to every replica", .0.display())]
+    NoMasterKey(PathBuf),
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    #[error("cannot write the administrator's key to {}: {}", .0.display(), .1)]
+    AdminKey(PathBuf, io::Error),
+    #[error(transparent)]
+    Setup(#[from] Error),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Setup(error.into())
+    }
+}
+
+impl From<SealError> for StartError {
+    fn from(error: SealError) -> Self {
+        Self::Setup(error.into())
+    }
+}

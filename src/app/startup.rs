@@ -1,0 +1,137 @@
+//! Startup: the database, the master keys, and the objects that every deployment has. Replicas may
+//! start concurrently, and a start may follow one that was interrupted at any point.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    app::{
+        initial_setup::{register, set_up},
+        start_error::StartError,
+    },
+    crypto::{master_keys::MasterKeys, random::SystemEntropy, sha256, tls},
+    domain::events::{Actor, Origin},
+    outbound::{Outbound, SystemResolver},
+    service::{
+        App, Settings,
+        common::locks,
+        credentials::{brute_force::Guessing, decoy::Decoy, use_buffer::LastUsed, verify::REFUSAL_TICK},
+        encryption::{database_progress::Witness, rollback_guard},
+        exchange::flushed_counts::Counted,
+        portal::key_counts_cache::Census,
+        signing::{self, ClockWatch, Part, key_cache::KeyRing, live_token_counts::LiveTokens},
+        status_lists::cache::StatusLists,
+    },
+    store::{self, Clock, DatabaseSettings, DatabaseUrl, IfMissing, Outcome, Store},
+    telemetry::metrics::Metrics,
+};
+
+/// The kind of process that starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `serve`: creates what is missing.
+    Serve,
+    /// Any other command: uses what exists and creates nothing.
+    Command,
+}
+
+/// Settings of the brute-force limiter.
+#[derive(Debug, Clone, Copy)]
+pub struct Budgets {
+    pub per_source: u32,
+    pub per_credential: u32,
+    pub refill: crate::domain::common::time::Span,
+}
+
+/// Opens the database. For `Mode::Serve`, creates it if it is missing and runs the migrations. For
+/// `Mode::Command`, returns an error if migrations are pending.
+pub fn open_store(database: &DatabaseSettings, mode: Mode, clock: Arc<dyn Clock>) -> Result<Store, StartError> {
+    let if_missing = if mode == Mode::Serve { IfMissing::Create } else { IfMissing::Refuse };
+    let entropy = Arc::new(SystemEntropy::default());
+    let store = Store::open(database, if_missing, clock, entropy, sha256)?;
+    if mode == Mode::Serve {
+        for migration in store.migrate()? {
+            tracing::info!(migration, "migrated");
+        }
+    } else {
+        let pending = store.migration_status()?.pending.len();
+        if pending > 0 {
+            return Err(StartError::NotMigrated(pending));
+        }
+    }
+    Ok(store)
+}
+
+/// Starts Keyswap up to the point at which it can serve requests. No key is created over existing
+/// data.
+pub async fn start(
+    mut settings: Settings,
+    database: &DatabaseSettings,
+    budgets: Budgets,
+    mode: Mode,
+    clock: Arc<dyn Clock>,
+) -> Result<App, StartError> {
+    let store = open_store(database, mode, Arc::clone(&clock))?;
+    settings.may_create_keys |= matches!(database.url, DatabaseUrl::Sqlite(_));
+    let entropy = SystemEntropy::default();
+    let master = match mode {
+        Mode::Serve => set_up(&store, &settings, &entropy).await?,
+        Mode::Command => existing_master_keys(&store, &settings.keys_dir).await?,
+    };
+    let part = match mode {
+        Mode::Serve => signing::join(&store, &settings).await?,
+        Mode::Command => Part::default(),
+    };
+    if mode == Mode::Serve {
+        for missing in master.held().missing().values() {
+            tracing::warn!(why = missing.why, "a master key that is on its way is not here yet");
+        }
+    }
+    let witness = Witness::new(settings.witness.clone());
+    let keys = KeyRing::open(&store, &master, settings.timing.replica_staleness.duration(), Arc::clone(&clock)).await?;
+    let app = App {
+        decoy: Decoy::new(&entropy)?,
+        refusal_tick: REFUSAL_TICK,
+        witness,
+        guessing: Guessing::new(budgets.per_source, budgets.per_credential, budgets.refill),
+        last_used: LastUsed::default(),
+        live_tokens: LiveTokens::default(),
+        counted: Counted::default(),
+        census: Census::default(),
+        part,
+        watch: ClockWatch::new(clock),
+        status_lists: StatusLists::default(),
+        metrics: Metrics::default(),
+        outbound: Outbound::new(settings.guard.clone(), tls::provider(), Arc::new(SystemResolver::default())),
+        store,
+        settings,
+        master,
+        entropy,
+        keys,
+    };
+    // The rollback guard must check the database before anything is signed.
+    rollback_guard::look(&app).await?;
+    Ok(app)
+}
+
+/// Creates and registers the first master key of an empty database: `keyswap master-key init`. If
+/// keys are registered already, loads them.
+pub async fn init_master_key(store: &Store, keys_dir: &Path) -> Result<MasterKeys, StartError> {
+    let dir = keys_dir.to_owned();
+    store
+        .change(Origin::of(Actor::Cli), move |tx| {
+            store::lock(tx, locks::SETUP)?;
+            let (keys, events) = register(tx, &dir, true, &SystemEntropy::default())?;
+            Ok(Outcome::events(keys, events))
+        })
+        .await
+}
+
+/// Loads the registered master keys from `keys_dir`. Returns `StartError::NotSetUp` if there are
+/// none.
+pub async fn existing_master_keys(store: &Store, keys_dir: &Path) -> Result<MasterKeys, StartError> {
+    let registered = store.read(store::encryption::master_keys::list).await?;
+    if registered.is_empty() {
+        return Err(StartError::NotSetUp);
+    }
+    Ok(MasterKeys::of(keys_dir, &registered)?)
+}

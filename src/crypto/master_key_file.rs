@@ -1,0 +1,153 @@
+//! A master key, and its file.
+
+use crate::domain::common::entropy::{Entropy, NoEntropy};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// A 256-bit key that encrypts the secrets in the database.
+#[derive(Clone)]
+pub struct MasterKey(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(…)")
+    }
+}
+
+impl MasterKey {
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        entropy.fill(bytes.as_mut())?;
+        Ok(Self(bytes))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Returns the identifier under which the database registers the key: a truncated HMAC of 128
+    /// bits in hexadecimal, which reveals nothing about the key.
+    pub fn fingerprint(&self) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice());
+        let tag = hmac::sign(&key, b"keyswap master key fingerprint");
+        tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Returns the key in `master.<version>`, and whether this call created the file.
+pub fn make_or_take(dir: &Path, version: i32, entropy: &dyn Entropy) -> Result<(MasterKey, bool), MasterKeyError> {
+    if let Some(key) = read_version(dir, version)? {
+        return Ok((key, false));
+    }
+    let path = path_of(dir, version);
+    let key = MasterKey::generate(entropy)?;
+    let text = Zeroizing::new(format!("{}\n", STANDARD.encode(key.0.as_slice())));
+    match write_secret(&path, text.as_bytes(), IfExists::Keep) {
+        Ok(()) => Ok((key, true)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((read(&path)?, false)),
+        Err(error) => Err(MasterKeyError::Unwritable(path, error)),
+    }
+}
+
+/// Deletes temporary files of interrupted writers. Such a file may hold a copy of a key that would
+/// otherwise never be destroyed.
+pub fn sweep(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let of = name.strip_prefix("master.").and_then(|rest| rest.strip_suffix(".tmp"));
+        if of.is_some_and(|process| process.parse::<u32>().is_ok()) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Returns the key in `master.<version>`, or `None` if the file does not exist.
+pub fn read_version(dir: &Path, version: i32) -> Result<Option<MasterKey>, MasterKeyError> {
+    let path = path_of(dir, version);
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(_) | Err(_) => read(&path).map(Some),
+    }
+}
+
+/// What to do if the target file of a secret exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfExists {
+    /// Fail with `AlreadyExists`.
+    Keep,
+    Replace,
+}
+
+/// Writes a secret with mode 0600, atomically. The file is on stable storage when the function
+/// returns.
+pub fn write_secret(path: &Path, bytes: &[u8], if_exists: IfExists) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = (|| {
+        let _ = fs::remove_file(&temporary);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        match if_exists {
+            // `hard_link` fails if the target exists. `rename` would replace it.
+            IfExists::Keep => fs::hard_link(&temporary, path),
+            IfExists::Replace => fs::rename(&temporary, path),
+        }
+    })();
+    let _ = fs::remove_file(&temporary);
+    written?;
+    fs::File::open(dir)?.sync_all()
+}
+
+/// Returns the path of the file of a version.
+pub fn path_of(dir: &Path, version: i32) -> PathBuf {
+    dir.join(format!("master.{version}"))
+}
+
+pub(crate) fn version_of(path: &Path) -> Option<i32> {
+    let digits = path.file_name()?.to_str()?.strip_prefix("master.")?;
+    digits.parse().ok().filter(|version: &i32| *version > 0 && version.to_string() == digits)
+}
+
+pub(crate) fn read(path: &Path) -> Result<MasterKey, MasterKeyError> {
+    let unreadable = |error| MasterKeyError::Unreadable(path.to_owned(), error);
+    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(MasterKeyError::Exposed(path.to_owned(), mode));
+    }
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(unreadable)?);
+    let decoded = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| MasterKeyError::NoKey(path.to_owned()))?);
+    let bytes = decoded.as_slice().try_into().map_err(|_| MasterKeyError::NoKey(path.to_owned()))?;
+    Ok(MasterKey(Zeroizing::new(bytes)))
+}
+
+/// Why master keys cannot be loaded or created. File errors name the file.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterKeyError {
+    #[error("cannot read {}: {}", .0.display(), .1)]
+    Unreadable(PathBuf, io::Error),
+    #[error("cannot write {}: {}", .0.display(), .1)]
+    Unwritable(PathBuf, io::Error),
+    #[error("{} is open to others (mode {:03o}): run chmod 600 on it", .0.display(), .1)]
+    Exposed(PathBuf, u32),
+    #[error("{} holds no master key: 32 bytes in base64 are expected; restore it from your backup", .0.display())]
+    NoKey(PathBuf),
+    #[error("{} is missing: the database was sealed with it. Restore it from your backup; without it no key can be used", .0.display())]
+    Missing(PathBuf),
+    #[error("{} is missing. It is retired and no row needs it: where it was destroyed on purpose, run `keyswap master-key remove {}`; else restore it", .0.display(), .1)]
+    Retired(PathBuf, i32),
+    #[error("{} is not the key that the database was sealed with (fingerprint {found}, expected {expected}). Restore the right file", .path.display())]
+    Wrong { path: PathBuf, found: String, expected: String },
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+}

@@ -1,0 +1,219 @@
+//! Master keys: files `master.<version>` in `keys.dir` with mode 0600. Each file holds 32 random
+//! bytes in base64.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::{
+    crypto::master_key_file::{MasterKey, MasterKeyError, make_or_take, path_of, read, read_version, version_of},
+    domain::{
+        common::entropy::Entropy,
+        signing::master_key::{MasterKeyInfo, MasterKeyState},
+    },
+};
+
+/// The loaded master keys. Clones share their state, so all of them use a key that a rotation has
+/// added.
+#[derive(Debug, Clone)]
+pub struct MasterKeys(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Directory from which a key that is not loaded yet is read.
+    dir: Option<PathBuf>,
+    held: ArcSwap<Held>,
+}
+
+/// A snapshot of the loaded keys, by version.
+#[derive(Debug, Clone)]
+pub struct Held {
+    sealing: (i32, MasterKey),
+    others: BTreeMap<i32, MasterKey>,
+    missing: BTreeMap<i32, Missing>,
+}
+
+/// A key that is registered in the database and not loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub state: MasterKeyState,
+    /// The reason, without the path of the file, because `/readyz` publishes it.
+    pub why: String,
+}
+
+impl Held {
+    /// Returns the key that encrypts new rows, with its version.
+    pub const fn sealing(&self) -> (i32, &MasterKey) {
+        (self.sealing.0, &self.sealing.1)
+    }
+
+    pub fn version(&self, version: i32) -> Option<&MasterKey> {
+        if version == self.sealing.0 { Some(&self.sealing.1) } else { self.others.get(&version) }
+    }
+
+    /// Iterates over all keys: the encrypting key first, then the others from newest to oldest.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &MasterKey> {
+        std::iter::once(&self.sealing.1).chain(self.others.values().rev())
+    }
+
+    /// Returns the fingerprint of each key, by version.
+    pub fn fingerprints(&self) -> BTreeMap<i32, String> {
+        let sealing = (self.sealing.0, self.sealing.1.fingerprint());
+        self.others.iter().map(|(version, key)| (*version, key.fingerprint())).chain([sealing]).collect()
+    }
+
+    pub const fn missing(&self) -> &BTreeMap<i32, Missing> {
+        &self.missing
+    }
+}
+
+impl MasterKeys {
+    pub fn single(version: i32, key: MasterKey) -> Self {
+        Self::new(None, (version, key), BTreeMap::new())
+    }
+
+    fn new(dir: Option<PathBuf>, sealing: (i32, MasterKey), others: BTreeMap<i32, MasterKey>) -> Self {
+        let held = Held { sealing, others, missing: BTreeMap::new() };
+        Self(Arc::new(Shared { dir, held: ArcSwap::from_pointee(held) }))
+    }
+
+    /// The newest of `versions` encrypts. Returns `None` if `versions` is empty.
+    pub fn from_versions(versions: impl IntoIterator<Item = (i32, MasterKey)>) -> Option<Self> {
+        let mut others: BTreeMap<_, _> = versions.into_iter().collect();
+        let newest = others.pop_last()?;
+        Some(Self::new(None, newest, others))
+    }
+
+    pub fn held(&self) -> Arc<Held> {
+        self.0.held.load_full()
+    }
+
+    /// Loads the snapshot without updating its reference count, for the exchange path.
+    pub(crate) fn now(&self) -> Guard<Arc<Held>> {
+        self.0.held.load()
+    }
+
+    /// Returns the fingerprint of each key, by version.
+    pub fn fingerprints(&self) -> BTreeMap<i32, String> {
+        self.now().fingerprints()
+    }
+
+    /// Reads every `master.<version>` file in `dir`. Returns `Ok(None)` if there is none.
+    pub fn load(dir: &Path) -> Result<Option<Self>, MasterKeyError> {
+        let mut keys = BTreeMap::new();
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(MasterKeyError::Unreadable(dir.to_owned(), error)),
+        };
+        for entry in entries {
+            let path = entry.map_err(|error| MasterKeyError::Unreadable(dir.to_owned(), error))?.path();
+            if let Some(version) = version_of(&path) {
+                keys.insert(version, read(&path)?);
+            }
+        }
+        let newest = keys.pop_last();
+        Ok(newest.map(|newest| Self::new(Some(dir.to_owned()), newest, keys)))
+    }
+
+    /// Loads the registered keys from `dir`. A file with an unregistered version is ignored,
+    /// because nothing is encrypted with it. The file of an incoming key may be missing, because it
+    /// may not have been copied to this replica yet.
+    pub fn of(dir: &Path, registered: &[MasterKeyInfo]) -> Result<Self, MasterKeyError> {
+        let (mut keys, mut sealing) = (BTreeMap::new(), None);
+        for info in registered {
+            let path = path_of(dir, info.version);
+            match read_version(dir, info.version)? {
+                Some(key) if key.fingerprint() == info.fingerprint => {
+                    if info.state == MasterKeyState::Current {
+                        sealing = Some((info.version, key));
+                    } else {
+                        keys.insert(info.version, key);
+                    }
+                }
+                Some(key) => {
+                    let (found, expected) = (key.fingerprint(), info.fingerprint.clone());
+                    return Err(MasterKeyError::Wrong { path, found, expected });
+                }
+                None => match info.state {
+                    MasterKeyState::Incoming => {}
+                    MasterKeyState::Retired => return Err(MasterKeyError::Retired(path, info.version)),
+                    MasterKeyState::Current | MasterKeyState::Retiring => return Err(MasterKeyError::Missing(path)),
+                },
+            }
+        }
+        let sealing = sealing.ok_or_else(|| MasterKeyError::Missing(path_of(dir, 1)))?;
+        let keys = Self::new(Some(dir.to_owned()), sealing, keys);
+        keys.keep(registered);
+        Ok(keys)
+    }
+
+    /// Synchronizes the loaded keys with `registered`: reads missing keys from the directory and
+    /// drops unregistered ones.
+    pub fn keep(&self, registered: &[MasterKeyInfo]) {
+        let before = self.held();
+        let (mut others, mut missing, mut sealing) = (BTreeMap::new(), BTreeMap::new(), None);
+        for info in registered {
+            let known = before.version(info.version).filter(|key| key.fingerprint() == info.fingerprint);
+            match known.cloned().map_or_else(|| self.fetch(info), Ok) {
+                Ok(key) if info.state == MasterKeyState::Current => sealing = Some((info.version, key)),
+                Ok(key) => {
+                    others.insert(info.version, key);
+                }
+                Err(why) => {
+                    missing.insert(info.version, Missing { state: info.state, why });
+                }
+            }
+        }
+        // If the current key is missing, the previous key continues to encrypt. The database
+        // rejects rows under a version that has been removed.
+        let sealing = sealing.unwrap_or_else(|| before.sealing.clone());
+        others.remove(&sealing.0);
+        self.0.held.store(Arc::new(Held { sealing, others, missing }));
+    }
+
+    fn fetch(&self, info: &MasterKeyInfo) -> Result<MasterKey, String> {
+        let name = format!("master.{}", info.version);
+        let dir = self.0.dir.as_deref().ok_or_else(|| format!("{name} is not at hand"))?;
+        match read_version(dir, info.version) {
+            Ok(Some(key)) if key.fingerprint() == info.fingerprint => Ok(key),
+            Ok(Some(_)) => Err(format!("{name} is another key than the database knows")),
+            Ok(None) => Err(format!("{name} is missing")),
+            Err(error) => {
+                tracing::warn!(%error, "a master key cannot be read");
+                Err(format!("{name} cannot be read"))
+            }
+        }
+    }
+
+    /// Reads a key that a row requires and that is not loaded. Another replica may have started to
+    /// encrypt with it earlier.
+    pub(crate) fn look_for(&self, version: i32) -> Option<MasterKey> {
+        read_version(self.0.dir.as_deref()?, version).ok().flatten()
+    }
+
+    /// Adds a key that has decrypted a row and is therefore authentic.
+    pub(crate) fn adopt(&self, version: i32, key: &MasterKey) {
+        self.0.held.rcu(|held| {
+            let mut held = Held::clone(held);
+            if held.version(version).is_none() {
+                held.others.insert(version, key.clone());
+                held.missing.remove(&version);
+            }
+            held
+        });
+    }
+
+    /// Creates `master.1` in `dir`, or loads the file if another process has just created it.
+    pub fn create(dir: &Path, entropy: &dyn Entropy) -> Result<Self, MasterKeyError> {
+        fs::create_dir_all(dir).map_err(|error| MasterKeyError::Unwritable(path_of(dir, 1), error))?;
+        let (key, _) = make_or_take(dir, 1, entropy)?;
+        Ok(Self::new(Some(dir.to_owned()), (1, key), BTreeMap::new()))
+    }
+}

@@ -1,0 +1,213 @@
+//! Access records: roles on resources, for users, service clients or keys. They state to which
+//! resources the permissions of a key apply, and never add permissions.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    access::{
+        owner::Home,
+        permission::{MANAGE, PermissionName, PermissionSet},
+        policy::{Authority, Place},
+        resource::{Resource, ResourcePattern},
+        role::RoleSet,
+    },
+    common::{
+        id::{AccessRecordId, Incarnation, KeyId, OrganizationId, ServiceClientId, UserId},
+        name::DisplayName,
+        time::Timestamp,
+    },
+    events::ActorRef,
+};
+
+pub const MAX_PRINCIPALS: usize = 64;
+pub const MAX_ADMINS: usize = 64;
+pub const MAX_STATEMENTS: usize = 32;
+/// Per statement.
+pub const MAX_ROLES: usize = 16;
+/// Per statement.
+pub const MAX_RESOURCES: usize = 32;
+/// Maximum length of the `authorization_details` of a token together with its mapped claims, in
+/// bytes of JSON: a token must fit an HTTP header.
+pub const MAX_BYTES: usize = 4096;
+
+/// Kind of principal, as written in the API and in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrincipalType {
+    User,
+    ServiceClient,
+    ApiKey,
+}
+
+impl PrincipalType {
+    pub const ALL: [Self; 3] = [Self::User, Self::ServiceClient, Self::ApiKey];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::ServiceClient => "service_client",
+            Self::ApiKey => "api_key",
+        }
+    }
+}
+
+/// A principal to which an access record applies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Principal {
+    /// A user, with the generation id in the tenant scope of the record. The record also applies to
+    /// the user's personal keys in that scope.
+    User(UserId, Incarnation),
+    /// A service client, with all its keys.
+    ServiceClient(ServiceClientId),
+    ApiKey(KeyId),
+}
+
+impl Principal {
+    pub const fn kind(&self) -> PrincipalType {
+        match self {
+            Self::User(..) => PrincipalType::User,
+            Self::ServiceClient(_) => PrincipalType::ServiceClient,
+            Self::ApiKey(_) => PrincipalType::ApiKey,
+        }
+    }
+
+    /// Returns the id that the API uses.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::User(id, _) => id.as_str(),
+            Self::ServiceClient(id) => id.as_str(),
+            Self::ApiKey(id) => id.as_str(),
+        }
+    }
+
+    /// Returns an id that no other principal ever has: the generation id of a user, or the id that
+    /// Keyswap generated.
+    pub fn mark(&self) -> &str {
+        match self {
+            Self::User(_, incarnation) => incarnation.as_str(),
+            Self::ServiceClient(id) => id.as_str(),
+            Self::ApiKey(id) => id.as_str(),
+        }
+    }
+}
+
+/// A user who may change a record, with the generation id in the tenant scope of the record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Admin {
+    pub user: UserId,
+    pub incarnation: Incarnation,
+}
+
+/// Roles, and the resources to which they apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    pub roles: RoleSet,
+    pub resources: Vec<ResourcePattern>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessRecord {
+    pub id: AccessRecordId,
+    pub name: DisplayName,
+    /// Organization of the record and its generation id; `None` outside organizations. The record
+    /// applies only to keys in the same tenant scope.
+    pub organization: Option<(OrganizationId, Incarnation)>,
+    pub principals: Vec<Principal>,
+    pub admins: Vec<Admin>,
+    pub statements: Vec<Statement>,
+    pub created_at: Timestamp,
+    pub created_by: ActorRef,
+    pub version: i64,
+}
+
+impl AccessRecord {
+    pub fn organization_id(&self) -> Option<&OrganizationId> {
+        self.organization.as_ref().map(|(id, _)| id)
+    }
+}
+
+/// The records that a caller may access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach<'a> {
+    /// Every record.
+    All,
+    /// The records of the organization.
+    Organization(&'a OrganizationId),
+    /// The records in the tenant scope of the caller that name the user as an admin.
+    Administered(Option<&'a OrganizationId>, &'a Incarnation),
+    Nothing,
+}
+
+impl<'a> Reach<'a> {
+    /// Returns which records a caller may read and change. `user` is the calling user, or the user
+    /// on whose behalf the caller acts.
+    pub fn of(authority: &'a Authority, user: Option<&'a Home>) -> Self {
+        match (&authority.place, user.and_then(Home::incarnation)) {
+            (Place::Everywhere, _) if authority.holds("keyswap:keys") => Self::All,
+            (Place::Inside { organization: Some(id), .. }, _) if authority.holds(MANAGE) => Self::Organization(id),
+            (Place::Inside { organization, .. }, Some(incarnation)) => {
+                Self::Administered(organization.as_ref(), incarnation)
+            }
+            (Place::Everywhere | Place::Inside { .. }, _) => Self::Nothing,
+        }
+    }
+
+    /// Returns whether a record is included. The record must belong to the current generation of
+    /// its organization.
+    pub fn includes(self, record: &AccessRecord) -> bool {
+        match self {
+            Self::All => true,
+            Self::Organization(id) => record.organization_id() == Some(id),
+            Self::Administered(organization, incarnation) => {
+                record.organization_id() == organization
+                    && record.admins.iter().any(|admin| admin.incarnation == *incarnation)
+            }
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// A statement of an access record that applies to a key, with the current permissions of its
+/// roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub permissions: PermissionSet,
+    pub resources: Vec<ResourcePattern>,
+}
+
+impl Rule {
+    /// Returns whether the statement grants the permission on the resource.
+    pub fn covers(&self, permission: &PermissionName, resource: &Resource) -> bool {
+        self.permissions.contains(permission) && self.resources.iter().any(|pattern| pattern.matches(resource))
+    }
+}
+
+/// The `type` of an object that Keyswap writes into `authorization_details` (RFC 9396 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DetailType {
+    #[serde(rename = "urn:keyswap:params:oauth:authorization-details:access")]
+    Access,
+}
+
+/// What a token permits, and on which resources (RFC 9396 §2.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    #[serde(rename = "type")]
+    pub kind: DetailType,
+    pub actions: PermissionSet,
+    pub locations: Vec<ResourcePattern>,
+}
+
+/// Reduces the statements that apply to a key to the scope of a token. Statements without a
+/// remaining permission and duplicates are omitted.
+pub fn details(rules: &[Rule], scope: &PermissionSet) -> Vec<Detail> {
+    let mut details = Vec::new();
+    for rule in rules {
+        let actions = rule.permissions.intersection(scope);
+        let detail = Detail { kind: DetailType::Access, actions, locations: rule.resources.clone() };
+        if !detail.actions.is_empty() && !details.contains(&detail) {
+            details.push(detail);
+        }
+    }
+    details
+}

@@ -1,0 +1,115 @@
+//! Owner status: whether the owner of a key is still in the directory, and which permissions it has
+//! now. The status is derived from the directory in each lookup and never stored with a key, so
+//! that unblocking restores what worked before, and nothing else.
+
+use serde::Serialize;
+
+use crate::domain::common::id::{Incarnation, OrganizationId, ServiceClientId, UserId};
+
+/// Root owner of a key or a service client, with the generation id under which the key or service
+/// client was created. The root owner of a service client's key is that of the service client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Home {
+    /// The whole deployment.
+    Account,
+    Organization {
+        id: OrganizationId,
+        incarnation: Incarnation,
+    },
+    User {
+        id: UserId,
+        organization: Option<OrganizationId>,
+        /// Generation id of the membership, or of the user if there is no organization.
+        incarnation: Incarnation,
+    },
+}
+
+impl Home {
+    pub const fn organization(&self) -> Option<&OrganizationId> {
+        match self {
+            Self::Account => None,
+            Self::Organization { id, .. } => Some(id),
+            Self::User { organization, .. } => organization.as_ref(),
+        }
+    }
+
+    pub const fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Account | Self::Organization { .. } => None,
+            Self::User { id, .. } => Some(id),
+        }
+    }
+
+    pub const fn incarnation(&self) -> Option<&Incarnation> {
+        match self {
+            Self::Account => None,
+            Self::Organization { incarnation, .. } | Self::User { incarnation, .. } => Some(incarnation),
+        }
+    }
+}
+
+/// Owner of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// A user. The organization in which the user owns the key, if any, is in `Ownership::home`.
+    User(UserId),
+    Organization(OrganizationId),
+    ServiceClient(ServiceClientId),
+    /// No owner: the key itself is the subject of its tokens.
+    Nobody,
+}
+
+/// Kind of owner, as written in the API and in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnerType {
+    User,
+    Organization,
+    ServiceClient,
+    None,
+}
+
+impl OwnerType {
+    pub const ALL: [Self; 4] = [Self::User, Self::Organization, Self::ServiceClient, Self::None];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Organization => "organization",
+            Self::ServiceClient => "service_client",
+            Self::None => "none",
+        }
+    }
+}
+
+impl std::str::FromStr for OwnerType {
+    type Err = InvalidOwnerType;
+    fn from_str(text: &str) -> Result<Self, InvalidOwnerType> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(InvalidOwnerType)
+    }
+}
+
+/// Returned for a text that is not a kind of owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an owner is a user, organization, service_client or none")]
+pub struct InvalidOwnerType;
+
+impl Owner {
+    pub const fn kind(&self) -> OwnerType {
+        match self {
+            Self::User(_) => OwnerType::User,
+            Self::Organization(_) => OwnerType::Organization,
+            Self::ServiceClient(_) => OwnerType::ServiceClient,
+            Self::Nobody => OwnerType::None,
+        }
+    }
+
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::User(id) => Some(id.as_str()),
+            Self::Organization(id) => Some(id.as_str()),
+            Self::ServiceClient(id) => Some(id.as_str()),
+            Self::Nobody => None,
+        }
+    }
+}

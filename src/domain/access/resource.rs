@@ -1,0 +1,263 @@
+//! Resources, and patterns that match several of them. Both have exactly one spelling, and are
+//! compared byte by byte in each part. Nothing is normalized: a text that a service could read
+//! differently is refused, not compared.
+
+use std::{fmt, str::FromStr};
+
+use crate::domain::common::{key_text::holds_key, time::as_text};
+
+/// Maximum length of a resource or a pattern, in bytes.
+pub const MAX_LENGTH: usize = 512;
+/// Matches exactly one part of a path in the middle of a pattern, and one or more at its end.
+const WILDCARD: &str = "*";
+
+/// One resource: an absolute path (`/Users/alice/Resources/7`) or an absolute URI.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Resource(String);
+
+/// A pattern: a resource with `*` in place of whole parts of the path (`/Users/alice/Resources/*`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResourcePattern(String);
+
+impl Resource {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ResourcePattern {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns whether the pattern matches the resource.
+    pub fn matches(&self, resource: &Resource) -> bool {
+        // The scheme and the host of a URI are compared like other parts. They contain no wildcard.
+        let (mut wanted, mut parts) = (self.0.split('/').peekable(), resource.0.split('/'));
+        loop {
+            match (wanted.next(), parts.next()) {
+                (None, None) => return true,
+                (Some(WILDCARD), Some(_)) if wanted.peek().is_none() => return true,
+                (Some(WILDCARD), Some(_)) => {}
+                (Some(one), Some(other)) if one == other => {}
+                (Some(_) | None, _) => return false,
+            }
+        }
+    }
+}
+
+impl FromStr for Resource {
+    type Err = InvalidResource;
+    fn from_str(text: &str) -> Result<Self, InvalidResource> {
+        if is_resource(text, false) { Ok(Self(text.to_owned())) } else { Err(InvalidResource) }
+    }
+}
+
+impl FromStr for ResourcePattern {
+    type Err = InvalidPattern;
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        if is_resource(text, true) { Ok(Self(text.to_owned())) } else { Err(InvalidPattern) }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl fmt::Display for ResourcePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+as_text!(Resource);
+as_text!(ResourcePattern);
+
+/// Returned for a text that is not a valid resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
+     empty, . or .. part, no *, %-escapes in upper case and only for what needs one, and no API key in it"
+)]
+pub struct InvalidResource;
+
+/// Returned for a text that is not a valid pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
+     empty, . or .. part, * only as a whole part of the path, %-escapes in upper case and only for what needs one, and no API key in it"
+)]
+pub struct InvalidPattern;
+
+fn is_resource(text: &str, with_wildcards: bool) -> bool {
+    let shape = |byte: u8| byte.is_ascii_graphic() && !b"\"'`\\{}?#".contains(&byte);
+    if !(1..=MAX_LENGTH).contains(&text.len()) || !text.bytes().all(shape) || !has_good_escapes(text) || holds_key(text)
+    {
+        return false;
+    }
+    let Some(path) = text.strip_prefix('/') else { return is_uri(text, with_wildcards) };
+    path.split('/').all(|part| is_part(part, with_wildcards))
+}
+
+fn is_uri(text: &str, with_wildcards: bool) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(letters);
+    // `scheme://host/path`, or `scheme:path` without a host.
+    let mut parts = rest.strip_prefix("//").unwrap_or(rest).split('/');
+    is_scheme
+        && parts.next().is_some_and(|head| is_part(head, false))
+        && parts.all(|part| is_part(part, with_wildcards))
+}
+
+/// Returns whether a part of a path is valid. The text before `;` must be valid on its own, because
+/// some servers ignore the rest.
+fn is_part(part: &str, with_wildcards: bool) -> bool {
+    if part.contains(WILDCARD) {
+        return with_wildcards && part == WILDCARD;
+    }
+    let name = part.split(';').next().unwrap_or_default();
+    !["", ".", ".."].contains(&name)
+}
+
+/// Returns whether each `%` is followed by two uppercase hexadecimal digits, and encodes a
+/// character that requires it. An escaped letter would give a resource a second spelling. An
+/// escaped `/`, `.`, `*`, `;`, `\` or `%` would change its meaning for a service that decodes once
+/// more than Keyswap.
+fn has_good_escapes(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let Some(digits) = rest.get(..2) else { return false };
+        let is_upper = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte));
+        let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+        is_upper && !byte.is_ascii_control() && !byte.is_ascii_alphanumeric() && !b"-_~/.*;\\%".contains(&byte)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, resource: &str) -> bool {
+        pattern.parse::<ResourcePattern>().unwrap().matches(&resource.parse().unwrap())
+    }
+
+    #[test]
+    fn a_wildcard_is_one_part_in_the_middle_and_one_or_more_at_the_end() {
+        for (pattern, resource) in [
+            ("/Users/alice/*", "/Users/alice/x"),
+            ("/Users/alice/*", "/Users/alice/x/y/z"),
+            ("/Users/*/Resources/*", "/Users/alice/Resources/7"),
+            ("/Users/*/Resources", "/Users/alice/Resources"),
+            ("/*", "/a"),
+            ("/*", "/a/b"),
+            ("/a", "/a"),
+            ("https://api.test/*", "https://api.test/a/b"),
+            ("https://api.test/docs/*/x", "https://api.test/docs/1/x"),
+            ("urn:example:doc:1", "urn:example:doc:1"),
+            ("/a%20b/*", "/a%20b/c"),
+        ] {
+            assert!(matches(pattern, resource), "{pattern} {resource}");
+        }
+        for (pattern, resource) in [
+            ("/Users/alice/*", "/Users/alice2/x"),
+            ("/Users/alice/*", "/Users/alice"),
+            ("/Users/alice/*", "/Users/Alice/x"),
+            ("/Users/alice/*", "/Users/bob/alice/x"),
+            ("/Users/alice", "/Users/alice/x"),
+            ("/Users/*/Resources/*", "/Users/alice/more/Resources/7"),
+            ("/Users/*/Resources/*", "/Users/alice/Resources"),
+            ("/*/x", "/a/b/x"),
+            ("/*", "https://api.test/a"),
+            ("https://api.test/*", "https://api.test"),
+            ("https://api.test/*", "https://api.test.evil/a"),
+            ("https://api.test/*", "http://api.test/a"),
+            ("https://api.test/*", "HTTPS://api.test/a"),
+            ("/a/*/*", "/a/b"),
+        ] {
+            assert!(!matches(pattern, resource), "{pattern} {resource}");
+        }
+        assert!(matches("/a/*/*", "/a/b/c/d"));
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let long = format!("/{}", "a".repeat(MAX_LENGTH));
+        for text in [
+            "",
+            "/",
+            "//",
+            "a",
+            "a/b",
+            "/a/",
+            "/a//b",
+            "//host/a",
+            "/.",
+            "/..",
+            "/a/./b",
+            "/a/../b",
+            "/a/..;/b",
+            "/a/.;x=1/b",
+            "/a/;x/b",
+            "/a%2Fb",
+            "/a%2f",
+            "/%2E%2E/b",
+            "/%2e",
+            "/%5C",
+            "/%2A",
+            "/%25",
+            "/%3B",
+            "/%61",
+            "/%7E",
+            "/%00",
+            "/%0A",
+            "/%7F",
+            "/%",
+            "/%2",
+            "/%GG",
+            "/%e4",
+            "/a b",
+            "/a\"",
+            "/a'",
+            "/a`",
+            "/a\\b",
+            "/{sub}",
+            "/a?b",
+            "/a#b",
+            "/é",
+            "/a\u{7f}",
+            "/a\n",
+            "https:",
+            "https://",
+            "https:///a",
+            "https://h/",
+            "https:/a",
+            "1http://a/b",
+            ":a",
+            &long,
+        ] {
+            assert!(text.parse::<ResourcePattern>().is_err(), "{text}");
+            assert!(text.parse::<Resource>().is_err(), "{text}");
+        }
+        for text in ["/a*", "/*a", "/a*b/c", "/**", "https://*/a", "https://*.test/a", "*", "urn:*", "*://a/b", "/*;x"]
+        {
+            assert!(text.parse::<ResourcePattern>().is_err(), "{text}");
+        }
+        for text in ["/*", "/a/*", "/*/b", "https://h/*"] {
+            assert!(text.parse::<ResourcePattern>().is_ok() && text.parse::<Resource>().is_err(), "{text}");
+        }
+        for text in [
+            "/a",
+            "/...",
+            "/.a",
+            "/a..b",
+            "/a;v=1",
+            "/auth0|alice/x@y:z",
+            "/a%20b%C3%A4%7C",
+            "https://h:8080/a",
+            "urn:a:b",
+            &long[..512],
+        ] {
+            assert!(text.parse::<Resource>().is_ok() && text.parse::<ResourcePattern>().is_ok(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Token profile of an audience: signature algorithm, header, and format of the claims. It serves
+//! verifiers that require a particular format and cannot be changed.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use crate::domain::{
+    access::{
+        claim_map::{ClaimMap, WishedClaims},
+        profile_error::ShapeFault,
+    },
+    common::time::as_text,
+    signing::Algorithm,
+};
+
+/// Format of the tokens of an audience. The default is an access token according to RFC 9068,
+/// signed with the algorithm of the deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenShape {
+    /// `None` for the algorithm of the deployment.
+    pub algorithm: Option<Algorithm>,
+    pub typ: Typ,
+    pub scope_claim: ScopeClaim,
+    pub aud_claim: AudClaim,
+    pub claims: ClaimMap,
+    pub status: StatusOf,
+}
+
+impl TokenShape {
+    /// Returns whether one token can serve both profiles. Algorithms are compared after applying
+    /// the default of the deployment. `status` is not compared: if one profile requires a status
+    /// for each token, the token has one, and it is as informative for the other.
+    pub fn agrees_with(&self, other: &Self, deployment: Algorithm) -> bool {
+        let rest = |shape: &Self| (shape.scope_claim, shape.aud_claim);
+        self.algorithm.unwrap_or(deployment) == other.algorithm.unwrap_or(deployment)
+            && rest(self) == rest(other)
+            && self.typ == other.typ
+            && self.claims == other.claims
+    }
+}
+
+/// The `typ` header parameter: 1 to 64 characters of `A-Za-z0-9.+-`, with at most one `/` between
+/// two parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typ(Cow<'static, str>);
+
+/// Types of other kinds of JWT. None of them may be accepted as a token of Keyswap, and no token of
+/// Keyswap as one of them (RFC 8725 §3.11).
+const RESERVED_TYPES: [&str; 6] =
+    ["statuslist+jwt", "secevent+jwt", "token-introspection+jwt", "dpop+jwt", "logout+jwt", "oauth-authz-req+jwt"];
+
+impl Typ {
+    /// RFC 9068 §2.1: distinguishes an access token from every other kind of JWT.
+    pub const ACCESS_TOKEN: Self = Self(Cow::Borrowed("at+jwt"));
+    /// RFC 9701 §5: a response about a token, which is never a token itself.
+    pub const INTROSPECTION: Self = Self(Cow::Borrowed("token-introspection+jwt"));
+    /// A signed status list. No audience can have this type, and it is never accepted as a token.
+    pub const STATUS_LIST: Self = Self(Cow::Borrowed("statuslist+jwt"));
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Typ {
+    fn default() -> Self {
+        Self::ACCESS_TOKEN
+    }
+}
+
+impl FromStr for Typ {
+    type Err = InvalidTyp;
+    fn from_str(text: &str) -> Result<Self, InvalidTyp> {
+        let shape = |byte: u8| byte.is_ascii_alphanumeric() || b".+/-".contains(&byte);
+        let mut parts = text.split('/');
+        let is_name = (1..=64).contains(&text.len()) && text.bytes().all(shape);
+        if !is_name || parts.clone().count() > 2 || parts.any(str::is_empty) {
+            return Err(InvalidTyp::Shape);
+        }
+        // Media types are case-insensitive, and `application/` may be omitted (RFC 7515 §4.1.9).
+        let lower = text.to_ascii_lowercase();
+        if RESERVED_TYPES.contains(&lower.strip_prefix("application/").unwrap_or(&lower)) {
+            return Err(InvalidTyp::Reserved);
+        }
+        Ok(if text == Self::ACCESS_TOKEN.as_str() { Self::ACCESS_TOKEN } else { Self(Cow::Owned(text.to_owned())) })
+    }
+}
+
+impl fmt::Display for Typ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+as_text!(Typ);
+
+/// Reason why a text is not a valid `typ` of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTyp {
+    #[error(
+        "a typ is a media type, or the last part of one, such as at+jwt or JWT: 1 to 64 of A-Z, a-z, 0-9, '.', '+', '-' and one '/'"
+    )]
+    Shape,
+    #[error("this typ belongs to another kind of token")]
+    Reserved,
+}
+
+macro_rules! choices {
+    ($(#[$meta:meta])* $type:ident, $invalid:ident, $message:literal: $($(#[$doc:meta])* $variant:ident = $name:literal),+) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub enum $type { $($(#[$doc])* $variant),+ }
+
+        impl $type {
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = $invalid;
+            fn from_str(text: &str) -> Result<Self, $invalid> {
+                match text { $($name => Ok(Self::$variant),)+ _ => Err($invalid) }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        as_text!($type);
+
+        /// Returned for any other text.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+        #[error($message)]
+        pub struct $invalid;
+    };
+}
+
+choices! {
+    /// Claim that contains the scope of a token.
+    ScopeClaim, InvalidScopeClaim, "the scope_claim is scope (one string) or scp (an array)":
+    /// `scope`, one string (RFC 9068 §2.2.3).
+    #[default]
+    Scope = "scope",
+    /// `scp`, an array of strings.
+    Scp = "scp"
+}
+
+choices! {
+    /// Format of the `aud` claim (RFC 7519 §4.1.3 allows both).
+    AudClaim, InvalidAudClaim, "the aud_claim is string or array":
+    /// One string if there is one audience, because some verifiers do not accept an array.
+    #[default]
+    Text = "string",
+    /// Always an array.
+    Array = "array"
+}
+
+choices! {
+    /// What the status list index of a token refers to.
+    StatusOf, InvalidStatusOf, "the status is credential (all tokens of one fall together) or token (each has its own)":
+    /// The credential that the token was issued from: all its tokens share one status, and signing
+    /// a token writes no row.
+    #[default]
+    Credential = "credential",
+    /// The token itself: the revocation of one token is visible in the list. Each exchange writes a
+    /// row.
+    Token = "token"
+}
+
+/// Changes of a token profile as sent by a client. They are not validated yet, so that all errors
+/// can be reported at once. An absent field leaves the value unchanged; `null` selects the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WishedShape {
+    pub algorithm: Option<Option<String>>,
+    pub typ: Option<Option<String>>,
+    pub scope_claim: Option<Option<String>>,
+    pub aud_claim: Option<Option<String>>,
+    pub claims: Option<Option<WishedClaims>>,
+    pub status: Option<Option<String>>,
+}
+
+impl WishedShape {
+    /// Returns whether there is no change.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Applies the changes to `before`. Returns all errors, not only the first one.
+    pub fn applied_to(self, before: &TokenShape) -> Result<TokenShape, Vec<ShapeFault>> {
+        let (mut shape, mut faults) = (before.clone(), Vec::new());
+        if let Some(wished) = self.algorithm {
+            shape.algorithm = read("algorithm", wished, &mut faults);
+        }
+        if let Some(wished) = self.typ {
+            shape.typ = read("typ", wished, &mut faults).unwrap_or_default();
+        }
+        if let Some(wished) = self.scope_claim {
+            shape.scope_claim = read("scope_claim", wished, &mut faults).unwrap_or_default();
+        }
+        if let Some(wished) = self.aud_claim {
+            shape.aud_claim = read("aud_claim", wished, &mut faults).unwrap_or_default();
+        }
+        if let Some(wished) = self.status {
+            shape.status = read("status", wished, &mut faults).unwrap_or_default();
+        }
+        if let Some(wished) = self.claims {
+            match wished.unwrap_or_default().read() {
+                Ok(claims) => shape.claims = claims,
+                Err(found) => faults.extend(found),
+            }
+        }
+        if faults.is_empty() { Ok(shape) } else { Err(faults) }
+    }
+}
+
+fn read<T: FromStr<Err: fmt::Display>>(field: &str, wished: Option<String>, faults: &mut Vec<ShapeFault>) -> Option<T> {
+    match wished?.parse() {
+        Ok(value) => Some(value),
+        Err(fault) => {
+            faults.push(ShapeFault::new(field, T::Err::to_string(&fault)));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typ_is_no_other_kind_of_token() {
+        for text in ["at+jwt", "JWT", "application/at+jwt", "vnd.example.v1+jwt", "a", &"a".repeat(64)] {
+            assert_eq!(text.parse::<Typ>().unwrap().as_str(), text);
+        }
+        for reserved in RESERVED_TYPES {
+            for text in [
+                reserved.to_owned(),
+                reserved.to_ascii_uppercase(),
+                format!("application/{reserved}"),
+                format!("Application/{reserved}"),
+            ] {
+                assert_eq!(text.parse::<Typ>(), Err(InvalidTyp::Reserved), "{text}");
+            }
+        }
+        for text in ["", "/", "a/", "/a", "a/b/c", "a b", "a_b", "a\"", "ä", "a;v=1", &"a".repeat(65)] {
+            assert_eq!(text.parse::<Typ>(), Err(InvalidTyp::Shape), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_algorithm_agrees_with_the_same_one_by_default() {
+        let plain = TokenShape::default();
+        let named = TokenShape { algorithm: Some(Algorithm::Es256), ..TokenShape::default() };
+        assert!(plain.agrees_with(&named, Algorithm::Es256) && named.agrees_with(&plain, Algorithm::Es256));
+        assert!(!plain.agrees_with(&named, Algorithm::EdDsa));
+        for other in [
+            TokenShape { typ: "JWT".parse().unwrap(), ..TokenShape::default() },
+            TokenShape { scope_claim: ScopeClaim::Scp, ..TokenShape::default() },
+            TokenShape { aud_claim: AudClaim::Array, ..TokenShape::default() },
+            TokenShape { claims: r#"{"a":"user.metadata.a"}"#.parse().unwrap(), ..TokenShape::default() },
+        ] {
+            assert!(
+                other.agrees_with(&other.clone(), Algorithm::Es256) && !plain.agrees_with(&other, Algorithm::Es256)
+            );
+        }
+    }
+
+    #[test]
+    fn a_wish_tells_all_that_is_wrong_with_it() {
+        let wrong = || Some(Some("x y".to_owned()));
+        let wish = WishedShape {
+            algorithm: wrong(),
+            typ: wrong(),
+            scope_claim: wrong(),
+            aud_claim: wrong(),
+            claims: None,
+            status: wrong(),
+        };
+        let faults = wish.applied_to(&TokenShape::default()).unwrap_err();
+        let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(fields, ["algorithm", "typ", "scope_claim", "aud_claim", "status"]);
+        let shaped =
+            TokenShape { typ: "JWT".parse().unwrap(), algorithm: Some(Algorithm::Rs256), ..TokenShape::default() };
+        assert_eq!(WishedShape::default().applied_to(&shaped).unwrap(), shaped);
+        let back = WishedShape { algorithm: Some(None), typ: Some(None), ..WishedShape::default() };
+        assert_eq!(back.applied_to(&shaped).unwrap(), TokenShape::default());
+    }
+}

@@ -1,0 +1,139 @@
+//! Strict JSON: an object with a duplicate member is refused, whereas `serde_json::Value` keeps the
+//! last one.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+use crate::domain::common::key_text::holds_key;
+
+/// A JSON object of the product: returned as received, never interpreted. At most 16 KiB when
+/// serialized.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata(Map<String, Value>);
+
+impl Metadata {
+    pub const MAX_BYTES: usize = 16 * 1024;
+
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    pub fn into_map(self) -> Map<String, Value> {
+        self.0
+    }
+
+    pub fn to_text(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+
+    pub fn parse(text: &str) -> Result<Self, InvalidMetadata> {
+        serde_json::from_str(text).map_err(|_| InvalidMetadata)
+    }
+}
+
+/// Returned for a text that is not valid metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("metadata is a JSON object of at most 16 KiB, no member twice, and no API key in it")]
+pub struct InvalidMetadata;
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Strict::deserialize(deserializer)?.0 {
+            Value::Object(map) => {
+                let metadata = Self(map);
+                let text = metadata.to_text();
+                if holds_key(&text) {
+                    return Err(de::Error::custom("metadata may not hold an API key: it is kept and shown as it is"));
+                }
+                if text.len() > Self::MAX_BYTES {
+                    return Err(de::Error::custom("metadata may be 16 KiB at most"));
+                }
+                Ok(metadata)
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err(de::Error::custom("metadata must be a JSON object"))
+            }
+        }
+    }
+}
+
+/// A JSON object as received, without duplicate members at any depth.
+#[derive(Debug, Clone)]
+pub struct Object(pub Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Strict::deserialize(deserializer)?.0 {
+            Value::Object(map) => Ok(Self(map)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err(de::Error::custom("must be a JSON object"))
+            }
+        }
+    }
+}
+
+/// A JSON value without duplicate members at any depth. `serde_json` limits the depth to 127.
+#[derive(Debug)]
+pub struct Strict(pub Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number that JSON cannot hold"))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Strict(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            let Strict(value) = access.next_value()?;
+            if map.insert(name, value).is_some() {
+                return Err(de::Error::custom("a member stands twice in one object"));
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}

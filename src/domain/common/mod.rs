@@ -1,0 +1,11 @@
+pub mod address;
+pub mod base62;
+pub mod derived_id;
+pub mod entropy;
+pub mod id;
+pub mod json;
+pub mod key_text;
+pub mod name;
+pub mod origin;
+pub mod page;
+pub mod time;

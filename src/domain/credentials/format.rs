@@ -1,0 +1,177 @@
+//! Wire format of an API key: `<prefix>_<id>_<secret><checksum>`.
+//!
+//! The alphabet is `[0-9A-Za-z_]`. A key is parsed from the end, where lengths are fixed: the id
+//! has 16 and the secret 32 base62 characters from a CSPRNG (190 bits for the secret), the checksum
+//! has 6. The checksum is the CRC-32 (IEEE) of all preceding characters in base62, left-padded with
+//! `0`. A key that was mistyped or truncated is refused without a database query.
+
+use std::{fmt, str::FromStr};
+
+use zeroize::Zeroizing;
+
+use crate::domain::common::{
+    base62,
+    derived_id::CredentialId,
+    entropy::{Entropy, NoEntropy},
+    key_text::{CHECKSUM_LENGTH, ID_LENGTH, SECRET_LENGTH},
+    time::as_text,
+};
+
+/// `_` + id + `_` + secret + checksum.
+const _: () = assert!(CredentialId::LENGTH == ID_LENGTH);
+
+const TAIL_LENGTH: usize = 1 + CredentialId::LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH;
+
+/// The part before the id, by which people and secret scanners recognize the product: 1 to 16
+/// characters of `a-z0-9_`, without `_` at either end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Prefix(String);
+
+impl Prefix {
+    pub const MAX_LENGTH: usize = 16;
+
+    /// Prefix of the tokens of portal sessions. No API key has it.
+    pub fn portal_session() -> Self {
+        Self("kps".to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = InvalidPrefix;
+    fn from_str(text: &str) -> Result<Self, InvalidPrefix> {
+        let shape = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let ok = (1..=Self::MAX_LENGTH).contains(&text.len())
+            && text.bytes().all(shape)
+            && !text.starts_with('_')
+            && !text.ends_with('_');
+        if ok { Ok(Self(text.to_owned())) } else { Err(InvalidPrefix) }
+    }
+}
+as_text!(Prefix);
+
+/// Returned for a text that is not a valid prefix of API keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a prefix has 1 to 16 of a-z, 0-9 and _, and no _ at either end")]
+pub struct InvalidPrefix;
+
+/// The secret part of an API key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
+        base62::random(entropy, SECRET_LENGTH).map(Self)
+    }
+
+    /// Returns the bytes to digest. This is the only access to them, so that a search for `expose`
+    /// finds every use.
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A complete API key, which is returned to its creator once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKeyValue(Zeroizing<String>);
+
+impl ApiKeyValue {
+    pub fn format(prefix: &Prefix, id: &CredentialId, secret: &Secret) -> Self {
+        let mut text = Zeroizing::new(String::with_capacity(prefix.0.len() + TAIL_LENGTH));
+        text.push_str(&prefix.0);
+        text.push('_');
+        text.push_str(id.as_str());
+        text.push('_');
+        text.push_str(&secret.0);
+        let checksum = base62::six_digits(crc32fast::hash(text.as_bytes()));
+        text.extend(checksum.iter().map(|byte| char::from(*byte)));
+        Self(text)
+    }
+
+    /// Returns the complete key, for the one response that contains it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiKeyValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKeyValue(…)")
+    }
+}
+
+/// A well-formed key that a client presented. Its secret is not verified yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentedKey {
+    pub prefix: Prefix,
+    pub credential: CredentialId,
+    pub secret: Secret,
+}
+
+impl PresentedKey {
+    /// Parses a key from the end, where lengths are fixed. Clients receive the same response for
+    /// every error; `api-key inspect` distinguishes them.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err(Malformed::Alphabet);
+        }
+        let prefix_length = text.len().checked_sub(TAIL_LENGTH).filter(|n| *n > 0).ok_or(Malformed::Length)?;
+        if prefix_length > Prefix::MAX_LENGTH {
+            return Err(Malformed::Length);
+        }
+        let (prefix, tail) = text.split_at(prefix_length);
+        let (body, checksum) = text.split_at(text.len() - CHECKSUM_LENGTH);
+        if base62::six_digits(crc32fast::hash(body.as_bytes())) != checksum.as_bytes() {
+            return Err(Malformed::Checksum);
+        }
+        let id = &tail[1..1 + CredentialId::LENGTH];
+        let secret = &tail[TAIL_LENGTH - CHECKSUM_LENGTH - SECRET_LENGTH..TAIL_LENGTH - CHECKSUM_LENGTH];
+        let separators = tail.starts_with('_') && tail.as_bytes()[1 + CredentialId::LENGTH] == b'_';
+        if !separators || !base62::is_base62(secret) {
+            return Err(Malformed::Shape);
+        }
+        Ok(Self {
+            prefix: prefix.parse().map_err(|_| Malformed::Shape)?,
+            credential: id.parse().map_err(|_| Malformed::Shape)?,
+            secret: Secret(Zeroizing::new(secret.to_owned())),
+        })
+    }
+
+    /// Returns the key without its secret, for display.
+    pub fn masked(&self) -> String {
+        masked(&self.prefix, &self.credential)
+    }
+}
+
+/// Returns the masked form: prefix, id and `…`, without any character of the secret.
+pub fn masked(prefix: &Prefix, id: &CredentialId) -> String {
+    format!("{prefix}_{id}_…")
+}
+
+/// Reason why a text is not an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("a key has only letters, digits and underscores")]
+    Alphabet,
+    #[error("the length is wrong: a key is its prefix and {TAIL_LENGTH} characters")]
+    Length,
+    #[error("the checksum does not match: the key was mistyped or cut off")]
+    Checksum,
+    #[error("the parts are not where they should be: <prefix>_<16 characters>_<38 characters>")]
+    Shape,
+}

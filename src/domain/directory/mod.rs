@@ -1,0 +1,54 @@
+//! The directory: organizations, users and memberships of the product.
+
+pub mod service_client;
+
+use crate::domain::{
+    access::role::RoleSet,
+    common::{
+        id::{Incarnation, OrganizationId, UserId},
+        json::Metadata,
+        name::DisplayName,
+        time::Timestamp,
+    },
+};
+
+/// A tenant of the product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Organization {
+    pub id: OrganizationId,
+    pub incarnation: Incarnation,
+    pub name: Option<DisplayName>,
+    pub metadata: Metadata,
+    pub created_at: Timestamp,
+    pub version: i64,
+}
+
+/// A person known to the product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub id: UserId,
+    pub incarnation: Incarnation,
+    /// When the user was blocked. No key of a blocked user works; unblocking restores the keys.
+    pub blocked_at: Option<Timestamp>,
+    /// User data that validation returns, as stored by the product. It is in no event and no log
+    /// entry.
+    pub profile: Metadata,
+    pub metadata: Metadata,
+    /// Roles outside organizations.
+    pub roles: RoleSet,
+    pub created_at: Timestamp,
+    pub version: i64,
+}
+
+/// Membership of a user in an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub organization: OrganizationId,
+    pub user: UserId,
+    pub incarnation: Incarnation,
+    pub organization_incarnation: Incarnation,
+    pub roles: RoleSet,
+    pub metadata: Metadata,
+    pub created_at: Timestamp,
+    pub version: i64,
+}

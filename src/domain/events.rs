@@ -1,0 +1,283 @@
+//! The audit log: one event for each resource that a change affected. Events are linked by hashes,
+//! so that the removal of an event can be detected.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::domain::common::{
+    derived_id::PortalSessionId,
+    id::{EventId, KeyId, OrganizationId, UserId},
+    time::Timestamp,
+};
+
+/// The identity that performs an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// An API key, or a token issued from it.
+    Key(KeyId),
+    /// A session in which a user manages their own keys.
+    PortalSession(PortalSessionId),
+    /// An operator with shell access to the server.
+    Cli,
+    /// Keyswap itself, in a scheduled job or at startup.
+    System,
+}
+
+impl Actor {
+    pub fn to_ref(&self) -> ActorRef {
+        match self {
+            Self::Key(id) => ActorRef { kind: "api_key".to_owned(), id: Some(id.to_string()) },
+            Self::PortalSession(id) => ActorRef { kind: "portal_session".to_owned(), id: Some(id.to_string()) },
+            Self::Cli => ActorRef { kind: "cli".to_owned(), id: None },
+            Self::System => ActorRef { kind: "system".to_owned(), id: None },
+        }
+    }
+}
+
+/// An actor as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorRef {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub id: Option<String>,
+}
+
+impl ActorRef {
+    /// Returns the stored form: `type` or `type:id`.
+    pub fn to_stored(&self) -> String {
+        match &self.id {
+            Some(id) => format!("{}:{id}", self.kind),
+            None => self.kind.clone(),
+        }
+    }
+
+    pub fn from_stored(text: &str) -> Self {
+        match text.split_once(':') {
+            Some((kind, id)) => Self { kind: kind.to_owned(), id: Some(id.to_owned()) },
+            None => Self { kind: text.to_owned(), id: None },
+        }
+    }
+}
+
+/// Origin of a change: the actor, and the request that contained the change, if any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub actor: Actor,
+    /// The user on whose behalf the actor acts, if any.
+    pub on_behalf_of: Option<UserId>,
+    pub request_id: Option<String>,
+    pub address: Option<String>,
+}
+
+impl Origin {
+    pub const fn of(actor: Actor) -> Self {
+        Self { actor, on_behalf_of: None, request_id: None, address: None }
+    }
+
+    /// Returns the creator to record for what the change creates: the user on whose behalf it is
+    /// made, or the actor.
+    pub fn author(&self) -> ActorRef {
+        match &self.on_behalf_of {
+            Some(user) => ActorRef { kind: "user".to_owned(), id: Some(user.to_string()) },
+            None => self.actor.to_ref(),
+        }
+    }
+}
+
+/// An event before its position in the audit log is assigned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    pub kind: EventKind,
+    pub subject_id: String,
+    /// Organization in which the event occurred.
+    pub organization: Option<OrganizationId>,
+    /// Cause of an event that is only a consequence of another change.
+    pub cause: Option<&'static str>,
+    /// Ids, numbers and states; never secrets, never profile fields.
+    pub data: Map<String, Value>,
+}
+
+impl NewEvent {
+    pub fn new(kind: EventKind, subject_id: impl ToString) -> Self {
+        Self { kind, subject_id: subject_id.to_string(), organization: None, cause: None, data: Map::new() }
+    }
+
+    #[must_use]
+    pub fn within(mut self, organization: Option<&OrganizationId>) -> Self {
+        self.organization = organization.cloned();
+        self
+    }
+
+    #[must_use]
+    pub const fn because(mut self, cause: &'static str) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.data.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+macro_rules! event_kinds {
+    ($($variant:ident = $name:literal on $subject:literal),* $(,)?) => {
+        /// Type of an event.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum EventKind { $($variant),* }
+
+        impl EventKind {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Returns the `type` member of the event.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// Returns the type of the resource that the event concerns.
+            pub const fn subject_kind(self) -> &'static str {
+                match self { $(Self::$variant => $subject),* }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    ApiKeyCreated = "api_key.created" on "api_key",
+    ApiKeyUpdated = "api_key.updated" on "api_key",
+    ApiKeyRotated = "api_key.rotated" on "api_key",
+    ApiKeySuspended = "api_key.suspended" on "api_key",
+    ApiKeyResumed = "api_key.resumed" on "api_key",
+    ApiKeyRevoked = "api_key.revoked" on "api_key",
+    ApiKeyDeleted = "api_key.deleted" on "api_key",
+    ServiceClientCreated = "service_client.created" on "service_client",
+    ServiceClientUpdated = "service_client.updated" on "service_client",
+    ServiceClientDeleted = "service_client.deleted" on "service_client",
+    PermissionCreated = "permission.created" on "permission",
+    PermissionUpdated = "permission.updated" on "permission",
+    PermissionDeleted = "permission.deleted" on "permission",
+    AudienceCreated = "audience.created" on "audience",
+    AudienceUpdated = "audience.updated" on "audience",
+    AudienceDeleted = "audience.deleted" on "audience",
+    SigningKeyPublished = "signing_key.published" on "signing_key",
+    SigningKeyActivated = "signing_key.activated" on "signing_key",
+    SigningKeyRetired = "signing_key.retired" on "signing_key",
+    SigningKeyRemoved = "signing_key.removed" on "signing_key",
+    ApiKeyRotationCancelled = "api_key.rotation_cancelled" on "api_key",
+    ApiKeyExpiring = "api_key.expiring" on "api_key",
+    ApiKeyExpired = "api_key.expired" on "api_key",
+    OrganizationCreated = "organization.created" on "organization",
+    OrganizationUpdated = "organization.updated" on "organization",
+    OrganizationDeleted = "organization.deleted" on "organization",
+    UserCreated = "user.created" on "user",
+    UserUpdated = "user.updated" on "user",
+    UserBlocked = "user.blocked" on "user",
+    UserUnblocked = "user.unblocked" on "user",
+    UserDeleted = "user.deleted" on "user",
+    MemberCreated = "member.created" on "member",
+    MemberUpdated = "member.updated" on "member",
+    MemberDeleted = "member.deleted" on "member",
+    RoleCreated = "role.created" on "role",
+    RoleUpdated = "role.updated" on "role",
+    RoleDeleted = "role.deleted" on "role",
+    PortalSessionCreated = "portal_session.created" on "portal_session",
+    PortalSessionEnded = "portal_session.ended" on "portal_session",
+    MasterKeyRegistered = "master_key.registered" on "master_key",
+    WebhookCreated = "webhook.created" on "webhook",
+    WebhookUpdated = "webhook.updated" on "webhook",
+    WebhookDeleted = "webhook.deleted" on "webhook",
+    WebhookDisabled = "webhook.disabled" on "webhook",
+    WebhookEnabled = "webhook.enabled" on "webhook",
+    WebhookSecretRotated = "webhook.secret_rotated" on "webhook",
+    AccessRecordCreated = "access_record.created" on "access_record",
+    AccessRecordUpdated = "access_record.updated" on "access_record",
+    AccessRecordDeleted = "access_record.deleted" on "access_record",
+    SigningKeyDestroyed = "signing_key.destroyed" on "signing_key",
+    SigningKeyRevoked = "signing_key.revoked" on "signing_key",
+    ClockJumped = "clock.jumped" on "clock",
+    TokenRevoked = "token.revoked" on "api_key",
+    MasterKeyActivated = "master_key.activated" on "master_key",
+    MasterKeyRetired = "master_key.retired" on "master_key",
+    MasterKeyRemoved = "master_key.removed" on "master_key",
+    ConsoleSessionCreated = "console_session.created" on "console_session",
+    BrandingUpdated = "branding.updated" on "branding",
+    RestoreAccepted = "restore.accepted" on "database",
+}
+
+/// An event of the audit log. The order of the fields is the order in which they are hashed: do not
+/// change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub id: EventId,
+    /// Position in the audit log: in the order of commit, without gaps.
+    pub seq: i64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub at: Timestamp,
+    pub actor: ActorRef,
+    pub on_behalf_of: Option<String>,
+    pub subject: ActorRef,
+    pub organization_id: Option<String>,
+    pub cause: Option<String>,
+    pub request_id: Option<String>,
+    pub address: Option<String>,
+    pub data: Map<String, Value>,
+    /// `Event::hash` of the previous event: SHA-256 in hexadecimal. 64 zeros in the first event.
+    pub prev_hash: String,
+}
+
+/// SHA-256. The composition root supplies it, because this layer contains no cryptography.
+pub type Digest = fn(&[u8]) -> [u8; 32];
+
+impl Event {
+    /// Returns the `prev_hash` of the first event.
+    pub fn genesis() -> String {
+        "0".repeat(64)
+    }
+
+    /// Returns the hash that the next event contains: SHA-256, in hexadecimal, of this event as
+    /// compact JSON, with its members in the order of declaration and those of `data` sorted by
+    /// name. It covers `prev_hash`, and with it all previous events.
+    pub fn hash(&self, digest: Digest) -> Result<String, serde_json::Error> {
+        let text = serde_json::to_vec(self)?;
+        Ok(digest(&text).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// Direction in which the audit log is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// From the beginning, and on to the events that are appended.
+    #[default]
+    Oldest,
+    /// From the end to the beginning.
+    Newest,
+}
+
+impl std::str::FromStr for Order {
+    type Err = UnknownOrder;
+    fn from_str(text: &str) -> Result<Self, UnknownOrder> {
+        match text {
+            "oldest" => Ok(Self::Oldest),
+            "newest" => Ok(Self::Newest),
+            _ => Err(UnknownOrder),
+        }
+    }
+}
+
+/// Returned for a text that is not an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give oldest or newest")]
+pub struct UnknownOrder;
+
+/// Selection of events of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventFilter {
+    pub order: Order,
+    pub kinds: Vec<String>,
+    /// An id, `type:id`, or the type of an actor without an id: `cli` or `system`.
+    pub actor: Option<String>,
+    pub subject: Option<String>,
+    pub organization: Option<String>,
+}

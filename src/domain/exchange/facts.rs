@@ -1,0 +1,105 @@
+//! The facts from which an exchange is decided.
+
+use crate::domain::{
+    access::{
+        access_record::Rule,
+        audience::{Audience, Identifier},
+        claim_map::Sources,
+        owner_status::Ownership,
+        permission::PermissionSet,
+    },
+    common::{
+        derived_id::CredentialId,
+        id::KeyId,
+        time::{Span, Timestamp},
+    },
+    credentials::api_key::{KeyLimits, Life},
+    signing::Algorithm,
+    status_lists::Place,
+};
+use std::collections::BTreeSet;
+
+/// Input of the rules, read in one lookup.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Database clock at the time of the lookup.
+    pub now: Timestamp,
+    pub key: KeyFacts,
+    /// The requested audiences that exist.
+    pub audiences: Vec<Audience>,
+    /// Values that mapped claims are taken from. The map is empty unless one of the audiences maps
+    /// claims.
+    pub sources: Sources,
+}
+
+/// Facts about the presented key, or about the key that a presented token was issued from.
+#[derive(Debug, Clone)]
+pub struct KeyFacts {
+    pub id: KeyId,
+    pub credential: CredentialId,
+    pub credential_expires_at: Option<Timestamp>,
+    /// Start of the rotation that set `credential_expires_at`.
+    pub credential_replaced_at: Option<Timestamp>,
+    pub ownership: Ownership,
+    pub permissions: PermissionSet,
+    pub audiences: Option<Vec<Identifier>>,
+    pub max_token_ttl: Option<Span>,
+    pub exchanges_per_minute: Option<u32>,
+    pub life: Life,
+    /// Statements of the access records that apply to the key.
+    pub access: Vec<Rule>,
+    /// Status list index of the tokens issued from the credential.
+    pub status: Option<Place>,
+}
+
+/// A credential that was replaced by a rotation and is still accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaced {
+    pub at: Timestamp,
+    pub ends_at: Timestamp,
+}
+
+impl KeyFacts {
+    pub fn limits(&self) -> KeyLimits {
+        KeyLimits {
+            expires_at: self.life.expires_at,
+            max_token_ttl: self.max_token_ttl,
+            exchanges_per_minute: self.exchanges_per_minute,
+            audiences: self.audiences.clone(),
+        }
+    }
+
+    /// Returns the rotation of the presented credential, to be reported to the client, if it was
+    /// replaced.
+    pub fn replaced(&self) -> Option<Replaced> {
+        let (at, ends_at) = self.credential_replaced_at.zip(self.credential_expires_at)?;
+        Some(Replaced { at, ends_at })
+    }
+}
+
+/// Parameters of an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Request {
+    /// `None` requests all permissions of the key.
+    pub scope: Option<PermissionSet>,
+    /// If empty, the token is for the default audience.
+    pub targets: BTreeSet<Identifier>,
+    /// Requested token lifetime. It can only shorten the lifetime that the limits allow.
+    pub expires_in: Option<Span>,
+    /// The `client_id` sent with the key, if any.
+    pub client_id: Option<String>,
+}
+
+/// Limits of the deployment.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub issuer: String,
+    pub default_audience: Identifier,
+    pub default_ttl: Span,
+    pub max_ttl: Span,
+    /// Whether the keys of an organization end when the member who created them leaves
+    /// (`api_keys.end_with_creator`).
+    pub ends_with_creator: bool,
+    /// Signature algorithm for audiences that do not specify one.
+    pub algorithm: Algorithm,
+}

@@ -1,0 +1,191 @@
+//! Token introspection (RFC 7662): what is in effect now of a key or token that was presented to a
+//! service. The functions are pure and apply the rules of validation.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::domain::{
+    access::{
+        access_record::{self, Detail},
+        audience::Identifier,
+        permission::PermissionSet,
+    },
+    common::{
+        id::{KeyId, OrganizationId},
+        time::Timestamp,
+    },
+    exchange::{
+        claims::{AudienceClaim, Claims},
+        facts::{Facts, KeyFacts, Limits},
+        grant,
+        refusal::{Refusal, TargetFault},
+        validation::{Bounds, Question, missing},
+    },
+};
+
+/// The response; members are serialized in this order. An inactive response has no member besides
+/// `active`, whatever the reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Introspection {
+    pub active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<TokenType>,
+    /// Permissions in effect now; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aud: Option<AudienceClaim>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// Seconds since 1970-01-01T00:00:00Z; absent for a key that does not expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exp: Option<i64>,
+    /// Time of issue of a token, or of creation of a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<OrganizationId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<Detail>,
+}
+
+/// Kind of the presented credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum TokenType {
+    Bearer,
+    #[serde(rename = "api_key")]
+    ApiKey,
+}
+
+/// Returns which permissions are in effect now within `bounds`: among those in the scope of a
+/// token, or among all permissions of a key. A key is in effect for an audience if it can obtain a
+/// token for it. For several audiences the result is the union of what is in effect for each of
+/// them.
+///
+/// `bounded` states that a key must be in effect for one of the audiences in `bounds`, even if
+/// these are none; otherwise the result is `TargetFault::NotAllowed`.
+pub fn in_effect(facts: &Facts, bounds: &Bounds, bounded: bool, limits: &Limits) -> Result<PermissionSet, Refusal> {
+    let key = &facts.key;
+    let said = bounds.scope.as_ref().unwrap_or(&key.permissions);
+    let question = Question { required: said.clone(), ..Question::default() };
+    let within = |bounds: &Bounds| {
+        missing(facts, &question, bounds, limits).map(|gone| said.without(&gone).cloned().collect::<PermissionSet>())
+    };
+    if bounds.scope.is_some() || !bounded {
+        return within(bounds);
+    }
+    let mut found: Option<PermissionSet> = None;
+    for audience in &bounds.audiences {
+        let alone = Bounds { scope: None, audiences: [audience.clone()].into() };
+        match within(&alone) {
+            Ok(scope) => found = Some(found.unwrap_or_default().union(&scope)),
+            Err(Refusal::Target(_)) => {}
+            Err(refusal @ (Refusal::Key(_) | Refusal::Scope(_))) => return Err(refusal),
+        }
+    }
+    grant::alive(key, facts.now, limits).map_err(Refusal::Key)?;
+    found.ok_or(Refusal::Target(TargetFault::NotAllowed))
+}
+
+/// Builds the response for a token in force: its claims, reduced to what is in effect now.
+pub fn of_token(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> Introspection {
+    let authorization_details = cut(&claims.authorization_details, &access_record::details(&key.access, scope));
+    Introspection {
+        active: true,
+        token_type: Some(TokenType::Bearer),
+        scope: text(scope),
+        client_id: Some(claims.client_id),
+        sub: Some(claims.sub),
+        sub_type: Some(claims.sub_type),
+        aud: Some(claims.aud),
+        iss: Some(claims.iss),
+        exp: Some(claims.exp),
+        iat: Some(claims.iat),
+        jti: Some(claims.jti),
+        key_id: Some(claims.key_id),
+        org_id: claims.org_id,
+        authorization_details,
+    }
+}
+
+/// Builds the response for a key in force, which was created at `made`.
+pub fn of_key(key: &KeyFacts, made: Timestamp, scope: &PermissionSet) -> Introspection {
+    let subject = grant::subject(key);
+    let ends = [key.life.expires_at, key.credential_expires_at];
+    Introspection {
+        active: true,
+        token_type: Some(TokenType::ApiKey),
+        scope: text(scope),
+        client_id: Some(subject.client_id(&key.id).to_owned()),
+        sub: Some(subject.id().into_owned()),
+        sub_type: Some(subject.kind().to_owned()),
+        exp: ends.into_iter().flatten().min().map(Timestamp::seconds),
+        iat: Some(made.seconds()),
+        key_id: Some(key.id.clone()),
+        org_id: key.ownership.home.organization().cloned(),
+        ..Introspection::default()
+    }
+}
+
+fn text(scope: &PermissionSet) -> Option<String> {
+    (!scope.is_empty()).then(|| scope.to_string())
+}
+
+/// Reduces the `authorization_details` of a token to those that the access records still contain.
+/// Patterns are compared as they are written: a pattern that was changed after a token was issued
+/// takes effect only in tokens issued later.
+fn cut(said: &[Detail], now: &[Detail]) -> Vec<Detail> {
+    let mut left = Vec::new();
+    for (said, now) in said.iter().flat_map(|said| now.iter().map(move |now| (said, now))) {
+        let locations: Vec<_> = said.locations.iter().filter(|one| now.locations.contains(one)).cloned().collect();
+        let detail = Detail { kind: said.kind, actions: said.actions.intersection(&now.actions), locations };
+        if !detail.actions.is_empty() && !detail.locations.is_empty() && !left.contains(&detail) {
+            left.push(detail);
+        }
+    }
+    left
+}
+
+/// Returns the audiences whose tokens the calling key may introspect, or `None` (every audience) if
+/// the key has no list of audiences. The management audience is excluded: no service should receive
+/// a token for Keyswap itself.
+pub fn asks_for(audiences: Option<&[Identifier]>, management: &Identifier) -> Option<BTreeSet<Identifier>> {
+    audiences.map(|all| all.iter().filter(|one| *one != management).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(actions: &str, locations: &[&str]) -> Detail {
+        Detail {
+            kind: access_record::DetailType::Access,
+            actions: PermissionSet::from_stored(actions).unwrap(),
+            locations: locations.iter().map(|one| one.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_active_says_nothing_else() {
+        assert_eq!(serde_json::to_string(&Introspection::default()).unwrap(), r#"{"active":false}"#);
+    }
+
+    #[test]
+    fn a_token_says_no_more_than_the_records_do_now() {
+        let said = [detail("a b", &["/x/*", "/y"]), detail("c", &["/z"])];
+        assert_eq!(cut(&said, &said), said);
+        assert_eq!(cut(&said, &[detail("a", &["/y"])]), [detail("a", &["/y"])]);
+        assert!(cut(&said, &[detail("a", &["/x/1"]), detail("c", &["/y"])]).is_empty());
+    }
+}

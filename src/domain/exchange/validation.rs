@@ -1,0 +1,94 @@
+//! Validation: whether a key or token is in force now, and which permissions it lacks. The
+//! functions are pure and apply the rules of the exchange.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{
+    access::{audience::Identifier, owner::OwnerType, permission::PermissionSet},
+    common::{
+        id::{OrganizationId, UserId},
+        json::Metadata,
+        name::DisplayName,
+    },
+    exchange::{
+        facts::{Facts, Limits},
+        grant,
+        refusal::{Refusal, TargetFault},
+    },
+};
+
+/// Requirements of a service for a key or token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Permissions that the request to the service requires.
+    pub required: PermissionSet,
+    /// The only kind of owner that is accepted; `None` for any.
+    pub owner_type: Option<OwnerType>,
+    /// Audience of the service, if it names one.
+    pub audience: Option<Identifier>,
+}
+
+/// Bounds of the presented credential: for a token its claims, for a key only the audiences of the
+/// service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Scope of a token; `None` for a key.
+    pub scope: Option<PermissionSet>,
+    /// Audiences that must accept the credential. For a key, the set is empty if the service names
+    /// no audience.
+    pub audiences: BTreeSet<Identifier>,
+}
+
+/// Returns the required permissions that are not in effect. A permission is in effect if the key
+/// has it, its owner has it now, the scope of a token contains it, and all audiences accept it.
+///
+/// Fails with `Refusal::Target` if the key may not be used for one of the audiences, or if its
+/// owner is of another kind than the required one.
+pub fn missing(facts: &Facts, question: &Question, bounds: &Bounds, limits: &Limits) -> Result<PermissionSet, Refusal> {
+    let key = &facts.key;
+    let owner = grant::alive(key, facts.now, limits).map_err(Refusal::Key)?;
+    let kind = key.ownership.owner.kind();
+    if question.owner_type.is_some_and(|wanted| wanted != kind) {
+        return Err(Refusal::Target(TargetFault::NotAllowed));
+    }
+    let mut audiences = Vec::with_capacity(bounds.audiences.len());
+    for identifier in &bounds.audiences {
+        if key.audiences.as_ref().is_some_and(|allowed| !allowed.contains(identifier)) {
+            return Err(Refusal::Target(TargetFault::NotAllowed));
+        }
+        let found = facts.audiences.iter().find(|audience| audience.identifier == *identifier);
+        audiences.push(found.ok_or(Refusal::Target(TargetFault::Unknown))?);
+    }
+    let is_missing = |name: &&_| {
+        !key.permissions.contains(name)
+            || !owner.holds(name)
+            || bounds.scope.as_ref().is_some_and(|scope| !scope.contains(name))
+            || !audiences.iter().all(|audience| audience.takes.takes(name))
+    };
+    Ok(question.required.iter().filter(is_missing).cloned().collect())
+}
+
+/// User and organization that own a key directly or through a service client, as recorded by the
+/// product.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Behind {
+    pub user: Option<UserBehind>,
+    pub organization: Option<OrganizationBehind>,
+}
+
+/// The user who owns a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserBehind {
+    pub id: UserId,
+    pub blocked: bool,
+    pub profile: Metadata,
+    pub metadata: Metadata,
+}
+
+/// The organization that owns a key, or within which its user owns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationBehind {
+    pub id: OrganizationId,
+    pub name: Option<DisplayName>,
+    pub metadata: Metadata,
+}

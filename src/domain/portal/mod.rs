@@ -1,0 +1,2 @@
+pub mod branding;
+pub mod session;

@@ -1,0 +1,126 @@
+//! Signing keys: algorithms, states and metadata, without the cryptography.
+
+pub mod master_key;
+pub mod rotation;
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::common::{
+    derived_id::SigningKeyId,
+    time::{Span, Timestamp, as_text},
+};
+
+/// Signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). A key is generated for one algorithm and is
+/// never used with another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    Es256,
+    Es384,
+    EdDsa,
+    Rs256,
+    Ps256,
+}
+
+impl Algorithm {
+    pub const ALL: [Self; 5] = [Self::Es256, Self::Es384, Self::EdDsa, Self::Rs256, Self::Ps256];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = InvalidAlgorithm;
+    fn from_str(text: &str) -> Result<Self, InvalidAlgorithm> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text).ok_or(InvalidAlgorithm)
+    }
+}
+as_text!(Algorithm);
+
+/// Returned for a text that is not a supported algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the algorithm is one of ES256, ES384, EdDSA, RS256 and PS256")]
+pub struct InvalidAlgorithm;
+
+/// State of a signing key. It changes only to a later one in this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SigningKeyState {
+    /// The key is published, so that verifiers have it before it signs.
+    Next,
+    /// The key signs tokens.
+    Active,
+    /// The key no longer signs, but remains published until its last token has expired.
+    Retiring,
+    /// The key is no longer published.
+    Removed,
+    /// The key was withdrawn in an emergency.
+    Revoked,
+}
+
+impl SigningKeyState {
+    pub const ALL: [Self; 5] = [Self::Next, Self::Active, Self::Retiring, Self::Removed, Self::Revoked];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+            Self::Removed => "removed",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    pub const fn is_published(self) -> bool {
+        match self {
+            Self::Next | Self::Active | Self::Retiring => true,
+            Self::Removed | Self::Revoked => false,
+        }
+    }
+}
+
+impl FromStr for SigningKeyState {
+    type Err = UnknownState;
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
+    }
+}
+
+/// Returned for a stored state that this version does not support.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a state this version does not know")]
+pub struct UnknownState;
+
+/// Metadata of a signing key, without key material.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SigningKeyInfo {
+    pub kid: SigningKeyId,
+    pub algorithm: Algorithm,
+    pub state: SigningKeyState,
+    pub published_at: Timestamp,
+    /// When another transaction first read the publication; `None` until then. The propagation
+    /// delay counts from this time.
+    pub seen_at: Option<Timestamp>,
+    pub activated_at: Option<Timestamp>,
+    pub retired_at: Option<Timestamp>,
+    pub removed_at: Option<Timestamp>,
+    /// When the private key was destroyed.
+    pub destroyed_at: Option<Timestamp>,
+    /// Longest lifetime of any token that the key may have signed.
+    pub longest_ttl: Span,
+    pub version: i64,
+}

@@ -1,0 +1,38 @@
+//! Time bounds after the revocation of a signing key. Revocation is not instantaneous, because
+//! verifiers cache the JWKS.
+
+use crate::domain::{
+    common::time::{Span, Timestamp},
+    signing::{SigningKeyInfo, rotation::timing::Timing},
+};
+
+/// Worst-case bounds for the effects of revoking a signing key, computed from the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Bounds {
+    /// From this time, no replica publishes the key in its JWKS or signs with it.
+    pub unpublished_by: Timestamp,
+    /// Until this time, a verifier may accept tokens signed with the revoked key, including forged
+    /// ones: it may use a JWKS that it fetched before.
+    pub accepted_until: Timestamp,
+    /// Until this time, the last token that Keyswap signed with the key may be unexpired.
+    pub last_token_ends: Timestamp,
+    /// Until this time, a verifier may refuse tokens signed with the new active key, unless it
+    /// refetches the JWKS for an unknown `kid`.
+    pub successor_known_by: Timestamp,
+}
+
+impl Timing {
+    /// Returns the bounds for revoking `key` at `now`. `successor_published` is when the key that
+    /// signs in its place was published.
+    pub fn after_revocation(self, key: &SigningKeyInfo, now: Timestamp, successor_published: Timestamp) -> Bounds {
+        let unpublished_by = now.after(self.until_unused());
+        let longest = key.longest_ttl.max(self.max_ttl);
+        let dead = |at: Timestamp, life: Span| at.after(life + self.verifier_leeway + self.clock_skew);
+        Bounds {
+            unpublished_by,
+            accepted_until: unpublished_by.after(self.verifier_cache_ttl),
+            last_token_ends: dead(unpublished_by, longest),
+            successor_known_by: successor_published.after(self.until_known()).max(now),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Rotation of signing keys: `next → active → retiring → removed`, and `revoked`. It only computes
+//! times. `tests/it/rotation` verifies the invariants K1 to K10.
+
+pub mod clock_monitor;
+pub mod emergency;
+pub mod plan;
+pub mod timing;
+
+pub use clock_monitor::{Jump, Moment};
+pub use emergency::Bounds;
+pub use plan::{Planned, Rules, Step, Wait, has};
+pub use timing::{Steady, Timing};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::{
+        common::time::{Span, Timestamp},
+        signing::{Algorithm, SigningKeyInfo, SigningKeyState},
+    };
+    use Algorithm::{EdDsa, Es256, Es384, Rs256};
+    use SigningKeyState::{Active, Next, Retiring};
+
+    const HOUR: Timing = Timing {
+        verifier_cache_ttl: Span::from_secs(3600),
+        replica_staleness: Span::from_secs(30),
+        verifier_leeway: Span::from_secs(60),
+        clock_skew: Span::from_secs(30),
+        max_ttl: Span::from_secs(3600),
+    };
+
+    fn rules(configured: Algorithm, asked: &[Algorithm], period: Option<u64>) -> Rules {
+        Rules {
+            timing: HOUR,
+            period: period.map(Span::from_secs),
+            configured: [configured].into(),
+            asked: asked.iter().copied().collect(),
+            steady: Steady::ALWAYS,
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    /// Returns a key that was published, and reached its state, at 1 s.
+    fn key(algorithm: Algorithm, state: SigningKeyState) -> SigningKeyInfo {
+        SigningKeyInfo {
+            kid: format!("{:A<43}", format!("{algorithm}{}", state.as_str())).parse().unwrap(),
+            algorithm,
+            state,
+            published_at: at(1),
+            seen_at: Some(at(1)),
+            activated_at: (state != Next).then(|| at(1)),
+            retired_at: (state == Retiring).then(|| at(1)),
+            removed_at: None,
+            destroyed_at: None,
+            longest_ttl: Span::ZERO,
+            version: 1,
+        }
+    }
+
+    fn steps(rules: &Rules, keys: &[SigningKeyInfo], now: Timestamp) -> Vec<(i64, String)> {
+        let told = |planned: Planned| {
+            let step = format!("{:?}", planned.step);
+            (planned.at.seconds(), step.replace(['A', '"'], "").replace("SigningKeyId", ""))
+        };
+        rules.plan(keys, now).into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_new_deployment_waits_for_its_period_and_then_hands_over() {
+        let rules = rules(Es256, &[], Some(10_000));
+        let (active, next) = (key(Es256, Active), key(Es256, Next));
+        let planned = rules.plan(&[active.clone(), next.clone()], at(5));
+        let step = Step::Activate(next.kid.clone());
+        assert_eq!(planned, [Planned { at: at(10_001), step: step.clone(), waits_for: Wait::Period }]);
+        let planned = rules.plan(&[active, next], at(10_001));
+        assert_eq!(planned, [Planned { at: at(10_001), step, waits_for: Wait::Due }]);
+    }
+
+    #[test]
+    fn nothing_rotates_by_itself_without_a_period() {
+        assert!(rules(Es256, &[], None).plan(&[key(Es256, Active), key(Es256, Next)], at(1_000_000)).is_empty());
+    }
+
+    #[test]
+    fn a_key_counts_from_when_it_was_seen() {
+        let (active, mut next) = (key(Es256, Active), key(Es256, Next));
+        next.seen_at = None;
+        let rules = rules(Es256, &[], Some(10));
+        let planned = rules.plan(&[active.clone(), next.clone()], at(100_000));
+        assert_eq!(planned[0].step, Step::See(next.kid.clone()));
+        next.seen_at = Some(at(100_000));
+        let planned = rules.plan(&[active, next], at(100_000));
+        assert_eq!((planned[0].at, planned[0].waits_for), (at(103_660), Wait::Verifiers));
+    }
+
+    #[test]
+    fn a_change_of_the_algorithm_is_a_rotation_with_both_published() {
+        let rules = rules(EdDsa, &[], Some(1_000_000));
+        let (old, old_next, new) = (key(Es256, Active), key(Es256, Next), key(EdDsa, Next));
+        let seen = |keys: &[SigningKeyInfo], now| steps(&rules, keys, now);
+        assert_eq!(seen(std::slice::from_ref(&old), at(5)), [(5, "Publish(EdDsa)".to_owned())]);
+        // The old key signs until the new one may. Its successor never signed and is not needed.
+        let planned = rules.plan(&[old.clone(), old_next.clone(), new.clone()], at(5));
+        assert_eq!(planned[0].step, Step::Remove(old_next.kid.clone()));
+        assert_eq!((planned[1].at, &planned[1].step), (at(3661), &Step::Activate(new.kid.clone())));
+        assert_eq!(planned.len(), 2);
+        let by_hand = Rules { period: None, ..rules.clone() };
+        assert!(by_hand.plan(&[old.clone(), new.clone()], at(9000)).is_empty(), "it waits for whoever rotates");
+        let signs = key(EdDsa, Active);
+        assert_eq!(rules.plan(&[old.clone(), signs, new], at(4000))[0].step, Step::Retire(old.kid));
+    }
+
+    #[test]
+    fn what_audiences_ask_for_begins_by_itself_and_stays() {
+        let rules = rules(Es256, &[Rs256, Es384], Some(1_000_000));
+        let keys = [key(Es256, Active), key(Es256, Next), key(Rs256, Active), key(Rs256, Next), key(Es384, Next)];
+        let planned = rules.plan(&keys, at(3660));
+        assert_eq!((planned[0].at, &planned[0].step), (at(3661), &Step::Activate(keys[4].kid.clone())));
+        assert!(planned.iter().all(|planned| !matches!(planned.step, Step::Retire(_) | Step::Remove(_))));
+    }
+
+    #[test]
+    fn a_retired_key_loses_its_private_half_and_then_its_place() {
+        let rules = rules(Es256, &[], None);
+        let mut old = key(Es256, Retiring);
+        old.longest_ttl = Span::from_secs(7200);
+        let keys = [key(Es256, Active), key(Es256, Next), old.clone()];
+        let planned = rules.plan(&keys, at(2));
+        let expected = [
+            (at(61), Step::Destroy(old.kid.clone()), Wait::Replicas),
+            (at(7321), Step::Remove(old.kid.clone()), Wait::Tokens),
+        ];
+        let found: Vec<_> = planned.into_iter().map(|one| (one.at, one.step, one.waits_for)).collect();
+        assert_eq!(found, expected);
+        old.destroyed_at = Some(at(61));
+        assert_eq!(rules.plan(&[key(Es256, Active), key(Es256, Next), old], at(62)).len(), 1);
+    }
+
+    #[test]
+    fn after_a_jump_of_the_clock_every_wait_begins_anew() {
+        let mut rules = rules(Es256, &[], Some(10));
+        let keys = [key(Es256, Active), key(Es256, Next), key(Es384, Retiring)];
+        assert!(rules.plan(&keys, at(50_000)).iter().all(|planned| planned.waits_for == Wait::Due));
+        // A forward jump, detected at 50,000 s.
+        rules.steady.since = at(50_000);
+        let planned = rules.plan(&keys, at(50_001));
+        assert_eq!(planned.iter().map(|one| one.at).collect::<Vec<_>>(), [at(50_060), at(53_660), at(53_720)]);
+        // A backward jump: a time that was written ahead of `now` counts from the detection of the
+        // jump.
+        let mut next = key(Es256, Next);
+        next.seen_at = Some(at(90_000));
+        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_660)));
+        // The jump is not detected yet: no part of the delay has elapsed.
+        rules.steady.since = at(90_000);
+        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_670)));
+        rules.steady = Steady::ALWAYS;
+        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_670)));
+        // Within the clock skew: the time counts as it is written.
+        next.seen_at = Some(at(50_040));
+        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_700)));
+        // The clock showed a later time before: the reader detects the jump.
+        let skew = Span::from_secs(30);
+        assert_eq!(Steady::ALWAYS.seen(at(50_040), at(50_010), skew), Steady::ALWAYS);
+        assert_eq!(Steady::ALWAYS.seen(at(50_041), at(50_010), skew), Steady { since: at(50_010) });
+    }
+
+    #[test]
+    fn the_stricter_setting_holds() {
+        let other = Timing { verifier_cache_ttl: Span::from_secs(60), max_ttl: Span::from_secs(9000), ..HOUR };
+        let both = HOUR.stricter(other);
+        assert_eq!((both, both), (other.stricter(HOUR), Timing { max_ttl: Span::from_secs(9000), ..HOUR }));
+    }
+
+    #[test]
+    fn a_replica_counts_until_nothing_of_it_can_be_in_use() {
+        // Its last report was 10 s before the disconnection, it signs for 30 s, and its tokens live
+        // for an hour and a minute of leeway.
+        assert_eq!(HOUR.until_forgotten(), Span::from_secs(10 + 30 + 3600 + 60 + 30));
+    }
+
+    #[test]
+    fn the_bounds_of_an_emergency_are_told_and_never_instant() {
+        let mut revoked = key(Es256, Active);
+        revoked.longest_ttl = Span::from_secs(7200);
+        let bounds = HOUR.after_revocation(&revoked, at(1000), at(1000));
+        assert_eq!(bounds.unpublished_by, at(1060));
+        assert_eq!(bounds.accepted_until, at(4660));
+        assert_eq!(bounds.last_token_ends, at(8350));
+        assert_eq!(bounds.successor_known_by, at(4660));
+        assert_eq!(HOUR.after_revocation(&revoked, at(9000), at(1)).successor_known_by, at(9000));
+    }
+
+    #[test]
+    fn nothing_is_planned_twice() {
+        let keys: Vec<_> =
+            [Es256, EdDsa].into_iter().flat_map(|one| [key(one, Active), key(one, Next), key(one, Retiring)]).collect();
+        let planned = rules(Es256, &[], Some(5)).plan(&keys, at(1_000_000));
+        let unique: BTreeSet<_> = planned.iter().map(|one| one.step.clone()).collect();
+        assert_eq!(unique.len(), planned.len());
+    }
+}

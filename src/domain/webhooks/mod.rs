@@ -1,0 +1,284 @@
+//! Webhooks: the destinations to which events of the audit log are sent, and which events.
+
+pub mod delivery;
+
+use std::{fmt, str::FromStr};
+
+use url::{Host, Url};
+
+use crate::domain::{
+    common::{
+        id::{OrganizationId, WebhookId},
+        key_text::holds_key,
+        name::DisplayName,
+        time::{Timestamp, as_text},
+    },
+    events::{ActorRef, Event, EventKind},
+};
+
+/// A destination of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    pub id: WebhookId,
+    pub url: WebhookUrl,
+    pub description: Option<DisplayName>,
+    /// `None` for all events.
+    pub event_types: Option<EventTypes>,
+    /// `None` for events of any organization and of none.
+    pub organization: Option<OrganizationId>,
+    pub state: State,
+    /// Until when messages are also signed with the previous secret.
+    pub old_secret_until: Option<Timestamp>,
+    /// Nothing is sent before this time, because the receiver responded that it is overloaded or
+    /// unavailable.
+    pub paused_until: Option<Timestamp>,
+    /// Position in the audit log of the last event that was evaluated for the webhook.
+    pub cursor: i64,
+    pub created_at: Timestamp,
+    pub created_by: ActorRef,
+    pub version: i64,
+}
+
+impl Webhook {
+    pub fn wants(&self, event: &Event) -> bool {
+        self.event_types.as_ref().is_none_or(|types| types.contain(&event.kind))
+            && self.organization.as_ref().is_none_or(|wanted| event.organization_id.as_deref() == Some(wanted.as_str()))
+    }
+}
+
+/// Whether events are sent to a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Enabled,
+    /// The cursor is kept: events that occur in the meantime are sent after the webhook is enabled
+    /// again.
+    Disabled(Disabled),
+}
+
+/// Reason why a webhook is disabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disabled {
+    /// An administrator disabled the webhook.
+    Requested,
+    /// The receiver responded with status 410.
+    Gone,
+    /// The last attempt of a delivery failed, and nothing else was delivered in the meantime.
+    Exhausted,
+}
+
+impl Disabled {
+    pub const ALL: [Self; 3] = [Self::Requested, Self::Gone, Self::Exhausted];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Gone => "gone",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
+/// An absolute `http` or `https` URL without userinfo and fragment. The guard in `outbound` decides
+/// whether a connection to it is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookUrl(Url);
+
+impl WebhookUrl {
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    pub fn host(&self) -> Option<Host<&str>> {
+        self.0.host()
+    }
+
+    pub fn port(&self) -> Option<u16> {
+        self.0.port_or_known_default()
+    }
+}
+
+impl FromStr for WebhookUrl {
+    type Err = InvalidUrl;
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        // URL parsers remove line breaks and tabs and convert backslashes. A text that other
+        // parsers would read differently is therefore refused before it is parsed.
+        if text.len() > 2048
+            || text.contains('\\')
+            || !text.bytes().all(|byte| byte.is_ascii_graphic())
+            || holds_key(text)
+        {
+            return Err(InvalidUrl);
+        }
+        let url = Url::parse(text).map_err(|_| InvalidUrl)?;
+        let ok = ["http", "https"].contains(&url.scheme())
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && !text.contains('@')
+            && url.fragment().is_none();
+        if ok { Ok(Self(url)) } else { Err(InvalidUrl) }
+    }
+}
+
+impl fmt::Display for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+as_text!(WebhookUrl);
+
+/// Returned for a text that is not a valid URL of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "give an https:// URL of at most 2048 ASCII characters, without a login, `@`, a fragment, spaces or an API key in it"
+)]
+pub struct InvalidUrl;
+
+/// Types of events, or prefixes of them: `api_key.created`, `service_client.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTypes(Vec<EventType>);
+
+impl EventTypes {
+    /// Maximum number of entries of one webhook.
+    pub const MOST: usize = 100;
+
+    /// Sorts the entries and removes duplicates.
+    pub fn new(mut types: Vec<EventType>) -> Result<Self, InvalidEventTypes> {
+        types.sort();
+        types.dedup();
+        if (1..=Self::MOST).contains(&types.len()) { Ok(Self(types)) } else { Err(InvalidEventTypes) }
+    }
+
+    pub fn contain(&self, kind: &str) -> bool {
+        self.0.iter().any(|wanted| match wanted.0.strip_suffix('*') {
+            Some(prefix) => kind.starts_with(prefix),
+            None => kind == wanted.0,
+        })
+    }
+
+    /// Returns the stored form: entries separated by one space.
+    pub fn to_stored(&self) -> String {
+        self.0.iter().map(|one| one.0.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    pub fn from_stored(text: &str) -> Result<Self, InvalidEventTypes> {
+        // Entries are not compared with the types that exist: a newer version may have removed a
+        // type, but must still read the webhook.
+        Self::new(text.split(' ').map(|one| EventType(one.to_owned())).collect())
+    }
+}
+
+impl serde::Serialize for EventTypes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for EventTypes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(serde::Deserialize::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Returned for no entry, or for more than `EventTypes::MOST`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("name 1 to 100 types of events; leave event_types out for all of them")]
+pub struct InvalidEventTypes;
+
+/// An entry of `EventTypes`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventType(String);
+
+impl FromStr for EventType {
+    type Err = InvalidEventType;
+    fn from_str(text: &str) -> Result<Self, InvalidEventType> {
+        let known = match text.strip_suffix(".*") {
+            Some(group) => EventKind::ALL
+                .iter()
+                .any(|kind| kind.as_str().strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))),
+            None => EventKind::ALL.iter().any(|kind| kind.as_str() == text),
+        };
+        if known { Ok(Self(text.to_owned())) } else { Err(InvalidEventType) }
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+as_text!(EventType);
+
+/// Returned for a text that matches no type of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give the type of an event, such as api_key.created, or all that begin alike, such as api_key.*")]
+pub struct InvalidEventType;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_one_that_every_parser_reads_alike() {
+        for ok in ["https://a.test/", "https://a.test:8443/hook?x=1", "http://127.0.0.1:1/", "https://[2606:4700::1]/"]
+        {
+            assert!(ok.parse::<WebhookUrl>().is_ok(), "{ok}");
+        }
+        for wrong in [
+            "",
+            "a.test",
+            "//a.test/",
+            "ftp://a.test/",
+            "file:///etc/passwd",
+            "gopher://a.test/",
+            "https://",
+            "https:///",
+            "https://u@a.test/",
+            "https://u:p@a.test/",
+            "https://a.test@127.0.0.1/",
+            "https://a.test/#part",
+            "https://a.test/ b",
+            "https://a.test/\r\nX: y",
+            "https://a.test\\@b.test/",
+            "https:\\\\a.test/",
+            "https://\u{e9}.test/",
+            "https://a.test/?k=ks_0123456789abcdef_0123456789abcdefghijklmnopqrstUV000000",
+            "javascript:alert(1)",
+        ] {
+            assert!(wrong.parse::<WebhookUrl>().is_err(), "{wrong}");
+        }
+        let host = |text: &str| text.parse::<WebhookUrl>().unwrap().host().unwrap().to_string();
+        for disguised in ["https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://127.1/"] {
+            assert_eq!(host(disguised), "127.0.0.1", "{disguised}");
+        }
+    }
+
+    #[test]
+    fn event_types_are_known_ones_or_begin_like_one() {
+        for ok in ["api_key.created", "api_key.*", "webhook.*", "signing_key.*"] {
+            assert!(ok.parse::<EventType>().is_ok(), "{ok}");
+        }
+        for wrong in [
+            "",
+            "*",
+            ".*",
+            "api.*",
+            "api_key",
+            "api_key.",
+            "api_key.no",
+            "api_key.created.*",
+            "API_KEY.*",
+            "api_key.c*",
+        ] {
+            assert!(wrong.parse::<EventType>().is_err(), "{wrong}");
+        }
+        let types = EventTypes::new(vec!["api_key.*".parse().unwrap(), "audience.created".parse().unwrap()]).unwrap();
+        assert!(types.contain("api_key.revoked") && types.contain("audience.created"));
+        assert!(!types.contain("audience.deleted") && !types.contain("api_keys.created"));
+        assert_eq!(EventTypes::from_stored(&types.to_stored()).unwrap(), types);
+    }
+}

@@ -1,0 +1,231 @@
+//! `/v1/audiences`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        access::{
+            audience::{BuiltIn, Identifier, Takes},
+            claim_map::{ClaimMap, WishedClaims},
+            permission::PermissionSet,
+            policy::ManageAudiences,
+            token_profile::{AudClaim, ScopeClaim, StatusOf, Typ, WishedShape},
+        },
+        common::{
+            id::AudienceId,
+            time::{Span, Timestamp},
+        },
+        signing::Algorithm,
+    },
+    http::{
+        extract::{
+            access::Caller,
+            json::{Body, Json, nullable},
+            query::{Query, id, if_match},
+        },
+        openapi::{
+            answers::{Gone, Listing, Made, Object},
+            params::{IfMatch, InPath, Once, Paging},
+        },
+        problem::Problem,
+        response::{created, object, plain},
+    },
+    service::{
+        App,
+        access::{
+            audience_changes::{NewAudience, PatchAudience},
+            audiences::{self, Shown},
+        },
+        common::idempotency::Created,
+    },
+};
+
+/// An audience: a service that accepts tokens.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Audience)]
+struct AudienceBody {
+    id: AudienceId,
+    identifier: Identifier,
+    /// Permissions that the audience accepts. Null for every permission of the product, or, in the
+    /// management audience, for every management permission.
+    permissions: Option<PermissionSet>,
+    token_ttl: Option<Span>,
+    /// Null for the algorithm of the deployment.
+    algorithm: Option<Algorithm>,
+    /// The algorithm with which its tokens are signed now. It differs from `algorithm` until a key
+    /// of that algorithm may sign. Null if no key can sign.
+    signs_with: Option<Algorithm>,
+    typ: Typ,
+    scope_claim: ScopeClaim,
+    aud_claim: AudClaim,
+    claims: ClaimMap,
+    /// The status to which its tokens refer: `credential`, shared by all tokens of a credential, or
+    /// `token`, one for each token.
+    status: StatusOf,
+    built_in: Option<BuiltIn>,
+    created_at: Timestamp,
+    version: i64,
+}
+
+impl From<Shown> for AudienceBody {
+    fn from(Shown { audience, signs_with }: Shown) -> Self {
+        Self {
+            id: audience.id,
+            identifier: audience.identifier,
+            permissions: match audience.takes {
+                Takes::Product | Takes::Management => None,
+                Takes::Listed(permissions) => Some(permissions),
+            },
+            token_ttl: audience.token_ttl,
+            algorithm: audience.shape.algorithm,
+            signs_with,
+            typ: audience.shape.typ,
+            scope_claim: audience.shape.scope_claim,
+            aud_claim: audience.shape.aud_claim,
+            claims: audience.shape.claims,
+            status: audience.shape.status,
+            built_in: audience.built_in,
+            created_at: audience.created_at,
+            version: audience.version,
+        }
+    }
+}
+
+/// An audience to create.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewAudience)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    identifier: Identifier,
+    #[serde(default)]
+    pub(crate) permissions: Option<PermissionSet>,
+    #[serde(default)]
+    token_ttl: Option<Span>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Algorithm>)]
+    algorithm: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Typ>)]
+    typ: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<ScopeClaim>)]
+    scope_claim: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<AudClaim>)]
+    aud_claim: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    claims: Option<Option<WishedClaims>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<StatusOf>)]
+    status: Option<Option<String>>,
+}
+
+/// Changes to an audience.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AudiencePatch)]
+#[serde(deny_unknown_fields)]
+pub struct PatchBody {
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) permissions: Option<Option<PermissionSet>>,
+    #[serde(default, deserialize_with = "nullable")]
+    token_ttl: Option<Option<Span>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Algorithm>)]
+    algorithm: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Typ>)]
+    typ: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<ScopeClaim>)]
+    scope_claim: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<AudClaim>)]
+    aud_claim: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    claims: Option<Option<WishedClaims>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<StatusOf>)]
+    status: Option<Option<String>>,
+}
+
+/// Creates an audience, a service that accepts tokens.
+#[utoipa::path(post, path = "", params(Once), responses(Made<AudienceBody>))]
+pub async fn create(
+    caller: Caller<ManageAudiences>,
+    request: HttpRequest,
+    body: Json<CreateBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let Body { value: body, once } = body.read().await?;
+    Query::of(&request, &[])?;
+    let shape = WishedShape {
+        algorithm: body.algorithm,
+        typ: body.typ,
+        scope_claim: body.scope_claim,
+        aud_claim: body.aud_claim,
+        claims: body.claims,
+        status: body.status,
+    };
+    let new =
+        NewAudience { identifier: body.identifier, permissions: body.permissions, token_ttl: body.token_ttl, shape };
+    let (audience, replayed) = match audiences::create(&app, &caller.identity, new, once).await? {
+        Created::New(audience) => (audience, false),
+        Created::Replayed(audience) => (audience, true),
+    };
+    let location = format!("{}/v1/audiences/{}", app.issuer(), audience.audience.id);
+    Ok(created(audience.audience.version, location, replayed, &AudienceBody::from(audience)))
+}
+
+/// Lists the audiences, newest first.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<AudienceBody>))]
+pub async fn list(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after"])?;
+    Ok(plain(&audiences::list(&app, query.page()?).await?.map(AudienceBody::from)))
+}
+
+/// Retrieves an audience.
+#[utoipa::path(get, path = "", params(InPath<AudienceId>), responses(Object<AudienceBody>))]
+pub async fn get(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let audience = audiences::get(&app, id(&request, "id")?).await?;
+    Ok(object(audience.audience.version, &AudienceBody::from(audience)))
+}
+
+/// Updates an audience.
+///
+/// Omitted fields keep their values.
+#[utoipa::path(patch, path = "", params(InPath<AudienceId>, IfMatch), responses(Object<AudienceBody>))]
+pub async fn patch(
+    caller: Caller<ManageAudiences>,
+    request: HttpRequest,
+    body: Json<PatchBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let shape = WishedShape {
+        algorithm: body.algorithm,
+        typ: body.typ,
+        scope_claim: body.scope_claim,
+        aud_claim: body.aud_claim,
+        claims: body.claims,
+        status: body.status,
+    };
+    let patch = PatchAudience { permissions: body.permissions, token_ttl: body.token_ttl, shape };
+    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let audience = audiences::patch(&app, &caller.identity, id, patch, if_version).await?;
+    Ok(object(audience.audience.version, &AudienceBody::from(audience)))
+}
+
+/// Deletes an audience.
+///
+/// No more tokens are issued for it.
+#[utoipa::path(delete, path = "", params(InPath<AudienceId>, IfMatch), responses(Gone))]
+pub async fn delete(
+    caller: Caller<ManageAudiences>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    audiences::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,4 @@
+pub mod access_records;
+pub mod audiences;
+pub mod permissions;
+pub mod roles;

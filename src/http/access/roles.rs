@@ -1,0 +1,85 @@
+//! `/v1/roles`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        access::{
+            permission::PermissionSet,
+            policy::{ManageRoles, ReadRoles},
+            role::{Role, RoleName},
+        },
+        common::name::DisplayName,
+    },
+    http::{
+        extract::{
+            access::Caller,
+            json::Json,
+            query::{Query, id, if_match, new_id},
+        },
+        openapi::{
+            answers::{Gone, Listing, Object, Stored},
+            params::{IfMatch, InPath, Paging},
+        },
+        problem::Problem,
+        response::{created, object, plain},
+    },
+    service::{
+        App,
+        access::roles::{self, PutRole},
+    },
+};
+
+/// A complete role. Omitted fields are set to empty.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RolePut)]
+#[serde(deny_unknown_fields)]
+pub struct PutBody {
+    #[serde(default)]
+    description: Option<DisplayName>,
+    permissions: PermissionSet,
+}
+
+/// Creates or replaces a role.
+///
+/// Omitted fields are set to empty. Repeating a request changes nothing.
+#[utoipa::path(put, path = "", params(InPath<RoleName>, IfMatch), responses(Stored<Role>))]
+pub async fn put(
+    caller: Caller<ManageRoles>,
+    request: HttpRequest,
+    body: Json<PutBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let put = PutRole { name: new_id(&request, "name")?, description: body.description, permissions: body.permissions };
+    let (role, is_new) = roles::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let location = format!("{}/v1/roles/{}", app.issuer(), role.name);
+    Ok(if is_new { created(role.version, location, false, &role) } else { object(role.version, &role) })
+}
+
+/// Lists the roles, ordered by name.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<Role>))]
+pub async fn list(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after"])?;
+    Ok(plain(&roles::list(&app, query.page()?).await?))
+}
+
+/// Retrieves a role.
+#[utoipa::path(get, path = "", params(InPath<RoleName>), responses(Object<Role>))]
+pub async fn get(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let role = roles::get(&app, id(&request, "name")?).await?;
+    Ok(object(role.version, &role))
+}
+
+/// Deletes a role.
+#[utoipa::path(delete, path = "", params(InPath<RoleName>, IfMatch), responses(Gone))]
+pub async fn delete(
+    caller: Caller<ManageRoles>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    roles::delete(&app, &caller.identity, id(&request, "name")?, if_match(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

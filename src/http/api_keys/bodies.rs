@@ -1,0 +1,195 @@
+//! Bodies of API keys.
+
+use crate::{
+    domain::{
+        access::{audience::Identifier, owner::OwnerType, permission::PermissionSet},
+        common::{
+            derived_id::CredentialId,
+            id::{KeyId, OrganizationId},
+            json::Metadata,
+            name::DisplayName,
+            time::{Span, Timestamp},
+        },
+        credentials::{
+            api_key::{Reason, State},
+            imported::{ForeignDigest, Masked},
+        },
+        events::ActorRef,
+    },
+    http::{access::access_records::FirstRecordBody, api_keys::owner::OwnerRequest, extract::json::nullable},
+    service::api_keys::types::Shown,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// An API key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
+pub struct KeyBody {
+    id: KeyId,
+    name: DisplayName,
+    masked: Option<String>,
+    owner: OwnerBody,
+    permissions: PermissionSet,
+    audiences: Option<Vec<Identifier>>,
+    metadata: Metadata,
+    max_token_ttl: Option<Span>,
+    exchanges_per_minute: Option<u32>,
+    state: State,
+    /// Why the key does not work, if the cause is its owner, who is blocked or deleted. Null if the
+    /// key works or the cause is recorded on the key itself.
+    state_reason: Option<&'static str>,
+    credentials: Vec<CredentialBody>,
+    created_at: Timestamp,
+    created_by: ActorRef,
+    expires_at: Option<Timestamp>,
+    archived_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+    version: i64,
+    /// The complete key. Present only in the responses to create and rotate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    value: Option<String>,
+}
+
+/// The owner of an API key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKeyOwner)]
+pub(crate) struct OwnerBody {
+    #[serde(rename = "type")]
+    kind: OwnerType,
+    id: Option<String>,
+    organization_id: Option<OrganizationId>,
+}
+
+/// A credential of an API key. A key has one credential, or two during a rotation.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Credential)]
+pub(crate) struct CredentialBody {
+    id: CredentialId,
+    /// During a rotation, the older credential was replaced when the newer one was created.
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+}
+
+impl KeyBody {
+    pub fn new(shown: Shown, value: Option<&str>) -> Self {
+        let (masked, last_used_at) = (shown.key.masked(), shown.key.last_used_at());
+        let key = shown.key;
+        let owner = &key.ownership.owner;
+        Self {
+            id: key.id,
+            name: key.name,
+            masked,
+            owner: OwnerBody {
+                kind: owner.kind(),
+                id: owner.id().map(str::to_owned),
+                organization_id: key.ownership.home.organization().cloned(),
+            },
+            permissions: key.permissions,
+            audiences: key.audiences,
+            metadata: key.metadata,
+            max_token_ttl: key.max_token_ttl,
+            exchanges_per_minute: key.exchanges_per_minute,
+            state: shown.state,
+            state_reason: shown.reason.map(Reason::as_str),
+            credentials: key
+                .credentials
+                .into_iter()
+                .map(|credential| CredentialBody {
+                    id: credential.id,
+                    created_at: credential.created_at,
+                    expires_at: credential.expires_at,
+                    last_used_at: credential.last_used_at,
+                })
+                .collect(),
+            created_at: key.created_at,
+            created_by: key.created_by,
+            expires_at: key.life.expires_at,
+            archived_at: key.archived_at,
+            last_used_at,
+            version: key.version,
+            value: value.map(str::to_owned),
+        }
+    }
+}
+
+/// An API key to create.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewApiKey)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    pub(crate) name: DisplayName,
+    /// Defaults to the organization or the user that calls.
+    #[serde(default)]
+    pub(crate) owner: Option<OwnerRequest>,
+    #[serde(default)]
+    pub(crate) permissions: PermissionSet,
+    #[serde(default)]
+    pub(crate) audiences: Option<Vec<Identifier>>,
+    #[serde(default)]
+    pub(crate) metadata: Metadata,
+    #[serde(default)]
+    pub(crate) max_token_ttl: Option<Span>,
+    #[serde(default)]
+    pub(crate) exchanges_per_minute: Option<u32>,
+    #[serde(default)]
+    pub(crate) expires_at: Option<Timestamp>,
+    /// An imported key, which keeps its value. The response then contains no value.
+    #[serde(default)]
+    pub(crate) import: Option<ImportBody>,
+    /// An access record for the key. Either both are created or neither is.
+    #[serde(default)]
+    pub(crate) access_record: Option<FirstRecordBody>,
+}
+
+/// A key that another system issued.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = KeyImport)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImportBody {
+    pub(crate) sha256: ForeignDigest,
+    /// How the key is displayed, without its secret part.
+    #[serde(default)]
+    pub(crate) masked: Option<Masked>,
+}
+
+/// Changes to an API key.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ApiKeyPatch)]
+#[serde(deny_unknown_fields)]
+pub struct PatchBody {
+    pub(crate) name: Option<DisplayName>,
+    pub(crate) permissions: Option<PermissionSet>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) audiences: Option<Option<Vec<Identifier>>>,
+    pub(crate) metadata: Option<Metadata>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) max_token_ttl: Option<Option<Span>>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) exchanges_per_minute: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) expires_at: Option<Option<Timestamp>>,
+}
+
+/// How long the old credential keeps working after a rotation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Rotation)]
+#[serde(deny_unknown_fields)]
+pub struct RotateBody {
+    #[serde(default = "RotateBody::default_grace")]
+    pub(crate) grace: Span,
+}
+
+impl RotateBody {
+    const fn default_grace() -> Span {
+        Span::from_secs(24 * 3600)
+    }
+}
+
+impl Default for RotateBody {
+    fn default() -> Self {
+        Self { grace: Self::default_grace() }
+    }
+}

@@ -1,0 +1,30 @@
+//! Response headers for an exchange with a key value that was replaced: `Deprecation` (RFC 9745),
+//! when it was replaced, and `Sunset` (RFC 8594), when it stops working.
+
+use actix_web::{
+    HttpResponse,
+    http::header::{HeaderName, HeaderValue},
+};
+use chrono::DateTime;
+
+use crate::domain::{common::time::Timestamp, exchange::facts::Replaced};
+
+/// Adds both headers to a response if the presented value was replaced.
+pub fn told(mut response: HttpResponse, replaced: Option<Replaced>) -> HttpResponse {
+    if let Some(replaced) = replaced {
+        // RFC 9651 §3.3.7: a date is written as `@` and the seconds since 1970.
+        let since = Some(format!("@{}", replaced.at.seconds()));
+        for (name, value) in [("deprecation", since), ("sunset", http_date(replaced.ends_at))] {
+            if let Some(value) = value.and_then(|text| HeaderValue::from_str(&text).ok()) {
+                response.headers_mut().insert(HeaderName::from_static(name), value);
+            }
+        }
+    }
+    response
+}
+
+/// Formats an HTTP date (RFC 9110 §5.6.7).
+fn http_date(at: Timestamp) -> Option<String> {
+    let time = DateTime::from_timestamp(at.seconds(), 0)?;
+    Some(time.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+}

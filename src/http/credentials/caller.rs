@@ -1,0 +1,52 @@
+//! `GET /v1/caller`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        access::{
+            permission::PermissionSet,
+            policy::{KnowOneself, Place},
+        },
+        common::id::{OrganizationId, UserId},
+        events::ActorRef,
+    },
+    http::{
+        extract::{access::Caller, query::Query},
+        openapi::answers::Plain,
+        problem::Problem,
+        response::plain,
+    },
+    service::App,
+};
+
+/// The authenticated caller.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CallerNow)]
+pub struct CallerBody {
+    actor: ActorRef,
+    /// The user on whose behalf the actor calls.
+    on_behalf_of: Option<UserId>,
+    /// The organization to which the caller is restricted.
+    organization_id: Option<OrganizationId>,
+    /// The management permissions of the caller.
+    permissions: PermissionSet,
+}
+
+/// Retrieves the authenticated caller and its management permissions.
+#[utoipa::path(get, path = "", responses(Plain<CallerBody>))]
+pub async fn get(caller: Caller<KnowOneself>, request: HttpRequest, _: Data<App>) -> Result<HttpResponse, Problem> {
+    Query::of(&request, &[])?;
+    let caller = caller.identity;
+    Ok(plain(&CallerBody {
+        actor: caller.origin.actor.to_ref(),
+        on_behalf_of: caller.origin.on_behalf_of,
+        organization_id: match caller.authority.place {
+            Place::Everywhere => None,
+            Place::Inside { organization, .. } => organization,
+        },
+        permissions: caller.authority.scope,
+    }))
+}

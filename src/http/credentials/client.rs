@@ -1,0 +1,113 @@
+//! Authentication of the callers of introspection and revocation: a client with an API key, as at
+//! the token endpoint, or a caller of `/v1` with an API key or token as bearer credential. Handlers
+//! declare them in their signatures, like callers of `/v1`. The parsed form is part of the argument
+//! because it may contain the credentials.
+
+use std::{future::Future, marker::PhantomData, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
+
+use crate::{
+    domain::access::policy::Action,
+    http::{
+        credentials::client_authentication::{self, Shown},
+        extract::{access::Guard, form::Form, request::call},
+        oauth_error::{BadKey, OauthError},
+        openapi::{Needs, Signature, documents::PresentedToken},
+    },
+    service::{
+        App,
+        credentials::caller::{self, Call},
+    },
+};
+
+/// An authenticated client and the form that it sent.
+#[derive(Debug)]
+pub struct Client {
+    pub identity: caller::Client,
+    form: Form,
+}
+
+/// A client that holds a permission for action `A`.
+#[derive(Debug)]
+pub struct Permitted<A: Action> {
+    pub client: Client,
+    action: PhantomData<A>,
+}
+
+impl Client {
+    /// The `token` parameter. `token_type_hint` is ignored because the type follows from the value.
+    pub fn token(&self) -> Result<&str, OauthError> {
+        self.form.one("token").ok_or(OauthError::invalid_request("token is missing"))
+    }
+
+    async fn of(request: &HttpRequest, form: Form) -> Result<Self, OauthError> {
+        let app = request.app_data::<Data<App>>().ok_or_else(OauthError::not_found)?;
+        if request.headers().contains_key("keyswap-on-behalf-of") {
+            return Err(OauthError::invalid_request("Keyswap-On-Behalf-Of is for the paths below /v1"));
+        }
+        let shown = client_authentication::shown(request.headers(), &form)?;
+        let identity = identity(app, shown, &call(request)).await?;
+        Ok(Self { identity, form })
+    }
+}
+
+async fn identity(app: &App, shown: Shown, call: &Call) -> Result<caller::Client, OauthError> {
+    match shown {
+        Shown::Client(client) => {
+            let known = caller::client(app, client.id, &client.secret, call).await;
+            known.map_err(|denied| OauthError::denied(denied, BadKey::Client))
+        }
+        Shown::Bearer(credential) => {
+            let known = caller::bearer(app, &credential, call).await;
+            known.map_err(|denied| OauthError::denied(denied, BadKey::Bearer))
+        }
+    }
+}
+
+impl FromRequest for Client {
+    type Error = OauthError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, OauthError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, form) = (request.clone(), Form::from_request(request, payload));
+        Box::pin(async move { Self::of(&request, form.await?).await })
+    }
+}
+
+impl<A: Action> FromRequest for Permitted<A> {
+    type Error = OauthError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, OauthError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let client = Client::from_request(request, payload);
+        Box::pin(async move {
+            let client = client.await?;
+            if client.identity.caller.authority.allows::<A>() {
+                Ok(Self { client, action: PhantomData })
+            } else {
+                Err(OauthError::insufficient_scope(A::PERMISSIONS))
+            }
+        })
+    }
+}
+
+impl Guard for Client {
+    fn needs() -> Option<Needs> {
+        None
+    }
+
+    fn tell(signature: &mut Signature) {
+        signature.takes_form::<PresentedToken>();
+    }
+}
+
+impl<A: Action> Guard for Permitted<A> {
+    fn needs() -> Option<Needs> {
+        Some(Needs { action: A::NAME, permissions: A::PERMISSIONS })
+    }
+
+    fn tell(signature: &mut Signature) {
+        Client::tell(signature);
+    }
+}

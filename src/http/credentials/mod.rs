@@ -1,0 +1,3 @@
+pub mod caller;
+pub mod client;
+pub mod client_authentication;

@@ -1,0 +1,173 @@
+//! `POST /v1/import`: newline-delimited JSON in the request and in the response.
+
+use std::{
+    future::{Ready, ready},
+    time::Duration,
+};
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    dev::Payload,
+    http::header::CACHE_CONTROL,
+    web::{Bytes, Data},
+};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, LocalBoxStream},
+};
+use serde::Serialize;
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    domain::access::policy::ManageDirectory,
+    http::{
+        extract::{
+            access::Caller,
+            body::{self, BodyError},
+        },
+        openapi::{
+            answers::ReportLines,
+            documents::ImportLines,
+            signature::{Part, Signature, body},
+        },
+        problem::Problem,
+    },
+    service::{
+        App,
+        directory::import::{Import, Report, report::Counts},
+    },
+};
+
+/// Maximum time without a new part of the body.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Minimum time between two progress lines.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+const NDJSON: &str = "application/x-ndjson";
+
+/// A body of lines that is not read yet, so that the caller is authenticated first.
+pub struct Lines {
+    media_type: String,
+    payload: Payload,
+}
+
+impl FromRequest for Lines {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        ready(Ok(Self { media_type: body::media_type(request), payload: payload.take() }))
+    }
+}
+
+/// A line of the response.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Progress {
+        progress: Counts,
+    },
+    Report {
+        report: &'a Report,
+    },
+    /// The error that ended the import, with the counts of rows that are committed.
+    Broken {
+        error: &'a Problem,
+        progress: Counts,
+    },
+}
+
+/// Imports organizations, users and members in bulk.
+///
+/// Each line has the effect of its PUT request: it replaces the whole object, and repeating it
+/// changes nothing. An invalid line is refused without affecting other lines, and the report states
+/// the reason.
+#[utoipa::path(post, path = "", responses(ReportLines))]
+pub async fn import(caller: Caller<ManageDirectory>, lines: Lines, app: Data<App>) -> Result<HttpResponse, Problem> {
+    if lines.media_type != NDJSON {
+        return Err(Problem::media_type_of_lines());
+    }
+    let answer = answer(app, Import::begin(&caller.identity), lines.payload);
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(NDJSON).streaming(answer))
+}
+
+/// An import in progress.
+struct Running {
+    app: Data<App>,
+    import: Import,
+    payload: Payload,
+    told_at: Instant,
+}
+
+/// The state of an import.
+enum Step {
+    Runs(Box<Running>),
+    Over,
+}
+
+fn answer(app: Data<App>, import: Import, payload: Payload) -> impl Stream<Item = Result<Bytes, serde_json::Error>> {
+    let running = Running { app, import, payload, told_at: Instant::now() };
+    let lines: LocalBoxStream<'static, _> = stream::unfold(Step::Runs(Box::new(running)), |step| async {
+        match step {
+            Step::Runs(running) => Some(running.next_line().await),
+            Step::Over => None,
+        }
+    })
+    .boxed_local();
+    lines
+}
+
+impl Running {
+    /// Continues the import until there is a line to write.
+    async fn next_line(mut self: Box<Self>) -> (Result<Bytes, serde_json::Error>, Step) {
+        let ended = loop {
+            match self.go_on().await {
+                Ok(true) if self.told_at.elapsed() >= TELL_EVERY => {
+                    self.told_at = Instant::now();
+                    let line = written(&Line::Progress { progress: self.import.counts() });
+                    return (line, Step::Runs(self));
+                }
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(problem) => break Err(problem),
+            }
+        };
+        let line = match ended {
+            Ok(()) => written(&Line::Report { report: &self.import.into_report() }),
+            Err(error) => written(&Line::Broken { error: &error, progress: self.import.counts() }),
+        };
+        (line, Step::Over)
+    }
+
+    /// Processes the next part of the body. Returns `false` at its end, when all rows are
+    /// committed.
+    async fn go_on(&mut self) -> Result<bool, Problem> {
+        match timeout(PATIENCE, self.payload.next()).await {
+            Err(_) => Err(Problem::stalled()),
+            Ok(Some(Ok(bytes))) => {
+                self.import.feed(&self.app, &bytes).await?;
+                Ok(true)
+            }
+            Ok(Some(Err(error))) => {
+                tracing::debug!(%error, "a body broke off");
+                Err(BodyError::Broken.into())
+            }
+            Ok(None) => {
+                self.import.end(&self.app).await?;
+                Ok(false)
+            }
+        }
+    }
+}
+
+fn written(line: &Line<'_>) -> Result<Bytes, serde_json::Error> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    Ok(text.into())
+}
+
+impl Part for Lines {
+    fn tell(signature: &mut Signature) {
+        signature.body = Some(body::<ImportLines>("application/x-ndjson", true));
+    }
+}

@@ -1,0 +1,4 @@
+pub mod import;
+pub mod members;
+pub mod organizations;
+pub mod users;

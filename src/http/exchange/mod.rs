@@ -1,0 +1,112 @@
+//! `POST /v1/exchange`: the exchange for simple clients such as curl, with the API key in a header
+//! and the request in an optional JSON body.
+
+pub mod rate_limit;
+pub mod token;
+
+use std::collections::BTreeSet;
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        access::{audience::Identifier, permission::parse_scope},
+        common::time::Span,
+        exchange::{facts::Request, refusal::ScopeFault},
+    },
+    http::{
+        api_keys::replaced,
+        exchange::token::{TokenResponse, answer},
+        extract::{
+            access::{Anyone, credential},
+            json::OptionalJson,
+            query::Query,
+            request::call,
+        },
+        openapi::answers::Swapped,
+        problem::Problem,
+        response::plain,
+    },
+    service::{
+        App,
+        credentials::{error::Denied, verify::Attempt},
+        exchange::{self, Explanation},
+    },
+    telemetry::labels::Form,
+};
+
+/// The requested token. All fields are optional.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = ExchangeRequest)]
+#[serde(deny_unknown_fields)]
+pub struct Body {
+    /// Requested permissions, separated by single spaces.
+    #[schema(pattern = "^([A-Za-z0-9._:-]{1,128}( [A-Za-z0-9._:-]{1,128})*)?$", example = "projects:read")]
+    scope: Option<String>,
+    audience: Option<OneOrMore>,
+    /// Requested lifetime of the token in seconds. It can only shorten the lifetime.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 4294967295_i64)]
+    expires_in: Option<std::num::NonZeroU32>,
+}
+
+/// One audience or a list of audiences.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OneOrMoreAudiences)]
+#[serde(untagged, expecting = "an audience, or a list of them")]
+enum OneOrMore {
+    One(Identifier),
+    More(Vec<Identifier>),
+}
+
+impl Body {
+    fn into_request(self) -> Result<Request, Problem> {
+        let scope = self.scope.filter(|scope| !scope.is_empty()).map(|scope| parse_scope(&scope)).transpose();
+        let scope = scope.map_err(|_| Denied::Scope(ScopeFault::Malformed))?;
+        let targets = match self.audience {
+            None => BTreeSet::new(),
+            Some(OneOrMore::One(one)) => [one].into(),
+            Some(OneOrMore::More(all)) => all.into_iter().collect(),
+        };
+        let expires_in = self.expires_in.map(|seconds| Span::from_secs(seconds.get().into()));
+        Ok(Request { scope, targets, expires_in, client_id: None })
+    }
+}
+
+/// Exchanges an API key for an access token.
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<TokenResponse<'static>>))]
+pub async fn exchange(
+    _: Anyone,
+    request: HttpRequest,
+    body: OptionalJson<Body>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let (attempt, asked) = read(&request, body, Form::Exchange).await?;
+    let issued = exchange::exchange(&app, attempt, &asked).await?;
+    Ok(answer(&issued, None, false))
+}
+
+/// Explains what an exchange would grant, and which rule removes each other permission.
+///
+/// No token is signed.
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<Explanation>))]
+pub async fn explain(
+    _: Anyone,
+    request: HttpRequest,
+    body: OptionalJson<Body>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let (attempt, asked) = read(&request, body, Form::Explain).await?;
+    let (explanation, replaced) = exchange::explain(&app, attempt, &asked).await?;
+    Ok(replaced::told(plain(&explanation), replaced))
+}
+
+/// Reads the key and the request. Both handlers use it, so that explain describes what exchange
+/// would do.
+async fn read(request: &HttpRequest, body: OptionalJson<Body>, form: Form) -> Result<(Attempt<'_>, Request), Problem> {
+    Query::of(request, &[])?;
+    let key = credential(request.headers())?;
+    let asked = body.read().await?.into_request()?;
+    Ok((Attempt { key, source: call(request).source, form }, asked))
+}

@@ -1,0 +1,81 @@
+//! The form parameters of an OAuth request (RFC 6749 §3.2). A parameter appears at most once,
+//! unless its own RFC lets it repeat. An empty parameter counts as absent. `web::Form` is not used
+//! because it reports errors in plain text and refuses a second `resource`.
+
+use std::{borrow::Cow, collections::BTreeMap, future::Future, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use zeroize::Zeroizing;
+
+use crate::http::{
+    extract::body,
+    oauth_error::OauthError,
+    openapi::{
+        documents::TokenRequest,
+        signature::{Part, Signature},
+    },
+};
+
+/// Maximum size of a form in bytes. Legitimate requests are far smaller.
+const LIMIT: usize = 16 * 1024;
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
+
+/// A parsed form. Its values may be secrets and are zeroized on drop.
+pub struct Form(BTreeMap<String, Vec<Zeroizing<String>>>);
+
+impl std::fmt::Debug for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+impl Form {
+    fn parse(body: &[u8]) -> Result<Self, OauthError> {
+        let mut values: BTreeMap<String, Vec<Zeroizing<String>>> = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(body) {
+            values.entry(name.into_owned()).or_default().push(Zeroizing::new(Cow::into_owned(value)));
+        }
+        if values.iter().any(|(name, all)| all.len() > 1 && !REPEATABLE.contains(&name.as_str())) {
+            return Err(OauthError::invalid_request("a parameter stands twice"));
+        }
+        for all in values.values_mut() {
+            all.retain(|value| !value.is_empty());
+        }
+        Ok(Self(values))
+    }
+
+    pub fn one(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.0.get(name).into_iter().flatten().map(|value| value.as_str())
+    }
+}
+
+impl FromRequest for Form {
+    type Error = OauthError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, OauthError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let mut payload = payload.take();
+        Box::pin(async move {
+            if !request.query_string().is_empty() {
+                // RFC 6749 §2.3.1: logs and caches keep URLs, so credentials must not appear there.
+                return Err(OauthError::invalid_request("send every parameter in the body, none in the URL"));
+            }
+            if body::media_type(&request) != "application/x-www-form-urlencoded" {
+                return Err(OauthError::media_type());
+            }
+            let body = body::read(&mut payload, LIMIT).await?;
+            Self::parse(&body)
+        })
+    }
+}
+
+impl Part for Form {
+    fn tell(signature: &mut Signature) {
+        signature.takes_form::<TokenRequest>();
+    }
+}

@@ -1,0 +1,106 @@
+//! `POST /v1/access/check`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::{
+    domain::{
+        access::{audience::Identifier, permission::PermissionName, policy::Validate, resource::Resource},
+        common::id::{KeyId, OrganizationId, ServiceClientId, UserId},
+    },
+    http::{
+        extract::{access::Caller, json::Json, query::Query},
+        openapi::answers::Plain,
+        problem::Problem,
+        response::plain,
+    },
+    service::{
+        App, Fault,
+        introspection::check_access::{self, Asked},
+    },
+};
+
+/// A check whether a key, token or principal has a permission on a resource. Requires either
+/// `value` or `principal`.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AccessQuestion)]
+#[serde(deny_unknown_fields)]
+pub struct CheckBody {
+    /// The API key or token that the service received, with or without `Bearer`.
+    #[serde(default, deserialize_with = "secret")]
+    #[schema(value_type = Option<String>, max_length = 16384)]
+    value: Option<Zeroizing<String>>,
+    #[serde(default)]
+    principal: Option<PrincipalRequest>,
+    /// With `value`: the calling service. The key or token must be valid for it.
+    #[serde(default)]
+    audience: Option<Identifier>,
+    permission: PermissionName,
+    resource: Resource,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Zeroizing::new))
+}
+
+/// A principal by its id. Without `organization_id`, a user is checked outside any organization.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AskedPrincipal)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum PrincipalRequest {
+    User {
+        id: UserId,
+        #[serde(default)]
+        organization_id: Option<OrganizationId>,
+    },
+    ServiceClient {
+        id: ServiceClientId,
+        #[serde(default)]
+        organization_id: Option<OrganizationId>,
+    },
+    ApiKey {
+        id: KeyId,
+        #[serde(default)]
+        organization_id: Option<OrganizationId>,
+    },
+}
+
+/// The result of an access check.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccessAnswer)]
+pub struct AnswerBody {
+    allowed: bool,
+}
+
+/// Returns whether a key, token or principal has a permission on a resource now.
+#[utoipa::path(post, path = "", responses(Plain<AnswerBody>))]
+pub async fn check(
+    _: Caller<Validate>,
+    request: HttpRequest,
+    body: Json<CheckBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    Query::of(&request, &[])?;
+    if body.audience.is_some() && body.value.is_none() {
+        return Err(Problem::invalid(vec![Fault::new(
+            "audience",
+            "goes with a value: a principal is not shown anywhere",
+        )]));
+    }
+    let asked = match (body.value, body.principal) {
+        (Some(value), None) => Asked::Value(value, body.audience),
+        (None, Some(PrincipalRequest::User { id, organization_id })) => Asked::User(id, organization_id),
+        (None, Some(PrincipalRequest::ServiceClient { id, organization_id })) => {
+            Asked::ServiceClient(id, organization_id)
+        }
+        (None, Some(PrincipalRequest::ApiKey { id, organization_id })) => Asked::ApiKey(id, organization_id),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Problem::invalid(vec![Fault::new("value", "either a value or a principal is needed")]));
+        }
+    };
+    let allowed = check_access::check(&app, asked, body.permission, body.resource).await?;
+    Ok(plain(&AnswerBody { allowed }))
+}

@@ -1,0 +1,82 @@
+//! `POST /oauth/introspect` (RFC 7662), with a response in JSON or as a JWT (RFC 9701).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, PRAGMA},
+    web::Data,
+};
+
+use crate::{
+    domain::{access::policy::Validate, exchange::introspection::Introspection},
+    http::{
+        credentials::client::Permitted,
+        oauth_error::{BadKey, OauthError},
+        openapi::answers::{Introspected, JWT},
+    },
+    service::{App, introspection::introspect},
+};
+
+/// Returns whether an API key or token is active, and what it authorizes at the caller.
+///
+/// Responses must not be cached.
+#[utoipa::path(post, path = "", responses(Introspected<Introspection>))]
+pub async fn introspect(
+    permitted: Permitted<Validate>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, OauthError> {
+    let client = &permitted.client;
+    let unasked = |denied| OauthError::denied(denied, BadKey::Client);
+    let answer = introspect::introspect(&app, &client.identity, client.token()?).await.map_err(unasked)?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
+    if !wants_jwt(request.headers()) {
+        return Ok(response.json(answer));
+    }
+    let signed = introspect::sign(&app, &client.identity, &answer).await.map_err(unasked)?;
+    Ok(response.insert_header((CONTENT_TYPE, JWT)).body(signed.expose().to_owned()))
+}
+
+/// Returns whether `Accept` names the JWT media type with a non-zero weight that is not lower than
+/// the weight of JSON.
+fn wants_jwt(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let (mut jwt, mut json) = (0.0, 0.0);
+    for value in values {
+        let (name, parameters) = value.split_once(';').unwrap_or((value, ""));
+        let weight = parameters.split(';').find_map(|one| one.trim().strip_prefix("q=")?.parse().ok());
+        let weight: f32 = weight.unwrap_or(1.0);
+        if name.trim().eq_ignore_ascii_case(JWT) {
+            jwt = weight;
+        } else if name.trim().eq_ignore_ascii_case("application/json") {
+            json = weight;
+        }
+    }
+    jwt > 0.0 && jwt >= json
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_jwt_is_for_those_who_name_it() {
+        for (accept, expected) in [
+            ("application/token-introspection+jwt", true),
+            ("Application/Token-Introspection+JWT; q=0.5", true),
+            ("application/json, application/token-introspection+jwt", true),
+            ("application/json;q=0.9,application/token-introspection+jwt;q=0.8", false),
+            ("application/token-introspection+jwt;q=0", false),
+            ("application/json", false),
+            ("*/*", false),
+            ("application/jwt", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(wants_jwt(&headers), expected, "{accept}");
+        }
+        assert!(!wants_jwt(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,4 @@
+pub mod check_access;
+pub mod introspect;
+pub mod revoke;
+pub mod validate;

@@ -1,0 +1,21 @@
+//! `POST /oauth/revoke` (RFC 7009).
+
+use actix_web::{
+    HttpResponse,
+    http::header::{CACHE_CONTROL, PRAGMA},
+    web::Data,
+};
+
+use crate::{
+    http::{credentials::client::Client, oauth_error::OauthError, openapi::answers::Done},
+    service::{App, introspection::revoke},
+};
+
+/// Revokes an API key or token of the caller, or one that the caller may revoke through `/v1`.
+///
+/// Any other key or token gets the same response, which does not disclose what other callers hold.
+#[utoipa::path(post, path = "", security(("basic" = []), ("bearer" = [])), responses(Done))]
+pub async fn revoke(client: Client, app: Data<App>) -> Result<HttpResponse, OauthError> {
+    revoke::revoke(&app, &client.identity.caller, client.token()?).await.map_err(OauthError::not_revoked)?;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache")).finish())
+}

@@ -1,0 +1,164 @@
+//! `POST /v1/api-keys/validate`.
+
+use std::fmt;
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Serialize};
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, ObjectBuilder, SchemaType, Type},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    domain::{
+        access::{audience::Identifier, owner::OwnerType, permission::PermissionSet, policy::Validate},
+        common::{
+            id::{OrganizationId, UserId},
+            json::Metadata,
+            name::DisplayName,
+        },
+        exchange::validation::{OrganizationBehind, Question, UserBehind},
+    },
+    http::{
+        api_keys::bodies::KeyBody,
+        extract::{access::Caller, json::Json, query::Query},
+        openapi::answers::Plain,
+        problem::Problem,
+        response::plain,
+    },
+    service::{App, introspection::validate},
+};
+
+/// An API key or token that a service received, with the requirements of the service.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ValidationRequest)]
+#[serde(deny_unknown_fields)]
+pub struct Body {
+    /// An API key or Keyswap token, with or without `Bearer`.
+    #[schema(value_type = String)]
+    value: Presented,
+    /// Permissions that the request at hand requires. The response lists those that are missing.
+    #[serde(default)]
+    required_permissions: Option<PermissionSet>,
+    /// Keys with any other type of owner are refused.
+    #[serde(default)]
+    owner_type: Option<OwnerType>,
+    /// The calling service. A token must be issued for it, and a key must be allowed for it. If it
+    /// is omitted, tokens for any audience except Keyswap's own are accepted.
+    #[serde(default)]
+    audience: Option<Identifier>,
+}
+
+/// A value presented as a key, which is kept out of logs.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+struct Presented(Zeroizing<String>);
+
+impl From<String> for Presented {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Presented(…)")
+    }
+}
+
+/// The result of a validation.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Validation)]
+#[serde(untagged)]
+pub enum Answer {
+    Accepted(Box<Accepted>),
+    Refused(Refused),
+}
+
+/// An accepted key, with the user and the organization it belongs to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AcceptedApiKey)]
+pub struct Accepted {
+    /// Its `permissions` are those assigned to the key.
+    api_key: KeyBody,
+    /// The user who owns the key or its service client.
+    user: Option<UserBody>,
+    /// The organization that owns the key, or in which its user owns it.
+    organization: Option<OrganizationBody>,
+    /// Required permissions that are not in effect now, because the key, its owner, the audience or
+    /// the token lacks them.
+    missing_permissions: PermissionSet,
+}
+
+/// A key or token that is not accepted: malformed, unknown, wrong, suspended, expired, revoked,
+/// with a blocked owner, or not valid for the calling service.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RefusedApiKey)]
+pub struct Refused {
+    #[schema(schema_with = null)]
+    api_key: (),
+}
+
+fn null() -> Object {
+    ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)).build()
+}
+
+/// A user, with the data that the product stored.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserOfApiKey)]
+struct UserBody {
+    id: UserId,
+    blocked: bool,
+    profile: Metadata,
+    metadata: Metadata,
+}
+
+/// An organization, with the data that the product stored.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrganizationOfApiKey)]
+struct OrganizationBody {
+    id: OrganizationId,
+    name: Option<DisplayName>,
+    metadata: Metadata,
+}
+
+impl From<UserBehind> for UserBody {
+    fn from(user: UserBehind) -> Self {
+        Self { id: user.id, blocked: user.blocked, profile: user.profile, metadata: user.metadata }
+    }
+}
+
+impl From<OrganizationBehind> for OrganizationBody {
+    fn from(organization: OrganizationBehind) -> Self {
+        Self { id: organization.id, name: organization.name, metadata: organization.metadata }
+    }
+}
+
+/// Returns whether an API key or token is accepted, and to whom it belongs.
+///
+/// Responses must not be cached, because the next one may differ.
+#[utoipa::path(post, path = "", responses(Plain<Answer>))]
+pub async fn validate(
+    _: Caller<Validate>,
+    request: HttpRequest,
+    body: Json<Body>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    Query::of(&request, &[])?;
+    let question = Question {
+        required: body.required_permissions.unwrap_or_default(),
+        owner_type: body.owner_type,
+        audience: body.audience,
+    };
+    let found = validate::validate(&app, &body.value.0, &question).await?;
+    Ok(plain(&found.map_or(Answer::Refused(Refused { api_key: () }), |validated| {
+        Answer::Accepted(Box::new(Accepted {
+            api_key: KeyBody::new(validated.shown, None),
+            user: validated.behind.user.map(UserBody::from),
+            organization: validated.behind.organization.map(OrganizationBody::from),
+            missing_permissions: validated.missing,
+        }))
+    })))
+}

@@ -1,0 +1,150 @@
+//! Schemas of documents that other RFCs define.
+
+use crate::{
+    crypto::jwk::PublicJwk,
+    domain::{access::audience::Identifier, signing::Algorithm},
+    http::openapi::{answers::Kept, words::schema},
+};
+use serde_json::json;
+use std::borrow::Cow;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+/// Parameters of `POST /oauth/token`. Unknown parameters are ignored (RFC 6749 §3.2).
+#[derive(Debug, ToSchema)]
+#[schema(as = TokenRequest)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+pub struct TokenRequest {
+    /// One of `client_credentials`, `urn:ietf:params:oauth:grant-type:token-exchange` and
+    /// `urn:ibm:params:oauth:grant-type:apikey`.
+    #[schema(example = "client_credentials")]
+    grant_type: String,
+    /// For `client_credentials` without credentials in the `Authorization` header: the id of the
+    /// API key or its service client, or `<prefix>_<id>`.
+    client_id: Option<String>,
+    /// The complete API key. Sent together with `client_id`.
+    client_secret: Option<String>,
+    /// For a token exchange: the complete API key.
+    subject_token: Option<String>,
+    /// For a token exchange: `urn:keyswap:params:oauth:token-type:api-key` or
+    /// `urn:ietf:params:oauth:token-type:access_token`. Either way, the subject token is an API
+    /// key.
+    subject_token_type: Option<String>,
+    /// Type of token to issue: `urn:ietf:params:oauth:token-type:access_token` (default) or
+    /// `urn:ietf:params:oauth:token-type:jwt`.
+    requested_token_type: Option<String>,
+    /// For the IBM grant type: the complete API key.
+    apikey: Option<String>,
+    /// Requested permissions, separated by single spaces. Defaults to all permissions of the key.
+    scope: Option<String>,
+    /// Services for which the token is issued. Defaults to the default audience.
+    audience: Option<Vec<Identifier>>,
+    /// Services for which the token is issued, as absolute URIs.
+    resource: Option<Vec<Identifier>>,
+}
+
+/// Parameters of `POST /oauth/introspect` and `POST /oauth/revoke`. Unknown parameters are ignored.
+#[derive(Debug, ToSchema)]
+#[schema(as = PresentedToken)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+pub struct PresentedToken {
+    /// An API key or token.
+    #[schema(pattern = "^[!-~]+$")]
+    token: String,
+    /// Ignored. The type follows from the token itself.
+    #[schema(nullable = false)]
+    token_type_hint: Option<String>,
+    /// Without credentials in the `Authorization` header: the id of the API key or its service
+    /// client, or `<prefix>_<id>`.
+    #[schema(nullable = false)]
+    client_id: Option<String>,
+    /// The complete API key. Sent together with `client_id`.
+    #[schema(nullable = false)]
+    client_secret: Option<String>,
+}
+
+/// The body of `POST /v1/import`.
+#[derive(Debug)]
+pub struct ImportLines;
+
+impl PartialSchema for ImportLines {
+    fn schema() -> RefOr<Schema> {
+        schema(json!({
+            "type": "string",
+            "contentMediaType": "application/x-ndjson",
+            "pattern": r"^(\{[^\r\n]*\}\r?\n)*$",
+            "description": "A JSON object on each line, at most 64 KiB long: `type` is `organization`, with `id` and the members of \
+                OrganizationPut; `user`, with `id` and those of UserPut; or `member`, with `organization_id`, `user_id` and those of \
+                MemberPut. A line may refer to what a line before it brought.",
+            "examples": ["{\"type\":\"organization\",\"id\":\"acme\"}\n{\"type\":\"user\",\"id\":\"auth0|alice\"}\n"],
+        }))
+    }
+}
+
+impl ToSchema for ImportLines {
+    fn name() -> Cow<'static, str> {
+        "ImportLines".into()
+    }
+}
+
+/// The public keys that verify tokens.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+pub struct Jwks {
+    keys: Vec<PublicJwk>,
+}
+
+impl Kept for Jwks {
+    const CONTENT_TYPE: &'static str = "application/jwk-set+json";
+}
+
+/// A signed status list.
+#[derive(Debug)]
+pub struct StatusListToken;
+
+impl PartialSchema for StatusListToken {
+    fn schema() -> RefOr<Schema> {
+        schema(json!({
+            "type": "string",
+            "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
+            "description": "A JWT with `typ: statuslist+jwt`, signed by a key of the JWKS: `sub` is the URL of the list, `ttl` the seconds \
+                for which it may be used, `status_list` has `bits` (2) and `lst` (zlib, in base64url).",
+            "examples": ["eyJ0eXAiOiJzdGF0dXNsaXN0K2p3dCJ9.eyJ0dGwiOjYwfQ.c2lnbmF0dXJl"],
+        }))
+    }
+}
+
+impl ToSchema for StatusListToken {
+    fn name() -> Cow<'static, str> {
+        "StatusListToken".into()
+    }
+}
+
+impl Kept for StatusListToken {
+    const CONTENT_TYPE: &'static str = "application/statuslist+jwt";
+}
+
+/// Metadata of the authorization server (RFC 8414 §2).
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+pub struct ServerMetadata {
+    issuer: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    grant_types_supported: Vec<String>,
+    response_types_supported: Vec<String>,
+    token_endpoint_auth_methods_supported: Vec<String>,
+    subject_types_supported: Vec<String>,
+    id_token_signing_alg_values_supported: Vec<Algorithm>,
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: Vec<String>,
+    introspection_signing_alg_values_supported: Vec<Algorithm>,
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: Vec<String>,
+}
+
+impl Kept for ServerMetadata {
+    const CONTENT_TYPE: &'static str = "application/json";
+}

@@ -1,0 +1,61 @@
+//! Health and metrics endpoints, for operators and monitoring systems.
+
+use actix_web::{
+    HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    web::Data,
+};
+
+use crate::{
+    app::health::{self, Readiness},
+    domain::access::policy::ReadMetrics,
+    http::{
+        extract::access::{Anyone, Caller},
+        openapi::answers::{Metrics, Probe},
+    },
+    service::App,
+};
+
+/// Returns 200 while the process is running.
+#[utoipa::path(get, path = "", responses((status = 200, description = "It is.", body = String, content_type = "text/plain")))]
+pub async fn healthz(_: Anyone) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body("ok\n")
+}
+
+/// Returns whether this instance can serve requests.
+#[utoipa::path(get, path = "", responses(Probe<Readiness>))]
+pub async fn readyz(_: Anyone, app: Data<App>) -> HttpResponse {
+    let readiness = health::readiness(&app).await;
+    let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    if !readiness.ready {
+        response.insert_header((RETRY_AFTER, 1));
+    }
+    response.insert_header((CACHE_CONTROL, "no-store")).json(readiness)
+}
+
+/// Returns counters and gauges, on the operator listener.
+#[utoipa::path(get, path = "", responses(Metrics))]
+pub async fn metrics(_: Anyone, app: Data<App>) -> HttpResponse {
+    scrape(&app)
+}
+
+/// Returns counters and gauges in the OpenMetrics format.
+#[utoipa::path(get, path = "", responses(Metrics))]
+pub async fn metrics_in_public(_: Caller<ReadMetrics>, app: Data<App>) -> HttpResponse {
+    scrape(&app)
+}
+
+fn scrape(app: &App) -> HttpResponse {
+    let view = app.keys.view();
+    app.metrics.observe(view.published.len(), view.age(), app.last_used.waiting());
+    app.metrics.status_lists_are(app.status_lists.build_age(), app.status_lists.soonest_end());
+    match app.metrics.encode() {
+        Ok(text) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
+            .body(text),
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be written");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `/v1/branding`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        access::policy::ManageBranding,
+        portal::branding::{Branding, BrandingTexts, Colour, Line, Logo},
+    },
+    http::{
+        extract::{
+            access::{Anyone, Caller},
+            json::Json,
+            query::{Query, if_match},
+        },
+        openapi::{answers::Object, params::IfMatch},
+        problem::Problem,
+        response::object,
+    },
+    service::{App, portal::branding},
+};
+
+/// The appearance of the hosted pages. Omitted fields use the defaults of Keyswap.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = BrandingPut)]
+#[serde(deny_unknown_fields)]
+pub struct PutBody {
+    /// The name of the product, shown in the header of the page.
+    #[serde(default)]
+    name: Option<Line>,
+    #[serde(default)]
+    logo: Option<Logo>,
+    /// The colour of buttons and links on light pages.
+    #[serde(default)]
+    accent: Option<Colour>,
+    /// The colour of buttons and links on dark pages.
+    #[serde(default)]
+    accent_dark: Option<Colour>,
+    #[serde(default)]
+    texts: TextsBody,
+}
+
+/// Texts of the product, which replace those of Keyswap.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = BrandingTexts)]
+#[serde(deny_unknown_fields)]
+struct TextsBody {
+    /// Explains the purpose of the organization's keys.
+    #[serde(default)]
+    organization_help: Option<Line>,
+    /// Explains the purpose of the user's own keys.
+    #[serde(default)]
+    user_help: Option<Line>,
+    /// Explains where to go when the session has ended.
+    #[serde(default)]
+    signed_out_help: Option<Line>,
+}
+
+/// The appearance of the hosted pages.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Branding)]
+pub struct BrandingBody {
+    name: Option<Line>,
+    logo: Option<Logo>,
+    accent: Option<Colour>,
+    accent_dark: Option<Colour>,
+    texts: TextsBody,
+    version: i64,
+}
+
+impl From<PutBody> for Branding {
+    fn from(PutBody { name, logo, accent, accent_dark, texts }: PutBody) -> Self {
+        let TextsBody { organization_help, user_help, signed_out_help } = texts;
+        Self { name, logo, accent, accent_dark, texts: BrandingTexts { organization_help, user_help, signed_out_help } }
+    }
+}
+
+impl From<(Branding, i64)> for BrandingBody {
+    fn from((branding, version): (Branding, i64)) -> Self {
+        let Branding { name, logo, accent, accent_dark, texts } = branding;
+        let BrandingTexts { organization_help, user_help, signed_out_help } = texts;
+        Self {
+            name,
+            logo,
+            accent,
+            accent_dark,
+            texts: TextsBody { organization_help, user_help, signed_out_help },
+            version,
+        }
+    }
+}
+
+/// Retrieves the appearance of the hosted pages.
+///
+/// No authentication is required, because the hosted pages are public.
+#[utoipa::path(get, path = "", responses(Object<BrandingBody>))]
+pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    Query::of(&request, &[])?;
+    let branding = branding::get(&app).await?;
+    Ok(object(branding.1, &BrandingBody::from(branding)))
+}
+
+/// Replaces the appearance of the hosted pages.
+///
+/// Omitted fields use the defaults of Keyswap. Repeating a request changes nothing.
+#[utoipa::path(put, path = "", params(IfMatch), responses(Object<BrandingBody>))]
+pub async fn put(
+    caller: Caller<ManageBranding>,
+    request: HttpRequest,
+    body: Json<PutBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    Query::of(&request, &[])?;
+    let branding = branding::put(&app, &caller.identity, body.into(), if_match(&request)?).await?;
+    Ok(object(branding.1, &BrandingBody::from(branding)))
+}

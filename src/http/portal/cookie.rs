@@ -1,0 +1,111 @@
+//! Session cookies of the hosted pages and the console (RFC 6265bis §4.1.3.2). They are bound to
+//! this host, sent over TLS only, inaccessible to scripts, and not sent with cross-site requests.
+
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
+
+use crate::domain::common::time::Span;
+
+/// Header that identifies the page that sends a request. HTML forms cannot set it, and pages of
+/// other origins may not, so a request with it comes from one of Keyswap's own pages.
+const MARK: &str = "keyswap-page";
+
+/// A page with its own kind of session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// A hosted page, on which users manage API keys.
+    Portal,
+    /// The operator console.
+    Console,
+}
+
+impl Page {
+    const fn cookie(self) -> &'static str {
+        match self {
+            Self::Portal => "__Host-keyswap",
+            Self::Console => "__Host-keyswap-console",
+        }
+    }
+}
+
+/// The session in the cookie of `page`, if that page sent the request without another credential.
+pub fn of(page: Page, headers: &HeaderMap) -> Option<&str> {
+    let elsewhere = headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key");
+    if elsewhere || sender(headers) != Some(page) {
+        return None;
+    }
+    // Split as bytes, because the cookies of other applications may not be UTF-8.
+    let cookies = headers.get_all(COOKIE).flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let mut named = cookies
+        .filter_map(|cookie| std::str::from_utf8(cookie).ok()?.trim().strip_prefix(page.cookie())?.strip_prefix('='));
+    named.next()
+}
+
+/// The page that sent the request. Browsers state the origin of a request in `Sec-Fetch-Site`
+/// (Fetch Metadata), and scripts of other origins cannot omit it.
+pub fn sender(headers: &HeaderMap) -> Option<Page> {
+    if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin") {
+        return None;
+    }
+    match headers.get(MARK)?.as_bytes() {
+        b"1" => Some(Page::Portal),
+        b"console" => Some(Page::Console),
+        _ => None,
+    }
+}
+
+pub fn set(page: Page, session: &str, lasts: Span) -> String {
+    format!("{}={session}; {ATTRIBUTES}; Max-Age={}", page.cookie(), lasts.as_secs())
+}
+
+pub fn clear(page: Page) -> String {
+    format!("{}=; {ATTRIBUTES}; Max-Age=0", page.cookie())
+}
+
+const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
+        let one = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        all.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_others_keep_in_cookies_is_theirs() {
+        let mut all = headers(&[("keyswap-page", "1")]);
+        let value = HeaderValue::from_bytes(b"name=J\xfcrgen; __Host-keyswap=kps_x").unwrap();
+        all.insert(COOKIE, value);
+        assert_eq!(of(Page::Portal, &all), Some("kps_x"));
+    }
+
+    #[test]
+    fn a_cookie_counts_where_a_page_of_ours_sends_it() {
+        let cookie = ("cookie", "other=1; __Host-keyswap=kps_x; __Host-keyswap2=y");
+        assert_eq!(of(Page::Portal, &headers(&[cookie, ("keyswap-page", "1")])), Some("kps_x"));
+        assert_eq!(
+            of(Page::Portal, &headers(&[cookie, ("keyswap-page", "1"), ("sec-fetch-site", "same-origin")])),
+            Some("kps_x")
+        );
+        for more in [vec![], vec![("keyswap-page", "1"), ("sec-fetch-site", "same-site")]] {
+            assert_eq!(of(Page::Portal, &headers(&[vec![cookie], more].concat())), None);
+        }
+        for credential in ["authorization", "x-api-key"] {
+            assert_eq!(of(Page::Portal, &headers(&[cookie, ("keyswap-page", "1"), (credential, "x")])), None);
+        }
+    }
+
+    #[test]
+    fn each_page_has_a_session_of_its_own() {
+        let cookie = ("cookie", "__Host-keyswap=kps_x; __Host-keyswap-console=eyJ");
+        for (mark, portal, console) in [("1", Some("kps_x"), None), ("console", None, Some("eyJ")), ("2", None, None)] {
+            let all = headers(&[cookie, ("keyswap-page", mark)]);
+            assert_eq!((of(Page::Portal, &all), of(Page::Console, &all)), (portal, console));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `/portal/…`: the hosted pages, with sign-in and sign-out.
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    http::header::{HeaderValue, SET_COOKIE},
+    web::Data,
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    http::{
+        extract::{access::Anyone, json::Json, request::call},
+        openapi::{
+            answers::{Page as PageAnswer, Session},
+            params::OfAPage,
+        },
+        portal::{
+            assets::Assets,
+            cookie::{self, Page},
+            page::{require, shown, with_cookie},
+        },
+        problem::Problem,
+    },
+    service::{App, portal::page},
+};
+
+/// Returns the page on which a user manages API keys.
+#[utoipa::path(get, path = "", responses(PageAnswer))]
+pub async fn page(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
+    shown(&request, &assets.portal)
+}
+
+/// The code that follows `#code=` in the URL of a portal session.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PortalCode)]
+#[serde(deny_unknown_fields)]
+pub struct SignInBody {
+    #[schema(max_length = 512)]
+    code: String,
+}
+
+/// Exchanges a code for a page session, which is set as a cookie.
+///
+/// A code is valid once, within one minute. Only the hosted pages can send this request.
+#[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
+pub async fn sign_in(
+    _: Anyone,
+    request: HttpRequest,
+    body: Json<SignInBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    require(Page::Portal, &request)?;
+    let SignInBody { code } = body.read().await?.value;
+    let replaced = cookie::of(Page::Portal, request.headers());
+    let signed_in = page::sign_in(&app, &code, replaced, &call(&request)).await?;
+    Ok(with_cookie(cookie::set(Page::Portal, signed_in.cookie.expose(), signed_in.lasts)))
+}
+
+/// Ends the page session of the browser, if there is one.
+#[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
+pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    require(Page::Portal, &request)?;
+    let ended = match cookie::of(Page::Portal, request.headers()) {
+        Some(session) => page::sign_out(&app, session, &call(&request)).await.map_err(Problem::from),
+        None => Ok(()),
+    };
+    Ok(ended.map_or_else(|problem| forgetting(problem.error_response()), |()| with_cookie(cookie::clear(Page::Portal))))
+}
+
+/// Clears the cookie although the session could not be ended, because the session expires soon.
+fn forgetting(mut response: HttpResponse) -> HttpResponse {
+    if let Ok(value) = HeaderValue::from_str(&cookie::clear(Page::Portal)) {
+        response.headers_mut().insert(SET_COOKIE, value);
+    }
+    response
+}

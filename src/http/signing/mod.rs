@@ -1,0 +1,2 @@
+pub mod signing_keys;
+pub mod well_known;

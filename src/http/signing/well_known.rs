@@ -1,0 +1,103 @@
+//! Public documents that clients may cache: the JWKS (RFC 7517 §5) and the server metadata
+//! (RFC 8414 §3).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{
+        ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+    web::Data,
+};
+
+use crate::{
+    domain::signing::Algorithm,
+    http::{
+        extract::access::Anyone,
+        oauth_error::OauthError,
+        openapi::{
+            answers::Cached,
+            documents::{Jwks, ServerMetadata},
+        },
+        problem::Problem,
+    },
+    service::{App, common::document::Document, signing::metadata},
+};
+
+/// Returns the published signing keys.
+///
+/// `?alg=ES256` restricts the response to one algorithm, for verifiers that fail on unknown key
+/// types.
+#[utoipa::path(get, path = "", params(("alg" = Option<Algorithm>, Query, description = "Only keys of this algorithm.")), responses(Cached<Jwks>))]
+pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, OauthError> {
+    let view = app.keys.view_to_serve(&app.store, &app.master).await;
+    let wanted = algorithm(request.query_string())?;
+    if let Some(document) = metadata::jwks_while_asked(&app, &view, wanted) {
+        return Ok(serve(&request, &app, &document, "application/jwk-set+json"));
+    }
+    let document = match wanted {
+        None => &view.jwks,
+        Some(algorithm) => view.jwks_of.get(&algorithm).unwrap_or(&view.jwks),
+    };
+    Ok(serve(&request, &app, document, "application/jwk-set+json"))
+}
+
+/// Parses `alg`. Other parameters are ignored.
+fn algorithm(query: &str) -> Result<Option<Algorithm>, OauthError> {
+    let mut asked = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "alg").map(|(_, value)| value);
+    match (asked.next(), asked.next()) {
+        (None, _) => Ok(None),
+        (Some(text), None) => text.parse().map(Some).map_err(|_| UNKNOWN_ALGORITHM),
+        (Some(_), Some(_)) => Err(UNKNOWN_ALGORITHM),
+    }
+}
+
+const UNKNOWN_ALGORITHM: OauthError =
+    OauthError::invalid_request("alg is one of ES256, ES384, EdDSA, RS256 and PS256, and stands once");
+
+/// Returns the metadata of the authorization server (RFC 8414, OpenID Connect Discovery 1.0).
+#[utoipa::path(get, path = "", responses(Cached<ServerMetadata>))]
+pub async fn metadata(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let document = metadata::metadata(&app)?;
+    Ok(serve(&request, &app, &document, "application/json"))
+}
+
+/// Serves a document with a strong ETag. `max-age` is half of `verifier_cache_ttl`, from which the
+/// rotation rules are computed. The other half is left for a cache between Keyswap and the
+/// verifier.
+fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'static str) -> HttpResponse {
+    let max_age = app.settings.timing.verifier_cache_ttl.as_secs() / 2;
+    // A snapshot that is too old to sign may lack a key that another replica signs with. It is
+    // served, but must be revalidated.
+    let view = app.keys.view();
+    let is_certain = app.keys.may_be_kept(&view) && !view.is_halted();
+    let cache_control = if is_certain { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
+    kept(request, document, content_type, &cache_control)
+}
+
+/// Serves a document with its ETag, or 304 if the client already has it.
+pub fn kept(
+    request: &HttpRequest,
+    document: &Document,
+    content_type: &'static str,
+    cache_control: &str,
+) -> HttpResponse {
+    let known = request
+        .headers()
+        .get_all(IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|tag| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == document.etag);
+    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response
+        .insert_header((ETAG, document.etag.as_str()))
+        .insert_header((CACHE_CONTROL, cache_control))
+        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        .insert_header((ACCESS_CONTROL_EXPOSE_HEADERS, "ETag"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    if known {
+        return response.finish();
+    }
+    // Also for HEAD: the server omits the body and keeps its length (RFC 9110 §9.3.2).
+    response.insert_header((CONTENT_TYPE, content_type)).body(document.body.clone())
+}

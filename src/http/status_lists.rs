@@ -1,0 +1,68 @@
+//! `/v1/status-lists`: the status of tokens, public for verifiers.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY},
+    },
+    web::Data,
+};
+
+use crate::{
+    domain::common::id::StatusListId,
+    http::{
+        extract::{access::Anyone, query::id},
+        openapi::{
+            answers::{Cached, NotKept},
+            documents::StatusListToken,
+            params::InPath,
+        },
+        problem::Problem,
+        signing::well_known::kept,
+    },
+    service::{App, status_lists},
+};
+
+/// Retrieves a signed status list (draft-ietf-oauth-status-list-20).
+///
+/// The list has two bits for each index: 0 is valid, 1 is invalid and 2 is suspended.
+#[utoipa::path(
+    get,
+    path = "",
+    params(
+        InPath<StatusListId>,
+        ("time" = Option<i64>, Query, description = "How it was then, in seconds since 1970: not kept, and answered 501.")
+    ),
+    responses(Cached<StatusListToken>, NotKept)
+)]
+pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let list = status_lists::get(&app, &id(&request, "id")?).await?;
+    if form_urlencoded::parse(request.query_string().as_bytes()).any(|(name, _)| name == "time") {
+        return Err(Problem::not_implemented(
+            "the lists of the past are not kept: leave `time` out for the one of now",
+        ));
+    }
+    // Half of the time for which a verifier may use a list.
+    let cache_control = format!("public, max-age={}", status_lists::build::ttl(&app) / 2);
+    let zipped = takes_gzip(&request);
+    let document = if zipped { &list.gzip } else { &list.plain };
+    let mut response = kept(&request, document, "application/statuslist+jwt", &cache_control);
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if zipped && response.status() == StatusCode::OK {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+/// Returns whether `Accept-Encoding` names gzip with a non-zero weight (RFC 9110 §12.5.3).
+fn takes_gzip(request: &HttpRequest) -> bool {
+    let values = request.headers().get_all(ACCEPT_ENCODING).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        is_gzip && weight.is_none_or(|weight| weight.parse::<f32>().is_ok_and(|weight| weight > 0.0))
+    })
+}

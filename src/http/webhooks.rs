@@ -1,0 +1,199 @@
+//! `/v1/webhooks`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        access::policy::ManageWebhooks,
+        common::{
+            id::{DeliveryId, OrganizationId, WebhookId},
+            name::DisplayName,
+            time::Span,
+        },
+        webhooks::{EventTypes, WebhookUrl},
+    },
+    http::{
+        extract::{
+            access::Caller,
+            json::{Body, Json, OptionalJson, nullable},
+            query::{Query, id, if_match},
+        },
+        openapi::{
+            answers::{Gone, Listing, Made as MadeAnswer, Object, Plain, Rekeyed},
+            params::{IfMatch, InPath, Once, Paging},
+        },
+        problem::Problem,
+        response::{created, object, plain},
+        webhook_bodies::{DeliveryBody, StateBody, TestedBody, WebhookBody},
+    },
+    service::{
+        App,
+        common::idempotency::Created,
+        webhooks::{self, DEFAULT_OVERLAP, NewWebhook, PatchWebhook, deliveries},
+    },
+};
+
+/// A webhook to create.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewWebhook)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    url: WebhookUrl,
+    #[serde(default)]
+    description: Option<DisplayName>,
+    #[serde(default)]
+    event_types: Option<EventTypes>,
+    #[serde(default)]
+    organization_id: Option<OrganizationId>,
+}
+
+/// Changes to a webhook.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = WebhookPatch)]
+#[serde(deny_unknown_fields)]
+pub struct PatchBody {
+    #[serde(default)]
+    url: Option<WebhookUrl>,
+    #[serde(default, deserialize_with = "nullable")]
+    description: Option<Option<DisplayName>>,
+    #[serde(default, deserialize_with = "nullable")]
+    event_types: Option<Option<EventTypes>>,
+    #[serde(default, deserialize_with = "nullable")]
+    organization_id: Option<Option<OrganizationId>>,
+    #[serde(default)]
+    state: Option<StateBody>,
+}
+
+/// Parameters of a secret rotation.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = WebhookSecretRotation)]
+#[serde(deny_unknown_fields)]
+pub struct RotateBody {
+    /// How long deliveries are also signed with the old secret. Defaults to 24h.
+    #[serde(default)]
+    overlap: Option<Span>,
+}
+
+/// Creates a webhook.
+///
+/// Its secret is returned only in this response.
+#[utoipa::path(post, path = "", params(Once), responses(MadeAnswer<WebhookBody>))]
+pub async fn create(
+    caller: Caller<ManageWebhooks>,
+    request: HttpRequest,
+    body: Json<CreateBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let Body { value: body, once } = body.read().await?;
+    Query::of(&request, &[])?;
+    let new = NewWebhook {
+        url: body.url,
+        description: body.description,
+        event_types: body.event_types,
+        organization: body.organization_id,
+    };
+    let (body, replayed) = match webhooks::create(&app, &caller.identity, new, once).await? {
+        Created::New(made) => (WebhookBody::from(made), false),
+        Created::Replayed(webhook) => (WebhookBody::from(webhook), true),
+    };
+    let location = format!("{}/v1/webhooks/{}", app.issuer(), body.id);
+    Ok(created(body.version, location, replayed, &body))
+}
+
+/// Lists the webhooks, newest first.
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<WebhookBody>))]
+pub async fn list(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after"])?;
+    Ok(plain(&webhooks::list(&app, query.page()?).await?.map(WebhookBody::from)))
+}
+
+/// Retrieves a webhook, without its secret.
+#[utoipa::path(get, path = "", params(InPath<WebhookId>), responses(Object<WebhookBody>))]
+pub async fn get(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let webhook = webhooks::get(&app, id(&request, "id")?).await?;
+    Ok(object(webhook.version, &WebhookBody::from(webhook)))
+}
+
+/// Updates a webhook.
+///
+/// Omitted fields keep their values.
+#[utoipa::path(patch, path = "", params(InPath<WebhookId>, IfMatch), responses(Object<WebhookBody>))]
+pub async fn patch(
+    caller: Caller<ManageWebhooks>,
+    request: HttpRequest,
+    body: Json<PatchBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.read().await?.value;
+    let patch = PatchWebhook {
+        url: body.url,
+        description: body.description,
+        event_types: body.event_types,
+        organization: body.organization_id,
+        enabled: body.state.map(|state| state == StateBody::Enabled),
+    };
+    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let webhook = webhooks::patch(&app, &caller.identity, id, patch, if_version).await?;
+    Ok(object(webhook.version, &WebhookBody::from(webhook)))
+}
+
+/// Deletes a webhook.
+#[utoipa::path(delete, path = "", params(InPath<WebhookId>, IfMatch), responses(Gone))]
+pub async fn delete(
+    caller: Caller<ManageWebhooks>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    webhooks::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Rotates the secret of a webhook.
+///
+/// The response contains the new secret. The old one also signs deliveries until the overlap ends.
+#[utoipa::path(post, path = "", params(InPath<WebhookId>, IfMatch), responses(Rekeyed<WebhookBody>))]
+pub async fn rotate_secret(
+    caller: Caller<ManageWebhooks>,
+    request: HttpRequest,
+    body: OptionalJson<RotateBody>,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let overlap = body.read().await?.overlap.unwrap_or(DEFAULT_OVERLAP);
+    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let made = webhooks::rotate_secret(&app, &caller.identity, id, overlap, if_version).await?;
+    Ok(object(made.webhook.version, &WebhookBody::from(made)))
+}
+
+/// Sends a signed test delivery at once and returns the result.
+#[utoipa::path(post, path = "", params(InPath<WebhookId>), responses(Plain<TestedBody>))]
+pub async fn test(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    Query::of(&request, &[])?;
+    Ok(plain(&TestedBody::from(deliveries::test(&app, id(&request, "id")?).await?)))
+}
+
+/// Lists the deliveries of a webhook, newest first.
+#[utoipa::path(get, path = "", params(InPath<WebhookId>, Paging), responses(Listing<DeliveryBody>))]
+pub async fn deliveries(
+    _: Caller<ManageWebhooks>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request, &["limit", "after"])?;
+    let before = query.parse("after", "the event_seq of a delivery, as `next` gives it")?;
+    let page = deliveries::list(&app, id(&request, "id")?, before, query.limit()?).await?;
+    Ok(plain(&page.map(DeliveryBody::from)))
+}
+
+/// Sends a delivery again.
+#[utoipa::path(post, path = "", params(InPath<WebhookId>, InPath<DeliveryId>), responses(Plain<DeliveryBody>))]
+pub async fn retry(
+    caller: Caller<ManageWebhooks>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let (webhook, delivery) = (id(&request, "id")?, id(&request, "delivery")?);
+    let delivery = deliveries::retry(&app, &caller.identity, webhook, delivery).await?;
+    Ok(plain(&DeliveryBody::from(delivery)))
+}

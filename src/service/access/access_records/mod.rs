@@ -1,0 +1,288 @@
+//! Access records: which principals have which roles on which resources. A caller can grant only
+//! roles whose permissions it holds.
+
+pub mod requested;
+
+use crate::{
+    domain::{
+        access::{
+            access_record::{AccessRecord, Admin, MAX_ADMINS, Principal, Reach},
+            owner::Home,
+            permission::{MANAGE, MANAGE_SELF},
+            policy::Place,
+        },
+        common::{
+            id::{AccessRecordId, Incarnation, OrganizationId},
+            name::DisplayName,
+            page::{Page, PageRequest},
+        },
+        events::{Actor, EventKind, NewEvent},
+    },
+    service::{
+        App, Error, Fault,
+        access::access_records::requested::{admins, all_roles, not_held, principals, statements},
+        caller::Caller,
+        common::{
+            idempotency::{self, Created, Idempotency},
+            version::require_version,
+        },
+    },
+    store::{self, Conn, Outcome, Tx},
+};
+
+pub(crate) use requested::lock_roles;
+pub use requested::{PrincipalAsked, StatementAsked};
+
+/// Body of `POST /v1/access-records`.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    pub name: DisplayName,
+    /// Absent: the tenant scope of the caller.
+    pub organization: Option<OrganizationId>,
+    pub principals: Vec<PrincipalAsked>,
+    pub admins: Vec<String>,
+    pub statements: Vec<StatementAsked>,
+}
+
+/// Body of `PATCH /v1/access-records/{id}`. Absent members stay unchanged.
+#[derive(Debug, Clone, Default)]
+pub struct PatchRecord {
+    pub name: Option<DisplayName>,
+    pub principals: Option<Vec<PrincipalAsked>>,
+    pub admins: Option<Vec<String>>,
+    pub statements: Option<Vec<StatementAsked>>,
+}
+
+/// The tenant scope of a record: an organization with its current generation id, or `None` outside
+/// any organization.
+pub(crate) type Spot = Option<(OrganizationId, Incarnation)>;
+
+const NOT_FOUND: Error = Error::NotFound("access record");
+
+/// Creates a record. The user that the caller acts on behalf of becomes an admin of it. All faults
+/// are reported together.
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    new: NewRecord,
+    once: Option<Idempotency>,
+) -> Result<Created<AccessRecord, AccessRecord>, Error> {
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
+                let found = store::access::access_records::find(tx, &id.parse()?)?;
+                let found = found.filter(|record| reach(&caller).includes(record)).ok_or(NOT_FOUND)?;
+                return Ok(Outcome::bookkeeping(Created::Replayed(found)));
+            }
+            let spot = spot_of_new(tx, &caller, new.organization)?;
+            let own = own_alone(&caller)?;
+            let mut faults = Vec::new();
+            let principals = principals(tx, spot.as_ref(), own.as_ref(), new.principals, &[], &mut faults)?;
+            let admins = admins(tx, &caller, spot.as_ref(), new.admins, &[], &mut faults)?;
+            let (record, event) = make(tx, &caller, spot, new.name, principals, admins, new.statements, faults)?;
+            idempotency::remember(tx, once.as_ref(), record.id.as_str())?;
+            Ok(Outcome::event(Created::New(record), event))
+        })
+        .await
+}
+
+/// A record that is created together with its only principal.
+#[derive(Debug, Clone)]
+pub struct FirstRecord {
+    pub name: DisplayName,
+    pub statements: Vec<StatementAsked>,
+}
+
+/// Creates the record in the tenant scope of its principal. The caller has locked the roles with
+/// `lock_roles`.
+pub(crate) fn first(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    home: &Home,
+    principal: Principal,
+    first: FirstRecord,
+) -> Result<(AccessRecord, NewEvent), Error> {
+    let spot = match home.organization() {
+        None => None,
+        Some(id) => {
+            let organization = store::directory::organizations::find(tx, id)?.ok_or(Error::NotFound("organization"))?;
+            Some((organization.id, organization.incarnation))
+        }
+    };
+    make(tx, caller, spot, first.name, vec![principal], Vec::new(), first.statements, Vec::new())
+}
+
+/// Creates a record for resolved principals within a transaction. `faults` are reported together
+/// with those found here.
+#[expect(clippy::too_many_arguments, reason = "the parts of a record, each from somewhere else")]
+pub(crate) fn make(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    spot: Spot,
+    name: DisplayName,
+    principals: Vec<Principal>,
+    mut admins: Vec<Admin>,
+    asked: Vec<StatementAsked>,
+    mut faults: Vec<Fault>,
+) -> Result<(AccessRecord, NewEvent), Error> {
+    require_no_key(caller)?;
+    let (statements, roles) = statements(tx, asked, &mut faults)?;
+    faults.extend(not_held(caller, &roles, statements.iter().enumerate()));
+    if let Some(Home::User { id, incarnation, .. }) = &caller.acts_as {
+        let author = Admin { user: id.clone(), incarnation: incarnation.clone() };
+        if !admins.contains(&author) {
+            admins.push(author);
+        }
+    }
+    if admins.len() > MAX_ADMINS && !faults.iter().any(|fault| fault.field == "admins") {
+        faults.push(Fault::new("admins", format!("{MAX_ADMINS} at most, and you are one of them")));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let record = AccessRecord {
+        id: tx.new_id()?,
+        name,
+        organization: spot,
+        principals,
+        admins,
+        statements,
+        created_at: tx.now(),
+        created_by: tx.author(),
+        version: 1,
+    };
+    store::access::access_records::insert(tx, &record)?;
+    let event = event(EventKind::AccessRecordCreated, &record);
+    Ok((record, event))
+}
+
+/// A record outside the caller's reach is reported as `Error::NotFound`.
+pub async fn get(app: &App, caller: &Caller, id: AccessRecordId) -> Result<AccessRecord, Error> {
+    let found = app.store.read(move |connection| store::access::access_records::find(connection, &id)).await?;
+    found.filter(|record| reach(caller).includes(record)).ok_or(NOT_FOUND)
+}
+
+/// Lists the records that the caller may see.
+pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<AccessRecord>, Error> {
+    let caller = caller.clone();
+    Ok(app.store.read(move |connection| store::access::access_records::list(connection, reach(&caller), &page)).await?)
+}
+
+/// Changes a record. Adding a principal grants it every role of the record; changing a statement
+/// grants the roles of that statement. The caller must hold what it grants.
+pub async fn patch(
+    app: &App,
+    caller: &Caller,
+    id: AccessRecordId,
+    patch: PatchRecord,
+    if_version: Option<i64>,
+) -> Result<AccessRecord, Error> {
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let mut record = found(tx, &caller, &id)?;
+            require_no_key(&caller)?;
+            require_version(record.version, if_version)?;
+            let before = record.clone();
+            let spot = before.organization.as_ref();
+            let mut faults = Vec::new();
+            if let Some(asked) = patch.principals {
+                let own = own_alone(&caller)?;
+                record.principals = principals(tx, spot, own.as_ref(), asked, &before.principals, &mut faults)?;
+            }
+            if let Some(asked) = patch.admins {
+                record.admins = admins(tx, &caller, spot, asked, &before.admins, &mut faults)?;
+            }
+            let mut roles = None;
+            if let Some(asked) = patch.statements {
+                let (statements, known) = statements(tx, asked, &mut faults)?;
+                (record.statements, roles) = (statements, Some(known));
+            }
+            let for_others = record.principals.iter().any(|principal| !before.principals.contains(principal));
+            let handed: Vec<_> = (0..)
+                .zip(&record.statements)
+                .filter(|(_, statement)| for_others || !before.statements.contains(statement))
+                .collect();
+            let roles = match roles {
+                Some(known) => known,
+                None => store::access::roles::find_for_change(tx, &all_roles(&record.statements))?,
+            };
+            faults.extend(not_held(&caller, &roles, handed));
+            if !faults.is_empty() {
+                return Err(Error::Invalid(faults));
+            }
+            record.name = patch.name.unwrap_or(record.name);
+            if record == before {
+                return Ok(Outcome::bookkeeping(record));
+            }
+            store::access::access_records::update(tx, &record)?;
+            record.version += 1;
+            let event = event(EventKind::AccessRecordUpdated, &record);
+            Ok(Outcome::event(record, event))
+        })
+        .await
+}
+
+pub async fn delete(app: &App, caller: &Caller, id: AccessRecordId, if_version: Option<i64>) -> Result<(), Error> {
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let record = found(tx, &caller, &id)?;
+            require_version(record.version, if_version)?;
+            store::access::access_records::delete(tx, &id)?;
+            Ok(Outcome::event((), event(EventKind::AccessRecordDeleted, &record)))
+        })
+        .await
+}
+
+fn reach(caller: &Caller) -> Reach<'_> {
+    Reach::of(&caller.authority, caller.acts_as.as_ref())
+}
+
+fn found(tx: &mut Tx<'_>, caller: &Caller, id: &AccessRecordId) -> Result<AccessRecord, Error> {
+    let found = store::access::access_records::find_for_change(tx, id)?;
+    found.filter(|record| reach(caller).includes(record)).ok_or(NOT_FOUND)
+}
+
+fn event(kind: EventKind, record: &AccessRecord) -> NewEvent {
+    let principals = record.principals.iter().map(|one| format!("{}:{}", one.kind().as_str(), one.id()));
+    NewEvent::new(kind, &record.id)
+        .within(record.organization_id())
+        .with("principals", principals.collect::<Vec<_>>())
+        .with("roles", all_roles(&record.statements).to_string())
+}
+
+fn spot_of_new(connection: &mut Conn, caller: &Caller, asked: Option<OrganizationId>) -> Result<Spot, Error> {
+    let nowhere = || Error::invalid("organization_id", "there is no such organization, or none where you stand");
+    let wanted = match &caller.authority.place {
+        Place::Everywhere => asked,
+        Place::Inside { organization, .. } if asked.is_none() || asked == *organization => organization.clone(),
+        Place::Inside { .. } => return Err(nowhere()),
+    };
+    let Some(id) = wanted else { return Ok(None) };
+    let found = store::directory::organizations::find(connection, &id)?.ok_or_else(nowhere)?;
+    Ok(Some((found.id, found.incarnation)))
+}
+
+/// Refuses calls that a key of a user or an organization makes for itself: such a key could define
+/// its own access, or that of keys it creates.
+fn require_no_key(caller: &Caller) -> Result<(), Error> {
+    let calls_itself = matches!(caller.origin.actor, Actor::Key(_)) && caller.origin.on_behalf_of.is_none();
+    if calls_itself && caller.authority.place != Place::Everywhere {
+        Err(Error::Forbidden("of a user (no key says what it may reach itself)"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The home that the principals must have, if the caller may name only its own; `None` if it may
+/// name others.
+fn own_alone(caller: &Caller) -> Result<Option<Home>, Error> {
+    match (&caller.authority.place, &caller.acts_as) {
+        (Place::Everywhere, _) => Ok(None),
+        (Place::Inside { organization: Some(_), .. }, _) if caller.authority.holds(MANAGE) => Ok(None),
+        (Place::Inside { .. }, Some(home)) if caller.authority.holds(MANAGE_SELF) => Ok(Some(home.clone())),
+        (Place::Inside { .. }, _) => Err(Error::Forbidden(MANAGE_SELF)),
+    }
+}

@@ -1,0 +1,207 @@
+//! Changes of audiences within a transaction.
+
+use crate::{
+    crypto::{master_keys::MasterKeys, random::SystemEntropy, signer::PrivateKeyDer},
+    domain::{
+        access::{
+            audience::{Audience, BuiltIn, Identifier, Takes},
+            permission::PermissionSet,
+            policy::Holdings,
+            profile_error::ShapeFault,
+            token_profile::{TokenShape, WishedShape},
+        },
+        common::time::Span,
+        events::{EventKind, NewEvent},
+        signing::Algorithm,
+    },
+    service::{App, Error, Fault, access::permissions::handing_out, signing::requested},
+    store::{self, StoreError, Tx},
+};
+use std::collections::BTreeMap;
+
+/// Input of `POST /v1/audiences`.
+#[derive(Debug, Clone)]
+pub struct NewAudience {
+    pub identifier: Identifier,
+    /// `None` means all permissions of the product.
+    pub permissions: Option<PermissionSet>,
+    pub token_ttl: Option<Span>,
+    pub shape: WishedShape,
+}
+
+/// Input of `PATCH /v1/audiences/{id}`. Absent members remain unchanged.
+#[derive(Debug, Clone, Default)]
+pub struct PatchAudience {
+    pub permissions: Option<Option<PermissionSet>>,
+    pub token_ttl: Option<Option<Span>>,
+    pub shape: WishedShape,
+}
+
+/// Prerequisites for creating or changing audiences. They are prepared before the transaction
+/// begins.
+pub(crate) struct Means {
+    max_ttl: Span,
+    master: MasterKeys,
+    entropy: SystemEntropy,
+    fresh: BTreeMap<Algorithm, PrivateKeyDer>,
+}
+
+impl Means {
+    pub(crate) async fn gather(app: &App, asked: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
+        let mut fresh = BTreeMap::new();
+        for algorithm in asked {
+            if let Some(der) = requested::fresh_for(app, Some(algorithm)).await? {
+                fresh.insert(algorithm, der);
+            }
+        }
+        let (master, entropy) = (app.master.clone(), app.entropy.clone());
+        Ok(Self { max_ttl: app.settings.limits.max_ttl, master, entropy, fresh })
+    }
+
+    fn publish(&self, tx: &mut Tx<'_>, asked: Option<Algorithm>) -> Result<Vec<NewEvent>, Error> {
+        let fresh = asked.and_then(|algorithm| self.fresh.get(&algorithm));
+        requested::publish_asked(tx, &self.master, &self.entropy, asked, fresh)
+    }
+}
+
+/// Like `create`, within an open transaction.
+pub(crate) fn create_in(tx: &mut Tx<'_>, new: NewAudience, means: &Means) -> Result<(Audience, Vec<NewEvent>), Error> {
+    let shape = new.shape.applied_to(&TokenShape::default());
+    let shape = check(tx, new.permissions.as_ref(), new.token_ttl, means.max_ttl, shape)?;
+    let same = [new.identifier.clone()].into();
+    if !store::access::audiences::with_identifiers(tx, &same)?.is_empty() {
+        return Err(Error::Conflict(format!("there is an audience {} already", new.identifier)));
+    }
+    let mut events = means.publish(tx, shape.algorithm)?;
+    let audience = Audience {
+        id: tx.new_id()?,
+        identifier: new.identifier,
+        takes: new.permissions.map_or(Takes::Product, Takes::Listed),
+        token_ttl: new.token_ttl,
+        shape,
+        built_in: None,
+        created_at: tx.now(),
+        version: 1,
+    };
+    match store::access::audiences::insert(tx, &audience) {
+        Err(StoreError::Conflict(_)) => {
+            return Err(Error::Conflict(format!("there is an audience {} already", audience.identifier)));
+        }
+        other => other?,
+    }
+    events.push(NewEvent::new(EventKind::AudienceCreated, &audience.id));
+    Ok((audience, events))
+}
+
+/// Returns the requested algorithm, or `None` if none is requested or it is unknown.
+pub(crate) fn asked(wished: &WishedShape) -> Option<Algorithm> {
+    wished.algorithm.as_ref()?.as_ref()?.parse().ok()
+}
+
+/// Like `patch`, within an open transaction, for an audience that is already locked. Returns no
+/// events if nothing changed.
+pub(crate) fn patch_in(
+    tx: &mut Tx<'_>,
+    mut audience: Audience,
+    patch: PatchAudience,
+    means: &Means,
+) -> Result<(Audience, Vec<NewEvent>), Error> {
+    let before = audience.clone();
+    let wished = asked(&patch.shape);
+    let reshapes = !patch.shape.is_empty();
+    let permissions = patch.permissions.as_ref().and_then(Option::as_ref);
+    let shape = patch.shape.applied_to(&audience.shape);
+    audience.shape = check(tx, permissions, patch.token_ttl.flatten(), means.max_ttl, shape)?;
+    if reshapes && audience.built_in == Some(BuiltIn::Management) {
+        return Err(Error::Conflict("tokens of the management audience have one shape, always".to_owned()));
+    }
+    if let Some(permissions) = patch.permissions {
+        if audience.built_in == Some(BuiltIn::Management) {
+            return Err(Error::Conflict("the management audience takes management permissions, always".to_owned()));
+        }
+        audience.takes = permissions.map_or(Takes::Product, Takes::Listed);
+    }
+    if let Some(token_ttl) = patch.token_ttl {
+        audience.token_ttl = token_ttl;
+    }
+    if audience == before {
+        return Ok((audience, Vec::new()));
+    }
+    let mut events = means.publish(tx, wished)?;
+    store::access::audiences::update(tx, &audience)?;
+    audience.version += 1;
+    events.push(NewEvent::new(EventKind::AudienceUpdated, &audience.id));
+    Ok((audience, events))
+}
+
+/// Like `delete`, within an open transaction, for an audience that is already locked. Returns
+/// `Error::Conflict` for a built-in audience.
+pub(crate) fn delete_in(tx: &mut Tx<'_>, audience: &Audience) -> Result<NewEvent, Error> {
+    if audience.built_in.is_some() {
+        return Err(Error::Conflict(format!("{} is built in and cannot be removed", audience.identifier)));
+    }
+    store::access::audiences::delete(tx, &audience.id)?;
+    Ok(NewEvent::new(EventKind::AudienceDeleted, &audience.id))
+}
+
+pub(crate) fn check(
+    tx: &mut Tx<'_>,
+    permissions: Option<&PermissionSet>,
+    token_ttl: Option<Span>,
+    max_ttl: Span,
+    shape: Result<TokenShape, Vec<ShapeFault>>,
+) -> Result<TokenShape, Error> {
+    let mut faults = match permissions {
+        Some(permissions) => handing_out(tx, permissions, None, &Holdings::WholeCatalog)?,
+        None => Vec::new(),
+    };
+    for name in permissions.into_iter().flat_map(PermissionSet::iter).filter(|name| name.is_management()) {
+        faults
+            .push(Fault::new("permissions", format!("{name} governs Keyswap and is taken by its own audience alone")));
+    }
+    if token_ttl.is_some_and(|ttl| ttl > max_ttl || ttl.as_secs() == 0) {
+        faults.push(Fault::new("token_ttl", format!("must be from 1s to tokens.max_ttl, which is {max_ttl}")));
+    }
+    match shape {
+        Ok(shape) if faults.is_empty() => Ok(shape),
+        Ok(_) => Err(Error::Invalid(faults)),
+        Err(found) => {
+            faults.extend(found.into_iter().map(|fault| Fault::new(fault.field, fault.message)));
+            Err(Error::Invalid(faults))
+        }
+    }
+}
+
+/// Creates the built-in audience of this kind, or changes its identifier to the configured one.
+/// Returns `Error::Conflict` if another audience has the identifier.
+pub(crate) fn ensure_built_in(
+    tx: &mut Tx<'_>,
+    kind: BuiltIn,
+    identifier: &Identifier,
+) -> Result<Option<NewEvent>, Error> {
+    let taken = || Error::Conflict(format!("the identifier {identifier} of the built-in audience is taken by another"));
+    let others = store::access::audiences::with_identifiers(tx, &[identifier.clone()].into())?;
+    match store::access::audiences::find_built_in(tx, kind)? {
+        Some(audience) if audience.identifier == *identifier => Ok(None),
+        _ if !others.is_empty() => Err(taken()),
+        Some(mut audience) => {
+            audience.identifier = identifier.clone();
+            store::access::audiences::update(tx, &audience)?;
+            Ok(Some(NewEvent::new(EventKind::AudienceUpdated, &audience.id).with("identifier", identifier.as_str())))
+        }
+        None => {
+            let audience = Audience {
+                id: tx.new_id()?,
+                identifier: identifier.clone(),
+                takes: if kind == BuiltIn::Management { Takes::Management } else { Takes::Product },
+                token_ttl: None,
+                shape: TokenShape::default(),
+                built_in: Some(kind),
+                created_at: tx.now(),
+                version: 1,
+            };
+            store::access::audiences::insert(tx, &audience)?;
+            Ok(Some(NewEvent::new(EventKind::AudienceCreated, &audience.id)))
+        }
+    }
+}

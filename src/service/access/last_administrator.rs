@@ -1,0 +1,52 @@
+//! Protection of the last administrator: the last key that holds `keyswap:admin` cannot be disabled
+//! over HTTP. An operator with a shell on the server can disable it, and can create another one.
+
+use crate::{
+    domain::{
+        access::{permission::PermissionName, policy::ADMIN},
+        common::time::Span,
+        credentials::api_key::{self, ApiKey, State},
+    },
+    service::{Error, Settings, common::locks},
+    store::{self, Tx},
+};
+
+/// A key that expires within this time does not count as an administrator.
+const SOON: Span = Span::from_secs(3600);
+
+/// Returns `Error::Conflict` if `before` holds `keyswap:admin` and the change leaves no
+/// administrator. The error rolls the change back. Changes by operators are exempt.
+pub(crate) fn require_one(tx: &mut Tx<'_>, before: &ApiKey, settings: &Settings) -> Result<(), Error> {
+    let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
+    if !before.permissions.contains(&admin) { Ok(()) } else { require_any(tx, &admin, settings) }
+}
+
+/// Like `require_one`, for a change to an object other than a key.
+pub(crate) fn require_any(tx: &mut Tx<'_>, admin: &PermissionName, settings: &Settings) -> Result<(), Error> {
+    if tx.is_by_operator() { Ok(()) } else { require_left(tx, admin, settings) }
+}
+
+/// Like `require_any`, without the exemption for operators. It is for changes that remove an
+/// administrator that the operator did not name.
+pub(crate) fn require_left(tx: &mut Tx<'_>, admin: &PermissionName, settings: &Settings) -> Result<(), Error> {
+    store::lock(tx, locks::ADMINISTRATORS)?;
+    let now = tx.now();
+    let keys = store::api_keys::keys::of_clients_holding(tx, admin, now)?;
+    let works = |key: &ApiKey| {
+        let standing = key.ownership.standing(settings.limits.ends_with_creator);
+        let reaches = key.audiences.as_ref().is_none_or(|all| all.contains(&settings.management_audience));
+        let stays = key.life.expires_at.is_none_or(|end| end > now.after(SOON));
+        reaches
+            && stays
+            && key.permissions.contains(admin)
+            && api_key::state(&key.life, &standing, now).0 == State::Active
+    };
+    if keys.iter().any(works) {
+        Ok(())
+    } else {
+        Err(Error::Conflict(
+            "this would leave no administrator: make another key with keyswap:admin first, or use the command line on the server"
+                .to_owned(),
+        ))
+    }
+}

@@ -1,0 +1,171 @@
+//! The permission catalog: the permissions that exist, and the owner types whose keys may carry
+//! them.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    domain::{
+        access::{
+            permission::{AssignableTo, Permission, PermissionName, PermissionSet},
+            policy::Holdings,
+        },
+        common::{
+            name::DisplayName,
+            page::{Page, PageRequest},
+        },
+        events::{EventKind, NewEvent},
+    },
+    service::{App, Error, Fault, caller::Caller},
+    store::{self, Outcome, StoreError, Tx},
+};
+
+/// Input of `PUT /v1/permissions/{name}`.
+#[derive(Debug, Clone)]
+pub struct PutPermission {
+    pub name: PermissionName,
+    pub description: Option<DisplayName>,
+    pub assignable_to: BTreeSet<AssignableTo>,
+}
+
+/// Adds a permission to the catalog or changes it. Returns `true` if it is new. An identical
+/// permission changes nothing and appends no event.
+///
+/// Returns `Error::Conflict` for a built-in permission, and `Error::Invalid` for a new name that is
+/// reserved for Keyswap.
+pub async fn put(
+    app: &App,
+    caller: &Caller,
+    put: PutPermission,
+    if_version: Option<i64>,
+) -> Result<(Permission, bool), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let (permission, is_new, event) = put_in(tx, put, if_version)?;
+            Ok(match event {
+                Some(event) => Outcome::event((permission, is_new), event),
+                None => Outcome::bookkeeping((permission, is_new)),
+            })
+        })
+        .await
+}
+
+/// Like `put`, within an open transaction. Returns no event if nothing changed.
+pub(crate) fn put_in(
+    tx: &mut Tx<'_>,
+    put: PutPermission,
+    if_version: Option<i64>,
+) -> Result<(Permission, bool, Option<NewEvent>), Error> {
+    let names: PermissionSet = [put.name.clone()].into_iter().collect();
+    let existing = store::access::permissions::find_for_change(tx, &names)?.pop();
+    crate::service::common::version::require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
+    match existing {
+        Some(permission) if permission.built_in => {
+            Err(Error::Conflict(format!("{} is built in and cannot be changed", put.name)))
+        }
+        Some(permission)
+            if permission.description == put.description && permission.assignable_to == put.assignable_to =>
+        {
+            Ok((permission, false, None))
+        }
+        Some(mut permission) => {
+            permission.description = put.description;
+            permission.assignable_to = put.assignable_to;
+            store::access::permissions::update(tx, &permission)?;
+            permission.version += 1;
+            let event = NewEvent::new(EventKind::PermissionUpdated, &permission.name);
+            Ok((permission, false, Some(event)))
+        }
+        None if put.name.is_management() => {
+            Err(Error::invalid("name", "names that begin with keyswap: are kept for Keyswap itself"))
+        }
+        None => {
+            let permission = Permission {
+                name: put.name,
+                description: put.description,
+                assignable_to: put.assignable_to,
+                built_in: false,
+                created_at: tx.now(),
+                version: 1,
+            };
+            match store::access::permissions::insert(tx, &permission) {
+                Err(StoreError::Conflict(_)) => {
+                    return Err(Error::Conflict(format!("{} was put at the same moment; look again", permission.name)));
+                }
+                other => other?,
+            }
+            let event = NewEvent::new(EventKind::PermissionCreated, &permission.name);
+            Ok((permission, true, Some(event)))
+        }
+    }
+}
+
+pub async fn get(app: &App, name: PermissionName) -> Result<Permission, Error> {
+    let found = app.store.read(move |connection| store::access::permissions::find(connection, &name)).await?;
+    found.ok_or(Error::NotFound("permission"))
+}
+
+/// Lists the catalog, or only the permissions that keys of the owner type `to` may carry.
+pub async fn list(app: &App, to: Option<AssignableTo>, page: PageRequest) -> Result<Page<Permission>, Error> {
+    Ok(app.store.read(move |connection| store::access::permissions::list_assignable(connection, to, &page)).await?)
+}
+
+/// Removes a permission from the catalog. Returns `Error::Conflict` while a key, service client,
+/// audience or role carries it, so that the meaning of a key does not change unnoticed. The message
+/// names some of the carriers.
+pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version: Option<i64>) -> Result<(), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let event = delete_in(tx, &name, if_version)?;
+            Ok(Outcome::event((), event))
+        })
+        .await
+}
+
+/// Like `delete`, within an open transaction.
+pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &PermissionName, if_version: Option<i64>) -> Result<NewEvent, Error> {
+    let names: PermissionSet = [name.clone()].into_iter().collect();
+    let found = store::access::permissions::find_for_change(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
+    crate::service::common::version::require_version(found.version, if_version)?;
+    if found.built_in {
+        return Err(Error::Conflict(format!("{name} is built in and cannot be removed")));
+    }
+    let mut carriers = store::api_keys::keys::carrying(tx, name)?;
+    carriers.extend(store::api_keys::service_clients::holding(tx, name)?);
+    carriers.extend(store::access::audiences::naming(tx, name)?);
+    carriers.extend(store::access::roles::holding(tx, name)?);
+    if !carriers.is_empty() {
+        return Err(Error::Conflict(format!("{name} is still carried by {}", carriers.join(", "))));
+    }
+    store::access::permissions::delete(tx, name)?;
+    Ok(NewEvent::new(EventKind::PermissionDeleted, name))
+}
+
+/// Returns every fault in granting `wanted`: permissions that are not in the catalog, that this
+/// owner type may not carry, or that the caller does not hold. Those in the catalog are locked
+/// until `tx` ends.
+pub(crate) fn handing_out(
+    tx: &mut Tx<'_>,
+    wanted: &PermissionSet,
+    to: Option<AssignableTo>,
+    holdings: &Holdings,
+) -> Result<Vec<Fault>, Error> {
+    let catalog = store::access::permissions::find_for_change(tx, wanted)?;
+    let fault = |name: &PermissionName| {
+        let Some(known) = catalog.iter().find(|known| known.name == *name) else {
+            let message = format!("{name} is not in the catalog: PUT /v1/permissions/{name} first");
+            return Some(Fault::new("permissions", message));
+        };
+        if let Some(to) = to.filter(|to| !known.assignable_to.contains(to)) {
+            let message = format!("{name} may not be assigned to a {}", to.as_str().replace('_', " "));
+            return Some(Fault::new("permissions", message));
+        }
+        not_held(name, holdings)
+    };
+    Ok(wanted.iter().filter_map(fault).collect())
+}
+
+/// Returns a fault if the caller does not hold the permission and therefore cannot grant it.
+pub(crate) fn not_held(name: &PermissionName, holdings: &Holdings) -> Option<Fault> {
+    let fault = || Fault::new("permissions", format!("{name} is not yours to hand out: you do not hold it"));
+    (!holdings.hold(name)).then(fault)
+}

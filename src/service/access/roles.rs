@@ -1,0 +1,137 @@
+//! Roles: the permissions of members, and of users outside of any organization.
+
+use crate::{
+    domain::{
+        access::{
+            permission::PermissionSet,
+            policy::Holdings,
+            role::{Role, RoleName, RoleSet},
+        },
+        common::{
+            name::DisplayName,
+            page::{Page, PageRequest},
+        },
+        events::{EventKind, NewEvent},
+    },
+    service::{App, Error, Fault, access::permissions::handing_out, caller::Caller, common::version::require_version},
+    store::{self, Outcome, StoreError, Tx},
+};
+
+/// Input of `PUT /v1/roles/{name}`.
+#[derive(Debug, Clone)]
+pub struct PutRole {
+    pub name: RoleName,
+    pub description: Option<DisplayName>,
+    pub permissions: PermissionSet,
+}
+
+/// Creates or changes a role. Returns `true` if it is new. An identical role changes nothing and
+/// appends no event.
+pub async fn put(app: &App, caller: &Caller, put: PutRole, if_version: Option<i64>) -> Result<(Role, bool), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let (role, is_new, event) = put_in(tx, put, if_version)?;
+            Ok(match event {
+                Some(event) => Outcome::event((role, is_new), event),
+                None => Outcome::bookkeeping((role, is_new)),
+            })
+        })
+        .await
+}
+
+/// Like `put`, within an open transaction. Returns no event if nothing changed.
+pub(crate) fn put_in(
+    tx: &mut Tx<'_>,
+    put: PutRole,
+    if_version: Option<i64>,
+) -> Result<(Role, bool, Option<NewEvent>), Error> {
+    let existing = store::access::roles::find_for_change(tx, &[put.name.clone()].into_iter().collect())?.pop();
+    require_version(existing.as_ref().map_or(0, |role| role.version), if_version)?;
+    let mut faults = handing_out(tx, &put.permissions, None, &Holdings::WholeCatalog)?;
+    for name in put.permissions.iter().filter(|name| name.as_str().starts_with("keyswap:")) {
+        faults.push(Fault::new(
+            "permissions",
+            format!("{name} governs the deployment: only service clients may have it"),
+        ));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    match existing {
+        Some(role) if role.description == put.description && role.permissions == put.permissions => {
+            Ok((role, false, None))
+        }
+        Some(mut role) => {
+            role.description = put.description;
+            role.permissions = put.permissions;
+            store::access::roles::update(tx, &role)?;
+            role.version += 1;
+            let event =
+                NewEvent::new(EventKind::RoleUpdated, &role.name).with("permissions", role.permissions.to_string());
+            Ok((role, false, Some(event)))
+        }
+        None => {
+            let role = Role {
+                name: put.name,
+                description: put.description,
+                permissions: put.permissions,
+                created_at: tx.now(),
+                version: 1,
+            };
+            match store::access::roles::insert(tx, &role) {
+                Err(StoreError::Conflict(_)) => {
+                    return Err(Error::Conflict(format!("{} was put at the same moment; look again", role.name)));
+                }
+                other => other?,
+            }
+            let event =
+                NewEvent::new(EventKind::RoleCreated, &role.name).with("permissions", role.permissions.to_string());
+            Ok((role, true, Some(event)))
+        }
+    }
+}
+
+pub async fn get(app: &App, name: RoleName) -> Result<Role, Error> {
+    let found = app.store.read(move |connection| store::access::roles::find(connection, &name)).await?;
+    found.ok_or(Error::NotFound("role"))
+}
+
+pub async fn list(app: &App, page: PageRequest) -> Result<Page<Role>, Error> {
+    Ok(app.store.read(move |connection| store::access::roles::list(connection, &page)).await?)
+}
+
+/// Deletes a role. Returns `Error::Conflict` while it is assigned or an access record uses it, so
+/// that no user loses permissions unnoticed. The message names some of the users and access
+/// records.
+pub async fn delete(app: &App, caller: &Caller, name: RoleName, if_version: Option<i64>) -> Result<(), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let event = delete_in(tx, &name, if_version)?;
+            Ok(Outcome::event((), event))
+        })
+        .await
+}
+
+/// Like `delete`, within an open transaction.
+pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, if_version: Option<i64>) -> Result<NewEvent, Error> {
+    let found = store::access::roles::find_for_change(tx, &[name.clone()].into_iter().collect())?.pop();
+    require_version(found.ok_or(Error::NotFound("role"))?.version, if_version)?;
+    let holders = store::access::roles::given_to(tx, name)?;
+    if !holders.is_empty() {
+        return Err(Error::Conflict(format!("{name} is still given to {}", holders.join(", "))));
+    }
+    store::access::roles::delete(tx, name)?;
+    Ok(NewEvent::new(EventKind::RoleDeleted, name))
+}
+
+/// Returns a fault for each role that does not exist. The existing ones are locked until `tx` ends.
+pub(crate) fn unknown(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<Vec<Fault>, StoreError> {
+    let known = store::access::roles::find_for_change(tx, wanted)?;
+    Ok(not_among(&known.into_iter().map(|role| role.name).collect(), wanted))
+}
+
+/// Like `unknown`, for a given set of existing roles.
+pub(crate) fn not_among(known: &RoleSet, wanted: &RoleSet) -> Vec<Fault> {
+    let unknown = wanted.iter().filter(|name| !known.contains(name));
+    unknown.map(|name| Fault::new("roles", format!("there is no role {name}: PUT /v1/roles/{name} first"))).collect()
+}

@@ -1,0 +1,70 @@
+//! Events for keys that end without a request: owner deletions and expiry notifications. Each event
+//! is recorded once, by one replica.
+
+use crate::{
+    domain::{
+        credentials::expiry_notification::ENDED,
+        events::{Actor, EventKind, NewEvent, Origin},
+    },
+    service::{App, common::locks},
+    store::{self, Outcome, StoreError},
+};
+
+/// Maximum number of keys per transaction: other transactions wait while the events are appended.
+const BATCH: i64 = 200;
+/// Records `api_key.revoked` events for a batch of keys whose owner was deleted. Returns whether
+/// more may remain.
+pub async fn tell_of_departed(app: &App) -> Result<bool, StoreError> {
+    // Usually there is nothing to record, and a read costs less than a write transaction.
+    if !app.store.read(store::directory::owner_deletions::are_left).await? {
+        return Ok(false);
+    }
+    let ends_with_creator = app.settings.limits.ends_with_creator;
+    app.store
+        .change(Origin::of(Actor::System), move |tx| {
+            if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
+                return Ok(Outcome::bookkeeping(false));
+            }
+            let Some((gone, ended)) = store::directory::owner_deletions::next(tx, BATCH, ends_with_creator)? else {
+                return Ok(Outcome::bookkeeping(false));
+            };
+            let revoked = ended.into_iter().map(|key| {
+                NewEvent::new(EventKind::ApiKeyRevoked, &key.key)
+                    .within(key.organization.as_ref())
+                    .because(gone.as_str())
+            });
+            Ok(Outcome::events(true, revoked.collect()))
+        })
+        .await
+}
+
+/// Records `api_key.expiring` and `api_key.expired` events for a batch of keys. Returns whether
+/// more may remain.
+pub async fn tell_of_endings(app: &App) -> Result<bool, StoreError> {
+    let due = app.store.read(|connection| {
+        let now = store::now(connection)?;
+        store::api_keys::expiry_notifications::are_due(connection, now)
+    });
+    if !due.await? {
+        return Ok(false);
+    }
+    app.store
+        .change(Origin::of(Actor::System), |tx| {
+            if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
+                return Ok(Outcome::bookkeeping(false));
+            }
+            let events: Vec<_> = store::api_keys::expiry_notifications::next(tx, BATCH)?
+                .into_iter()
+                .map(|ending| {
+                    let is_over = ending.days == ENDED;
+                    let kind = if is_over { EventKind::ApiKeyExpired } else { EventKind::ApiKeyExpiring };
+                    let event = NewEvent::new(kind, &ending.key)
+                        .within(ending.organization.as_ref())
+                        .with("expires_at", ending.ends_at.to_string());
+                    if is_over { event } else { event.with("days", ending.days) }
+                })
+                .collect();
+            Ok(Outcome::events(!events.is_empty(), events))
+        })
+        .await
+}

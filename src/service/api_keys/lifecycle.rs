@@ -1,0 +1,82 @@
+//! Lifecycle transitions of a key: suspend, resume, revoke, delete.
+
+use crate::{
+    domain::{access::policy::Rights, common::id::KeyId, events::EventKind},
+    service::{
+        App, Error,
+        access::last_administrator,
+        api_keys::{
+            limits::require_held,
+            lookup::{found, is_gone, key_event, refuse_revoked, save},
+            types::Shown,
+        },
+        caller::Caller,
+        common::version::require_version,
+    },
+    store::{self, Outcome},
+};
+
+/// A lifecycle transition that a caller requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Suspend,
+    Resume,
+    Revoke,
+    /// Revokes the key and archives it.
+    Delete,
+}
+
+/// Performs a lifecycle transition. Once this has returned, no exchange that begins later sees the
+/// previous state (invariant 2). A transition that has already been made changes nothing.
+/// Suspending or resuming a revoked key is an `Error::Conflict`.
+pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version: Option<i64>) -> Result<Shown, Error> {
+    let settings = app.settings.clone();
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let right = if step == Step::Resume { |rights: Rights| rights.change } else { |rights: Rights| rights.end };
+            let mut key = found(tx, &caller, &id, right)?;
+            require_version(key.version, if_version)?;
+            let whole = key.clone();
+            let before = key.life;
+            let now = Some(tx.now());
+            // A key whose owner was deleted is already revoked, and its `api_key.revoked` event is
+            // recorded.
+            let is_told = is_gone(&key, &settings) && store::directory::owner_deletions::is_told(tx, &id)?;
+            let kind = match step {
+                Step::Suspend => {
+                    refuse_revoked(&key, &settings)?;
+                    key.life.suspended_at = before.suspended_at.or(now);
+                    EventKind::ApiKeySuspended
+                }
+                Step::Resume => {
+                    refuse_revoked(&key, &settings)?;
+                    require_held(&key, &caller.holdings)?;
+                    key.life.suspended_at = None;
+                    EventKind::ApiKeyResumed
+                }
+                Step::Revoke if is_told => return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings))),
+                Step::Revoke => {
+                    key.life.revoked_at = before.revoked_at.or(now);
+                    EventKind::ApiKeyRevoked
+                }
+                Step::Delete => {
+                    key.life.revoked_at = before.revoked_at.or(now);
+                    key.archived_at = now;
+                    EventKind::ApiKeyDeleted
+                }
+            };
+            if key.life == before && step != Step::Delete {
+                return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings)));
+            }
+            save(tx, &mut key)?;
+            last_administrator::require_one(tx, &whole, &settings)?;
+            let event = key_event(kind, &key);
+            // Deletion implies revocation: consumers that follow only `api_key.revoked` must
+            // receive it.
+            let revoked = step == Step::Delete && before.revoked_at.is_none() && !is_told;
+            let first = revoked.then(|| key_event(EventKind::ApiKeyRevoked, &key));
+            Ok(Outcome::events(Shown::new(key, tx.now(), &settings), first.into_iter().chain([event]).collect()))
+        })
+        .await
+}

@@ -1,0 +1,128 @@
+//! Rotation with an overlap: the key keeps its id, and two credentials prove it during the grace.
+
+use crate::{
+    domain::{
+        common::{id::KeyId, time::Span},
+        events::{Actor, EventKind},
+    },
+    service::{
+        App, Error,
+        api_keys::{
+            Maker,
+            limits::{require_held, require_within},
+            lookup::{found, key_event, refuse_revoked, save},
+            types::{Shown, WithValue},
+        },
+        caller::Caller,
+        common::version::require_version,
+    },
+    store::{self, Outcome},
+};
+
+/// The maximum grace of a replaced credential.
+pub const MAX_GRACE: Span = Span::from_secs(90 * 24 * 3600);
+
+/// Gives a key a new credential. The old one remains valid until the grace ends, so that clients
+/// can switch without an interruption. While an earlier rotation is in its grace, only a grace of
+/// zero is accepted. The caller must hold all permissions of the key, because the response contains
+/// the new value.
+pub async fn rotate(
+    app: &App,
+    caller: &Caller,
+    id: KeyId,
+    grace: Span,
+    if_version: Option<i64>,
+) -> Result<WithValue, Error> {
+    if grace > MAX_GRACE {
+        return Err(Error::invalid("grace", format!("may be {MAX_GRACE} at most")));
+    }
+    let (maker, settings) = (Maker::of(app), app.settings.clone());
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let mut key = found(tx, &caller, &id, |rights| rights.change)?;
+            refuse_revoked(&key, &settings)?;
+            require_version(key.version, if_version)?;
+            require_held(&key, &caller.holdings)?;
+            require_within(&caller, &key)?;
+            let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
+            if let Some(end) = ending.filter(|_| grace > Span::ZERO) {
+                return Err(Error::Conflict(format!(
+                    "the rotation before this one ends at {end}; wait for it, or rotate with a grace of \"0s\", which ends \
+                     every older credential at once"
+                )));
+            }
+            if ending.is_some() && caller.origin.actor == Actor::Key(key.id.clone()) {
+                // The request may be authenticated by the old value, which may have leaked.
+                return Err(Error::Forbidden(NO_SELF_CANCELLING));
+            }
+            let end = tx.now().after(grace);
+            // In id order, in which earlier versions lock credentials when they write last-used
+            // times.
+            key.credentials.sort_by_key(|one| one.id);
+            for old in &mut key.credentials {
+                store::api_keys::credentials::end_credential(tx, &old.id, Some(end))?;
+                old.expires_at = Some(end);
+            }
+            let (new, value) = maker.credential(tx)?;
+            store::api_keys::credentials::insert_credential(tx, &key.id, &new)?;
+            if grace == Span::ZERO {
+                key.credentials.clear();
+            }
+            key.credentials.insert(0, new.credential);
+            save(tx, &mut key)?;
+            let event = key_event(EventKind::ApiKeyRotated, &key).with("old_credential_ends_at", end.to_string());
+            Ok(Outcome::event(WithValue { shown: Shown::new(key, tx.now(), &settings), value }, event))
+        })
+        .await
+}
+
+/// A refusal without which the holder of a leaked value could keep it valid indefinitely.
+const NO_SELF_CANCELLING: &str = "of another key (no key takes back the rotation that replaces its value)";
+
+/// Cancels a rotation during its grace: the old credential no longer expires, and the new one ends
+/// at once. The caller must hold all permissions of the key, because a credential that was about to
+/// end remains valid.
+pub async fn cancel(app: &App, caller: &Caller, id: KeyId, if_version: Option<i64>) -> Result<Shown, Error> {
+    let settings = app.settings.clone();
+    let caller = caller.clone();
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let mut key = found(tx, &caller, &id, |rights| rights.change)?;
+            refuse_revoked(&key, &settings)?;
+            require_version(key.version, if_version)?;
+            if caller.origin.actor == Actor::Key(key.id.clone()) {
+                return Err(Error::Forbidden(NO_SELF_CANCELLING));
+            }
+            require_held(&key, &caller.holdings)?;
+            let (old, new): (Vec<_>, Vec<_>) =
+                key.credentials.iter().cloned().partition(|credential| credential.expires_at.is_some());
+            let (mut old, new) = match (old.as_slice(), new.as_slice()) {
+                ([], _) => {
+                    let message = "the key is not rotating: there was no rotation, or its grace has ended";
+                    return Err(Error::Conflict(message.to_owned()));
+                }
+                ([old], [new]) => (old.clone(), new.clone()),
+                _ => {
+                    return Err(Error::Conflict(
+                        "several older values of the key still work, and which of them is to stay cannot be told: wait until \
+                         all but one have ended, or rotate with a grace of \"0s\", which ends every older value at once"
+                            .to_owned(),
+                    ));
+                }
+            };
+            let mut ends = [(&old.id, None), (&new.id, Some(tx.now()))];
+            // In id order, in which earlier versions lock credentials when they write last-used
+            // times.
+            ends.sort();
+            for (credential, end) in ends {
+                store::api_keys::credentials::end_credential(tx, credential, end)?;
+            }
+            let event = key_event(EventKind::ApiKeyRotationCancelled, &key).with("credential", old.id.as_str());
+            old.expires_at = None;
+            key.credentials = vec![old];
+            save(tx, &mut key)?;
+            Ok(Outcome::event(Shown::new(key, tx.now(), &settings), event))
+        })
+        .await
+}

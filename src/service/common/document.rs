@@ -1,0 +1,69 @@
+//! Public documents that are served as bytes, with their ETag and compressed form.
+
+use crate::{crypto, service::Error};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use serde::Serialize;
+use std::io::Read as _;
+use std::io::Write as _;
+use std::sync::OnceLock;
+
+/// A public document with a strong ETag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    pub body: Vec<u8>,
+    /// Includes the quotes (RFC 9110 §8.8.3).
+    pub etag: String,
+}
+
+impl Document {
+    pub(crate) fn new(content: &impl Serialize) -> Result<Self, Error> {
+        Ok(Self::of_bytes(serde_json::to_vec(content)?))
+    }
+
+    pub fn of_bytes(body: Vec<u8>) -> Self {
+        let etag = format!("\"{}\"", &crypto::sha256_hex(&body)[..32]);
+        Self { body, etag }
+    }
+
+    /// Decompresses a document that is stored as gzip (RFC 1952).
+    pub fn of_gzip(compressed: &[u8]) -> Result<Self, Error> {
+        let mut body = Vec::new();
+        GzDecoder::new(compressed).read_to_end(&mut body).map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Self::of_bytes(body))
+    }
+}
+
+/// A document with its gzip form (RFC 1952), which is created on first use.
+#[derive(Debug)]
+pub struct Packed {
+    plain: Document,
+    gzip: OnceLock<Document>,
+}
+
+impl Packed {
+    pub fn new(body: &[u8]) -> Self {
+        Self { plain: Document::of_bytes(body.to_vec()), gzip: OnceLock::new() }
+    }
+
+    pub fn as_taken(&self, takes_gzip: bool) -> Result<&Document, Error> {
+        if !takes_gzip {
+            return Ok(&self.plain);
+        }
+        once(&self.gzip, || {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+            let packed = gzip.write_all(&self.plain.body).and_then(|()| gzip.finish());
+            packed.map(Document::of_bytes).map_err(|error| Error::Internal(error.to_string()))
+        })
+    }
+}
+
+/// Returns the value in `kept`. On first use `make` creates it, so that the start does not wait for
+/// it. Two concurrent first uses may both call `make`, and one result is kept. After an error the
+/// next call tries again. `OnceLock::get_or_try_init` of the standard library is unstable.
+pub fn once<T>(kept: &OnceLock<T>, make: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {
+    if let Some(made) = kept.get() {
+        return Ok(made);
+    }
+    let made = make()?;
+    Ok(kept.get_or_init(|| made))
+}

@@ -1,0 +1,55 @@
+//! `Idempotency-Key`: a create request that is sent twice creates one object.
+
+use crate::{
+    crypto::sha256,
+    service::Error,
+    store::{self, StoreError, Tx, common::idempotency::Earlier},
+};
+
+/// The idempotency key of a request, with a hash of the request.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    pub key: String,
+    /// SHA-256 over method, path and body, in hexadecimal.
+    pub request_hash: String,
+}
+
+/// The result of a create request: a new object, or the object of an earlier request.
+#[derive(Debug)]
+pub enum Created<N, T> {
+    New(N),
+    /// The current state of the object, without its secret.
+    Replayed(T),
+}
+
+/// Returns the id of the object that an earlier request with the same key has created, and reserves
+/// the key until the transaction ends.
+///
+/// Returns `Error::InFlight` if a concurrent request uses the key, and `Error::IdempotencyMismatch`
+/// if a different request has used it.
+pub(crate) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>) -> Result<Option<String>, Error> {
+    let Some(idempotency) = idempotency else { return Ok(None) };
+    let actor = tx.idempotency_actor();
+    if !store::try_lock(tx, lock_of(&actor, &idempotency.key))? {
+        return Err(Error::InFlight);
+    }
+    match store::common::idempotency::find(tx, &actor, &idempotency.key)? {
+        None => Ok(None),
+        Some(earlier) if earlier.request_hash == idempotency.request_hash => Ok(Some(earlier.object_id)),
+        Some(_) => Err(Error::IdempotencyMismatch),
+    }
+}
+
+/// Records the created object under the idempotency key.
+pub(crate) fn remember(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>, object_id: &str) -> Result<(), StoreError> {
+    let Some(idempotency) = idempotency else { return Ok(()) };
+    let made = Earlier { request_hash: idempotency.request_hash.clone(), object_id: object_id.to_owned() };
+    let actor = tx.idempotency_actor();
+    store::common::idempotency::remember(tx, &actor, &idempotency.key, &made)
+}
+
+fn lock_of(actor: &str, key: &str) -> i64 {
+    let digest = sha256(format!("idempotency|{actor}|{key}").as_bytes());
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+}

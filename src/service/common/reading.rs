@@ -1,0 +1,40 @@
+//! Descriptions of JSON errors. They name fields and never contain values.
+
+use crate::service::Fault;
+
+/// Length of the longest member name that an error shows in full.
+const LONGEST_NAME: usize = 24;
+
+/// Converts an error of serde. `whole` names the document, for an error that belongs to no member.
+pub fn fault(whole: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Fault {
+    let field = match error.path().to_string() {
+        path if path == "." => whole.to_owned(),
+        path => shown(&path),
+    };
+    Fault::new(field, message(&error.inner().to_string()))
+}
+
+/// Shortens a path for an error. A member name that the client chose may be a misplaced secret, so
+/// a long one is cut after its beginning. No member name of the API is as long.
+pub fn shown(path: &str) -> String {
+    let names = path.split('.').map(|name| {
+        let name: String = name.chars().filter(char::is_ascii_graphic).collect();
+        if name.len() > LONGEST_NAME { format!("{}...", &name[..8]) } else { name }
+    });
+    names.take(8).collect::<Vec<_>>().join(".")
+}
+
+/// Messages of serde quote values. Messages of the domain types do not.
+fn message(text: &str) -> String {
+    let text = text.split(" at line ").next().unwrap_or_default();
+    // The search starts at the end, because a value may contain the same words.
+    if let Some((what, expected)) = text.rsplit_once(", expected ") {
+        let unknown = what.starts_with("unknown field") || what.starts_with("unknown variant");
+        let lead = if unknown { "not known here: expected" } else { "must be" };
+        return format!("{lead} {expected}");
+    }
+    if text.starts_with("invalid ") || text.starts_with("unknown ") {
+        return "not of the right kind".to_owned();
+    }
+    text.to_owned()
+}

@@ -1,0 +1,225 @@
+//! Brute-force limiter (invariant 10): failures are limited per source and per credential, in
+//! constant memory.
+//!
+//! A source whose budget is spent is answered 429 before any lookup. A credential whose budget is
+//! spent is answered 429 only to sources that have failed recently: the correct key still works
+//! from elsewhere while its id is under attack. Every fault of a key counts the same. Otherwise the
+//! budget would distinguish a revoked key from an unknown one.
+//!
+//! A back end validates the keys of all of its users, and their sources are unknown here. In this
+//! case no source is limited, a correct key is always accepted, and only failures with a credential
+//! whose budget is spent are answered 429.
+
+use std::{
+    collections::hash_map::RandomState,
+    fmt,
+    hash::{BuildHasher, Hash},
+    net::{IpAddr, Ipv6Addr},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::domain::common::{derived_id::CredentialId, time::Span};
+
+/// Number of cells of a budget. Two keys that hash to the same cell share its budget. The hash is
+/// seeded, so an attacker cannot choose the collision.
+const CELLS: usize = 1 << 16;
+
+/// The source of a request for the brute-force limiter: an IPv4 address, or an IPv6 /64, which one
+/// customer commonly holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Source(Option<IpAddr>);
+
+impl Source {
+    /// An unknown source behind a back end that validates the keys of its users.
+    pub const BEHIND_ANOTHER: Self = Self(None);
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(Some(IpAddr::V4(v4))),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                Self(Some(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))))
+            }
+        }
+    }
+}
+
+/// The budgets of one replica. Replicas do not share them, and a restart resets them.
+pub struct Guessing {
+    sources: Budget,
+    credentials: Budget,
+    started: Instant,
+}
+
+impl fmt::Debug for Guessing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guessing")
+    }
+}
+
+/// The budget is spent. `retry_after` is the time until the next attempt is admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttled {
+    pub retry_after: Span,
+}
+
+impl Guessing {
+    pub fn new(per_source: u32, per_credential: u32, refill: Span) -> Self {
+        Self {
+            sources: Budget::new(per_source, refill),
+            credentials: Budget::new(per_credential, refill),
+            started: Instant::now(),
+        }
+    }
+
+    /// Returns an error if the budget of the source is spent.
+    pub fn admit_source(&self, source: Source) -> Result<(), Throttled> {
+        if source == Source::BEHIND_ANOTHER { Ok(()) } else { self.sources.admit(&source, self.now()) }
+    }
+
+    /// Returns an error if the budget of the credential is spent and the source has failed
+    /// recently.
+    pub fn admit_credential(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
+        let now = self.now();
+        if source == Source::BEHIND_ANOTHER || self.sources.is_untouched(&source, now) {
+            return Ok(());
+        }
+        self.credentials.admit(credential, now)
+    }
+
+    /// Returns an error if a failure with this credential must be answered as throttled: the source
+    /// is unknown and the budget of the credential is spent. Must be called before `failed`.
+    pub fn admit_failure(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
+        if source == Source::BEHIND_ANOTHER { self.credentials.admit(credential, self.now()) } else { Ok(()) }
+    }
+
+    /// Counts a failed attempt.
+    pub fn failed(&self, source: Source, credential: Option<&CredentialId>) {
+        let now = self.now();
+        if source != Source::BEHIND_ANOTHER {
+            self.sources.spend(&source, now);
+        }
+        if let Some(credential) = credential {
+            self.credentials.spend(credential, now);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The generic cell rate algorithm. Each cell holds one number: the time at which its budget is
+/// full again, in milliseconds since the start. `governor` cannot check a budget without spending
+/// from it, and its keyed limiter grows with the number of keys.
+struct Budget {
+    whole_at: Box<[AtomicU64]>,
+    hasher: RandomState,
+    /// Cost of one failure in milliseconds.
+    cost: u64,
+    /// Maximum distance of `whole_at` from the current time in milliseconds.
+    depth: u64,
+}
+
+impl Budget {
+    fn new(burst: u32, refill: Span) -> Self {
+        let cost = millis(refill.duration()).max(1);
+        Self {
+            whole_at: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+            cost,
+            depth: cost.saturating_mul(u64::from(burst)),
+        }
+    }
+
+    fn cell<K: Hash>(&self, key: &K) -> &AtomicU64 {
+        let position = usize::try_from(self.hasher.hash_one(key) % CELLS as u64).unwrap_or(0);
+        &self.whole_at[position]
+    }
+
+    fn admit<K: Hash>(&self, key: &K, now: u64) -> Result<(), Throttled> {
+        let spent = self.cell(key).load(Ordering::Relaxed).saturating_sub(now);
+        // The budget must have room for a whole failure. A fraction of one is restored after a
+        // millisecond, which would be the only wait for an attacker.
+        let over = spent.saturating_add(self.cost).saturating_sub(self.depth);
+        if over == 0 { Ok(()) } else { Err(Throttled { retry_after: Span::from_millis(over) }) }
+    }
+
+    fn is_untouched<K: Hash>(&self, key: &K, now: u64) -> bool {
+        self.cell(key).load(Ordering::Relaxed) <= now
+    }
+
+    fn spend<K: Hash>(&self, key: &K, now: u64) {
+        let most = now.saturating_add(self.depth);
+        let after = |whole_at: u64| Some(whole_at.max(now).saturating_add(self.cost).min(most));
+        let _ = self.cell(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(last: u8) -> Source {
+        Source::from(IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_guesses_waits_and_is_forgiven() {
+        let guessing = Guessing::new(3, 100, Span::from_secs(2));
+        for _ in 0..3 {
+            assert!(guessing.admit_source(source(1)).is_ok());
+            guessing.failed(source(1), None);
+        }
+        let throttled = guessing.admit_source(source(1)).unwrap_err();
+        assert_eq!(throttled.retry_after, Span::from_secs(2));
+        tokio::time::advance(Duration::from_millis(1999)).await;
+        let throttled = guessing.admit_source(source(1)).unwrap_err();
+        assert_eq!(throttled.retry_after, Span::from_millis(1), "no sooner than it was told");
+        assert!(guessing.admit_source(source(2)).is_ok(), "another source is not concerned");
+        tokio::time::advance(throttled.retry_after.duration()).await;
+        assert!(guessing.admit_source(source(1)).is_ok(), "after the time it was told");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_credential_under_attack_still_works_from_elsewhere() {
+        let guessing = Guessing::new(100, 2, Span::from_secs(2));
+        let id: CredentialId = "0123456789abcdef".parse().unwrap();
+        for last in 0..5 {
+            guessing.failed(source(last), Some(&id));
+        }
+        assert!(guessing.admit_credential(source(0), &id).is_err(), "the attacker waits");
+        assert!(guessing.admit_credential(source(9), &id).is_ok(), "the owner does not");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_back_end_is_no_source_and_a_right_key_behind_it_always_works() {
+        let guessing = Guessing::new(2, 2, Span::from_secs(2));
+        let (under_attack, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
+        for _ in 0..2 {
+            assert!(guessing.admit_failure(Source::BEHIND_ANOTHER, &under_attack).is_ok());
+            guessing.failed(Source::BEHIND_ANOTHER, Some(&under_attack));
+        }
+        assert!(guessing.admit_failure(Source::BEHIND_ANOTHER, &under_attack).is_err(), "guesses are slow");
+        assert!(guessing.admit_failure(Source::BEHIND_ANOTHER, &other).is_ok(), "of this credential alone");
+        assert!(guessing.admit_source(Source::BEHIND_ANOTHER).is_ok());
+        assert!(guessing.admit_credential(Source::BEHIND_ANOTHER, &under_attack).is_ok(), "the proof comes first");
+    }
+
+    #[test]
+    fn an_ipv6_customer_is_one_source() {
+        let of = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), source(1));
+    }
+}

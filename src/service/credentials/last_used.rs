@@ -1,0 +1,59 @@
+//! Last-used times of credentials and daily use counts of keys. Exchanges record them in memory,
+//! and jobs write them in batches.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::events::{Actor, Origin},
+    service::{
+        App,
+        credentials::use_buffer::{BATCH, MANY, Noted, Waiting},
+    },
+    store::{self, Outcome, StoreError, Tx},
+};
+
+/// Writes as many rows as are waiting. Rows that cannot be written are recorded again for the next
+/// flush. Writing a last-used time twice does no harm.
+pub async fn flush(app: &App) -> Result<(), StoreError> {
+    for _ in 0..app.last_used.waiting().div_ceil(BATCH) {
+        write_next(app).await?;
+    }
+    Ok(())
+}
+
+/// Writes batches until fewer than `MANY` rows wait. Small batches delay concurrent requests less
+/// than a single large one.
+pub async fn flush_some(app: &App) -> Result<(), StoreError> {
+    while app.last_used.waiting() >= MANY {
+        write_next(app).await?;
+    }
+    Ok(())
+}
+
+async fn write_next(app: &App) -> Result<(), StoreError> {
+    write(app, |noted| &mut noted.times, store::credentials::last_used::note).await?;
+    write(app, |noted| &mut noted.uses, store::api_keys::usage::add).await
+}
+
+/// Writes a batch with one statement in a transaction of its own. The statement ends or is aborted
+/// before the transaction is given up, so rows that are recorded again are not written twice. Two
+/// tables in one transaction would have to be locked in the same order by all replicas.
+async fn write<K, V>(
+    app: &App,
+    table: fn(&mut Noted) -> &mut Waiting<K, V>,
+    into: impl FnOnce(&mut Tx<'_>, &[(K, V)]) -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError>
+where
+    K: Ord + Clone + Send + Sync + 'static,
+    V: Copy + Send + Sync + 'static,
+{
+    let taken = Arc::new(table(&mut app.last_used.lock()).take());
+    let rows = Arc::clone(&taken);
+    let change = app.store.change(Origin::of(Actor::System), move |tx| into(tx, &rows).map(Outcome::bookkeeping));
+    if let Err(error) = change.await {
+        let mut noted = app.last_used.lock();
+        taken.iter().for_each(|(key, value)| table(&mut noted).put(key.clone(), *value));
+        return Err(error);
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+pub mod brute_force;
+pub mod caller;
+pub mod decoy;
+pub mod error;
+pub mod last_used;
+pub mod parse;
+pub mod rate_limit;
+pub mod session;
+pub mod token;
+pub mod use_buffer;
+pub mod verify;

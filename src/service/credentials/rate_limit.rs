@@ -1,0 +1,26 @@
+//! The rate limit of a key, in exchanges per minute. The database counts the exchanges, so the
+//! limit applies to all replicas together. A key without a limit costs no transaction.
+
+use crate::{
+    domain::{
+        events::{Actor, Origin},
+        exchange::{facts::KeyFacts, usage::Window},
+    },
+    service::{App, credentials::error::Denied},
+    store::{self, Outcome, StoreError},
+};
+
+/// Counts an exchange and returns the state of the limit, or `None` if the key has no limit.
+/// Returns `Denied::Limited` if no exchange is left in the current minute.
+pub(crate) async fn count(app: &App, key: &KeyFacts) -> Result<Option<Window>, Denied> {
+    let Some(limit) = key.exchanges_per_minute else { return Ok(None) };
+    let id = key.id.clone();
+    let counted = app.store.change(Origin::of(Actor::System), move |tx| {
+        let left = store::credentials::rate_windows::take(tx, &id, limit)?;
+        Ok::<_, StoreError>(Outcome::bookkeeping((left, tx.now())))
+    });
+    match counted.await? {
+        (Some(left), now) => Ok(Some(Window::at(now, limit, left))),
+        (None, now) => Err(Denied::Limited(Window::at(now, limit, 0))),
+    }
+}

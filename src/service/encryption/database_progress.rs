@@ -1,0 +1,147 @@
+//! State of the rollback guard: the recorded progress of the database, and the result of the comparison.
+
+use crate::{
+    crypto::jwk::PublicJwk,
+    domain::{common::derived_id::SigningKeyId, signing::SigningKeyState},
+    store::signing::signing_keys::StoredSigningKey,
+};
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
+
+/// The progress of a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Id of the first event. A different id means a different database and not a backup of this
+    /// one.
+    pub database: String,
+    /// Sequence number of the last event.
+    pub seq: i64,
+    /// Hash of the last event. It detects a history that has diverged after a rollback, even if it
+    /// is longer.
+    pub hash: String,
+    /// Sum of the versions of all signing keys. It never decreases, except by a rollback.
+    pub generation: i64,
+    /// All signing keys of the past and present. Published keys must remain published, and revoked
+    /// keys must not return.
+    #[serde(default)]
+    pub keys: Vec<SeenKey>,
+}
+
+/// A signing key as it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenKey {
+    pub kid: SigningKeyId,
+    pub state: SigningKeyState,
+    /// The public half, while the key is published.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub jwk: Option<PublicJwk>,
+}
+
+impl SeenKey {
+    pub(crate) fn of(key: StoredSigningKey) -> Self {
+        let StoredSigningKey { info, public_jwk, .. } = key;
+        let jwk = if info.state.is_published() { serde_json::from_str(&public_jwk).ok() } else { None };
+        Self { kid: info.kid, state: info.state, jwk }
+    }
+}
+
+/// The result of a comparison between the database and the guard file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// They agree, or there is no guard file yet, or it belongs to a different database.
+    Fine,
+    /// The guard file could not be read or written, so a rollback might not be detected.
+    Unkept(String),
+    /// The database is behind the guard file or has diverged from it.
+    Restored(Box<Restored>),
+    /// The guard file is corrupt.
+    Spoilt(String),
+}
+
+/// The recorded and the actual progress of a rolled back database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    pub witness: Seen,
+    pub database: Seen,
+}
+
+impl fmt::Display for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seen, is) = (&self.witness, &self.database);
+        if is.seq < seen.seq {
+            write!(
+                f,
+                "the database looks like an old backup: it ends with event {}, and event {} was seen",
+                is.seq, seen.seq
+            )
+        } else if is.generation < seen.generation {
+            write!(f, "the database looks like an old backup: it knows less of the signing keys than was seen")
+        } else {
+            write!(
+                f,
+                "the database looks like an old backup that was used since: event {} is not the one that was seen",
+                seen.seq
+            )
+        }
+    }
+}
+
+impl Restored {
+    /// Returns the keys to publish while an operator must decide. `found` are the published keys of
+    /// the database. Published keys remain published (invariant K3), and keys that are revoked in
+    /// the guard file or in the database do not return. For all other keys the guard file takes
+    /// precedence.
+    pub fn published<'a>(&'a self, found: impl Iterator<Item = &'a PublicJwk>) -> Vec<&'a PublicJwk> {
+        let known: BTreeSet<_> = self.witness.keys.iter().map(|key| &key.kid).collect();
+        let is_revoked = |key: &&SeenKey| key.state == SigningKeyState::Revoked;
+        let revoked: BTreeSet<_> = self.database.keys.iter().filter(is_revoked).map(|key| &key.kid).collect();
+        let seen = self.witness.keys.iter().filter_map(|key| key.jwk.as_ref());
+        let others = found.filter(|jwk| !known.contains(&jwk.kid));
+        seen.chain(others).filter(|jwk| !revoked.contains(&jwk.kid)).collect()
+    }
+}
+
+impl Verdict {
+    /// Returns whether an operator must decide before anything is signed.
+    pub const fn asks(&self) -> bool {
+        matches!(self, Self::Restored(_) | Self::Spoilt(_))
+    }
+
+    /// Returns a description of the problem in one line.
+    pub fn told(&self) -> Option<String> {
+        match self {
+            Self::Fine => None,
+            Self::Unkept(why) => Some(why.clone()),
+            Self::Restored(restored) => {
+                Some(format!("{restored}; nothing is signed or accepted until `keyswap restore accept` was run here"))
+            }
+            Self::Spoilt(why) => {
+                Some(format!("{why}; nothing is signed or accepted until `keyswap restore accept` was run here"))
+            }
+        }
+    }
+}
+
+/// The rollback guard of one replica.
+pub struct Witness {
+    pub(crate) file: PathBuf,
+    pub(crate) verdict: ArcSwap<Verdict>,
+}
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Witness({})", self.file.display())
+    }
+}
+
+impl Witness {
+    pub fn new(file: PathBuf) -> Self {
+        Self { file, verdict: ArcSwap::from_pointee(Verdict::Fine) }
+    }
+
+    /// Returns the result of the last comparison.
+    pub fn verdict(&self) -> Arc<Verdict> {
+        self.verdict.load_full()
+    }
+}

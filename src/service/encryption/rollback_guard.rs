@@ -1,0 +1,191 @@
+//! Rollback guard: a small file outside of the database and its backups that records the progress
+//! of the database. A database that is behind its guard file was rolled back: keys that were
+//! revoked since work again, and signing keys that were published since are unknown. An operator
+//! must decide before anything is signed.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    crypto::master_key_file::{IfExists, write_secret},
+    domain::events::{EventKind, NewEvent, Origin},
+    service::{
+        App, Error,
+        common::locks,
+        encryption::database_progress::{Restored, Seen, SeenKey, Verdict},
+    },
+    store::{self, Conn, Outcome, Store, StoreError},
+};
+
+/// Compares the database with the guard file. Halts signing while an operator must decide. If the
+/// database does not answer, the previous result remains.
+pub async fn look(app: &App) -> Result<(), Error> {
+    let (verdict, _) = compare(&app.store, &app.witness.file).await?;
+    settle(app, verdict);
+    Ok(())
+}
+
+/// Like `look`, and records the progress of the database in the guard file.
+pub async fn keep(app: &App) -> Result<(), Error> {
+    let (verdict, seen) = compare(&app.store, &app.witness.file).await?;
+    let verdict = match (verdict, seen) {
+        (Verdict::Fine, Some(seen)) => {
+            let file = app.witness.file.clone();
+            let written = tokio::task::spawn_blocking(move || advance(&file, &seen)).await;
+            match written.map_err(io::Error::other).and_then(|written| written) {
+                Ok(()) => Verdict::Fine,
+                Err(error) => Verdict::Unkept(format!(
+                    "the witness cannot be written, so an old backup might not be noticed: {error}"
+                )),
+            }
+        }
+        (other, _) => other,
+    };
+    settle(app, verdict);
+    Ok(())
+}
+
+fn settle(app: &App, verdict: Verdict) {
+    let before = app.witness.verdict();
+    if *before != verdict {
+        match verdict.told() {
+            Some(why) if verdict.asks() => tracing::error!(why, "nothing is signed"),
+            Some(why) => tracing::warn!(why, file = %app.witness.file.display(), "see keys.witness"),
+            None => tracing::info!("the database and its witness agree"),
+        }
+    }
+    let asks = verdict.asks();
+    app.witness.verdict.store(Arc::new(verdict));
+    app.keys.halt(asks);
+}
+
+/// Compares the database with the guard file `file`. Also returns the progress of the database, or
+/// `None` if it has no events.
+pub async fn compare(store: &Store, file: &Path) -> Result<(Verdict, Option<Seen>), Error> {
+    let file = file.to_owned();
+    store
+        .read(move |connection| {
+            // The file is read before the database. Otherwise progress that is recorded in between
+            // would look like a rollback.
+            let found = read(&file);
+            let Some(is) = seen(connection)? else { return Ok((Verdict::Fine, None)) };
+            let verdict = match found {
+                Ok(None) => Verdict::Fine,
+                Ok(Some(seen)) => judge(connection, seen, &is)?,
+                Err(Unread::Spoilt(why)) => Verdict::Spoilt(why),
+                Err(Unread::Io(why)) => Verdict::Unkept(why),
+            };
+            Ok((verdict, Some(is)))
+        })
+        .await
+}
+
+fn seen(connection: &mut Conn) -> Result<Option<Seen>, StoreError> {
+    let Some(first) = store::events::find(connection, 1)? else { return Ok(None) };
+    // The keys are read before the chain head. An event that is read may have changed the keys
+    // after they were read, but every change that is read has its event.
+    let keys = store::signing::signing_keys::list(connection, false)?;
+    let generation = keys.iter().map(|key| key.info.version).sum();
+    let (seq, hash) = store::events::head(connection)?;
+    let keys = keys.into_iter().map(SeenKey::of).collect();
+    Ok(Some(Seen { database: first.id.to_string(), seq, hash, generation, keys }))
+}
+
+fn judge(connection: &mut Conn, witness: Seen, is: &Seen) -> Result<Verdict, StoreError> {
+    if witness.database != is.database {
+        // The database was set up again or replaced. Nothing that was recorded can return.
+        tracing::warn!("the witness is of another database, and begins anew with this one");
+        return Ok(Verdict::Fine);
+    }
+    let same_history = match is.seq.cmp(&witness.seq) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Equal => is.hash == witness.hash,
+        std::cmp::Ordering::Greater => {
+            let next = store::events::find(connection, witness.seq + 1)?;
+            next.is_none_or(|next| next.prev_hash == witness.hash)
+        }
+    };
+    if same_history && is.generation >= witness.generation {
+        return Ok(Verdict::Fine);
+    }
+    Ok(Verdict::Restored(Box::new(Restored { witness, database: is.clone() })))
+}
+
+enum Unread {
+    Io(String),
+    Spoilt(String),
+}
+
+fn read(file: &Path) -> Result<Option<Seen>, Unread> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Unread::Io(format!(
+                "the witness cannot be read, so an old backup might not be noticed: {error}"
+            )));
+        }
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|_| Unread::Spoilt("the witness holds something else than a witness".to_owned()))
+}
+
+/// Serializes writes within this process: they share the name of the temporary file.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Writes `seen`, unless the file records the same or more. Replicas may share the file.
+fn advance(file: &Path, seen: &Seen) -> io::Result<()> {
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Ok(Some(there)) = read(file)
+        && there.database == seen.database
+        && there.seq >= seen.seq
+        && there.generation >= seen.generation
+        && there.keys.len() >= seen.keys.len()
+    {
+        return Ok(());
+    }
+    write(file, seen)
+}
+
+fn write(file: &Path, seen: &Seen) -> io::Result<()> {
+    if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        fs::create_dir_all(dir)?;
+    }
+    write_secret(file, &serde_json::to_vec(seen)?, IfExists::Replace)
+}
+
+/// Accepts the current state of the database by decision of an operator, and appends an event.
+/// Returns `Error::Conflict` if there is nothing to accept.
+pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdict, Error> {
+    let (verdict, _) = compare(store, file).await?;
+    if !verdict.asks() {
+        return Err(Error::Conflict("the database is as the witness saw it: there is nothing to accept".to_owned()));
+    }
+    let event = match &verdict {
+        Verdict::Restored(restored) => NewEvent::new(EventKind::RestoreAccepted, &restored.database.database)
+            .with("seen_seq", restored.witness.seq)
+            .with("seen_hash", restored.witness.hash.clone())
+            .with("seq", restored.database.seq),
+        Verdict::Spoilt(_) | Verdict::Fine | Verdict::Unkept(_) => NewEvent::new(EventKind::RestoreAccepted, "witness"),
+    };
+    store
+        .change(origin, move |tx| {
+            // Keys removed after the backup are back and verifiers may have dropped them, so every
+            // propagation delay restarts.
+            store::lock(tx, locks::SIGNING_KEYS)?;
+            let now = store::now(tx)?;
+            store::signing::clock::begin_anew(tx, now)?;
+            Ok::<_, Error>(Outcome::event((), event))
+        })
+        .await?;
+    let now =
+        store.read(seen).await?.ok_or_else(|| Error::Internal("an event that was just written is gone".to_owned()))?;
+    let unwritable = |error: io::Error| Error::Conflict(format!("cannot write {}: {error}", file.display()));
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    write(file, &now).map_err(unwritable)?;
+    Ok(verdict)
+}

@@ -1,0 +1,35 @@
+//! Hourly counts of the results of presented keys. The metrics of a server count the same results
+//! since its start. They are written to the database in batches, so that the overview covers all
+//! servers and restarts.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    domain::events::{Actor, Origin},
+    service::App,
+    store::{self, Outcome, StoreError},
+};
+
+/// Adds the results since the last flush to the current hour. Results that cannot be written are
+/// included in the next flush. If the commit succeeds but its confirmation is lost, they are
+/// counted twice.
+pub async fn flush(app: &App) -> Result<(), StoreError> {
+    // Held until the write completes, so that concurrent flushes do not write the same results.
+    let mut written = app.counted.0.lock().await;
+    let uses = app.metrics.uses();
+    let new = |(result, count): (&&'static str, &u64)| {
+        let more = count - written.get(result).copied().unwrap_or_default().min(*count);
+        (more > 0).then(|| (*result, i64::try_from(more).unwrap_or(i64::MAX)))
+    };
+    let new: BTreeMap<_, _> = uses.iter().filter_map(new).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let change = app.store.change(Origin::of(Actor::System), move |tx| {
+        store::exchange_counts::add(tx, &new)?;
+        Ok::<_, StoreError>(Outcome::bookkeeping(()))
+    });
+    change.await?;
+    *written = uses;
+    Ok(())
+}

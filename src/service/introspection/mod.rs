@@ -1,0 +1,5 @@
+pub mod check_access;
+pub mod introspect;
+pub mod resolve;
+pub mod revoke;
+pub mod validate;

@@ -1,0 +1,40 @@
+//! Branding of the hosted pages.
+
+use crate::{
+    domain::{
+        events::{EventKind, NewEvent},
+        portal::branding::Branding,
+    },
+    service::{App, Error, caller::Caller, common::version::require_version},
+    store::{self, Outcome},
+};
+
+/// Subject of branding events. A deployment has a single branding.
+const SUBJECT: &str = "portal";
+
+/// Returns the branding and its version.
+pub async fn get(app: &App) -> Result<(Branding, i64), Error> {
+    Ok(app.store.read(store::portal::branding::read).await?)
+}
+
+/// Replaces the whole branding. Members that are left out get the default appearance. An identical
+/// branding changes nothing and appends no event.
+pub async fn put(
+    app: &App,
+    caller: &Caller,
+    branding: Branding,
+    if_version: Option<i64>,
+) -> Result<(Branding, i64), Error> {
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let (before, version) = store::portal::branding::read_for_change(tx)?;
+            require_version(version, if_version)?;
+            if before == branding {
+                return Ok(Outcome::bookkeeping((branding.clone(), version)));
+            }
+            store::portal::branding::write(tx, &branding, version + 1)?;
+            let event = NewEvent::new(EventKind::BrandingUpdated, SUBJECT);
+            Ok(Outcome::event((branding.clone(), version + 1), event))
+        })
+        .await
+}

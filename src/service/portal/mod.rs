@@ -1,0 +1,144 @@
+//! Portal sessions: short-lived access of a user's browser to `/v1`, with the permissions of the
+//! user's roles. These are read on every call and not stored in the session, so blocking, demoting
+//! or deleting the user takes effect on the next call.
+
+pub mod branding;
+pub mod console;
+pub mod current;
+pub mod key_counts_cache;
+pub mod key_statistics;
+pub mod page;
+
+use zeroize::Zeroizing;
+
+use crate::{
+    crypto::{credential, encryption::SealError, master_keys::MasterKeys, random::SystemEntropy},
+    domain::{
+        access::{owner::Home, policy::Holdings},
+        common::{
+            derived_id::{CredentialId, PortalSessionId},
+            entropy::NoEntropy,
+            id::{OrganizationId, UserId},
+            time::{Span, Timestamp},
+        },
+        credentials::format::{ApiKeyValue, Prefix, Secret},
+        events::{EventKind, NewEvent},
+        portal::session::{PortalSession, SessionKind},
+    },
+    service::{
+        App, Error,
+        access::owners::{self, PlaceNow},
+        caller::Caller,
+    },
+    store::{self, Outcome, StoreError, Tx, portal::sessions::StoredPortalSession},
+};
+
+pub(crate) use crate::service::credentials::session::{Proved, prove, token};
+
+/// A new session, for the only response that contains its token.
+#[derive(Debug)]
+pub struct Opened {
+    pub token: ApiKeyValue,
+    pub expires_at: Timestamp,
+    /// The URL of the hosted page, for the user's browser. It contains a single-use code that the
+    /// browser exchanges for a session of its own.
+    pub url: Zeroizing<String>,
+}
+
+/// Lifetime of a code: a browser follows the URL at once (invariant 6).
+const CODE_TTL: Span = Span::from_secs(60);
+
+/// Opens a session for a user, optionally within an organization: a token for a page of the
+/// product, and a code for the hosted page.
+pub async fn open(
+    app: &App,
+    caller: &Caller,
+    user: UserId,
+    organization: Option<OrganizationId>,
+) -> Result<Opened, Error> {
+    if !caller.authority.may_act_for_users() {
+        return Err(Error::Forbidden("keyswap:keys"));
+    }
+    let (mint, held) = (Mint::of(app), caller.holdings.clone());
+    let base = app.settings.portal_url.as_ref().map_or_else(|| app.issuer().to_owned(), ToString::to_string);
+    app.store
+        .change(caller.origin.clone(), move |tx| {
+            let home = place(tx, &user, organization.as_ref())?.home;
+            let (token, session) = mint.make::<Error>(tx, SessionKind::Token, home.clone(), held.clone())?;
+            let (code, spent_by) = mint.make::<Error>(tx, SessionKind::Code, home, held)?;
+            let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
+            // In the fragment, which browsers do not send to servers or proxies, nor in `Referer`.
+            let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
+            // The event of the sign-in names the code by its id; this links the two.
+            let event = made(&session).with("code", spent_by.id.as_str());
+            Ok(Outcome::event(Opened { token, expires_at: session.expires_at, url }, event))
+        })
+        .await
+}
+
+fn made(session: &PortalSession) -> NewEvent {
+    let user = session.home.user().map_or("", UserId::as_str);
+    NewEvent::new(EventKind::PortalSessionCreated, &session.id)
+        .within(session.home.organization())
+        .with("user", user)
+        .with("kind", session.kind.as_str())
+}
+
+/// The dependencies of session creation.
+struct Mint {
+    master: MasterKeys,
+    entropy: SystemEntropy,
+    ttl: Span,
+}
+
+impl Mint {
+    fn of(app: &App) -> Self {
+        Self { master: app.master.clone(), entropy: app.entropy.clone(), ttl: app.settings.session_ttl }
+    }
+
+    fn make<E: From<StoreError> + From<SealError> + From<NoEntropy>>(
+        &self,
+        tx: &mut Tx<'_>,
+        kind: SessionKind,
+        home: Home,
+        held: Holdings,
+    ) -> Result<(ApiKeyValue, PortalSession), E> {
+        let id = CredentialId::generate(&self.entropy)?;
+        let secret = Secret::generate(&self.entropy)?;
+        let shown = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
+        let sealed = credential::seal_session(&self.master, &id, &secret, &self.entropy)?;
+        let ttl = if kind == SessionKind::Code { CODE_TTL } else { self.ttl };
+        let session = PortalSession {
+            id: PortalSessionId::from(&id),
+            kind,
+            home,
+            created_at: tx.now(),
+            created_by: tx.author(),
+            expires_at: tx.now().after(ttl),
+            held,
+        };
+        let stored = StoredPortalSession {
+            session: session.clone(),
+            sealed: sealed.bytes,
+            master_version: sealed.master_version,
+        };
+        store::portal::sessions::insert(tx, &stored)?;
+        Ok((shown, session))
+    }
+}
+
+/// Resolves the user and locks its rows. The user can be neither deleted nor blocked until the
+/// transaction ends.
+fn place(tx: &mut Tx<'_>, user: &UserId, organization: Option<&OrganizationId>) -> Result<PlaceNow, Error> {
+    if let Some(organization) = organization {
+        store::directory::organizations::find_for_change(tx, organization)?;
+    }
+    if store::directory::users::find_for_change(tx, user)?.is_none() {
+        return Err(Error::invalid("user_id", "there is no such user"));
+    }
+    match owners::of_user(tx, user, organization)? {
+        None => Err(Error::invalid("organization_id", "the user is no member of such an organization")),
+        Some(place) if place.blocked => Err(Error::invalid("user_id", "the user is blocked: unblock them first")),
+        Some(place) => Ok(place),
+    }
+}

@@ -1,0 +1,353 @@
+//! Parses the configuration file (TOML or YAML). All faults are reported together, each with its
+//! path.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::{
+    domain::{
+        access::{
+            permission::{PermissionName, PermissionSet},
+            token_profile::WishedShape,
+        },
+        common::{
+            json::{Metadata, Strict},
+            key_text::holds_key,
+            name::DisplayName,
+        },
+    },
+    service::{
+        Error, Fault,
+        access::{audience_changes::NewAudience, permissions::PutPermission, roles::PutRole},
+    },
+};
+
+/// The syntax of a configuration file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Toml,
+    Yaml,
+}
+
+/// The configuration that a file describes. A section that the file does not contain is `None`, as
+/// opposed to an empty list, for which `prune` removes every resource of that kind.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub permissions: Option<Vec<PutPermission>>,
+    pub roles: Option<Vec<PutRole>>,
+    pub audiences: Option<Vec<NewAudience>>,
+    pub service_clients: Option<Vec<WantedClient>>,
+}
+
+impl Wanted {
+    /// All permission names in the file, in whichever section.
+    pub(crate) fn permission_names(&self) -> BTreeSet<PermissionName> {
+        let of_roles = self.roles.iter().flatten().map(|role| &role.permissions);
+        let of_audiences = self.audiences.iter().flatten().filter_map(|audience| audience.permissions.as_ref());
+        let of_clients = self.service_clients.iter().flatten().map(|client| &client.permissions);
+        let carried = of_roles.chain(of_audiences).chain(of_clients).flat_map(PermissionSet::iter);
+        let own = self.permissions.iter().flatten().map(|permission| &permission.name);
+        own.chain(carried).cloned().collect()
+    }
+}
+
+/// A service client of the account, identified by its name.
+#[derive(Debug, Clone)]
+pub struct WantedClient {
+    pub name: DisplayName,
+    pub permissions: PermissionSet,
+    pub metadata: Metadata,
+}
+
+/// Parses a file. Syntax errors of TOML or YAML are reported one at a time, with line and column;
+/// all other faults are reported together.
+pub fn read(text: &str, format: Format) -> Result<Wanted, Error> {
+    let parsed = match format {
+        Format::Toml => toml::from_str::<Strict>(text).map_err(|error| error.to_string()),
+        Format::Yaml => serde_saphyr::from_str::<Strict>(text).map_err(|error| error.to_string()),
+    };
+    let Strict(value) = parsed.map_err(|fault| Error::invalid("the file", fault.trim_end()))?;
+    let mut faults = Vec::new();
+    let root = match dates_as_text(value) {
+        Value::Object(members) => members,
+        // An empty YAML file parses as null.
+        Value::Null => Map::new(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            return Err(Error::invalid("the file", "must hold permission, role, audience and service_client"));
+        }
+    };
+    let mut root = Table { path: String::new(), members: root, known: Vec::new() };
+    let wanted = Wanted {
+        permissions: section(&mut root, "permission", "name", &mut faults, permission),
+        roles: section(&mut root, "role", "name", &mut faults, role),
+        audiences: section(&mut root, "audience", "identifier", &mut faults, audience),
+        service_clients: section(&mut root, "service_client", "name", &mut faults, service_client),
+    };
+    root.end(&mut faults);
+    if faults.is_empty() { Ok(wanted) } else { Err(Error::Invalid(faults)) }
+}
+
+fn permission(table: &mut Table, faults: &mut Vec<Fault>) -> Option<PutPermission> {
+    let name = table.required("name", faults);
+    let description = table.optional("description", faults);
+    let assignable_to = table.list("assignable_to", faults);
+    if assignable_to.is_none() {
+        table.missing("assignable_to", faults);
+    }
+    Some(PutPermission { name: name?, description, assignable_to: assignable_to?.into_iter().collect() })
+}
+
+fn role(table: &mut Table, faults: &mut Vec<Fault>) -> Option<PutRole> {
+    let name = table.required("name", faults);
+    let description = table.optional("description", faults);
+    let permissions = table.permissions(faults);
+    if permissions.is_none() {
+        table.missing("permissions", faults);
+    }
+    Some(PutRole { name: name?, description, permissions: permissions? })
+}
+
+fn audience(table: &mut Table, faults: &mut Vec<Fault>) -> Option<NewAudience> {
+    let identifier = table.required("identifier", faults);
+    let permissions = table.permissions(faults);
+    let token_ttl = table.optional("token_ttl", faults);
+    // An omitted member is reset to its default and does not keep its stored value: the file is the
+    // complete description.
+    let shape = WishedShape {
+        algorithm: Some(table.optional("algorithm", faults)),
+        typ: Some(table.optional("typ", faults)),
+        scope_claim: Some(table.optional("scope_claim", faults)),
+        aud_claim: Some(table.optional("aud_claim", faults)),
+        claims: Some(table.optional("claims", faults)),
+        status: Some(table.optional("status", faults)),
+    };
+    Some(NewAudience { identifier: identifier?, permissions, token_ttl, shape })
+}
+
+fn service_client(table: &mut Table, faults: &mut Vec<Fault>) -> Option<WantedClient> {
+    let name = table.required("name", faults);
+    let permissions = table.permissions(faults).unwrap_or_default();
+    let metadata = table.optional("metadata", faults).unwrap_or_default();
+    Some(WantedClient { name: name?, permissions, metadata })
+}
+
+/// Parses one section: a list of tables with unique names.
+fn section<T>(
+    root: &mut Table,
+    kind: &'static str,
+    named_by: &'static str,
+    faults: &mut Vec<Fault>,
+    read: fn(&mut Table, &mut Vec<Fault>) -> Option<T>,
+) -> Option<Vec<T>> {
+    root.known.push(kind);
+    let items = match root.members.remove(kind)? {
+        Value::Array(items) => items,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            faults.push(Fault::new(
+                kind,
+                format!("must be a list, [[{kind}]] in TOML; an empty one where there is none"),
+            ));
+            return None;
+        }
+    };
+    let (mut all, mut seen) = (Vec::new(), BTreeMap::<String, usize>::new());
+    for (position, item) in items.into_iter().enumerate() {
+        let Value::Object(members) = item else {
+            faults.push(Fault::new(format!("{kind}[{position}]"), "must be a table"));
+            continue;
+        };
+        // Faults refer to a table by its name if that is valid, otherwise by its position.
+        let name = members.get(named_by).and_then(Value::as_str).filter(|name| name.parse::<DisplayName>().is_ok());
+        let path = name.map_or_else(|| format!("{kind}[{position}]"), |name| format!("{kind}[{name}]"));
+        if let Some(name) = name {
+            *seen.entry(name.to_owned()).or_default() += 1;
+        }
+        let mut table = Table { path, members, known: Vec::new() };
+        all.extend(read(&mut table, faults));
+        table.end(faults);
+    }
+    for (name, count) in seen.into_iter().filter(|(_, count)| *count > 1) {
+        faults.push(Fault::new(format!("{kind}[{name}]"), format!("stands there {count} times")));
+    }
+    Some(all)
+}
+
+/// A table whose members are removed as they are read. Members left at the end are unknown.
+struct Table {
+    path: String,
+    members: Map<String, Value>,
+    known: Vec<&'static str>,
+}
+
+impl Table {
+    fn fault(&self, member: &str, message: impl Into<String>) -> Fault {
+        Fault::new(format!("{}.{member}", self.path), message)
+    }
+
+    fn take(&mut self, member: &'static str) -> Option<Value> {
+        self.known.push(member);
+        self.members.remove(member).filter(|value| !value.is_null())
+    }
+
+    fn optional<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<Fault>) -> Option<T> {
+        match serde_json::from_value(self.take(member)?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                faults.push(self.fault(member, told(&error.to_string())));
+                None
+            }
+        }
+    }
+
+    fn required<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<Fault>) -> Option<T> {
+        let before = faults.len();
+        let value = self.optional(member, faults);
+        if value.is_none() && faults.len() == before {
+            faults.push(self.fault(member, "is missing"));
+        }
+        value
+    }
+
+    fn list<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<Fault>) -> Option<Vec<T>> {
+        let Value::Array(items) = self.take(member)? else {
+            faults.push(self.fault(member, "must be a list"));
+            return Some(Vec::new());
+        };
+        let mut all = Vec::new();
+        for (position, item) in items.into_iter().enumerate() {
+            match serde_json::from_value(item) {
+                Ok(value) => all.push(value),
+                Err(error) => faults.push(self.fault(&format!("{member}[{position}]"), told(&error.to_string()))),
+            }
+        }
+        Some(all)
+    }
+
+    fn permissions(&mut self, faults: &mut Vec<Fault>) -> Option<PermissionSet> {
+        let names: BTreeSet<PermissionName> = self.list("permissions", faults)?.into_iter().collect();
+        match PermissionSet::try_from(names) {
+            Ok(set) => Some(set),
+            Err(error) => {
+                faults.push(self.fault("permissions", error.to_string()));
+                Some(PermissionSet::default())
+            }
+        }
+    }
+
+    fn missing(&self, member: &str, faults: &mut Vec<Fault>) {
+        faults.push(self.fault(member, "is missing; [] is none"));
+    }
+
+    fn end(self, faults: &mut Vec<Fault>) {
+        for name in self.members.keys() {
+            // A member name may be an API key pasted in the wrong place; it is not quoted.
+            let name = if holds_key(name) { "…" } else { name };
+            let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+            faults.push(Fault::new(path, format!("is not known here; there are {}", self.known.join(", "))));
+        }
+    }
+}
+
+/// Messages of serde itself quote values, which may be misplaced secrets, so only the expectation
+/// is kept. Messages of the domain types quote no values.
+fn told(text: &str) -> String {
+    match text.split_once(", expected ") {
+        Some((_, expected)) => format!("must be {expected}"),
+        None => text.to_owned(),
+    }
+}
+
+/// TOML has a date type and JSON has none: dates become strings, as they are written in the file.
+fn dates_as_text(value: Value) -> Value {
+    match value {
+        Value::Object(members) => match members.get("$__toml_private_datetime") {
+            Some(date) => date.clone(),
+            None => Value::Object(members.into_iter().map(|(name, value)| (name, dates_as_text(value))).collect()),
+        },
+        Value::Array(items) => Value::Array(items.into_iter().map(dates_as_text).collect()),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str, format: Format) -> Vec<String> {
+        let Err(Error::Invalid(faults)) = read(text, format) else { panic!("{text} was taken") };
+        faults.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect()
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_place() {
+        let text = r#"
+            extra = 1
+            role = [{ name = "a", permissions = ["x", "no space", 3] }, { name = "a", permissions = [] }, 7]
+            [[permission]]
+            name = "projects:read"
+            assignable_to = ["user", "nobody"]
+            colour = "red"
+            [[permission]]
+            description = " x"
+            [[audience]]
+            identifier = "a b"
+            token_ttl = "soon"
+            claims = 3
+            [[service_client]]
+            name = "ci"
+            permissions = "x"
+            metadata = []
+        "#;
+        let found = faults(text, Format::Toml);
+        let begins = [
+            "permission[projects:read].assignable_to[1]: must be one of `user`",
+            "permission[projects:read].colour: is not known here; there are name, description, assignable_to",
+            "permission[1].name: is missing",
+            "permission[1].description: a name has",
+            "permission[1].assignable_to: is missing; [] is none",
+            "role[a].permissions[1]: a permission has",
+            "role[a].permissions[2]: must be a string",
+            "role[2]: must be a table",
+            "role[a]: stands there 2 times",
+            "audience[a b].identifier: an audience is",
+            "audience[a b].token_ttl: give a length of time",
+            "audience[a b].claims: must be an object of claims",
+            "service_client[ci].permissions: must be a list",
+            "service_client[ci].metadata: metadata must be a JSON object",
+            "extra: is not known here; there are permission, role, audience, service_client",
+        ];
+        assert_eq!(found.len(), begins.len(), "{found:#?}");
+        for (fault, begin) in found.iter().zip(begins) {
+            assert!(fault.starts_with(begin), "{fault}\nis not\n{begin}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_toml_or_yaml_is_told_with_its_line() {
+        for (text, format) in [
+            ("[[role]]\nname = \n", Format::Toml),
+            ("[[role]]\nname = 'a'\nname = 'b'\n", Format::Toml),
+            ("role:\n  - name: [\n", Format::Yaml),
+            ("role:\n  - name: a\n    name: b\n", Format::Yaml),
+        ] {
+            let found = faults(text, format);
+            assert!(found.len() == 1 && found[0].contains("line "), "{text}: {found:?}");
+        }
+        let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
+                    d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n\
+                    g: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
+        assert_eq!(faults(bomb, Format::Yaml).len(), 1, "refused as it is read, and not member by member");
+    }
+
+    #[test]
+    fn what_a_file_does_not_speak_of_is_not_none() {
+        let wanted = read("role = []", Format::Toml).unwrap();
+        assert!(wanted.roles.is_some_and(|roles| roles.is_empty()) && wanted.permissions.is_none());
+        assert!(read("", Format::Yaml).unwrap().roles.is_none());
+        assert_eq!(faults("role:\n", Format::Yaml).len(), 1, "nobody can say which of the two is meant");
+        let dated = read("[[service_client]]\nname = 'a'\nmetadata = { since = 2030-01-31 }", Format::Toml).unwrap();
+        assert_eq!(dated.service_clients.unwrap()[0].metadata.to_text(), r#"{"since":"2030-01-31"}"#);
+    }
+}

@@ -1,0 +1,62 @@
+//! Application state that all use cases share: the store, the keys and the settings.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    crypto::{master_keys::MasterKeys, random::SystemEntropy},
+    outbound::Outbound,
+    service::{
+        credentials::{brute_force::Guessing, use_buffer::LastUsed},
+        encryption::database_progress::Witness,
+        exchange::flushed_counts::Counted,
+        portal::key_counts_cache::Census,
+        settings::Settings,
+        signing::{ClockWatch, Part, key_cache::KeyRing, live_token_counts::LiveTokens},
+        status_lists::cache::StatusLists,
+    },
+    store::Store,
+    telemetry::metrics::Metrics,
+};
+
+/// The state of a Keyswap process.
+pub struct App {
+    pub store: Store,
+    pub settings: Settings,
+    pub master: MasterKeys,
+    pub entropy: SystemEntropy,
+    pub keys: KeyRing,
+    pub status_lists: StatusLists,
+    pub guessing: Guessing,
+    pub last_used: LastUsed,
+    pub live_tokens: LiveTokens,
+    pub counted: Counted,
+    pub census: Census,
+    /// This server's entry in the list of replicas. Empty for a command.
+    pub part: Part,
+    pub watch: ClockWatch,
+    pub metrics: Metrics,
+    pub outbound: Outbound,
+    /// The credential that unknown keys are compared with. It makes their refusal cost the same
+    /// work as that of a wrong key.
+    pub decoy: crate::service::credentials::decoy::Decoy,
+    /// Period of the constant-time deadline: refusals are answered at whole multiples of it. No
+    /// setting changes it. Zero answers immediately; tests use it to measure the work behind a
+    /// refusal.
+    pub refusal_tick: Duration,
+    pub witness: Witness,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "App({})", self.settings.limits.issuer)
+    }
+}
+
+/// The form in which handlers and jobs share the application state.
+pub type Shared = Arc<App>;
+
+impl App {
+    pub fn issuer(&self) -> &str {
+        &self.settings.limits.issuer
+    }
+}

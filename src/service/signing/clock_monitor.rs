@@ -1,0 +1,89 @@
+//! The clock monitor: after a jump of the database clock, every wait that the jump could falsify
+//! restarts (invariant K8).
+
+use std::time::Duration;
+
+use crate::{
+    domain::{
+        common::time::Timestamp,
+        events::{Actor, EventKind, NewEvent, Origin},
+        signing::rotation::{Jump, Moment},
+    },
+    service::{App, Error},
+    store::{self, Outcome},
+};
+
+/// Delay before an apparent jump is verified: a slow response is not a jump.
+const LOOK_TWICE: Duration = Duration::from_millis(250);
+
+/// Maximum number of attempts to read the clock without a slow response.
+const LOOKS: u32 = 3;
+
+/// Reads the clock. If it jumped since the last reading, every wait restarts and an event is
+/// recorded. A command records nothing and returns `Error::Conflict`: the clock of its machine is
+/// less reliable than those of the servers, and each run has only a first reading.
+pub(crate) async fn watch(app: &App) -> Result<(), Error> {
+    let (mut moment, noted) = look(app).await?;
+    let mut jump = jumped(app, moment, noted);
+    if jump.is_some() {
+        tokio::time::sleep(LOOK_TWICE).await;
+        let (again, noted) = look(app).await?;
+        (moment, jump) = (again, jumped(app, again, noted));
+    }
+    if let Some(jump) = jump {
+        let (direction, by) = match jump {
+            Jump::Forward(by) => ("forward", by),
+            Jump::Back(by) => ("back", by),
+        };
+        if app.part.is_none() {
+            return Err(Error::Conflict(format!(
+                "the database's clock is {by} {} what this machine's clock and the last server to look at it let expect: nothing is moved by \
+                 it; set the clocks right, or let a running server do it",
+                if direction == "forward" { "ahead of" } else { "behind" }
+            )));
+        }
+        app.metrics.clock_jumped();
+        tracing::error!(direction, %by, "the database's clock jumped: every wait of the signing keys begins anew");
+        app.store
+            .change(Origin::of(Actor::System), move |tx| {
+                let now = store::now(tx)?;
+                store::signing::clock::begin_anew(tx, now)?;
+                let event = NewEvent::new(EventKind::ClockJumped, "database").with("direction", direction);
+                Ok::<_, Error>(Outcome::event((), event.with("by", by.to_string())))
+            })
+            .await?;
+    }
+    app.watch.keep(moment);
+    Ok(())
+}
+
+/// Reads the database clock and the process clocks. A response so slow that the clocks could appear
+/// to differ is discarded, and the read is repeated.
+async fn look(app: &App) -> Result<(Moment, Timestamp), Error> {
+    let clock = &app.watch.clock;
+    let mut tries = 1;
+    loop {
+        let asked = clock.elapsed();
+        let found = app.store.read(|connection| {
+            let (noted, _) = store::signing::clock::read(connection)?;
+            Ok::<_, store::StoreError>((store::now(connection)?, noted))
+        });
+        let (database, noted) = found.await?;
+        let moment = Moment { database, elapsed: clock.elapsed(), machine: clock.now() };
+        let took = moment.elapsed.saturating_sub(asked);
+        if took <= app.settings.timing.clock_skew.duration() / 2 || tries == LOOKS {
+            return Ok((moment, noted));
+        }
+        tries += 1;
+    }
+}
+
+/// Compares with the last reading of this process, or, for the first reading, with the last one
+/// that any replica recorded.
+fn jumped(app: &App, moment: Moment, noted: Timestamp) -> Option<Jump> {
+    let tolerance = app.settings.timing.clock_skew;
+    match app.watch.last() {
+        Some(last) => moment.jump_since(last, tolerance),
+        None => moment.jump_before(noted, tolerance),
+    }
+}

@@ -1,0 +1,60 @@
+//! State of the clock monitor: the last reading of the clocks.
+
+use crate::{
+    domain::{
+        common::time::{Span, Timestamp},
+        signing::rotation::Moment,
+    },
+    store::Clock,
+};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// The last clock reading of this process.
+pub struct ClockWatch {
+    pub(crate) clock: Arc<dyn Clock>,
+    last: Mutex<Option<Moment>>,
+}
+
+impl fmt::Debug for ClockWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClockWatch")
+    }
+}
+
+impl ClockWatch {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, last: Mutex::new(None) }
+    }
+
+    /// The last reading; absent before the first one.
+    pub fn last(&self) -> Option<Moment> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last reading, for a later comparison.
+    pub(crate) fn pace(&self) -> Pace {
+        Pace { clock: Arc::clone(&self.clock), last: self.last() }
+    }
+
+    pub(crate) fn keep(&self, moment: Moment) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(moment);
+    }
+}
+
+/// A clock reading to compare with a later one: the clock can be set between the two.
+pub(crate) struct Pace {
+    clock: Arc<dyn Clock>,
+    last: Option<Moment>,
+}
+
+impl Pace {
+    /// Whether the database clock advanced at the rate of the process clock from that reading until
+    /// `database`; `None` without a reading.
+    pub fn holds(&self, database: Timestamp, tolerance: Span) -> Option<bool> {
+        let now = Moment { database, elapsed: self.clock.elapsed(), machine: self.clock.now() };
+        self.last.map(|last| now.jump_since(last, tolerance).is_none())
+    }
+}

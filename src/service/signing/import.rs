@@ -1,0 +1,54 @@
+//! Imports a private signing key.
+
+use crate::{
+    crypto::{
+        key_import::{self, ImportError},
+        signer::Signer,
+    },
+    domain::signing::SigningKeyState,
+    service::{
+        App, Error,
+        caller::Caller,
+        signing::{
+            clock_monitor,
+            loaded::Listed,
+            rotation::{NONE_LIVE, locked_at_pace, require_trusted, settle},
+            steps::{Publication, advance, publish},
+        },
+    },
+    store::Outcome,
+};
+
+/// Publishes an imported private key as the next key of the configured algorithm. It replaces the
+/// current next key, which has never signed. A key that is or was known is an `Error::Conflict`.
+pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Error> {
+    require_trusted(app)?;
+    clock_monitor::watch(app).await?;
+    let algorithm = app.settings.algorithm;
+    let der = key_import::private_key(text, algorithm)
+        .map_err(|error: ImportError| Error::invalid("key", error.to_string()))?;
+    let signer = Signer::from_pkcs8(algorithm, &der).map_err(|error| Error::invalid("key", error.to_string()))?;
+    let kid = signer.jwk().kid.clone();
+    let (master, entropy, settings) = (app.master.clone(), app.entropy.clone(), app.settings.clone());
+    let pace = app.watch.pace();
+    let imported = app
+        .store
+        .change(caller.origin.clone(), move |tx| {
+            let (now, looked) = locked_at_pace(tx, &settings, &pace)?;
+            if looked.keys.iter().any(|key| key.kid == kid) {
+                return Err(Error::Conflict(format!(
+                    "the key {kid} is or was here already, and a kid is never used again"
+                )));
+            }
+            let mut events = Vec::new();
+            for key in looked.keys.iter().filter(|key| key.algorithm == algorithm && key.state == SigningKeyState::Next)
+            {
+                advance(tx, key, SigningKeyState::Removed, now, &mut events)?;
+            }
+            let made = publish(tx, &master, &entropy, algorithm, &der, Publication::next(now), &mut events)?;
+            Ok(Outcome::events(looked.listed(&made, now, &NONE_LIVE), events))
+        })
+        .await?;
+    settle(app).await;
+    Ok(imported)
+}

@@ -1,0 +1,41 @@
+//! Number of unexpired tokens per signing key: counted in memory on the exchange path, and written
+//! in batches by a background job. The counts are informational. No rule depends on them, so counts
+//! lost in a crash do no harm.
+
+use std::{collections::BTreeMap, mem};
+
+use crate::{
+    domain::{
+        common::time::Timestamp,
+        events::{Actor, Origin},
+    },
+    service::{App, signing::live_token_counts::MINUTE},
+    store::{self, Outcome, StoreError},
+};
+
+/// Writes the counts. After a failure they are counted again, for the next flush.
+pub async fn flush(app: &App) -> Result<(), StoreError> {
+    let taken = mem::take(&mut *app.live_tokens.lock());
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let mut signed = BTreeMap::new();
+    for (kid, minutes) in &taken {
+        for (minute, tokens) in minutes {
+            signed.insert((kid.clone(), Timestamp::from_millis(minute * MINUTE * 1000)), *tokens);
+        }
+    }
+    let written = app.store.change(Origin::of(Actor::System), move |tx| {
+        store::signing::live_tokens::add(tx, &signed)?;
+        Ok::<_, StoreError>(Outcome::bookkeeping(()))
+    });
+    let written = written.await;
+    if written.is_err() {
+        for (kid, minutes) in &taken {
+            for (minute, tokens) in minutes {
+                app.live_tokens.add(kid, *minute, *tokens);
+            }
+        }
+    }
+    written
+}

@@ -1,0 +1,83 @@
+//! Public documents: the JWKS (RFC 7517 §5) and the metadata (RFC 8414, OpenID Connect Discovery
+//! 1.0).
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::{
+    domain::signing::Algorithm,
+    service::{
+        App, Error,
+        common::document::Document,
+        encryption::database_progress::Verdict,
+        signing::{jwk_set::jwks, key_snapshot::View},
+    },
+};
+
+/// The token type of an API key as a subject token (RFC 8693 §3). There is no registered URN for
+/// it.
+pub const API_KEY_TOKEN_TYPE: &str = "urn:keyswap:params:oauth:token-type:api-key";
+pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub const JWT_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:jwt";
+pub const TOKEN_EXCHANGE_GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub const IBM_API_KEY_GRANT: &str = "urn:ibm:params:oauth:grant-type:apikey";
+
+/// Returns the JWKS to serve while an operator must decide about a rolled back database. The
+/// database alone would withdraw published keys and restore revoked ones. Returns `None` if the
+/// rollback guard has detected no rollback, and if its file is corrupt.
+pub fn jwks_while_asked(app: &App, view: &View, wanted: Option<Algorithm>) -> Option<Document> {
+    let verdict = app.witness.verdict();
+    let Verdict::Restored(restored) = &*verdict else { return None };
+    let mut keys = restored.published(view.published.iter().map(|(_, jwk)| jwk));
+    keys.retain(|jwk| wanted.is_none_or(|algorithm| jwk.alg == algorithm));
+    jwks(&keys).ok()
+}
+
+/// The metadata (RFC 8414 §2). Both well-known paths serve the same members, so that they cannot
+/// contradict each other (RFC 9068 §4).
+#[derive(Serialize)]
+struct Metadata<'a> {
+    issuer: &'a str,
+    token_endpoint: String,
+    jwks_uri: String,
+    grant_types_supported: [&'static str; 3],
+    /// REQUIRED. There is no authorization endpoint: `none` is a registered value and requests
+    /// nothing.
+    response_types_supported: [&'static str; 1],
+    token_endpoint_auth_methods_supported: [&'static str; 3],
+    subject_types_supported: [&'static str; 1],
+    /// Required by OpenID Connect Discovery. Keyswap issues no ID tokens. The values are the
+    /// algorithms of the keys in the JWKS.
+    id_token_signing_alg_values_supported: BTreeSet<Algorithm>,
+    introspection_endpoint: String,
+    /// RFC 8414 §2 permits access token types here as well.
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    /// RFC 9701 §7.
+    introspection_signing_alg_values_supported: BTreeSet<Algorithm>,
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+}
+
+pub fn metadata(app: &App) -> Result<Document, Error> {
+    let issuer = app.issuer();
+    let view = app.keys.view();
+    let algorithms: BTreeSet<_> = view.published.iter().map(|(info, _)| info.algorithm).collect();
+    Document::new(&Metadata {
+        issuer,
+        token_endpoint: format!("{issuer}/oauth/token"),
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        grant_types_supported: ["client_credentials", TOKEN_EXCHANGE_GRANT, IBM_API_KEY_GRANT],
+        response_types_supported: ["none"],
+        // `none`: the API key is the subject token or the IBM parameter, and no other client
+        // authentication takes place.
+        token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "none"],
+        subject_types_supported: ["public"],
+        id_token_signing_alg_values_supported: algorithms.clone(),
+        introspection_endpoint: format!("{issuer}/oauth/introspect"),
+        introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "Bearer"],
+        introspection_signing_alg_values_supported: algorithms,
+        revocation_endpoint: format!("{issuer}/oauth/revoke"),
+        revocation_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
+    })
+}

@@ -1,0 +1,53 @@
+//! Signing keys of the algorithms that audiences request. A next key is published before an
+//! audience requests the algorithm; the rotation plan activates it.
+
+use crate::{
+    crypto::{master_keys::MasterKeys, random::SystemEntropy, signer::PrivateKeyDer},
+    domain::{
+        events::NewEvent,
+        signing::{Algorithm, SigningKeyInfo, SigningKeyState, rotation::has},
+    },
+    service::{
+        App, Error,
+        common::locks,
+        signing::steps::{Publication, generate, publish},
+    },
+    store::{self, Conn, StoreError, Tx},
+};
+
+/// Generates the private key that `publish_asked` may need, before its transaction begins:
+/// generating an RSA key takes about a second, for which no locks should be held. Returns `None` if
+/// a next key is already published.
+pub(crate) async fn fresh_for(app: &App, algorithm: Option<Algorithm>) -> Result<Option<PrivateKeyDer>, Error> {
+    let Some(algorithm) = algorithm else { return Ok(None) };
+    let published = app.store.read(infos).await?;
+    let is_there = has(&published, algorithm, SigningKeyState::Next);
+    Ok(if is_there { None } else { Some(generate(algorithm).await?) })
+}
+
+/// Ensures that a next key of `algorithm` is published before an audience requests the algorithm.
+/// Returns `Error::Unavailable` if the next key that `fresh_for` found is no longer next.
+pub(crate) fn publish_asked(
+    tx: &mut Tx<'_>,
+    master: &MasterKeys,
+    entropy: &SystemEntropy,
+    algorithm: Option<Algorithm>,
+    fresh: Option<&PrivateKeyDer>,
+) -> Result<Vec<NewEvent>, Error> {
+    let mut events = Vec::new();
+    let Some(algorithm) = algorithm else { return Ok(events) };
+    // Held until the audience is committed: no concurrent rotation can conclude that no audience
+    // requests the algorithm.
+    store::lock(tx, locks::SIGNING_KEYS)?;
+    if !has(&infos(tx)?, algorithm, SigningKeyState::Next) {
+        let der =
+            fresh.ok_or_else(|| Error::Unavailable("the signing keys were rotated just now; try again".to_owned()))?;
+        let now = store::now(tx)?;
+        publish(tx, master, entropy, algorithm, der, Publication::next(now), &mut events)?;
+    }
+    Ok(events)
+}
+
+fn infos(connection: &mut Conn) -> Result<Vec<SigningKeyInfo>, StoreError> {
+    Ok(store::signing::signing_keys::list(connection, true)?.into_iter().map(|key| key.info).collect())
+}

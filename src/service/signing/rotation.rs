@@ -1,0 +1,247 @@
+//! Rotation: on schedule, by the first replica to find it due, and by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    domain::{
+        common::{derived_id::SigningKeyId, time::Timestamp},
+        events::{Actor, Origin},
+        signing::{
+            Algorithm, SigningKeyInfo, SigningKeyState,
+            rotation::{Planned, Step, has},
+        },
+    },
+    service::{
+        App, Error, Settings,
+        caller::Caller,
+        common::locks,
+        replicas,
+        signing::{
+            clock_monitor,
+            clock_reference::Pace,
+            loaded::{Listed, Looked, Timeline, look_again},
+            steps::{self, Press, activate},
+        },
+    },
+    store::{self, Outcome, StoreError, Tx},
+};
+
+/// Maximum number of rounds in one tick: a step can make another one due, and the loop must end.
+const ROUNDS: usize = 4;
+
+/// Executes the steps that are due by the clock. Every replica runs this; the first one executes a
+/// step, and the others find it done.
+pub async fn tick(app: &App) -> Result<(), Error> {
+    clock_monitor::watch(app).await?;
+    replicas::tell(app).await?;
+    // In a rolled back database, no key changes state until an operator accepts it.
+    if app.keys.view().is_halted() {
+        return Ok(());
+    }
+    for _ in 0..ROUNDS {
+        let unusable = app.keys.view().unusable.clone();
+        let (settings, of_look) = (app.settings.clone(), unusable.clone());
+        let due = app.store.read(move |connection| {
+            let now = store::now(connection)?;
+            let looked = Looked::at(connection, &settings, now)?;
+            let due = looked.due(now, &of_look);
+            let measured = looked.measured(&looked.rules.plan(&looked.keys, now), now);
+            Ok::<_, StoreError>((needed(&looked, &due), due.is_empty(), measured))
+        });
+        let (needed, nothing_is_due, measured) = due.await?;
+        app.metrics.signing_keys_are(&measured);
+        if nothing_is_due {
+            return Ok(());
+        }
+        let mut press = Press::with(app, needed).await?;
+        let (settings, pace) = (app.settings.clone(), app.watch.pace());
+        app.store
+            .change(Origin::of(Actor::System), move |tx| {
+                let (now, looked) = locked_at_pace(tx, &settings, &pace)?;
+                let events = steps::run_due(tx, &looked, now, &unusable, &mut press)?;
+                Ok::<_, Error>(if events.is_empty() { Outcome::bookkeeping(()) } else { Outcome::events((), events) })
+            })
+            .await?;
+        look_again(app).await;
+    }
+    Ok(())
+}
+
+/// Locks the signing keys until `tx` ends and reads them. The time is taken after the wait for the
+/// lock.
+pub(crate) fn locked(tx: &mut Tx<'_>, settings: &Settings) -> Result<(Timestamp, Looked), StoreError> {
+    store::lock(tx, locks::SIGNING_KEYS)?;
+    let now = store::now(tx)?;
+    Ok((now, Looked::at(tx, settings, now)?))
+}
+
+/// Like `locked`, for steps that are due by time. Returns `Error::Unavailable` if the clock jumped
+/// since the reading in `pace`.
+pub(crate) fn locked_at_pace(tx: &mut Tx<'_>, settings: &Settings, pace: &Pace) -> Result<(Timestamp, Looked), Error> {
+    let (now, looked) = locked(tx, settings)?;
+    if pace.holds(now, settings.timing.clock_skew) == Some(false) {
+        return Err(Error::Unavailable("the database's clock was set a moment ago: no key is moved by it".to_owned()));
+    }
+    // No timestamp of a key may be later than the recorded reading of the clock.
+    store::signing::clock::note(tx, now)?;
+    Ok((now, looked))
+}
+
+/// The algorithms for which the due steps publish a new key: those that have no next key, or will
+/// have none.
+fn needed(looked: &Looked, due: &[Planned]) -> BTreeSet<Algorithm> {
+    let of = |kid: &SigningKeyId| looked.keys.iter().find(|key| key.kid == *kid).map(|key| key.algorithm);
+    let algorithm = |planned: &Planned| match &planned.step {
+        Step::Publish(algorithm) => Some(*algorithm),
+        Step::Activate(kid) => of(kid),
+        Step::See(_) | Step::Retire(_) | Step::Destroy(_) | Step::Remove(_) => None,
+    };
+    due.iter().filter_map(algorithm).collect()
+}
+
+/// The result of a rotation, performed or planned.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Rotated {
+    pub activated: Listed,
+    /// Absent from a plan: the key does not exist yet.
+    pub next: Option<Listed>,
+    pub retired: Vec<Listed>,
+}
+
+/// Activates the next key of the configured algorithm, keeps the old key published, and publishes a
+/// new next key. Keys of other algorithms continue to sign while an audience requests them. Of two
+/// concurrent rotations, the second is refused, because its next key was published too recently.
+///
+/// `wanted` is the key that a caller expects to activate, from a plan; another next key is an
+/// `Error::Conflict`. `Error::TooEarly` carries the earliest safe time.
+pub async fn rotate(app: &App, caller: &Caller, wanted: Option<SigningKeyId>) -> Result<Rotated, Error> {
+    require_trusted(app)?;
+    clock_monitor::watch(app).await?;
+    let mut press = Press::with(app, [app.settings.algorithm]).await?;
+    let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
+    let pace = app.watch.pace();
+    let rotated = app
+        .store
+        .change(caller.origin.clone(), move |tx| {
+            let (now, before) = locked_at_pace(tx, &settings, &pace)?;
+            let next = next_to_sign(&before, settings.algorithm, now, &unusable)?.clone();
+            if wanted.as_ref().is_some_and(|wanted| *wanted != next.kid) {
+                return Err(Error::Conflict(format!("{} is next by now: look at the plan again", next.kid)));
+            }
+            let mut events = Vec::new();
+            activate(tx, &before, &next, now, &mut events)?;
+            let made = press.publish(tx, settings.algorithm, now, &mut events)?;
+            let between = Looked::at(tx, &settings, now)?;
+            events.extend(steps::run_due(tx, &between, now, &unusable, &mut press)?);
+            let after = Looked::at(tx, &settings, now)?;
+            let live = store::signing::live_tokens::live(tx, now)?;
+            let of = |wanted: &dyn Fn(&SigningKeyInfo) -> bool| -> Vec<Listed> {
+                after.keys.iter().filter(|key| wanted(key)).map(|key| after.listed(key, now, &live)).collect()
+            };
+            let gone = || StoreError::Corrupt("a signing key vanished".to_owned());
+            let rotated = Rotated {
+                activated: of(&|key| key.kid == next.kid).pop().ok_or_else(gone)?,
+                next: of(&|key| made.as_ref().is_some_and(|made| made.kid == key.kid)).pop(),
+                retired: of(&|key| key.state == SigningKeyState::Retiring),
+            };
+            Ok::<_, Error>(Outcome::events(rotated, events))
+        })
+        .await?;
+    settle(app).await;
+    Ok(rotated)
+}
+
+/// Refuses to change keys in a rolled back database that no operator has accepted.
+pub(crate) fn require_trusted(app: &App) -> Result<(), Error> {
+    if app.keys.view().is_halted() {
+        return Err(Error::Unavailable(
+            "the database looks like an old backup; run `keyswap restore status` on the server".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Returns what `rotate` would do now, or its error, and the timeline that it starts from. Changes
+/// nothing.
+pub async fn planned_rotation(app: &App) -> Result<(Result<Rotated, Error>, Timeline), Error> {
+    require_trusted(app)?;
+    let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
+    app.store
+        .read(move |connection| {
+            let now = store::now(connection)?;
+            let looked = Looked::at(connection, &settings, now)?;
+            let live = store::signing::live_tokens::live(connection, now)?;
+            let next = next_to_sign(&looked, settings.algorithm, now, &unusable);
+            let rotated = next.map(|next| {
+                let retires = |key: &&SigningKeyInfo| {
+                    key.state == SigningKeyState::Active
+                        && (key.algorithm == next.algorithm || !looked.rules.uses(key.algorithm))
+                };
+                // The removal time is reported as if the key were retired now.
+                let until = |key: &SigningKeyInfo| {
+                    let (state, retired_at) = (SigningKeyState::Retiring, Some(now));
+                    looked.rules.may_be_removed_from(&SigningKeyInfo { state, retired_at, ..key.clone() }, now)
+                };
+                let retired = |key| Listed { may_be_removed_from: until(key), ..looked.listed(key, now, &live) };
+                Rotated {
+                    activated: looked.listed(next, now, &live),
+                    next: None,
+                    retired: looked.keys.iter().filter(retires).map(retired).collect(),
+                }
+            });
+            Ok((rotated, looked.timeline(now, &live)))
+        })
+        .await
+}
+
+/// The next key of `algorithm`, if it may sign now and this replica can use it.
+fn next_to_sign<'a>(
+    looked: &'a Looked,
+    algorithm: Algorithm,
+    now: Timestamp,
+    unusable: &[SigningKeyId],
+) -> Result<&'a SigningKeyInfo, Error> {
+    let is_next = |key: &&SigningKeyInfo| key.state == SigningKeyState::Next && key.algorithm == algorithm;
+    let next = looked.keys.iter().find(is_next);
+    let next =
+        next.ok_or_else(|| Error::Conflict(format!("no next key for {algorithm} is published; start the server")))?;
+    if unusable.contains(&next.kid) {
+        return Err(Error::Conflict(format!(
+            "{} cannot be opened here: look at /readyz, or revoke it, and another one follows",
+            next.kid
+        )));
+    }
+    match looked.rules.may_sign_from(next, now) {
+        Some(from) if from <= now => Ok(next),
+        from => Err(Error::TooEarly(from.unwrap_or_else(|| now.after(looked.rules.timing.until_known())))),
+    }
+}
+
+/// Runs after a change of the keys. It refreshes the snapshot of this replica and marks published
+/// keys as seen, which starts their propagation delay. After a failure, the next tick repeats the
+/// work.
+pub(crate) async fn settle(app: &App) {
+    look_again(app).await;
+    let (pace, tolerance) = (app.watch.pace(), app.settings.timing.clock_skew);
+    let seen = app.store.change(Origin::of(Actor::System), move |tx| {
+        store::lock(tx, locks::SIGNING_KEYS)?;
+        let now = store::now(tx)?;
+        // Recorded only if the clock advanced steadily since a reading of this process. Otherwise
+        // the replicas that monitor the clock record it.
+        if pace.holds(now, tolerance) == Some(true) {
+            store::signing::clock::note(tx, now)?;
+        }
+        store::signing::signing_keys::see_all(tx, now)?;
+        Ok::<_, StoreError>(Outcome::bookkeeping(()))
+    });
+    if let Err(error) = seen.await {
+        tracing::warn!(%error, "a signing key that was published could not be seen; the next tick does it");
+    }
+}
+
+pub(crate) fn has_next(looked: &Looked, algorithm: Algorithm) -> bool {
+    has(&looked.keys, algorithm, SigningKeyState::Next)
+}
+
+/// The token counts of a key that has signed nothing.
+pub(crate) const NONE_LIVE: BTreeMap<SigningKeyId, i64> = BTreeMap::new();

@@ -1,0 +1,110 @@
+//! The signed status lists in memory.
+
+use crate::{
+    domain::common::{
+        id::StatusListId,
+        time::{Span, Timestamp},
+    },
+    service::common::document::Document,
+};
+use arc_swap::ArcSwap;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
+use tokio::{sync::Mutex, time::Instant};
+
+/// The lists in memory, as of the last refresh.
+pub struct StatusLists {
+    pub(crate) view: ArcSwap<View>,
+    /// One build at a time: a waiting caller finds the result of the previous build.
+    pub(crate) building: Mutex<()>,
+    /// Whether this replica has completed a full build. Its settings may differ from those of the
+    /// replica that built last.
+    pub(crate) has_built: AtomicBool,
+    /// When the last successful build of this replica began; initially, when the replica started.
+    built_at: std::sync::Mutex<Instant>,
+    /// Held while a request refreshes lists that are too old to serve; other requests wait for it.
+    pub(crate) looking: Mutex<()>,
+    /// When such a refresh last failed.
+    pub(crate) failed_at: std::sync::Mutex<Option<Instant>>,
+}
+
+/// How long a request waits for a refresh, and how long no refresh is attempted after a failure.
+pub(crate) const LOOK_FOR: Duration = Duration::from_secs(1);
+
+impl fmt::Debug for StatusLists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StatusLists")
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct View {
+    pub(crate) lists: BTreeMap<StatusListId, Arc<Served>>,
+    /// The time of the refresh, by the process clock and by the database clock.
+    pub(crate) seen_at: Option<(Instant, Timestamp)>,
+}
+
+/// A signed list, ready to be sent.
+#[derive(Debug)]
+pub struct Served {
+    pub(crate) version: i64,
+    pub(crate) expires_at: Timestamp,
+    pub plain: Document,
+    pub gzip: Document,
+}
+
+impl Default for StatusLists {
+    fn default() -> Self {
+        Self {
+            view: ArcSwap::default(),
+            building: Mutex::new(()),
+            has_built: AtomicBool::new(false),
+            built_at: std::sync::Mutex::new(Instant::now()),
+            looking: Mutex::new(()),
+            failed_at: std::sync::Mutex::default(),
+        }
+    }
+}
+
+impl StatusLists {
+    /// Whether the last refresh is at most `span` old.
+    pub fn is_fresh(&self, span: Span) -> bool {
+        self.view.load().seen_at.is_some_and(|(at, _)| at.elapsed() <= span.duration())
+    }
+
+    pub(crate) fn built(&self, began: Instant) {
+        *self.built_at.lock().unwrap_or_else(PoisonError::into_inner) = began;
+    }
+
+    /// Time since the last successful build of this replica began, including builds that found
+    /// nothing to do.
+    pub fn build_age(&self) -> Duration {
+        self.built_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Seconds until the first list expires, by the database clock; negative if one has expired.
+    pub fn soonest_end(&self) -> Option<f64> {
+        let view = self.view.load();
+        let ends_at = view.lists.values().map(|list| list.expires_at).min()?;
+        let (seen_at, as_of) = view.seen_at?;
+        let left = Duration::from_millis(ends_at.millis().abs_diff(as_of.millis())).as_secs_f64();
+        Some(if ends_at < as_of { -left } else { left } - seen_at.elapsed().as_secs_f64())
+    }
+
+    /// Whether a refresh for a request failed so recently that another attempt would only delay the
+    /// request.
+    pub(crate) fn failed_lately(&self) -> bool {
+        let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| at.elapsed() < LOOK_FOR)
+    }
+
+    /// The number of lists and their total size in bytes, compressed.
+    pub fn size(&self) -> (usize, usize) {
+        let view = self.view.load();
+        (view.lists.len(), view.lists.values().map(|list| list.gzip.body.len()).sum())
+    }
+}

@@ -1,0 +1,204 @@
+//! The delivery worker: it leases deliveries, sends them outside any transaction, and records the
+//! results. At-least-once: if the worker crashes before recording the result, its lease expires and
+//! the delivery is retried.
+
+use futures_util::future::join_all;
+
+use crate::{
+    domain::{
+        common::{
+            entropy::Entropy,
+            id::WebhookId,
+            time::{Span, Timestamp},
+        },
+        events::{Actor, EventKind, NewEvent, Origin},
+        webhooks::{
+            Disabled, State,
+            delivery::{Attempt, Delivery, DeliveryState, Verdict, judge, retry_after},
+        },
+    },
+    outbound::{Answer, Unreached},
+    service::{
+        App, Error,
+        webhooks::message::{Endpoint, Message, SealedEndpoint},
+    },
+    store::{self, Outcome, StoreError, Tx},
+    telemetry::labels::Delivered,
+};
+
+/// Maximum number of concurrent deliveries to one webhook.
+pub const AT_ONCE: i64 = 4;
+/// Duration of a lease: three times the timeout of an attempt.
+pub const CLAIM: Span = Span::from_secs(60);
+
+/// Deliveries that were leased together.
+struct Batch {
+    endpoint: SealedEndpoint,
+    now: Timestamp,
+    deliveries: Vec<(Delivery, Message)>,
+}
+
+/// Returns the webhooks with deliveries to send now.
+pub async fn due(app: &App) -> Result<Vec<WebhookId>, StoreError> {
+    app.store
+        .read(|connection| {
+            let now = store::now(connection)?;
+            store::webhooks::deliveries::webhooks_with_due(connection, now)
+        })
+        .await
+}
+
+/// Returns the age of the oldest waiting delivery of an enabled webhook.
+pub async fn longest_wait(app: &App) -> Result<Span, StoreError> {
+    app.store
+        .read(|connection| {
+            let now = store::now(connection)?;
+            let oldest = store::webhooks::deliveries::oldest_waiting(connection)?;
+            Ok(oldest.map_or(Span::ZERO, |since| now.since(since)))
+        })
+        .await
+}
+
+/// Sends a batch of due deliveries to a webhook. Returns whether another batch should follow at
+/// once: this one was full, and every delivery succeeded.
+pub async fn serve(app: &App, id: &WebhookId) -> Result<bool, Error> {
+    let Some(batch) = claim(app, id.clone()).await? else { return Ok(false) };
+    let endpoint = batch.endpoint.open(&app.master)?;
+    let whole = i64::try_from(batch.deliveries.len()).is_ok_and(|count| count == AT_ONCE);
+    let sent =
+        batch.deliveries.into_iter().map(|(delivery, message)| send(app, &endpoint, delivery, message, batch.now));
+    let mut go_on = whole;
+    for result in join_all(sent).await {
+        go_on &= result?;
+    }
+    Ok(go_on)
+}
+
+async fn claim(app: &App, id: WebhookId) -> Result<Option<Batch>, StoreError> {
+    app.store
+        .change(Origin::of(Actor::System), move |tx| {
+            let now = tx.now();
+            let found = store::webhooks::find(tx, &id)?;
+            let ready = |until: Option<Timestamp>| until.is_none_or(|until| until <= now);
+            let Some(webhook) = found.filter(|webhook| webhook.state == State::Enabled && ready(webhook.paused_until))
+            else {
+                return Ok(Outcome::bookkeeping(None));
+            };
+            let mut deliveries = Vec::new();
+            for delivery in store::webhooks::deliveries::claim(tx, &id, AT_ONCE, now.after(CLAIM))? {
+                let event = store::events::find(tx, delivery.event_seq)?
+                    .ok_or_else(|| StoreError::Corrupt(format!("event {} is gone", delivery.event_seq)))?;
+                let data = serde_json::to_value(&event).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+                let message = Message { id: event.id.to_string(), kind: event.kind, at: event.at, data };
+                deliveries.push((delivery, message));
+            }
+            let endpoint = SealedEndpoint::load(tx, &webhook, now)?;
+            let batch = (!deliveries.is_empty()).then_some(Batch { endpoint, now, deliveries });
+            Ok(Outcome::bookkeeping(batch))
+        })
+        .await
+}
+
+/// Sends a delivery and records the result. Returns whether it was delivered.
+async fn send(
+    app: &App,
+    endpoint: &Endpoint,
+    delivery: Delivery,
+    message: Message,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let answer = endpoint.send(&app.outbound, &message, now).await;
+    let attempt = match &answer {
+        Ok(answer) => Attempt::Answered {
+            status: answer.status,
+            retry_after: answer.retry_after.as_deref().and_then(|text| retry_after(text, now)),
+        },
+        Err(_) => Attempt::Unreached,
+    };
+    let mut jitter = [0; 2];
+    app.entropy.fill(&mut jitter)?;
+    let verdict = judge(attempt, delivery.attempts, u16::from_be_bytes(jitter));
+    app.metrics.webhook_attempted(match verdict {
+        Verdict::Delivered => Delivered::Delivered,
+        Verdict::Again { .. } => Delivered::Again,
+        Verdict::Gone => Delivered::Gone,
+        Verdict::Exhausted => Delivered::Exhausted,
+    });
+    tracing::debug!(webhook = %delivery.webhook, delivery = %delivery.id, attempts = delivery.attempts, ?answer, "sent");
+    app.store.change(Origin::of(Actor::System), move |tx| record(tx, delivery, &answer, verdict)).await?;
+    Ok(verdict == Verdict::Delivered)
+}
+
+fn record(
+    tx: &mut Tx<'_>,
+    claimed: Delivery,
+    answer: &Result<Answer, Unreached>,
+    verdict: Verdict,
+) -> Result<Outcome<()>, StoreError> {
+    let now = tx.now();
+    // Locks the webhook before its delivery, in the same order as deletion does. Most results do
+    // not change the webhook.
+    let touches_webhook = match verdict {
+        Verdict::Delivered | Verdict::Again { pause: false, .. } => false,
+        Verdict::Again { pause: true, .. } | Verdict::Gone | Verdict::Exhausted => true,
+    };
+    let webhook = if touches_webhook { store::webhooks::find_for_change(tx, &claimed.webhook)? } else { None };
+    let found = store::webhooks::deliveries::find_for_change(tx, &claimed.webhook, &claimed.id)?;
+    // If the lease expired and another worker has taken the delivery, or if it was deleted, this
+    // result is discarded.
+    let ours = |found: &Delivery| {
+        found.state == DeliveryState::Waiting
+            && found.attempts == claimed.attempts
+            && found.claimed_until == claimed.claimed_until
+    };
+    let Some(mut delivery) = found.filter(ours) else { return Ok(Outcome::bookkeeping(())) };
+    delivery.claimed_until = None;
+    delivery.last_status = answer.as_ref().ok().map(|answer| answer.status);
+    delivery.last_error = match (answer, verdict) {
+        (_, Verdict::Delivered) => None,
+        (Ok(answer), _) => Some(format!("answered {}", answer.status)),
+        (Err(unreached), _) => Some(unreached.to_string()),
+    };
+    let mut event = None;
+    let end = |state: DeliveryState, delivery: &mut Delivery| {
+        delivery.state = state;
+        delivery.next_attempt_at = None;
+        delivery.finished_at = Some(now);
+    };
+    match verdict {
+        Verdict::Delivered => end(DeliveryState::Delivered, &mut delivery),
+        Verdict::Again { after, pause } => {
+            delivery.next_attempt_at = Some(now.after(after));
+            if pause {
+                store::webhooks::pause(tx, &claimed.webhook, now.after(after))?;
+            }
+        }
+        // The delivery keeps waiting, and is sent if the webhook is enabled again.
+        Verdict::Gone => event = disable(tx, webhook, Disabled::Gone)?,
+        Verdict::Exhausted => {
+            end(DeliveryState::Failed, &mut delivery);
+            // A receiver that accepted other deliveries in the meantime works and rejects only this
+            // one.
+            if !store::webhooks::deliveries::took_anything_since(tx, &claimed.webhook, delivery.created_at)? {
+                event = disable(tx, webhook, Disabled::Exhausted)?;
+            }
+        }
+    }
+    store::webhooks::deliveries::update(tx, &delivery)?;
+    Ok(match event {
+        Some(event) => Outcome::event((), event.with("event_id", delivery.event_id.as_str())),
+        None => Outcome::bookkeeping(()),
+    })
+}
+
+fn disable(
+    tx: &mut Tx<'_>,
+    webhook: Option<crate::domain::webhooks::Webhook>,
+    why: Disabled,
+) -> Result<Option<NewEvent>, StoreError> {
+    let Some(mut webhook) = webhook.filter(|webhook| webhook.state == State::Enabled) else { return Ok(None) };
+    webhook.state = State::Disabled(why);
+    store::webhooks::update(tx, &webhook)?;
+    tracing::warn!(webhook = %webhook.id, reason = why.as_str(), "a webhook was disabled");
+    Ok(Some(NewEvent::new(EventKind::WebhookDisabled, &webhook.id).with("reason", why.as_str())))
+}

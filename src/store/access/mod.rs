@@ -1,0 +1,19 @@
+/// Tests whether the record belongs to no organization, or its organization still has the
+/// generation id that it had when the record was created.
+macro_rules! is_alive {
+    () => {
+        $crate::store::schema::access_records::incarnation.is_null().or(diesel::dsl::exists(
+            $crate::store::schema::organizations::table.filter(
+                $crate::store::schema::organizations::incarnation
+                    .nullable()
+                    .eq($crate::store::schema::access_records::incarnation),
+            ),
+        ))
+    };
+}
+
+pub mod access_records;
+pub mod audiences;
+pub mod effective_statements;
+pub mod permissions;
+pub mod roles;

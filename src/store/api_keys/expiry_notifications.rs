@@ -1,0 +1,109 @@
+//! Keys that expire soon or have expired, and whose expiry notification is due.
+
+use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::{
+    domain::{
+        common::{
+            id::{KeyId, OrganizationId},
+            time::Timestamp,
+        },
+        credentials::expiry_notification::{self, STEPS},
+    },
+    store::{columns::parsed, error::StoreError, pool::Conn, schema::api_keys, transaction::Tx},
+};
+
+/// A key whose expiry notification is due. `days` is the number of days before the expiration, and
+/// `ENDED` once it has passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    pub key: KeyId,
+    pub organization: Option<OrganizationId>,
+    pub ends_at: Timestamp,
+    pub days: i32,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = api_keys)]
+struct Row {
+    id: String,
+    organization_id: Option<String>,
+    revoked_at: Option<i64>,
+    expires_at: Option<i64>,
+    noticed_days: Option<i32>,
+}
+
+/// Returns whether any notification is due.
+pub fn are_due(connection: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(!due(connection, now, 1)?.is_empty())
+}
+
+/// Returns up to `most` keys whose notification is due. They count as notified with this change.
+/// The caller must hold a lock that prevents concurrent calls.
+pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
+    let now = tx.now();
+    let ids = due(tx, now, most)?;
+    // The rows are locked and read again, because a change of the expiration in between has also
+    // reset the notification.
+    diesel::update(api_keys::table.filter(api_keys::id.eq_any(&ids)))
+        .set(api_keys::version.eq(api_keys::version))
+        .execute(&mut **tx)?;
+    let rows: Vec<Row> = api_keys::table
+        .filter(api_keys::id.eq_any(&ids))
+        .order((api_keys::expires_at.asc(), api_keys::id.asc()))
+        .select(Row::as_select())
+        .load(&mut **tx)?;
+    let endings = rows.into_iter().filter_map(|row| ending(row, now).transpose()).collect::<Result<Vec<_>, _>>()?;
+    for (_, days) in STEPS {
+        let told: Vec<_> = endings.iter().filter(|one| one.days == days).map(|one| one.key.as_str()).collect();
+        if !told.is_empty() {
+            diesel::update(api_keys::table.filter(api_keys::id.eq_any(told)))
+                .set(api_keys::noticed_days.eq(Some(days)))
+                .execute(&mut **tx)?;
+        }
+    }
+    Ok(endings)
+}
+
+/// Resets the notifications of a key whose expiration was changed. Notifications whose time has
+/// already passed are skipped.
+pub fn begin_anew(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Result<(), StoreError> {
+    let now = tx.now();
+    diesel::update(api_keys::table.find(key.as_str()))
+        .set(api_keys::noticed_days.eq(end.and_then(|end| expiry_notification::due(end, now))))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// Runs one query for each value of the last notification. The index contains both columns, so each
+/// query reads only rows that are due.
+fn due(connection: &mut Conn, now: Timestamp, most: i64) -> Result<Vec<String>, StoreError> {
+    let mut found = Vec::new();
+    for (last, days) in STEPS {
+        let ending = api_keys::table
+            .filter(api_keys::revoked_at.is_null())
+            .filter(api_keys::expires_at.le(expiry_notification::reach(days, now).millis()))
+            .order(api_keys::expires_at.asc())
+            .limit(most.saturating_sub(i64::try_from(found.len()).unwrap_or(i64::MAX)))
+            .select(api_keys::id)
+            .into_boxed();
+        let ending = match last {
+            None => ending.filter(api_keys::noticed_days.is_null()),
+            Some(last) => ending.filter(api_keys::noticed_days.eq(last)),
+        };
+        found.extend(ending.load::<String>(connection)?);
+    }
+    Ok(found)
+}
+
+fn ending(row: Row, now: Timestamp) -> Result<Option<Ending>, StoreError> {
+    let end = row.expires_at.filter(|_| row.revoked_at.is_none()).map(Timestamp::from_millis);
+    let Some((ends_at, days)) = end.and_then(|end| Some((end, expiry_notification::due(end, now)?))) else {
+        return Ok(None);
+    };
+    if row.noticed_days.is_some_and(|last| last <= days) {
+        return Ok(None);
+    }
+    let organization = row.organization_id.map(|id| parsed("organization id", &id)).transpose()?;
+    Ok(Some(Ending { key: parsed("key id", &row.id)?, organization, ends_at, days }))
+}

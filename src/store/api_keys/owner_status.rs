@@ -1,0 +1,200 @@
+//! The owner status of keys: the view that exchanges and key lists read.
+
+use std::collections::BTreeMap;
+
+use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::{
+    domain::{
+        access::{
+            claim_map::Holder,
+            owner::{Home, Owner},
+            owner_status::{ClientNow, Directory, MembershipNow, Ownership, UserNow},
+        },
+        common::id::Incarnation,
+        exchange::validation::UserBehind,
+    },
+    store::{
+        api_keys::key_row::KeyRow,
+        columns::{parsed, parsed_metadata, permission_set},
+        error::StoreError,
+        pool::Conn,
+        schema::key_standings,
+    },
+};
+
+#[derive(Debug, Clone, Default, Queryable, Selectable)]
+#[diesel(table_name = key_standings)]
+pub(crate) struct StandingRow {
+    key_id: String,
+    client_permissions: Option<String>,
+    client_deleted_at: Option<i64>,
+    client_metadata: Option<String>,
+    user_incarnation: Option<String>,
+    user_blocked_at: Option<i64>,
+    user_profile: Option<String>,
+    user_metadata: Option<String>,
+    member_incarnation: Option<String>,
+    member_organization_incarnation: Option<String>,
+    organization_incarnation: Option<String>,
+    organization_metadata: Option<String>,
+    creator_incarnation: Option<String>,
+    creator_organization_incarnation: Option<String>,
+    home_permissions: Option<String>,
+}
+
+/// Returns the rows of the keys `ids`, by key id.
+pub(crate) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<String, StandingRow>, StoreError> {
+    let rows: Vec<StandingRow> = key_standings::table
+        .filter(key_standings::key_id.eq_any(ids))
+        .select(StandingRow::as_select())
+        .load(connection)?;
+    Ok(rows.into_iter().map(|row| (row.key_id.clone(), row)).collect())
+}
+
+/// Combines the owner that is stored with a key and the current state of the directory.
+pub(crate) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, StoreError> {
+    let client = row.client_permissions.as_deref().map(|permissions| {
+        Ok::<_, StoreError>(ClientNow {
+            permissions: permission_set(permissions)?,
+            deleted: row.client_deleted_at.is_some(),
+        })
+    });
+    let creator = match (&key.creator_id, &key.creator_incarnation) {
+        (Some(user), Some(incarnation)) => {
+            Some((parsed("creator", user)?, parsed("incarnation of the creator", incarnation)?))
+        }
+        (Some(_) | None, _) => None,
+    };
+    Ok(Ownership {
+        owner: owner(key)?,
+        home: home(key)?,
+        creator,
+        client: client.transpose()?,
+        directory: row.directory()?,
+    })
+}
+
+/// The columns that determine the owner status. The permissions of the user or organization are
+/// omitted.
+pub(crate) type Lean = (
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+
+impl StandingRow {
+    /// Builds a row that is sufficient for the owner status, but not for the permissions of the
+    /// user or organization.
+    pub fn lean(columns: Lean) -> Self {
+        let (
+            client_permissions,
+            client_deleted_at,
+            user_incarnation,
+            user_blocked_at,
+            member_incarnation,
+            member_organization_incarnation,
+            organization_incarnation,
+            creator_incarnation,
+            creator_organization_incarnation,
+        ) = columns;
+        Self {
+            client_permissions,
+            client_deleted_at,
+            user_incarnation,
+            user_blocked_at,
+            member_incarnation,
+            member_organization_incarnation,
+            organization_incarnation,
+            creator_incarnation,
+            creator_organization_incarnation,
+            ..Self::default()
+        }
+    }
+
+    fn directory(&self) -> Result<Directory, StoreError> {
+        let user = self.user_incarnation.as_deref().map(|incarnation| {
+            Ok::<_, StoreError>(UserNow {
+                incarnation: parsed("incarnation of a user", incarnation)?,
+                blocked: self.user_blocked_at.is_some(),
+            })
+        });
+        Ok(Directory {
+            user: user.transpose()?,
+            membership: membership(&self.member_incarnation, &self.member_organization_incarnation)?,
+            organization: incarnation(self.organization_incarnation.as_deref())?,
+            creator: membership(&self.creator_incarnation, &self.creator_organization_incarnation)?,
+            permissions: permission_set(self.home_permissions.as_deref().unwrap_or_default())?,
+        })
+    }
+
+    /// Returns the user that the key belongs to, with the profile and metadata from the product.
+    pub fn user(&self, home: &Home) -> Result<Option<UserBehind>, StoreError> {
+        let Some(id) = home.user().filter(|_| self.user_incarnation.is_some()) else { return Ok(None) };
+        Ok(Some(UserBehind {
+            id: id.clone(),
+            blocked: self.user_blocked_at.is_some(),
+            profile: parsed_metadata(self.user_profile.as_deref().unwrap_or("{}"))?,
+            metadata: parsed_metadata(self.user_metadata.as_deref().unwrap_or("{}"))?,
+        }))
+    }
+
+    /// The metadata and the profile of the key's service client, user and organization.
+    pub fn about(&self) -> [(Holder, Option<&str>); 4] {
+        [
+            (Holder::ServiceClientMetadata, self.client_metadata.as_deref()),
+            (Holder::UserMetadata, self.user_metadata.as_deref()),
+            (Holder::UserProfile, self.user_profile.as_deref()),
+            (Holder::OrganizationMetadata, self.organization_metadata.as_deref()),
+        ]
+    }
+}
+
+fn membership(own: &Option<String>, organization: &Option<String>) -> Result<Option<MembershipNow>, StoreError> {
+    let both = incarnation(own.as_deref())?.zip(incarnation(organization.as_deref())?);
+    Ok(both.map(|(incarnation, organization)| MembershipNow { incarnation, organization }))
+}
+
+fn incarnation(column: Option<&str>) -> Result<Option<Incarnation>, StoreError> {
+    column.map(|text| parsed("incarnation", text)).transpose()
+}
+
+fn owner(key: &KeyRow) -> Result<Owner, StoreError> {
+    match (key.owner_type.as_str(), &key.owner_id) {
+        ("user", Some(id)) => Ok(Owner::User(parsed("owner id", id)?)),
+        ("organization", Some(id)) => Ok(Owner::Organization(parsed("owner id", id)?)),
+        ("service_client", Some(id)) => Ok(Owner::ServiceClient(parsed("owner id", id)?)),
+        ("none", None) => Ok(Owner::Nobody),
+        (other, _) => Err(StoreError::Corrupt(format!("owner type {other}"))),
+    }
+}
+
+fn home(key: &KeyRow) -> Result<Home, StoreError> {
+    home_of(key.user_id.as_deref(), key.organization_id.as_deref(), key.incarnation.as_deref())
+}
+
+/// Builds a `Home` from its three columns.
+pub(crate) fn home_of(
+    user: Option<&str>,
+    organization: Option<&str>,
+    incarnation: Option<&str>,
+) -> Result<Home, StoreError> {
+    let organization = organization.map(|id| parsed("organization id", id)).transpose()?;
+    let incarnation = incarnation.map(|text| parsed("incarnation", text)).transpose()?;
+    match (user, organization, incarnation) {
+        (None, None, None) => Ok(Home::Account),
+        (None, Some(id), Some(incarnation)) => Ok(Home::Organization { id, incarnation }),
+        (Some(user), organization, Some(incarnation)) => {
+            Ok(Home::User { id: parsed("user id", user)?, organization, incarnation })
+        }
+        (None, None, Some(_)) | (None, Some(_), None) | (Some(_), _, None) => {
+            Err(StoreError::Corrupt("an owner without an incarnation".to_owned()))
+        }
+    }
+}

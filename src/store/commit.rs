@@ -1,0 +1,101 @@
+//! Runs a change: one transaction, with its events and the indexes of its new credentials.
+
+use crate::{
+    domain::{
+        common::{
+            entropy::Entropy,
+            id::{EventId, Generated as _},
+        },
+        events::{ActorRef, Digest, Event, NewEvent, Origin},
+    },
+    store::{
+        dialect,
+        error::StoreError,
+        events,
+        pool::Conn,
+        schema::event_head,
+        status_lists,
+        transaction::{Outcome, Tx, now},
+    },
+};
+use diesel::Connection as _;
+use diesel::prelude::*;
+
+/// Runs `body` and appends its events in one transaction.
+pub(crate) fn run<T, E: From<StoreError>>(
+    connection: &mut Conn,
+    entropy: &dyn Entropy,
+    digest: Digest,
+    origin: &Origin,
+    body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E>,
+) -> Result<T, E> {
+    connection
+        .transaction(|connection| {
+            dialect::begin_change(connection).map_err(|error| Failed::Body(E::from(error)))?;
+            let now = now(connection).map_err(|error| Failed::Body(E::from(error)))?;
+            let mut tx = Tx { connection, entropy, now, origin, placeless: Vec::new() };
+            let outcome = body(&mut tx).map_err(Failed::Body)?;
+            // Indexes are assigned after all other locks are taken and before the chain head is
+            // locked.
+            let placeless = std::mem::take(&mut tx.placeless);
+            status_lists::give_places(&mut tx, &placeless).map_err(|error| Failed::Body(E::from(error)))?;
+            append(&mut tx, digest, outcome.events).map_err(|error| Failed::Body(E::from(error)))?;
+            Ok(outcome.value)
+        })
+        .map_err(|failed| match failed {
+            Failed::Body(error) => error,
+            Failed::Transaction(error) => E::from(error.into()),
+        })
+}
+
+pub(crate) enum Failed<E> {
+    Body(E),
+    Transaction(diesel::result::Error),
+}
+
+impl<E> From<diesel::result::Error> for Failed<E> {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Transaction(error)
+    }
+}
+
+/// Numbers, links and inserts the events. The chain head is locked last and until the commit, so
+/// that event numbers follow the commit order.
+pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let count = i64::try_from(new.len()).map_err(|_| StoreError::Corrupt("too many events".to_owned()))?;
+    let head = event_head::table.find(1);
+    diesel::update(head).set(event_head::seq.eq(event_head::seq + count)).execute(&mut **tx)?;
+    let (last, mut hash): (i64, String) = head
+        .select((event_head::seq, event_head::hash))
+        .first(&mut **tx)
+        .optional()?
+        .ok_or_else(|| StoreError::Corrupt("the event head is gone".to_owned()))?;
+    // The clock is read again under the lock, so that the times of events follow their numbers.
+    let at = now(tx)?;
+    let mut appended = Vec::with_capacity(new.len());
+    for (seq, new) in (last - count + 1..).zip(new) {
+        let event = Event {
+            id: EventId::generate(at, tx.entropy)?,
+            seq,
+            kind: new.kind.as_str().to_owned(),
+            at,
+            actor: tx.origin.actor.to_ref(),
+            on_behalf_of: tx.origin.on_behalf_of.as_ref().map(ToString::to_string),
+            subject: ActorRef { kind: new.kind.subject_kind().to_owned(), id: Some(new.subject_id) },
+            organization_id: new.organization.map(|id| id.to_string()),
+            cause: new.cause.map(str::to_owned),
+            request_id: tx.origin.request_id.clone(),
+            address: tx.origin.address.clone(),
+            data: new.data,
+            prev_hash: hash,
+        };
+        hash = event.hash(digest).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        appended.push(event);
+    }
+    events::insert(tx, &appended)?;
+    diesel::update(head).set(event_head::hash.eq(hash)).execute(&mut **tx)?;
+    Ok(())
+}

@@ -1,0 +1,2 @@
+pub mod idempotency;
+pub mod retention;

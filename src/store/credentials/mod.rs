@@ -1,0 +1,5 @@
+pub mod key_context;
+pub mod key_details;
+pub mod last_used;
+pub mod rate_windows;
+pub mod revoked_tokens;

@@ -1,0 +1,74 @@
+//! Tokens that were revoked individually, and the other data by which a presented token is judged.
+
+use diesel::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
+
+use crate::{
+    domain::{
+        common::{
+            id::KeyId,
+            time::{Span, Timestamp},
+        },
+        exchange::claims::{Claims, MadeFrom, TokenNow},
+    },
+    store::{
+        error::StoreError,
+        pool::Conn,
+        schema::{credentials, revoked_tokens},
+        status_lists,
+        transaction::Tx,
+    },
+};
+
+/// Returns the data by which a token is judged, other than its key.
+pub fn token_now(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<TokenNow, StoreError> {
+    Ok(TokenNow { revoked: is_revoked(connection, &claims.jti)?, made_from: made_from(connection, claims, now)? })
+}
+
+fn made_from(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<MadeFrom, StoreError> {
+    let of_key = credentials::table.filter(credentials::key_id.eq(claims.key_id.as_str())).into_boxed();
+    let Some(place) = claims.place() else {
+        let oldest: Option<i64> = of_key
+            .filter(credentials::expires_at.is_null().or(credentials::expires_at.gt(now.millis())))
+            .order(credentials::created_at.asc())
+            .select(credentials::created_at)
+            .first(connection)
+            .optional()?;
+        return Ok(MadeFrom::SomeCredential { oldest: oldest.map(Timestamp::from_millis) });
+    };
+    // The index belongs to the token itself or to its credential.
+    let own = status_lists::find_token(connection, &claims.jti)?.filter(|token| token.place == place);
+    let of_place = match own {
+        Some(token) => of_key.filter(credentials::id.eq(token.credential.to_string())),
+        None => of_key
+            .filter(credentials::status_list.eq(place.list.to_string()))
+            .filter(credentials::status_index.eq(i32::try_from(place.index).ok())),
+    };
+    let end: Option<Option<i64>> = of_place.select(credentials::expires_at).first(connection).optional()?;
+    Ok(MadeFrom::Credential { works: end.is_some_and(|end| end.is_none_or(|end| end > now.millis())) })
+}
+
+/// Returns whether the token itself was revoked.
+pub fn is_revoked(connection: &mut Conn, jti: &str) -> Result<bool, StoreError> {
+    let found: i64 = revoked_tokens::table.filter(revoked_tokens::jti.eq(jti)).count().get_result(connection)?;
+    Ok(found > 0)
+}
+
+/// Returns `Conflict` if the token is already revoked.
+pub fn insert(tx: &mut Tx<'_>, jti: &str, key: &KeyId, expires_at: Timestamp) -> Result<(), StoreError> {
+    let now = tx.now();
+    diesel::insert_into(revoked_tokens::table)
+        .values((
+            revoked_tokens::jti.eq(jti),
+            revoked_tokens::key_id.eq(key.as_str()),
+            revoked_tokens::expires_at.eq(expires_at.millis()),
+            revoked_tokens::revoked_at.eq(now.millis()),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+/// Deletes tokens that expired more than `late` ago, which no verifier may accept any more.
+pub fn forget_old(tx: &mut Tx<'_>, late: Span) -> Result<usize, StoreError> {
+    let ended = tx.now().before(late).millis();
+    Ok(diesel::delete(revoked_tokens::table.filter(revoked_tokens::expires_at.lt(ended))).execute(&mut **tx)?)
+}

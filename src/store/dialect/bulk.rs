@@ -1,0 +1,153 @@
+//! Reads and writes many rows in one statement, in the form of each database.
+
+use crate::{
+    domain::{
+        common::{derived_id::CredentialId, id::KeyId, time::Timestamp},
+        exchange::usage::Day,
+    },
+    store::{error::StoreError, pool::Conn},
+};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Text};
+use diesel::{deserialize::QueryableByName, pg::Pg, sqlite::Sqlite};
+use serde::Serialize;
+
+/// Writes many last-used times in one statement. A stored time is never replaced by an earlier one.
+/// PostgreSQL writes the rows in the order of their ids, so that two replicas cannot deadlock.
+pub fn note_uses(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(inner) => {
+            let rows: Vec<_> = used.iter().map(|(id, at)| (id.as_str(), at.millis())).collect();
+            let json = serde_json::to_string(&rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            // Without a WHERE clause, SQLite parses ON CONFLICT as a join constraint.
+            diesel::sql_query(
+                "INSERT INTO credential_uses (credential_id, last_used_at) \
+                 SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE TRUE \
+                 ON CONFLICT (credential_id) DO UPDATE SET last_used_at = excluded.last_used_at \
+                 WHERE excluded.last_used_at > credential_uses.last_used_at",
+            )
+            .bind::<Text, _>(json)
+            .execute(inner)?;
+        }
+        Conn::Postgres(inner) => {
+            let ids: Vec<_> = used.iter().map(|(id, _)| id.as_str()).collect();
+            let times: Vec<_> = used.iter().map(|(_, at)| at.millis()).collect();
+            diesel::sql_query(
+                "INSERT INTO credential_uses (credential_id, last_used_at) \
+                 SELECT * FROM unnest($1, $2) AS used (id, at) ORDER BY id \
+                 ON CONFLICT (credential_id) DO UPDATE SET last_used_at = excluded.last_used_at \
+                 WHERE excluded.last_used_at > credential_uses.last_used_at",
+            )
+            .bind::<Array<Text>, _>(ids)
+            .bind::<Array<BigInt>, _>(times)
+            .execute(inner)?;
+        }
+    }
+    Ok(())
+}
+
+/// A table whose rows are read and written in bulk.
+pub struct Bulk {
+    pub table: &'static str,
+    /// The columns and their PostgreSQL types, which SQLite does not need. The first `key` columns
+    /// are the primary key.
+    pub columns: &'static [(&'static str, &'static str)],
+    pub key: usize,
+    /// The ON CONFLICT clause for rows that exist already. May be empty.
+    pub on_conflict: &'static str,
+}
+
+/// Returns the rows with these keys, in the order of the keys, and locks them until the end of the
+/// change. Each key serializes to an object whose members are the key columns.
+pub fn rows_for_change<R>(connection: &mut Conn, bulk: &Bulk, keys: &impl Serialize) -> Result<Vec<R>, StoreError>
+where
+    R: QueryableByName<Sqlite> + QueryableByName<Pg> + 'static,
+{
+    let json = serde_json::to_string(keys).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let (table, key) = (bulk.table, &bulk.columns[..bulk.key]);
+    let joined = |one: &dyn Fn(&str, &str) -> String, between: &str| {
+        key.iter().map(|(name, kind)| one(name, kind)).collect::<Vec<_>>().join(between)
+    };
+    let order = joined(&|name, _| format!("{table}.{name}"), ", ");
+    match connection {
+        Conn::Sqlite(inner) => {
+            let on = joined(&|name, _| format!("{table}.{name} = given.value ->> '{name}'"), " AND ");
+            // CROSS JOIN makes SQLite look up each key instead of scanning the table.
+            let query =
+                format!("SELECT {table}.* FROM json_each(?) AS given CROSS JOIN {table} ON {on} ORDER BY {order}");
+            Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
+        }
+        Conn::Postgres(inner) => {
+            let on = joined(&|name, _| format!("{table}.{name} = given.{name}"), " AND ");
+            let given = format!(
+                "json_to_recordset($1::JSON) AS given ({})",
+                joined(&|name, kind| format!("{name} {kind}"), ", ")
+            );
+            // With an array the planner uses the index, regardless of its estimate of the table
+            // size.
+            let rows = match key {
+                [(name, _)] => format!("{table} WHERE {name} = ANY (ARRAY (SELECT given.{name} FROM {given}))"),
+                _ => format!("{given} JOIN {table} ON {on}"),
+            };
+            let query = format!("SELECT {table}.* FROM {rows} ORDER BY {order} FOR UPDATE OF {table}");
+            Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
+        }
+    }
+}
+
+/// Writes many rows in one statement and returns how many were written. The rows are passed as one
+/// JSON array of objects whose members are the columns.
+pub fn write_rows(connection: &mut Conn, bulk: &Bulk, rows: &impl Serialize) -> Result<usize, StoreError> {
+    let json = serde_json::to_string(rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let joined = |one: &dyn Fn(&str, &str) -> String| {
+        bulk.columns.iter().map(|(name, kind)| one(name, kind)).collect::<Vec<_>>().join(", ")
+    };
+    let names = joined(&|name, _| name.to_owned());
+    let (table, on_conflict) = (bulk.table, bulk.on_conflict);
+    let values = match connection {
+        // Without the WHERE clause, SQLite parses ON CONFLICT as a join constraint.
+        Conn::Sqlite(_) => {
+            format!("SELECT {} FROM json_each(?) WHERE TRUE", joined(&|name, _| format!("value ->> '{name}'")))
+        }
+        Conn::Postgres(_) => {
+            let given = joined(&|name, kind| format!("{name} {kind}"));
+            format!("SELECT {names} FROM json_to_recordset($1::JSON) AS given ({given})")
+        }
+    };
+    let query = format!("INSERT INTO {table} ({names}) {values} {on_conflict}");
+    Ok(diesel::sql_query(query).bind::<Text, _>(json).execute(connection)?)
+}
+
+/// Adds to the usage counts of many keys in one statement. PostgreSQL writes the rows in the order
+/// of keys and days, so that two replicas cannot deadlock.
+pub fn add_usage(connection: &mut Conn, uses: &[((KeyId, Day), i64)]) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(inner) => {
+            let rows: Vec<_> = uses.iter().map(|((key, day), uses)| (key.as_str(), day.number(), uses)).collect();
+            let json = serde_json::to_string(&rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            // Without a WHERE clause, SQLite parses ON CONFLICT as a join constraint.
+            diesel::sql_query(
+                "INSERT INTO key_usage (key_id, day, uses) \
+                 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE TRUE \
+                 ON CONFLICT (key_id, day) DO UPDATE SET uses = key_usage.uses + excluded.uses",
+            )
+            .bind::<Text, _>(json)
+            .execute(inner)?;
+        }
+        Conn::Postgres(inner) => {
+            let keys: Vec<_> = uses.iter().map(|((key, _), _)| key.as_str()).collect();
+            let days: Vec<_> = uses.iter().map(|((_, day), _)| day.number()).collect();
+            let counts: Vec<_> = uses.iter().map(|(_, uses)| *uses).collect();
+            diesel::sql_query(
+                "INSERT INTO key_usage (key_id, day, uses) \
+                 SELECT * FROM unnest($1, $2, $3) AS used (key_id, day, uses) ORDER BY key_id, day \
+                 ON CONFLICT (key_id, day) DO UPDATE SET uses = key_usage.uses + excluded.uses",
+            )
+            .bind::<Array<Text>, _>(keys)
+            .bind::<Array<BigInt>, _>(days)
+            .bind::<Array<BigInt>, _>(counts)
+            .execute(inner)?;
+        }
+    }
+    Ok(())
+}

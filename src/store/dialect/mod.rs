@@ -1,0 +1,211 @@
+//! Hand-written SQL, and the statements that differ between PostgreSQL and SQLite.
+#![expect(clippy::disallowed_methods, reason = "the one file that writes SQL by hand")]
+
+pub mod bulk;
+
+use diesel::{
+    PgConnection, Queryable, QueryableByName, RunQueryDsl, SqliteConnection,
+    connection::DefaultLoadingMode,
+    pg::PgRowByRowLoadingMode,
+    query_dsl::LoadQuery,
+    sql_types::{BigInt, Integer, Nullable, Text},
+};
+
+use crate::{
+    domain::common::{id::KeyId, time::Timestamp},
+    store::{error::StoreError, pool::Conn},
+};
+
+/// Takes SQLite's write lock at the start of a change. Otherwise a transaction that reads first and
+/// writes later fails at once if another connection wrote in between, regardless of the busy
+/// timeout. PostgreSQL locks each row when it is written.
+pub fn begin_change(connection: &mut Conn) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(_) => {
+            diesel::sql_query("UPDATE event_head SET seq = seq WHERE id = 1").execute(connection)?;
+        }
+        Conn::Postgres(_) => {}
+    }
+    Ok(())
+}
+
+/// Prepares a connection for primary-key lookups only, or restores its defaults. On PostgreSQL this
+/// forces generic plans: planning with the parameter values takes longer than the lookup and finds
+/// the same plan. On SQLite this enlarges the page cache, which then holds the upper levels of the
+/// B-trees for some millions of keys.
+pub fn prepare_for_look_ups(connection: &mut Conn, ready: bool) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(inner) => {
+            let kibibytes = if ready { 8192 } else { 2000 };
+            diesel::sql_query(format!("PRAGMA cache_size = -{kibibytes}")).execute(inner)?;
+        }
+        Conn::Postgres(inner) => {
+            let mode = if ready { "force_generic_plan" } else { "auto" };
+            diesel::sql_query(format!("SET plan_cache_mode = {mode}")).execute(inner)?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the advisory lock `name`, which is released at the end of the transaction. SQLite
+/// needs no lock, because it allows one writer at a time.
+pub fn lock(connection: &mut Conn, name: i64) -> Result<(), StoreError> {
+    match connection {
+        Conn::Sqlite(_) => {}
+        Conn::Postgres(inner) => {
+            diesel::sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(name).execute(inner)?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(diesel::QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    locked: bool,
+}
+
+/// Takes the advisory lock `name` if no other transaction holds it, and returns whether it did.
+pub fn try_lock(connection: &mut Conn, name: i64) -> Result<bool, StoreError> {
+    match connection {
+        Conn::Sqlite(_) => Ok(true),
+        Conn::Postgres(inner) => {
+            let query = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS locked").bind::<BigInt, _>(name);
+            let row: Locked = query.get_result(inner)?;
+            Ok(row.locked)
+        }
+    }
+}
+
+pub fn has_table(connection: &mut Conn, name: &str) -> Result<bool, StoreError> {
+    let query = match connection {
+        Conn::Sqlite(_) => "SELECT name AS value FROM sqlite_master WHERE type = 'table' AND name = ?",
+        // `to_regclass` searches only the schemas in which an unqualified name is resolved.
+        Conn::Postgres(_) => "SELECT to_regclass($1)::TEXT AS value WHERE to_regclass($1) IS NOT NULL",
+    };
+    let found: Vec<Setting> = diesel::sql_query(query).bind::<Text, _>(name).load(connection)?;
+    Ok(!found.is_empty())
+}
+
+/// A condition stored with a key under which the key is not in force.
+#[derive(Debug, Clone, Copy)]
+pub enum Dead {
+    Revoked,
+    Expired,
+    /// The owner was deleted, and the event for this key has been recorded.
+    EndedWithOwner,
+    /// The member who created the organization's key has left, and the event has been recorded.
+    EndedWithCreator,
+    Suspended,
+}
+
+/// A credential and its status list index.
+#[derive(Queryable, QueryableByName)]
+pub struct StatusRow {
+    #[diesel(sql_type = Text)]
+    pub id: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub status_list: Option<String>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub status_index: Option<i32>,
+}
+
+/// Calls `with` for each credential of the keys that meet the condition. The query starts at a
+/// partial index for the condition and then looks up the credentials of each key, regardless of the
+/// planner's estimate of the table sizes.
+pub fn each_credential_of(
+    connection: &mut Conn,
+    dead: Dead,
+    now: Timestamp,
+    with: impl FnMut(StatusRow),
+) -> Result<(), StoreError> {
+    let is_dead = match dead {
+        Dead::Revoked => "revoked_at IS NOT NULL".to_owned(),
+        Dead::Expired => format!("expires_at <= {}", now.millis()),
+        Dead::EndedWithOwner => "ended_with IS NOT NULL AND ended_with <> 'creator_left'".to_owned(),
+        Dead::EndedWithCreator => "ended_with IS NOT NULL AND ended_with = 'creator_left'".to_owned(),
+        Dead::Suspended => "suspended_at IS NOT NULL".to_owned(),
+    };
+    let keys = format!("SELECT id FROM api_keys WHERE {is_dead}");
+    let keys = match connection {
+        Conn::Sqlite(_) => format!("IN ({keys})"),
+        Conn::Postgres(_) => format!("= ANY (ARRAY ({keys}))"),
+    };
+    let query = format!("SELECT id, status_list, status_index FROM credentials WHERE key_id {keys}");
+    each(connection, diesel::sql_query(query), with)
+}
+
+/// Calls `with` for each row of a result that may have millions of rows. At most one row is in
+/// memory at a time.
+pub fn each<Q, R>(connection: &mut Conn, query: Q, mut with: impl FnMut(R)) -> Result<(), StoreError>
+where
+    for<'c> Q: LoadQuery<'c, SqliteConnection, R> + LoadQuery<'c, PgConnection, R, PgRowByRowLoadingMode>,
+{
+    match connection {
+        Conn::Sqlite(inner) => {
+            for row in query.load_iter::<R, DefaultLoadingMode>(inner)? {
+                with(row?);
+            }
+        }
+        Conn::Postgres(inner) => {
+            for row in query.load_iter::<R, PgRowByRowLoadingMode>(inner)? {
+                with(row?);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(diesel::QueryableByName)]
+struct Taken {
+    #[diesel(sql_type = BigInt)]
+    exchanges: i64,
+}
+
+/// Counts an exchange in `minute` and returns the new count, or `None` if `limit` exchanges are
+/// already counted. A single statement compares and counts while it holds the row lock.
+///
+/// A transaction that waited for the lock may pass a minute that has ended; its exchange is counted
+/// in the minute that has begun. The count restarts in a later minute, and when the clock was set
+/// back by more than one minute.
+pub fn take_exchange(connection: &mut Conn, key: &KeyId, minute: i64, limit: u32) -> Result<Option<i64>, StoreError> {
+    let query = diesel::sql_query(
+        "INSERT INTO key_windows (key_id, minute, exchanges) VALUES ($1, $2, 1) \
+         ON CONFLICT (key_id) DO UPDATE SET \
+         exchanges = CASE WHEN key_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
+         THEN key_windows.exchanges + 1 ELSE 1 END, \
+         minute = CASE WHEN key_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
+         THEN key_windows.minute ELSE excluded.minute END \
+         WHERE key_windows.exchanges < $3 OR NOT key_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
+         RETURNING exchanges",
+    );
+    let query = query.bind::<Text, _>(key.as_str()).bind::<BigInt, _>(minute).bind::<BigInt, _>(i64::from(limit));
+    let taken: Vec<Taken> = query.load(connection)?;
+    Ok(taken.first().map(|taken| taken.exchanges))
+}
+
+#[derive(diesel::QueryableByName)]
+struct Setting {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+/// Returns the database settings under which an acknowledged change can be lost (invariant 3).
+pub fn durability_faults(connection: &mut Conn) -> Result<Vec<String>, StoreError> {
+    match connection {
+        // `Manager` sets the durability settings on every SQLite connection, and nothing else
+        // changes them.
+        Conn::Sqlite(_) => Ok(Vec::new()),
+        Conn::Postgres(inner) => ["fsync", "synchronous_commit", "full_page_writes"]
+            .into_iter()
+            .filter_map(|name| {
+                let query = format!("SELECT current_setting('{name}') AS value");
+                match diesel::sql_query(query).get_result::<Setting>(inner) {
+                    Ok(setting) if setting.value == "off" => Some(Ok(format!("{name} = off"))),
+                    Ok(_) => None,
+                    Err(error) => Some(Err(error.into())),
+                }
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,229 @@
+//! Members: users in organizations. A row is valid only for the generation of the organization that
+//! it names.
+
+use std::collections::BTreeSet;
+
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, Queryable, QueryableByName,
+    RunQueryDsl, Selectable, SelectableHelper,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    domain::{
+        common::{
+            id::{OrganizationId, UserId},
+            page::{Page, PageRequest},
+            time::Timestamp,
+        },
+        directory::{Member, Organization},
+    },
+    store::{
+        access::roles::role_set,
+        columns::{parsed, parsed_metadata},
+        dialect::bulk::{self, Bulk},
+        directory::organizations::written_all,
+        error::StoreError,
+        pool::Conn,
+        schema::{members, organizations},
+        transaction::Tx,
+    },
+};
+
+#[derive(Queryable, QueryableByName, Selectable, Serialize)]
+#[diesel(table_name = members)]
+struct Row {
+    organization_id: String,
+    user_id: String,
+    incarnation: String,
+    organization_incarnation: String,
+    roles: String,
+    metadata: String,
+    created_at: i64,
+    version: i64,
+}
+
+/// Adds a member. It replaces a row of an earlier organization with the same id. Returns `Conflict`
+/// if the user is already a member.
+pub fn insert(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
+    let left = members::table
+        .find((member.organization.as_str(), member.user.as_str()))
+        .filter(members::organization_incarnation.ne(member.organization_incarnation.as_str()));
+    diesel::delete(left).execute(&mut **tx)?;
+    diesel::insert_into(members::table)
+        .values((
+            members::organization_id.eq(member.organization.as_str()),
+            members::user_id.eq(member.user.as_str()),
+            members::incarnation.eq(member.incarnation.as_str()),
+            members::organization_incarnation.eq(member.organization_incarnation.as_str()),
+            members::roles.eq(member.roles.to_string()),
+            members::metadata.eq(member.metadata.to_text()),
+            members::created_at.eq(member.created_at.millis()),
+            members::version.eq(member.version),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+pub fn update(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
+    diesel::update(members::table.find((member.organization.as_str(), member.user.as_str())))
+        .set((
+            members::roles.eq(member.roles.to_string()),
+            members::metadata.eq(member.metadata.to_text()),
+            members::version.eq(members::version + 1),
+        ))
+        .execute(&mut **tx)?;
+    Ok(())
+}
+
+pub fn delete(tx: &mut Tx<'_>, organization: &OrganizationId, user: &UserId) -> Result<(), StoreError> {
+    diesel::delete(members::table.find((organization.as_str(), user.as_str()))).execute(&mut **tx)?;
+    Ok(())
+}
+
+/// Finds a member of this generation of the organization.
+pub fn find(connection: &mut Conn, organization: &Organization, user: &UserId) -> Result<Option<Member>, StoreError> {
+    let row: Option<Row> = members::table
+        .find((organization.id.as_str(), user.as_str()))
+        .filter(members::organization_incarnation.eq(organization.incarnation.as_str()))
+        .select(Row::as_select())
+        .first(connection)
+        .optional()?;
+    row.map(member).transpose()
+}
+
+/// Like `find`, but locks the member until the end of the change.
+pub fn find_for_change(
+    tx: &mut Tx<'_>,
+    organization: &Organization,
+    user: &UserId,
+) -> Result<Option<Member>, StoreError> {
+    diesel::update(members::table.find((organization.id.as_str(), user.as_str())))
+        .set(members::version.eq(members::version))
+        .execute(&mut **tx)?;
+    find(tx, organization, user)
+}
+
+const BULK: Bulk = Bulk {
+    table: "members",
+    columns: &[
+        ("organization_id", "TEXT"),
+        ("user_id", "TEXT"),
+        ("incarnation", "TEXT"),
+        ("organization_incarnation", "TEXT"),
+        ("roles", "TEXT"),
+        ("metadata", "TEXT"),
+        ("created_at", "BIGINT"),
+        ("version", "BIGINT"),
+    ],
+    key: 2,
+    // A row of an earlier organization with the same id is replaced.
+    on_conflict: "ON CONFLICT (organization_id, user_id) DO UPDATE SET incarnation = excluded.incarnation, \
+                  organization_incarnation = excluded.organization_incarnation, roles = excluded.roles, \
+                  metadata = excluded.metadata, created_at = excluded.created_at, version = excluded.version \
+                  WHERE members.incarnation = excluded.incarnation \
+                  OR members.organization_incarnation <> excluded.organization_incarnation",
+};
+
+/// Returns the rows at `places` and locks them until the end of the change. The rows may belong to
+/// an earlier organization with the same id.
+pub fn all_for_change(tx: &mut Tx<'_>, places: &BTreeSet<(OrganizationId, UserId)>) -> Result<Vec<Member>, StoreError> {
+    let keys: Vec<_> = places.iter().map(|(id, user)| json!({ "organization_id": id, "user_id": user })).collect();
+    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { bulk::rows_for_change(tx, &BULK, &keys)? };
+    rows.into_iter().map(member).collect()
+}
+
+/// Inserts new members and overwrites existing ones, including their versions. Callers pass the
+/// members in the order of their ids, so that concurrent changes cannot deadlock. Returns
+/// `Conflict` if a concurrent change has created one of them.
+pub fn write_all(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
+    if members.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = members
+        .iter()
+        .map(|member| Row {
+            organization_id: member.organization.to_string(),
+            user_id: member.user.to_string(),
+            incarnation: member.incarnation.to_string(),
+            organization_incarnation: member.organization_incarnation.to_string(),
+            roles: member.roles.to_string(),
+            metadata: member.metadata.to_text(),
+            created_at: member.created_at.millis(),
+            version: member.version,
+        })
+        .collect();
+    written_all(bulk::write_rows(tx, &BULK, &rows)?, rows.len())
+}
+
+/// Returns a page of members, newest first. The cursor is the generation id of the membership,
+/// which contains the time of joining.
+pub fn list(
+    connection: &mut Conn,
+    organization: &Organization,
+    page: &PageRequest,
+) -> Result<Page<Member>, StoreError> {
+    let mut query = members::table
+        .filter(members::organization_id.eq(organization.id.as_str()))
+        .filter(members::organization_incarnation.eq(organization.incarnation.as_str()))
+        .select(Row::as_select())
+        .into_boxed();
+    if let Some(after) = &page.after {
+        query = query.filter(members::incarnation.lt(after.clone()));
+    }
+    let rows: Vec<Row> = query.order(members::incarnation.desc()).limit(page.limit + 1).load(connection)?;
+    let found = rows.into_iter().map(member).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::from_rows(found, page.limit, |member| member.incarnation.to_string()))
+}
+
+/// Returns the memberships of a user, in the order of organization ids.
+pub fn of_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>, StoreError> {
+    let rows: Vec<Row> = members::table
+        .inner_join(
+            organizations::table.on(organizations::id
+                .eq(members::organization_id)
+                .and(organizations::incarnation.eq(members::organization_incarnation))),
+        )
+        .filter(members::user_id.eq(user.as_str()))
+        .order(members::organization_id.asc())
+        .select(Row::as_select())
+        .load(connection)?;
+    rows.into_iter().map(member).collect()
+}
+
+/// Deletes all rows of a user, including those of deleted organizations.
+pub fn delete_of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<(), StoreError> {
+    diesel::delete(members::table.filter(members::user_id.eq(user.as_str()))).execute(&mut **tx)?;
+    Ok(())
+}
+
+/// Deletes up to `most` rows of deleted organizations and returns how many were deleted.
+pub fn forget_left(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
+    let left: Vec<(String, String)> = members::table
+        .left_join(organizations::table.on(organizations::incarnation.eq(members::organization_incarnation)))
+        .filter(organizations::incarnation.is_null())
+        .select((members::organization_id, members::incarnation))
+        .limit(most)
+        .load(&mut **tx)?;
+    // A generation id identifies one membership. Together with the organization id, the index for
+    // list pages finds it.
+    let (organizations, incarnations): (Vec<_>, Vec<_>) = left.into_iter().unzip();
+    let left = members::table
+        .filter(members::organization_id.eq_any(organizations))
+        .filter(members::incarnation.eq_any(incarnations));
+    Ok(diesel::delete(left).execute(&mut **tx)?)
+}
+
+fn member(row: Row) -> Result<Member, StoreError> {
+    Ok(Member {
+        organization: parsed("organization id", &row.organization_id)?,
+        user: parsed("user id", &row.user_id)?,
+        incarnation: parsed("incarnation", &row.incarnation)?,
+        organization_incarnation: parsed("incarnation", &row.organization_incarnation)?,
+        roles: role_set(&row.roles)?,
+        metadata: parsed_metadata(&row.metadata)?,
+        created_at: Timestamp::from_millis(row.created_at),
+        version: row.version,
+    })
+}

@@ -1,0 +1,172 @@
+//! All data that is encrypted with a master key, to count it and to re-encrypt it.
+
+use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl, RunQueryDsl};
+use serde::Serialize;
+
+use crate::store::{
+    error::StoreError,
+    pool::Conn,
+    schema::{credentials, portal_sessions, signing_keys, webhooks},
+    transaction::Tx,
+};
+
+/// A column of encrypted data. Every such column must be listed here, because rotation and removal
+/// of a master key process these columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    SigningKeys,
+    Credentials,
+    PortalSessions,
+    Webhooks,
+    /// Previous webhook secrets, which still sign during the overlap.
+    OldWebhookSecrets,
+}
+
+impl Place {
+    pub const ALL: [Self; 5] =
+        [Self::SigningKeys, Self::Credentials, Self::PortalSessions, Self::Webhooks, Self::OldWebhookSecrets];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SigningKeys => "signing keys",
+            Self::Credentials => "credentials",
+            Self::PortalSessions => "portal sessions",
+            Self::Webhooks => "webhooks",
+            Self::OldWebhookSecrets => "old webhook secrets",
+        }
+    }
+}
+
+/// An encrypted row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedRow {
+    pub id: String,
+    pub bytes: Vec<u8>,
+    /// Whether the row is found by a digest that also depends on the master key, which is the case
+    /// for imported keys.
+    pub has_lookup: bool,
+}
+
+/// Returns how many rows of `place` are encrypted with the master key `version`.
+pub fn count(connection: &mut Conn, place: Place, version: i32) -> Result<i64, StoreError> {
+    let count = match place {
+        Place::SigningKeys => {
+            signing_keys::table.filter(signing_keys::master_version.eq(version)).count().get_result(connection)
+        }
+        Place::Credentials => {
+            credentials::table.filter(credentials::master_version.eq(version)).count().get_result(connection)
+        }
+        Place::PortalSessions => {
+            portal_sessions::table.filter(portal_sessions::master_version.eq(version)).count().get_result(connection)
+        }
+        Place::Webhooks => webhooks::table.filter(webhooks::master_version.eq(version)).count().get_result(connection),
+        Place::OldWebhookSecrets => {
+            webhooks::table.filter(webhooks::old_master_version.eq(version)).count().get_result(connection)
+        }
+    };
+    Ok(count?)
+}
+
+/// Returns up to `limit` rows of `place` that are encrypted with the master key `version`, in the
+/// order of their ids, starting after the id `after`.
+pub fn some(
+    connection: &mut Conn,
+    place: Place,
+    version: i32,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<SealedRow>, StoreError> {
+    let plain = |(id, bytes): (String, Vec<u8>)| SealedRow { id, bytes, has_lookup: false };
+    let nullable = |(id, bytes): (String, Option<Vec<u8>>)| bytes.map(|bytes| plain((id, bytes)));
+    let rows = match place {
+        Place::SigningKeys => {
+            let rows: Vec<(String, Option<Vec<u8>>)> = signing_keys::table
+                .filter(signing_keys::master_version.eq(version).and(signing_keys::kid.gt(after)))
+                .order(signing_keys::kid)
+                .limit(limit)
+                .select((signing_keys::kid, signing_keys::sealed))
+                .load(connection)?;
+            rows.into_iter().filter_map(nullable).collect()
+        }
+        Place::Credentials => {
+            let rows: Vec<(String, Vec<u8>, Option<String>)> = credentials::table
+                .filter(credentials::master_version.eq(version).and(credentials::id.gt(after)))
+                .order(credentials::id)
+                .limit(limit)
+                .select((credentials::id, credentials::sealed, credentials::lookup))
+                .load(connection)?;
+            rows.into_iter().map(|(id, bytes, lookup)| SealedRow { id, bytes, has_lookup: lookup.is_some() }).collect()
+        }
+        Place::PortalSessions => {
+            let rows = portal_sessions::table
+                .filter(portal_sessions::master_version.eq(version).and(portal_sessions::id.gt(after)))
+                .order(portal_sessions::id)
+                .limit(limit)
+                .select((portal_sessions::id, portal_sessions::sealed))
+                .load(connection)?;
+            rows.into_iter().map(plain).collect()
+        }
+        Place::Webhooks => {
+            let rows = webhooks::table
+                .filter(webhooks::master_version.eq(version).and(webhooks::id.gt(after)))
+                .order(webhooks::id)
+                .limit(limit)
+                .select((webhooks::id, webhooks::sealed))
+                .load(connection)?;
+            rows.into_iter().map(plain).collect()
+        }
+        Place::OldWebhookSecrets => {
+            let rows: Vec<(String, Option<Vec<u8>>)> = webhooks::table
+                .filter(webhooks::old_master_version.eq(version).and(webhooks::id.gt(after)))
+                .order(webhooks::id)
+                .limit(limit)
+                .select((webhooks::id, webhooks::old_sealed))
+                .load(connection)?;
+            rows.into_iter().filter_map(nullable).collect()
+        }
+    };
+    Ok(rows)
+}
+
+/// The re-encrypted data of a row.
+#[derive(Debug)]
+pub struct Anew {
+    pub bytes: Vec<u8>,
+    pub version: i32,
+    /// Present for a row with a lookup digest.
+    pub lookup: Option<String>,
+}
+
+/// Replaces the encrypted data of `row`. Returns `false` if it was modified or deleted since it was
+/// read.
+pub fn replace(tx: &mut Tx<'_>, place: Place, row: &SealedRow, anew: &Anew) -> Result<bool, StoreError> {
+    let (id, before, bytes, version) = (row.id.as_str(), row.bytes.as_slice(), anew.bytes.as_slice(), anew.version);
+    let changed = match place {
+        Place::SigningKeys => diesel::update(signing_keys::table.find(id).filter(signing_keys::sealed.eq(before)))
+            .set((signing_keys::sealed.eq(bytes), signing_keys::master_version.eq(version)))
+            .execute(&mut **tx)?,
+        Place::Credentials => {
+            let row = credentials::table.find(id).filter(credentials::sealed.eq(before));
+            let seal = (credentials::sealed.eq(bytes), credentials::master_version.eq(version));
+            match &anew.lookup {
+                // The digest changes in the same statement, so a lookup finds the row by the old or
+                // by the new digest.
+                Some(lookup) => diesel::update(row).set((seal, credentials::lookup.eq(lookup))).execute(&mut **tx)?,
+                None => diesel::update(row).set(seal).execute(&mut **tx)?,
+            }
+        }
+        Place::PortalSessions => {
+            diesel::update(portal_sessions::table.find(id).filter(portal_sessions::sealed.eq(before)))
+                .set((portal_sessions::sealed.eq(bytes), portal_sessions::master_version.eq(version)))
+                .execute(&mut **tx)?
+        }
+        Place::Webhooks => diesel::update(webhooks::table.find(id).filter(webhooks::sealed.eq(before)))
+            .set((webhooks::sealed.eq(bytes), webhooks::master_version.eq(version)))
+            .execute(&mut **tx)?,
+        Place::OldWebhookSecrets => diesel::update(webhooks::table.find(id).filter(webhooks::old_sealed.eq(before)))
+            .set((webhooks::old_sealed.eq(bytes), webhooks::old_master_version.eq(version)))
+            .execute(&mut **tx)?,
+    };
+    Ok(changed == 1)
+}

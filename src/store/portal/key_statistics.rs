@@ -1,0 +1,35 @@
+//! Key statistics, by the state that is stored with each key.
+
+use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl, RunQueryDsl};
+
+use crate::{
+    domain::{
+        common::time::{Span, Timestamp},
+        credentials::api_key::KeyCounts,
+    },
+    store::{error::StoreError, pool::Conn, schema::api_keys},
+};
+
+/// Counts the keys. The total is counted by an index, and the keys that are not active by partial
+/// indexes. Owner status is not considered.
+pub fn keys(connection: &mut Conn, now: Timestamp, soon: Span) -> Result<KeyCounts, StoreError> {
+    let all: i64 = api_keys::table.count().get_result(connection)?;
+    let archived: i64 = api_keys::table.filter(api_keys::deleted_at.is_not_null()).count().get_result(connection)?;
+    let there = || api_keys::table.filter(api_keys::deleted_at.is_null());
+    let revoked: i64 = there().filter(api_keys::revoked_at.is_not_null()).count().get_result(connection)?;
+    let alive = || there().filter(api_keys::revoked_at.is_null());
+    let expired: i64 = alive().filter(api_keys::expires_at.le(now.millis())).count().get_result(connection)?;
+    let suspended: i64 = alive()
+        .filter(api_keys::suspended_at.is_not_null())
+        .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now.millis())))
+        .count()
+        .get_result(connection)?;
+    let expiring: i64 = alive()
+        .filter(api_keys::suspended_at.is_null())
+        .filter(api_keys::expires_at.gt(now.millis()))
+        .filter(api_keys::expires_at.le(now.after(soon).millis()))
+        .count()
+        .get_result(connection)?;
+    let active = (all - archived - revoked - expired - suspended).max(0);
+    Ok(KeyCounts { active, suspended, expired, revoked, expiring })
+}

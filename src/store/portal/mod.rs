@@ -1,0 +1,3 @@
+pub mod branding;
+pub mod key_statistics;
+pub mod sessions;

@@ -1,0 +1,95 @@
+//! Settings of the connection to the database, and its clock.
+
+use crate::{domain::common::time::Timestamp, store::error::OpenError};
+use std::{fmt, panic::RefUnwindSafe, sync::OnceLock, time::Duration};
+use tokio::time::Instant;
+
+/// The time source for SQLite, which runs in the server process. PostgreSQL uses its own clock.
+pub trait Clock: Send + Sync + RefUnwindSafe {
+    fn now(&self) -> Timestamp;
+
+    /// Returns the monotonic time since a fixed moment of this process. Setting the system clock
+    /// does not affect it.
+    fn elapsed(&self) -> Duration;
+}
+
+/// The clock of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where a database without a clock gets ours")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        static BEGIN: OnceLock<Instant> = OnceLock::new();
+        BEGIN.get_or_init(Instant::now).elapsed()
+    }
+}
+
+/// Connection settings of the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    pub url: DatabaseUrl,
+    /// The maximum number of connections, not counting the connections of the batch loader.
+    pub pool_size: u32,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+    /// How long a statement may take, and how long it may wait for a lock.
+    pub statement_timeout: Duration,
+}
+
+/// A database URL. `Debug` and `Display` omit the user information and the query string of a
+/// PostgreSQL URL, which may contain a password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `sqlite://path` is relative to the working directory; `sqlite:///path` is absolute.
+    Sqlite(String),
+    /// `postgres://` or `postgresql://`, in the syntax of libpq.
+    Postgres(String),
+}
+
+impl DatabaseUrl {
+    /// Returns `OpenError::Url` for any other scheme, and for an SQLite URL without a path.
+    pub fn parse(text: &str) -> Result<Self, OpenError> {
+        if let Some(path) = text.strip_prefix("sqlite://").filter(|path| !path.is_empty()) {
+            Ok(Self::Sqlite(path.to_owned()))
+        } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            Ok(Self::Postgres(text.to_owned()))
+        } else {
+            Err(OpenError::Url)
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{path}"),
+            Self::Postgres(url) => {
+                let after_login = url
+                    .rsplit_once('@')
+                    .map_or_else(|| url.split_once("://").map_or("", |(_, rest)| rest), |(_, rest)| rest);
+                write!(f, "postgres://{}", after_login.split('?').next().unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whether to create an SQLite database that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfMissing {
+    /// Used by `serve`, `demo`, `migrate` and `master-key init`.
+    Create,
+    /// Used by all other commands, so that a misspelled path does not create a database.
+    Refuse,
+}

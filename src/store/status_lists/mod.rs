@@ -1,0 +1,298 @@
+//! Status lists and the assignment of their indexes. An index is assigned once: under the lock on
+//! the row of its list, and with a unique constraint as a second safeguard.
+
+pub mod revoked_credentials;
+pub mod signed_lists;
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+
+use crate::{
+    domain::{
+        common::{
+            derived_id::CredentialId,
+            id::{KeyId, StatusListId},
+            time::Timestamp,
+        },
+        status_lists::{ListKind, Place, SIZE},
+    },
+    store::{
+        columns::parsed,
+        dialect,
+        error::StoreError,
+        pool::Conn,
+        schema::{credentials, status_build, status_list_tokens, status_lists, token_statuses},
+        transaction::Tx,
+    },
+};
+
+/// The advisory lock for opening a list. `LOCK + 1` is the lock for assigning indexes to old
+/// credentials.
+const LOCK: i64 = 0x006b_6579_7377_0020;
+/// How many random indexes are tried. At least half of a list is free, so the probability that all
+/// of them are taken is at most 2⁻¹⁰⁰.
+const TRIES: usize = 100;
+
+/// A list without its statuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    pub id: StatusListId,
+    pub kind: ListKind,
+    pub size: u32,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = status_lists)]
+struct Row {
+    id: String,
+    kind: String,
+    size: i32,
+}
+
+pub fn list(connection: &mut Conn) -> Result<Vec<List>, StoreError> {
+    let rows: Vec<Row> = status_lists::table.order(status_lists::id.asc()).select(Row::as_select()).load(connection)?;
+    let list = |row: Row| {
+        Ok(List {
+            id: parsed("status list", &row.id)?,
+            kind: parsed("kind of status list", &row.kind)?,
+            size: u32::try_from(row.size).map_err(|_| StoreError::Corrupt("a list of a negative size".to_owned()))?,
+        })
+    };
+    rows.into_iter().map(list).collect()
+}
+
+pub fn exists(connection: &mut Conn, id: &StatusListId) -> Result<bool, StoreError> {
+    let found: Option<String> =
+        status_lists::table.find(id.as_str()).select(status_lists::id).first(connection).optional()?;
+    Ok(found.is_some())
+}
+
+/// Returns whether a list exists, and locks it until the end of the change.
+pub(super) fn keep(tx: &mut Tx<'_>, id: &StatusListId) -> Result<bool, StoreError> {
+    let list = status_lists::table.find(id.as_str());
+    Ok(diesel::update(list).set(status_lists::size.eq(status_lists::size)).execute(&mut **tx)? == 1)
+}
+
+/// Builds a `Place` from its two columns.
+pub(super) fn place(list: Option<&str>, index: Option<i32>) -> Result<Option<Place>, StoreError> {
+    let Some((list, index)) = list.zip(index) else { return Ok(None) };
+    let index = u32::try_from(index).map_err(|_| StoreError::Corrupt("a negative index".to_owned()))?;
+    Ok(Some(Place { list: parsed("status list", list)?, index }))
+}
+
+/// Assigns an index to each of the credentials, in the last step of this change. A transaction that
+/// holds the lock of a list thus waits for no other lock than the one on the chain head.
+pub(super) fn give_places(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(), StoreError> {
+    for credential in to {
+        let Place { list, index } = draw(tx, ListKind::Credential)?;
+        diesel::update(credentials::table.find(credential.as_str()))
+            .set((credentials::status_list.eq(list.as_str()), credentials::status_index.eq(column(index)?)))
+            .execute(&mut **tx)?;
+    }
+    Ok(())
+}
+
+/// Assigns indexes to up to `most` credentials that were created before there were status lists.
+/// Returns how many there were, and 0 if another transaction is assigning them.
+pub fn give_places_to_old(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
+    if !dialect::try_lock(tx, LOCK + 1)? {
+        return Ok(0);
+    }
+    let old = credentials::table.filter(credentials::status_list.is_null()).order(credentials::id.asc());
+    let ids: Vec<String> = old.limit(most).select(credentials::id).load(&mut **tx)?;
+    // The credentials are locked before the list, as in a rotation, and in the order of their ids,
+    // as older versions of Keyswap lock them when they write last-used times.
+    for id in &ids {
+        diesel::update(credentials::table.find(id))
+            .set(credentials::prefix.eq(credentials::prefix))
+            .execute(&mut **tx)?;
+    }
+    let placeless = ids.iter().map(|id| parsed("credential id", id)).collect::<Result<Vec<_>, _>>()?;
+    give_places(tx, &placeless)?;
+    Ok(ids.len())
+}
+
+/// A token that is to receive an index of its own.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    pub jti: String,
+    pub credential: CredentialId,
+    pub key: KeyId,
+    /// Seconds since 1970-01-01 UTC.
+    pub exp: i64,
+}
+
+/// Assigns an index of its own to a token.
+pub fn give_token_place(tx: &mut Tx<'_>, token: &NewToken) -> Result<Place, StoreError> {
+    let place = draw(tx, ListKind::Token)?;
+    diesel::insert_into(token_statuses::table)
+        .values((
+            token_statuses::jti.eq(token.jti.as_str()),
+            token_statuses::list_id.eq(place.list.as_str()),
+            token_statuses::list_index.eq(column(place.index)?),
+            token_statuses::credential_id.eq(token.credential.as_str()),
+            token_statuses::key_id.eq(token.key.as_str()),
+            token_statuses::exp.eq(token.exp),
+        ))
+        .execute(&mut **tx)?;
+    Ok(place)
+}
+
+/// A token with an index of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenStatus {
+    pub place: Place,
+    pub key: KeyId,
+    pub credential: CredentialId,
+    /// Seconds since 1970-01-01 UTC.
+    pub exp: i64,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Returns the status of a token, or `None` for tokens that share the index of their credential.
+pub fn find_token(connection: &mut Conn, jti: &str) -> Result<Option<TokenStatus>, StoreError> {
+    let row: Option<(String, i32, String, String, i64, Option<i64>)> = token_statuses::table
+        .find(jti)
+        .select((
+            token_statuses::list_id,
+            token_statuses::list_index,
+            token_statuses::key_id,
+            token_statuses::credential_id,
+            token_statuses::exp,
+            token_statuses::revoked_at,
+        ))
+        .first(connection)
+        .optional()?;
+    let Some((list, index, key, credential, exp, revoked_at)) = row else { return Ok(None) };
+    let Some(place) = place(Some(&list), Some(index))? else { return Ok(None) };
+    Ok(Some(TokenStatus {
+        place,
+        key: parsed("key id", &key)?,
+        credential: parsed("credential id", &credential)?,
+        exp,
+        revoked_at: revoked_at.map(Timestamp::from_millis),
+    }))
+}
+
+/// Marks a token as revoked. Returns `false` if it was already revoked or has no index of its own.
+/// Call this last in a change: it locks the row that a build of the lists writes.
+pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
+    let now = tx.now().millis();
+    let token = token_statuses::table.find(jti).filter(token_statuses::revoked_at.is_null());
+    let revoked = diesel::update(token).set(token_statuses::revoked_at.eq(now)).execute(&mut **tx)?;
+    if revoked == 0 {
+        return Ok(false);
+    }
+    // The counter makes another build necessary, even if a build in progress has already read the
+    // tokens. That build remains valid for everything else and is written, regardless of how many
+    // tokens are revoked during it.
+    diesel::update(status_build::table.find(1))
+        .set(status_build::revoked.eq(status_build::revoked + 1))
+        .execute(&mut **tx)?;
+    Ok(true)
+}
+
+/// Deletes token lists whose last token expired before `end` (seconds since 1970-01-01 UTC), except
+/// the open list. Returns how many token rows were deleted. Rows are never deleted individually,
+/// because their indexes would become free again.
+pub fn forget_dead_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreError> {
+    // The lists are processed in the order of their ids, as a build processes them.
+    let lists: Vec<(String, i32, i32)> = status_lists::table
+        .filter(status_lists::kind.eq(ListKind::Token.as_str()))
+        .order(status_lists::id.asc())
+        .select((status_lists::id, status_lists::used, status_lists::size))
+        .load(&mut **tx)?;
+    let open = lists.iter().rfind(|(_, used, size)| *used < size / 2).map(|(id, ..)| id.clone());
+    let mut forgotten = 0;
+    for (id, used, _) in lists.into_iter().filter(|(id, ..)| Some(id) != open.as_ref()) {
+        let of_list = token_statuses::table.filter(token_statuses::list_id.eq(&id));
+        let last: Option<i64> =
+            of_list.order(token_statuses::exp.desc()).select(token_statuses::exp).first(&mut **tx).optional()?;
+        if last.is_some_and(|last| last >= end) {
+            continue;
+        }
+        // The list is deleted only if it is unchanged since its tokens were read: it may have
+        // become the open list and have received another token.
+        let unchanged = status_lists::table.find(&id).filter(status_lists::used.eq(used));
+        if diesel::delete(unchanged).execute(&mut **tx)? == 0 {
+            continue;
+        }
+        diesel::delete(status_list_tokens::table.find(&id)).execute(&mut **tx)?;
+        forgotten += diesel::delete(of_list).execute(&mut **tx)?;
+    }
+    Ok(forgotten)
+}
+
+fn column(index: u32) -> Result<i32, StoreError> {
+    i32::try_from(index).map_err(|_| StoreError::Corrupt("a list that is too long".to_owned()))
+}
+
+/// Returns an index that was never assigned. It is random, so that a list does not reveal when a
+/// credential was created.
+fn draw(tx: &mut Tx<'_>, kind: ListKind) -> Result<Place, StoreError> {
+    let (id, size) = open(tx, kind)?;
+    let list = parsed("status list", &id)?;
+    for _ in 0..TRIES {
+        let mut bytes = [0; 4];
+        tx.entropy().fill(&mut bytes)?;
+        let index = u32::from_le_bytes(bytes) % size.max(1);
+        if !is_taken(tx, kind, &id, index)? {
+            return Ok(Place { list, index });
+        }
+    }
+    Err(StoreError::Corrupt(format!("no index of the status list {id} is free")))
+}
+
+/// The lock on the row of the list keeps the answer valid.
+fn is_taken(tx: &mut Tx<'_>, kind: ListKind, list: &str, index: u32) -> Result<bool, StoreError> {
+    let index = column(index)?;
+    let found: Option<String> = match kind {
+        ListKind::Credential => credentials::table
+            .filter(credentials::status_list.eq(list))
+            .filter(credentials::status_index.eq(index))
+            .select(credentials::id)
+            .first(&mut **tx)
+            .optional()?,
+        ListKind::Token => token_statuses::table
+            .filter(token_statuses::list_id.eq(list))
+            .filter(token_statuses::list_index.eq(index))
+            .select(token_statuses::jti)
+            .first(&mut **tx)
+            .optional()?,
+    };
+    Ok(found.is_some())
+}
+
+/// Returns a list that is less than half full, or opens a new one. Its counter is incremented, and
+/// its row is locked until the end of the change. The list is selected by capacity and not by age:
+/// after the clock was set back, the list with the highest id is not the newest one.
+fn open(tx: &mut Tx<'_>, kind: ListKind) -> Result<(String, u32), StoreError> {
+    for alone in [false, true] {
+        if alone {
+            dialect::lock(tx, LOCK)?;
+        }
+        let found: Option<(String, i32)> = status_lists::table
+            .filter(status_lists::kind.eq(kind.as_str()))
+            .filter(status_lists::used.lt(status_lists::size / 2))
+            .order(status_lists::id.desc())
+            .select((status_lists::id, status_lists::size))
+            .first(&mut **tx)
+            .optional()?;
+        let Some((id, size)) = found else { continue };
+        let with_room = status_lists::table.find(&id).filter(status_lists::used.lt(status_lists::size / 2));
+        if diesel::update(with_room).set(status_lists::used.eq(status_lists::used + 1)).execute(&mut **tx)? == 1 {
+            return Ok((id, u32::try_from(size).unwrap_or_default()));
+        }
+    }
+    let id: StatusListId = tx.new_id()?;
+    let now = tx.now().millis();
+    diesel::insert_into(status_lists::table)
+        .values((
+            status_lists::id.eq(id.as_str()),
+            status_lists::kind.eq(kind.as_str()),
+            status_lists::size.eq(column(SIZE)?),
+            status_lists::used.eq(1),
+            status_lists::created_at.eq(now),
+        ))
+        .execute(&mut **tx)?;
+    Ok((id.to_string(), SIZE))
+}

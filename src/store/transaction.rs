@@ -1,0 +1,131 @@
+//! Changes: write transactions, the only way to write. The events of a change are part of its
+//! transaction and are numbered in commit order.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
+
+use diesel::RunQueryDsl;
+
+use crate::{
+    domain::{
+        common::{
+            derived_id::CredentialId,
+            entropy::{Entropy, NoEntropy},
+            id::Generated,
+            time::Timestamp,
+        },
+        events::{Actor, ActorRef, NewEvent, Origin},
+    },
+    store::{
+        error::StoreError,
+        pool::{Conn, keyswap_now},
+    },
+};
+
+/// The result of a change and its events. A change without events is declared with `bookkeeping`.
+#[derive(Debug)]
+pub struct Outcome<T> {
+    pub(crate) value: T,
+    pub(crate) events: Vec<NewEvent>,
+}
+
+impl<T> Outcome<T> {
+    /// Creates the outcome of a change that is recorded by one event.
+    pub fn event(value: T, event: NewEvent) -> Self {
+        Self { value, events: vec![event] }
+    }
+
+    /// Creates the outcome of a change to several resources, with one event for each.
+    pub const fn events(value: T, events: Vec<NewEvent>) -> Self {
+        Self { value, events }
+    }
+
+    /// Replaces the value and keeps the events.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
+        Outcome { value: f(self.value), events: self.events }
+    }
+
+    /// Creates an outcome without events: nothing was written, or only internal data such as
+    /// counters, last-used times and the deletion of expired rows.
+    pub const fn bookkeeping(value: T) -> Self {
+        Self { value, events: Vec::new() }
+    }
+}
+
+/// A change in progress. It dereferences to the connection for reads; functions that write take a
+/// `Tx`.
+pub struct Tx<'a> {
+    pub(super) connection: &'a mut Conn,
+    pub(super) entropy: &'a dyn Entropy,
+    pub(super) now: Timestamp,
+    pub(super) origin: &'a Origin,
+    /// Credentials that this change has created and that have no status list index yet.
+    pub(super) placeless: Vec<CredentialId>,
+}
+
+impl fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tx(at {})", self.now)
+    }
+}
+
+impl Deref for Tx<'_> {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        self.connection
+    }
+}
+
+impl DerefMut for Tx<'_> {
+    fn deref_mut(&mut self) -> &mut Conn {
+        self.connection
+    }
+}
+
+impl Tx<'_> {
+    /// The time of the database at the start of the change.
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub fn entropy(&self) -> &dyn Entropy {
+        self.entropy
+    }
+
+    /// The creator to record on the objects that this change creates.
+    pub fn author(&self) -> ActorRef {
+        self.origin.author()
+    }
+
+    /// Returns whether the change is made on the command line of the server or by Keyswap itself.
+    pub const fn is_by_operator(&self) -> bool {
+        matches!(self.origin.actor, Actor::Cli | Actor::System)
+    }
+
+    /// The scope of idempotency keys. It includes the user on whose behalf a back end acts, so that
+    /// the keys of two users do not collide.
+    pub fn idempotency_actor(&self) -> String {
+        let actor = self.origin.actor.to_ref().to_stored();
+        match &self.origin.on_behalf_of {
+            Some(user) => format!("{actor} for {user}"),
+            None => actor,
+        }
+    }
+
+    /// Registers a new credential. It receives its status list index at the end of the change.
+    pub(crate) fn has_made(&mut self, credential: CredentialId) {
+        self.placeless.push(credential);
+    }
+
+    pub fn new_id<I: Generated>(&self) -> Result<I, NoEntropy> {
+        I::generate(self.now, self.entropy)
+    }
+}
+
+/// Returns the time of the database, which advances during a transaction.
+pub fn now(connection: &mut Conn) -> Result<Timestamp, StoreError> {
+    let millis = diesel::select(keyswap_now()).get_result(connection)?;
+    Ok(Timestamp::from_millis(millis))
+}

@@ -1,0 +1,8 @@
+//! The structure rules S1 and S8 of `docs/development/invariants.md`, the retired names, and the
+//! documents, which the compiler does not check.
+
+mod documents;
+mod layers;
+mod sizes;
+mod source;
+mod words;
