@@ -12,7 +12,7 @@ use keyswap::{
     crypto::random::SystemEntropy,
     domain::common::{
         derived_id::CredentialId,
-        id::{Generated, KeyId, StatusListId},
+        id::{GeneratedId, KeyId, StatusListId},
         time::Timestamp,
     },
 };

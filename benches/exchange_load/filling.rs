@@ -11,22 +11,22 @@ use super::{
     databases::Place,
 };
 use keyswap::{
-    app::startup::{Mode, open_store},
+    app::startup::{StartMode, open_store},
     crypto::{credential, master_keys::MasterKeys, random::SystemEntropy},
     domain::{
         access::{
-            owner::{Home, Owner},
-            owner_status::{Directory, Ownership},
-            permission::{AssignableTo, Permission, PermissionSet},
+            owner::{Owner, OwnerScope},
+            owner_status::{DirectorySnapshot, Ownership},
+            permission::{AssignableOwnerType, Permission, PermissionSet},
         },
         common::{
             derived_id::CredentialId,
-            id::{Generated, KeyId, ServiceClientId},
+            id::{GeneratedId, KeyId, ServiceClientId},
             json::Metadata,
             time::Timestamp,
         },
         credentials::{
-            api_key::{ApiKey, Credential, Life},
+            api_key::{ApiKey, Credential, KeyLifecycle},
             format::{ApiKeyValue, Prefix, Secret},
         },
         directory::service_client::ServiceClient,
@@ -90,7 +90,7 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),
     };
-    let store = open_store(&settings, Mode::Command, Arc::new(SystemClock)).expect("the database");
+    let store = open_store(&settings, StartMode::Command, Arc::new(SystemClock)).expect("the database");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
     let (filler, first) = runtime.block_on(async {
@@ -105,7 +105,7 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
         let maker = filler.clone();
         // No event is recorded, because exchanges do not read events.
         let change = move |tx: &mut Tx<'_>| Ok::<_, Error>(Outcome::bookkeeping(maker.first(tx)?));
-        let first = store.change(Origin::of(Actor::Cli), change).await.expect("a key");
+        let first = store.run_transaction(Origin::of(Actor::Operator), change).await.expect("a key");
         (filler, first)
     });
     Arc::new(copy(place, &filler, &first, count as usize))
@@ -133,12 +133,12 @@ fn copy(place: &Place, filler: &Filler, first: &First, count: usize) -> Keys {
 /// Creates the permissions, and the service client that owns every key.
 async fn client(store: &Store) -> ServiceClient {
     store
-        .change(Origin::of(Actor::Cli), |tx| {
+        .run_transaction(Origin::of(Actor::Operator), |tx| {
             for name in PERMISSIONS {
                 let permission = Permission {
                     name: name.parse().expect("a permission"),
                     description: None,
-                    assignable_to: [AssignableTo::ServiceClient].into(),
+                    assignable_to: [AssignableOwnerType::ServiceClient].into(),
                     built_in: false,
                     created_at: tx.now(),
                     version: 1,
@@ -146,13 +146,13 @@ async fn client(store: &Store) -> ServiceClient {
                 store::access::permissions::insert(tx, &permission)?;
             }
             let client = ServiceClient {
-                id: tx.new_id()?,
+                id: tx.generate_id()?,
                 name: "Load".parse().expect("a name"),
-                home: Home::Account,
+                home: OwnerScope::Account,
                 permissions: PERMISSIONS.iter().map(|name| name.parse().expect("a permission")).collect(),
                 metadata: Metadata::default(),
                 created_at: tx.now(),
-                created_by: tx.author(),
+                created_by: tx.creator(),
                 version: 1,
             };
             store::api_keys::service_clients::insert(tx, &client)?;
@@ -173,11 +173,11 @@ impl Filler {
         let secret = Secret::generate(&self.entropy)?;
         let value = self.value(&id, &secret);
         let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
-        let first = First { key: tx.new_id()?, credential: id, value, made_at: tx.now() };
+        let first = First { key: tx.generate_id()?, credential: id, value, made_at: tx.now() };
         let credential = Credential {
             id,
             prefix: self.prefix.clone(),
-            masked: None,
+            masked_value: None,
             created_at: tx.now(),
             expires_at: None,
             last_used_at: None,
@@ -187,25 +187,29 @@ impl Filler {
             name: "Load".parse().expect("a name"),
             ownership: Ownership {
                 owner: Owner::ServiceClient(self.client.clone()),
-                home: Home::Account,
-                creator: None,
+                home: OwnerScope::Account,
+                creator_membership: None,
                 client: None,
-                directory: Directory::default(),
+                directory: DirectorySnapshot::default(),
             },
             permissions: self.permissions.clone(),
             audiences: None,
             metadata: Metadata::default(),
             max_token_ttl: None,
             exchanges_per_minute: None,
-            life: Life { suspended_at: None, revoked_at: None, expires_at: None },
+            lifecycle: KeyLifecycle { suspended_at: None, revoked_at: None, expires_at: None },
             archived_at: None,
             credentials: Vec::new(),
             created_at: tx.now(),
-            created_by: tx.author(),
+            created_by: tx.creator(),
             version: 1,
         };
-        let new =
-            NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup: None };
+        let new = NewCredential {
+            credential,
+            encrypted_secret: sealed.bytes,
+            master_version: sealed.master_version,
+            lookup_digest: None,
+        };
         store::api_keys::keys::insert(tx, &key, &new)?;
         Ok(first)
     }

@@ -1,7 +1,7 @@
 //! Verifies one exchange completely, so that a run cannot measure responses without valid tokens.
 
 use keyswap::{
-    crypto::{jwk::PublicJwk, token::Verifier},
+    crypto::{jwk::PublicJwk, token::TokenVerifier},
     domain::signing::Algorithm,
 };
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub fn probe(server: &Process, algorithm: Algorithm, key: &[u8]) -> Answer {
     let (_, jwks) = ask(server.port, "GET", "/.well-known/jwks.json", "").expect("the JWKS");
     let jwks: Value = serde_json::from_slice(&jwks).expect("JSON");
     let keys: Vec<PublicJwk> = serde_json::from_value(jwks["keys"].clone()).expect("public keys");
-    let verifiers = keys.iter().filter(|key| key.alg == algorithm).filter_map(Verifier::new);
+    let verifiers = keys.iter().filter(|key| key.alg == algorithm).filter_map(TokenVerifier::new);
     let claims = verifiers.filter_map(|verifier| verifier.verify(token, ISSUER, ISSUER)).next();
     assert!(claims.is_some_and(|claims| claims.scope.is_some()), "the token does not verify");
     Answer { body: body.len(), message: token.rfind('.').expect("a signature") }

@@ -37,12 +37,12 @@ use std::{
 };
 
 use keyswap::{
-    app::startup::Mode,
+    app::startup::StartMode,
     cli::{common, compose},
-    crypto::{credential, encryption::Sealed, random, signer::Signer},
+    crypto::{credential, encryption::Encrypted, random, signer::Signer},
     domain::{credentials::format::PresentedKey, exchange::grant, signing::Algorithm},
-    service::{App, credentials::verify::Attempt, exchange::exchange},
-    store::{SystemClock, Wants},
+    service::{App, credentials::verify::PresentedCredential, exchange::exchange},
+    store::{LookupDetail, SystemClock},
     telemetry::labels::Form,
 };
 use tokio::runtime::Runtime;
@@ -79,7 +79,7 @@ fn app(runtime: &Runtime, place: &Place) -> App {
         "signing_keys.algorithm=EdDSA".to_owned(),
     ];
     let config = common::load_config(None, &settings).expect("the settings");
-    runtime.block_on(compose::app(&config, Mode::Serve, Arc::new(SystemClock))).expect("a start")
+    runtime.block_on(compose::app(&config, StartMode::Serve, Arc::new(SystemClock))).expect("a start")
 }
 
 async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
@@ -89,24 +89,24 @@ async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
         .collect();
     let (limits, request) = (&app.settings.limits, keyswap::domain::exchange::facts::Request::default());
     let targets = [limits.default_audience.clone()].into();
-    let found = app.store.look_up(&presented[0].credential, &targets, Wants::Facts).await;
+    let found = app.store.load_credential(&presented[0].credential_id, &targets, LookupDetail::Facts).await;
     let loaded = found.expect("the facts").expect("a key").loaded;
-    let sealed = Sealed { master_version: loaded.master_version, bytes: loaded.sealed.clone() };
-    let jti = || random::token_id(&app.entropy).expect("randomness");
+    let sealed = Encrypted { master_version: loaded.master_version, bytes: loaded.encrypted_secret.clone() };
+    let jti = || random::generate_token_id(&app.entropy).expect("randomness");
 
     let checked = text.len() - 6;
     table.time("checksum", async || crc32fast::hash(black_box(&text.as_bytes()[..checked]))).await;
     table.time("parse, with the checksum", async || PresentedKey::parse(black_box(text))).await;
     table
         .time("proof: digest, seal, comparison", async || {
-            credential::proves(&app.master, &presented[0].credential, black_box(&sealed), &presented[0])
+            credential::proves(&app.master, &presented[0].credential_id, black_box(&sealed), &presented[0])
         })
         .await;
     let mut next = 0;
     table
         .time("look-up, SQLite: from the question to the facts", async || {
             next = (next + 1) % presented.len();
-            app.store.look_up(&presented[next].credential, black_box(&targets), Wants::Facts).await
+            app.store.load_credential(&presented[next].credential_id, black_box(&targets), LookupDetail::Facts).await
         })
         .await;
     table.time("decide", async || grant::decide(black_box(&loaded.facts), &request, limits)).await;
@@ -131,7 +131,7 @@ async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
         .time("all of it, EdDSA, without HTTP", async || {
             next = (next + 1) % keys.count();
             let key = std::str::from_utf8(keys.get(next)).expect("a key");
-            let attempt = Attempt { key, source, form: Form::Exchange };
+            let attempt = PresentedCredential { key, source, form: Form::Exchange };
             exchange(app, attempt, &request).await.expect("a token")
         })
         .await;

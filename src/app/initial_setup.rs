@@ -11,19 +11,19 @@ use crate::{
     domain::{
         access::{
             audience::BuiltIn,
-            owner::{Home, OwnerType},
-            permission::{AssignableTo, Permission, PermissionSet},
+            owner::{OwnerScope, OwnerType},
+            permission::{AssignableOwnerType, Permission, PermissionSet},
             policy::{ADMIN, BUILT_IN},
         },
         common::json::Metadata,
         directory::service_client::ServiceClient,
-        events::{Actor, EventKind, NewEvent, Origin},
+        events::{Actor, EventType, NewEvent, Origin},
         signing::master_key::MasterKeyState,
     },
     service::{
         Error, Settings,
         access::audience_changes,
-        api_keys::{create::Maker, owner::OwnerAsked, types::NewKey},
+        api_keys::{create::Maker, owner::RequestedOwner, types::NewApiKey},
         caller::Caller,
         common::locks,
         signing,
@@ -56,14 +56,14 @@ pub(crate) fn register(
     for (version, fingerprint) in keys.fingerprints() {
         let state = if version == sealing { MasterKeyState::Current } else { MasterKeyState::Retired };
         store::encryption::master_keys::insert(tx, version, &fingerprint, state)?;
-        events.push(NewEvent::new(EventKind::MasterKeyRegistered, version).with("fingerprint", fingerprint));
+        events.push(NewEvent::new(EventType::MasterKeyRegistered, version).with_data("fingerprint", fingerprint));
     }
     Ok((keys, events))
 }
 
 /// Creates everything that a deployment needs in one transaction. A crash leaves all or nothing of
 /// it.
-pub(crate) async fn set_up(
+pub(crate) async fn set_up_deployment(
     store: &Store,
     settings: &Settings,
     entropy: &SystemEntropy,
@@ -79,23 +79,23 @@ pub(crate) async fn set_up(
     };
     let (settings, entropy) = (settings.clone(), entropy.clone());
     store
-        .change(Origin::of(Actor::System), move |tx| {
+        .run_transaction(Origin::of(Actor::System), move |tx| {
             store::lock(tx, locks::SETUP)?;
             // The presence of a master key proves nothing here: `master-key init` may have run
             // before.
             let is_new = store::signing::signing_keys::list(tx, false)?.is_empty();
             let (master, mut events) = register(tx, &settings.keys_dir, settings.may_create_keys, &entropy)?;
-            events.extend(built_in_permissions(tx)?);
+            events.extend(ensure_built_in_permissions(tx)?);
             let audiences = [
                 (BuiltIn::Default, &settings.limits.default_audience),
                 (BuiltIn::Management, &settings.management_audience),
             ];
             for (kind, identifier) in audiences {
-                events.extend(audience_changes::ensure_built_in(tx, kind, identifier)?);
+                events.extend(audience_changes::ensure_built_in_audience(tx, kind, identifier)?);
             }
             events.extend(ensure_signing_keys(tx, &master, &entropy, &settings, fresh.as_ref())?);
             if is_new {
-                events.extend(administrator(tx, &settings, &master, &entropy)?);
+                events.extend(create_administrator(tx, &settings, &master, &entropy)?);
             }
             Ok(Outcome::events(master, events))
         })
@@ -111,20 +111,21 @@ pub(crate) fn ensure_signing_keys(
 ) -> Result<Vec<NewEvent>, StartError> {
     let Some(fresh) = fresh else { return Ok(Vec::new()) };
     store::lock(tx, locks::SIGNING_KEYS)?;
-    Ok(signing::ensure(tx, master, entropy, settings.algorithm, fresh)?)
+    Ok(signing::ensure_signing_keys(tx, master, entropy, settings.algorithm, fresh)?)
 }
 
-pub(crate) fn built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, StartError> {
+pub(crate) fn ensure_built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, StartError> {
     let mut events = Vec::new();
     for (name, description) in BUILT_IN {
-        let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("{name}: {error}"));
+        let corrupt = |error: &dyn std::fmt::Display| StoreError::InvalidData(format!("{name}: {error}"));
         let permission = Permission {
             name: name.parse().map_err(|error| corrupt(&error))?,
             description: Some(description.parse().map_err(|error| corrupt(&error))?),
             assignable_to: if name.starts_with("keyswap:") {
-                [AssignableTo::ServiceClient].into()
+                [AssignableOwnerType::ServiceClient].into()
             } else {
-                [AssignableTo::User, AssignableTo::Organization, AssignableTo::ServiceClient].into()
+                [AssignableOwnerType::User, AssignableOwnerType::Organization, AssignableOwnerType::ServiceClient]
+                    .into()
             },
             built_in: true,
             created_at: tx.now(),
@@ -132,7 +133,7 @@ pub(crate) fn built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, Sta
         };
         if store::access::permissions::find(tx, &permission.name)?.is_none() {
             store::access::permissions::insert(tx, &permission)?;
-            events.push(NewEvent::new(EventKind::PermissionCreated, &permission.name));
+            events.push(NewEvent::new(EventType::PermissionCreated, &permission.name));
         }
     }
     Ok(events)
@@ -140,43 +141,43 @@ pub(crate) fn built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, Sta
 
 /// Creates the service client "administrator" and its key. The key is on disk before the
 /// transaction commits, so that a crash cannot leave an administrator whose key is lost.
-pub(crate) fn administrator(
+pub(crate) fn create_administrator(
     tx: &mut Tx<'_>,
     settings: &Settings,
     master: &MasterKeys,
     entropy: &SystemEntropy,
 ) -> Result<Vec<NewEvent>, StartError> {
     let name: crate::domain::common::name::DisplayName =
-        "administrator".parse().map_err(|error| StoreError::Corrupt(format!("{error}")))?;
+        "administrator".parse().map_err(|error| StoreError::InvalidData(format!("{error}")))?;
     let permissions: PermissionSet = ADMIN.parse().into_iter().collect();
     let client = ServiceClient {
-        id: tx.new_id().map_err(Error::from)?,
+        id: tx.generate_id().map_err(Error::from)?,
         name: name.clone(),
-        home: Home::Account,
+        home: OwnerScope::Account,
         permissions: permissions.clone(),
         metadata: Metadata::default(),
         created_at: tx.now(),
-        created_by: tx.author(),
+        created_by: tx.creator(),
         version: 1,
     };
     store::api_keys::service_clients::insert(tx, &client)?;
-    let new = NewKey {
+    let new = NewApiKey {
         name,
-        owner: Some(OwnerAsked::ServiceClient(client.id.clone())),
+        owner: Some(RequestedOwner::ServiceClient(client.id.clone())),
         permissions,
         audiences: None,
         metadata: Metadata::default(),
         max_token_ttl: None,
         exchanges_per_minute: None,
-        expires_at: settings.max_key_lifetime.map(|longest| tx.now().after(longest)),
+        expires_at: settings.max_key_lifetime.map(|longest| tx.now().plus(longest)),
     };
     // The enabled owner types apply to the keys that clients create. This key is exempt, because no
     // other key can be created without it.
     let mut settings = settings.clone();
     settings.owner_types.insert(OwnerType::ServiceClient);
-    let (made, key_event) = Maker::new(&settings, master, entropy).make(tx, new, &Caller::system())?;
+    let (made, key_event) = Maker::new(&settings, master, entropy).make(tx, new, &Caller::for_system())?;
     write_admin_key(&settings.admin_key_file, made.value.expose())?;
-    Ok(vec![NewEvent::new(EventKind::ServiceClientCreated, &client.id), key_event])
+    Ok(vec![NewEvent::new(EventType::ServiceClientCreated, &client.id), key_event])
 }
 
 pub(crate) fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> {

@@ -1,4 +1,3 @@
-pub mod health;
 pub mod initial_setup;
 pub mod jobs;
 pub mod start_error;

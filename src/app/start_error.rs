@@ -1,7 +1,7 @@
 //! Why a start fails.
 
 use crate::{
-    crypto::{encryption::SealError, master_key_file::MasterKeyError},
+    crypto::{encryption::EncryptionError, master_key_file::MasterKeyError},
     service::Error,
     store::{OpenError, StoreError},
 };
@@ -32,8 +32,8 @@ impl From<StoreError> for StartError {
     }
 }
 
-impl From<SealError> for StartError {
-    fn from(error: SealError) -> Self {
+impl From<EncryptionError> for StartError {
+    fn from(error: EncryptionError) -> Self {
         Self::Setup(error.into())
     }
 }

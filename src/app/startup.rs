@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     app::{
-        initial_setup::{register, set_up},
+        initial_setup::{register, set_up_deployment},
         start_error::StartError,
     },
     crypto::{master_keys::MasterKeys, random::SystemEntropy, sha256, tls},
@@ -14,20 +14,22 @@ use crate::{
     service::{
         App, Settings,
         common::locks,
-        credentials::{brute_force::Guessing, decoy::Decoy, use_buffer::LastUsed, verify::REFUSAL_TICK},
-        encryption::{database_progress::Witness, rollback_guard},
+        credentials::{
+            brute_force::Guessing, decoy::DecoyCredential, use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
+        },
+        encryption::{database_progress::RollbackGuard, rollback_guard},
         exchange::flushed_counts::Counted,
-        portal::key_counts_cache::Census,
-        signing::{self, ClockWatch, Part, key_cache::KeyRing, live_token_counts::LiveTokens},
+        portal::key_counts_cache::KeyStatisticsCache,
+        signing::{self, ClockMonitor, ReplicaRegistration, key_cache::KeyCache, live_token_counts::LiveTokenCounts},
         status_lists::cache::StatusLists,
     },
-    store::{self, Clock, DatabaseSettings, DatabaseUrl, IfMissing, Outcome, Store},
+    store::{self, Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, Outcome, Store},
     telemetry::metrics::Metrics,
 };
 
 /// The kind of process that starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum StartMode {
     /// `serve`: creates what is missing.
     Serve,
     /// Any other command: uses what exists and creates nothing.
@@ -36,20 +38,20 @@ pub enum Mode {
 
 /// Settings of the brute-force limiter.
 #[derive(Debug, Clone, Copy)]
-pub struct Budgets {
+pub struct BruteForceSettings {
     pub per_source: u32,
     pub per_credential: u32,
     pub refill: crate::domain::common::time::Span,
 }
 
-/// Opens the database. For `Mode::Serve`, creates it if it is missing and runs the migrations. For
-/// `Mode::Command`, returns an error if migrations are pending.
-pub fn open_store(database: &DatabaseSettings, mode: Mode, clock: Arc<dyn Clock>) -> Result<Store, StartError> {
-    let if_missing = if mode == Mode::Serve { IfMissing::Create } else { IfMissing::Refuse };
+/// Opens the database. For `StartMode::Serve`, creates it if it is missing and runs the migrations. For
+/// `StartMode::Command`, returns an error if migrations are pending.
+pub fn open_store(database: &DatabaseSettings, mode: StartMode, clock: Arc<dyn Clock>) -> Result<Store, StartError> {
+    let if_missing = if mode == StartMode::Serve { CreationPolicy::Create } else { CreationPolicy::Fail };
     let entropy = Arc::new(SystemEntropy::default());
     let store = Store::open(database, if_missing, clock, entropy, sha256)?;
-    if mode == Mode::Serve {
-        for migration in store.migrate()? {
+    if mode == StartMode::Serve {
+        for migration in store.run_migrations()? {
             tracing::info!(migration, "migrated");
         }
     } else {
@@ -66,42 +68,42 @@ pub fn open_store(database: &DatabaseSettings, mode: Mode, clock: Arc<dyn Clock>
 pub async fn start(
     mut settings: Settings,
     database: &DatabaseSettings,
-    budgets: Budgets,
-    mode: Mode,
+    budgets: BruteForceSettings,
+    mode: StartMode,
     clock: Arc<dyn Clock>,
 ) -> Result<App, StartError> {
     let store = open_store(database, mode, Arc::clone(&clock))?;
     settings.may_create_keys |= matches!(database.url, DatabaseUrl::Sqlite(_));
     let entropy = SystemEntropy::default();
     let master = match mode {
-        Mode::Serve => set_up(&store, &settings, &entropy).await?,
-        Mode::Command => existing_master_keys(&store, &settings.keys_dir).await?,
+        StartMode::Serve => set_up_deployment(&store, &settings, &entropy).await?,
+        StartMode::Command => load_registered_master_keys(&store, &settings.keys_dir).await?,
     };
-    let part = match mode {
-        Mode::Serve => signing::join(&store, &settings).await?,
-        Mode::Command => Part::default(),
+    let replica_registration = match mode {
+        StartMode::Serve => signing::join(&store, &settings).await?,
+        StartMode::Command => ReplicaRegistration::default(),
     };
-    if mode == Mode::Serve {
+    if mode == StartMode::Serve {
         for missing in master.held().missing().values() {
             tracing::warn!(why = missing.why, "a master key that is on its way is not here yet");
         }
     }
-    let witness = Witness::new(settings.witness.clone());
-    let keys = KeyRing::open(&store, &master, settings.timing.replica_staleness.duration(), Arc::clone(&clock)).await?;
+    let witness = RollbackGuard::new(settings.witness.clone());
+    let keys = KeyCache::open(&store, &master, settings.timing.max_snapshot_age.duration(), Arc::clone(&clock)).await?;
     let app = App {
-        decoy: Decoy::new(&entropy)?,
-        refusal_tick: REFUSAL_TICK,
+        decoy: DecoyCredential::new(&entropy)?,
+        refusal_tick: REFUSAL_DEADLINE,
         witness,
         guessing: Guessing::new(budgets.per_source, budgets.per_credential, budgets.refill),
-        last_used: LastUsed::default(),
-        live_tokens: LiveTokens::default(),
+        last_used: UsageRecorder::default(),
+        live_tokens: LiveTokenCounts::default(),
         counted: Counted::default(),
-        census: Census::default(),
-        part,
-        watch: ClockWatch::new(clock),
+        census: KeyStatisticsCache::default(),
+        replica_registration,
+        watch: ClockMonitor::new(clock),
         status_lists: StatusLists::default(),
         metrics: Metrics::default(),
-        outbound: Outbound::new(settings.guard.clone(), tls::provider(), Arc::new(SystemResolver::default())),
+        outbound: Outbound::new(settings.guard.clone(), tls::crypto_provider(), Arc::new(SystemResolver::default())),
         store,
         settings,
         master,
@@ -118,7 +120,7 @@ pub async fn start(
 pub async fn init_master_key(store: &Store, keys_dir: &Path) -> Result<MasterKeys, StartError> {
     let dir = keys_dir.to_owned();
     store
-        .change(Origin::of(Actor::Cli), move |tx| {
+        .run_transaction(Origin::of(Actor::Operator), move |tx| {
             store::lock(tx, locks::SETUP)?;
             let (keys, events) = register(tx, &dir, true, &SystemEntropy::default())?;
             Ok(Outcome::events(keys, events))
@@ -128,7 +130,7 @@ pub async fn init_master_key(store: &Store, keys_dir: &Path) -> Result<MasterKey
 
 /// Loads the registered master keys from `keys_dir`. Returns `StartError::NotSetUp` if there are
 /// none.
-pub async fn existing_master_keys(store: &Store, keys_dir: &Path) -> Result<MasterKeys, StartError> {
+pub async fn load_registered_master_keys(store: &Store, keys_dir: &Path) -> Result<MasterKeys, StartError> {
     let registered = store.read(store::encryption::master_keys::list).await?;
     if registered.is_empty() {
         return Err(StartError::NotSetUp);

@@ -5,25 +5,25 @@ use clap::Subcommand;
 use crate::{
     cli::{
         api_key_options::{Create, Filter, One, Output, Patch},
-        common::{Common, Failure, print_json},
+        common::{CommonArgs, Failure, print_json},
         compose,
     },
     domain::{
         common::{page::PageRequest, time::Span},
         credentials::{
-            api_key::{KeyFilter, Reason},
+            api_key::{KeyFilter, StateReason},
             format::PresentedKey,
-            imported::may_be_foreign,
+            imported::is_importable_format,
         },
     },
-    http::KeyBody,
+    http::ApiKeyBody,
     service::{
         api_keys::{
-            self, Import, OwnerAsked, Step,
-            types::{NewKey, PatchKey, Shown},
+            self, Import, RequestedOwner, Step,
+            types::{ApiKeyPatch, NewApiKey, Shown},
         },
         caller::Caller,
-        common::idempotency::Created,
+        common::idempotency::CreateOutcome,
     },
 };
 
@@ -76,23 +76,23 @@ pub enum ApiKeyCommand {
     },
 }
 
-pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure> {
+pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Failure> {
     match command {
-        ApiKeyCommand::Inspect { value, output } => inspect(value, &output),
-        ApiKeyCommand::Create(create) => run_create(common, *create).await,
+        ApiKeyCommand::Inspect { value, output } => inspect_key(value, &output),
+        ApiKeyCommand::Create(create) => create_key(common, *create).await,
         ApiKeyCommand::List { filter, output } => list(common, filter, &output).await,
         ApiKeyCommand::Show(one) => {
-            let app = compose::for_command(common).await?;
+            let app = compose::start_app_for_command(common).await?;
             print_key(api_keys::get(&app, &Caller::cli(), one.id, false).await?, None, &one.output)
         }
-        ApiKeyCommand::Patch(patch) => run_patch(common, *patch).await,
+        ApiKeyCommand::Patch(patch) => patch_key(common, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
-            let app = compose::for_command(common).await?;
+            let app = compose::start_app_for_command(common).await?;
             let rotated = api_keys::rotate(&app, &Caller::cli(), one.id, grace, None).await?;
             print_key(rotated.shown, Some(rotated.value.expose()), &one.output)
         }
         ApiKeyCommand::CancelRotation(one) => {
-            let app = compose::for_command(common).await?;
+            let app = compose::start_app_for_command(common).await?;
             let kept = api_keys::cancel_rotation(&app, &Caller::cli(), one.id, None).await?;
             print_key(kept, None, &one.output)
         }
@@ -102,16 +102,16 @@ pub async fn run(common: &Common, command: ApiKeyCommand) -> Result<(), Failure>
     }
 }
 
-async fn run_create(common: &Common, create: Create) -> Result<(), Failure> {
-    let app = compose::for_command(common).await?;
+async fn create_key(common: &CommonArgs, create: Create) -> Result<(), Failure> {
+    let app = compose::start_app_for_command(common).await?;
     let now = app.store.now().await.map_err(crate::service::Error::from)?;
     let owner = match (create.service_client, create.user, create.organization) {
-        (Some(client), ..) => OwnerAsked::ServiceClient(client),
-        (None, Some(user), organization) => OwnerAsked::User { id: Some(user), organization },
-        (None, None, Some(organization)) => OwnerAsked::Organization { id: Some(organization) },
-        (None, None, None) => OwnerAsked::Nobody,
+        (Some(client), ..) => RequestedOwner::ServiceClient(client),
+        (None, Some(user), organization) => RequestedOwner::User { id: Some(user), organization },
+        (None, None, Some(organization)) => RequestedOwner::Organization { id: Some(organization) },
+        (None, None, None) => RequestedOwner::Nobody,
     };
-    let new = NewKey {
+    let new = NewApiKey {
         name: create.name,
         owner: Some(owner),
         permissions: create.permissions.into_iter().collect(),
@@ -119,24 +119,24 @@ async fn run_create(common: &Common, create: Create) -> Result<(), Failure> {
         metadata: create.metadata.unwrap_or_default(),
         max_token_ttl: create.max_token_ttl,
         exchanges_per_minute: create.exchanges_per_minute,
-        expires_at: create.expires_in.map(|span| now.after(span)),
+        expires_at: create.expires_in.map(|span| now.plus(span)),
     };
     if let Some(sha256) = create.import_sha256 {
         let import = Import { sha256, masked: create.import_masked };
-        let (Created::New(made) | Created::Replayed(made)) =
+        let (CreateOutcome::New(made) | CreateOutcome::Existing(made)) =
             api_keys::import(&app, &Caller::cli(), new, import, None).await?;
         return print_key(made, None, &create.output);
     }
     match api_keys::create(&app, &Caller::cli(), new, None, None).await? {
-        Created::New(made) => print_key(made.shown, Some(made.value.expose()), &create.output),
-        Created::Replayed(shown) => print_key(shown, None, &create.output),
+        CreateOutcome::New(made) => print_key(made.shown, Some(made.value.expose()), &create.output),
+        CreateOutcome::Existing(shown) => print_key(shown, None, &create.output),
     }
 }
 
-async fn run_patch(common: &Common, asked: Patch) -> Result<(), Failure> {
-    let app = compose::for_command(common).await?;
+async fn patch_key(common: &CommonArgs, asked: Patch) -> Result<(), Failure> {
+    let app = compose::start_app_for_command(common).await?;
     let now = app.store.now().await.map_err(crate::service::Error::from)?;
-    let patch = PatchKey {
+    let patch = ApiKeyPatch {
         name: asked.name,
         permissions: (asked.no_permissions || !asked.permissions.is_empty())
             .then(|| asked.permissions.into_iter().collect()),
@@ -148,14 +148,14 @@ async fn run_patch(common: &Common, asked: Patch) -> Result<(), Failure> {
         metadata: asked.metadata,
         max_token_ttl: asked.max_token_ttl.map(Some),
         exchanges_per_minute: if asked.unlimited { Some(None) } else { asked.exchanges_per_minute.map(Some) },
-        expires_at: if asked.never_expires { Some(None) } else { asked.expires_in.map(|span| Some(now.after(span))) },
+        expires_at: if asked.never_expires { Some(None) } else { asked.expires_in.map(|span| Some(now.plus(span))) },
     };
     let patched = api_keys::patch(&app, &Caller::cli(), asked.one.id, patch, None).await?;
     print_key(patched, None, &asked.one.output)
 }
 
-async fn list(common: &Common, asked: Filter, output: &Output) -> Result<(), Failure> {
-    let app = compose::for_command(common).await?;
+async fn list(common: &CommonArgs, asked: Filter, output: &Output) -> Result<(), Failure> {
+    let app = compose::start_app_for_command(common).await?;
     let now = app.store.now().await.map_err(crate::service::Error::from)?;
     let filter = KeyFilter {
         owner_type: asked.owner_type,
@@ -163,21 +163,21 @@ async fn list(common: &Common, asked: Filter, output: &Output) -> Result<(), Fai
         organization: asked.organization,
         user: asked.user,
         state: asked.state,
-        unused_since: asked.unused_for.map(|span| now.before(span)),
-        archived: asked.archived,
+        unused_since: asked.unused_for.map(|span| now.minus(span)),
+        only_archived: asked.archived,
     };
-    let mut page = PageRequest::FIRST;
+    let mut page = PageRequest::FIRST_PAGE;
     let mut all = Vec::new();
     loop {
         let found = api_keys::list(&app, &Caller::cli(), filter.clone(), page.clone()).await?;
         all.extend(found.data);
         match found.next {
-            Some(next) => page.after = Some(next),
+            Some(next) => page.cursor = Some(next),
             None => break,
         }
     }
     if output.json {
-        return print_json(&all.into_iter().map(|shown| KeyBody::new(shown, None)).collect::<Vec<_>>());
+        return print_json(&all.into_iter().map(|shown| ApiKeyBody::new(shown, None)).collect::<Vec<_>>());
     }
     println!("{:<31} {:<10} {:<24} {:<24} NAME", "ID", "STATE", "LAST USED", "EXPIRES");
     for shown in all {
@@ -189,25 +189,25 @@ async fn list(common: &Common, asked: Filter, output: &Output) -> Result<(), Fai
             shown.key.id,
             shown.state.as_str(),
             time(shown.key.last_used_at()),
-            time(shown.key.life.expires_at),
+            time(shown.key.lifecycle.expires_at),
             shown.key.name
         );
     }
     Ok(())
 }
 
-async fn step(common: &Common, one: One, step: Step) -> Result<(), Failure> {
-    let app = compose::for_command(common).await?;
+async fn step(common: &CommonArgs, one: One, step: Step) -> Result<(), Failure> {
+    let app = compose::start_app_for_command(common).await?;
     print_key(api_keys::step(&app, &Caller::cli(), one.id, step, None).await?, None, &one.output)
 }
 
 fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), Failure> {
     if output.json {
-        return print_json(&KeyBody::new(shown, value));
+        return print_json(&ApiKeyBody::new(shown, value));
     }
     let state = match shown.reason {
         None => shown.state.as_str().to_owned(),
-        Some(reason) => format!("{} ({})", shown.state.as_str(), Reason::as_str(reason).replace('_', " ")),
+        Some(reason) => format!("{} ({})", shown.state.as_str(), StateReason::as_str(reason).replace('_', " ")),
     };
     let key = &shown.key;
     let owner = &key.ownership.owner;
@@ -221,9 +221,9 @@ fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), F
                 .id()
                 .map_or_else(|| "none".to_owned(), |id| format!("{} {id}", owner.kind().as_str().replace('_', " "))),
         ),
-        ("key", key.masked().unwrap_or_else(|| "no credential works any more".to_owned())),
+        ("key", key.masked_value().unwrap_or_else(|| "no credential works any more".to_owned())),
         ("permissions", if key.permissions.is_empty() { "none".to_owned() } else { key.permissions.to_string() }),
-        ("expires", key.life.expires_at.map_or("never".to_owned(), |at| at.to_string())),
+        ("expires", key.lifecycle.expires_at.map_or("never".to_owned(), |at| at.to_string())),
         ("last used", key.last_used_at().map_or("never".to_owned(), |at| at.to_string())),
     ];
     // Only the value goes to standard output, so that it can be piped.
@@ -237,7 +237,7 @@ fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), F
     Ok(())
 }
 
-fn inspect(value: Option<String>, output: &Output) -> Result<(), Failure> {
+fn inspect_key(value: Option<String>, output: &Output) -> Result<(), Failure> {
     let text = match value {
         Some(value) => zeroize::Zeroizing::new(value),
         None => {
@@ -247,9 +247,9 @@ fn inspect(value: Option<String>, output: &Output) -> Result<(), Failure> {
         }
     };
     let parsed = PresentedKey::parse(text.trim());
-    let may_be_foreign = parsed.is_err() && may_be_foreign(text.trim());
+    let may_be_foreign = parsed.is_err() && is_importable_format(text.trim());
     if output.json {
-        let masked = parsed.as_ref().ok().map(PresentedKey::masked);
+        let masked = parsed.as_ref().ok().map(PresentedKey::masked_value);
         let error = parsed.as_ref().err().map(ToString::to_string);
         print_json(&serde_json::json!({
             "well_formed": parsed.is_ok(), "masked": masked, "error": error, "may_be_foreign": may_be_foreign,
@@ -258,7 +258,7 @@ fn inspect(value: Option<String>, output: &Output) -> Result<(), Failure> {
     match parsed {
         Ok(presented) => {
             if !output.json {
-                println!("well formed: {}", presented.masked());
+                println!("well formed: {}", presented.masked_value());
                 println!("Whether it is known and in force only the server can tell.");
             }
             Ok(())

@@ -9,8 +9,8 @@ use crate::domain::{
         time::Span,
     },
     credentials::{
-        api_key::State,
-        imported::{ForeignDigest, Masked},
+        api_key::KeyState,
+        imported::{ImportedKeyDigest, MaskedKey},
     },
 };
 use clap::Args;
@@ -54,10 +54,10 @@ pub struct Create {
     /// Import an existing key by the SHA-256 digest of its full text, in
     /// hexadecimal. No value is printed.
     #[arg(long, value_name = "HEX")]
-    pub(crate) import_sha256: Option<ForeignDigest>,
+    pub(crate) import_sha256: Option<ImportedKeyDigest>,
     /// Set the masked form of the imported key, such as sk_live_…abcd.
     #[arg(long, requires = "import_sha256")]
-    pub(crate) import_masked: Option<Masked>,
+    pub(crate) import_masked: Option<MaskedKey>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -119,7 +119,7 @@ pub struct Filter {
     pub(crate) owner_type: Option<OwnerType>,
     /// List only keys in this state: active, suspended, revoked or expired.
     #[arg(long)]
-    pub(crate) state: Option<State>,
+    pub(crate) state: Option<KeyState>,
     /// List only keys that were not used for this time, such as 90d.
     #[arg(long)]
     pub(crate) unused_for: Option<Span>,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Common {
+pub(crate) struct CommonArgs {
     /// Read settings from this TOML file. Settings that it omits keep their
     /// defaults.
     #[arg(long, global = true, value_name = "FILE")]
@@ -21,7 +21,7 @@ pub(crate) struct Common {
     set: Vec<String>,
 }
 
-impl Common {
+impl CommonArgs {
     pub(crate) fn config(&self) -> Result<config::Config, Failure> {
         load_config(self.config.as_deref(), &self.set)
     }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::{
-    app::startup::{self, Budgets, Mode},
-    cli::common::{Common, Failure},
+    app::startup::{self, BruteForceSettings, StartMode},
+    cli::common::{CommonArgs, Failure},
     config::{self, Config},
     domain::exchange::facts::Limits,
     http::server::ServerSettings,
@@ -38,13 +38,13 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
             default_audience: config.tokens.default_audience.clone(),
             default_ttl: config.tokens.default_ttl,
             max_ttl: config.signing_keys.timing.max_ttl,
-            ends_with_creator: config.api_keys.end_with_creator,
+            end_with_creator: config.api_keys.end_with_creator,
             algorithm: config.signing_keys.algorithm,
         },
         timing: config.signing_keys.timing,
         algorithm: config.signing_keys.algorithm,
         rotation_period: config.signing_keys.rotation_period,
-        replica_name: replica_name(),
+        replica_name: describe_process(),
         prefix: config.api_keys.prefix.clone(),
         accepted_prefixes: config.api_keys.accepted_prefixes.clone(),
         foreign: config.api_keys.foreign,
@@ -69,7 +69,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
 }
 
 /// Returns the host name and the process id, by which an operator finds the process.
-fn replica_name() -> String {
+fn describe_process() -> String {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{} {}", machine.trim(), std::process::id()).trim().to_owned()
 }
@@ -86,8 +86,8 @@ pub fn server(config: &Config) -> ServerSettings {
 }
 
 /// Starts the application with a configuration.
-pub async fn app(config: &Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<App, Failure> {
-    let budgets = Budgets {
+pub async fn app(config: &Config, mode: StartMode, clock: Arc<dyn Clock>) -> Result<App, Failure> {
+    let budgets = BruteForceSettings {
         per_source: config.guessing.per_source,
         per_credential: config.guessing.per_credential,
         refill: config.guessing.refill,
@@ -97,8 +97,8 @@ pub async fn app(config: &Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<A
 
 /// Starts the application for a command other than `serve`. It creates nothing, and logs warnings
 /// and errors only.
-pub(crate) async fn for_command(common: &Common) -> Result<App, Failure> {
+pub(crate) async fn start_app_for_command(common: &CommonArgs) -> Result<App, Failure> {
     let config = common.config()?;
-    telemetry::init(config.log.json, "warn");
-    app(&config, Mode::Command, Arc::new(SystemClock)).await
+    telemetry::init_logging(config.log.json, "warn");
+    app(&config, StartMode::Command, Arc::new(SystemClock)).await
 }

@@ -6,13 +6,13 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     cli::{
-        common::{Common, Failure, print_json},
+        common::{CommonArgs, Failure, print_json},
         compose,
     },
     service::{
         self,
         caller::Caller,
-        provisioning::{self, Action, Change, Format, Wanted},
+        provisioning::{self, Action, Change, DesiredConfiguration, FileFormat},
     },
 };
 
@@ -42,7 +42,7 @@ struct File {
     file: PathBuf,
     /// Set the format of a file whose name does not imply it.
     #[arg(long)]
-    format: Option<FileFormat>,
+    format: Option<FormatOption>,
     /// Remove entries that the file does not list, for each kind that the file
     /// contains. Built-in entries are kept.
     #[arg(long)]
@@ -53,25 +53,25 @@ struct File {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum FileFormat {
+enum FormatOption {
     Toml,
     Yaml,
 }
 
-pub async fn plan(common: &Common, plan: Plan) -> Result<ExitCode, Failure> {
+pub async fn plan(common: &CommonArgs, plan: Plan) -> Result<ExitCode, Failure> {
     let changes = run(common, &plan.file, true).await?;
     let differs = plan.detailed_exitcode && !changes.is_empty();
     Ok(if differs { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
-pub async fn apply(common: &Common, apply: Apply) -> Result<ExitCode, Failure> {
+pub async fn apply(common: &CommonArgs, apply: Apply) -> Result<ExitCode, Failure> {
     run(common, &apply.file, apply.dry_run).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(common: &Common, file: &File, only_plan: bool) -> Result<Vec<Change>, Failure> {
+async fn run(common: &CommonArgs, file: &File, only_plan: bool) -> Result<Vec<Change>, Failure> {
     let wanted = file.read()?;
-    let app = compose::for_command(common).await?;
+    let app = compose::start_app_for_command(common).await?;
     let caller = Caller::cli();
     let done = if only_plan {
         provisioning::plan(&app, &caller, wanted, file.prune).await
@@ -82,17 +82,17 @@ async fn run(common: &Common, file: &File, only_plan: bool) -> Result<Vec<Change
     if file.json {
         print_json(&serde_json::json!({ "applied": !only_plan, "changes": changes }))?;
     } else {
-        print(&changes, only_plan);
+        print_changes(&changes, only_plan);
     }
     Ok(changes)
 }
 
 impl File {
-    fn read(&self) -> Result<Wanted, Failure> {
+    fn read(&self) -> Result<DesiredConfiguration, Failure> {
         let extension = self.file.extension().and_then(|extension| extension.to_str());
         let format = match (self.format, extension) {
-            (Some(FileFormat::Toml), _) | (None, Some("toml")) => Format::Toml,
-            (Some(FileFormat::Yaml), _) | (None, Some("yaml" | "yml")) => Format::Yaml,
+            (Some(FormatOption::Toml), _) | (None, Some("toml")) => FileFormat::Toml,
+            (Some(FormatOption::Yaml), _) | (None, Some("yaml" | "yml")) => FileFormat::Yaml,
             (None, _) => {
                 let message = format!("{}: give --format toml or --format yaml", self.file.display());
                 return Err(Failure::Usage(message));
@@ -118,7 +118,7 @@ fn told(error: service::Error) -> Failure {
     Failure::Service(error)
 }
 
-fn print(changes: &[Change], only_plan: bool) {
+fn print_changes(changes: &[Change], only_plan: bool) {
     if changes.is_empty() {
         println!("Nothing to change.");
         return;

@@ -6,25 +6,25 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::{
-    app::{jobs::Jobs, startup::Mode},
+    app::{jobs::Jobs, startup::StartMode},
     cli::{common::Failure, compose},
     config::Config,
-    crypto::{jwk::PublicJwk, token::Verifier},
+    crypto::{jwk::PublicJwk, token::TokenVerifier},
     http::server,
     store::SystemClock,
     telemetry,
 };
 
 pub async fn run(once: bool) -> Result<(), Failure> {
-    telemetry::init(false, "warn");
+    telemetry::init_logging(false, "warn");
     let dir = std::env::temp_dir().join(format!("keyswap-demo-{}", std::process::id()));
-    let result = on_throw_away_data(&dir, once).await;
+    let result = run_on_temporary_data(&dir, once).await;
     let removed = std::fs::remove_dir_all(&dir);
     result?;
     removed.map_err(|error| Failure::Other(format!("cannot remove {}: {error}", dir.display())))
 }
 
-async fn on_throw_away_data(dir: &std::path::Path, once: bool) -> Result<(), Failure> {
+async fn run_on_temporary_data(dir: &std::path::Path, once: bool) -> Result<(), Failure> {
     let settings_of = |config: &Config| compose::server(config);
     let path = |name: &str| dir.join(name).display().to_string();
     let mut flags = vec![
@@ -38,7 +38,7 @@ async fn on_throw_away_data(dir: &std::path::Path, once: bool) -> Result<(), Fai
     let issuer = format!("http://{}", bound.address);
     flags.push(("server.public_url", issuer.clone()));
     let config = Config::load(None, &flags)?;
-    let app = Arc::new(compose::app(&config, Mode::Serve, Arc::new(SystemClock)).await?);
+    let app = Arc::new(compose::app(&config, StartMode::Serve, Arc::new(SystemClock)).await?);
     let servers = server::serve(bound, Arc::clone(&app), &settings_of(&config))?;
     let jobs = Jobs::start(&app);
     let handles = servers.handles();
@@ -46,13 +46,13 @@ async fn on_throw_away_data(dir: &std::path::Path, once: bool) -> Result<(), Fai
 
     let admin = std::fs::read_to_string(&config.admin_key_file)
         .map_err(|error| Failure::Other(format!("cannot read the administrator's key: {error}")))?;
-    let shown = walk_through(&issuer, admin.trim()).await;
+    let shown = demonstrate_exchange(&issuer, admin.trim()).await;
     let stay = shown.is_ok() && !once;
     if !stay {
         for handle in handles {
             handle.stop(true).await;
         }
-    } else if let Err(failure) = suggest(&issuer, admin.trim()).await {
+    } else if let Err(failure) = print_suggestions(&issuer, admin.trim()).await {
         tracing::warn!(%failure, "no suggestions");
     }
     let served = running.await.map_err(|error| Failure::Other(error.to_string()))?;
@@ -67,7 +67,7 @@ fn client() -> Result<Client, Failure> {
     Client::builder().tls_certs_only([]).build().map_err(|error| Failure::Other(error.to_string()))
 }
 
-async fn walk_through(issuer: &str, admin: &str) -> Result<(), Failure> {
+async fn demonstrate_exchange(issuer: &str, admin: &str) -> Result<(), Failure> {
     let client = client()?;
     println!("Keyswap demo: an API key in, a signed JWT out.\n");
     println!("1. A server is running at {issuer}, on a new SQLite database.");
@@ -106,12 +106,12 @@ async fn walk_through(issuer: &str, admin: &str) -> Result<(), Failure> {
     }
 
     send(client.post(v1(&format!("api-keys/{}/revoke", text(&key, "id")?))).bearer_auth(admin)).await?;
-    let refused = client.post(v1("exchange")).bearer_auth(value).send().await.map_err(failed)?;
+    let refused = client.post(v1("exchange")).bearer_auth(value).send().await.map_err(to_failure)?;
     println!("\n5. The key was revoked. The next swap was answered {}, at once.", refused.status());
     Ok(())
 }
 
-async fn suggest(issuer: &str, admin: &str) -> Result<(), Failure> {
+async fn print_suggestions(issuer: &str, admin: &str) -> Result<(), Failure> {
     let client = client()?;
     let again = json!({ "name": "Try it", "owner": { "type": "none" }, "permissions": ["projects:read"] });
     let again = send(client.post(format!("{issuer}/v1/api-keys")).bearer_auth(admin).json(&again)).await?;
@@ -124,9 +124,9 @@ async fn suggest(issuer: &str, admin: &str) -> Result<(), Failure> {
 }
 
 async fn send(request: RequestBuilder) -> Result<Value, Failure> {
-    let response = request.send().await.map_err(failed)?;
+    let response = request.send().await.map_err(to_failure)?;
     let status = response.status();
-    let body: Value = response.json().await.map_err(failed)?;
+    let body: Value = response.json().await.map_err(to_failure)?;
     if status.is_success() { Ok(body) } else { Err(Failure::Other(format!("answered {status}: {body}"))) }
 }
 
@@ -136,12 +136,12 @@ fn text<'a>(body: &'a Value, member: &str) -> Result<&'a str, Failure> {
 
 /// Verifies a token with nothing but the JWKS, as a resource server does.
 fn verify(token: &str, jwks: &Value, issuer: &str) -> Result<String, Failure> {
-    let keys: Vec<PublicJwk> = serde_json::from_value(jwks["keys"].clone()).map_err(failed)?;
-    let claims = keys.iter().filter_map(Verifier::new).find_map(|verifier| verifier.verify(token, issuer, issuer));
+    let keys: Vec<PublicJwk> = serde_json::from_value(jwks["keys"].clone()).map_err(to_failure)?;
+    let claims = keys.iter().filter_map(TokenVerifier::new).find_map(|verifier| verifier.verify(token, issuer, issuer));
     let claims = claims.ok_or_else(|| Failure::Other("the token does not verify".to_owned()))?;
-    serde_json::to_string_pretty(&claims).map_err(failed)
+    serde_json::to_string_pretty(&claims).map_err(to_failure)
 }
 
-fn failed(error: impl std::fmt::Display) -> Failure {
+fn to_failure(error: impl std::fmt::Display) -> Failure {
     Failure::Other(error.to_string())
 }

@@ -11,23 +11,23 @@ use tokio::time::Instant;
 
 use crate::{
     cli::{
-        common::{Common, Failure, print_json},
+        common::{CommonArgs, Failure, print_json},
         compose,
     },
     service::{
         App,
         caller::Caller,
-        directory::import::{Import, Report, report::Counts},
+        directory::import::{Import, Report, report::RowCounts},
     },
 };
 
 /// Size of the read buffer in bytes.
-const PIECE: usize = 64 * 1024;
+const BUFFER_SIZE: usize = 64 * 1024;
 /// Interval between two progress messages.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-pub async fn run(common: &Common, file: &Path, json: bool) -> Result<(), Failure> {
-    let app = compose::for_command(common).await?;
+pub async fn run(common: &CommonArgs, file: &Path, json: bool) -> Result<(), Failure> {
+    let app = compose::start_app_for_command(common).await?;
     let unreadable = |error: io::Error| Failure::Other(format!("cannot read {}: {error}", file.display()));
     let mut input: Box<dyn Read> = if file == Path::new("-") {
         Box::new(io::stdin().lock())
@@ -37,7 +37,7 @@ pub async fn run(common: &Common, file: &Path, json: bool) -> Result<(), Failure
     let mut import = Import::begin(&Caller::cli());
     let mut progress = Progress::begin();
     let ended = loop {
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; BUFFER_SIZE];
         let length = match input.read(&mut piece) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => break Err(unreadable(error)),
@@ -58,7 +58,7 @@ pub async fn run(common: &Common, file: &Path, json: bool) -> Result<(), Failure
     if json {
         print_json(&report)?
     } else {
-        print(&report)
+        print_report(&report)
     }
     match report.counts.refused {
         0 => Ok(()),
@@ -76,8 +76,8 @@ async fn take(app: &App, import: &mut Import, piece: &[u8]) -> Result<(), Failur
     Ok(())
 }
 
-fn print(report: &Report) {
-    let Counts { rows, created, updated, unchanged, refused } = report.counts;
+fn print_report(report: &Report) {
+    let RowCounts { rows, created, updated, unchanged, refused } = report.counts;
     for row in &report.refused_rows {
         for fault in &row.errors {
             println!("line {}: {}: {}", row.line, fault.field, fault.message);
@@ -102,8 +102,8 @@ impl Progress {
         Self { began: now, told_at: now, on_terminal: io::stderr().is_terminal() }
     }
 
-    fn tell(&mut self, counts: Counts, last: bool) {
-        if !last && self.told_at.elapsed() < TELL_EVERY {
+    fn tell(&mut self, counts: RowCounts, last: bool) {
+        if !last && self.told_at.elapsed() < PROGRESS_INTERVAL {
             return;
         }
         self.told_at = Instant::now();

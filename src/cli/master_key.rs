@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::{
-    app::startup::{self, Mode},
+    app::startup::{self, StartMode},
     cli::{
-        common::{Common, Failure, print_json},
+        common::{CommonArgs, Failure, print_json},
         compose,
     },
     config::Config,
@@ -20,15 +20,15 @@ use crate::{
     },
     service::encryption::{
         master_key_usage::{self, Counted, told},
-        master_keys::{self, Begun, Lacking, named},
-        re_encryption::{self, Resealed},
+        master_keys::{self, MissingKeyPolicy, RotationStart, named},
+        re_encryption::{self, ReencryptionReport},
     },
     store::{DatabaseUrl, Store, SystemClock},
 };
 
 /// The longest time between the arrival of a key file on a replica and the replica's report of it:
 /// two polling intervals of at most two seconds each, plus a margin.
-const LOOKED_AFTER: Span = Span::from_secs(5);
+const MAX_REPORT_DELAY: Span = Span::from_secs(5);
 
 #[derive(Debug, Subcommand)]
 pub enum MasterKeyCommand {
@@ -71,20 +71,20 @@ pub struct Rotate {
 
 /// The result of one run of `rotate`.
 #[derive(Debug, Serialize)]
-struct Report {
+struct RotationReport {
     /// The precondition of the next step. Absent when the rotation does not have to wait.
     waits_for: Option<&'static str>,
     registered: Option<MasterKeyInfo>,
     activated: Option<MasterKeyInfo>,
-    resealed: Resealed,
+    re_encrypted: ReencryptionReport,
     keys: Vec<Counted>,
 }
 
-pub async fn run(common: &Common, command: MasterKeyCommand) -> Result<(), Failure> {
+pub async fn run(common: &CommonArgs, command: MasterKeyCommand) -> Result<(), Failure> {
     let config = common.config()?;
     let database = compose::database(&config)?;
     let dir = &config.keys.dir;
-    let mode = if matches!(command, MasterKeyCommand::Init) { Mode::Serve } else { Mode::Command };
+    let mode = if matches!(command, MasterKeyCommand::Init) { StartMode::Serve } else { StartMode::Command };
     let store = startup::open_store(&database, mode, Arc::new(SystemClock))?;
     match command {
         MasterKeyCommand::Init => {
@@ -106,7 +106,7 @@ pub async fn run(common: &Common, command: MasterKeyCommand) -> Result<(), Failu
             rotate(&config, &store, is_shared, &how).await
         }
         MasterKeyCommand::Remove { version } => {
-            let removed = master_keys::remove(&store, Origin::of(Actor::Cli), version).await?;
+            let removed = master_keys::remove(&store, Origin::of(Actor::Operator), version).await?;
             println!("Version {version} is forgotten (fingerprint {}). No row needs it.", removed.fingerprint);
             println!("Destroy {} now, on every replica and in every backup of it.", path_of(dir, version).display());
             println!(
@@ -120,7 +120,7 @@ pub async fn run(common: &Common, command: MasterKeyCommand) -> Result<(), Failu
 fn print_keys(keys: &[Counted]) -> Result<(), Failure> {
     println!("{:<8} {:<33} {:<9} {:<8} ROWS", "VERSION", "FINGERPRINT", "STATE", "FILE");
     for key in keys {
-        let rows = if key.rows == 0 { "0".to_owned() } else { format!("{}: {}", key.rows, told(&key.rows_by_place)) };
+        let rows = if key.rows == 0 { "0".to_owned() } else { format!("{}: {}", key.rows, told(&key.rows_by_column)) };
         let info = &key.info;
         println!("{:<8} {:<33} {:<9} {:<8} {rows}", info.version, info.fingerprint, info.state.as_str(), key.file);
     }
@@ -128,16 +128,21 @@ fn print_keys(keys: &[Counted]) -> Result<(), Failure> {
 }
 
 async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -> Result<(), Failure> {
-    let (dir, origin, entropy) = (&config.keys.dir, Origin::of(Actor::Cli), SystemEntropy::default());
+    let (dir, origin, entropy) = (&config.keys.dir, Origin::of(Actor::Operator), SystemEntropy::default());
     // No rotation begins while the file of a key that rows need is missing.
-    let keys = startup::existing_master_keys(store, dir).await?;
-    let mut report =
-        Report { waits_for: None, registered: None, activated: None, resealed: Resealed::default(), keys: Vec::new() };
-    if !how.go_on && !master_keys::is_under_way(store).await? {
+    let keys = startup::load_registered_master_keys(store, dir).await?;
+    let mut report = RotationReport {
+        waits_for: None,
+        registered: None,
+        activated: None,
+        re_encrypted: ReencryptionReport::default(),
+        keys: Vec::new(),
+    };
+    if !how.go_on && !master_keys::is_rotation_in_progress(store).await? {
         let begun = master_keys::begin(store, dir, origin.clone(), &entropy).await?;
         let stop = is_shared && begun.registered;
         if !how.json {
-            print_begun(config, &begun, stop);
+            print_registered_key(config, &begun, stop);
         }
         report.registered = Some(begun.info);
         if stop {
@@ -147,8 +152,8 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
         }
     }
     // On SQLite, the only server uses the same directory as this command.
-    let lacking = if how.force || !is_shared { Lacking::PassedOver } else { Lacking::Refused };
-    if lacking == Lacking::Refused {
+    let lacking = if how.force || !is_shared { MissingKeyPolicy::Ignore } else { MissingKeyPolicy::Refused };
+    if lacking == MissingKeyPolicy::Refused {
         wait_for_replicas(store).await?;
     }
     report.activated = master_keys::activate(store, dir, origin.clone(), lacking).await?;
@@ -157,12 +162,12 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
     {
         println!("Version {} seals what is written from now on.", info.version);
     }
-    let left = seal_anew(config, store, &keys, &origin, &mut report.resealed).await?;
+    let left = seal_anew(config, store, &keys, &origin, &mut report.re_encrypted).await?;
     report.keys = master_key_usage::status(store, dir).await?;
     if how.json {
         print_json(&report)?;
     } else {
-        println!("{} rows were sealed anew.", report.resealed.total());
+        println!("{} rows were sealed anew.", report.re_encrypted.total());
         for old in report.keys.iter().filter(|key| key.info.state == MasterKeyState::Retired && key.rows == 0) {
             let version = old.info.version;
             println!(
@@ -170,7 +175,7 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
             );
         }
     }
-    if left.is_empty() { Ok(()) } else { Err(Failure::Other(undone(&report.resealed))) }
+    if left.is_empty() { Ok(()) } else { Err(Failure::Other(describe_damaged_rows(&report.re_encrypted))) }
 }
 
 /// Waits for running replicas that have not reported the incoming key. The file may have been
@@ -180,8 +185,9 @@ async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
     let began = store.now().await.map_err(crate::service::Error::from)?;
     let mut waited = false;
     loop {
-        let lacking = master_keys::lacking(store).await?;
-        if lacking.iter().any(|replica| replica.seen_at >= began.after(LOOKED_AFTER)) || lacking.is_empty() {
+        let lacking = master_keys::list_replicas_without_incoming_key(store).await?;
+        if lacking.iter().any(|replica| replica.last_heartbeat_at >= began.plus(MAX_REPORT_DELAY)) || lacking.is_empty()
+        {
             return Ok(());
         }
         if !waited {
@@ -192,7 +198,7 @@ async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
     }
 }
 
-fn print_begun(config: &Config, begun: &Begun, stop: bool) {
+fn print_registered_key(config: &Config, begun: &RotationStart, stop: bool) {
     let path = path_of(&config.keys.dir, begun.info.version);
     let how = if begun.made { "was made" } else { "was found" };
     println!("{} {how} and is registered (fingerprint {}).", path.display(), begun.info.fingerprint);
@@ -207,8 +213,9 @@ fn print_begun(config: &Config, begun: &Begun, stop: bool) {
     }
 }
 
-fn undone(resealed: &Resealed) -> String {
-    let rows: Vec<_> = resealed.damaged.iter().map(|row| format!("{} {}", row.place.as_str(), row.id)).collect();
+fn describe_damaged_rows(re_encrypted: &ReencryptionReport) -> String {
+    let rows: Vec<_> =
+        re_encrypted.undecryptable.iter().map(|row| format!("{} {}", row.place.as_str(), row.id)).collect();
     format!(
         "these rows do not open and were left as they are: {}. The key they are sealed under stays needed; restore the rows from a \
          backup of this database and run `keyswap master-key rotate --continue`",
@@ -223,26 +230,26 @@ async fn seal_anew(
     store: &Store,
     keys: &crate::crypto::master_keys::MasterKeys,
     origin: &Origin,
-    resealed: &mut Resealed,
-) -> Result<BTreeMap<i32, BTreeMap<crate::store::encryption::columns::Place, i64>>, Failure> {
+    re_encrypted: &mut ReencryptionReport,
+) -> Result<BTreeMap<i32, BTreeMap<crate::store::encryption::columns::EncryptedColumn, i64>>, Failure> {
     let entropy = SystemEntropy::default();
     let mut waited = false;
     loop {
-        let progress = |done: &Resealed| eprintln!("{} rows sealed anew …", done.total());
-        re_encryption::reseal(store, keys, origin, &entropy, resealed, progress).await?;
-        let settled = settled_at(config, store).await?;
+        let progress = |done: &ReencryptionReport| eprintln!("{} rows sealed anew …", done.total());
+        re_encryption::reseal(store, keys, origin, &entropy, re_encrypted, progress).await?;
+        let settled = find_switchover_time(config, store).await?;
         let now = store.now().await.map_err(crate::service::Error::from)?;
         if now < settled {
             if !waited {
                 eprintln!("Waiting until {settled}: a server may not have heard of the new key before.");
                 waited = true;
             }
-            tokio::time::sleep(settled.since(now).duration().min(Duration::from_secs(1))).await;
+            tokio::time::sleep(settled.elapsed_since(now).duration().min(Duration::from_secs(1))).await;
             continue;
         }
         let left = master_keys::retire(store, origin.clone()).await?;
         let rows: i64 = left.values().flat_map(BTreeMap::values).sum();
-        let damaged = i64::try_from(resealed.damaged.len()).unwrap_or(i64::MAX);
+        let damaged = i64::try_from(re_encrypted.undecryptable.len()).unwrap_or(i64::MAX);
         if rows <= damaged {
             return Ok(left);
         }
@@ -254,7 +261,7 @@ async fn seal_anew(
 }
 
 /// Returns the time from which every server uses the current key.
-async fn settled_at(config: &Config, store: &Store) -> Result<Timestamp, Failure> {
+async fn find_switchover_time(config: &Config, store: &Store) -> Result<Timestamp, Failure> {
     let listed = store.read(crate::store::encryption::master_keys::list).await.map_err(crate::service::Error::from)?;
     let current = listed.iter().find(|info| info.state == MasterKeyState::Current);
     let activated = current.and_then(|info| info.activated_at);
@@ -262,7 +269,7 @@ async fn settled_at(config: &Config, store: &Store) -> Result<Timestamp, Failure
     let rotated = listed.iter().any(|info| info.state == MasterKeyState::Retiring);
     Ok(match activated {
         Some(at) if rotated => {
-            at.after(master_keys::longest_staleness(store, config.signing_keys.timing.replica_staleness).await?)
+            at.plus(master_keys::max_replica_staleness(store, config.signing_keys.timing.max_snapshot_age).await?)
         }
         Some(_) | None => Timestamp::from_millis(0),
     })

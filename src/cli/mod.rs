@@ -21,7 +21,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::cli::common::{Common, Failure};
+use crate::cli::common::{CommonArgs, Failure};
 
 /// Exchange long-lived API keys for short-lived signed JWTs and publish the
 /// JWKS with which every service verifies them offline.
@@ -35,7 +35,7 @@ use crate::cli::common::{Common, Failure};
 )]
 struct Cli {
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
     #[command(subcommand)]
     command: Command,
 }

@@ -6,9 +6,9 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::{
-    app::startup::{self, Mode},
+    app::startup::{self, StartMode},
     cli::{
-        common::{Common, Failure, print_json},
+        common::{CommonArgs, Failure, print_json},
         compose,
     },
     domain::events::{Actor, Origin},
@@ -41,7 +41,7 @@ pub enum RestoreCommand {
 }
 
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+struct RestoreReport<'a> {
     asks: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
@@ -49,22 +49,22 @@ struct Report<'a> {
     restored: Option<&'a database_progress::Restored>,
 }
 
-pub async fn run(common: &Common, command: RestoreCommand) -> Result<(), Failure> {
+pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Failure> {
     let config = common.config()?;
-    let store = startup::open_store(&compose::database(&config)?, Mode::Command, Arc::new(SystemClock))?;
+    let store = startup::open_store(&compose::database(&config)?, StartMode::Command, Arc::new(SystemClock))?;
     let file = &config.keys.witness;
     let (verdict, _) = rollback_guard::compare(&store, file).await?;
     match command {
         RestoreCommand::Status { json: true } => {
             let restored = if let Verdict::Restored(restored) = &verdict { Some(&**restored) } else { None };
-            print_json(&Report { asks: verdict.asks(), why: verdict.told(), restored })
+            print_json(&RestoreReport { asks: verdict.requires_decision(), why: verdict.told(), restored })
         }
         RestoreCommand::Status { json: false } => {
             println!("{}", verdict.told().as_deref().unwrap_or("The database is as far as its witness has seen it."));
             Ok(())
         }
         RestoreCommand::Accept { yes } => {
-            if verdict.asks() {
+            if verdict.requires_decision() {
                 explain(&verdict);
                 if !yes {
                     return Err(Failure::Other(
@@ -72,7 +72,7 @@ pub async fn run(common: &Common, command: RestoreCommand) -> Result<(), Failure
                     ));
                 }
             }
-            rollback_guard::accept(&store, file, Origin::of(Actor::Cli)).await?;
+            rollback_guard::accept(&store, file, Origin::of(Actor::Operator)).await?;
             println!(
                 "Accepted: servers with this witness sign again within seconds. Other replicas have their own, and ask as well."
             );

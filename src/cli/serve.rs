@@ -5,9 +5,9 @@ use std::{future::ready, pin::pin, sync::Arc, thread, time::Duration};
 use futures_util::future::{Either, select};
 
 use crate::{
-    app::{jobs::Jobs, startup::Mode},
+    app::{jobs::Jobs, startup::StartMode},
     cli::{
-        common::{Common, Failure},
+        common::{CommonArgs, Failure},
         compose,
     },
     http::server,
@@ -16,17 +16,17 @@ use crate::{
 };
 
 /// How long the exit waits for threads that may never return.
-const HANGS_AT_MOST: Duration = Duration::from_secs(5);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub async fn run(common: &Common) -> Result<(), Failure> {
+pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
     let config = common.config()?;
-    telemetry::init(config.log.json, &config.log.level);
+    telemetry::init_logging(config.log.json, &config.log.level);
     let settings = compose::server(&config);
     // The address is bound first, so that a server that cannot listen creates nothing in the
     // database.
     let bound = server::bind(&settings)?;
-    let app = Arc::new(compose::app(&config, Mode::Serve, Arc::new(SystemClock)).await?);
-    warn_of_weak_durability(&app).await?;
+    let app = Arc::new(compose::app(&config, StartMode::Serve, Arc::new(SystemClock)).await?);
+    warn_about_durability(&app).await?;
     let address = bound.address;
     let servers = server::serve(bound, Arc::clone(&app), &settings)?;
     let jobs = Jobs::start(&app);
@@ -46,13 +46,13 @@ pub async fn run(common: &Common) -> Result<(), Failure> {
     // an unresponsive database must not keep the process alive.
     let failed = result.is_err();
     thread::spawn(move || {
-        thread::sleep(HANGS_AT_MOST);
+        thread::sleep(EXIT_TIMEOUT);
         std::process::exit(i32::from(failed));
     });
     Ok(result?)
 }
 
-async fn warn_of_weak_durability(app: &crate::service::App) -> Result<(), Failure> {
+async fn warn_about_durability(app: &crate::service::App) -> Result<(), Failure> {
     let faults = app.store.read(crate::store::durability_faults).await.map_err(crate::service::Error::from)?;
     for fault in faults {
         tracing::warn!(fault, "the database may lose changes that were acknowledged");

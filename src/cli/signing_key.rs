@@ -6,17 +6,17 @@ use clap::Subcommand;
 
 use crate::{
     cli::{
-        common::{Common, Failure, print_json},
+        common::{CommonArgs, Failure, print_json},
         compose,
     },
     domain::{
         common::derived_id::SigningKeyId,
-        signing::{SigningKeyState, rotation::Wait},
+        signing::{SigningKeyState, rotation::WaitReason},
     },
     service::{
         caller::Caller,
         signing::{
-            self, Revoked, Rotated,
+            self, Revocation, Rotated,
             loaded::{Listed, Timeline, Upcoming},
         },
     },
@@ -74,8 +74,8 @@ pub enum SigningKeyCommand {
     },
 }
 
-pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Failure> {
-    let app = compose::for_command(common).await?;
+pub async fn run(common: &CommonArgs, command: SigningKeyCommand) -> Result<(), Failure> {
+    let app = compose::start_app_for_command(common).await?;
     match command {
         SigningKeyCommand::List { json } => {
             let timeline = signing::timeline(&app).await?;
@@ -94,7 +94,7 @@ pub async fn run(common: &Common, command: SigningKeyCommand) -> Result<(), Fail
             Ok(())
         }
         SigningKeyCommand::Rotate { dry_run: true, json } => {
-            let (rotated, timeline) = signing::planned_rotation(&app).await?;
+            let (rotated, timeline) = signing::preview_rotation(&app).await?;
             if json {
                 return print_json(&rotated?);
             }
@@ -162,7 +162,7 @@ fn print_planned(rotated: &Rotated) {
     println!("Nothing was changed. Until somebody rotates:\n");
 }
 
-fn print_revoked(revoked: &Revoked) {
+fn print_revoked(revoked: &Revocation) {
     let bounds = &revoked.bounds;
     println!("{} is revoked, and its private half destroyed.", revoked.revoked.info.kid);
     match &revoked.activated {
@@ -242,11 +242,11 @@ fn told(step: &Upcoming) -> String {
         _ => format!("{kid} leaves the JWKS"),
     };
     let why = match step.waits_for {
-        Wait::Due => "due now",
-        Wait::Verifiers => "waits until every verifier can know it",
-        Wait::Period => "waits for signing_keys.rotation_period",
-        Wait::Replicas => "waits until every replica knows that it signs no more",
-        Wait::Tokens => "waits until its last token is dead",
+        WaitReason::Due => "due now",
+        WaitReason::Verifiers => "waits until every verifier can know it",
+        WaitReason::Period => "waits for signing_keys.rotation_period",
+        WaitReason::Replicas => "waits until every replica knows that it signs no more",
+        WaitReason::Tokens => "waits until its last token is dead",
     };
     format!("{what} ({why})")
 }

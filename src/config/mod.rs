@@ -16,16 +16,16 @@ use crate::{
     config::{
         reader::Reader,
         sections::{
-            ApiKeys, Database, DatabaseUrlText, Guessing, Keys, Log, Portal, Server, ServiceClients, SigningKeys,
-            StatusLists, Tls, Tokens, Usage, Webhooks,
+            ApiKeys, Database, Guessing, Log, MasterKeySettings, Portal, SecretDatabaseUrl, Server, ServiceClients,
+            SigningKeys, StatusLists, Tls, Tokens, Usage, Webhooks,
         },
     },
     domain::{
         access::audience::Identifier,
         common::{origin::Origin, time::Span},
         credentials::format::Prefix,
-        portal::session::Choice,
-        signing::rotation::Timing,
+        portal::session::KeyFormOption,
+        signing::rotation::RotationTiming,
     },
 };
 
@@ -37,7 +37,7 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 pub struct Config {
     pub server: Server,
     pub database: Database,
-    pub keys: Keys,
+    pub keys: MasterKeySettings,
     pub tokens: Tokens,
     pub signing_keys: SigningKeys,
     pub api_keys: ApiKeys,
@@ -75,9 +75,9 @@ impl Config {
     }
 
     fn read(mut from: Reader) -> Result<Self, Invalid> {
-        from.refuse_unknown(DEFAULTS);
+        from.reject_unknown(DEFAULTS);
         let public_url: Option<String> = from.get("server.public_url");
-        if let Some(fault) = public_url.as_deref().and_then(public_url_fault) {
+        if let Some(fault) = public_url.as_deref().and_then(validate_public_url) {
             from.fault("server.public_url", fault);
         }
         let bind = from.parse("server.bind");
@@ -163,9 +163,12 @@ impl Config {
         if session_ttl.is_some_and(|span| !(60..=24 * 3600).contains(&span.as_secs())) {
             from.fault("portal.session_ttl", "must be from 1m to 24h");
         }
-        let choices: Option<Vec<Choice>> = from.parse_list("portal.choices");
+        let choices: Option<Vec<KeyFormOption>> = from.parse_list("portal.choices");
         let choices: Option<BTreeSet<_>> = choices.map(|all| all.into_iter().collect());
-        if choices.as_ref().is_some_and(|all| all.contains(&Choice::Resources) && !all.contains(&Choice::Roles)) {
+        if choices
+            .as_ref()
+            .is_some_and(|all| all.contains(&KeyFormOption::Resources) && !all.contains(&KeyFormOption::Roles))
+        {
             from.fault("portal.choices", "roles are over resources: name roles beside resources");
         }
 
@@ -210,13 +213,13 @@ impl Config {
                     shutdown_timeout: shutdown_timeout?,
                 },
                 database: Database {
-                    url: DatabaseUrlText(url?),
+                    url: SecretDatabaseUrl(url?),
                     pool_size: pool_size?,
                     connect_timeout: connect_timeout?,
                     statement_timeout: statement_timeout?,
                 },
                 admin_key_file: admin_key_file.or_else(|| Some(dir.as_ref()?.join("administrator.key")))?,
-                keys: Keys {
+                keys: MasterKeySettings {
                     witness: witness.or_else(|| Some(dir.as_ref()?.join("witness")))?,
                     dir: dir?,
                     create: create?,
@@ -224,9 +227,9 @@ impl Config {
                 tokens: Tokens { default_ttl: default_ttl?, default_audience: default_audience? },
                 signing_keys: SigningKeys {
                     algorithm: algorithm?,
-                    timing: Timing {
+                    timing: RotationTiming {
                         verifier_cache_ttl: verifier_cache_ttl?,
-                        replica_staleness: replica_staleness?,
+                        max_snapshot_age: replica_staleness?,
                         verifier_leeway: verifier_leeway?,
                         clock_skew: clock_skew?,
                         max_ttl: max_ttl?,
@@ -271,7 +274,7 @@ pub fn management_audience(public_url: &str) -> String {
     format!("{public_url}/v1")
 }
 
-fn public_url_fault(url: &str) -> Option<&'static str> {
+fn validate_public_url(url: &str) -> Option<&'static str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     match rest {
         None => Some("must begin with https:// (or http:// for a trial)"),

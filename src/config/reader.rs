@@ -28,10 +28,10 @@ impl Reader {
     }
 
     /// Reports every key that `defaults` does not contain.
-    pub fn refuse_unknown(&mut self, defaults: &str) {
+    pub fn reject_unknown(&mut self, defaults: &str) {
         let known = Figment::from(Toml::string(defaults)).extract::<Dict>().unwrap_or_default();
         match self.figment.extract::<Dict>() {
-            Ok(given) => unknown(&known, &given, "", &mut self.faults),
+            Ok(given) => collect_unknown_settings(&known, &given, "", &mut self.faults),
             Err(errors) => self.faults.extend(errors.into_iter().map(|error| error.to_string())),
         }
     }
@@ -100,12 +100,14 @@ impl Reader {
     }
 }
 
-fn unknown(known: &Dict, given: &Dict, path: &str, faults: &mut Vec<String>) {
+fn collect_unknown_settings(known: &Dict, given: &Dict, path: &str, faults: &mut Vec<String>) {
     for (name, value) in given {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match (known.get(name), value) {
             (None, _) => faults.push(format!("{path}: no such setting")),
-            (Some(Value::Dict(_, known)), Value::Dict(_, given)) => unknown(known, given, &path, faults),
+            (Some(Value::Dict(_, known)), Value::Dict(_, given)) => {
+                collect_unknown_settings(known, given, &path, faults)
+            }
             (Some(_), _) => {}
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::domain::{
     access::{audience::Identifier, owner::OwnerType},
-    common::{address::Ports, origin::Origin, time::Span},
+    common::{address::PortRange, origin::Origin, time::Span},
     credentials::format::Prefix,
-    portal::session::Choice,
-    signing::{Algorithm, rotation::Timing},
+    portal::session::KeyFormOption,
+    signing::{Algorithm, rotation::RotationTiming},
 };
 use ipnet::IpNet;
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
@@ -29,7 +29,7 @@ pub struct Tls {
 #[derive(Debug, Clone)]
 pub struct Database {
     /// May contain a password. The store parses it, and it is never displayed.
-    pub url: DatabaseUrlText,
+    pub url: SecretDatabaseUrl,
     pub pool_size: u32,
     pub connect_timeout: Span,
     pub statement_timeout: Span,
@@ -37,22 +37,22 @@ pub struct Database {
 
 /// The text of `database.url`. `Debug` does not show it.
 #[derive(Clone)]
-pub struct DatabaseUrlText(pub(crate) String);
+pub struct SecretDatabaseUrl(pub(crate) String);
 
-impl DatabaseUrlText {
+impl SecretDatabaseUrl {
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl std::fmt::Debug for DatabaseUrlText {
+impl std::fmt::Debug for SecretDatabaseUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("DatabaseUrlText(…)")
     }
 }
 
 #[derive(Debug, Clone)]
-pub struct Keys {
+pub struct MasterKeySettings {
     pub dir: PathBuf,
     pub create: bool,
     /// The file of the rollback guard, which records the last observed state of the database.
@@ -68,7 +68,7 @@ pub struct Tokens {
 #[derive(Debug, Clone)]
 pub struct SigningKeys {
     pub algorithm: Algorithm,
-    pub timing: Timing,
+    pub timing: RotationTiming,
     /// How long a key signs. `None`: until a manual rotation.
     pub rotation_period: Option<Span>,
 }
@@ -93,7 +93,7 @@ pub struct Portal {
     pub allowed_origins: Vec<Origin>,
     pub public_url: Option<Origin>,
     pub session_ttl: Span,
-    pub choices: BTreeSet<Choice>,
+    pub choices: BTreeSet<KeyFormOption>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +118,7 @@ pub struct Usage {
 #[derive(Debug, Clone)]
 pub struct Webhooks {
     pub allowed_networks: Vec<IpNet>,
-    pub allowed_ports: Vec<Ports>,
+    pub allowed_ports: Vec<PortRange>,
     pub allow_http: bool,
 }
 

@@ -8,7 +8,7 @@ use ring::digest;
 
 use crate::{
     crypto::{
-        encryption::{Purpose, SealError, Sealed},
+        encryption::{Encrypted, EncryptionError, SecretKind},
         master_keys::MasterKeys,
     },
     domain::{
@@ -17,11 +17,11 @@ use crate::{
     },
 };
 
-const CONTEXT: &[u8] = b"keyswap api key credential v1";
+const DIGEST_CONTEXT: &[u8] = b"keyswap api key credential v1";
 
-fn digest_of(id: &CredentialId, secret: &Secret) -> [u8; 32] {
+fn hash_secret(id: &CredentialId, secret: &Secret) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
-    for part in [CONTEXT, id.as_str().as_bytes(), secret.expose()] {
+    for part in [DIGEST_CONTEXT, id.as_str().as_bytes(), secret.expose()] {
         context.update(part);
         context.update(b"|");
     }
@@ -31,8 +31,13 @@ fn digest_of(id: &CredentialId, secret: &Secret) -> [u8; 32] {
 }
 
 /// Encrypts the digest of `secret` for the credential row `id`.
-pub fn seal(keys: &MasterKeys, id: &CredentialId, secret: &Secret, entropy: &dyn Entropy) -> Result<Sealed, SealError> {
-    keys.seal(Purpose::Credential, id.as_str(), &digest_of(id, secret), entropy)
+pub fn seal(
+    keys: &MasterKeys,
+    id: &CredentialId,
+    secret: &Secret,
+    entropy: &dyn Entropy,
+) -> Result<Encrypted, EncryptionError> {
+    keys.seal(SecretKind::Credential, id.as_str(), &hash_secret(id, secret), entropy)
 }
 
 /// Like `seal`, for a portal session. The purpose is part of the associated data, so a session row
@@ -42,8 +47,8 @@ pub fn seal_session(
     id: &CredentialId,
     secret: &Secret,
     entropy: &dyn Entropy,
-) -> Result<Sealed, SealError> {
-    keys.seal(Purpose::PortalSession, id.as_str(), &digest_of(id, secret), entropy)
+) -> Result<Encrypted, EncryptionError> {
+    keys.seal(SecretKind::PortalSession, id.as_str(), &hash_secret(id, secret), entropy)
 }
 
 /// Returns whether `presented` carries the secret encrypted as `sealed` for the row `id`. For an
@@ -52,30 +57,30 @@ pub fn seal_session(
 pub fn proves(
     keys: &MasterKeys,
     id: &CredentialId,
-    sealed: &Sealed,
+    sealed: &Encrypted,
     presented: &PresentedKey,
-) -> Result<bool, SealError> {
-    proves_as(Purpose::Credential, keys, id, sealed, presented)
+) -> Result<bool, EncryptionError> {
+    verify_for_purpose(SecretKind::Credential, keys, id, sealed, presented)
 }
 
 /// Like `proves`, for the token of a portal session.
-pub fn proves_session(
+pub fn verify_session_secret(
     keys: &MasterKeys,
     id: &CredentialId,
-    sealed: &Sealed,
+    sealed: &Encrypted,
     presented: &PresentedKey,
-) -> Result<bool, SealError> {
-    proves_as(Purpose::PortalSession, keys, id, sealed, presented)
+) -> Result<bool, EncryptionError> {
+    verify_for_purpose(SecretKind::PortalSession, keys, id, sealed, presented)
 }
 
-fn proves_as(
-    purpose: Purpose,
+fn verify_for_purpose(
+    purpose: SecretKind,
     keys: &MasterKeys,
     id: &CredentialId,
-    sealed: &Sealed,
+    sealed: &Encrypted,
     presented: &PresentedKey,
-) -> Result<bool, SealError> {
+) -> Result<bool, EncryptionError> {
     let expected = keys.open(purpose, id.as_str(), sealed)?;
-    let given = digest_of(&presented.credential, &presented.secret);
+    let given = hash_secret(&presented.credential_id, &presented.secret);
     Ok(constant_time::verify_slices_are_equal(&expected, &given).is_ok())
 }

@@ -12,21 +12,21 @@ use crate::{
 /// Ciphertext as stored: a random 96-bit nonce, followed by the ciphertext and its tag. Random
 /// nonces limit a key to 2³² encryptions (SP 800-38D §8.3), which no deployment approaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sealed {
+pub struct Encrypted {
     pub master_version: i32,
     pub bytes: Vec<u8>,
 }
 
 /// The kind of an encrypted secret. Part of the associated data.
 #[derive(Debug, Clone, Copy)]
-pub enum Purpose {
+pub enum SecretKind {
     Credential,
     SigningKey,
     Webhook,
     PortalSession,
 }
 
-impl Purpose {
+impl SecretKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Credential => "credential",
@@ -39,84 +39,94 @@ impl Purpose {
 
 /// Why encryption or decryption failed. The messages reveal neither keys nor plaintext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
+pub enum EncryptionError {
     #[error("no randomness for a nonce")]
     NoEntropy,
     #[error("master key version {0} is not loaded")]
     NoMasterKey(i32),
     #[error("the sealed row does not open: it was altered, moved, or sealed under another key")]
-    DoesNotOpen,
+    DecryptionFailed,
 }
 
 impl MasterKeys {
     /// Encrypts `plaintext` for the row `id` under the current master key.
     pub fn seal(
         &self,
-        purpose: Purpose,
+        purpose: SecretKind,
         id: &str,
         plaintext: &[u8],
         entropy: &dyn Entropy,
-    ) -> Result<Sealed, SealError> {
+    ) -> Result<Encrypted, EncryptionError> {
         let held = self.now();
         let (version, key) = held.sealing();
         let mut nonce = [0; NONCE_LEN];
-        entropy.fill(&mut nonce).map_err(|_| SealError::NoEntropy)?;
+        entropy.fill(&mut nonce).map_err(|_| EncryptionError::NoEntropy)?;
         let mut bytes = plaintext.to_vec();
-        cipher(key.bytes())?
+        create_cipher(key.bytes())?
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(associated_data(purpose, id, version)),
                 &mut bytes,
             )
-            .map_err(|_| SealError::DoesNotOpen)?;
-        Ok(Sealed { master_version: version, bytes: [nonce.as_slice(), &bytes].concat() })
+            .map_err(|_| EncryptionError::DecryptionFailed)?;
+        Ok(Encrypted { master_version: version, bytes: [nonce.as_slice(), &bytes].concat() })
     }
 
     /// Decrypts the secret of the row `id`.
-    pub fn open(&self, purpose: Purpose, id: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub fn open(
+        &self,
+        purpose: SecretKind,
+        id: &str,
+        sealed: &Encrypted,
+    ) -> Result<Zeroizing<Vec<u8>>, EncryptionError> {
         let version = sealed.master_version;
         if let Some(key) = self.now().version(version) {
-            return opened(key, purpose, id, sealed);
+            return decrypt_with(key, purpose, id, sealed);
         }
         // Another replica loaded the key earlier and encrypted the row with it.
-        let key = self.look_for(version).ok_or(SealError::NoMasterKey(version))?;
-        let bytes = opened(&key, purpose, id, sealed)?;
-        self.adopt(version, &key);
+        let key = self.read_unloaded_key(version).ok_or(EncryptionError::NoMasterKey(version))?;
+        let bytes = decrypt_with(&key, purpose, id, sealed)?;
+        self.add_key(version, &key);
         Ok(bytes)
     }
 
     /// Re-encrypts the secret of the row `id` under the current master key.
     pub fn reseal(
         &self,
-        purpose: Purpose,
+        purpose: SecretKind,
         id: &str,
-        sealed: &Sealed,
+        sealed: &Encrypted,
         entropy: &dyn Entropy,
-    ) -> Result<Sealed, SealError> {
+    ) -> Result<Encrypted, EncryptionError> {
         self.seal(purpose, id, &self.open(purpose, id, sealed)?, entropy)
     }
 }
 
-fn opened(key: &MasterKey, purpose: Purpose, id: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let (nonce, ciphertext) = sealed.bytes.split_first_chunk::<NONCE_LEN>().ok_or(SealError::DoesNotOpen)?;
+fn decrypt_with(
+    key: &MasterKey,
+    purpose: SecretKind,
+    id: &str,
+    sealed: &Encrypted,
+) -> Result<Zeroizing<Vec<u8>>, EncryptionError> {
+    let (nonce, ciphertext) = sealed.bytes.split_first_chunk::<NONCE_LEN>().ok_or(EncryptionError::DecryptionFailed)?;
     let mut bytes = Zeroizing::new(ciphertext.to_vec());
-    let length = cipher(key.bytes())?
+    let length = create_cipher(key.bytes())?
         .open_in_place(
             Nonce::assume_unique_for_key(*nonce),
             Aad::from(associated_data(purpose, id, sealed.master_version)),
             &mut bytes,
         )
-        .map_err(|_| SealError::DoesNotOpen)?
+        .map_err(|_| EncryptionError::DecryptionFailed)?
         .len();
     bytes.truncate(length);
     Ok(bytes)
 }
 
-fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, SealError> {
-    UnboundKey::new(&AES_256_GCM, key).map(LessSafeKey::new).map_err(|_| SealError::DoesNotOpen)
+fn create_cipher(key: &[u8; 32]) -> Result<LessSafeKey, EncryptionError> {
+    UnboundKey::new(&AES_256_GCM, key).map(LessSafeKey::new).map_err(|_| EncryptionError::DecryptionFailed)
 }
 
-fn associated_data(purpose: Purpose, id: &str, version: i32) -> Vec<u8> {
+fn associated_data(purpose: SecretKind, id: &str, version: i32) -> Vec<u8> {
     format!("keyswap|{}|{id}|{version}", purpose.as_str()).into_bytes()
 }
 
@@ -155,8 +165,8 @@ mod tests {
         write(dir.path(), 1, &one);
         let here = MasterKeys::of(dir.path(), &[info(1, &one, MasterKeyState::Current)]).unwrap();
         let there = here.clone();
-        let old = here.seal(Purpose::Credential, "a", b"digest", &entropy).unwrap();
-        let opens = |keys: &MasterKeys, sealed: &Sealed| keys.open(Purpose::Credential, "a", sealed).is_ok();
+        let old = here.seal(SecretKind::Credential, "a", b"digest", &entropy).unwrap();
+        let opens = |keys: &MasterKeys, sealed: &Encrypted| keys.open(SecretKind::Credential, "a", sealed).is_ok();
 
         // Incoming: another replica has the key file. This one does not, and reports it.
         let incoming = [info(1, &one, MasterKeyState::Current), info(2, &two, MasterKeyState::Incoming)];
@@ -170,7 +180,7 @@ mod tests {
 
         // A row of a replica that activated the key earlier: this replica reads the file on demand.
         let elsewhere = MasterKeys::from_versions([(1, one.clone()), (2, two.clone())]).unwrap();
-        let new = elsewhere.seal(Purpose::Credential, "a", b"digest", &entropy).unwrap();
+        let new = elsewhere.seal(SecretKind::Credential, "a", b"digest", &entropy).unwrap();
         assert_eq!((old.master_version, new.master_version), (1, 2));
         assert!(opens(&here, &new) && opens(&here, &old) && opens(&there, &new), "clones share what they hold");
 
@@ -179,13 +189,13 @@ mod tests {
         assert!(there.held().missing().is_empty());
         assert_eq!(there.held().sealing().0, 2);
         assert!(opens(&there, &old) && opens(&there, &new));
-        let resealed = here.reseal(Purpose::Credential, "a", &old, &entropy).unwrap();
+        let resealed = here.reseal(SecretKind::Credential, "a", &old, &entropy).unwrap();
         assert!(resealed.master_version == 2 && opens(&there, &resealed));
 
         here.keep(&current[1..]);
         assert_eq!(there.held().version(1).map(MasterKey::fingerprint), None, "removed is forgotten");
         fs::remove_file(dir.path().join("master.1")).unwrap();
-        assert_eq!(there.open(Purpose::Credential, "a", &old), Err(SealError::NoMasterKey(1)));
+        assert_eq!(there.open(SecretKind::Credential, "a", &old), Err(EncryptionError::NoMasterKey(1)));
         assert!(opens(&there, &resealed));
     }
 
@@ -193,18 +203,34 @@ mod tests {
     fn a_row_opens_only_where_it_was_sealed() {
         let entropy = SystemEntropy::default();
         let keys = MasterKeys::single(1, MasterKey::generate(&entropy).unwrap());
-        let sealed = keys.seal(Purpose::Credential, "a", b"digest", &entropy).unwrap();
-        assert_eq!(keys.open(Purpose::Credential, "a", &sealed).unwrap().as_slice(), b"digest");
-        assert_eq!(keys.open(Purpose::Credential, "b", &sealed), Err(SealError::DoesNotOpen), "another row");
-        assert_eq!(keys.open(Purpose::SigningKey, "a", &sealed), Err(SealError::DoesNotOpen), "another purpose");
+        let sealed = keys.seal(SecretKind::Credential, "a", b"digest", &entropy).unwrap();
+        assert_eq!(keys.open(SecretKind::Credential, "a", &sealed).unwrap().as_slice(), b"digest");
+        assert_eq!(
+            keys.open(SecretKind::Credential, "b", &sealed),
+            Err(EncryptionError::DecryptionFailed),
+            "another row"
+        );
+        assert_eq!(
+            keys.open(SecretKind::SigningKey, "a", &sealed),
+            Err(EncryptionError::DecryptionFailed),
+            "another purpose"
+        );
         for bit in 0..sealed.bytes.len() * 8 {
             let mut altered = sealed.clone();
             altered.bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(keys.open(Purpose::Credential, "a", &altered), Err(SealError::DoesNotOpen), "bit {bit}");
+            assert_eq!(
+                keys.open(SecretKind::Credential, "a", &altered),
+                Err(EncryptionError::DecryptionFailed),
+                "bit {bit}"
+            );
         }
         let other = MasterKeys::single(1, MasterKey::generate(&entropy).unwrap());
-        assert_eq!(other.open(Purpose::Credential, "a", &sealed), Err(SealError::DoesNotOpen), "another key");
+        assert_eq!(
+            other.open(SecretKind::Credential, "a", &sealed),
+            Err(EncryptionError::DecryptionFailed),
+            "another key"
+        );
         let later = MasterKeys::single(2, MasterKey::generate(&entropy).unwrap());
-        assert_eq!(later.open(Purpose::Credential, "a", &sealed), Err(SealError::NoMasterKey(1)));
+        assert_eq!(later.open(SecretKind::Credential, "a", &sealed), Err(EncryptionError::NoMasterKey(1)));
     }
 }

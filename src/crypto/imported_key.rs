@@ -8,39 +8,39 @@ use ring::hmac;
 
 use crate::{
     crypto::{
-        encryption::{Purpose, SealError, Sealed},
+        encryption::{Encrypted, EncryptionError, SecretKind},
         master_key_file::MasterKey,
         master_keys::MasterKeys,
         sha256,
     },
     domain::{
         common::{derived_id::CredentialId, entropy::Entropy},
-        credentials::imported::ForeignDigest,
+        credentials::imported::ImportedKeyDigest,
     },
 };
 
-const CONTEXT: &[u8] = b"keyswap foreign api key lookup v1";
+const LOOKUP_CONTEXT: &[u8] = b"keyswap foreign api key lookup v1";
 
 /// Returns the SHA-256 digest of a presented key.
-pub fn digest_of(key: &str) -> ForeignDigest {
-    ForeignDigest::new(sha256(key.as_bytes()))
+pub fn digest_of(key: &str) -> ImportedKeyDigest {
+    ImportedKeyDigest::new(sha256(key.as_bytes()))
 }
 
 /// Returns the look-up value of a digest under the current master key.
-pub fn lookup(keys: &MasterKeys, digest: &ForeignDigest) -> String {
-    under(keys.now().sealing().1, digest)
+pub fn lookup(keys: &MasterKeys, digest: &ImportedKeyDigest) -> String {
+    compute_lookup_under(keys.now().sealing().1, digest)
 }
 
 /// Returns the look-up values of a digest under every loaded master key, the current one first. The
 /// stored row may have been written under any of them.
-pub fn lookups(keys: &MasterKeys, digest: &ForeignDigest) -> Vec<String> {
-    keys.now().each().map(|key| under(key, digest)).collect()
+pub fn compute_lookups(keys: &MasterKeys, digest: &ImportedKeyDigest) -> Vec<String> {
+    keys.now().iter().map(|key| compute_lookup_under(key, digest)).collect()
 }
 
-fn under(master: &MasterKey, digest: &ForeignDigest) -> String {
+fn compute_lookup_under(master: &MasterKey, digest: &ImportedKeyDigest) -> String {
     // Domain separation: the look-up key is derived from the master key and has no other use.
     let master = hmac::Key::new(hmac::HMAC_SHA256, master.bytes());
-    let key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, CONTEXT).as_ref());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, LOOKUP_CONTEXT).as_ref());
     hmac::sign(&key, digest.expose()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -50,27 +50,27 @@ fn under(master: &MasterKey, digest: &ForeignDigest) -> String {
 pub fn seal(
     keys: &MasterKeys,
     id: &CredentialId,
-    digest: &ForeignDigest,
+    digest: &ImportedKeyDigest,
     entropy: &dyn Entropy,
-) -> Result<Sealed, SealError> {
-    keys.seal(Purpose::Credential, id.as_str(), digest.expose(), entropy)
+) -> Result<Encrypted, EncryptionError> {
+    keys.seal(SecretKind::Credential, id.as_str(), digest.expose(), entropy)
 }
 
 /// Like `MasterKeys::reseal`. Also returns the new look-up value.
 pub fn reseal(
     keys: &MasterKeys,
     id: &str,
-    sealed: &Sealed,
+    sealed: &Encrypted,
     entropy: &dyn Entropy,
-) -> Result<(Sealed, String), SealError> {
-    let opened = keys.open(Purpose::Credential, id, sealed)?;
-    let digest = ForeignDigest::new(opened.as_slice().try_into().map_err(|_| SealError::DoesNotOpen)?);
-    let anew = keys.seal(Purpose::Credential, id, digest.expose(), entropy)?;
+) -> Result<(Encrypted, String), EncryptionError> {
+    let opened = keys.open(SecretKind::Credential, id, sealed)?;
+    let digest = ImportedKeyDigest::new(opened.as_slice().try_into().map_err(|_| EncryptionError::DecryptionFailed)?);
+    let anew = keys.seal(SecretKind::Credential, id, digest.expose(), entropy)?;
     // The look-up value uses the key version that encrypted the digest. The current version may
     // have changed since.
     let held = keys.now();
-    let master = held.version(anew.master_version).ok_or(SealError::NoMasterKey(anew.master_version))?;
-    let lookup = under(master, &digest);
+    let master = held.version(anew.master_version).ok_or(EncryptionError::NoMasterKey(anew.master_version))?;
+    let lookup = compute_lookup_under(master, &digest);
     Ok((anew, lookup))
 }
 
@@ -79,10 +79,10 @@ pub fn reseal(
 pub fn proves(
     keys: &MasterKeys,
     id: &CredentialId,
-    sealed: &Sealed,
-    presented: &ForeignDigest,
-) -> Result<bool, SealError> {
-    let expected = keys.open(Purpose::Credential, id.as_str(), sealed)?;
+    sealed: &Encrypted,
+    presented: &ImportedKeyDigest,
+) -> Result<bool, EncryptionError> {
+    let expected = keys.open(SecretKind::Credential, id.as_str(), sealed)?;
     Ok(constant_time::verify_slices_are_equal(&expected, presented.expose()).is_ok())
 }
 
@@ -95,24 +95,26 @@ mod tests {
     fn p13_a_foreign_key_is_found_and_proved_under_its_master_key_alone() {
         let entropy = SystemEntropy::default();
         let [first, second] = [MasterKey::generate(&entropy).unwrap(), MasterKey::generate(&entropy).unwrap()];
-        let (before, id) = (MasterKeys::single(1, first.clone()), CredentialId::decoy());
+        let (before, id) = (MasterKeys::single(1, first.clone()), CredentialId::placeholder());
         let digest = digest_of("sk_live_4eC39HqLyjWDarjtT1zdp7dc");
         let (found_by, sealed) = (lookup(&before, &digest), seal(&before, &id, &digest, &entropy).unwrap());
         assert_eq!(found_by.len(), 64);
 
         let after = MasterKeys::from_versions([(1, first), (2, second.clone())]).unwrap();
-        assert!(lookups(&after, &digest).contains(&found_by), "an older master key still finds it");
-        assert_eq!(lookups(&after, &digest)[0], lookup(&after, &digest), "the newest first");
+        assert!(compute_lookups(&after, &digest).contains(&found_by), "an older master key still finds it");
+        assert_eq!(compute_lookups(&after, &digest)[0], lookup(&after, &digest), "the newest first");
         assert!(proves(&after, &id, &sealed, &digest).unwrap());
         assert!(!proves(&after, &id, &sealed, &digest_of("sk_live_4eC39HqLyjWDarjtT1zdp7dd")).unwrap());
 
         let (anew, found_by_now) = reseal(&after, id.as_str(), &sealed, &entropy).unwrap();
         assert!(
-            anew.master_version == 2 && found_by_now != found_by && lookups(&after, &digest).contains(&found_by_now)
+            anew.master_version == 2
+                && found_by_now != found_by
+                && compute_lookups(&after, &digest).contains(&found_by_now)
         );
         assert!(proves(&after, &id, &anew, &digest).unwrap());
         let stranger = MasterKeys::single(2, second);
-        assert!(!lookups(&stranger, &digest).contains(&found_by), "another master key finds nothing");
+        assert!(!compute_lookups(&stranger, &digest).contains(&found_by), "another master key finds nothing");
         let plain: String = digest.expose().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_ne!(found_by, plain, "nor is the digest itself what stands there");
     }

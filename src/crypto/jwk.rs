@@ -29,7 +29,7 @@ pub struct PublicJwk {
 
 /// The public parameters of a key.
 #[derive(Debug)]
-pub(super) enum PublicNumbers<'a> {
+pub(super) enum PublicKeyParameters<'a> {
     /// An uncompressed point: `04`, followed by x and y at full width (RFC 7518 §6.2.1).
     Ec {
         crv: &'static str,
@@ -46,15 +46,15 @@ pub(super) enum PublicNumbers<'a> {
 }
 
 impl PublicJwk {
-    pub(super) fn new(alg: Algorithm, numbers: &PublicNumbers<'_>) -> Option<Self> {
+    pub(super) fn new(alg: Algorithm, numbers: &PublicKeyParameters<'_>) -> Option<Self> {
         let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let (kty, crv, x, y, n, e) = match numbers {
-            PublicNumbers::Ec { crv, point } => {
+            PublicKeyParameters::Ec { crv, point } => {
                 let (x, y) = point.get(1..)?.split_at((point.len() - 1) / 2);
                 ("EC", Some((*crv).to_owned()), Some(b64(x)), Some(b64(y)), None, None)
             }
-            PublicNumbers::Okp { x } => ("OKP", Some("Ed25519".to_owned()), Some(b64(x)), None, None, None),
-            PublicNumbers::Rsa { n, e } => ("RSA", None, None, None, Some(b64(n)), Some(b64(e))),
+            PublicKeyParameters::Okp { x } => ("OKP", Some("Ed25519".to_owned()), Some(b64(x)), None, None, None),
+            PublicKeyParameters::Rsa { n, e } => ("RSA", None, None, None, Some(b64(n)), Some(b64(e))),
         };
         let kid = thumbprint(kty, crv.as_deref(), x.as_deref(), y.as_deref(), n.as_deref(), e.as_deref())?;
         Some(Self { kty: kty.to_owned(), usage: "sig".to_owned(), alg, kid, crv, x, y, n, e })

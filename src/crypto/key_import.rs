@@ -18,32 +18,32 @@ use crate::{crypto::signer::PrivateKeyDer, domain::signing::Algorithm};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     #[error("neither PEM nor a JWK: give a private key as PKCS#8, PKCS#1 or SEC 1 in PEM, or as a private JWK")]
-    NeitherPemNorJwk,
+    UnknownFormat,
     #[error("the JWK is not a private key: it needs \"d\"")]
-    NotPrivate,
+    MissingPrivateKey,
     #[error("the JWK is for {found}, not for {wanted}")]
     WrongAlgorithm { found: String, wanted: Algorithm },
     #[error(
         "the JWK says that it is not for signing (\"use\" or \"key_ops\"): a key has one purpose (RFC 7517 §4.2, §4.3)"
     )]
-    NotForSigning,
+    NotASigningKey,
     #[error("the RSA key was made by a generator whose private keys can be computed (CVE-2017-15361): make a new one")]
-    Weak,
+    RocaVulnerable,
     #[error("not a private key for {0}, or its parts do not belong together")]
     Rejected(Algorithm),
 }
 
 /// Parses a private key for `algorithm` and returns it as PKCS#8.
-pub fn private_key(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportError> {
-    if text.trim_start().starts_with('{') { from_jwk(text, algorithm) } else { from_pem(text, algorithm) }
+pub fn parse_private_key(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportError> {
+    if text.trim_start().starts_with('{') { parse_jwk(text, algorithm) } else { parse_pem(text, algorithm) }
 }
 
-fn from_pem(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportError> {
-    let parsed = ParsedDer::from_pem_slice(text.as_bytes()).map_err(|_| ImportError::NeitherPemNorJwk)?;
+fn parse_pem(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportError> {
+    let parsed = ParsedDer::from_pem_slice(text.as_bytes()).map_err(|_| ImportError::UnknownFormat)?;
     let rejected = ImportError::Rejected(algorithm);
     match algorithm {
         Algorithm::Es256 | Algorithm::Es384 => {
-            let curve = curve(algorithm);
+            let curve = select_ecdsa_algorithm(algorithm);
             let pair = EcdsaKeyPair::from_private_key_der(curve, parsed.secret_der()).map_err(|_| rejected.clone())?;
             pair.to_pkcs8v1().map(|der| PrivateKeyDer::new(der.as_ref())).map_err(|_| rejected)
         }
@@ -55,17 +55,17 @@ fn from_pem(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportErr
             let pair = RsaKeyPair::from_pkcs8(parsed.secret_der())
                 .or_else(|_| RsaKeyPair::from_der(parsed.secret_der()))
                 .map_err(|_| rejected.clone())?;
-            if is_of_weak_generator(pair.public_key().modulus().big_endian_without_leading_zero()) {
-                return Err(ImportError::Weak);
+            if has_roca_fingerprint(pair.public_key().modulus().big_endian_without_leading_zero()) {
+                return Err(ImportError::RocaVulnerable);
             }
-            rsa_pkcs8(&pair).ok_or(rejected)
+            encode_rsa_pkcs8(&pair).ok_or(rejected)
         }
     }
 }
 
 /// Returns whether an RSA modulus has the ROCA fingerprint (CVE-2017-15361): it is a power of 65537
 /// modulo each of the listed primes. At most one in 2^27 other moduli matches by chance.
-fn is_of_weak_generator(modulus: &[u8]) -> bool {
+fn has_roca_fingerprint(modulus: &[u8]) -> bool {
     const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
     PRIMES.into_iter().all(|prime| {
         let rest = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
@@ -100,26 +100,26 @@ struct PrivateJwk {
     qi: Option<String>,
 }
 
-fn from_jwk(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportError> {
-    let jwk: PrivateJwk = serde_json::from_str(text).map_err(|_| ImportError::NeitherPemNorJwk)?;
+fn parse_jwk(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportError> {
+    let jwk: PrivateJwk = serde_json::from_str(text).map_err(|_| ImportError::UnknownFormat)?;
     if jwk.d.is_none() {
-        return Err(ImportError::NotPrivate);
+        return Err(ImportError::MissingPrivateKey);
     }
     let is_for_signing = jwk.r#use.as_deref().is_none_or(|purpose| purpose == "sig")
         && jwk.key_ops.as_ref().is_none_or(|all| all.iter().any(|one| one == "sign"));
     if !is_for_signing {
-        return Err(ImportError::NotForSigning);
+        return Err(ImportError::NotASigningKey);
     }
-    if jwk.n.is_some() && decode(&jwk.n).is_some_and(|modulus| is_of_weak_generator(&modulus)) {
-        return Err(ImportError::Weak);
+    if jwk.n.is_some() && decode(&jwk.n).is_some_and(|modulus| has_roca_fingerprint(&modulus)) {
+        return Err(ImportError::RocaVulnerable);
     }
     if let Some(found) = jwk.alg.as_deref().filter(|alg| *alg != algorithm.as_str()) {
         return Err(ImportError::WrongAlgorithm { found: found.to_owned(), wanted: algorithm });
     }
     let der = match (algorithm, jwk.kty.as_str(), jwk.crv.as_deref()) {
         (Algorithm::Es256, "EC", Some("P-256")) | (Algorithm::Es384, "EC", Some("P-384")) => ec(&jwk, algorithm),
-        (Algorithm::EdDsa, "OKP", Some("Ed25519")) => okp(&jwk),
-        (Algorithm::Rs256 | Algorithm::Ps256, "RSA", _) => rsa(&jwk),
+        (Algorithm::EdDsa, "OKP", Some("Ed25519")) => parse_okp_jwk(&jwk),
+        (Algorithm::Rs256 | Algorithm::Ps256, "RSA", _) => parse_rsa_jwk(&jwk),
         (Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa | Algorithm::Rs256 | Algorithm::Ps256, kty, crv) => {
             let found = format!("{kty} {}", crv.unwrap_or_default()).trim().to_owned();
             return Err(ImportError::WrongAlgorithm { found, wanted: algorithm });
@@ -132,16 +132,18 @@ fn ec(jwk: &PrivateJwk, algorithm: Algorithm) -> Option<PrivateKeyDer> {
     let mut point = vec![4];
     point.extend_from_slice(&decode(&jwk.x)?);
     point.extend_from_slice(&decode(&jwk.y)?);
-    let pair = EcdsaKeyPair::from_private_key_and_public_key(curve(algorithm), &decode(&jwk.d)?, &point).ok()?;
+    let pair =
+        EcdsaKeyPair::from_private_key_and_public_key(select_ecdsa_algorithm(algorithm), &decode(&jwk.d)?, &point)
+            .ok()?;
     pair.to_pkcs8v1().ok().map(|der| PrivateKeyDer::new(der.as_ref()))
 }
 
-fn okp(jwk: &PrivateJwk) -> Option<PrivateKeyDer> {
+fn parse_okp_jwk(jwk: &PrivateJwk) -> Option<PrivateKeyDer> {
     let pair = Ed25519KeyPair::from_seed_and_public_key(&decode(&jwk.d)?, &decode(&jwk.x)?).ok()?;
     pair.to_pkcs8v1().ok().map(|der| PrivateKeyDer::new(der.as_ref()))
 }
 
-fn rsa(jwk: &PrivateJwk) -> Option<PrivateKeyDer> {
+fn parse_rsa_jwk(jwk: &PrivateJwk) -> Option<PrivateKeyDer> {
     let parts = [&jwk.n, &jwk.e, &jwk.d, &jwk.p, &jwk.q, &jwk.dp, &jwk.dq, &jwk.qi];
     let parts = parts.into_iter().map(decode).collect::<Option<Vec<_>>>()?;
     let [n, e, d, p, q, dp, dq, qi] = parts.as_slice() else { return None };
@@ -154,15 +156,15 @@ fn rsa(jwk: &PrivateJwk) -> Option<PrivateKeyDer> {
         dQ: dq.as_slice(),
         qInv: qi.as_slice(),
     };
-    rsa_pkcs8(&RsaKeyPair::from_components(&components).ok()?)
+    encode_rsa_pkcs8(&RsaKeyPair::from_components(&components).ok()?)
 }
 
-fn rsa_pkcs8(pair: &RsaKeyPair) -> Option<PrivateKeyDer> {
+fn encode_rsa_pkcs8(pair: &RsaKeyPair) -> Option<PrivateKeyDer> {
     let der = AsDer::<Pkcs8V1Der<'_>>::as_der(pair).ok()?;
     Some(PrivateKeyDer::new(der.as_ref()))
 }
 
-fn curve(algorithm: Algorithm) -> &'static aws_lc_rs::signature::EcdsaSigningAlgorithm {
+fn select_ecdsa_algorithm(algorithm: Algorithm) -> &'static aws_lc_rs::signature::EcdsaSigningAlgorithm {
     if algorithm == Algorithm::Es384 { &ECDSA_P384_SHA384_FIXED_SIGNING } else { &ECDSA_P256_SHA256_FIXED_SIGNING }
 }
 

@@ -1,6 +1,6 @@
 //! A master key, and its file.
 
-use crate::domain::common::entropy::{Entropy, NoEntropy};
+use crate::domain::common::entropy::{Entropy, EntropyUnavailable};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -24,7 +24,7 @@ impl fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
-    pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyUnavailable> {
         let mut bytes = Zeroizing::new([0; 32]);
         entropy.fill(bytes.as_mut())?;
         Ok(Self(bytes))
@@ -44,14 +44,18 @@ impl MasterKey {
 }
 
 /// Returns the key in `master.<version>`, and whether this call created the file.
-pub fn make_or_take(dir: &Path, version: i32, entropy: &dyn Entropy) -> Result<(MasterKey, bool), MasterKeyError> {
-    if let Some(key) = read_version(dir, version)? {
+pub fn create_or_read_key(
+    dir: &Path,
+    version: i32,
+    entropy: &dyn Entropy,
+) -> Result<(MasterKey, bool), MasterKeyError> {
+    if let Some(key) = read_key_of_version(dir, version)? {
         return Ok((key, false));
     }
     let path = path_of(dir, version);
     let key = MasterKey::generate(entropy)?;
     let text = Zeroizing::new(format!("{}\n", STANDARD.encode(key.0.as_slice())));
-    match write_secret(&path, text.as_bytes(), IfExists::Keep) {
+    match write_secret(&path, text.as_bytes(), IfExists::Fail) {
         Ok(()) => Ok((key, true)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((read(&path)?, false)),
         Err(error) => Err(MasterKeyError::Unwritable(path, error)),
@@ -60,7 +64,7 @@ pub fn make_or_take(dir: &Path, version: i32, entropy: &dyn Entropy) -> Result<(
 
 /// Deletes temporary files of interrupted writers. Such a file may hold a copy of a key that would
 /// otherwise never be destroyed.
-pub fn sweep(dir: &Path) {
+pub fn remove_temporary_files(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -72,7 +76,7 @@ pub fn sweep(dir: &Path) {
 }
 
 /// Returns the key in `master.<version>`, or `None` if the file does not exist.
-pub fn read_version(dir: &Path, version: i32) -> Result<Option<MasterKey>, MasterKeyError> {
+pub fn read_key_of_version(dir: &Path, version: i32) -> Result<Option<MasterKey>, MasterKeyError> {
     let path = path_of(dir, version);
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -84,7 +88,7 @@ pub fn read_version(dir: &Path, version: i32) -> Result<Option<MasterKey>, Maste
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfExists {
     /// Fail with `AlreadyExists`.
-    Keep,
+    Fail,
     Replace,
 }
 
@@ -100,7 +104,7 @@ pub fn write_secret(path: &Path, bytes: &[u8], if_exists: IfExists) -> io::Resul
         file.sync_all()?;
         match if_exists {
             // `hard_link` fails if the target exists. `rename` would replace it.
-            IfExists::Keep => fs::hard_link(&temporary, path),
+            IfExists::Fail => fs::hard_link(&temporary, path),
             IfExists::Replace => fs::rename(&temporary, path),
         }
     })();
@@ -114,7 +118,7 @@ pub fn path_of(dir: &Path, version: i32) -> PathBuf {
     dir.join(format!("master.{version}"))
 }
 
-pub(crate) fn version_of(path: &Path) -> Option<i32> {
+pub(crate) fn parse_file_version(path: &Path) -> Option<i32> {
     let digits = path.file_name()?.to_str()?.strip_prefix("master.")?;
     digits.parse().ok().filter(|version: &i32| *version > 0 && version.to_string() == digits)
 }
@@ -123,7 +127,7 @@ pub(crate) fn read(path: &Path) -> Result<MasterKey, MasterKeyError> {
     let unreadable = |error| MasterKeyError::Unreadable(path.to_owned(), error);
     let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(MasterKeyError::Exposed(path.to_owned(), mode));
+        return Err(MasterKeyError::InsecurePermissions(path.to_owned(), mode));
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(unreadable)?);
     let decoded = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| MasterKeyError::NoKey(path.to_owned()))?);
@@ -139,7 +143,7 @@ pub enum MasterKeyError {
     #[error("cannot write {}: {}", .0.display(), .1)]
     Unwritable(PathBuf, io::Error),
     #[error("{} is open to others (mode {:03o}): run chmod 600 on it", .0.display(), .1)]
-    Exposed(PathBuf, u32),
+    InsecurePermissions(PathBuf, u32),
     #[error("{} holds no master key: 32 bytes in base64 are expected; restore it from your backup", .0.display())]
     NoKey(PathBuf),
     #[error("{} is missing: the database was sealed with it. Restore it from your backup; without it no key can be used", .0.display())]
@@ -149,5 +153,5 @@ pub enum MasterKeyError {
     #[error("{} is not the key that the database was sealed with (fingerprint {found}, expected {expected}). Restore the right file", .path.display())]
     Wrong { path: PathBuf, found: String, expected: String },
     #[error(transparent)]
-    NoEntropy(#[from] NoEntropy),
+    NoEntropy(#[from] EntropyUnavailable),
 }

@@ -12,7 +12,9 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 
 use crate::{
-    crypto::master_key_file::{MasterKey, MasterKeyError, make_or_take, path_of, read, read_version, version_of},
+    crypto::master_key_file::{
+        MasterKey, MasterKeyError, create_or_read_key, parse_file_version, path_of, read, read_key_of_version,
+    },
     domain::{
         common::entropy::Entropy,
         signing::master_key::{MasterKeyInfo, MasterKeyState},
@@ -22,32 +24,32 @@ use crate::{
 /// The loaded master keys. Clones share their state, so all of them use a key that a rotation has
 /// added.
 #[derive(Debug, Clone)]
-pub struct MasterKeys(Arc<Shared>);
+pub struct MasterKeys(Arc<SharedServices>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedServices {
     /// Directory from which a key that is not loaded yet is read.
     dir: Option<PathBuf>,
-    held: ArcSwap<Held>,
+    held: ArcSwap<MasterKeySnapshot>,
 }
 
 /// A snapshot of the loaded keys, by version.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct MasterKeySnapshot {
     sealing: (i32, MasterKey),
     others: BTreeMap<i32, MasterKey>,
-    missing: BTreeMap<i32, Missing>,
+    missing: BTreeMap<i32, MissingMasterKey>,
 }
 
 /// A key that is registered in the database and not loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingMasterKey {
     pub state: MasterKeyState,
     /// The reason, without the path of the file, because `/readyz` publishes it.
     pub why: String,
 }
 
-impl Held {
+impl MasterKeySnapshot {
     /// Returns the key that encrypts new rows, with its version.
     pub const fn sealing(&self) -> (i32, &MasterKey) {
         (self.sealing.0, &self.sealing.1)
@@ -58,7 +60,7 @@ impl Held {
     }
 
     /// Iterates over all keys: the encrypting key first, then the others from newest to oldest.
-    pub(crate) fn each(&self) -> impl Iterator<Item = &MasterKey> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &MasterKey> {
         std::iter::once(&self.sealing.1).chain(self.others.values().rev())
     }
 
@@ -68,7 +70,7 @@ impl Held {
         self.others.iter().map(|(version, key)| (*version, key.fingerprint())).chain([sealing]).collect()
     }
 
-    pub const fn missing(&self) -> &BTreeMap<i32, Missing> {
+    pub const fn missing(&self) -> &BTreeMap<i32, MissingMasterKey> {
         &self.missing
     }
 }
@@ -79,8 +81,8 @@ impl MasterKeys {
     }
 
     fn new(dir: Option<PathBuf>, sealing: (i32, MasterKey), others: BTreeMap<i32, MasterKey>) -> Self {
-        let held = Held { sealing, others, missing: BTreeMap::new() };
-        Self(Arc::new(Shared { dir, held: ArcSwap::from_pointee(held) }))
+        let held = MasterKeySnapshot { sealing, others, missing: BTreeMap::new() };
+        Self(Arc::new(SharedServices { dir, held: ArcSwap::from_pointee(held) }))
     }
 
     /// The newest of `versions` encrypts. Returns `None` if `versions` is empty.
@@ -90,12 +92,12 @@ impl MasterKeys {
         Some(Self::new(None, newest, others))
     }
 
-    pub fn held(&self) -> Arc<Held> {
+    pub fn held(&self) -> Arc<MasterKeySnapshot> {
         self.0.held.load_full()
     }
 
     /// Loads the snapshot without updating its reference count, for the exchange path.
-    pub(crate) fn now(&self) -> Guard<Arc<Held>> {
+    pub(crate) fn now(&self) -> Guard<Arc<MasterKeySnapshot>> {
         self.0.held.load()
     }
 
@@ -114,7 +116,7 @@ impl MasterKeys {
         };
         for entry in entries {
             let path = entry.map_err(|error| MasterKeyError::Unreadable(dir.to_owned(), error))?.path();
-            if let Some(version) = version_of(&path) {
+            if let Some(version) = parse_file_version(&path) {
                 keys.insert(version, read(&path)?);
             }
         }
@@ -129,7 +131,7 @@ impl MasterKeys {
         let (mut keys, mut sealing) = (BTreeMap::new(), None);
         for info in registered {
             let path = path_of(dir, info.version);
-            match read_version(dir, info.version)? {
+            match read_key_of_version(dir, info.version)? {
                 Some(key) if key.fingerprint() == info.fingerprint => {
                     if info.state == MasterKeyState::Current {
                         sealing = Some((info.version, key));
@@ -161,13 +163,13 @@ impl MasterKeys {
         let (mut others, mut missing, mut sealing) = (BTreeMap::new(), BTreeMap::new(), None);
         for info in registered {
             let known = before.version(info.version).filter(|key| key.fingerprint() == info.fingerprint);
-            match known.cloned().map_or_else(|| self.fetch(info), Ok) {
+            match known.cloned().map_or_else(|| self.read_registered_key(info), Ok) {
                 Ok(key) if info.state == MasterKeyState::Current => sealing = Some((info.version, key)),
                 Ok(key) => {
                     others.insert(info.version, key);
                 }
                 Err(why) => {
-                    missing.insert(info.version, Missing { state: info.state, why });
+                    missing.insert(info.version, MissingMasterKey { state: info.state, why });
                 }
             }
         }
@@ -175,13 +177,13 @@ impl MasterKeys {
         // rejects rows under a version that has been removed.
         let sealing = sealing.unwrap_or_else(|| before.sealing.clone());
         others.remove(&sealing.0);
-        self.0.held.store(Arc::new(Held { sealing, others, missing }));
+        self.0.held.store(Arc::new(MasterKeySnapshot { sealing, others, missing }));
     }
 
-    fn fetch(&self, info: &MasterKeyInfo) -> Result<MasterKey, String> {
+    fn read_registered_key(&self, info: &MasterKeyInfo) -> Result<MasterKey, String> {
         let name = format!("master.{}", info.version);
         let dir = self.0.dir.as_deref().ok_or_else(|| format!("{name} is not at hand"))?;
-        match read_version(dir, info.version) {
+        match read_key_of_version(dir, info.version) {
             Ok(Some(key)) if key.fingerprint() == info.fingerprint => Ok(key),
             Ok(Some(_)) => Err(format!("{name} is another key than the database knows")),
             Ok(None) => Err(format!("{name} is missing")),
@@ -194,14 +196,14 @@ impl MasterKeys {
 
     /// Reads a key that a row requires and that is not loaded. Another replica may have started to
     /// encrypt with it earlier.
-    pub(crate) fn look_for(&self, version: i32) -> Option<MasterKey> {
-        read_version(self.0.dir.as_deref()?, version).ok().flatten()
+    pub(crate) fn read_unloaded_key(&self, version: i32) -> Option<MasterKey> {
+        read_key_of_version(self.0.dir.as_deref()?, version).ok().flatten()
     }
 
     /// Adds a key that has decrypted a row and is therefore authentic.
-    pub(crate) fn adopt(&self, version: i32, key: &MasterKey) {
+    pub(crate) fn add_key(&self, version: i32, key: &MasterKey) {
         self.0.held.rcu(|held| {
-            let mut held = Held::clone(held);
+            let mut held = MasterKeySnapshot::clone(held);
             if held.version(version).is_none() {
                 held.others.insert(version, key.clone());
                 held.missing.remove(&version);
@@ -213,7 +215,7 @@ impl MasterKeys {
     /// Creates `master.1` in `dir`, or loads the file if another process has just created it.
     pub fn create(dir: &Path, entropy: &dyn Entropy) -> Result<Self, MasterKeyError> {
         fs::create_dir_all(dir).map_err(|error| MasterKeyError::Unwritable(path_of(dir, 1), error))?;
-        let (key, _) = make_or_take(dir, 1, entropy)?;
+        let (key, _) = create_or_read_key(dir, 1, entropy)?;
         Ok(Self::new(Some(dir.to_owned()), (1, key), BTreeMap::new()))
     }
 }

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::domain::common::entropy::{Entropy, NoEntropy};
+use crate::domain::common::entropy::{Entropy, EntropyUnavailable};
 
 /// The random generator of the operating system as an implementation of [`Entropy`].
 #[derive(Debug, Clone)]
@@ -17,13 +17,13 @@ impl Default for SystemEntropy {
 }
 
 impl Entropy for SystemEntropy {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
-        self.0.fill(bytes).map_err(|_| NoEntropy)
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
+        self.0.fill(bytes).map_err(|_| EntropyUnavailable)
     }
 }
 
 /// Returns 128 random bits in base64url, for a `jti` or a request id.
-pub fn token_id(entropy: &dyn Entropy) -> Result<String, NoEntropy> {
+pub fn generate_token_id(entropy: &dyn Entropy) -> Result<String, EntropyUnavailable> {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))

@@ -15,18 +15,18 @@ use aws_lc_rs::{
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::jwk::{PublicJwk, PublicNumbers},
+    crypto::jwk::{PublicJwk, PublicKeyParameters},
     domain::signing::Algorithm,
 };
 
 /// A parsed private key with its public JWK.
 pub struct Signer {
-    key: Prepared,
+    key: PreparedKey,
     jwk: PublicJwk,
     random: SystemRandom,
 }
 
-enum Prepared {
+enum PreparedKey {
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding),
@@ -62,34 +62,35 @@ impl fmt::Debug for Signer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignerError {
     #[error("the key could not be made")]
-    Generate,
+    KeyGenerationFailed,
     #[error("not a private key for this algorithm")]
     Rejected,
     #[error("RSA keys need 2048 bits or more")]
-    TooShort,
+    RsaKeyTooShort,
     #[error("the signature failed")]
-    Sign,
+    SigningFailed,
 }
 
 /// The size of generated RSA keys. 2048 bits have a strength of about 112 bits, less than ASVS
 /// 11.2.3 requires.
-const RSA_SIZE: KeySize = KeySize::Rsa3072;
+const GENERATED_RSA_KEY_SIZE: KeySize = KeySize::Rsa3072;
 /// The minimum size of an RSA key, in bytes (RFC 7518 §3.3).
-const RSA_MIN_BYTES: usize = 256;
+const MIN_RSA_MODULUS_BYTES: usize = 256;
 
 impl Signer {
     /// Generates a private key. RSA takes up to one second of CPU time.
     pub fn generate(algorithm: Algorithm) -> Result<PrivateKeyDer, SignerError> {
         let random = SystemRandom::new();
-        let failed = |_| SignerError::Generate;
+        let failed = |_| SignerError::KeyGenerationFailed;
         let der = match algorithm {
             Algorithm::Es256 | Algorithm::Es384 => {
-                let document = EcdsaKeyPair::generate_pkcs8(ecdsa(algorithm), &random).map_err(failed)?;
+                let document =
+                    EcdsaKeyPair::generate_pkcs8(select_ecdsa_algorithm(algorithm), &random).map_err(failed)?;
                 PrivateKeyDer::new(document.as_ref())
             }
             Algorithm::EdDsa => PrivateKeyDer::new(Ed25519KeyPair::generate_pkcs8v1(&random).map_err(failed)?.as_ref()),
             Algorithm::Rs256 | Algorithm::Ps256 => {
-                let pair = RsaKeyPair::generate(RSA_SIZE).map_err(failed)?;
+                let pair = RsaKeyPair::generate(GENERATED_RSA_KEY_SIZE).map_err(failed)?;
                 let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(failed)?;
                 PrivateKeyDer::new(der.as_ref())
             }
@@ -102,31 +103,33 @@ impl Signer {
         let rejected = |_| SignerError::Rejected;
         let (key, jwk) = match algorithm {
             Algorithm::Es256 | Algorithm::Es384 => {
-                let pair = EcdsaKeyPair::from_pkcs8(ecdsa(algorithm), der.expose()).map_err(rejected)?;
+                let pair =
+                    EcdsaKeyPair::from_pkcs8(select_ecdsa_algorithm(algorithm), der.expose()).map_err(rejected)?;
                 let crv = if algorithm == Algorithm::Es256 { "P-256" } else { "P-384" };
-                let jwk = PublicJwk::new(algorithm, &PublicNumbers::Ec { crv, point: pair.public_key().as_ref() });
-                (Prepared::Ecdsa(pair), jwk)
+                let jwk =
+                    PublicJwk::new(algorithm, &PublicKeyParameters::Ec { crv, point: pair.public_key().as_ref() });
+                (PreparedKey::Ecdsa(pair), jwk)
             }
             Algorithm::EdDsa => {
                 let pair = Ed25519KeyPair::from_pkcs8(der.expose()).map_err(rejected)?;
-                let jwk = PublicJwk::new(algorithm, &PublicNumbers::Okp { x: pair.public_key().as_ref() });
-                (Prepared::Ed25519(pair), jwk)
+                let jwk = PublicJwk::new(algorithm, &PublicKeyParameters::Okp { x: pair.public_key().as_ref() });
+                (PreparedKey::Ed25519(pair), jwk)
             }
             Algorithm::Rs256 | Algorithm::Ps256 => {
                 let pair = RsaKeyPair::from_pkcs8(der.expose()).map_err(rejected)?;
-                if pair.public_modulus_len() < RSA_MIN_BYTES {
-                    return Err(SignerError::TooShort);
+                if pair.public_modulus_len() < MIN_RSA_MODULUS_BYTES {
+                    return Err(SignerError::RsaKeyTooShort);
                 }
                 let public = pair.public_key();
                 let (n, e) = (public.modulus(), public.exponent());
-                let numbers = PublicNumbers::Rsa {
+                let numbers = PublicKeyParameters::Rsa {
                     n: n.big_endian_without_leading_zero(),
                     e: e.big_endian_without_leading_zero(),
                 };
                 let jwk = PublicJwk::new(algorithm, &numbers);
                 let encoding: &'static dyn RsaEncoding =
                     if algorithm == Algorithm::Rs256 { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
-                (Prepared::Rsa(Box::new(pair), encoding), jwk)
+                (PreparedKey::Rsa(Box::new(pair), encoding), jwk)
             }
         };
         Ok(Self { key, jwk: jwk.ok_or(SignerError::Rejected)?, random: SystemRandom::new() })
@@ -139,11 +142,11 @@ impl Signer {
     /// Signs `message` in the signature format of JWS (RFC 7518 §3): R and S at fixed width for
     /// ECDSA, not DER. The function is async to allow for keys in an HSM.
     pub async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
-        let failed = |_| SignerError::Sign;
+        let failed = |_| SignerError::SigningFailed;
         match &self.key {
-            Prepared::Ecdsa(pair) => Ok(pair.sign(&self.random, message).map_err(failed)?.as_ref().to_vec()),
-            Prepared::Ed25519(pair) => Ok(pair.try_sign(message).map_err(failed)?.as_ref().to_vec()),
-            Prepared::Rsa(pair, encoding) => {
+            PreparedKey::Ecdsa(pair) => Ok(pair.sign(&self.random, message).map_err(failed)?.as_ref().to_vec()),
+            PreparedKey::Ed25519(pair) => Ok(pair.try_sign(message).map_err(failed)?.as_ref().to_vec()),
+            PreparedKey::Rsa(pair, encoding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(*encoding, &self.random, message, &mut signature).map_err(failed)?;
                 Ok(signature)
@@ -152,6 +155,6 @@ impl Signer {
     }
 }
 
-fn ecdsa(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
+fn select_ecdsa_algorithm(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
     if algorithm == Algorithm::Es384 { &ECDSA_P384_SHA384_FIXED_SIGNING } else { &ECDSA_P256_SHA256_FIXED_SIGNING }
 }

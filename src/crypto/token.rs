@@ -13,7 +13,8 @@ use crate::{
         signer::{PrivateKeyDer, Signer, SignerError},
     },
     domain::{
-        access::token_profile::Typ, common::derived_id::SigningKeyId, exchange::claims::Claims, signing::Algorithm,
+        access::token_profile::TokenTypeHeader, common::derived_id::SigningKeyId, exchange::claims::Claims,
+        signing::Algorithm,
     },
 };
 
@@ -35,7 +36,7 @@ impl fmt::Debug for Token {
 
 /// A signing key with a precomputed header for access tokens.
 #[derive(Debug)]
-pub struct Minter {
+pub struct TokenSigner {
     signer: Signer,
     /// The encoded header of access tokens, with the trailing dot.
     header: String,
@@ -49,33 +50,36 @@ struct Header<'a> {
 }
 
 /// Returns the encoded header of a token, without the trailing dot.
-fn header(typ: &Typ, alg: Algorithm, kid: &SigningKeyId) -> Result<String, serde_json::Error> {
+fn header(typ: &TokenTypeHeader, alg: Algorithm, kid: &SigningKeyId) -> Result<String, serde_json::Error> {
     let header = serde_json::to_vec(&Header { typ: typ.as_str(), alg, kid })?;
     Ok(URL_SAFE_NO_PAD.encode(header))
 }
 
 /// Why a token cannot be signed.
 #[derive(Debug, thiserror::Error)]
-pub enum MintError {
+pub enum TokenSigningError {
     #[error("the claims cannot be written: {0}")]
     Claims(#[from] serde_json::Error),
     #[error(transparent)]
     Signer(#[from] SignerError),
     #[error("a signature of the key does not verify with its own public half")]
-    SelfTest,
+    SelfTestFailed,
 }
 
-impl Minter {
+impl TokenSigner {
     /// Parses a key and tests it: a signature of the key must verify with the JWK that is published
     /// for it (invariant K4).
-    pub async fn prepare(algorithm: Algorithm, der: &PrivateKeyDer) -> Result<Self, MintError> {
+    pub async fn prepare(algorithm: Algorithm, der: &PrivateKeyDer) -> Result<Self, TokenSigningError> {
         let signer = Signer::from_pkcs8(algorithm, der)?;
-        let minter = Self { header: format!("{}.", header(&Typ::ACCESS_TOKEN, algorithm, &signer.jwk().kid)?), signer };
+        let minter = Self {
+            header: format!("{}.", header(&TokenTypeHeader::ACCESS_TOKEN, algorithm, &signer.jwk().kid)?),
+            signer,
+        };
         let signature = URL_SAFE_NO_PAD.encode(minter.signer.sign(b"self-test").await?);
-        let key = decoding_key(minter.jwk()).ok_or(MintError::SelfTest)?;
-        match jsonwebtoken::crypto::verify(&signature, b"self-test", &key, name_in_library(algorithm)) {
+        let key = parse_decoding_key(minter.jwk()).ok_or(TokenSigningError::SelfTestFailed)?;
+        match jsonwebtoken::crypto::verify(&signature, b"self-test", &key, to_jsonwebtoken_algorithm(algorithm)) {
             Ok(true) => Ok(minter),
-            Ok(false) | Err(_) => Err(MintError::SelfTest),
+            Ok(false) | Err(_) => Err(TokenSigningError::SelfTestFailed),
         }
     }
 
@@ -84,10 +88,10 @@ impl Minter {
     }
 
     /// Signs `claims` in compact serialization (RFC 7515 §3.1).
-    pub async fn mint(&self, typ: &Typ, claims: &impl Serialize) -> Result<Token, MintError> {
+    pub async fn sign_token(&self, typ: &TokenTypeHeader, claims: &impl Serialize) -> Result<Token, TokenSigningError> {
         let claims = serde_json::to_vec(claims)?;
         let mut token = Zeroizing::new(String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 520));
-        if *typ == Typ::ACCESS_TOKEN {
+        if *typ == TokenTypeHeader::ACCESS_TOKEN {
             token.push_str(&self.header);
         } else {
             token.push_str(&header(typ, self.jwk().alg, &self.jwk().kid)?);
@@ -103,30 +107,30 @@ impl Minter {
 
 /// The `typ` of a header. The rest of the header is compared byte for byte.
 #[derive(Deserialize)]
-struct Typed {
-    typ: Typ,
+struct TypHeader {
+    typ: TokenTypeHeader,
 }
 
 /// A public key that verifies tokens of this deployment.
 #[derive(Clone)]
-pub struct Verifier {
+pub struct TokenVerifier {
     header: String,
     algorithm: Algorithm,
     kid: SigningKeyId,
     key: DecodingKey,
 }
 
-impl fmt::Debug for Verifier {
+impl fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Verifier({})", self.algorithm)
     }
 }
 
-impl Verifier {
+impl TokenVerifier {
     pub fn new(jwk: &PublicJwk) -> Option<Self> {
         // `/v1` accepts access tokens only, whatever `typ` other audiences configure.
-        let header = header(&Typ::ACCESS_TOKEN, jwk.alg, &jwk.kid).ok()?;
-        Some(Self { header, algorithm: jwk.alg, kid: jwk.kid.clone(), key: decoding_key(jwk)? })
+        let header = header(&TokenTypeHeader::ACCESS_TOKEN, jwk.alg, &jwk.kid).ok()?;
+        Some(Self { header, algorithm: jwk.alg, kid: jwk.kid.clone(), key: parse_decoding_key(jwk)? })
     }
 
     /// Returns the claims of a token that carries the header of this key, byte for byte, and a
@@ -146,9 +150,9 @@ impl Verifier {
     /// Like `verify`, for any audience. The header must equal, byte for byte, the header that this
     /// key writes for the named `typ`. A `typ` reserved for another kind of JWT is rejected. The
     /// caller checks that the audience exists and uses this `typ`.
-    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(Typ, Claims)> {
+    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(TokenTypeHeader, Claims)> {
         let (given, _) = token.split_once('.')?;
-        let Typed { typ } = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(given).ok()?).ok()?;
+        let TypHeader { typ } = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(given).ok()?).ok()?;
         if given != header(&typ, self.algorithm, &self.kid).ok()? {
             return None;
         }
@@ -158,7 +162,7 @@ impl Verifier {
     }
 
     fn validation(&self, issuer: &str) -> Validation {
-        let mut validation = Validation::new(name_in_library(self.algorithm));
+        let mut validation = Validation::new(to_jsonwebtoken_algorithm(self.algorithm));
         validation.set_issuer(&[issuer]);
         validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
         validation.validate_exp = false;
@@ -166,12 +170,12 @@ impl Verifier {
     }
 }
 
-fn decoding_key(jwk: &PublicJwk) -> Option<DecodingKey> {
+fn parse_decoding_key(jwk: &PublicJwk) -> Option<DecodingKey> {
     let text = serde_json::to_string(jwk).ok()?;
     DecodingKey::from_jwk(&serde_json::from_str(&text).ok()?).ok()
 }
 
-const fn name_in_library(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+const fn to_jsonwebtoken_algorithm(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     match algorithm {
         Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
         Algorithm::Es384 => jsonwebtoken::Algorithm::ES384,

@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     crypto::{
-        encryption::{Purpose, SealError, Sealed},
+        encryption::{Encrypted, EncryptionError, SecretKind},
         master_keys::MasterKeys,
     },
-    domain::common::entropy::{Entropy, NoEntropy},
+    domain::common::entropy::{Entropy, EntropyUnavailable},
 };
 
 /// The secret shared by Keyswap and one receiver.
@@ -24,7 +24,7 @@ impl fmt::Debug for WebhookSecret {
 }
 
 impl WebhookSecret {
-    pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyUnavailable> {
         let mut bytes = Zeroizing::new([0; 32]);
         entropy.fill(bytes.as_mut_slice())?;
         Ok(Self(bytes))
@@ -40,14 +40,14 @@ impl WebhookSecret {
     }
 
     /// Encrypts the secret for the row `id`.
-    pub fn seal(&self, keys: &MasterKeys, id: &str, entropy: &dyn Entropy) -> Result<Sealed, SealError> {
-        keys.seal(Purpose::Webhook, id, self.0.as_slice(), entropy)
+    pub fn seal(&self, keys: &MasterKeys, id: &str, entropy: &dyn Entropy) -> Result<Encrypted, EncryptionError> {
+        keys.seal(SecretKind::Webhook, id, self.0.as_slice(), entropy)
     }
 
     /// Decrypts the secret of the row `id`.
-    pub fn open(keys: &MasterKeys, id: &str, sealed: &Sealed) -> Result<Self, SealError> {
-        let opened = keys.open(Purpose::Webhook, id, sealed)?;
-        let bytes = opened.as_slice().try_into().map_err(|_| SealError::DoesNotOpen)?;
+    pub fn open(keys: &MasterKeys, id: &str, sealed: &Encrypted) -> Result<Self, EncryptionError> {
+        let opened = keys.open(SecretKind::Webhook, id, sealed)?;
+        let bytes = opened.as_slice().try_into().map_err(|_| EncryptionError::DecryptionFailed)?;
         Ok(Self(Zeroizing::new(bytes)))
     }
 

@@ -18,7 +18,7 @@ pub enum Actor {
     /// A session in which a user manages their own keys.
     PortalSession(PortalSessionId),
     /// An operator with shell access to the server.
-    Cli,
+    Operator,
     /// Keyswap itself, in a scheduled job or at startup.
     System,
 }
@@ -28,7 +28,7 @@ impl Actor {
         match self {
             Self::Key(id) => ActorRef { kind: "api_key".to_owned(), id: Some(id.to_string()) },
             Self::PortalSession(id) => ActorRef { kind: "portal_session".to_owned(), id: Some(id.to_string()) },
-            Self::Cli => ActorRef { kind: "cli".to_owned(), id: None },
+            Self::Operator => ActorRef { kind: "cli".to_owned(), id: None },
             Self::System => ActorRef { kind: "system".to_owned(), id: None },
         }
     }
@@ -76,7 +76,7 @@ impl Origin {
 
     /// Returns the creator to record for what the change creates: the user on whose behalf it is
     /// made, or the actor.
-    pub fn author(&self) -> ActorRef {
+    pub fn creator(&self) -> ActorRef {
         match &self.on_behalf_of {
             Some(user) => ActorRef { kind: "user".to_owned(), id: Some(user.to_string()) },
             None => self.actor.to_ref(),
@@ -87,7 +87,7 @@ impl Origin {
 /// An event before its position in the audit log is assigned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    pub kind: EventKind,
+    pub kind: EventType,
     pub subject_id: String,
     /// Organization in which the event occurred.
     pub organization: Option<OrganizationId>,
@@ -98,36 +98,36 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    pub fn new(kind: EventKind, subject_id: impl ToString) -> Self {
+    pub fn new(kind: EventType, subject_id: impl ToString) -> Self {
         Self { kind, subject_id: subject_id.to_string(), organization: None, cause: None, data: Map::new() }
     }
 
     #[must_use]
-    pub fn within(mut self, organization: Option<&OrganizationId>) -> Self {
+    pub fn with_organization(mut self, organization: Option<&OrganizationId>) -> Self {
         self.organization = organization.cloned();
         self
     }
 
     #[must_use]
-    pub const fn because(mut self, cause: &'static str) -> Self {
+    pub const fn with_cause(mut self, cause: &'static str) -> Self {
         self.cause = Some(cause);
         self
     }
 
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub fn with_data(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.data.insert(name.to_owned(), value.into());
         self
     }
 }
 
-macro_rules! event_kinds {
+macro_rules! define_event_types {
     ($($variant:ident = $name:literal on $subject:literal),* $(,)?) => {
         /// Type of an event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum EventKind { $($variant),* }
+        pub enum EventType { $($variant),* }
 
-        impl EventKind {
+        impl EventType {
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// Returns the `type` member of the event.
@@ -136,14 +136,14 @@ macro_rules! event_kinds {
             }
 
             /// Returns the type of the resource that the event concerns.
-            pub const fn subject_kind(self) -> &'static str {
+            pub const fn subject_type(self) -> &'static str {
                 match self { $(Self::$variant => $subject),* }
             }
         }
     };
 }
 
-event_kinds! {
+define_event_types! {
     ApiKeyCreated = "api_key.created" on "api_key",
     ApiKeyUpdated = "api_key.updated" on "api_key",
     ApiKeyRotated = "api_key.rotated" on "api_key",
@@ -232,7 +232,7 @@ pub type Digest = fn(&[u8]) -> [u8; 32];
 
 impl Event {
     /// Returns the `prev_hash` of the first event.
-    pub fn genesis() -> String {
+    pub fn genesis_hash() -> String {
         "0".repeat(64)
     }
 
@@ -247,21 +247,21 @@ impl Event {
 
 /// Direction in which the audit log is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
+pub enum EventOrder {
     /// From the beginning, and on to the events that are appended.
     #[default]
-    Oldest,
+    OldestFirst,
     /// From the end to the beginning.
-    Newest,
+    NewestFirst,
 }
 
-impl std::str::FromStr for Order {
-    type Err = UnknownOrder;
-    fn from_str(text: &str) -> Result<Self, UnknownOrder> {
+impl std::str::FromStr for EventOrder {
+    type Err = UnknownEventOrder;
+    fn from_str(text: &str) -> Result<Self, UnknownEventOrder> {
         match text {
-            "oldest" => Ok(Self::Oldest),
-            "newest" => Ok(Self::Newest),
-            _ => Err(UnknownOrder),
+            "oldest" => Ok(Self::OldestFirst),
+            "newest" => Ok(Self::NewestFirst),
+            _ => Err(UnknownEventOrder),
         }
     }
 }
@@ -269,13 +269,13 @@ impl std::str::FromStr for Order {
 /// Returned for a text that is not an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give oldest or newest")]
-pub struct UnknownOrder;
+pub struct UnknownEventOrder;
 
 /// Selection of events of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
-    pub order: Order,
-    pub kinds: Vec<String>,
+    pub order: EventOrder,
+    pub event_types: Vec<String>,
     /// An id, `type:id`, or the type of an actor without an id: `cli` or `system`.
     pub actor: Option<String>,
     pub subject: Option<String>,

@@ -5,14 +5,14 @@ use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 
-use crate::domain::{common::id::StatusListId, credentials::api_key::State};
+use crate::domain::{common::id::StatusListId, credentials::api_key::KeyState};
 
 /// Number of indexes of a new list.
-pub const SIZE: u32 = 1 << 17;
+pub const NEW_LIST_SIZE: u32 = 1 << 17;
 
 /// Status of a token (§7.1 of the draft). The order is that of severity, from lowest to highest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
+pub enum TokenStatus {
     Valid,
     /// Temporary: the key is suspended, or its user is blocked.
     Suspended,
@@ -20,7 +20,7 @@ pub enum Status {
     Invalid,
 }
 
-impl Status {
+impl TokenStatus {
     /// Returns the value that is written into the list, in two bits.
     pub const fn value(self) -> u8 {
         match self {
@@ -31,24 +31,24 @@ impl Status {
     }
 }
 
-impl From<State> for Status {
-    fn from(state: State) -> Self {
+impl From<KeyState> for TokenStatus {
+    fn from(state: KeyState) -> Self {
         match state {
-            State::Active => Self::Valid,
-            State::Suspended => Self::Suspended,
-            State::Revoked | State::Expired => Self::Invalid,
+            KeyState::Active => Self::Valid,
+            KeyState::Suspended => Self::Suspended,
+            KeyState::Revoked | KeyState::Expired => Self::Invalid,
         }
     }
 }
 
 /// Whether the indexes of a list belong to credentials or to tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListKind {
+pub enum StatusListKind {
     Credential,
     Token,
 }
 
-impl ListKind {
+impl StatusListKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Credential => "credential",
@@ -57,13 +57,13 @@ impl ListKind {
     }
 }
 
-impl FromStr for ListKind {
-    type Err = UnknownKind;
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+impl FromStr for StatusListKind {
+    type Err = UnknownStatusListKind;
+    fn from_str(text: &str) -> Result<Self, UnknownStatusListKind> {
         match text {
             "credential" => Ok(Self::Credential),
             "token" => Ok(Self::Token),
-            _ => Err(UnknownKind),
+            _ => Err(UnknownStatusListKind),
         }
     }
 }
@@ -71,11 +71,11 @@ impl FromStr for ListKind {
 /// Returned for a stored kind of list that this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a kind this version does not know")]
-pub struct UnknownKind;
+pub struct UnknownStatusListKind;
 
 /// Position of a status: a list, and an index in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct StatusListIndex {
     pub list: StatusListId,
     pub index: u32,
 }
@@ -90,16 +90,16 @@ impl StatusListId {
 /// Number of bits of a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(into = "u8")]
-pub enum Bits {
+pub enum StatusSize {
     One,
     Two,
     Four,
     Eight,
 }
 
-impl Bits {
+impl StatusSize {
     /// Size of a status in the lists of Keyswap, which distinguish valid, invalid and suspended.
-    pub const OURS: Self = Self::Two;
+    pub const DEFAULT: Self = Self::Two;
     pub const ALL: [Self; 4] = [Self::One, Self::Two, Self::Four, Self::Eight];
 
     pub const fn count(self) -> u8 {
@@ -112,20 +112,20 @@ impl Bits {
     }
 }
 
-impl From<Bits> for u8 {
-    fn from(bits: Bits) -> Self {
+impl From<StatusSize> for u8 {
+    fn from(bits: StatusSize) -> Self {
         bits.count()
     }
 }
 
 /// The statuses of a list, from the least to the most significant bits of each byte (§4.1).
 #[derive(Clone, PartialEq, Eq)]
-pub struct Statuses {
-    bits: Bits,
+pub struct StatusArray {
+    bits: StatusSize,
     bytes: Vec<u8>,
 }
 
-impl fmt::Debug for Statuses {
+impl fmt::Debug for StatusArray {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Statuses({} of {:?})", self.len(), self.bits)
     }
@@ -134,16 +134,16 @@ impl fmt::Debug for Statuses {
 /// Returned for an index beyond the end of a list, or for a status that its bits cannot represent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("outside of the list")]
-pub struct OutOfRange;
+pub struct StatusOutOfRange;
 
-impl Statuses {
+impl StatusArray {
     /// Creates a list of `size` statuses, each of them 0. The size is rounded up to whole bytes.
-    pub fn new(bits: Bits, size: u32) -> Self {
+    pub fn new(bits: StatusSize, size: u32) -> Self {
         let bytes = (u64::from(size) * u64::from(bits.count())).div_ceil(8);
         Self { bits, bytes: vec![0; usize::try_from(bytes).unwrap_or_default()] }
     }
 
-    pub const fn from_bytes(bits: Bits, bytes: Vec<u8>) -> Self {
+    pub const fn from_bytes(bits: StatusSize, bytes: Vec<u8>) -> Self {
         Self { bits, bytes }
     }
 
@@ -160,31 +160,31 @@ impl Statuses {
         self.bytes.is_empty()
     }
 
-    pub fn get(&self, index: u32) -> Result<u8, OutOfRange> {
+    pub fn get(&self, index: u32) -> Result<u8, StatusOutOfRange> {
         let (at, shift) = self.position(index);
-        let byte = self.bytes.get(at).ok_or(OutOfRange)?;
-        Ok(byte >> shift & self.mask())
+        let byte = self.bytes.get(at).ok_or(StatusOutOfRange)?;
+        Ok(byte >> shift & self.status_mask())
     }
 
-    pub fn set(&mut self, index: u32, status: u8) -> Result<(), OutOfRange> {
-        let ((at, shift), mask) = (self.position(index), self.mask());
-        if status > mask {
-            return Err(OutOfRange);
+    pub fn set(&mut self, index: u32, status: u8) -> Result<(), StatusOutOfRange> {
+        let ((at, shift), status_mask) = (self.position(index), self.status_mask());
+        if status > status_mask {
+            return Err(StatusOutOfRange);
         }
-        let byte = self.bytes.get_mut(at).ok_or(OutOfRange)?;
-        *byte = *byte & !(mask << shift) | status << shift;
+        let byte = self.bytes.get_mut(at).ok_or(StatusOutOfRange)?;
+        *byte = *byte & !(status_mask << shift) | status << shift;
         Ok(())
     }
 
     /// Sets the status unless the current one is more severe.
-    pub fn worsen(&mut self, index: u32, status: Status) -> Result<(), OutOfRange> {
+    pub fn set_if_more_severe(&mut self, index: u32, status: TokenStatus) -> Result<(), StatusOutOfRange> {
         let stands = self.get(index)?;
         let is_graver =
-            [Status::Suspended, Status::Invalid].into_iter().any(|one| one.value() == stands && one > status);
+            [TokenStatus::Suspended, TokenStatus::Invalid].into_iter().any(|one| one.value() == stands && one > status);
         if is_graver { Ok(()) } else { self.set(index, status.value()) }
     }
 
-    const fn mask(&self) -> u8 {
+    const fn status_mask(&self) -> u8 {
         u8::MAX >> (8 - self.bits.count())
     }
 
@@ -204,12 +204,12 @@ mod tests {
     #[test]
     fn the_examples_of_the_draft_are_packed_as_it_says() {
         // §4.1: 16 one-bit statuses and 12 two-bit statuses.
-        let mut one = Statuses::new(Bits::One, 16);
+        let mut one = StatusArray::new(StatusSize::One, 16);
         for (index, status) in (0..).zip([1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1]) {
             one.set(index, status).unwrap();
         }
         assert_eq!(one.as_bytes(), [0xB9, 0xA3]);
-        let mut two = Statuses::new(Bits::Two, 12);
+        let mut two = StatusArray::new(StatusSize::Two, 12);
         for (index, status) in (0..).zip([1, 2, 0, 3, 0, 1, 0, 1, 1, 2, 3, 3]) {
             two.set(index, status).unwrap();
         }
@@ -219,27 +219,30 @@ mod tests {
     #[test]
     fn the_gravest_status_stays() {
         for (first, then, stays) in [
-            (Status::Valid, Status::Suspended, Status::Suspended),
-            (Status::Suspended, Status::Invalid, Status::Invalid),
-            (Status::Invalid, Status::Suspended, Status::Invalid),
-            (Status::Suspended, Status::Valid, Status::Suspended),
+            (TokenStatus::Valid, TokenStatus::Suspended, TokenStatus::Suspended),
+            (TokenStatus::Suspended, TokenStatus::Invalid, TokenStatus::Invalid),
+            (TokenStatus::Invalid, TokenStatus::Suspended, TokenStatus::Invalid),
+            (TokenStatus::Suspended, TokenStatus::Valid, TokenStatus::Suspended),
         ] {
-            let mut list = Statuses::new(Bits::OURS, 8);
-            list.worsen(5, first).unwrap();
-            list.worsen(5, then).unwrap();
+            let mut list = StatusArray::new(StatusSize::DEFAULT, 8);
+            list.set_if_more_severe(5, first).unwrap();
+            list.set_if_more_severe(5, then).unwrap();
             assert_eq!(list.get(5), Ok(stays.value()), "{first:?} then {then:?}");
         }
-        assert_eq!(Statuses::new(Bits::OURS, 8).worsen(8, Status::Valid), Err(OutOfRange));
+        assert_eq!(
+            StatusArray::new(StatusSize::DEFAULT, 8).set_if_more_severe(8, TokenStatus::Valid),
+            Err(StatusOutOfRange)
+        );
     }
 
     proptest! {
         #[test]
         fn what_is_set_is_read_and_nothing_else_changes(
-            bits in prop::sample::select(Bits::ALL.to_vec()),
+            bits in prop::sample::select(StatusSize::ALL.to_vec()),
             size in 1..200_u32,
             given in vec((0..300_u32, any::<u8>()), 0..50),
         ) {
-            let mut list = Statuses::new(bits, size);
+            let mut list = StatusArray::new(bits, size);
             let mut told = vec![0; list.len()];
             prop_assert!(list.len() >= size as usize && list.len() < size as usize + 8);
             for (index, status) in given {
@@ -251,7 +254,7 @@ mod tests {
                         *place = status;
                     }
                     None => {
-                        prop_assert_eq!(list.set(index, status), Err(OutOfRange));
+                        prop_assert_eq!(list.set(index, status), Err(StatusOutOfRange));
                         prop_assert_eq!(&list, &before);
                     }
                 }
@@ -259,8 +262,8 @@ mod tests {
             for (index, status) in (0..).zip(&told) {
                 prop_assert_eq!(list.get(index), Ok(*status));
             }
-            prop_assert_eq!(list.get(u32::try_from(told.len()).unwrap()), Err(OutOfRange));
-            prop_assert_eq!(list.get(u32::MAX), Err(OutOfRange));
+            prop_assert_eq!(list.get(u32::try_from(told.len()).unwrap()), Err(StatusOutOfRange));
+            prop_assert_eq!(list.get(u32::MAX), Err(StatusOutOfRange));
         }
     }
 }

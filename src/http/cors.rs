@@ -9,7 +9,7 @@ use crate::{domain::common::origin::Origin, http::extract::request::REQUEST_ID};
 /// Lifetime of a cached preflight response, in seconds.
 const MAX_AGE: usize = 600;
 
-pub fn to_v1(origins: &[Origin]) -> Cors {
+pub fn build_v1_cors(origins: &[Origin]) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
         .allowed_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, HeaderName::from_static("idempotency-key")])

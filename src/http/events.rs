@@ -8,7 +8,7 @@ use crate::{
     domain::{
         access::policy::ReadEvents,
         common::time::Span,
-        events::{Event, EventFilter, Order},
+        events::{Event, EventFilter, EventOrder},
     },
     http::{
         extract::{access::Caller, query::Query},
@@ -16,7 +16,7 @@ use crate::{
         problem::Problem,
         response::plain,
     },
-    service::{App, Fault, events},
+    service::{App, InputFault, events},
 };
 
 /// Maximum time that a request waits for the next event.
@@ -31,21 +31,21 @@ pub async fn list(_: Caller<ReadEvents>, request: HttpRequest, app: Data<App>) -
     let order = query.parse("order", "oldest or newest")?.unwrap_or_default();
     let filter = EventFilter {
         order,
-        kinds: query.text("type").map(|kinds| kinds.split(',').map(str::to_owned).collect()).unwrap_or_default(),
+        event_types: query.text("type").map(|kinds| kinds.split(',').map(str::to_owned).collect()).unwrap_or_default(),
         actor: query.text("actor"),
         subject: query.text("subject"),
         organization: query.text("organization"),
     };
     let after = query.parse("after", "the seq of an event, as `next` gives it")?;
     let wait = query.parse::<Span>("wait", "a length of time, such as 10s")?.unwrap_or(Span::ZERO).duration();
-    if order == Order::Newest && wait > Duration::ZERO {
-        return Err(Problem::invalid(vec![Fault::new(
+    if order == EventOrder::NewestFirst && wait > Duration::ZERO {
+        return Err(Problem::invalid(vec![InputFault::new(
             "wait",
             "only with order=oldest: nothing is added at the other end",
         )]));
     }
     if wait > MAX_WAIT {
-        return Err(Problem::invalid(vec![Fault::new("wait", "may be 30s at most")]));
+        return Err(Problem::invalid(vec![InputFault::new("wait", "may be 30s at most")]));
     }
     Ok(plain(&events::list(&app, filter, after, query.limit()?, wait).await?))
 }

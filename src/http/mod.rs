@@ -23,4 +23,4 @@ mod status_lists;
 mod webhook_bodies;
 mod webhooks;
 
-pub use api_keys::bodies::KeyBody;
+pub use api_keys::bodies::ApiKeyBody;

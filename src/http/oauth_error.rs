@@ -13,21 +13,21 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::exchange::{
-        refusal::{ScopeFault, TargetFault},
-        usage::Window,
+        refusal::{ScopeError, TargetError},
+        usage::RateLimitWindow,
     },
     http::{exchange::rate_limit, extract::body::BodyError},
-    service::{Error, credentials::error::Denied, introspection::revoke::NotRevoked},
+    service::{Error, credentials::error::AuthError, introspection::revoke::RevocationError},
 };
 
 /// An error response of the OAuth endpoints.
 #[derive(Debug, Clone, Copy)]
-pub struct OauthError {
+pub struct OAuthError {
     status: StatusCode,
     error: &'static str,
     description: &'static str,
     retry_after: Option<u64>,
-    window: Option<Window>,
+    window: Option<RateLimitWindow>,
     challenge: Option<Challenge>,
     allow: Option<&'static str>,
     close: bool,
@@ -35,7 +35,7 @@ pub struct OauthError {
 
 /// An OAuth error response (RFC 6749 §5.2).
 #[derive(Serialize, ToSchema)]
-#[schema(as = OauthError)]
+#[schema(as = OAuthError)]
 pub struct Body {
     #[schema(example = "invalid_client")]
     error: &'static str,
@@ -55,18 +55,18 @@ enum Challenge {
 
 /// The error for an API key that is not accepted. It depends on where the key was presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BadKey {
+pub enum RejectedKeyError {
     /// `invalid_client`: client authentication failed (RFC 6749 §5.2).
     Client,
     /// `invalid_request`: the subject token is invalid for any reason (RFC 8693 §2.2.2).
-    SubjectToken,
+    InvalidSubjectToken,
     /// `invalid_grant`, which IBM clients expect.
     Grant,
     /// `invalid_token` of RFC 6750, as RFC 7662 §2.3 requires.
     Bearer,
 }
 
-impl OauthError {
+impl OAuthError {
     const fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
         Self { status, error, description, retry_after: None, window: None, challenge: None, allow: None, close: false }
     }
@@ -129,28 +129,31 @@ impl OauthError {
     }
 
     /// Maps every error explicitly, so that internal error texts do not reach clients.
-    pub fn not_revoked(why: NotRevoked) -> Self {
+    pub fn from_revocation_error(why: RevocationError) -> Self {
         match why {
-            NotRevoked::Unsupported => Self::new(
+            RevocationError::Unsupported => Self::new(
                 StatusCode::BAD_REQUEST,
                 "unsupported_token_type",
                 "API keys and access tokens can be revoked; a portal session ends by itself",
             ),
-            NotRevoked::Denied(denied) => Self::denied(denied, BadKey::Client),
-            NotRevoked::Failed(Error::Unavailable(cause)) => Self::denied(Denied::Unavailable(cause), BadKey::Client),
-            NotRevoked::Failed(Error::Conflict(_)) => Self::invalid_request(
+            RevocationError::Denied(denied) => Self::from_denied(denied, RejectedKeyError::Client),
+            RevocationError::Failed(Error::Unavailable(cause)) => {
+                Self::from_denied(AuthError::Unavailable(cause), RejectedKeyError::Client)
+            }
+            RevocationError::Failed(Error::Conflict(_)) => Self::invalid_request(
                 "this would leave no administrator: make another key with keyswap:admin first, or use the command line on the server",
             ),
-            NotRevoked::Failed(
+            RevocationError::Failed(
                 error @ (Error::NotFound(_)
                 | Error::Forbidden(_)
+                | Error::NotAllowed(_)
                 | Error::Invalid(_)
-                | Error::InFlight
+                | Error::IdempotencyInFlight
                 | Error::IdempotencyMismatch
                 | Error::VersionMismatch(_)
-                | Error::TooEarly(_)
+                | Error::RotationTooEarly(_)
                 | Error::Internal(_)),
-            ) => Self::denied(Denied::Internal(error.to_string()), BadKey::Client),
+            ) => Self::from_denied(AuthError::Internal(error.to_string()), RejectedKeyError::Client),
         }
     }
 
@@ -178,33 +181,35 @@ impl OauthError {
         }
     }
 
-    pub fn denied(denied: Denied, bad_key: BadKey) -> Self {
+    pub fn from_denied(denied: AuthError, bad_key: RejectedKeyError) -> Self {
         match denied {
-            Denied::Key => match bad_key {
-                BadKey::Client => Self::invalid_client(),
-                BadKey::SubjectToken => Self::invalid_request("the subject token is not accepted"),
-                BadKey::Bearer => Self::invalid_token(),
-                BadKey::Grant => Self::new(StatusCode::BAD_REQUEST, "invalid_grant", "the API key is not accepted"),
+            AuthError::Key => match bad_key {
+                RejectedKeyError::Client => Self::invalid_client(),
+                RejectedKeyError::InvalidSubjectToken => Self::invalid_request("the subject token is not accepted"),
+                RejectedKeyError::Bearer => Self::invalid_token(),
+                RejectedKeyError::Grant => {
+                    Self::new(StatusCode::BAD_REQUEST, "invalid_grant", "the API key is not accepted")
+                }
             },
-            Denied::Scope(ScopeFault::Malformed | ScopeFault::Exceeds(_) | ScopeFault::NothingLeft(_)) => {
+            AuthError::Scope(ScopeError::Malformed | ScopeError::ExceedsGrantable(_) | ScopeError::Empty(_)) => {
                 Self::invalid_scope()
             }
-            Denied::Target(TargetFault::TooMany) => Self::invalid_target("too many audiences and resources"),
-            Denied::Target(TargetFault::Shape) => {
+            AuthError::Target(TargetError::TooMany) => Self::invalid_target("too many audiences and resources"),
+            AuthError::Target(TargetError::ProfileMismatch) => {
                 Self::invalid_target("the tokens of these audiences do not look alike: ask for one at a time")
             }
-            Denied::Target(TargetFault::Claims) => Self::invalid_target(
+            AuthError::Target(TargetError::Claims) => Self::invalid_target(
                 "the claims that the audience takes from metadata are longer than 4096 bytes: shorten the metadata",
             ),
-            Denied::Target(TargetFault::Access) => Self::invalid_target(
+            AuthError::Target(TargetError::AuthorizationDetailsTooLarge) => Self::invalid_target(
                 "the authorization_details of the token, with the claims taken from metadata, are longer than 4096 bytes: shorten the access \
                  records of the key",
             ),
-            Denied::Target(TargetFault::Malformed | TargetFault::Unknown | TargetFault::NotAllowed) => {
+            AuthError::Target(TargetError::Malformed | TargetError::Unknown | TargetError::NotAllowed) => {
                 Self::invalid_target("the audience or resource does not exist, or the key may not be used for it")
             }
-            Denied::OnBehalfOf(_) => Self::invalid_request("the token endpoint acts for nobody but the key itself"),
-            Denied::Throttled(span) => Self {
+            AuthError::OnBehalfOf(_) => Self::invalid_request("the token endpoint acts for nobody but the key itself"),
+            AuthError::Throttled(span) => Self {
                 retry_after: Some(span.as_secs_rounded_up().max(1)),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
@@ -212,8 +217,8 @@ impl OauthError {
                     "too many keys were not accepted; wait as long as Retry-After says",
                 )
             },
-            Denied::Limited(window) => Self {
-                retry_after: Some(window.reset.as_secs_rounded_up()),
+            AuthError::Limited(window) => Self {
+                retry_after: Some(window.resets_in.as_secs_rounded_up()),
                 window: Some(window),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
@@ -221,14 +226,14 @@ impl OauthError {
                     "the key has spent its exchanges of this minute; keep a token until it expires, and wait as long as Retry-After says",
                 )
             },
-            Denied::Unavailable(cause) => {
+            AuthError::Unavailable(cause) => {
                 tracing::warn!(%cause, "unavailable");
                 Self {
                     retry_after: Some(1),
                     ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "try again in a moment")
                 }
             }
-            Denied::Restored => Self {
+            AuthError::Restored => Self {
                 retry_after: Some(1),
                 ..Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -236,7 +241,7 @@ impl OauthError {
                     "the database looks like an old backup, and nobody is accepted by it: run `keyswap restore status` on the server",
                 )
             },
-            Denied::Internal(cause) => {
+            AuthError::Internal(cause) => {
                 tracing::error!(%cause, "internal error");
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
@@ -248,7 +253,7 @@ impl OauthError {
     }
 }
 
-impl From<BodyError> for OauthError {
+impl From<BodyError> for OAuthError {
     fn from(error: BodyError) -> Self {
         let error = match error {
             BodyError::TooLarge(_) => {
@@ -263,13 +268,13 @@ impl From<BodyError> for OauthError {
     }
 }
 
-impl std::fmt::Display for OauthError {
+impl std::fmt::Display for OAuthError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.error, self.description)
     }
 }
 
-impl ResponseError for OauthError {
+impl ResponseError for OAuthError {
     fn status_code(&self) -> StatusCode {
         self.status
     }

@@ -7,25 +7,27 @@ use actix_web::{
 };
 
 use crate::{
-    app::health::{self, Readiness},
     domain::access::policy::ReadMetrics,
     http::{
-        extract::access::{Anyone, Caller},
+        extract::access::{Caller, Unauthenticated},
         openapi::answers::{Metrics, Probe},
     },
-    service::App,
+    service::{
+        App,
+        health::{self, Readiness},
+    },
 };
 
 /// Returns 200 while the process is running.
 #[utoipa::path(get, path = "", responses((status = 200, description = "It is.", body = String, content_type = "text/plain")))]
-pub async fn healthz(_: Anyone) -> HttpResponse {
+pub async fn healthz(_: Unauthenticated) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body("ok\n")
 }
 
 /// Returns whether this instance can serve requests.
 #[utoipa::path(get, path = "", responses(Probe<Readiness>))]
-pub async fn readyz(_: Anyone, app: Data<App>) -> HttpResponse {
-    let readiness = health::readiness(&app).await;
+pub async fn readyz(_: Unauthenticated, app: Data<App>) -> HttpResponse {
+    let readiness = health::check_readiness(&app).await;
     let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     if !readiness.ready {
         response.insert_header((RETRY_AFTER, 1));
@@ -35,20 +37,20 @@ pub async fn readyz(_: Anyone, app: Data<App>) -> HttpResponse {
 
 /// Returns counters and gauges, on the operator listener.
 #[utoipa::path(get, path = "", responses(Metrics))]
-pub async fn metrics(_: Anyone, app: Data<App>) -> HttpResponse {
-    scrape(&app)
+pub async fn metrics(_: Unauthenticated, app: Data<App>) -> HttpResponse {
+    render_metrics(&app)
 }
 
 /// Returns counters and gauges in the OpenMetrics format.
 #[utoipa::path(get, path = "", responses(Metrics))]
-pub async fn metrics_in_public(_: Caller<ReadMetrics>, app: Data<App>) -> HttpResponse {
-    scrape(&app)
+pub async fn get_public_metrics(_: Caller<ReadMetrics>, app: Data<App>) -> HttpResponse {
+    render_metrics(&app)
 }
 
-fn scrape(app: &App) -> HttpResponse {
+fn render_metrics(app: &App) -> HttpResponse {
     let view = app.keys.view();
-    app.metrics.observe(view.published.len(), view.age(), app.last_used.waiting());
-    app.metrics.status_lists_are(app.status_lists.build_age(), app.status_lists.soonest_end());
+    app.metrics.set_sampled_gauges(view.published.len(), view.age(), app.last_used.waiting());
+    app.metrics.set_status_list_ages(app.status_lists.build_age(), app.status_lists.seconds_until_first_expiry());
     match app.metrics.encode() {
         Ok(text) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"))

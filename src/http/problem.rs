@@ -14,9 +14,9 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::exchange::{refusal::TargetFault, usage::Window},
+    domain::exchange::{refusal::TargetError, usage::RateLimitWindow},
     http::{exchange::rate_limit, extract::body::BodyError},
-    service::{App, Error, Fault, credentials::error::Denied, introspection::revoke::NotRevoked},
+    service::{App, Error, InputFault, credentials::error::AuthError, introspection::revoke::RevocationError},
 };
 
 /// An error response that states the cause and the remedy.
@@ -26,16 +26,16 @@ pub struct Problem {
     code: &'static str,
     title: &'static str,
     detail: String,
-    errors: Vec<Fault>,
+    errors: Vec<InputFault>,
     retry_after: Option<u64>,
-    window: Option<Window>,
+    window: Option<RateLimitWindow>,
     challenge: Option<String>,
     allow: Option<String>,
     close: bool,
 }
 
 /// RFC 6750 §3: a request without credentials gets a challenge without an `error` attribute.
-const CHALLENGE: &str = r#"Bearer realm="keyswap""#;
+const BEARER_CHALLENGE: &str = r#"Bearer realm="keyswap""#;
 
 /// Problem details of an error (RFC 9457).
 #[derive(Serialize, ToSchema)]
@@ -53,8 +53,8 @@ pub struct Body<'a> {
     /// Human-readable explanation.
     detail: &'a str,
     /// All faults found in the fields of the request. Absent if there are none.
-    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
-    errors: &'a [Fault],
+    #[serde(skip_serializing_if = "<[InputFault]>::is_empty")]
+    errors: &'a [InputFault],
 }
 
 impl Problem {
@@ -77,7 +77,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", "The request cannot be understood", detail)
     }
 
-    pub fn invalid(faults: Vec<Fault>) -> Self {
+    pub fn invalid(faults: Vec<InputFault>) -> Self {
         let detail = "see errors: each names a field and what to do about it";
         Self {
             errors: faults,
@@ -90,12 +90,12 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body is not JSON", detail)
     }
 
-    pub fn media_type_of_lines() -> Self {
+    pub fn unsupported_media_type_ndjson() -> Self {
         let detail = "send a JSON object on each line, with Content-Type: application/x-ndjson";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body is not lines of JSON", detail)
     }
 
-    pub fn stalled() -> Self {
+    pub fn body_timeout() -> Self {
         let detail = "nothing of the body arrived for 30 seconds";
         Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body took too long", detail) }
     }
@@ -119,17 +119,17 @@ impl Problem {
         Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", "Not here", detail)
     }
 
-    pub fn no_credentials() -> Self {
+    pub fn missing_credentials() -> Self {
         let detail = "send an API key or a token as Authorization: Bearer, or an API key as X-API-Key";
         Self {
-            challenge: Some(CHALLENGE.to_owned()),
+            challenge: Some(BEARER_CHALLENGE.to_owned()),
             ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Credentials are needed", detail)
         }
     }
 
-    pub fn two_credentials() -> Self {
+    pub fn multiple_credentials() -> Self {
         Self {
-            challenge: Some(format!(r#"{CHALLENGE}, error="invalid_request""#)),
+            challenge: Some(format!(r#"{BEARER_CHALLENGE}, error="invalid_request""#)),
             ..Self::bad_request("send one credential, in one header")
         }
     }
@@ -139,15 +139,15 @@ impl Problem {
         let detail = format!("the permission {} is needed", permissions.join(" or "));
         let scope = permissions.join(" ");
         Self {
-            challenge: Some(format!(r#"{CHALLENGE}, error="insufficient_scope", scope="{scope}""#)),
+            challenge: Some(format!(r#"{BEARER_CHALLENGE}, error="insufficient_scope", scope="{scope}""#)),
             ..Self::new(StatusCode::FORBIDDEN, "forbidden", "Permission is missing", detail)
         }
     }
 
-    fn unaccepted() -> Self {
+    fn invalid_token() -> Self {
         let detail = "the API key or token is not accepted";
         Self {
-            challenge: Some(format!(r#"{CHALLENGE}, error="invalid_token""#)),
+            challenge: Some(format!(r#"{BEARER_CHALLENGE}, error="invalid_token""#)),
             ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", "Not accepted", detail)
         }
     }
@@ -234,9 +234,10 @@ impl From<Error> for Problem {
         match error {
             Error::NotFound(_) => Self::not_found(),
             Error::Forbidden(permission) => Self::forbidden(&[permission]),
+            Error::NotAllowed(rule) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", rule.to_string()),
             Error::Invalid(faults) => Self::invalid(faults),
             Error::Conflict(detail) => Self::conflict("conflict", detail),
-            Error::InFlight => Self::conflict(
+            Error::IdempotencyInFlight => Self::conflict(
                 "in_flight",
                 "another request with this Idempotency-Key has not ended yet; try again in a moment",
             ),
@@ -252,7 +253,7 @@ impl From<Error> for Problem {
                 "It has changed since",
                 format!("If-Match does not name the newest version, which is {version}: read it again"),
             ),
-            Error::TooEarly(from) => Self {
+            Error::RotationTooEarly(from) => Self {
                 detail: format!(
                     "the next signing key may sign from {from}: before that, some verifier may not know it"
                 ),
@@ -270,48 +271,48 @@ impl From<Error> for Problem {
     }
 }
 
-impl From<NotRevoked> for Problem {
-    fn from(error: NotRevoked) -> Self {
+impl From<RevocationError> for Problem {
+    fn from(error: RevocationError) -> Self {
         match error {
-            NotRevoked::Unsupported => Self::bad_request("tokens of this kind cannot be revoked"),
-            NotRevoked::Denied(denied) => denied.into(),
-            NotRevoked::Failed(error) => error.into(),
+            RevocationError::Unsupported => Self::bad_request("tokens of this kind cannot be revoked"),
+            RevocationError::Denied(denied) => denied.into(),
+            RevocationError::Failed(error) => error.into(),
         }
     }
 }
 
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Self {
+impl From<AuthError> for Problem {
+    fn from(denied: AuthError) -> Self {
         match denied {
-            Denied::Key => Self::unaccepted(),
-            Denied::OnBehalfOf(detail) => {
+            AuthError::Key => Self::invalid_token(),
+            AuthError::OnBehalfOf(detail) => {
                 Self::new(StatusCode::FORBIDDEN, "on_behalf_of", "Not on behalf of this user", detail)
             }
-            Denied::Scope(_) => Self::new(
+            AuthError::Scope(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_scope",
                 "The scope is not granted",
                 "ask POST /v1/exchange/explain which permission is missing, and by which rule",
             ),
-            Denied::Target(fault) => Self::new(
+            AuthError::Target(fault) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_target",
                 "The audience is not granted",
                 match fault {
-                    TargetFault::Malformed | TargetFault::TooMany | TargetFault::Unknown | TargetFault::NotAllowed => {
+                    TargetError::Malformed | TargetError::TooMany | TargetError::Unknown | TargetError::NotAllowed => {
                         "it does not exist, or the key may not be used for it"
                     }
-                    TargetFault::Shape => "the tokens of these audiences do not look alike: ask for one at a time",
-                    TargetFault::Claims => {
+                    TargetError::ProfileMismatch => "the tokens of these audiences do not look alike: ask for one at a time",
+                    TargetError::Claims => {
                         "the claims that it takes from metadata are longer than 4096 bytes: shorten the metadata"
                     }
-                    TargetFault::Access => {
+                    TargetError::AuthorizationDetailsTooLarge => {
                         "the authorization_details of the token, with the claims taken from metadata, are longer than 4096 bytes: shorten \
                          the access records of the key"
                     }
                 },
             ),
-            Denied::Throttled(span) => Self {
+            AuthError::Throttled(span) => Self {
                 retry_after: Some(span.as_secs_rounded_up().max(1)),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
@@ -320,8 +321,8 @@ impl From<Denied> for Problem {
                     "too many keys were not accepted; wait as long as Retry-After says",
                 )
             },
-            Denied::Limited(window) => Self {
-                retry_after: Some(window.reset.as_secs_rounded_up()),
+            AuthError::Limited(window) => Self {
+                retry_after: Some(window.resets_in.as_secs_rounded_up()),
                 window: Some(window),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
@@ -330,16 +331,16 @@ impl From<Denied> for Problem {
                     "the key has spent its exchanges of this minute; keep a token until it expires, and wait as long as Retry-After says",
                 )
             },
-            Denied::Unavailable(cause) => {
+            AuthError::Unavailable(cause) => {
                 tracing::warn!(%cause, "unavailable");
                 Self::unavailable()
             }
-            Denied::Restored => Self {
+            AuthError::Restored => Self {
                 detail: "the database looks like an old backup, and nobody is accepted by it: run `keyswap restore status` on the server"
                     .into(),
                 ..Self::unavailable()
             },
-            Denied::Internal(cause) => {
+            AuthError::Internal(cause) => {
                 tracing::error!(%cause, "internal error");
                 Self::internal()
             }

@@ -17,7 +17,7 @@ pub(crate) fn object(version: i64, body: &impl Serialize) -> HttpResponse {
 
 /// A response with an object created by this request, or by an earlier one with the same
 /// `Idempotency-Key`.
-pub(crate) fn created(version: i64, location: String, replayed: bool, body: &impl Serialize) -> HttpResponse {
+pub(crate) fn created_response(version: i64, location: String, replayed: bool, body: &impl Serialize) -> HttpResponse {
     let mut response = HttpResponse::Created();
     if replayed {
         response.insert_header(("idempotency-replayed", "true"));

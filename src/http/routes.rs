@@ -18,7 +18,7 @@ use crate::{
         exchange::{self, token},
         extract::access::{Endpoint, on},
         introspection::{check_access, introspect, revoke, validate},
-        oauth_error::OauthError,
+        oauth_error::OAuthError,
         openapi::pages,
         operations,
         portal::{assets, branding, console_page, key_statistics, portal_page, sessions},
@@ -50,8 +50,8 @@ macro_rules! on {
 }
 
 /// Routes for clients, services and the product.
-fn for_everyone() -> Table {
-    Table::default()
+fn public_routes() -> RouteTable {
+    RouteTable::default()
         .at("/oauth/token", vec![on!(POST, token::token)])
         .at("/identity/token", vec![on!(POST, token::token)])
         .at("/.well-known/jwks.json", vec![on!(GET, well_known::jwks), on!(HEAD, well_known::jwks)])
@@ -157,48 +157,48 @@ fn for_everyone() -> Table {
         .at("/oauth/introspect", vec![on!(POST, introspect::introspect)])
         .at("/oauth/revoke", vec![on!(POST, revoke::revoke)])
         .at("/v1/status-lists/{id}", vec![on!(GET, status_lists::get), on!(HEAD, status_lists::get)])
-        .at("/openapi.json", vec![on!(GET, pages::openapi), on!(HEAD, pages::openapi)])
-        .at("/docs", vec![on!(GET, pages::docs), on!(HEAD, pages::docs)])
+        .at("/openapi.json", vec![on!(GET, pages::get_document), on!(HEAD, pages::get_document)])
+        .at("/docs", vec![on!(GET, pages::get_docs), on!(HEAD, pages::get_docs)])
         .at("/docs/{file}", vec![on!(GET, pages::asset), on!(HEAD, pages::asset)])
 }
 
 /// Operations routes on the public listener, for deployments without an operator listener.
-fn operations_in_public() -> Table {
-    health().at("/metrics", vec![on!(GET, operations::metrics_in_public)])
+fn public_operations_routes() -> RouteTable {
+    health_routes().at("/metrics", vec![on!(GET, operations::get_public_metrics)])
 }
 
 /// Operations routes on the operator listener.
-fn operations_alone() -> Table {
-    health().at("/metrics", vec![on!(GET, operations::metrics)])
+fn operator_routes() -> RouteTable {
+    health_routes().at("/metrics", vec![on!(GET, operations::metrics)])
 }
 
-fn health() -> Table {
-    Table::default()
+fn health_routes() -> RouteTable {
+    RouteTable::default()
         .at("/healthz", vec![on!(GET, operations::healthz), on!(HEAD, operations::healthz)])
         .at("/readyz", vec![on!(GET, operations::readyz), on!(HEAD, operations::readyz)])
 }
 
 /// All publicly reachable routes, which the OpenAPI document describes.
 pub fn table() -> Vec<(String, Vec<Endpoint>)> {
-    for_everyone().0.into_iter().chain(operations_in_public().0).collect()
+    public_routes().0.into_iter().chain(public_operations_routes().0).collect()
 }
 
 /// Configures the public listener. If the issuer has a path, the routes are served below that path
 /// and at the root, because a proxy may or may not strip the path.
 pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin], with_operations: bool) {
     if with_operations {
-        operations_in_public().serve(config, "", &[]);
+        public_operations_routes().serve(config, "", &[]);
     }
     let prefixes: &[&str] = if issuer_path.is_empty() { &[""] } else { &[issuer_path, ""] };
     for prefix in prefixes {
-        for_everyone().serve(config, prefix, origins);
+        public_routes().serve(config, prefix, origins);
     }
     if !issuer_path.is_empty() {
         // RFC 8414 §3.1: the well-known part is inserted between host and path.
         for name in ["oauth-authorization-server", "openid-configuration"] {
             let path = format!("/.well-known/{name}{issuer_path}");
             let metadata = vec![on!(GET, well_known::metadata), on!(HEAD, well_known::metadata)];
-            Table::default().at(&path, metadata).serve(config, "", &[]);
+            RouteTable::default().at(&path, metadata).serve(config, "", &[]);
         }
     }
     config.default_service(web::to(not_found));
@@ -206,15 +206,15 @@ pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin],
 
 /// Configures the operator listener.
 pub fn operations(config: &mut ServiceConfig) {
-    operations_alone().serve(config, "", &[]);
+    operator_routes().serve(config, "", &[]);
     config.default_service(web::to(not_found));
 }
 
 /// Paths, each with its endpoints.
 #[derive(Default)]
-struct Table(Vec<(String, Vec<Endpoint>)>);
+struct RouteTable(Vec<(String, Vec<Endpoint>)>);
 
-impl Table {
+impl RouteTable {
     fn at(mut self, path: &str, endpoints: Vec<Endpoint>) -> Self {
         self.0.push((path.to_owned(), endpoints));
         self
@@ -225,7 +225,7 @@ impl Table {
         for (path, endpoints) in self.0 {
             let resource = resource(&format!("{prefix}{path}"), endpoints);
             if path.starts_with("/v1/") && !origins.is_empty() {
-                config.service(resource.wrap(cors::to_v1(origins)));
+                config.service(resource.wrap(cors::build_v1_cors(origins)));
             } else {
                 config.service(resource);
             }
@@ -246,12 +246,12 @@ fn resource(path: &str, endpoints: Vec<Endpoint>) -> Resource {
 
 fn method_not_allowed(request: &HttpRequest, allow: String) -> actix_web::Error {
     if speaks_oauth(request) {
-        OauthError::method_not_allowed(&allow).into()
+        OAuthError::method_not_allowed(&allow).into()
     } else {
         Problem::method_not_allowed(allow).into()
     }
 }
 
 async fn not_found(request: HttpRequest) -> Result<HttpResponse, actix_web::Error> {
-    if speaks_oauth(&request) { Err(OauthError::not_found().into()) } else { Err(Problem::not_found().into()) }
+    if speaks_oauth(&request) { Err(OAuthError::not_found().into()) } else { Err(Problem::not_found().into()) }
 }

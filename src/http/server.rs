@@ -21,8 +21,8 @@ use crate::{
     crypto,
     domain::common::origin::Origin,
     http::{
-        extract::request::{TrustedProxies, accompany},
-        openapi::pages::Pages,
+        extract::request::{TrustedProxies, attach_request_context},
+        openapi::pages::DocsPages,
         portal::assets::Assets,
         problem::path_of,
         routes,
@@ -59,7 +59,7 @@ pub enum ServeError {
 /// Sockets that are bound but not listening yet. Until the server can respond, a connection attempt
 /// is refused instead of left waiting.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundListeners {
     /// The bound address. Its port is the actual one if the configured port is 0.
     pub address: SocketAddr,
     pub admin_address: Option<SocketAddr>,
@@ -68,11 +68,11 @@ pub struct Bound {
 }
 
 /// Binds the configured addresses.
-pub fn bind(settings: &ServerSettings) -> Result<Bound, ServeError> {
+pub fn bind(settings: &ServerSettings) -> Result<BoundListeners, ServeError> {
     let (socket, address) = take(settings.bind)?;
     let admin = settings.admin_bind.map(take).transpose()?;
     let (admin_socket, admin_address) = admin.unzip();
-    Ok(Bound { address, admin_address, socket, admin_socket })
+    Ok(BoundListeners { address, admin_address, socket, admin_socket })
 }
 
 fn take(address: SocketAddr) -> Result<(Socket, SocketAddr), ServeError> {
@@ -87,13 +87,13 @@ fn take(address: SocketAddr) -> Result<(Socket, SocketAddr), ServeError> {
 }
 
 fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    socket.listen(BACKLOG).map_err(|error| ServeError::Bind(address, error))?;
+    socket.listen(LISTEN_BACKLOG).map_err(|error| ServeError::Bind(address, error))?;
     Ok(socket.into())
 }
 
 /// Maximum number of connections that wait to be accepted. Many clients connect at once if their
 /// tokens expire in the same second.
-const BACKLOG: i32 = 4096;
+const LISTEN_BACKLOG: i32 = 4096;
 
 /// The public server and, if `admin_bind` is set, the operator server.
 pub struct Servers {
@@ -129,9 +129,9 @@ impl Servers {
 }
 
 /// Starts listening on the bound addresses.
-pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
+pub fn serve(bound: BoundListeners, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
     let issuer_path = path_of(app.issuer()).to_owned();
-    let pages = web::Data::new(Pages::new(app.issuer()));
+    let pages = web::Data::new(DocsPages::new(app.issuer()));
     let assets = web::Data::new(Assets::new());
     let app = web::Data::from(app);
     let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
@@ -145,7 +145,7 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
             .app_data(public_trusted.clone())
             .app_data(pages.clone())
             .app_data(assets.clone())
-            .wrap(from_fn(accompany))
+            .wrap(from_fn(attach_request_context))
             .configure(|config| routes::public(config, &issuer_path, &origins, operations_here))
     })
     .client_request_timeout(HEADER_TIMEOUT)
@@ -165,7 +165,7 @@ pub fn serve(bound: Bound, app: Shared, settings: &ServerSettings) -> Result<Ser
                 ActixApp::new()
                     .app_data(app.clone())
                     .app_data(trusted.clone())
-                    .wrap(from_fn(accompany))
+                    .wrap(from_fn(attach_request_context))
                     .configure(routes::operations)
             });
             Some(
@@ -193,7 +193,7 @@ fn tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ServeErro
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unreadable(certificate, &error))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
-    rustls::ServerConfig::builder_with_provider(crypto::tls::provider())
+    rustls::ServerConfig::builder_with_provider(crypto::tls::crypto_provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(ServeError::Tls)

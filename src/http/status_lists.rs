@@ -12,9 +12,9 @@ use actix_web::{
 use crate::{
     domain::common::id::StatusListId,
     http::{
-        extract::{access::Anyone, query::id},
+        extract::{access::Unauthenticated, query::id},
         openapi::{
-            answers::{Cached, NotKept},
+            answers::{Cached, PastStateUnavailable},
             documents::StatusListToken,
             params::InPath,
         },
@@ -34,9 +34,9 @@ use crate::{
         InPath<StatusListId>,
         ("time" = Option<i64>, Query, description = "How it was then, in seconds since 1970: not kept, and answered 501.")
     ),
-    responses(Cached<StatusListToken>, NotKept)
+    responses(Cached<StatusListToken>, PastStateUnavailable)
 )]
-pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn get(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let list = status_lists::get(&app, &id(&request, "id")?).await?;
     if form_urlencoded::parse(request.query_string().as_bytes()).any(|(name, _)| name == "time") {
         return Err(Problem::not_implemented(
@@ -45,7 +45,7 @@ pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<Http
     }
     // Half of the time for which a verifier may use a list.
     let cache_control = format!("public, max-age={}", status_lists::build::ttl(&app) / 2);
-    let zipped = takes_gzip(&request);
+    let zipped = accepts_gzip(&request);
     let document = if zipped { &list.gzip } else { &list.plain };
     let mut response = kept(&request, document, "application/statuslist+jwt", &cache_control);
     let headers = response.headers_mut();
@@ -57,7 +57,7 @@ pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<Http
 }
 
 /// Returns whether `Accept-Encoding` names gzip with a non-zero weight (RFC 9110 §12.5.3).
-fn takes_gzip(request: &HttpRequest) -> bool {
+fn accepts_gzip(request: &HttpRequest) -> bool {
     let values = request.headers().get_all(ACCEPT_ENCODING).filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| {
         let mut parts = coding.split(';').map(str::trim);

@@ -9,11 +9,11 @@ use crate::{
         },
         events::ActorRef,
         webhooks::{
-            EventTypes, State, Webhook, WebhookUrl,
+            EventTypeFilter, Webhook, WebhookState, WebhookUrl,
             delivery::{Delivery, DeliveryState},
         },
     },
-    service::webhooks::{Made, deliveries::Tested},
+    service::webhooks::{WebhookWithSecret, deliveries::TestResult},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,9 +25,9 @@ pub struct WebhookBody {
     pub(crate) id: WebhookId,
     url: WebhookUrl,
     description: Option<DisplayName>,
-    event_types: Option<EventTypes>,
+    event_types: Option<EventTypeFilter>,
     organization_id: Option<OrganizationId>,
-    state: StateBody,
+    state: WebhookStateBody,
     /// Why the webhook is disabled: `requested`, `gone` if the receiver answered 410, or
     /// `exhausted` if all attempts of a delivery failed. Null if it is enabled.
     disabled_reason: Option<&'static str>,
@@ -46,7 +46,7 @@ pub struct WebhookBody {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = WebhookState, examples("enabled"))]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum StateBody {
+pub(crate) enum WebhookStateBody {
     Enabled,
     Disabled,
 }
@@ -54,8 +54,8 @@ pub(crate) enum StateBody {
 impl From<Webhook> for WebhookBody {
     fn from(webhook: Webhook) -> Self {
         let (state, disabled_reason) = match webhook.state {
-            State::Enabled => (StateBody::Enabled, None),
-            State::Disabled(why) => (StateBody::Disabled, Some(why.as_str())),
+            WebhookState::Enabled => (WebhookStateBody::Enabled, None),
+            WebhookState::DisableReason(why) => (WebhookStateBody::Disabled, Some(why.as_str())),
         };
         Self {
             id: webhook.id,
@@ -65,7 +65,7 @@ impl From<Webhook> for WebhookBody {
             organization_id: webhook.organization,
             state,
             disabled_reason,
-            old_secret_until: webhook.old_secret_until,
+            old_secret_until: webhook.previous_secret_expires_at,
             paused_until: webhook.paused_until,
             created_at: webhook.created_at,
             created_by: webhook.created_by,
@@ -75,8 +75,8 @@ impl From<Webhook> for WebhookBody {
     }
 }
 
-impl From<Made> for WebhookBody {
-    fn from(made: Made) -> Self {
+impl From<WebhookWithSecret> for WebhookBody {
+    fn from(made: WebhookWithSecret) -> Self {
         Self { secret: Some(made.secret.expose().to_string()), ..Self::from(made.webhook) }
     }
 }
@@ -103,7 +103,7 @@ impl From<Delivery> for DeliveryBody {
         Self {
             id: delivery.id,
             event_id: delivery.event_id,
-            event_seq: delivery.event_seq,
+            event_seq: delivery.event_sequence_number,
             event_type: delivery.event_type,
             state: delivery.state,
             attempts: delivery.attempts,
@@ -119,20 +119,20 @@ impl From<Delivery> for DeliveryBody {
 /// The result of a test delivery.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TestDelivery)]
-pub struct TestedBody {
+pub struct TestDeliveryBody {
     delivered: bool,
     status: Option<u16>,
     error: Option<String>,
     took_ms: u64,
 }
 
-impl From<Tested> for TestedBody {
-    fn from(tested: Tested) -> Self {
+impl From<TestResult> for TestDeliveryBody {
+    fn from(tested: TestResult) -> Self {
         Self {
             delivered: tested.error.is_none(),
             status: tested.status,
             error: tested.error,
-            took_ms: u64::try_from(tested.took.as_millis()).unwrap_or(u64::MAX),
+            took_ms: u64::try_from(tested.duration.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }

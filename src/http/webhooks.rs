@@ -12,26 +12,26 @@ use crate::{
             name::DisplayName,
             time::Span,
         },
-        webhooks::{EventTypes, WebhookUrl},
+        webhooks::{EventTypeFilter, WebhookUrl},
     },
     http::{
         extract::{
             access::Caller,
-            json::{Body, Json, OptionalJson, nullable},
-            query::{Query, id, if_match},
+            json::{Body, Json, OptionalJson, deserialize_nullable},
+            query::{Query, id, parse_if_match},
         },
         openapi::{
-            answers::{Gone, Listing, Made as MadeAnswer, Object, Plain, Rekeyed},
+            answers::{Deleted, Listing, Made as MadeAnswer, Object, Plain, Rekeyed},
             params::{IfMatch, InPath, Once, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
-        webhook_bodies::{DeliveryBody, StateBody, TestedBody, WebhookBody},
+        response::{created_response, object, plain},
+        webhook_bodies::{DeliveryBody, TestDeliveryBody, WebhookBody, WebhookStateBody},
     },
     service::{
         App,
-        common::idempotency::Created,
-        webhooks::{self, DEFAULT_OVERLAP, NewWebhook, PatchWebhook, deliveries},
+        common::idempotency::CreateOutcome,
+        webhooks::{self, DEFAULT_SECRET_OVERLAP, NewWebhook, WebhookPatch, deliveries},
     },
 };
 
@@ -44,7 +44,7 @@ pub struct CreateBody {
     #[serde(default)]
     description: Option<DisplayName>,
     #[serde(default)]
-    event_types: Option<EventTypes>,
+    event_types: Option<EventTypeFilter>,
     #[serde(default)]
     organization_id: Option<OrganizationId>,
 }
@@ -56,14 +56,14 @@ pub struct CreateBody {
 pub struct PatchBody {
     #[serde(default)]
     url: Option<WebhookUrl>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     description: Option<Option<DisplayName>>,
-    #[serde(default, deserialize_with = "nullable")]
-    event_types: Option<Option<EventTypes>>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    event_types: Option<Option<EventTypeFilter>>,
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     organization_id: Option<Option<OrganizationId>>,
     #[serde(default)]
-    state: Option<StateBody>,
+    state: Option<WebhookStateBody>,
 }
 
 /// Parameters of a secret rotation.
@@ -95,11 +95,11 @@ pub async fn create(
         organization: body.organization_id,
     };
     let (body, replayed) = match webhooks::create(&app, &caller.identity, new, once).await? {
-        Created::New(made) => (WebhookBody::from(made), false),
-        Created::Replayed(webhook) => (WebhookBody::from(webhook), true),
+        CreateOutcome::New(made) => (WebhookBody::from(made), false),
+        CreateOutcome::Existing(webhook) => (WebhookBody::from(webhook), true),
     };
     let location = format!("{}/v1/webhooks/{}", app.issuer(), body.id);
-    Ok(created(body.version, location, replayed, &body))
+    Ok(created_response(body.version, location, replayed, &body))
 }
 
 /// Lists the webhooks, newest first.
@@ -127,26 +127,26 @@ pub async fn patch(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let patch = PatchWebhook {
+    let patch = WebhookPatch {
         url: body.url,
         description: body.description,
         event_types: body.event_types,
         organization: body.organization_id,
-        enabled: body.state.map(|state| state == StateBody::Enabled),
+        enabled: body.state.map(|state| state == WebhookStateBody::Enabled),
     };
-    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
     let webhook = webhooks::patch(&app, &caller.identity, id, patch, if_version).await?;
     Ok(object(webhook.version, &WebhookBody::from(webhook)))
 }
 
 /// Deletes a webhook.
-#[utoipa::path(delete, path = "", params(InPath<WebhookId>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<WebhookId>, IfMatch), responses(Deleted))]
 pub async fn delete(
     caller: Caller<ManageWebhooks>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    webhooks::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    webhooks::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -160,17 +160,17 @@ pub async fn rotate_secret(
     body: OptionalJson<RotateBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let overlap = body.read().await?.overlap.unwrap_or(DEFAULT_OVERLAP);
-    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let overlap = body.read().await?.overlap.unwrap_or(DEFAULT_SECRET_OVERLAP);
+    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
     let made = webhooks::rotate_secret(&app, &caller.identity, id, overlap, if_version).await?;
     Ok(object(made.webhook.version, &WebhookBody::from(made)))
 }
 
 /// Sends a signed test delivery at once and returns the result.
-#[utoipa::path(post, path = "", params(InPath<WebhookId>), responses(Plain<TestedBody>))]
+#[utoipa::path(post, path = "", params(InPath<WebhookId>), responses(Plain<TestDeliveryBody>))]
 pub async fn test(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
-    Ok(plain(&TestedBody::from(deliveries::test(&app, id(&request, "id")?).await?)))
+    Ok(plain(&TestDeliveryBody::from(deliveries::test(&app, id(&request, "id")?).await?)))
 }
 
 /// Lists the deliveries of a webhook, newest first.

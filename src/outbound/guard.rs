@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use url::Host;
 
 use crate::domain::{
-    common::address::{Ports, is_public},
+    common::address::{PortRange, is_globally_reachable},
     webhooks::WebhookUrl,
 };
 
@@ -16,7 +16,7 @@ use crate::domain::{
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     pub allowed_networks: Vec<IpNet>,
-    pub allowed_ports: Vec<Ports>,
+    pub allowed_ports: Vec<PortRange>,
     pub allow_http: bool,
 }
 
@@ -29,18 +29,18 @@ pub enum Refused {
     #[error("the port is not an allowed one")]
     Port,
     #[error("it names no address of the public Internet")]
-    Address,
+    AddressNotAllowed,
 }
 
 impl Guard {
     /// Checks a URL before its name is resolved. Returns all faults.
     pub fn check(&self, url: &WebhookUrl) -> Result<(), Vec<Refused>> {
         let mut faults = Vec::new();
-        if !url.is_encrypted() && !self.allow_http {
+        if !url.uses_https() && !self.allow_http {
             faults.push(Refused::Unencrypted);
         }
-        let usual = if url.is_encrypted() { 443 } else { 80 };
-        let port_allowed = |port: u16| port == usual || self.allowed_ports.iter().any(|allowed| allowed.contain(port));
+        let usual = if url.uses_https() { 443 } else { 80 };
+        let port_allowed = |port: u16| port == usual || self.allowed_ports.iter().any(|allowed| allowed.contains(port));
         if !url.port().is_some_and(port_allowed) {
             faults.push(Refused::Port);
         }
@@ -49,15 +49,15 @@ impl Guard {
             Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
             Some(Host::Domain(_)) | None => None,
         };
-        if address.is_some_and(|address| !self.admits(address)) {
-            faults.push(Refused::Address);
+        if address.is_some_and(|address| !self.allows_address(address)) {
+            faults.push(Refused::AddressNotAllowed);
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     /// Returns whether connections to `address` are permitted.
-    pub fn admits(&self, address: IpAddr) -> bool {
+    pub fn allows_address(&self, address: IpAddr) -> bool {
         let listed = |address: IpAddr| self.allowed_networks.iter().any(|network| network.contains(&address));
-        is_public(address) || listed(address) || listed(address.to_canonical())
+        is_globally_reachable(address) || listed(address) || listed(address.to_canonical())
     }
 }

@@ -6,5 +6,5 @@ mod post;
 mod resolver;
 
 pub use guard::{Guard, Refused};
-pub use post::{Answer, Outbound, Unreached};
+pub use post::{Answer, Outbound, RequestError};
 pub use resolver::{NoAddress, Resolve, SystemResolver};

@@ -23,11 +23,11 @@ use crate::{
 };
 
 /// The deadline covers name resolution, connection, request and response together.
-const DEADLINE: Duration = Duration::from_secs(20);
+const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
 /// How many bytes of a response body are read and discarded. Beyond that, the connection is closed.
 const BODY_LIMIT: usize = 64 * 1024;
 /// How long a response body is read before the connection is closed.
-const BODY_PATIENCE: Duration = Duration::from_secs(2);
+const BODY_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A response without its body. The body is not needed, and the body of an internal server must not
 /// be disclosed.
@@ -40,13 +40,13 @@ pub struct Answer {
 
 /// Why there is no response. The messages are fixed texts and contain no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unreached {
+pub enum RequestError {
     #[error("not asked: {0}")]
     Refused(#[from] Refused),
     #[error("the name could not be resolved")]
     NoAddress,
     #[error("no connection could be made")]
-    Connection,
+    ConnectionFailed,
     #[error("no trusted TLS connection could be made")]
     Tls,
     #[error("no answer within 20 s")]
@@ -73,12 +73,12 @@ impl fmt::Debug for Outbound {
 
 impl Outbound {
     pub const fn new(guard: Guard, provider: Arc<CryptoProvider>, resolver: Arc<dyn Resolve>) -> Self {
-        Self { guard, resolver, provider, tls: OnceLock::new(), deadline: DEADLINE }
+        Self { guard, resolver, provider, tls: OnceLock::new(), deadline: REQUEST_DEADLINE }
     }
 
     /// Trusts the roots of `tls` instead of the root certificates of the machine.
     #[must_use]
-    pub fn trusting(self, tls: ClientConfig) -> Self {
+    pub fn with_tls_config(self, tls: ClientConfig) -> Self {
         Self { tls: OnceLock::from(Some(tls)), ..self }
     }
 
@@ -104,50 +104,50 @@ impl Outbound {
         url: &WebhookUrl,
         headers: &[(&'static str, String)],
         body: Vec<u8>,
-    ) -> Result<Answer, Unreached> {
+    ) -> Result<Answer, RequestError> {
         let deadline = Instant::now() + self.deadline;
-        let asked = timeout_at(deadline, self.ask(url, headers, body)).await;
-        let mut response = asked.map_err(|_| Unreached::TooSlow)??;
+        let asked = timeout_at(deadline, self.send_request(url, headers, body)).await;
+        let mut response = asked.map_err(|_| RequestError::TooSlow)??;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let answer = Answer { status: response.status().as_u16(), retry_after };
         // The status and the headers are valid, whatever follows.
-        let _ = timeout(BODY_PATIENCE, drain(&mut response)).await;
+        let _ = timeout(BODY_READ_TIMEOUT, drain(&mut response)).await;
         Ok(answer)
     }
 
-    async fn ask(
+    async fn send_request(
         &self,
         url: &WebhookUrl,
         headers: &[(&'static str, String)],
         body: Vec<u8>,
-    ) -> Result<Response, Unreached> {
-        let client = self.client_to(self.addresses_of(url).await?)?;
+    ) -> Result<Response, RequestError> {
+        let client = self.build_client(self.resolve_addresses(url).await?)?;
         let mut request = client.post(url.as_str()).header("content-type", "application/json").body(body);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        request.send().await.map_err(|error| unreached(&error))
+        request.send().await.map_err(|error| classify_error(&error))
     }
 
     /// Resolves the host of `url` and returns the permitted addresses.
-    async fn addresses_of(&self, url: &WebhookUrl) -> Result<Vec<IpAddr>, Unreached> {
+    async fn resolve_addresses(&self, url: &WebhookUrl) -> Result<Vec<IpAddr>, RequestError> {
         if let Some(fault) = self.guard.check(url).err().and_then(|faults| faults.first().copied()) {
             return Err(fault.into());
         }
         let found = match url.host() {
             Some(Host::Ipv4(address)) => vec![IpAddr::V4(address)],
             Some(Host::Ipv6(address)) => vec![IpAddr::V6(address)],
-            Some(Host::Domain(name)) => self.resolver.resolve(name).await.map_err(|_| Unreached::NoAddress)?,
-            None => return Err(Unreached::NoAddress),
+            Some(Host::Domain(name)) => self.resolver.resolve(name).await.map_err(|_| RequestError::NoAddress)?,
+            None => return Err(RequestError::NoAddress),
         };
-        let admitted: Vec<_> = found.into_iter().filter(|address| self.guard.admits(*address)).collect();
-        if admitted.is_empty() { Err(Refused::Address.into()) } else { Ok(admitted) }
+        let admitted: Vec<_> = found.into_iter().filter(|address| self.guard.allows_address(*address)).collect();
+        if admitted.is_empty() { Err(Refused::AddressNotAllowed.into()) } else { Ok(admitted) }
     }
 
     /// Returns a client that can reach nothing but `addresses`: every name resolves to them, and
     /// redirects and proxies are disabled. Each request uses a new client, so that no connection
     /// outlives the check under which it was made. TLS sessions are resumed across clients.
-    fn client_to(&self, addresses: Vec<IpAddr>) -> Result<Client, Unreached> {
+    fn build_client(&self, addresses: Vec<IpAddr>) -> Result<Client, RequestError> {
         let builder = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
@@ -155,11 +155,11 @@ impl Outbound {
             .referer(false)
             .pool_max_idle_per_host(0)
             .user_agent(concat!("Keyswap/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(self.tls().ok_or(Unreached::Tls)?.clone())
-            .dns_resolver(Arc::new(Pinned(addresses)));
+            .tls_backend_preconfigured(self.tls().ok_or(RequestError::Tls)?.clone())
+            .dns_resolver(Arc::new(FixedResolver(addresses)));
         builder.build().map_err(|error| {
             tracing::error!(%error, "no HTTP client can be made");
-            Unreached::Connection
+            RequestError::ConnectionFailed
         })
     }
 
@@ -178,9 +178,9 @@ impl Outbound {
 }
 
 /// A resolver that returns a fixed list of addresses.
-struct Pinned(Vec<IpAddr>);
+struct FixedResolver(Vec<IpAddr>);
 
-impl dns::Resolve for Pinned {
+impl dns::Resolve for FixedResolver {
     fn resolve(&self, _: dns::Name) -> dns::Resolving {
         // The connector replaces the port with that of the URL.
         let addresses: Vec<_> = self.0.iter().map(|address| SocketAddr::new(*address, 0)).collect();
@@ -199,27 +199,27 @@ async fn drain(response: &mut Response) {
 }
 
 /// Classifies an error by its sources. The messages of reqwest contain the URL.
-fn unreached(error: &reqwest::Error) -> Unreached {
+fn classify_error(error: &reqwest::Error) -> RequestError {
     let mut below = error.source();
     while let Some(cause) = below {
-        if cause.is::<rustls::Error>() || cause.downcast_ref::<io::Error>().is_some_and(is_of_tls) {
-            return Unreached::Tls;
+        if cause.is::<rustls::Error>() || cause.downcast_ref::<io::Error>().is_some_and(is_tls_error) {
+            return RequestError::Tls;
         }
         below = cause.source();
     }
     if error.is_timeout() {
-        Unreached::TooSlow
+        RequestError::TooSlow
     } else if error.is_connect() {
-        Unreached::Connection
+        RequestError::ConnectionFailed
     } else {
-        Unreached::Broken
+        RequestError::Broken
     }
 }
 
 /// `io::Error::source` skips the wrapped error, so this uses `get_ref`. TLS errors are wrapped
 /// twice.
-fn is_of_tls(error: &io::Error) -> bool {
+fn is_tls_error(error: &io::Error) -> bool {
     error
         .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_of_tls))
+        .is_some_and(|inner| inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls_error))
 }

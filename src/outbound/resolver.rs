@@ -32,11 +32,11 @@ pub trait Resolve: fmt::Debug + Send + Sync {
 /// and it cannot be interrupted while a name server does not answer.
 const AT_ONCE: usize = 32;
 /// How long a caller waits for a look-up. The thread may take longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a failed look-up is cached.
-const FAILURE_KEPT: Duration = Duration::from_secs(15);
+const FAILURE_TTL: Duration = Duration::from_secs(15);
 /// Maximum number of cached failures.
-const FAILURES: usize = 1024;
+const MAX_CACHED_FAILURES: usize = 1024;
 
 /// The resolver of the operating system.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Default for SystemResolver {
 }
 
 impl SystemResolver {
-    async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, NoAddress> {
+    async fn resolve_name(&self, name: &str) -> Result<Vec<IpAddr>, NoAddress> {
         let now = Instant::now();
         if self.failed.lock().unwrap_or_else(PoisonError::into_inner).get(name).is_some_and(|until| now < *until) {
             return Err(NoAddress);
@@ -67,7 +67,7 @@ impl SystemResolver {
             drop(permit);
             found
         });
-        let found = timeout(PATIENCE, found).await.ok().and_then(Result::ok).unwrap_or_default();
+        let found = timeout(LOOKUP_TIMEOUT, found).await.ok().and_then(Result::ok).unwrap_or_default();
         if found.is_empty() {
             self.remember_failure(name);
             return Err(NoAddress);
@@ -78,11 +78,11 @@ impl SystemResolver {
     fn remember_failure(&self, name: &str) {
         let now = Instant::now();
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.len() >= FAILURES {
+        if failed.len() >= MAX_CACHED_FAILURES {
             failed.retain(|_, until| now < *until);
         }
-        if failed.len() < FAILURES {
-            failed.insert(name.to_owned(), now + FAILURE_KEPT);
+        if failed.len() < MAX_CACHED_FAILURES {
+            failed.insert(name.to_owned(), now + FAILURE_TTL);
         }
     }
 }
@@ -92,6 +92,6 @@ impl Resolve for SystemResolver {
         &'a self,
         name: &'a str,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, NoAddress>> + Send + 'a>> {
-        Box::pin(self.look_up(name))
+        Box::pin(self.resolve_name(name))
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::domain::{
     access::{
-        owner::Home,
-        policy::{ADMIN, Authority, Holdings, Place},
+        owner::OwnerScope,
+        policy::{ADMIN, CallerPermissions, GrantablePermissions, TenantScope},
     },
     credentials::api_key::KeyLimits,
     events::{Actor, Origin},
@@ -14,38 +14,41 @@ use crate::domain::{
 pub struct Caller {
     pub origin: Origin,
     /// The management permissions of the caller and the tenant scope in which they apply.
-    pub authority: Authority,
+    pub authority: CallerPermissions,
     /// The permissions that the caller can grant.
-    pub holdings: Holdings,
+    pub holdings: GrantablePermissions,
     /// Limits of the calling key if it belongs to a user or an organization. Keys that the caller
     /// creates or changes must stay within them.
     pub limits: Option<KeyLimits>,
     /// The user that the caller is or acts on behalf of, with the current generation id.
-    pub acts_as: Option<Home>,
+    pub acts_as: Option<OwnerScope>,
 }
 
 impl Caller {
     /// Returns the caller for an operator with a shell on the server.
     pub fn cli() -> Self {
-        Self::operator(Actor::Cli)
+        Self::for_operator(Actor::Operator)
     }
 
     /// Returns the caller for Keyswap itself.
-    pub fn system() -> Self {
-        Self::operator(Actor::System)
+    pub fn for_system() -> Self {
+        Self::for_operator(Actor::System)
     }
 
     /// Returns whether the caller may suspend, revoke or delete objects of `home`. If their owner
     /// was deleted (`gone`), only callers of `Place::Everywhere` may do so.
-    pub(crate) fn may_end(&self, home: &Home, gone: bool) -> bool {
-        self.authority.over(home).end && (!gone || self.authority.place == Place::Everywhere)
+    pub(crate) fn may_revoke(&self, home: &OwnerScope, gone: bool) -> bool {
+        self.authority.rights_on(home).end && (!gone || self.authority.tenant_scope == TenantScope::Deployment)
     }
 
-    fn operator(actor: Actor) -> Self {
+    fn for_operator(actor: Actor) -> Self {
         Self {
             origin: Origin::of(actor),
-            authority: Authority { scope: ADMIN.parse().into_iter().collect(), place: Place::Everywhere },
-            holdings: Holdings::WholeCatalog,
+            authority: CallerPermissions {
+                scope: ADMIN.parse().into_iter().collect(),
+                tenant_scope: TenantScope::Deployment,
+            },
+            holdings: GrantablePermissions::WholeCatalog,
             limits: None,
             acts_as: None,
         }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Polling interval of a waiting reader. Polling is the only way to find events of other replicas.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Returns the events that follow the sequence number `after` in the requested order. If there are
 /// none, waits up to `wait` for new ones.
@@ -34,17 +34,17 @@ pub async fn list(
         if !page.data.is_empty() || now >= deadline {
             return Ok(page);
         }
-        sleep_until(deadline.min(now + LOOK_EVERY)).await;
+        sleep_until(deadline.min(now + POLL_INTERVAL)).await;
     }
 }
 
 /// Verifies the hash chain of the whole audit log and returns the last sequence number. The error
 /// for a broken link names the event.
-pub async fn verify_chain(app: &App) -> Result<i64, Error> {
+pub async fn verify_audit_log(app: &App) -> Result<i64, Error> {
     // The chain head is read first: events that are appended later are not verified, and every
     // event up to the head must exist.
-    let (last, last_hash) = app.store.read(store::events::head).await?;
-    let (mut after, mut prev_hash) = (0, Event::genesis());
+    let (last, last_hash) = app.store.read(store::events::read_chain_head).await?;
+    let (mut after, mut prev_hash) = (0, Event::genesis_hash());
     while after < last {
         let page = list(app, EventFilter::default(), Some(after), 1000, Duration::ZERO).await?;
         if page.data.is_empty() {

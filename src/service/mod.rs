@@ -10,6 +10,7 @@ pub mod directory;
 pub mod encryption;
 pub mod events;
 pub mod exchange;
+pub mod health;
 pub mod introspection;
 pub mod portal;
 pub mod provisioning;
@@ -20,6 +21,6 @@ pub mod signing;
 pub mod status_lists;
 pub mod webhooks;
 
-pub use common::error::{Error, Fault};
+pub use common::error::{Error, InputFault};
 pub use services::App;
 pub use settings::Settings;

@@ -6,12 +6,12 @@ use crate::{
     crypto::{master_keys::MasterKeys, random::SystemEntropy},
     outbound::Outbound,
     service::{
-        credentials::{brute_force::Guessing, use_buffer::LastUsed},
-        encryption::database_progress::Witness,
+        credentials::{brute_force::Guessing, use_buffer::UsageRecorder},
+        encryption::database_progress::RollbackGuard,
         exchange::flushed_counts::Counted,
-        portal::key_counts_cache::Census,
+        portal::key_counts_cache::KeyStatisticsCache,
         settings::Settings,
-        signing::{ClockWatch, Part, key_cache::KeyRing, live_token_counts::LiveTokens},
+        signing::{ClockMonitor, ReplicaRegistration, key_cache::KeyCache, live_token_counts::LiveTokenCounts},
         status_lists::cache::StatusLists,
     },
     store::Store,
@@ -24,26 +24,26 @@ pub struct App {
     pub settings: Settings,
     pub master: MasterKeys,
     pub entropy: SystemEntropy,
-    pub keys: KeyRing,
+    pub keys: KeyCache,
     pub status_lists: StatusLists,
     pub guessing: Guessing,
-    pub last_used: LastUsed,
-    pub live_tokens: LiveTokens,
+    pub last_used: UsageRecorder,
+    pub live_tokens: LiveTokenCounts,
     pub counted: Counted,
-    pub census: Census,
+    pub census: KeyStatisticsCache,
     /// This server's entry in the list of replicas. Empty for a command.
-    pub part: Part,
-    pub watch: ClockWatch,
+    pub replica_registration: ReplicaRegistration,
+    pub watch: ClockMonitor,
     pub metrics: Metrics,
     pub outbound: Outbound,
     /// The credential that unknown keys are compared with. It makes their refusal cost the same
     /// work as that of a wrong key.
-    pub decoy: crate::service::credentials::decoy::Decoy,
+    pub decoy: crate::service::credentials::decoy::DecoyCredential,
     /// Period of the constant-time deadline: refusals are answered at whole multiples of it. No
     /// setting changes it. Zero answers immediately; tests use it to measure the work behind a
     /// refusal.
     pub refusal_tick: Duration,
-    pub witness: Witness,
+    pub witness: RollbackGuard,
 }
 
 impl fmt::Debug for App {

@@ -6,8 +6,8 @@ use crate::{
         common::{origin::Origin, time::Span},
         credentials::format::Prefix,
         exchange::facts::Limits,
-        portal::session::Choice,
-        signing::{Algorithm, rotation::Timing},
+        portal::session::KeyFormOption,
+        signing::{Algorithm, rotation::RotationTiming},
     },
     outbound::Guard,
 };
@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub limits: Limits,
-    pub timing: Timing,
+    pub timing: RotationTiming,
     pub algorithm: Algorithm,
     /// Time after which a signing key is rotated. `None` disables automatic rotation.
     pub rotation_period: Option<Span>,
@@ -38,7 +38,7 @@ pub struct Settings {
     /// Lifetime of a portal session.
     pub session_ttl: Span,
     /// What a portal user can choose for a new key besides its name and expiry.
-    pub choices: BTreeSet<Choice>,
+    pub choices: BTreeSet<KeyFormOption>,
     /// Origin of the hosted pages if it differs from the public URL of Keyswap.
     pub portal_url: Option<Origin>,
     /// Maximum number of service clients per user. 0 means no limit.
@@ -55,7 +55,7 @@ pub struct Settings {
 
 impl Settings {
     /// Returns the prefixes of native API keys, the current one first.
-    pub fn own_prefixes(&self) -> impl Iterator<Item = &Prefix> {
+    pub fn native_key_prefixes(&self) -> impl Iterator<Item = &Prefix> {
         std::iter::once(&self.prefix).chain(&self.accepted_prefixes)
     }
 }

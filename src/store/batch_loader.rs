@@ -13,58 +13,60 @@ use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
         credentials::{
-            key_context::{self, OfEach},
+            key_context::{self, ResultsByCredential},
             key_details,
         },
         dialect,
         error::StoreError,
-        lookup_queue::{AT_ONCE, Answer, Found, MOST, Question, Wants},
-        pool::{GATHERERS, Pooled, is_broken},
-        pool_state::Line,
+        lookup_queue::{
+            CredentialLookup, LookupDetail, LookupResult, MAX_BATCH_SIZE, MAX_WAITING_LOOKUPS, PendingLookup,
+        },
+        pool::{MAX_LOADER_THREADS, PooledConn, is_broken},
+        pool_state::PoolState,
     },
 };
 
 /// Requests a lookup. Returns `None` if too many are waiting.
-pub(crate) fn ask(
-    line: &Arc<Line>,
+pub(crate) fn submit_lookup(
+    line: &Arc<PoolState>,
     credential: CredentialId,
     targets: BTreeSet<Identifier>,
-    wants: Wants,
-) -> Option<Asked> {
-    let (answer, answered) = oneshot::channel();
-    let mut state = line.gather.lock();
-    if state.waiting.len() >= MOST {
+    detail: LookupDetail,
+) -> Option<LookupHandle> {
+    let (result_sender, answered) = oneshot::channel();
+    let mut state = line.batch_loader.lock();
+    if state.pending.len() >= MAX_WAITING_LOOKUPS {
         return None;
     }
-    state.waiting.push(Question { credential, targets, wants, answer });
-    let must_start = state.gatherers == 0 || (state.idle == 0 && state.waiting.len() > AT_ONCE);
-    if must_start && state.gatherers < GATHERERS {
-        state.gatherers += 1;
+    state.pending.push(PendingLookup { credential, targets, detail, result_sender });
+    let must_start = state.threads == 0 || (state.idle_threads == 0 && state.pending.len() > MAX_BATCH_SIZE);
+    if must_start && state.threads < MAX_LOADER_THREADS {
+        state.threads += 1;
         drop(state);
-        let shift = Shift { line: Arc::clone(line), has_ended: false };
-        tokio::task::spawn_blocking(move || shift.work());
-        return Some(Asked { answered, call: None });
+        let shift = LookupWorker { line: Arc::clone(line), has_ended: false };
+        tokio::task::spawn_blocking(move || shift.run());
+        return Some(LookupHandle { answered, wake_guard: None });
     }
     // The first waiting lookup wakes a thread, so the following ones need not. Beyond the size of
     // one batch, the second thread is woken too.
-    let calls = state.idle > 0 && (state.waiting.len() == 1 || state.waiting.len() > AT_ONCE);
-    Some(Asked { answered, call: calls.then(|| Call(Arc::clone(line))) })
+    let calls = state.idle_threads > 0 && (state.pending.len() == 1 || state.pending.len() > MAX_BATCH_SIZE);
+    Some(LookupHandle { answered, wake_guard: calls.then(|| WakeOnDrop(Arc::clone(line))) })
 }
 
 /// A lookup that was requested.
-pub(crate) struct Asked {
-    answered: oneshot::Receiver<Answer>,
-    call: Option<Call>,
+pub(crate) struct LookupHandle {
+    answered: oneshot::Receiver<LookupResult>,
+    wake_guard: Option<WakeOnDrop>,
 }
 
-impl Asked {
+impl LookupHandle {
     /// Waits for the result. Returns `None` if the loader thread stopped without one.
-    pub(crate) async fn answer(self) -> Option<Answer> {
-        if let Some(call) = self.call {
+    pub(crate) async fn wait_for_result(self) -> Option<LookupResult> {
+        if let Some(wake_guard) = self.wake_guard {
             // The other requests of this thread ask first. Waking a loader thread for each lookup
             // would cost more than the lookup itself.
             yield_now().await;
-            drop(call);
+            drop(wake_guard);
         }
         self.answered.await.ok()
     }
@@ -72,99 +74,104 @@ impl Asked {
 
 /// Wakes a loader thread when it is dropped, so that the thread is woken even if the client of the
 /// first lookup has disconnected.
-struct Call(Arc<Line>);
+struct WakeOnDrop(Arc<PoolState>);
 
-impl Drop for Call {
+impl Drop for WakeOnDrop {
     fn drop(&mut self) {
-        self.0.gather.more.notify_one();
+        self.0.batch_loader.more.notify_one();
     }
 }
 
 /// The lifetime of a loader thread.
-struct Shift {
-    line: Arc<Line>,
+struct LookupWorker {
+    line: Arc<PoolState>,
     has_ended: bool,
 }
 
-impl Drop for Shift {
+impl Drop for LookupWorker {
     /// After a panic, or if the thread never started, the waiting lookups are dropped, so that
     /// their requests do not wait. The next lookup starts another thread.
     fn drop(&mut self) {
         if !self.has_ended {
-            drop(self.line.gather.give_up());
+            drop(self.line.batch_loader.abandon_pending());
         }
     }
 }
 
-impl Shift {
+impl LookupWorker {
     /// Answers lookups until there are none.
-    fn work(mut self) {
-        let ended = self.answer_all();
+    fn run(mut self) {
+        let ended = self.serve_batches();
         self.has_ended = true;
         if let Err(error) = ended {
-            for question in self.line.gather.give_up() {
-                let _ = question.answer.send(Err(error.clone()));
+            for question in self.line.batch_loader.abandon_pending() {
+                let _ = question.result_sender.send(Err(error.clone()));
             }
         }
     }
 
-    fn answer_all(&self) -> Result<(), StoreError> {
+    fn serve_batches(&self) -> Result<(), StoreError> {
         let connected = connect(&self.line);
-        self.line.answered();
+        self.line.record_response();
         let mut connection = connected?;
-        while let Some(questions) = self.line.gather.take() {
-            let answered = answer(&self.line, &mut connection, questions);
-            self.line.answered();
-            self.line.gathered();
+        while let Some(questions) = self.line.batch_loader.take() {
+            let answered = resolve_batch(&self.line, &mut connection, questions);
+            self.line.record_response();
+            self.line.record_batch();
             answered?;
         }
         // If this fails, the connection is lost and the pool discards it.
-        let _ = dialect::prepare_for_look_ups(&mut connection, false);
+        let _ = dialect::set_lookup_mode(&mut connection, false);
         Ok(())
     }
 }
 
-fn connect(line: &Line) -> Result<Pooled, StoreError> {
+fn connect(line: &PoolState) -> Result<PooledConn, StoreError> {
     let mut connection = line.pool.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    dialect::prepare_for_look_ups(&mut connection, true)?;
+    dialect::set_lookup_mode(&mut connection, true)?;
     Ok(connection)
 }
 
 /// The waiting requests, by level of detail and audiences, then by credential. Nearly all lookups
 /// are for the default audience.
-type Groups = BTreeMap<(Wants, BTreeSet<Identifier>), BTreeMap<CredentialId, Vec<oneshot::Sender<Answer>>>>;
+type LookupsByQuery =
+    BTreeMap<(LookupDetail, BTreeSet<Identifier>), BTreeMap<CredentialId, Vec<oneshot::Sender<LookupResult>>>>;
 
 /// Answers a batch. Returns an error if the connection is lost and cannot be replaced; the waiting
 /// requests have received that error.
-fn answer(line: &Line, connection: &mut Pooled, questions: Vec<Question>) -> Result<(), StoreError> {
-    let mut groups = Groups::new();
-    for Question { credential, targets, wants, answer } in questions {
-        groups.entry((wants, targets)).or_default().entry(credential).or_default().push(answer);
+fn resolve_batch(
+    line: &PoolState,
+    connection: &mut PooledConn,
+    questions: Vec<PendingLookup>,
+) -> Result<(), StoreError> {
+    let mut groups = LookupsByQuery::new();
+    for PendingLookup { credential, targets, detail, result_sender } in questions {
+        groups.entry((detail, targets)).or_default().entry(credential).or_default().push(result_sender);
     }
     let mut state = Ok(());
-    for ((wants, targets), group) in groups {
+    for ((detail, targets), group) in groups {
         let ids: Vec<_> = group.keys().cloned().collect();
-        let mut found = find(connection, wants, &ids, &targets);
+        let mut found = find(connection, detail, &ids, &targets);
         if found.is_err() && is_broken(connection) {
             // The database closed the connection, for example because it was restarted.
             found = connect(line).and_then(|new| {
                 *connection = new;
-                find(connection, wants, &ids, &targets)
+                find(connection, detail, &ids, &targets)
             });
             state = found.as_ref().map(|_| ()).map_err(Clone::clone);
         }
         for (credential, mut askers) in group {
-            let answer = match &mut found {
+            let result_sender = match &mut found {
                 Ok(found) => found.remove(&credential).transpose(),
                 Err(error) => Err(error.clone()),
             };
             let last = askers.pop();
             for asker in askers {
-                let _ = asker.send(answer.clone());
+                let _ = asker.send(result_sender.clone());
             }
             // A request that no longer waits has closed its channel.
             if let Some(last) = last {
-                let _ = last.send(answer);
+                let _ = last.send(result_sender);
             }
         }
     }
@@ -172,19 +179,19 @@ fn answer(line: &Line, connection: &mut Pooled, questions: Vec<Question>) -> Res
 }
 
 fn find(
-    connection: &mut Pooled,
-    wants: Wants,
+    connection: &mut PooledConn,
+    detail: LookupDetail,
     ids: &[CredentialId],
     targets: &BTreeSet<Identifier>,
-) -> Result<OfEach<Found>, StoreError> {
-    Ok(match wants {
-        Wants::Facts => key_context::load_many(connection, ids, targets)?
+) -> Result<ResultsByCredential<CredentialLookup>, StoreError> {
+    Ok(match detail {
+        LookupDetail::Facts => key_context::load_facts_of_credentials(connection, ids, targets)?
             .into_iter()
-            .map(|(id, found)| (id, found.map(|loaded| Found { loaded, whole: None })))
+            .map(|(id, found)| (id, found.map(|loaded| CredentialLookup { loaded, details: None })))
             .collect(),
-        Wants::Whole => key_details::load_many(connection, ids, targets)?
+        LookupDetail::Full => key_details::load_validation_data_of_credentials(connection, ids, targets)?
             .into_iter()
-            .map(|(id, found)| (id, found.map(|(loaded, whole)| Found { loaded, whole: Some(whole) })))
+            .map(|(id, found)| (id, found.map(|(loaded, whole)| CredentialLookup { loaded, details: Some(whole) })))
             .collect(),
     })
 }

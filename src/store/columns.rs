@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) fn permission_set(column: &str) -> Result<PermissionSet, StoreError> {
-    PermissionSet::from_stored(column).map_err(|error| StoreError::Corrupt(format!("permissions: {error}")))
+    PermissionSet::from_stored(column).map_err(|error| StoreError::InvalidData(format!("permissions: {error}")))
 }
 
 pub(crate) fn span(column: Option<i64>) -> Option<Span> {
@@ -17,7 +17,7 @@ pub(crate) fn span(column: Option<i64>) -> Option<Span> {
 }
 
 pub(crate) fn parsed_metadata(column: &str) -> Result<Metadata, StoreError> {
-    Metadata::parse(column).map_err(|error| StoreError::Corrupt(error.to_string()))
+    Metadata::parse(column).map_err(|error| StoreError::InvalidData(error.to_string()))
 }
 
 /// Parses a column. `what` names the column in the error message.
@@ -25,5 +25,5 @@ pub(crate) fn parsed<T: std::str::FromStr>(what: &str, column: &str) -> Result<T
 where
     T::Err: std::fmt::Display,
 {
-    column.parse().map_err(|error| StoreError::Corrupt(format!("{what}: {error}")))
+    column.parse().map_err(|error| StoreError::InvalidData(format!("{what}: {error}")))
 }

@@ -4,7 +4,7 @@ use crate::{
     domain::{
         common::{
             entropy::Entropy,
-            id::{EventId, Generated as _},
+            id::{EventId, GeneratedId as _},
         },
         events::{ActorRef, Digest, Event, NewEvent, Origin},
     },
@@ -31,14 +31,14 @@ pub(crate) fn run<T, E: From<StoreError>>(
 ) -> Result<T, E> {
     connection
         .transaction(|connection| {
-            dialect::begin_change(connection).map_err(|error| Failed::Body(E::from(error)))?;
+            dialect::acquire_sqlite_write_lock(connection).map_err(|error| Failed::Body(E::from(error)))?;
             let now = now(connection).map_err(|error| Failed::Body(E::from(error)))?;
-            let mut tx = Tx { connection, entropy, now, origin, placeless: Vec::new() };
+            let mut tx = Tx { connection, entropy, now, origin, unallocated: Vec::new() };
             let outcome = body(&mut tx).map_err(Failed::Body)?;
             // Indexes are assigned after all other locks are taken and before the chain head is
             // locked.
-            let placeless = std::mem::take(&mut tx.placeless);
-            status_lists::give_places(&mut tx, &placeless).map_err(|error| Failed::Body(E::from(error)))?;
+            let placeless = std::mem::take(&mut tx.unallocated);
+            status_lists::allocate_indexes(&mut tx, &placeless).map_err(|error| Failed::Body(E::from(error)))?;
             append(&mut tx, digest, outcome.events).map_err(|error| Failed::Body(E::from(error)))?;
             Ok(outcome.value)
         })
@@ -65,14 +65,14 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
     if new.is_empty() {
         return Ok(());
     }
-    let count = i64::try_from(new.len()).map_err(|_| StoreError::Corrupt("too many events".to_owned()))?;
+    let count = i64::try_from(new.len()).map_err(|_| StoreError::InvalidData("too many events".to_owned()))?;
     let head = event_head::table.find(1);
     diesel::update(head).set(event_head::seq.eq(event_head::seq + count)).execute(&mut **tx)?;
     let (last, mut hash): (i64, String) = head
         .select((event_head::seq, event_head::hash))
         .first(&mut **tx)
         .optional()?
-        .ok_or_else(|| StoreError::Corrupt("the event head is gone".to_owned()))?;
+        .ok_or_else(|| StoreError::InvalidData("the event head is gone".to_owned()))?;
     // The clock is read again under the lock, so that the times of events follow their numbers.
     let at = now(tx)?;
     let mut appended = Vec::with_capacity(new.len());
@@ -84,7 +84,7 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
             at,
             actor: tx.origin.actor.to_ref(),
             on_behalf_of: tx.origin.on_behalf_of.as_ref().map(ToString::to_string),
-            subject: ActorRef { kind: new.kind.subject_kind().to_owned(), id: Some(new.subject_id) },
+            subject: ActorRef { kind: new.kind.subject_type().to_owned(), id: Some(new.subject_id) },
             organization_id: new.organization.map(|id| id.to_string()),
             cause: new.cause.map(str::to_owned),
             request_id: tx.origin.request_id.clone(),
@@ -92,7 +92,7 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
             data: new.data,
             prev_hash: hash,
         };
-        hash = event.hash(digest).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        hash = event.hash(digest).map_err(|error| StoreError::InvalidData(error.to_string()))?;
         appended.push(event);
     }
     events::insert(tx, &appended)?;

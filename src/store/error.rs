@@ -15,9 +15,9 @@ pub enum StoreError {
     Conflict(String),
     /// The database contains data that this version cannot have written.
     #[error("the database holds something impossible: {0}")]
-    Corrupt(String),
+    InvalidData(String),
     #[error("no randomness")]
-    NoEntropy(#[from] crate::domain::common::entropy::NoEntropy),
+    NoEntropy(#[from] crate::domain::common::entropy::EntropyUnavailable),
 }
 
 impl From<DieselError> for StoreError {
@@ -34,10 +34,10 @@ impl From<DieselError> for StoreError {
                 | DatabaseErrorKind::RestrictViolation
                 | DatabaseErrorKind::ExclusionViolation,
                 info,
-            ) => Self::Corrupt(info.message().to_owned()),
+            ) => Self::InvalidData(info.message().to_owned()),
             DieselError::DeserializationError(error)
             | DieselError::SerializationError(error)
-            | DieselError::QueryBuilderError(error) => Self::Corrupt(error.to_string()),
+            | DieselError::QueryBuilderError(error) => Self::InvalidData(error.to_string()),
             // All other errors mean that the database is unavailable: a lost connection, a lock
             // timeout, a full disk.
             other => Self::Unavailable(other.to_string()),
@@ -49,21 +49,21 @@ impl From<DieselError> for StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("database.url must begin with sqlite:// or postgres://")]
-    Url,
+    UnsupportedUrl,
     #[error("database.url cannot be read: percent-encode what stands for itself in its user, password and name")]
     UnreadableUrl,
     #[error("there is no database at {}: start `keyswap serve` or run `keyswap migrate` to make it, or correct database.url", .0.display())]
-    NoDatabase(PathBuf),
+    DatabaseNotFound(PathBuf),
     #[error("cannot make the directory {}: {}", .0.display(), .1)]
-    Directory(PathBuf, io::Error),
+    CreateDirectory(PathBuf, io::Error),
     #[error("cannot connect: {0}")]
     Connect(diesel::ConnectionError),
     #[error("cannot set up the connection: {0}")]
     Setup(DieselError),
     #[error("SQLite {0} can corrupt its log under several connections: 3.51.3 or newer is needed")]
-    Version(String),
+    UnsupportedSqliteVersion(String),
     #[error("the migrations failed: {0}")]
     Migration(String),
     #[error("the database was made by a newer version of Keyswap: {0}")]
-    Newer(String),
+    NewerSchema(String),
 }

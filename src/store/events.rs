@@ -8,11 +8,11 @@ use serde::Serialize;
 use crate::{
     domain::{
         common::{page::Page, time::Timestamp},
-        events::{ActorRef, Event, EventFilter, EventKind, Order},
+        events::{ActorRef, Event, EventFilter, EventOrder, EventType},
     },
     store::{
         columns::parsed,
-        dialect::bulk::{self, Bulk},
+        dialect::bulk::{self, BulkTable},
         error::StoreError,
         pool::Conn,
         schema::{event_head, events},
@@ -40,11 +40,11 @@ struct Row {
 
 /// Fewer events than this are inserted one by one, because a prepared statement for one row costs
 /// less than one statement for all rows.
-const MANY: usize = 16;
+const BULK_INSERT_THRESHOLD: usize = 16;
 /// The maximum number of events in one statement.
-const AT_ONCE: usize = 1000;
+const MAX_BULK_INSERT: usize = 1000;
 
-const BULK: Bulk = Bulk {
+const BULK_TABLE: BulkTable = BulkTable {
     table: "events",
     columns: &[
         ("seq", "BIGINT"),
@@ -66,12 +66,12 @@ const BULK: Bulk = Bulk {
 };
 
 pub(super) fn insert(tx: &mut Tx<'_>, events: &[Event]) -> Result<(), StoreError> {
-    if events.len() < MANY {
+    if events.len() < BULK_INSERT_THRESHOLD {
         return events.iter().try_for_each(|event| insert_one(tx, row(event)?));
     }
-    for some in events.chunks(AT_ONCE) {
+    for some in events.chunks(MAX_BULK_INSERT) {
         let rows = some.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        bulk::write_rows(tx, &BULK, &rows)?;
+        bulk::upsert_rows(tx, &BULK_TABLE, &rows)?;
     }
     Ok(())
 }
@@ -110,13 +110,13 @@ fn row(event: &Event) -> Result<Row, StoreError> {
         cause: event.cause.clone(),
         request_id: event.request_id.clone(),
         address: event.address.clone(),
-        data: serde_json::to_string(&event.data).map_err(|error| StoreError::Corrupt(error.to_string()))?,
+        data: serde_json::to_string(&event.data).map_err(|error| StoreError::InvalidData(error.to_string()))?,
         prev_hash: event.prev_hash.clone(),
     })
 }
 
 /// Returns the chain head: the number and the hash of the last event.
-pub fn head(connection: &mut Conn) -> Result<(i64, String), StoreError> {
+pub fn read_chain_head(connection: &mut Conn) -> Result<(i64, String), StoreError> {
     Ok(event_head::table.find(1).select((event_head::seq, event_head::hash)).first(connection)?)
 }
 
@@ -130,17 +130,17 @@ pub fn list(
 ) -> Result<Page<Event>, StoreError> {
     let query = events::table.select(Row::as_select()).into_boxed();
     let mut query = match filter.order {
-        Order::Oldest => query.filter(events::seq.gt(after.unwrap_or(0))).order(events::seq.asc()),
-        Order::Newest => query.filter(events::seq.lt(after.unwrap_or(i64::MAX))).order(events::seq.desc()),
+        EventOrder::OldestFirst => query.filter(events::seq.gt(after.unwrap_or(0))).order(events::seq.asc()),
+        EventOrder::NewestFirst => query.filter(events::seq.lt(after.unwrap_or(i64::MAX))).order(events::seq.desc()),
     };
-    if !filter.kinds.is_empty() {
-        query = query.filter(events::kind.eq_any(filter.kinds.clone()));
+    if !filter.event_types.is_empty() {
+        query = query.filter(events::kind.eq_any(filter.event_types.clone()));
     }
     if let Some(actor) = &filter.actor {
-        query = query.filter(events::actor.eq_any(stored_forms(actor)));
+        query = query.filter(events::actor.eq_any(column_values_of_filter(actor)));
     }
     if let Some(subject) = &filter.subject {
-        query = query.filter(events::subject.eq_any(stored_forms(subject)));
+        query = query.filter(events::subject.eq_any(column_values_of_filter(subject)));
     }
     if let Some(organization) = &filter.organization {
         query = query.filter(events::organization_id.eq(organization.clone()));
@@ -158,8 +158,8 @@ pub fn find(connection: &mut Conn, seq: i64) -> Result<Option<Event>, StoreError
 
 /// The values of the column that match a filter. A bare id is searched under every type, so that
 /// the index can be used.
-fn stored_forms(asked: &str) -> Vec<String> {
-    let kinds: BTreeSet<_> = EventKind::ALL.iter().map(|kind| kind.subject_kind()).collect();
+fn column_values_of_filter(asked: &str) -> Vec<String> {
+    let kinds: BTreeSet<_> = EventType::ALL.iter().map(|kind| kind.subject_type()).collect();
     kinds.into_iter().map(|kind| format!("{kind}:{asked}")).chain([asked.to_owned()]).collect()
 }
 
@@ -176,7 +176,8 @@ fn event(row: Row) -> Result<Event, StoreError> {
         cause: row.cause,
         request_id: row.request_id,
         address: row.address,
-        data: serde_json::from_str(&row.data).map_err(|error| StoreError::Corrupt(format!("event data: {error}")))?,
+        data: serde_json::from_str(&row.data)
+            .map_err(|error| StoreError::InvalidData(format!("event data: {error}")))?,
         prev_hash: row.prev_hash,
     })
 }

@@ -6,9 +6,9 @@ use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
 use serde::Serialize;
 
 use crate::{
-    domain::{common::time::Span, exchange::usage::Hour},
+    domain::{common::time::Span, exchange::usage::UtcHour},
     store::{
-        dialect::bulk::{self, Bulk},
+        dialect::bulk::{self, BulkTable},
         error::StoreError,
         pool::Conn,
         schema::exchange_counts,
@@ -18,7 +18,7 @@ use crate::{
 
 /// The retention of counts. It exceeds the period that `/v1` returns, so that this period can be
 /// extended later.
-const KEPT: Span = Span::from_secs(100 * 24 * 3600);
+const RETENTION: Span = Span::from_secs(100 * 24 * 3600);
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -27,7 +27,7 @@ struct Row<'a> {
     exchanges: i64,
 }
 
-const BULK: Bulk = Bulk {
+const BULK: BulkTable = BulkTable {
     table: "exchange_counts",
     columns: &[("hour", "BIGINT"), ("result", "TEXT"), ("exchanges", "BIGINT")],
     key: 2,
@@ -37,26 +37,29 @@ const BULK: Bulk = Bulk {
 /// Adds to the counts of the current hour. The rows are written in the order of the results, so
 /// that two replicas cannot deadlock.
 pub fn add(tx: &mut Tx<'_>, counted: &BTreeMap<&'static str, i64>) -> Result<(), StoreError> {
-    let hour = Hour::of(tx.now()).number();
+    let hour = UtcHour::of(tx.now()).number();
     let rows: Vec<_> = counted.iter().map(|(result, exchanges)| Row { hour, result, exchanges: *exchanges }).collect();
-    bulk::write_rows(tx, &BULK, &rows)?;
+    bulk::upsert_rows(tx, &BULK, &rows)?;
     Ok(())
 }
 
 /// Returns the counts since the hour `first`, by hour and result.
-pub fn since(connection: &mut Conn, first: Hour) -> Result<BTreeMap<Hour, BTreeMap<String, i64>>, StoreError> {
+pub fn read_counts_since(
+    connection: &mut Conn,
+    first: UtcHour,
+) -> Result<BTreeMap<UtcHour, BTreeMap<String, i64>>, StoreError> {
     let rows: Vec<(i64, String, i64)> =
         exchange_counts::table.filter(exchange_counts::hour.ge(first.number())).load(connection)?;
-    let mut counted: BTreeMap<Hour, BTreeMap<String, i64>> = BTreeMap::new();
+    let mut counted: BTreeMap<UtcHour, BTreeMap<String, i64>> = BTreeMap::new();
     for (hour, result, exchanges) in rows {
-        counted.entry(Hour::from_number(hour)).or_default().insert(result, exchanges);
+        counted.entry(UtcHour::from_number(hour)).or_default().insert(result, exchanges);
     }
     Ok(counted)
 }
 
 /// Deletes counts that are past their retention.
-pub fn forget_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let first = Hour::of(tx.now().before(KEPT)).number();
+pub fn delete_expired(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let first = UtcHour::of(tx.now().minus(RETENTION)).number();
     diesel::delete(exchange_counts::table.filter(exchange_counts::hour.lt(first))).execute(&mut **tx)?;
     Ok(())
 }

@@ -38,24 +38,24 @@ use crate::{
         common::{derived_id::CredentialId, entropy::Entropy, time::Timestamp},
         events::{Digest, Origin},
     },
-    store::pool_state::Line,
+    store::pool_state::PoolState,
 };
 
 pub use dialect::{durability_faults, lock, try_lock};
 pub use error::{OpenError, StoreError};
-pub use lookup_queue::{Found, Wants};
-pub use pool::{Conn, SqliteSettings, sqlite_settings};
-pub use settings::{Clock, DatabaseSettings, DatabaseUrl, IfMissing, SystemClock};
+pub use lookup_queue::{CredentialLookup, LookupDetail};
+pub use pool::{Conn, SqliteSettings, read_sqlite_settings};
+pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};
 pub use transaction::{Outcome, Tx, now};
 
 /// A handle to the database. Clones share the connection pool.
 #[derive(Clone)]
 pub struct Store {
-    line: Arc<ArcSwap<Line>>,
-    make: pool::MakePool,
+    pool_state: Arc<ArcSwap<PoolState>>,
+    pool_factory: pool::PoolFactory,
     /// Limits the operations that wait for or use a connection. When no permit is left, an
     /// operation fails with `Unavailable` immediately. Lookups have a limit of their own.
-    queue: Arc<Semaphore>,
+    admission: Arc<Semaphore>,
     wait: Duration,
     /// The longest time that an operation with a permit, or a lookup, may take.
     patience: Duration,
@@ -70,22 +70,22 @@ impl fmt::Debug for Store {
 }
 
 /// The maximum number of operations that wait for or use a connection.
-const MAX_QUEUE: usize = 4096;
+const MAX_PENDING_OPERATIONS: usize = 4096;
 
 impl Store {
-    /// Opens the database. Migrations are run separately, by `migrate`.
+    /// Opens the database. Migrations are run separately, by `run_migrations`.
     pub fn open(
         settings: &DatabaseSettings,
-        if_missing: IfMissing,
+        if_missing: CreationPolicy,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         digest: Digest,
     ) -> Result<Self, OpenError> {
-        let make = pool::open(settings, if_missing, clock)?;
+        let pool_factory = pool::open(settings, if_missing, clock)?;
         Ok(Self {
-            line: Arc::new(ArcSwap::from_pointee(Line::new(&make))),
-            make,
-            queue: Arc::new(Semaphore::new(MAX_QUEUE)),
+            pool_state: Arc::new(ArcSwap::from_pointee(PoolState::new(&pool_factory))),
+            pool_factory,
+            admission: Arc::new(Semaphore::new(MAX_PENDING_OPERATIONS)),
             wait: settings.connect_timeout,
             patience: settings.connect_timeout + settings.statement_timeout,
             entropy,
@@ -94,16 +94,16 @@ impl Store {
     }
 
     /// Runs the pending migrations and returns their versions.
-    pub fn migrate(&self) -> Result<Vec<String>, OpenError> {
-        migrate::run(&mut self.connection_now()?)
+    pub fn run_migrations(&self) -> Result<Vec<String>, OpenError> {
+        migrate::run(&mut self.get_connection()?)
     }
 
     pub fn migration_status(&self) -> Result<migrate::MigrationStatus, OpenError> {
-        migrate::status(&mut self.connection_now()?)
+        migrate::status(&mut self.get_connection()?)
     }
 
-    fn connection_now(&self) -> Result<pool::Pooled, OpenError> {
-        self.line.load().pool.get().map_err(|error| OpenError::Migration(error.to_string()))
+    fn get_connection(&self) -> Result<pool::PooledConn, OpenError> {
+        self.pool_state.load().pool.get().map_err(|error| OpenError::Migration(error.to_string()))
     }
 
     /// Runs `body` with a pooled connection on a blocking thread. `body` only reads; no transaction
@@ -113,28 +113,30 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.blocking(move |_, connection| body(connection)).await
+        self.run_blocking(move |_, connection| body(connection)).await
     }
 
     /// Loads a credential and the existing audiences among `targets`, in the detail that `wants`
     /// selects. The data is read after this call begins. The batch loader combines concurrent calls
     /// into one query.
-    pub async fn look_up(
+    pub async fn load_credential(
         &self,
         credential: &CredentialId,
         targets: &BTreeSet<Identifier>,
-        wants: Wants,
-    ) -> Result<Option<Found>, StoreError> {
-        let line = self.line.load_full();
+        detail: LookupDetail,
+    ) -> Result<Option<CredentialLookup>, StoreError> {
+        let pool_state = self.pool_state.load_full();
         let busy = || StoreError::Unavailable("too many requests wait for it".to_owned());
-        let asked = batch_loader::ask(&line, *credential, targets.clone(), wants).ok_or_else(busy)?;
-        match timeout(self.patience, asked.answer()).await {
+        let asked = batch_loader::submit_lookup(&pool_state, *credential, targets.clone(), detail).ok_or_else(busy)?;
+        match timeout(self.patience, asked.wait_for_result()).await {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),
             Err(_) => {
                 // One unresponsive connection suffices, because all lookups wait for it.
-                if line.is_silent(self.patience) || line.is_silent_since(&line.gathered_at, self.patience) {
-                    self.renew(&line);
+                if pool_state.is_unresponsive(self.patience)
+                    || pool_state.has_no_response_since(&pool_state.last_batch_ms, self.patience)
+                {
+                    self.replace_pool(&pool_state);
                 }
                 Err(StoreError::Unavailable("it does not answer".to_owned()))
             }
@@ -144,7 +146,7 @@ impl Store {
     /// Stops the batch loader and releases its connections, so that dropping the store closes every
     /// connection. This is the last call on a store.
     pub async fn close(&self) {
-        self.line.load_full().gather.close().await;
+        self.pool_state.load_full().batch_loader.close().await;
     }
 
     /// Runs `body` in a write transaction. This is the only way to write. The rows that `body`
@@ -154,7 +156,7 @@ impl Store {
     /// If the operation times out after it has started, or the connection is lost during the
     /// commit, the outcome is unknown, because the transaction may still commit. Clients send an
     /// `Idempotency-Key` so that a retry is safe. After any other error nothing has changed.
-    pub async fn change<T, E>(
+    pub async fn run_transaction<T, E>(
         &self,
         origin: Origin,
         body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Send + 'static,
@@ -163,7 +165,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.blocking(move |store, connection| {
+        self.run_blocking(move |store, connection| {
             commit::run(connection, store.entropy.as_ref(), store.digest, &origin, body)
         })
         .await
@@ -174,38 +176,41 @@ impl Store {
         self.read(transaction::now).await
     }
 
-    async fn blocking<T, E>(&self, body: impl FnOnce(&Self, &mut Conn) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    async fn run_blocking<T, E>(
+        &self,
+        body: impl FnOnce(&Self, &mut Conn) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let unavailable = |what: &str| E::from(StoreError::Unavailable(what.to_owned()));
-        let _queued = self.queue.try_acquire().map_err(|_| unavailable("too many requests wait for it"))?;
-        let line = self.line.load_full();
-        let Ok(permit) = timeout(self.wait, Arc::clone(&line.permits).acquire_owned()).await else {
-            if line.is_silent(self.patience) {
-                self.renew(&line);
+        let _queued = self.admission.try_acquire().map_err(|_| unavailable("too many requests wait for it"))?;
+        let pool_state = self.pool_state.load_full();
+        let Ok(permit) = timeout(self.wait, Arc::clone(&pool_state.permits).acquire_owned()).await else {
+            if pool_state.is_unresponsive(self.patience) {
+                self.replace_pool(&pool_state);
             }
             return Err(unavailable("no connection was free in time"));
         };
         let permit = permit.map_err(|_| unavailable("the store is closed"))?;
-        let (store, taken) = (self.clone(), Arc::clone(&line));
+        let (store, taken) = (self.clone(), Arc::clone(&pool_state));
         let work = tokio::task::spawn_blocking(move || {
             let connection = taken.pool.get();
             // A connection error is also a response. The pool is replaced only if there is no
             // response.
-            taken.answered();
+            taken.record_response();
             let mut connection = connection.map_err(|error| E::from(StoreError::Unavailable(error.to_string())))?;
             let result = body(&store, &mut connection);
-            taken.answered();
+            taken.record_response();
             drop(permit);
             result
         });
         // This timeout covers a database host or network that accepts data and never responds. The
         // database's own timeouts have no effect then.
         let Ok(done) = timeout(self.patience, work).await else {
-            if line.is_silent(self.patience) {
-                self.renew(&line);
+            if pool_state.is_unresponsive(self.patience) {
+                self.replace_pool(&pool_state);
             }
             return Err(unavailable("it does not answer"));
         };
@@ -214,10 +219,10 @@ impl Store {
 
     /// Replaces the pool. The unresponsive connections stay with the threads that are blocked on
     /// them.
-    fn renew(&self, silent: &Arc<Line>) {
-        if Arc::ptr_eq(&self.line.load(), silent) {
+    fn replace_pool(&self, silent: &Arc<PoolState>) {
+        if Arc::ptr_eq(&self.pool_state.load(), silent) {
             tracing::warn!("the database has fallen silent: its connections are given up for new ones");
-            self.line.compare_and_swap(silent, Arc::new(Line::new(&self.make)));
+            self.pool_state.compare_and_swap(silent, Arc::new(PoolState::new(&self.pool_factory)));
         }
     }
 }

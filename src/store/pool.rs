@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::store::{
     error::{OpenError, StoreError},
-    settings::{Clock, DatabaseSettings, DatabaseUrl, IfMissing},
+    settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
 };
 
 #[derive(diesel::MultiConnection)]
@@ -43,12 +43,12 @@ extern "SQL" {
 }
 
 /// Creates the connections of the pool.
-pub struct Manager {
+pub struct ConnectionManager {
     settings: DatabaseSettings,
     clock: Arc<dyn Clock>,
 }
 
-impl fmt::Debug for Manager {
+impl fmt::Debug for ConnectionManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Manager({})", self.settings.url)
     }
@@ -56,14 +56,14 @@ impl fmt::Debug for Manager {
 
 /// The minimum version of SQLite. In earlier versions two connections that write can corrupt the
 /// write-ahead log.
-const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
+const MIN_SQLITE_VERSION: (u32, u32, u32) = (3, 51, 3);
 
-impl Manager {
+impl ConnectionManager {
     pub fn new(settings: DatabaseSettings, clock: Arc<dyn Clock>) -> Self {
         Self { settings, clock }
     }
 
-    fn sqlite(&self, path: &str) -> Result<Conn, OpenError> {
+    fn connect_sqlite(&self, path: &str) -> Result<Conn, OpenError> {
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
         // `synchronous` is FULL, because with NORMAL a power failure can roll back acknowledged
         // commits (invariant 3).
@@ -94,7 +94,7 @@ impl Manager {
         }
     }
 
-    fn postgres(&self, url: &str) -> Result<Conn, OpenError> {
+    fn connect_postgres(&self, url: &str) -> Result<Conn, OpenError> {
         let connect = self.settings.connect_timeout.as_secs().max(2);
         let statement = self.settings.statement_timeout.as_millis();
         let mut url = url.to_owned();
@@ -112,7 +112,7 @@ impl Manager {
                 url.push_str(&format!("{name}={value}"));
             }
         }
-        let mut connection = PgConnection::establish(&url).map_err(without_login)?;
+        let mut connection = PgConnection::establish(&url).map_err(redact_connection_error)?;
         connection
             .batch_execute(&format!(
                 "SET statement_timeout = {statement}; SET lock_timeout = {statement}; \
@@ -125,7 +125,7 @@ impl Manager {
 
 /// Replaces an error for a URL that libpq cannot parse, because its message quotes the URL with the
 /// password.
-fn without_login(error: diesel::ConnectionError) -> OpenError {
+fn redact_connection_error(error: diesel::ConnectionError) -> OpenError {
     let said_by_server = |text: &str| {
         text.contains("connection to server")
             || text.contains("could not translate host name")
@@ -135,14 +135,14 @@ fn without_login(error: diesel::ConnectionError) -> OpenError {
     if quotes_url { OpenError::UnreadableUrl } else { OpenError::Connect(error) }
 }
 
-impl ManageConnection for Manager {
+impl ManageConnection for ConnectionManager {
     type Connection = Conn;
     type Error = OpenError;
 
     fn connect(&self) -> Result<Conn, OpenError> {
         match &self.settings.url {
-            DatabaseUrl::Sqlite(path) => self.sqlite(path),
-            DatabaseUrl::Postgres(url) => self.postgres(url),
+            DatabaseUrl::Sqlite(path) => self.connect_sqlite(path),
+            DatabaseUrl::Postgres(url) => self.connect_postgres(url),
         }
     }
 
@@ -163,78 +163,87 @@ pub fn is_broken(connection: &mut Conn) -> bool {
     R2D2Connection::is_broken(connection)
 }
 
-pub type Pool = R2d2Pool<Manager>;
-pub type Pooled = PooledConnection<Manager>;
+pub type Pool = R2d2Pool<ConnectionManager>;
+pub type PooledConn = PooledConnection<ConnectionManager>;
 
 /// Creates connection pools for one database: one at startup, and another each time the connections
 /// stop responding.
 #[derive(Clone)]
-pub struct MakePool {
+pub struct PoolFactory {
     settings: DatabaseSettings,
 
     clock: Arc<dyn Clock>,
 }
 
-impl MakePool {
+impl PoolFactory {
     /// Returns how many operations may use a connection at once, not counting the batch loader.
-    pub const fn permits(&self) -> usize {
+    pub const fn max_concurrent_operations(&self) -> usize {
         self.settings.pool_size as usize
     }
 
-    pub fn pool(&self) -> Pool {
+    pub fn create_pool(&self) -> Pool {
         Pool::builder()
-            .max_size(self.settings.pool_size + GATHERERS)
+            .max_size(self.settings.pool_size + MAX_LOADER_THREADS)
             .min_idle(Some(1))
             .connection_timeout(self.settings.connect_timeout)
-            .error_handler(Box::new(LogErrors))
-            .build_unchecked(Manager::new(self.settings.clone(), Arc::clone(&self.clock)))
+            .error_handler(Box::new(ConnectionErrorLogger))
+            .build_unchecked(ConnectionManager::new(self.settings.clone(), Arc::clone(&self.clock)))
     }
 }
 
 /// Opens one connection, so that an invalid URL is reported at startup, and checks the version of
 /// SQLite.
-pub fn open(settings: &DatabaseSettings, if_missing: IfMissing, clock: Arc<dyn Clock>) -> Result<MakePool, OpenError> {
+pub fn open(
+    settings: &DatabaseSettings,
+    if_missing: CreationPolicy,
+    clock: Arc<dyn Clock>,
+) -> Result<PoolFactory, OpenError> {
     if let DatabaseUrl::Sqlite(path) = &settings.url {
-        prepare_file(Path::new(path), if_missing)?;
+        ensure_sqlite_directory(Path::new(path), if_missing)?;
     }
-    let mut first = Manager::new(settings.clone(), Arc::clone(&clock)).connect()?;
-    check_version(&mut first)?;
-    Ok(MakePool { settings: settings.clone(), clock })
+    let mut first = ConnectionManager::new(settings.clone(), Arc::clone(&clock)).connect()?;
+    require_supported_sqlite(&mut first)?;
+    Ok(PoolFactory { settings: settings.clone(), clock })
 }
 
 /// Logs connection errors. The pool retries on its own; the waiting request receives
 /// `StoreError::Unavailable`.
 #[derive(Debug)]
-struct LogErrors;
+struct ConnectionErrorLogger;
 
-impl diesel::r2d2::HandleError<OpenError> for LogErrors {
+impl diesel::r2d2::HandleError<OpenError> for ConnectionErrorLogger {
     fn handle_error(&self, error: OpenError) {
         tracing::warn!(%error, "no connection to the database");
     }
 }
 
-fn prepare_file(path: &Path, if_missing: IfMissing) -> Result<(), OpenError> {
+fn ensure_sqlite_directory(path: &Path, if_missing: CreationPolicy) -> Result<(), OpenError> {
     if path.exists() {
         return Ok(());
     }
     match if_missing {
-        IfMissing::Refuse => Err(OpenError::NoDatabase(path.to_owned())),
-        IfMissing::Create => match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            Some(dir) => fs::create_dir_all(dir).map_err(|error| OpenError::Directory(dir.to_owned(), error)),
+        CreationPolicy::Fail => Err(OpenError::DatabaseNotFound(path.to_owned())),
+        CreationPolicy::Create => match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            Some(dir) => fs::create_dir_all(dir).map_err(|error| OpenError::CreateDirectory(dir.to_owned(), error)),
             None => Ok(()),
         },
     }
 }
 
-fn check_version(connection: &mut Conn) -> Result<(), OpenError> {
+fn require_supported_sqlite(connection: &mut Conn) -> Result<(), OpenError> {
     let Conn::Sqlite(_) = connection else { return Ok(()) };
-    let version = sqlite_version(connection).map_err(|error| OpenError::Version(error.to_string()))?;
+    let version =
+        read_sqlite_version(connection).map_err(|error| OpenError::UnsupportedSqliteVersion(error.to_string()))?;
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
-    if (next(), next(), next()) < SQLITE_MIN { Err(OpenError::Version(version)) } else { Ok(()) }
+    if (next(), next(), next()) < MIN_SQLITE_VERSION {
+        Err(OpenError::UnsupportedSqliteVersion(version))
+    } else {
+        Ok(())
+    }
 }
 
-fn sqlite_version(connection: &mut Conn) -> Result<String, StoreError> {
+fn read_sqlite_version(connection: &mut Conn) -> Result<String, StoreError> {
     Ok(sql::<Text>("SELECT sqlite_version()").get_result(connection)?)
 }
 
@@ -249,9 +258,9 @@ pub struct SqliteSettings {
 }
 
 /// Reads the settings of an SQLite connection. Fails on PostgreSQL.
-pub fn sqlite_settings(connection: &mut Conn) -> Result<SqliteSettings, StoreError> {
+pub fn read_sqlite_settings(connection: &mut Conn) -> Result<SqliteSettings, StoreError> {
     Ok(SqliteSettings {
-        version: sqlite_version(connection)?,
+        version: read_sqlite_version(connection)?,
         journal_mode: sql::<Text>("SELECT journal_mode FROM pragma_journal_mode").get_result(connection)?,
         synchronous: sql::<Integer>("SELECT synchronous FROM pragma_synchronous").get_result(connection)?,
         foreign_keys: sql::<Integer>("SELECT foreign_keys FROM pragma_foreign_keys").get_result(connection)?,
@@ -260,4 +269,4 @@ pub fn sqlite_settings(connection: &mut Conn) -> Result<SqliteSettings, StoreErr
 
 /// The maximum number of loader threads, each with a connection of its own. A second thread starts
 /// only if one batch cannot hold all waiting lookups.
-pub(crate) const GATHERERS: u32 = 2;
+pub(crate) const MAX_LOADER_THREADS: u32 = 2;

@@ -1,6 +1,6 @@
 //! A connection pool with the operations that wait for it and the batch loader that uses it.
 
-use crate::store::{lookup_queue::Gather, pool};
+use crate::store::{lookup_queue::BatchLoader, pool};
 use std::{
     sync::{
         Arc,
@@ -11,53 +11,53 @@ use std::{
 use tokio::{sync::Semaphore, time::Instant};
 
 /// A connection pool with the operations that wait for it and the batch loader that uses it.
-pub(crate) struct Line {
+pub(crate) struct PoolState {
     pub(crate) pool: pool::Pool,
     /// One permit per connection, not counting the connections of the batch loader. An operation
     /// waits here without occupying a thread.
     pub(crate) permits: Arc<Semaphore>,
-    pub(crate) gather: Gather,
-    pub(crate) made_at: Instant,
+    pub(crate) batch_loader: BatchLoader,
+    pub(crate) created_at: Instant,
     /// When an operation, a batch of lookups or a connection attempt last completed, in
-    /// milliseconds since `made_at`.
-    pub(crate) answered_at: AtomicU64,
-    /// When a batch of lookups last completed, in milliseconds since `made_at`.
-    pub(crate) gathered_at: AtomicU64,
+    /// milliseconds since `created_at`.
+    pub(crate) last_response_ms: AtomicU64,
+    /// When a batch of lookups last completed, in milliseconds since `created_at`.
+    pub(crate) last_batch_ms: AtomicU64,
 }
 
-impl Line {
-    pub(crate) fn new(make: &pool::MakePool) -> Self {
-        let pool = make.pool();
-        let permits = Arc::new(Semaphore::new(make.permits()));
+impl PoolState {
+    pub(crate) fn new(make: &pool::PoolFactory) -> Self {
+        let pool = make.create_pool();
+        let permits = Arc::new(Semaphore::new(make.max_concurrent_operations()));
         Self {
             pool,
             permits,
-            gather: Gather::default(),
-            made_at: Instant::now(),
-            answered_at: AtomicU64::new(0),
-            gathered_at: AtomicU64::new(0),
+            batch_loader: BatchLoader::default(),
+            created_at: Instant::now(),
+            last_response_ms: AtomicU64::new(0),
+            last_batch_ms: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn age(&self) -> u64 {
-        u64::try_from(self.made_at.elapsed().as_millis()).unwrap_or(u64::MAX)
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.created_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn answered(&self) {
-        self.answered_at.store(self.age(), Ordering::Relaxed);
+    pub(crate) fn record_response(&self) {
+        self.last_response_ms.store(self.elapsed_ms(), Ordering::Relaxed);
     }
 
-    pub(crate) fn gathered(&self) {
-        self.gathered_at.store(self.age(), Ordering::Relaxed);
+    pub(crate) fn record_batch(&self) {
+        self.last_batch_ms.store(self.elapsed_ms(), Ordering::Relaxed);
     }
 
     /// Returns whether no operation has completed for longer than `patience`. Callers ask only
     /// after one of their waits has timed out.
-    pub(crate) fn is_silent(&self, patience: Duration) -> bool {
-        self.is_silent_since(&self.answered_at, patience)
+    pub(crate) fn is_unresponsive(&self, patience: Duration) -> bool {
+        self.has_no_response_since(&self.last_response_ms, patience)
     }
 
-    pub(crate) fn is_silent_since(&self, last: &AtomicU64, patience: Duration) -> bool {
-        u128::from(self.age().saturating_sub(last.load(Ordering::Relaxed))) > patience.as_millis()
+    pub(crate) fn has_no_response_since(&self, last: &AtomicU64, patience: Duration) -> bool {
+        u128::from(self.elapsed_ms().saturating_sub(last.load(Ordering::Relaxed))) > patience.as_millis()
     }
 }

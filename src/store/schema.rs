@@ -243,7 +243,7 @@ diesel::table! {
 }
 diesel::table! {
     /// A view: a key with all the data that determines its owner status.
-    key_standings (key_id) {
+    key_owner_status (key_id) {
         key_id -> Text,
         name -> Text,
         owner_type -> Text,
@@ -396,7 +396,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     credential_uses,
     api_keys,
     service_clients,
-    key_standings,
+    key_owner_status,
     audiences
 );
 diesel::joinable!(webhook_deliveries -> webhooks (webhook_id));

@@ -10,7 +10,7 @@ pub trait Clock: Send + Sync + RefUnwindSafe {
 
     /// Returns the monotonic time since a fixed moment of this process. Setting the system clock
     /// does not affect it.
-    fn elapsed(&self) -> Duration;
+    fn monotonic_elapsed(&self) -> Duration;
 }
 
 /// The clock of the operating system.
@@ -24,7 +24,7 @@ impl Clock for SystemClock {
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic_elapsed(&self) -> Duration {
         static BEGIN: OnceLock<Instant> = OnceLock::new();
         BEGIN.get_or_init(Instant::now).elapsed()
     }
@@ -60,7 +60,7 @@ impl DatabaseUrl {
         } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             Ok(Self::Postgres(text.to_owned()))
         } else {
-            Err(OpenError::Url)
+            Err(OpenError::UnsupportedUrl)
         }
     }
 }
@@ -87,9 +87,9 @@ impl fmt::Debug for DatabaseUrl {
 
 /// Whether to create an SQLite database that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfMissing {
+pub enum CreationPolicy {
     /// Used by `serve`, `demo`, `migrate` and `master-key init`.
     Create,
     /// Used by all other commands, so that a misspelled path does not create a database.
-    Refuse,
+    Fail,
 }

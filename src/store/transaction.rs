@@ -12,8 +12,8 @@ use crate::{
     domain::{
         common::{
             derived_id::CredentialId,
-            entropy::{Entropy, NoEntropy},
-            id::Generated,
+            entropy::{Entropy, EntropyUnavailable},
+            id::GeneratedId,
             time::Timestamp,
         },
         events::{Actor, ActorRef, NewEvent, Origin},
@@ -62,7 +62,7 @@ pub struct Tx<'a> {
     pub(super) now: Timestamp,
     pub(super) origin: &'a Origin,
     /// Credentials that this change has created and that have no status list index yet.
-    pub(super) placeless: Vec<CredentialId>,
+    pub(super) unallocated: Vec<CredentialId>,
 }
 
 impl fmt::Debug for Tx<'_> {
@@ -95,18 +95,18 @@ impl Tx<'_> {
     }
 
     /// The creator to record on the objects that this change creates.
-    pub fn author(&self) -> ActorRef {
-        self.origin.author()
+    pub fn creator(&self) -> ActorRef {
+        self.origin.creator()
     }
 
     /// Returns whether the change is made on the command line of the server or by Keyswap itself.
     pub const fn is_by_operator(&self) -> bool {
-        matches!(self.origin.actor, Actor::Cli | Actor::System)
+        matches!(self.origin.actor, Actor::Operator | Actor::System)
     }
 
     /// The scope of idempotency keys. It includes the user on whose behalf a back end acts, so that
     /// the keys of two users do not collide.
-    pub fn idempotency_actor(&self) -> String {
+    pub fn idempotency_scope(&self) -> String {
         let actor = self.origin.actor.to_ref().to_stored();
         match &self.origin.on_behalf_of {
             Some(user) => format!("{actor} for {user}"),
@@ -115,11 +115,11 @@ impl Tx<'_> {
     }
 
     /// Registers a new credential. It receives its status list index at the end of the change.
-    pub(crate) fn has_made(&mut self, credential: CredentialId) {
-        self.placeless.push(credential);
+    pub(crate) fn register_new_credential(&mut self, credential: CredentialId) {
+        self.unallocated.push(credential);
     }
 
-    pub fn new_id<I: Generated>(&self) -> Result<I, NoEntropy> {
+    pub fn generate_id<I: GeneratedId>(&self) -> Result<I, EntropyUnavailable> {
         I::generate(self.now, self.entropy)
     }
 }

@@ -27,7 +27,7 @@ impl Form {
 
     /// Returns whether the request counts as a use of the key. Explain and management requests do
     /// not.
-    pub const fn is_use(self) -> bool {
+    pub const fn counts_as_use(self) -> bool {
         match self {
             Self::ClientCredentials | Self::TokenExchange | Self::IbmApiKey | Self::Exchange | Self::Validation => true,
             Self::Explain | Self::Management => false,
@@ -46,7 +46,7 @@ pub enum Result {
     Expired,
     Suspended,
     OwnerBlocked,
-    OwnerGone,
+    OwnerDeleted,
     ClientMismatch,
     Scope,
     Target,
@@ -66,7 +66,7 @@ impl Result {
         Self::Expired,
         Self::Suspended,
         Self::OwnerBlocked,
-        Self::OwnerGone,
+        Self::OwnerDeleted,
         Self::ClientMismatch,
         Self::Scope,
         Self::Target,
@@ -87,7 +87,7 @@ impl Result {
             Self::Expired => "expired",
             Self::Suspended => "suspended",
             Self::OwnerBlocked => "owner_blocked",
-            Self::OwnerGone => "owner_gone",
+            Self::OwnerDeleted => "owner_gone",
             Self::ClientMismatch => "client_mismatch",
             Self::Scope => "scope",
             Self::Target => "target",
@@ -116,7 +116,7 @@ pub enum Delivered {
     Delivered,
     Again,
     Gone,
-    Exhausted,
+    RetriesExhausted,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -137,6 +137,6 @@ pub(crate) struct StepLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct RefusedLabels {
+pub(crate) struct SigningRefusalLabels {
     pub(crate) reason: &'static str,
 }

@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 
 use crate::telemetry::labels::{
-    Delivered, DeliveryLabels, ExchangeLabels, Form, RefusedLabels, ResponseLabels, Result, SigningKeyLabels,
+    Delivered, DeliveryLabels, ExchangeLabels, Form, ResponseLabels, Result, SigningKeyLabels, SigningRefusalLabels,
     StepLabels,
 };
 
@@ -36,7 +36,7 @@ pub struct Metrics {
     webhook_longest_wait: Gauge<f64, std::sync::atomic::AtomicU64>,
     signing_key_age: Family<SigningKeyLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
     signing_key_next_step: Family<StepLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
-    refused_signings: Family<RefusedLabels, Counter>,
+    refused_signings: Family<SigningRefusalLabels, Counter>,
     clock_jumps: Counter,
     status_lists: Gauge,
     status_list_bytes: Gauge,
@@ -154,14 +154,14 @@ impl Default for Metrics {
         );
         // The counters start at 0, so that the first occurrence counts as an increase.
         for reason in ["stale", "no_key", "restored"] {
-            drop(metrics.refused_signings.get_or_create(&RefusedLabels { reason }));
+            drop(metrics.refused_signings.get_or_create(&SigningRefusalLabels { reason }));
         }
         Self { registry, ..metrics }
     }
 }
 
 impl Metrics {
-    pub fn exchanged(&self, form: Form, result: Result, took: Duration) {
+    pub fn record_exchange(&self, form: Form, result: Result, took: Duration) {
         self.exchanges.get_or_create(&ExchangeLabels { form, result }).inc();
         if result == Result::Granted {
             self.exchange_seconds.observe(took.as_secs_f64());
@@ -171,34 +171,34 @@ impl Metrics {
     /// Returns the number of requests that count as a use of a key, by outcome, since the start.
     pub fn uses(&self) -> BTreeMap<&'static str, u64> {
         let count = |form, result| self.exchanges.get(&ExchangeLabels { form, result }).map(|counter| counter.get());
-        let forms = || Form::ALL.into_iter().filter(|form| form.is_use());
+        let forms = || Form::ALL.into_iter().filter(|form| form.counts_as_use());
         let all = Result::ALL.into_iter();
         let counted = all.map(|result| (result.as_str(), forms().filter_map(|form| count(form, result)).sum()));
         counted.filter(|(_, count)| *count > 0).collect()
     }
 
-    pub fn responded(&self, status: u16) {
+    pub fn record_response(&self, status: u16) {
         self.responses.get_or_create(&ResponseLabels { status }).inc();
     }
 
-    pub fn webhook_attempted(&self, result: Delivered) {
+    pub fn record_webhook_attempt(&self, result: Delivered) {
         self.webhook_attempts.get_or_create(&DeliveryLabels { result }).inc();
     }
 
-    pub fn webhooks_wait(&self, longest: Duration) {
+    pub fn set_longest_webhook_wait(&self, longest: Duration) {
         self.webhook_longest_wait.set(longest.as_secs_f64());
     }
 
-    pub fn signing_refused(&self, reason: &'static str) {
-        self.refused_signings.get_or_create(&RefusedLabels { reason }).inc();
+    pub fn record_signing_refusal(&self, reason: &'static str) {
+        self.refused_signings.get_or_create(&SigningRefusalLabels { reason }).inc();
     }
 
-    pub fn clock_jumped(&self) {
+    pub fn record_clock_jump(&self) {
         self.clock_jumps.inc();
     }
 
     /// Replaces all values of the signing key gauges. A state without a key has no age.
-    pub fn signing_keys_are(&self, now: &SigningKeys) {
+    pub fn set_signing_key_metrics(&self, now: &SigningKeys) {
         self.signing_key_age.clear();
         for (algorithm, state, age) in &now.ages {
             self.signing_key_age.get_or_create(&SigningKeyLabels { algorithm, state }).set(age.as_secs_f64());
@@ -209,22 +209,22 @@ impl Metrics {
         }
     }
 
-    pub fn status_lists_have(&self, lists: usize, bytes: usize) {
+    pub fn set_status_list_size(&self, lists: usize, bytes: usize) {
         self.status_lists.set(i64::try_from(lists).unwrap_or(i64::MAX));
         self.status_list_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    pub fn status_list_build_lost(&self) {
+    pub fn record_build_conflict(&self) {
         self.status_list_builds_lost.inc();
     }
 
-    pub fn status_lists_are(&self, build_age: Duration, soonest_end: Option<f64>) {
+    pub fn set_status_list_ages(&self, build_age: Duration, soonest_end: Option<f64>) {
         self.status_list_build_age.set(build_age.as_secs_f64());
         self.status_list_soonest_end.set(soonest_end.unwrap_or_default());
     }
 
     /// Sets the gauges that are sampled when the metrics are scraped.
-    pub fn observe(&self, published_keys: usize, view_age: Duration, last_used_waiting: usize) {
+    pub fn set_sampled_gauges(&self, published_keys: usize, view_age: Duration, last_used_waiting: usize) {
         self.published_keys.set(i64::try_from(published_keys).unwrap_or(i64::MAX));
         self.view_age.set(view_age.as_secs_f64());
         self.last_used_waiting.set(i64::try_from(last_used_waiting).unwrap_or(i64::MAX));

@@ -9,11 +9,11 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// Starts logging to standard error. Standard output is reserved for the results of commands. The
 /// command line calls this function once; a second call has no effect.
-pub fn init(json: bool, level: &str) {
-    install(json, level, io::stderr);
+pub fn init_logging(json: bool, level: &str) {
+    install_subscriber(json, level, io::stderr);
 }
 
-fn install<W>(json: bool, level: &str, writer: W)
+fn install_subscriber<W>(json: bool, level: &str, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

@@ -82,17 +82,17 @@ pub fn widget(hash: &str) -> String {
 /// The hosted page. Its URL determines whether it shows the user's own keys or the keys of the
 /// organization.
 pub fn portal(hash: &str) -> String {
-    page(include_str!("assets/portal/page.html"), "../", "portal/", hash)
+    render_page(include_str!("assets/portal/page.html"), "../", "portal/", hash)
 }
 
 /// The console, the page for operators.
 pub fn console(hash: &str) -> String {
-    page(include_str!("assets/console/page.html"), "", "console/", hash)
+    render_page(include_str!("assets/console/page.html"), "", "console/", hash)
 }
 
 /// Returns a page whose relative path to the base URL is `root`. The page preloads its own modules
 /// and those of the widget in parallel, instead of one after the other along their imports.
-fn page(html: &str, root: &str, own: &str, hash: &str) -> String {
+fn render_page(html: &str, root: &str, own: &str, hash: &str) -> String {
     let is_module = |path: &str| path.ends_with(".js") && (path.starts_with(own) || path.starts_with("widget/"));
     let modules = ASSETS.iter().filter(|asset| is_module(asset.path));
     let preload: Vec<_> = modules

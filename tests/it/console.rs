@@ -194,7 +194,7 @@ both! {
         server.generic_key(&[]).await;
         let ends = |seconds: u64| {
             let now = Clock::now(&*server.database.clock());
-            now.after(Span::from_secs(seconds)).to_string()
+            now.plus(Span::from_secs(seconds)).to_string()
         };
         for seconds in [60, 3600] {
             server.key(json!({ "name": "ends", "owner": { "type": "none" }, "permissions": [], "expires_at": ends(seconds) })).await;

@@ -7,7 +7,7 @@ use keyswap::{
     domain::{
         common::{
             derived_id::CredentialId,
-            id::{Generated, KeyId},
+            id::{GeneratedId, KeyId},
         },
         events::{Actor, Origin},
     },
@@ -67,7 +67,7 @@ both! {
         };
         until("the witness has seen this", LONG, async || seen() >= Some(head)).await;
         let (store, dir) = (&server.app.store, &server.app.settings.keys_dir);
-        master_keys::begin(store, dir, Origin::of(Actor::Cli), &SystemEntropy::default()).await.unwrap();
+        master_keys::begin(store, dir, Origin::of(Actor::Operator), &SystemEntropy::default()).await.unwrap();
         until("the new master key is held", LONG, async || server.app.master.held().fingerprints().contains_key(&2)).await;
 
         let before = server.app.keys.view();

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use keyswap::{
     domain::common::{
         derived_id::CredentialId,
-        id::{Generated, KeyId},
+        id::{GeneratedId, KeyId},
         time::Timestamp,
     },
     service::credentials::last_used,
@@ -67,10 +67,10 @@ both! {
     async fn what_many_use_is_written_before_its_time(server: Server, "jobs=by_hand") {
         let now = server.app.store.now().await.unwrap();
         use_keys(&server, 39_999, now);
-        assert_eq!(server.app.last_used.many().now_or_never(), None);
+        assert_eq!(server.app.last_used.early_flush().now_or_never(), None);
         use_keys(&server, USED - 39_999, now);
-        assert_eq!(server.app.last_used.many().now_or_never(), Some(()), "the job is called");
-        last_used::flush_some(&server.app).await.unwrap();
+        assert_eq!(server.app.last_used.early_flush().now_or_never(), Some(()), "the job is called");
+        last_used::flush_excess_usage(&server.app).await.unwrap();
         // The backlog falls below the threshold by at most one batch.
         let left = server.app.last_used.waiting();
         assert!((35_000..40_000).contains(&left), "{left}");

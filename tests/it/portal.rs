@@ -525,7 +525,7 @@ both! {
 fn rekeyed(token: &str) -> String {
     use keyswap::domain::credentials::format::{ApiKeyValue, PresentedKey};
     let known = PresentedKey::parse(token).unwrap();
-    ApiKeyValue::format(&"ks".parse().unwrap(), &known.credential, &known.secret).expose().to_owned()
+    ApiKeyValue::format(&"ks".parse().unwrap(), &known.credential_id, &known.secret).expose().to_owned()
 }
 
 #[test]

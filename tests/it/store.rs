@@ -5,12 +5,12 @@ use std::{sync::mpsc, time::Duration};
 use keyswap::{
     crypto::sha256,
     domain::{
-        access::permission::{AssignableTo, Permission, PermissionName},
+        access::permission::{AssignableOwnerType, Permission, PermissionName},
         common::{
             derived_id::CredentialId,
             time::{Span, Timestamp},
         },
-        events::{Actor, Event, EventKind, NewEvent, Origin},
+        events::{Actor, Event, EventType, NewEvent, Origin},
     },
     service::events,
     store::{self, Outcome, StoreError},
@@ -22,7 +22,7 @@ fn permission(name: &str) -> Permission {
     Permission {
         name: name.parse().unwrap(),
         description: None,
-        assignable_to: [AssignableTo::ServiceClient].into(),
+        assignable_to: [AssignableOwnerType::ServiceClient].into(),
         built_in: false,
         created_at: Timestamp::from_millis(0),
         version: 1,
@@ -30,7 +30,7 @@ fn permission(name: &str) -> Permission {
 }
 
 fn cli() -> Origin {
-    Origin::of(Actor::Cli)
+    Origin::of(Actor::Operator)
 }
 
 both! {
@@ -38,7 +38,7 @@ both! {
         let store = &server.app.store;
         let before = server.events().await.len();
         let result: Result<(), StoreError> = store
-            .change(cli(), |tx| {
+            .run_transaction(cli(), |tx| {
                 store::access::permissions::insert(tx, &permission("a:b"))?;
                 Err(StoreError::Unavailable("on purpose".to_owned()))
             })
@@ -51,9 +51,9 @@ both! {
 
     async fn a_row_that_is_there_is_a_conflict(server: Server) {
         let insert = || {
-            server.app.store.change(cli(), |tx| {
+            server.app.store.run_transaction(cli(), |tx| {
                 store::access::permissions::insert(tx, &permission("a:b"))?;
-                Ok(Outcome::event((), NewEvent::new(EventKind::PermissionCreated, "a:b")))
+                Ok(Outcome::event((), NewEvent::new(EventType::PermissionCreated, "a:b")))
             })
         };
         assert!(insert().await.is_ok());
@@ -69,11 +69,11 @@ both! {
             writers.push(tokio::spawn(async move {
                 for round in 0..25 {
                     let name = format!("w{number}:r{round}");
-                    let change = store.change(cli(), move |tx| {
+                    let change = store.run_transaction(cli(), move |tx| {
                         store::access::permissions::insert(tx, &permission(&name))?;
                         // Two resources produce two adjacent events.
                         let events = ["first", "second"].map(|part| {
-                            NewEvent::new(EventKind::PermissionCreated, &name).with("part", part)
+                            NewEvent::new(EventType::PermissionCreated, &name).with_data("part", part)
                         });
                         Ok::<_, StoreError>(Outcome::events((), events.into()))
                     });
@@ -93,7 +93,7 @@ both! {
             assert_eq!(pair[0]["subject"], pair[1]["subject"]);
         }
         assert!(all.windows(2).all(|pair| pair[0]["at"].as_str() <= pair[1]["at"].as_str()), "times follow the numbers");
-        assert_eq!(events::verify_chain(&server.app).await.unwrap(), i64::try_from(all.len()).unwrap());
+        assert_eq!(events::verify_audit_log(&server.app).await.unwrap(), i64::try_from(all.len()).unwrap());
     }
 
     async fn a_line_that_was_altered_is_found(server: Server) {
@@ -104,29 +104,29 @@ both! {
             ("data = ' ' || data", "data = substr(data, 2)"),
             ("seq = 1000", "seq = 5"),
         ] {
-            events::verify_chain(&server.app).await.unwrap();
+            events::verify_audit_log(&server.app).await.unwrap();
             let seq = if restore.starts_with("seq") { 1000 } else { 5 };
             server.database.sql(&format!("UPDATE events SET {alter} WHERE seq = 5"));
-            let found = events::verify_chain(&server.app).await.is_err();
+            let found = events::verify_audit_log(&server.app).await.is_err();
             // Leading whitespace does not change the JSON value, and the hash covers the value as
             // read.
             assert_eq!(found, !alter.starts_with("data"), "{alter}");
             server.database.sql(&format!("UPDATE events SET {restore} WHERE seq = {seq}"));
         }
         server.database.sql("UPDATE events SET data = '{\"forged\":1}' WHERE seq = 5");
-        assert!(events::verify_chain(&server.app).await.is_err());
+        assert!(events::verify_audit_log(&server.app).await.is_err());
     }
 
     async fn a_hole_in_the_trail_is_found(server: Server) {
-        events::verify_chain(&server.app).await.unwrap();
+        events::verify_audit_log(&server.app).await.unwrap();
         server.database.sql("DELETE FROM events WHERE seq = 4");
-        assert!(events::verify_chain(&server.app).await.is_err());
+        assert!(events::verify_audit_log(&server.app).await.is_err());
     }
 
     async fn a_trail_that_was_cut_off_is_found(server: Server) {
-        events::verify_chain(&server.app).await.unwrap();
+        events::verify_audit_log(&server.app).await.unwrap();
         server.database.sql("DELETE FROM events WHERE seq > 6");
-        assert!(events::verify_chain(&server.app).await.is_err());
+        assert!(events::verify_audit_log(&server.app).await.is_err());
     }
 
     async fn a_last_used_time_never_moves_back(server: Server) {
@@ -135,8 +135,8 @@ both! {
         let now = server.app.store.now().await.unwrap();
         let touch = |at: Timestamp| {
             let used = vec![(id, at)];
-            server.app.store.change(cli(), move |tx| {
-                store::credentials::last_used::note(tx, &used)?;
+            server.app.store.run_transaction(cli(), move |tx| {
+                store::credentials::last_used::upsert_last_used_times(tx, &used)?;
                 Ok::<_, StoreError>(Outcome::bookkeeping(()))
             })
         };
@@ -144,7 +144,7 @@ both! {
         touch(now).await.unwrap();
         touch(Timestamp::from_millis(now.millis() - 5_000)).await.unwrap();
         assert_eq!(shown().await["data"][0]["last_used_at"], now.to_string());
-        let later = now.after(Span::from_secs(5));
+        let later = now.plus(Span::from_secs(5));
         touch(later).await.unwrap();
         assert_eq!(shown().await["data"][0]["last_used_at"], later.to_string());
     }
@@ -153,7 +153,7 @@ both! {
         let before = server.app.store.now().await.unwrap();
         server.advance(3600);
         let after = server.app.store.now().await.unwrap();
-        let moved = after.since(before).as_secs();
+        let moved = after.elapsed_since(before).as_secs();
         assert!((3600..3660).contains(&moved), "{moved}");
     }
 
@@ -162,7 +162,7 @@ both! {
         let faults = server.app.store.read(store::durability_faults).await.unwrap();
         assert!(faults.is_empty(), "{faults:?}");
         if server.database.kind == Kind::Sqlite {
-            let settings = server.app.store.read(store::sqlite_settings).await.unwrap();
+            let settings = server.app.store.read(store::read_sqlite_settings).await.unwrap();
             assert_eq!(settings.journal_mode, "wal");
             assert_eq!(settings.synchronous, 2, "FULL");
             assert_eq!(settings.foreign_keys, 1);
@@ -176,12 +176,12 @@ both! {
         let (started, running) = tokio::sync::oneshot::channel();
         let (release, released) = mpsc::channel::<()>();
         let writer = tokio::spawn(async move {
-            let change = store.change(cli(), move |tx| {
+            let change = store.run_transaction(cli(), move |tx| {
                 store::access::permissions::insert(tx, &permission("slow:one"))?;
                 started.send(()).unwrap();
                 // The write lock is held until the reader has its result.
                 released.recv_timeout(Duration::from_secs(30)).expect("the reader waited for the writer");
-                Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventKind::PermissionCreated, "slow:one")))
+                Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventType::PermissionCreated, "slow:one")))
             });
             change.await.unwrap();
         });

@@ -137,7 +137,7 @@ both! {
         let of_blocked = server.swap(&blocked.value).await;
         server.step(&revoked, "revoke").await;
         server.step(&suspended, "suspend").await;
-        let end = server.app.store.now().await.unwrap().after("1m".parse().unwrap());
+        let end = server.app.store.now().await.unwrap().plus("1m".parse().unwrap());
         server.manage("PATCH", &format!("/v1/api-keys/{}", expired.id), Some(json!({ "expires_at": end })), 200).await;
         server.manage("PATCH", "/v1/users/self", Some(json!({ "blocked": true })), 200).await;
         server.advance(61);
@@ -314,14 +314,14 @@ both! {
         // Each token is signed with the server's own key.
         let signed = async |typ: &str, claims: &Claims| {
             let view = server.app.keys.view();
-            let minter = view.signer_of_look(server.app.settings.algorithm).unwrap();
-            minter.mint(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
+            let minter = view.select_signer_at_refresh(server.app.settings.algorithm).unwrap();
+            minter.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
         };
         assert!(validated(&server, &signed("at+jwt", &claims).await).await["api_key"].is_object());
         assert_eq!(validated(&server, &signed("JWT", &claims).await).await, refused(), "no audience has such tokens");
         let elsewhere = Claims { iss: "http://other.test".to_owned(), ..claims.clone() };
         assert_eq!(validated(&server, &signed("at+jwt", &elsewhere).await).await, refused());
-        let nobody = Claims { aud: AudienceClaim::Several(Vec::new()), ..claims.clone() };
+        let nobody = Claims { aud: AudienceClaim::Multiple(Vec::new()), ..claims.clone() };
         assert_eq!(validated(&server, &signed("at+jwt", &nobody).await).await, refused());
         let unknown = Claims { aud: AudienceClaim::One("https://unknown.test/".parse().unwrap()), ..claims };
         assert_eq!(validated(&server, &signed("at+jwt", &unknown).await).await, refused());

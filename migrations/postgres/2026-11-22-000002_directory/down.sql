@@ -1,4 +1,4 @@
-DROP VIEW key_standings;
+DROP VIEW key_owner_status;
 DROP TABLE portal_sessions;
 DROP TABLE departures;
 DROP TABLE key_usage;

@@ -43,8 +43,8 @@ CREATE TABLE access_record_statements (
 
 
 -- As before, and what access records say of the key.
-DROP VIEW key_standings;
-CREATE VIEW key_standings AS
+DROP VIEW key_owner_status;
+CREATE VIEW key_owner_status AS
 SELECT
     k.id AS key_id,
     s.permissions AS client_permissions,

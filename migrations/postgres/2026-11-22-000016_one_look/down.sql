@@ -1,6 +1,6 @@
 ALTER TABLE credentials RESET (fillfactor);
-DROP VIEW key_standings;
-CREATE VIEW key_standings AS
+DROP VIEW key_owner_status;
+CREATE VIEW key_owner_status AS
 SELECT
     k.id AS key_id,
     s.permissions AS client_permissions,

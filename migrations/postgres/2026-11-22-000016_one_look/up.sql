@@ -1,6 +1,6 @@
 -- As before, and the key itself: an exchange reads it here, and not once more from its own table.
-DROP VIEW key_standings;
-CREATE VIEW key_standings AS
+DROP VIEW key_owner_status;
+CREATE VIEW key_owner_status AS
 SELECT
     k.id AS key_id,
     k.name,

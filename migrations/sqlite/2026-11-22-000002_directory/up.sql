@@ -115,7 +115,7 @@ CREATE TABLE portal_sessions (
 CREATE INDEX portal_sessions_expires ON portal_sessions (expires_at);
 
 -- A key with everything its owner's state is judged by, in one row.
-CREATE VIEW key_standings AS
+CREATE VIEW key_owner_status AS
 SELECT
     k.id AS key_id,
     s.permissions AS client_permissions,

@@ -16,8 +16,8 @@ const BATCHES: usize = 10;
 /// Writes the events that are due, up to `BATCHES` batches of each kind.
 pub async fn tell(app: &App) -> Result<(), StoreError> {
     for _ in 0..BATCHES {
-        let departed = expiry_notifications::tell_of_departed(app).await?;
-        let ending = expiry_notifications::tell_of_endings(app).await?;
+        let departed = expiry_notifications::record_owner_deletions(app).await?;
+        let ending = expiry_notifications::record_expiry_notifications(app).await?;
         if !departed && !ending {
             break;
         }

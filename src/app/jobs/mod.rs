@@ -26,14 +26,14 @@ use crate::{
 
 /// Interval between updates of the rollback guard. While the server runs, a rolled back database is
 /// detected within this time.
-const WITNESS_EVERY: Duration = Duration::from_secs(3);
+const ROLLBACK_GUARD_INTERVAL: Duration = Duration::from_secs(3);
 /// Interval between deletions of expired rows.
-const CLEAN_EVERY: Duration = Duration::from_secs(3600);
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
 /// How many rows of deleted organizations one transaction removes from a table.
-const CLEAN_AT_ONCE: i64 = 500;
+const CLEANUP_BATCH_SIZE: i64 = 500;
 /// Maximum interval between refreshes of the signing keys. After an outage, the snapshot must be
 /// fresh again within 5 s.
-const LOOK_AT_MOST: Duration = Duration::from_secs(2);
+const MAX_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The background jobs of a server.
 #[derive(Debug)]
@@ -46,10 +46,10 @@ pub struct Jobs {
 impl Jobs {
     pub fn start(app: &Shared) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let look_every = (app.settings.timing.replica_staleness.duration() / 3).min(LOOK_AT_MOST);
+        let look_every = (app.settings.timing.max_snapshot_age.duration() / 3).min(MAX_REFRESH_INTERVAL);
         let flush_interval = app.settings.flush_interval;
         let running = vec![
-            every(look_every, app, stopped.clone(), |app| async move {
+            spawn_periodic_job(look_every, app, stopped.clone(), |app| async move {
                 if let Err(error) = master_keys::refresh(&app).await {
                     tracing::warn!(%error, "the master keys could not be looked at");
                 }
@@ -59,53 +59,58 @@ impl Jobs {
             }),
             // This job is separate from the refresh, because the generation of an RSA key would let
             // the snapshot become stale.
-            every(look_every, app, stopped.clone(), |app| async move {
-                if let Err(error) = signing::tick(&app).await {
+            spawn_periodic_job(look_every, app, stopped.clone(), |app| async move {
+                if let Err(error) = signing::run_due_rotation(&app).await {
                     tracing::warn!(%error, "the signing keys could not be moved; the next look does what is due");
                 }
             }),
-            every(WITNESS_EVERY, app, stopped.clone(), |app| async move {
+            spawn_periodic_job(ROLLBACK_GUARD_INTERVAL, app, stopped.clone(), |app| async move {
                 if let Err(error) = rollback_guard::keep(&app).await {
                     tracing::warn!(%error, "the database could not be compared with its witness");
                 }
             }),
-            every(look_every, app, stopped.clone(), |app| async move {
+            spawn_periodic_job(look_every, app, stopped.clone(), |app| async move {
                 if let Err(error) = status_lists::look(&app).await {
                     tracing::warn!(%error, "the status lists could not be looked at");
                 }
             }),
-            every(app.settings.timing.replica_staleness.duration() / 3, app, stopped.clone(), |app| async move {
-                if let Err(error) = status_lists::keep(&app).await {
-                    tracing::warn!(%error, "the status lists could not be kept up to date");
-                }
-            }),
-            every(flush_interval, app, stopped.clone(), |app| async move {
+            spawn_periodic_job(
+                app.settings.timing.max_snapshot_age.duration() / 3,
+                app,
+                stopped.clone(),
+                |app| async move {
+                    if let Err(error) = status_lists::keep(&app).await {
+                        tracing::warn!(%error, "the status lists could not be kept up to date");
+                    }
+                },
+            ),
+            spawn_periodic_job(flush_interval, app, stopped.clone(), |app| async move {
                 if let Err(error) = last_used::flush(&app).await {
                     tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
                 }
             }),
-            when(many_are_used, app, stopped.clone(), |app| async move {
-                if let Err(error) = last_used::flush_some(&app).await {
+            spawn_triggered_job(wait_for_buffered_uses, app, stopped.clone(), |app| async move {
+                if let Err(error) = last_used::flush_excess_usage(&app).await {
                     tracing::warn!(%error, "many last-used times wait and could not be written; they wait for the next time");
                 }
             }),
-            every(flush_interval, app, stopped.clone(), |app| async move {
+            spawn_periodic_job(flush_interval, app, stopped.clone(), |app| async move {
                 if let Err(error) = live_tokens::flush(&app).await {
                     tracing::warn!(%error, "counts of live tokens could not be written; they wait for the next time");
                 }
             }),
-            every(flush_interval, app, stopped.clone(), |app| async move {
+            spawn_periodic_job(flush_interval, app, stopped.clone(), |app| async move {
                 if let Err(error) = counts::flush(&app).await {
                     tracing::warn!(%error, "what became of exchanges could not be written; it waits for the next time");
                 }
             }),
-            every(expiry_notifications::LOOK_EVERY, app, stopped.clone(), |app| async move {
+            spawn_periodic_job(expiry_notifications::LOOK_EVERY, app, stopped.clone(), |app| async move {
                 if let Err(error) = expiry_notifications::tell(&app).await {
                     tracing::warn!(%error, "keys that ended could not be told of; they wait for the next time");
                 }
             }),
-            every(CLEAN_EVERY, app, stopped.clone(), |app| async move {
-                if let Err(error) = clean(&app).await {
+            spawn_periodic_job(CLEANUP_INTERVAL, app, stopped.clone(), |app| async move {
+                if let Err(error) = delete_expired_rows(&app).await {
                     tracing::warn!(%error, "old rows could not be thrown away");
                 }
             }),
@@ -139,11 +144,11 @@ impl Jobs {
     }
 }
 
-async fn many_are_used(app: Shared) {
-    app.last_used.many().await;
+async fn wait_for_buffered_uses(app: Shared) {
+    app.last_used.early_flush().await;
 }
 
-fn every<F>(
+fn spawn_periodic_job<F>(
     period: Duration,
     app: &Shared,
     mut stopped: watch::Receiver<bool>,
@@ -167,7 +172,7 @@ where
 }
 
 /// Runs `job` each time `due` completes.
-fn when<D, F>(
+fn spawn_triggered_job<D, F>(
     due: impl Fn(Shared) -> D + Send + 'static,
     app: &Shared,
     mut stopped: watch::Receiver<bool>,
@@ -189,33 +194,33 @@ where
 }
 
 /// Deletes expired rows.
-pub async fn clean(app: &crate::service::App) -> Result<(), StoreError> {
+pub async fn delete_expired_rows(app: &crate::service::App) -> Result<(), StoreError> {
     let timing = app.settings.timing;
     // `late` is the longest time after its expiry at which a verifier may accept a token. `dead`
     // adds the staleness of the replicas.
     let late = timing.verifier_leeway + timing.clock_skew;
-    let dead = late + timing.replica_staleness;
+    let dead = late + timing.max_snapshot_age;
     app.store
-        .change(Origin::of(Actor::System), move |tx| {
-            let end = tx.now().before(dead).seconds();
-            store::status_lists::forget_dead_lists(tx, end)?;
-            store::common::idempotency::forget_old(tx)?;
-            store::webhooks::deliveries::forget_old(tx)?;
-            store::webhooks::forget_old_secrets(tx)?;
-            store::common::retention::forget_old(tx)?;
-            store::signing::live_tokens::forget_old(tx)?;
-            store::exchange_counts::forget_old(tx)?;
-            store::credentials::revoked_tokens::forget_old(tx, late)?;
+        .run_transaction(Origin::of(Actor::System), move |tx| {
+            let end = tx.now().minus(dead).seconds();
+            store::status_lists::delete_expired_lists(tx, end)?;
+            store::common::idempotency::delete_expired(tx)?;
+            store::webhooks::deliveries::delete_expired(tx)?;
+            store::webhooks::delete_expired_secrets(tx)?;
+            store::common::retention::delete_expired(tx)?;
+            store::signing::live_tokens::delete_expired(tx)?;
+            store::exchange_counts::delete_expired(tx)?;
+            store::credentials::revoked_tokens::delete_expired(tx, late)?;
             Ok::<_, StoreError>(Outcome::bookkeeping(()))
         })
         .await?;
     // The batches are small, so that the rows of a large deleted organization do not block other
     // writers.
     loop {
-        let left = app.store.change(Origin::of(Actor::System), |tx| {
-            let records = store::access::access_records::forget_left(tx, CLEAN_AT_ONCE)?;
+        let left = app.store.run_transaction(Origin::of(Actor::System), |tx| {
+            let records = store::access::access_records::delete_orphaned(tx, CLEANUP_BATCH_SIZE)?;
             Ok::<_, StoreError>(Outcome::bookkeeping(
-                records + store::directory::members::forget_left(tx, CLEAN_AT_ONCE)?,
+                records + store::directory::members::delete_orphaned(tx, CLEANUP_BATCH_SIZE)?,
             ))
         });
         if left.await? == 0 {

@@ -10,11 +10,11 @@ const BATCHES: usize = 50;
 /// any replica has built.
 pub async fn keep(app: &App) -> Result<(), Error> {
     for _ in 0..BATCHES {
-        if !status_lists::place_old(app).await? {
+        if !status_lists::assign_missing_indexes(app).await? {
             break;
         }
     }
-    status_lists::rebuild(app).await?;
+    status_lists::build_lists(app).await?;
     look(app).await
 }
 
@@ -22,6 +22,6 @@ pub async fn keep(app: &App) -> Result<(), Error> {
 pub async fn look(app: &App) -> Result<(), Error> {
     status_lists::refresh(app).await?;
     let (lists, bytes) = app.status_lists.size();
-    app.metrics.status_lists_have(lists, bytes);
+    app.metrics.set_status_list_size(lists, bytes);
     Ok(())
 }

@@ -19,27 +19,27 @@ use crate::{
 };
 
 /// Polling interval for new events and due attempts.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Interval between measurements of the age of the oldest delivery.
-const MEASURE_EVERY: Duration = Duration::from_secs(10);
+const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause after an error, whose most likely cause is an unavailable database.
-const REST: Duration = Duration::from_secs(2);
+const ERROR_PAUSE: Duration = Duration::from_secs(2);
 /// Maximum number of transactions that create deliveries before any are sent, so that webhooks far
 /// behind do not delay the others.
-const STEPS: usize = 20;
+const MAX_FAN_OUT_STEPS: usize = 20;
 /// Maximum number of webhooks served concurrently.
 const AT_ONCE: usize = 64;
 /// Maximum number of batches for one webhook before another webhook is served.
 const BATCHES: usize = 16;
 /// How long running attempts may take after the server receives a stop signal. An aborted delivery
 /// is sent again when its lease expires.
-const PATIENCE: Duration = Duration::from_secs(2);
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     let app = app.clone();
     tokio::spawn(async move {
-        let mut courier = Courier::new(app);
-        let mut ticks = interval(LOOK_EVERY);
+        let mut courier = DeliveryWorker::new(app);
+        let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -57,25 +57,25 @@ pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()>
                 _ = ticks.tick() => {
                     if let Err(error) = courier.look().await {
                         tracing::warn!(%error, "webhooks could not be looked after");
-                        ticks.reset_after(REST);
+                        ticks.reset_after(ERROR_PAUSE);
                     }
                 }
             }
         }
-        let _ = timeout(PATIENCE, async { while courier.tasks.join_next().await.is_some() {} }).await;
+        let _ = timeout(STOP_TIMEOUT, async { while courier.tasks.join_next().await.is_some() {} }).await;
     })
 }
 
 /// Creates the deliveries of new events, sends due deliveries, and returns when each attempt has
 /// ended.
-pub async fn run_once(app: &Shared) -> Result<(), StoreError> {
-    let mut courier = Courier::new(app.clone());
+pub async fn deliver_once(app: &Shared) -> Result<(), StoreError> {
+    let mut courier = DeliveryWorker::new(app.clone());
     courier.look().await?;
     while courier.tasks.join_next().await.is_some() {}
     Ok(())
 }
 
-struct Courier {
+struct DeliveryWorker {
     app: Shared,
     serving: HashSet<WebhookId>,
     tasks: JoinSet<WebhookId>,
@@ -84,13 +84,13 @@ struct Courier {
     measured: Option<Instant>,
 }
 
-impl Courier {
+impl DeliveryWorker {
     fn new(app: Shared) -> Self {
         Self { app, serving: HashSet::new(), tasks: JoinSet::new(), last: None, measured: None }
     }
 
     async fn look(&mut self) -> Result<(), StoreError> {
-        for _ in 0..STEPS {
+        for _ in 0..MAX_FAN_OUT_STEPS {
             if !fan_out(&self.app).await? {
                 break;
             }
@@ -110,9 +110,11 @@ impl Courier {
                 self.tasks.spawn(serve(self.app.clone(), webhook));
             }
         }
-        if self.measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+        if self.measured.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
             self.measured = Some(Instant::now());
-            self.app.metrics.webhooks_wait(delivery_worker::longest_wait(&self.app).await?.duration());
+            self.app
+                .metrics
+                .set_longest_webhook_wait(delivery_worker::get_oldest_delivery_age(&self.app).await?.duration());
         }
         Ok(())
     }

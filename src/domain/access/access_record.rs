@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     access::{
-        owner::Home,
+        owner::OwnerScope,
         permission::{MANAGE, PermissionName, PermissionSet},
-        policy::{Authority, Place},
+        policy::{CallerPermissions, TenantScope},
         resource::{Resource, ResourcePattern},
         role::RoleSet,
     },
     common::{
-        id::{AccessRecordId, Incarnation, KeyId, OrganizationId, ServiceClientId, UserId},
+        id::{AccessRecordId, GenerationId, KeyId, OrganizationId, ServiceClientId, UserId},
         name::DisplayName,
         time::Timestamp,
     },
@@ -56,7 +56,7 @@ impl PrincipalType {
 pub enum Principal {
     /// A user, with the generation id in the tenant scope of the record. The record also applies to
     /// the user's personal keys in that scope.
-    User(UserId, Incarnation),
+    User(UserId, GenerationId),
     /// A service client, with all its keys.
     ServiceClient(ServiceClientId),
     ApiKey(KeyId),
@@ -82,9 +82,9 @@ impl Principal {
 
     /// Returns an id that no other principal ever has: the generation id of a user, or the id that
     /// Keyswap generated.
-    pub fn mark(&self) -> &str {
+    pub fn unique_id(&self) -> &str {
         match self {
-            Self::User(_, incarnation) => incarnation.as_str(),
+            Self::User(_, generation_id) => generation_id.as_str(),
             Self::ServiceClient(id) => id.as_str(),
             Self::ApiKey(id) => id.as_str(),
         }
@@ -93,9 +93,9 @@ impl Principal {
 
 /// A user who may change a record, with the generation id in the tenant scope of the record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Admin {
+pub struct RecordAdmin {
     pub user: UserId,
-    pub incarnation: Incarnation,
+    pub generation_id: GenerationId,
 }
 
 /// Roles, and the resources to which they apply.
@@ -111,9 +111,9 @@ pub struct AccessRecord {
     pub name: DisplayName,
     /// Organization of the record and its generation id; `None` outside organizations. The record
     /// applies only to keys in the same tenant scope.
-    pub organization: Option<(OrganizationId, Incarnation)>,
+    pub organization: Option<(OrganizationId, GenerationId)>,
     pub principals: Vec<Principal>,
-    pub admins: Vec<Admin>,
+    pub admins: Vec<RecordAdmin>,
     pub statements: Vec<Statement>,
     pub created_at: Timestamp,
     pub created_by: ActorRef,
@@ -128,27 +128,29 @@ impl AccessRecord {
 
 /// The records that a caller may access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach<'a> {
+pub enum RecordVisibility<'a> {
     /// Every record.
     All,
     /// The records of the organization.
     Organization(&'a OrganizationId),
     /// The records in the tenant scope of the caller that name the user as an admin.
-    Administered(Option<&'a OrganizationId>, &'a Incarnation),
-    Nothing,
+    AdministeredBy(Option<&'a OrganizationId>, &'a GenerationId),
+    None,
 }
 
-impl<'a> Reach<'a> {
+impl<'a> RecordVisibility<'a> {
     /// Returns which records a caller may read and change. `user` is the calling user, or the user
     /// on whose behalf the caller acts.
-    pub fn of(authority: &'a Authority, user: Option<&'a Home>) -> Self {
-        match (&authority.place, user.and_then(Home::incarnation)) {
-            (Place::Everywhere, _) if authority.holds("keyswap:keys") => Self::All,
-            (Place::Inside { organization: Some(id), .. }, _) if authority.holds(MANAGE) => Self::Organization(id),
-            (Place::Inside { organization, .. }, Some(incarnation)) => {
-                Self::Administered(organization.as_ref(), incarnation)
+    pub fn of(authority: &'a CallerPermissions, user: Option<&'a OwnerScope>) -> Self {
+        match (&authority.tenant_scope, user.and_then(OwnerScope::generation_id)) {
+            (TenantScope::Deployment, _) if authority.has_permission("keyswap:keys") => Self::All,
+            (TenantScope::Tenant { organization: Some(id), .. }, _) if authority.has_permission(MANAGE) => {
+                Self::Organization(id)
             }
-            (Place::Everywhere | Place::Inside { .. }, _) => Self::Nothing,
+            (TenantScope::Tenant { organization, .. }, Some(generation_id)) => {
+                Self::AdministeredBy(organization.as_ref(), generation_id)
+            }
+            (TenantScope::Deployment | TenantScope::Tenant { .. }, _) => Self::None,
         }
     }
 
@@ -158,11 +160,11 @@ impl<'a> Reach<'a> {
         match self {
             Self::All => true,
             Self::Organization(id) => record.organization_id() == Some(id),
-            Self::Administered(organization, incarnation) => {
+            Self::AdministeredBy(organization, generation_id) => {
                 record.organization_id() == organization
-                    && record.admins.iter().any(|admin| admin.incarnation == *incarnation)
+                    && record.admins.iter().any(|admin| admin.generation_id == *generation_id)
             }
-            Self::Nothing => false,
+            Self::None => false,
         }
     }
 }
@@ -170,12 +172,12 @@ impl<'a> Reach<'a> {
 /// A statement of an access record that applies to a key, with the current permissions of its
 /// roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct EffectiveStatement {
     pub permissions: PermissionSet,
     pub resources: Vec<ResourcePattern>,
 }
 
-impl Rule {
+impl EffectiveStatement {
     /// Returns whether the statement grants the permission on the resource.
     pub fn covers(&self, permission: &PermissionName, resource: &Resource) -> bool {
         self.permissions.contains(permission) && self.resources.iter().any(|pattern| pattern.matches(resource))
@@ -184,27 +186,28 @@ impl Rule {
 
 /// The `type` of an object that Keyswap writes into `authorization_details` (RFC 9396 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DetailType {
+pub enum AuthorizationDetailType {
     #[serde(rename = "urn:keyswap:params:oauth:authorization-details:access")]
     Access,
 }
 
 /// What a token permits, and on which resources (RFC 9396 §2.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Detail {
+pub struct AuthorizationDetail {
     #[serde(rename = "type")]
-    pub kind: DetailType,
+    pub kind: AuthorizationDetailType,
     pub actions: PermissionSet,
     pub locations: Vec<ResourcePattern>,
 }
 
 /// Reduces the statements that apply to a key to the scope of a token. Statements without a
 /// remaining permission and duplicates are omitted.
-pub fn details(rules: &[Rule], scope: &PermissionSet) -> Vec<Detail> {
+pub fn build_authorization_details(rules: &[EffectiveStatement], scope: &PermissionSet) -> Vec<AuthorizationDetail> {
     let mut details = Vec::new();
     for rule in rules {
         let actions = rule.permissions.intersection(scope);
-        let detail = Detail { kind: DetailType::Access, actions, locations: rule.resources.clone() };
+        let detail =
+            AuthorizationDetail { kind: AuthorizationDetailType::Access, actions, locations: rule.resources.clone() };
         if !detail.actions.is_empty() && !details.contains(&detail) {
             details.push(detail);
         }

@@ -7,12 +7,12 @@ use serde::Serialize;
 use crate::domain::{
     access::{
         permission::{PermissionName, PermissionSet},
-        token_profile::TokenShape,
+        token_profile::TokenProfile,
     },
     common::{
         id::AudienceId,
         key_text::holds_key,
-        time::{Span, Timestamp, as_text},
+        time::{Span, Timestamp, impl_serde_as_text},
     },
 };
 
@@ -38,8 +38,8 @@ impl Identifier {
 impl FromStr for Identifier {
     type Err = InvalidIdentifier;
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
-        let shape = |byte: u8| byte.is_ascii_graphic() && !b"\"\\#".contains(&byte);
-        if (1..=512).contains(&text.len()) && text.bytes().all(shape) && !holds_key(text) {
+        let token_profile = |byte: u8| byte.is_ascii_graphic() && !b"\"\\#".contains(&byte);
+        if (1..=512).contains(&text.len()) && text.bytes().all(token_profile) && !holds_key(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidIdentifier)
@@ -52,7 +52,7 @@ impl fmt::Display for Identifier {
         f.write_str(&self.0)
     }
 }
-as_text!(Identifier);
+impl_serde_as_text!(Identifier);
 
 /// Returned for a text that is not a valid audience identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +83,7 @@ impl BuiltIn {
 
 /// Permissions that an audience accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Takes {
+pub enum AcceptedPermissions {
     /// All permissions of the product, that is, all except management permissions.
     Product,
     /// Management permissions only.
@@ -91,8 +91,8 @@ pub enum Takes {
     Listed(PermissionSet),
 }
 
-impl Takes {
-    pub fn takes(&self, name: &PermissionName) -> bool {
+impl AcceptedPermissions {
+    pub fn accepts(&self, name: &PermissionName) -> bool {
         match self {
             Self::Product => !name.is_management(),
             Self::Management => name.is_management(),
@@ -107,11 +107,11 @@ impl Takes {
 pub struct Audience {
     pub id: AudienceId,
     pub identifier: Identifier,
-    pub takes: Takes,
+    pub accepts: AcceptedPermissions,
     /// Token lifetime; if `None`, the default of the deployment.
     pub token_ttl: Option<Span>,
     /// Profile of its tokens. The management audience always has the default profile.
-    pub shape: TokenShape,
+    pub token_profile: TokenProfile,
     pub built_in: Option<BuiltIn>,
     pub created_at: Timestamp,
     pub version: i64,

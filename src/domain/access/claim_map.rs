@@ -9,8 +9,8 @@ use serde::{
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    access::profile_error::ShapeFault,
-    common::{key_text::holds_key, time::as_text},
+    access::profile_error::TokenProfileError,
+    common::{key_text::holds_key, time::impl_serde_as_text},
 };
 
 /// Maximum number of claims that an audience maps.
@@ -22,7 +22,7 @@ pub const MAX_BYTES: usize = 4096;
 /// Claims whose registered meaning affects decisions (RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693 §4,
 /// RFC 7800 and the header parameters of RFC 7515), and the claims that Keyswap writes. A mapped
 /// claim cannot replace any of them.
-const RESERVED: &str = "_claim_names _claim_sources acr act alg amr at_hash aud auth_time authorization_details azp c_hash client_id \
+const RESERVED_CLAIMS: &str = "_claim_names _claim_sources acr act alg amr at_hash aud auth_time authorization_details azp c_hash client_id \
     cnf crit cty entitlements events exp groups iat iss jku jti jwk key_id kid may_act nbf nonce org_id roles \
     s_hash scope scp sid status sub sub_id sub_jwk sub_type toe txn typ x5c x5t x5t#S256 x5u";
 
@@ -38,13 +38,13 @@ impl ClaimName {
 }
 
 impl FromStr for ClaimName {
-    type Err = InvalidClaim;
-    fn from_str(text: &str) -> Result<Self, InvalidClaim> {
+    type Err = InvalidMappedClaim;
+    fn from_str(text: &str) -> Result<Self, InvalidMappedClaim> {
         let shape = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
         if !(1..=64).contains(&text.len()) || !text.bytes().all(shape) || holds_key(text) {
-            Err(InvalidClaim::Name)
-        } else if RESERVED.split(' ').any(|name| name == text) {
-            Err(InvalidClaim::Reserved)
+            Err(InvalidMappedClaim::Name)
+        } else if RESERVED_CLAIMS.split(' ').any(|name| name == text) {
+            Err(InvalidMappedClaim::Reserved)
         } else {
             Ok(Self(text.to_owned()))
         }
@@ -56,11 +56,11 @@ impl fmt::Display for ClaimName {
         f.write_str(&self.0)
     }
 }
-as_text!(ClaimName);
+impl_serde_as_text!(ClaimName);
 
 /// Object that a claim is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Holder {
+pub enum ClaimSourceObject {
     ApiKeyMetadata,
     ServiceClientMetadata,
     UserMetadata,
@@ -68,7 +68,7 @@ pub enum Holder {
     OrganizationMetadata,
 }
 
-impl Holder {
+impl ClaimSourceObject {
     pub const ALL: [Self; 5] = [
         Self::ApiKeyMetadata,
         Self::ServiceClientMetadata,
@@ -90,39 +90,39 @@ impl Holder {
 
 /// Source of a claim: a holder, and the path of member names in it, separated by dots.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    holder: Holder,
+pub struct ClaimSource {
+    object: ClaimSourceObject,
     path: String,
 }
 
-impl FromStr for Source {
-    type Err = InvalidClaim;
-    fn from_str(text: &str) -> Result<Self, InvalidClaim> {
-        let found = Holder::ALL.into_iter().find_map(|holder| {
-            let path = text.strip_prefix(holder.as_str())?.strip_prefix('.')?;
-            Some(Self { holder, path: path.to_owned() })
+impl FromStr for ClaimSource {
+    type Err = InvalidMappedClaim;
+    fn from_str(text: &str) -> Result<Self, InvalidMappedClaim> {
+        let found = ClaimSourceObject::ALL.into_iter().find_map(|object| {
+            let path = text.strip_prefix(object.as_str())?.strip_prefix('.')?;
+            Some(Self { object, path: path.to_owned() })
         });
-        let source = found.ok_or(InvalidClaim::Source)?;
+        let source = found.ok_or(InvalidMappedClaim::ClaimSource)?;
         let names = source.path.split('.');
         let ok = text.len() <= 256
             && !text.contains(char::is_control)
             && !holds_key(text)
             && names.clone().count() <= 16
             && names.clone().all(|name| !name.is_empty());
-        if ok { Ok(source) } else { Err(InvalidClaim::Source) }
+        if ok { Ok(source) } else { Err(InvalidMappedClaim::ClaimSource) }
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ClaimSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.holder.as_str(), self.path)
+        write!(f, "{}.{}", self.object.as_str(), self.path)
     }
 }
-as_text!(Source);
+impl_serde_as_text!(ClaimSource);
 
 /// Reason why a mapped claim is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidClaim {
+pub enum InvalidMappedClaim {
     #[error(
         "the name of a claim has 1 to 64 printable ASCII characters, no space, quote or backslash, and no API key in it"
     )]
@@ -133,29 +133,29 @@ pub enum InvalidClaim {
         "a claim is taken from api_key.metadata, service_client.metadata, user.metadata, user.profile or organization.metadata, \
          with the names of members after it, such as api_key.metadata.team: at most 256 bytes and 16 members"
     )]
-    Source,
+    ClaimSource,
 }
 
 /// Returned if the mapped claims of a token exceed `MAX_BYTES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the claims that are mapped from metadata are longer than 4096 bytes together")]
-pub struct TooLarge;
+pub struct MappedClaimsTooLarge;
 
 /// Values that mapped claims are taken from: the holders that exist and that an audience refers to.
-pub type Sources = BTreeMap<Holder, Map<String, Value>>;
+pub type ClaimSourceValues = BTreeMap<ClaimSourceObject, Map<String, Value>>;
 
 /// Claims that an audience maps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClaimMap(BTreeMap<ClaimName, Source>);
+pub struct ClaimMapping(BTreeMap<ClaimName, ClaimSource>);
 
-impl ClaimMap {
+impl ClaimMapping {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Returns whether a claim is taken from this holder.
-    pub fn reads(&self, holder: Holder) -> bool {
-        self.0.values().any(|source| source.holder == holder)
+    pub fn uses_object(&self, object: ClaimSourceObject) -> bool {
+        self.0.values().any(|source| source.object == object)
     }
 
     /// Returns the mapped claims with their values in `sources`. A claim whose member does not
@@ -163,30 +163,30 @@ impl ClaimMap {
     ///
     /// If the claims are too long together, none is returned: omitting some of them would mislead
     /// the verifier.
-    pub fn collect(&self, sources: &Sources) -> Result<Map<String, Value>, TooLarge> {
+    pub fn collect(&self, sources: &ClaimSourceValues) -> Result<Map<String, Value>, MappedClaimsTooLarge> {
         let mut claims = Map::new();
         for (name, source) in &self.0 {
-            if let Some(value) = sources.get(&source.holder).and_then(|map| member(map, &source.path)) {
+            if let Some(value) = sources.get(&source.object).and_then(|map| find_member(map, &source.path)) {
                 claims.insert(name.as_str().to_owned(), value.clone());
             }
         }
         let fits = claims.is_empty() || serde_json::to_string(&claims).is_ok_and(|text| text.len() <= MAX_BYTES);
-        if fits { Ok(claims) } else { Err(TooLarge) }
+        if fits { Ok(claims) } else { Err(MappedClaimsTooLarge) }
     }
 
-    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }
 }
 
-fn member<'a>(map: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+fn find_member<'a>(map: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {
         None => map.get(path),
-        Some((name, rest)) => member(map.get(name)?.as_object()?, rest),
+        Some((name, rest)) => find_member(map.get(name)?.as_object()?, rest),
     }
 }
 
-impl FromStr for ClaimMap {
+impl FromStr for ClaimMapping {
     type Err = serde_json::Error;
     fn from_str(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
@@ -196,46 +196,48 @@ impl FromStr for ClaimMap {
 /// Mapped claims as sent by a client. They are not validated yet, so that all errors can be
 /// reported at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WishedClaims(Vec<(String, String)>);
+pub struct UnvalidatedClaimMapping(Vec<(String, String)>);
 
-impl WishedClaims {
+impl UnvalidatedClaimMapping {
     /// Validates the mapped claims. Returns all errors, not only the first one.
-    pub fn read(self) -> Result<ClaimMap, Vec<ShapeFault>> {
+    pub fn read(self) -> Result<ClaimMapping, Vec<TokenProfileError>> {
         let (mut map, mut faults) = (BTreeMap::new(), Vec::new());
         if self.0.len() > MAX_CLAIMS {
-            faults.push(ShapeFault::new("claims", format!("{MAX_CLAIMS} claims at most")));
+            faults.push(TokenProfileError::new("claims", format!("{MAX_CLAIMS} claims at most")));
         }
         for (name, source) in self.0 {
-            match (name.parse::<ClaimName>(), source.parse::<Source>()) {
+            match (name.parse::<ClaimName>(), source.parse::<ClaimSource>()) {
                 (Ok(name), Ok(source)) => {
                     map.insert(name, source);
                 }
-                (Ok(name), Err(fault)) => faults.push(ShapeFault::new(format!("claims.{name}"), fault.to_string())),
-                // The message does not contain the name, which may be a secret.
-                (Err(InvalidClaim::Name), _) => {
-                    faults.push(ShapeFault::new("claims", InvalidClaim::Name.to_string()));
+                (Ok(name), Err(fault)) => {
+                    faults.push(TokenProfileError::new(format!("claims.{name}"), fault.to_string()))
                 }
-                (Err(fault @ (InvalidClaim::Reserved | InvalidClaim::Source)), other) => {
-                    faults.push(ShapeFault::new(format!("claims.{name}"), fault.to_string()));
+                // The message does not contain the name, which may be a secret.
+                (Err(InvalidMappedClaim::Name), _) => {
+                    faults.push(TokenProfileError::new("claims", InvalidMappedClaim::Name.to_string()));
+                }
+                (Err(fault @ (InvalidMappedClaim::Reserved | InvalidMappedClaim::ClaimSource)), other) => {
+                    faults.push(TokenProfileError::new(format!("claims.{name}"), fault.to_string()));
                     if let Err(fault) = other {
-                        faults.push(ShapeFault::new(format!("claims.{name}"), fault.to_string()));
+                        faults.push(TokenProfileError::new(format!("claims.{name}"), fault.to_string()));
                     }
                 }
             }
         }
-        if faults.is_empty() { Ok(ClaimMap(map)) } else { Err(faults) }
+        if faults.is_empty() { Ok(ClaimMapping(map)) } else { Err(faults) }
     }
 }
 
-impl<'de> Deserialize<'de> for WishedClaims {
+impl<'de> Deserialize<'de> for UnvalidatedClaimMapping {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PairsVisitor).map(Self)
+        deserializer.deserialize_map(UniquePairsVisitor).map(Self)
     }
 }
 
-struct PairsVisitor;
+struct UniquePairsVisitor;
 
-impl<'de> Visitor<'de> for PairsVisitor {
+impl<'de> Visitor<'de> for UniquePairsVisitor {
     type Value = Vec<(String, String)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -260,12 +262,12 @@ mod tests {
 
     use super::*;
 
-    fn read(value: Value) -> Result<ClaimMap, Vec<ShapeFault>> {
-        serde_json::from_value::<WishedClaims>(value).unwrap().read()
+    fn read(value: Value) -> Result<ClaimMapping, Vec<TokenProfileError>> {
+        serde_json::from_value::<UnvalidatedClaimMapping>(value).unwrap().read()
     }
 
-    fn sources(value: &Value) -> Sources {
-        [(Holder::ApiKeyMetadata, value.as_object().unwrap().clone())].into()
+    fn sources(value: &Value) -> ClaimSourceValues {
+        [(ClaimSourceObject::ApiKeyMetadata, value.as_object().unwrap().clone())].into()
     }
 
     #[test]
@@ -301,11 +303,11 @@ mod tests {
         let faults = faults.unwrap_err();
         let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
         assert_eq!(fields, ["claims", "claims", "claims.exp", "claims.plan", "claims.typ", "claims.typ"]);
-        for name in RESERVED.split(' ') {
-            assert_eq!(name.parse::<ClaimName>(), Err(InvalidClaim::Reserved), "{name}");
+        for name in RESERVED_CLAIMS.split(' ') {
+            assert_eq!(name.parse::<ClaimName>(), Err(InvalidMappedClaim::Reserved), "{name}");
         }
         for name in ["", &"a".repeat(65), "ä", "a\\", "a'", "a\u{7f}"] {
-            assert_eq!(name.parse::<ClaimName>(), Err(InvalidClaim::Name), "{name}");
+            assert_eq!(name.parse::<ClaimName>(), Err(InvalidMappedClaim::Name), "{name}");
         }
         for source in [
             "",
@@ -318,10 +320,13 @@ mod tests {
             &format!("user.metadata.{}", "a".repeat(300)),
             "metadata.a",
         ] {
-            assert_eq!(source.parse::<Source>(), Err(InvalidClaim::Source), "{source}");
+            assert_eq!(source.parse::<ClaimSource>(), Err(InvalidMappedClaim::ClaimSource), "{source}");
         }
         let many: Map<_, _> = (0..17).map(|i| (format!("c{i}"), json!("user.metadata.a"))).collect();
         assert_eq!(read(Value::Object(many)).unwrap_err().len(), 1);
-        assert!(serde_json::from_str::<WishedClaims>(r#"{"a":"user.metadata.a","a":"user.metadata.b"}"#).is_err());
+        assert!(
+            serde_json::from_str::<UnvalidatedClaimMapping>(r#"{"a":"user.metadata.a","a":"user.metadata.b"}"#)
+                .is_err()
+        );
     }
 }

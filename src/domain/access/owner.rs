@@ -4,27 +4,27 @@
 
 use serde::Serialize;
 
-use crate::domain::common::id::{Incarnation, OrganizationId, ServiceClientId, UserId};
+use crate::domain::common::id::{GenerationId, OrganizationId, ServiceClientId, UserId};
 
 /// Root owner of a key or a service client, with the generation id under which the key or service
 /// client was created. The root owner of a service client's key is that of the service client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Home {
+pub enum OwnerScope {
     /// The whole deployment.
     Account,
     Organization {
         id: OrganizationId,
-        incarnation: Incarnation,
+        generation_id: GenerationId,
     },
     User {
         id: UserId,
         organization: Option<OrganizationId>,
         /// Generation id of the membership, or of the user if there is no organization.
-        incarnation: Incarnation,
+        generation_id: GenerationId,
     },
 }
 
-impl Home {
+impl OwnerScope {
     pub const fn organization(&self) -> Option<&OrganizationId> {
         match self {
             Self::Account => None,
@@ -40,10 +40,10 @@ impl Home {
         }
     }
 
-    pub const fn incarnation(&self) -> Option<&Incarnation> {
+    pub const fn generation_id(&self) -> Option<&GenerationId> {
         match self {
             Self::Account => None,
-            Self::Organization { incarnation, .. } | Self::User { incarnation, .. } => Some(incarnation),
+            Self::Organization { generation_id, .. } | Self::User { generation_id, .. } => Some(generation_id),
         }
     }
 }

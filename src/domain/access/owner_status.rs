@@ -2,21 +2,21 @@
 
 use crate::domain::{
     access::{
-        owner::{Home, Owner},
+        owner::{Owner, OwnerScope},
         permission::{PermissionName, PermissionSet},
     },
-    common::id::{Incarnation, UserId},
+    common::id::{GenerationId, UserId},
 };
 use serde::Serialize;
 
 /// Current directory entries that a key depends on. A field is `None` if there is no such row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Directory {
-    pub user: Option<UserNow>,
-    pub membership: Option<MembershipNow>,
-    pub organization: Option<Incarnation>,
+pub struct DirectorySnapshot {
+    pub user: Option<UserSnapshot>,
+    pub membership: Option<MembershipSnapshot>,
+    pub organization: Option<GenerationId>,
     /// Membership of the user who created a key of the organization.
-    pub creator: Option<MembershipNow>,
+    pub creator_membership: Option<MembershipSnapshot>,
     /// Permissions of the root owner: for a user those of the applicable roles, for an organization
     /// those that may be assigned to its keys.
     pub permissions: PermissionSet,
@@ -24,34 +24,34 @@ pub struct Directory {
 
 /// A user, reduced to what keys depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserNow {
-    pub incarnation: Incarnation,
+pub struct UserSnapshot {
+    pub incarnation: GenerationId,
     pub blocked: bool,
 }
 
 /// A membership, reduced to what keys depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MembershipNow {
-    pub incarnation: Incarnation,
+pub struct MembershipSnapshot {
+    pub incarnation: GenerationId,
     /// Generation id of the organization in which the membership was created.
-    pub organization: Incarnation,
+    pub organization: GenerationId,
 }
 
 /// Whether an owner may use its keys now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    Good(OwnerSet),
+pub enum OwnerStatus {
+    Good(OwnerPermissions),
     /// Temporary.
     Blocked,
     /// Permanent.
-    Gone(Gone),
+    Deleted(Deleted),
 }
 
 /// Reason why an owner counts as deleted. The value is the cause in events, and is displayed with
 /// the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Gone {
+pub enum Deleted {
     UserDeleted,
     OrganizationDeleted,
     MemberLeft,
@@ -59,7 +59,7 @@ pub enum Gone {
     ServiceClientDeleted,
 }
 
-impl Gone {
+impl Deleted {
     pub const ALL: [Self; 5] =
         [Self::UserDeleted, Self::OrganizationDeleted, Self::MemberLeft, Self::CreatorLeft, Self::ServiceClientDeleted];
 
@@ -80,24 +80,24 @@ impl Gone {
 
 /// Permissions that an owner has now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OwnerSet {
+pub enum OwnerPermissions {
     /// Limited only by the permissions of the key itself.
-    KeysOwn,
+    Unlimited,
     Permissions(PermissionSet),
 }
 
-impl OwnerSet {
-    pub fn holds(&self, name: &PermissionName) -> bool {
+impl OwnerPermissions {
+    pub fn contains(&self, name: &PermissionName) -> bool {
         match self {
-            Self::KeysOwn => true,
+            Self::Unlimited => true,
             Self::Permissions(set) => set.contains(name),
         }
     }
 
     /// Returns the permissions that are in both.
-    pub fn cut_to(&self, other: &Self) -> Self {
+    pub fn intersection(&self, other: &Self) -> Self {
         match (self, other) {
-            (Self::KeysOwn, set) | (set, Self::KeysOwn) => set.clone(),
+            (Self::Unlimited, set) | (set, Self::Unlimited) => set.clone(),
             (Self::Permissions(one), Self::Permissions(other)) => Self::Permissions(one.intersection(other)),
         }
     }
@@ -105,42 +105,46 @@ impl OwnerSet {
     /// Returns those of `names` that the owner has.
     pub fn of(&self, names: &PermissionSet) -> PermissionSet {
         match self {
-            Self::KeysOwn => names.clone(),
+            Self::Unlimited => names.clone(),
             Self::Permissions(set) => set.intersection(names),
         }
     }
 }
 
 /// Returns the status of the root owner of a key or a service client.
-pub fn standing(home: &Home, now: &Directory) -> Standing {
-    let good = || Standing::Good(OwnerSet::Permissions(now.permissions.clone()));
+pub fn root_owner_status(home: &OwnerScope, now: &DirectorySnapshot) -> OwnerStatus {
+    let good = || OwnerStatus::Good(OwnerPermissions::Permissions(now.permissions.clone()));
     match home {
-        Home::Account => Standing::Good(OwnerSet::KeysOwn),
-        Home::Organization { incarnation, .. } => {
-            if now.organization.as_ref() == Some(incarnation) {
+        OwnerScope::Account => OwnerStatus::Good(OwnerPermissions::Unlimited),
+        OwnerScope::Organization { generation_id, .. } => {
+            if now.organization.as_ref() == Some(generation_id) {
                 good()
             } else {
-                Standing::Gone(Gone::OrganizationDeleted)
+                OwnerStatus::Deleted(Deleted::OrganizationDeleted)
             }
         }
-        Home::User { organization, incarnation, .. } => {
-            let Some(user) = &now.user else { return Standing::Gone(Gone::UserDeleted) };
+        OwnerScope::User { organization, generation_id, .. } => {
+            let Some(user) = &now.user else { return OwnerStatus::Deleted(Deleted::UserDeleted) };
             match organization {
-                None if user.incarnation != *incarnation => return Standing::Gone(Gone::UserDeleted),
-                Some(_) if now.organization.is_none() => return Standing::Gone(Gone::OrganizationDeleted),
-                Some(_) if !is_member(now.membership.as_ref(), incarnation, now) => {
-                    return Standing::Gone(Gone::MemberLeft);
+                None if user.incarnation != *generation_id => return OwnerStatus::Deleted(Deleted::UserDeleted),
+                Some(_) if now.organization.is_none() => return OwnerStatus::Deleted(Deleted::OrganizationDeleted),
+                Some(_) if !is_membership_in_force(now.membership.as_ref(), generation_id, now) => {
+                    return OwnerStatus::Deleted(Deleted::MemberLeft);
                 }
                 None | Some(_) => {}
             }
-            if user.blocked { Standing::Blocked } else { good() }
+            if user.blocked { OwnerStatus::Blocked } else { good() }
         }
     }
 }
 
 /// Returns whether the membership with this generation id is in force: it exists, and belongs to
 /// the current generation of the organization.
-pub fn is_member(membership: Option<&MembershipNow>, incarnation: &Incarnation, now: &Directory) -> bool {
+pub fn is_membership_in_force(
+    membership: Option<&MembershipSnapshot>,
+    incarnation: &GenerationId,
+    now: &DirectorySnapshot,
+) -> bool {
     membership.is_some_and(|membership| {
         membership.incarnation == *incarnation && now.organization.as_ref() == Some(&membership.organization)
     })
@@ -148,7 +152,7 @@ pub fn is_member(membership: Option<&MembershipNow>, incarnation: &Incarnation, 
 
 /// A service client, reduced to what its keys depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientNow {
+pub struct ServiceClientSnapshot {
     pub permissions: PermissionSet,
     pub deleted: bool,
 }
@@ -157,44 +161,51 @@ pub struct ClientNow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
     pub owner: Owner,
-    pub home: Home,
+    pub home: OwnerScope,
     /// The user who created a key of the organization, and the generation id of their membership.
     /// The key may end with this membership.
-    pub creator: Option<(UserId, Incarnation)>,
+    pub creator_membership: Option<(UserId, GenerationId)>,
     /// The service client that owns the key, if any.
-    pub client: Option<ClientNow>,
-    pub directory: Directory,
+    pub client: Option<ServiceClientSnapshot>,
+    pub directory: DirectorySnapshot,
 }
 
 impl Ownership {
     /// Returns the owner status. `ends_with_creator` states whether the keys of an organization end
     /// when the member who created them leaves.
-    pub fn standing(&self, ends_with_creator: bool) -> Standing {
-        let home = match standing(&self.home, &self.directory) {
-            Standing::Good(set) => set,
-            fallen @ (Standing::Blocked | Standing::Gone(_)) => return fallen,
+    pub fn root_owner_status(&self, ends_with_creator: bool) -> OwnerStatus {
+        let home = match root_owner_status(&self.home, &self.directory) {
+            OwnerStatus::Good(set) => set,
+            fallen @ (OwnerStatus::Blocked | OwnerStatus::Deleted(_)) => return fallen,
         };
-        match (&self.owner, &self.creator) {
-            (Owner::Organization(_), Some((_, creator)))
-                if ends_with_creator && !is_member(self.directory.creator.as_ref(), creator, &self.directory) =>
+        match (&self.owner, &self.creator_membership) {
+            (Owner::Organization(_), Some((_, creator_membership)))
+                if ends_with_creator
+                    && !is_membership_in_force(
+                        self.directory.creator_membership.as_ref(),
+                        creator_membership,
+                        &self.directory,
+                    ) =>
             {
-                Standing::Gone(Gone::CreatorLeft)
+                OwnerStatus::Deleted(Deleted::CreatorLeft)
             }
             (Owner::ServiceClient(_), _) => match &self.client {
                 Some(client) if !client.deleted => {
-                    Standing::Good(OwnerSet::Permissions(client.permissions.clone()).cut_to(&home))
+                    OwnerStatus::Good(OwnerPermissions::Permissions(client.permissions.clone()).intersection(&home))
                 }
-                Some(_) | None => Standing::Gone(Gone::ServiceClientDeleted),
+                Some(_) | None => OwnerStatus::Deleted(Deleted::ServiceClientDeleted),
             },
-            (Owner::User(_) | Owner::Organization(_) | Owner::Nobody, _) => Standing::Good(home),
+            (Owner::User(_) | Owner::Organization(_) | Owner::Nobody, _) => OwnerStatus::Good(home),
         }
     }
 
     /// Returns the permissions of the root owner of the key, which are unlimited for the account.
-    pub fn home_set(&self) -> OwnerSet {
+    pub fn root_owner_permissions(&self) -> OwnerPermissions {
         match &self.home {
-            Home::Account => OwnerSet::KeysOwn,
-            Home::Organization { .. } | Home::User { .. } => OwnerSet::Permissions(self.directory.permissions.clone()),
+            OwnerScope::Account => OwnerPermissions::Unlimited,
+            OwnerScope::Organization { .. } | OwnerScope::User { .. } => {
+                OwnerPermissions::Permissions(self.directory.permissions.clone())
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::common::{
     key_text::holds_key,
     name::DisplayName,
-    time::{Timestamp, as_text},
+    time::{Timestamp, impl_serde_as_text},
 };
 
 /// Name of a permission: 1 to 128 characters of `A-Za-z0-9._:-`, compared byte by byte.
@@ -23,7 +23,7 @@ impl PermissionName {
     /// such permissions.
     pub fn is_management(&self) -> bool {
         self.0.starts_with("keyswap:")
-            || crate::domain::access::permission::ORGANIZATION_MANAGEMENT.contains(&self.0.as_str())
+            || crate::domain::access::permission::TENANT_PERMISSIONS.contains(&self.0.as_str())
     }
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for PermissionName {
         f.write_str(&self.0)
     }
 }
-as_text!(PermissionName);
+impl_serde_as_text!(PermissionName);
 
 /// Returned for a text that is not a valid permission name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +93,7 @@ impl PermissionSet {
         self.0.iter()
     }
     /// Returns the permissions that are in `self` and not in `other`.
-    pub fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a PermissionName> {
+    pub fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a PermissionName> {
         self.0.difference(&other.0)
     }
     pub fn intersection(&self, other: &Self) -> Self {
@@ -138,13 +138,13 @@ pub fn parse_scope(text: &str) -> Result<PermissionSet, InvalidPermission> {
 /// Kind of owner whose keys may have a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AssignableTo {
+pub enum AssignableOwnerType {
     User,
     Organization,
     ServiceClient,
 }
 
-impl AssignableTo {
+impl AssignableOwnerType {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -158,24 +158,24 @@ impl AssignableTo {
     }
 }
 
-impl FromStr for AssignableTo {
-    type Err = InvalidAssignableTo;
-    fn from_str(text: &str) -> Result<Self, InvalidAssignableTo> {
-        Self::from_stored(text).ok_or(InvalidAssignableTo)
+impl FromStr for AssignableOwnerType {
+    type Err = InvalidAssignableOwnerType;
+    fn from_str(text: &str) -> Result<Self, InvalidAssignableOwnerType> {
+        Self::from_stored(text).ok_or(InvalidAssignableOwnerType)
     }
 }
 
 /// Returned for a text that is not a kind of owner whose keys have permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a permission is assignable to a user, organization or service_client")]
-pub struct InvalidAssignableTo;
+pub struct InvalidAssignableOwnerType;
 
 /// A permission in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Permission {
     pub name: PermissionName,
     pub description: Option<DisplayName>,
-    pub assignable_to: BTreeSet<AssignableTo>,
+    pub assignable_to: BTreeSet<AssignableOwnerType>,
     /// Shipped with Keyswap: it governs Keyswap itself, and cannot be changed or deleted.
     pub built_in: bool,
     pub created_at: Timestamp,
@@ -192,4 +192,4 @@ pub const MANAGE_SELF: &str = "user-api-keys:manage-self";
 pub(crate) const MANAGE_ALL: &str = "user-api-keys:manage-all";
 
 /// Permissions that govern Keyswap in the tenant scope of an organization or a user.
-pub const ORGANIZATION_MANAGEMENT: [&str; 3] = [MANAGE, MANAGE_SELF, MANAGE_ALL];
+pub const TENANT_PERMISSIONS: [&str; 3] = [MANAGE, MANAGE_SELF, MANAGE_ALL];

@@ -4,8 +4,8 @@
 
 use crate::domain::{
     access::{
-        owner::Home,
-        permission::{MANAGE, MANAGE_ALL, MANAGE_SELF, ORGANIZATION_MANAGEMENT, PermissionName, PermissionSet},
+        owner::OwnerScope,
+        permission::{MANAGE, MANAGE_ALL, MANAGE_SELF, PermissionName, PermissionSet, TENANT_PERMISSIONS},
     },
     common::id::{OrganizationId, UserId},
 };
@@ -36,11 +36,11 @@ pub trait Action: Send + Sync + 'static {
     const NAME: &'static str;
     /// The permissions that allow the action, besides `keyswap:admin`: one of them is sufficient.
     /// Those that govern an organization count only in the tenant scope of a user or an
-    /// organization, and `Authority::over` determines their reach there.
+    /// organization, and `CallerPermissions::rights_on` determines their reach there.
     const PERMISSIONS: &'static [&'static str];
 }
 
-macro_rules! actions {
+macro_rules! define_actions {
     ($($(#[$doc:meta])* $action:ident: $name:literal needs $($permission:expr),+;)*) => {
         $($(#[$doc])* #[derive(Debug, Clone, Copy)] pub struct $action;
         impl Action for $action {
@@ -52,7 +52,7 @@ macro_rules! actions {
     };
 }
 
-actions! {
+define_actions! {
     /// Create, list, change, rotate, suspend and revoke API keys.
     ManageKeys: "manage API keys" needs KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
     /// Create, list, change and delete service clients.
@@ -70,9 +70,9 @@ actions! {
     /// Create, read, change and delete audiences.
     ManageAudiences: "manage audiences" needs ADMIN;
     /// Validate and introspect API keys and tokens, and check access to resources.
-    Validate: "validate API keys and tokens" needs VALIDATE;
+    ValidateCredentials: "validate API keys and tokens" needs VALIDATE;
     /// Create a portal session for a user.
-    OpenPortalSessions: "open portal sessions" needs KEYS;
+    CreatePortalSessions: "open portal sessions" needs KEYS;
     /// Read the audit log.
     ReadEvents: "read events" needs EVENTS;
     /// Read the metrics on the public listener: they distinguish a revoked key from an unknown one
@@ -80,7 +80,7 @@ actions! {
     ReadMetrics: "read metrics" needs EVENTS;
     /// Read key statistics, the number of exchanges and the causes of refusals: they distinguish a
     /// revoked key from an unknown one (invariant 7).
-    ReadOverview: "read the overview" needs EVENTS;
+    ReadStatistics: "read the overview" needs EVENTS;
     /// Read and rotate signing keys.
     ManageSigningKeys: "manage signing keys" needs SIGNING_KEYS;
     /// Configure the destinations of events. A webhook can receive every event, so this permits
@@ -89,30 +89,30 @@ actions! {
     /// Change the appearance of the hosted pages.
     ManageBranding: "manage the branding" needs ADMIN;
     /// Read the identity and permissions of the caller.
-    KnowOneself: "know who calls" needs DIRECTORY, KEYS, VALIDATE, EVENTS, SIGNING_KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
+    ReadOwnIdentity: "know who calls" needs DIRECTORY, KEYS, VALIDATE, EVENTS, SIGNING_KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
     /// Create, list, change and delete access records.
     ManageAccessRecords: "manage access records" needs KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
 }
 
 /// Tenant scope of a caller. What is outside does not exist for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum TenantScope {
     /// The deployment: service clients of the account, unowned keys, and operators with shell
     /// access to the server.
-    Everywhere,
+    Deployment,
     /// A user or an organization: the scope of a personal key, an organization's key, a portal
     /// session, or a call on behalf of a user.
-    Inside { organization: Option<OrganizationId>, user: Option<UserId> },
+    Tenant { organization: Option<OrganizationId>, user: Option<UserId> },
 }
 
-impl Place {
+impl TenantScope {
     /// Returns the tenant scope of the holder of a key.
-    pub fn of(home: &Home) -> Self {
+    pub fn of(home: &OwnerScope) -> Self {
         match home {
-            Home::Account => Self::Everywhere,
-            Home::Organization { id, .. } => Self::Inside { organization: Some(id.clone()), user: None },
-            Home::User { id, organization, .. } => {
-                Self::Inside { organization: organization.clone(), user: Some(id.clone()) }
+            OwnerScope::Account => Self::Deployment,
+            OwnerScope::Organization { id, .. } => Self::Tenant { organization: Some(id.clone()), user: None },
+            OwnerScope::User { id, organization, .. } => {
+                Self::Tenant { organization: organization.clone(), user: Some(id.clone()) }
             }
         }
     }
@@ -120,140 +120,144 @@ impl Place {
 
 /// What a caller may do, and in which tenant scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authority {
+pub struct CallerPermissions {
     /// Management permissions of the caller in this tenant scope.
     pub scope: PermissionSet,
-    pub place: Place,
+    pub tenant_scope: TenantScope,
 }
 
 /// What a caller may do with a key or a service client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rights {
+pub struct ObjectRights {
     /// Read. Without it, the object does not exist for the caller.
-    pub see: bool,
+    pub read: bool,
     /// Create, change, rotate and resume.
     pub change: bool,
     /// Suspend, revoke and delete.
     pub end: bool,
 }
 
-impl Rights {
-    const NONE: Self = Self { see: false, change: false, end: false };
-    const ALL: Self = Self { see: true, change: true, end: true };
-    const SEE_AND_END: Self = Self { see: true, change: false, end: true };
+impl ObjectRights {
+    const NONE: Self = Self { read: false, change: false, end: false };
+    const ALL: Self = Self { read: true, change: true, end: true };
+    const READ_AND_REVOKE: Self = Self { read: true, change: false, end: true };
 }
 
 /// Returns the permission that a caller in a tenant scope must have to change an object that
 /// belongs to `home`.
-pub const fn needed_over(home: &Home) -> &'static str {
+pub const fn required_management_permission(home: &OwnerScope) -> &'static str {
     match home {
-        Home::User { .. } => MANAGE_SELF,
-        Home::Account | Home::Organization { .. } => MANAGE,
+        OwnerScope::User { .. } => MANAGE_SELF,
+        OwnerScope::Account | OwnerScope::Organization { .. } => MANAGE,
     }
 }
 
 /// The keys or service clients that a caller may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
+pub enum KeyVisibility {
     All,
-    /// Within an organization: all of them (`whole`), or the organization's own and those of one
+    /// Within an organization: all of them (`all_keys`), or the organization's own and those of one
     /// user.
     Organization {
         id: OrganizationId,
-        whole: bool,
-        its_own: bool,
-        of_user: Option<UserId>,
+        all_keys: bool,
+        organization_keys: bool,
+        user_keys: Option<UserId>,
     },
     /// Those of a user outside organizations.
     User(UserId),
-    Nothing,
+    None,
 }
 
-impl Authority {
+impl CallerPermissions {
     /// Returns whether the caller may perform `A` at all.
     pub fn allows<A: Action>(&self) -> bool {
-        self.needed::<A>().iter().any(|permission| self.holds(permission))
+        self.required_permissions::<A>().iter().any(|permission| self.has_permission(permission))
     }
 
     /// Returns the permissions that allow `A` in the tenant scope of the caller: one of them is
     /// sufficient.
-    pub fn needed<A: Action>(&self) -> Vec<&'static str> {
-        let inside = matches!(self.place, Place::Inside { .. });
-        let counts = |permission: &&str| inside == ORGANIZATION_MANAGEMENT.contains(permission);
+    pub fn required_permissions<A: Action>(&self) -> Vec<&'static str> {
+        let inside = matches!(self.tenant_scope, TenantScope::Tenant { .. });
+        let counts = |permission: &&str| inside == TENANT_PERMISSIONS.contains(permission);
         let here: Vec<_> = A::PERMISSIONS.iter().copied().filter(counts).collect();
         if here.is_empty() { A::PERMISSIONS.to_vec() } else { here }
     }
 
     /// Returns whether the caller has `permission`, by name or through `keyswap:admin`.
-    pub fn holds(&self, permission: &str) -> bool {
-        holds(&self.scope, permission)
+    pub fn has_permission(&self, permission: &str) -> bool {
+        has_permission(&self.scope, permission)
     }
 
     /// Returns what the caller may do with an object that belongs to `home`.
-    pub fn over(&self, home: &Home) -> Rights {
-        let (organization, user) = match &self.place {
-            Place::Everywhere => return if self.holds(KEYS) { Rights::ALL } else { Rights::NONE },
-            Place::Inside { organization, user } => (organization.as_ref(), user.as_ref()),
+    pub fn rights_on(&self, home: &OwnerScope) -> ObjectRights {
+        let (organization, user) = match &self.tenant_scope {
+            TenantScope::Deployment => {
+                return if self.has_permission(KEYS) { ObjectRights::ALL } else { ObjectRights::NONE };
+            }
+            TenantScope::Tenant { organization, user } => (organization.as_ref(), user.as_ref()),
         };
         let (own, manage) = match home {
-            Home::Account => return Rights::NONE,
-            Home::Organization { .. } => (true, MANAGE),
-            Home::User { id, .. } => (user == Some(id), MANAGE_SELF),
+            OwnerScope::Account => return ObjectRights::NONE,
+            OwnerScope::Organization { .. } => (true, MANAGE),
+            OwnerScope::User { id, .. } => (user == Some(id), MANAGE_SELF),
         };
         if home.organization() != organization {
-            Rights::NONE
-        } else if own && self.holds(manage) {
-            Rights::ALL
-        } else if organization.is_some() && self.holds(MANAGE_ALL) {
-            Rights::SEE_AND_END
+            ObjectRights::NONE
+        } else if own && self.has_permission(manage) {
+            ObjectRights::ALL
+        } else if organization.is_some() && self.has_permission(MANAGE_ALL) {
+            ObjectRights::READ_AND_REVOKE
         } else {
-            Rights::NONE
+            ObjectRights::NONE
         }
     }
 
     /// Returns which keys and service clients the caller may see, as a filter for lists: those that
-    /// `over` permits it to see.
-    pub fn reach(&self) -> Reach {
-        let of_user = |user: &Option<UserId>| user.clone().filter(|_| self.holds(MANAGE_SELF));
-        match &self.place {
-            Place::Everywhere if self.holds(KEYS) => Reach::All,
-            Place::Everywhere => Reach::Nothing,
-            Place::Inside { organization: Some(id), user } => Reach::Organization {
+    /// `rights_on` permits it to see.
+    pub fn visible_keys(&self) -> KeyVisibility {
+        let user_keys = |user: &Option<UserId>| user.clone().filter(|_| self.has_permission(MANAGE_SELF));
+        match &self.tenant_scope {
+            TenantScope::Deployment if self.has_permission(KEYS) => KeyVisibility::All,
+            TenantScope::Deployment => KeyVisibility::None,
+            TenantScope::Tenant { organization: Some(id), user } => KeyVisibility::Organization {
                 id: id.clone(),
-                whole: self.holds(MANAGE_ALL),
-                its_own: self.holds(MANAGE),
-                of_user: of_user(user),
+                all_keys: self.has_permission(MANAGE_ALL),
+                organization_keys: self.has_permission(MANAGE),
+                user_keys: user_keys(user),
             },
-            Place::Inside { organization: None, user } => of_user(user).map_or(Reach::Nothing, Reach::User),
+            TenantScope::Tenant { organization: None, user } => {
+                user_keys(user).map_or(KeyVisibility::None, KeyVisibility::User)
+            }
         }
     }
 
     /// Returns whether the caller may act on behalf of users. Such a call can do nothing that
     /// managing keys does not permit as well.
-    pub fn may_act_for_users(&self) -> bool {
-        self.place == Place::Everywhere && self.holds(KEYS)
+    pub fn may_act_on_behalf_of_users(&self) -> bool {
+        self.tenant_scope == TenantScope::Deployment && self.has_permission(KEYS)
     }
 }
 
 /// Returns whether `scope` has `permission`, by name or through `keyswap:admin`.
-fn holds(scope: &PermissionSet, permission: &str) -> bool {
+fn has_permission(scope: &PermissionSet, permission: &str) -> bool {
     scope.iter().any(|name| name.as_str() == permission || name.as_str() == ADMIN)
 }
 
 /// Permissions that a caller may grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holdings {
+pub enum GrantablePermissions {
     /// For `keyswap:admin`, and for operators with shell access to the server.
     WholeCatalog,
     Listed(PermissionSet),
 }
 
-impl Holdings {
+impl GrantablePermissions {
     pub fn of(permissions: PermissionSet) -> Self {
-        if holds(&permissions, ADMIN) { Self::WholeCatalog } else { Self::Listed(permissions) }
+        if has_permission(&permissions, ADMIN) { Self::WholeCatalog } else { Self::Listed(permissions) }
     }
 
-    pub fn hold(&self, name: &PermissionName) -> bool {
+    pub fn can_grant(&self, name: &PermissionName) -> bool {
         match self {
             Self::WholeCatalog => true,
             Self::Listed(set) => set.contains(name),
@@ -261,7 +265,7 @@ impl Holdings {
     }
 
     /// Returns those of `these` that the caller may grant.
-    pub fn cut(&self, these: &PermissionSet) -> PermissionSet {
+    pub fn restrict(&self, these: &PermissionSet) -> PermissionSet {
         match self {
             Self::WholeCatalog => these.clone(),
             Self::Listed(set) => set.intersection(these),

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::domain::common::{key_text::holds_key, time::as_text};
+use crate::domain::common::{key_text::holds_key, time::impl_serde_as_text};
 
 /// Maximum length of a resource or a pattern, in bytes.
 pub const MAX_LENGTH: usize = 512;
@@ -49,14 +49,14 @@ impl ResourcePattern {
 impl FromStr for Resource {
     type Err = InvalidResource;
     fn from_str(text: &str) -> Result<Self, InvalidResource> {
-        if is_resource(text, false) { Ok(Self(text.to_owned())) } else { Err(InvalidResource) }
+        if is_valid_resource(text, false) { Ok(Self(text.to_owned())) } else { Err(InvalidResource) }
     }
 }
 
 impl FromStr for ResourcePattern {
-    type Err = InvalidPattern;
-    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
-        if is_resource(text, true) { Ok(Self(text.to_owned())) } else { Err(InvalidPattern) }
+    type Err = InvalidResourcePattern;
+    fn from_str(text: &str) -> Result<Self, InvalidResourcePattern> {
+        if is_valid_resource(text, true) { Ok(Self(text.to_owned())) } else { Err(InvalidResourcePattern) }
     }
 }
 
@@ -70,8 +70,8 @@ impl fmt::Display for ResourcePattern {
         f.write_str(&self.0)
     }
 }
-as_text!(Resource);
-as_text!(ResourcePattern);
+impl_serde_as_text!(Resource);
+impl_serde_as_text!(ResourcePattern);
 
 /// Returned for a text that is not a valid resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -87,32 +87,35 @@ pub struct InvalidResource;
     "a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
      empty, . or .. part, * only as a whole part of the path, %-escapes in upper case and only for what needs one, and no API key in it"
 )]
-pub struct InvalidPattern;
+pub struct InvalidResourcePattern;
 
-fn is_resource(text: &str, with_wildcards: bool) -> bool {
+fn is_valid_resource(text: &str, with_wildcards: bool) -> bool {
     let shape = |byte: u8| byte.is_ascii_graphic() && !b"\"'`\\{}?#".contains(&byte);
-    if !(1..=MAX_LENGTH).contains(&text.len()) || !text.bytes().all(shape) || !has_good_escapes(text) || holds_key(text)
+    if !(1..=MAX_LENGTH).contains(&text.len())
+        || !text.bytes().all(shape)
+        || !has_canonical_escapes(text)
+        || holds_key(text)
     {
         return false;
     }
-    let Some(path) = text.strip_prefix('/') else { return is_uri(text, with_wildcards) };
-    path.split('/').all(|part| is_part(part, with_wildcards))
+    let Some(path) = text.strip_prefix('/') else { return is_valid_uri(text, with_wildcards) };
+    path.split('/').all(|part| is_valid_segment(part, with_wildcards))
 }
 
-fn is_uri(text: &str, with_wildcards: bool) -> bool {
+fn is_valid_uri(text: &str, with_wildcards: bool) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else { return false };
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(letters);
     // `scheme://host/path`, or `scheme:path` without a host.
     let mut parts = rest.strip_prefix("//").unwrap_or(rest).split('/');
     is_scheme
-        && parts.next().is_some_and(|head| is_part(head, false))
-        && parts.all(|part| is_part(part, with_wildcards))
+        && parts.next().is_some_and(|head| is_valid_segment(head, false))
+        && parts.all(|part| is_valid_segment(part, with_wildcards))
 }
 
 /// Returns whether a part of a path is valid. The text before `;` must be valid on its own, because
 /// some servers ignore the rest.
-fn is_part(part: &str, with_wildcards: bool) -> bool {
+fn is_valid_segment(part: &str, with_wildcards: bool) -> bool {
     if part.contains(WILDCARD) {
         return with_wildcards && part == WILDCARD;
     }
@@ -124,7 +127,7 @@ fn is_part(part: &str, with_wildcards: bool) -> bool {
 /// character that requires it. An escaped letter would give a resource a second spelling. An
 /// escaped `/`, `.`, `*`, `;`, `\` or `%` would change its meaning for a service that decodes once
 /// more than Keyswap.
-fn has_good_escapes(text: &str) -> bool {
+fn has_canonical_escapes(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| {
         let Some(digits) = rest.get(..2) else { return false };
         let is_upper = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte));

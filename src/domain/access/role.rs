@@ -9,7 +9,7 @@ use crate::domain::{
     common::{
         key_text::holds_key,
         name::DisplayName,
-        time::{Timestamp, as_text},
+        time::{Timestamp, impl_serde_as_text},
     },
 };
 
@@ -40,7 +40,7 @@ impl fmt::Display for RoleName {
         f.write_str(&self.0)
     }
 }
-as_text!(RoleName);
+impl_serde_as_text!(RoleName);
 
 /// Returned for a text that is not a valid role name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

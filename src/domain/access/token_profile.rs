@@ -5,31 +5,31 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use crate::domain::{
     access::{
-        claim_map::{ClaimMap, WishedClaims},
-        profile_error::ShapeFault,
+        claim_map::{ClaimMapping, UnvalidatedClaimMapping},
+        profile_error::TokenProfileError,
     },
-    common::time::as_text,
+    common::time::impl_serde_as_text,
     signing::Algorithm,
 };
 
 /// Format of the tokens of an audience. The default is an access token according to RFC 9068,
 /// signed with the algorithm of the deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TokenShape {
+pub struct TokenProfile {
     /// `None` for the algorithm of the deployment.
     pub algorithm: Option<Algorithm>,
-    pub typ: Typ,
-    pub scope_claim: ScopeClaim,
-    pub aud_claim: AudClaim,
-    pub claims: ClaimMap,
-    pub status: StatusOf,
+    pub typ: TokenTypeHeader,
+    pub scope_claim: ScopeClaimFormat,
+    pub aud_claim: AudienceClaimFormat,
+    pub claims: ClaimMapping,
+    pub status: StatusSubject,
 }
 
-impl TokenShape {
+impl TokenProfile {
     /// Returns whether one token can serve both profiles. Algorithms are compared after applying
     /// the default of the deployment. `status` is not compared: if one profile requires a status
     /// for each token, the token has one, and it is as informative for the other.
-    pub fn agrees_with(&self, other: &Self, deployment: Algorithm) -> bool {
+    pub fn is_compatible_with(&self, other: &Self, deployment: Algorithm) -> bool {
         let rest = |shape: &Self| (shape.scope_claim, shape.aud_claim);
         self.algorithm.unwrap_or(deployment) == other.algorithm.unwrap_or(deployment)
             && rest(self) == rest(other)
@@ -41,14 +41,14 @@ impl TokenShape {
 /// The `typ` header parameter: 1 to 64 characters of `A-Za-z0-9.+-`, with at most one `/` between
 /// two parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Typ(Cow<'static, str>);
+pub struct TokenTypeHeader(Cow<'static, str>);
 
 /// Types of other kinds of JWT. None of them may be accepted as a token of Keyswap, and no token of
 /// Keyswap as one of them (RFC 8725 §3.11).
-const RESERVED_TYPES: [&str; 6] =
+const RESERVED_TOKEN_TYPES: [&str; 6] =
     ["statuslist+jwt", "secevent+jwt", "token-introspection+jwt", "dpop+jwt", "logout+jwt", "oauth-authz-req+jwt"];
 
-impl Typ {
+impl TokenTypeHeader {
     /// RFC 9068 §2.1: distinguishes an access token from every other kind of JWT.
     pub const ACCESS_TOKEN: Self = Self(Cow::Borrowed("at+jwt"));
     /// RFC 9701 §5: a response about a token, which is never a token itself.
@@ -61,49 +61,49 @@ impl Typ {
     }
 }
 
-impl Default for Typ {
+impl Default for TokenTypeHeader {
     fn default() -> Self {
         Self::ACCESS_TOKEN
     }
 }
 
-impl FromStr for Typ {
-    type Err = InvalidTyp;
-    fn from_str(text: &str) -> Result<Self, InvalidTyp> {
+impl FromStr for TokenTypeHeader {
+    type Err = InvalidTokenTypeHeader;
+    fn from_str(text: &str) -> Result<Self, InvalidTokenTypeHeader> {
         let shape = |byte: u8| byte.is_ascii_alphanumeric() || b".+/-".contains(&byte);
         let mut parts = text.split('/');
         let is_name = (1..=64).contains(&text.len()) && text.bytes().all(shape);
         if !is_name || parts.clone().count() > 2 || parts.any(str::is_empty) {
-            return Err(InvalidTyp::Shape);
+            return Err(InvalidTokenTypeHeader::Format);
         }
         // Media types are case-insensitive, and `application/` may be omitted (RFC 7515 §4.1.9).
         let lower = text.to_ascii_lowercase();
-        if RESERVED_TYPES.contains(&lower.strip_prefix("application/").unwrap_or(&lower)) {
-            return Err(InvalidTyp::Reserved);
+        if RESERVED_TOKEN_TYPES.contains(&lower.strip_prefix("application/").unwrap_or(&lower)) {
+            return Err(InvalidTokenTypeHeader::Reserved);
         }
         Ok(if text == Self::ACCESS_TOKEN.as_str() { Self::ACCESS_TOKEN } else { Self(Cow::Owned(text.to_owned())) })
     }
 }
 
-impl fmt::Display for Typ {
+impl fmt::Display for TokenTypeHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
-as_text!(Typ);
+impl_serde_as_text!(TokenTypeHeader);
 
 /// Reason why a text is not a valid `typ` of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTyp {
+pub enum InvalidTokenTypeHeader {
     #[error(
         "a typ is a media type, or the last part of one, such as at+jwt or JWT: 1 to 64 of A-Z, a-z, 0-9, '.', '+', '-' and one '/'"
     )]
-    Shape,
+    Format,
     #[error("this typ belongs to another kind of token")]
     Reserved,
 }
 
-macro_rules! choices {
+macro_rules! define_choice {
     ($(#[$meta:meta])* $type:ident, $invalid:ident, $message:literal: $($(#[$doc:meta])* $variant:ident = $name:literal),+) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -127,7 +127,7 @@ macro_rules! choices {
                 f.write_str(self.as_str())
             }
         }
-        as_text!($type);
+        impl_serde_as_text!($type);
 
         /// Returned for any other text.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -136,9 +136,9 @@ macro_rules! choices {
     };
 }
 
-choices! {
+define_choice! {
     /// Claim that contains the scope of a token.
-    ScopeClaim, InvalidScopeClaim, "the scope_claim is scope (one string) or scp (an array)":
+    ScopeClaimFormat, InvalidScopeClaimFormat, "the scope_claim is scope (one string) or scp (an array)":
     /// `scope`, one string (RFC 9068 §2.2.3).
     #[default]
     Scope = "scope",
@@ -146,19 +146,19 @@ choices! {
     Scp = "scp"
 }
 
-choices! {
+define_choice! {
     /// Format of the `aud` claim (RFC 7519 §4.1.3 allows both).
-    AudClaim, InvalidAudClaim, "the aud_claim is string or array":
+    AudienceClaimFormat, InvalidAudienceClaimFormat, "the aud_claim is string or array":
     /// One string if there is one audience, because some verifiers do not accept an array.
     #[default]
-    Text = "string",
+    String = "string",
     /// Always an array.
     Array = "array"
 }
 
-choices! {
+define_choice! {
     /// What the status list index of a token refers to.
-    StatusOf, InvalidStatusOf, "the status is credential (all tokens of one fall together) or token (each has its own)":
+    StatusSubject, InvalidStatusSubject, "the status is credential (all tokens of one fall together) or token (each has its own)":
     /// The credential that the token was issued from: all its tokens share one status, and signing
     /// a token writes no row.
     #[default]
@@ -171,23 +171,23 @@ choices! {
 /// Changes of a token profile as sent by a client. They are not validated yet, so that all errors
 /// can be reported at once. An absent field leaves the value unchanged; `null` selects the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WishedShape {
+pub struct TokenProfilePatch {
     pub algorithm: Option<Option<String>>,
     pub typ: Option<Option<String>>,
     pub scope_claim: Option<Option<String>>,
     pub aud_claim: Option<Option<String>>,
-    pub claims: Option<Option<WishedClaims>>,
+    pub claims: Option<Option<UnvalidatedClaimMapping>>,
     pub status: Option<Option<String>>,
 }
 
-impl WishedShape {
+impl TokenProfilePatch {
     /// Returns whether there is no change.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     /// Applies the changes to `before`. Returns all errors, not only the first one.
-    pub fn applied_to(self, before: &TokenShape) -> Result<TokenShape, Vec<ShapeFault>> {
+    pub fn apply_to(self, before: &TokenProfile) -> Result<TokenProfile, Vec<TokenProfileError>> {
         let (mut shape, mut faults) = (before.clone(), Vec::new());
         if let Some(wished) = self.algorithm {
             shape.algorithm = read("algorithm", wished, &mut faults);
@@ -214,11 +214,15 @@ impl WishedShape {
     }
 }
 
-fn read<T: FromStr<Err: fmt::Display>>(field: &str, wished: Option<String>, faults: &mut Vec<ShapeFault>) -> Option<T> {
+fn read<T: FromStr<Err: fmt::Display>>(
+    field: &str,
+    wished: Option<String>,
+    faults: &mut Vec<TokenProfileError>,
+) -> Option<T> {
     match wished?.parse() {
         Ok(value) => Some(value),
         Err(fault) => {
-            faults.push(ShapeFault::new(field, T::Err::to_string(&fault)));
+            faults.push(TokenProfileError::new(field, T::Err::to_string(&fault)));
             None
         }
     }
@@ -231,37 +235,40 @@ mod tests {
     #[test]
     fn a_typ_is_no_other_kind_of_token() {
         for text in ["at+jwt", "JWT", "application/at+jwt", "vnd.example.v1+jwt", "a", &"a".repeat(64)] {
-            assert_eq!(text.parse::<Typ>().unwrap().as_str(), text);
+            assert_eq!(text.parse::<TokenTypeHeader>().unwrap().as_str(), text);
         }
-        for reserved in RESERVED_TYPES {
+        for reserved in RESERVED_TOKEN_TYPES {
             for text in [
                 reserved.to_owned(),
                 reserved.to_ascii_uppercase(),
                 format!("application/{reserved}"),
                 format!("Application/{reserved}"),
             ] {
-                assert_eq!(text.parse::<Typ>(), Err(InvalidTyp::Reserved), "{text}");
+                assert_eq!(text.parse::<TokenTypeHeader>(), Err(InvalidTokenTypeHeader::Reserved), "{text}");
             }
         }
         for text in ["", "/", "a/", "/a", "a/b/c", "a b", "a_b", "a\"", "ä", "a;v=1", &"a".repeat(65)] {
-            assert_eq!(text.parse::<Typ>(), Err(InvalidTyp::Shape), "{text}");
+            assert_eq!(text.parse::<TokenTypeHeader>(), Err(InvalidTokenTypeHeader::Format), "{text}");
         }
     }
 
     #[test]
     fn an_algorithm_agrees_with_the_same_one_by_default() {
-        let plain = TokenShape::default();
-        let named = TokenShape { algorithm: Some(Algorithm::Es256), ..TokenShape::default() };
-        assert!(plain.agrees_with(&named, Algorithm::Es256) && named.agrees_with(&plain, Algorithm::Es256));
-        assert!(!plain.agrees_with(&named, Algorithm::EdDsa));
+        let plain = TokenProfile::default();
+        let named = TokenProfile { algorithm: Some(Algorithm::Es256), ..TokenProfile::default() };
+        assert!(
+            plain.is_compatible_with(&named, Algorithm::Es256) && named.is_compatible_with(&plain, Algorithm::Es256)
+        );
+        assert!(!plain.is_compatible_with(&named, Algorithm::EdDsa));
         for other in [
-            TokenShape { typ: "JWT".parse().unwrap(), ..TokenShape::default() },
-            TokenShape { scope_claim: ScopeClaim::Scp, ..TokenShape::default() },
-            TokenShape { aud_claim: AudClaim::Array, ..TokenShape::default() },
-            TokenShape { claims: r#"{"a":"user.metadata.a"}"#.parse().unwrap(), ..TokenShape::default() },
+            TokenProfile { typ: "JWT".parse().unwrap(), ..TokenProfile::default() },
+            TokenProfile { scope_claim: ScopeClaimFormat::Scp, ..TokenProfile::default() },
+            TokenProfile { aud_claim: AudienceClaimFormat::Array, ..TokenProfile::default() },
+            TokenProfile { claims: r#"{"a":"user.metadata.a"}"#.parse().unwrap(), ..TokenProfile::default() },
         ] {
             assert!(
-                other.agrees_with(&other.clone(), Algorithm::Es256) && !plain.agrees_with(&other, Algorithm::Es256)
+                other.is_compatible_with(&other.clone(), Algorithm::Es256)
+                    && !plain.is_compatible_with(&other, Algorithm::Es256)
             );
         }
     }
@@ -269,7 +276,7 @@ mod tests {
     #[test]
     fn a_wish_tells_all_that_is_wrong_with_it() {
         let wrong = || Some(Some("x y".to_owned()));
-        let wish = WishedShape {
+        let wish = TokenProfilePatch {
             algorithm: wrong(),
             typ: wrong(),
             scope_claim: wrong(),
@@ -277,13 +284,13 @@ mod tests {
             claims: None,
             status: wrong(),
         };
-        let faults = wish.applied_to(&TokenShape::default()).unwrap_err();
+        let faults = wish.apply_to(&TokenProfile::default()).unwrap_err();
         let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
         assert_eq!(fields, ["algorithm", "typ", "scope_claim", "aud_claim", "status"]);
         let shaped =
-            TokenShape { typ: "JWT".parse().unwrap(), algorithm: Some(Algorithm::Rs256), ..TokenShape::default() };
-        assert_eq!(WishedShape::default().applied_to(&shaped).unwrap(), shaped);
-        let back = WishedShape { algorithm: Some(None), typ: Some(None), ..WishedShape::default() };
-        assert_eq!(back.applied_to(&shaped).unwrap(), TokenShape::default());
+            TokenProfile { typ: "JWT".parse().unwrap(), algorithm: Some(Algorithm::Rs256), ..TokenProfile::default() };
+        assert_eq!(TokenProfilePatch::default().apply_to(&shaped).unwrap(), shaped);
+        let back = TokenProfilePatch { algorithm: Some(None), typ: Some(None), ..TokenProfilePatch::default() };
+        assert_eq!(back.apply_to(&shaped).unwrap(), TokenProfile::default());
     }
 }

@@ -10,14 +10,14 @@ use std::{
 /// Returns whether an address is globally reachable according to the IANA special-purpose address
 /// registries. Loopback, private, shared, link-local, multicast, reserved and documentation
 /// addresses are not, nor is an IPv6 address that embeds such an IPv4 address.
-pub fn is_public(address: IpAddr) -> bool {
+pub fn is_globally_reachable(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
+        IpAddr::V4(address) => is_globally_reachable_v4(address),
+        IpAddr::V6(address) => is_globally_reachable_v6(address),
     }
 }
 
-fn is_public_v4(address: Ipv4Addr) -> bool {
+fn is_globally_reachable_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     !matches!(
         (a, b, c),
@@ -33,11 +33,11 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     )
 }
 
-fn is_public_v6(address: Ipv6Addr) -> bool {
+fn is_globally_reachable_v6(address: Ipv6Addr) -> bool {
     let parts = address.segments();
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
+        is_globally_reachable_v4(Ipv4Addr::new(a, b, c, d))
     };
     match parts {
         // IPv6 forms that embed an IPv4 address: IPv4-mapped, NAT64 (RFC 6052), 6to4.
@@ -52,37 +52,37 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 /// A port, or an inclusive range of ports: `8443` or `8000-8999`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
+pub struct PortRange {
     first: u16,
     last: u16,
 }
 
-impl Ports {
-    pub fn contain(self, port: u16) -> bool {
+impl PortRange {
+    pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
 }
 
-impl fmt::Display for Ports {
+impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}-{}", self.first, self.last) }
     }
 }
 
-impl FromStr for Ports {
-    type Err = InvalidPorts;
-    fn from_str(text: &str) -> Result<Self, InvalidPorts> {
-        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(InvalidPorts);
+impl FromStr for PortRange {
+    type Err = InvalidPortRange;
+    fn from_str(text: &str) -> Result<Self, InvalidPortRange> {
+        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(InvalidPortRange);
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let (first, last) = (port(first)?, port(last)?);
-        if first <= last { Ok(Self { first, last }) } else { Err(InvalidPorts) }
+        if first <= last { Ok(Self { first, last }) } else { Err(InvalidPortRange) }
     }
 }
 
 /// Returned for a text that is neither a port nor a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give a port such as 8443, or a range such as 8000-8999")]
-pub struct InvalidPorts;
+pub struct InvalidPortRange;
 
 #[cfg(test)]
 mod tests {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn only_the_public_internet_is_public() {
-        let public = |text: &str| is_public(text.parse().unwrap());
+        let public = |text: &str| is_globally_reachable(text.parse().unwrap());
         for refused in [
             "0.0.0.0",
             "0.1.2.3",
@@ -178,10 +178,10 @@ mod tests {
 
     #[test]
     fn ports_are_read_strictly() {
-        let ports = |text: &str| text.parse::<Ports>();
-        assert!(ports("8443").unwrap().contain(8443));
+        let ports = |text: &str| text.parse::<PortRange>();
+        assert!(ports("8443").unwrap().contains(8443));
         let range = ports("8000-8999").unwrap();
-        assert!(range.contain(8000) && range.contain(8999) && !range.contain(7999) && !range.contain(9000));
+        assert!(range.contains(8000) && range.contains(8999) && !range.contains(7999) && !range.contains(9000));
         for wrong in ["", "0", "65536", "9-8", "a", "1-", "-1", "1-2-3", " 1"] {
             assert!(ports(wrong).is_err(), "{wrong}");
         }

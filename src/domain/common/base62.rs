@@ -7,7 +7,7 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 
 /// Encodes `value` in exactly six digits, left-padded with `0`. 62⁶ exceeds 2³², so every checksum
 /// fits.
-pub fn six_digits(value: u32) -> [u8; 6] {
+pub fn encode_six_digits(value: u32) -> [u8; 6] {
     let mut digits = [b'0'; 6];
     let mut rest = value as usize;
     for digit in digits.iter_mut().rev() {
@@ -23,10 +23,10 @@ pub fn is_base62(text: &str) -> bool {
 
 /// Returns `length` uniformly distributed digits. Bytes of 248 and above are discarded, because
 /// they would favor the first eight digits.
-pub fn random(
+pub fn generate_digits(
     entropy: &dyn Entropy,
     length: usize,
-) -> Result<zeroize::Zeroizing<String>, crate::domain::common::entropy::NoEntropy> {
+) -> Result<zeroize::Zeroizing<String>, crate::domain::common::entropy::EntropyUnavailable> {
     let mut text = zeroize::Zeroizing::new(String::with_capacity(length));
     let mut bytes = zeroize::Zeroizing::new([0_u8; 64]);
     while text.len() < length {
@@ -46,8 +46,8 @@ mod tests {
 
     #[test]
     fn gh_01_the_checksum_is_written_as_github_writes_it() {
-        assert_eq!(&six_digits(crc32fast::hash(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")), b"0mLq17");
-        assert_eq!(&six_digits(0), b"000000");
-        assert_eq!(&six_digits(u32::MAX), b"4gfFC3");
+        assert_eq!(&encode_six_digits(crc32fast::hash(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")), b"0mLq17");
+        assert_eq!(&encode_six_digits(0), b"000000");
+        assert_eq!(&encode_six_digits(u32::MAX), b"4gfFC3");
     }
 }

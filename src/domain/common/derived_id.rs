@@ -2,9 +2,9 @@
 
 use crate::domain::common::{
     base62,
-    entropy::{Entropy, NoEntropy},
+    entropy::{Entropy, EntropyUnavailable},
     id::InvalidId,
-    time::as_text,
+    time::impl_serde_as_text,
 };
 use std::{fmt, str::FromStr};
 
@@ -21,14 +21,14 @@ impl CredentialId {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
-        let text = base62::random(entropy, Self::LENGTH)?;
-        text.as_bytes().try_into().map(Self).map_err(|_| NoEntropy)
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyUnavailable> {
+        let text = base62::generate_digits(entropy, Self::LENGTH)?;
+        text.as_bytes().try_into().map(Self).map_err(|_| EntropyUnavailable)
     }
 
     /// Returns an id that no credential has: `generate` returns it with a probability of 62⁻¹⁶. The
     /// verification of an unknown key uses it to do the same work as for a known key.
-    pub const fn decoy() -> Self {
+    pub const fn placeholder() -> Self {
         Self([b'0'; Self::LENGTH])
     }
 }
@@ -115,6 +115,6 @@ impl fmt::Display for SigningKeyId {
     }
 }
 
-as_text!(CredentialId);
-as_text!(PortalSessionId);
-as_text!(SigningKeyId);
+impl_serde_as_text!(CredentialId);
+impl_serde_as_text!(PortalSessionId);
+impl_serde_as_text!(SigningKeyId);

@@ -4,9 +4,9 @@
 pub trait Entropy: Send + Sync {
     /// Fills `bytes`. On an error the caller must abandon the operation: nothing is generated from
     /// weak randomness.
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy>;
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gave no randomness")]
-pub struct NoEntropy;
+pub struct EntropyUnavailable;

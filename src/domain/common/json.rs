@@ -27,7 +27,7 @@ impl Metadata {
         self.0
     }
 
-    pub fn to_text(&self) -> String {
+    pub fn to_json(&self) -> String {
         Value::Object(self.0.clone()).to_string()
     }
 
@@ -49,10 +49,10 @@ impl Serialize for Metadata {
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Strict::deserialize(deserializer)?.0 {
+        match StrictJson::deserialize(deserializer)?.0 {
             Value::Object(map) => {
                 let metadata = Self(map);
-                let text = metadata.to_text();
+                let text = metadata.to_json();
                 if holds_key(&text) {
                     return Err(de::Error::custom("metadata may not hold an API key: it is kept and shown as it is"));
                 }
@@ -74,7 +74,7 @@ pub struct Object(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Strict::deserialize(deserializer)?.0 {
+        match StrictJson::deserialize(deserializer)?.0 {
             Value::Object(map) => Ok(Self(map)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 Err(de::Error::custom("must be a JSON object"))
@@ -85,17 +85,17 @@ impl<'de> Deserialize<'de> for Object {
 
 /// A JSON value without duplicate members at any depth. `serde_json` limits the depth to 127.
 #[derive(Debug)]
-pub struct Strict(pub Value);
+pub struct StrictJson(pub Value);
 
-impl<'de> Deserialize<'de> for Strict {
+impl<'de> Deserialize<'de> for StrictJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
+        deserializer.deserialize_any(StrictJsonVisitor).map(StrictJson)
     }
 }
 
-struct StrictVisitor;
+struct StrictJsonVisitor;
 
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de> Visitor<'de> for StrictJsonVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,7 +121,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(Strict(item)) = seq.next_element()? {
+        while let Some(StrictJson(item)) = seq.next_element()? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -129,7 +129,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = access.next_key::<String>()? {
-            let Strict(value) = access.next_value()?;
+            let StrictJson(value) = access.next_value()?;
             if map.insert(name, value).is_some() {
                 return Err(de::Error::custom("a member stands twice in one object"));
             }

@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::domain::common::{key_text::holds_key, time::as_text};
+use crate::domain::common::{key_text::holds_key, time::impl_serde_as_text};
 
 /// 1 to 200 characters, without control, bidirectional and invisible characters, without spaces at
 /// either end, and without an API key, which users may paste into the wrong field.
@@ -21,7 +21,7 @@ impl FromStr for DisplayName {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let ok = (1..=200).contains(&text.chars().count())
             && text.trim() == text
-            && !text.chars().any(deceives)
+            && !text.chars().any(is_deceptive_character)
             && !holds_key(text);
         if ok { Ok(Self(text.to_owned())) } else { Err(InvalidName) }
     }
@@ -32,11 +32,11 @@ impl fmt::Display for DisplayName {
         f.write_str(&self.0)
     }
 }
-as_text!(DisplayName);
+impl_serde_as_text!(DisplayName);
 
 /// Returns whether a character is a control, bidirectional or invisible character (Unicode TR 36).
 /// Such a character can make a name appear to be another one.
-pub(crate) fn deceives(c: char) -> bool {
+pub(crate) fn is_deceptive_character(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{00AD}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
             | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}'

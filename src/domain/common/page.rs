@@ -8,14 +8,14 @@ pub struct PageRequest {
     /// From 1 to 100.
     pub limit: i64,
     /// The `next` value of the previous page.
-    pub after: Option<String>,
+    pub cursor: Option<String>,
 }
 
 impl PageRequest {
     pub const DEFAULT_LIMIT: i64 = 20;
     pub const MAX_LIMIT: i64 = 100;
 
-    pub const FIRST: Self = Self { limit: Self::MAX_LIMIT, after: None };
+    pub const FIRST_PAGE: Self = Self { limit: Self::MAX_LIMIT, cursor: None };
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

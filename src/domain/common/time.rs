@@ -24,16 +24,16 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    pub fn after(self, span: Span) -> Self {
+    pub fn plus(self, span: Span) -> Self {
         Self(self.0.saturating_add(span.millis()))
     }
 
-    pub fn before(self, span: Span) -> Self {
+    pub fn minus(self, span: Span) -> Self {
         Self(self.0.saturating_sub(span.millis()))
     }
 
     /// Returns the span from `earlier` to `self`; zero if `earlier` is later.
-    pub fn since(self, earlier: Self) -> Span {
+    pub fn elapsed_since(self, earlier: Self) -> Span {
         Span::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 }
@@ -127,7 +127,7 @@ impl FromStr for Span {
 pub struct InvalidSpan;
 
 /// Implements `Serialize` and `Deserialize` of a type with its `Display` and `FromStr`.
-macro_rules! as_text {
+macro_rules! impl_serde_as_text {
     ($type:ty) => {
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -142,6 +142,6 @@ macro_rules! as_text {
         }
     };
 }
-pub(crate) use as_text;
-as_text!(Timestamp);
-as_text!(Span);
+pub(crate) use impl_serde_as_text;
+impl_serde_as_text!(Timestamp);
+impl_serde_as_text!(Span);

@@ -6,7 +6,7 @@ use crate::domain::{
     access::{
         audience::Identifier,
         owner::OwnerType,
-        owner_status::{Gone, Ownership, Standing},
+        owner_status::{Deleted, OwnerStatus, Ownership},
         permission::PermissionSet,
     },
     common::{
@@ -17,8 +17,8 @@ use crate::domain::{
         time::{Span, Timestamp},
     },
     credentials::{
-        format::{Prefix, masked},
-        imported::Masked,
+        format::{Prefix, masked_value},
+        imported::MaskedKey,
     },
     events::ActorRef,
 };
@@ -31,34 +31,34 @@ pub struct KeyFilter {
     /// All keys within the organization, including the personal keys of its members.
     pub organization: Option<OrganizationId>,
     pub user: Option<UserId>,
-    pub state: Option<State>,
+    pub state: Option<KeyState>,
     /// Keys neither created nor used since this time: candidates for revocation.
     pub unused_since: Option<Timestamp>,
     /// Whether the list contains only deleted keys, or only keys that are not deleted.
-    pub archived: bool,
+    pub only_archived: bool,
 }
 
 /// Stored lifecycle data of a key. Expiration is not stored as a state: it follows from
 /// `expires_at` and the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Life {
+pub struct KeyLifecycle {
     pub suspended_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
 }
 
-impl Life {
+impl KeyLifecycle {
     /// Returns the state at `now`, by the database clock. If several apply, the order is revoked,
     /// expired, suspended: a revoked key remains revoked after it expires.
-    pub fn state(&self, now: Timestamp) -> State {
+    pub fn state(&self, now: Timestamp) -> KeyState {
         if self.revoked_at.is_some() {
-            State::Revoked
+            KeyState::Revoked
         } else if self.expires_at.is_some_and(|end| end <= now) {
-            State::Expired
+            KeyState::Expired
         } else if self.suspended_at.is_some() {
-            State::Suspended
+            KeyState::Suspended
         } else {
-            State::Active
+            KeyState::Active
         }
     }
 }
@@ -72,35 +72,34 @@ pub struct KeyCounts {
     pub expired: i64,
     pub revoked: i64,
     /// Active keys that expire soon, within the period given to the query.
-    pub expiring: i64,
+    pub expiring_soon: i64,
 }
 
 /// Returns the effective state of a key with the given owner status. The key of a blocked user is
 /// suspended while the user is blocked, and the key of a deleted owner is revoked. The second value
 /// is the reason if the state does not follow from the stored data of the key.
-pub fn state(life: &Life, standing: &Standing, now: Timestamp) -> (State, Option<Reason>) {
-    match (life.state(now), standing) {
-        (own @ State::Revoked, _) | (own @ (State::Expired | State::Suspended | State::Active), Standing::Good(_)) => {
-            (own, None)
-        }
-        (_, Standing::Gone(gone)) => (State::Revoked, Some(Reason::Gone(*gone))),
-        (own @ (State::Expired | State::Suspended), Standing::Blocked) => (own, None),
-        (State::Active, Standing::Blocked) => (State::Suspended, Some(Reason::UserBlocked)),
+pub fn state(lifecycle: &KeyLifecycle, standing: &OwnerStatus, now: Timestamp) -> (KeyState, Option<StateReason>) {
+    match (lifecycle.state(now), standing) {
+        (own @ KeyState::Revoked, _)
+        | (own @ (KeyState::Expired | KeyState::Suspended | KeyState::Active), OwnerStatus::Good(_)) => (own, None),
+        (_, OwnerStatus::Deleted(gone)) => (KeyState::Revoked, Some(StateReason::Deleted(*gone))),
+        (own @ (KeyState::Expired | KeyState::Suspended), OwnerStatus::Blocked) => (own, None),
+        (KeyState::Active, OwnerStatus::Blocked) => (KeyState::Suspended, Some(StateReason::UserBlocked)),
     }
 }
 
 /// Reason why a key does not work that follows from its owner, not from its stored data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum StateReason {
     UserBlocked,
-    Gone(Gone),
+    Deleted(Deleted),
 }
 
-impl Reason {
+impl StateReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UserBlocked => "user_blocked",
-            Self::Gone(gone) => gone.as_str(),
+            Self::Deleted(gone) => gone.as_str(),
         }
     }
 }
@@ -108,14 +107,14 @@ impl Reason {
 /// Effective state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum KeyState {
     Active,
     Suspended,
     Revoked,
     Expired,
 }
 
-impl State {
+impl KeyState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -126,15 +125,15 @@ impl State {
     }
 }
 
-impl std::str::FromStr for State {
-    type Err = InvalidState;
-    fn from_str(text: &str) -> Result<Self, InvalidState> {
+impl std::str::FromStr for KeyState {
+    type Err = InvalidKeyState;
+    fn from_str(text: &str) -> Result<Self, InvalidKeyState> {
         match text {
             "active" => Ok(Self::Active),
             "suspended" => Ok(Self::Suspended),
             "revoked" => Ok(Self::Revoked),
             "expired" => Ok(Self::Expired),
-            _ => Err(InvalidState),
+            _ => Err(InvalidKeyState),
         }
     }
 }
@@ -142,7 +141,7 @@ impl std::str::FromStr for State {
 /// Returned for a text that is not a state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a state is active, suspended, revoked or expired")]
-pub struct InvalidState;
+pub struct InvalidKeyState;
 
 /// A credential of a key, without its secret. A key has one, or two during the grace of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +149,7 @@ pub struct Credential {
     pub id: CredentialId,
     pub prefix: Prefix,
     /// Masked form of an imported key; `None` for a key generated by Keyswap.
-    pub masked: Option<Masked>,
+    pub masked_value: Option<MaskedKey>,
     pub created_at: Timestamp,
     /// End of its grace; `None` for the current credential.
     pub expires_at: Option<Timestamp>,
@@ -169,7 +168,7 @@ pub struct KeyLimits {
 impl KeyLimits {
     /// Returns the fields in which `other` exceeds these limits: a later expiration, a longer token
     /// lifetime, more exchanges per minute, or additional audiences.
-    pub fn exceeded_by(&self, other: &Self) -> Vec<&'static str> {
+    pub fn fields_exceeded_by(&self, other: &Self) -> Vec<&'static str> {
         fn longer<T: PartialOrd>(own: Option<T>, other: Option<T>) -> bool {
             own.is_some_and(|own| other.is_none_or(|other| other > own))
         }
@@ -200,7 +199,7 @@ pub struct ApiKey {
     pub max_token_ttl: Option<Span>,
     /// Maximum number of exchanges per minute; `None` for no limit.
     pub exchanges_per_minute: Option<u32>,
-    pub life: Life,
+    pub lifecycle: KeyLifecycle,
     /// When the key was deleted. A deleted key is hidden, but remains in the list of archived keys.
     pub archived_at: Option<Timestamp>,
     /// Credentials that are still accepted, newest first.
@@ -213,7 +212,7 @@ pub struct ApiKey {
 impl ApiKey {
     pub fn limits(&self) -> KeyLimits {
         KeyLimits {
-            expires_at: self.life.expires_at,
+            expires_at: self.lifecycle.expires_at,
             max_token_ttl: self.max_token_ttl,
             exchanges_per_minute: self.exchanges_per_minute,
             audiences: self.audiences.clone(),
@@ -221,10 +220,10 @@ impl ApiKey {
     }
 
     /// Returns the masked form of the current credential.
-    pub fn masked(&self) -> Option<String> {
-        self.credentials.first().map(|newest| match &newest.masked {
+    pub fn masked_value(&self) -> Option<String> {
+        self.credentials.first().map(|newest| match &newest.masked_value {
             Some(foreign) => foreign.to_string(),
-            None => masked(&newest.prefix, &newest.id),
+            None => masked_value(&newest.prefix, &newest.id),
         })
     }
 

@@ -3,13 +3,13 @@
 /// Reason why a key is not accepted. It appears only in logs and metrics: clients cannot
 /// distinguish the reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum KeyFault {
+pub enum CredentialError {
     #[error("malformed")]
     Malformed,
     #[error("unknown")]
     Unknown,
     #[error("wrong")]
-    Wrong,
+    SecretMismatch,
     #[error("revoked")]
     Revoked,
     #[error("expired")]
@@ -19,7 +19,7 @@ pub enum KeyFault {
     #[error("owner blocked")]
     OwnerBlocked,
     #[error("owner gone")]
-    OwnerGone,
+    OwnerDeleted,
     #[error("client mismatch")]
-    ClientMismatch,
+    ClientIdMismatch,
 }

@@ -12,15 +12,15 @@ use zeroize::Zeroizing;
 use crate::domain::common::{
     base62,
     derived_id::CredentialId,
-    entropy::{Entropy, NoEntropy},
+    entropy::{Entropy, EntropyUnavailable},
     key_text::{CHECKSUM_LENGTH, ID_LENGTH, SECRET_LENGTH},
-    time::as_text,
+    time::impl_serde_as_text,
 };
 
 /// `_` + id + `_` + secret + checksum.
 const _: () = assert!(CredentialId::LENGTH == ID_LENGTH);
 
-const TAIL_LENGTH: usize = 1 + CredentialId::LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH;
+const SUFFIX_LENGTH: usize = 1 + CredentialId::LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH;
 
 /// The part before the id, by which people and secret scanners recognize the product: 1 to 16
 /// characters of `a-z0-9_`, without `_` at either end.
@@ -57,7 +57,7 @@ impl FromStr for Prefix {
         if ok { Ok(Self(text.to_owned())) } else { Err(InvalidPrefix) }
     }
 }
-as_text!(Prefix);
+impl_serde_as_text!(Prefix);
 
 /// Returned for a text that is not a valid prefix of API keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +69,8 @@ pub struct InvalidPrefix;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
-        base62::random(entropy, SECRET_LENGTH).map(Self)
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyUnavailable> {
+        base62::generate_digits(entropy, SECRET_LENGTH).map(Self)
     }
 
     /// Returns the bytes to digest. This is the only access to them, so that a search for `expose`
@@ -92,13 +92,13 @@ pub struct ApiKeyValue(Zeroizing<String>);
 
 impl ApiKeyValue {
     pub fn format(prefix: &Prefix, id: &CredentialId, secret: &Secret) -> Self {
-        let mut text = Zeroizing::new(String::with_capacity(prefix.0.len() + TAIL_LENGTH));
+        let mut text = Zeroizing::new(String::with_capacity(prefix.0.len() + SUFFIX_LENGTH));
         text.push_str(&prefix.0);
         text.push('_');
         text.push_str(id.as_str());
         text.push('_');
         text.push_str(&secret.0);
-        let checksum = base62::six_digits(crc32fast::hash(text.as_bytes()));
+        let checksum = base62::encode_six_digits(crc32fast::hash(text.as_bytes()));
         text.extend(checksum.iter().map(|byte| char::from(*byte)));
         Self(text)
     }
@@ -119,59 +119,59 @@ impl fmt::Debug for ApiKeyValue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentedKey {
     pub prefix: Prefix,
-    pub credential: CredentialId,
+    pub credential_id: CredentialId,
     pub secret: Secret,
 }
 
 impl PresentedKey {
     /// Parses a key from the end, where lengths are fixed. Clients receive the same response for
     /// every error; `api-key inspect` distinguishes them.
-    pub fn parse(text: &str) -> Result<Self, Malformed> {
+    pub fn parse(text: &str) -> Result<Self, MalformedKey> {
         if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(Malformed::Alphabet);
+            return Err(MalformedKey::Alphabet);
         }
-        let prefix_length = text.len().checked_sub(TAIL_LENGTH).filter(|n| *n > 0).ok_or(Malformed::Length)?;
+        let prefix_length = text.len().checked_sub(SUFFIX_LENGTH).filter(|n| *n > 0).ok_or(MalformedKey::Length)?;
         if prefix_length > Prefix::MAX_LENGTH {
-            return Err(Malformed::Length);
+            return Err(MalformedKey::Length);
         }
         let (prefix, tail) = text.split_at(prefix_length);
         let (body, checksum) = text.split_at(text.len() - CHECKSUM_LENGTH);
-        if base62::six_digits(crc32fast::hash(body.as_bytes())) != checksum.as_bytes() {
-            return Err(Malformed::Checksum);
+        if base62::encode_six_digits(crc32fast::hash(body.as_bytes())) != checksum.as_bytes() {
+            return Err(MalformedKey::Checksum);
         }
         let id = &tail[1..1 + CredentialId::LENGTH];
-        let secret = &tail[TAIL_LENGTH - CHECKSUM_LENGTH - SECRET_LENGTH..TAIL_LENGTH - CHECKSUM_LENGTH];
+        let secret = &tail[SUFFIX_LENGTH - CHECKSUM_LENGTH - SECRET_LENGTH..SUFFIX_LENGTH - CHECKSUM_LENGTH];
         let separators = tail.starts_with('_') && tail.as_bytes()[1 + CredentialId::LENGTH] == b'_';
         if !separators || !base62::is_base62(secret) {
-            return Err(Malformed::Shape);
+            return Err(MalformedKey::Format);
         }
         Ok(Self {
-            prefix: prefix.parse().map_err(|_| Malformed::Shape)?,
-            credential: id.parse().map_err(|_| Malformed::Shape)?,
+            prefix: prefix.parse().map_err(|_| MalformedKey::Format)?,
+            credential_id: id.parse().map_err(|_| MalformedKey::Format)?,
             secret: Secret(Zeroizing::new(secret.to_owned())),
         })
     }
 
     /// Returns the key without its secret, for display.
-    pub fn masked(&self) -> String {
-        masked(&self.prefix, &self.credential)
+    pub fn masked_value(&self) -> String {
+        masked_value(&self.prefix, &self.credential_id)
     }
 }
 
 /// Returns the masked form: prefix, id and `…`, without any character of the secret.
-pub fn masked(prefix: &Prefix, id: &CredentialId) -> String {
+pub fn masked_value(prefix: &Prefix, id: &CredentialId) -> String {
     format!("{prefix}_{id}_…")
 }
 
 /// Reason why a text is not an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedKey {
     #[error("a key has only letters, digits and underscores")]
     Alphabet,
-    #[error("the length is wrong: a key is its prefix and {TAIL_LENGTH} characters")]
+    #[error("the length is wrong: a key is its prefix and {SUFFIX_LENGTH} characters")]
     Length,
     #[error("the checksum does not match: the key was mistyped or cut off")]
     Checksum,
     #[error("the parts are not where they should be: <prefix>_<16 characters>_<38 characters>")]
-    Shape,
+    Format,
 }

@@ -5,7 +5,7 @@ pub mod service_client;
 use crate::domain::{
     access::role::RoleSet,
     common::{
-        id::{Incarnation, OrganizationId, UserId},
+        id::{GenerationId, OrganizationId, UserId},
         json::Metadata,
         name::DisplayName,
         time::Timestamp,
@@ -16,7 +16,7 @@ use crate::domain::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Organization {
     pub id: OrganizationId,
-    pub incarnation: Incarnation,
+    pub generation_id: GenerationId,
     pub name: Option<DisplayName>,
     pub metadata: Metadata,
     pub created_at: Timestamp,
@@ -27,7 +27,7 @@ pub struct Organization {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
-    pub incarnation: Incarnation,
+    pub generation_id: GenerationId,
     /// When the user was blocked. No key of a blocked user works; unblocking restores the keys.
     pub blocked_at: Option<Timestamp>,
     /// User data that validation returns, as stored by the product. It is in no event and no log
@@ -45,8 +45,8 @@ pub struct User {
 pub struct Member {
     pub organization: OrganizationId,
     pub user: UserId,
-    pub incarnation: Incarnation,
-    pub organization_incarnation: Incarnation,
+    pub generation_id: GenerationId,
+    pub organization_generation_id: GenerationId,
     pub roles: RoleSet,
     pub metadata: Metadata,
     pub created_at: Timestamp,

@@ -1,7 +1,7 @@
 //! Service clients: non-human identities with their own permissions.
 
 use crate::domain::{
-    access::{owner::Home, permission::PermissionSet},
+    access::{owner::OwnerScope, permission::PermissionSet},
     common::{id::ServiceClientId, json::Metadata, name::DisplayName, time::Timestamp},
     events::ActorRef,
 };
@@ -11,7 +11,7 @@ pub struct ServiceClient {
     pub id: ServiceClientId,
     pub name: DisplayName,
     /// Owner: a user, an organization or the account.
-    pub home: Home,
+    pub home: OwnerScope,
     pub permissions: PermissionSet,
     pub metadata: Metadata,
     pub created_at: Timestamp,

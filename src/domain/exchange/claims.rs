@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    access::{access_record::Detail, audience::Identifier},
+    access::{access_record::AuthorizationDetail, audience::Identifier},
     common::{
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
         time::Timestamp,
     },
-    credentials::error::KeyFault,
-    status_lists::Place,
+    credentials::error::CredentialError,
+    status_lists::StatusListIndex,
 };
 
 /// Subject of a token.
@@ -62,21 +62,21 @@ impl Subject {
 #[serde(untagged)]
 pub enum AudienceClaim {
     One(Identifier),
-    Several(Vec<Identifier>),
+    Multiple(Vec<Identifier>),
 }
 
 impl AudienceClaim {
     pub fn all(&self) -> &[Identifier] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
-            Self::Several(all) => all,
+            Self::Multiple(all) => all,
         }
     }
 
     pub fn contains(&self, identifier: &str) -> bool {
         match self {
             Self::One(one) => one.as_str() == identifier,
-            Self::Several(all) => all.iter().any(|one| one.as_str() == identifier),
+            Self::Multiple(all) => all.iter().any(|one| one.as_str() == identifier),
         }
     }
 }
@@ -96,8 +96,8 @@ pub struct StatusListClaim {
 }
 
 impl StatusClaim {
-    pub fn new(issuer: &str, place: &Place) -> Self {
-        Self { status_list: StatusListClaim { idx: place.index, uri: place.list.uri(issuer) } }
+    pub fn new(issuer: &str, status_list_index: &StatusListIndex) -> Self {
+        Self { status_list: StatusListClaim { idx: status_list_index.index, uri: status_list_index.list.uri(issuer) } }
     }
 }
 
@@ -126,7 +126,7 @@ pub struct Claims {
     pub org_id: Option<OrganizationId>,
     /// What the token permits, and on which resources, if access records apply (RFC 9396 §9.1).
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub authorization_details: Vec<Detail>,
+    pub authorization_details: Vec<AuthorizationDetail>,
     /// Where verifiers read the status of the token. The claim is absent only if the credential was
     /// created by an earlier version and has no status list index yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -134,26 +134,26 @@ pub struct Claims {
     /// Claims mapped from metadata, serialized last. They are never deserialized, so that no
     /// decision depends on them.
     #[serde(flatten, skip_deserializing)]
-    pub mapped: Map<String, Value>,
+    pub mapped_claims: Map<String, Value>,
 }
 
 /// State of a token in the database, besides the facts about its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenNow {
+pub struct TokenState {
     /// Whether the token was revoked by its `jti`.
     pub revoked: bool,
-    pub made_from: MadeFrom,
+    pub source_credential: SourceCredential,
 }
 
 /// What is known about the credential that a token was issued from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MadeFrom {
-    /// The status list index of the token identifies its credential. `works` states whether the
+pub enum SourceCredential {
+    /// The status list index of the token identifies its credential. `accepted` states whether the
     /// credential is still accepted.
-    Credential { works: bool },
-    /// The token has no status list index. `oldest` is the creation time of the oldest credential
+    Identified { accepted: bool },
+    /// The token has no status list index. `oldest_accepted` is the creation time of the oldest credential
     /// of its key that is still accepted, or `None` if no credential is.
-    SomeCredential { oldest: Option<Timestamp> },
+    Unidentified { oldest_accepted: Option<Timestamp> },
 }
 
 impl Claims {
@@ -163,25 +163,27 @@ impl Claims {
     /// does not identify its credential, the credential counts as no longer accepted if the token
     /// was issued before the oldest accepted credential was created; this comparison is in whole
     /// seconds.
-    pub fn in_force(&self, now: Timestamp, known: &TokenNow) -> Result<(), KeyFault> {
-        let credential_works = match known.made_from {
-            MadeFrom::Credential { works } => works,
-            MadeFrom::SomeCredential { oldest } => oldest.is_some_and(|made| self.iat >= made.seconds()),
+    pub fn check_in_force(&self, now: Timestamp, known: &TokenState) -> Result<(), CredentialError> {
+        let credential_works = match known.source_credential {
+            SourceCredential::Identified { accepted } => accepted,
+            SourceCredential::Unidentified { oldest_accepted } => {
+                oldest_accepted.is_some_and(|made| self.iat >= made.seconds())
+            }
         };
         if known.revoked {
-            Err(KeyFault::Revoked)
+            Err(CredentialError::Revoked)
         } else if self.exp <= now.seconds() || !credential_works {
-            Err(KeyFault::Expired)
+            Err(CredentialError::Expired)
         } else {
             Ok(())
         }
     }
 
     /// Returns the status list index of the token.
-    pub fn place(&self) -> Option<Place> {
+    pub fn status_list_index(&self) -> Option<StatusListIndex> {
         let StatusListClaim { idx, uri } = &self.status.as_ref()?.status_list;
         let (_, list) = uri.rsplit_once('/')?;
-        Some(Place { list: list.parse().ok()?, index: *idx })
+        Some(StatusListIndex { list: list.parse().ok()?, index: *idx })
     }
 }
 
@@ -195,22 +197,24 @@ mod tests {
     fn a_token_ends_with_its_time_its_name_and_its_credential() {
         let text = r#"{"iss":"i","sub":"s","sub_type":"api_key","aud":"a","exp":20,"iat":10,"jti":"j","client_id":"c","key_id":"key_01JD0000000000000000000000"}"#;
         let claims: Claims = serde_json::from_str(text).unwrap();
-        let ended = |now: i64, revoked: bool, oldest: Option<i64>| {
-            let made_from = MadeFrom::SomeCredential { oldest: oldest.map(Timestamp::from_millis) };
-            let known = TokenNow { revoked, made_from };
-            claims.in_force(Timestamp::from_millis(now), &known)
+        let ended = |now: i64, revoked: bool, oldest_accepted: Option<i64>| {
+            let source_credential =
+                SourceCredential::Unidentified { oldest_accepted: oldest_accepted.map(Timestamp::from_millis) };
+            let known = TokenState { revoked, source_credential };
+            claims.check_in_force(Timestamp::from_millis(now), &known)
         };
         assert_eq!(ended(19_999, false, Some(10_999)), Ok(()));
-        assert_eq!(ended(20_000, false, Some(10_000)), Err(KeyFault::Expired));
-        assert_eq!(ended(19_999, true, Some(10_000)), Err(KeyFault::Revoked));
+        assert_eq!(ended(20_000, false, Some(10_000)), Err(CredentialError::Expired));
+        assert_eq!(ended(19_999, true, Some(10_000)), Err(CredentialError::Revoked));
         // A token with a status list index identifies its credential; creation times are not
         // compared.
-        let of_dead = TokenNow { revoked: false, made_from: MadeFrom::Credential { works: false } };
-        assert_eq!(claims.in_force(Timestamp::from_millis(19_999), &of_dead), Err(KeyFault::Expired));
-        let of_good = TokenNow { revoked: false, made_from: MadeFrom::Credential { works: true } };
-        assert_eq!(claims.in_force(Timestamp::from_millis(19_999), &of_good), Ok(()));
-        assert_eq!(ended(19_999, false, Some(11_000)), Err(KeyFault::Expired), "its credential is gone");
-        assert_eq!(ended(19_999, false, None), Err(KeyFault::Expired), "no credential is left");
+        let of_dead =
+            TokenState { revoked: false, source_credential: SourceCredential::Identified { accepted: false } };
+        assert_eq!(claims.check_in_force(Timestamp::from_millis(19_999), &of_dead), Err(CredentialError::Expired));
+        let of_good = TokenState { revoked: false, source_credential: SourceCredential::Identified { accepted: true } };
+        assert_eq!(claims.check_in_force(Timestamp::from_millis(19_999), &of_good), Ok(()));
+        assert_eq!(ended(19_999, false, Some(11_000)), Err(CredentialError::Expired), "its credential is gone");
+        assert_eq!(ended(19_999, false, None), Err(CredentialError::Expired), "no credential is left");
     }
 
     #[test]
@@ -219,7 +223,7 @@ mod tests {
             iss: "https://i.test".to_owned(),
             sub: "s".to_owned(),
             sub_type: "api_key".to_owned(),
-            aud: AudienceClaim::Several(vec!["a".parse().unwrap()]),
+            aud: AudienceClaim::Multiple(vec!["a".parse().unwrap()]),
             exp: 2,
             iat: 1,
             jti: "j".to_owned(),
@@ -230,21 +234,21 @@ mod tests {
             org_id: None,
             authorization_details: Vec::new(),
             status: None,
-            mapped: Map::new(),
+            mapped_claims: Map::new(),
         };
         let usual = r#"{"iss":"https://i.test","sub":"s","sub_type":"api_key","aud":["a"],"exp":2,"iat":1,"jti":"j","client_id":"c","scope":"x y","key_id":"key_01JD0000000000000000000000"}"#;
         assert_eq!(serde_json::to_string(&claims).unwrap(), usual);
         assert_eq!(serde_json::from_str::<Claims>(usual).unwrap(), claims);
         (claims.scope, claims.scp) = (None, Some(vec!["x".to_owned(), "y".to_owned()]));
-        claims.mapped.insert("plan".to_owned(), json!({ "iss": 1 }));
+        claims.mapped_claims.insert("plan".to_owned(), json!({ "iss": 1 }));
         let shaped =
             usual.replace(r#""scope":"x y""#, r#""scp":["x","y"]"#).replace("0000\"}", r#"0000","plan":{"iss":1}}"#);
         assert_eq!(serde_json::to_string(&claims).unwrap(), shaped);
         // Mapped claims are not deserialized: no decision depends on metadata.
-        claims.mapped = Map::new();
+        claims.mapped_claims = Map::new();
         assert_eq!(serde_json::from_str::<Claims>(&shaped).unwrap(), claims);
         let list = "stl_01JD0000000000000000000000".parse().unwrap();
-        claims.status = Some(StatusClaim::new("https://i.test", &Place { list, index: 7 }));
+        claims.status = Some(StatusClaim::new("https://i.test", &StatusListIndex { list, index: 7 }));
         let text = serde_json::to_string(&claims).unwrap();
         let status = r#","status":{"status_list":{"idx":7,"uri":"https://i.test/v1/status-lists/stl_01JD0000000000000000000000"}}}"#;
         assert!(text.ends_with(status), "{text}");

@@ -2,9 +2,9 @@
 
 use crate::domain::{
     access::{
-        access_record::Rule,
+        access_record::EffectiveStatement,
         audience::{Audience, Identifier},
-        claim_map::Sources,
+        claim_map::ClaimSourceValues,
         owner_status::Ownership,
         permission::PermissionSet,
     },
@@ -13,15 +13,15 @@ use crate::domain::{
         id::KeyId,
         time::{Span, Timestamp},
     },
-    credentials::api_key::{KeyLimits, Life},
+    credentials::api_key::{KeyLifecycle, KeyLimits},
     signing::Algorithm,
-    status_lists::Place,
+    status_lists::StatusListIndex,
 };
 use std::collections::BTreeSet;
 
 /// Input of the rules, read in one lookup.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct KeyContext {
     /// Database clock at the time of the lookup.
     pub now: Timestamp,
     pub key: KeyFacts,
@@ -29,14 +29,14 @@ pub struct Facts {
     pub audiences: Vec<Audience>,
     /// Values that mapped claims are taken from. The map is empty unless one of the audiences maps
     /// claims.
-    pub sources: Sources,
+    pub sources: ClaimSourceValues,
 }
 
 /// Facts about the presented key, or about the key that a presented token was issued from.
 #[derive(Debug, Clone)]
 pub struct KeyFacts {
     pub id: KeyId,
-    pub credential: CredentialId,
+    pub credential_id: CredentialId,
     pub credential_expires_at: Option<Timestamp>,
     /// Start of the rotation that set `credential_expires_at`.
     pub credential_replaced_at: Option<Timestamp>,
@@ -45,24 +45,24 @@ pub struct KeyFacts {
     pub audiences: Option<Vec<Identifier>>,
     pub max_token_ttl: Option<Span>,
     pub exchanges_per_minute: Option<u32>,
-    pub life: Life,
+    pub lifecycle: KeyLifecycle,
     /// Statements of the access records that apply to the key.
-    pub access: Vec<Rule>,
+    pub access_statements: Vec<EffectiveStatement>,
     /// Status list index of the tokens issued from the credential.
-    pub status: Option<Place>,
+    pub status: Option<StatusListIndex>,
 }
 
 /// A credential that was replaced by a rotation and is still accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Replaced {
+pub struct CredentialReplacement {
     pub at: Timestamp,
-    pub ends_at: Timestamp,
+    pub expires_at: Timestamp,
 }
 
 impl KeyFacts {
     pub fn limits(&self) -> KeyLimits {
         KeyLimits {
-            expires_at: self.life.expires_at,
+            expires_at: self.lifecycle.expires_at,
             max_token_ttl: self.max_token_ttl,
             exchanges_per_minute: self.exchanges_per_minute,
             audiences: self.audiences.clone(),
@@ -71,9 +71,9 @@ impl KeyFacts {
 
     /// Returns the rotation of the presented credential, to be reported to the client, if it was
     /// replaced.
-    pub fn replaced(&self) -> Option<Replaced> {
-        let (at, ends_at) = self.credential_replaced_at.zip(self.credential_expires_at)?;
-        Some(Replaced { at, ends_at })
+    pub fn replacement(&self) -> Option<CredentialReplacement> {
+        let (at, expires_at) = self.credential_replaced_at.zip(self.credential_expires_at)?;
+        Some(CredentialReplacement { at, expires_at })
     }
 }
 
@@ -85,7 +85,7 @@ pub struct Request {
     /// If empty, the token is for the default audience.
     pub targets: BTreeSet<Identifier>,
     /// Requested token lifetime. It can only shorten the lifetime that the limits allow.
-    pub expires_in: Option<Span>,
+    pub requested_ttl: Option<Span>,
     /// The `client_id` sent with the key, if any.
     pub client_id: Option<String>,
 }
@@ -99,7 +99,7 @@ pub struct Limits {
     pub max_ttl: Span,
     /// Whether the keys of an organization end when the member who created them leaves
     /// (`api_keys.end_with_creator`).
-    pub ends_with_creator: bool,
+    pub end_with_creator: bool,
     /// Signature algorithm for audiences that do not specify one.
     pub algorithm: Algorithm,
 }

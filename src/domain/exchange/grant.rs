@@ -6,26 +6,26 @@ use serde_json::{Map, Value};
 
 use crate::domain::{
     access::{
-        access_record::{self, Detail},
-        audience::{Audience, Identifier, Takes},
+        access_record::{self, AuthorizationDetail},
+        audience::{AcceptedPermissions, Audience, Identifier},
         owner::Owner,
-        owner_status::{OwnerSet, Standing},
+        owner_status::{OwnerPermissions, OwnerStatus},
         permission::{PermissionName, PermissionSet},
         resource::Resource,
-        token_profile::{AudClaim, ScopeClaim, StatusOf, TokenShape},
+        token_profile::{AudienceClaimFormat, ScopeClaimFormat, StatusSubject, TokenProfile},
     },
     common::{
         derived_id::CredentialId,
         id::{KeyId, OrganizationId},
         time::{Span, Timestamp},
     },
-    credentials::{api_key::State, error::KeyFault},
+    credentials::{api_key::KeyState, error::CredentialError},
     exchange::{
         claims::{AudienceClaim, Claims, StatusClaim, Subject},
-        facts::{Facts, KeyFacts, Limits, Request},
-        refusal::{Refusal, Removed, RemovedBy, ScopeFault, ScopeReport, TargetFault},
+        facts::{KeyContext, KeyFacts, Limits, Request},
+        refusal::{DenyReason, PermissionLimit, RemovedPermission, ScopeError, ScopeEvaluation, TargetError},
     },
-    status_lists::Place,
+    status_lists::StatusListIndex,
 };
 
 /// Maximum number of targets in one request. Legitimate clients need no more.
@@ -36,7 +36,7 @@ pub const MAX_TARGETS: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     pub key: KeyId,
-    pub credential: CredentialId,
+    pub credential_id: CredentialId,
     pub subject: Subject,
     pub organization: Option<OrganizationId>,
     pub audience: AudienceClaim,
@@ -45,20 +45,20 @@ pub struct Grant {
     pub issued_at: i64,
     pub expires_at: i64,
     /// Profile of the token.
-    pub shape: TokenShape,
+    pub token_profile: TokenProfile,
     /// The `authorization_details` of the token: which permissions of the scope apply to which
     /// resources, according to the access records.
-    pub access: Vec<Detail>,
+    pub authorization_details: Vec<AuthorizationDetail>,
     /// Claims from metadata, as mapped by the audience.
-    pub mapped: Map<String, Value>,
+    pub mapped_claims: Map<String, Value>,
     /// Status list index of the token: that of the credential, until the token is assigned its own.
-    pub status: Option<Place>,
+    pub status: Option<StatusListIndex>,
     /// `StatusOf::Token` if an audience requires a status list index for each token.
-    pub status_of: StatusOf,
+    pub status_subject: StatusSubject,
 }
 
 impl Grant {
-    pub fn expires_in(&self) -> i64 {
+    pub fn requested_ttl(&self) -> i64 {
         self.expires_at - self.issued_at
     }
 
@@ -69,10 +69,10 @@ impl Grant {
     }
 
     pub fn into_claims(self, issuer: &str, jti: String) -> Claims {
-        let (scope, scp) = match self.shape.scope_claim {
+        let (scope, scp) = match self.token_profile.scope_claim {
             _ if self.scope.is_empty() => (None, None),
-            ScopeClaim::Scope => (Some(self.scope.to_string()), None),
-            ScopeClaim::Scp => (None, Some(self.scope.iter().map(ToString::to_string).collect())),
+            ScopeClaimFormat::Scope => (Some(self.scope.to_string()), None),
+            ScopeClaimFormat::Scp => (None, Some(self.scope.iter().map(ToString::to_string).collect())),
         };
         Claims {
             iss: issuer.to_owned(),
@@ -87,9 +87,9 @@ impl Grant {
             key_id: self.key,
             org_id: self.organization,
             aud: self.audience,
-            authorization_details: self.access,
+            authorization_details: self.authorization_details,
             status: self.status.as_ref().map(|place| StatusClaim::new(issuer, place)),
-            mapped: self.mapped,
+            mapped_claims: self.mapped_claims,
         }
     }
 }
@@ -99,99 +99,104 @@ impl Grant {
 ///
 /// If several checks fail, the first one in this order is returned: state of the key, `client_id`,
 /// target, scope, and a token that would expire in the second in which it is issued.
-pub fn decide(facts: &Facts, request: &Request, limits: &Limits) -> Result<Grant, Refusal> {
-    let owner_set = alive(&facts.key, facts.now, limits).map_err(Refusal::Key)?;
-    if !client_matches(&facts.key, request.client_id.as_deref()) {
-        return Err(Refusal::Key(KeyFault::ClientMismatch));
+pub fn decide(facts: &KeyContext, request: &Request, limits: &Limits) -> Result<Grant, DenyReason> {
+    let owner_set = check_key_in_force(&facts.key, facts.now, limits).map_err(DenyReason::Key)?;
+    if !client_id_matches(&facts.key, request.client_id.as_deref()) {
+        return Err(DenyReason::Key(CredentialError::ClientIdMismatch));
     }
-    let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
-    let (shape, mapped) = shape(facts, &audiences, limits).map_err(Refusal::Target)?;
-    let report =
-        report(&facts.key, &owner_set, &audiences, request.scope.as_ref(), &mapped).map_err(Refusal::Target)?;
+    let audiences = resolve_targets(facts, request, limits).map_err(DenyReason::Target)?;
+    let (token_profile, mapped_claims) = token_profile(facts, &audiences, limits).map_err(DenyReason::Target)?;
+    let report = evaluate_scope(&facts.key, &owner_set, &audiences, request.scope.as_ref(), &mapped_claims)
+        .map_err(DenyReason::Target)?;
     if request.scope.is_some() && !report.removed.is_empty() {
-        return Err(Refusal::Scope(ScopeFault::Exceeds(report.removed)));
+        return Err(DenyReason::Scope(ScopeError::ExceedsGrantable(report.removed)));
     }
     if report.granted.is_empty() && !(facts.key.permissions.is_empty() && request.scope.is_none()) {
-        return Err(Refusal::Scope(ScopeFault::NothingLeft(report.removed)));
+        return Err(DenyReason::Scope(ScopeError::Empty(report.removed)));
     }
 
     let issued_at = facts.now.seconds();
-    let expires_at = end_of_token(facts, &audiences, request.expires_in, limits);
+    let expires_at = token_expiration(facts, &audiences, request.requested_ttl, limits);
     if expires_at <= issued_at {
         // The token would expire in the second in which it is issued: token times are whole
         // seconds.
-        return Err(Refusal::Key(KeyFault::Expired));
+        return Err(DenyReason::Key(CredentialError::Expired));
     }
     Ok(Grant {
         key: facts.key.id.clone(),
-        credential: facts.key.credential,
+        credential_id: facts.key.credential_id,
         subject: subject(&facts.key),
         organization: facts.key.ownership.home.organization().cloned(),
-        audience: audience_claim(&audiences, shape.aud_claim),
+        audience: build_audience_claim(&audiences, token_profile.aud_claim),
         scope: report.granted,
-        access: report.access,
+        authorization_details: report.authorization_details,
         issued_at,
         expires_at,
-        shape,
-        mapped,
+        token_profile,
+        mapped_claims,
         status: facts.key.status.clone(),
-        status_of: status_of(&audiences),
+        status_subject: status_subject(&audiences),
     })
 }
 
 /// Returns `StatusOf::Token` if one audience requires it: a token with its own status also becomes
 /// invalid with its credential, as the other audiences expect.
-fn status_of(audiences: &[&Audience]) -> StatusOf {
-    let wants = |audience: &&Audience| audience.shape.status == StatusOf::Token;
-    if audiences.iter().any(wants) { StatusOf::Token } else { StatusOf::Credential }
+fn status_subject(audiences: &[&Audience]) -> StatusSubject {
+    let wants = |audience: &&Audience| audience.token_profile.status == StatusSubject::Token;
+    if audiences.iter().any(wants) { StatusSubject::Token } else { StatusSubject::Credential }
 }
 
 /// Evaluates the requested scope by the rules of `decide`, without the check of `client_id`, and
 /// reports every permission with the rule that removed it. Fails only if the key or the target is
 /// refused: there is no scope to report then.
-pub fn explain(facts: &Facts, request: &Request, limits: &Limits) -> Result<ScopeReport, Refusal> {
-    let owner_set = alive(&facts.key, facts.now, limits).map_err(Refusal::Key)?;
-    let audiences = targets(facts, request, limits).map_err(Refusal::Target)?;
-    let (_, mapped) = shape(facts, &audiences, limits).map_err(Refusal::Target)?;
-    report(&facts.key, &owner_set, &audiences, request.scope.as_ref(), &mapped).map_err(Refusal::Target)
+pub fn explain(facts: &KeyContext, request: &Request, limits: &Limits) -> Result<ScopeEvaluation, DenyReason> {
+    let owner_set = check_key_in_force(&facts.key, facts.now, limits).map_err(DenyReason::Key)?;
+    let audiences = resolve_targets(facts, request, limits).map_err(DenyReason::Target)?;
+    let (_, mapped_claims) = token_profile(facts, &audiences, limits).map_err(DenyReason::Target)?;
+    evaluate_scope(&facts.key, &owner_set, &audiences, request.scope.as_ref(), &mapped_claims)
+        .map_err(DenyReason::Target)
 }
 
 /// Returns the audiences that a request names, or the default audience if it names none.
-pub fn targets_asked<'a>(request: &'a Request, limits: &'a Limits) -> Vec<&'a Identifier> {
+pub fn requested_targets<'a>(request: &'a Request, limits: &'a Limits) -> Vec<&'a Identifier> {
     if request.targets.is_empty() { vec![&limits.default_audience] } else { request.targets.iter().collect() }
 }
 
 /// Returns the permissions that the holder of a key may grant: those of the key that its owner
 /// still has.
-pub fn holdings(key: &KeyFacts, limits: &Limits) -> PermissionSet {
-    match key.ownership.standing(limits.ends_with_creator) {
-        Standing::Good(set) => set.of(&key.permissions),
-        Standing::Blocked | Standing::Gone(_) => PermissionSet::default(),
+pub fn grantable(key: &KeyFacts, limits: &Limits) -> PermissionSet {
+    match key.ownership.root_owner_status(limits.end_with_creator) {
+        OwnerStatus::Good(set) => set.of(&key.permissions),
+        OwnerStatus::Blocked | OwnerStatus::Deleted(_) => PermissionSet::default(),
     }
 }
 
 /// Checks that a key is in force, and returns the permissions of its owner.
-pub fn alive(key: &KeyFacts, now: Timestamp, limits: &Limits) -> Result<OwnerSet, KeyFault> {
-    match key.life.state(now) {
-        State::Revoked => return Err(KeyFault::Revoked),
-        State::Expired => return Err(KeyFault::Expired),
-        State::Suspended => return Err(KeyFault::Suspended),
-        State::Active => {}
+pub fn check_key_in_force(
+    key: &KeyFacts,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<OwnerPermissions, CredentialError> {
+    match key.lifecycle.state(now) {
+        KeyState::Revoked => return Err(CredentialError::Revoked),
+        KeyState::Expired => return Err(CredentialError::Expired),
+        KeyState::Suspended => return Err(CredentialError::Suspended),
+        KeyState::Active => {}
     }
     if key.credential_expires_at.is_some_and(|end| end <= now) {
-        return Err(KeyFault::Expired);
+        return Err(CredentialError::Expired);
     }
-    match key.ownership.standing(limits.ends_with_creator) {
-        Standing::Good(set) => Ok(set),
-        Standing::Blocked => Err(KeyFault::OwnerBlocked),
-        Standing::Gone(_) => Err(KeyFault::OwnerGone),
+    match key.ownership.root_owner_status(limits.end_with_creator) {
+        OwnerStatus::Good(set) => Ok(set),
+        OwnerStatus::Blocked => Err(CredentialError::OwnerBlocked),
+        OwnerStatus::Deleted(_) => Err(CredentialError::OwnerDeleted),
     }
 }
 
 /// Accepts as `client_id` the id of the key, the id of its service client, or `<prefix>_<id>` of
 /// the credential. The last form is the masked key without the ellipsis. Only its id is compared,
 /// not its prefix.
-fn client_matches(key: &KeyFacts, client_id: Option<&str>) -> bool {
+fn client_id_matches(key: &KeyFacts, client_id: Option<&str>) -> bool {
     let Some(client_id) = client_id else { return true };
     let owner = match &key.ownership.owner {
         Owner::ServiceClient(id) => Some(id.as_str()),
@@ -199,53 +204,57 @@ fn client_matches(key: &KeyFacts, client_id: Option<&str>) -> bool {
     };
     client_id == key.id.as_str()
         || owner == Some(client_id)
-        || client_id.rsplit_once('_').is_some_and(|(prefix, id)| !prefix.is_empty() && id == key.credential.as_str())
+        || client_id.rsplit_once('_').is_some_and(|(prefix, id)| !prefix.is_empty() && id == key.credential_id.as_str())
 }
 
-fn targets<'a>(facts: &'a Facts, request: &'a Request, limits: &'a Limits) -> Result<Vec<&'a Audience>, TargetFault> {
-    let asked = targets_asked(request, limits);
+fn resolve_targets<'a>(
+    facts: &'a KeyContext,
+    request: &'a Request,
+    limits: &'a Limits,
+) -> Result<Vec<&'a Audience>, TargetError> {
+    let asked = requested_targets(request, limits);
     if asked.len() > MAX_TARGETS {
-        return Err(TargetFault::TooMany);
+        return Err(TargetError::TooMany);
     }
     asked
         .into_iter()
         .map(|identifier| {
             if facts.key.audiences.as_ref().is_some_and(|allowed| !allowed.contains(identifier)) {
-                return Err(TargetFault::NotAllowed);
+                return Err(TargetError::NotAllowed);
             }
-            facts.audiences.iter().find(|audience| audience.identifier == *identifier).ok_or(TargetFault::Unknown)
+            facts.audiences.iter().find(|audience| audience.identifier == *identifier).ok_or(TargetError::Unknown)
         })
         .collect()
 }
 
 /// Returns the common token profile of the audiences, and the mapped claims.
-fn shape(
-    facts: &Facts,
+fn token_profile(
+    facts: &KeyContext,
     audiences: &[&Audience],
     limits: &Limits,
-) -> Result<(TokenShape, Map<String, Value>), TargetFault> {
-    let Some((first, others)) = audiences.split_first() else { return Err(TargetFault::Unknown) };
-    if !others.iter().all(|other| first.shape.agrees_with(&other.shape, limits.algorithm)) {
-        return Err(TargetFault::Shape);
+) -> Result<(TokenProfile, Map<String, Value>), TargetError> {
+    let Some((first, others)) = audiences.split_first() else { return Err(TargetError::Unknown) };
+    if !others.iter().all(|other| first.token_profile.is_compatible_with(&other.token_profile, limits.algorithm)) {
+        return Err(TargetError::ProfileMismatch);
     }
-    let mapped = first.shape.claims.collect(&facts.sources).map_err(|_| TargetFault::Claims)?;
-    Ok((first.shape.clone(), mapped))
+    let mapped_claims = first.token_profile.claims.collect(&facts.sources).map_err(|_| TargetError::Claims)?;
+    Ok((first.token_profile.clone(), mapped_claims))
 }
 
-fn report(
+fn evaluate_scope(
     key: &KeyFacts,
-    owner: &OwnerSet,
+    owner: &OwnerPermissions,
     audiences: &[&Audience],
     requested: Option<&PermissionSet>,
-    mapped: &Map<String, Value>,
-) -> Result<ScopeReport, TargetFault> {
+    mapped_claims: &Map<String, Value>,
+) -> Result<ScopeEvaluation, TargetError> {
     let rule = |name: &PermissionName| {
         if !key.permissions.contains(name) {
-            Some(RemovedBy::Key)
-        } else if !owner.holds(name) {
-            Some(RemovedBy::Owner)
-        } else if !audiences.iter().all(|audience| audience.takes.takes(name)) {
-            Some(RemovedBy::Audience)
+            Some(PermissionLimit::Key)
+        } else if !owner.contains(name) {
+            Some(PermissionLimit::Owner)
+        } else if !audiences.iter().all(|audience| audience.accepts.accepts(name)) {
+            Some(PermissionLimit::Audience)
         } else {
             None
         }
@@ -256,58 +265,66 @@ fn report(
         .iter()
         .filter(|name| match rule(name) {
             Some(by) => {
-                removed.push(Removed { permission: (*name).clone(), by });
+                removed.push(RemovedPermission { permission: (*name).clone(), by });
                 false
             }
             None => true,
         })
         .cloned()
         .collect();
-    let access = access_report(key, audiences, &granted, mapped)?;
-    Ok(ScopeReport { granted, removed, access })
+    let authorization_details = build_authorization_details(key, audiences, &granted, mapped_claims)?;
+    Ok(ScopeEvaluation { granted, removed, authorization_details })
 }
 
 /// Returns the `authorization_details` for the scope. If they are too large, the exchange is
 /// refused and nothing is omitted: a service would read an omitted entry as a denial, and the
 /// omission would go unnoticed.
-fn access_report(
+fn build_authorization_details(
     key: &KeyFacts,
     audiences: &[&Audience],
     scope: &PermissionSet,
-    mapped: &Map<String, Value>,
-) -> Result<Vec<Detail>, TargetFault> {
+    mapped_claims: &Map<String, Value>,
+) -> Result<Vec<AuthorizationDetail>, TargetError> {
     // Access records describe resources of the product, and none of Keyswap itself.
-    if key.access.is_empty() || audiences.iter().any(|audience| audience.takes == Takes::Management) {
+    if key.access_statements.is_empty()
+        || audiences.iter().any(|audience| audience.accepts == AcceptedPermissions::Management)
+    {
         return Ok(Vec::new());
     }
-    let details = access_record::details(&key.access, scope);
-    let with_mapped = if mapped.is_empty() { 0 } else { length(mapped) };
-    if details.is_empty() || length(&details).saturating_add(with_mapped) <= access_record::MAX_BYTES {
+    let details = access_record::build_authorization_details(&key.access_statements, scope);
+    let with_mapped = if mapped_claims.is_empty() { 0 } else { json_length(mapped_claims) };
+    if details.is_empty() || json_length(&details).saturating_add(with_mapped) <= access_record::MAX_BYTES {
         Ok(details)
     } else {
-        Err(TargetFault::Access)
+        Err(TargetError::AuthorizationDetailsTooLarge)
     }
 }
 
 /// Returns the length as JSON. A value that cannot be serialized exceeds every limit.
-fn length(value: &impl serde::Serialize) -> usize {
+fn json_length(value: &impl serde::Serialize) -> usize {
     serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
 }
 
 /// Returns whether a key currently permits an action on a resource: the key is in force, the
 /// permission is effective, and a statement of its access records covers the resource.
-pub fn may(key: &KeyFacts, now: Timestamp, limits: &Limits, permission: &PermissionName, on: &Resource) -> bool {
-    alive(key, now, limits).is_ok_and(|owner| {
+pub fn permits_access(
+    key: &KeyFacts,
+    now: Timestamp,
+    limits: &Limits,
+    permission: &PermissionName,
+    on: &Resource,
+) -> bool {
+    check_key_in_force(key, now, limits).is_ok_and(|owner| {
         key.permissions.contains(permission)
-            && owner.holds(permission)
-            && key.access.iter().any(|rule| rule.covers(permission, on))
+            && owner.contains(permission)
+            && key.access_statements.iter().any(|rule| rule.covers(permission, on))
     })
 }
 
 /// Returns the expiration time of the token in seconds since 1970-01-01T00:00:00Z. Every limit can
 /// only shorten it: those of the audiences, the deployment, the key and the request, and the
 /// expiration times of the key and of its credential.
-fn end_of_token(facts: &Facts, audiences: &[&Audience], asked: Option<Span>, limits: &Limits) -> i64 {
+fn token_expiration(facts: &KeyContext, audiences: &[&Audience], asked: Option<Span>, limits: &Limits) -> i64 {
     let of_audiences = audiences.iter().map(|audience| audience.token_ttl.unwrap_or(limits.default_ttl));
     let ttl = of_audiences
         .chain([limits.max_ttl])
@@ -317,7 +334,7 @@ fn end_of_token(facts: &Facts, audiences: &[&Audience], asked: Option<Span>, lim
         .unwrap_or(limits.default_ttl);
     let issued_at = facts.now.seconds();
     let end = issued_at.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
-    let ends = [facts.key.life.expires_at, facts.key.credential_expires_at];
+    let ends = [facts.key.lifecycle.expires_at, facts.key.credential_expires_at];
     ends.into_iter().flatten().map(Timestamp::seconds).fold(end, i64::min)
 }
 
@@ -331,9 +348,9 @@ pub fn subject(key: &KeyFacts) -> Subject {
     }
 }
 
-fn audience_claim(audiences: &[&Audience], form: AudClaim) -> AudienceClaim {
+fn build_audience_claim(audiences: &[&Audience], form: AudienceClaimFormat) -> AudienceClaim {
     match audiences {
-        [one] if form == AudClaim::Text => AudienceClaim::One(one.identifier.clone()),
-        several => AudienceClaim::Several(several.iter().map(|audience| audience.identifier.clone()).collect()),
+        [one] if form == AudienceClaimFormat::String => AudienceClaim::One(one.identifier.clone()),
+        several => AudienceClaim::Multiple(several.iter().map(|audience| audience.identifier.clone()).collect()),
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::domain::{
     access::{
-        access_record::{self, Detail},
+        access_record::{self, AuthorizationDetail},
         audience::Identifier,
         permission::PermissionSet,
     },
@@ -17,20 +17,20 @@ use crate::domain::{
     },
     exchange::{
         claims::{AudienceClaim, Claims},
-        facts::{Facts, KeyFacts, Limits},
+        facts::{KeyContext, KeyFacts, Limits},
         grant,
-        refusal::{Refusal, TargetFault},
-        validation::{Bounds, Question, missing},
+        refusal::{DenyReason, TargetError},
+        validation::{CredentialBounds, PendingLookup, find_missing_permissions},
     },
 };
 
 /// The response; members are serialized in this order. An inactive response has no member besides
 /// `active`, whatever the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Introspection {
+pub struct IntrospectionResponse {
     pub active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_type: Option<TokenType>,
+    pub token_type: Option<PresentedTokenType>,
     /// Permissions in effect now; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
@@ -57,12 +57,12 @@ pub struct Introspection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub org_id: Option<OrganizationId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub authorization_details: Vec<Detail>,
+    pub authorization_details: Vec<AuthorizationDetail>,
 }
 
 /// Kind of the presented credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum TokenType {
+pub enum PresentedTokenType {
     Bearer,
     #[serde(rename = "api_key")]
     ApiKey,
@@ -75,35 +75,44 @@ pub enum TokenType {
 ///
 /// `bounded` states that a key must be in effect for one of the audiences in `bounds`, even if
 /// these are none; otherwise the result is `TargetFault::NotAllowed`.
-pub fn in_effect(facts: &Facts, bounds: &Bounds, bounded: bool, limits: &Limits) -> Result<PermissionSet, Refusal> {
+pub fn effective_permissions(
+    facts: &KeyContext,
+    bounds: &CredentialBounds,
+    bounded: bool,
+    limits: &Limits,
+) -> Result<PermissionSet, DenyReason> {
     let key = &facts.key;
     let said = bounds.scope.as_ref().unwrap_or(&key.permissions);
-    let question = Question { required: said.clone(), ..Question::default() };
-    let within = |bounds: &Bounds| {
-        missing(facts, &question, bounds, limits).map(|gone| said.without(&gone).cloned().collect::<PermissionSet>())
+    let question = PendingLookup { required_permissions: said.clone(), ..PendingLookup::default() };
+    let within = |bounds: &CredentialBounds| {
+        find_missing_permissions(facts, &question, bounds, limits)
+            .map(|gone| said.difference(&gone).cloned().collect::<PermissionSet>())
     };
     if bounds.scope.is_some() || !bounded {
         return within(bounds);
     }
     let mut found: Option<PermissionSet> = None;
     for audience in &bounds.audiences {
-        let alone = Bounds { scope: None, audiences: [audience.clone()].into() };
+        let alone = CredentialBounds { scope: None, audiences: [audience.clone()].into() };
         match within(&alone) {
             Ok(scope) => found = Some(found.unwrap_or_default().union(&scope)),
-            Err(Refusal::Target(_)) => {}
-            Err(refusal @ (Refusal::Key(_) | Refusal::Scope(_))) => return Err(refusal),
+            Err(DenyReason::Target(_)) => {}
+            Err(refusal @ (DenyReason::Key(_) | DenyReason::Scope(_))) => return Err(refusal),
         }
     }
-    grant::alive(key, facts.now, limits).map_err(Refusal::Key)?;
-    found.ok_or(Refusal::Target(TargetFault::NotAllowed))
+    grant::check_key_in_force(key, facts.now, limits).map_err(DenyReason::Key)?;
+    found.ok_or(DenyReason::Target(TargetError::NotAllowed))
 }
 
 /// Builds the response for a token in force: its claims, reduced to what is in effect now.
-pub fn of_token(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> Introspection {
-    let authorization_details = cut(&claims.authorization_details, &access_record::details(&key.access, scope));
-    Introspection {
+pub fn token_response(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> IntrospectionResponse {
+    let authorization_details = restrict_details(
+        &claims.authorization_details,
+        &access_record::build_authorization_details(&key.access_statements, scope),
+    );
+    IntrospectionResponse {
         active: true,
-        token_type: Some(TokenType::Bearer),
+        token_type: Some(PresentedTokenType::Bearer),
         scope: text(scope),
         client_id: Some(claims.client_id),
         sub: Some(claims.sub),
@@ -120,12 +129,12 @@ pub fn of_token(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> Intros
 }
 
 /// Builds the response for a key in force, which was created at `made`.
-pub fn of_key(key: &KeyFacts, made: Timestamp, scope: &PermissionSet) -> Introspection {
+pub fn key_response(key: &KeyFacts, made: Timestamp, scope: &PermissionSet) -> IntrospectionResponse {
     let subject = grant::subject(key);
-    let ends = [key.life.expires_at, key.credential_expires_at];
-    Introspection {
+    let ends = [key.lifecycle.expires_at, key.credential_expires_at];
+    IntrospectionResponse {
         active: true,
-        token_type: Some(TokenType::ApiKey),
+        token_type: Some(PresentedTokenType::ApiKey),
         scope: text(scope),
         client_id: Some(subject.client_id(&key.id).to_owned()),
         sub: Some(subject.id().into_owned()),
@@ -134,7 +143,7 @@ pub fn of_key(key: &KeyFacts, made: Timestamp, scope: &PermissionSet) -> Introsp
         iat: Some(made.seconds()),
         key_id: Some(key.id.clone()),
         org_id: key.ownership.home.organization().cloned(),
-        ..Introspection::default()
+        ..IntrospectionResponse::default()
     }
 }
 
@@ -145,11 +154,12 @@ fn text(scope: &PermissionSet) -> Option<String> {
 /// Reduces the `authorization_details` of a token to those that the access records still contain.
 /// Patterns are compared as they are written: a pattern that was changed after a token was issued
 /// takes effect only in tokens issued later.
-fn cut(said: &[Detail], now: &[Detail]) -> Vec<Detail> {
+fn restrict_details(said: &[AuthorizationDetail], now: &[AuthorizationDetail]) -> Vec<AuthorizationDetail> {
     let mut left = Vec::new();
     for (said, now) in said.iter().flat_map(|said| now.iter().map(move |now| (said, now))) {
         let locations: Vec<_> = said.locations.iter().filter(|one| now.locations.contains(one)).cloned().collect();
-        let detail = Detail { kind: said.kind, actions: said.actions.intersection(&now.actions), locations };
+        let detail =
+            AuthorizationDetail { kind: said.kind, actions: said.actions.intersection(&now.actions), locations };
         if !detail.actions.is_empty() && !detail.locations.is_empty() && !left.contains(&detail) {
             left.push(detail);
         }
@@ -160,7 +170,10 @@ fn cut(said: &[Detail], now: &[Detail]) -> Vec<Detail> {
 /// Returns the audiences whose tokens the calling key may introspect, or `None` (every audience) if
 /// the key has no list of audiences. The management audience is excluded: no service should receive
 /// a token for Keyswap itself.
-pub fn asks_for(audiences: Option<&[Identifier]>, management: &Identifier) -> Option<BTreeSet<Identifier>> {
+pub fn introspectable_audiences(
+    audiences: Option<&[Identifier]>,
+    management: &Identifier,
+) -> Option<BTreeSet<Identifier>> {
     audiences.map(|all| all.iter().filter(|one| *one != management).cloned().collect())
 }
 
@@ -168,9 +181,9 @@ pub fn asks_for(audiences: Option<&[Identifier]>, management: &Identifier) -> Op
 mod tests {
     use super::*;
 
-    fn detail(actions: &str, locations: &[&str]) -> Detail {
-        Detail {
-            kind: access_record::DetailType::Access,
+    fn detail(actions: &str, locations: &[&str]) -> AuthorizationDetail {
+        AuthorizationDetail {
+            kind: access_record::AuthorizationDetailType::Access,
             actions: PermissionSet::from_stored(actions).unwrap(),
             locations: locations.iter().map(|one| one.parse().unwrap()).collect(),
         }
@@ -178,14 +191,14 @@ mod tests {
 
     #[test]
     fn what_is_not_active_says_nothing_else() {
-        assert_eq!(serde_json::to_string(&Introspection::default()).unwrap(), r#"{"active":false}"#);
+        assert_eq!(serde_json::to_string(&IntrospectionResponse::default()).unwrap(), r#"{"active":false}"#);
     }
 
     #[test]
     fn a_token_says_no_more_than_the_records_do_now() {
         let said = [detail("a b", &["/x/*", "/y"]), detail("c", &["/z"])];
-        assert_eq!(cut(&said, &said), said);
-        assert_eq!(cut(&said, &[detail("a", &["/y"])]), [detail("a", &["/y"])]);
-        assert!(cut(&said, &[detail("a", &["/x/1"]), detail("c", &["/y"])]).is_empty());
+        assert_eq!(restrict_details(&said, &said), said);
+        assert_eq!(restrict_details(&said, &[detail("a", &["/y"])]), [detail("a", &["/y"])]);
+        assert!(restrict_details(&said, &[detail("a", &["/x/1"]), detail("c", &["/y"])]).is_empty());
     }
 }

@@ -2,38 +2,38 @@
 
 use crate::domain::{
     access::{
-        access_record::Detail,
+        access_record::AuthorizationDetail,
         permission::{PermissionName, PermissionSet},
     },
-    credentials::error::KeyFault,
+    credentials::error::CredentialError,
 };
 
 /// Reason why an exchange is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The key is not accepted. Clients receive the same response for every `KeyFault`.
+pub enum DenyReason {
+    /// The key is not accepted. Clients receive the same response for every `CredentialError`.
     #[error("the key is not accepted: {0}")]
-    Key(KeyFault),
+    Key(CredentialError),
     #[error("the scope is not granted")]
-    Scope(ScopeFault),
+    Scope(ScopeError),
     #[error("the target is not granted: {0}")]
-    Target(TargetFault),
+    Target(TargetError),
 }
 
 /// Reason why a scope is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ScopeFault {
+pub enum ScopeError {
     /// The text violates the scope grammar, or a token in it is not a valid permission name.
     Malformed,
     /// Some of the requested permissions cannot be granted.
-    Exceeds(Vec<Removed>),
+    ExceedsGrantable(Vec<RemovedPermission>),
     /// No scope was requested, and none of the permissions of the key can be granted.
-    NothingLeft(Vec<Removed>),
+    Empty(Vec<RemovedPermission>),
 }
 
 /// Reason why an audience or resource is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TargetFault {
+pub enum TargetError {
     #[error("malformed")]
     Malformed,
     #[error("too many")]
@@ -44,17 +44,17 @@ pub enum TargetFault {
     NotAllowed,
     /// The requested audiences have different token profiles, so that one token cannot serve them.
     #[error("of different shapes")]
-    Shape,
+    ProfileMismatch,
     /// The mapped claims exceed the size limit of a token.
     #[error("mapped claims too large")]
     Claims,
     /// The `authorization_details`, together with the mapped claims, exceed the size limit of a
     /// token.
     #[error("authorization details too large")]
-    Access,
+    AuthorizationDetailsTooLarge,
 }
 
-impl TargetFault {
+impl TargetError {
     /// Returns the value in the response of explain. A nonexistent audience and one that the key
     /// may not use have the same value, so that the response does not disclose which audiences
     /// exist.
@@ -63,24 +63,24 @@ impl TargetFault {
             Self::Malformed => "malformed",
             Self::TooMany => "too_many",
             Self::Unknown | Self::NotAllowed => "unknown",
-            Self::Shape => "shape",
+            Self::ProfileMismatch => "shape",
             Self::Claims => "claims",
-            Self::Access => "access",
+            Self::AuthorizationDetailsTooLarge => "access",
         }
     }
 }
 
 /// A permission that is not granted, with the first rule that removed it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Removed {
+pub struct RemovedPermission {
     pub permission: PermissionName,
-    pub by: RemovedBy,
+    pub by: PermissionLimit,
 }
 
 /// The limits of a scope besides the request itself (invariant 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RemovedBy {
+pub enum PermissionLimit {
     Key,
     Owner,
     Audience,
@@ -88,9 +88,9 @@ pub enum RemovedBy {
 
 /// Evaluation of a requested scope: the permissions that are granted and those that are removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScopeReport {
+pub struct ScopeEvaluation {
     pub granted: PermissionSet,
-    pub removed: Vec<Removed>,
+    pub removed: Vec<RemovedPermission>,
     /// The `authorization_details` for the granted permissions.
-    pub access: Vec<Detail>,
+    pub authorization_details: Vec<AuthorizationDetail>,
 }

@@ -11,17 +11,17 @@ use crate::domain::{
         name::DisplayName,
     },
     exchange::{
-        facts::{Facts, Limits},
+        facts::{KeyContext, Limits},
         grant,
-        refusal::{Refusal, TargetFault},
+        refusal::{DenyReason, TargetError},
     },
 };
 
 /// Requirements of a service for a key or token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct PendingLookup {
     /// Permissions that the request to the service requires.
-    pub required: PermissionSet,
+    pub required_permissions: PermissionSet,
     /// The only kind of owner that is accepted; `None` for any.
     pub owner_type: Option<OwnerType>,
     /// Audience of the service, if it names one.
@@ -31,7 +31,7 @@ pub struct Question {
 /// Bounds of the presented credential: for a token its claims, for a key only the audiences of the
 /// service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bounds {
+pub struct CredentialBounds {
     /// Scope of a token; `None` for a key.
     pub scope: Option<PermissionSet>,
     /// Audiences that must accept the credential. For a key, the set is empty if the service names
@@ -44,41 +44,46 @@ pub struct Bounds {
 ///
 /// Fails with `Refusal::Target` if the key may not be used for one of the audiences, or if its
 /// owner is of another kind than the required one.
-pub fn missing(facts: &Facts, question: &Question, bounds: &Bounds, limits: &Limits) -> Result<PermissionSet, Refusal> {
+pub fn find_missing_permissions(
+    facts: &KeyContext,
+    question: &PendingLookup,
+    bounds: &CredentialBounds,
+    limits: &Limits,
+) -> Result<PermissionSet, DenyReason> {
     let key = &facts.key;
-    let owner = grant::alive(key, facts.now, limits).map_err(Refusal::Key)?;
+    let owner = grant::check_key_in_force(key, facts.now, limits).map_err(DenyReason::Key)?;
     let kind = key.ownership.owner.kind();
     if question.owner_type.is_some_and(|wanted| wanted != kind) {
-        return Err(Refusal::Target(TargetFault::NotAllowed));
+        return Err(DenyReason::Target(TargetError::NotAllowed));
     }
     let mut audiences = Vec::with_capacity(bounds.audiences.len());
     for identifier in &bounds.audiences {
         if key.audiences.as_ref().is_some_and(|allowed| !allowed.contains(identifier)) {
-            return Err(Refusal::Target(TargetFault::NotAllowed));
+            return Err(DenyReason::Target(TargetError::NotAllowed));
         }
         let found = facts.audiences.iter().find(|audience| audience.identifier == *identifier);
-        audiences.push(found.ok_or(Refusal::Target(TargetFault::Unknown))?);
+        audiences.push(found.ok_or(DenyReason::Target(TargetError::Unknown))?);
     }
     let is_missing = |name: &&_| {
         !key.permissions.contains(name)
-            || !owner.holds(name)
+            || !owner.contains(name)
             || bounds.scope.as_ref().is_some_and(|scope| !scope.contains(name))
-            || !audiences.iter().all(|audience| audience.takes.takes(name))
+            || !audiences.iter().all(|audience| audience.accepts.accepts(name))
     };
-    Ok(question.required.iter().filter(is_missing).cloned().collect())
+    Ok(question.required_permissions.iter().filter(is_missing).cloned().collect())
 }
 
 /// User and organization that own a key directly or through a service client, as recorded by the
 /// product.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Behind {
-    pub user: Option<UserBehind>,
-    pub organization: Option<OrganizationBehind>,
+pub struct Principals {
+    pub user: Option<OwnerUser>,
+    pub organization: Option<OwnerOrganization>,
 }
 
 /// The user who owns a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserBehind {
+pub struct OwnerUser {
     pub id: UserId,
     pub blocked: bool,
     pub profile: Metadata,
@@ -87,7 +92,7 @@ pub struct UserBehind {
 
 /// The organization that owns a key, or within which its user owns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrganizationBehind {
+pub struct OwnerOrganization {
     pub id: OrganizationId,
     pub name: Option<DisplayName>,
     pub metadata: Metadata,

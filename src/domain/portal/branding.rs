@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::common::{name::deceives, time::as_text};
+use crate::domain::common::{name::is_deceptive_character, time::impl_serde_as_text};
 
 /// The configured branding. For an absent value, pages use the Keyswap default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ use crate::domain::common::{name::deceives, time::as_text};
 pub struct Branding {
     /// Name of the product, in the header of the page.
     #[serde(default)]
-    pub name: Option<Line>,
+    pub name: Option<SingleLineText>,
     #[serde(default)]
     pub logo: Option<Logo>,
     /// Color of buttons and links on light pages; `accent_dark` is the one on dark pages.
@@ -30,39 +30,41 @@ pub struct Branding {
 pub struct BrandingTexts {
     /// Explains the purpose of the organization's keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub organization_help: Option<Line>,
+    pub organization_help: Option<SingleLineText>,
     /// Explains the purpose of the user's own keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_help: Option<Line>,
+    pub user_help: Option<SingleLineText>,
     /// Explains where to continue after the session has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signed_out_help: Option<Line>,
+    pub signed_out_help: Option<SingleLineText>,
 }
 
 /// A text of 1 to 400 characters on one line, without control, bidirectional and invisible
 /// characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line(String);
+pub struct SingleLineText(String);
 
-/// Returned for a text that is not a valid `Line`.
+/// Returned for a text that is not a valid `SingleLineText`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a text has 1 to 400 characters, none of them control, invisible or bidirectional, and no space at either end")]
-pub struct InvalidLine;
+pub struct InvalidSingleLineText;
 
-impl FromStr for Line {
-    type Err = InvalidLine;
-    fn from_str(text: &str) -> Result<Self, InvalidLine> {
-        let fits = (1..=400).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(deceives);
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidLine) }
+impl FromStr for SingleLineText {
+    type Err = InvalidSingleLineText;
+    fn from_str(text: &str) -> Result<Self, InvalidSingleLineText> {
+        let fits = (1..=400).contains(&text.chars().count())
+            && text.trim() == text
+            && !text.chars().any(is_deceptive_character);
+        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidSingleLineText) }
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for SingleLineText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
-as_text!(Line);
+impl_serde_as_text!(SingleLineText);
 
 /// A color in the form `#rrggbb`, in lowercase.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl fmt::Display for Colour {
         f.write_str(&self.0)
     }
 }
-as_text!(Colour);
+impl_serde_as_text!(Colour);
 
 /// An image as a `data:` URL (RFC 2397). Pages display it as an image, so that scripts in it do not
 /// run.
@@ -96,8 +98,8 @@ pub struct Logo(String);
 
 impl Logo {
     /// Maximum length of the URL in bytes; corresponds to an image of 30 KiB.
-    pub const MAX: usize = 40 * 1024 + 64;
-    const KINDS: [&str; 4] = ["png", "jpeg", "webp", "svg+xml"];
+    pub const MAX_URL_LENGTH: usize = 40 * 1024 + 64;
+    const MEDIA_SUBTYPES: [&str; 4] = ["png", "jpeg", "webp", "svg+xml"];
 }
 
 /// Returned for a text that is not a valid logo.
@@ -108,14 +110,15 @@ pub struct InvalidLogo;
 impl FromStr for Logo {
     type Err = InvalidLogo;
     fn from_str(text: &str) -> Result<Self, InvalidLogo> {
-        let rest = text.strip_prefix("data:image/").filter(|_| text.len() <= Self::MAX).ok_or(InvalidLogo)?;
+        let rest =
+            text.strip_prefix("data:image/").filter(|_| text.len() <= Self::MAX_URL_LENGTH).ok_or(InvalidLogo)?;
         let (kind, data) = rest.split_once(";base64,").ok_or(InvalidLogo)?;
         let digits = data.trim_end_matches('=');
         let is_base64 = !digits.is_empty()
             && data.len() % 4 == 0
             && data.len() - digits.len() <= 2
             && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/');
-        if is_base64 && Self::KINDS.contains(&kind) { Ok(Self(text.to_owned())) } else { Err(InvalidLogo) }
+        if is_base64 && Self::MEDIA_SUBTYPES.contains(&kind) { Ok(Self(text.to_owned())) } else { Err(InvalidLogo) }
     }
 }
 
@@ -124,7 +127,7 @@ impl fmt::Display for Logo {
         f.write_str(&self.0)
     }
 }
-as_text!(Logo);
+impl_serde_as_text!(Logo);
 
 #[cfg(test)]
 mod tests {
@@ -137,7 +140,7 @@ mod tests {
         {
             assert_eq!(good.parse::<Logo>().map(|logo| logo.to_string()), Ok(good.to_owned()));
         }
-        let long = format!("data:image/png;base64,{}", "A".repeat(Logo::MAX));
+        let long = format!("data:image/png;base64,{}", "A".repeat(Logo::MAX_URL_LENGTH));
         for bad in [
             "https://example.com/logo.png",
             "data:text/html;base64,PHN2Zy8+",
@@ -162,9 +165,9 @@ mod tests {
 
     #[test]
     fn a_text_stands_on_one_line() {
-        assert!("Keys for programs – at Acme".parse::<Line>().is_ok());
+        assert!("Keys for programs – at Acme".parse::<SingleLineText>().is_ok());
         for bad in ["", " x", "a\nb", "a\u{202e}b", &"x".repeat(401)] {
-            assert_eq!(bad.parse::<Line>(), Err(InvalidLine), "{bad:.20}");
+            assert_eq!(bad.parse::<SingleLineText>(), Err(InvalidSingleLineText), "{bad:.20}");
         }
     }
 }

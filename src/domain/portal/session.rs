@@ -5,14 +5,14 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::domain::{
-    access::{owner::Home, policy::Holdings},
+    access::{owner::OwnerScope, policy::GrantablePermissions},
     common::{derived_id::PortalSessionId, time::Timestamp},
     events::ActorRef,
 };
 
 /// How a session is presented. A session that is presented in another way is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionKind {
+pub enum PortalSessionKind {
     /// In a header, by a page of the product.
     Token,
     /// In the URL to which the product redirects its user. It is exchanged once, for a session of
@@ -22,7 +22,7 @@ pub enum SessionKind {
     Page,
 }
 
-impl SessionKind {
+impl PortalSessionKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -35,20 +35,20 @@ impl SessionKind {
 /// Returned for a stored kind of session that this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a kind of session this version does not know")]
-pub struct UnknownKind;
+pub struct UnknownPortalSessionKind;
 
-impl FromStr for SessionKind {
-    type Err = UnknownKind;
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+impl FromStr for PortalSessionKind {
+    type Err = UnknownPortalSessionKind;
+    fn from_str(text: &str) -> Result<Self, UnknownPortalSessionKind> {
         let kinds = [Self::Token, Self::Code, Self::Page];
-        kinds.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownKind)
+        kinds.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownPortalSessionKind)
     }
 }
 
 /// What a user selects for a new key, besides its name and expiration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Choice {
+pub enum KeyFormOption {
     /// Individual permissions.
     Permissions,
     /// Roles of the user. The key receives the permissions of these roles.
@@ -57,19 +57,19 @@ pub enum Choice {
     Resources,
 }
 
-/// Returned for a text that is not a valid `Choice`.
+/// Returned for a text that is not a valid `KeyFormOption`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give permissions, roles or resources")]
-pub struct UnknownChoice;
+pub struct UnknownKeyFormOption;
 
-impl FromStr for Choice {
-    type Err = UnknownChoice;
-    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+impl FromStr for KeyFormOption {
+    type Err = UnknownKeyFormOption;
+    fn from_str(text: &str) -> Result<Self, UnknownKeyFormOption> {
         match text {
             "permissions" => Ok(Self::Permissions),
             "roles" => Ok(Self::Roles),
             "resources" => Ok(Self::Resources),
-            _ => Err(UnknownChoice),
+            _ => Err(UnknownKeyFormOption),
         }
     }
 }
@@ -77,14 +77,14 @@ impl FromStr for Choice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortalSession {
     pub id: PortalSessionId,
-    pub kind: SessionKind,
+    pub kind: PortalSessionKind,
     /// The user, with the generation id for which the session was created: a user who was deleted
     /// or has left cannot use the session after being re-created.
-    pub home: Home,
+    pub home: OwnerScope,
     pub created_at: Timestamp,
     pub created_by: ActorRef,
     pub expires_at: Timestamp,
     /// Permissions that the creator of the session may grant. The user of the session grants no
     /// others.
-    pub held: Holdings,
+    pub grantable_permissions: GrantablePermissions,
 }

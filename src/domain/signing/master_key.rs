@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::domain::{common::time::Timestamp, signing::UnknownState};
+use crate::domain::{common::time::Timestamp, signing::UnknownKeyState};
 
 /// State of a master key. It changes only to a later one in this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -34,9 +34,9 @@ impl MasterKeyState {
 }
 
 impl FromStr for MasterKeyState {
-    type Err = UnknownState;
-    fn from_str(text: &str) -> Result<Self, UnknownState> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
+    type Err = UnknownKeyState;
+    fn from_str(text: &str) -> Result<Self, UnknownKeyState> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownKeyState)
     }
 }
 

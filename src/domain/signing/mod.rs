@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::common::{
     derived_id::SigningKeyId,
-    time::{Span, Timestamp, as_text},
+    time::{Span, Timestamp, impl_serde_as_text},
 };
 
 /// Signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). A key is generated for one algorithm and is
@@ -49,7 +49,7 @@ impl FromStr for Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text).ok_or(InvalidAlgorithm)
     }
 }
-as_text!(Algorithm);
+impl_serde_as_text!(Algorithm);
 
 /// Returned for a text that is not a supported algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -94,20 +94,20 @@ impl SigningKeyState {
 }
 
 impl FromStr for SigningKeyState {
-    type Err = UnknownState;
-    fn from_str(text: &str) -> Result<Self, UnknownState> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
+    type Err = UnknownKeyState;
+    fn from_str(text: &str) -> Result<Self, UnknownKeyState> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownKeyState)
     }
 }
 
 /// Returned for a stored state that this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a state this version does not know")]
-pub struct UnknownState;
+pub struct UnknownKeyState;
 
 /// Metadata of a signing key, without key material.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SigningKeyInfo {
+pub struct SigningKeyMetadata {
     pub kid: SigningKeyId,
     pub algorithm: Algorithm,
     pub state: SigningKeyState,

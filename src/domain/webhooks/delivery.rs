@@ -11,9 +11,9 @@ use crate::domain::common::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub id: DeliveryId,
-    pub webhook: WebhookId,
+    pub webhook_id: WebhookId,
     pub event_id: EventId,
-    pub event_seq: i64,
+    pub event_sequence_number: i64,
     pub event_type: String,
     pub state: DeliveryState,
     /// Number of attempts that were started.
@@ -21,7 +21,7 @@ pub struct Delivery {
     /// When the next attempt is due; `None` if there is none.
     pub next_attempt_at: Option<Timestamp>,
     /// Lease of the attempt in progress: no other worker starts an attempt before this time.
-    pub claimed_until: Option<Timestamp>,
+    pub leased_until: Option<Timestamp>,
     /// Status of the response to the last attempt, if there was a response; `None` during an
     /// attempt.
     pub last_status: Option<u16>,
@@ -54,75 +54,77 @@ impl DeliveryState {
 }
 
 /// Delays in seconds after each failed attempt: from 5 seconds up to 16 hours, three days in total.
-const DELAYS: [u64; 13] =
+const RETRY_DELAYS: [u64; 13] =
     [5, 30, 2 * 60, 10 * 60, 30 * 60, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 12 * 3600, 16 * 3600, 16 * 3600];
 
 /// Maximum number of attempts of a delivery.
 pub const MAX_ATTEMPTS: i32 = 14;
 
 /// Maximum delay that a receiver can request with `Retry-After`.
-const LONGEST_PAUSE: Span = Span::from_secs(24 * 3600);
+const MAX_RETRY_AFTER: Span = Span::from_secs(24 * 3600);
 
 /// Returns the delay after `attempts` attempts, or `None` after the last one. `jitter` varies it by
 /// up to a fifth in both directions, so that deliveries that failed together are not retried
 /// together.
-pub fn delay_after(attempts: i32, jitter: u16) -> Option<Span> {
+pub fn retry_delay(attempts: i32, jitter: u16) -> Option<Span> {
     let place = usize::try_from(attempts - 1).ok()?;
-    let seconds = DELAYS.get(place)?;
+    let seconds = RETRY_DELAYS.get(place)?;
     let per_mille = 800 + u64::from(jitter) * 400 / u64::from(u16::MAX);
     Some(Span::from_millis(seconds * per_mille))
 }
 
 /// Outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
-    Answered {
+pub enum PresentedCredential {
+    Response {
         status: u16,
         /// Value of `Retry-After`.
         retry_after: Option<Span>,
     },
     /// No response was received, or no connection was allowed.
-    Unreached,
+    NoResponse,
 }
 
 /// Consequence of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DeliveryDecision {
     Delivered,
     /// Retry after this time. With `pause`, nothing else is sent to the webhook before that time.
-    Again {
+    Retry {
         after: Span,
         pause: bool,
     },
     /// The receiver accepts no more events, permanently.
-    Gone,
+    Deleted,
     /// That was the last attempt.
-    Exhausted,
+    RetriesExhausted,
 }
 
 /// Evaluates attempt number `attempts` (wh-05). A redirect is a failure like any other: it is not
 /// followed.
-pub fn judge(attempt: Attempt, attempts: i32, jitter: u16) -> Verdict {
+pub fn judge(attempt: PresentedCredential, attempts: i32, jitter: u16) -> DeliveryDecision {
     let (pause, asked) = match attempt {
-        Attempt::Answered { status: 200..=299, .. } => return Verdict::Delivered,
-        Attempt::Answered { status: 410, .. } => return Verdict::Gone,
-        Attempt::Answered { status: 429 | 502 | 503 | 504, retry_after } => (true, retry_after.unwrap_or(Span::ZERO)),
-        Attempt::Answered { .. } | Attempt::Unreached => (false, Span::ZERO),
+        PresentedCredential::Response { status: 200..=299, .. } => return DeliveryDecision::Delivered,
+        PresentedCredential::Response { status: 410, .. } => return DeliveryDecision::Deleted,
+        PresentedCredential::Response { status: 429 | 502 | 503 | 504, retry_after } => {
+            (true, retry_after.unwrap_or(Span::ZERO))
+        }
+        PresentedCredential::Response { .. } | PresentedCredential::NoResponse => (false, Span::ZERO),
     };
-    match delay_after(attempts, jitter) {
-        Some(delay) => Verdict::Again { after: delay.max(asked.min(LONGEST_PAUSE)), pause },
-        None => Verdict::Exhausted,
+    match retry_delay(attempts, jitter) {
+        Some(delay) => DeliveryDecision::Retry { after: delay.max(asked.min(MAX_RETRY_AFTER)), pause },
+        None => DeliveryDecision::RetriesExhausted,
     }
 }
 
 /// Parses `Retry-After` (RFC 9110 §10.2.3): seconds or a date.
-pub fn retry_after(text: &str, now: Timestamp) -> Option<Span> {
+pub fn parse_retry_after(text: &str, now: Timestamp) -> Option<Span> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u32>() {
         return Some(Span::from_secs(u64::from(seconds)));
     }
     let date = DateTime::parse_from_rfc2822(text).ok()?;
-    Some(Timestamp::from_millis(date.timestamp_millis()).since(now))
+    Some(Timestamp::from_millis(date.timestamp_millis()).elapsed_since(now))
 }
 
 #[cfg(test)]
@@ -131,33 +133,33 @@ mod tests {
 
     #[test]
     fn wh_05_attempts_go_on_for_three_days() {
-        assert_eq!(usize::try_from(MAX_ATTEMPTS).unwrap(), DELAYS.len() + 1);
+        assert_eq!(usize::try_from(MAX_ATTEMPTS).unwrap(), RETRY_DELAYS.len() + 1);
         let total = |jitter: u16| -> u64 {
-            (1..MAX_ATTEMPTS).map(|attempts| delay_after(attempts, jitter).unwrap().as_secs()).sum()
+            (1..MAX_ATTEMPTS).map(|attempts| retry_delay(attempts, jitter).unwrap().as_secs()).sum()
         };
         let day = 24 * 3600;
         assert!((2 * day..=4 * day).contains(&total(0)) && (2 * day..=4 * day).contains(&total(u16::MAX)));
         assert!((3 * day - 3600..=3 * day + 3600).contains(&total(u16::MAX / 2)), "{}", total(u16::MAX / 2));
-        assert_eq!(delay_after(MAX_ATTEMPTS, 0), None);
-        assert_eq!(delay_after(1, 0), Some(Span::from_secs(4)));
-        assert_eq!(delay_after(1, u16::MAX), Some(Span::from_secs(6)));
+        assert_eq!(retry_delay(MAX_ATTEMPTS, 0), None);
+        assert_eq!(retry_delay(1, 0), Some(Span::from_secs(4)));
+        assert_eq!(retry_delay(1, u16::MAX), Some(Span::from_secs(6)));
     }
 
     #[test]
     fn wh_05_an_answer_decides_what_follows() {
-        let answered = |status: u16, retry_after: Option<u64>| Attempt::Answered {
+        let answered = |status: u16, retry_after: Option<u64>| PresentedCredential::Response {
             status,
             retry_after: retry_after.map(Span::from_secs),
         };
-        let again = |after: u64, pause: bool| Verdict::Again { after: Span::from_secs(after), pause };
+        let again = |after: u64, pause: bool| DeliveryDecision::Retry { after: Span::from_secs(after), pause };
         for (attempt, verdict) in [
-            (answered(200, None), Verdict::Delivered),
-            (answered(204, None), Verdict::Delivered),
-            (answered(299, None), Verdict::Delivered),
+            (answered(200, None), DeliveryDecision::Delivered),
+            (answered(204, None), DeliveryDecision::Delivered),
+            (answered(299, None), DeliveryDecision::Delivered),
             (answered(301, None), again(4, false)),
             (answered(307, Some(60)), again(4, false)),
             (answered(400, None), again(4, false)),
-            (answered(410, None), Verdict::Gone),
+            (answered(410, None), DeliveryDecision::Deleted),
             (answered(429, None), again(4, true)),
             (answered(429, Some(60)), again(60, true)),
             (answered(429, Some(1)), again(4, true)),
@@ -165,12 +167,12 @@ mod tests {
             (answered(503, Some(4_000_000_000)), again(24 * 3600, true)),
             (answered(504, None), again(4, true)),
             (answered(500, Some(60)), again(4, false)),
-            (Attempt::Unreached, again(4, false)),
+            (PresentedCredential::NoResponse, again(4, false)),
         ] {
             assert_eq!(judge(attempt, 1, 0), verdict, "{attempt:?}");
         }
-        assert_eq!(judge(answered(503, Some(1)), MAX_ATTEMPTS, 0), Verdict::Exhausted);
-        assert_eq!(judge(answered(200, None), MAX_ATTEMPTS, 0), Verdict::Delivered);
+        assert_eq!(judge(answered(503, Some(1)), MAX_ATTEMPTS, 0), DeliveryDecision::RetriesExhausted);
+        assert_eq!(judge(answered(200, None), MAX_ATTEMPTS, 0), DeliveryDecision::Delivered);
     }
 
     #[test]
@@ -186,7 +188,7 @@ mod tests {
             ("", None),
             ("1.5", None),
         ] {
-            assert_eq!(retry_after(text, now), seconds.map(Span::from_secs), "{text}");
+            assert_eq!(parse_retry_after(text, now), seconds.map(Span::from_secs), "{text}");
         }
     }
 }

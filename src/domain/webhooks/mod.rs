@@ -11,9 +11,9 @@ use crate::domain::{
         id::{OrganizationId, WebhookId},
         key_text::holds_key,
         name::DisplayName,
-        time::{Timestamp, as_text},
+        time::{Timestamp, impl_serde_as_text},
     },
-    events::{ActorRef, Event, EventKind},
+    events::{ActorRef, Event, EventType},
 };
 
 /// A destination of events.
@@ -23,57 +23,57 @@ pub struct Webhook {
     pub url: WebhookUrl,
     pub description: Option<DisplayName>,
     /// `None` for all events.
-    pub event_types: Option<EventTypes>,
+    pub event_types: Option<EventTypeFilter>,
     /// `None` for events of any organization and of none.
     pub organization: Option<OrganizationId>,
-    pub state: State,
+    pub state: WebhookState,
     /// Until when messages are also signed with the previous secret.
-    pub old_secret_until: Option<Timestamp>,
+    pub previous_secret_expires_at: Option<Timestamp>,
     /// Nothing is sent before this time, because the receiver responded that it is overloaded or
     /// unavailable.
     pub paused_until: Option<Timestamp>,
     /// Position in the audit log of the last event that was evaluated for the webhook.
-    pub cursor: i64,
+    pub event_cursor: i64,
     pub created_at: Timestamp,
     pub created_by: ActorRef,
     pub version: i64,
 }
 
 impl Webhook {
-    pub fn wants(&self, event: &Event) -> bool {
-        self.event_types.as_ref().is_none_or(|types| types.contain(&event.kind))
+    pub fn matches_event(&self, event: &Event) -> bool {
+        self.event_types.as_ref().is_none_or(|types| types.matches(&event.kind))
             && self.organization.as_ref().is_none_or(|wanted| event.organization_id.as_deref() == Some(wanted.as_str()))
     }
 }
 
 /// Whether events are sent to a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum WebhookState {
     Enabled,
     /// The cursor is kept: events that occur in the meantime are sent after the webhook is enabled
     /// again.
-    Disabled(Disabled),
+    DisableReason(DisableReason),
 }
 
 /// Reason why a webhook is disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disabled {
+pub enum DisableReason {
     /// An administrator disabled the webhook.
-    Requested,
+    ByAdministrator,
     /// The receiver responded with status 410.
-    Gone,
+    Deleted,
     /// The last attempt of a delivery failed, and nothing else was delivered in the meantime.
-    Exhausted,
+    RetriesExhausted,
 }
 
-impl Disabled {
-    pub const ALL: [Self; 3] = [Self::Requested, Self::Gone, Self::Exhausted];
+impl DisableReason {
+    pub const ALL: [Self; 3] = [Self::ByAdministrator, Self::Deleted, Self::RetriesExhausted];
 
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Requested => "requested",
-            Self::Gone => "gone",
-            Self::Exhausted => "exhausted",
+            Self::ByAdministrator => "requested",
+            Self::Deleted => "gone",
+            Self::RetriesExhausted => "exhausted",
         }
     }
 }
@@ -88,7 +88,7 @@ impl WebhookUrl {
         self.0.as_str()
     }
 
-    pub fn is_encrypted(&self) -> bool {
+    pub fn uses_https(&self) -> bool {
         self.0.scheme() == "https"
     }
 
@@ -129,7 +129,7 @@ impl fmt::Display for WebhookUrl {
         f.write_str(self.as_str())
     }
 }
-as_text!(WebhookUrl);
+impl_serde_as_text!(WebhookUrl);
 
 /// Returned for a text that is not a valid URL of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -140,20 +140,20 @@ pub struct InvalidUrl;
 
 /// Types of events, or prefixes of them: `api_key.created`, `service_client.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventTypes(Vec<EventType>);
+pub struct EventTypeFilter(Vec<EventTypePattern>);
 
-impl EventTypes {
+impl EventTypeFilter {
     /// Maximum number of entries of one webhook.
-    pub const MOST: usize = 100;
+    pub const MAX_ENTRIES: usize = 100;
 
     /// Sorts the entries and removes duplicates.
-    pub fn new(mut types: Vec<EventType>) -> Result<Self, InvalidEventTypes> {
+    pub fn new(mut types: Vec<EventTypePattern>) -> Result<Self, InvalidEventTypeFilter> {
         types.sort();
         types.dedup();
-        if (1..=Self::MOST).contains(&types.len()) { Ok(Self(types)) } else { Err(InvalidEventTypes) }
+        if (1..=Self::MAX_ENTRIES).contains(&types.len()) { Ok(Self(types)) } else { Err(InvalidEventTypeFilter) }
     }
 
-    pub fn contain(&self, kind: &str) -> bool {
+    pub fn matches(&self, kind: &str) -> bool {
         self.0.iter().any(|wanted| match wanted.0.strip_suffix('*') {
             Some(prefix) => kind.starts_with(prefix),
             None => kind == wanted.0,
@@ -165,58 +165,58 @@ impl EventTypes {
         self.0.iter().map(|one| one.0.as_str()).collect::<Vec<_>>().join(" ")
     }
 
-    pub fn from_stored(text: &str) -> Result<Self, InvalidEventTypes> {
+    pub fn from_stored(text: &str) -> Result<Self, InvalidEventTypeFilter> {
         // Entries are not compared with the types that exist: a newer version may have removed a
         // type, but must still read the webhook.
-        Self::new(text.split(' ').map(|one| EventType(one.to_owned())).collect())
+        Self::new(text.split(' ').map(|one| EventTypePattern(one.to_owned())).collect())
     }
 }
 
-impl serde::Serialize for EventTypes {
+impl serde::Serialize for EventTypeFilter {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
     }
 }
 
-impl<'de> serde::Deserialize<'de> for EventTypes {
+impl<'de> serde::Deserialize<'de> for EventTypeFilter {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(serde::Deserialize::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
-/// Returned for no entry, or for more than `EventTypes::MOST`.
+/// Returned for no entry, or for more than `EventTypeFilter::MAX_ENTRIES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("name 1 to 100 types of events; leave event_types out for all of them")]
-pub struct InvalidEventTypes;
+pub struct InvalidEventTypeFilter;
 
-/// An entry of `EventTypes`.
+/// An entry of `EventTypeFilter`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EventType(String);
+pub struct EventTypePattern(String);
 
-impl FromStr for EventType {
-    type Err = InvalidEventType;
-    fn from_str(text: &str) -> Result<Self, InvalidEventType> {
+impl FromStr for EventTypePattern {
+    type Err = InvalidEventTypePattern;
+    fn from_str(text: &str) -> Result<Self, InvalidEventTypePattern> {
         let known = match text.strip_suffix(".*") {
-            Some(group) => EventKind::ALL
+            Some(group) => EventType::ALL
                 .iter()
                 .any(|kind| kind.as_str().strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))),
-            None => EventKind::ALL.iter().any(|kind| kind.as_str() == text),
+            None => EventType::ALL.iter().any(|kind| kind.as_str() == text),
         };
-        if known { Ok(Self(text.to_owned())) } else { Err(InvalidEventType) }
+        if known { Ok(Self(text.to_owned())) } else { Err(InvalidEventTypePattern) }
     }
 }
 
-impl fmt::Display for EventType {
+impl fmt::Display for EventTypePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
-as_text!(EventType);
+impl_serde_as_text!(EventTypePattern);
 
 /// Returned for a text that matches no type of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give the type of an event, such as api_key.created, or all that begin alike, such as api_key.*")]
-pub struct InvalidEventType;
+pub struct InvalidEventTypePattern;
 
 #[cfg(test)]
 mod tests {
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn event_types_are_known_ones_or_begin_like_one() {
         for ok in ["api_key.created", "api_key.*", "webhook.*", "signing_key.*"] {
-            assert!(ok.parse::<EventType>().is_ok(), "{ok}");
+            assert!(ok.parse::<EventTypePattern>().is_ok(), "{ok}");
         }
         for wrong in [
             "",
@@ -274,11 +274,12 @@ mod tests {
             "API_KEY.*",
             "api_key.c*",
         ] {
-            assert!(wrong.parse::<EventType>().is_err(), "{wrong}");
+            assert!(wrong.parse::<EventTypePattern>().is_err(), "{wrong}");
         }
-        let types = EventTypes::new(vec!["api_key.*".parse().unwrap(), "audience.created".parse().unwrap()]).unwrap();
-        assert!(types.contain("api_key.revoked") && types.contain("audience.created"));
-        assert!(!types.contain("audience.deleted") && !types.contain("api_keys.created"));
-        assert_eq!(EventTypes::from_stored(&types.to_stored()).unwrap(), types);
+        let types =
+            EventTypeFilter::new(vec!["api_key.*".parse().unwrap(), "audience.created".parse().unwrap()]).unwrap();
+        assert!(types.matches("api_key.revoked") && types.matches("audience.created"));
+        assert!(!types.matches("audience.deleted") && !types.matches("api_keys.created"));
+        assert_eq!(EventTypeFilter::from_stored(&types.to_stored()).unwrap(), types);
     }
 }

@@ -23,26 +23,28 @@ use crate::{
         extract::{
             access::Caller,
             json::{Body, Json},
-            query::{Query, id, if_match},
+            query::{Query, id, parse_if_match},
         },
         openapi::{
-            answers::{Gone, Listing, Made, Object},
+            answers::{Deleted, Listing, Made, Object},
             params::{IfMatch, InPath, Once, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
+        response::{created_response, object, plain},
     },
     service::{
         App,
-        access::access_records::{self, FirstRecord, NewRecord, PatchRecord, PrincipalAsked, StatementAsked},
-        common::idempotency::Created,
+        access::access_records::{
+            self, AccessRecordPatch, InitialAccessRecord, NewAccessRecord, RequestedPrincipal, RequestedStatement,
+        },
+        common::idempotency::CreateOutcome,
     },
 };
 
 /// An access record: roles on resources, for users, service clients or API keys.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AccessRecord)]
-pub struct RecordBody {
+pub struct AccessRecordBody {
     id: AccessRecordId,
     name: DisplayName,
     /// The organization in which the record applies. Null if it applies outside any organization.
@@ -73,7 +75,7 @@ struct StatementBody {
     resources: Vec<ResourcePattern>,
 }
 
-impl From<AccessRecord> for RecordBody {
+impl From<AccessRecord> for AccessRecordBody {
     fn from(record: AccessRecord) -> Self {
         let principals = record.principals.iter();
         let statements = record.statements.into_iter();
@@ -134,8 +136,8 @@ pub struct StatementRequest {
 }
 
 impl StatementRequest {
-    pub fn asked(self) -> StatementAsked {
-        StatementAsked { roles: self.roles, resources: self.resources }
+    pub fn asked(self) -> RequestedStatement {
+        RequestedStatement { roles: self.roles, resources: self.resources }
     }
 }
 
@@ -143,24 +145,24 @@ impl StatementRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FirstAccessRecord)]
 #[serde(deny_unknown_fields)]
-pub struct FirstRecordBody {
+pub struct InitialAccessRecordBody {
     name: DisplayName,
     #[schema(min_items = 1, max_items = 32)]
     statements: Vec<StatementRequest>,
 }
 
-impl FirstRecordBody {
-    pub fn asked(self) -> FirstRecord {
-        FirstRecord { name: self.name, statements: statements(self.statements) }
+impl InitialAccessRecordBody {
+    pub fn asked(self) -> InitialAccessRecord {
+        InitialAccessRecord { name: self.name, statements: statements(self.statements) }
     }
 }
 
-fn statements(requests: Vec<StatementRequest>) -> Vec<StatementAsked> {
+fn statements(requests: Vec<StatementRequest>) -> Vec<RequestedStatement> {
     requests.into_iter().map(StatementRequest::asked).collect()
 }
 
-fn principals(requests: Vec<PrincipalRequest>) -> Vec<PrincipalAsked> {
-    requests.into_iter().map(|one| PrincipalAsked { kind: one.kind, id: one.id }).collect()
+fn principals(requests: Vec<PrincipalRequest>) -> Vec<RequestedPrincipal> {
+    requests.into_iter().map(|one| RequestedPrincipal { kind: one.kind, id: one.id }).collect()
 }
 
 /// Changes to an access record.
@@ -178,7 +180,7 @@ pub struct PatchBody {
 }
 
 /// Creates an access record.
-#[utoipa::path(post, path = "", params(Once), responses(Made<RecordBody>))]
+#[utoipa::path(post, path = "", params(Once), responses(Made<AccessRecordBody>))]
 pub async fn create(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
@@ -187,7 +189,7 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
-    let new = NewRecord {
+    let new = NewAccessRecord {
         name: body.name,
         organization: body.organization_id,
         principals: principals(body.principals),
@@ -195,39 +197,39 @@ pub async fn create(
         statements: statements(body.statements),
     };
     let (record, replayed) = match access_records::create(&app, &caller.identity, new, once).await? {
-        Created::New(record) => (record, false),
-        Created::Replayed(record) => (record, true),
+        CreateOutcome::New(record) => (record, false),
+        CreateOutcome::Existing(record) => (record, true),
     };
     let location = format!("{}/v1/access-records/{}", app.issuer(), record.id);
-    Ok(created(record.version, location, replayed, &RecordBody::from(record)))
+    Ok(created_response(record.version, location, replayed, &AccessRecordBody::from(record)))
 }
 
 /// Lists the access records that the caller may see, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<RecordBody>))]
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<AccessRecordBody>))]
 pub async fn list(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&access_records::list(&app, &caller.identity, query.page()?).await?.map(RecordBody::from)))
+    Ok(plain(&access_records::list(&app, &caller.identity, query.page()?).await?.map(AccessRecordBody::from)))
 }
 
 /// Retrieves an access record.
-#[utoipa::path(get, path = "", params(InPath<AccessRecordId>), responses(Object<RecordBody>))]
+#[utoipa::path(get, path = "", params(InPath<AccessRecordId>), responses(Object<AccessRecordBody>))]
 pub async fn get(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let record = access_records::get(&app, &caller.identity, id(&request, "id")?).await?;
-    Ok(object(record.version, &RecordBody::from(record)))
+    Ok(object(record.version, &AccessRecordBody::from(record)))
 }
 
 /// Updates an access record.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Object<RecordBody>))]
+#[utoipa::path(patch, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Object<AccessRecordBody>))]
 pub async fn patch(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
@@ -235,26 +237,26 @@ pub async fn patch(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let patch = PatchRecord {
+    let patch = AccessRecordPatch {
         name: body.name,
         principals: body.principals.map(principals),
         admins: body.admins,
         statements: body.statements.map(statements),
     };
-    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
     let record = access_records::patch(&app, &caller.identity, id, patch, if_version).await?;
-    Ok(object(record.version, &RecordBody::from(record)))
+    Ok(object(record.version, &AccessRecordBody::from(record)))
 }
 
 /// Deletes an access record.
 ///
 /// Tokens issued later do not include it.
-#[utoipa::path(delete, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Deleted))]
 pub async fn delete(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    access_records::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    access_records::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         access::{
-            audience::{BuiltIn, Identifier, Takes},
-            claim_map::{ClaimMap, WishedClaims},
+            audience::{AcceptedPermissions, BuiltIn, Identifier},
+            claim_map::{ClaimMapping, UnvalidatedClaimMapping},
             permission::PermissionSet,
             policy::ManageAudiences,
-            token_profile::{AudClaim, ScopeClaim, StatusOf, Typ, WishedShape},
+            token_profile::{AudienceClaimFormat, ScopeClaimFormat, StatusSubject, TokenProfilePatch, TokenTypeHeader},
         },
         common::{
             id::AudienceId,
@@ -22,23 +22,23 @@ use crate::{
     http::{
         extract::{
             access::Caller,
-            json::{Body, Json, nullable},
-            query::{Query, id, if_match},
+            json::{Body, Json, deserialize_nullable},
+            query::{Query, id, parse_if_match},
         },
         openapi::{
-            answers::{Gone, Listing, Made, Object},
+            answers::{Deleted, Listing, Made, Object},
             params::{IfMatch, InPath, Once, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
+        response::{created_response, object, plain},
     },
     service::{
         App,
         access::{
-            audience_changes::{NewAudience, PatchAudience},
+            audience_changes::{AudiencePatch, NewAudience},
             audiences::{self, Shown},
         },
-        common::idempotency::Created,
+        common::idempotency::CreateOutcome,
     },
 };
 
@@ -57,13 +57,13 @@ struct AudienceBody {
     /// The algorithm with which its tokens are signed now. It differs from `algorithm` until a key
     /// of that algorithm may sign. Null if no key can sign.
     signs_with: Option<Algorithm>,
-    typ: Typ,
-    scope_claim: ScopeClaim,
-    aud_claim: AudClaim,
-    claims: ClaimMap,
+    typ: TokenTypeHeader,
+    scope_claim: ScopeClaimFormat,
+    aud_claim: AudienceClaimFormat,
+    claims: ClaimMapping,
     /// The status to which its tokens refer: `credential`, shared by all tokens of a credential, or
     /// `token`, one for each token.
-    status: StatusOf,
+    status: StatusSubject,
     built_in: Option<BuiltIn>,
     created_at: Timestamp,
     version: i64,
@@ -74,18 +74,18 @@ impl From<Shown> for AudienceBody {
         Self {
             id: audience.id,
             identifier: audience.identifier,
-            permissions: match audience.takes {
-                Takes::Product | Takes::Management => None,
-                Takes::Listed(permissions) => Some(permissions),
+            permissions: match audience.accepts {
+                AcceptedPermissions::Product | AcceptedPermissions::Management => None,
+                AcceptedPermissions::Listed(permissions) => Some(permissions),
             },
             token_ttl: audience.token_ttl,
-            algorithm: audience.shape.algorithm,
+            algorithm: audience.token_profile.algorithm,
             signs_with,
-            typ: audience.shape.typ,
-            scope_claim: audience.shape.scope_claim,
-            aud_claim: audience.shape.aud_claim,
-            claims: audience.shape.claims,
-            status: audience.shape.status,
+            typ: audience.token_profile.typ,
+            scope_claim: audience.token_profile.scope_claim,
+            aud_claim: audience.token_profile.aud_claim,
+            claims: audience.token_profile.claims,
+            status: audience.token_profile.status,
             built_in: audience.built_in,
             created_at: audience.created_at,
             version: audience.version,
@@ -103,22 +103,22 @@ pub struct CreateBody {
     pub(crate) permissions: Option<PermissionSet>,
     #[serde(default)]
     token_ttl: Option<Span>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     #[schema(value_type = Option<Algorithm>)]
     algorithm: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<Typ>)]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    #[schema(value_type = Option<TokenTypeHeader>)]
     typ: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<ScopeClaim>)]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    #[schema(value_type = Option<ScopeClaimFormat>)]
     scope_claim: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<AudClaim>)]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    #[schema(value_type = Option<AudienceClaimFormat>)]
     aud_claim: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    claims: Option<Option<WishedClaims>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<StatusOf>)]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    claims: Option<Option<UnvalidatedClaimMapping>>,
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    #[schema(value_type = Option<StatusSubject>)]
     status: Option<Option<String>>,
 }
 
@@ -127,26 +127,26 @@ pub struct CreateBody {
 #[schema(as = AudiencePatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub(crate) permissions: Option<Option<PermissionSet>>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     token_ttl: Option<Option<Span>>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     #[schema(value_type = Option<Algorithm>)]
     algorithm: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<Typ>)]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    #[schema(value_type = Option<TokenTypeHeader>)]
     typ: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<ScopeClaim>)]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    #[schema(value_type = Option<ScopeClaimFormat>)]
     scope_claim: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<AudClaim>)]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    #[schema(value_type = Option<AudienceClaimFormat>)]
     aud_claim: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    claims: Option<Option<WishedClaims>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<StatusOf>)]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    claims: Option<Option<UnvalidatedClaimMapping>>,
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    #[schema(value_type = Option<StatusSubject>)]
     status: Option<Option<String>>,
 }
 
@@ -160,7 +160,7 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
-    let shape = WishedShape {
+    let shape = TokenProfilePatch {
         algorithm: body.algorithm,
         typ: body.typ,
         scope_claim: body.scope_claim,
@@ -171,11 +171,11 @@ pub async fn create(
     let new =
         NewAudience { identifier: body.identifier, permissions: body.permissions, token_ttl: body.token_ttl, shape };
     let (audience, replayed) = match audiences::create(&app, &caller.identity, new, once).await? {
-        Created::New(audience) => (audience, false),
-        Created::Replayed(audience) => (audience, true),
+        CreateOutcome::New(audience) => (audience, false),
+        CreateOutcome::Existing(audience) => (audience, true),
     };
     let location = format!("{}/v1/audiences/{}", app.issuer(), audience.audience.id);
-    Ok(created(audience.audience.version, location, replayed, &AudienceBody::from(audience)))
+    Ok(created_response(audience.audience.version, location, replayed, &AudienceBody::from(audience)))
 }
 
 /// Lists the audiences, newest first.
@@ -203,7 +203,7 @@ pub async fn patch(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let shape = WishedShape {
+    let shape = TokenProfilePatch {
         algorithm: body.algorithm,
         typ: body.typ,
         scope_claim: body.scope_claim,
@@ -211,8 +211,8 @@ pub async fn patch(
         claims: body.claims,
         status: body.status,
     };
-    let patch = PatchAudience { permissions: body.permissions, token_ttl: body.token_ttl, shape };
-    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let patch = AudiencePatch { permissions: body.permissions, token_ttl: body.token_ttl, shape };
+    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
     let audience = audiences::patch(&app, &caller.identity, id, patch, if_version).await?;
     Ok(object(audience.audience.version, &AudienceBody::from(audience)))
 }
@@ -220,12 +220,12 @@ pub async fn patch(
 /// Deletes an audience.
 ///
 /// No more tokens are issued for it.
-#[utoipa::path(delete, path = "", params(InPath<AudienceId>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<AudienceId>, IfMatch), responses(Deleted))]
 pub async fn delete(
     caller: Caller<ManageAudiences>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    audiences::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    audiences::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         access::{
-            permission::{AssignableTo, Permission, PermissionName},
+            permission::{AssignableOwnerType, Permission, PermissionName},
             policy::{ManagePermissions, ReadPermissions},
         },
         common::name::DisplayName,
@@ -18,18 +18,18 @@ use crate::{
         extract::{
             access::Caller,
             json::Json,
-            query::{Query, id, if_match, new_id},
+            query::{Query, id, parse_if_match, parse_new_path_id},
         },
         openapi::{
-            answers::{Gone, Listing, Object, Stored},
+            answers::{Deleted, Listing, Object, Stored},
             params::{IfMatch, InPath, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
+        response::{created_response, object, plain},
     },
     service::{
         App,
-        access::permissions::{self, PutPermission},
+        access::permissions::{self, PermissionInput},
     },
 };
 
@@ -40,8 +40,8 @@ use crate::{
 pub struct PutBody {
     #[serde(default)]
     description: Option<DisplayName>,
-    #[schema(value_type = Vec<AssignableTo>)]
-    assignable_to: BTreeSet<AssignableTo>,
+    #[schema(value_type = Vec<AssignableOwnerType>)]
+    assignable_to: BTreeSet<AssignableOwnerType>,
 }
 
 /// Creates or replaces a permission in the catalog.
@@ -55,21 +55,21 @@ pub async fn put(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let put = PutPermission {
-        name: new_id(&request, "name")?,
+    let put = PermissionInput {
+        name: parse_new_path_id(&request, "name")?,
         description: body.description,
         assignable_to: body.assignable_to,
     };
-    let (permission, is_new) = permissions::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let (permission, is_new) = permissions::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
     if is_new {
         let location = format!("{}/v1/permissions/{}", app.issuer(), permission.name);
-        return Ok(created(permission.version, location, false, &permission));
+        return Ok(created_response(permission.version, location, false, &permission));
     }
     Ok(object(permission.version, &permission))
 }
 
 /// Lists the permissions in the catalog.
-#[utoipa::path(get, path = "", params(Paging, ("assignable_to" = Option<AssignableTo>, Query, description = "Those that keys of such an owner may carry.")), responses(Listing<Permission>))]
+#[utoipa::path(get, path = "", params(Paging, ("assignable_to" = Option<AssignableOwnerType>, Query, description = "Those that keys of such an owner may carry.")), responses(Listing<Permission>))]
 pub async fn list(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after", "assignable_to"])?;
     let to = query.parse("assignable_to", "user, organization or service_client")?;
@@ -84,12 +84,12 @@ pub async fn get(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App
 }
 
 /// Deletes a permission from the catalog.
-#[utoipa::path(delete, path = "", params(InPath<PermissionName>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<PermissionName>, IfMatch), responses(Deleted))]
 pub async fn delete(
     caller: Caller<ManagePermissions>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    permissions::delete(&app, &caller.identity, id(&request, "name")?, if_match(&request)?).await?;
+    permissions::delete(&app, &caller.identity, id(&request, "name")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

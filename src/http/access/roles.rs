@@ -17,18 +17,18 @@ use crate::{
         extract::{
             access::Caller,
             json::Json,
-            query::{Query, id, if_match, new_id},
+            query::{Query, id, parse_if_match, parse_new_path_id},
         },
         openapi::{
-            answers::{Gone, Listing, Object, Stored},
+            answers::{Deleted, Listing, Object, Stored},
             params::{IfMatch, InPath, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
+        response::{created_response, object, plain},
     },
     service::{
         App,
-        access::roles::{self, PutRole},
+        access::roles::{self, RoleInput},
     },
 };
 
@@ -53,10 +53,14 @@ pub async fn put(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let put = PutRole { name: new_id(&request, "name")?, description: body.description, permissions: body.permissions };
-    let (role, is_new) = roles::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let put = RoleInput {
+        name: parse_new_path_id(&request, "name")?,
+        description: body.description,
+        permissions: body.permissions,
+    };
+    let (role, is_new) = roles::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
     let location = format!("{}/v1/roles/{}", app.issuer(), role.name);
-    Ok(if is_new { created(role.version, location, false, &role) } else { object(role.version, &role) })
+    Ok(if is_new { created_response(role.version, location, false, &role) } else { object(role.version, &role) })
 }
 
 /// Lists the roles, ordered by name.
@@ -74,12 +78,12 @@ pub async fn get(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> 
 }
 
 /// Deletes a role.
-#[utoipa::path(delete, path = "", params(InPath<RoleName>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<RoleName>, IfMatch), responses(Deleted))]
 pub async fn delete(
     caller: Caller<ManageRoles>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    roles::delete(&app, &caller.identity, id(&request, "name")?, if_match(&request)?).await?;
+    roles::delete(&app, &caller.identity, id(&request, "name")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

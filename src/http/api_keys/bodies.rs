@@ -11,12 +11,15 @@ use crate::{
             time::{Span, Timestamp},
         },
         credentials::{
-            api_key::{Reason, State},
-            imported::{ForeignDigest, Masked},
+            api_key::{KeyState, StateReason},
+            imported::{ImportedKeyDigest, MaskedKey},
         },
         events::ActorRef,
     },
-    http::{access::access_records::FirstRecordBody, api_keys::owner::OwnerRequest, extract::json::nullable},
+    http::{
+        access::access_records::InitialAccessRecordBody, api_keys::owner::ApiKeyOwnerRequest,
+        extract::json::deserialize_nullable,
+    },
     service::api_keys::types::Shown,
 };
 use serde::{Deserialize, Serialize};
@@ -25,7 +28,7 @@ use utoipa::ToSchema;
 /// An API key.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiKey)]
-pub struct KeyBody {
+pub struct ApiKeyBody {
     id: KeyId,
     name: DisplayName,
     masked: Option<String>,
@@ -35,7 +38,7 @@ pub struct KeyBody {
     metadata: Metadata,
     max_token_ttl: Option<Span>,
     exchanges_per_minute: Option<u32>,
-    state: State,
+    state: KeyState,
     /// Why the key does not work, if the cause is its owner, who is blocked or deleted. Null if the
     /// key works or the cause is recorded on the key itself.
     state_reason: Option<&'static str>,
@@ -73,9 +76,9 @@ pub(crate) struct CredentialBody {
     last_used_at: Option<Timestamp>,
 }
 
-impl KeyBody {
+impl ApiKeyBody {
     pub fn new(shown: Shown, value: Option<&str>) -> Self {
-        let (masked, last_used_at) = (shown.key.masked(), shown.key.last_used_at());
+        let (masked, last_used_at) = (shown.key.masked_value(), shown.key.last_used_at());
         let key = shown.key;
         let owner = &key.ownership.owner;
         Self {
@@ -93,7 +96,7 @@ impl KeyBody {
             max_token_ttl: key.max_token_ttl,
             exchanges_per_minute: key.exchanges_per_minute,
             state: shown.state,
-            state_reason: shown.reason.map(Reason::as_str),
+            state_reason: shown.reason.map(StateReason::as_str),
             credentials: key
                 .credentials
                 .into_iter()
@@ -106,7 +109,7 @@ impl KeyBody {
                 .collect(),
             created_at: key.created_at,
             created_by: key.created_by,
-            expires_at: key.life.expires_at,
+            expires_at: key.lifecycle.expires_at,
             archived_at: key.archived_at,
             last_used_at,
             version: key.version,
@@ -123,7 +126,7 @@ pub struct CreateBody {
     pub(crate) name: DisplayName,
     /// Defaults to the organization or the user that calls.
     #[serde(default)]
-    pub(crate) owner: Option<OwnerRequest>,
+    pub(crate) owner: Option<ApiKeyOwnerRequest>,
     #[serde(default)]
     pub(crate) permissions: PermissionSet,
     #[serde(default)]
@@ -141,7 +144,7 @@ pub struct CreateBody {
     pub(crate) import: Option<ImportBody>,
     /// An access record for the key. Either both are created or neither is.
     #[serde(default)]
-    pub(crate) access_record: Option<FirstRecordBody>,
+    pub(crate) access_record: Option<InitialAccessRecordBody>,
 }
 
 /// A key that another system issued.
@@ -149,10 +152,10 @@ pub struct CreateBody {
 #[schema(as = KeyImport)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImportBody {
-    pub(crate) sha256: ForeignDigest,
+    pub(crate) sha256: ImportedKeyDigest,
     /// How the key is displayed, without its secret part.
     #[serde(default)]
-    pub(crate) masked: Option<Masked>,
+    pub(crate) masked: Option<MaskedKey>,
 }
 
 /// Changes to an API key.
@@ -162,14 +165,14 @@ pub(crate) struct ImportBody {
 pub struct PatchBody {
     pub(crate) name: Option<DisplayName>,
     pub(crate) permissions: Option<PermissionSet>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub(crate) audiences: Option<Option<Vec<Identifier>>>,
     pub(crate) metadata: Option<Metadata>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub(crate) max_token_ttl: Option<Option<Span>>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub(crate) exchanges_per_minute: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub(crate) expires_at: Option<Option<Timestamp>>,
 }
 

@@ -11,41 +11,41 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use crate::{
     domain::{access::policy::ManageKeys, common::id::KeyId, credentials::api_key::KeyFilter},
     http::{
-        access::access_records::FirstRecordBody,
+        access::access_records::InitialAccessRecordBody,
         api_keys::{
-            bodies::{CreateBody, ImportBody, KeyBody, PatchBody, RotateBody},
-            owner::OwnerRequest,
+            bodies::{ApiKeyBody, CreateBody, ImportBody, PatchBody, RotateBody},
+            owner::ApiKeyOwnerRequest,
         },
         extract::{
             access::Caller,
             json::{Body, Json, OptionalJson},
-            query::{Query, id, if_match},
+            query::{Query, id, parse_if_match},
         },
         openapi::{
-            answers::{Gone, Listing, Made, Object, Rekeyed},
+            answers::{Deleted, Listing, Made, Object, Rekeyed},
             params::{IfMatch, InPath, KeyQuery, Once, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
+        response::{created_response, object, plain},
     },
     service::{
-        App, Fault,
+        App, InputFault,
         api_keys::{
             self, Import, Step,
-            types::{NewKey, PatchKey, Shown},
+            types::{ApiKeyPatch, NewApiKey, Shown},
         },
-        common::idempotency::Created,
+        common::idempotency::CreateOutcome,
     },
 };
 
 fn shown(shown: Shown) -> HttpResponse {
-    object(shown.key.version, &KeyBody::new(shown, None))
+    object(shown.key.version, &ApiKeyBody::new(shown, None))
 }
 
 /// Creates an API key.
 ///
 /// The value of the key is returned only in this response.
-#[utoipa::path(post, path = "", params(Once), responses(Made<KeyBody>))]
+#[utoipa::path(post, path = "", params(Once), responses(Made<ApiKeyBody>))]
 pub async fn create(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
@@ -54,9 +54,9 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
-    let new = NewKey {
+    let new = NewApiKey {
         name: body.name,
-        owner: body.owner.map(OwnerRequest::for_key),
+        owner: body.owner.map(ApiKeyOwnerRequest::into_owner),
         permissions: body.permissions,
         audiences: body.audiences,
         metadata: body.metadata,
@@ -64,30 +64,30 @@ pub async fn create(
         exchanges_per_minute: body.exchanges_per_minute,
         expires_at: body.expires_at,
     };
-    let record = body.access_record.map(FirstRecordBody::asked);
+    let record = body.access_record.map(InitialAccessRecordBody::asked);
     if body.import.is_some() && record.is_some() {
         let alone = "comes with a key that is made here: POST /v1/access-records for one that is imported";
-        return Err(Problem::invalid(vec![Fault::new("access_record", alone)]));
+        return Err(Problem::invalid(vec![InputFault::new("access_record", alone)]));
     }
     let (made, value, replayed) = match body.import {
         None => match api_keys::create(&app, &caller.identity, new, record, once).await? {
-            Created::New(made) => (made.shown, Some(made.value), false),
-            Created::Replayed(made) => (made, None, true),
+            CreateOutcome::New(made) => (made.shown, Some(made.value), false),
+            CreateOutcome::Existing(made) => (made, None, true),
         },
         Some(ImportBody { sha256, masked }) => {
             match api_keys::import(&app, &caller.identity, new, Import { sha256, masked }, once).await? {
-                Created::New(made) => (made, None, false),
-                Created::Replayed(made) => (made, None, true),
+                CreateOutcome::New(made) => (made, None, false),
+                CreateOutcome::Existing(made) => (made, None, true),
             }
         }
     };
     let (version, location) = (made.key.version, format!("{}/v1/api-keys/{}", app.issuer(), made.key.id));
-    let body = KeyBody::new(made, value.as_ref().map(|value| value.expose()));
-    Ok(created(version, location, replayed, &body))
+    let body = ApiKeyBody::new(made, value.as_ref().map(|value| value.expose()));
+    Ok(created_response(version, location, replayed, &body))
 }
 
 /// Lists the API keys that the caller may see, newest first.
-#[utoipa::path(get, path = "", params(Paging, KeyQuery), responses(Listing<KeyBody>))]
+#[utoipa::path(get, path = "", params(Paging, KeyQuery), responses(Listing<ApiKeyBody>))]
 pub async fn list(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &LIST_PARAMETERS)?;
     let filter = KeyFilter {
@@ -97,17 +97,17 @@ pub async fn list(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<Ap
         user: query.parse("user", "the id of a user")?,
         state: query.parse("state", "active, suspended, revoked or expired")?,
         unused_since: query.parse("unused_since", "a time, such as 2030-01-31T12:00:00Z")?,
-        archived: query.parse("archived", "true or false")?.unwrap_or(false),
+        only_archived: query.parse("archived", "true or false")?.unwrap_or(false),
     };
     let page = api_keys::list(&app, &caller.identity, filter, query.page()?).await?;
-    Ok(plain(&page.map(|key| KeyBody::new(key, None))))
+    Ok(plain(&page.map(|key| ApiKeyBody::new(key, None))))
 }
 
 const LIST_PARAMETERS: [&str; 9] =
     ["limit", "after", "owner_type", "service_client", "organization", "user", "state", "unused_since", "archived"];
 
 /// Retrieves an API key, without its value.
-#[utoipa::path(get, path = "", params(InPath<KeyId>, ("archived" = Option<bool>, Query, description = "Whether to look among the deleted ones.")), responses(Object<KeyBody>))]
+#[utoipa::path(get, path = "", params(InPath<KeyId>, ("archived" = Option<bool>, Query, description = "Whether to look among the deleted ones.")), responses(Object<ApiKeyBody>))]
 pub async fn get(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let archived = Query::of(&request, &["archived"])?.parse("archived", "true or false")?.unwrap_or(false);
     Ok(shown(api_keys::get(&app, &caller.identity, id(&request, "id")?, archived).await?))
@@ -116,7 +116,7 @@ pub async fn get(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App
 /// Updates an API key.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
+#[utoipa::path(patch, path = "", params(InPath<KeyId>, IfMatch), responses(Object<ApiKeyBody>))]
 pub async fn patch(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
@@ -124,7 +124,7 @@ pub async fn patch(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let patch = PatchKey {
+    let patch = ApiKeyPatch {
         name: body.name,
         permissions: body.permissions,
         audiences: body.audiences,
@@ -133,14 +133,14 @@ pub async fn patch(
         exchanges_per_minute: body.exchanges_per_minute,
         expires_at: body.expires_at,
     };
-    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
     Ok(shown(api_keys::patch(&app, &caller.identity, id, patch, if_version).await?))
 }
 
 /// Rotates an API key.
 ///
 /// The response contains the new value. The old value keeps working until the grace period ends.
-#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Rekeyed<KeyBody>))]
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Rekeyed<ApiKeyBody>))]
 pub async fn rotate(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
@@ -149,26 +149,26 @@ pub async fn rotate(
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?;
     let rotated =
-        api_keys::rotate(&app, &caller.identity, id(&request, "id")?, body.grace, if_match(&request)?).await?;
+        api_keys::rotate(&app, &caller.identity, id(&request, "id")?, body.grace, parse_if_match(&request)?).await?;
     let version = rotated.shown.key.version;
-    Ok(object(version, &KeyBody::new(rotated.shown, Some(rotated.value.expose()))))
+    Ok(object(version, &ApiKeyBody::new(rotated.shown, Some(rotated.value.expose()))))
 }
 
 /// Cancels a rotation during its grace period.
 ///
 /// The old value keeps working beyond the grace period, and the new value stops working at once.
-#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<ApiKeyBody>))]
 pub async fn cancel_rotation(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
     Ok(shown(api_keys::cancel_rotation(&app, &caller.identity, id, if_version).await?))
 }
 
 /// Suspends an API key until it is resumed.
-#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<ApiKeyBody>))]
 pub async fn suspend(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
@@ -178,7 +178,7 @@ pub async fn suspend(
 }
 
 /// Resumes a suspended API key.
-#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<ApiKeyBody>))]
 pub async fn resume(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     step(&caller, &request, &app, Step::Resume).await
 }
@@ -186,7 +186,7 @@ pub async fn resume(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<
 /// Revokes an API key permanently.
 ///
 /// No exchange that begins after the response succeeds.
-#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<KeyBody>))]
+#[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<ApiKeyBody>))]
 pub async fn revoke(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     step(&caller, &request, &app, Step::Revoke).await
 }
@@ -194,9 +194,9 @@ pub async fn revoke(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<
 /// Deletes an API key.
 ///
 /// The key is revoked and hidden. It can still be retrieved with `archived`.
-#[utoipa::path(delete, path = "", params(InPath<KeyId>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<KeyId>, IfMatch), responses(Deleted))]
 pub async fn delete(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    api_keys::step(&app, &caller.identity, id(&request, "id")?, Step::Delete, if_match(&request)?).await?;
+    api_keys::step(&app, &caller.identity, id(&request, "id")?, Step::Delete, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -206,5 +206,5 @@ async fn step(
     app: &App,
     step: Step,
 ) -> Result<HttpResponse, Problem> {
-    Ok(shown(api_keys::step(app, &caller.identity, id(request, "id")?, step, if_match(request)?).await?))
+    Ok(shown(api_keys::step(app, &caller.identity, id(request, "id")?, step, parse_if_match(request)?).await?))
 }

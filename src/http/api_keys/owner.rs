@@ -5,14 +5,14 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::common::id::{OrganizationId, ServiceClientId, UserId},
-    service::api_keys::OwnerAsked,
+    service::api_keys::RequestedOwner,
 };
 
 /// The owner of a new API key. Omitted ids default to those of the caller.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewApiKeyOwner)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum OwnerRequest {
+pub enum ApiKeyOwnerRequest {
     User {
         #[serde(default)]
         id: Option<UserId>,
@@ -30,13 +30,13 @@ pub enum OwnerRequest {
     None {},
 }
 
-impl OwnerRequest {
-    pub fn for_key(self) -> OwnerAsked {
+impl ApiKeyOwnerRequest {
+    pub fn into_owner(self) -> RequestedOwner {
         match self {
-            Self::User { id, organization_id } => OwnerAsked::User { id, organization: organization_id },
-            Self::Organization { id } => OwnerAsked::Organization { id },
-            Self::ServiceClient { id } => OwnerAsked::ServiceClient(id),
-            Self::None {} => OwnerAsked::Nobody,
+            Self::User { id, organization_id } => RequestedOwner::User { id, organization: organization_id },
+            Self::Organization { id } => RequestedOwner::Organization { id },
+            Self::ServiceClient { id } => RequestedOwner::ServiceClient(id),
+            Self::None {} => RequestedOwner::Nobody,
         }
     }
 }
@@ -45,7 +45,7 @@ impl OwnerRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewServiceClientOwner)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ClientOwnerRequest {
+pub enum ServiceClientOwnerRequest {
     User {
         #[serde(default)]
         id: Option<UserId>,
@@ -60,12 +60,12 @@ pub enum ClientOwnerRequest {
     Account {},
 }
 
-impl ClientOwnerRequest {
-    pub fn asked(self) -> OwnerAsked {
+impl ServiceClientOwnerRequest {
+    pub fn asked(self) -> RequestedOwner {
         match self {
-            Self::User { id, organization_id } => OwnerAsked::User { id, organization: organization_id },
-            Self::Organization { id } => OwnerAsked::Organization { id },
-            Self::Account {} => OwnerAsked::Nobody,
+            Self::User { id, organization_id } => RequestedOwner::User { id, organization: organization_id },
+            Self::Organization { id } => RequestedOwner::Organization { id },
+            Self::Account {} => RequestedOwner::Nobody,
         }
     }
 }

@@ -7,14 +7,14 @@ use actix_web::{
 };
 use chrono::DateTime;
 
-use crate::domain::{common::time::Timestamp, exchange::facts::Replaced};
+use crate::domain::{common::time::Timestamp, exchange::facts::CredentialReplacement};
 
 /// Adds both headers to a response if the presented value was replaced.
-pub fn told(mut response: HttpResponse, replaced: Option<Replaced>) -> HttpResponse {
+pub fn told(mut response: HttpResponse, replaced: Option<CredentialReplacement>) -> HttpResponse {
     if let Some(replaced) = replaced {
         // RFC 9651 §3.3.7: a date is written as `@` and the seconds since 1970.
         let since = Some(format!("@{}", replaced.at.seconds()));
-        for (name, value) in [("deprecation", since), ("sunset", http_date(replaced.ends_at))] {
+        for (name, value) in [("deprecation", since), ("sunset", format_http_date(replaced.expires_at))] {
             if let Some(value) = value.and_then(|text| HeaderValue::from_str(&text).ok()) {
                 response.headers_mut().insert(HeaderName::from_static(name), value);
             }
@@ -24,7 +24,7 @@ pub fn told(mut response: HttpResponse, replaced: Option<Replaced>) -> HttpRespo
 }
 
 /// Formats an HTTP date (RFC 9110 §5.6.7).
-fn http_date(at: Timestamp) -> Option<String> {
+fn format_http_date(at: Timestamp) -> Option<String> {
     let time = DateTime::from_timestamp(at.seconds(), 0)?;
     Some(time.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        access::{audience::Identifier, owner::Home, permission::PermissionSet, policy::ManageServiceClients},
+        access::{audience::Identifier, owner::OwnerScope, permission::PermissionSet, policy::ManageServiceClients},
         common::{
             id::{OrganizationId, ServiceClientId},
             json::Metadata,
@@ -17,35 +17,35 @@ use crate::{
         events::ActorRef,
     },
     http::{
-        access::access_records::{FirstRecordBody, RecordBody},
-        api_keys::{bodies::KeyBody, owner::ClientOwnerRequest},
+        access::access_records::{AccessRecordBody, InitialAccessRecordBody},
+        api_keys::{bodies::ApiKeyBody, owner::ServiceClientOwnerRequest},
         extract::{
             access::Caller,
             json::{Body, Json},
-            query::{Query, id, if_match},
+            query::{Query, id, parse_if_match},
         },
         openapi::{
-            answers::{Gone, Listing, Made, Object},
+            answers::{Deleted, Listing, Made, Object},
             params::{IfMatch, InPath, Once, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
+        response::{created_response, object, plain},
     },
     service::{
         App,
         api_keys::{
-            client_bundle::{self, Outfit, Outfitted},
-            service_clients::{self, NewServiceClient, PatchServiceClient},
-            types::NewKey,
+            client_bundle::{self, CreatedClientBundle, NewClientBundle},
+            service_clients::{self, NewServiceClient, ServiceClientPatch},
+            types::NewApiKey,
         },
-        common::idempotency::Created,
+        common::idempotency::CreateOutcome,
     },
 };
 
 /// A service client: a non-human identity with its own permissions.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ServiceClient)]
-pub struct ClientBody {
+pub struct ServiceClientBody {
     id: ServiceClientId,
     name: DisplayName,
     owner: OwnerBody,
@@ -57,11 +57,11 @@ pub struct ClientBody {
     /// Present only in the response to create, if the record was created with the service client.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    access_record: Option<RecordBody>,
+    access_record: Option<AccessRecordBody>,
     /// Present only in the response to create, if the key was created with the service client.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    api_key: Option<KeyBody>,
+    api_key: Option<ApiKeyBody>,
 }
 
 /// The owner of a service client.
@@ -75,12 +75,12 @@ struct OwnerBody {
     organization_id: Option<OrganizationId>,
 }
 
-impl From<ServiceClient> for ClientBody {
+impl From<ServiceClient> for ServiceClientBody {
     fn from(client: ServiceClient) -> Self {
         let (kind, id) = match &client.home {
-            Home::Account => ("account", None),
-            Home::Organization { id, .. } => ("organization", Some(id.to_string())),
-            Home::User { id, .. } => ("user", Some(id.to_string())),
+            OwnerScope::Account => ("account", None),
+            OwnerScope::Organization { id, .. } => ("organization", Some(id.to_string())),
+            OwnerScope::User { id, .. } => ("user", Some(id.to_string())),
         };
         Self {
             id: client.id,
@@ -97,12 +97,12 @@ impl From<ServiceClient> for ClientBody {
     }
 }
 
-impl From<Outfitted> for ClientBody {
-    fn from(made: Outfitted) -> Self {
+impl From<CreatedClientBundle> for ServiceClientBody {
+    fn from(made: CreatedClientBundle) -> Self {
         let value = made.value;
         Self {
-            access_record: made.record.map(RecordBody::from),
-            api_key: made.key.map(|key| KeyBody::new(key, value.as_ref().map(|value| value.expose()))),
+            access_record: made.record.map(AccessRecordBody::from),
+            api_key: made.key.map(|key| ApiKeyBody::new(key, value.as_ref().map(|value| value.expose()))),
             ..made.client.into()
         }
     }
@@ -119,24 +119,24 @@ pub struct CreateBody {
     pub(crate) name: Option<DisplayName>,
     /// Defaults to the account, or to the user or organization that calls.
     #[serde(default)]
-    pub(crate) owner: Option<ClientOwnerRequest>,
+    pub(crate) owner: Option<ServiceClientOwnerRequest>,
     #[serde(default)]
     pub(crate) permissions: PermissionSet,
     #[serde(default)]
     pub(crate) metadata: Metadata,
     /// An access record for the service client. Either both are created or neither is.
     #[serde(default)]
-    pub(crate) access_record: Option<FirstRecordBody>,
+    pub(crate) access_record: Option<InitialAccessRecordBody>,
     /// The first key of the service client. Either both are created or neither is.
     #[serde(default)]
-    api_key: Option<FirstKeyBody>,
+    api_key: Option<InitialKeyBody>,
 }
 
 /// The first API key of a new service client.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FirstApiKey)]
 #[serde(deny_unknown_fields)]
-struct FirstKeyBody {
+struct InitialKeyBody {
     name: DisplayName,
     #[serde(default)]
     permissions: PermissionSet,
@@ -152,9 +152,9 @@ struct FirstKeyBody {
     expires_at: Option<Timestamp>,
 }
 
-impl FirstKeyBody {
-    fn new_key(self) -> NewKey {
-        NewKey {
+impl InitialKeyBody {
+    fn into_new_key(self) -> NewApiKey {
+        NewApiKey {
             name: self.name,
             owner: None,
             permissions: self.permissions,
@@ -181,7 +181,7 @@ pub struct PatchBody {
 ///
 /// The request may include an access record and a first API key. Either everything is created or
 /// nothing is. The value of the key is returned only in this response.
-#[utoipa::path(post, path = "", params(Once), responses(Made<ClientBody>))]
+#[utoipa::path(post, path = "", params(Once), responses(Made<ServiceClientBody>))]
 pub async fn create(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
@@ -192,46 +192,48 @@ pub async fn create(
     Query::of(&request, &[])?;
     let new = NewServiceClient {
         name: body.name,
-        owner: body.owner.map(ClientOwnerRequest::asked),
+        owner: body.owner.map(ServiceClientOwnerRequest::asked),
         permissions: body.permissions,
         metadata: body.metadata,
     };
-    let outfit =
-        Outfit { record: body.access_record.map(FirstRecordBody::asked), key: body.api_key.map(FirstKeyBody::new_key) };
+    let outfit = NewClientBundle {
+        record: body.access_record.map(InitialAccessRecordBody::asked),
+        key: body.api_key.map(InitialKeyBody::into_new_key),
+    };
     let (made, replayed) = match client_bundle::create(&app, &caller.identity, new, outfit, once).await? {
-        Created::New(made) => (made, false),
-        Created::Replayed(made) => (made, true),
+        CreateOutcome::New(made) => (made, false),
+        CreateOutcome::Existing(made) => (made, true),
     };
     let location = format!("{}/v1/service-clients/{}", app.issuer(), made.client.id);
-    Ok(created(made.client.version, location, replayed, &ClientBody::from(made)))
+    Ok(created_response(made.client.version, location, replayed, &ServiceClientBody::from(made)))
 }
 
 /// Lists the service clients, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<ClientBody>))]
+#[utoipa::path(get, path = "", params(Paging), responses(Listing<ServiceClientBody>))]
 pub async fn list(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&service_clients::list(&app, &caller.identity, query.page()?).await?.map(ClientBody::from)))
+    Ok(plain(&service_clients::list(&app, &caller.identity, query.page()?).await?.map(ServiceClientBody::from)))
 }
 
 /// Retrieves a service client.
-#[utoipa::path(get, path = "", params(InPath<ServiceClientId>), responses(Object<ClientBody>))]
+#[utoipa::path(get, path = "", params(InPath<ServiceClientId>), responses(Object<ServiceClientBody>))]
 pub async fn get(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let client = service_clients::get(&app, &caller.identity, id(&request, "id")?).await?;
-    Ok(object(client.version, &ClientBody::from(client)))
+    Ok(object(client.version, &ServiceClientBody::from(client)))
 }
 
 /// Updates a service client.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Object<ClientBody>))]
+#[utoipa::path(patch, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Object<ServiceClientBody>))]
 pub async fn patch(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
@@ -239,21 +241,21 @@ pub async fn patch(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let patch = PatchServiceClient { name: body.name, permissions: body.permissions, metadata: body.metadata };
-    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let patch = ServiceClientPatch { name: body.name, permissions: body.permissions, metadata: body.metadata };
+    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
     let client = service_clients::patch(&app, &caller.identity, id, patch, if_version).await?;
-    Ok(object(client.version, &ClientBody::from(client)))
+    Ok(object(client.version, &ServiceClientBody::from(client)))
 }
 
 /// Deletes a service client.
 ///
 /// Its keys stop working at once.
-#[utoipa::path(delete, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Deleted))]
 pub async fn delete(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    service_clients::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    service_clients::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         access::{
             permission::PermissionSet,
-            policy::{KnowOneself, Place},
+            policy::{ReadOwnIdentity, TenantScope},
         },
         common::id::{OrganizationId, UserId},
         events::ActorRef,
@@ -37,15 +37,15 @@ pub struct CallerBody {
 
 /// Retrieves the authenticated caller and its management permissions.
 #[utoipa::path(get, path = "", responses(Plain<CallerBody>))]
-pub async fn get(caller: Caller<KnowOneself>, request: HttpRequest, _: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn get(caller: Caller<ReadOwnIdentity>, request: HttpRequest, _: Data<App>) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     let caller = caller.identity;
     Ok(plain(&CallerBody {
         actor: caller.origin.actor.to_ref(),
         on_behalf_of: caller.origin.on_behalf_of,
-        organization_id: match caller.authority.place {
-            Place::Everywhere => None,
-            Place::Inside { organization, .. } => organization,
+        organization_id: match caller.authority.tenant_scope {
+            TenantScope::Deployment => None,
+            TenantScope::Tenant { organization, .. } => organization,
         },
         permissions: caller.authority.scope,
     }))

@@ -11,13 +11,13 @@ use crate::{
     domain::access::policy::Action,
     http::{
         credentials::client_authentication::{self, Shown},
-        extract::{access::Guard, form::Form, request::call},
-        oauth_error::{BadKey, OauthError},
-        openapi::{Needs, Signature, documents::PresentedToken},
+        extract::{access::Guard, form::Form, request::request_call},
+        oauth_error::{OAuthError, RejectedKeyError},
+        openapi::{HandlerSignature, PermissionRequirement, documents::TokenParameters},
     },
     service::{
         App,
-        credentials::caller::{self, Call},
+        credentials::caller::{self, RequestContext},
     },
 };
 
@@ -30,44 +30,44 @@ pub struct Client {
 
 /// A client that holds a permission for action `A`.
 #[derive(Debug)]
-pub struct Permitted<A: Action> {
+pub struct AuthorizedClient<A: Action> {
     pub client: Client,
     action: PhantomData<A>,
 }
 
 impl Client {
     /// The `token` parameter. `token_type_hint` is ignored because the type follows from the value.
-    pub fn token(&self) -> Result<&str, OauthError> {
-        self.form.one("token").ok_or(OauthError::invalid_request("token is missing"))
+    pub fn token(&self) -> Result<&str, OAuthError> {
+        self.form.one("token").ok_or(OAuthError::invalid_request("token is missing"))
     }
 
-    async fn of(request: &HttpRequest, form: Form) -> Result<Self, OauthError> {
-        let app = request.app_data::<Data<App>>().ok_or_else(OauthError::not_found)?;
+    async fn of(request: &HttpRequest, form: Form) -> Result<Self, OAuthError> {
+        let app = request.app_data::<Data<App>>().ok_or_else(OAuthError::not_found)?;
         if request.headers().contains_key("keyswap-on-behalf-of") {
-            return Err(OauthError::invalid_request("Keyswap-On-Behalf-Of is for the paths below /v1"));
+            return Err(OAuthError::invalid_request("Keyswap-On-Behalf-Of is for the paths below /v1"));
         }
         let shown = client_authentication::shown(request.headers(), &form)?;
-        let identity = identity(app, shown, &call(request)).await?;
+        let identity = identity(app, shown, &request_call(request)).await?;
         Ok(Self { identity, form })
     }
 }
 
-async fn identity(app: &App, shown: Shown, call: &Call) -> Result<caller::Client, OauthError> {
+async fn identity(app: &App, shown: Shown, call: &RequestContext) -> Result<caller::Client, OAuthError> {
     match shown {
         Shown::Client(client) => {
             let known = caller::client(app, client.id, &client.secret, call).await;
-            known.map_err(|denied| OauthError::denied(denied, BadKey::Client))
+            known.map_err(|denied| OAuthError::from_denied(denied, RejectedKeyError::Client))
         }
         Shown::Bearer(credential) => {
             let known = caller::bearer(app, &credential, call).await;
-            known.map_err(|denied| OauthError::denied(denied, BadKey::Bearer))
+            known.map_err(|denied| OAuthError::from_denied(denied, RejectedKeyError::Bearer))
         }
     }
 }
 
 impl FromRequest for Client {
-    type Error = OauthError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, OauthError>>>>;
+    type Error = OAuthError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, form) = (request.clone(), Form::from_request(request, payload));
@@ -75,9 +75,9 @@ impl FromRequest for Client {
     }
 }
 
-impl<A: Action> FromRequest for Permitted<A> {
-    type Error = OauthError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, OauthError>>>>;
+impl<A: Action> FromRequest for AuthorizedClient<A> {
+    type Error = OAuthError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let client = Client::from_request(request, payload);
@@ -86,28 +86,28 @@ impl<A: Action> FromRequest for Permitted<A> {
             if client.identity.caller.authority.allows::<A>() {
                 Ok(Self { client, action: PhantomData })
             } else {
-                Err(OauthError::insufficient_scope(A::PERMISSIONS))
+                Err(OAuthError::insufficient_scope(A::PERMISSIONS))
             }
         })
     }
 }
 
 impl Guard for Client {
-    fn needs() -> Option<Needs> {
+    fn needs() -> Option<PermissionRequirement> {
         None
     }
 
-    fn tell(signature: &mut Signature) {
-        signature.takes_form::<PresentedToken>();
+    fn tell(signature: &mut HandlerSignature) {
+        signature.set_form_body::<TokenParameters>();
     }
 }
 
-impl<A: Action> Guard for Permitted<A> {
-    fn needs() -> Option<Needs> {
-        Some(Needs { action: A::NAME, permissions: A::PERMISSIONS })
+impl<A: Action> Guard for AuthorizedClient<A> {
+    fn needs() -> Option<PermissionRequirement> {
+        Some(PermissionRequirement { action: A::NAME, permissions: A::PERMISSIONS })
     }
 
-    fn tell(signature: &mut Signature) {
+    fn tell(signature: &mut HandlerSignature) {
         Client::tell(signature);
     }
 }

@@ -9,7 +9,7 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-use crate::http::{extract::form::Form, oauth_error::OauthError};
+use crate::http::{extract::form::Form, oauth_error::OAuthError};
 
 /// A client id and a complete API key.
 pub struct ClientCredentials {
@@ -25,25 +25,25 @@ pub enum Shown {
 }
 
 /// Padding is optional because some clients omit it.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+const BASE64_OPTIONAL_PADDING: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
 /// Returns the client credentials of a request, or `None` if it has none.
-pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCredentials>, OauthError> {
-    let two_ids = OauthError::invalid_request("client_id in the body is not the one in the header");
-    credentials_of_one(headers, form, two_ids)
+pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCredentials>, OAuthError> {
+    let two_ids = OAuthError::invalid_request("client_id in the body is not the one in the header");
+    parse_credentials_with_mismatch_error(headers, form, two_ids)
 }
 
 /// `two_ids` is the error for a `client_id` in the body that differs from the one in the header.
-fn credentials_of_one(
+fn parse_credentials_with_mismatch_error(
     headers: &HeaderMap,
     form: &Form,
-    two_ids: OauthError,
-) -> Result<Option<ClientCredentials>, OauthError> {
+    two_ids: OAuthError,
+) -> Result<Option<ClientCredentials>, OAuthError> {
     if form.one("client_assertion").is_some() || form.one("client_assertion_type").is_some() {
-        return Err(OauthError::invalid_request(
+        return Err(OAuthError::invalid_request(
             "client assertions are not supported: send the API key as client_secret",
         ));
     }
@@ -51,21 +51,21 @@ fn credentials_of_one(
     let mut authorization = headers.get_all(AUTHORIZATION);
     let header = authorization.next();
     if authorization.next().is_some() {
-        return Err(OauthError::invalid_request("send one Authorization header"));
+        return Err(OAuthError::invalid_request("send one Authorization header"));
     }
     match (header, secret) {
         (Some(_), Some(_)) => {
-            Err(OauthError::invalid_request("send the client's credentials in the header or in the body, not in both"))
+            Err(OAuthError::invalid_request("send the client's credentials in the header or in the body, not in both"))
         }
         (Some(header), None) => {
-            let found = basic(header.as_bytes()).ok_or(OauthError::invalid_client())?;
+            let found = parse_basic(header.as_bytes()).ok_or(OAuthError::invalid_client())?;
             if id.is_some_and(|id| id != found.id) {
                 return Err(two_ids);
             }
             Ok(Some(found))
         }
         (None, Some(secret)) => Ok(Some(ClientCredentials {
-            id: id.ok_or(OauthError::invalid_client())?.to_owned(),
+            id: id.ok_or(OAuthError::invalid_client())?.to_owned(),
             secret: Zeroizing::new(secret.to_owned()),
         })),
         (None, None) => Ok(None),
@@ -74,21 +74,21 @@ fn credentials_of_one(
 
 /// Like `credentials`, but credentials are required and may be a bearer credential. Different
 /// client ids in the header and the body fail with `invalid_client`.
-pub fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, OauthError> {
-    match bearer(headers) {
+pub fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, OAuthError> {
+    match parse_bearer(headers) {
         None => {
-            let found = credentials_of_one(headers, form, OauthError::invalid_client())?;
-            found.map(Shown::Client).ok_or(OauthError::invalid_client())
+            let found = parse_credentials_with_mismatch_error(headers, form, OAuthError::invalid_client())?;
+            found.map(Shown::Client).ok_or(OAuthError::invalid_client())
         }
         Some(_) if ["client_secret", "client_assertion"].iter().any(|name| form.one(name).is_some()) => {
-            Err(OauthError::invalid_request("send one kind of credentials: in the header or in the body, not in both"))
+            Err(OAuthError::invalid_request("send one kind of credentials: in the header or in the body, not in both"))
         }
         Some(credential) => Ok(Shown::Bearer(credential)),
     }
 }
 
 /// The bearer credential, if there is exactly one `Authorization` header and it has that scheme.
-fn bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
+fn parse_bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     let mut authorization = headers.get_all(AUTHORIZATION);
     let (header, None) = (authorization.next()?, authorization.next()) else { return None };
     let text = header.to_str().ok()?;
@@ -98,19 +98,19 @@ fn bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
 
 /// Decodes `Basic` credentials (RFC 6749 §2.3.1). The value is base64-decoded and split at the
 /// first colon, and both parts are then form-decoded, in that order.
-fn basic(header: &[u8]) -> Option<ClientCredentials> {
+fn parse_basic(header: &[u8]) -> Option<ClientCredentials> {
     let text = std::str::from_utf8(header).ok()?;
     let (scheme, encoded) = text.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = Zeroizing::new(BASE64.decode(encoded.trim_matches(' ')).ok()?);
+    let decoded = Zeroizing::new(BASE64_OPTIONAL_PADDING.decode(encoded.trim_matches(' ')).ok()?);
     let text = std::str::from_utf8(&decoded).ok()?;
     let (id, secret) = text.split_once(':')?;
-    Some(ClientCredentials { id: form_decoded(id)?.to_string(), secret: form_decoded(secret)? })
+    Some(ClientCredentials { id: form_decode(id)?.to_string(), secret: form_decode(secret)? })
 }
 
-fn form_decoded(text: &str) -> Option<Zeroizing<String>> {
+fn form_decode(text: &str) -> Option<Zeroizing<String>> {
     // Decoded as the value of a dummy parameter, with `&` escaped, so that `=` and `&` in the text
     // remain part of the value.
     let pair = Zeroizing::new(format!("v={}", text.replace('&', "%26")));
@@ -126,11 +126,11 @@ mod tests {
     fn t_6749_06_basic_is_decoded_in_the_right_order() {
         let secret = ": + % / = é space&";
         let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let header = format!("bAsIc {}", BASE64.encode(format!("a%3Ab+c:{encoded}")));
-        let found = basic(header.as_bytes()).unwrap();
+        let header = format!("bAsIc {}", BASE64_OPTIONAL_PADDING.encode(format!("a%3Ab+c:{encoded}")));
+        let found = parse_basic(header.as_bytes()).unwrap();
         assert_eq!((found.id.as_str(), found.secret.as_str()), ("a:b c", secret));
-        assert!(basic(b"Basic !!!").is_none());
-        assert!(basic(b"Bearer abc").is_none());
-        assert!(basic(format!("Basic {}", BASE64.encode("no colon")).as_bytes()).is_none());
+        assert!(parse_basic(b"Basic !!!").is_none());
+        assert!(parse_basic(b"Bearer abc").is_none());
+        assert!(parse_basic(format!("Basic {}", BASE64_OPTIONAL_PADDING.encode("no colon")).as_bytes()).is_none());
     }
 }

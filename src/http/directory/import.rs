@@ -27,21 +27,21 @@ use crate::{
         },
         openapi::{
             answers::ReportLines,
-            documents::ImportLines,
-            signature::{Part, Signature, body},
+            documents::ImportBody,
+            signature::{HandlerSignature, Part, body},
         },
         problem::Problem,
     },
     service::{
         App,
-        directory::import::{Import, Report, report::Counts},
+        directory::import::{Import, Report, report::RowCounts},
     },
 };
 
 /// Maximum time without a new part of the body.
-const PATIENCE: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Minimum time between two progress lines.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -63,9 +63,9 @@ impl FromRequest for Lines {
 /// A line of the response.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Line<'a> {
+enum ResponseLine<'a> {
     Progress {
-        progress: Counts,
+        progress: RowCounts,
     },
     Report {
         report: &'a Report,
@@ -73,7 +73,7 @@ enum Line<'a> {
     /// The error that ended the import, with the counts of rows that are committed.
     Broken {
         error: &'a Problem,
-        progress: Counts,
+        progress: RowCounts,
     },
 }
 
@@ -85,14 +85,14 @@ enum Line<'a> {
 #[utoipa::path(post, path = "", responses(ReportLines))]
 pub async fn import(caller: Caller<ManageDirectory>, lines: Lines, app: Data<App>) -> Result<HttpResponse, Problem> {
     if lines.media_type != NDJSON {
-        return Err(Problem::media_type_of_lines());
+        return Err(Problem::unsupported_media_type_ndjson());
     }
-    let answer = answer(app, Import::begin(&caller.identity), lines.payload);
+    let answer = stream_response(app, Import::begin(&caller.identity), lines.payload);
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(NDJSON).streaming(answer))
 }
 
 /// An import in progress.
-struct Running {
+struct RunningImport {
     app: Data<App>,
     import: Import,
     payload: Payload,
@@ -100,32 +100,36 @@ struct Running {
 }
 
 /// The state of an import.
-enum Step {
-    Runs(Box<Running>),
-    Over,
+enum ImportState {
+    Running(Box<RunningImport>),
+    Finished,
 }
 
-fn answer(app: Data<App>, import: Import, payload: Payload) -> impl Stream<Item = Result<Bytes, serde_json::Error>> {
-    let running = Running { app, import, payload, told_at: Instant::now() };
-    let lines: LocalBoxStream<'static, _> = stream::unfold(Step::Runs(Box::new(running)), |step| async {
+fn stream_response(
+    app: Data<App>,
+    import: Import,
+    payload: Payload,
+) -> impl Stream<Item = Result<Bytes, serde_json::Error>> {
+    let running = RunningImport { app, import, payload, told_at: Instant::now() };
+    let lines: LocalBoxStream<'static, _> = stream::unfold(ImportState::Running(Box::new(running)), |step| async {
         match step {
-            Step::Runs(running) => Some(running.next_line().await),
-            Step::Over => None,
+            ImportState::Running(running) => Some(running.next_line().await),
+            ImportState::Finished => None,
         }
     })
     .boxed_local();
     lines
 }
 
-impl Running {
+impl RunningImport {
     /// Continues the import until there is a line to write.
-    async fn next_line(mut self: Box<Self>) -> (Result<Bytes, serde_json::Error>, Step) {
+    async fn next_line(mut self: Box<Self>) -> (Result<Bytes, serde_json::Error>, ImportState) {
         let ended = loop {
-            match self.go_on().await {
-                Ok(true) if self.told_at.elapsed() >= TELL_EVERY => {
+            match self.process_chunk().await {
+                Ok(true) if self.told_at.elapsed() >= PROGRESS_INTERVAL => {
                     self.told_at = Instant::now();
-                    let line = written(&Line::Progress { progress: self.import.counts() });
-                    return (line, Step::Runs(self));
+                    let line = serialize_line(&ResponseLine::Progress { progress: self.import.counts() });
+                    return (line, ImportState::Running(self));
                 }
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
@@ -133,17 +137,17 @@ impl Running {
             }
         };
         let line = match ended {
-            Ok(()) => written(&Line::Report { report: &self.import.into_report() }),
-            Err(error) => written(&Line::Broken { error: &error, progress: self.import.counts() }),
+            Ok(()) => serialize_line(&ResponseLine::Report { report: &self.import.into_report() }),
+            Err(error) => serialize_line(&ResponseLine::Broken { error: &error, progress: self.import.counts() }),
         };
-        (line, Step::Over)
+        (line, ImportState::Finished)
     }
 
     /// Processes the next part of the body. Returns `false` at its end, when all rows are
     /// committed.
-    async fn go_on(&mut self) -> Result<bool, Problem> {
-        match timeout(PATIENCE, self.payload.next()).await {
-            Err(_) => Err(Problem::stalled()),
+    async fn process_chunk(&mut self) -> Result<bool, Problem> {
+        match timeout(READ_TIMEOUT, self.payload.next()).await {
+            Err(_) => Err(Problem::body_timeout()),
             Ok(Some(Ok(bytes))) => {
                 self.import.feed(&self.app, &bytes).await?;
                 Ok(true)
@@ -160,14 +164,14 @@ impl Running {
     }
 }
 
-fn written(line: &Line<'_>) -> Result<Bytes, serde_json::Error> {
+fn serialize_line(line: &ResponseLine<'_>) -> Result<Bytes, serde_json::Error> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     Ok(text.into())
 }
 
 impl Part for Lines {
-    fn tell(signature: &mut Signature) {
-        signature.body = Some(body::<ImportLines>("application/x-ndjson", true));
+    fn tell(signature: &mut HandlerSignature) {
+        signature.body = Some(body::<ImportBody>("application/x-ndjson", true));
     }
 }

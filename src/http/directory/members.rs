@@ -18,18 +18,18 @@ use crate::{
         extract::{
             access::Caller,
             json::Json,
-            query::{Query, id, if_match},
+            query::{Query, id, parse_if_match},
         },
         openapi::{
-            answers::{Gone, Listing, Object, Stored},
+            answers::{Deleted, Listing, Object, Stored},
             params::{IfMatch, InPath, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
+        response::{created_response, object, plain},
     },
     service::{
         App,
-        directory::members::{self, PatchMember, PutMember},
+        directory::members::{self, MemberPatch, MemberPut},
     },
 };
 
@@ -89,16 +89,16 @@ pub async fn put(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let put = PutMember {
+    let put = MemberPut {
         organization: id(&request, "id")?,
         user: id(&request, "user")?,
         roles: body.roles,
         metadata: body.metadata,
     };
-    let (member, is_new) = members::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let (member, is_new) = members::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
     let location = format!("{}/v1/organizations/{}/members/{}", app.issuer(), member.organization, member.user);
     let (version, body) = (member.version, MemberBody::from(member));
-    Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
+    Ok(if is_new { created_response(version, location, false, &body) } else { object(version, &body) })
 }
 
 /// Lists the members of an organization, newest first.
@@ -126,20 +126,20 @@ pub async fn patch(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let patch = PatchMember { roles: body.roles, metadata: body.metadata };
-    let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, if_match(&request)?);
+    let patch = MemberPatch { roles: body.roles, metadata: body.metadata };
+    let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, parse_if_match(&request)?);
     let member = members::patch(&app, &caller.identity, organization, user, patch, if_version).await?;
     Ok(object(member.version, &MemberBody::from(member)))
 }
 
 /// Removes a member from an organization.
-#[utoipa::path(delete, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Deleted))]
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, if_match(&request)?);
+    let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, parse_if_match(&request)?);
     members::delete(&app, &caller.identity, organization, user, if_version).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -13,19 +13,19 @@ use crate::{
     http::{
         extract::{
             access::Caller,
-            json::{Json, nullable},
-            query::{Query, id, if_match, new_id},
+            json::{Json, deserialize_nullable},
+            query::{Query, id, parse_if_match, parse_new_path_id},
         },
         openapi::{
-            answers::{Gone, Listing, Object, Stored},
+            answers::{Deleted, Listing, Object, Stored},
             params::{IfMatch, InPath, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
+        response::{created_response, object, plain},
     },
     service::{
         App,
-        directory::organizations::{self, PatchOrganization, PutOrganization},
+        directory::organizations::{self, OrganizationPatch, OrganizationPut},
     },
 };
 
@@ -68,7 +68,7 @@ pub struct PutBody {
 #[schema(as = OrganizationPatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub(crate) name: Option<Option<DisplayName>>,
     pub(crate) metadata: Option<Metadata>,
 }
@@ -84,11 +84,11 @@ pub async fn put(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let put = PutOrganization { id: new_id(&request, "id")?, name: body.name, metadata: body.metadata };
-    let (organization, is_new) = organizations::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let put = OrganizationPut { id: parse_new_path_id(&request, "id")?, name: body.name, metadata: body.metadata };
+    let (organization, is_new) = organizations::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
     let location = format!("{}/v1/organizations/{}", app.issuer(), organization.id);
     let (version, body) = (organization.version, OrganizationBody::from(organization));
-    Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
+    Ok(if is_new { created_response(version, location, false, &body) } else { object(version, &body) })
 }
 
 /// Lists the organizations, newest first.
@@ -116,19 +116,19 @@ pub async fn patch(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let patch = PatchOrganization { name: body.name, metadata: body.metadata };
-    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let patch = OrganizationPatch { name: body.name, metadata: body.metadata };
+    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
     let organization = organizations::patch(&app, &caller.identity, id, patch, if_version).await?;
     Ok(object(organization.version, &OrganizationBody::from(organization)))
 }
 
 /// Deletes an organization.
-#[utoipa::path(delete, path = "", params(InPath<OrganizationId>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<OrganizationId>, IfMatch), responses(Deleted))]
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    organizations::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    organizations::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

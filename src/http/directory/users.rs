@@ -14,18 +14,18 @@ use crate::{
         extract::{
             access::Caller,
             json::Json,
-            query::{Query, id, if_match, new_id},
+            query::{Query, id, parse_if_match, parse_new_path_id},
         },
         openapi::{
-            answers::{Gone, Listing, Object, Stored},
+            answers::{Deleted, Listing, Object, Stored},
             params::{IfMatch, InPath, Paging},
         },
         problem::Problem,
-        response::{created, object, plain},
+        response::{created_response, object, plain},
     },
     service::{
         App,
-        directory::users::{self, PatchUser, PutUser},
+        directory::users::{self, UserPatch, UserPut},
     },
 };
 
@@ -94,17 +94,17 @@ pub async fn put(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let put = PutUser {
-        id: new_id(&request, "id")?,
+    let put = UserPut {
+        id: parse_new_path_id(&request, "id")?,
         blocked: body.blocked,
         profile: body.profile,
         metadata: body.metadata,
         roles: body.roles,
     };
-    let (user, is_new) = users::put(&app, &caller.identity, put, if_match(&request)?).await?;
+    let (user, is_new) = users::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
     let location = format!("{}/v1/users/{}", app.issuer(), user.id);
     let (version, body) = (user.version, UserBody::from(user));
-    Ok(if is_new { created(version, location, false, &body) } else { object(version, &body) })
+    Ok(if is_new { created_response(version, location, false, &body) } else { object(version, &body) })
 }
 
 /// Lists the users, newest first.
@@ -132,19 +132,19 @@ pub async fn patch(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
-    let patch = PatchUser { blocked: body.blocked, profile: body.profile, metadata: body.metadata, roles: body.roles };
-    let (id, if_version) = (id(&request, "id")?, if_match(&request)?);
+    let patch = UserPatch { blocked: body.blocked, profile: body.profile, metadata: body.metadata, roles: body.roles };
+    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
     let user = users::patch(&app, &caller.identity, id, patch, if_version).await?;
     Ok(object(user.version, &UserBody::from(user)))
 }
 
 /// Deletes a user.
-#[utoipa::path(delete, path = "", params(InPath<UserId>, IfMatch), responses(Gone))]
+#[utoipa::path(delete, path = "", params(InPath<UserId>, IfMatch), responses(Deleted))]
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    users::delete(&app, &caller.identity, id(&request, "id")?, if_match(&request)?).await?;
+    users::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -14,16 +14,16 @@ use crate::{
     domain::{
         access::{audience::Identifier, permission::parse_scope},
         common::time::Span,
-        exchange::{facts::Request, refusal::ScopeFault},
+        exchange::{facts::Request, refusal::ScopeError},
     },
     http::{
         api_keys::replaced,
         exchange::token::{TokenResponse, answer},
         extract::{
-            access::{Anyone, credential},
+            access::{Unauthenticated, credential},
             json::OptionalJson,
             query::Query,
-            request::call,
+            request::request_call,
         },
         openapi::answers::Swapped,
         problem::Problem,
@@ -31,7 +31,7 @@ use crate::{
     },
     service::{
         App,
-        credentials::{error::Denied, verify::Attempt},
+        credentials::{error::AuthError, verify::PresentedCredential},
         exchange::{self, Explanation},
     },
     telemetry::labels::Form,
@@ -45,7 +45,7 @@ pub struct Body {
     /// Requested permissions, separated by single spaces.
     #[schema(pattern = "^([A-Za-z0-9._:-]{1,128}( [A-Za-z0-9._:-]{1,128})*)?$", example = "projects:read")]
     scope: Option<String>,
-    audience: Option<OneOrMore>,
+    audience: Option<AudienceList>,
     /// Requested lifetime of the token in seconds. It can only shorten the lifetime.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 4294967295_i64)]
     expires_in: Option<std::num::NonZeroU32>,
@@ -55,7 +55,7 @@ pub struct Body {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OneOrMoreAudiences)]
 #[serde(untagged, expecting = "an audience, or a list of them")]
-enum OneOrMore {
+enum AudienceList {
     One(Identifier),
     More(Vec<Identifier>),
 }
@@ -63,21 +63,21 @@ enum OneOrMore {
 impl Body {
     fn into_request(self) -> Result<Request, Problem> {
         let scope = self.scope.filter(|scope| !scope.is_empty()).map(|scope| parse_scope(&scope)).transpose();
-        let scope = scope.map_err(|_| Denied::Scope(ScopeFault::Malformed))?;
+        let scope = scope.map_err(|_| AuthError::Scope(ScopeError::Malformed))?;
         let targets = match self.audience {
             None => BTreeSet::new(),
-            Some(OneOrMore::One(one)) => [one].into(),
-            Some(OneOrMore::More(all)) => all.into_iter().collect(),
+            Some(AudienceList::One(one)) => [one].into(),
+            Some(AudienceList::More(all)) => all.into_iter().collect(),
         };
-        let expires_in = self.expires_in.map(|seconds| Span::from_secs(seconds.get().into()));
-        Ok(Request { scope, targets, expires_in, client_id: None })
+        let requested_ttl = self.expires_in.map(|seconds| Span::from_secs(seconds.get().into()));
+        Ok(Request { scope, targets, requested_ttl, client_id: None })
     }
 }
 
 /// Exchanges an API key for an access token.
 #[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<TokenResponse<'static>>))]
 pub async fn exchange(
-    _: Anyone,
+    _: Unauthenticated,
     request: HttpRequest,
     body: OptionalJson<Body>,
     app: Data<App>,
@@ -92,7 +92,7 @@ pub async fn exchange(
 /// No token is signed.
 #[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<Explanation>))]
 pub async fn explain(
-    _: Anyone,
+    _: Unauthenticated,
     request: HttpRequest,
     body: OptionalJson<Body>,
     app: Data<App>,
@@ -104,9 +104,13 @@ pub async fn explain(
 
 /// Reads the key and the request. Both handlers use it, so that explain describes what exchange
 /// would do.
-async fn read(request: &HttpRequest, body: OptionalJson<Body>, form: Form) -> Result<(Attempt<'_>, Request), Problem> {
+async fn read(
+    request: &HttpRequest,
+    body: OptionalJson<Body>,
+    form: Form,
+) -> Result<(PresentedCredential<'_>, Request), Problem> {
     Query::of(request, &[])?;
     let key = credential(request.headers())?;
     let asked = body.read().await?.into_request()?;
-    Ok((Attempt { key, source: call(request).source, form }, asked))
+    Ok((PresentedCredential { key, source: request_call(request).source, form }, asked))
 }

@@ -1,5 +1,5 @@
 //! Access control in handler signatures. The first argument of every handler implements `Guard`: a
-//! `Caller<Action>`, a client of the OAuth endpoints, or `Anyone` for a handler without
+//! `Caller<Action>`, a client of the OAuth endpoints, or `Unauthenticated` for a handler without
 //! authentication. `on`, the only function that builds a route, accepts no other handler, so a
 //! handler without access control does not compile.
 
@@ -19,8 +19,8 @@ use utoipa::Path as Attribute;
 use crate::{
     domain::access::policy::Action,
     http::{
-        extract::request::call,
-        openapi::{Described, Failing, Needs, Part, Signature},
+        extract::request::request_call,
+        openapi::{Described, HandlerResponse, HandlerSignature, Part, PermissionRequirement},
         portal::cookie::{self, Page},
         problem::Problem,
     },
@@ -39,9 +39,9 @@ pub struct Caller<A: Action> {
 
 /// No authentication: the handler verifies credentials itself, or its response is public.
 #[derive(Debug)]
-pub struct Anyone;
+pub struct Unauthenticated;
 
-impl FromRequest for Anyone {
+impl FromRequest for Unauthenticated {
     type Error = Problem;
     type Future = std::future::Ready<Result<Self, Problem>>;
     fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
@@ -64,12 +64,12 @@ impl<A: Action> FromRequest for Caller<A> {
                 (None, None) => Shown::Header(credential(headers)?),
             };
             let app = request.app_data::<Data<App>>().ok_or_else(Problem::not_found)?;
-            let on_behalf_of = on_behalf_of(headers)?;
-            let identity = caller::authenticate(app, shown, on_behalf_of, &call(&request)).await?;
+            let on_behalf_of = parse_on_behalf_of(headers)?;
+            let identity = caller::authenticate(app, shown, on_behalf_of, &request_call(&request)).await?;
             if identity.authority.allows::<A>() {
                 Ok(Self { identity, action: PhantomData })
             } else {
-                Err(Problem::forbidden(&identity.authority.needed::<A>()))
+                Err(Problem::forbidden(&identity.authority.required_permissions::<A>()))
             }
         })
     }
@@ -81,26 +81,26 @@ pub fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut bearer = headers.get_all(AUTHORIZATION);
     let mut plain = headers.get_all("x-api-key");
     let credential = match (bearer.next(), plain.next()) {
-        (None, None) => return Err(Problem::no_credentials()),
-        (Some(_), Some(_)) => return Err(Problem::two_credentials()),
+        (None, None) => return Err(Problem::missing_credentials()),
+        (Some(_), Some(_)) => return Err(Problem::multiple_credentials()),
         (Some(value), None) => {
             let text = value.to_str().unwrap_or_default();
             let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
             if !scheme.eq_ignore_ascii_case("bearer") {
-                return Err(Problem::no_credentials());
+                return Err(Problem::missing_credentials());
             }
             credential
         }
         (None, Some(value)) => value.to_str().unwrap_or_default(),
     };
     if bearer.next().is_some() || plain.next().is_some() {
-        return Err(Problem::two_credentials());
+        return Err(Problem::multiple_credentials());
     }
     Ok(credential.trim_matches(' '))
 }
 
 /// Parses `Keyswap-On-Behalf-Of`, which names the user on whose behalf a back end calls.
-fn on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
+fn parse_on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
     let mut values = headers.get_all("keyswap-on-behalf-of");
     let Some(value) = values.next() else { return Ok(None) };
     let text = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
@@ -110,31 +110,31 @@ fn on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
 
 /// The arguments of a handler: a `Guard` followed by up to four `Part`s. They describe the handler
 /// for the OpenAPI document.
-pub trait Guarded {
-    fn signature() -> Signature;
+pub trait HandlerArguments {
+    fn signature() -> HandlerSignature;
 }
 /// The first argument of a handler, which decides who may call it.
 pub trait Guard {
     /// The permissions that the caller must hold. `None` if no permission is required.
-    fn needs() -> Option<Needs>;
+    fn needs() -> Option<PermissionRequirement>;
     /// Adds what the argument reads from the request besides its headers.
-    fn tell(_: &mut Signature) {}
+    fn tell(_: &mut HandlerSignature) {}
 }
 impl<A: Action> Guard for Caller<A> {
-    fn needs() -> Option<Needs> {
-        Some(Needs { action: A::NAME, permissions: A::PERMISSIONS })
+    fn needs() -> Option<PermissionRequirement> {
+        Some(PermissionRequirement { action: A::NAME, permissions: A::PERMISSIONS })
     }
 }
-impl Guard for Anyone {
-    fn needs() -> Option<Needs> {
+impl Guard for Unauthenticated {
+    fn needs() -> Option<PermissionRequirement> {
         None
     }
 }
 macro_rules! guarded {
     ($($part:ident)*) => {
-        impl<G: Guard, $($part: Part),*> Guarded for (G, $($part),*) {
-            fn signature() -> Signature {
-                let mut signature = Signature { needs: G::needs(), ..Signature::default() };
+        impl<G: Guard, $($part: Part),*> HandlerArguments for (G, $($part),*) {
+            fn signature() -> HandlerSignature {
+                let mut signature = HandlerSignature { needs: G::needs(), ..HandlerSignature::default() };
                 G::tell(&mut signature);
                 $($part::tell(&mut signature);)*
                 signature
@@ -163,9 +163,10 @@ pub fn on<D, F, Args>(method: Method, name: &'static str, handler: F) -> Endpoin
 where
     D: Attribute,
     F: Handler<Args>,
-    Args: FromRequest + Guarded + 'static,
-    F::Output: Responder + Failing + 'static,
+    Args: FromRequest + HandlerArguments + 'static,
+    F::Output: Responder + HandlerResponse + 'static,
 {
-    let describe = |name| Described::new::<D>(name, Signature { failures: F::Output::FAILURES, ..Args::signature() });
+    let describe =
+        |name| Described::new::<D>(name, HandlerSignature { failures: F::Output::FAILURES, ..Args::signature() });
     Endpoint { method: method.clone(), route: web::method(method).to(handler), name, describe }
 }

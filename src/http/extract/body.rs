@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 
 /// Time limit for receiving a whole body.
-const DEADLINE: Duration = Duration::from_secs(5);
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum BodyError {
     Broken,
 }
 
-/// Reads a body of at most `limit` bytes within `DEADLINE`.
+/// Reads a body of at most `limit` bytes within `BODY_TIMEOUT`.
 pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, BodyError> {
     let whole = async {
         let mut body = BytesMut::new();
@@ -36,7 +36,7 @@ pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, BodyE
         }
         Ok(body)
     };
-    timeout(DEADLINE, whole).await.unwrap_or(Err(BodyError::TooSlow))
+    timeout(BODY_TIMEOUT, whole).await.unwrap_or(Err(BodyError::TooSlow))
 }
 
 /// The media type of the body in lower case and without parameters. Empty if the request has no

@@ -9,16 +9,16 @@ use zeroize::Zeroizing;
 
 use crate::http::{
     extract::body,
-    oauth_error::OauthError,
+    oauth_error::OAuthError,
     openapi::{
         documents::TokenRequest,
-        signature::{Part, Signature},
+        signature::{HandlerSignature, Part},
     },
 };
 
 /// Maximum size of a form in bytes. Legitimate requests are far smaller.
 const LIMIT: usize = 16 * 1024;
-const REPEATABLE: [&str; 2] = ["resource", "audience"];
+const REPEATABLE_PARAMETERS: [&str; 2] = ["resource", "audience"];
 
 /// A parsed form. Its values may be secrets and are zeroized on drop.
 pub struct Form(BTreeMap<String, Vec<Zeroizing<String>>>);
@@ -30,13 +30,13 @@ impl std::fmt::Debug for Form {
 }
 
 impl Form {
-    fn parse(body: &[u8]) -> Result<Self, OauthError> {
+    fn parse(body: &[u8]) -> Result<Self, OAuthError> {
         let mut values: BTreeMap<String, Vec<Zeroizing<String>>> = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(body) {
             values.entry(name.into_owned()).or_default().push(Zeroizing::new(Cow::into_owned(value)));
         }
-        if values.iter().any(|(name, all)| all.len() > 1 && !REPEATABLE.contains(&name.as_str())) {
-            return Err(OauthError::invalid_request("a parameter stands twice"));
+        if values.iter().any(|(name, all)| all.len() > 1 && !REPEATABLE_PARAMETERS.contains(&name.as_str())) {
+            return Err(OAuthError::invalid_request("a parameter stands twice"));
         }
         for all in values.values_mut() {
             all.retain(|value| !value.is_empty());
@@ -54,8 +54,8 @@ impl Form {
 }
 
 impl FromRequest for Form {
-    type Error = OauthError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, OauthError>>>>;
+    type Error = OAuthError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let request = request.clone();
@@ -63,10 +63,10 @@ impl FromRequest for Form {
         Box::pin(async move {
             if !request.query_string().is_empty() {
                 // RFC 6749 §2.3.1: logs and caches keep URLs, so credentials must not appear there.
-                return Err(OauthError::invalid_request("send every parameter in the body, none in the URL"));
+                return Err(OAuthError::invalid_request("send every parameter in the body, none in the URL"));
             }
             if body::media_type(&request) != "application/x-www-form-urlencoded" {
-                return Err(OauthError::media_type());
+                return Err(OAuthError::media_type());
             }
             let body = body::read(&mut payload, LIMIT).await?;
             Self::parse(&body)
@@ -75,7 +75,7 @@ impl FromRequest for Form {
 }
 
 impl Part for Form {
-    fn tell(signature: &mut Signature) {
-        signature.takes_form::<TokenRequest>();
+    fn tell(signature: &mut HandlerSignature) {
+        signature.set_form_body::<TokenRequest>();
     }
 }

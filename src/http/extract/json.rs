@@ -15,10 +15,10 @@ use crate::{
     domain::common::key_text::holds_key,
     http::{
         extract::body,
-        openapi::signature::{Part, Signature, body},
+        openapi::signature::{HandlerSignature, Part, body},
         problem::Problem,
     },
-    service::common::{idempotency::Idempotency, reading},
+    service::common::{idempotency::IdempotencyRequest, reading},
 };
 
 /// Maximum size of a body in bytes. Metadata may take 16 KiB, names and lists the rest.
@@ -41,7 +41,7 @@ pub struct OptionalJson<T>(Json<T>);
 pub struct Body<T> {
     pub value: T,
     /// Set if the request has an `Idempotency-Key`.
-    pub once: Option<Idempotency>,
+    pub once: Option<IdempotencyRequest>,
 }
 
 impl<T: DeserializeOwned> Json<T> {
@@ -83,7 +83,7 @@ impl<T> FromRequest for OptionalJson<T> {
 }
 
 /// A PATCH member that may be `null`: `None` if it is absent, `Some(None)` if it is `null`.
-pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub fn deserialize_nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
@@ -95,12 +95,12 @@ fn require_json(request: &HttpRequest) -> Result<(), Problem> {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| problem(&error))?;
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| problem_from_json_error(&error))?;
     deserializer.end().map_err(|_| Problem::bad_request("something stands after the JSON"))?;
     Ok(value)
 }
 
-fn problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+fn problem_from_json_error(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let inner = error.inner();
     if inner.classify() == serde_json::error::Category::Data {
         Problem::invalid(vec![reading::fault("body", error)])
@@ -111,7 +111,7 @@ fn problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
 
 /// Reads `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable ASCII
 /// characters.
-fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
+fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyRequest>, Problem> {
     let mut values = request.headers().get_all("idempotency-key");
     let Some(value) = values.next() else { return Ok(None) };
     // With two keys it is ambiguous which one a retry will repeat.
@@ -128,17 +128,17 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>
     hashed.extend_from_slice(on_behalf);
     hashed.push(b'\n');
     hashed.extend_from_slice(body);
-    Ok(Some(Idempotency { key: key.to_owned(), request_hash: sha256_hex(&hashed) }))
+    Ok(Some(IdempotencyRequest { key: key.to_owned(), request_hash: sha256_hex(&hashed) }))
 }
 
 impl<T: ToSchema> Part for Json<T> {
-    fn tell(signature: &mut Signature) {
+    fn tell(signature: &mut HandlerSignature) {
         signature.body = Some(body::<T>("application/json", true));
     }
 }
 
 impl<T: ToSchema> Part for OptionalJson<T> {
-    fn tell(signature: &mut Signature) {
+    fn tell(signature: &mut HandlerSignature) {
         signature.body = Some(body::<T>("application/json", false));
     }
 }
@@ -146,7 +146,7 @@ impl<T: ToSchema> Part for OptionalJson<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::common::name::DisplayName, service::Fault};
+    use crate::{domain::common::name::DisplayName, service::InputFault};
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -170,7 +170,7 @@ mod tests {
             ("{}", "body", "missing field `name`"),
         ] {
             let shown = format!("{:?}", parse::<Body>(body.as_bytes()).unwrap_err());
-            assert!(shown.contains(&format!("{:?}", Fault::new(field, message))), "{body}: {shown}");
+            assert!(shown.contains(&format!("{:?}", InputFault::new(field, message))), "{body}: {shown}");
         }
         let deep = format!(r#"{{"name":{}"#, "[".repeat(1000));
         assert!(parse::<Body>(deep.as_bytes()).is_err(), "deep JSON is refused, not followed");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use actix_web::{HttpRequest, http::header::IF_MATCH};
 
-use crate::{domain::common::page::PageRequest, http::problem::Problem, service::Fault};
+use crate::{domain::common::page::PageRequest, http::problem::Problem, service::InputFault};
 
 /// The parameters of a query string. Each appears at most once, and unknown parameters are refused.
 pub struct Query(BTreeMap<String, String>);
@@ -40,11 +40,11 @@ impl Query {
 
     pub fn parse<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
         let parsed = self.text(name).map(|value| value.parse()).transpose();
-        parsed.map_err(|_| Problem::invalid(vec![Fault::new(name, format!("must be {expected}"))]))
+        parsed.map_err(|_| Problem::invalid(vec![InputFault::new(name, format!("must be {expected}"))]))
     }
 
     pub fn page(&self) -> Result<PageRequest, Problem> {
-        Ok(PageRequest { limit: self.limit()?, after: self.text("after") })
+        Ok(PageRequest { limit: self.limit()?, cursor: self.text("after") })
     }
 
     pub fn limit(&self) -> Result<i64, Problem> {
@@ -52,7 +52,7 @@ impl Query {
         if (1..=PageRequest::MAX_LIMIT).contains(&limit) {
             Ok(limit)
         } else {
-            Err(Problem::invalid(vec![Fault::new("limit", "must be a number from 1 to 100")]))
+            Err(Problem::invalid(vec![InputFault::new("limit", "must be a number from 1 to 100")]))
         }
     }
 }
@@ -63,16 +63,16 @@ pub fn id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem> {
 }
 
 /// An id in the path that the caller chooses. The error for a malformed id describes the format.
-pub fn new_id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem>
+pub fn parse_new_path_id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem>
 where
     T::Err: std::fmt::Display,
 {
     let text = request.match_info().get(name).unwrap_or_default();
-    text.parse().map_err(|error: T::Err| Problem::invalid(vec![Fault::new(name, error.to_string())]))
+    text.parse().map_err(|error: T::Err| Problem::invalid(vec![InputFault::new(name, error.to_string())]))
 }
 
 /// The version in `If-Match` (RFC 9110 §13.1.1). `None` for `*` and without the header.
-pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
+pub fn parse_if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
     let mut values = request.headers().get_all(IF_MATCH);
     let Some(value) = values.next() else { return Ok(None) };
     // Several header lines are a list of versions, but an object has only one.

@@ -25,7 +25,7 @@ use crate::{
     crypto::random,
     service::{
         App,
-        credentials::{brute_force::Source, caller::Call},
+        credentials::{brute_force::Source, caller::RequestContext},
     },
 };
 
@@ -36,7 +36,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    fn trust(&self, address: IpAddr) -> bool {
+    fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
@@ -47,7 +47,7 @@ impl TrustedProxies {
         let mut client = peer.to_canonical();
         for address in forwarded.rev() {
             match address {
-                Some(address) if self.trust(client) => client = address.to_canonical(),
+                Some(address) if self.contains(client) => client = address.to_canonical(),
                 Some(_) | None => break,
             }
         }
@@ -57,13 +57,13 @@ impl TrustedProxies {
 
 /// Assigns the request id and the client address, calls the handler and logs the response. The
 /// query string is never logged, because it may contain a misplaced secret.
-pub async fn accompany(
+pub async fn attach_request_context(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
     let app = request.app_data::<Data<App>>().cloned();
-    let call = call_of(&request, app.as_ref().map(Data::get_ref));
+    let call = build_call(&request, app.as_ref().map(Data::get_ref));
     let id = HeaderValue::from_str(&call.request_id).unwrap_or(HeaderValue::from_static("none"));
     let method = request.method().clone();
     request.extensions_mut().insert(call.clone());
@@ -73,17 +73,17 @@ pub async fn accompany(
     let status = response.status().as_u16();
     response.headers_mut().insert(REQUEST_ID, id);
     if let Some(app) = app {
-        app.metrics.responded(status);
+        app.metrics.record_response(status);
     }
     span.in_scope(|| {
         if status >= 500 || tracing::enabled!(tracing::Level::DEBUG) {
-            log(&method, response.request(), status, started.elapsed(), call.address);
+            log_response(&method, response.request(), status, started.elapsed(), call.address);
         }
     });
     Ok(response)
 }
 
-fn log(method: &Method, request: &HttpRequest, status: u16, took: Duration, address: IpAddr) {
+fn log_response(method: &Method, request: &HttpRequest, status: u16, took: Duration, address: IpAddr) {
     // The route pattern instead of the path keeps client input out of the log.
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -94,37 +94,37 @@ fn log(method: &Method, request: &HttpRequest, status: u16, took: Duration, addr
     }
 }
 
-fn call_of(request: &ServiceRequest, app: Option<&App>) -> Call {
+fn build_call(request: &ServiceRequest, app: Option<&App>) -> RequestContext {
     let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
     let (mut address, mut given) = (peer.to_canonical(), None);
-    if let Some(trusted) = request.app_data::<Data<TrustedProxies>>().filter(|trusted| trusted.trust(peer)) {
+    if let Some(trusted) = request.app_data::<Data<TrustedProxies>>().filter(|trusted| trusted.contains(peer)) {
         let header = |name: &str| -> Vec<&str> {
             request.headers().get_all(name).filter_map(|value| value.to_str().ok()).collect()
         };
         let forwarded = header("x-forwarded-for");
-        let forwarded = forwarded.iter().flat_map(|value| value.split(',')).map(|part| address_of(part.trim()));
+        let forwarded = forwarded.iter().flat_map(|value| value.split(',')).map(|part| parse_address(part.trim()));
         address = trusted.client(peer, forwarded);
         // Only a trusted proxy may set the id. Any other peer could write to the log with it.
-        given = header("x-request-id").pop().filter(|id| is_request_id(id)).map(str::to_owned);
+        given = header("x-request-id").pop().filter(|id| is_valid_request_id(id)).map(str::to_owned);
     }
-    let made = || app.and_then(|app| random::token_id(&app.entropy).ok()).unwrap_or_default();
-    Call { source: Source::from(address), request_id: given.unwrap_or_else(made), address }
+    let made = || app.and_then(|app| random::generate_token_id(&app.entropy).ok()).unwrap_or_default();
+    RequestContext { source: Source::from(address), request_id: given.unwrap_or_else(made), address }
 }
 
 /// Parses an address with or without a port, in the forms that proxies write.
-fn address_of(text: &str) -> Option<IpAddr> {
+fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 
-fn is_request_id(text: &str) -> bool {
+fn is_valid_request_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// The call that `accompany` attached to the request.
-pub fn call(request: &HttpRequest) -> Call {
-    let made = request.extensions().get::<Call>().cloned();
-    made.unwrap_or_else(|| Call {
+/// The call that `attach_request_context` attached to the request.
+pub fn request_call(request: &HttpRequest) -> RequestContext {
+    let made = request.extensions().get::<RequestContext>().cloned();
+    made.unwrap_or_else(|| RequestContext {
         source: Source::from(IpAddr::from([0, 0, 0, 0])),
         request_id: String::new(),
         address: IpAddr::from([0, 0, 0, 0]),
@@ -140,7 +140,7 @@ mod tests {
         let trusted = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap()]);
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let client =
-            |peer: &str, forwarded: &[&str]| trusted.client(ip(peer), forwarded.iter().map(|text| address_of(text)));
+            |peer: &str, forwarded: &[&str]| trusted.client(ip(peer), forwarded.iter().map(|text| parse_address(text)));
         assert_eq!(client("192.0.2.1", &["198.51.100.9"]), ip("192.0.2.1"), "a stranger cannot name another");
         assert_eq!(client("10.0.0.1", &["198.51.100.9"]), ip("198.51.100.9"));
         assert_eq!(client("10.0.0.1", &["203.0.113.5", "198.51.100.9", "10.0.0.2"]), ip("198.51.100.9"));

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{
-        access::{audience::Identifier, permission::PermissionName, policy::Validate, resource::Resource},
+        access::{audience::Identifier, permission::PermissionName, policy::ValidateCredentials, resource::Resource},
         common::id::{KeyId, OrganizationId, ServiceClientId, UserId},
     },
     http::{
@@ -17,8 +17,8 @@ use crate::{
         response::plain,
     },
     service::{
-        App, Fault,
-        introspection::check_access::{self, Asked},
+        App, InputFault,
+        introspection::check_access::{self, AccessSubject},
     },
 };
 
@@ -27,13 +27,13 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[schema(as = AccessQuestion)]
 #[serde(deny_unknown_fields)]
-pub struct CheckBody {
+pub struct AccessCheckBody {
     /// The API key or token that the service received, with or without `Bearer`.
-    #[serde(default, deserialize_with = "secret")]
+    #[serde(default, deserialize_with = "deserialize_secret")]
     #[schema(value_type = Option<String>, max_length = 16384)]
     value: Option<Zeroizing<String>>,
     #[serde(default)]
-    principal: Option<PrincipalRequest>,
+    principal: Option<PrincipalReference>,
     /// With `value`: the calling service. The key or token must be valid for it.
     #[serde(default)]
     audience: Option<Identifier>,
@@ -41,7 +41,7 @@ pub struct CheckBody {
     resource: Resource,
 }
 
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing<String>>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(Zeroizing::new))
 }
 
@@ -49,7 +49,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AskedPrincipal)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum PrincipalRequest {
+enum PrincipalReference {
     User {
         id: UserId,
         #[serde(default)]
@@ -70,37 +70,37 @@ enum PrincipalRequest {
 /// The result of an access check.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AccessAnswer)]
-pub struct AnswerBody {
+pub struct AccessCheckResultBody {
     allowed: bool,
 }
 
 /// Returns whether a key, token or principal has a permission on a resource now.
-#[utoipa::path(post, path = "", responses(Plain<AnswerBody>))]
+#[utoipa::path(post, path = "", responses(Plain<AccessCheckResultBody>))]
 pub async fn check(
-    _: Caller<Validate>,
+    _: Caller<ValidateCredentials>,
     request: HttpRequest,
-    body: Json<CheckBody>,
+    body: Json<AccessCheckBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
     if body.audience.is_some() && body.value.is_none() {
-        return Err(Problem::invalid(vec![Fault::new(
+        return Err(Problem::invalid(vec![InputFault::new(
             "audience",
             "goes with a value: a principal is not shown anywhere",
         )]));
     }
     let asked = match (body.value, body.principal) {
-        (Some(value), None) => Asked::Value(value, body.audience),
-        (None, Some(PrincipalRequest::User { id, organization_id })) => Asked::User(id, organization_id),
-        (None, Some(PrincipalRequest::ServiceClient { id, organization_id })) => {
-            Asked::ServiceClient(id, organization_id)
+        (Some(value), None) => AccessSubject::Value(value, body.audience),
+        (None, Some(PrincipalReference::User { id, organization_id })) => AccessSubject::User(id, organization_id),
+        (None, Some(PrincipalReference::ServiceClient { id, organization_id })) => {
+            AccessSubject::ServiceClient(id, organization_id)
         }
-        (None, Some(PrincipalRequest::ApiKey { id, organization_id })) => Asked::ApiKey(id, organization_id),
+        (None, Some(PrincipalReference::ApiKey { id, organization_id })) => AccessSubject::ApiKey(id, organization_id),
         (Some(_), Some(_)) | (None, None) => {
-            return Err(Problem::invalid(vec![Fault::new("value", "either a value or a principal is needed")]));
+            return Err(Problem::invalid(vec![InputFault::new("value", "either a value or a principal is needed")]));
         }
     };
     let allowed = check_access::check(&app, asked, body.permission, body.resource).await?;
-    Ok(plain(&AnswerBody { allowed }))
+    Ok(plain(&AccessCheckResultBody { allowed }))
 }

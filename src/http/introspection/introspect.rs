@@ -7,11 +7,11 @@ use actix_web::{
 };
 
 use crate::{
-    domain::{access::policy::Validate, exchange::introspection::Introspection},
+    domain::{access::policy::ValidateCredentials, exchange::introspection::IntrospectionResponse},
     http::{
-        credentials::client::Permitted,
-        oauth_error::{BadKey, OauthError},
-        openapi::answers::{Introspected, JWT},
+        credentials::client::AuthorizedClient,
+        oauth_error::{OAuthError, RejectedKeyError},
+        openapi::answers::{INTROSPECTION_JWT_TYPE, IntrospectionAnswer},
     },
     service::{App, introspection::introspect},
 };
@@ -19,34 +19,34 @@ use crate::{
 /// Returns whether an API key or token is active, and what it authorizes at the caller.
 ///
 /// Responses must not be cached.
-#[utoipa::path(post, path = "", responses(Introspected<Introspection>))]
+#[utoipa::path(post, path = "", responses(IntrospectionAnswer<IntrospectionResponse>))]
 pub async fn introspect(
-    permitted: Permitted<Validate>,
+    permitted: AuthorizedClient<ValidateCredentials>,
     request: HttpRequest,
     app: Data<App>,
-) -> Result<HttpResponse, OauthError> {
+) -> Result<HttpResponse, OAuthError> {
     let client = &permitted.client;
-    let unasked = |denied| OauthError::denied(denied, BadKey::Client);
+    let unasked = |denied| OAuthError::from_denied(denied, RejectedKeyError::Client);
     let answer = introspect::introspect(&app, &client.identity, client.token()?).await.map_err(unasked)?;
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
-    if !wants_jwt(request.headers()) {
+    if !prefers_jwt(request.headers()) {
         return Ok(response.json(answer));
     }
     let signed = introspect::sign(&app, &client.identity, &answer).await.map_err(unasked)?;
-    Ok(response.insert_header((CONTENT_TYPE, JWT)).body(signed.expose().to_owned()))
+    Ok(response.insert_header((CONTENT_TYPE, INTROSPECTION_JWT_TYPE)).body(signed.expose().to_owned()))
 }
 
 /// Returns whether `Accept` names the JWT media type with a non-zero weight that is not lower than
 /// the weight of JSON.
-fn wants_jwt(headers: &HeaderMap) -> bool {
+fn prefers_jwt(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let (mut jwt, mut json) = (0.0, 0.0);
     for value in values {
         let (name, parameters) = value.split_once(';').unwrap_or((value, ""));
         let weight = parameters.split(';').find_map(|one| one.trim().strip_prefix("q=")?.parse().ok());
         let weight: f32 = weight.unwrap_or(1.0);
-        if name.trim().eq_ignore_ascii_case(JWT) {
+        if name.trim().eq_ignore_ascii_case(INTROSPECTION_JWT_TYPE) {
             jwt = weight;
         } else if name.trim().eq_ignore_ascii_case("application/json") {
             json = weight;
@@ -75,8 +75,8 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
-            assert_eq!(wants_jwt(&headers), expected, "{accept}");
+            assert_eq!(prefers_jwt(&headers), expected, "{accept}");
         }
-        assert!(!wants_jwt(&HeaderMap::new()));
+        assert!(!prefers_jwt(&HeaderMap::new()));
     }
 }

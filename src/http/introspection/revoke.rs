@@ -7,7 +7,7 @@ use actix_web::{
 };
 
 use crate::{
-    http::{credentials::client::Client, oauth_error::OauthError, openapi::answers::Done},
+    http::{credentials::client::Client, oauth_error::OAuthError, openapi::answers::Done},
     service::{App, introspection::revoke},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 ///
 /// Any other key or token gets the same response, which does not disclose what other callers hold.
 #[utoipa::path(post, path = "", security(("basic" = []), ("bearer" = [])), responses(Done))]
-pub async fn revoke(client: Client, app: Data<App>) -> Result<HttpResponse, OauthError> {
-    revoke::revoke(&app, &client.identity.caller, client.token()?).await.map_err(OauthError::not_revoked)?;
+pub async fn revoke(client: Client, app: Data<App>) -> Result<HttpResponse, OAuthError> {
+    revoke::revoke(&app, &client.identity.caller, client.token()?).await.map_err(OAuthError::from_revocation_error)?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache")).finish())
 }

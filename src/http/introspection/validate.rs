@@ -12,16 +12,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{
-        access::{audience::Identifier, owner::OwnerType, permission::PermissionSet, policy::Validate},
+        access::{audience::Identifier, owner::OwnerType, permission::PermissionSet, policy::ValidateCredentials},
         common::{
             id::{OrganizationId, UserId},
             json::Metadata,
             name::DisplayName,
         },
-        exchange::validation::{OrganizationBehind, Question, UserBehind},
+        exchange::validation::{OwnerOrganization, OwnerUser, PendingLookup},
     },
     http::{
-        api_keys::bodies::KeyBody,
+        api_keys::bodies::ApiKeyBody,
         extract::{access::Caller, json::Json, query::Query},
         openapi::answers::Plain,
         problem::Problem,
@@ -37,7 +37,7 @@ use crate::{
 pub struct Body {
     /// An API key or Keyswap token, with or without `Bearer`.
     #[schema(value_type = String)]
-    value: Presented,
+    value: PresentedValue,
     /// Permissions that the request at hand requires. The response lists those that are missing.
     #[serde(default)]
     required_permissions: Option<PermissionSet>,
@@ -53,15 +53,15 @@ pub struct Body {
 /// A value presented as a key, which is kept out of logs.
 #[derive(Deserialize)]
 #[serde(from = "String")]
-struct Presented(Zeroizing<String>);
+struct PresentedValue(Zeroizing<String>);
 
-impl From<String> for Presented {
+impl From<String> for PresentedValue {
     fn from(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 }
 
-impl fmt::Debug for Presented {
+impl fmt::Debug for PresentedValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Presented(…)")
     }
@@ -81,11 +81,11 @@ pub enum Answer {
 #[schema(as = AcceptedApiKey)]
 pub struct Accepted {
     /// Its `permissions` are those assigned to the key.
-    api_key: KeyBody,
+    api_key: ApiKeyBody,
     /// The user who owns the key or its service client.
-    user: Option<UserBody>,
+    user: Option<KeyUserBody>,
     /// The organization that owns the key, or in which its user owns it.
-    organization: Option<OrganizationBody>,
+    organization: Option<KeyOrganizationBody>,
     /// Required permissions that are not in effect now, because the key, its owner, the audience or
     /// the token lacks them.
     missing_permissions: PermissionSet,
@@ -96,18 +96,18 @@ pub struct Accepted {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RefusedApiKey)]
 pub struct Refused {
-    #[schema(schema_with = null)]
+    #[schema(schema_with = null_schema)]
     api_key: (),
 }
 
-fn null() -> Object {
+fn null_schema() -> Object {
     ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)).build()
 }
 
 /// A user, with the data that the product stored.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UserOfApiKey)]
-struct UserBody {
+struct KeyUserBody {
     id: UserId,
     blocked: bool,
     profile: Metadata,
@@ -117,20 +117,20 @@ struct UserBody {
 /// An organization, with the data that the product stored.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OrganizationOfApiKey)]
-struct OrganizationBody {
+struct KeyOrganizationBody {
     id: OrganizationId,
     name: Option<DisplayName>,
     metadata: Metadata,
 }
 
-impl From<UserBehind> for UserBody {
-    fn from(user: UserBehind) -> Self {
+impl From<OwnerUser> for KeyUserBody {
+    fn from(user: OwnerUser) -> Self {
         Self { id: user.id, blocked: user.blocked, profile: user.profile, metadata: user.metadata }
     }
 }
 
-impl From<OrganizationBehind> for OrganizationBody {
-    fn from(organization: OrganizationBehind) -> Self {
+impl From<OwnerOrganization> for KeyOrganizationBody {
+    fn from(organization: OwnerOrganization) -> Self {
         Self { id: organization.id, name: organization.name, metadata: organization.metadata }
     }
 }
@@ -140,24 +140,24 @@ impl From<OrganizationBehind> for OrganizationBody {
 /// Responses must not be cached, because the next one may differ.
 #[utoipa::path(post, path = "", responses(Plain<Answer>))]
 pub async fn validate(
-    _: Caller<Validate>,
+    _: Caller<ValidateCredentials>,
     request: HttpRequest,
     body: Json<Body>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
-    let question = Question {
-        required: body.required_permissions.unwrap_or_default(),
+    let question = PendingLookup {
+        required_permissions: body.required_permissions.unwrap_or_default(),
         owner_type: body.owner_type,
         audience: body.audience,
     };
     let found = validate::validate(&app, &body.value.0, &question).await?;
     Ok(plain(&found.map_or(Answer::Refused(Refused { api_key: () }), |validated| {
         Answer::Accepted(Box::new(Accepted {
-            api_key: KeyBody::new(validated.shown, None),
-            user: validated.behind.user.map(UserBody::from),
-            organization: validated.behind.organization.map(OrganizationBody::from),
+            api_key: ApiKeyBody::new(validated.shown, None),
+            user: validated.behind.user.map(KeyUserBody::from),
+            organization: validated.behind.organization.map(KeyOrganizationBody::from),
             missing_permissions: validated.missing,
         }))
     })))

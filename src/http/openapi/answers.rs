@@ -9,11 +9,11 @@ use utoipa::{
     openapi::{Ref, RefOr, Response},
 };
 
-use crate::http::openapi::schemas::collected;
+use crate::http::openapi::schemas::collect_schemas;
 
 /// Extension in which a response carries its schemas to `document`, which removes it. utoipa does
 /// not collect the schemas of such responses.
-pub const SCHEMAS: &str = "x-schemas";
+pub const SCHEMAS_EXTENSION: &str = "x-schemas";
 
 macro_rules! answers {
     ($($(#[$doc:meta])* $name:ident => [$($status:literal $text:literal [$($header:literal),*]),*];)*) => {$(
@@ -23,7 +23,7 @@ macro_rules! answers {
 
         impl<T: ToSchema> IntoResponses for $name<T> {
             fn responses() -> BTreeMap<String, RefOr<Response>> {
-                [$(json_answer::<T>($status, $text, &[$($header),*], stringify!($name) == "Listing")),*].into()
+                [$(json_response::<T>($status, $text, &[$($header),*], stringify!($name) == "Listing")),*].into()
             }
         }
     )*};
@@ -57,22 +57,22 @@ answers! {
     Probe => ["200" "Yes." [], "503" "No." ["Retry-After"]];
 }
 
-fn json_answer<T: ToSchema>(status: &str, text: &str, headers: &[&str], is_page: bool) -> (String, RefOr<Response>) {
-    let (name, schemas) = collected::<T>();
+fn json_response<T: ToSchema>(status: &str, text: &str, headers: &[&str], is_page: bool) -> (String, RefOr<Response>) {
+    let (name, schemas) = collect_schemas::<T>();
     let item = json!({ "$ref": format!("#/components/schemas/{name}") });
-    let schema = if is_page { page(&item) } else { item };
+    let schema = if is_page { list_page_schema(&item) } else { item };
     let headers: BTreeMap<_, _> = headers.iter().map(|name| (*name, header(name))).collect();
     let schemas: Vec<_> = schemas.into_iter().map(|(name, schema)| json!([name, schema])).collect();
     let response = json!({
         "description": text,
         "headers": headers,
         "content": { "application/json": { "schema": schema } },
-        SCHEMAS: schemas,
+        SCHEMAS_EXTENSION: schemas,
     });
     (status.to_owned(), made(response))
 }
 
-fn page(item: &Value) -> Value {
+fn list_page_schema(item: &Value) -> Value {
     json!({
         "type": "object",
         "required": ["data", "next"],
@@ -121,7 +121,7 @@ pub fn header(name: &str) -> Value {
 }
 
 /// A cacheable document with its media type.
-pub trait Kept: ToSchema {
+pub trait CacheableDocument: ToSchema {
     const CONTENT_TYPE: &'static str;
 }
 
@@ -129,16 +129,16 @@ pub trait Kept: ToSchema {
 #[derive(Debug)]
 pub struct Cached<T>(PhantomData<T>);
 
-impl<T: Kept> IntoResponses for Cached<T> {
+impl<T: CacheableDocument> IntoResponses for Cached<T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let (name, schemas) = collected::<T>();
+        let (name, schemas) = collect_schemas::<T>();
         let schemas: Vec<_> = schemas.into_iter().map(|(name, schema)| json!([name, schema])).collect();
         let headers = json!({ "ETag": header("ETag"), "Cache-Control": header("Cache-Control") });
         let whole = json!({
             "description": "The document.",
             "headers": headers,
             "content": { T::CONTENT_TYPE: { "schema": { "$ref": format!("#/components/schemas/{name}") } } },
-            SCHEMAS: schemas,
+            SCHEMAS_EXTENSION: schemas,
         });
         let known = json!({ "description": "The one that If-None-Match names.", "headers": headers });
         [("200".to_owned(), made(whole)), ("304".to_owned(), made(known))].into()
@@ -153,7 +153,7 @@ macro_rules! texts {
 
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<Response>> {
-                [$(($status.to_owned(), made(text_answer($status, $text, $content_type)))),*].into()
+                [$(($status.to_owned(), made(text_response($status, $text, $content_type)))),*].into()
             }
         }
     )*};
@@ -170,7 +170,7 @@ texts! {
     Page => "text/html" ["200" "The page.", "304" "The one that If-None-Match names."];
 }
 
-fn text_answer(status: &str, text: &str, content_type: &str) -> Value {
+fn text_response(status: &str, text: &str, content_type: &str) -> Value {
     match status {
         "304" => json!({ "description": text }),
         _ => json!({ "description": text, "content": { content_type: { "schema": { "type": "string" } } } }),
@@ -179,9 +179,9 @@ fn text_answer(status: &str, text: &str, content_type: &str) -> Value {
 
 /// 501 for a request for a past state.
 #[derive(Debug)]
-pub struct NotKept;
+pub struct PastStateUnavailable;
 
-impl IntoResponses for NotKept {
+impl IntoResponses for PastStateUnavailable {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         [("501".to_owned(), RefOr::Ref(Ref::new("#/components/responses/Problem501")))].into()
     }
@@ -189,9 +189,9 @@ impl IntoResponses for NotKept {
 
 /// 403 for an API key in the body that lacks the required permissions.
 #[derive(Debug)]
-pub struct NoEntry;
+pub struct PermissionMissing;
 
-impl IntoResponses for NoEntry {
+impl IntoResponses for PermissionMissing {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         [("403".to_owned(), RefOr::Ref(Ref::new("#/components/responses/Problem403")))].into()
     }
@@ -199,9 +199,9 @@ impl IntoResponses for NoEntry {
 
 /// 204 after a deletion.
 #[derive(Debug)]
-pub struct Gone;
+pub struct Deleted;
 
-impl IntoResponses for Gone {
+impl IntoResponses for Deleted {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         [("204".to_owned(), RefOr::T(Response::new("It is gone.")))].into()
     }
@@ -209,9 +209,9 @@ impl IntoResponses for Gone {
 
 /// 204 that sets or clears the session cookie of a page.
 #[derive(Debug)]
-pub struct Session;
+pub struct SessionCookieResponse;
 
-impl IntoResponses for Session {
+impl IntoResponses for SessionCookieResponse {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let headers = json!({ "Set-Cookie": header("Set-Cookie") });
         [("204".to_owned(), made(json!({ "description": "The cookie is set.", "headers": headers })))].into()
@@ -231,23 +231,23 @@ impl IntoResponses for Done {
 
 /// An introspection response: JSON, or a JWT if the client requests one (RFC 9701).
 #[derive(Debug)]
-pub struct Introspected<T>(PhantomData<T>);
+pub struct IntrospectionAnswer<T>(PhantomData<T>);
 
-impl<T: ToSchema> IntoResponses for Introspected<T> {
+impl<T: ToSchema> IntoResponses for IntrospectionAnswer<T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let (name, schemas) = collected::<T>();
+        let (name, schemas) = collect_schemas::<T>();
         let schemas: Vec<_> = schemas.into_iter().map(|(name, schema)| json!([name, schema])).collect();
         let answer = json!({
             "description": "The answer; signed, with the same in `token_introspection`, where Accept asks for a JWT.",
             "content": {
                 "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } },
-                JWT: { "schema": { "type": "string", "pattern": "^[0-9A-Za-z_-]+(\\.[0-9A-Za-z_-]+){2}$" } },
+                INTROSPECTION_JWT_TYPE: { "schema": { "type": "string", "pattern": "^[0-9A-Za-z_-]+(\\.[0-9A-Za-z_-]+){2}$" } },
             },
-            SCHEMAS: schemas,
+            SCHEMAS_EXTENSION: schemas,
         });
         [("200".to_owned(), made(answer))].into()
     }
 }
 
 /// Media type of an introspection response as a JWT (RFC 9701).
-pub const JWT: &str = "application/token-introspection+jwt";
+pub const INTROSPECTION_JWT_TYPE: &str = "application/token-introspection+jwt";

@@ -9,21 +9,21 @@ use utoipa::ToSchema;
 use crate::{
     http::{
         openapi::{
-            answers::SCHEMAS,
-            failures::{self, Facts},
-            schemas::collected,
-            signature::{Described, Failures},
+            answers::SCHEMAS_EXTENSION,
+            failures::{self, KeyContext},
+            schemas::collect_schemas,
+            signature::{Described, ErrorFormat},
         },
         problem, routes,
     },
-    service::{Error, common::document::Document},
+    service::{Error, common::document::CachedDocument},
 };
 
 /// The OpenAPI document of the deployment at `public_url`.
-pub fn document(public_url: &str) -> Result<Document, Error> {
-    let mut text = serde_json::to_vec_pretty(&build(public_url))?;
+pub fn document(public_url: &str) -> Result<CachedDocument, Error> {
+    let mut text = serde_json::to_vec_pretty(&build_json(public_url))?;
     text.push(b'\n');
-    Ok(Document::of_bytes(text))
+    Ok(CachedDocument::from_bytes(text))
 }
 
 /// Schemas by name, and the names of those that occur in request bodies.
@@ -39,13 +39,13 @@ impl Components {
     }
 
     fn add_type<T: ToSchema>(&mut self) {
-        for (name, schema) in collected::<T>().1 {
+        for (name, schema) in collect_schemas::<T>().1 {
             self.add(name, serde_json::to_value(schema).unwrap_or_default());
         }
     }
 }
 
-fn build(public_url: &str) -> Value {
+fn build_json(public_url: &str) -> Value {
     let mut components = Components::default();
     components.add_type::<problem::Body<'static>>();
     components.add_type::<crate::http::oauth_error::Body>();
@@ -80,7 +80,7 @@ fn build(public_url: &str) -> Value {
         "servers": [{ "url": public_url }],
         "tags": TAGS.map(|(_, name, text)| json!({ "name": name, "description": text })),
         "paths": paths,
-        "components": { "schemas": schemas, "responses": failures::components(), "securitySchemes": security_schemes() },
+        "components": { "schemas": schemas, "responses": failures::error_components(), "securitySchemes": security_schemes() },
     });
     close(&mut document);
     document
@@ -135,7 +135,7 @@ fn operation(path: &str, method: &str, described: Described, components: &mut Co
     match signature.needs {
         Some(needs) => {
             // OAuth clients authenticate with HTTP Basic instead of `X-API-Key`.
-            let other = if signature.failures == Failures::Oauth { "basic" } else { "apiKey" };
+            let other = if signature.failures == ErrorFormat::Oauth { "basic" } else { "apiKey" };
             operation.insert(
                 "security".to_owned(),
                 needs
@@ -159,14 +159,16 @@ fn operation(path: &str, method: &str, described: Described, components: &mut Co
         }
     }
     let names: Vec<_> = path.split(['{', '}']).skip(1).step_by(2).collect();
-    let facts = Facts {
+    let facts = KeyContext {
         method,
-        has_key: operation["security"].as_array().is_some_and(|all| all.iter().any(|one| one.get("bearer").is_some())),
+        accepts_bearer: operation["security"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one.get("bearer").is_some())),
         has_query: has_parameter(&operation, "query", None),
         has_if_match: has_parameter(&operation, "header", Some("If-Match")),
         has_id: !names.is_empty(),
         has_idempotency_key: has_parameter(&operation, "header", Some("Idempotency-Key")),
-        has_page: has_parameter(&operation, "header", Some("Keyswap-Page")),
+        requires_page_header: has_parameter(&operation, "header", Some("Keyswap-Page")),
         is_management: path.starts_with("/v1/"),
         signature: &signature,
     };
@@ -216,7 +218,7 @@ fn name_path_parameters(operation: &mut Map<String, Value>, names: &[&str]) {
 
 /// Moves the schemas of a response to the components of the document.
 fn take_schemas(response: &mut Value, components: &mut Components) {
-    let taken = response.as_object_mut().and_then(|response| response.remove(SCHEMAS));
+    let taken = response.as_object_mut().and_then(|response| response.remove(SCHEMAS_EXTENSION));
     let Some(Value::Array(schemas)) = taken else { return };
     for schema in schemas {
         if let Ok((name, schema)) = serde_json::from_value::<(String, Value)>(schema) {

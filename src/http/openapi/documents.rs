@@ -3,7 +3,7 @@
 use crate::{
     crypto::jwk::PublicJwk,
     domain::{access::audience::Identifier, signing::Algorithm},
-    http::openapi::{answers::Kept, words::schema},
+    http::openapi::{answers::CacheableDocument, words::schema},
 };
 use serde_json::json;
 use std::borrow::Cow;
@@ -47,9 +47,9 @@ pub struct TokenRequest {
 
 /// Parameters of `POST /oauth/introspect` and `POST /oauth/revoke`. Unknown parameters are ignored.
 #[derive(Debug, ToSchema)]
-#[schema(as = PresentedToken)]
+#[schema(as = TokenParameters)]
 #[expect(dead_code, reason = "read by utoipa alone")]
-pub struct PresentedToken {
+pub struct TokenParameters {
     /// An API key or token.
     #[schema(pattern = "^[!-~]+$")]
     token: String,
@@ -67,9 +67,9 @@ pub struct PresentedToken {
 
 /// The body of `POST /v1/import`.
 #[derive(Debug)]
-pub struct ImportLines;
+pub struct ImportBody;
 
-impl PartialSchema for ImportLines {
+impl PartialSchema for ImportBody {
     fn schema() -> RefOr<Schema> {
         schema(json!({
             "type": "string",
@@ -83,7 +83,7 @@ impl PartialSchema for ImportLines {
     }
 }
 
-impl ToSchema for ImportLines {
+impl ToSchema for ImportBody {
     fn name() -> Cow<'static, str> {
         "ImportLines".into()
     }
@@ -96,7 +96,7 @@ pub struct Jwks {
     keys: Vec<PublicJwk>,
 }
 
-impl Kept for Jwks {
+impl CacheableDocument for Jwks {
     const CONTENT_TYPE: &'static str = "application/jwk-set+json";
 }
 
@@ -122,7 +122,7 @@ impl ToSchema for StatusListToken {
     }
 }
 
-impl Kept for StatusListToken {
+impl CacheableDocument for StatusListToken {
     const CONTENT_TYPE: &'static str = "application/statuslist+jwt";
 }
 
@@ -145,6 +145,6 @@ pub struct ServerMetadata {
     revocation_endpoint_auth_methods_supported: Vec<String>,
 }
 
-impl Kept for ServerMetadata {
+impl CacheableDocument for ServerMetadata {
     const CONTENT_TYPE: &'static str = "application/json";
 }

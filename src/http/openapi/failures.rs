@@ -5,35 +5,35 @@ use serde_json::{Map, Value, json};
 
 use crate::http::openapi::{
     answers::header,
-    signature::{Failures, Signature},
+    signature::{ErrorFormat, HandlerSignature},
 };
 
 /// The properties of an operation that determine its error statuses.
-pub struct Facts<'a> {
-    pub signature: &'a Signature,
+pub struct KeyContext<'a> {
+    pub signature: &'a HandlerSignature,
     pub method: &'a str,
     /// Whether the path is below `/v1`.
     pub is_management: bool,
     /// Whether the operation accepts an API key or token in a header.
-    pub has_key: bool,
+    pub accepts_bearer: bool,
     pub has_query: bool,
     pub has_if_match: bool,
     pub has_id: bool,
     pub has_idempotency_key: bool,
     /// Whether the hosted pages or the console call the operation, with a session or to obtain one.
-    pub has_page: bool,
+    pub requires_page_header: bool,
 }
 
-/// The error responses of an operation by status, each a reference to one of `components`.
-pub fn failures(facts: &Facts<'_>) -> Map<String, Value> {
+/// The error responses of an operation by status, each a reference to one of `error_components`.
+pub fn failures(facts: &KeyContext<'_>) -> Map<String, Value> {
     let managed = facts.signature.needs.is_some();
     let (name, statuses) = match facts.signature.failures {
         // If a permission is required, the access check can fail even though the handler cannot.
-        Failures::None if !managed => return Map::new(),
-        Failures::None | Failures::Problems => ("Problem", problems(facts)),
-        Failures::Oauth => {
-            let all = OAUTH.iter().map(|(status, _)| *status);
-            ("OauthError", all.filter(|status| managed || *status != 403).collect())
+        ErrorFormat::None if !managed => return Map::new(),
+        ErrorFormat::None | ErrorFormat::Problems => ("Problem", problem_statuses(facts)),
+        ErrorFormat::Oauth => {
+            let all = OAUTH_RESPONSES.iter().map(|(status, _)| *status);
+            ("OAuthError", all.filter(|status| managed || *status != 403).collect())
         }
     };
     let named = |status| json!({ "$ref": format!("#/components/responses/{name}{status}") });
@@ -41,13 +41,14 @@ pub fn failures(facts: &Facts<'_>) -> Map<String, Value> {
 }
 
 /// All error responses.
-pub fn components() -> Map<String, Value> {
-    let problems = PROBLEMS.iter().map(|one| response("Problem", "application/problem+json", *one));
-    let oauth = OAUTH.iter().map(|one| response("OauthError", "application/json", *one));
+pub fn error_components() -> Map<String, Value> {
+    let problems =
+        PROBLEM_RESPONSES.iter().map(|one| build_error_response("Problem", "application/problem+json", *one));
+    let oauth = OAUTH_RESPONSES.iter().map(|one| build_error_response("OAuthError", "application/json", *one));
     problems.chain(oauth).collect()
 }
 
-fn response(schema: &str, content_type: &str, (status, text): (u16, &str)) -> (String, Value) {
+fn build_error_response(schema: &str, content_type: &str, (status, text): (u16, &str)) -> (String, Value) {
     let mut response = json!({
         "description": text,
         "content": { content_type: { "schema": { "$ref": format!("#/components/schemas/{schema}") } } },
@@ -64,12 +65,12 @@ fn response(schema: &str, content_type: &str, (status, text): (u16, &str)) -> (S
     (format!("{schema}{status}"), response)
 }
 
-fn problems(facts: &Facts<'_>) -> Vec<u16> {
+fn problem_statuses(facts: &KeyContext<'_>) -> Vec<u16> {
     let (managed, has_body) = (facts.signature.needs.is_some(), facts.signature.body.is_some());
     let changes = managed && facts.method != "get" && facts.method != "head";
     let all = [
-        (facts.is_management || facts.has_key || facts.has_page, 400),
-        (facts.has_key || facts.has_page, 401),
+        (facts.is_management || facts.accepts_bearer || facts.requires_page_header, 400),
+        (facts.accepts_bearer || facts.requires_page_header, 401),
         (managed, 403),
         // The object created by an earlier request with the same key may be deleted.
         (facts.has_id || facts.has_idempotency_key, 404),
@@ -79,14 +80,14 @@ fn problems(facts: &Facts<'_>) -> Vec<u16> {
         (has_body, 413),
         (has_body, 415),
         (has_body || facts.has_query, 422),
-        (facts.has_key || facts.has_page, 429),
+        (facts.accepts_bearer || facts.requires_page_header, 429),
         (true, 500),
         (true, 503),
     ];
     all.into_iter().filter(|(can, _)| *can).map(|(_, status)| status).collect()
 }
 
-const PROBLEMS: [(u16, &str); 14] = [
+const PROBLEM_RESPONSES: [(u16, &str); 14] = [
     (400, "`bad_request`: it cannot be understood; on an exchange also `invalid_scope` and `invalid_target`."),
     (401, "`unauthorized`: no credentials; `invalid_token`: they are not accepted, whatever the reason."),
     (403, "`forbidden`: a permission is missing."),
@@ -109,7 +110,7 @@ const PROBLEMS: [(u16, &str); 14] = [
     (503, "`unavailable`: not right now."),
 ];
 
-const OAUTH: [(u16, &str); 9] = [
+const OAUTH_RESPONSES: [(u16, &str); 9] = [
     (
         400,
         "`invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`, `unsupported_grant_type` or `unsupported_token_type`.",

@@ -14,4 +14,4 @@ pub(crate) mod signature;
 mod words;
 
 pub use document::document;
-pub use signature::{Described, Failing, Needs, Part, Signature};
+pub use signature::{Described, HandlerResponse, HandlerSignature, Part, PermissionRequirement};

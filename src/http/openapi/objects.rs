@@ -10,13 +10,12 @@ use utoipa::{
 };
 
 use crate::{
-    app::health::Readiness,
     crypto::jwk::PublicJwk,
     domain::{
         access::{
-            access_record::{Detail, DetailType},
+            access_record::{AuthorizationDetail, AuthorizationDetailType},
             audience::Identifier,
-            permission::{AssignableTo, Permission, PermissionName, PermissionSet},
+            permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
             resource::ResourcePattern,
             role::{Role, RoleName},
         },
@@ -30,21 +29,22 @@ use crate::{
         events::{ActorRef, Event},
         exchange::{
             claims::AudienceClaim,
-            introspection::{Introspection, TokenType},
-            refusal::{Removed, RemovedBy},
+            introspection::{IntrospectionResponse, PresentedTokenType},
+            refusal::{PermissionLimit, RemovedPermission},
         },
         signing::{
-            Algorithm, SigningKeyInfo, SigningKeyState,
-            rotation::{Bounds, Wait},
+            Algorithm, SigningKeyMetadata, SigningKeyState,
+            rotation::{RevocationBounds, WaitReason},
         },
     },
     http::openapi::schemas::Schemas,
     service::{
-        Fault,
+        InputFault,
         exchange::Explanation,
+        health::Readiness,
         signing::{
-            Revoked, Rotated,
-            loaded::{Listed, ReplicaTold, RulesTold, Timeline, Upcoming},
+            Revocation, Rotated,
+            loaded::{EffectiveRulesView, Listed, ReplicaView, Timeline, Upcoming},
         },
     },
 };
@@ -93,7 +93,7 @@ mirrors! {
     PermissionShape as Permission for Permission {
         name: PermissionName,
         description: Option<DisplayName>,
-        assignable_to: Vec<AssignableTo>,
+        assignable_to: Vec<AssignableOwnerType>,
         /// Whether the permission governs Keyswap itself. If so, it cannot be changed or deleted.
         built_in: bool,
         created_at: Timestamp,
@@ -131,14 +131,14 @@ mirrors! {
         prev_hash: String,
     }
     /// A permission that is not granted, with the first rule that removed it.
-    RemovedShape as Removed for Removed {
+    RemovedShape as Removed for RemovedPermission {
         permission: PermissionName,
-        by: RemovedBy,
+        by: PermissionLimit,
     }
     /// What a token authorizes, and on which resources (RFC 9396 §2).
-    DetailShape as AuthorizationDetail for Detail {
+    DetailShape as AuthorizationDetail for AuthorizationDetail {
         #[serde(rename = "type")]
-        kind: DetailType,
+        kind: AuthorizationDetailType,
         actions: PermissionSet,
         locations: Vec<ResourcePattern>,
     }
@@ -150,11 +150,11 @@ mirrors! {
         /// Permissions that pass every rule.
         scope: PermissionSet,
         /// Permissions that do not pass every rule.
-        removed: Vec<Removed>,
+        removed: Vec<RemovedPermission>,
         /// Permissions of the scope with the resources they apply to, as defined by access records.
         /// Absent if no access record applies.
         #[schema(nullable = false)]
-        authorization_details: Option<Vec<Detail>>,
+        authorization_details: Option<Vec<AuthorizationDetail>>,
         /// Lifetime of the token in seconds. Null if the exchange would not return a token.
         expires_in: Option<i64>,
         /// The error code that the exchange would return. Null if it would return a token.
@@ -174,7 +174,7 @@ mirrors! {
         notes: Option<Vec<String>>,
     }
     /// An error in one part of the request.
-    FaultShape as Fault for Fault {
+    FaultShape as Fault for InputFault {
         /// The body member, parameter or header that is wrong.
         field: String,
         /// What is wrong, and how to correct it.
@@ -194,9 +194,9 @@ mirrors! {
         /// The next step of each key, earliest first.
         plan: Vec<Upcoming>,
         /// The running replicas.
-        replicas: Vec<ReplicaTold>,
+        replicas: Vec<ReplicaView>,
         /// The rotation rules in effect. If replicas differ, the stricter setting applies.
-        rules: RulesTold,
+        rules: EffectiveRulesView,
     }
     /// A planned step of a rotation.
     UpcomingShape as RotationStep for Upcoming {
@@ -206,10 +206,10 @@ mirrors! {
         kid: Option<SigningKeyId>,
         algorithm: Option<Algorithm>,
         at: Timestamp,
-        waits_for: Wait,
+        waits_for: WaitReason,
     }
     /// A replica, as it last reported itself.
-    ReplicaShape as Replica for ReplicaTold {
+    ReplicaShape as Replica for ReplicaView {
         id: String,
         name: String,
         started_at: Timestamp,
@@ -218,7 +218,7 @@ mirrors! {
         published: Vec<String>,
     }
     /// The settings that govern rotation.
-    RulesShape as RotationRules for RulesTold {
+    RulesShape as RotationRules for EffectiveRulesView {
         rotation_period: Option<Span>,
         verifier_cache_ttl: Span,
         replica_staleness: Span,
@@ -260,7 +260,7 @@ struct ListedShape {
 }
 schema_of!(Listed, ListedShape);
 const _: fn(Listed) = |Listed { info, may_sign_from: _, may_be_removed_from: _, live_tokens: _ }| {
-    let SigningKeyInfo {
+    let SigningKeyMetadata {
         kid: _,
         algorithm: _,
         state: _,
@@ -294,19 +294,19 @@ struct RevokedShape {
     /// not fetch the JWKS again for an unknown `kid`.
     successor_known_by: Timestamp,
 }
-schema_of!(Revoked, RevokedShape);
-const _: fn(Revoked) = |Revoked { revoked: _, activated: _, bounds }| {
-    let Bounds { unpublished_by: _, accepted_until: _, last_token_ends: _, successor_known_by: _ } = bounds;
+schema_of!(Revocation, RevokedShape);
+const _: fn(Revocation) = |Revocation { revoked: _, activated: _, bounds }| {
+    let RevocationBounds { unpublished_by: _, accepted_until: _, last_token_ends: _, successor_known_by: _ } = bounds;
 };
 
 mirrors! {
     /// Whether an API key or token is active, and what it authorizes at the caller (RFC 7662 §2.2).
     /// An inactive response has no member besides `active`.
-    IntrospectionShape as Introspection for Introspection {
+    IntrospectionShape as Introspection for IntrospectionResponse {
         active: bool,
         /// `Bearer` for a token, `api_key` for an API key.
         #[schema(value_type = Option<String>, pattern = "^(Bearer|api_key)$", nullable = false)]
-        token_type: Option<TokenType>,
+        token_type: Option<PresentedTokenType>,
         /// Permissions in effect now, separated by spaces. Absent if there are none.
         #[schema(nullable = false)]
         scope: Option<String>,
@@ -317,7 +317,7 @@ mirrors! {
         #[schema(nullable = false)]
         sub_type: Option<String>,
         /// One audience or a list of audiences.
-        #[schema(value_type = Option<OneOrMore>, nullable = false)]
+        #[schema(value_type = Option<AudienceClaimSchema>, nullable = false)]
         aud: Option<AudienceClaim>,
         #[schema(nullable = false)]
         iss: Option<String>,
@@ -333,8 +333,8 @@ mirrors! {
         key_id: Option<KeyId>,
         #[schema(nullable = false)]
         org_id: Option<OrganizationId>,
-        #[schema(value_type = Option<Vec<Detail>>, nullable = false)]
-        authorization_details: Vec<Detail>,
+        #[schema(value_type = Option<Vec<AuthorizationDetail>>, nullable = false)]
+        authorization_details: Vec<AuthorizationDetail>,
     }
 }
 
@@ -343,7 +343,7 @@ mirrors! {
 #[schema(as = AudienceClaim)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "read by utoipa alone")]
-enum OneOrMore {
+enum AudienceClaimSchema {
     One(Identifier),
     More(Vec<Identifier>),
 }

@@ -90,9 +90,9 @@ impl IntoParams for File {
 
 /// A file of the widget, the hosted pages or the console.
 #[derive(Debug)]
-pub struct AssetFile;
+pub struct AssetPathParameters;
 
-impl IntoParams for AssetFile {
+impl IntoParams for AssetPathParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let text = |example: &str| json!({ "type": "string", "examples": [example] });
         made(vec![
@@ -103,27 +103,27 @@ impl IntoParams for AssetFile {
     }
 }
 
-/// The `Keyswap-Page` header of a hosted page. `OfTheConsole` is that of the console. HTML forms
+/// The `Keyswap-Page` header of a hosted page. `ConsolePageHeader` is that of the console. HTML forms
 /// cannot send the header.
 #[derive(Debug)]
-pub struct OfAPage;
+pub struct PortalPageHeader;
 
 #[derive(Debug)]
-pub struct OfTheConsole;
+pub struct ConsolePageHeader;
 
-impl IntoParams for OfAPage {
+impl IntoParams for PortalPageHeader {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        page_that_asks("1")
+        describe_page_header("1")
     }
 }
 
-impl IntoParams for OfTheConsole {
+impl IntoParams for ConsolePageHeader {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        page_that_asks("console")
+        describe_page_header("console")
     }
 }
 
-fn page_that_asks(page: &str) -> Vec<Parameter> {
+fn describe_page_header(page: &str) -> Vec<Parameter> {
     let schema = json!({ "type": "string", "enum": [page] });
     let text = "Says which page of Keyswap's asks.";
     made(vec![

@@ -9,7 +9,7 @@ use utoipa::{
 pub type Schemas = Vec<(String, RefOr<Schema>)>;
 
 /// The name of a schema, with the schema and all schemas that it refers to.
-pub fn collected<T: ToSchema>() -> (String, Schemas) {
+pub fn collect_schemas<T: ToSchema>() -> (String, Schemas) {
     let name = T::name().into_owned();
     let mut schemas = vec![(name.clone(), T::schema())];
     T::schemas(&mut schemas);

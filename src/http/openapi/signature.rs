@@ -7,8 +7,8 @@ use utoipa::{ToSchema, openapi::path::Operation};
 
 use crate::{
     http::{
-        oauth_error::OauthError,
-        openapi::schemas::{Schemas, collected},
+        oauth_error::OAuthError,
+        openapi::schemas::{Schemas, collect_schemas},
         problem::Problem,
     },
     service::App,
@@ -16,16 +16,16 @@ use crate::{
 
 /// The properties of a handler that follow from its signature alone.
 #[derive(Debug, Default)]
-pub struct Signature {
+pub struct HandlerSignature {
     /// The action and its permissions. `None` for a handler that requires no permission.
-    pub needs: Option<Needs>,
+    pub needs: Option<PermissionRequirement>,
     pub body: Option<Body>,
-    pub failures: Failures,
+    pub failures: ErrorFormat,
 }
 
 /// An entry of the action table in `domain/policy.rs`.
 #[derive(Debug, Clone, Copy)]
-pub struct Needs {
+pub struct PermissionRequirement {
     pub action: &'static str,
     /// Any one of these permissions is sufficient.
     pub permissions: &'static [&'static str],
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Body {
 
 /// The error format of a handler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Failures {
+pub enum ErrorFormat {
     /// The handler cannot fail.
     #[default]
     None,
@@ -59,13 +59,13 @@ pub enum Failures {
 
 /// An argument of a handler after its `Guard`.
 pub trait Part {
-    fn tell(_: &mut Signature) {}
+    fn tell(_: &mut HandlerSignature) {}
 }
 
 impl Part for HttpRequest {}
 impl Part for Data<App> {}
-impl Signature {
-    pub fn takes_form<T: ToSchema>(&mut self) {
+impl HandlerSignature {
+    pub fn set_form_body<T: ToSchema>(&mut self) {
         let form = body::<T>("application/x-www-form-urlencoded", true);
         // RFC 6749 §3.2: unrecognized parameters are ignored.
         self.body = Some(Body { open: true, ..form });
@@ -73,25 +73,25 @@ impl Signature {
 }
 
 pub(crate) fn body<T: ToSchema>(content_type: &'static str, required: bool) -> Body {
-    let (schema, schemas) = collected::<T>();
+    let (schema, schemas) = collect_schemas::<T>();
     Body { content_type, required, open: false, schema, schemas }
 }
 
 /// The return type of a handler.
-pub trait Failing {
-    const FAILURES: Failures;
+pub trait HandlerResponse {
+    const FAILURES: ErrorFormat;
 }
 
-impl Failing for HttpResponse {
-    const FAILURES: Failures = Failures::None;
+impl HandlerResponse for HttpResponse {
+    const FAILURES: ErrorFormat = ErrorFormat::None;
 }
 
-impl Failing for Result<HttpResponse, Problem> {
-    const FAILURES: Failures = Failures::Problems;
+impl HandlerResponse for Result<HttpResponse, Problem> {
+    const FAILURES: ErrorFormat = ErrorFormat::Problems;
 }
 
-impl Failing for Result<HttpResponse, OauthError> {
-    const FAILURES: Failures = Failures::Oauth;
+impl HandlerResponse for Result<HttpResponse, OAuthError> {
+    const FAILURES: ErrorFormat = ErrorFormat::Oauth;
 }
 
 /// A handler as the OpenAPI document describes it.
@@ -99,14 +99,14 @@ impl Failing for Result<HttpResponse, OauthError> {
 pub struct Described {
     /// Module and name of the handler, joined by an underscore.
     pub name: &'static str,
-    pub signature: Signature,
+    pub signature: HandlerSignature,
     /// The HTTP method in the attribute of the handler.
     pub method: Option<String>,
     pub operation: Value,
 }
 
 impl Described {
-    pub fn new<D: utoipa::Path>(name: &'static str, signature: Signature) -> Self {
+    pub fn new<D: utoipa::Path>(name: &'static str, signature: HandlerSignature) -> Self {
         let method = D::methods().first().and_then(|method| serde_json::to_value(method).ok());
         Self {
             name,

@@ -12,14 +12,14 @@ use utoipa::{
 use crate::{
     domain::{
         access::{
-            access_record::{DetailType, PrincipalType},
+            access_record::{AuthorizationDetailType, PrincipalType},
             audience::{BuiltIn, Identifier},
-            claim_map::{ClaimMap, WishedClaims},
+            claim_map::{ClaimMapping, UnvalidatedClaimMapping},
             owner::OwnerType,
-            permission::{AssignableTo, MAX_PERMISSIONS, PermissionName, PermissionSet},
+            permission::{AssignableOwnerType, MAX_PERMISSIONS, PermissionName, PermissionSet},
             resource::{MAX_LENGTH, Resource, ResourcePattern},
             role::{MAX_ROLES, RoleName, RoleSet},
-            token_profile::{AudClaim, ScopeClaim, StatusOf, Typ},
+            token_profile::{AudienceClaimFormat, ScopeClaimFormat, StatusSubject, TokenTypeHeader},
         },
         common::{
             derived_id::{CredentialId, SigningKeyId},
@@ -32,13 +32,13 @@ use crate::{
             time::{Span, Timestamp},
         },
         credentials::{
-            api_key::State,
-            imported::{ForeignDigest, Masked},
+            api_key::KeyState,
+            imported::{ImportedKeyDigest, MaskedKey},
         },
-        exchange::{refusal::RemovedBy, usage::Day},
-        portal::branding::{Colour, Line, Logo},
-        signing::{Algorithm, SigningKeyState, rotation::Wait},
-        webhooks::{EventTypes, WebhookUrl, delivery::DeliveryState},
+        exchange::{refusal::PermissionLimit, usage::UtcDay},
+        portal::branding::{Colour, Logo, SingleLineText},
+        signing::{Algorithm, SigningKeyState, rotation::WaitReason},
+        webhooks::{EventTypeFilter, WebhookUrl, delivery::DeliveryState},
     },
     http::openapi::schemas::Schemas,
 };
@@ -76,7 +76,7 @@ macro_rules! length {
 }
 
 /// Characters that names must not contain (`domain/name.rs`), as far as they fit 16 bits.
-const DECEIVING: &str = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
+const DECEPTIVE_CHARACTERS: &str = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
 
 words! {
     KeyId: { "type": "string", "pattern": (ulid!("key_")), "description": "The id of an API key: it never changes.", "examples": ["key_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
@@ -86,7 +86,7 @@ words! {
     WebhookId: { "type": "string", "pattern": (ulid!("whk_")), "description": "The id of a webhook.", "examples": ["whk_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
     DeliveryId: { "type": "string", "pattern": (ulid!("whd_")), "description": "The id of a delivery.", "examples": ["whd_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
     WebhookUrl: { "type": "string", "pattern": "^https?://[!-~]+$", "maxLength": 2048, "description": "Where to send events: an absolute https URL without a login or a fragment.", "examples": ["https://hooks.example/keyswap"] }
-    EventTypes: {
+    EventTypeFilter: {
         "type": "array", "minItems": 1, "maxItems": 100, "items": { "type": "string", "pattern": r"^[a-z_]+\.([a-z_]+|\*)$" },
         "description": "Types of events, or all that begin alike.", "examples": [["api_key.created", "service_client.*"]]
     }
@@ -99,19 +99,19 @@ words! {
         "description": "Roles, in the order of their names.", "examples": [["editor", "viewer"]]
     }
     OwnerType: { "type": "string", "enum": ["user", "organization", "service_client", "none"], "description": "Who holds a key.", "examples": ["user"] }
-    Typ: {
+    TokenTypeHeader: {
         "type": "string", "pattern": "^[A-Za-z0-9.+/-]{1,64}$", "minLength": 1, "maxLength": 64,
         "description": "The `typ` of a token's header.", "examples": ["at+jwt"]
     }
-    ScopeClaim: { "type": "string", "enum": ["scope", "scp"], "description": "How permissions are written: one string, or an array.", "examples": ["scope"] }
-    AudClaim: { "type": "string", "enum": ["string", "array"], "description": "How one audience is written.", "examples": ["string"] }
-    StatusOf: { "type": "string", "enum": ["credential", "token"], "description": "Whose status a token points at.", "examples": ["credential"] }
+    ScopeClaimFormat: { "type": "string", "enum": ["scope", "scp"], "description": "How permissions are written: one string, or an array.", "examples": ["scope"] }
+    AudienceClaimFormat: { "type": "string", "enum": ["string", "array"], "description": "How one audience is written.", "examples": ["string"] }
+    StatusSubject: { "type": "string", "enum": ["credential", "token"], "description": "Whose status a token points at.", "examples": ["credential"] }
     StatusListId: { "type": "string", "pattern": (ulid!("stl_")), "description": "The id of a status list.", "examples": ["stl_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
-    ClaimMap: {
+    ClaimMapping: {
         "type": "object", "additionalProperties": { "type": "string" }, "maxProperties": 16,
         "description": "Claims taken from metadata: the name of each, and where its value stands.", "examples": [{ "plan": "organization.metadata.plan" }]
     }
-    WishedClaims: {
+    UnvalidatedClaimMapping: {
         "type": "object", "additionalProperties": { "type": "string" }, "maxProperties": 16,
         "description": "Claims to be taken from metadata: the name of each, and where its value stands.", "examples": [{ "plan": "organization.metadata.plan" }]
     }
@@ -128,19 +128,19 @@ words! {
     }
     DisplayName: {
         "type": "string", "minLength": 1, "maxLength": 200,
-        "pattern": (format!(r"^[^\s{DECEIVING}](?:[^{DECEIVING}]*[^\s{DECEIVING}])?$")),
+        "pattern": (format!(r"^[^\s{DECEPTIVE_CHARACTERS}](?:[^{DECEPTIVE_CHARACTERS}]*[^\s{DECEPTIVE_CHARACTERS}])?$")),
         "description": "A name for people: no control, invisible or bidirectional characters, no space at either end, and no API key.",
         "examples": ["Nightly report"]
     }
-    Line: {
+    SingleLineText: {
         "type": "string", "minLength": 1, "maxLength": 400,
-        "pattern": (format!(r"^[^\s{DECEIVING}](?:[^{DECEIVING}]*[^\s{DECEIVING}])?$")),
+        "pattern": (format!(r"^[^\s{DECEPTIVE_CHARACTERS}](?:[^{DECEPTIVE_CHARACTERS}]*[^\s{DECEPTIVE_CHARACTERS}])?$")),
         "description": "A text for people, on one line: no control, invisible or bidirectional characters, and no space at either end.",
         "examples": ["Keys for programs that act for Acme."]
     }
     Colour: { "type": "string", "pattern": "^#[0-9a-f]{6}$", "description": "A colour.", "examples": ["#3451b2"] }
     Logo: {
-        "type": "string", "maxLength": (Logo::MAX), "pattern": "^data:image/(png|jpeg|webp|svg\\+xml);base64,([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$",
+        "type": "string", "maxLength": (Logo::MAX_URL_LENGTH), "pattern": "^data:image/(png|jpeg|webp|svg\\+xml);base64,([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$",
         "description": "A picture of at most 30 KiB, as a data URL.", "examples": ["data:image/png;base64,iVBORw0KGgo="]
     }
     Metadata: {
@@ -156,19 +156,19 @@ words! {
         "type": "string", "pattern": (concat!("^(", length!(), ")( (", length!(), "))*$")),
         "description": "A length of time, at most 100 years.", "examples": ["10m", "24h", "1h 30m"]
     }
-    State: { "type": "string", "enum": ["active", "suspended", "revoked", "expired"], "description": "What a key is now.", "examples": ["active"] }
-    AssignableTo: { "type": "string", "enum": ["user", "organization", "service_client"], "description": "Whose keys may carry a permission.", "examples": ["service_client"] }
+    KeyState: { "type": "string", "enum": ["active", "suspended", "revoked", "expired"], "description": "What a key is now.", "examples": ["active"] }
+    AssignableOwnerType: { "type": "string", "enum": ["user", "organization", "service_client"], "description": "Whose keys may carry a permission.", "examples": ["service_client"] }
     BuiltIn: { "type": "string", "enum": ["default", "management"], "description": "Which of the two audiences that every deployment has.", "examples": ["default"] }
-    RemovedBy: { "type": "string", "enum": ["key", "owner", "audience"], "description": "The rule that a permission does not pass.", "examples": ["audience"] }
+    PermissionLimit: { "type": "string", "enum": ["key", "owner", "audience"], "description": "The rule that a permission does not pass.", "examples": ["audience"] }
     Algorithm: { "type": "string", "enum": ["ES256", "ES384", "EdDSA", "RS256", "PS256"], "description": "How tokens are signed.", "examples": ["ES256"] }
     SigningKeyState: { "type": "string", "enum": ["next", "active", "retiring", "removed", "revoked"], "description": "Where a signing key stands in its life.", "examples": ["active"] }
-    Wait: { "type": "string", "enum": ["due", "verifiers", "period", "replicas", "tokens"], "description": "What a step of a rotation waits for.", "examples": ["verifiers"] }
-    ForeignDigest: { "type": "string", "pattern": "^[0-9A-Fa-f]{64}$", "minLength": 64, "maxLength": 64, "description": "The SHA-256 digest of a whole key of another make, in hexadecimal.", "examples": ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] }
-    Masked: {
-        "type": "string", "minLength": 1, "maxLength": 40, "pattern": (format!(r"^(?:[^\s{DECEIVING}][^{DECEIVING}]*)?(?:…|\.\.\.)(?:[^{DECEIVING}]*[^\s{DECEIVING}])?$")),
+    WaitReason: { "type": "string", "enum": ["due", "verifiers", "period", "replicas", "tokens"], "description": "What a step of a rotation waits for.", "examples": ["verifiers"] }
+    ImportedKeyDigest: { "type": "string", "pattern": "^[0-9A-Fa-f]{64}$", "minLength": 64, "maxLength": 64, "description": "The SHA-256 digest of a whole key of another make, in hexadecimal.", "examples": ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] }
+    MaskedKey: {
+        "type": "string", "minLength": 1, "maxLength": 40, "pattern": (format!(r"^(?:[^\s{DECEPTIVE_CHARACTERS}][^{DECEPTIVE_CHARACTERS}]*)?(?:…|\.\.\.)(?:[^{DECEPTIVE_CHARACTERS}]*[^\s{DECEPTIVE_CHARACTERS}])?$")),
         "description": "What is shown of a key of another make, with `…` or `...` where the rest was.", "examples": ["sk_live_…abcd"]
     }
-    Day: { "type": "string", "format": "date", "description": "A day in UTC.", "examples": ["2030-01-31"] }
+    UtcDay: { "type": "string", "format": "date", "description": "A day in UTC.", "examples": ["2030-01-31"] }
     AccessRecordId: { "type": "string", "pattern": (ulid!("rec_")), "description": "The id of an access record.", "examples": ["rec_01JD8V3T6Q4Z9R7M2N5K8P1XYA"] }
     Resource: {
         "type": "string", "pattern": (RESOURCE), "minLength": 1, "maxLength": MAX_LENGTH,
@@ -182,7 +182,7 @@ words! {
         "examples": ["/Users/alice/Resources/*", "/Users/*/profile"]
     }
     PrincipalType: { "type": "string", "enum": ["user", "service_client", "api_key"], "description": "For whom an access record is.", "examples": ["user"] }
-    DetailType: {
+    AuthorizationDetailType: {
         "type": "string", "enum": ["urn:keyswap:params:oauth:authorization-details:access"],
         "description": "What Keyswap writes into `authorization_details`.", "examples": ["urn:keyswap:params:oauth:authorization-details:access"]
     }
@@ -230,18 +230,18 @@ mod tests {
         reads::<DisplayName>();
         reads::<Metadata>();
         reads::<Timestamp>();
-        reads::<ForeignDigest>();
-        reads::<Masked>();
+        reads::<ImportedKeyDigest>();
+        reads::<MaskedKey>();
         reads::<Span>();
         reads::<AccessRecordId>();
         reads::<Resource>();
         reads::<ResourcePattern>();
-        reads::<DetailType>();
+        reads::<AuthorizationDetailType>();
         lists(&PrincipalType::ALL);
-        lists(&[State::Active, State::Suspended, State::Revoked, State::Expired]);
-        lists(&[AssignableTo::User, AssignableTo::Organization, AssignableTo::ServiceClient]);
+        lists(&[KeyState::Active, KeyState::Suspended, KeyState::Revoked, KeyState::Expired]);
+        lists(&[AssignableOwnerType::User, AssignableOwnerType::Organization, AssignableOwnerType::ServiceClient]);
         lists(&[BuiltIn::Default, BuiltIn::Management]);
-        lists(&[RemovedBy::Key, RemovedBy::Owner, RemovedBy::Audience]);
+        lists(&[PermissionLimit::Key, PermissionLimit::Owner, PermissionLimit::Audience]);
         lists(&Algorithm::ALL);
         lists(&signing::SigningKeyState::ALL);
     }

@@ -7,13 +7,13 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         access::policy::ManageBranding,
-        portal::branding::{Branding, BrandingTexts, Colour, Line, Logo},
+        portal::branding::{Branding, BrandingTexts, Colour, Logo, SingleLineText},
     },
     http::{
         extract::{
-            access::{Anyone, Caller},
+            access::{Caller, Unauthenticated},
             json::Json,
-            query::{Query, if_match},
+            query::{Query, parse_if_match},
         },
         openapi::{answers::Object, params::IfMatch},
         problem::Problem,
@@ -29,7 +29,7 @@ use crate::{
 pub struct PutBody {
     /// The name of the product, shown in the header of the page.
     #[serde(default)]
-    name: Option<Line>,
+    name: Option<SingleLineText>,
     #[serde(default)]
     logo: Option<Logo>,
     /// The colour of buttons and links on light pages.
@@ -49,20 +49,20 @@ pub struct PutBody {
 struct TextsBody {
     /// Explains the purpose of the organization's keys.
     #[serde(default)]
-    organization_help: Option<Line>,
+    organization_help: Option<SingleLineText>,
     /// Explains the purpose of the user's own keys.
     #[serde(default)]
-    user_help: Option<Line>,
+    user_help: Option<SingleLineText>,
     /// Explains where to go when the session has ended.
     #[serde(default)]
-    signed_out_help: Option<Line>,
+    signed_out_help: Option<SingleLineText>,
 }
 
 /// The appearance of the hosted pages.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Branding)]
 pub struct BrandingBody {
-    name: Option<Line>,
+    name: Option<SingleLineText>,
     logo: Option<Logo>,
     accent: Option<Colour>,
     accent_dark: Option<Colour>,
@@ -96,7 +96,7 @@ impl From<(Branding, i64)> for BrandingBody {
 ///
 /// No authentication is required, because the hosted pages are public.
 #[utoipa::path(get, path = "", responses(Object<BrandingBody>))]
-pub async fn get(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn get(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     let branding = branding::get(&app).await?;
     Ok(object(branding.1, &BrandingBody::from(branding)))
@@ -114,6 +114,6 @@ pub async fn put(
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
-    let branding = branding::put(&app, &caller.identity, body.into(), if_match(&request)?).await?;
+    let branding = branding::put(&app, &caller.identity, body.into(), parse_if_match(&request)?).await?;
     Ok(object(branding.1, &BrandingBody::from(branding)))
 }

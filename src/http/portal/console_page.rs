@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     http::{
-        extract::{access::Anyone, json::Json, request::call},
+        extract::{access::Unauthenticated, json::Json, request::request_call},
         openapi::{
-            answers::{NoEntry, Page as PageAnswer, Session},
-            params::OfTheConsole,
+            answers::{Page as PageAnswer, PermissionMissing, SessionCookieResponse},
+            params::ConsolePageHeader,
         },
         portal::{
             assets::Assets,
@@ -24,7 +24,7 @@ use crate::{
 
 /// Returns the operator console.
 #[utoipa::path(get, path = "", responses(PageAnswer))]
-pub async fn page(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
+pub async fn page(_: Unauthenticated, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
     shown(&request, &assets.console)
 }
 
@@ -34,39 +34,39 @@ pub async fn page(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> Http
 #[serde(deny_unknown_fields)]
 pub struct SignInBody {
     /// An API key with management permissions.
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "deserialize_secret")]
     #[schema(value_type = String, max_length = 512)]
     key: Zeroizing<String>,
 }
 
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
     String::deserialize(deserializer).map(Zeroizing::new)
 }
 
 /// Exchanges an API key for a console session, which is set as a cookie.
 ///
 /// Only the console can send this request.
-#[utoipa::path(post, path = "", params(OfTheConsole), responses(Session, NoEntry))]
+#[utoipa::path(post, path = "", params(ConsolePageHeader), responses(SessionCookieResponse, PermissionMissing))]
 pub async fn sign_in(
-    _: Anyone,
+    _: Unauthenticated,
     request: HttpRequest,
     body: Json<SignInBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     require(Page::Console, &request)?;
     let SignInBody { key } = body.read().await?.value;
-    let signed_in = console::sign_in(&app, key.trim(), &call(&request)).await?;
-    let Some(signed_in) = signed_in else { return Err(Problem::forbidden(&console::NEEDED)) };
+    let signed_in = console::sign_in(&app, key.trim(), &request_call(&request)).await?;
+    let Some(signed_in) = signed_in else { return Err(Problem::forbidden(&console::REQUIRED_PERMISSIONS)) };
     Ok(with_cookie(cookie::set(Page::Console, signed_in.token.expose(), signed_in.lasts)))
 }
 
 /// Ends the console session of the browser, if there is one.
-#[utoipa::path(post, path = "", params(OfTheConsole), responses(Session))]
-pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+#[utoipa::path(post, path = "", params(ConsolePageHeader), responses(SessionCookieResponse))]
+pub async fn sign_out(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     require(Page::Console, &request)?;
     if let Some(session) = cookie::of(Page::Console, request.headers()) {
         // If this fails, the cookie is kept: only its holder can end the session later.
-        console::sign_out(&app, session, &call(&request)).await?;
+        console::sign_out(&app, session, &request_call(&request)).await?;
     }
     Ok(with_cookie(cookie::clear(Page::Console)))
 }

@@ -7,7 +7,7 @@ use crate::domain::common::time::Span;
 
 /// Header that identifies the page that sends a request. HTML forms cannot set it, and pages of
 /// other origins may not, so a request with it comes from one of Keyswap's own pages.
-const MARK: &str = "keyswap-page";
+const PAGE_HEADER: &str = "keyswap-page";
 
 /// A page with its own kind of session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Page {
 /// The session in the cookie of `page`, if that page sent the request without another credential.
 pub fn of(page: Page, headers: &HeaderMap) -> Option<&str> {
     let elsewhere = headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key");
-    if elsewhere || sender(headers) != Some(page) {
+    if elsewhere || identify_page(headers) != Some(page) {
         return None;
     }
     // Split as bytes, because the cookies of other applications may not be UTF-8.
@@ -42,11 +42,11 @@ pub fn of(page: Page, headers: &HeaderMap) -> Option<&str> {
 
 /// The page that sent the request. Browsers state the origin of a request in `Sec-Fetch-Site`
 /// (Fetch Metadata), and scripts of other origins cannot omit it.
-pub fn sender(headers: &HeaderMap) -> Option<Page> {
+pub fn identify_page(headers: &HeaderMap) -> Option<Page> {
     if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin") {
         return None;
     }
-    match headers.get(MARK)?.as_bytes() {
+    match headers.get(PAGE_HEADER)?.as_bytes() {
         b"1" => Some(Page::Portal),
         b"console" => Some(Page::Console),
         _ => None,
@@ -54,14 +54,14 @@ pub fn sender(headers: &HeaderMap) -> Option<Page> {
 }
 
 pub fn set(page: Page, session: &str, lasts: Span) -> String {
-    format!("{}={session}; {ATTRIBUTES}; Max-Age={}", page.cookie(), lasts.as_secs())
+    format!("{}={session}; {COOKIE_ATTRIBUTES}; Max-Age={}", page.cookie(), lasts.as_secs())
 }
 
 pub fn clear(page: Page) -> String {
-    format!("{}=; {ATTRIBUTES}; Max-Age=0", page.cookie())
+    format!("{}=; {COOKIE_ATTRIBUTES}; Max-Age=0", page.cookie())
 }
 
-const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+const COOKIE_ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
 
 #[cfg(test)]
 mod tests {

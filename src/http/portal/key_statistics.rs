@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        access::policy::ReadOverview, common::time::Timestamp, credentials::api_key::KeyCounts, exchange::usage::Hour,
+        access::policy::ReadStatistics, common::time::Timestamp, credentials::api_key::KeyCounts,
+        exchange::usage::UtcHour,
     },
     http::{
         extract::{access::Caller, query::Query},
@@ -17,31 +18,31 @@ use crate::{
         response::plain,
     },
     service::{
-        App, Fault,
-        portal::key_statistics::{self, Overview},
+        App, InputFault,
+        portal::key_statistics::{self, KeyStatistics},
     },
 };
 
 /// Maximum length of the reported period: 30 days.
-const MAX_HOURS: u32 = 720;
+const MAX_PERIOD_HOURS: u32 = 720;
 
 /// Exchange statistics with the causes of refusals, and key statistics.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Overview)]
-pub struct OverviewBody {
+pub struct KeyStatisticsBody {
     /// The hours in which a key was presented, oldest first.
     #[schema(max_items = 720)]
-    exchanges: Vec<HourBody>,
+    exchanges: Vec<HourlyExchangesBody>,
     /// Key statistics, computed at most every 30 seconds. If the computation fails or takes too
     /// long, the last result is returned. Null if there is no result yet.
-    keys: Option<KeysBody>,
+    keys: Option<KeyCountsBody>,
     as_of: Timestamp,
 }
 
 /// An hour, with the results for the keys presented in it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = HourOfExchanges)]
-struct HourBody {
+struct HourlyExchangesBody {
     /// Start of the hour.
     at: Timestamp,
     /// Number of keys that were exchanged or validated.
@@ -55,7 +56,7 @@ struct HourBody {
 /// Number of keys by state, regardless of owner status. Deleted keys are not counted.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = KeysByState)]
-struct KeysBody {
+struct KeyCountsBody {
     active: i64,
     suspended: i64,
     expired: i64,
@@ -64,33 +65,33 @@ struct KeysBody {
     expiring: i64,
 }
 
-impl From<KeyCounts> for KeysBody {
-    fn from(KeyCounts { active, suspended, expired, revoked, expiring }: KeyCounts) -> Self {
-        Self { active, suspended, expired, revoked, expiring }
+impl From<KeyCounts> for KeyCountsBody {
+    fn from(KeyCounts { active, suspended, expired, revoked, expiring_soon }: KeyCounts) -> Self {
+        Self { active, suspended, expired, revoked, expiring: expiring_soon }
     }
 }
 
-impl From<(Hour, BTreeMap<String, i64>)> for HourBody {
-    fn from((hour, mut results): (Hour, BTreeMap<String, i64>)) -> Self {
+impl From<(UtcHour, BTreeMap<String, i64>)> for HourlyExchangesBody {
+    fn from((hour, mut results): (UtcHour, BTreeMap<String, i64>)) -> Self {
         let granted = results.remove("granted").unwrap_or_default();
-        Self { at: hour.begins(), granted, refused: results }
+        Self { at: hour.start_time(), granted, refused: results }
     }
 }
 
 /// Retrieves exchange statistics with the causes of refusals, and key statistics.
 ///
 /// Exchanges of the last seconds may be missing.
-#[utoipa::path(get, path = "", params(("hours" = Option<u32>, Query, description = "How many hours, the present one among them: 24 unless told.", minimum = 1, maximum = 720)), responses(Plain<OverviewBody>))]
-pub async fn get(_: Caller<ReadOverview>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+#[utoipa::path(get, path = "", params(("hours" = Option<u32>, Query, description = "How many hours, the present one among them: 24 unless told.", minimum = 1, maximum = 720)), responses(Plain<KeyStatisticsBody>))]
+pub async fn get(_: Caller<ReadStatistics>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let expected = "a number from 1 to 720";
     let hours = Query::of(&request, &["hours"])?.parse("hours", expected)?.unwrap_or(24);
-    if !(1..=MAX_HOURS).contains(&hours) {
-        return Err(Problem::invalid(vec![Fault::new("hours", format!("must be {expected}"))]));
+    if !(1..=MAX_PERIOD_HOURS).contains(&hours) {
+        return Err(Problem::invalid(vec![InputFault::new("hours", format!("must be {expected}"))]));
     }
-    let Overview { exchanges, keys, now } = key_statistics::overview(&app, hours).await?;
-    Ok(plain(&OverviewBody {
-        exchanges: exchanges.into_iter().map(HourBody::from).collect(),
-        keys: keys.map(KeysBody::from),
+    let KeyStatistics { exchanges, keys, now } = key_statistics::get_key_statistics(&app, hours).await?;
+    Ok(plain(&KeyStatisticsBody {
+        exchanges: exchanges.into_iter().map(HourlyExchangesBody::from).collect(),
+        keys: keys.map(KeyCountsBody::from),
         as_of: now,
     }))
 }

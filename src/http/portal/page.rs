@@ -9,28 +9,28 @@ use actix_web::{
 
 use crate::{
     http::{
-        portal::{assets::ASKED_AGAIN, cookie::Page},
+        portal::{assets::CACHE_REVALIDATE, cookie::Page},
         problem::Problem,
         signing::well_known::kept,
     },
-    service::common::document::Document,
+    service::common::document::CachedDocument,
 };
 
 /// Content Security Policy: no external resources, inline content, strings parsed as markup or
 /// frames.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const GUARDS: [(HeaderName, &str); 4] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
+    (CONTENT_SECURITY_POLICY, PAGE_CSP),
     (REFERRER_POLICY, "no-referrer"),
     (X_FRAME_OPTIONS, "DENY"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
 /// Serves a page with its security headers.
-pub(crate) fn shown(request: &HttpRequest, page: &Document) -> HttpResponse {
-    let mut response = kept(request, page, "text/html; charset=utf-8", ASKED_AGAIN);
+pub(crate) fn shown(request: &HttpRequest, page: &CachedDocument) -> HttpResponse {
+    let mut response = kept(request, page, "text/html; charset=utf-8", CACHE_REVALIDATE);
     for (name, value) in GUARDS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
@@ -39,7 +39,7 @@ pub(crate) fn shown(request: &HttpRequest, page: &Document) -> HttpResponse {
 
 /// Refuses a sign-in or sign-out request that `page` did not send.
 pub(crate) fn require(page: Page, request: &HttpRequest) -> Result<(), Problem> {
-    let asked = crate::http::portal::cookie::sender(request.headers()) == Some(page);
+    let asked = crate::http::portal::cookie::identify_page(request.headers()) == Some(page);
     asked.then_some(()).ok_or_else(|| Problem::bad_request("only a page of Keyswap's asks for this"))
 }
 

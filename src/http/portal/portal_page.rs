@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{
-        extract::{access::Anyone, json::Json, request::call},
+        extract::{access::Unauthenticated, json::Json, request::request_call},
         openapi::{
-            answers::{Page as PageAnswer, Session},
-            params::OfAPage,
+            answers::{Page as PageAnswer, SessionCookieResponse},
+            params::PortalPageHeader,
         },
         portal::{
             assets::Assets,
@@ -27,7 +27,7 @@ use crate::{
 
 /// Returns the page on which a user manages API keys.
 #[utoipa::path(get, path = "", responses(PageAnswer))]
-pub async fn page(_: Anyone, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
+pub async fn page(_: Unauthenticated, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
     shown(&request, &assets.portal)
 }
 
@@ -43,9 +43,9 @@ pub struct SignInBody {
 /// Exchanges a code for a page session, which is set as a cookie.
 ///
 /// A code is valid once, within one minute. Only the hosted pages can send this request.
-#[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
+#[utoipa::path(post, path = "", params(PortalPageHeader), responses(SessionCookieResponse))]
 pub async fn sign_in(
-    _: Anyone,
+    _: Unauthenticated,
     request: HttpRequest,
     body: Json<SignInBody>,
     app: Data<App>,
@@ -53,23 +53,26 @@ pub async fn sign_in(
     require(Page::Portal, &request)?;
     let SignInBody { code } = body.read().await?.value;
     let replaced = cookie::of(Page::Portal, request.headers());
-    let signed_in = page::sign_in(&app, &code, replaced, &call(&request)).await?;
+    let signed_in = page::sign_in(&app, &code, replaced, &request_call(&request)).await?;
     Ok(with_cookie(cookie::set(Page::Portal, signed_in.cookie.expose(), signed_in.lasts)))
 }
 
 /// Ends the page session of the browser, if there is one.
-#[utoipa::path(post, path = "", params(OfAPage), responses(Session))]
-pub async fn sign_out(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+#[utoipa::path(post, path = "", params(PortalPageHeader), responses(SessionCookieResponse))]
+pub async fn sign_out(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     require(Page::Portal, &request)?;
     let ended = match cookie::of(Page::Portal, request.headers()) {
-        Some(session) => page::sign_out(&app, session, &call(&request)).await.map_err(Problem::from),
+        Some(session) => page::sign_out(&app, session, &request_call(&request)).await.map_err(Problem::from),
         None => Ok(()),
     };
-    Ok(ended.map_or_else(|problem| forgetting(problem.error_response()), |()| with_cookie(cookie::clear(Page::Portal))))
+    Ok(ended.map_or_else(
+        |problem| clear_session_cookie(problem.error_response()),
+        |()| with_cookie(cookie::clear(Page::Portal)),
+    ))
 }
 
 /// Clears the cookie although the session could not be ended, because the session expires soon.
-fn forgetting(mut response: HttpResponse) -> HttpResponse {
+fn clear_session_cookie(mut response: HttpResponse) -> HttpResponse {
     if let Ok(value) = HeaderValue::from_str(&cookie::clear(Page::Portal)) {
         response.headers_mut().insert(SET_COOKIE, value);
     }

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         access::{
             permission::{Permission, PermissionName, PermissionSet},
-            policy::{ManageKeys, OpenPortalSessions},
+            policy::{CreatePortalSessions, ManageKeys},
             role::{Role, RoleName},
         },
         common::{
@@ -18,7 +18,7 @@ use crate::{
             name::DisplayName,
             time::{Span, Timestamp},
         },
-        portal::session::Choice,
+        portal::session::KeyFormOption,
     },
     http::{
         extract::{access::Caller, json::Json, query::Query},
@@ -39,7 +39,7 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewPortalSession)]
 #[serde(deny_unknown_fields)]
-pub struct OpenBody {
+pub struct CreateBody {
     user_id: UserId,
     /// The organization in which the user acts. If omitted, the user acts outside any organization.
     #[serde(default)]
@@ -49,34 +49,34 @@ pub struct OpenBody {
 /// The user of the current session, and what they can do there.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CurrentPortalSession)]
-pub struct CurrentBody {
+pub struct CurrentSessionBody {
     user_id: UserId,
     organization_id: Option<OrganizationId>,
     /// What the user can do with their own keys.
-    user: KindBody,
+    user: KeyAccessBody,
     /// What the user can do with the keys of the organization. Null outside any organization.
     #[serde(rename = "organization")]
-    of_organization: Option<KindBody>,
+    of_organization: Option<KeyAccessBody>,
     /// Whether the user can see, suspend and revoke the keys of every member.
     sees_everyone: bool,
     /// Maximum lifetime of a key in seconds.
     max_lifetime: Option<u64>,
     /// What the user selects for a new key: any of `permissions`, `roles` and `resources`.
     #[schema(value_type = Vec<String>)]
-    choices: BTreeSet<Choice>,
+    choices: BTreeSet<KeyFormOption>,
 }
 
 /// Keys with one type of owner, and what the user can do with them.
 #[derive(Serialize, ToSchema)]
 #[schema(as = KeysAtHand)]
-struct KindBody {
+struct KeyAccessBody {
     see: bool,
     /// Whether the user can create, change, rotate and resume keys.
     change: bool,
     /// Whether the user can suspend, revoke and delete keys.
     end: bool,
     /// Permissions that the user can grant to a new key.
-    permissions: Vec<GrantableBody>,
+    permissions: Vec<GrantablePermissionBody>,
     /// Roles of the user that a new key can get. Empty unless `choices` contains `roles`.
     roles: Vec<GrantableRoleBody>,
 }
@@ -93,18 +93,18 @@ struct GrantableRoleBody {
 /// A permission that the user can grant to a key.
 #[derive(Serialize, ToSchema)]
 #[schema(as = GrantablePermission)]
-struct GrantableBody {
+struct GrantablePermissionBody {
     name: PermissionName,
     description: Option<DisplayName>,
 }
 
-impl From<Kind> for KindBody {
+impl From<Kind> for KeyAccessBody {
     fn from(Kind { rights, permissions, roles }: Kind) -> Self {
         let of_role =
             |Role { name, description, permissions, .. }| GrantableRoleBody { name, description, permissions };
-        let body = |Permission { name, description, .. }| GrantableBody { name, description };
+        let body = |Permission { name, description, .. }| GrantablePermissionBody { name, description };
         Self {
-            see: rights.see,
+            see: rights.read,
             change: rights.change,
             end: rights.end,
             permissions: permissions.into_iter().map(body).collect(),
@@ -128,7 +128,7 @@ pub struct SessionBody<'a> {
 }
 
 /// Retrieves the user of the current session, and what they can do in it.
-#[utoipa::path(get, path = "", responses(Plain<CurrentBody>))]
+#[utoipa::path(get, path = "", responses(Plain<CurrentSessionBody>))]
 pub async fn current(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
@@ -137,7 +137,7 @@ pub async fn current(
     Query::of(&request, &[])?;
     let nobody = "it is no user's: open a portal session, or name a user in Keyswap-On-Behalf-Of";
     let current = current::current(&app, &caller.identity).await?.ok_or_else(|| Problem::bad_request(nobody))?;
-    Ok(plain(&CurrentBody {
+    Ok(plain(&CurrentSessionBody {
         user_id: current.user,
         organization_id: current.organization,
         user: current.of_user.into(),
@@ -151,9 +151,9 @@ pub async fn current(
 /// Opens a portal session, in which a user's browser manages the user's keys for a short time.
 #[utoipa::path(post, path = "", responses(Opened<SessionBody<'static>>))]
 pub async fn open(
-    caller: Caller<OpenPortalSessions>,
+    caller: Caller<CreatePortalSessions>,
     request: HttpRequest,
-    body: Json<OpenBody>,
+    body: Json<CreateBody>,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;

@@ -20,7 +20,7 @@ use crate::{
     service::{
         App,
         signing::{
-            self, Revoked, Rotated,
+            self, Revocation, Rotated,
             loaded::{Listed, Timeline},
         },
     },
@@ -32,12 +32,12 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct ImportBody {
     /// The private key: PEM (PKCS#8, PKCS#1 or SEC 1), or a private JWK as text.
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "deserialize_secret")]
     #[schema(value_type = String, max_length = 16384)]
     key: Zeroizing<String>,
 }
 
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
     String::deserialize(deserializer).map(Zeroizing::new)
 }
 
@@ -87,7 +87,7 @@ pub async fn rotate(
     let body = body.read().await?;
     Query::of(&request, &[])?;
     if body.dry_run {
-        return Ok(plain(&signing::planned_rotation(&app).await?.0?));
+        return Ok(plain(&signing::preview_rotation(&app).await?.0?));
     }
     Ok(plain(&signing::rotate(&app, &caller.identity, body.activate).await?))
 }
@@ -95,7 +95,7 @@ pub async fn rotate(
 /// Revokes a signing key in an emergency.
 ///
 /// The response states what verifiers may still accept, and until when.
-#[utoipa::path(post, path = "", params(InPath<SigningKeyId>), responses(Plain<Revoked>))]
+#[utoipa::path(post, path = "", params(InPath<SigningKeyId>), responses(Plain<Revocation>))]
 pub async fn revoke(
     caller: Caller<ManageSigningKeys>,
     request: HttpRequest,

@@ -13,15 +13,15 @@ use actix_web::{
 use crate::{
     domain::signing::Algorithm,
     http::{
-        extract::access::Anyone,
-        oauth_error::OauthError,
+        extract::access::Unauthenticated,
+        oauth_error::OAuthError,
         openapi::{
             answers::Cached,
             documents::{Jwks, ServerMetadata},
         },
         problem::Problem,
     },
-    service::{App, common::document::Document, signing::metadata},
+    service::{App, common::document::CachedDocument, signing::metadata},
 };
 
 /// Returns the published signing keys.
@@ -29,35 +29,35 @@ use crate::{
 /// `?alg=ES256` restricts the response to one algorithm, for verifiers that fail on unknown key
 /// types.
 #[utoipa::path(get, path = "", params(("alg" = Option<Algorithm>, Query, description = "Only keys of this algorithm.")), responses(Cached<Jwks>))]
-pub async fn jwks(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, OauthError> {
-    let view = app.keys.view_to_serve(&app.store, &app.master).await;
+pub async fn jwks(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, OAuthError> {
+    let view = app.keys.snapshot_to_publish(&app.store, &app.master).await;
     let wanted = algorithm(request.query_string())?;
-    if let Some(document) = metadata::jwks_while_asked(&app, &view, wanted) {
+    if let Some(document) = metadata::build_jwks_after_rollback(&app, &view, wanted) {
         return Ok(serve(&request, &app, &document, "application/jwk-set+json"));
     }
     let document = match wanted {
         None => &view.jwks,
-        Some(algorithm) => view.jwks_of.get(&algorithm).unwrap_or(&view.jwks),
+        Some(algorithm) => view.jwks_by_algorithm.get(&algorithm).unwrap_or(&view.jwks),
     };
     Ok(serve(&request, &app, document, "application/jwk-set+json"))
 }
 
 /// Parses `alg`. Other parameters are ignored.
-fn algorithm(query: &str) -> Result<Option<Algorithm>, OauthError> {
+fn algorithm(query: &str) -> Result<Option<Algorithm>, OAuthError> {
     let mut asked = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "alg").map(|(_, value)| value);
     match (asked.next(), asked.next()) {
         (None, _) => Ok(None),
-        (Some(text), None) => text.parse().map(Some).map_err(|_| UNKNOWN_ALGORITHM),
-        (Some(_), Some(_)) => Err(UNKNOWN_ALGORITHM),
+        (Some(text), None) => text.parse().map(Some).map_err(|_| INVALID_ALGORITHM),
+        (Some(_), Some(_)) => Err(INVALID_ALGORITHM),
     }
 }
 
-const UNKNOWN_ALGORITHM: OauthError =
-    OauthError::invalid_request("alg is one of ES256, ES384, EdDSA, RS256 and PS256, and stands once");
+const INVALID_ALGORITHM: OAuthError =
+    OAuthError::invalid_request("alg is one of ES256, ES384, EdDSA, RS256 and PS256, and stands once");
 
 /// Returns the metadata of the authorization server (RFC 8414, OpenID Connect Discovery 1.0).
 #[utoipa::path(get, path = "", responses(Cached<ServerMetadata>))]
-pub async fn metadata(_: Anyone, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn metadata(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let document = metadata::metadata(&app)?;
     Ok(serve(&request, &app, &document, "application/json"))
 }
@@ -65,12 +65,12 @@ pub async fn metadata(_: Anyone, request: HttpRequest, app: Data<App>) -> Result
 /// Serves a document with a strong ETag. `max-age` is half of `verifier_cache_ttl`, from which the
 /// rotation rules are computed. The other half is left for a cache between Keyswap and the
 /// verifier.
-fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'static str) -> HttpResponse {
+fn serve(request: &HttpRequest, app: &App, document: &CachedDocument, content_type: &'static str) -> HttpResponse {
     let max_age = app.settings.timing.verifier_cache_ttl.as_secs() / 2;
     // A snapshot that is too old to sign may lack a key that another replica signs with. It is
     // served, but must be revalidated.
     let view = app.keys.view();
-    let is_certain = app.keys.may_be_kept(&view) && !view.is_halted();
+    let is_certain = app.keys.is_cacheable(&view) && !view.is_halted();
     let cache_control = if is_certain { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
     kept(request, document, content_type, &cache_control)
 }
@@ -78,7 +78,7 @@ fn serve(request: &HttpRequest, app: &App, document: &Document, content_type: &'
 /// Serves a document with its ETag, or 304 if the client already has it.
 pub fn kept(
     request: &HttpRequest,
-    document: &Document,
+    document: &CachedDocument,
     content_type: &'static str,
     cache_control: &str,
 ) -> HttpResponse {

@@ -4,17 +4,17 @@ use crate::{
     crypto::{master_keys::MasterKeys, random::SystemEntropy, signer::PrivateKeyDer},
     domain::{
         access::{
-            audience::{Audience, BuiltIn, Identifier, Takes},
+            audience::{AcceptedPermissions, Audience, BuiltIn, Identifier},
             permission::PermissionSet,
-            policy::Holdings,
-            profile_error::ShapeFault,
-            token_profile::{TokenShape, WishedShape},
+            policy::GrantablePermissions,
+            profile_error::TokenProfileError,
+            token_profile::{TokenProfile, TokenProfilePatch},
         },
         common::time::Span,
-        events::{EventKind, NewEvent},
+        events::{EventType, NewEvent},
         signing::Algorithm,
     },
-    service::{App, Error, Fault, access::permissions::handing_out, signing::requested},
+    service::{App, Error, InputFault, access::permissions::find_grant_faults, signing::requested},
     store::{self, StoreError, Tx},
 };
 use std::collections::BTreeMap;
@@ -26,15 +26,15 @@ pub struct NewAudience {
     /// `None` means all permissions of the product.
     pub permissions: Option<PermissionSet>,
     pub token_ttl: Option<Span>,
-    pub shape: WishedShape,
+    pub shape: TokenProfilePatch,
 }
 
 /// Input of `PATCH /v1/audiences/{id}`. Absent members remain unchanged.
 #[derive(Debug, Clone, Default)]
-pub struct PatchAudience {
+pub struct AudiencePatch {
     pub permissions: Option<Option<PermissionSet>>,
     pub token_ttl: Option<Option<Span>>,
-    pub shape: WishedShape,
+    pub shape: TokenProfilePatch,
 }
 
 /// Prerequisites for creating or changing audiences. They are prepared before the transaction
@@ -60,25 +60,25 @@ impl Means {
 
     fn publish(&self, tx: &mut Tx<'_>, asked: Option<Algorithm>) -> Result<Vec<NewEvent>, Error> {
         let fresh = asked.and_then(|algorithm| self.fresh.get(&algorithm));
-        requested::publish_asked(tx, &self.master, &self.entropy, asked, fresh)
+        requested::ensure_next_key(tx, &self.master, &self.entropy, asked, fresh)
     }
 }
 
 /// Like `create`, within an open transaction.
 pub(crate) fn create_in(tx: &mut Tx<'_>, new: NewAudience, means: &Means) -> Result<(Audience, Vec<NewEvent>), Error> {
-    let shape = new.shape.applied_to(&TokenShape::default());
-    let shape = check(tx, new.permissions.as_ref(), new.token_ttl, means.max_ttl, shape)?;
+    let token_profile = new.shape.apply_to(&TokenProfile::default());
+    let token_profile = check(tx, new.permissions.as_ref(), new.token_ttl, means.max_ttl, token_profile)?;
     let same = [new.identifier.clone()].into();
-    if !store::access::audiences::with_identifiers(tx, &same)?.is_empty() {
+    if !store::access::audiences::find_by_identifiers(tx, &same)?.is_empty() {
         return Err(Error::Conflict(format!("there is an audience {} already", new.identifier)));
     }
-    let mut events = means.publish(tx, shape.algorithm)?;
+    let mut events = means.publish(tx, token_profile.algorithm)?;
     let audience = Audience {
-        id: tx.new_id()?,
+        id: tx.generate_id()?,
         identifier: new.identifier,
-        takes: new.permissions.map_or(Takes::Product, Takes::Listed),
+        accepts: new.permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Listed),
         token_ttl: new.token_ttl,
-        shape,
+        token_profile,
         built_in: None,
         created_at: tx.now(),
         version: 1,
@@ -89,12 +89,12 @@ pub(crate) fn create_in(tx: &mut Tx<'_>, new: NewAudience, means: &Means) -> Res
         }
         other => other?,
     }
-    events.push(NewEvent::new(EventKind::AudienceCreated, &audience.id));
+    events.push(NewEvent::new(EventType::AudienceCreated, &audience.id));
     Ok((audience, events))
 }
 
 /// Returns the requested algorithm, or `None` if none is requested or it is unknown.
-pub(crate) fn asked(wished: &WishedShape) -> Option<Algorithm> {
+pub(crate) fn asked(wished: &TokenProfilePatch) -> Option<Algorithm> {
     wished.algorithm.as_ref()?.as_ref()?.parse().ok()
 }
 
@@ -103,15 +103,15 @@ pub(crate) fn asked(wished: &WishedShape) -> Option<Algorithm> {
 pub(crate) fn patch_in(
     tx: &mut Tx<'_>,
     mut audience: Audience,
-    patch: PatchAudience,
+    patch: AudiencePatch,
     means: &Means,
 ) -> Result<(Audience, Vec<NewEvent>), Error> {
     let before = audience.clone();
     let wished = asked(&patch.shape);
     let reshapes = !patch.shape.is_empty();
     let permissions = patch.permissions.as_ref().and_then(Option::as_ref);
-    let shape = patch.shape.applied_to(&audience.shape);
-    audience.shape = check(tx, permissions, patch.token_ttl.flatten(), means.max_ttl, shape)?;
+    let shape = patch.shape.apply_to(&audience.token_profile);
+    audience.token_profile = check(tx, permissions, patch.token_ttl.flatten(), means.max_ttl, shape)?;
     if reshapes && audience.built_in == Some(BuiltIn::Management) {
         return Err(Error::Conflict("tokens of the management audience have one shape, always".to_owned()));
     }
@@ -119,7 +119,7 @@ pub(crate) fn patch_in(
         if audience.built_in == Some(BuiltIn::Management) {
             return Err(Error::Conflict("the management audience takes management permissions, always".to_owned()));
         }
-        audience.takes = permissions.map_or(Takes::Product, Takes::Listed);
+        audience.accepts = permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Listed);
     }
     if let Some(token_ttl) = patch.token_ttl {
         audience.token_ttl = token_ttl;
@@ -130,7 +130,7 @@ pub(crate) fn patch_in(
     let mut events = means.publish(tx, wished)?;
     store::access::audiences::update(tx, &audience)?;
     audience.version += 1;
-    events.push(NewEvent::new(EventKind::AudienceUpdated, &audience.id));
+    events.push(NewEvent::new(EventType::AudienceUpdated, &audience.id));
     Ok((audience, events))
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn delete_in(tx: &mut Tx<'_>, audience: &Audience) -> Result<NewEvent
         return Err(Error::Conflict(format!("{} is built in and cannot be removed", audience.identifier)));
     }
     store::access::audiences::delete(tx, &audience.id)?;
-    Ok(NewEvent::new(EventKind::AudienceDeleted, &audience.id))
+    Ok(NewEvent::new(EventType::AudienceDeleted, &audience.id))
 }
 
 pub(crate) fn check(
@@ -149,24 +149,26 @@ pub(crate) fn check(
     permissions: Option<&PermissionSet>,
     token_ttl: Option<Span>,
     max_ttl: Span,
-    shape: Result<TokenShape, Vec<ShapeFault>>,
-) -> Result<TokenShape, Error> {
+    shape: Result<TokenProfile, Vec<TokenProfileError>>,
+) -> Result<TokenProfile, Error> {
     let mut faults = match permissions {
-        Some(permissions) => handing_out(tx, permissions, None, &Holdings::WholeCatalog)?,
+        Some(permissions) => find_grant_faults(tx, permissions, None, &GrantablePermissions::WholeCatalog)?,
         None => Vec::new(),
     };
     for name in permissions.into_iter().flat_map(PermissionSet::iter).filter(|name| name.is_management()) {
-        faults
-            .push(Fault::new("permissions", format!("{name} governs Keyswap and is taken by its own audience alone")));
+        faults.push(InputFault::new(
+            "permissions",
+            format!("{name} governs Keyswap and is taken by its own audience alone"),
+        ));
     }
     if token_ttl.is_some_and(|ttl| ttl > max_ttl || ttl.as_secs() == 0) {
-        faults.push(Fault::new("token_ttl", format!("must be from 1s to tokens.max_ttl, which is {max_ttl}")));
+        faults.push(InputFault::new("token_ttl", format!("must be from 1s to tokens.max_ttl, which is {max_ttl}")));
     }
     match shape {
         Ok(shape) if faults.is_empty() => Ok(shape),
         Ok(_) => Err(Error::Invalid(faults)),
         Err(found) => {
-            faults.extend(found.into_iter().map(|fault| Fault::new(fault.field, fault.message)));
+            faults.extend(found.into_iter().map(|fault| InputFault::new(fault.field, fault.message)));
             Err(Error::Invalid(faults))
         }
     }
@@ -174,34 +176,40 @@ pub(crate) fn check(
 
 /// Creates the built-in audience of this kind, or changes its identifier to the configured one.
 /// Returns `Error::Conflict` if another audience has the identifier.
-pub(crate) fn ensure_built_in(
+pub(crate) fn ensure_built_in_audience(
     tx: &mut Tx<'_>,
     kind: BuiltIn,
     identifier: &Identifier,
 ) -> Result<Option<NewEvent>, Error> {
     let taken = || Error::Conflict(format!("the identifier {identifier} of the built-in audience is taken by another"));
-    let others = store::access::audiences::with_identifiers(tx, &[identifier.clone()].into())?;
+    let others = store::access::audiences::find_by_identifiers(tx, &[identifier.clone()].into())?;
     match store::access::audiences::find_built_in(tx, kind)? {
         Some(audience) if audience.identifier == *identifier => Ok(None),
         _ if !others.is_empty() => Err(taken()),
         Some(mut audience) => {
             audience.identifier = identifier.clone();
             store::access::audiences::update(tx, &audience)?;
-            Ok(Some(NewEvent::new(EventKind::AudienceUpdated, &audience.id).with("identifier", identifier.as_str())))
+            Ok(Some(
+                NewEvent::new(EventType::AudienceUpdated, &audience.id).with_data("identifier", identifier.as_str()),
+            ))
         }
         None => {
             let audience = Audience {
-                id: tx.new_id()?,
+                id: tx.generate_id()?,
                 identifier: identifier.clone(),
-                takes: if kind == BuiltIn::Management { Takes::Management } else { Takes::Product },
+                accepts: if kind == BuiltIn::Management {
+                    AcceptedPermissions::Management
+                } else {
+                    AcceptedPermissions::Product
+                },
                 token_ttl: None,
-                shape: TokenShape::default(),
+                token_profile: TokenProfile::default(),
                 built_in: Some(kind),
                 created_at: tx.now(),
                 version: 1,
             };
             store::access::audiences::insert(tx, &audience)?;
-            Ok(Some(NewEvent::new(EventKind::AudienceCreated, &audience.id)))
+            Ok(Some(NewEvent::new(EventType::AudienceCreated, &audience.id)))
         }
     }
 }

@@ -12,9 +12,9 @@ use crate::{
     },
     service::{
         App, Error,
-        access::audience_changes::{Means, NewAudience, PatchAudience, asked, create_in, delete_in, patch_in},
+        access::audience_changes::{AudiencePatch, Means, NewAudience, asked, create_in, delete_in, patch_in},
         caller::Caller,
-        common::idempotency::{self, Created, Idempotency},
+        common::idempotency::{self, CreateOutcome, IdempotencyRequest},
         signing::settle,
     },
     store::{self, Outcome},
@@ -31,7 +31,7 @@ pub struct Shown {
 
 impl Shown {
     fn new(app: &App, audience: Audience) -> Self {
-        let signs_with = app.keys.view().signs_with(audience.shape.algorithm, app.settings.algorithm);
+        let signs_with = app.keys.view().signs_with(audience.token_profile.algorithm, app.settings.algorithm);
         Self { audience, signs_with }
     }
 }
@@ -40,31 +40,31 @@ pub async fn create(
     app: &App,
     caller: &Caller,
     new: NewAudience,
-    once: Option<Idempotency>,
-) -> Result<Created<Shown, Shown>, Error> {
+    once: Option<IdempotencyRequest>,
+) -> Result<CreateOutcome<Shown, Shown>, Error> {
     let means = Means::gather(app, asked(&new.shape)).await?;
     let created = app
         .store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::access::audiences::find(tx, &id.parse()?)?.ok_or(Error::NotFound("audience"))?;
-                return Ok::<_, Error>(Outcome::bookkeeping(Created::Replayed(found)));
+                return Ok::<_, Error>(Outcome::bookkeeping(CreateOutcome::Existing(found)));
             }
             let (audience, events) = create_in(tx, new, &means)?;
-            idempotency::remember(tx, once.as_ref(), audience.id.as_str())?;
-            Ok(Outcome::events(Created::New(audience), events))
+            idempotency::record_created_object(tx, once.as_ref(), audience.id.as_str())?;
+            Ok(Outcome::events(CreateOutcome::New(audience), events))
         })
         .await?;
     Ok(match created {
-        Created::New(audience) => Created::New(shown(app, audience).await),
-        Created::Replayed(audience) => Created::Replayed(Shown::new(app, audience)),
+        CreateOutcome::New(audience) => CreateOutcome::New(shown(app, audience).await),
+        CreateOutcome::Existing(audience) => CreateOutcome::Existing(Shown::new(app, audience)),
     })
 }
 
 /// Returns the audience after a change. Refreshes the signing keys first, because the change may
 /// have published one.
 async fn shown(app: &App, audience: Audience) -> Shown {
-    if audience.shape.algorithm.is_some() {
+    if audience.token_profile.algorithm.is_some() {
         settle(app).await;
     }
     Shown::new(app, audience)
@@ -84,13 +84,13 @@ pub async fn patch(
     app: &App,
     caller: &Caller,
     id: AudienceId,
-    patch: PatchAudience,
+    patch: AudiencePatch,
     if_version: Option<i64>,
 ) -> Result<Shown, Error> {
     let means = Means::gather(app, asked(&patch.shape)).await?;
     let patched = app
         .store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let audience = store::access::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
             crate::service::common::version::require_version(audience.version, if_version)?;
             let (audience, events) = patch_in(tx, audience, patch, &means)?;
@@ -106,7 +106,7 @@ pub async fn patch(
 
 pub async fn delete(app: &App, caller: &Caller, id: AudienceId, if_version: Option<i64>) -> Result<(), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let audience = store::access::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
             crate::service::common::version::require_version(audience.version, if_version)?;
             Ok::<_, Error>(Outcome::event((), delete_in(tx, &audience)?))

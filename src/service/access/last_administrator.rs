@@ -5,41 +5,53 @@ use crate::{
     domain::{
         access::{permission::PermissionName, policy::ADMIN},
         common::time::Span,
-        credentials::api_key::{self, ApiKey, State},
+        credentials::api_key::{self, ApiKey, KeyState},
     },
     service::{Error, Settings, common::locks},
     store::{self, Tx},
 };
 
 /// A key that expires within this time does not count as an administrator.
-const SOON: Span = Span::from_secs(3600);
+const MIN_REMAINING_LIFETIME: Span = Span::from_secs(3600);
 
 /// Returns `Error::Conflict` if `before` holds `keyswap:admin` and the change leaves no
 /// administrator. The error rolls the change back. Changes by operators are exempt.
-pub(crate) fn require_one(tx: &mut Tx<'_>, before: &ApiKey, settings: &Settings) -> Result<(), Error> {
+pub(crate) fn require_administrator_after_key_change(
+    tx: &mut Tx<'_>,
+    before: &ApiKey,
+    settings: &Settings,
+) -> Result<(), Error> {
     let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
-    if !before.permissions.contains(&admin) { Ok(()) } else { require_any(tx, &admin, settings) }
+    if !before.permissions.contains(&admin) { Ok(()) } else { require_administrator_after_change(tx, &admin, settings) }
 }
 
-/// Like `require_one`, for a change to an object other than a key.
-pub(crate) fn require_any(tx: &mut Tx<'_>, admin: &PermissionName, settings: &Settings) -> Result<(), Error> {
-    if tx.is_by_operator() { Ok(()) } else { require_left(tx, admin, settings) }
+/// Like `require_administrator_after_key_change`, for a change to an object other than a key.
+pub(crate) fn require_administrator_after_change(
+    tx: &mut Tx<'_>,
+    admin: &PermissionName,
+    settings: &Settings,
+) -> Result<(), Error> {
+    if tx.is_by_operator() { Ok(()) } else { require_remaining_administrator(tx, admin, settings) }
 }
 
-/// Like `require_any`, without the exemption for operators. It is for changes that remove an
+/// Like `require_administrator_after_change`, without the exemption for operators. It is for changes that remove an
 /// administrator that the operator did not name.
-pub(crate) fn require_left(tx: &mut Tx<'_>, admin: &PermissionName, settings: &Settings) -> Result<(), Error> {
+pub(crate) fn require_remaining_administrator(
+    tx: &mut Tx<'_>,
+    admin: &PermissionName,
+    settings: &Settings,
+) -> Result<(), Error> {
     store::lock(tx, locks::ADMINISTRATORS)?;
     let now = tx.now();
-    let keys = store::api_keys::keys::of_clients_holding(tx, admin, now)?;
+    let keys = store::api_keys::keys::find_service_client_keys_with_permission(tx, admin, now)?;
     let works = |key: &ApiKey| {
-        let standing = key.ownership.standing(settings.limits.ends_with_creator);
+        let standing = key.ownership.root_owner_status(settings.limits.end_with_creator);
         let reaches = key.audiences.as_ref().is_none_or(|all| all.contains(&settings.management_audience));
-        let stays = key.life.expires_at.is_none_or(|end| end > now.after(SOON));
+        let stays = key.lifecycle.expires_at.is_none_or(|end| end > now.plus(MIN_REMAINING_LIFETIME));
         reaches
             && stays
             && key.permissions.contains(admin)
-            && api_key::state(&key.life, &standing, now).0 == State::Active
+            && api_key::state(&key.lifecycle, &standing, now).0 == KeyState::Active
     };
     if keys.iter().any(works) {
         Ok(())

@@ -3,7 +3,7 @@
 
 use crate::{
     domain::{
-        access::{owner::Home, permission::PermissionSet, role::RoleSet},
+        access::{owner::OwnerScope, permission::PermissionSet, role::RoleSet},
         common::id::{OrganizationId, UserId},
     },
     store::{self, Conn, StoreError},
@@ -11,8 +11,8 @@ use crate::{
 
 /// The current state of a user or an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlaceNow {
-    pub home: Home,
+pub struct DirectoryEntry {
+    pub home: OwnerScope,
     pub blocked: bool,
     /// The permissions of the roles that apply there. Empty for an organization: the catalog
     /// determines what its keys may carry.
@@ -26,28 +26,28 @@ pub fn of_user(
     connection: &mut Conn,
     user: &UserId,
     organization: Option<&OrganizationId>,
-) -> Result<Option<PlaceNow>, StoreError> {
+) -> Result<Option<DirectoryEntry>, StoreError> {
     let Some(found) = store::directory::users::find(connection, user)? else { return Ok(None) };
-    let (roles, incarnation) = match organization {
-        None => (found.roles, found.incarnation),
+    let (roles, generation_id) = match organization {
+        None => (found.roles, found.generation_id),
         Some(id) => {
             let Some(organization) = store::directory::organizations::find(connection, id)? else { return Ok(None) };
             let Some(member) = store::directory::members::find(connection, &organization, user)? else {
                 return Ok(None);
             };
-            (member.roles, member.incarnation)
+            (member.roles, member.generation_id)
         }
     };
-    let permissions = store::access::roles::permissions_of(connection, &roles)?;
-    let home = Home::User { id: user.clone(), organization: organization.cloned(), incarnation };
-    Ok(Some(PlaceNow { home, blocked: found.blocked_at.is_some(), permissions, roles }))
+    let permissions = store::access::roles::read_permissions_of_roles(connection, &roles)?;
+    let home = OwnerScope::User { id: user.clone(), organization: organization.cloned(), generation_id };
+    Ok(Some(DirectoryEntry { home, blocked: found.blocked_at.is_some(), permissions, roles }))
 }
 
 /// Returns an organization, or `None` if it does not exist.
-pub fn of_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Option<PlaceNow>, StoreError> {
+pub fn of_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Option<DirectoryEntry>, StoreError> {
     let found = store::directory::organizations::find(connection, id)?;
-    Ok(found.map(|organization| PlaceNow {
-        home: Home::Organization { id: organization.id, incarnation: organization.incarnation },
+    Ok(found.map(|organization| DirectoryEntry {
+        home: OwnerScope::Organization { id: organization.id, generation_id: organization.generation_id },
         blocked: false,
         permissions: PermissionSet::default(),
         roles: RoleSet::default(),
@@ -56,11 +56,11 @@ pub fn of_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Opt
 
 /// Returns whether the owner still exists with the same generation id. A user or organization that
 /// was created later with the same id is a different owner.
-pub fn stands(connection: &mut Conn, home: &Home) -> Result<bool, StoreError> {
+pub fn owner_exists(connection: &mut Conn, home: &OwnerScope) -> Result<bool, StoreError> {
     let now = match home {
-        Home::Account => return Ok(true),
-        Home::Organization { id, .. } => of_organization(connection, id)?,
-        Home::User { id, organization, .. } => of_user(connection, id, organization.as_ref())?,
+        OwnerScope::Account => return Ok(true),
+        OwnerScope::Organization { id, .. } => of_organization(connection, id)?,
+        OwnerScope::User { id, organization, .. } => of_user(connection, id, organization.as_ref())?,
     };
     Ok(now.is_some_and(|now| now.home == *home))
 }

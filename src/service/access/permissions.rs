@@ -6,25 +6,25 @@ use std::collections::BTreeSet;
 use crate::{
     domain::{
         access::{
-            permission::{AssignableTo, Permission, PermissionName, PermissionSet},
-            policy::Holdings,
+            permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
+            policy::GrantablePermissions,
         },
         common::{
             name::DisplayName,
             page::{Page, PageRequest},
         },
-        events::{EventKind, NewEvent},
+        events::{EventType, NewEvent},
     },
-    service::{App, Error, Fault, caller::Caller},
+    service::{App, Error, InputFault, caller::Caller},
     store::{self, Outcome, StoreError, Tx},
 };
 
 /// Input of `PUT /v1/permissions/{name}`.
 #[derive(Debug, Clone)]
-pub struct PutPermission {
+pub struct PermissionInput {
     pub name: PermissionName,
     pub description: Option<DisplayName>,
-    pub assignable_to: BTreeSet<AssignableTo>,
+    pub assignable_to: BTreeSet<AssignableOwnerType>,
 }
 
 /// Adds a permission to the catalog or changes it. Returns `true` if it is new. An identical
@@ -35,11 +35,11 @@ pub struct PutPermission {
 pub async fn put(
     app: &App,
     caller: &Caller,
-    put: PutPermission,
+    put: PermissionInput,
     if_version: Option<i64>,
 ) -> Result<(Permission, bool), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let (permission, is_new, event) = put_in(tx, put, if_version)?;
             Ok(match event {
                 Some(event) => Outcome::event((permission, is_new), event),
@@ -52,11 +52,11 @@ pub async fn put(
 /// Like `put`, within an open transaction. Returns no event if nothing changed.
 pub(crate) fn put_in(
     tx: &mut Tx<'_>,
-    put: PutPermission,
+    put: PermissionInput,
     if_version: Option<i64>,
 ) -> Result<(Permission, bool, Option<NewEvent>), Error> {
     let names: PermissionSet = [put.name.clone()].into_iter().collect();
-    let existing = store::access::permissions::find_for_change(tx, &names)?.pop();
+    let existing = store::access::permissions::find_many_for_update(tx, &names)?.pop();
     crate::service::common::version::require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
     match existing {
         Some(permission) if permission.built_in => {
@@ -72,7 +72,7 @@ pub(crate) fn put_in(
             permission.assignable_to = put.assignable_to;
             store::access::permissions::update(tx, &permission)?;
             permission.version += 1;
-            let event = NewEvent::new(EventKind::PermissionUpdated, &permission.name);
+            let event = NewEvent::new(EventType::PermissionUpdated, &permission.name);
             Ok((permission, false, Some(event)))
         }
         None if put.name.is_management() => {
@@ -93,7 +93,7 @@ pub(crate) fn put_in(
                 }
                 other => other?,
             }
-            let event = NewEvent::new(EventKind::PermissionCreated, &permission.name);
+            let event = NewEvent::new(EventType::PermissionCreated, &permission.name);
             Ok((permission, true, Some(event)))
         }
     }
@@ -105,7 +105,7 @@ pub async fn get(app: &App, name: PermissionName) -> Result<Permission, Error> {
 }
 
 /// Lists the catalog, or only the permissions that keys of the owner type `to` may carry.
-pub async fn list(app: &App, to: Option<AssignableTo>, page: PageRequest) -> Result<Page<Permission>, Error> {
+pub async fn list(app: &App, to: Option<AssignableOwnerType>, page: PageRequest) -> Result<Page<Permission>, Error> {
     Ok(app.store.read(move |connection| store::access::permissions::list_assignable(connection, to, &page)).await?)
 }
 
@@ -114,7 +114,7 @@ pub async fn list(app: &App, to: Option<AssignableTo>, page: PageRequest) -> Res
 /// names some of the carriers.
 pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version: Option<i64>) -> Result<(), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let event = delete_in(tx, &name, if_version)?;
             Ok(Outcome::event((), event))
         })
@@ -124,40 +124,41 @@ pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version
 /// Like `delete`, within an open transaction.
 pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &PermissionName, if_version: Option<i64>) -> Result<NewEvent, Error> {
     let names: PermissionSet = [name.clone()].into_iter().collect();
-    let found = store::access::permissions::find_for_change(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
+    let found =
+        store::access::permissions::find_many_for_update(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
     crate::service::common::version::require_version(found.version, if_version)?;
     if found.built_in {
         return Err(Error::Conflict(format!("{name} is built in and cannot be removed")));
     }
-    let mut carriers = store::api_keys::keys::carrying(tx, name)?;
+    let mut carriers = store::api_keys::keys::find_ids_with_permission(tx, name)?;
     carriers.extend(store::api_keys::service_clients::holding(tx, name)?);
-    carriers.extend(store::access::audiences::naming(tx, name)?);
-    carriers.extend(store::access::roles::holding(tx, name)?);
+    carriers.extend(store::access::audiences::find_identifiers_with_permission(tx, name)?);
+    carriers.extend(store::access::roles::find_names_with_permission(tx, name)?);
     if !carriers.is_empty() {
         return Err(Error::Conflict(format!("{name} is still carried by {}", carriers.join(", "))));
     }
     store::access::permissions::delete(tx, name)?;
-    Ok(NewEvent::new(EventKind::PermissionDeleted, name))
+    Ok(NewEvent::new(EventType::PermissionDeleted, name))
 }
 
 /// Returns every fault in granting `wanted`: permissions that are not in the catalog, that this
 /// owner type may not carry, or that the caller does not hold. Those in the catalog are locked
 /// until `tx` ends.
-pub(crate) fn handing_out(
+pub(crate) fn find_grant_faults(
     tx: &mut Tx<'_>,
     wanted: &PermissionSet,
-    to: Option<AssignableTo>,
-    holdings: &Holdings,
-) -> Result<Vec<Fault>, Error> {
-    let catalog = store::access::permissions::find_for_change(tx, wanted)?;
+    to: Option<AssignableOwnerType>,
+    holdings: &GrantablePermissions,
+) -> Result<Vec<InputFault>, Error> {
+    let catalog = store::access::permissions::find_many_for_update(tx, wanted)?;
     let fault = |name: &PermissionName| {
         let Some(known) = catalog.iter().find(|known| known.name == *name) else {
             let message = format!("{name} is not in the catalog: PUT /v1/permissions/{name} first");
-            return Some(Fault::new("permissions", message));
+            return Some(InputFault::new("permissions", message));
         };
         if let Some(to) = to.filter(|to| !known.assignable_to.contains(to)) {
             let message = format!("{name} may not be assigned to a {}", to.as_str().replace('_', " "));
-            return Some(Fault::new("permissions", message));
+            return Some(InputFault::new("permissions", message));
         }
         not_held(name, holdings)
     };
@@ -165,7 +166,7 @@ pub(crate) fn handing_out(
 }
 
 /// Returns a fault if the caller does not hold the permission and therefore cannot grant it.
-pub(crate) fn not_held(name: &PermissionName, holdings: &Holdings) -> Option<Fault> {
-    let fault = || Fault::new("permissions", format!("{name} is not yours to hand out: you do not hold it"));
-    (!holdings.hold(name)).then(fault)
+pub(crate) fn not_held(name: &PermissionName, holdings: &GrantablePermissions) -> Option<InputFault> {
+    let fault = || InputFault::new("permissions", format!("{name} is not yours to hand out: you do not hold it"));
+    (!holdings.can_grant(name)).then(fault)
 }

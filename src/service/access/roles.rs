@@ -4,22 +4,25 @@ use crate::{
     domain::{
         access::{
             permission::PermissionSet,
-            policy::Holdings,
+            policy::GrantablePermissions,
             role::{Role, RoleName, RoleSet},
         },
         common::{
             name::DisplayName,
             page::{Page, PageRequest},
         },
-        events::{EventKind, NewEvent},
+        events::{EventType, NewEvent},
     },
-    service::{App, Error, Fault, access::permissions::handing_out, caller::Caller, common::version::require_version},
+    service::{
+        App, Error, InputFault, access::permissions::find_grant_faults, caller::Caller,
+        common::version::require_version,
+    },
     store::{self, Outcome, StoreError, Tx},
 };
 
 /// Input of `PUT /v1/roles/{name}`.
 #[derive(Debug, Clone)]
-pub struct PutRole {
+pub struct RoleInput {
     pub name: RoleName,
     pub description: Option<DisplayName>,
     pub permissions: PermissionSet,
@@ -27,9 +30,9 @@ pub struct PutRole {
 
 /// Creates or changes a role. Returns `true` if it is new. An identical role changes nothing and
 /// appends no event.
-pub async fn put(app: &App, caller: &Caller, put: PutRole, if_version: Option<i64>) -> Result<(Role, bool), Error> {
+pub async fn put(app: &App, caller: &Caller, put: RoleInput, if_version: Option<i64>) -> Result<(Role, bool), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let (role, is_new, event) = put_in(tx, put, if_version)?;
             Ok(match event {
                 Some(event) => Outcome::event((role, is_new), event),
@@ -42,14 +45,14 @@ pub async fn put(app: &App, caller: &Caller, put: PutRole, if_version: Option<i6
 /// Like `put`, within an open transaction. Returns no event if nothing changed.
 pub(crate) fn put_in(
     tx: &mut Tx<'_>,
-    put: PutRole,
+    put: RoleInput,
     if_version: Option<i64>,
 ) -> Result<(Role, bool, Option<NewEvent>), Error> {
-    let existing = store::access::roles::find_for_change(tx, &[put.name.clone()].into_iter().collect())?.pop();
+    let existing = store::access::roles::find_many_for_update(tx, &[put.name.clone()].into_iter().collect())?.pop();
     require_version(existing.as_ref().map_or(0, |role| role.version), if_version)?;
-    let mut faults = handing_out(tx, &put.permissions, None, &Holdings::WholeCatalog)?;
+    let mut faults = find_grant_faults(tx, &put.permissions, None, &GrantablePermissions::WholeCatalog)?;
     for name in put.permissions.iter().filter(|name| name.as_str().starts_with("keyswap:")) {
-        faults.push(Fault::new(
+        faults.push(InputFault::new(
             "permissions",
             format!("{name} governs the deployment: only service clients may have it"),
         ));
@@ -66,8 +69,8 @@ pub(crate) fn put_in(
             role.permissions = put.permissions;
             store::access::roles::update(tx, &role)?;
             role.version += 1;
-            let event =
-                NewEvent::new(EventKind::RoleUpdated, &role.name).with("permissions", role.permissions.to_string());
+            let event = NewEvent::new(EventType::RoleUpdated, &role.name)
+                .with_data("permissions", role.permissions.to_string());
             Ok((role, false, Some(event)))
         }
         None => {
@@ -84,8 +87,8 @@ pub(crate) fn put_in(
                 }
                 other => other?,
             }
-            let event =
-                NewEvent::new(EventKind::RoleCreated, &role.name).with("permissions", role.permissions.to_string());
+            let event = NewEvent::new(EventType::RoleCreated, &role.name)
+                .with_data("permissions", role.permissions.to_string());
             Ok((role, true, Some(event)))
         }
     }
@@ -105,7 +108,7 @@ pub async fn list(app: &App, page: PageRequest) -> Result<Page<Role>, Error> {
 /// records.
 pub async fn delete(app: &App, caller: &Caller, name: RoleName, if_version: Option<i64>) -> Result<(), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let event = delete_in(tx, &name, if_version)?;
             Ok(Outcome::event((), event))
         })
@@ -114,24 +117,26 @@ pub async fn delete(app: &App, caller: &Caller, name: RoleName, if_version: Opti
 
 /// Like `delete`, within an open transaction.
 pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, if_version: Option<i64>) -> Result<NewEvent, Error> {
-    let found = store::access::roles::find_for_change(tx, &[name.clone()].into_iter().collect())?.pop();
+    let found = store::access::roles::find_many_for_update(tx, &[name.clone()].into_iter().collect())?.pop();
     require_version(found.ok_or(Error::NotFound("role"))?.version, if_version)?;
-    let holders = store::access::roles::given_to(tx, name)?;
+    let holders = store::access::roles::find_role_assignments(tx, name)?;
     if !holders.is_empty() {
         return Err(Error::Conflict(format!("{name} is still given to {}", holders.join(", "))));
     }
     store::access::roles::delete(tx, name)?;
-    Ok(NewEvent::new(EventKind::RoleDeleted, name))
+    Ok(NewEvent::new(EventType::RoleDeleted, name))
 }
 
 /// Returns a fault for each role that does not exist. The existing ones are locked until `tx` ends.
-pub(crate) fn unknown(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<Vec<Fault>, StoreError> {
-    let known = store::access::roles::find_for_change(tx, wanted)?;
-    Ok(not_among(&known.into_iter().map(|role| role.name).collect(), wanted))
+pub(crate) fn unknown(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<Vec<InputFault>, StoreError> {
+    let known = store::access::roles::find_many_for_update(tx, wanted)?;
+    Ok(unknown_role_faults(&known.into_iter().map(|role| role.name).collect(), wanted))
 }
 
 /// Like `unknown`, for a given set of existing roles.
-pub(crate) fn not_among(known: &RoleSet, wanted: &RoleSet) -> Vec<Fault> {
+pub(crate) fn unknown_role_faults(known: &RoleSet, wanted: &RoleSet) -> Vec<InputFault> {
     let unknown = wanted.iter().filter(|name| !known.contains(name));
-    unknown.map(|name| Fault::new("roles", format!("there is no role {name}: PUT /v1/roles/{name} first"))).collect()
+    unknown
+        .map(|name| InputFault::new("roles", format!("there is no role {name}: PUT /v1/roles/{name} first")))
+        .collect()
 }

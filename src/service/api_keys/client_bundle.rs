@@ -7,30 +7,30 @@ use crate::{
         directory::service_client::ServiceClient,
     },
     service::{
-        App, Error, Fault,
-        access::access_records::{self, FirstRecord},
+        App, Error, InputFault,
+        access::access_records::{self, InitialAccessRecord},
         api_keys::{
-            Maker, OwnerAsked,
-            service_clients::{NOT_FOUND, NewServiceClient, make, seen, within_limit},
-            types::{NewKey, Shown},
+            Maker, RequestedOwner,
+            service_clients::{NOT_FOUND, NewServiceClient, make, require_client_limit, seen},
+            types::{NewApiKey, Shown},
         },
         caller::Caller,
-        common::idempotency::{self, Created, Idempotency},
+        common::idempotency::{self, CreateOutcome, IdempotencyRequest},
     },
     store::{self, Outcome, Tx},
 };
 
 /// Objects that can be created together with a service client.
 #[derive(Debug, Clone, Default)]
-pub struct Outfit {
-    pub record: Option<FirstRecord>,
+pub struct NewClientBundle {
+    pub record: Option<InitialAccessRecord>,
     /// Its `owner` is ignored: the service client owns the key.
-    pub key: Option<NewKey>,
+    pub key: Option<NewApiKey>,
 }
 
 /// A service client with the objects that were created together with it.
 #[derive(Debug)]
-pub struct Outfitted {
+pub struct CreatedClientBundle {
     pub client: ServiceClient,
     pub record: Option<AccessRecord>,
     pub key: Option<Shown>,
@@ -44,21 +44,24 @@ pub async fn create(
     app: &App,
     caller: &Caller,
     new: NewServiceClient,
-    outfit: Outfit,
-    once: Option<Idempotency>,
-) -> Result<Created<Outfitted, Outfitted>, Error> {
+    outfit: NewClientBundle,
+    once: Option<IdempotencyRequest>,
+) -> Result<CreateOutcome<CreatedClientBundle, CreatedClientBundle>, Error> {
     let (caller, maker, settings) = (caller.clone(), Maker::of(app), app.settings.clone());
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(ids) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::bookkeeping(Created::Replayed(earlier(tx, &caller, &maker, &ids)?)));
+                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(earlier(tx, &caller, &maker, &ids)?)));
             }
             if let Some(first) = &outfit.record {
                 access_records::lock_roles(tx, &first.statements)?;
             }
             let mut faults = Vec::new();
-            let made =
-                among(&mut faults, "", make(tx, new, &caller).and_then(|made| within_limit(tx, &settings, made)))?;
+            let made = collect_faults(
+                &mut faults,
+                "",
+                make(tx, new, &caller).and_then(|made| require_client_limit(tx, &settings, made)),
+            )?;
             // The access record and the key cannot be checked without the service client.
             let Some((client, event)) = made else { return Err(Error::Invalid(faults)) };
             let mut events = vec![event];
@@ -66,14 +69,14 @@ pub async fn create(
                 Some(first) => {
                     let principal = Principal::ServiceClient(client.id.clone());
                     let made = access_records::first(tx, &caller, &client.home, principal, first);
-                    among(&mut faults, "access_record.", made)?
+                    collect_faults(&mut faults, "access_record.", made)?
                 }
                 None => None,
             };
             let key = match outfit.key {
                 Some(key) => {
-                    let key = NewKey { owner: Some(OwnerAsked::ServiceClient(client.id.clone())), ..key };
-                    among(&mut faults, "api_key.", maker.make(tx, key, &caller))?
+                    let key = NewApiKey { owner: Some(RequestedOwner::ServiceClient(client.id.clone())), ..key };
+                    collect_faults(&mut faults, "api_key.", maker.make(tx, key, &caller))?
                 }
                 None => None,
             };
@@ -85,14 +88,14 @@ pub async fn create(
             events.extend(record_event);
             events.extend(key_event);
             let (key, value) = key.map(|made| (made.shown, made.value)).unzip();
-            let made = Outfitted { client, record, key, value };
-            idempotency::remember(tx, once.as_ref(), &made.ids())?;
-            Ok(Outcome::events(Created::New(made), events))
+            let made = CreatedClientBundle { client, record, key, value };
+            idempotency::record_created_object(tx, once.as_ref(), &made.ids())?;
+            Ok(Outcome::events(CreateOutcome::New(made), events))
         })
         .await
 }
 
-impl Outfitted {
+impl CreatedClientBundle {
     /// Returns the ids of all created objects, separated by single spaces.
     fn ids(&self) -> String {
         let record = self.record.as_ref().map(|record| record.id.as_str());
@@ -102,7 +105,12 @@ impl Outfitted {
 }
 
 /// Returns the current state of the objects with these ids.
-pub(crate) fn earlier(tx: &mut Tx<'_>, caller: &Caller, maker: &Maker, ids: &str) -> Result<Outfitted, Error> {
+pub(crate) fn earlier(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    maker: &Maker,
+    ids: &str,
+) -> Result<CreatedClientBundle, Error> {
     let mut parts = ids.split(' ');
     let client = store::api_keys::service_clients::find(tx, &parts.next().unwrap_or_default().parse()?)?;
     let client = seen(tx, caller, client)?.ok_or(NOT_FOUND)?;
@@ -114,12 +122,16 @@ pub(crate) fn earlier(tx: &mut Tx<'_>, caller: &Caller, maker: &Maker, ids: &str
             key = Some(maker.shown(tx, &id.parse()?)?).filter(|shown| shown.key.archived_at.is_none());
         }
     }
-    Ok(Outfitted { client, record, key, value: None })
+    Ok(CreatedClientBundle { client, record, key, value: None })
 }
 
 /// Adds the faults of one part to the faults of the whole request.
-pub(crate) fn among<T>(faults: &mut Vec<Fault>, part: &str, made: Result<T, Error>) -> Result<Option<T>, Error> {
-    match made.map_err(|error| error.of_part(part)) {
+pub(crate) fn collect_faults<T>(
+    faults: &mut Vec<InputFault>,
+    part: &str,
+    made: Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    match made.map_err(|error| error.prefix_fields(part)) {
         Ok(made) => Ok(Some(made)),
         Err(Error::Invalid(more)) => {
             faults.extend(more);

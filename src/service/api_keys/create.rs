@@ -5,20 +5,21 @@ use crate::{
     domain::{
         common::{derived_id::CredentialId, id::KeyId},
         credentials::{
-            api_key::{ApiKey, Credential, Life},
+            api_key::{ApiKey, Credential, KeyLifecycle},
             format::{ApiKeyValue, Prefix, Secret},
         },
-        events::{EventKind, NewEvent},
+        events::{EventType, NewEvent},
     },
     service::{
-        App, Error, Fault, Settings,
+        App, Error, InputFault, Settings,
         api_keys::{
             limits::{
-                audience_faults, beyond_caller, expiry_faults, permission_faults, rate_faults, ttl_faults, type_faults,
+                find_exceeded_caller_limits, validate_audiences, validate_expiry, validate_owner_type,
+                validate_permissions, validate_rate_limit, validate_token_ttl,
             },
             lookup::{NOT_FOUND, key_event},
-            owner::{self, Holder},
-            types::{NewKey, Shown, WithValue},
+            owner::{self, ResolvedOwner},
+            types::{IssuedApiKey, NewApiKey, Shown},
         },
         caller::Caller,
     },
@@ -43,30 +44,35 @@ impl Maker {
         Self { settings: settings.clone(), master: master.clone(), entropy: entropy.clone() }
     }
 
-    pub(crate) fn make(&self, tx: &mut Tx<'_>, new: NewKey, caller: &Caller) -> Result<(WithValue, NewEvent), Error> {
-        let holder = self.checked(tx, &new, caller, Vec::new())?;
+    pub(crate) fn make(
+        &self,
+        tx: &mut Tx<'_>,
+        new: NewApiKey,
+        caller: &Caller,
+    ) -> Result<(IssuedApiKey, NewEvent), Error> {
+        let holder = self.validate_key(tx, &new, caller, Vec::new())?;
         let (credential, value) = self.credential(tx)?;
         let (shown, event) = self.written(tx, new, &holder, &credential)?;
-        Ok((WithValue { shown, value }, event))
+        Ok((IssuedApiKey { shown, value }, event))
     }
 
     /// Validates a new key and resolves its owner. `faults` are already known and are reported
     /// together with those found here.
-    pub(crate) fn checked(
+    pub(crate) fn validate_key(
         &self,
         tx: &mut Tx<'_>,
-        new: &NewKey,
+        new: &NewApiKey,
         caller: &Caller,
-        mut faults: Vec<Fault>,
-    ) -> Result<Holder, Error> {
-        let holder = owner::of_new_key(tx, caller, new.owner.clone())?;
-        faults.extend(type_faults(&self.settings, &holder));
-        faults.extend(permission_faults(tx, &holder, &new.permissions, &caller.holdings)?);
-        faults.extend(audience_faults(tx, new.audiences.as_deref())?);
-        faults.extend(expiry_faults(&self.settings, tx.now(), tx.now(), new.expires_at));
-        faults.extend(ttl_faults(new.max_token_ttl));
-        faults.extend(rate_faults(new.exchanges_per_minute));
-        faults.extend(beyond_caller(caller, new));
+        mut faults: Vec<InputFault>,
+    ) -> Result<ResolvedOwner, Error> {
+        let holder = owner::resolve_owner(tx, caller, new.owner.clone())?;
+        faults.extend(validate_owner_type(&self.settings, &holder));
+        faults.extend(validate_permissions(tx, &holder, &new.permissions, &caller.holdings)?);
+        faults.extend(validate_audiences(tx, new.audiences.as_deref())?);
+        faults.extend(validate_expiry(&self.settings, tx.now(), tx.now(), new.expires_at));
+        faults.extend(validate_token_ttl(new.max_token_ttl));
+        faults.extend(validate_rate_limit(new.exchanges_per_minute));
+        faults.extend(find_exceeded_caller_limits(caller, new));
         if faults.is_empty() { Ok(holder) } else { Err(Error::Invalid(faults)) }
     }
 
@@ -74,12 +80,12 @@ impl Maker {
     pub(crate) fn written(
         &self,
         tx: &mut Tx<'_>,
-        new: NewKey,
-        holder: &Holder,
+        new: NewApiKey,
+        holder: &ResolvedOwner,
         credential: &NewCredential,
     ) -> Result<(Shown, NewEvent), StoreError> {
         let key = ApiKey {
-            id: tx.new_id()?,
+            id: tx.generate_id()?,
             name: new.name,
             ownership: holder.ownership(),
             permissions: new.permissions,
@@ -87,22 +93,22 @@ impl Maker {
             metadata: new.metadata,
             max_token_ttl: new.max_token_ttl,
             exchanges_per_minute: new.exchanges_per_minute,
-            life: Life { suspended_at: None, revoked_at: None, expires_at: new.expires_at },
+            lifecycle: KeyLifecycle { suspended_at: None, revoked_at: None, expires_at: new.expires_at },
             archived_at: None,
             credentials: Vec::new(),
             created_at: tx.now(),
-            created_by: tx.author(),
+            created_by: tx.creator(),
             version: 1,
         };
         store::api_keys::keys::insert(tx, &key, credential)?;
-        let event = key_event(EventKind::ApiKeyCreated, &key)
-            .with("owner_type", key.ownership.owner.kind().as_str())
-            .with("owner", key.ownership.owner.id().unwrap_or("none"))
-            .with("permissions", key.permissions.to_string());
+        let event = key_event(EventType::ApiKeyCreated, &key)
+            .with_data("owner_type", key.ownership.owner.kind().as_str())
+            .with_data("owner", key.ownership.owner.id().unwrap_or("none"))
+            .with_data("permissions", key.permissions.to_string());
         // Read back together with the directory data from which the owner status follows.
         let now = tx.now();
         let shown = store::api_keys::keys::find(tx, &key.id, now)?;
-        let shown = shown.ok_or_else(|| StoreError::Corrupt("a key that was just written is gone".to_owned()))?;
+        let shown = shown.ok_or_else(|| StoreError::InvalidData("a key that was just written is gone".to_owned()))?;
         Ok((Shown::new(shown, now, &self.settings), event))
     }
 
@@ -120,9 +126,14 @@ impl Maker {
         let value = ApiKeyValue::format(&prefix, &id, &secret);
         let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
         let credential =
-            Credential { id, prefix, masked: None, created_at: tx.now(), expires_at: None, last_used_at: None };
+            Credential { id, prefix, masked_value: None, created_at: tx.now(), expires_at: None, last_used_at: None };
         Ok((
-            NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup: None },
+            NewCredential {
+                credential,
+                encrypted_secret: sealed.bytes,
+                master_version: sealed.master_version,
+                lookup_digest: None,
+            },
             value,
         ))
     }

@@ -3,35 +3,37 @@
 
 use crate::{
     domain::{
-        credentials::expiry_notification::ENDED,
-        events::{Actor, EventKind, NewEvent, Origin},
+        credentials::expiry_notification::EXPIRED_DAYS,
+        events::{Actor, EventType, NewEvent, Origin},
     },
     service::{App, common::locks},
     store::{self, Outcome, StoreError},
 };
 
 /// Maximum number of keys per transaction: other transactions wait while the events are appended.
-const BATCH: i64 = 200;
+const KEYS_PER_TRANSACTION: i64 = 200;
 /// Records `api_key.revoked` events for a batch of keys whose owner was deleted. Returns whether
 /// more may remain.
-pub async fn tell_of_departed(app: &App) -> Result<bool, StoreError> {
+pub async fn record_owner_deletions(app: &App) -> Result<bool, StoreError> {
     // Usually there is nothing to record, and a read costs less than a write transaction.
-    if !app.store.read(store::directory::owner_deletions::are_left).await? {
+    if !app.store.read(store::directory::owner_deletions::has_pending).await? {
         return Ok(false);
     }
-    let ends_with_creator = app.settings.limits.ends_with_creator;
+    let ends_with_creator = app.settings.limits.end_with_creator;
     app.store
-        .change(Origin::of(Actor::System), move |tx| {
+        .run_transaction(Origin::of(Actor::System), move |tx| {
             if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
                 return Ok(Outcome::bookkeeping(false));
             }
-            let Some((gone, ended)) = store::directory::owner_deletions::next(tx, BATCH, ends_with_creator)? else {
+            let Some((gone, ended)) =
+                store::directory::owner_deletions::next(tx, KEYS_PER_TRANSACTION, ends_with_creator)?
+            else {
                 return Ok(Outcome::bookkeeping(false));
             };
             let revoked = ended.into_iter().map(|key| {
-                NewEvent::new(EventKind::ApiKeyRevoked, &key.key)
-                    .within(key.organization.as_ref())
-                    .because(gone.as_str())
+                NewEvent::new(EventType::ApiKeyRevoked, &key.key)
+                    .with_organization(key.organization.as_ref())
+                    .with_cause(gone.as_str())
             });
             Ok(Outcome::events(true, revoked.collect()))
         })
@@ -40,7 +42,7 @@ pub async fn tell_of_departed(app: &App) -> Result<bool, StoreError> {
 
 /// Records `api_key.expiring` and `api_key.expired` events for a batch of keys. Returns whether
 /// more may remain.
-pub async fn tell_of_endings(app: &App) -> Result<bool, StoreError> {
+pub async fn record_expiry_notifications(app: &App) -> Result<bool, StoreError> {
     let due = app.store.read(|connection| {
         let now = store::now(connection)?;
         store::api_keys::expiry_notifications::are_due(connection, now)
@@ -49,19 +51,19 @@ pub async fn tell_of_endings(app: &App) -> Result<bool, StoreError> {
         return Ok(false);
     }
     app.store
-        .change(Origin::of(Actor::System), |tx| {
+        .run_transaction(Origin::of(Actor::System), |tx| {
             if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
                 return Ok(Outcome::bookkeeping(false));
             }
-            let events: Vec<_> = store::api_keys::expiry_notifications::next(tx, BATCH)?
+            let events: Vec<_> = store::api_keys::expiry_notifications::next(tx, KEYS_PER_TRANSACTION)?
                 .into_iter()
                 .map(|ending| {
-                    let is_over = ending.days == ENDED;
-                    let kind = if is_over { EventKind::ApiKeyExpired } else { EventKind::ApiKeyExpiring };
+                    let is_over = ending.days == EXPIRED_DAYS;
+                    let kind = if is_over { EventType::ApiKeyExpired } else { EventType::ApiKeyExpiring };
                     let event = NewEvent::new(kind, &ending.key)
-                        .within(ending.organization.as_ref())
-                        .with("expires_at", ending.ends_at.to_string());
-                    if is_over { event } else { event.with("days", ending.days) }
+                        .with_organization(ending.organization.as_ref())
+                        .with_data("expires_at", ending.ends_at.to_string());
+                    if is_over { event } else { event.with_data("days", ending.days) }
                 })
                 .collect();
             Ok(Outcome::events(!events.is_empty(), events))

@@ -3,23 +3,23 @@
 use crate::{
     crypto::{imported_key, sha256},
     domain::{
-        access::policy::Place,
+        access::policy::TenantScope,
         common::derived_id::CredentialId,
         credentials::{
             api_key::Credential,
-            imported::{ForeignDigest, Masked},
+            imported::{ImportedKeyDigest, MaskedKey},
         },
         events::NewEvent,
     },
     service::{
-        App, Error, Fault, Settings,
+        App, Error, InputFault, Settings,
         api_keys::{
             Maker,
-            types::{NewKey, Shown},
+            types::{NewApiKey, Shown},
         },
         caller::Caller,
-        common::idempotency::{self, Created, Idempotency},
-        credentials::parse::begins_as_ours,
+        common::idempotency::{self, CreateOutcome, IdempotencyRequest},
+        credentials::parse::has_native_prefix,
         encryption::master_keys::catch_up,
     },
     store::{self, Outcome, StoreError, Tx, api_keys::credentials::NewCredential},
@@ -28,9 +28,9 @@ use crate::{
 /// The data of a key to import.
 #[derive(Debug, Clone)]
 pub struct Import {
-    pub sha256: ForeignDigest,
+    pub sha256: ImportedKeyDigest,
     /// The masked form that is displayed.
-    pub masked: Option<Masked>,
+    pub masked: Option<MaskedKey>,
 }
 
 /// Creates a key whose value already exists outside Keyswap. Keyswap receives only the digest of
@@ -38,27 +38,27 @@ pub struct Import {
 pub async fn import(
     app: &App,
     caller: &Caller,
-    new: NewKey,
+    new: NewApiKey,
     import: Import,
-    once: Option<Idempotency>,
-) -> Result<Created<Shown, Shown>, Error> {
+    once: Option<IdempotencyRequest>,
+) -> Result<CreateOutcome<Shown, Shown>, Error> {
     let maker = Maker::of(app);
     let caller = caller.clone();
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::bookkeeping(Created::Replayed(maker.shown(tx, &id.parse()?)?)));
+                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(maker.shown(tx, &id.parse()?)?)));
             }
             let (shown, event) = maker.import(tx, new, import, &caller)?;
-            idempotency::remember(tx, once.as_ref(), shown.key.id.as_str())?;
-            Ok(Outcome::event(Created::New(shown), event))
+            idempotency::record_created_object(tx, once.as_ref(), shown.key.id.as_str())?;
+            Ok(Outcome::event(CreateOutcome::New(shown), event))
         })
         .await
 }
 
 /// The advisory lock under which a digest is imported. It is a hash and does not disclose the
 /// digest.
-fn lock_of(digest: &ForeignDigest) -> i64 {
+fn import_lock_id(digest: &ImportedKeyDigest) -> i64 {
     let [a, b, c, d, e, f, g, h, ..] = sha256(digest.expose());
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
@@ -67,53 +67,63 @@ impl Maker {
     fn import(
         &self,
         tx: &mut Tx<'_>,
-        new: NewKey,
+        new: NewApiKey,
         import: Import,
         caller: &Caller,
     ) -> Result<(Shown, NewEvent), Error> {
-        if caller.authority.place != Place::Everywhere {
+        if caller.authority.tenant_scope != TenantScope::Deployment {
             // Digests share one namespace across all tenants: a caller inside a tenant could claim
             // another tenant's key, or probe for it.
             return Err(Error::Forbidden("keyswap:keys"));
         }
-        let holder = self.checked(tx, &new, caller, faults(&self.settings, &import))?;
+        let holder = self.validate_key(tx, &new, caller, validate_import(&self.settings, &import))?;
         // One key per digest, even while two replicas encrypt under different master keys.
-        store::lock(tx, lock_of(&import.sha256))?;
+        store::lock(tx, import_lock_id(&import.sha256))?;
         catch_up(tx, &self.master)?;
-        if store::api_keys::credentials::has_lookup(tx, &imported_key::lookups(&self.master, &import.sha256))? {
-            return Err(taken());
+        if store::api_keys::credentials::is_imported_key_stored(
+            tx,
+            &imported_key::compute_lookups(&self.master, &import.sha256),
+        )? {
+            return Err(digest_taken_error());
         }
-        let credential = self.foreign_credential(tx, import)?;
+        let credential = self.encrypt_imported_credential(tx, import)?;
         let (shown, event) = self.written(tx, new, &holder, &credential).map_err(|error| match error {
             // A concurrent request imported the digest first. The ids are random and do not
             // collide.
-            StoreError::Conflict(_) => taken(),
-            other @ (StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::NoEntropy(_)) => other.into(),
+            StoreError::Conflict(_) => digest_taken_error(),
+            other @ (StoreError::Unavailable(_) | StoreError::InvalidData(_) | StoreError::NoEntropy(_)) => {
+                other.into()
+            }
         })?;
-        Ok((shown, event.with("imported", true)))
+        Ok((shown, event.with_data("imported", true)))
     }
 
-    fn foreign_credential(&self, tx: &Tx<'_>, import: Import) -> Result<NewCredential, Error> {
+    fn encrypt_imported_credential(&self, tx: &Tx<'_>, import: Import) -> Result<NewCredential, Error> {
         let id = CredentialId::generate(&self.entropy)?;
         let sealed = imported_key::seal(&self.master, &id, &import.sha256, &self.entropy)?;
         let credential = Credential {
             id,
             prefix: self.settings.prefix.clone(),
-            masked: Some(import.masked.unwrap_or_default()),
+            masked_value: Some(import.masked.unwrap_or_default()),
             created_at: tx.now(),
             expires_at: None,
             last_used_at: None,
         };
-        let lookup = Some(imported_key::lookup(&self.master, &import.sha256));
-        Ok(NewCredential { credential, sealed: sealed.bytes, master_version: sealed.master_version, lookup })
+        let lookup_digest = Some(imported_key::lookup(&self.master, &import.sha256));
+        Ok(NewCredential {
+            credential,
+            encrypted_secret: sealed.bytes,
+            master_version: sealed.master_version,
+            lookup_digest,
+        })
     }
 }
 
-fn faults(settings: &Settings, import: &Import) -> Vec<Fault> {
+fn validate_import(settings: &Settings, import: &Import) -> Vec<InputFault> {
     let off = (!settings.foreign)
-        .then(|| Fault::new("import", "keys of another make are not taken here: set api_keys.foreign to true"));
-    let ours = import.masked.as_ref().filter(|masked| begins_as_ours(settings, masked.as_str())).map(|_| {
-        Fault::new(
+        .then(|| InputFault::new("import", "keys of another make are not taken here: set api_keys.foreign to true"));
+    let ours = import.masked.as_ref().filter(|masked| has_native_prefix(settings, masked.as_str())).map(|_| {
+        InputFault::new(
             "import.masked",
             "it begins as Keyswap's own keys do (api_keys.prefix, accepted_prefixes): it would be taken for one of them, and never found",
         )
@@ -121,7 +131,7 @@ fn faults(settings: &Settings, import: &Import) -> Vec<Fault> {
     off.into_iter().chain(ours).collect()
 }
 
-fn taken() -> Error {
+fn digest_taken_error() -> Error {
     Error::Conflict(
         "a key with this digest was imported before; a digest is taken for good, even by a key that was revoked"
             .to_owned(),

@@ -1,13 +1,13 @@
 //! Lifecycle transitions of a key: suspend, resume, revoke, delete.
 
 use crate::{
-    domain::{access::policy::Rights, common::id::KeyId, events::EventKind},
+    domain::{access::policy::ObjectRights, common::id::KeyId, events::EventType},
     service::{
         App, Error,
         access::last_administrator,
         api_keys::{
-            limits::require_held,
-            lookup::{found, is_gone, key_event, refuse_revoked, save},
+            limits::require_grantable,
+            lookup::{found, is_owner_deleted, key_event, require_not_revoked, save},
             types::Shown,
         },
         caller::Caller,
@@ -33,49 +33,54 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version:
     let settings = app.settings.clone();
     let caller = caller.clone();
     app.store
-        .change(caller.origin.clone(), move |tx| {
-            let right = if step == Step::Resume { |rights: Rights| rights.change } else { |rights: Rights| rights.end };
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let right = if step == Step::Resume {
+                |rights: ObjectRights| rights.change
+            } else {
+                |rights: ObjectRights| rights.end
+            };
             let mut key = found(tx, &caller, &id, right)?;
             require_version(key.version, if_version)?;
             let whole = key.clone();
-            let before = key.life;
+            let before = key.lifecycle;
             let now = Some(tx.now());
             // A key whose owner was deleted is already revoked, and its `api_key.revoked` event is
             // recorded.
-            let is_told = is_gone(&key, &settings) && store::directory::owner_deletions::is_told(tx, &id)?;
+            let is_told =
+                is_owner_deleted(&key, &settings) && store::directory::owner_deletions::is_end_notified(tx, &id)?;
             let kind = match step {
                 Step::Suspend => {
-                    refuse_revoked(&key, &settings)?;
-                    key.life.suspended_at = before.suspended_at.or(now);
-                    EventKind::ApiKeySuspended
+                    require_not_revoked(&key, &settings)?;
+                    key.lifecycle.suspended_at = before.suspended_at.or(now);
+                    EventType::ApiKeySuspended
                 }
                 Step::Resume => {
-                    refuse_revoked(&key, &settings)?;
-                    require_held(&key, &caller.holdings)?;
-                    key.life.suspended_at = None;
-                    EventKind::ApiKeyResumed
+                    require_not_revoked(&key, &settings)?;
+                    require_grantable(&key, &caller.holdings)?;
+                    key.lifecycle.suspended_at = None;
+                    EventType::ApiKeyResumed
                 }
                 Step::Revoke if is_told => return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings))),
                 Step::Revoke => {
-                    key.life.revoked_at = before.revoked_at.or(now);
-                    EventKind::ApiKeyRevoked
+                    key.lifecycle.revoked_at = before.revoked_at.or(now);
+                    EventType::ApiKeyRevoked
                 }
                 Step::Delete => {
-                    key.life.revoked_at = before.revoked_at.or(now);
+                    key.lifecycle.revoked_at = before.revoked_at.or(now);
                     key.archived_at = now;
-                    EventKind::ApiKeyDeleted
+                    EventType::ApiKeyDeleted
                 }
             };
-            if key.life == before && step != Step::Delete {
+            if key.lifecycle == before && step != Step::Delete {
                 return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings)));
             }
             save(tx, &mut key)?;
-            last_administrator::require_one(tx, &whole, &settings)?;
+            last_administrator::require_administrator_after_key_change(tx, &whole, &settings)?;
             let event = key_event(kind, &key);
             // Deletion implies revocation: consumers that follow only `api_key.revoked` must
             // receive it.
             let revoked = step == Step::Delete && before.revoked_at.is_none() && !is_told;
-            let first = revoked.then(|| key_event(EventKind::ApiKeyRevoked, &key));
+            let first = revoked.then(|| key_event(EventType::ApiKeyRevoked, &key));
             Ok(Outcome::events(Shown::new(key, tx.now(), &settings), first.into_iter().chain([event]).collect()))
         })
         .await

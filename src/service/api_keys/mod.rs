@@ -16,32 +16,33 @@ mod usage;
 
 use crate::{
     domain::{
-        access::{access_record::Principal, policy::Place},
+        access::{access_record::Principal, policy::TenantScope},
         common::{
             id::KeyId,
             page::{Page, PageRequest},
         },
         credentials::api_key::{ApiKey, KeyFilter},
-        events::{Actor, EventKind},
+        events::{Actor, EventType},
     },
     service::{
         App, Error,
         access::{
-            access_records::{self, FirstRecord},
+            access_records::{self, InitialAccessRecord},
             last_administrator,
         },
         api_keys::{
             limits::{
-                audience_faults, expiry_faults, permission_faults, rate_faults, require_held, require_within,
-                ttl_faults, widens,
+                raises_limits, require_grantable, require_within_caller_limits, validate_audiences, validate_expiry,
+                validate_permissions, validate_rate_limit, validate_token_ttl,
             },
-            lookup::{NO_SELF_WIDENING, NOT_FOUND, found, is_hidden, key_event, refuse_revoked, save},
-            owner::Holder,
-            types::{NewKey, PatchKey, Shown, WithValue},
+            lookup::{NOT_FOUND, found, is_hidden_from, key_event, require_not_revoked, save},
+            owner::ResolvedOwner,
+            types::{ApiKeyPatch, IssuedApiKey, NewApiKey, Shown},
         },
         caller::Caller,
         common::{
-            idempotency::{self, Created, Idempotency},
+            error::Rule,
+            idempotency::{self, CreateOutcome, IdempotencyRequest},
             version::require_version,
         },
     },
@@ -50,33 +51,33 @@ use crate::{
 
 pub use import::{Import, import};
 pub use lifecycle::{Step, step};
-pub use owner::OwnerAsked;
+pub use owner::RequestedOwner;
 pub use rotate::{MAX_GRACE, cancel as cancel_rotation, rotate};
-pub use usage::{MAX_DAYS, usage};
+pub use usage::{MAX_USAGE_DAYS, usage};
 
 pub(super) use create::Maker;
-pub(super) use limits::home_faults;
-pub(super) use owner::{nobody_such, organization as organization_holder, user as user_holder};
+pub(super) use limits::validate_user_permissions;
+pub(super) use owner::{organization as organization_holder, unknown_owner_fault, user as user_holder};
 
 /// Creates a key, together with its access record if one is given, in one transaction. All exceeded
 /// limits are reported together.
 pub async fn create(
     app: &App,
     caller: &Caller,
-    new: NewKey,
-    record: Option<FirstRecord>,
-    once: Option<Idempotency>,
-) -> Result<Created<WithValue, Shown>, Error> {
+    new: NewApiKey,
+    record: Option<InitialAccessRecord>,
+    once: Option<IdempotencyRequest>,
+) -> Result<CreateOutcome<IssuedApiKey, Shown>, Error> {
     let maker = Maker::of(app);
     let caller = caller.clone();
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let shown = maker.shown(tx, &id.parse()?)?;
-                if !caller.authority.over(&shown.key.ownership.home).see {
+                if !caller.authority.rights_on(&shown.key.ownership.home).read {
                     return Err(NOT_FOUND);
                 }
-                return Ok(Outcome::bookkeeping(Created::Replayed(shown)));
+                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(shown)));
             }
             if let Some(first) = &record {
                 access_records::lock_roles(tx, &first.statements)?;
@@ -86,10 +87,10 @@ pub async fn create(
             if let Some(first) = record {
                 let (key, principal) = (&made.shown.key, Principal::ApiKey(made.shown.key.id.clone()));
                 let made = access_records::first(tx, &caller, &key.ownership.home, principal, first);
-                events.push(made.map_err(|error| error.of_part("access_record."))?.1);
+                events.push(made.map_err(|error| error.prefix_fields("access_record."))?.1);
             }
-            idempotency::remember(tx, once.as_ref(), made.shown.key.id.as_str())?;
-            Ok(Outcome::events(Created::New(made), events))
+            idempotency::record_created_object(tx, once.as_ref(), made.shown.key.id.as_str())?;
+            Ok(Outcome::events(CreateOutcome::New(made), events))
         })
         .await
 }
@@ -103,34 +104,35 @@ pub async fn get(app: &App, caller: &Caller, id: KeyId, archived: bool) -> Resul
             let now = store::now(connection)?;
             let found = store::api_keys::keys::find(connection, &id, now)?;
             let found = found.filter(|key| archived == key.archived_at.is_some());
-            let key = found.filter(|key| authority.over(&key.ownership.home).see).ok_or(NOT_FOUND)?;
+            let key = found.filter(|key| authority.rights_on(&key.ownership.home).read).ok_or(NOT_FOUND)?;
             let shown = Shown::new(key, now, &settings);
-            if is_hidden(&authority, &shown) { Err(NOT_FOUND) } else { Ok(shown) }
+            if is_hidden_from(&authority, &shown) { Err(NOT_FOUND) } else { Ok(shown) }
         })
         .await
 }
 
 /// Lists the keys that the caller may see.
 pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageRequest) -> Result<Page<Shown>, Error> {
-    let (settings, reach, authority) = (app.settings.clone(), caller.authority.reach(), caller.authority.clone());
+    let (settings, reach, authority) =
+        (app.settings.clone(), caller.authority.visible_keys(), caller.authority.clone());
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
-            let (mut shown, mut after) = (Vec::new(), page.after.clone());
-            let inside = authority.place != Place::Everywhere;
+            let (mut shown, mut after) = (Vec::new(), page.cursor.clone());
+            let inside = authority.tenant_scope != TenantScope::Deployment;
             // The state depends on the owner as well, which no index covers. Keys are read in
-            // batches until the page is full or `LOOKS` batches are read; the next request
+            // batches until the page is full or `MAX_LIST_BATCHES` batches are read; the next request
             // continues from there.
             let (at_once, mut looks) = match filter.state {
                 None if !inside => (page.limit, 1),
-                None | Some(_) => (LOOK_AT_ONCE, LOOKS),
+                None | Some(_) => (LIST_BATCH_SIZE, MAX_LIST_BATCHES),
             };
             let next = loop {
-                let rest = PageRequest { limit: at_once, after };
+                let rest = PageRequest { limit: at_once, cursor: after.take() };
                 let keys = store::api_keys::keys::list(connection, &reach, &filter, &rest, now)?;
                 for key in keys.data {
                     let key = Shown::new(key, now, &settings);
-                    if filter.state.is_none_or(|state| state == key.state) && !is_hidden(&authority, &key) {
+                    if filter.state.is_none_or(|state| state == key.state) && !is_hidden_from(&authority, &key) {
                         shown.push(key);
                     }
                 }
@@ -151,45 +153,45 @@ pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageReque
 
 /// The batch size, and the maximum number of batches, of a list that is filtered after reading:
 /// about a thousand keys per request.
-const LOOK_AT_ONCE: i64 = 100;
-const LOOKS: u32 = 10;
+const LIST_BATCH_SIZE: i64 = 100;
+const MAX_LIST_BATCHES: u32 = 10;
 
 /// Changes the members of a key.
 pub async fn patch(
     app: &App,
     caller: &Caller,
     id: KeyId,
-    patch: PatchKey,
+    patch: ApiKeyPatch,
     if_version: Option<i64>,
 ) -> Result<Shown, Error> {
     let settings = app.settings.clone();
     let caller = caller.clone();
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let mut key = found(tx, &caller, &id, |rights| rights.change)?;
             require_version(key.version, if_version)?;
-            refuse_revoked(&key, &settings)?;
+            require_not_revoked(&key, &settings)?;
             let before = key.clone();
             let mut faults = Vec::new();
             if let Some(permissions) = patch.permissions {
-                let added = permissions.without(&key.permissions).cloned().collect();
-                faults.extend(permission_faults(tx, &Holder::of(&key.ownership), &added, &caller.holdings)?);
+                let added = permissions.difference(&key.permissions).cloned().collect();
+                faults.extend(validate_permissions(tx, &ResolvedOwner::of(&key.ownership), &added, &caller.holdings)?);
                 key.permissions = permissions;
             }
             if let Some(audiences) = patch.audiences {
-                faults.extend(audience_faults(tx, audiences.as_deref())?);
+                faults.extend(validate_audiences(tx, audiences.as_deref())?);
                 key.audiences = audiences;
             }
             if let Some(expires_at) = patch.expires_at {
-                faults.extend(expiry_faults(&settings, key.created_at, tx.now(), expires_at));
-                key.life.expires_at = expires_at;
+                faults.extend(validate_expiry(&settings, key.created_at, tx.now(), expires_at));
+                key.lifecycle.expires_at = expires_at;
             }
             if let Some(max_token_ttl) = patch.max_token_ttl {
-                faults.extend(ttl_faults(max_token_ttl));
+                faults.extend(validate_token_ttl(max_token_ttl));
                 key.max_token_ttl = max_token_ttl;
             }
             if let Some(exchanges_per_minute) = patch.exchanges_per_minute {
-                faults.extend(rate_faults(exchanges_per_minute));
+                faults.extend(validate_rate_limit(exchanges_per_minute));
                 key.exchanges_per_minute = exchanges_per_minute;
             }
             key.name = patch.name.unwrap_or(key.name);
@@ -197,31 +199,31 @@ pub async fn patch(
             if !faults.is_empty() {
                 return Err(Error::Invalid(faults));
             }
-            if widens(&before, &key) {
+            if raises_limits(&before, &key) {
                 if caller.origin.actor == Actor::Key(key.id.clone()) {
-                    return Err(Error::Forbidden(NO_SELF_WIDENING));
+                    return Err(Error::NotAllowed(Rule::OwnLimits));
                 }
-                require_held(&before, &caller.holdings)?;
-                require_within(&caller, &key)?;
+                require_grantable(&before, &caller.holdings)?;
+                require_within_caller_limits(&caller, &key)?;
             }
             if key == before {
                 return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings)));
             }
             save(tx, &mut key)?;
-            if key.life.expires_at != before.life.expires_at {
-                store::api_keys::expiry_notifications::begin_anew(tx, &key.id, key.life.expires_at)?;
+            if key.lifecycle.expires_at != before.lifecycle.expires_at {
+                store::api_keys::expiry_notifications::begin_anew(tx, &key.id, key.lifecycle.expires_at)?;
             }
-            last_administrator::require_one(tx, &before, &settings)?;
-            let event = key_event(EventKind::ApiKeyUpdated, &key)
-                .with("changed", changed(&before, &key))
-                .with("permissions", key.permissions.to_string());
+            last_administrator::require_administrator_after_key_change(tx, &before, &settings)?;
+            let event = key_event(EventType::ApiKeyUpdated, &key)
+                .with_data("changed", list_changed_members(&before, &key))
+                .with_data("permissions", key.permissions.to_string());
             Ok(Outcome::event(Shown::new(key, tx.now(), &settings), event))
         })
         .await
 }
 
 /// The names of the members that a patch changed.
-fn changed(before: &ApiKey, after: &ApiKey) -> Vec<&'static str> {
+fn list_changed_members(before: &ApiKey, after: &ApiKey) -> Vec<&'static str> {
     let members = [
         ("name", before.name != after.name),
         ("permissions", before.permissions != after.permissions),
@@ -229,7 +231,7 @@ fn changed(before: &ApiKey, after: &ApiKey) -> Vec<&'static str> {
         ("metadata", before.metadata != after.metadata),
         ("max_token_ttl", before.max_token_ttl != after.max_token_ttl),
         ("exchanges_per_minute", before.exchanges_per_minute != after.exchanges_per_minute),
-        ("expires_at", before.life.expires_at != after.life.expires_at),
+        ("expires_at", before.lifecycle.expires_at != after.lifecycle.expires_at),
     ];
     members.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }

@@ -4,20 +4,20 @@
 use crate::{
     domain::{
         access::{
-            owner::{Home, Owner},
-            owner_status::{ClientNow, Directory, Ownership},
-            permission::{AssignableTo, MANAGE, PermissionSet},
-            policy::Place,
+            owner::{Owner, OwnerScope},
+            owner_status::{DirectorySnapshot, Ownership, ServiceClientSnapshot},
+            permission::{AssignableOwnerType, MANAGE, PermissionSet},
+            policy::TenantScope,
         },
-        common::id::{Incarnation, OrganizationId, ServiceClientId, UserId},
+        common::id::{GenerationId, OrganizationId, ServiceClientId, UserId},
     },
-    service::{Error, Fault, access::owners, caller::Caller},
+    service::{Error, InputFault, access::owners, caller::Caller},
     store::{self, Tx},
 };
 
 /// The owner that a request names. Omitted ids are taken from the caller's tenant scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OwnerAsked {
+pub enum RequestedOwner {
     User { id: Option<UserId>, organization: Option<OrganizationId> },
     Organization { id: Option<OrganizationId> },
     ServiceClient(ServiceClientId),
@@ -26,23 +26,23 @@ pub enum OwnerAsked {
 
 /// The resolved owner and the permissions that it can have.
 #[derive(Debug, Clone)]
-pub(crate) struct Holder {
+pub(crate) struct ResolvedOwner {
     pub owner: Owner,
-    pub home: Home,
-    pub creator: Option<(UserId, Incarnation)>,
+    pub home: OwnerScope,
+    pub creator: Option<(UserId, GenerationId)>,
     /// The service client that owns the key, if any.
-    pub client: Option<ClientNow>,
+    pub client: Option<ServiceClientSnapshot>,
     /// Permissions of the user's roles; empty if there is no user behind the owner.
     pub roles: PermissionSet,
 }
 
-impl Holder {
+impl ResolvedOwner {
     /// The holder of an existing key.
     pub(crate) fn of(ownership: &Ownership) -> Self {
         Self {
             owner: ownership.owner.clone(),
             home: ownership.home.clone(),
-            creator: ownership.creator.clone(),
+            creator: ownership.creator_membership.clone(),
             client: ownership.client.clone(),
             roles: ownership.directory.permissions.clone(),
         }
@@ -52,19 +52,19 @@ impl Holder {
         Ownership {
             owner: self.owner.clone(),
             home: self.home.clone(),
-            creator: self.creator.clone(),
+            creator_membership: self.creator.clone(),
             client: self.client.clone(),
-            directory: Directory::default(),
+            directory: DirectorySnapshot::default(),
         }
     }
 
     /// The value that `assignable_to` of a permission must contain for this owner; `None` for an
     /// unowned key.
-    pub(crate) const fn assignable_to(&self) -> Option<AssignableTo> {
+    pub(crate) const fn assignable_to(&self) -> Option<AssignableOwnerType> {
         match &self.owner {
-            Owner::User(_) => Some(AssignableTo::User),
-            Owner::Organization(_) => Some(AssignableTo::Organization),
-            Owner::ServiceClient(_) => Some(AssignableTo::ServiceClient),
+            Owner::User(_) => Some(AssignableOwnerType::User),
+            Owner::Organization(_) => Some(AssignableOwnerType::Organization),
+            Owner::ServiceClient(_) => Some(AssignableOwnerType::ServiceClient),
             Owner::Nobody => None,
         }
     }
@@ -72,45 +72,51 @@ impl Holder {
 
 /// Resolves the owner of a new key. An owner that does not exist and an owner for whom the caller
 /// may not create keys yield the same error.
-pub(crate) fn of_new_key(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> Result<Holder, Error> {
+pub(crate) fn resolve_owner(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    asked: Option<RequestedOwner>,
+) -> Result<ResolvedOwner, Error> {
     let holder = match asked.or_else(|| default_owner(caller)) {
         None => return Err(Error::invalid("owner", "is needed: a user, an organization, a service client or none")),
-        Some(OwnerAsked::User { id, organization }) => user(tx, caller, id, organization)?,
-        Some(OwnerAsked::Organization { id }) => organization(tx, caller, id)?,
-        Some(OwnerAsked::ServiceClient(id)) => service_client(tx, &id)?,
-        Some(OwnerAsked::Nobody) => Some(Holder {
+        Some(RequestedOwner::User { id, organization }) => user(tx, caller, id, organization)?,
+        Some(RequestedOwner::Organization { id }) => organization(tx, caller, id)?,
+        Some(RequestedOwner::ServiceClient(id)) => resolve_service_client_owner(tx, &id)?,
+        Some(RequestedOwner::Nobody) => Some(ResolvedOwner {
             owner: Owner::Nobody,
-            home: Home::Account,
+            home: OwnerScope::Account,
             creator: None,
             client: None,
             roles: PermissionSet::default(),
         }),
     };
-    let allowed = holder.filter(|holder| caller.authority.over(&holder.home).change);
-    allowed.ok_or_else(|| Error::Invalid(vec![nobody_such()]))
+    let allowed = holder.filter(|holder| caller.authority.rights_on(&holder.home).change);
+    allowed.ok_or_else(|| Error::Invalid(vec![unknown_owner_fault()]))
 }
 
 /// The fault for an owner that does not exist, or for whom the caller may not create keys.
-pub(crate) fn nobody_such() -> Fault {
-    Fault::new("owner", "there is no such owner, or none that you may make keys for")
+pub(crate) fn unknown_owner_fault() -> InputFault {
+    InputFault::new("owner", "there is no such owner, or none that you may make keys for")
 }
 
 /// The organization, if no user is calling or the caller may manage its keys; otherwise the user. A
 /// request from inside a tenant scope need not name its owner.
-fn default_owner(caller: &Caller) -> Option<OwnerAsked> {
-    let Place::Inside { organization, user } = &caller.authority.place else { return None };
+fn default_owner(caller: &Caller) -> Option<RequestedOwner> {
+    let TenantScope::Tenant { organization, user } = &caller.authority.tenant_scope else { return None };
     match (organization, user) {
-        (Some(_), None) => Some(OwnerAsked::Organization { id: None }),
-        (Some(_), Some(_)) if caller.authority.holds(MANAGE) => Some(OwnerAsked::Organization { id: None }),
-        (_, Some(_)) => Some(OwnerAsked::User { id: None, organization: None }),
+        (Some(_), None) => Some(RequestedOwner::Organization { id: None }),
+        (Some(_), Some(_)) if caller.authority.has_permission(MANAGE) => {
+            Some(RequestedOwner::Organization { id: None })
+        }
+        (_, Some(_)) => Some(RequestedOwner::User { id: None, organization: None }),
         (None, None) => None,
     }
 }
 
-fn here(caller: &Caller) -> (Option<&OrganizationId>, Option<&UserId>) {
-    match &caller.authority.place {
-        Place::Everywhere => (None, None),
-        Place::Inside { organization, user } => (organization.as_ref(), user.as_ref()),
+fn caller_scope_ids(caller: &Caller) -> (Option<&OrganizationId>, Option<&UserId>) {
+    match &caller.authority.tenant_scope {
+        TenantScope::Deployment => (None, None),
+        TenantScope::Tenant { organization, user } => (organization.as_ref(), user.as_ref()),
     }
 }
 
@@ -121,8 +127,8 @@ pub(crate) fn user(
     caller: &Caller,
     id: Option<UserId>,
     organization: Option<OrganizationId>,
-) -> Result<Option<Holder>, Error> {
-    let (here, own) = here(caller);
+) -> Result<Option<ResolvedOwner>, Error> {
+    let (here, own) = caller_scope_ids(caller);
     let organization = organization.or_else(|| here.cloned());
     let Some(id) = id.or_else(|| own.cloned()) else {
         return Err(Error::invalid("owner", "needs the id of a user"));
@@ -132,46 +138,46 @@ pub(crate) fn user(
     }
     store::directory::users::find_for_change(tx, &id)?;
     let Some(place) = owners::of_user(tx, &id, organization.as_ref())? else { return Ok(None) };
-    if place.blocked && caller.authority.over(&place.home).see {
+    if place.blocked && caller.authority.rights_on(&place.home).read {
         return Err(Error::invalid("owner", "the user is blocked: unblock them first"));
     }
     let owner = Owner::User(id);
-    Ok(Some(Holder { owner, home: place.home, creator: None, client: None, roles: place.permissions }))
+    Ok(Some(ResolvedOwner { owner, home: place.home, creator: None, client: None, roles: place.permissions }))
 }
 
 pub(crate) fn organization(
     tx: &mut Tx<'_>,
     caller: &Caller,
     id: Option<OrganizationId>,
-) -> Result<Option<Holder>, Error> {
-    let Some(id) = id.or_else(|| here(caller).0.cloned()) else {
+) -> Result<Option<ResolvedOwner>, Error> {
+    let Some(id) = id.or_else(|| caller_scope_ids(caller).0.cloned()) else {
         return Err(Error::invalid("owner", "needs the id of an organization"));
     };
     store::directory::organizations::find_for_change(tx, &id)?;
     let Some(place) = owners::of_organization(tx, &id)? else { return Ok(None) };
     let creator = match &caller.acts_as {
-        Some(Home::User { id: user, organization: Some(of), incarnation }) if *of == id => {
-            Some((user.clone(), incarnation.clone()))
+        Some(OwnerScope::User { id: user, organization: Some(of), generation_id }) if *of == id => {
+            Some((user.clone(), generation_id.clone()))
         }
         Some(_) | None => None,
     };
     let owner = Owner::Organization(id);
-    Ok(Some(Holder { owner, home: place.home, creator, client: None, roles: place.permissions }))
+    Ok(Some(ResolvedOwner { owner, home: place.home, creator, client: None, roles: place.permissions }))
 }
 
-fn service_client(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<Holder>, Error> {
+fn resolve_service_client_owner(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<ResolvedOwner>, Error> {
     let Some(client) = store::api_keys::service_clients::find_for_change(tx, id)? else { return Ok(None) };
     let roles = match &client.home {
-        Home::Account | Home::Organization { .. } => PermissionSet::default(),
-        Home::User { id, organization, .. } => {
+        OwnerScope::Account | OwnerScope::Organization { .. } => PermissionSet::default(),
+        OwnerScope::User { id, organization, .. } => {
             owners::of_user(tx, id, organization.as_ref())?.map(|place| place.permissions).unwrap_or_default()
         }
     };
-    Ok(Some(Holder {
+    Ok(Some(ResolvedOwner {
         owner: Owner::ServiceClient(client.id),
         home: client.home,
         creator: None,
-        client: Some(ClientNow { permissions: client.permissions, deleted: false }),
+        client: Some(ServiceClientSnapshot { permissions: client.permissions, deleted: false }),
         roles,
     }))
 }

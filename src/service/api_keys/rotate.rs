@@ -3,18 +3,18 @@
 use crate::{
     domain::{
         common::{id::KeyId, time::Span},
-        events::{Actor, EventKind},
+        events::{Actor, EventType},
     },
     service::{
         App, Error,
         api_keys::{
             Maker,
-            limits::{require_held, require_within},
-            lookup::{found, key_event, refuse_revoked, save},
-            types::{Shown, WithValue},
+            limits::{require_grantable, require_within_caller_limits},
+            lookup::{found, key_event, require_not_revoked, save},
+            types::{IssuedApiKey, Shown},
         },
         caller::Caller,
-        common::version::require_version,
+        common::{error::Rule, version::require_version},
     },
     store::{self, Outcome},
 };
@@ -32,19 +32,19 @@ pub async fn rotate(
     id: KeyId,
     grace: Span,
     if_version: Option<i64>,
-) -> Result<WithValue, Error> {
+) -> Result<IssuedApiKey, Error> {
     if grace > MAX_GRACE {
         return Err(Error::invalid("grace", format!("may be {MAX_GRACE} at most")));
     }
     let (maker, settings) = (Maker::of(app), app.settings.clone());
     let caller = caller.clone();
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let mut key = found(tx, &caller, &id, |rights| rights.change)?;
-            refuse_revoked(&key, &settings)?;
+            require_not_revoked(&key, &settings)?;
             require_version(key.version, if_version)?;
-            require_held(&key, &caller.holdings)?;
-            require_within(&caller, &key)?;
+            require_grantable(&key, &caller.holdings)?;
+            require_within_caller_limits(&caller, &key)?;
             let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
             if let Some(end) = ending.filter(|_| grace > Span::ZERO) {
                 return Err(Error::Conflict(format!(
@@ -54,14 +54,14 @@ pub async fn rotate(
             }
             if ending.is_some() && caller.origin.actor == Actor::Key(key.id.clone()) {
                 // The request may be authenticated by the old value, which may have leaked.
-                return Err(Error::Forbidden(NO_SELF_CANCELLING));
+                return Err(Error::NotAllowed(Rule::OwnRotation));
             }
-            let end = tx.now().after(grace);
+            let end = tx.now().plus(grace);
             // In id order, in which earlier versions lock credentials when they write last-used
             // times.
             key.credentials.sort_by_key(|one| one.id);
             for old in &mut key.credentials {
-                store::api_keys::credentials::end_credential(tx, &old.id, Some(end))?;
+                store::api_keys::credentials::set_credential_expiration(tx, &old.id, Some(end))?;
                 old.expires_at = Some(end);
             }
             let (new, value) = maker.credential(tx)?;
@@ -71,14 +71,11 @@ pub async fn rotate(
             }
             key.credentials.insert(0, new.credential);
             save(tx, &mut key)?;
-            let event = key_event(EventKind::ApiKeyRotated, &key).with("old_credential_ends_at", end.to_string());
-            Ok(Outcome::event(WithValue { shown: Shown::new(key, tx.now(), &settings), value }, event))
+            let event = key_event(EventType::ApiKeyRotated, &key).with_data("old_credential_ends_at", end.to_string());
+            Ok(Outcome::event(IssuedApiKey { shown: Shown::new(key, tx.now(), &settings), value }, event))
         })
         .await
 }
-
-/// A refusal without which the holder of a leaked value could keep it valid indefinitely.
-const NO_SELF_CANCELLING: &str = "of another key (no key takes back the rotation that replaces its value)";
 
 /// Cancels a rotation during its grace: the old credential no longer expires, and the new one ends
 /// at once. The caller must hold all permissions of the key, because a credential that was about to
@@ -87,14 +84,14 @@ pub async fn cancel(app: &App, caller: &Caller, id: KeyId, if_version: Option<i6
     let settings = app.settings.clone();
     let caller = caller.clone();
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let mut key = found(tx, &caller, &id, |rights| rights.change)?;
-            refuse_revoked(&key, &settings)?;
+            require_not_revoked(&key, &settings)?;
             require_version(key.version, if_version)?;
             if caller.origin.actor == Actor::Key(key.id.clone()) {
-                return Err(Error::Forbidden(NO_SELF_CANCELLING));
+                return Err(Error::NotAllowed(Rule::OwnRotation));
             }
-            require_held(&key, &caller.holdings)?;
+            require_grantable(&key, &caller.holdings)?;
             let (old, new): (Vec<_>, Vec<_>) =
                 key.credentials.iter().cloned().partition(|credential| credential.expires_at.is_some());
             let (mut old, new) = match (old.as_slice(), new.as_slice()) {
@@ -116,9 +113,9 @@ pub async fn cancel(app: &App, caller: &Caller, id: KeyId, if_version: Option<i6
             // times.
             ends.sort();
             for (credential, end) in ends {
-                store::api_keys::credentials::end_credential(tx, credential, end)?;
+                store::api_keys::credentials::set_credential_expiration(tx, credential, end)?;
             }
-            let event = key_event(EventKind::ApiKeyRotationCancelled, &key).with("credential", old.id.as_str());
+            let event = key_event(EventType::ApiKeyRotationCancelled, &key).with_data("credential", old.id.as_str());
             old.expires_at = None;
             key.credentials = vec![old];
             save(tx, &mut key)?;

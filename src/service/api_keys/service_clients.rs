@@ -3,10 +3,10 @@
 use crate::{
     domain::{
         access::{
-            owner::Home,
-            owner_status::Gone,
-            permission::{AssignableTo, PermissionName, PermissionSet},
-            policy::{ADMIN, Place, Rights, needed_over},
+            owner::OwnerScope,
+            owner_status::Deleted,
+            permission::{AssignableOwnerType, PermissionName, PermissionSet},
+            policy::{ADMIN, ObjectRights, TenantScope, required_management_permission},
         },
         common::{
             id::ServiceClientId,
@@ -15,15 +15,15 @@ use crate::{
             page::{Page, PageRequest},
         },
         directory::service_client::ServiceClient,
-        events::{EventKind, NewEvent},
+        events::{EventType, NewEvent},
     },
     service::{
-        App, Error, Fault, Settings,
-        access::{last_administrator, owners, permissions::handing_out},
-        api_keys::{OwnerAsked, home_faults, nobody_such, organization_holder, user_holder},
+        App, Error, InputFault, Settings,
+        access::{last_administrator, owners, permissions::find_grant_faults},
+        api_keys::{RequestedOwner, organization_holder, unknown_owner_fault, user_holder, validate_user_permissions},
         caller::Caller,
     },
-    store::{self, Conn, Outcome, StoreError, Tx, directory::owner_deletions::Departed},
+    store::{self, Conn, Outcome, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Input of `POST /v1/service-clients`.
@@ -32,14 +32,14 @@ pub struct NewServiceClient {
     /// `None` derives the name from the user that the service client is created for.
     pub name: Option<DisplayName>,
     /// `None` means the user or organization of the caller, or else the account.
-    pub owner: Option<OwnerAsked>,
+    pub owner: Option<RequestedOwner>,
     pub permissions: PermissionSet,
     pub metadata: Metadata,
 }
 
 /// Input of `PATCH /v1/service-clients/{id}`. Absent members remain unchanged.
 #[derive(Debug, Clone, Default)]
-pub struct PatchServiceClient {
+pub struct ServiceClientPatch {
     pub name: Option<DisplayName>,
     pub permissions: Option<PermissionSet>,
     pub metadata: Option<Metadata>,
@@ -47,14 +47,14 @@ pub struct PatchServiceClient {
 
 /// Returns the service client, or an error if its user has more than the maximum. The user is
 /// locked, so that no other service client is created for them until `tx` ends.
-pub(crate) fn within_limit(
+pub(crate) fn require_client_limit(
     tx: &mut Tx<'_>,
     settings: &Settings,
     made: (ServiceClient, NewEvent),
 ) -> Result<(ServiceClient, NewEvent), Error> {
     let most = settings.max_clients_per_user;
-    if let (Home::User { incarnation, .. }, 1..) = (&made.0.home, most)
-        && store::api_keys::service_clients::count(tx, incarnation)? > i64::from(most)
+    if let (OwnerScope::User { generation_id, .. }, 1..) = (&made.0.home, most)
+        && store::api_keys::service_clients::count(tx, generation_id)? > i64::from(most)
     {
         let message = format!("a user may have {most} service clients here (service_clients.max_per_user)");
         return Err(Error::invalid("owner", message));
@@ -68,55 +68,63 @@ pub(crate) fn make(
     new: NewServiceClient,
     caller: &Caller,
 ) -> Result<(ServiceClient, NewEvent), Error> {
-    let (home, roles) = home_of_new(tx, caller, new.owner)?;
-    let mut faults = handing_out(tx, &new.permissions, Some(AssignableTo::ServiceClient), &caller.holdings)?;
-    faults.extend(home_faults(&home, &roles, &new.permissions, "its owner"));
-    let name = new.name.or_else(|| name_after(caller));
+    let (home, roles) = resolve_owner(tx, caller, new.owner)?;
+    let mut faults =
+        find_grant_faults(tx, &new.permissions, Some(AssignableOwnerType::ServiceClient), &caller.holdings)?;
+    faults.extend(validate_user_permissions(&home, &roles, &new.permissions, "its owner"));
+    let name = new.name.or_else(|| default_name(caller));
     if name.is_none() {
-        faults.push(Fault::new("name", "is needed: only what is made for a user is named after them"));
+        faults.push(InputFault::new("name", "is needed: only what is made for a user is named after them"));
     }
     let Some(name) = name.filter(|_| faults.is_empty()) else { return Err(Error::Invalid(faults)) };
     let client = ServiceClient {
-        id: tx.new_id()?,
+        id: tx.generate_id()?,
         name,
         home,
         permissions: new.permissions,
         metadata: new.metadata,
         created_at: tx.now(),
-        created_by: tx.author(),
+        created_by: tx.creator(),
         version: 1,
     };
     store::api_keys::service_clients::insert(tx, &client)?;
-    let event = event(EventKind::ServiceClientCreated, &client).with("permissions", client.permissions.to_string());
+    let event =
+        event(EventType::ServiceClientCreated, &client).with_data("permissions", client.permissions.to_string());
     Ok((client, event))
 }
 
 /// Returns the default name, which contains the user that the service client is created for.
-fn name_after(caller: &Caller) -> Option<DisplayName> {
+fn default_name(caller: &Caller) -> Option<DisplayName> {
     let user = caller.acts_as.as_ref()?.user()?;
     format!("Service Client for {user}").parse().ok()
 }
 
 /// Returns the owner of a new service client and the permissions of the roles of a user.
-fn home_of_new(tx: &mut Tx<'_>, caller: &Caller, asked: Option<OwnerAsked>) -> Result<(Home, PermissionSet), Error> {
+fn resolve_owner(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    asked: Option<RequestedOwner>,
+) -> Result<(OwnerScope, PermissionSet), Error> {
     let asked = match (asked, &caller.acts_as) {
-        (None, Some(_)) => Some(OwnerAsked::User { id: None, organization: None }),
-        (None, None) if caller.authority.place != Place::Everywhere => Some(OwnerAsked::Organization { id: None }),
+        (None, Some(_)) => Some(RequestedOwner::User { id: None, organization: None }),
+        (None, None) if caller.authority.tenant_scope != TenantScope::Deployment => {
+            Some(RequestedOwner::Organization { id: None })
+        }
         (asked, _) => asked,
     };
     let holder = match asked {
         // The account. Only a caller that may manage every key passes the check below.
-        None | Some(OwnerAsked::Nobody) => Some((Home::Account, PermissionSet::default())),
-        Some(OwnerAsked::User { id, organization }) => {
+        None | Some(RequestedOwner::Nobody) => Some((OwnerScope::Account, PermissionSet::default())),
+        Some(RequestedOwner::User { id, organization }) => {
             user_holder(tx, caller, id, organization)?.map(|holder| (holder.home, holder.roles))
         }
-        Some(OwnerAsked::Organization { id }) => {
+        Some(RequestedOwner::Organization { id }) => {
             organization_holder(tx, caller, id)?.map(|holder| (holder.home, holder.roles))
         }
-        Some(OwnerAsked::ServiceClient(_)) => None,
+        Some(RequestedOwner::ServiceClient(_)) => None,
     };
-    let allowed = holder.filter(|(home, _)| caller.authority.over(home).change);
-    allowed.ok_or_else(|| Error::Invalid(vec![nobody_such()]))
+    let allowed = holder.filter(|(home, _)| caller.authority.rights_on(home).change);
+    allowed.ok_or_else(|| Error::Invalid(vec![unknown_owner_fault()]))
 }
 
 pub async fn get(app: &App, caller: &Caller, id: ServiceClientId) -> Result<ServiceClient, Error> {
@@ -134,7 +142,8 @@ pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<
     let caller = caller.clone();
     app.store
         .read(move |connection| {
-            let mut listed = store::api_keys::service_clients::list(connection, &caller.authority.reach(), &page)?;
+            let mut listed =
+                store::api_keys::service_clients::list(connection, &caller.authority.visible_keys(), &page)?;
             let mut shown = Vec::new();
             for client in listed.data {
                 shown.extend(seen(connection, &caller, Some(client))?);
@@ -152,37 +161,42 @@ pub(crate) fn seen(
     caller: &Caller,
     client: Option<ServiceClient>,
 ) -> Result<Option<ServiceClient>, StoreError> {
-    let Some(client) = client.filter(|client| caller.authority.over(&client.home).see) else { return Ok(None) };
-    let is_theirs = caller.authority.place == Place::Everywhere || owners::stands(connection, &client.home)?;
+    let Some(client) = client.filter(|client| caller.authority.rights_on(&client.home).read) else { return Ok(None) };
+    let is_theirs =
+        caller.authority.tenant_scope == TenantScope::Deployment || owners::owner_exists(connection, &client.home)?;
     Ok(Some(client).filter(|_| is_theirs))
 }
 
 pub(crate) const NOT_FOUND: Error = Error::NotFound("service client");
 
 /// Returns the service client for a change that requires `right`.
-fn found(
+fn lock_client_for_change(
     tx: &mut Tx<'_>,
     caller: &Caller,
     id: &ServiceClientId,
-    right: fn(Rights) -> bool,
+    right: fn(ObjectRights) -> bool,
 ) -> Result<ServiceClient, Error> {
     let found = store::api_keys::service_clients::find_for_change(tx, id)?;
     let client = seen(tx, caller, found)?.ok_or(NOT_FOUND)?;
-    if right(caller.authority.over(&client.home)) {
+    if right(caller.authority.rights_on(&client.home)) {
         Ok(client)
     } else {
-        Err(Error::Forbidden(needed_over(&client.home)))
+        Err(Error::Forbidden(required_management_permission(&client.home)))
     }
 }
 
-pub(crate) fn event(kind: EventKind, client: &ServiceClient) -> NewEvent {
-    NewEvent::new(kind, &client.id).within(client.home.organization())
+pub(crate) fn event(kind: EventType, client: &ServiceClient) -> NewEvent {
+    NewEvent::new(kind, &client.id).with_organization(client.home.organization())
 }
 
 /// Returns an error if the change leaves the deployment without an administrator.
-fn keep_administrator(tx: &mut Tx<'_>, before: &ServiceClient, app: &Settings) -> Result<(), Error> {
+fn require_administrator(tx: &mut Tx<'_>, before: &ServiceClient, app: &Settings) -> Result<(), Error> {
     let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
-    if before.permissions.contains(&admin) { last_administrator::require_any(tx, &admin, app) } else { Ok(()) }
+    if before.permissions.contains(&admin) {
+        last_administrator::require_administrator_after_change(tx, &admin, app)
+    } else {
+        Ok(())
+    }
 }
 
 /// Changes a service client. Removed permissions are missing from the next exchange of its keys.
@@ -191,13 +205,13 @@ pub async fn patch(
     app: &App,
     caller: &Caller,
     id: ServiceClientId,
-    patch: PatchServiceClient,
+    patch: ServiceClientPatch,
     if_version: Option<i64>,
 ) -> Result<ServiceClient, Error> {
     let (caller, settings) = (caller.clone(), app.settings.clone());
     app.store
-        .change(caller.origin.clone(), move |tx| {
-            let client = found(tx, &caller, &id, |rights| rights.change)?;
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let client = lock_client_for_change(tx, &caller, &id, |rights| rights.change)?;
             crate::service::common::version::require_version(client.version, if_version)?;
             let (client, event) = patch_in(tx, client, patch, &caller, &settings)?;
             Ok(match event {
@@ -213,18 +227,18 @@ pub async fn patch(
 pub(crate) fn patch_in(
     tx: &mut Tx<'_>,
     mut client: ServiceClient,
-    patch: PatchServiceClient,
+    patch: ServiceClientPatch,
     caller: &Caller,
     settings: &Settings,
 ) -> Result<(ServiceClient, Option<NewEvent>), Error> {
     let before = client.clone();
     if let Some(permissions) = patch.permissions {
-        let added = permissions.without(&client.permissions).cloned().collect();
-        let mut faults = handing_out(tx, &added, Some(AssignableTo::ServiceClient), &caller.holdings)?;
-        if let Home::User { id, organization, .. } = &client.home {
+        let added = permissions.difference(&client.permissions).cloned().collect();
+        let mut faults = find_grant_faults(tx, &added, Some(AssignableOwnerType::ServiceClient), &caller.holdings)?;
+        if let OwnerScope::User { id, organization, .. } = &client.home {
             let place = owners::of_user(tx, id, organization.as_ref())?;
             let roles = place.map(|place| place.permissions).unwrap_or_default();
-            faults.extend(home_faults(&client.home, &roles, &added, "its owner"));
+            faults.extend(validate_user_permissions(&client.home, &roles, &added, "its owner"));
         }
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
@@ -238,8 +252,9 @@ pub(crate) fn patch_in(
     }
     store::api_keys::service_clients::update(tx, &client)?;
     client.version += 1;
-    keep_administrator(tx, &before, settings)?;
-    let event = event(EventKind::ServiceClientUpdated, &client).with("permissions", client.permissions.to_string());
+    require_administrator(tx, &before, settings)?;
+    let event =
+        event(EventType::ServiceClientUpdated, &client).with_data("permissions", client.permissions.to_string());
     Ok((client, Some(event)))
 }
 
@@ -247,8 +262,8 @@ pub(crate) fn patch_in(
 pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId, if_version: Option<i64>) -> Result<(), Error> {
     let (caller, settings) = (caller.clone(), app.settings.clone());
     app.store
-        .change(caller.origin.clone(), move |tx| {
-            let client = found(tx, &caller, &id, |rights| rights.end)?;
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let client = lock_client_for_change(tx, &caller, &id, |rights| rights.end)?;
             crate::service::common::version::require_version(client.version, if_version)?;
             Ok(Outcome::event((), delete_in(tx, &client, &settings)?))
         })
@@ -259,11 +274,11 @@ pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId, if_version:
 /// `Error::Conflict` if the change leaves no administrator.
 pub(crate) fn delete_in(tx: &mut Tx<'_>, client: &ServiceClient, settings: &Settings) -> Result<NewEvent, Error> {
     store::api_keys::service_clients::delete(tx, &client.id)?;
-    keep_administrator(tx, client, settings)?;
-    store::directory::owner_deletions::note(
+    require_administrator(tx, client, settings)?;
+    store::directory::owner_deletions::record_deletion(
         tx,
-        &Departed::ServiceClient(client.id.clone()),
-        Gone::ServiceClientDeleted,
+        &DeletedOwner::ServiceClient(client.id.clone()),
+        Deleted::ServiceClientDeleted,
     )?;
-    Ok(event(EventKind::ServiceClientDeleted, client))
+    Ok(event(EventType::ServiceClientDeleted, client))
 }

@@ -9,19 +9,19 @@ use crate::{
             time::{Span, Timestamp},
         },
         credentials::{
-            api_key::{self, ApiKey, Reason, State},
+            api_key::{self, ApiKey, KeyState, StateReason},
             format::ApiKeyValue,
         },
     },
-    service::{Settings, api_keys::owner::OwnerAsked},
+    service::{Settings, api_keys::owner::RequestedOwner},
 };
 
 /// Body of `POST /v1/api-keys`.
 #[derive(Debug, Clone)]
-pub struct NewKey {
+pub struct NewApiKey {
     pub name: DisplayName,
     /// Absent: derived from the tenant scope of the caller.
-    pub owner: Option<OwnerAsked>,
+    pub owner: Option<RequestedOwner>,
     pub permissions: PermissionSet,
     pub audiences: Option<Vec<Identifier>>,
     pub metadata: Metadata,
@@ -32,7 +32,7 @@ pub struct NewKey {
 
 /// Body of `PATCH /v1/api-keys/{id}`. Absent members stay unchanged; `null` removes a limit.
 #[derive(Debug, Clone, Default)]
-pub struct PatchKey {
+pub struct ApiKeyPatch {
     pub name: Option<DisplayName>,
     pub permissions: Option<PermissionSet>,
     pub audiences: Option<Option<Vec<Identifier>>>,
@@ -46,22 +46,22 @@ pub struct PatchKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     pub key: ApiKey,
-    pub state: State,
+    pub state: KeyState,
     /// Why the key is not active, if the reason is the status of its owner.
-    pub reason: Option<Reason>,
+    pub reason: Option<StateReason>,
 }
 
 impl Shown {
     pub(crate) fn new(key: ApiKey, now: Timestamp, settings: &Settings) -> Self {
-        let standing = key.ownership.standing(settings.limits.ends_with_creator);
-        let (state, reason) = api_key::state(&key.life, &standing, now);
+        let standing = key.ownership.root_owner_status(settings.limits.end_with_creator);
+        let (state, reason) = api_key::state(&key.lifecycle, &standing, now);
         Self { key, state, reason }
     }
 }
 
 /// A key and its value, for the only response that contains the value.
 #[derive(Debug)]
-pub struct WithValue {
+pub struct IssuedApiKey {
     pub shown: Shown,
     pub value: ApiKeyValue,
 }

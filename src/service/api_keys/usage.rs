@@ -1,11 +1,11 @@
 //! Daily usage counts of a key.
 
 use crate::{
-    domain::{common::id::KeyId, exchange::usage::Day},
+    domain::{common::id::KeyId, exchange::usage::UtcDay},
     service::{
         App, Error,
         api_keys::{
-            lookup::{NOT_FOUND, is_hidden},
+            lookup::{NOT_FOUND, is_hidden_from},
             types::Shown,
         },
         caller::Caller,
@@ -14,24 +14,24 @@ use crate::{
 };
 
 /// Maximum number of days in one response.
-pub const MAX_DAYS: i64 = 366;
+pub const MAX_USAGE_DAYS: i64 = 366;
 
 /// Returns the number of exchanges and validations of a key on each of the last `days` UTC days,
 /// today first. Counts are written in batches, so the latest uses may be missing.
-pub async fn usage(app: &App, caller: &Caller, id: KeyId, days: i64) -> Result<Vec<(Day, i64)>, Error> {
+pub async fn usage(app: &App, caller: &Caller, id: KeyId, days: i64) -> Result<Vec<(UtcDay, i64)>, Error> {
     let (authority, settings) = (caller.authority.clone(), app.settings.clone());
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
             let found = store::api_keys::keys::find(connection, &id, now)?;
-            let key = found.filter(|key| authority.over(&key.ownership.home).see).ok_or(NOT_FOUND)?;
-            if is_hidden(&authority, &Shown::new(key, now, &settings)) {
+            let key = found.filter(|key| authority.rights_on(&key.ownership.home).read).ok_or(NOT_FOUND)?;
+            if is_hidden_from(&authority, &Shown::new(key, now, &settings)) {
                 return Err(NOT_FOUND);
             }
-            let today = Day::of(now);
-            let uses = store::api_keys::usage::since(connection, &id, today.before(days - 1))?;
-            let of = |day: Day| (day, uses.get(&day).copied().unwrap_or_default());
-            Ok((0..days).map(|ago| of(today.before(ago))).collect())
+            let today = UtcDay::of(now);
+            let uses = store::api_keys::usage::since(connection, &id, today.minus_hours(days - 1))?;
+            let of = |day: UtcDay| (day, uses.get(&day).copied().unwrap_or_default());
+            Ok((0..days).map(|ago| of(today.minus_hours(ago))).collect())
         })
         .await
 }

@@ -9,50 +9,50 @@ use std::sync::OnceLock;
 
 /// A public document with a strong ETag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
+pub struct CachedDocument {
     pub body: Vec<u8>,
     /// Includes the quotes (RFC 9110 §8.8.3).
     pub etag: String,
 }
 
-impl Document {
+impl CachedDocument {
     pub(crate) fn new(content: &impl Serialize) -> Result<Self, Error> {
-        Ok(Self::of_bytes(serde_json::to_vec(content)?))
+        Ok(Self::from_bytes(serde_json::to_vec(content)?))
     }
 
-    pub fn of_bytes(body: Vec<u8>) -> Self {
+    pub fn from_bytes(body: Vec<u8>) -> Self {
         let etag = format!("\"{}\"", &crypto::sha256_hex(&body)[..32]);
         Self { body, etag }
     }
 
     /// Decompresses a document that is stored as gzip (RFC 1952).
-    pub fn of_gzip(compressed: &[u8]) -> Result<Self, Error> {
+    pub fn from_gzip(compressed: &[u8]) -> Result<Self, Error> {
         let mut body = Vec::new();
         GzDecoder::new(compressed).read_to_end(&mut body).map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(Self::of_bytes(body))
+        Ok(Self::from_bytes(body))
     }
 }
 
 /// A document with its gzip form (RFC 1952), which is created on first use.
 #[derive(Debug)]
 pub struct Packed {
-    plain: Document,
-    gzip: OnceLock<Document>,
+    plain: CachedDocument,
+    gzip: OnceLock<CachedDocument>,
 }
 
 impl Packed {
     pub fn new(body: &[u8]) -> Self {
-        Self { plain: Document::of_bytes(body.to_vec()), gzip: OnceLock::new() }
+        Self { plain: CachedDocument::from_bytes(body.to_vec()), gzip: OnceLock::new() }
     }
 
-    pub fn as_taken(&self, takes_gzip: bool) -> Result<&Document, Error> {
+    pub fn encoded_for(&self, takes_gzip: bool) -> Result<&CachedDocument, Error> {
         if !takes_gzip {
             return Ok(&self.plain);
         }
         once(&self.gzip, || {
             let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
             let packed = gzip.write_all(&self.plain.body).and_then(|()| gzip.finish());
-            packed.map(Document::of_bytes).map_err(|error| Error::Internal(error.to_string()))
+            packed.map(CachedDocument::from_bytes).map_err(|error| Error::Internal(error.to_string()))
         })
     }
 }

@@ -2,21 +2,21 @@
 //! own.
 
 use crate::{
-    crypto::{encryption::SealError, signer::SignerError, token::MintError},
-    domain::common::{entropy::NoEntropy, id::InvalidId, time::Timestamp},
+    crypto::{encryption::EncryptionError, signer::SignerError, token::TokenSigningError},
+    domain::common::{entropy::EntropyUnavailable, id::InvalidId, time::Timestamp},
     store::StoreError,
 };
 
 /// One fault in the input.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Fault {
+pub struct InputFault {
     /// The location of the fault: a member of the body, a parameter or a header.
     pub field: String,
     /// What is wrong and how to correct it.
     pub message: String,
 }
 
-impl Fault {
+impl InputFault {
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
@@ -31,14 +31,17 @@ pub enum Error {
     /// The caller may see the object but lacks this permission.
     #[error("the permission {0} is needed")]
     Forbidden(&'static str),
+    /// A rule refuses the call, whatever permissions the caller has.
+    #[error(transparent)]
+    NotAllowed(#[from] Rule),
     /// The input is well-formed but violates rules. The error lists every fault.
     #[error("{}", list(.0))]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<InputFault>),
     /// The current state does not permit the change.
     #[error("{0}")]
     Conflict(String),
     #[error("another request with this Idempotency-Key is still in flight")]
-    InFlight,
+    IdempotencyInFlight,
     #[error("this Idempotency-Key was used for another request")]
     IdempotencyMismatch,
     /// `If-Match` names a version other than the current one, which the error contains.
@@ -46,7 +49,7 @@ pub enum Error {
     VersionMismatch(i64),
     /// The rotation would break verifiers. The error contains the time from which it is safe.
     #[error("the next signing key may sign from {0}: some verifier may not know it before")]
-    TooEarly(Timestamp),
+    RotationTooEarly(Timestamp),
     #[error("{0}")]
     Unavailable(String),
     /// A fault of Keyswap itself. The cause is logged and not returned to the client.
@@ -54,22 +57,36 @@ pub enum Error {
     Internal(String),
 }
 
-fn list(faults: &[Fault]) -> String {
+/// Rules that no permission overrides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    #[error("an API key cannot change its own limits; use another key with `keyswap:keys`")]
+    OwnLimits,
+    #[error("an API key cannot give another key wider limits than its own; use a key without them")]
+    CallerLimits,
+    /// Otherwise the holder of a leaked value could keep it valid indefinitely.
+    #[error("an API key cannot undo the rotation that replaces its own value; use another key")]
+    OwnRotation,
+    #[error("an API key of a user or an organization cannot define its own access; call as the user")]
+    OwnAccess,
+}
+
+fn list(faults: &[InputFault]) -> String {
     let lines: Vec<_> = faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
     lines.join("; ")
 }
 
 impl Error {
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![Fault::new(field, message)])
+        Self::Invalid(vec![InputFault::new(field, message)])
     }
 
     /// Prefixes the fields of an `Invalid` error with `part`, the path of a nested object.
     #[must_use]
-    pub fn of_part(self, part: &str) -> Self {
+    pub fn prefix_fields(self, part: &str) -> Self {
         let Self::Invalid(faults) = self else { return self };
         Self::Invalid(
-            faults.into_iter().map(|fault| Fault::new(format!("{part}{}", fault.field), fault.message)).collect(),
+            faults.into_iter().map(|fault| InputFault::new(format!("{part}{}", fault.field), fault.message)).collect(),
         )
     }
 }
@@ -78,7 +95,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(text) => Self::Unavailable(text),
-            StoreError::Conflict(text) | StoreError::Corrupt(text) => Self::Internal(text),
+            StoreError::Conflict(text) | StoreError::InvalidData(text) => Self::Internal(text),
             StoreError::NoEntropy(error) => Self::Internal(error.to_string()),
         }
     }
@@ -93,4 +110,4 @@ macro_rules! internal {
         })*
     };
 }
-internal!(NoEntropy, SealError, SignerError, MintError, InvalidId, serde_json::Error);
+internal!(EntropyUnavailable, EncryptionError, SignerError, TokenSigningError, InvalidId, serde_json::Error);

@@ -1,14 +1,14 @@
-//! `Idempotency-Key`: a create request that is sent twice creates one object.
+//! `IdempotencyRequest-Key`: a create request that is sent twice creates one object.
 
 use crate::{
     crypto::sha256,
     service::Error,
-    store::{self, StoreError, Tx, common::idempotency::Earlier},
+    store::{self, StoreError, Tx, common::idempotency::StoredResult},
 };
 
 /// The idempotency key of a request, with a hash of the request.
 #[derive(Debug, Clone)]
-pub struct Idempotency {
+pub struct IdempotencyRequest {
     pub key: String,
     /// SHA-256 over method, path and body, in hexadecimal.
     pub request_hash: String,
@@ -16,10 +16,10 @@ pub struct Idempotency {
 
 /// The result of a create request: a new object, or the object of an earlier request.
 #[derive(Debug)]
-pub enum Created<N, T> {
+pub enum CreateOutcome<N, T> {
     New(N),
     /// The current state of the object, without its secret.
-    Replayed(T),
+    Existing(T),
 }
 
 /// Returns the id of the object that an earlier request with the same key has created, and reserves
@@ -27,11 +27,11 @@ pub enum Created<N, T> {
 ///
 /// Returns `Error::InFlight` if a concurrent request uses the key, and `Error::IdempotencyMismatch`
 /// if a different request has used it.
-pub(crate) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>) -> Result<Option<String>, Error> {
+pub(crate) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&IdempotencyRequest>) -> Result<Option<String>, Error> {
     let Some(idempotency) = idempotency else { return Ok(None) };
-    let actor = tx.idempotency_actor();
-    if !store::try_lock(tx, lock_of(&actor, &idempotency.key))? {
-        return Err(Error::InFlight);
+    let actor = tx.idempotency_scope();
+    if !store::try_lock(tx, lock_id(&actor, &idempotency.key))? {
+        return Err(Error::IdempotencyInFlight);
     }
     match store::common::idempotency::find(tx, &actor, &idempotency.key)? {
         None => Ok(None),
@@ -41,14 +41,18 @@ pub(crate) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>) -> Res
 }
 
 /// Records the created object under the idempotency key.
-pub(crate) fn remember(tx: &mut Tx<'_>, idempotency: Option<&Idempotency>, object_id: &str) -> Result<(), StoreError> {
+pub(crate) fn record_created_object(
+    tx: &mut Tx<'_>,
+    idempotency: Option<&IdempotencyRequest>,
+    object_id: &str,
+) -> Result<(), StoreError> {
     let Some(idempotency) = idempotency else { return Ok(()) };
-    let made = Earlier { request_hash: idempotency.request_hash.clone(), object_id: object_id.to_owned() };
-    let actor = tx.idempotency_actor();
-    store::common::idempotency::remember(tx, &actor, &idempotency.key, &made)
+    let made = StoredResult { request_hash: idempotency.request_hash.clone(), object_id: object_id.to_owned() };
+    let actor = tx.idempotency_scope();
+    store::common::idempotency::insert_result(tx, &actor, &idempotency.key, &made)
 }
 
-fn lock_of(actor: &str, key: &str) -> i64 {
+fn lock_id(actor: &str, key: &str) -> i64 {
     let digest = sha256(format!("idempotency|{actor}|{key}").as_bytes());
     let [a, b, c, d, e, f, g, h, ..] = digest;
     i64::from_be_bytes([a, b, c, d, e, f, g, h])

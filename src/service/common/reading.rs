@@ -1,17 +1,17 @@
 //! Descriptions of JSON errors. They name fields and never contain values.
 
-use crate::service::Fault;
+use crate::service::InputFault;
 
 /// Length of the longest member name that an error shows in full.
-const LONGEST_NAME: usize = 24;
+const MAX_SHOWN_NAME_LENGTH: usize = 24;
 
 /// Converts an error of serde. `whole` names the document, for an error that belongs to no member.
-pub fn fault(whole: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Fault {
+pub fn fault(whole: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> InputFault {
     let field = match error.path().to_string() {
         path if path == "." => whole.to_owned(),
         path => shown(&path),
     };
-    Fault::new(field, message(&error.inner().to_string()))
+    InputFault::new(field, message(&error.inner().to_string()))
 }
 
 /// Shortens a path for an error. A member name that the client chose may be a misplaced secret, so
@@ -19,7 +19,7 @@ pub fn fault(whole: &str, error: &serde_path_to_error::Error<serde_json::Error>)
 pub fn shown(path: &str) -> String {
     let names = path.split('.').map(|name| {
         let name: String = name.chars().filter(char::is_ascii_graphic).collect();
-        if name.len() > LONGEST_NAME { format!("{}...", &name[..8]) } else { name }
+        if name.len() > MAX_SHOWN_NAME_LENGTH { format!("{}...", &name[..8]) } else { name }
     });
     names.take(8).collect::<Vec<_>>().join(".")
 }

@@ -25,7 +25,7 @@ use crate::domain::common::{derived_id::CredentialId, time::Span};
 
 /// Number of cells of a budget. Two keys that hash to the same cell share its budget. The hash is
 /// seeded, so an attacker cannot choose the collision.
-const CELLS: usize = 1 << 16;
+const BUDGET_CELLS: usize = 1 << 16;
 
 /// The source of a request for the brute-force limiter: an IPv4 address, or an IPv6 /64, which one
 /// customer commonly holds.
@@ -34,7 +34,7 @@ pub struct Source(Option<IpAddr>);
 
 impl Source {
     /// An unknown source behind a back end that validates the keys of its users.
-    pub const BEHIND_ANOTHER: Self = Self(None);
+    pub const UNKNOWN: Self = Self(None);
 }
 
 impl From<IpAddr> for Source {
@@ -51,8 +51,8 @@ impl From<IpAddr> for Source {
 
 /// The budgets of one replica. Replicas do not share them, and a restart resets them.
 pub struct Guessing {
-    sources: Budget,
-    credentials: Budget,
+    sources: FailureBudget,
+    credentials: FailureBudget,
     started: Instant,
 }
 
@@ -71,41 +71,41 @@ pub struct Throttled {
 impl Guessing {
     pub fn new(per_source: u32, per_credential: u32, refill: Span) -> Self {
         Self {
-            sources: Budget::new(per_source, refill),
-            credentials: Budget::new(per_credential, refill),
+            sources: FailureBudget::new(per_source, refill),
+            credentials: FailureBudget::new(per_credential, refill),
             started: Instant::now(),
         }
     }
 
     /// Returns an error if the budget of the source is spent.
     pub fn admit_source(&self, source: Source) -> Result<(), Throttled> {
-        if source == Source::BEHIND_ANOTHER { Ok(()) } else { self.sources.admit(&source, self.now()) }
+        if source == Source::UNKNOWN { Ok(()) } else { self.sources.check_budget(&source, self.now()) }
     }
 
     /// Returns an error if the budget of the credential is spent and the source has failed
     /// recently.
     pub fn admit_credential(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
         let now = self.now();
-        if source == Source::BEHIND_ANOTHER || self.sources.is_untouched(&source, now) {
+        if source == Source::UNKNOWN || self.sources.is_full(&source, now) {
             return Ok(());
         }
-        self.credentials.admit(credential, now)
+        self.credentials.check_budget(credential, now)
     }
 
     /// Returns an error if a failure with this credential must be answered as throttled: the source
     /// is unknown and the budget of the credential is spent. Must be called before `failed`.
     pub fn admit_failure(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
-        if source == Source::BEHIND_ANOTHER { self.credentials.admit(credential, self.now()) } else { Ok(()) }
+        if source == Source::UNKNOWN { self.credentials.check_budget(credential, self.now()) } else { Ok(()) }
     }
 
     /// Counts a failed attempt.
     pub fn failed(&self, source: Source, credential: Option<&CredentialId>) {
         let now = self.now();
-        if source != Source::BEHIND_ANOTHER {
-            self.sources.spend(&source, now);
+        if source != Source::UNKNOWN {
+            self.sources.spend_failure(&source, now);
         }
         if let Some(credential) = credential {
-            self.credentials.spend(credential, now);
+            self.credentials.spend_failure(credential, now);
         }
     }
 
@@ -121,47 +121,48 @@ fn millis(span: Duration) -> u64 {
 /// The generic cell rate algorithm. Each cell holds one number: the time at which its budget is
 /// full again, in milliseconds since the start. `governor` cannot check a budget without spending
 /// from it, and its keyed limiter grows with the number of keys.
-struct Budget {
-    whole_at: Box<[AtomicU64]>,
+struct FailureBudget {
+    full_at_millis: Box<[AtomicU64]>,
     hasher: RandomState,
     /// Cost of one failure in milliseconds.
-    cost: u64,
-    /// Maximum distance of `whole_at` from the current time in milliseconds.
-    depth: u64,
+    failure_cost_millis: u64,
+    /// Maximum distance of `full_at_millis` from the current time in milliseconds.
+    capacity_millis: u64,
 }
 
-impl Budget {
+impl FailureBudget {
     fn new(burst: u32, refill: Span) -> Self {
-        let cost = millis(refill.duration()).max(1);
+        let failure_cost_millis = millis(refill.duration()).max(1);
         Self {
-            whole_at: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
+            full_at_millis: (0..BUDGET_CELLS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
-            cost,
-            depth: cost.saturating_mul(u64::from(burst)),
+            failure_cost_millis,
+            capacity_millis: failure_cost_millis.saturating_mul(u64::from(burst)),
         }
     }
 
-    fn cell<K: Hash>(&self, key: &K) -> &AtomicU64 {
-        let position = usize::try_from(self.hasher.hash_one(key) % CELLS as u64).unwrap_or(0);
-        &self.whole_at[position]
+    fn cell_of<K: Hash>(&self, key: &K) -> &AtomicU64 {
+        let position = usize::try_from(self.hasher.hash_one(key) % BUDGET_CELLS as u64).unwrap_or(0);
+        &self.full_at_millis[position]
     }
 
-    fn admit<K: Hash>(&self, key: &K, now: u64) -> Result<(), Throttled> {
-        let spent = self.cell(key).load(Ordering::Relaxed).saturating_sub(now);
+    fn check_budget<K: Hash>(&self, key: &K, now: u64) -> Result<(), Throttled> {
+        let spent = self.cell_of(key).load(Ordering::Relaxed).saturating_sub(now);
         // The budget must have room for a whole failure. A fraction of one is restored after a
         // millisecond, which would be the only wait for an attacker.
-        let over = spent.saturating_add(self.cost).saturating_sub(self.depth);
+        let over = spent.saturating_add(self.failure_cost_millis).saturating_sub(self.capacity_millis);
         if over == 0 { Ok(()) } else { Err(Throttled { retry_after: Span::from_millis(over) }) }
     }
 
-    fn is_untouched<K: Hash>(&self, key: &K, now: u64) -> bool {
-        self.cell(key).load(Ordering::Relaxed) <= now
+    fn is_full<K: Hash>(&self, key: &K, now: u64) -> bool {
+        self.cell_of(key).load(Ordering::Relaxed) <= now
     }
 
-    fn spend<K: Hash>(&self, key: &K, now: u64) {
-        let most = now.saturating_add(self.depth);
-        let after = |whole_at: u64| Some(whole_at.max(now).saturating_add(self.cost).min(most));
-        let _ = self.cell(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+    fn spend_failure<K: Hash>(&self, key: &K, now: u64) {
+        let most = now.saturating_add(self.capacity_millis);
+        let after =
+            |full_at_millis: u64| Some(full_at_millis.max(now).saturating_add(self.failure_cost_millis).min(most));
+        let _ = self.cell_of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
     }
 }
 
@@ -206,13 +207,13 @@ mod tests {
         let guessing = Guessing::new(2, 2, Span::from_secs(2));
         let (under_attack, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
         for _ in 0..2 {
-            assert!(guessing.admit_failure(Source::BEHIND_ANOTHER, &under_attack).is_ok());
-            guessing.failed(Source::BEHIND_ANOTHER, Some(&under_attack));
+            assert!(guessing.admit_failure(Source::UNKNOWN, &under_attack).is_ok());
+            guessing.failed(Source::UNKNOWN, Some(&under_attack));
         }
-        assert!(guessing.admit_failure(Source::BEHIND_ANOTHER, &under_attack).is_err(), "guesses are slow");
-        assert!(guessing.admit_failure(Source::BEHIND_ANOTHER, &other).is_ok(), "of this credential alone");
-        assert!(guessing.admit_source(Source::BEHIND_ANOTHER).is_ok());
-        assert!(guessing.admit_credential(Source::BEHIND_ANOTHER, &under_attack).is_ok(), "the proof comes first");
+        assert!(guessing.admit_failure(Source::UNKNOWN, &under_attack).is_err(), "guesses are slow");
+        assert!(guessing.admit_failure(Source::UNKNOWN, &other).is_ok(), "of this credential alone");
+        assert!(guessing.admit_source(Source::UNKNOWN).is_ok());
+        assert!(guessing.admit_credential(Source::UNKNOWN, &under_attack).is_ok(), "the proof comes first");
     }
 
     #[test]

@@ -7,9 +7,9 @@ use crate::{
     domain::{
         access::{
             audience::Identifier,
-            owner::Home,
-            permission::{ORGANIZATION_MANAGEMENT, PermissionName, PermissionSet},
-            policy::{Authority, Holdings, Place},
+            owner::OwnerScope,
+            permission::{PermissionName, PermissionSet, TENANT_PERMISSIONS},
+            policy::{CallerPermissions, GrantablePermissions, TenantScope},
         },
         common::id::{InvalidId, KeyId, OrganizationId, UserId},
         credentials::api_key::KeyLimits,
@@ -17,21 +17,21 @@ use crate::{
         exchange::{
             facts::{KeyFacts, Request},
             grant,
-            refusal::Refusal,
+            refusal::DenyReason,
         },
-        portal::session::SessionKind,
+        portal::session::PortalSessionKind,
     },
     service::{
         App,
-        access::owners::{self, PlaceNow},
+        access::owners::{self, DirectoryEntry},
         caller::Caller,
         credentials::{
             brute_force::Source,
-            error::Denied,
+            error::AuthError,
             token,
-            verify::{Attempt, FACTS_ALONE, judge, require_trusted},
+            verify::{FACTS_ALONE, PresentedCredential, judge, require_trusted},
         },
-        portal::{self, Proved},
+        portal::{self, AuthenticatedSession},
     },
     telemetry::labels::Form,
 };
@@ -48,13 +48,13 @@ pub struct Client {
 
 /// The context of a request: its source, its id and the client address.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct RequestContext {
     pub source: Source,
     pub request_id: String,
     pub address: IpAddr,
 }
 
-impl Call {
+impl RequestContext {
     pub(crate) fn origin(&self, actor: Actor, on_behalf_of: Option<UserId>) -> Origin {
         Origin {
             actor,
@@ -100,154 +100,165 @@ pub enum Shown<'a> {
 
 /// Authenticates the caller and restricts it to the user that it acts on behalf of.
 ///
-/// Returns `Denied::Key` for an invalid credential. Returns `Denied::OnBehalfOf` if the caller may
+/// Returns `AuthError::Key` for an invalid credential. Returns `AuthError::OnBehalfOf` if the caller may
 /// not act on behalf of users, or not on behalf of this user.
 pub async fn authenticate(
     app: &App,
     shown: Shown<'_>,
     on_behalf_of: Option<OnBehalfOf>,
-    call: &Call,
-) -> Result<Caller, Denied> {
+    call: &RequestContext,
+) -> Result<Caller, AuthError> {
     let origin = |actor, on_behalf_of| call.origin(actor, on_behalf_of);
     let (credential, kind) = match shown {
-        Shown::Header(credential) => (credential, SessionKind::Token),
-        Shown::Portal(credential) => (credential, SessionKind::Page),
+        Shown::Header(credential) => (credential, PortalSessionKind::Token),
+        Shown::Portal(credential) => (credential, PortalSessionKind::Page),
         Shown::Console(session) => {
-            return bounded(app, of_console(app, session, call).await?, on_behalf_of).await;
+            return restrict_to_user(app, authenticate_console_session(app, session, call).await?, on_behalf_of).await;
         }
     };
     if let Some(token) = portal::token(credential) {
-        let Proved { session, place, held } = portal::prove(app, &token, kind, call.source).await?;
+        let AuthenticatedSession { session, place, held } =
+            portal::authenticate_session(app, &token, kind, call.source).await?;
         if on_behalf_of.is_some() {
-            return Err(Denied::OnBehalfOf("a portal session speaks for its own user, and for no other"));
+            return Err(AuthError::OnBehalfOf("a portal session speaks for its own user, and for no other"));
         }
         let user = place.home.user().cloned();
         // The opener of the session could have used the token itself. The session therefore grants
         // no more than the opener can grant.
-        return Ok(as_user(origin(Actor::PortalSession(session), user), &held, place));
+        return Ok(caller_for_user(origin(Actor::PortalSession(session), user), &held, place));
     }
-    if kind == SessionKind::Page {
+    if kind == PortalSessionKind::Page {
         // This cookie carries a portal session and nothing else.
-        return Err(Denied::Key);
+        return Err(AuthError::Key);
     }
-    let caller = identify(app, credential, call.source).await?.into_caller(call);
-    bounded(app, caller, on_behalf_of).await
+    let caller = authenticate_key_or_token(app, credential, call.source).await?.into_caller(call);
+    restrict_to_user(app, caller, on_behalf_of).await
 }
 
-/// Authenticates a console session. Its cookie carries a token; everything else is `Denied::Key`.
-pub(crate) async fn of_console(app: &App, session: &str, call: &Call) -> Result<Caller, Denied> {
-    Ok(by_token(app, session, call.source).await?.into_caller(call))
+/// Authenticates a console session. Its cookie carries a token; everything else is `AuthError::Key`.
+pub(crate) async fn authenticate_console_session(
+    app: &App,
+    session: &str,
+    call: &RequestContext,
+) -> Result<Caller, AuthError> {
+    Ok(authenticate_token(app, session, call.source).await?.into_caller(call))
 }
 
-async fn bounded(app: &App, caller: Caller, on_behalf_of: Option<OnBehalfOf>) -> Result<Caller, Denied> {
+async fn restrict_to_user(app: &App, caller: Caller, on_behalf_of: Option<OnBehalfOf>) -> Result<Caller, AuthError> {
     match on_behalf_of {
         None => Ok(caller),
-        Some(user) => for_user(app, caller, user).await,
+        Some(user) => act_on_behalf_of(app, caller, user).await,
     }
 }
 
 /// Like `authenticate`, for an OAuth client that presents only a key or a token.
-pub async fn bearer(app: &App, credential: &str, call: &Call) -> Result<Client, Denied> {
-    Ok(identify(app, credential, call.source).await?.into_client(call))
+pub async fn bearer(app: &App, credential: &str, call: &RequestContext) -> Result<Client, AuthError> {
+    Ok(authenticate_key_or_token(app, credential, call.source).await?.into_client(call))
 }
 
 /// Like `authenticate`, for an OAuth client that sends a `client_id` with its key (RFC 6749
-/// §2.3.1). Returns `Denied::Key` if the key is invalid or does not match the `client_id`.
-pub async fn client(app: &App, id: String, key: &str, call: &Call) -> Result<Client, Denied> {
-    Ok(by_key(app, key, call.source, Some(id)).await?.into_client(call))
+/// §2.3.1). Returns `AuthError::Key` if the key is invalid or does not match the `client_id`.
+pub async fn client(app: &App, id: String, key: &str, call: &RequestContext) -> Result<Client, AuthError> {
+    Ok(authenticate_key(app, key, call.source, Some(id)).await?.into_client(call))
 }
 
-async fn identify(app: &App, credential: &str, source: Source) -> Result<Identity, Denied> {
-    if is_token(credential) {
-        by_token(app, credential, source).await
+async fn authenticate_key_or_token(app: &App, credential: &str, source: Source) -> Result<KeyIdentity, AuthError> {
+    if has_token_format(credential) {
+        authenticate_token(app, credential, source).await
     } else {
-        by_key(app, credential, source, None).await
+        authenticate_key(app, credential, source, None).await
     }
 }
 
 /// Returns whether a credential has the form of a Keyswap token: three parts separated by dots, the
 /// first of which is a JSON object in base64url. An imported key may contain dots as well.
-pub(crate) fn is_token(credential: &str) -> bool {
+pub(crate) fn has_token_format(credential: &str) -> bool {
     credential.starts_with("eyJ") && credential.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 /// Restricts the caller to the management permissions of the user, and to the permissions that both
 /// the user and the caller can grant.
-async fn for_user(app: &App, caller: Caller, who: OnBehalfOf) -> Result<Caller, Denied> {
-    if !caller.authority.may_act_for_users() {
-        return Err(Denied::OnBehalfOf("only callers with keyswap:keys may call on behalf of a user"));
+async fn act_on_behalf_of(app: &App, caller: Caller, who: OnBehalfOf) -> Result<Caller, AuthError> {
+    if !caller.authority.may_act_on_behalf_of_users() {
+        return Err(AuthError::OnBehalfOf("only callers with keyswap:keys may call on behalf of a user"));
     }
     let OnBehalfOf { user, organization } = who.clone();
     let place = app.store.read(move |connection| owners::of_user(connection, &user, organization.as_ref())).await?;
     let place = place.filter(|place| !place.blocked);
-    let place = place.ok_or(Denied::OnBehalfOf("there is no such user there, or the user is blocked"))?;
-    Ok(as_user(Origin { on_behalf_of: Some(who.user), ..caller.origin }, &caller.holdings, place))
+    let place = place.ok_or(AuthError::OnBehalfOf("there is no such user there, or the user is blocked"))?;
+    Ok(caller_for_user(Origin { on_behalf_of: Some(who.user), ..caller.origin }, &caller.holdings, place))
 }
 
 /// Returns a caller with the management permissions of the user's roles. It can grant the
 /// permissions that are in both the user's roles and `holdings`.
-pub(crate) fn as_user(origin: Origin, holdings: &Holdings, place: PlaceNow) -> Caller {
-    let inside = |name: &&PermissionName| ORGANIZATION_MANAGEMENT.contains(&name.as_str());
+pub(crate) fn caller_for_user(origin: Origin, holdings: &GrantablePermissions, place: DirectoryEntry) -> Caller {
+    let inside = |name: &&PermissionName| TENANT_PERMISSIONS.contains(&name.as_str());
     let scope = place.permissions.iter().filter(inside).cloned().collect();
     // A caller that may act on behalf of users can already manage every key, so the scope needs no
     // further bound. Granting a permission requires holding it.
-    let held = holdings.cut(&place.permissions);
+    let held = holdings.restrict(&place.permissions);
     Caller {
         origin,
-        authority: Authority { scope, place: Place::of(&place.home) },
-        holdings: Holdings::Listed(held),
+        authority: CallerPermissions { scope, tenant_scope: TenantScope::of(&place.home) },
+        holdings: GrantablePermissions::Listed(held),
         limits: None,
         acts_as: Some(place.home),
     }
 }
 
-struct Identity {
+struct KeyIdentity {
     key: KeyId,
     client_id: String,
-    home: Home,
+    home: OwnerScope,
     scope: PermissionSet,
-    holdings: Holdings,
+    holdings: GrantablePermissions,
     limits: KeyLimits,
 }
 
-impl Identity {
-    fn into_caller(self, call: &Call) -> Caller {
+impl KeyIdentity {
+    fn into_caller(self, call: &RequestContext) -> Caller {
         Caller {
             origin: call.origin(Actor::Key(self.key), None),
-            authority: Authority { scope: self.scope, place: Place::of(&self.home) },
+            authority: CallerPermissions { scope: self.scope, tenant_scope: TenantScope::of(&self.home) },
             holdings: self.holdings,
-            limits: matches!(self.home, Home::Organization { .. } | Home::User { .. }).then_some(self.limits),
+            limits: matches!(self.home, OwnerScope::Organization { .. } | OwnerScope::User { .. })
+                .then_some(self.limits),
             acts_as: self.home.user().is_some().then_some(self.home),
         }
     }
 
-    fn into_client(self, call: &Call) -> Client {
+    fn into_client(self, call: &RequestContext) -> Client {
         Client { id: self.client_id.clone(), audiences: self.limits.audiences.clone(), caller: self.into_caller(call) }
     }
 }
 
-pub(crate) fn management_request(app: &App) -> Request {
+pub(crate) fn management_exchange_request(app: &App) -> Request {
     Request { targets: [app.settings.management_audience.clone()].into(), ..Request::default() }
 }
 
-async fn by_key(app: &App, key: &str, source: Source, client_id: Option<String>) -> Result<Identity, Denied> {
+async fn authenticate_key(
+    app: &App,
+    key: &str,
+    source: Source,
+    client_id: Option<String>,
+) -> Result<KeyIdentity, AuthError> {
     let limits = &app.settings.limits;
-    let request = Request { client_id, ..management_request(app) };
-    let attempt = Attempt { key, source, form: Form::Management };
+    let request = Request { client_id, ..management_exchange_request(app) };
+    let attempt = PresentedCredential { key, source, form: Form::Management };
     let (identity, _) = judge(app, attempt, &request, |facts| {
         let scope = match grant::decide(facts, &request, limits) {
             Ok(grant) => grant.scope,
-            Err(Refusal::Key(fault)) => return Err(Refusal::Key(fault)),
+            Err(DenyReason::Key(fault)) => return Err(DenyReason::Key(fault)),
             // The key is valid but has no permission here: the caller is authenticated with an
             // empty scope.
-            Err(Refusal::Scope(_) | Refusal::Target(_)) => PermissionSet::default(),
+            Err(DenyReason::Scope(_) | DenyReason::Target(_)) => PermissionSet::default(),
         };
-        Ok(Identity {
+        Ok(KeyIdentity {
             key: facts.key.id.clone(),
             client_id: client_id_of(&facts.key),
             home: facts.key.ownership.home.clone(),
             scope,
-            holdings: Holdings::of(grant::holdings(&facts.key, limits)),
+            holdings: GrantablePermissions::of(grant::grantable(&facts.key, limits)),
             limits: facts.key.limits(),
         })
     })
@@ -257,37 +268,37 @@ async fn by_key(app: &App, key: &str, source: Source, client_id: Option<String>)
 
 /// Authenticates a token for the management audience. Its key must still be in force, so a revoked
 /// key or token is refused immediately.
-async fn by_token(app: &App, token: &str, source: Source) -> Result<Identity, Denied> {
+async fn authenticate_token(app: &App, token: &str, source: Source) -> Result<KeyIdentity, AuthError> {
     require_trusted(app)?;
-    app.guessing.admit_source(source).map_err(|throttled| Denied::Throttled(throttled.retry_after))?;
+    app.guessing.admit_source(source).map_err(|throttled| AuthError::Throttled(throttled.retry_after))?;
     let unaccepted = || {
         app.guessing.failed(source, None);
-        Denied::Key
+        AuthError::Key
     };
     let audience = app.settings.management_audience.as_str();
     let claims = app.keys.view().verify(token, app.issuer(), audience).ok_or_else(unaccepted)?;
-    let request = management_request(app);
+    let request = management_exchange_request(app);
     let found = token::found(app, &claims, &request.targets, FACTS_ALONE).await?;
     let (facts, ()) = found.map_err(|_| unaccepted())?;
     let now = match grant::decide(&facts, &request, &app.settings.limits) {
         Ok(grant) => grant.scope,
-        Err(Refusal::Key(_)) => return Err(unaccepted()),
-        Err(Refusal::Scope(_) | Refusal::Target(_)) => PermissionSet::default(),
+        Err(DenyReason::Key(_)) => return Err(unaccepted()),
+        Err(DenyReason::Scope(_) | DenyReason::Target(_)) => PermissionSet::default(),
     };
-    let minted = claims.scope.as_deref().map(PermissionSet::from_stored).transpose().map_err(|_| Denied::Key)?;
+    let minted = claims.scope.as_deref().map(PermissionSet::from_stored).transpose().map_err(|_| AuthError::Key)?;
     let scope = minted.unwrap_or_default().intersection(&now);
     // A token with a reduced scope grants no management permission outside of that scope, even if
     // its key holds the permission.
-    let held = match Holdings::of(scope.clone()) {
-        Holdings::WholeCatalog => Holdings::WholeCatalog,
-        Holdings::Listed(_) => {
-            let of_key = grant::holdings(&facts.key, &app.settings.limits);
+    let held = match GrantablePermissions::of(scope.clone()) {
+        GrantablePermissions::WholeCatalog => GrantablePermissions::WholeCatalog,
+        GrantablePermissions::Listed(_) => {
+            let of_key = grant::grantable(&facts.key, &app.settings.limits);
             let handed_on = of_key.iter().filter(|name| !name.is_management() || scope.contains(name));
-            Holdings::Listed(handed_on.cloned().collect())
+            GrantablePermissions::Listed(handed_on.cloned().collect())
         }
     };
     let (limits, client_id) = (facts.key.limits(), client_id_of(&facts.key));
-    Ok(Identity { key: claims.key_id, client_id, home: facts.key.ownership.home, scope, holdings: held, limits })
+    Ok(KeyIdentity { key: claims.key_id, client_id, home: facts.key.ownership.home, scope, holdings: held, limits })
 }
 
 fn client_id_of(key: &KeyFacts) -> String {

@@ -3,14 +3,14 @@
 use crate::{
     crypto::{
         credential,
-        encryption::{SealError, Sealed},
+        encryption::{Encrypted, EncryptionError},
         master_key_file::MasterKey,
         master_keys::MasterKeys,
     },
     domain::{
         common::{
             derived_id::CredentialId,
-            entropy::{Entropy, NoEntropy},
+            entropy::{Entropy, EntropyUnavailable},
         },
         credentials::format::{PresentedKey, Secret},
     },
@@ -19,23 +19,23 @@ use crate::{
 /// A credential that belongs to no key. Keys with an unknown id are compared with it. It is
 /// encrypted under a master key of its own, which no rotation removes.
 #[derive(Debug)]
-pub struct Decoy {
+pub struct DecoyCredential {
     pub(crate) id: CredentialId,
-    pub(crate) sealed: Sealed,
+    pub(crate) sealed: Encrypted,
     pub(crate) master: MasterKeys,
 }
 
-impl Decoy {
-    pub fn new(entropy: &dyn Entropy) -> Result<Self, SealError> {
-        let no_entropy = |_: NoEntropy| SealError::NoEntropy;
-        let id = CredentialId::decoy();
+impl DecoyCredential {
+    pub fn new(entropy: &dyn Entropy) -> Result<Self, EncryptionError> {
+        let no_entropy = |_: EntropyUnavailable| EncryptionError::NoEntropy;
+        let id = CredentialId::placeholder();
         let secret = Secret::generate(entropy).map_err(no_entropy)?;
         let master = MasterKeys::single(1, MasterKey::generate(entropy).map_err(no_entropy)?);
         Ok(Self { sealed: credential::seal(&master, &id, &secret, entropy)?, id, master })
     }
 
     /// Performs the work of a verification and discards the result.
-    pub(crate) fn compare(&self, presented: &PresentedKey) -> Result<(), SealError> {
+    pub(crate) fn compare(&self, presented: &PresentedKey) -> Result<(), EncryptionError> {
         credential::proves(&self.master, &self.id, &self.sealed, presented).map(|_| ())
     }
 }

@@ -1,12 +1,12 @@
 //! Why a credential gets nothing.
 
 use crate::{
-    crypto::encryption::SealError,
+    crypto::encryption::EncryptionError,
     domain::{
-        common::{entropy::NoEntropy, time::Span},
+        common::{entropy::EntropyUnavailable, time::Span},
         exchange::{
-            refusal::{ScopeFault, TargetFault},
-            usage::Window,
+            refusal::{ScopeError, TargetError},
+            usage::RateLimitWindow,
         },
     },
     store::StoreError,
@@ -14,14 +14,14 @@ use crate::{
 
 /// The reason why a credential was refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Denied {
+pub enum AuthError {
     /// Any fault of the key. Clients cannot distinguish the faults.
     #[error("the API key is not accepted")]
     Key,
     #[error("the scope is not granted")]
-    Scope(ScopeFault),
+    Scope(ScopeError),
     #[error("the target is not granted")]
-    Target(TargetFault),
+    Target(TargetError),
     /// The key is valid but may not act on behalf of the named user.
     #[error("{0}")]
     OnBehalfOf(&'static str),
@@ -29,7 +29,7 @@ pub enum Denied {
     Throttled(Span),
     /// The key is valid but has reached its limit for the current minute.
     #[error("too many exchanges in this minute")]
-    Limited(Window),
+    Limited(RateLimitWindow),
     #[error("{0}")]
     Unavailable(String),
     /// The database was rolled back, so credentials that were revoked later appear to be in force.
@@ -39,28 +39,28 @@ pub enum Denied {
     Internal(String),
 }
 
-impl From<StoreError> for Denied {
+impl From<StoreError> for AuthError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(text) => Self::Unavailable(text),
-            StoreError::Conflict(text) | StoreError::Corrupt(text) => Self::Internal(text),
+            StoreError::Conflict(text) | StoreError::InvalidData(text) => Self::Internal(text),
             StoreError::NoEntropy(error) => Self::Internal(error.to_string()),
         }
     }
 }
 
-impl From<NoEntropy> for Denied {
-    fn from(error: NoEntropy) -> Self {
+impl From<EntropyUnavailable> for AuthError {
+    fn from(error: EntropyUnavailable) -> Self {
         Self::Internal(error.to_string())
     }
 }
 
-impl From<SealError> for Denied {
-    fn from(error: SealError) -> Self {
+impl From<EncryptionError> for AuthError {
+    fn from(error: EncryptionError) -> Self {
         match error {
             // The key may be valid: another replica may have the master key that is missing here.
-            SealError::NoMasterKey(_) => Self::Unavailable(error.to_string()),
-            SealError::NoEntropy | SealError::DoesNotOpen => Self::Internal(error.to_string()),
+            EncryptionError::NoMasterKey(_) => Self::Unavailable(error.to_string()),
+            EncryptionError::NoEntropy | EncryptionError::DecryptionFailed => Self::Internal(error.to_string()),
         }
     }
 }

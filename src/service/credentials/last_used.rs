@@ -7,7 +7,7 @@ use crate::{
     domain::events::{Actor, Origin},
     service::{
         App,
-        credentials::use_buffer::{BATCH, MANY, Noted, Waiting},
+        credentials::use_buffer::{BATCH, EARLY_FLUSH_ROWS, PendingRows, PendingUsage},
     },
     store::{self, Outcome, StoreError, Tx},
 };
@@ -16,22 +16,22 @@ use crate::{
 /// flush. Writing a last-used time twice does no harm.
 pub async fn flush(app: &App) -> Result<(), StoreError> {
     for _ in 0..app.last_used.waiting().div_ceil(BATCH) {
-        write_next(app).await?;
+        write_next_batches(app).await?;
     }
     Ok(())
 }
 
 /// Writes batches until fewer than `MANY` rows wait. Small batches delay concurrent requests less
 /// than a single large one.
-pub async fn flush_some(app: &App) -> Result<(), StoreError> {
-    while app.last_used.waiting() >= MANY {
-        write_next(app).await?;
+pub async fn flush_excess_usage(app: &App) -> Result<(), StoreError> {
+    while app.last_used.waiting() >= EARLY_FLUSH_ROWS {
+        write_next_batches(app).await?;
     }
     Ok(())
 }
 
-async fn write_next(app: &App) -> Result<(), StoreError> {
-    write(app, |noted| &mut noted.times, store::credentials::last_used::note).await?;
+async fn write_next_batches(app: &App) -> Result<(), StoreError> {
+    write(app, |noted| &mut noted.last_used_times, store::credentials::last_used::upsert_last_used_times).await?;
     write(app, |noted| &mut noted.uses, store::api_keys::usage::add).await
 }
 
@@ -40,7 +40,7 @@ async fn write_next(app: &App) -> Result<(), StoreError> {
 /// tables in one transaction would have to be locked in the same order by all replicas.
 async fn write<K, V>(
     app: &App,
-    table: fn(&mut Noted) -> &mut Waiting<K, V>,
+    table: fn(&mut PendingUsage) -> &mut PendingRows<K, V>,
     into: impl FnOnce(&mut Tx<'_>, &[(K, V)]) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<(), StoreError>
 where
@@ -49,7 +49,8 @@ where
 {
     let taken = Arc::new(table(&mut app.last_used.lock()).take());
     let rows = Arc::clone(&taken);
-    let change = app.store.change(Origin::of(Actor::System), move |tx| into(tx, &rows).map(Outcome::bookkeeping));
+    let change =
+        app.store.run_transaction(Origin::of(Actor::System), move |tx| into(tx, &rows).map(Outcome::bookkeeping));
     if let Err(error) = change.await {
         let mut noted = app.last_used.lock();
         taken.iter().for_each(|(key, value)| table(&mut noted).put(key.clone(), *value));

@@ -4,23 +4,23 @@
 use crate::{
     domain::{
         events::{Actor, Origin},
-        exchange::{facts::KeyFacts, usage::Window},
+        exchange::{facts::KeyFacts, usage::RateLimitWindow},
     },
-    service::{App, credentials::error::Denied},
+    service::{App, credentials::error::AuthError},
     store::{self, Outcome, StoreError},
 };
 
 /// Counts an exchange and returns the state of the limit, or `None` if the key has no limit.
-/// Returns `Denied::Limited` if no exchange is left in the current minute.
-pub(crate) async fn count(app: &App, key: &KeyFacts) -> Result<Option<Window>, Denied> {
+/// Returns `AuthError::Limited` if no exchange is left in the current minute.
+pub(crate) async fn count(app: &App, key: &KeyFacts) -> Result<Option<RateLimitWindow>, AuthError> {
     let Some(limit) = key.exchanges_per_minute else { return Ok(None) };
     let id = key.id.clone();
-    let counted = app.store.change(Origin::of(Actor::System), move |tx| {
+    let counted = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
         let left = store::credentials::rate_windows::take(tx, &id, limit)?;
         Ok::<_, StoreError>(Outcome::bookkeeping((left, tx.now())))
     });
     match counted.await? {
-        (Some(left), now) => Ok(Some(Window::at(now, limit, left))),
-        (None, now) => Err(Denied::Limited(Window::at(now, limit, 0))),
+        (Some(left), now) => Ok(Some(RateLimitWindow::at(now, limit, left))),
+        (None, now) => Err(AuthError::Limited(RateLimitWindow::at(now, limit, 0))),
     }
 }

@@ -3,23 +3,23 @@
 use tokio::time::Instant;
 
 use crate::{
-    crypto::{credential, encryption::Sealed},
+    crypto::{credential, encryption::Encrypted},
     domain::{
-        access::policy::Holdings,
+        access::policy::GrantablePermissions,
         common::{derived_id::PortalSessionId, time::Timestamp},
         credentials::{
-            error::KeyFault,
+            error::CredentialError,
             format::{Prefix, PresentedKey},
         },
-        portal::session::SessionKind,
+        portal::session::PortalSessionKind,
     },
     service::{
         App,
-        access::owners::{self, PlaceNow},
+        access::owners::{self, DirectoryEntry},
         credentials::{
             brute_force::{Source, Throttled},
-            error::Denied,
-            verify::{outcome_of, refused, require_trusted, wait_for_tick},
+            error::AuthError,
+            verify::{metric_result, refused, require_trusted, wait_for_deadline},
         },
     },
     store::{self, StoreError, portal::sessions::StoredPortalSession},
@@ -34,44 +34,44 @@ pub(crate) fn token(credential: &str) -> Option<PresentedKey> {
 
 /// An authenticated session.
 #[derive(Debug)]
-pub(crate) struct Proved {
+pub(crate) struct AuthenticatedSession {
     pub session: PortalSessionId,
     /// The current directory entry of its user.
-    pub place: PlaceNow,
+    pub place: DirectoryEntry,
     /// The permissions that the opener of the session may grant.
-    pub held: Holdings,
+    pub held: GrantablePermissions,
 }
 
 /// Authenticates a session that was presented in the way of `kind`, and loads the current directory
-/// entry of its user. Every fault of the session yields `Denied::Key`, including a session of
+/// entry of its user. Every fault of the session yields `AuthError::Key`, including a session of
 /// another kind.
-pub(crate) async fn prove(
+pub(crate) async fn authenticate_session(
     app: &App,
     token: &PresentedKey,
-    kind: SessionKind,
+    kind: PortalSessionKind,
     source: Source,
-) -> Result<Proved, Denied> {
+) -> Result<AuthenticatedSession, AuthError> {
     let started = Instant::now();
-    let (outcome, result) = match proved(app, token, kind, source, started).await {
+    let (outcome, result) = match authenticate_with_outcome(app, token, kind, source, started).await {
         Ok(proved) => (Judged::Granted, Ok(proved)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
-    app.metrics.exchanged(Form::Management, outcome, started.elapsed());
+    app.metrics.record_exchange(Form::Management, outcome, started.elapsed());
     result
 }
 
-async fn proved(
+async fn authenticate_with_outcome(
     app: &App,
     token: &PresentedKey,
-    kind: SessionKind,
+    kind: PortalSessionKind,
     source: Source,
     started: Instant,
-) -> Result<Proved, (Judged, Denied)> {
-    let throttled = |throttled: Throttled| (Judged::Throttled, Denied::Throttled(throttled.retry_after));
+) -> Result<AuthenticatedSession, (Judged, AuthError)> {
+    let throttled = |throttled: Throttled| (Judged::Throttled, AuthError::Throttled(throttled.retry_after));
     require_trusted(app).map_err(|denied| (Judged::Unavailable, denied))?;
     app.guessing.admit_source(source).map_err(throttled)?;
-    app.guessing.admit_credential(source, &token.credential).map_err(throttled)?;
-    let id = PortalSessionId::from(&token.credential);
+    app.guessing.admit_credential(source, &token.credential_id).map_err(throttled)?;
+    let id = PortalSessionId::from(&token.credential_id);
     let found = app
         .store
         .read(move |connection| {
@@ -82,53 +82,53 @@ async fn proved(
                 Some(user) => owners::of_user(connection, user, home.organization())?,
                 None => None,
             };
-            Ok::<_, StoreError>(Some(Found { stored, place, now }))
+            Ok::<_, StoreError>(Some(SessionWithUser { stored, place, now }))
         })
         .await;
-    let verdict = found.map_err(Denied::from).and_then(|found| verdict(app, token, kind, found));
-    match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
+    let verdict = found.map_err(AuthError::from).and_then(|found| verdict(app, token, kind, found));
+    match verdict.map_err(|denied| (metric_result(&denied), denied))? {
         Ok(proved) => Ok(proved),
         Err(fault) => {
-            app.guessing.failed(source, Some(&token.credential));
-            wait_for_tick(app, started).await;
-            Err(refused(Form::Management, Some(&token.credential), fault))
+            app.guessing.failed(source, Some(&token.credential_id));
+            wait_for_deadline(app, started).await;
+            Err(refused(Form::Management, Some(&token.credential_id), fault))
         }
     }
 }
 
 /// A stored session with the current directory entry of its user.
-struct Found {
+struct SessionWithUser {
     stored: StoredPortalSession,
-    place: Option<PlaceNow>,
+    place: Option<DirectoryEntry>,
     now: Timestamp,
 }
 
 fn verdict(
     app: &App,
     token: &PresentedKey,
-    kind: SessionKind,
-    found: Option<Found>,
-) -> Result<Result<Proved, KeyFault>, Denied> {
-    let Some(Found { stored, place, now }) = found else {
+    kind: PortalSessionKind,
+    found: Option<SessionWithUser>,
+) -> Result<Result<AuthenticatedSession, CredentialError>, AuthError> {
+    let Some(SessionWithUser { stored, place, now }) = found else {
         app.decoy.compare(token)?;
-        return Ok(Err(KeyFault::Unknown));
+        return Ok(Err(CredentialError::Unknown));
     };
-    let StoredPortalSession { session, sealed, master_version } = stored;
-    let sealed = Sealed { master_version, bytes: sealed };
-    if !credential::proves_session(&app.master, &token.credential, &sealed, token)? {
-        return Ok(Err(KeyFault::Wrong));
+    let StoredPortalSession { session, encrypted_secret, master_version } = stored;
+    let sealed = Encrypted { master_version, bytes: encrypted_secret };
+    if !credential::verify_session_secret(&app.master, &token.credential_id, &sealed, token)? {
+        return Ok(Err(CredentialError::SecretMismatch));
     }
     if session.kind != kind {
-        return Ok(Err(KeyFault::Unknown));
+        return Ok(Err(CredentialError::Unknown));
     }
     if session.expires_at <= now {
-        return Ok(Err(KeyFault::Expired));
+        return Ok(Err(CredentialError::Expired));
     }
     // A user that was deleted and created again has another generation id, and the session does not
     // belong to it.
     Ok(match place.filter(|place| place.home == session.home) {
-        None => Err(KeyFault::OwnerGone),
-        Some(place) if place.blocked => Err(KeyFault::OwnerBlocked),
-        Some(place) => Ok(Proved { session: session.id, place, held: session.held }),
+        None => Err(CredentialError::OwnerDeleted),
+        Some(place) if place.blocked => Err(CredentialError::OwnerBlocked),
+        Some(place) => Ok(AuthenticatedSession { session: session.id, place, held: session.grantable_permissions }),
     })
 }

@@ -7,17 +7,17 @@ use std::collections::BTreeSet;
 use crate::{
     domain::{
         access::audience::Identifier,
-        credentials::error::KeyFault,
-        exchange::{claims::Claims, facts::Facts},
+        credentials::error::CredentialError,
+        exchange::{claims::Claims, facts::KeyContext},
     },
     service::{
         App,
-        credentials::{error::Denied, verify::Look},
+        credentials::{error::AuthError, verify::Look},
     },
     store::{
         StoreError,
         credentials::{
-            key_context::{Loaded, Wanted},
+            key_context::{KeyRecord, KeySelector},
             revoked_tokens,
         },
     },
@@ -30,15 +30,15 @@ pub(crate) async fn found<X: Send + 'static>(
     claims: &Claims,
     targets: &BTreeSet<Identifier>,
     look: Look<X>,
-) -> Result<Result<(Facts, X), KeyFault>, Denied> {
+) -> Result<Result<(KeyContext, X), CredentialError>, AuthError> {
     let (claims, targets) = (claims.clone(), targets.clone());
     let read = move |connection: &mut _| {
-        let wanted = Wanted::Key(claims.key_id.clone());
-        let Some((Loaded { facts, .. }, more)) = look(connection, &wanted, &targets)? else {
-            return Ok(Err(KeyFault::Unknown));
+        let wanted = KeySelector::Key(claims.key_id.clone());
+        let Some((KeyRecord { facts, .. }, more)) = look(connection, &wanted, &targets)? else {
+            return Ok(Err(CredentialError::Unknown));
         };
-        let known = revoked_tokens::token_now(connection, &claims, facts.now)?;
-        Ok(claims.in_force(facts.now, &known).map(|()| (facts, more)))
+        let known = revoked_tokens::read_token_state(connection, &claims, facts.now)?;
+        Ok(claims.check_in_force(facts.now, &known).map(|()| (facts, more)))
     };
     Ok(app.store.read::<_, StoreError>(read).await?)
 }

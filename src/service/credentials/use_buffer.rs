@@ -2,7 +2,7 @@
 
 use crate::domain::{
     common::{derived_id::CredentialId, id::KeyId, time::Timestamp},
-    exchange::usage::Day,
+    exchange::usage::UtcDay,
 };
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -17,53 +17,53 @@ pub(crate) const BATCH: usize = 5_000;
 
 /// Number of waiting rows at which some are written before the interval ends. They occupy a few
 /// megabytes.
-pub(crate) const MANY: usize = 40_000;
+pub(crate) const EARLY_FLUSH_ROWS: usize = 40_000;
 
 /// Recorded uses that are not yet written.
 #[derive(Default)]
-pub struct LastUsed {
-    noted: Mutex<Noted>,
-    many: Notify,
+pub struct UsageRecorder {
+    pending: Mutex<PendingUsage>,
+    early_flush: Notify,
 }
 
-pub(crate) struct Noted {
-    pub(crate) times: Waiting<CredentialId, Timestamp>,
+pub(crate) struct PendingUsage {
+    pub(crate) last_used_times: PendingRows<CredentialId, Timestamp>,
     /// Around midnight a key can have a row for each of the two days.
-    pub(crate) uses: Waiting<(KeyId, Day), i64>,
+    pub(crate) uses: PendingRows<(KeyId, UtcDay), i64>,
 }
 
-impl Default for Noted {
+impl Default for PendingUsage {
     fn default() -> Self {
-        Self { times: Waiting::new(Timestamp::max), uses: Waiting::new(|before, more| before + more) }
+        Self { last_used_times: PendingRows::new(Timestamp::max), uses: PendingRows::new(|before, more| before + more) }
     }
 }
 
-impl Noted {
+impl PendingUsage {
     fn rows(&self) -> usize {
-        self.times.rows.len().max(self.uses.rows.len())
+        self.last_used_times.rows.len().max(self.uses.rows.len())
     }
 }
 
 /// Waiting rows of one table, in the order of their ids, so that rows of the same page are written
 /// together.
-pub(crate) struct Waiting<K, V> {
+pub(crate) struct PendingRows<K, V> {
     rows: BTreeMap<K, V>,
     /// Combines the values of a row that is recorded again before it is written.
-    both: fn(V, V) -> V,
+    merge: fn(V, V) -> V,
     /// Id of the last row that was taken. The next batch continues from there and wraps around at
     /// the end. No row is left out, and each batch covers the range in which rows have accumulated
     /// the longest.
     last: Option<K>,
 }
 
-impl<K: Ord + Clone, V: Copy> Waiting<K, V> {
-    const fn new(both: fn(V, V) -> V) -> Self {
-        Self { rows: BTreeMap::new(), both, last: None }
+impl<K: Ord + Clone, V: Copy> PendingRows<K, V> {
+    const fn new(merge: fn(V, V) -> V) -> Self {
+        Self { rows: BTreeMap::new(), merge, last: None }
     }
 
     pub(crate) fn put(&mut self, key: K, value: V) {
         match self.rows.entry(key) {
-            Entry::Occupied(mut row) => *row.get_mut() = (self.both)(*row.get(), value),
+            Entry::Occupied(mut row) => *row.get_mut() = (self.merge)(*row.get(), value),
             Entry::Vacant(place) => {
                 place.insert(value);
             }
@@ -81,32 +81,32 @@ impl<K: Ord + Clone, V: Copy> Waiting<K, V> {
     }
 }
 
-impl fmt::Debug for LastUsed {
+impl fmt::Debug for UsageRecorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LastUsed({})", self.waiting())
     }
 }
 
-impl LastUsed {
+impl UsageRecorder {
     /// Records a use of the key with this credential at the time `at`. `counts` adds it to the
     /// daily use count.
     pub fn note(&self, key: &KeyId, credential: CredentialId, at: Timestamp, counts: bool) {
-        let mut noted = self.lock();
-        let before = noted.rows();
-        noted.times.put(credential, at);
+        let mut pending = self.lock();
+        let before = pending.rows();
+        pending.last_used_times.put(credential, at);
         if counts {
-            noted.uses.put((key.clone(), Day::of(at)), 1);
+            pending.uses.put((key.clone(), UtcDay::of(at)), 1);
         }
         // Notifies once, when the limit is reached. Rows that could not be written do not notify
         // again, so that an unavailable database is not queried continuously.
-        if before < MANY && noted.rows() == MANY {
-            self.many.notify_one();
+        if before < EARLY_FLUSH_ROWS && pending.rows() == EARLY_FLUSH_ROWS {
+            self.early_flush.notify_one();
         }
     }
 
     /// Completes when enough rows wait for some of them to be written.
-    pub async fn many(&self) {
-        self.many.notified().await;
+    pub async fn early_flush(&self) {
+        self.early_flush.notified().await;
     }
 
     /// Returns the number of waiting rows of the table that has more of them.
@@ -116,8 +116,8 @@ impl LastUsed {
 
     /// Ignores poisoning: no operation under the lock can panic halfway, so the maps are
     /// consistent.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PendingUsage> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn who_goes_round_takes_each_row_once_and_leaves_none_out() {
-        let mut waiting = Waiting::new(|before, more| before + more);
+        let mut waiting = PendingRows::new(|before, more| before + more);
         (0..3 * BATCH).for_each(|row| waiting.put(2 * row, 1));
         let first = waiting.take();
         assert!(first.iter().map(|(row, _)| *row).eq((0..BATCH).map(|row| 2 * row)));
@@ -145,16 +145,17 @@ mod tests {
 
     #[test]
     fn what_is_noted_again_does_not_hide_what_came_meanwhile() {
-        let (mut noted, credential, day) = (Noted::default(), CredentialId::decoy(), Day::from_number(20_000));
+        let (mut pending, credential, day) =
+            (PendingUsage::default(), CredentialId::placeholder(), UtcDay::from_number(20_000));
         let key: KeyId = "key_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
-        noted.times.put(credential, Timestamp::from_millis(1));
-        noted.uses.put((key.clone(), day), 3);
-        let (times, uses) = (noted.times.take(), noted.uses.take());
-        noted.times.put(credential, Timestamp::from_millis(2));
-        noted.uses.put((key.clone(), day), 4);
-        times.into_iter().for_each(|(credential, at)| noted.times.put(credential, at));
-        uses.into_iter().for_each(|(of, uses)| noted.uses.put(of, uses));
-        assert_eq!(noted.times.take(), [(credential, Timestamp::from_millis(2))]);
-        assert_eq!(noted.uses.take(), [((key, day), 7)]);
+        pending.last_used_times.put(credential, Timestamp::from_millis(1));
+        pending.uses.put((key.clone(), day), 3);
+        let (last_used_times, uses) = (pending.last_used_times.take(), pending.uses.take());
+        pending.last_used_times.put(credential, Timestamp::from_millis(2));
+        pending.uses.put((key.clone(), day), 4);
+        last_used_times.into_iter().for_each(|(credential, at)| pending.last_used_times.put(credential, at));
+        uses.into_iter().for_each(|(of, uses)| pending.uses.put(of, uses));
+        assert_eq!(pending.last_used_times.take(), [(credential, Timestamp::from_millis(2))]);
+        assert_eq!(pending.uses.take(), [((key, day), 7)]);
     }
 }

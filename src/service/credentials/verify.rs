@@ -7,28 +7,28 @@ use std::{collections::BTreeSet, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    crypto::encryption::Sealed,
+    crypto::encryption::Encrypted,
     domain::{
         access::audience::Identifier,
         common::derived_id::CredentialId,
-        credentials::error::KeyFault,
+        credentials::error::CredentialError,
         exchange::{
-            facts::{Facts, Request},
-            grant::targets_asked,
-            refusal::Refusal,
-            usage::Window,
+            facts::{KeyContext, Request},
+            grant::requested_targets,
+            refusal::DenyReason,
+            usage::RateLimitWindow,
         },
     },
     service::{
         App,
-        credentials::{brute_force::Source, error::Denied, parse::Presented, rate_limit},
-        signing::key_snapshot::CannotSign,
+        credentials::{brute_force::Source, error::AuthError, parse::Presented, rate_limit},
+        signing::key_snapshot::SigningUnavailable,
     },
     store::{
-        Conn, Found, StoreError, Wants,
+        Conn, CredentialLookup, LookupDetail, StoreError,
         credentials::{
-            key_context::{self, Loaded, Wanted},
-            key_details::{self, Whole},
+            key_context::{self, KeyRecord, KeySelector},
+            key_details::{self, KeyDetails},
         },
     },
     telemetry::labels::{Form, Result as Outcome},
@@ -37,11 +37,11 @@ use crate::{
 /// Period of the constant-time deadline. A well-formed key is refused at a whole multiple of this
 /// time after the start of the request, so that the response time does not reveal whether the key
 /// is unknown, wrong or revoked (invariant 7).
-pub const REFUSAL_TICK: Duration = Duration::from_millis(5);
+pub const REFUSAL_DEADLINE: Duration = Duration::from_millis(5);
 
 /// A presented key and its context.
 #[derive(Debug, Clone, Copy)]
-pub struct Attempt<'a> {
+pub struct PresentedCredential<'a> {
     /// Untrusted text.
     pub key: &'a str,
     pub source: Source,
@@ -49,27 +49,27 @@ pub struct Attempt<'a> {
 }
 
 /// A lookup of a key, with additional data besides the facts.
-pub type Look<X> = fn(&mut Conn, &Wanted, &BTreeSet<Identifier>) -> Result<Option<(Loaded, X)>, StoreError>;
+pub type Look<X> = fn(&mut Conn, &KeySelector, &BTreeSet<Identifier>) -> Result<Option<(KeyRecord, X)>, StoreError>;
 
 /// The result of a successful verification.
 #[derive(Debug)]
-pub struct Granted<T, X = ()> {
+pub struct VerifiedGrant<T, X = ()> {
     pub grant: T,
-    pub facts: Facts,
+    pub facts: KeyContext,
     /// State of the rate limit if the key has one and this use counts.
-    pub window: Option<Window>,
+    pub window: Option<RateLimitWindow>,
     /// Additional data of the lookup.
     pub more: X,
 }
 
 /// Verifies the key and applies `rule` to its facts. Success updates the last-used time. Every
-/// fault of the key yields `Denied::Key`.
+/// fault of the key yields `AuthError::Key`.
 pub async fn judge<T>(
     app: &App,
-    attempt: Attempt<'_>,
+    attempt: PresentedCredential<'_>,
     request: &Request,
-    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
-) -> Result<(T, Facts), Denied> {
+    rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
+) -> Result<(T, KeyContext), AuthError> {
     let granted = timed(app, attempt, request, FACTS, rule, Counted::No).await?;
     Ok((granted.grant, granted.facts))
 }
@@ -77,23 +77,23 @@ pub async fn judge<T>(
 /// Like `judge`, with another lookup.
 pub async fn judge_with<T, X: Send + 'static>(
     app: &App,
-    attempt: Attempt<'_>,
+    attempt: PresentedCredential<'_>,
     request: &Request,
     ways: Ways<X>,
-    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
-) -> Result<(T, Facts, X), Denied> {
+    rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
+) -> Result<(T, KeyContext, X), AuthError> {
     let granted = timed(app, attempt, request, ways, rule, Counted::No).await?;
     Ok((granted.grant, granted.facts, granted.more))
 }
 
 /// Like `judge`, for a grant that becomes a token. Counts the exchange if the key has a rate limit,
-/// and returns `Denied::Limited` if the limit is reached.
+/// and returns `AuthError::Limited` if the limit is reached.
 pub async fn judge_counted<T>(
     app: &App,
-    attempt: Attempt<'_>,
+    attempt: PresentedCredential<'_>,
     request: &Request,
-    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
-) -> Result<Granted<T>, Denied> {
+    rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
+) -> Result<VerifiedGrant<T>, AuthError> {
     timed(app, attempt, request, FACTS, rule, Counted::Yes).await
 }
 
@@ -105,16 +105,18 @@ pub struct Ways<X> {
     gathered: Option<Gathered<X>>,
 }
 
-type Gathered<X> = (Wants, fn(Found) -> Option<(Loaded, X)>);
+type Gathered<X> = (LookupDetail, fn(CredentialLookup) -> Option<(KeyRecord, X)>);
 
 /// The facts that a grant depends on.
 pub const FACTS: Ways<()> =
-    Ways { look: FACTS_ALONE, gathered: Some((Wants::Facts, |found| Some((found.loaded, ())))) };
+    Ways { look: FACTS_ALONE, gathered: Some((LookupDetail::Facts, |found| Some((found.loaded, ())))) };
 
 /// The facts and the key as clients see it.
-pub const WHOLE: Ways<Whole> = Ways {
+pub const WHOLE: Ways<KeyDetails> = Ways {
     look: key_details::load,
-    gathered: Some((Wants::Whole, |Found { loaded, whole }| whole.map(|whole| (loaded, whole)))),
+    gathered: Some((LookupDetail::Full, |CredentialLookup { loaded, details }| {
+        details.map(|details| (loaded, details))
+    })),
 };
 
 impl<X: Send + 'static> Ways<X> {
@@ -128,11 +130,11 @@ impl<X: Send + 'static> Ways<X> {
         app: &App,
         presented: &Presented,
         targets: BTreeSet<Identifier>,
-    ) -> Result<Option<(Loaded, X)>, StoreError> {
-        if let (Some((wants, with)), Presented::Ours(key)) = (self.gathered, presented) {
-            return Ok(app.store.look_up(&key.credential, &targets, wants).await?.and_then(with));
+    ) -> Result<Option<(KeyRecord, X)>, StoreError> {
+        if let (Some((wants, with)), Presented::Native(key)) = (self.gathered, presented) {
+            return Ok(app.store.load_credential(&key.credential_id, &targets, wants).await?.and_then(with));
         }
-        let (wanted, again, look) = (presented.wanted(), presented.again(app), self.look);
+        let (wanted, again, look) = (presented.wanted(), presented.retry_lookup(app), self.look);
         app.store
             .read(move |connection| match look(connection, &wanted, &targets)? {
                 // An imported key that is not found may be stored under a master key that is not
@@ -161,130 +163,130 @@ enum Counted {
 
 async fn timed<T, X: Send + 'static>(
     app: &App,
-    attempt: Attempt<'_>,
+    attempt: PresentedCredential<'_>,
     request: &Request,
     ways: Ways<X>,
-    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
+    rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
     counted: Counted,
-) -> Result<Granted<T, X>, Denied> {
+) -> Result<VerifiedGrant<T, X>, AuthError> {
     let started = Instant::now();
     let (outcome, result) = match judged(app, attempt, request, started, ways, rule, counted).await {
         Ok(granted) => (Outcome::Granted, Ok(granted)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
-    app.metrics.exchanged(attempt.form, outcome, started.elapsed());
+    app.metrics.record_exchange(attempt.form, outcome, started.elapsed());
     result
 }
 
 async fn judged<T, X: Send + 'static>(
     app: &App,
-    attempt: Attempt<'_>,
+    attempt: PresentedCredential<'_>,
     request: &Request,
     started: Instant,
     ways: Ways<X>,
-    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
+    rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
     counted: Counted,
-) -> Result<Granted<T, X>, (Outcome, Denied)> {
+) -> Result<VerifiedGrant<T, X>, (Outcome, AuthError)> {
     let throttled = |throttled: crate::service::credentials::brute_force::Throttled| {
-        (Outcome::Throttled, Denied::Throttled(throttled.retry_after))
+        (Outcome::Throttled, AuthError::Throttled(throttled.retry_after))
     };
     require_trusted(app).map_err(|denied| {
         if counted == Counted::Yes {
-            app.metrics.signing_refused(CannotSign::Restored.as_str());
+            app.metrics.record_signing_refusal(SigningUnavailable::Restored.as_str());
         }
         (Outcome::Unavailable, denied)
     })?;
     app.guessing.admit_source(attempt.source).map_err(throttled)?;
     let Some(presented) = Presented::read(app, attempt.key) else {
         app.guessing.failed(attempt.source, None);
-        if attempt.source == Source::BEHIND_ANOTHER {
+        if attempt.source == Source::UNKNOWN {
             // A validating service gets the same answer for everything that is not in force, after
             // the same time.
-            wait_for_tick(app, started).await;
+            wait_for_deadline(app, started).await;
         }
-        return Err(refused(attempt.form, None, KeyFault::Malformed));
+        return Err(refused(attempt.form, None, CredentialError::Malformed));
     };
-    app.guessing.admit_credential(attempt.source, presented.counted_as()).map_err(throttled)?;
+    app.guessing.admit_credential(attempt.source, presented.limiter_id()).map_err(throttled)?;
 
     let targets: BTreeSet<Identifier> =
-        targets_asked(request, &app.settings.limits).into_iter().take(32).cloned().collect();
+        requested_targets(request, &app.settings.limits).into_iter().take(32).cloned().collect();
     let loaded = ways.facts(app, &presented, targets).await;
-    let verdict = loaded.map_err(Denied::from).and_then(|loaded| verdict(app, &presented, loaded, rule));
-    match verdict.map_err(|denied| (outcome_of(&denied), denied))? {
+    let verdict = loaded.map_err(AuthError::from).and_then(|loaded| verdict(app, &presented, loaded, rule));
+    match verdict.map_err(|denied| (metric_result(&denied), denied))? {
         Ok((grant, facts, more)) => {
             let window = match counted {
                 Counted::Yes => {
-                    rate_limit::count(app, &facts.key).await.map_err(|denied| (outcome_of(&denied), denied))?
+                    rate_limit::count(app, &facts.key).await.map_err(|denied| (metric_result(&denied), denied))?
                 }
                 Counted::No => None,
             };
-            app.last_used.note(&facts.key.id, facts.key.credential, facts.now, attempt.form.is_use());
-            Ok(Granted { grant, facts, window, more })
+            app.last_used.note(&facts.key.id, facts.key.credential_id, facts.now, attempt.form.counts_as_use());
+            Ok(VerifiedGrant { grant, facts, window, more })
         }
-        Err(Refusal::Key(fault)) => {
-            let admitted = app.guessing.admit_failure(attempt.source, presented.counted_as());
-            app.guessing.failed(attempt.source, Some(presented.counted_as()));
-            wait_for_tick(app, started).await;
+        Err(DenyReason::Key(fault)) => {
+            let admitted = app.guessing.admit_failure(attempt.source, presented.limiter_id());
+            app.guessing.failed(attempt.source, Some(presented.limiter_id()));
+            wait_for_deadline(app, started).await;
             admitted.map_err(throttled)?;
-            Err(refused(attempt.form, Some(presented.counted_as()), fault))
+            Err(refused(attempt.form, Some(presented.limiter_id()), fault))
         }
-        Err(Refusal::Scope(fault)) => Err((Outcome::Scope, Denied::Scope(fault))),
-        Err(Refusal::Target(fault)) => Err((Outcome::Target, Denied::Target(fault))),
+        Err(DenyReason::Scope(fault)) => Err((Outcome::Scope, AuthError::Scope(fault))),
+        Err(DenyReason::Target(fault)) => Err((Outcome::Target, AuthError::Target(fault))),
     }
 }
 
 fn verdict<T, X>(
     app: &App,
     presented: &Presented,
-    loaded: Option<(Loaded, X)>,
-    rule: impl FnOnce(&Facts) -> Result<T, Refusal>,
-) -> Result<Result<(T, Facts, X), Refusal>, Denied> {
+    loaded: Option<(KeyRecord, X)>,
+    rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
+) -> Result<Result<(T, KeyContext, X), DenyReason>, AuthError> {
     let Some((loaded, more)) = loaded else {
         presented.is(&app.decoy.id, &app.decoy.sealed, &app.decoy.master)?;
-        return Ok(Err(Refusal::Key(KeyFault::Unknown)));
+        return Ok(Err(DenyReason::Key(CredentialError::Unknown)));
     };
-    let sealed = Sealed { master_version: loaded.master_version, bytes: loaded.sealed };
-    if !presented.is(&loaded.facts.key.credential, &sealed, &app.master)? {
-        return Ok(Err(Refusal::Key(KeyFault::Wrong)));
+    let sealed = Encrypted { master_version: loaded.master_version, bytes: loaded.encrypted_secret };
+    if !presented.is(&loaded.facts.key.credential_id, &sealed, &app.master)? {
+        return Ok(Err(DenyReason::Key(CredentialError::SecretMismatch)));
     }
     let facts = loaded.facts;
     Ok(rule(&facts).map(|granted| (granted, facts, more)))
 }
 
-pub(crate) fn refused(form: Form, credential: Option<&CredentialId>, fault: KeyFault) -> (Outcome, Denied) {
+pub(crate) fn refused(form: Form, credential: Option<&CredentialId>, fault: CredentialError) -> (Outcome, AuthError) {
     let credential = credential.map(CredentialId::as_str);
     tracing::info!(?form, credential, %fault, "an API key was not accepted");
     let outcome = match fault {
-        KeyFault::Malformed => Outcome::Malformed,
-        KeyFault::Unknown => Outcome::Unknown,
-        KeyFault::Wrong => Outcome::Wrong,
-        KeyFault::Revoked => Outcome::Revoked,
-        KeyFault::Expired => Outcome::Expired,
-        KeyFault::Suspended => Outcome::Suspended,
-        KeyFault::OwnerBlocked => Outcome::OwnerBlocked,
-        KeyFault::OwnerGone => Outcome::OwnerGone,
-        KeyFault::ClientMismatch => Outcome::ClientMismatch,
+        CredentialError::Malformed => Outcome::Malformed,
+        CredentialError::Unknown => Outcome::Unknown,
+        CredentialError::SecretMismatch => Outcome::Wrong,
+        CredentialError::Revoked => Outcome::Revoked,
+        CredentialError::Expired => Outcome::Expired,
+        CredentialError::Suspended => Outcome::Suspended,
+        CredentialError::OwnerBlocked => Outcome::OwnerBlocked,
+        CredentialError::OwnerDeleted => Outcome::OwnerDeleted,
+        CredentialError::ClientIdMismatch => Outcome::ClientMismatch,
     };
-    (outcome, Denied::Key)
+    (outcome, AuthError::Key)
 }
 
-pub(crate) const fn outcome_of(denied: &Denied) -> Outcome {
+pub(crate) const fn metric_result(denied: &AuthError) -> Outcome {
     match denied {
-        Denied::Unavailable(_) | Denied::Restored => Outcome::Unavailable,
-        Denied::Throttled(_) => Outcome::Throttled,
-        Denied::Limited(_) => Outcome::Limited,
-        Denied::Scope(_) => Outcome::Scope,
-        Denied::Target(_) => Outcome::Target,
-        Denied::Key | Denied::OnBehalfOf(_) | Denied::Internal(_) => Outcome::Internal,
+        AuthError::Unavailable(_) | AuthError::Restored => Outcome::Unavailable,
+        AuthError::Throttled(_) => Outcome::Throttled,
+        AuthError::Limited(_) => Outcome::Limited,
+        AuthError::Scope(_) => Outcome::Scope,
+        AuthError::Target(_) => Outcome::Target,
+        AuthError::Key | AuthError::OnBehalfOf(_) | AuthError::Internal(_) => Outcome::Internal,
     }
 }
 
-/// Returns `Denied::Restored` while the rollback guard waits for the decision of an operator.
-pub(crate) fn require_trusted(app: &App) -> Result<(), Denied> {
-    if app.keys.is_halted() { Err(Denied::Restored) } else { Ok(()) }
+/// Returns `AuthError::Restored` while the rollback guard waits for the decision of an operator.
+pub(crate) fn require_trusted(app: &App) -> Result<(), AuthError> {
+    if app.keys.is_halted() { Err(AuthError::Restored) } else { Ok(()) }
 }
 
-pub(crate) async fn wait_for_tick(app: &App, started: Instant) {
+pub(crate) async fn wait_for_deadline(app: &App, started: Instant) {
     let tick = app.refusal_tick;
     if tick.is_zero() {
         return;

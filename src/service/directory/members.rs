@@ -2,22 +2,22 @@
 
 use crate::{
     domain::{
-        access::{owner_status::Gone, role::RoleSet},
+        access::{owner_status::Deleted, role::RoleSet},
         common::{
-            entropy::NoEntropy,
+            entropy::EntropyUnavailable,
             id::{OrganizationId, UserId},
             json::Metadata,
             page::{Page, PageRequest},
         },
         directory::{Member, Organization},
-        events::{EventKind, NewEvent},
+        events::{EventType, NewEvent},
     },
     service::{
-        App, Error, Fault,
+        App, Error, InputFault,
         access::roles,
         caller::Caller,
         common::version::require_version,
-        directory::{Becomes, departed_member, organizations, put_at_the_same_moment},
+        directory::{PutEffect, map_put_conflict, organizations, record_member_deletion},
     },
     store::{self, Outcome, StoreError, Tx},
 };
@@ -25,7 +25,7 @@ use crate::{
 /// Body of `PUT /v1/organizations/{id}/members/{user}`. It replaces the entry; omitted fields are
 /// empty.
 #[derive(Debug, Clone)]
-pub struct PutMember {
+pub struct MemberPut {
     pub organization: OrganizationId,
     pub user: UserId,
     pub roles: RoleSet,
@@ -34,21 +34,21 @@ pub struct PutMember {
 
 /// Body of `PATCH …/members/{user}`. Absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
-pub struct PatchMember {
+pub struct MemberPatch {
     pub roles: Option<RoleSet>,
     pub metadata: Option<Metadata>,
 }
 
 /// Creates or replaces a membership; `true` if it is new. A PUT that changes nothing records no
 /// event.
-pub async fn put(app: &App, caller: &Caller, put: PutMember, if_version: Option<i64>) -> Result<(Member, bool), Error> {
+pub async fn put(app: &App, caller: &Caller, put: MemberPut, if_version: Option<i64>) -> Result<(Member, bool), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let organization = organization(tx, &put.organization)?;
             let mut faults = Vec::new();
             if store::directory::users::find_for_change(tx, &put.user)?.is_none() {
                 let message = format!("there is no user {}: PUT /v1/users/{} first", put.user, put.user);
-                faults.push(Fault::new("user", message));
+                faults.push(InputFault::new("user", message));
             }
             faults.extend(roles::unknown(tx, &put.roles)?);
             if !faults.is_empty() {
@@ -57,7 +57,7 @@ pub async fn put(app: &App, caller: &Caller, put: PutMember, if_version: Option<
             let existing = store::directory::members::find_for_change(tx, &organization, &put.user)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
             let becomes = becomes(tx, &organization, existing.as_ref(), put)?;
-            save(tx, becomes)
+            write_effect(tx, becomes)
         })
         .await
 }
@@ -67,11 +67,11 @@ pub async fn patch(
     caller: &Caller,
     id: OrganizationId,
     user: UserId,
-    patch: PatchMember,
+    patch: MemberPatch,
     if_version: Option<i64>,
 ) -> Result<Member, Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let organization = organization(tx, &id)?;
             let found = store::directory::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
@@ -86,8 +86,8 @@ pub async fn patch(
                 metadata: patch.metadata.unwrap_or_else(|| found.metadata.clone()),
                 ..found.clone()
             };
-            let after = altered(&found, after);
-            Ok(save(tx, after)?.map(|(member, _)| member))
+            let after = evaluate_update(&found, after);
+            Ok(write_effect(tx, after)?.map(|(member, _)| member))
         })
         .await
 }
@@ -119,15 +119,15 @@ pub async fn delete(
     user: UserId,
     if_version: Option<i64>,
 ) -> Result<(), Error> {
-    let ends_with_creator = app.settings.limits.ends_with_creator;
+    let ends_with_creator = app.settings.limits.end_with_creator;
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let organization = organization(tx, &id)?;
             let found = store::directory::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
             store::directory::members::delete(tx, &id, &user)?;
-            let event = event(EventKind::MemberDeleted, &found);
-            departed_member(tx, &user, &id, found.incarnation, Gone::MemberLeft, ends_with_creator)?;
+            let event = event(EventType::MemberDeleted, &found);
+            record_member_deletion(tx, &user, &id, found.generation_id, Deleted::MemberLeft, ends_with_creator)?;
             Ok(Outcome::event((), event))
         })
         .await
@@ -145,49 +145,51 @@ pub(super) fn becomes(
     tx: &Tx<'_>,
     organization: &Organization,
     found: Option<&Member>,
-    put: PutMember,
-) -> Result<Becomes<Member>, NoEntropy> {
+    put: MemberPut,
+) -> Result<PutEffect<Member>, EntropyUnavailable> {
     if let Some(found) = found {
-        return Ok(altered(found, Member { roles: put.roles, metadata: put.metadata, ..found.clone() }));
+        return Ok(evaluate_update(found, Member { roles: put.roles, metadata: put.metadata, ..found.clone() }));
     }
     let member = Member {
         organization: put.organization,
         user: put.user,
-        incarnation: tx.new_id()?,
-        organization_incarnation: organization.incarnation.clone(),
+        generation_id: tx.generate_id()?,
+        organization_generation_id: organization.generation_id.clone(),
         roles: put.roles,
         metadata: put.metadata,
         created_at: tx.now(),
         version: 1,
     };
-    let event = event(EventKind::MemberCreated, &member);
-    Ok(Becomes::New(member, event))
+    let event = event(EventType::MemberCreated, &member);
+    Ok(PutEffect::New(member, event))
 }
 
-fn altered(before: &Member, mut after: Member) -> Becomes<Member> {
+fn evaluate_update(before: &Member, mut after: Member) -> PutEffect<Member> {
     if *before == after {
-        return Becomes::Same(after);
+        return PutEffect::Unchanged(after);
     }
     after.version += 1;
-    let event = event(EventKind::MemberUpdated, &after);
-    Becomes::Altered(after, event)
+    let event = event(EventType::MemberUpdated, &after);
+    PutEffect::Updated(after, event)
 }
 
 /// `true` if the member is new.
-fn save(tx: &mut Tx<'_>, becomes: Becomes<Member>) -> Result<Outcome<(Member, bool)>, Error> {
+fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<Member>) -> Result<Outcome<(Member, bool)>, Error> {
     Ok(match becomes {
-        Becomes::Same(member) => Outcome::bookkeeping((member, false)),
-        Becomes::Altered(member, event) => {
+        PutEffect::Unchanged(member) => Outcome::bookkeeping((member, false)),
+        PutEffect::Updated(member, event) => {
             store::directory::members::update(tx, &member)?;
             Outcome::event((member, false), event)
         }
-        Becomes::New(member, event) => {
-            put_at_the_same_moment(store::directory::members::insert(tx, &member), &member.user)?;
+        PutEffect::New(member, event) => {
+            map_put_conflict(store::directory::members::insert(tx, &member), &member.user)?;
             Outcome::event((member, true), event)
         }
     })
 }
 
-fn event(kind: EventKind, member: &Member) -> NewEvent {
-    NewEvent::new(kind, &member.user).within(Some(&member.organization)).with("roles", member.roles.to_string())
+fn event(kind: EventType, member: &Member) -> NewEvent {
+    NewEvent::new(kind, &member.user)
+        .with_organization(Some(&member.organization))
+        .with_data("roles", member.roles.to_string())
 }

@@ -8,24 +8,24 @@ pub mod users;
 
 use crate::{
     domain::{
-        access::{owner::Home, owner_status::Gone},
+        access::{owner::OwnerScope, owner_status::Deleted},
         common::id::{OrganizationId, UserId},
         events::NewEvent,
     },
     service::Error,
-    store::{self, StoreError, Tx, directory::owner_deletions::Departed},
+    store::{self, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// The result of a PUT with its event, for both the API and the import.
 #[derive(Debug)]
-pub(super) enum Becomes<T> {
-    Same(T),
-    Altered(T, NewEvent),
+pub(super) enum PutEffect<T> {
+    Unchanged(T),
+    Updated(T, NewEvent),
     New(T, NewEvent),
 }
 
 /// Reports the loser of two concurrent PUTs of the same new entry as `Error::Conflict`.
-fn put_at_the_same_moment(written: Result<(), StoreError>, id: impl std::fmt::Display) -> Result<(), Error> {
+fn map_put_conflict(written: Result<(), StoreError>, id: impl std::fmt::Display) -> Result<(), Error> {
     match written {
         Err(StoreError::Conflict(_)) => Err(Error::Conflict(format!("{id} was put at the same moment; look again"))),
         other => Ok(other?),
@@ -33,18 +33,18 @@ fn put_at_the_same_moment(written: Result<(), StoreError>, id: impl std::fmt::Di
 }
 
 /// Records that a membership was deleted and why, for the events of the keys that end with it.
-fn departed_member(
+fn record_member_deletion(
     tx: &mut Tx<'_>,
     user: &UserId,
     organization: &OrganizationId,
-    incarnation: crate::domain::common::id::Incarnation,
-    gone: Gone,
+    generation_id: crate::domain::common::id::GenerationId,
+    gone: Deleted,
     ends_with_creator: bool,
 ) -> Result<(), StoreError> {
-    let home = Home::User { id: user.clone(), organization: Some(organization.clone()), incarnation };
-    store::directory::owner_deletions::note(tx, &Departed::Home(home.clone()), gone)?;
+    let home = OwnerScope::User { id: user.clone(), organization: Some(organization.clone()), generation_id };
+    store::directory::owner_deletions::record_deletion(tx, &DeletedOwner::OwnerScope(home.clone()), gone)?;
     if ends_with_creator {
-        store::directory::owner_deletions::note(tx, &Departed::Creator(home), Gone::CreatorLeft)?;
+        store::directory::owner_deletions::record_deletion(tx, &DeletedOwner::Creator(home), Deleted::CreatorLeft)?;
     }
     Ok(())
 }

@@ -2,29 +2,29 @@
 
 use crate::{
     domain::{
-        access::{owner::Home, owner_status::Gone},
+        access::{owner::OwnerScope, owner_status::Deleted},
         common::{
-            entropy::NoEntropy,
+            entropy::EntropyUnavailable,
             id::OrganizationId,
             json::Metadata,
             name::DisplayName,
             page::{Page, PageRequest},
         },
         directory::Organization,
-        events::{EventKind, NewEvent},
+        events::{EventType, NewEvent},
     },
     service::{
         App, Error,
         caller::Caller,
         common::version::require_version,
-        directory::{Becomes, put_at_the_same_moment},
+        directory::{PutEffect, map_put_conflict},
     },
-    store::{self, Outcome, Tx, directory::owner_deletions::Departed},
+    store::{self, Outcome, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Body of `PUT /v1/organizations/{id}`. It replaces the entry; omitted fields are empty.
 #[derive(Debug, Clone)]
-pub struct PutOrganization {
+pub struct OrganizationPut {
     pub id: OrganizationId,
     pub name: Option<DisplayName>,
     pub metadata: Metadata,
@@ -32,7 +32,7 @@ pub struct PutOrganization {
 
 /// Body of `PATCH /v1/organizations/{id}`. Absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
-pub struct PatchOrganization {
+pub struct OrganizationPatch {
     pub name: Option<Option<DisplayName>>,
     pub metadata: Option<Metadata>,
 }
@@ -42,15 +42,15 @@ pub struct PatchOrganization {
 pub async fn put(
     app: &App,
     caller: &Caller,
-    put: PutOrganization,
+    put: OrganizationPut,
     if_version: Option<i64>,
 ) -> Result<(Organization, bool), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let existing = store::directory::organizations::find_for_change(tx, &put.id)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
             let becomes = becomes(tx, existing.as_ref(), put)?;
-            save(tx, becomes)
+            write_effect(tx, becomes)
         })
         .await
 }
@@ -59,11 +59,11 @@ pub async fn patch(
     app: &App,
     caller: &Caller,
     id: OrganizationId,
-    patch: PatchOrganization,
+    patch: OrganizationPatch,
     if_version: Option<i64>,
 ) -> Result<Organization, Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::directory::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
             let after = Organization {
@@ -71,8 +71,8 @@ pub async fn patch(
                 metadata: patch.metadata.unwrap_or_else(|| found.metadata.clone()),
                 ..found.clone()
             };
-            let after = altered(&found, after);
-            Ok(save(tx, after)?.map(|(organization, _)| organization))
+            let after = evaluate_update(&found, after);
+            Ok(write_effect(tx, after)?.map(|(organization, _)| organization))
         })
         .await
 }
@@ -89,13 +89,17 @@ pub async fn list(app: &App, page: PageRequest) -> Result<Page<Organization>, Er
 /// organization with the same id is created again.
 pub async fn delete(app: &App, caller: &Caller, id: OrganizationId, if_version: Option<i64>) -> Result<(), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::directory::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
             store::directory::organizations::delete(tx, &id)?;
-            let event = event(EventKind::OrganizationDeleted, &found);
-            let home = Home::Organization { id, incarnation: found.incarnation };
-            store::directory::owner_deletions::note(tx, &Departed::Home(home), Gone::OrganizationDeleted)?;
+            let event = event(EventType::OrganizationDeleted, &found);
+            let home = OwnerScope::Organization { id, generation_id: found.generation_id };
+            store::directory::owner_deletions::record_deletion(
+                tx,
+                &DeletedOwner::OwnerScope(home),
+                Deleted::OrganizationDeleted,
+            )?;
             Ok(Outcome::event((), event))
         })
         .await
@@ -107,47 +111,47 @@ pub(super) const NOT_FOUND: Error = Error::NotFound("organization");
 pub(super) fn becomes(
     tx: &Tx<'_>,
     found: Option<&Organization>,
-    put: PutOrganization,
-) -> Result<Becomes<Organization>, NoEntropy> {
+    put: OrganizationPut,
+) -> Result<PutEffect<Organization>, EntropyUnavailable> {
     if let Some(found) = found {
-        return Ok(altered(found, Organization { name: put.name, metadata: put.metadata, ..found.clone() }));
+        return Ok(evaluate_update(found, Organization { name: put.name, metadata: put.metadata, ..found.clone() }));
     }
     let organization = Organization {
         id: put.id,
-        incarnation: tx.new_id()?,
+        generation_id: tx.generate_id()?,
         name: put.name,
         metadata: put.metadata,
         created_at: tx.now(),
         version: 1,
     };
-    let event = event(EventKind::OrganizationCreated, &organization);
-    Ok(Becomes::New(organization, event))
+    let event = event(EventType::OrganizationCreated, &organization);
+    Ok(PutEffect::New(organization, event))
 }
 
-fn altered(before: &Organization, mut after: Organization) -> Becomes<Organization> {
+fn evaluate_update(before: &Organization, mut after: Organization) -> PutEffect<Organization> {
     if *before == after {
-        return Becomes::Same(after);
+        return PutEffect::Unchanged(after);
     }
     after.version += 1;
-    let event = event(EventKind::OrganizationUpdated, &after);
-    Becomes::Altered(after, event)
+    let event = event(EventType::OrganizationUpdated, &after);
+    PutEffect::Updated(after, event)
 }
 
 /// `true` if the organization is new.
-fn save(tx: &mut Tx<'_>, becomes: Becomes<Organization>) -> Result<Outcome<(Organization, bool)>, Error> {
+fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<Organization>) -> Result<Outcome<(Organization, bool)>, Error> {
     Ok(match becomes {
-        Becomes::Same(organization) => Outcome::bookkeeping((organization, false)),
-        Becomes::Altered(organization, event) => {
+        PutEffect::Unchanged(organization) => Outcome::bookkeeping((organization, false)),
+        PutEffect::Updated(organization, event) => {
             store::directory::organizations::update(tx, &organization)?;
             Outcome::event((organization, false), event)
         }
-        Becomes::New(organization, event) => {
-            put_at_the_same_moment(store::directory::organizations::insert(tx, &organization), &organization.id)?;
+        PutEffect::New(organization, event) => {
+            map_put_conflict(store::directory::organizations::insert(tx, &organization), &organization.id)?;
             Outcome::event((organization, true), event)
         }
     })
 }
 
-fn event(kind: EventKind, organization: &Organization) -> NewEvent {
-    NewEvent::new(kind, &organization.id).within(Some(&organization.id))
+fn event(kind: EventType, organization: &Organization) -> NewEvent {
+    NewEvent::new(kind, &organization.id).with_organization(Some(&organization.id))
 }

@@ -2,29 +2,29 @@
 
 use crate::{
     domain::{
-        access::{owner::Home, owner_status::Gone, role::RoleSet},
+        access::{owner::OwnerScope, owner_status::Deleted, role::RoleSet},
         common::{
-            entropy::NoEntropy,
+            entropy::EntropyUnavailable,
             id::UserId,
             json::Metadata,
             page::{Page, PageRequest},
         },
         directory::User,
-        events::{EventKind, NewEvent},
+        events::{EventType, NewEvent},
     },
     service::{
         App, Error,
         access::roles,
         caller::Caller,
         common::version::require_version,
-        directory::{Becomes, departed_member, put_at_the_same_moment},
+        directory::{PutEffect, map_put_conflict, record_member_deletion},
     },
-    store::{self, Outcome, Tx, directory::owner_deletions::Departed},
+    store::{self, Outcome, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Body of `PUT /v1/users/{id}`. It replaces the entry; omitted fields are empty.
 #[derive(Debug, Clone)]
-pub struct PutUser {
+pub struct UserPut {
     pub id: UserId,
     pub blocked: bool,
     pub profile: Metadata,
@@ -35,7 +35,7 @@ pub struct PutUser {
 
 /// Body of `PATCH /v1/users/{id}`. Absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
-pub struct PatchUser {
+pub struct UserPatch {
     pub blocked: Option<bool>,
     pub profile: Option<Metadata>,
     pub metadata: Option<Metadata>,
@@ -44,14 +44,14 @@ pub struct PatchUser {
 
 /// Creates or replaces a user; `true` if the user is new. A PUT that changes nothing records no
 /// event.
-pub async fn put(app: &App, caller: &Caller, put: PutUser, if_version: Option<i64>) -> Result<(User, bool), Error> {
+pub async fn put(app: &App, caller: &Caller, put: UserPut, if_version: Option<i64>) -> Result<(User, bool), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let existing = store::directory::users::find_for_change(tx, &put.id)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
-            require_roles(tx, &put.roles)?;
+            require_known_roles(tx, &put.roles)?;
             let becomes = becomes(tx, existing.as_ref(), put)?;
-            save(tx, becomes)
+            write_effect(tx, becomes)
         })
         .await
 }
@@ -60,11 +60,11 @@ pub async fn patch(
     app: &App,
     caller: &Caller,
     id: UserId,
-    patch: PatchUser,
+    patch: UserPatch,
     if_version: Option<i64>,
 ) -> Result<User, Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::directory::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
             let now = tx.now();
@@ -73,7 +73,7 @@ pub async fn patch(
                 Some(blocked) => blocked.then(|| found.blocked_at.unwrap_or(now)),
             };
             if let Some(roles) = &patch.roles {
-                require_roles(tx, roles)?;
+                require_known_roles(tx, roles)?;
             }
             let after = User {
                 blocked_at,
@@ -82,8 +82,8 @@ pub async fn patch(
                 roles: patch.roles.unwrap_or_else(|| found.roles.clone()),
                 ..found.clone()
             };
-            let after = altered(&found, after);
-            Ok(save(tx, after)?.map(|(user, _)| user))
+            let after = evaluate_update(&found, after);
+            Ok(write_effect(tx, after)?.map(|(user, _)| user))
         })
         .await
 }
@@ -99,28 +99,32 @@ pub async fn list(app: &App, page: PageRequest) -> Result<Page<User>, Error> {
 /// Deletes a user and all of the user's memberships. The user's keys become invalid at once, and
 /// stay invalid if a user with the same id is created again.
 pub async fn delete(app: &App, caller: &Caller, id: UserId, if_version: Option<i64>) -> Result<(), Error> {
-    let ends_with_creator = app.settings.limits.ends_with_creator;
+    let ends_with_creator = app.settings.limits.end_with_creator;
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::directory::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
-            let mut events = vec![NewEvent::new(EventKind::UserDeleted, &id)];
-            for member in store::directory::members::of_user(tx, &id)? {
-                let event = NewEvent::new(EventKind::MemberDeleted, &id).within(Some(&member.organization));
-                events.push(event.because("user_deleted"));
-                departed_member(
+            let mut events = vec![NewEvent::new(EventType::UserDeleted, &id)];
+            for member in store::directory::members::list_by_user(tx, &id)? {
+                let event = NewEvent::new(EventType::MemberDeleted, &id).with_organization(Some(&member.organization));
+                events.push(event.with_cause("user_deleted"));
+                record_member_deletion(
                     tx,
                     &id,
                     &member.organization,
-                    member.incarnation,
-                    Gone::UserDeleted,
+                    member.generation_id,
+                    Deleted::UserDeleted,
                     ends_with_creator,
                 )?;
             }
-            store::directory::members::delete_of_user(tx, &id)?;
+            store::directory::members::delete_by_user(tx, &id)?;
             store::directory::users::delete(tx, &id)?;
-            let home = Home::User { id, organization: None, incarnation: found.incarnation };
-            store::directory::owner_deletions::note(tx, &Departed::Home(home), Gone::UserDeleted)?;
+            let home = OwnerScope::User { id, organization: None, generation_id: found.generation_id };
+            store::directory::owner_deletions::record_deletion(
+                tx,
+                &DeletedOwner::OwnerScope(home),
+                Deleted::UserDeleted,
+            )?;
             Ok(Outcome::events((), events))
         })
         .await
@@ -128,13 +132,13 @@ pub async fn delete(app: &App, caller: &Caller, id: UserId, if_version: Option<i
 
 pub(super) const NOT_FOUND: Error = Error::NotFound("user");
 
-fn require_roles(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<(), Error> {
+fn require_known_roles(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<(), Error> {
     let faults = roles::unknown(tx, wanted)?;
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
 /// The result of a PUT of a user over `found`.
-pub(super) fn becomes(tx: &Tx<'_>, found: Option<&User>, put: PutUser) -> Result<Becomes<User>, NoEntropy> {
+pub(super) fn becomes(tx: &Tx<'_>, found: Option<&User>, put: UserPut) -> Result<PutEffect<User>, EntropyUnavailable> {
     let now = tx.now();
     if let Some(found) = found {
         let after = User {
@@ -144,11 +148,11 @@ pub(super) fn becomes(tx: &Tx<'_>, found: Option<&User>, put: PutUser) -> Result
             roles: put.roles,
             ..found.clone()
         };
-        return Ok(altered(found, after));
+        return Ok(evaluate_update(found, after));
     }
     let user = User {
         id: put.id,
-        incarnation: tx.new_id()?,
+        generation_id: tx.generate_id()?,
         blocked_at: put.blocked.then_some(now),
         profile: put.profile,
         metadata: put.metadata,
@@ -156,37 +160,37 @@ pub(super) fn becomes(tx: &Tx<'_>, found: Option<&User>, put: PutUser) -> Result
         created_at: now,
         version: 1,
     };
-    let event = NewEvent::new(EventKind::UserCreated, &user.id)
-        .with("blocked", put.blocked)
-        .with("roles", user.roles.to_string());
-    Ok(Becomes::New(user, event))
+    let event = NewEvent::new(EventType::UserCreated, &user.id)
+        .with_data("blocked", put.blocked)
+        .with_data("roles", user.roles.to_string());
+    Ok(PutEffect::New(user, event))
 }
 
 /// Blocking and unblocking have event kinds of their own, because they suspend and restore keys.
-fn altered(before: &User, mut after: User) -> Becomes<User> {
+fn evaluate_update(before: &User, mut after: User) -> PutEffect<User> {
     if *before == after {
-        return Becomes::Same(after);
+        return PutEffect::Unchanged(after);
     }
     after.version += 1;
     let kind = match (before.blocked_at, after.blocked_at) {
-        (None, Some(_)) => EventKind::UserBlocked,
-        (Some(_), None) => EventKind::UserUnblocked,
-        (None, None) | (Some(_), Some(_)) => EventKind::UserUpdated,
+        (None, Some(_)) => EventType::UserBlocked,
+        (Some(_), None) => EventType::UserUnblocked,
+        (None, None) | (Some(_), Some(_)) => EventType::UserUpdated,
     };
-    let event = NewEvent::new(kind, &after.id).with("roles", after.roles.to_string());
-    Becomes::Altered(after, event)
+    let event = NewEvent::new(kind, &after.id).with_data("roles", after.roles.to_string());
+    PutEffect::Updated(after, event)
 }
 
 /// `true` if the user is new.
-fn save(tx: &mut Tx<'_>, becomes: Becomes<User>) -> Result<Outcome<(User, bool)>, Error> {
+fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<User>) -> Result<Outcome<(User, bool)>, Error> {
     Ok(match becomes {
-        Becomes::Same(user) => Outcome::bookkeeping((user, false)),
-        Becomes::Altered(user, event) => {
+        PutEffect::Unchanged(user) => Outcome::bookkeeping((user, false)),
+        PutEffect::Updated(user, event) => {
             store::directory::users::update(tx, &user)?;
             Outcome::event((user, false), event)
         }
-        Becomes::New(user, event) => {
-            put_at_the_same_moment(store::directory::users::insert(tx, &user), &user.id)?;
+        PutEffect::New(user, event) => {
+            map_put_conflict(store::directory::users::insert(tx, &user), &user.id)?;
             Outcome::event((user, true), event)
         }
     })

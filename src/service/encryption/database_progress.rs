@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
 /// The progress of a database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct DatabaseProgress {
     /// Id of the first event. A different id means a different database and not a backup of this
     /// one.
     pub database: String,
@@ -25,12 +25,12 @@ pub struct Seen {
     /// All signing keys of the past and present. Published keys must remain published, and revoked
     /// keys must not return.
     #[serde(default)]
-    pub keys: Vec<SeenKey>,
+    pub keys: Vec<RecordedKey>,
 }
 
 /// A signing key as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeenKey {
+pub struct RecordedKey {
     pub kid: SigningKeyId,
     pub state: SigningKeyState,
     /// The public half, while the key is published.
@@ -38,7 +38,7 @@ pub struct SeenKey {
     pub jwk: Option<PublicJwk>,
 }
 
-impl SeenKey {
+impl RecordedKey {
     pub(crate) fn of(key: StoredSigningKey) -> Self {
         let StoredSigningKey { info, public_jwk, .. } = key;
         let jwk = if info.state.is_published() { serde_json::from_str(&public_jwk).ok() } else { None };
@@ -50,9 +50,9 @@ impl SeenKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// They agree, or there is no guard file yet, or it belongs to a different database.
-    Fine,
+    Consistent,
     /// The guard file could not be read or written, so a rollback might not be detected.
-    Unkept(String),
+    FileUnavailable(String),
     /// The database is behind the guard file or has diverged from it.
     Restored(Box<Restored>),
     /// The guard file is corrupt.
@@ -62,8 +62,8 @@ pub enum Verdict {
 /// The recorded and the actual progress of a rolled back database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Restored {
-    pub witness: Seen,
-    pub database: Seen,
+    pub witness: DatabaseProgress,
+    pub database: DatabaseProgress,
 }
 
 impl fmt::Display for Restored {
@@ -94,7 +94,7 @@ impl Restored {
     /// precedence.
     pub fn published<'a>(&'a self, found: impl Iterator<Item = &'a PublicJwk>) -> Vec<&'a PublicJwk> {
         let known: BTreeSet<_> = self.witness.keys.iter().map(|key| &key.kid).collect();
-        let is_revoked = |key: &&SeenKey| key.state == SigningKeyState::Revoked;
+        let is_revoked = |key: &&RecordedKey| key.state == SigningKeyState::Revoked;
         let revoked: BTreeSet<_> = self.database.keys.iter().filter(is_revoked).map(|key| &key.kid).collect();
         let seen = self.witness.keys.iter().filter_map(|key| key.jwk.as_ref());
         let others = found.filter(|jwk| !known.contains(&jwk.kid));
@@ -104,15 +104,15 @@ impl Restored {
 
 impl Verdict {
     /// Returns whether an operator must decide before anything is signed.
-    pub const fn asks(&self) -> bool {
+    pub const fn requires_decision(&self) -> bool {
         matches!(self, Self::Restored(_) | Self::Spoilt(_))
     }
 
     /// Returns a description of the problem in one line.
     pub fn told(&self) -> Option<String> {
         match self {
-            Self::Fine => None,
-            Self::Unkept(why) => Some(why.clone()),
+            Self::Consistent => None,
+            Self::FileUnavailable(why) => Some(why.clone()),
             Self::Restored(restored) => {
                 Some(format!("{restored}; nothing is signed or accepted until `keyswap restore accept` was run here"))
             }
@@ -124,20 +124,20 @@ impl Verdict {
 }
 
 /// The rollback guard of one replica.
-pub struct Witness {
+pub struct RollbackGuard {
     pub(crate) file: PathBuf,
     pub(crate) verdict: ArcSwap<Verdict>,
 }
 
-impl fmt::Debug for Witness {
+impl fmt::Debug for RollbackGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Witness({})", self.file.display())
     }
 }
 
-impl Witness {
+impl RollbackGuard {
     pub fn new(file: PathBuf) -> Self {
-        Self { file, verdict: ArcSwap::from_pointee(Verdict::Fine) }
+        Self { file, verdict: ArcSwap::from_pointee(Verdict::Consistent) }
     }
 
     /// Returns the result of the last comparison.

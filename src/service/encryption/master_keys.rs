@@ -14,16 +14,16 @@ use crate::{
     },
     domain::{
         common::time::Span,
-        events::{EventKind, NewEvent, Origin},
+        events::{EventType, NewEvent, Origin},
         signing::master_key::{MasterKeyInfo, MasterKeyState},
     },
     service::{
         App, Error,
         common::locks,
-        encryption::master_key_usage::{file_of, needed, told},
+        encryption::master_key_usage::{describe_file, needed, told},
         signing,
     },
-    store::{self, Conn, Outcome, Store, StoreError, encryption::columns::Place, signing::replicas::Replica},
+    store::{self, Conn, Outcome, Store, StoreError, encryption::columns::EncryptedColumn, signing::replicas::Replica},
 };
 
 impl From<MasterKeyError> for Error {
@@ -70,7 +70,7 @@ pub(crate) fn catch_up(connection: &mut Conn, master: &MasterKeys) -> Result<(),
 
 /// The next master key and its origin.
 #[derive(Debug, Clone, Serialize)]
-pub struct Begun {
+pub struct RotationStart {
     #[serde(flatten)]
     pub info: MasterKeyInfo,
     /// Whether this call created the file. Otherwise the file existed before.
@@ -82,64 +82,65 @@ pub struct Begun {
 /// Creates the file `master.<next>`, or uses an existing one, and registers its key. Replicas can
 /// load the key from then on, but it does not encrypt anything yet. The file is on disk before the
 /// key is registered. Returns `Error::Conflict` if the file holds a key that was registered before.
-pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEntropy) -> Result<Begun, Error> {
+pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEntropy) -> Result<RotationStart, Error> {
     let registered = store.read(store::encryption::master_keys::list).await?;
     if let Some(info) = in_state(&registered, MasterKeyState::Incoming) {
-        return Ok(Begun { info: info.clone(), made: false, registered: false });
+        return Ok(RotationStart { info: info.clone(), made: false, registered: false });
     }
     let version = registered.last().map_or(1, |info| info.version + 1);
     fs::create_dir_all(dir)
         .map_err(|error| Error::Conflict(format!("cannot make the directory {}: {error}", dir.display())))?;
-    master_key_file::sweep(dir);
-    let (key, made) = master_key_file::make_or_take(dir, version, entropy)?;
+    master_key_file::remove_temporary_files(dir);
+    let (key, made) = master_key_file::create_or_read_key(dir, version, entropy)?;
     let fingerprint = key.fingerprint();
     store
-        .change(origin, move |tx| {
+        .run_transaction(origin, move |tx| {
             store::lock(tx, locks::SETUP)?;
             let listed = store::encryption::master_keys::list(tx)?;
             if let Some(info) = in_state(&listed, MasterKeyState::Incoming) {
-                return Ok(Outcome::bookkeeping(Begun { info: info.clone(), made: false, registered: false }));
+                return Ok(Outcome::bookkeeping(RotationStart { info: info.clone(), made: false, registered: false }));
             }
             if listed.iter().any(|info| info.fingerprint == fingerprint) {
                 return Err(Error::Conflict(format!("master.{version} holds a key that is or was in use already")));
             }
             store::encryption::master_keys::insert(tx, version, &fingerprint, MasterKeyState::Incoming)?;
-            let event = NewEvent::new(EventKind::MasterKeyRegistered, version).with("fingerprint", fingerprint.clone());
+            let event =
+                NewEvent::new(EventType::MasterKeyRegistered, version).with_data("fingerprint", fingerprint.clone());
             let info = in_state(&store::encryption::master_keys::list(tx)?, MasterKeyState::Incoming).cloned();
             let info =
-                info.ok_or_else(|| StoreError::Corrupt("a master key that was registered is gone".to_owned()))?;
-            Ok(Outcome::event(Begun { info, made, registered: true }, event))
+                info.ok_or_else(|| StoreError::InvalidData("a master key that was registered is gone".to_owned()))?;
+            Ok(Outcome::event(RotationStart { info, made, registered: true }, event))
         })
         .await
 }
 
 /// Returns whether a rotation has begun and not finished.
-pub async fn is_under_way(store: &Store) -> Result<bool, Error> {
+pub async fn is_rotation_in_progress(store: &Store) -> Result<bool, Error> {
     let listed = store.read(store::encryption::master_keys::list).await?;
     Ok(listed.iter().any(|info| matches!(info.state, MasterKeyState::Incoming | MasterKeyState::Retiring)))
 }
 
 /// How a rotation treats running replicas that lack the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lacking {
+pub enum MissingKeyPolicy {
     Refused,
-    PassedOver,
+    Ignore,
 }
 
 /// Returns the running replicas that have not reported the incoming key. The result is empty if
 /// there is no incoming key.
-pub async fn lacking(store: &Store) -> Result<Vec<Replica>, Error> {
+pub async fn list_replicas_without_incoming_key(store: &Store) -> Result<Vec<Replica>, Error> {
     let found = store.read(|connection| {
         let listed = store::encryption::master_keys::list(connection)?;
         let incoming = in_state(&listed, MasterKeyState::Incoming);
-        incoming.map_or_else(|| Ok(Vec::new()), |info| that_lack(connection, info))
+        incoming.map_or_else(|| Ok(Vec::new()), |info| find_replicas_without_key(connection, info))
     });
     Ok(found.await?)
 }
 
-fn that_lack(connection: &mut Conn, info: &MasterKeyInfo) -> Result<Vec<Replica>, StoreError> {
-    let mut lacking = signing::up(connection)?;
-    lacking.retain(|replica| !replica.master_keys.split(' ').any(|held| held == info.fingerprint));
+fn find_replicas_without_key(connection: &mut Conn, info: &MasterKeyInfo) -> Result<Vec<Replica>, StoreError> {
+    let mut lacking = signing::live(connection)?;
+    lacking.retain(|replica| !replica.master_key_fingerprints.split(' ').any(|held| held == info.fingerprint));
     Ok(lacking)
 }
 
@@ -151,34 +152,34 @@ pub fn named(replicas: &[Replica]) -> String {
 
 /// Returns the longest staleness among `own` and those of the replicas. Within this time each
 /// replica has refreshed its keys.
-pub async fn longest_staleness(store: &Store, own: Span) -> Result<Span, Error> {
+pub async fn max_replica_staleness(store: &Store, own: Span) -> Result<Span, Error> {
     let replicas = store.read(store::signing::replicas::list).await?;
-    Ok(replicas.iter().map(|replica| replica.timing.replica_staleness).fold(own, Span::max))
+    Ok(replicas.iter().map(|replica| replica.timing.max_snapshot_age).fold(own, Span::max))
 }
 
 /// Makes the incoming key the current one, which encrypts from then on. Returns `None` if there is
 /// no incoming key. Returns `Error::Conflict` if its file is missing or holds another key, or if a
-/// running replica lacks it and `lacking` is `Lacking::Refused`.
+/// running replica lacks it and `list_replicas_without_incoming_key` is `MissingKeyPolicy::Refused`.
 pub async fn activate(
     store: &Store,
     dir: &Path,
     origin: Origin,
-    lacking: Lacking,
+    lacking: MissingKeyPolicy,
 ) -> Result<Option<MasterKeyInfo>, Error> {
     let dir = dir.to_owned();
     store
-        .change(origin, move |tx| {
+        .run_transaction(origin, move |tx| {
             store::lock(tx, locks::SETUP)?;
             let listed = store::encryption::master_keys::list(tx)?;
             let Some(incoming) = in_state(&listed, MasterKeyState::Incoming).cloned() else {
                 return Ok(Outcome::bookkeeping(None));
             };
-            match file_of(&dir, &incoming).as_str() {
+            match describe_file(&dir, &incoming).as_str() {
                 "here" => {}
                 other => return Err(Error::Conflict(format!("master.{}: {other}", incoming.version))),
             }
-            let without = that_lack(tx, &incoming)?;
-            if lacking == Lacking::Refused && !without.is_empty() {
+            let without = find_replicas_without_key(tx, &incoming)?;
+            if lacking == MissingKeyPolicy::Refused && !without.is_empty() {
                 return Err(Error::Conflict(format!(
                     "these replicas are up and do not hold master.{}: {}. Copy the file to keys.dir there; or pass them over with --force: \
                      they answer 503 for what is sealed with it",
@@ -189,8 +190,8 @@ pub async fn activate(
             let faster = || Error::Conflict("another rotation of the master key was faster".to_owned());
             let old = in_state(&listed, MasterKeyState::Current).ok_or_else(faster)?;
             let moved =
-                store::encryption::master_keys::advance(tx, old.version, MasterKeyState::Current, MasterKeyState::Retiring)?
-                    && store::encryption::master_keys::advance(
+                store::encryption::master_keys::transition_state(tx, old.version, MasterKeyState::Current, MasterKeyState::Retiring)?
+                    && store::encryption::master_keys::transition_state(
                         tx,
                         incoming.version,
                         MasterKeyState::Incoming,
@@ -199,8 +200,8 @@ pub async fn activate(
             if !moved {
                 return Err(faster());
             }
-            let event = NewEvent::new(EventKind::MasterKeyActivated, incoming.version)
-                .with("fingerprint", incoming.fingerprint.clone());
+            let event = NewEvent::new(EventType::MasterKeyActivated, incoming.version)
+                .with_data("fingerprint", incoming.fingerprint.clone());
             let current = in_state(&store::encryption::master_keys::list(tx)?, MasterKeyState::Current).cloned();
             Ok(Outcome::event(current, event))
         })
@@ -213,9 +214,9 @@ fn in_state(listed: &[MasterKeyInfo], state: MasterKeyState) -> Option<&MasterKe
 
 /// Marks each retiring key that no row needs as retired. Returns the rows that still need other
 /// retiring or retired keys, by version.
-pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTreeMap<Place, i64>>, Error> {
+pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTreeMap<EncryptedColumn, i64>>, Error> {
     store
-        .change(origin, |tx| {
+        .run_transaction(origin, |tx| {
             store::lock(tx, locks::SETUP)?;
             let (mut left, mut events) = (BTreeMap::new(), Vec::new());
             for info in store::encryption::master_keys::list(tx)? {
@@ -226,7 +227,7 @@ pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTree
                 if !needed.is_empty() {
                     left.insert(info.version, needed);
                 } else if info.state == MasterKeyState::Retiring
-                    && store::encryption::master_keys::advance(
+                    && store::encryption::master_keys::transition_state(
                         tx,
                         info.version,
                         MasterKeyState::Retiring,
@@ -234,7 +235,8 @@ pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTree
                     )?
                 {
                     events.push(
-                        NewEvent::new(EventKind::MasterKeyRetired, info.version).with("fingerprint", info.fingerprint),
+                        NewEvent::new(EventType::MasterKeyRetired, info.version)
+                            .with_data("fingerprint", info.fingerprint),
                     );
                 }
             }
@@ -247,7 +249,7 @@ pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTree
 /// Returns `Error::Conflict` if the key is current or retiring, or if a row needs it.
 pub async fn remove(store: &Store, origin: Origin, version: i32) -> Result<MasterKeyInfo, Error> {
     store
-        .change(origin, move |tx| {
+        .run_transaction(origin, move |tx| {
             store::lock(tx, locks::SETUP)?;
             let listed = store::encryption::master_keys::list(tx)?;
             let info = listed.into_iter().find(|info| info.version == version).ok_or(Error::NotFound("master key"))?;
@@ -272,9 +274,9 @@ pub async fn remove(store: &Store, origin: Origin, version: i32) -> Result<Maste
                 )));
             }
             store::encryption::master_keys::delete(tx, version)?;
-            let event = NewEvent::new(EventKind::MasterKeyRemoved, version)
-                .with("fingerprint", info.fingerprint.clone())
-                .with("state", info.state.as_str());
+            let event = NewEvent::new(EventType::MasterKeyRemoved, version)
+                .with_data("fingerprint", info.fingerprint.clone())
+                .with_data("state", info.state.as_str());
             Ok(Outcome::event(info, event))
         })
         .await

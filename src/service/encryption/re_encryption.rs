@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::{
-        encryption::{Purpose, SealError, Sealed},
+        encryption::{Encrypted, EncryptionError, SecretKind},
         imported_key,
         master_keys::MasterKeys,
         random::SystemEntropy,
@@ -11,7 +11,7 @@ use crate::{
     service::Error,
     store::{
         self, Outcome, Store, Tx,
-        encryption::columns::{Anew, Place, SealedRow},
+        encryption::columns::{EncryptedColumn, EncryptedRow, ReEncrypted},
     },
 };
 use serde::Serialize;
@@ -23,19 +23,19 @@ pub(crate) const AT_ONCE: i64 = 100;
 
 /// The result of a re-encryption.
 #[derive(Debug, Default, Clone, Serialize)]
-pub struct Resealed {
-    pub rows: BTreeMap<Place, i64>,
+pub struct ReencryptionReport {
+    pub rows: BTreeMap<EncryptedColumn, i64>,
     /// Rows that cannot be decrypted because they were altered. They remain unchanged.
-    pub damaged: Vec<Damaged>,
+    pub undecryptable: Vec<UndecryptableRow>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Damaged {
-    pub place: Place,
+pub struct UndecryptableRow {
+    pub place: EncryptedColumn,
     pub id: String,
 }
 
-impl Resealed {
+impl ReencryptionReport {
     pub fn total(&self) -> i64 {
         self.rows.values().sum()
     }
@@ -48,21 +48,23 @@ pub async fn reseal(
     keys: &MasterKeys,
     origin: &Origin,
     entropy: &SystemEntropy,
-    done: &mut Resealed,
-    mut progress: impl FnMut(&Resealed),
+    done: &mut ReencryptionReport,
+    mut progress: impl FnMut(&ReencryptionReport),
 ) -> Result<(), Error> {
     let listed = store.read(store::encryption::master_keys::list).await?;
     keys.keep(&listed);
     let others = listed.iter().filter(|info| matches!(info.state, MasterKeyState::Retiring | MasterKeyState::Retired));
-    done.damaged.clear();
+    done.undecryptable.clear();
     for version in others.map(|info| info.version) {
-        for place in Place::ALL {
+        for place in EncryptedColumn::ALL {
             let mut after = String::new();
             loop {
                 let (keys, entropy, from) = (keys.clone(), entropy.clone(), after.clone());
                 let batch = store
-                    .change(origin.clone(), move |tx| {
-                        Ok::<_, Error>(Outcome::bookkeeping(some(tx, &keys, &entropy, place, version, &from)?))
+                    .run_transaction(origin.clone(), move |tx| {
+                        Ok::<_, Error>(Outcome::bookkeeping(reencrypt_batch(
+                            tx, &keys, &entropy, place, version, &from,
+                        )?))
                     })
                     .await?;
                 let Some(last) = batch.last else { break };
@@ -70,7 +72,7 @@ pub async fn reseal(
                 if batch.resealed > 0 {
                     *done.rows.entry(place).or_default() += batch.resealed;
                 }
-                done.damaged.extend(batch.damaged.into_iter().map(|id| Damaged { place, id }));
+                done.undecryptable.extend(batch.undecryptable.into_iter().map(|id| UndecryptableRow { place, id }));
                 progress(done);
             }
         }
@@ -80,27 +82,27 @@ pub async fn reseal(
 
 pub(crate) struct Batch {
     resealed: i64,
-    damaged: Vec<String>,
+    undecryptable: Vec<String>,
     last: Option<String>,
 }
 
-pub(crate) fn some(
+pub(crate) fn reencrypt_batch(
     tx: &mut Tx<'_>,
     keys: &MasterKeys,
     entropy: &SystemEntropy,
-    place: Place,
+    place: EncryptedColumn,
     version: i32,
     after: &str,
 ) -> Result<Batch, Error> {
-    let rows = store::encryption::columns::some(tx, place, version, after, AT_ONCE)?;
-    let mut batch = Batch { resealed: 0, damaged: Vec::new(), last: rows.last().map(|row| row.id.clone()) };
+    let rows = store::encryption::columns::list_by_master_key(tx, place, version, after, AT_ONCE)?;
+    let mut batch = Batch { resealed: 0, undecryptable: Vec::new(), last: rows.last().map(|row| row.id.clone()) };
     for row in rows {
         match anew(keys, entropy, place, version, &row) {
             // A row that was changed or deleted since is skipped. The next run finds its new
             // version.
             Ok(anew) => batch.resealed += i64::from(store::encryption::columns::replace(tx, place, &row, &anew)?),
-            Err(SealError::DoesNotOpen) => batch.damaged.push(row.id),
-            Err(error @ (SealError::NoEntropy | SealError::NoMasterKey(_))) => return Err(error.into()),
+            Err(EncryptionError::DecryptionFailed) => batch.undecryptable.push(row.id),
+            Err(error @ (EncryptionError::NoEntropy | EncryptionError::NoMasterKey(_))) => return Err(error.into()),
         }
     }
     Ok(batch)
@@ -109,26 +111,29 @@ pub(crate) fn some(
 pub(crate) fn anew(
     keys: &MasterKeys,
     entropy: &SystemEntropy,
-    place: Place,
+    place: EncryptedColumn,
     master_version: i32,
-    row: &SealedRow,
-) -> Result<Anew, SealError> {
-    let sealed = Sealed { master_version, bytes: row.bytes.clone() };
-    if row.has_lookup {
+    row: &EncryptedRow,
+) -> Result<ReEncrypted, EncryptionError> {
+    let sealed = Encrypted { master_version, bytes: row.ciphertext.clone() };
+    if row.has_lookup_digest {
         let (anew, lookup) = imported_key::reseal(keys, &row.id, &sealed, entropy)?;
-        return Ok(Anew { bytes: anew.bytes, version: anew.master_version, lookup: Some(lookup) });
+        return Ok(ReEncrypted { ciphertext: anew.bytes, version: anew.master_version, lookup: Some(lookup) });
     }
     let purpose = match place {
-        Place::SigningKeys => Purpose::SigningKey,
-        Place::Credentials => Purpose::Credential,
-        Place::PortalSessions => Purpose::PortalSession,
-        Place::Webhooks | Place::OldWebhookSecrets => Purpose::Webhook,
+        EncryptedColumn::SigningKeys => SecretKind::SigningKey,
+        EncryptedColumn::Credentials => SecretKind::Credential,
+        EncryptedColumn::PortalSessions => SecretKind::PortalSession,
+        EncryptedColumn::Webhooks | EncryptedColumn::PreviousWebhookSecrets => SecretKind::Webhook,
     };
     // A session is encrypted for the id in its token, which is its own id without the prefix.
     let id = match place {
-        Place::PortalSessions => row.id.strip_prefix(PortalSessionId::PREFIX).unwrap_or(&row.id),
-        Place::SigningKeys | Place::Credentials | Place::Webhooks | Place::OldWebhookSecrets => &row.id,
+        EncryptedColumn::PortalSessions => row.id.strip_prefix(PortalSessionId::PREFIX).unwrap_or(&row.id),
+        EncryptedColumn::SigningKeys
+        | EncryptedColumn::Credentials
+        | EncryptedColumn::Webhooks
+        | EncryptedColumn::PreviousWebhookSecrets => &row.id,
     };
     let anew = keys.reseal(purpose, id, &sealed, entropy)?;
-    Ok(Anew { bytes: anew.bytes, version: anew.master_version, lookup: None })
+    Ok(ReEncrypted { ciphertext: anew.bytes, version: anew.master_version, lookup: None })
 }

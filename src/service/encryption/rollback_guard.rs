@@ -11,11 +11,11 @@ use std::{
 
 use crate::{
     crypto::master_key_file::{IfExists, write_secret},
-    domain::events::{EventKind, NewEvent, Origin},
+    domain::events::{EventType, NewEvent, Origin},
     service::{
         App, Error,
         common::locks,
-        encryption::database_progress::{Restored, Seen, SeenKey, Verdict},
+        encryption::database_progress::{DatabaseProgress, RecordedKey, Restored, Verdict},
     },
     store::{self, Conn, Outcome, Store, StoreError},
 };
@@ -24,7 +24,7 @@ use crate::{
 /// database does not answer, the previous result remains.
 pub async fn look(app: &App) -> Result<(), Error> {
     let (verdict, _) = compare(&app.store, &app.witness.file).await?;
-    settle(app, verdict);
+    apply_state(app, verdict);
     Ok(())
 }
 
@@ -32,73 +32,73 @@ pub async fn look(app: &App) -> Result<(), Error> {
 pub async fn keep(app: &App) -> Result<(), Error> {
     let (verdict, seen) = compare(&app.store, &app.witness.file).await?;
     let verdict = match (verdict, seen) {
-        (Verdict::Fine, Some(seen)) => {
+        (Verdict::Consistent, Some(seen)) => {
             let file = app.witness.file.clone();
-            let written = tokio::task::spawn_blocking(move || advance(&file, &seen)).await;
+            let written = tokio::task::spawn_blocking(move || record_progress(&file, &seen)).await;
             match written.map_err(io::Error::other).and_then(|written| written) {
-                Ok(()) => Verdict::Fine,
-                Err(error) => Verdict::Unkept(format!(
+                Ok(()) => Verdict::Consistent,
+                Err(error) => Verdict::FileUnavailable(format!(
                     "the witness cannot be written, so an old backup might not be noticed: {error}"
                 )),
             }
         }
         (other, _) => other,
     };
-    settle(app, verdict);
+    apply_state(app, verdict);
     Ok(())
 }
 
-fn settle(app: &App, verdict: Verdict) {
+fn apply_state(app: &App, verdict: Verdict) {
     let before = app.witness.verdict();
     if *before != verdict {
         match verdict.told() {
-            Some(why) if verdict.asks() => tracing::error!(why, "nothing is signed"),
+            Some(why) if verdict.requires_decision() => tracing::error!(why, "nothing is signed"),
             Some(why) => tracing::warn!(why, file = %app.witness.file.display(), "see keys.witness"),
             None => tracing::info!("the database and its witness agree"),
         }
     }
-    let asks = verdict.asks();
+    let asks = verdict.requires_decision();
     app.witness.verdict.store(Arc::new(verdict));
-    app.keys.halt(asks);
+    app.keys.set_halted(asks);
 }
 
 /// Compares the database with the guard file `file`. Also returns the progress of the database, or
 /// `None` if it has no events.
-pub async fn compare(store: &Store, file: &Path) -> Result<(Verdict, Option<Seen>), Error> {
+pub async fn compare(store: &Store, file: &Path) -> Result<(Verdict, Option<DatabaseProgress>), Error> {
     let file = file.to_owned();
     store
         .read(move |connection| {
             // The file is read before the database. Otherwise progress that is recorded in between
             // would look like a rollback.
             let found = read(&file);
-            let Some(is) = seen(connection)? else { return Ok((Verdict::Fine, None)) };
+            let Some(is) = read_progress(connection)? else { return Ok((Verdict::Consistent, None)) };
             let verdict = match found {
-                Ok(None) => Verdict::Fine,
+                Ok(None) => Verdict::Consistent,
                 Ok(Some(seen)) => judge(connection, seen, &is)?,
-                Err(Unread::Spoilt(why)) => Verdict::Spoilt(why),
-                Err(Unread::Io(why)) => Verdict::Unkept(why),
+                Err(GuardFileError::Spoilt(why)) => Verdict::Spoilt(why),
+                Err(GuardFileError::Io(why)) => Verdict::FileUnavailable(why),
             };
             Ok((verdict, Some(is)))
         })
         .await
 }
 
-fn seen(connection: &mut Conn) -> Result<Option<Seen>, StoreError> {
+fn read_progress(connection: &mut Conn) -> Result<Option<DatabaseProgress>, StoreError> {
     let Some(first) = store::events::find(connection, 1)? else { return Ok(None) };
     // The keys are read before the chain head. An event that is read may have changed the keys
     // after they were read, but every change that is read has its event.
     let keys = store::signing::signing_keys::list(connection, false)?;
     let generation = keys.iter().map(|key| key.info.version).sum();
-    let (seq, hash) = store::events::head(connection)?;
-    let keys = keys.into_iter().map(SeenKey::of).collect();
-    Ok(Some(Seen { database: first.id.to_string(), seq, hash, generation, keys }))
+    let (seq, hash) = store::events::read_chain_head(connection)?;
+    let keys = keys.into_iter().map(RecordedKey::of).collect();
+    Ok(Some(DatabaseProgress { database: first.id.to_string(), seq, hash, generation, keys }))
 }
 
-fn judge(connection: &mut Conn, witness: Seen, is: &Seen) -> Result<Verdict, StoreError> {
+fn judge(connection: &mut Conn, witness: DatabaseProgress, is: &DatabaseProgress) -> Result<Verdict, StoreError> {
     if witness.database != is.database {
         // The database was set up again or replaced. Nothing that was recorded can return.
         tracing::warn!("the witness is of another database, and begins anew with this one");
-        return Ok(Verdict::Fine);
+        return Ok(Verdict::Consistent);
     }
     let same_history = match is.seq.cmp(&witness.seq) {
         std::cmp::Ordering::Less => false,
@@ -109,37 +109,37 @@ fn judge(connection: &mut Conn, witness: Seen, is: &Seen) -> Result<Verdict, Sto
         }
     };
     if same_history && is.generation >= witness.generation {
-        return Ok(Verdict::Fine);
+        return Ok(Verdict::Consistent);
     }
     Ok(Verdict::Restored(Box::new(Restored { witness, database: is.clone() })))
 }
 
-enum Unread {
+enum GuardFileError {
     Io(String),
     Spoilt(String),
 }
 
-fn read(file: &Path) -> Result<Option<Seen>, Unread> {
+fn read(file: &Path) -> Result<Option<DatabaseProgress>, GuardFileError> {
     let text = match fs::read(file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(Unread::Io(format!(
+            return Err(GuardFileError::Io(format!(
                 "the witness cannot be read, so an old backup might not be noticed: {error}"
             )));
         }
     };
     serde_json::from_slice(&text)
         .map(Some)
-        .map_err(|_| Unread::Spoilt("the witness holds something else than a witness".to_owned()))
+        .map_err(|_| GuardFileError::Spoilt("the witness holds something else than a witness".to_owned()))
 }
 
 /// Serializes writes within this process: they share the name of the temporary file.
-static WRITING: Mutex<()> = Mutex::new(());
+static WRITE_LOCK: Mutex<()> = Mutex::new(());
 
-/// Writes `seen`, unless the file records the same or more. Replicas may share the file.
-fn advance(file: &Path, seen: &Seen) -> io::Result<()> {
-    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+/// Writes `read_progress`, unless the file records the same or more. Replicas may share the file.
+fn record_progress(file: &Path, seen: &DatabaseProgress) -> io::Result<()> {
+    let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if let Ok(Some(there)) = read(file)
         && there.database == seen.database
         && there.seq >= seen.seq
@@ -151,7 +151,7 @@ fn advance(file: &Path, seen: &Seen) -> io::Result<()> {
     write(file, seen)
 }
 
-fn write(file: &Path, seen: &Seen) -> io::Result<()> {
+fn write(file: &Path, seen: &DatabaseProgress) -> io::Result<()> {
     if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         fs::create_dir_all(dir)?;
     }
@@ -162,30 +162,34 @@ fn write(file: &Path, seen: &Seen) -> io::Result<()> {
 /// Returns `Error::Conflict` if there is nothing to accept.
 pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdict, Error> {
     let (verdict, _) = compare(store, file).await?;
-    if !verdict.asks() {
+    if !verdict.requires_decision() {
         return Err(Error::Conflict("the database is as the witness saw it: there is nothing to accept".to_owned()));
     }
     let event = match &verdict {
-        Verdict::Restored(restored) => NewEvent::new(EventKind::RestoreAccepted, &restored.database.database)
-            .with("seen_seq", restored.witness.seq)
-            .with("seen_hash", restored.witness.hash.clone())
-            .with("seq", restored.database.seq),
-        Verdict::Spoilt(_) | Verdict::Fine | Verdict::Unkept(_) => NewEvent::new(EventKind::RestoreAccepted, "witness"),
+        Verdict::Restored(restored) => NewEvent::new(EventType::RestoreAccepted, &restored.database.database)
+            .with_data("seen_seq", restored.witness.seq)
+            .with_data("seen_hash", restored.witness.hash.clone())
+            .with_data("seq", restored.database.seq),
+        Verdict::Spoilt(_) | Verdict::Consistent | Verdict::FileUnavailable(_) => {
+            NewEvent::new(EventType::RestoreAccepted, "witness")
+        }
     };
     store
-        .change(origin, move |tx| {
+        .run_transaction(origin, move |tx| {
             // Keys removed after the backup are back and verifiers may have dropped them, so every
             // propagation delay restarts.
             store::lock(tx, locks::SIGNING_KEYS)?;
             let now = store::now(tx)?;
-            store::signing::clock::begin_anew(tx, now)?;
+            store::signing::clock::record_clock_jump(tx, now)?;
             Ok::<_, Error>(Outcome::event((), event))
         })
         .await?;
-    let now =
-        store.read(seen).await?.ok_or_else(|| Error::Internal("an event that was just written is gone".to_owned()))?;
+    let now = store
+        .read(read_progress)
+        .await?
+        .ok_or_else(|| Error::Internal("an event that was just written is gone".to_owned()))?;
     let unwritable = |error: io::Error| Error::Conflict(format!("cannot write {}: {error}", file.display()));
-    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     write(file, &now).map_err(unwritable)?;
     Ok(verdict)
 }

@@ -25,7 +25,7 @@ pub async fn flush(app: &App) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
     }
-    let change = app.store.change(Origin::of(Actor::System), move |tx| {
+    let change = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::exchange_counts::add(tx, &new)?;
         Ok::<_, StoreError>(Outcome::bookkeeping(()))
     });

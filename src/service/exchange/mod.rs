@@ -8,20 +8,20 @@ use serde::Serialize;
 use crate::{
     crypto::{random, token::Token},
     domain::{
-        access::{access_record::Detail, audience::Identifier, permission::PermissionSet},
+        access::{access_record::AuthorizationDetail, audience::Identifier, permission::PermissionSet},
         common::id::KeyId,
         exchange::{
-            facts::{Facts, Replaced, Request},
-            grant::{self, Grant, targets_asked},
-            refusal::{Refusal, Removed, ScopeFault},
-            usage::Window,
+            facts::{CredentialReplacement, KeyContext, Request},
+            grant::{self, Grant, requested_targets},
+            refusal::{DenyReason, RemovedPermission, ScopeError},
+            usage::RateLimitWindow,
         },
     },
     service::{
         App,
         credentials::{
-            error::Denied,
-            verify::{Attempt, Granted, judge, judge_counted},
+            error::AuthError,
+            verify::{PresentedCredential, VerifiedGrant, judge, judge_counted},
         },
         status_lists,
     },
@@ -29,7 +29,7 @@ use crate::{
 
 /// An issued token and what it grants.
 #[derive(Debug)]
-pub struct Issued {
+pub struct IssuedToken {
     pub token: Token,
     pub jti: String,
     /// The exchanged key.
@@ -40,42 +40,46 @@ pub struct Issued {
     pub expires_at: i64,
     pub scope: PermissionSet,
     /// State of the key's rate limit, if it has one.
-    pub window: Option<Window>,
+    pub window: Option<RateLimitWindow>,
     /// Set if a rotation has replaced the presented credential.
-    pub replaced: Option<Replaced>,
+    pub replaced: Option<CredentialReplacement>,
     /// The `authorization_details` of the token.
-    pub access: Vec<Detail>,
+    pub access: Vec<AuthorizationDetail>,
 }
 
 /// Exchanges a key for a token.
-pub async fn exchange(app: &App, attempt: Attempt<'_>, request: &Request) -> Result<Issued, Denied> {
-    issue(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits)).await
+pub async fn exchange(
+    app: &App,
+    attempt: PresentedCredential<'_>,
+    request: &Request,
+) -> Result<IssuedToken, AuthError> {
+    issue_token(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits)).await
 }
 
 /// Like `exchange`, with a decision other than `grant::decide`.
-pub(super) async fn issue(
+pub(super) async fn issue_token(
     app: &App,
-    attempt: Attempt<'_>,
+    attempt: PresentedCredential<'_>,
     request: &Request,
-    decide: impl FnOnce(&Facts) -> Result<Grant, Refusal>,
-) -> Result<Issued, Denied> {
+    decide: impl FnOnce(&KeyContext) -> Result<Grant, DenyReason>,
+) -> Result<IssuedToken, AuthError> {
     let judged = judge_counted(app, attempt, request, decide);
-    let Granted { mut grant, window, facts, .. } = judged.await?;
-    let view = app.keys.view_at(facts.now, &app.store, &app.master).await;
-    let minter = view.signer(grant.shape.algorithm, app.settings.algorithm, facts.now);
+    let VerifiedGrant { mut grant, window, facts, .. } = judged.await?;
+    let view = app.keys.snapshot_at(facts.now, &app.store, &app.master).await;
+    let minter = view.signer(grant.token_profile.algorithm, app.settings.algorithm, facts.now);
     let minter = minter.map_err(|why| {
-        app.metrics.signing_refused(why.as_str());
-        Denied::Unavailable(why.to_string())
+        app.metrics.record_signing_refusal(why.as_str());
+        AuthError::Unavailable(why.to_string())
     })?;
-    let jti = random::token_id(&app.entropy).map_err(|error| Denied::Internal(error.to_string()))?;
-    grant.status = status_lists::place_of_token(app, &grant, &jti).await?;
-    let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());
-    let (typ, access) = (grant.shape.typ.clone(), grant.access.clone());
+    let jti = random::generate_token_id(&app.entropy).map_err(|error| AuthError::Internal(error.to_string()))?;
+    grant.status = status_lists::assign_token_index(app, &grant, &jti).await?;
+    let (expires_in, expires_at, scope) = (grant.requested_ttl(), grant.expires_at, grant.scope.clone());
+    let (typ, access) = (grant.token_profile.typ.clone(), grant.authorization_details.clone());
     let claims = grant.into_claims(app.issuer(), jti);
     app.live_tokens.count(&minter.jwk().kid, expires_at);
-    let token = minter.mint(&typ, &claims).await.map_err(|error| Denied::Internal(error.to_string()))?;
-    let (jti, key, replaced) = (claims.jti, claims.key_id, facts.key.replaced());
-    Ok(Issued { token, jti, key, expires_in, expires_at, scope, access, window, replaced })
+    let token = minter.sign_token(&typ, &claims).await.map_err(|error| AuthError::Internal(error.to_string()))?;
+    let (jti, key, replaced) = (claims.jti, claims.key_id, facts.key.replacement());
+    Ok(IssuedToken { token, jti, key, expires_in, expires_at, scope, access, window, replaced })
 }
 
 /// The expected outcome of an exchange.
@@ -87,10 +91,10 @@ pub struct Explanation {
     /// The permissions that pass every rule.
     pub scope: PermissionSet,
     /// The permissions that do not pass, each with the first rule that removed it.
-    pub removed: Vec<Removed>,
+    pub removed: Vec<RemovedPermission>,
     /// The resources that permissions of the scope apply to, as far as access records specify them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub authorization_details: Vec<Detail>,
+    pub authorization_details: Vec<AuthorizationDetail>,
     /// Token lifetime in seconds. Absent if no token would be issued.
     pub expires_in: Option<i64>,
     /// The OAuth error code of the refusal: `invalid_scope` or `invalid_target`.
@@ -107,14 +111,14 @@ pub struct Explanation {
 /// target are part of the explanation and not errors.
 pub async fn explain(
     app: &App,
-    attempt: Attempt<'_>,
+    attempt: PresentedCredential<'_>,
     request: &Request,
-) -> Result<(Explanation, Option<Replaced>), Denied> {
+) -> Result<(Explanation, Option<CredentialReplacement>), AuthError> {
     let limits = &app.settings.limits;
-    let audience: Vec<_> = targets_asked(request, limits).into_iter().cloned().collect();
+    let audience: Vec<_> = requested_targets(request, limits).into_iter().cloned().collect();
     let mut replaced = None;
     let judged = judge(app, attempt, request, |facts| {
-        replaced = facts.key.replaced();
+        replaced = facts.key.replacement();
         let report = grant::explain(facts, request, limits)?;
         Ok((report, grant::decide(facts, request, limits)))
     })
@@ -125,19 +129,19 @@ pub async fn explain(
             audience,
             scope: report.granted,
             removed: report.removed,
-            authorization_details: report.access,
-            expires_in: decision.as_ref().ok().map(grant::Grant::expires_in),
+            authorization_details: report.authorization_details,
+            expires_in: decision.as_ref().ok().map(grant::Grant::requested_ttl),
             error: decision.is_err().then_some("invalid_scope"),
             reason: None,
         },
-        Err(Denied::Target(fault)) => refused(audience, "invalid_target", Some(fault.as_str())),
-        Err(Denied::Scope(ScopeFault::Malformed)) => refused(audience, "invalid_scope", None),
+        Err(AuthError::Target(fault)) => refused_explanation(audience, "invalid_target", Some(fault.as_str())),
+        Err(AuthError::Scope(ScopeError::Malformed)) => refused_explanation(audience, "invalid_scope", None),
         Err(denied) => return Err(denied),
     };
     Ok((explanation, replaced))
 }
 
-fn refused(audience: Vec<Identifier>, error: &'static str, reason: Option<&'static str>) -> Explanation {
+fn refused_explanation(audience: Vec<Identifier>, error: &'static str, reason: Option<&'static str>) -> Explanation {
     Explanation {
         granted: false,
         audience,

@@ -3,33 +3,33 @@
 use crate::{
     domain::{
         access::permission::PermissionSet,
-        exchange::validation::{Behind, Question, missing},
+        exchange::validation::{PendingLookup, Principals, find_missing_permissions},
     },
     service::{
         App,
         api_keys::types::Shown,
-        credentials::{error::Denied, verify::WHOLE},
-        introspection::resolve::{Judged, judge_shown},
+        credentials::{error::AuthError, verify::WHOLE},
+        introspection::resolve::{AcceptedCredential, verify_presented_credential},
     },
 };
 
 /// A key that is in force, with the user and organization behind it.
 #[derive(Debug)]
-pub struct Validated {
+pub struct ValidationResult {
     pub shown: Shown,
-    pub behind: Behind,
+    pub behind: Principals,
     /// The required permissions that are not in effect.
     pub missing: PermissionSet,
 }
 
 /// Validates a key, or a token and the key that it was issued for. Returns `None` if it is not
 /// accepted, regardless of the reason. `value` may begin with `Bearer`.
-pub async fn validate(app: &App, value: &str, question: &Question) -> Result<Option<Validated>, Denied> {
+pub async fn validate(app: &App, value: &str, question: &PendingLookup) -> Result<Option<ValidationResult>, AuthError> {
     let asks = question.audience.clone().map(|audience| [audience].into());
-    let judged = judge_shown(app, value, asks.as_ref(), WHOLE, |facts, bounds| {
-        missing(facts, question, bounds, &app.settings.limits)
+    let judged = verify_presented_credential(app, value, asks.as_ref(), WHOLE, |facts, bounds| {
+        find_missing_permissions(facts, question, bounds, &app.settings.limits)
     });
-    Ok(judged.await?.map(|Judged { ruling: missing, facts, more: (key, behind), .. }| Validated {
+    Ok(judged.await?.map(|AcceptedCredential { decision: missing, facts, more: (key, behind), .. }| ValidationResult {
         shown: Shown::new(key, facts.now, &app.settings),
         behind,
         missing,

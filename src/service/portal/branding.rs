@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        events::{EventKind, NewEvent},
+        events::{EventType, NewEvent},
         portal::branding::Branding,
     },
     service::{App, Error, caller::Caller, common::version::require_version},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Subject of branding events. A deployment has a single branding.
-const SUBJECT: &str = "portal";
+const EVENT_SUBJECT: &str = "portal";
 
 /// Returns the branding and its version.
 pub async fn get(app: &App) -> Result<(Branding, i64), Error> {
@@ -26,14 +26,14 @@ pub async fn put(
     if_version: Option<i64>,
 ) -> Result<(Branding, i64), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
-            let (before, version) = store::portal::branding::read_for_change(tx)?;
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let (before, version) = store::portal::branding::read_branding_for_update(tx)?;
             require_version(version, if_version)?;
             if before == branding {
                 return Ok(Outcome::bookkeeping((branding.clone(), version)));
             }
             store::portal::branding::write(tx, &branding, version + 1)?;
-            let event = NewEvent::new(EventKind::BrandingUpdated, SUBJECT);
+            let event = NewEvent::new(EventType::BrandingUpdated, EVENT_SUBJECT);
             Ok(Outcome::event((branding.clone(), version + 1), event))
         })
         .await

@@ -7,32 +7,32 @@ use crate::{
     domain::{
         access::{
             permission::MANAGE,
-            policy::{ADMIN, Authority, KnowOneself, Place},
+            policy::{ADMIN, CallerPermissions, ReadOwnIdentity, TenantScope},
         },
         common::time::Span,
-        events::{Actor, EventKind, NewEvent},
+        events::{Actor, EventType, NewEvent},
         exchange::{
             facts::Limits,
             grant,
-            refusal::{Refusal, ScopeFault},
+            refusal::{DenyReason, ScopeError},
         },
     },
     service::{
         App,
         credentials::{
-            caller::{self, Call},
-            error::Denied,
-            verify::Attempt,
+            caller::{self, RequestContext},
+            error::AuthError,
+            verify::PresentedCredential,
         },
-        exchange::{Issued, issue},
-        introspection::revoke::{self, NotRevoked},
+        exchange::{IssuedToken, issue_token},
+        introspection::revoke::{self, RevocationError},
     },
     store::Outcome,
     telemetry::labels::Form,
 };
 
 /// The permissions that an error names if a key has no management permission.
-pub const NEEDED: [&str; 2] = [ADMIN, MANAGE];
+pub const REQUIRED_PERMISSIONS: [&str; 2] = [ADMIN, MANAGE];
 
 /// A session, for the one response that sets its cookie.
 #[derive(Debug)]
@@ -42,39 +42,40 @@ pub struct SignedIn {
 }
 
 /// Exchanges a key for a session. Returns `None` if the key is valid but has no management
-/// permission, and `Denied::Key` for every fault of the key.
-pub async fn sign_in(app: &App, key: &str, call: &Call) -> Result<Option<SignedIn>, Denied> {
-    let request = caller::management_request(app);
-    let attempt = Attempt { key, source: call.source, form: Form::Management };
+/// permission, and `AuthError::Key` for every fault of the key.
+pub async fn sign_in(app: &App, key: &str, call: &RequestContext) -> Result<Option<SignedIn>, AuthError> {
+    let request = caller::management_exchange_request(app);
+    let attempt = PresentedCredential { key, source: call.source, form: Form::Management };
     // With the default lifetime operators would have to sign in again every ten minutes. Revocation
     // takes effect immediately regardless of the lifetime.
     let limits = Limits { default_ttl: app.settings.limits.max_ttl, ..app.settings.limits.clone() };
-    let issued = issue(app, attempt, &request, |facts| {
+    let issued = issue_token(app, attempt, &request, |facts| {
         let grant = grant::decide(facts, &request, &limits)?;
-        let authority = Authority { scope: grant.scope.clone(), place: Place::of(&facts.key.ownership.home) };
-        let nothing = || Refusal::Scope(ScopeFault::NothingLeft(Vec::new()));
+        let authority =
+            CallerPermissions { scope: grant.scope.clone(), tenant_scope: TenantScope::of(&facts.key.ownership.home) };
+        let nothing = || DenyReason::Scope(ScopeError::Empty(Vec::new()));
         // The console page begins with this action.
-        if authority.allows::<KnowOneself>() { Ok(grant) } else { Err(nothing()) }
+        if authority.allows::<ReadOwnIdentity>() { Ok(grant) } else { Err(nothing()) }
     });
-    let Issued { token, jti, key, expires_in, .. } = match issued.await {
+    let IssuedToken { token, jti, key, expires_in, .. } = match issued.await {
         Ok(issued) => issued,
-        Err(Denied::Scope(_) | Denied::Target(_)) => return Ok(None),
+        Err(AuthError::Scope(_) | AuthError::Target(_)) => return Ok(None),
         Err(denied) => return Err(denied),
     };
     app.store
-        .change(call.origin(Actor::Key(key.clone()), None), move |_| {
-            let created = NewEvent::new(EventKind::ConsoleSessionCreated, &jti);
-            Ok::<_, Denied>(Outcome::event((), created.with("api_key", key.as_str())))
+        .run_transaction(call.origin(Actor::Key(key.clone()), None), move |_| {
+            let created = NewEvent::new(EventType::ConsoleSessionCreated, &jti);
+            Ok::<_, AuthError>(Outcome::event((), created.with_data("api_key", key.as_str())))
         })
         .await?;
     Ok(Some(SignedIn { token, lasts: Span::from_secs(expires_in.unsigned_abs()) }))
 }
 
 /// Revokes a session. A session that is no longer valid is ignored.
-pub async fn sign_out(app: &App, session: &str, call: &Call) -> Result<(), NotRevoked> {
-    let caller = match caller::of_console(app, session, call).await {
+pub async fn sign_out(app: &App, session: &str, call: &RequestContext) -> Result<(), RevocationError> {
+    let caller = match caller::authenticate_console_session(app, session, call).await {
         // The session has already ended.
-        Err(Denied::Key) => return Ok(()),
+        Err(AuthError::Key) => return Ok(()),
         caller => caller?,
     };
     revoke::revoke(app, &caller, session).await

@@ -5,4 +5,4 @@ use tokio::{sync::Mutex, time::Instant};
 
 /// The result of the last count on this server, and the time of the last attempt.
 #[derive(Debug, Default)]
-pub struct Census(pub(crate) Mutex<Option<(Instant, Option<KeyCounts>)>>);
+pub struct KeyStatisticsCache(pub(crate) Mutex<Option<(Instant, Option<KeyCounts>)>>);

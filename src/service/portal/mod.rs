@@ -12,32 +12,32 @@ pub mod page;
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{credential, encryption::SealError, master_keys::MasterKeys, random::SystemEntropy},
+    crypto::{credential, encryption::EncryptionError, master_keys::MasterKeys, random::SystemEntropy},
     domain::{
-        access::{owner::Home, policy::Holdings},
+        access::{owner::OwnerScope, policy::GrantablePermissions},
         common::{
             derived_id::{CredentialId, PortalSessionId},
-            entropy::NoEntropy,
+            entropy::EntropyUnavailable,
             id::{OrganizationId, UserId},
             time::{Span, Timestamp},
         },
         credentials::format::{ApiKeyValue, Prefix, Secret},
-        events::{EventKind, NewEvent},
-        portal::session::{PortalSession, SessionKind},
+        events::{EventType, NewEvent},
+        portal::session::{PortalSession, PortalSessionKind},
     },
     service::{
         App, Error,
-        access::owners::{self, PlaceNow},
+        access::owners::{self, DirectoryEntry},
         caller::Caller,
     },
     store::{self, Outcome, StoreError, Tx, portal::sessions::StoredPortalSession},
 };
 
-pub(crate) use crate::service::credentials::session::{Proved, prove, token};
+pub(crate) use crate::service::credentials::session::{AuthenticatedSession, authenticate_session, token};
 
 /// A new session, for the only response that contains its token.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedSession {
     pub token: ApiKeyValue,
     pub expires_at: Timestamp,
     /// The URL of the hosted page, for the user's browser. It contains a single-use code that the
@@ -46,7 +46,7 @@ pub struct Opened {
 }
 
 /// Lifetime of a code: a browser follows the URL at once (invariant 6).
-const CODE_TTL: Span = Span::from_secs(60);
+const SIGN_IN_CODE_TTL: Span = Span::from_secs(60);
 
 /// Opens a session for a user, optionally within an organization: a token for a page of the
 /// product, and a code for the hosted page.
@@ -55,33 +55,33 @@ pub async fn open(
     caller: &Caller,
     user: UserId,
     organization: Option<OrganizationId>,
-) -> Result<Opened, Error> {
-    if !caller.authority.may_act_for_users() {
+) -> Result<OpenedSession, Error> {
+    if !caller.authority.may_act_on_behalf_of_users() {
         return Err(Error::Forbidden("keyswap:keys"));
     }
     let (mint, held) = (Mint::of(app), caller.holdings.clone());
     let base = app.settings.portal_url.as_ref().map_or_else(|| app.issuer().to_owned(), ToString::to_string);
     app.store
-        .change(caller.origin.clone(), move |tx| {
-            let home = place(tx, &user, organization.as_ref())?.home;
-            let (token, session) = mint.make::<Error>(tx, SessionKind::Token, home.clone(), held.clone())?;
-            let (code, spent_by) = mint.make::<Error>(tx, SessionKind::Code, home, held)?;
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let home = lock_user_entry(tx, &user, organization.as_ref())?.home;
+            let (token, session) = mint.make::<Error>(tx, PortalSessionKind::Token, home.clone(), held.clone())?;
+            let (code, spent_by) = mint.make::<Error>(tx, PortalSessionKind::Code, home, held)?;
             let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
             // In the fragment, which browsers do not send to servers or proxies, nor in `Referer`.
             let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
             // The event of the sign-in names the code by its id; this links the two.
-            let event = made(&session).with("code", spent_by.id.as_str());
-            Ok(Outcome::event(Opened { token, expires_at: session.expires_at, url }, event))
+            let event = made(&session).with_data("code", spent_by.id.as_str());
+            Ok(Outcome::event(OpenedSession { token, expires_at: session.expires_at, url }, event))
         })
         .await
 }
 
 fn made(session: &PortalSession) -> NewEvent {
     let user = session.home.user().map_or("", UserId::as_str);
-    NewEvent::new(EventKind::PortalSessionCreated, &session.id)
-        .within(session.home.organization())
-        .with("user", user)
-        .with("kind", session.kind.as_str())
+    NewEvent::new(EventType::PortalSessionCreated, &session.id)
+        .with_organization(session.home.organization())
+        .with_data("user", user)
+        .with_data("kind", session.kind.as_str())
 }
 
 /// The dependencies of session creation.
@@ -96,30 +96,30 @@ impl Mint {
         Self { master: app.master.clone(), entropy: app.entropy.clone(), ttl: app.settings.session_ttl }
     }
 
-    fn make<E: From<StoreError> + From<SealError> + From<NoEntropy>>(
+    fn make<E: From<StoreError> + From<EncryptionError> + From<EntropyUnavailable>>(
         &self,
         tx: &mut Tx<'_>,
-        kind: SessionKind,
-        home: Home,
-        held: Holdings,
+        kind: PortalSessionKind,
+        home: OwnerScope,
+        grantable_permissions: GrantablePermissions,
     ) -> Result<(ApiKeyValue, PortalSession), E> {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let shown = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
         let sealed = credential::seal_session(&self.master, &id, &secret, &self.entropy)?;
-        let ttl = if kind == SessionKind::Code { CODE_TTL } else { self.ttl };
+        let ttl = if kind == PortalSessionKind::Code { SIGN_IN_CODE_TTL } else { self.ttl };
         let session = PortalSession {
             id: PortalSessionId::from(&id),
             kind,
             home,
             created_at: tx.now(),
-            created_by: tx.author(),
-            expires_at: tx.now().after(ttl),
-            held,
+            created_by: tx.creator(),
+            expires_at: tx.now().plus(ttl),
+            grantable_permissions,
         };
         let stored = StoredPortalSession {
             session: session.clone(),
-            sealed: sealed.bytes,
+            encrypted_secret: sealed.bytes,
             master_version: sealed.master_version,
         };
         store::portal::sessions::insert(tx, &stored)?;
@@ -129,7 +129,11 @@ impl Mint {
 
 /// Resolves the user and locks its rows. The user can be neither deleted nor blocked until the
 /// transaction ends.
-fn place(tx: &mut Tx<'_>, user: &UserId, organization: Option<&OrganizationId>) -> Result<PlaceNow, Error> {
+fn lock_user_entry(
+    tx: &mut Tx<'_>,
+    user: &UserId,
+    organization: Option<&OrganizationId>,
+) -> Result<DirectoryEntry, Error> {
     if let Some(organization) = organization {
         store::directory::organizations::find_for_change(tx, organization)?;
     }

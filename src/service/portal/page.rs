@@ -5,13 +5,13 @@ use crate::{
     domain::{
         common::time::Span,
         credentials::format::ApiKeyValue,
-        events::{Actor, EventKind, NewEvent},
-        portal::session::SessionKind,
+        events::{Actor, EventType, NewEvent},
+        portal::session::PortalSessionKind,
     },
     service::{
         App,
-        credentials::{caller::Call, error::Denied},
-        portal::{Mint, Proved, made, prove, token},
+        credentials::{caller::RequestContext, error::AuthError},
+        portal::{AuthenticatedSession, Mint, authenticate_session, made, token},
     },
     store::{self, Outcome},
 };
@@ -24,27 +24,33 @@ pub struct SignedIn {
 }
 
 /// Exchanges a code for a page session, which replaces the session `replaced`, if any. Every fault
-/// of the code yields `Denied::Key`.
-pub async fn sign_in(app: &App, code: &str, replaced: Option<&str>, call: &Call) -> Result<SignedIn, Denied> {
+/// of the code yields `AuthError::Key`.
+pub async fn sign_in(
+    app: &App,
+    code: &str,
+    replaced: Option<&str>,
+    call: &RequestContext,
+) -> Result<SignedIn, AuthError> {
     let Some(shown) = token(code) else {
         app.guessing.failed(call.source, None);
-        return Err(Denied::Key);
+        return Err(AuthError::Key);
     };
-    let Proved { session: code, place, held } = prove(app, &shown, SessionKind::Code, call.source).await?;
+    let AuthenticatedSession { session: code, place, held } =
+        authenticate_session(app, &shown, PortalSessionKind::Code, call.source).await?;
     let (mint, lasts) = (Mint::of(app), app.settings.session_ttl);
     let origin = call.origin(Actor::PortalSession(code.clone()), place.home.user().cloned());
     let cookie = app
         .store
-        .change(origin, move |tx| {
+        .run_transaction(origin, move |tx| {
             // Of two concurrent requests with the same code, only one deletes it.
             if !store::portal::sessions::delete(tx, &code)? {
                 return Ok(Outcome::bookkeeping(None));
             }
-            let (cookie, session) = mint.make::<Denied>(tx, SessionKind::Page, place.home, held)?;
-            Ok::<_, Denied>(Outcome::event(Some(cookie), made(&session)))
+            let (cookie, session) = mint.make::<AuthError>(tx, PortalSessionKind::Page, place.home, held)?;
+            Ok::<_, AuthError>(Outcome::event(Some(cookie), made(&session)))
         })
         .await?;
-    let cookie = cookie.ok_or(Denied::Key)?;
+    let cookie = cookie.ok_or(AuthError::Key)?;
     if let Some(replaced) = replaced {
         // If this fails, the replaced session expires by itself soon.
         let _ = sign_out(app, replaced, call).await;
@@ -53,21 +59,22 @@ pub async fn sign_in(app: &App, code: &str, replaced: Option<&str>, call: &Call)
 }
 
 /// Ends a page session. A value that is not a valid page session is ignored.
-pub async fn sign_out(app: &App, cookie: &str, call: &Call) -> Result<(), Denied> {
+pub async fn sign_out(app: &App, cookie: &str, call: &RequestContext) -> Result<(), AuthError> {
     let Some(shown) = token(cookie) else { return Ok(()) };
-    let Proved { session, place, .. } = match prove(app, &shown, SessionKind::Page, call.source).await {
-        // The session is no longer valid.
-        Err(Denied::Key) => return Ok(()),
-        proved => proved?,
-    };
+    let AuthenticatedSession { session, place, .. } =
+        match authenticate_session(app, &shown, PortalSessionKind::Page, call.source).await {
+            // The session is no longer valid.
+            Err(AuthError::Key) => return Ok(()),
+            proved => proved?,
+        };
     let origin = call.origin(Actor::PortalSession(session.clone()), place.home.user().cloned());
     app.store
-        .change(origin, move |tx| {
+        .run_transaction(origin, move |tx| {
             if !store::portal::sessions::delete(tx, &session)? {
                 return Ok(Outcome::bookkeeping(()));
             }
-            let ended = NewEvent::new(EventKind::PortalSessionEnded, &session);
-            Ok::<_, Denied>(Outcome::event((), ended.within(place.home.organization())))
+            let ended = NewEvent::new(EventType::PortalSessionEnded, &session);
+            Ok::<_, AuthError>(Outcome::event((), ended.with_organization(place.home.organization())))
         })
         .await?;
     Ok(())

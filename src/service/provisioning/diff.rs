@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::domain::{
     access::{
-        audience::{Audience, Takes},
+        audience::{AcceptedPermissions, Audience},
         permission::Permission,
         role::Role,
     },
@@ -108,10 +108,10 @@ impl Member {
             (before, after) => return write!(f, " {} -> {}", text(before), text(after)),
         };
         for added in after.iter().filter(|item| !before.contains(item)) {
-            write!(f, " +{}", bare(added))?;
+            write!(f, " +{}", format_list_item(added))?;
         }
         for removed in before.iter().filter(|item| !after.contains(item)) {
-            write!(f, " -{}", bare(removed))?;
+            write!(f, " -{}", format_list_item(removed))?;
         }
         Ok(())
     }
@@ -121,16 +121,16 @@ fn text(value: &Value) -> String {
     if value.is_null() { "(not set)".to_owned() } else { value.to_string() }
 }
 
-fn bare(value: &Value) -> String {
+fn format_list_item(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn spread(name: &str, value: Value) -> impl Iterator<Item = (String, Value)> {
+fn flatten_object(name: &str, value: Value) -> impl Iterator<Item = (String, Value)> {
     let members = if let Value::Object(members) = value { members } else { serde_json::Map::new() };
     members.into_iter().map(move |(member, value)| (format!("{name}.{member}"), value))
 }
 
-fn named<const N: usize>(members: [(&str, Value); N]) -> BTreeMap<String, Value> {
+fn collect_members<const N: usize>(members: [(&str, Value); N]) -> BTreeMap<String, Value> {
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -143,7 +143,7 @@ impl Described for Permission {
         None
     }
     fn members(&self) -> BTreeMap<String, Value> {
-        named([("description", json!(self.description)), ("assignable_to", json!(self.assignable_to))])
+        collect_members([("description", json!(self.description)), ("assignable_to", json!(self.assignable_to))])
     }
 }
 
@@ -156,7 +156,7 @@ impl Described for Role {
         None
     }
     fn members(&self) -> BTreeMap<String, Value> {
-        named([("description", json!(self.description)), ("permissions", json!(self.permissions))])
+        collect_members([("description", json!(self.description)), ("permissions", json!(self.permissions))])
     }
 }
 
@@ -169,20 +169,20 @@ impl Described for Audience {
         Some(self.id.as_str())
     }
     fn members(&self) -> BTreeMap<String, Value> {
-        let permissions = match &self.takes {
-            Takes::Product | Takes::Management => Value::Null,
-            Takes::Listed(listed) => json!(listed),
+        let permissions = match &self.accepts {
+            AcceptedPermissions::Product | AcceptedPermissions::Management => Value::Null,
+            AcceptedPermissions::Listed(listed) => json!(listed),
         };
-        let mut members = named([
+        let mut members = collect_members([
             ("permissions", permissions),
             ("token_ttl", json!(self.token_ttl)),
-            ("algorithm", json!(self.shape.algorithm)),
-            ("typ", json!(self.shape.typ)),
-            ("scope_claim", json!(self.shape.scope_claim)),
-            ("aud_claim", json!(self.shape.aud_claim)),
-            ("status", json!(self.shape.status)),
+            ("algorithm", json!(self.token_profile.algorithm)),
+            ("typ", json!(self.token_profile.typ)),
+            ("scope_claim", json!(self.token_profile.scope_claim)),
+            ("aud_claim", json!(self.token_profile.aud_claim)),
+            ("status", json!(self.token_profile.status)),
         ]);
-        members.extend(spread("claims", json!(self.shape.claims)));
+        members.extend(flatten_object("claims", json!(self.token_profile.claims)));
         members
     }
 }
@@ -196,8 +196,8 @@ impl Described for ServiceClient {
         Some(self.id.as_str())
     }
     fn members(&self) -> BTreeMap<String, Value> {
-        let mut members = named([("permissions", json!(self.permissions))]);
-        members.extend(spread("metadata", json!(self.metadata)));
+        let mut members = collect_members([("permissions", json!(self.permissions))]);
+        members.extend(flatten_object("metadata", json!(self.metadata)));
         members
     }
 }

@@ -10,23 +10,23 @@ use crate::{
     domain::{
         access::{
             permission::{PermissionName, PermissionSet},
-            token_profile::WishedShape,
+            token_profile::TokenProfilePatch,
         },
         common::{
-            json::{Metadata, Strict},
+            json::{Metadata, StrictJson},
             key_text::holds_key,
             name::DisplayName,
         },
     },
     service::{
-        Error, Fault,
-        access::{audience_changes::NewAudience, permissions::PutPermission, roles::PutRole},
+        Error, InputFault,
+        access::{audience_changes::NewAudience, permissions::PermissionInput, roles::RoleInput},
     },
 };
 
 /// The syntax of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum FileFormat {
     Toml,
     Yaml,
 }
@@ -34,14 +34,14 @@ pub enum Format {
 /// The configuration that a file describes. A section that the file does not contain is `None`, as
 /// opposed to an empty list, for which `prune` removes every resource of that kind.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    pub permissions: Option<Vec<PutPermission>>,
-    pub roles: Option<Vec<PutRole>>,
+pub struct DesiredConfiguration {
+    pub permissions: Option<Vec<PermissionInput>>,
+    pub roles: Option<Vec<RoleInput>>,
     pub audiences: Option<Vec<NewAudience>>,
-    pub service_clients: Option<Vec<WantedClient>>,
+    pub service_clients: Option<Vec<DesiredServiceClient>>,
 }
 
-impl Wanted {
+impl DesiredConfiguration {
     /// All permission names in the file, in whichever section.
     pub(crate) fn permission_names(&self) -> BTreeSet<PermissionName> {
         let of_roles = self.roles.iter().flatten().map(|role| &role.permissions);
@@ -55,7 +55,7 @@ impl Wanted {
 
 /// A service client of the account, identified by its name.
 #[derive(Debug, Clone)]
-pub struct WantedClient {
+pub struct DesiredServiceClient {
     pub name: DisplayName,
     pub permissions: PermissionSet,
     pub metadata: Metadata,
@@ -63,14 +63,14 @@ pub struct WantedClient {
 
 /// Parses a file. Syntax errors of TOML or YAML are reported one at a time, with line and column;
 /// all other faults are reported together.
-pub fn read(text: &str, format: Format) -> Result<Wanted, Error> {
+pub fn read(text: &str, format: FileFormat) -> Result<DesiredConfiguration, Error> {
     let parsed = match format {
-        Format::Toml => toml::from_str::<Strict>(text).map_err(|error| error.to_string()),
-        Format::Yaml => serde_saphyr::from_str::<Strict>(text).map_err(|error| error.to_string()),
+        FileFormat::Toml => toml::from_str::<StrictJson>(text).map_err(|error| error.to_string()),
+        FileFormat::Yaml => serde_saphyr::from_str::<StrictJson>(text).map_err(|error| error.to_string()),
     };
-    let Strict(value) = parsed.map_err(|fault| Error::invalid("the file", fault.trim_end()))?;
+    let StrictJson(value) = parsed.map_err(|fault| Error::invalid("the file", fault.trim_end()))?;
     let mut faults = Vec::new();
-    let root = match dates_as_text(value) {
+    let root = match convert_dates_to_strings(value) {
         Value::Object(members) => members,
         // An empty YAML file parses as null.
         Value::Null => Map::new(),
@@ -78,44 +78,44 @@ pub fn read(text: &str, format: Format) -> Result<Wanted, Error> {
             return Err(Error::invalid("the file", "must hold permission, role, audience and service_client"));
         }
     };
-    let mut root = Table { path: String::new(), members: root, known: Vec::new() };
-    let wanted = Wanted {
+    let mut root = TableReader { path: String::new(), members: root, known: Vec::new() };
+    let wanted = DesiredConfiguration {
         permissions: section(&mut root, "permission", "name", &mut faults, permission),
         roles: section(&mut root, "role", "name", &mut faults, role),
         audiences: section(&mut root, "audience", "identifier", &mut faults, audience),
-        service_clients: section(&mut root, "service_client", "name", &mut faults, service_client),
+        service_clients: section(&mut root, "service_client", "name", &mut faults, parse_service_client),
     };
     root.end(&mut faults);
     if faults.is_empty() { Ok(wanted) } else { Err(Error::Invalid(faults)) }
 }
 
-fn permission(table: &mut Table, faults: &mut Vec<Fault>) -> Option<PutPermission> {
-    let name = table.required("name", faults);
+fn permission(table: &mut TableReader, faults: &mut Vec<InputFault>) -> Option<PermissionInput> {
+    let name = table.read_required("name", faults);
     let description = table.optional("description", faults);
     let assignable_to = table.list("assignable_to", faults);
     if assignable_to.is_none() {
         table.missing("assignable_to", faults);
     }
-    Some(PutPermission { name: name?, description, assignable_to: assignable_to?.into_iter().collect() })
+    Some(PermissionInput { name: name?, description, assignable_to: assignable_to?.into_iter().collect() })
 }
 
-fn role(table: &mut Table, faults: &mut Vec<Fault>) -> Option<PutRole> {
-    let name = table.required("name", faults);
+fn role(table: &mut TableReader, faults: &mut Vec<InputFault>) -> Option<RoleInput> {
+    let name = table.read_required("name", faults);
     let description = table.optional("description", faults);
     let permissions = table.permissions(faults);
     if permissions.is_none() {
         table.missing("permissions", faults);
     }
-    Some(PutRole { name: name?, description, permissions: permissions? })
+    Some(RoleInput { name: name?, description, permissions: permissions? })
 }
 
-fn audience(table: &mut Table, faults: &mut Vec<Fault>) -> Option<NewAudience> {
-    let identifier = table.required("identifier", faults);
+fn audience(table: &mut TableReader, faults: &mut Vec<InputFault>) -> Option<NewAudience> {
+    let identifier = table.read_required("identifier", faults);
     let permissions = table.permissions(faults);
     let token_ttl = table.optional("token_ttl", faults);
     // An omitted member is reset to its default and does not keep its stored value: the file is the
     // complete description.
-    let shape = WishedShape {
+    let shape = TokenProfilePatch {
         algorithm: Some(table.optional("algorithm", faults)),
         typ: Some(table.optional("typ", faults)),
         scope_claim: Some(table.optional("scope_claim", faults)),
@@ -126,26 +126,26 @@ fn audience(table: &mut Table, faults: &mut Vec<Fault>) -> Option<NewAudience> {
     Some(NewAudience { identifier: identifier?, permissions, token_ttl, shape })
 }
 
-fn service_client(table: &mut Table, faults: &mut Vec<Fault>) -> Option<WantedClient> {
-    let name = table.required("name", faults);
+fn parse_service_client(table: &mut TableReader, faults: &mut Vec<InputFault>) -> Option<DesiredServiceClient> {
+    let name = table.read_required("name", faults);
     let permissions = table.permissions(faults).unwrap_or_default();
     let metadata = table.optional("metadata", faults).unwrap_or_default();
-    Some(WantedClient { name: name?, permissions, metadata })
+    Some(DesiredServiceClient { name: name?, permissions, metadata })
 }
 
 /// Parses one section: a list of tables with unique names.
 fn section<T>(
-    root: &mut Table,
+    root: &mut TableReader,
     kind: &'static str,
     named_by: &'static str,
-    faults: &mut Vec<Fault>,
-    read: fn(&mut Table, &mut Vec<Fault>) -> Option<T>,
+    faults: &mut Vec<InputFault>,
+    read: fn(&mut TableReader, &mut Vec<InputFault>) -> Option<T>,
 ) -> Option<Vec<T>> {
     root.known.push(kind);
     let items = match root.members.remove(kind)? {
         Value::Array(items) => items,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            faults.push(Fault::new(
+            faults.push(InputFault::new(
                 kind,
                 format!("must be a list, [[{kind}]] in TOML; an empty one where there is none"),
             ));
@@ -155,7 +155,7 @@ fn section<T>(
     let (mut all, mut seen) = (Vec::new(), BTreeMap::<String, usize>::new());
     for (position, item) in items.into_iter().enumerate() {
         let Value::Object(members) = item else {
-            faults.push(Fault::new(format!("{kind}[{position}]"), "must be a table"));
+            faults.push(InputFault::new(format!("{kind}[{position}]"), "must be a table"));
             continue;
         };
         // Faults refer to a table by its name if that is valid, otherwise by its position.
@@ -164,26 +164,26 @@ fn section<T>(
         if let Some(name) = name {
             *seen.entry(name.to_owned()).or_default() += 1;
         }
-        let mut table = Table { path, members, known: Vec::new() };
+        let mut table = TableReader { path, members, known: Vec::new() };
         all.extend(read(&mut table, faults));
         table.end(faults);
     }
     for (name, count) in seen.into_iter().filter(|(_, count)| *count > 1) {
-        faults.push(Fault::new(format!("{kind}[{name}]"), format!("stands there {count} times")));
+        faults.push(InputFault::new(format!("{kind}[{name}]"), format!("stands there {count} times")));
     }
     Some(all)
 }
 
 /// A table whose members are removed as they are read. Members left at the end are unknown.
-struct Table {
+struct TableReader {
     path: String,
     members: Map<String, Value>,
     known: Vec<&'static str>,
 }
 
-impl Table {
-    fn fault(&self, member: &str, message: impl Into<String>) -> Fault {
-        Fault::new(format!("{}.{member}", self.path), message)
+impl TableReader {
+    fn fault(&self, member: &str, message: impl Into<String>) -> InputFault {
+        InputFault::new(format!("{}.{member}", self.path), message)
     }
 
     fn take(&mut self, member: &'static str) -> Option<Value> {
@@ -191,7 +191,7 @@ impl Table {
         self.members.remove(member).filter(|value| !value.is_null())
     }
 
-    fn optional<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<Fault>) -> Option<T> {
+    fn optional<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<InputFault>) -> Option<T> {
         match serde_json::from_value(self.take(member)?) {
             Ok(value) => Some(value),
             Err(error) => {
@@ -201,7 +201,7 @@ impl Table {
         }
     }
 
-    fn required<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<Fault>) -> Option<T> {
+    fn read_required<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<InputFault>) -> Option<T> {
         let before = faults.len();
         let value = self.optional(member, faults);
         if value.is_none() && faults.len() == before {
@@ -210,7 +210,7 @@ impl Table {
         value
     }
 
-    fn list<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<Fault>) -> Option<Vec<T>> {
+    fn list<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<InputFault>) -> Option<Vec<T>> {
         let Value::Array(items) = self.take(member)? else {
             faults.push(self.fault(member, "must be a list"));
             return Some(Vec::new());
@@ -225,7 +225,7 @@ impl Table {
         Some(all)
     }
 
-    fn permissions(&mut self, faults: &mut Vec<Fault>) -> Option<PermissionSet> {
+    fn permissions(&mut self, faults: &mut Vec<InputFault>) -> Option<PermissionSet> {
         let names: BTreeSet<PermissionName> = self.list("permissions", faults)?.into_iter().collect();
         match PermissionSet::try_from(names) {
             Ok(set) => Some(set),
@@ -236,16 +236,16 @@ impl Table {
         }
     }
 
-    fn missing(&self, member: &str, faults: &mut Vec<Fault>) {
+    fn missing(&self, member: &str, faults: &mut Vec<InputFault>) {
         faults.push(self.fault(member, "is missing; [] is none"));
     }
 
-    fn end(self, faults: &mut Vec<Fault>) {
+    fn end(self, faults: &mut Vec<InputFault>) {
         for name in self.members.keys() {
             // A member name may be an API key pasted in the wrong place; it is not quoted.
             let name = if holds_key(name) { "…" } else { name };
             let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-            faults.push(Fault::new(path, format!("is not known here; there are {}", self.known.join(", "))));
+            faults.push(InputFault::new(path, format!("is not known here; there are {}", self.known.join(", "))));
         }
     }
 }
@@ -260,13 +260,15 @@ fn told(text: &str) -> String {
 }
 
 /// TOML has a date type and JSON has none: dates become strings, as they are written in the file.
-fn dates_as_text(value: Value) -> Value {
+fn convert_dates_to_strings(value: Value) -> Value {
     match value {
         Value::Object(members) => match members.get("$__toml_private_datetime") {
             Some(date) => date.clone(),
-            None => Value::Object(members.into_iter().map(|(name, value)| (name, dates_as_text(value))).collect()),
+            None => Value::Object(
+                members.into_iter().map(|(name, value)| (name, convert_dates_to_strings(value))).collect(),
+            ),
         },
-        Value::Array(items) => Value::Array(items.into_iter().map(dates_as_text).collect()),
+        Value::Array(items) => Value::Array(items.into_iter().map(convert_dates_to_strings).collect()),
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
     }
 }
@@ -275,7 +277,7 @@ fn dates_as_text(value: Value) -> Value {
 mod tests {
     use super::*;
 
-    fn faults(text: &str, format: Format) -> Vec<String> {
+    fn faults(text: &str, format: FileFormat) -> Vec<String> {
         let Err(Error::Invalid(faults)) = read(text, format) else { panic!("{text} was taken") };
         faults.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect()
     }
@@ -300,7 +302,7 @@ mod tests {
             permissions = "x"
             metadata = []
         "#;
-        let found = faults(text, Format::Toml);
+        let found = faults(text, FileFormat::Toml);
         let begins = [
             "permission[projects:read].assignable_to[1]: must be one of `user`",
             "permission[projects:read].colour: is not known here; there are name, description, assignable_to",
@@ -327,10 +329,10 @@ mod tests {
     #[test]
     fn what_is_no_toml_or_yaml_is_told_with_its_line() {
         for (text, format) in [
-            ("[[role]]\nname = \n", Format::Toml),
-            ("[[role]]\nname = 'a'\nname = 'b'\n", Format::Toml),
-            ("role:\n  - name: [\n", Format::Yaml),
-            ("role:\n  - name: a\n    name: b\n", Format::Yaml),
+            ("[[role]]\nname = \n", FileFormat::Toml),
+            ("[[role]]\nname = 'a'\nname = 'b'\n", FileFormat::Toml),
+            ("role:\n  - name: [\n", FileFormat::Yaml),
+            ("role:\n  - name: a\n    name: b\n", FileFormat::Yaml),
         ] {
             let found = faults(text, format);
             assert!(found.len() == 1 && found[0].contains("line "), "{text}: {found:?}");
@@ -338,16 +340,17 @@ mod tests {
         let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
                     d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n\
                     g: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
-        assert_eq!(faults(bomb, Format::Yaml).len(), 1, "refused as it is read, and not member by member");
+        assert_eq!(faults(bomb, FileFormat::Yaml).len(), 1, "refused as it is read, and not member by member");
     }
 
     #[test]
     fn what_a_file_does_not_speak_of_is_not_none() {
-        let wanted = read("role = []", Format::Toml).unwrap();
+        let wanted = read("role = []", FileFormat::Toml).unwrap();
         assert!(wanted.roles.is_some_and(|roles| roles.is_empty()) && wanted.permissions.is_none());
-        assert!(read("", Format::Yaml).unwrap().roles.is_none());
-        assert_eq!(faults("role:\n", Format::Yaml).len(), 1, "nobody can say which of the two is meant");
-        let dated = read("[[service_client]]\nname = 'a'\nmetadata = { since = 2030-01-31 }", Format::Toml).unwrap();
-        assert_eq!(dated.service_clients.unwrap()[0].metadata.to_text(), r#"{"since":"2030-01-31"}"#);
+        assert!(read("", FileFormat::Yaml).unwrap().roles.is_none());
+        assert_eq!(faults("role:\n", FileFormat::Yaml).len(), 1, "nobody can say which of the two is meant");
+        let dated =
+            read("[[service_client]]\nname = 'a'\nmetadata = { since = 2030-01-31 }", FileFormat::Toml).unwrap();
+        assert_eq!(dated.service_clients.unwrap()[0].metadata.to_json(), r#"{"since":"2030-01-31"}"#);
     }
 }

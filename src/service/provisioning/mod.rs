@@ -9,61 +9,66 @@ pub mod stored;
 use crate::{
     domain::{
         access::{
-            audience::{Audience, BuiltIn, Takes},
+            audience::{AcceptedPermissions, Audience, BuiltIn},
             permission::{Permission, PermissionName},
             policy::ADMIN,
             role::Role,
-            token_profile::{TokenShape, WishedShape},
+            token_profile::{TokenProfile, TokenProfilePatch},
         },
         common::time::Span,
         directory::service_client::ServiceClient,
         events::NewEvent,
     },
     service::{
-        App, Error, Fault, Settings,
+        App, Error, InputFault, Settings,
         access::{
-            audience_changes::{self, Means, NewAudience, PatchAudience},
+            audience_changes::{self, AudiencePatch, Means, NewAudience},
             last_administrator, permissions, roles,
         },
-        api_keys::service_clients::{self, NewServiceClient, PatchServiceClient},
+        api_keys::service_clients::{self, NewServiceClient, ServiceClientPatch},
         caller::Caller,
         common::locks,
-        provisioning::stored::{Ended, Found},
+        provisioning::stored::{Found, PlanRollback},
     },
     store::{self, Outcome, Tx},
 };
 
 pub use diff::{Action, Change, Member};
-pub use file::{Format, Wanted, WantedClient, read};
+pub use file::{DesiredConfiguration, DesiredServiceClient, FileFormat, read};
 
 /// Returns the changes that `apply` would make now.
-pub async fn plan(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Result<Vec<Change>, Error> {
-    let mut run = Run::new(app, caller, wanted, prune).await?;
-    let ended = app.store.change(caller.origin.clone(), move |tx| match run.all(tx) {
-        Ok(()) => Err::<Outcome<()>, _>(Ended::Planned(run.changes)),
-        Err(error) => Err(Ended::Failed(error)),
+pub async fn plan(app: &App, caller: &Caller, wanted: DesiredConfiguration, prune: bool) -> Result<Vec<Change>, Error> {
+    let mut run = ConfigurationRun::new(app, caller, wanted, prune).await?;
+    let ended = app.store.run_transaction(caller.origin.clone(), move |tx| match run.all(tx) {
+        Ok(()) => Err::<Outcome<()>, _>(PlanRollback::Planned(run.changes)),
+        Err(error) => Err(PlanRollback::Failed(error)),
     });
     match ended.await {
         // Unreachable: the closure always returns an error.
         Ok(()) => Ok(Vec::new()),
-        Err(Ended::Planned(mut changes)) => {
+        Err(PlanRollback::Planned(mut changes)) => {
             // The creation is rolled back, so its id refers to nothing.
             for change in changes.iter_mut().filter(|change| change.action == Action::Create) {
                 change.id = None;
             }
             Ok(changes)
         }
-        Err(Ended::Failed(error)) => Err(error),
+        Err(PlanRollback::Failed(error)) => Err(error),
     }
 }
 
 /// Applies `wanted` in one transaction, with an event for each changed resource. Resources that
 /// already match stay untouched. With `prune`, resources that the file does not name are deleted,
 /// for the sections that it contains. All faults are reported together.
-pub async fn apply(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Result<Vec<Change>, Error> {
-    let mut run = Run::new(app, caller, wanted, prune).await?;
+pub async fn apply(
+    app: &App,
+    caller: &Caller,
+    wanted: DesiredConfiguration,
+    prune: bool,
+) -> Result<Vec<Change>, Error> {
+    let mut run = ConfigurationRun::new(app, caller, wanted, prune).await?;
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             run.all(tx)?;
             Ok(if run.events.is_empty() {
                 Outcome::bookkeeping(run.changes)
@@ -75,19 +80,19 @@ pub async fn apply(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> R
 }
 
 /// One run of a configuration file against the database.
-struct Run {
-    wanted: Wanted,
+struct ConfigurationRun {
+    wanted: DesiredConfiguration,
     prune: bool,
     caller: Caller,
     settings: Settings,
     means: Means,
     changes: Vec<Change>,
     events: Vec<NewEvent>,
-    faults: Vec<Fault>,
+    faults: Vec<InputFault>,
 }
 
-impl Run {
-    async fn new(app: &App, caller: &Caller, wanted: Wanted, prune: bool) -> Result<Self, Error> {
+impl ConfigurationRun {
+    async fn new(app: &App, caller: &Caller, wanted: DesiredConfiguration, prune: bool) -> Result<Self, Error> {
         let mut asked: Vec<_> =
             wanted.audiences.iter().flatten().filter_map(|audience| audience_changes::asked(&audience.shape)).collect();
         asked.sort();
@@ -127,12 +132,12 @@ impl Run {
             Ok(value) => Ok(Some(value)),
             Err(Error::Invalid(found)) => {
                 let placed =
-                    found.into_iter().map(|fault| Fault::new(format!("{path}.{}", fault.field), fault.message));
+                    found.into_iter().map(|fault| InputFault::new(format!("{path}.{}", fault.field), fault.message));
                 self.faults.extend(placed);
                 Ok(None)
             }
             Err(Error::Conflict(message)) => {
-                self.faults.push(Fault::new(path, message));
+                self.faults.push(InputFault::new(path, message));
                 Ok(None)
             }
             // After a constraint violation, PostgreSQL rejects every further statement of the
@@ -140,10 +145,11 @@ impl Run {
             Err(
                 error @ (Error::NotFound(_)
                 | Error::Forbidden(_)
-                | Error::InFlight
+                | Error::NotAllowed(_)
+                | Error::IdempotencyInFlight
                 | Error::IdempotencyMismatch
                 | Error::VersionMismatch(_)
-                | Error::TooEarly(_)
+                | Error::RotationTooEarly(_)
                 | Error::Unavailable(_)
                 | Error::Internal(_)),
             ) => Err(if self.faults.is_empty() { error } else { Error::Invalid(std::mem::take(&mut self.faults)) }),
@@ -181,7 +187,9 @@ impl Run {
             let path = format!("audience[{}]", new.identifier);
             let before = found.iter().find(|audience| audience.identifier == new.identifier);
             let done = match before {
-                Some(before) => audience_changes::patch_in(tx, before.clone(), patch_to(before, new), &self.means),
+                Some(before) => {
+                    audience_changes::patch_in(tx, before.clone(), build_audience_patch(before, new), &self.means)
+                }
                 None => audience_changes::create_in(tx, new, &self.means),
             };
             if let Some((after, events)) = self.gather(&path, done)? {
@@ -193,7 +201,9 @@ impl Run {
     }
 
     fn put_clients(&mut self, tx: &mut Tx<'_>, found: &[ServiceClient]) -> Result<(), Error> {
-        for WantedClient { name, permissions, metadata } in self.wanted.service_clients.clone().into_iter().flatten() {
+        for DesiredServiceClient { name, permissions, metadata } in
+            self.wanted.service_clients.clone().into_iter().flatten()
+        {
             let path = format!("service_client[{name}]");
             let same: Vec<_> = found.iter().filter(|client| client.name == name).collect();
             let (before, done) = match same[..] {
@@ -204,14 +214,14 @@ impl Run {
                 }
                 [before] => {
                     let patch =
-                        PatchServiceClient { name: None, permissions: Some(permissions), metadata: Some(metadata) };
+                        ServiceClientPatch { name: None, permissions: Some(permissions), metadata: Some(metadata) };
                     let (caller, settings) = (&self.caller, &self.settings);
                     (Some(before), service_clients::patch_in(tx, before.clone(), patch, caller, settings))
                 }
                 [..] => {
                     let ids: Vec<_> = same.iter().map(|client| client.id.as_str()).collect();
                     let message = format!("several have this name: {}; rename all but one first", ids.join(", "));
-                    self.faults.push(Fault::new(path, message));
+                    self.faults.push(InputFault::new(path, message));
                     continue;
                 }
             };
@@ -241,7 +251,7 @@ impl Run {
         // without it must not lock its author out.
         if let Some(name) = administrators.first() {
             let path = format!("service_client[{name}]");
-            let left = last_administrator::require_left(tx, &admin, &self.settings);
+            let left = last_administrator::require_remaining_administrator(tx, &admin, &self.settings);
             self.gather(&path, left)?;
         }
         Ok(())
@@ -303,18 +313,22 @@ impl Run {
 
 /// The patch that makes an audience match the file. Members that already match are left out,
 /// because the built-in audiences refuse patches of some members.
-fn patch_to(audience: &Audience, wanted: NewAudience) -> PatchAudience {
+fn build_audience_patch(audience: &Audience, wanted: NewAudience) -> AudiencePatch {
     let takes = match (&wanted.permissions, audience.built_in) {
-        (None, Some(BuiltIn::Management)) => Takes::Management,
-        (None, Some(BuiltIn::Default) | None) => Takes::Product,
-        (Some(listed), _) => Takes::Listed(listed.clone()),
+        (None, Some(BuiltIn::Management)) => AcceptedPermissions::Management,
+        (None, Some(BuiltIn::Default) | None) => AcceptedPermissions::Product,
+        (Some(listed), _) => AcceptedPermissions::Listed(listed.clone()),
     };
-    let shape = wanted.shape.clone().applied_to(&TokenShape::default());
-    PatchAudience {
-        permissions: (takes != audience.takes).then_some(wanted.permissions),
+    let shape = wanted.shape.clone().apply_to(&TokenProfile::default());
+    AudiencePatch {
+        permissions: (takes != audience.accepts).then_some(wanted.permissions),
         // Compared in milliseconds, as stored.
         token_ttl: (wanted.token_ttl.map(Span::millis) != audience.token_ttl.map(Span::millis))
             .then_some(wanted.token_ttl),
-        shape: if shape.is_ok_and(|shape| shape == audience.shape) { WishedShape::default() } else { wanted.shape },
+        shape: if shape.is_ok_and(|shape| shape == audience.token_profile) {
+            TokenProfilePatch::default()
+        } else {
+            wanted.shape
+        },
     }
 }

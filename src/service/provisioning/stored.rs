@@ -12,18 +12,18 @@ use crate::{
     },
     service::{
         Error,
-        provisioning::{diff::Change, file::Wanted},
+        provisioning::{diff::Change, file::DesiredConfiguration},
     },
     store::{self, Conn, StoreError, Tx},
 };
 
 /// The result of a plan: always an error, so that the transaction is rolled back.
-pub(crate) enum Ended {
+pub(crate) enum PlanRollback {
     Planned(Vec<Change>),
     Failed(Error),
 }
 
-impl From<StoreError> for Ended {
+impl From<StoreError> for PlanRollback {
     fn from(error: StoreError) -> Self {
         Self::Failed(error.into())
     }
@@ -40,7 +40,7 @@ pub(crate) struct Found {
 impl Found {
     /// Reads and locks the resources until the transaction ends. As in every other transaction,
     /// resources that carry permissions are locked before permissions, which prevents deadlocks.
-    pub(crate) fn lock(tx: &mut Tx<'_>, wanted: &Wanted, prune: bool) -> Result<Self, StoreError> {
+    pub(crate) fn lock(tx: &mut Tx<'_>, wanted: &DesiredConfiguration, prune: bool) -> Result<Self, StoreError> {
         let mut clients = Vec::new();
         if let Some(named) = &wanted.service_clients {
             let names: Vec<_> = named.iter().map(|client| client.name.clone()).collect();
@@ -51,10 +51,10 @@ impl Found {
         let mut audiences = Vec::new();
         if let Some(named) = &wanted.audiences {
             let listed = if prune {
-                everything(tx, store::access::audiences::list)?
+                list_all_pages(tx, store::access::audiences::list)?
             } else {
                 let names = named.iter().map(|audience| audience.identifier.clone()).collect();
-                store::access::audiences::with_identifiers(tx, &names)?
+                store::access::audiences::find_by_identifiers(tx, &names)?
             };
             let mut ids: Vec<_> = listed.into_iter().map(|audience| audience.id).collect();
             ids.sort();
@@ -64,31 +64,32 @@ impl Found {
         }
         let mut role_names: RoleSet = wanted.roles.iter().flatten().map(|role| role.name.clone()).collect();
         if prune && wanted.roles.is_some() {
-            role_names = everything(tx, store::access::roles::list)?.into_iter().map(|role| role.name).collect();
+            role_names = list_all_pages(tx, store::access::roles::list)?.into_iter().map(|role| role.name).collect();
         }
-        let roles = store::access::roles::find_for_change(tx, &role_names)?;
+        let roles = store::access::roles::find_many_for_update(tx, &role_names)?;
         // Includes permissions that the other sections only refer to. The rules of each resource
         // would otherwise lock them one by one, out of the common order.
         let mut permission_names = wanted.permission_names();
         if prune && wanted.permissions.is_some() {
-            let listed = everything(tx, store::access::permissions::list)?;
+            let listed = list_all_pages(tx, store::access::permissions::list)?;
             permission_names.extend(listed.into_iter().map(|permission| permission.name));
         }
-        let permissions = store::access::permissions::find_for_change(tx, &permission_names.into_iter().collect())?;
+        let permissions =
+            store::access::permissions::find_many_for_update(tx, &permission_names.into_iter().collect())?;
         Ok(Self { clients, audiences, roles, permissions })
     }
 }
 
-pub(crate) fn everything<T>(
+pub(crate) fn list_all_pages<T>(
     connection: &mut Conn,
     list: fn(&mut Conn, &PageRequest) -> Result<Page<T>, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    let (mut all, mut request) = (Vec::new(), PageRequest::FIRST);
+    let (mut all, mut request) = (Vec::new(), PageRequest::FIRST_PAGE);
     loop {
         let page = list(connection, &request)?;
         all.extend(page.data);
         match page.next {
-            Some(next) => request.after = Some(next),
+            Some(next) => request.cursor = Some(next),
             None => return Ok(all),
         }
     }

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 /// The entry of this server in the registry; empty for a command.
 #[derive(Debug, Default)]
-pub struct Part(pub(crate) Mutex<Option<Told>>);
+pub struct ReplicaRegistration(pub(crate) Mutex<Option<ReplicaReport>>);
 
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct ReplicaReport {
     pub(crate) id: ReplicaId,
     pub(crate) started_at: Timestamp,
     pub(crate) seen_at: Timestamp,
@@ -16,15 +16,15 @@ pub(crate) struct Told {
     pub(crate) master_keys: String,
 }
 
-impl Part {
+impl ReplicaRegistration {
     /// Whether this process is a command and not a server.
-    pub fn is_none(&self) -> bool {
+    pub fn is_command(&self) -> bool {
         self.lock().is_none()
     }
 
     /// A panic while the lock is held leaves the value intact, because it is replaced in one
     /// assignment.
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Option<Told>> {
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Option<ReplicaReport>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,50 +6,50 @@ use std::time::Duration;
 use crate::{
     domain::{
         common::time::Timestamp,
-        events::{Actor, EventKind, NewEvent, Origin},
-        signing::rotation::{Jump, Moment},
+        events::{Actor, EventType, NewEvent, Origin},
+        signing::rotation::{ClockJump, ClockReading},
     },
     service::{App, Error},
     store::{self, Outcome},
 };
 
 /// Delay before an apparent jump is verified: a slow response is not a jump.
-const LOOK_TWICE: Duration = Duration::from_millis(250);
+const JUMP_RECHECK_DELAY: Duration = Duration::from_millis(250);
 
 /// Maximum number of attempts to read the clock without a slow response.
-const LOOKS: u32 = 3;
+const MAX_CLOCK_READ_ATTEMPTS: u32 = 3;
 
 /// Reads the clock. If it jumped since the last reading, every wait restarts and an event is
 /// recorded. A command records nothing and returns `Error::Conflict`: the clock of its machine is
 /// less reliable than those of the servers, and each run has only a first reading.
 pub(crate) async fn watch(app: &App) -> Result<(), Error> {
     let (mut moment, noted) = look(app).await?;
-    let mut jump = jumped(app, moment, noted);
+    let mut jump = detect_jump(app, moment, noted);
     if jump.is_some() {
-        tokio::time::sleep(LOOK_TWICE).await;
+        tokio::time::sleep(JUMP_RECHECK_DELAY).await;
         let (again, noted) = look(app).await?;
-        (moment, jump) = (again, jumped(app, again, noted));
+        (moment, jump) = (again, detect_jump(app, again, noted));
     }
     if let Some(jump) = jump {
         let (direction, by) = match jump {
-            Jump::Forward(by) => ("forward", by),
-            Jump::Back(by) => ("back", by),
+            ClockJump::Forward(by) => ("forward", by),
+            ClockJump::Backward(by) => ("back", by),
         };
-        if app.part.is_none() {
+        if app.replica_registration.is_command() {
             return Err(Error::Conflict(format!(
                 "the database's clock is {by} {} what this machine's clock and the last server to look at it let expect: nothing is moved by \
                  it; set the clocks right, or let a running server do it",
                 if direction == "forward" { "ahead of" } else { "behind" }
             )));
         }
-        app.metrics.clock_jumped();
+        app.metrics.record_clock_jump();
         tracing::error!(direction, %by, "the database's clock jumped: every wait of the signing keys begins anew");
         app.store
-            .change(Origin::of(Actor::System), move |tx| {
+            .run_transaction(Origin::of(Actor::System), move |tx| {
                 let now = store::now(tx)?;
-                store::signing::clock::begin_anew(tx, now)?;
-                let event = NewEvent::new(EventKind::ClockJumped, "database").with("direction", direction);
-                Ok::<_, Error>(Outcome::event((), event.with("by", by.to_string())))
+                store::signing::clock::record_clock_jump(tx, now)?;
+                let event = NewEvent::new(EventType::ClockJumped, "database").with_data("direction", direction);
+                Ok::<_, Error>(Outcome::event((), event.with_data("by", by.to_string())))
             })
             .await?;
     }
@@ -59,19 +59,19 @@ pub(crate) async fn watch(app: &App) -> Result<(), Error> {
 
 /// Reads the database clock and the process clocks. A response so slow that the clocks could appear
 /// to differ is discarded, and the read is repeated.
-async fn look(app: &App) -> Result<(Moment, Timestamp), Error> {
+async fn look(app: &App) -> Result<(ClockReading, Timestamp), Error> {
     let clock = &app.watch.clock;
     let mut tries = 1;
     loop {
-        let asked = clock.elapsed();
+        let asked = clock.monotonic_elapsed();
         let found = app.store.read(|connection| {
             let (noted, _) = store::signing::clock::read(connection)?;
             Ok::<_, store::StoreError>((store::now(connection)?, noted))
         });
         let (database, noted) = found.await?;
-        let moment = Moment { database, elapsed: clock.elapsed(), machine: clock.now() };
+        let moment = ClockReading { database, elapsed: clock.monotonic_elapsed(), machine_clock: clock.now() };
         let took = moment.elapsed.saturating_sub(asked);
-        if took <= app.settings.timing.clock_skew.duration() / 2 || tries == LOOKS {
+        if took <= app.settings.timing.clock_skew.duration() / 2 || tries == MAX_CLOCK_READ_ATTEMPTS {
             return Ok((moment, noted));
         }
         tries += 1;
@@ -80,10 +80,10 @@ async fn look(app: &App) -> Result<(Moment, Timestamp), Error> {
 
 /// Compares with the last reading of this process, or, for the first reading, with the last one
 /// that any replica recorded.
-fn jumped(app: &App, moment: Moment, noted: Timestamp) -> Option<Jump> {
+fn detect_jump(app: &App, moment: ClockReading, noted: Timestamp) -> Option<ClockJump> {
     let tolerance = app.settings.timing.clock_skew;
     match app.watch.last() {
         Some(last) => moment.jump_since(last, tolerance),
-        None => moment.jump_before(noted, tolerance),
+        None => moment.jump_at_first_reading(noted, tolerance),
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         common::time::{Span, Timestamp},
-        signing::rotation::Moment,
+        signing::rotation::ClockReading,
     },
     store::Clock,
 };
@@ -13,33 +13,33 @@ use std::{
 };
 
 /// The last clock reading of this process.
-pub struct ClockWatch {
+pub struct ClockMonitor {
     pub(crate) clock: Arc<dyn Clock>,
-    last: Mutex<Option<Moment>>,
+    last: Mutex<Option<ClockReading>>,
 }
 
-impl fmt::Debug for ClockWatch {
+impl fmt::Debug for ClockMonitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClockWatch")
     }
 }
 
-impl ClockWatch {
+impl ClockMonitor {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, last: Mutex::new(None) }
     }
 
     /// The last reading; absent before the first one.
-    pub fn last(&self) -> Option<Moment> {
+    pub fn last(&self) -> Option<ClockReading> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last reading, for a later comparison.
-    pub(crate) fn pace(&self) -> Pace {
+    pub(crate) fn reference_reading(&self) -> Pace {
         Pace { clock: Arc::clone(&self.clock), last: self.last() }
     }
 
-    pub(crate) fn keep(&self, moment: Moment) {
+    pub(crate) fn keep(&self, moment: ClockReading) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(moment);
     }
 }
@@ -47,14 +47,14 @@ impl ClockWatch {
 /// A clock reading to compare with a later one: the clock can be set between the two.
 pub(crate) struct Pace {
     clock: Arc<dyn Clock>,
-    last: Option<Moment>,
+    last: Option<ClockReading>,
 }
 
 impl Pace {
     /// Whether the database clock advanced at the rate of the process clock from that reading until
     /// `database`; `None` without a reading.
-    pub fn holds(&self, database: Timestamp, tolerance: Span) -> Option<bool> {
-        let now = Moment { database, elapsed: self.clock.elapsed(), machine: self.clock.now() };
+    pub fn is_steady_until(&self, database: Timestamp, tolerance: Span) -> Option<bool> {
+        let now = ClockReading { database, elapsed: self.clock.monotonic_elapsed(), machine_clock: self.clock.now() };
         self.last.map(|last| now.jump_since(last, tolerance).is_none())
     }
 }

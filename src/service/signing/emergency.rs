@@ -5,14 +5,14 @@
 use crate::{
     domain::{
         common::derived_id::SigningKeyId,
-        signing::{SigningKeyState, rotation::Bounds},
+        signing::{SigningKeyState, rotation::RevocationBounds},
     },
     service::{
         App, Error,
         caller::Caller,
         signing::{
             loaded::{Listed, Looked},
-            rotation::{locked, settle},
+            rotation::{lock_and_load, settle},
             steps::{Press, activate, advance},
         },
     },
@@ -21,17 +21,17 @@ use crate::{
 
 /// The revocation and its consequences.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Revoked {
+pub struct Revocation {
     pub revoked: Listed,
     /// The key that signs in its place; absent if the revoked key was not signing.
     pub activated: Option<Listed>,
     #[serde(flatten)]
-    pub bounds: Bounds,
+    pub bounds: RevocationBounds,
 }
 
 /// Removes a key from the JWKS and destroys its private key. If it was signing, another key signs
 /// at once.
-pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Revoked, Error> {
+pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Revocation, Error> {
     // From the database: the snapshot in memory omits keys that it cannot parse.
     let wanted = kid.clone();
     let find = move |connection: &mut Conn| {
@@ -42,13 +42,13 @@ pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Rev
     let algorithm = app.store.read(find).await?;
     // `press` publishes the key that follows the successor; `spare` publishes a successor if there
     // is no usable next key.
-    let mut press = Press::with(app, algorithm).await?;
-    let mut spare = Press::with(app, algorithm).await?;
+    let mut press = Press::generate_for(app, algorithm).await?;
+    let mut spare = Press::generate_for(app, algorithm).await?;
     let settings = app.settings.clone();
     let revoked = app
         .store
-        .change(caller.origin.clone(), move |tx| {
-            let (now, looked) = locked(tx, &settings)?;
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let (now, looked) = lock_and_load(tx, &settings)?;
             let key = looked.keys.iter().find(|key| key.kid == kid).ok_or(Error::NotFound("signing key"))?;
             if !key.state.is_published() {
                 return Err(Error::Conflict(format!("the key {kid} is not published any more, and signs nothing")));
@@ -61,7 +61,7 @@ pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Rev
                     other.info.state == SigningKeyState::Next && other.info.algorithm == key.algorithm
                 };
                 let next = match store::signing::signing_keys::list(tx, true)?.into_iter().find(is_next) {
-                    Some(next) if spare.opens(&next) => next.info,
+                    Some(next) if spare.can_sign_with(&next) => next.info,
                     found => {
                         // A key that cannot sign must not become the signing key.
                         if let Some(next) = found {
@@ -80,19 +80,19 @@ pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Rev
                 None
             };
             let has_next = crate::service::signing::rotation::has_next(&without, key.algorithm);
-            if !has_next && looked.rules.uses(key.algorithm) {
+            if !has_next && looked.rules.requires_algorithm(key.algorithm) {
                 press.publish(tx, key.algorithm, now, &mut events)?;
             }
             let published = successor.as_ref().map_or(key.published_at, |next| next.published_at);
             let after = Looked::at(tx, &settings, now)?;
-            let live = store::signing::live_tokens::live(tx, now)?;
+            let live = store::signing::live_tokens::count_unexpired(tx, now)?;
             let listed = |kid: &SigningKeyId| {
-                after.keys.iter().find(|key| key.kid == *kid).map(|key| after.listed(key, now, &live))
+                after.keys.iter().find(|key| key.kid == *kid).map(|key| after.view_key(key, now, &live))
             };
-            let revoked = Revoked {
+            let revoked = Revocation {
                 revoked: listed(&kid).ok_or(Error::NotFound("signing key"))?,
                 activated: successor.and_then(|next| listed(&next.kid)),
-                bounds: looked.rules.timing.after_revocation(key, now, published),
+                bounds: looked.rules.timing.revocation_bounds(key, now, published),
             };
             Ok(Outcome::events(revoked, events))
         })

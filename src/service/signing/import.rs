@@ -12,7 +12,7 @@ use crate::{
         signing::{
             clock_monitor,
             loaded::Listed,
-            rotation::{NONE_LIVE, locked_at_pace, require_trusted, settle},
+            rotation::{NO_LIVE_TOKENS, lock_and_load_with_steady_clock, require_trusted, settle},
             steps::{Publication, advance, publish},
         },
     },
@@ -25,16 +25,16 @@ pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Er
     require_trusted(app)?;
     clock_monitor::watch(app).await?;
     let algorithm = app.settings.algorithm;
-    let der = key_import::private_key(text, algorithm)
+    let der = key_import::parse_private_key(text, algorithm)
         .map_err(|error: ImportError| Error::invalid("key", error.to_string()))?;
     let signer = Signer::from_pkcs8(algorithm, &der).map_err(|error| Error::invalid("key", error.to_string()))?;
     let kid = signer.jwk().kid.clone();
     let (master, entropy, settings) = (app.master.clone(), app.entropy.clone(), app.settings.clone());
-    let pace = app.watch.pace();
+    let pace = app.watch.reference_reading();
     let imported = app
         .store
-        .change(caller.origin.clone(), move |tx| {
-            let (now, looked) = locked_at_pace(tx, &settings, &pace)?;
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let (now, looked) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
             if looked.keys.iter().any(|key| key.kid == kid) {
                 return Err(Error::Conflict(format!(
                     "the key {kid} is or was here already, and a kid is never used again"
@@ -46,7 +46,7 @@ pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Er
                 advance(tx, key, SigningKeyState::Removed, now, &mut events)?;
             }
             let made = publish(tx, &master, &entropy, algorithm, &der, Publication::next(now), &mut events)?;
-            Ok(Outcome::events(looked.listed(&made, now, &NONE_LIVE), events))
+            Ok(Outcome::events(looked.view_key(&made, now, &NO_LIVE_TOKENS), events))
         })
         .await?;
     settle(app).await;

@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::jwk::PublicJwk,
-    service::{Error, common::document::Document},
+    service::{Error, common::document::CachedDocument},
 };
 use serde::Serialize;
 
@@ -11,6 +11,6 @@ pub(crate) struct Jwks<'a> {
     keys: &'a [&'a PublicJwk],
 }
 
-pub fn jwks(keys: &[&PublicJwk]) -> Result<Document, Error> {
-    Document::new(&Jwks { keys })
+pub fn jwks(keys: &[&PublicJwk]) -> Result<CachedDocument, Error> {
+    CachedDocument::new(&Jwks { keys })
 }

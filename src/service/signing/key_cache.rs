@@ -18,13 +18,13 @@ use crate::{
     domain::common::time::Timestamp,
     service::{
         Error,
-        signing::key_snapshot::{Minters, View, look},
+        signing::key_snapshot::{PreparedSigners, View, look},
     },
     store::{Clock, Store},
 };
 
 /// The signing keys. Each refresh replaces the snapshot as a whole.
-pub struct KeyRing {
+pub struct KeyCache {
     view: ArcSwap<View>,
     /// The machine's clock.
     clock: Arc<dyn Clock>,
@@ -34,22 +34,22 @@ pub struct KeyRing {
     looking: Mutex<()>,
     /// Set when an operator has accepted a rolled back database. The next refresh accepts a lower
     /// generation.
-    accepted: AtomicBool,
+    rollback_accepted: AtomicBool,
     /// Time of the last failed refresh that a request has waited for, by a monotonic clock.
     failed_at: std::sync::Mutex<Option<Duration>>,
 }
 
 /// Maximum time that a request waits for a refresh. No request waits again for this time after a
 /// failure.
-const LOOK_FOR: Duration = Duration::from_secs(1);
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl fmt::Debug for KeyRing {
+impl fmt::Debug for KeyCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyRing")
     }
 }
 
-impl KeyRing {
+impl KeyCache {
     /// Loads the first snapshot.
     pub async fn open(
         store: &Store,
@@ -58,13 +58,13 @@ impl KeyRing {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let halted = Arc::default();
-        let view = look(store, master, fresh_for, &Minters::new(), Arc::clone(&halted), clock.now()).await?;
+        let view = look(store, master, fresh_for, &PreparedSigners::new(), Arc::clone(&halted), clock.now()).await?;
         Ok(Self {
             clock,
             halted,
             view: ArcSwap::from_pointee(view),
             looking: Mutex::new(()),
-            accepted: AtomicBool::new(false),
+            rollback_accepted: AtomicBool::new(false),
             failed_at: std::sync::Mutex::default(),
         })
     }
@@ -75,8 +75,8 @@ impl KeyRing {
 
     /// Returns whether verifiers may cache the contents of the snapshot. The machine's clock limits
     /// its age as well, because it advances while the machine is suspended.
-    pub fn may_be_kept(&self, view: &View) -> bool {
-        view.is_fresh() && self.clock.now().since(view.machine_at).duration() <= view.fresh_for
+    pub fn is_cacheable(&self, view: &View) -> bool {
+        view.is_fresh() && self.clock.now().elapsed_since(view.machine_time).duration() <= view.fresh_for
     }
 
     /// Like `View::is_halted`, without loading a snapshot.
@@ -87,7 +87,7 @@ impl KeyRing {
     /// Returns a snapshot for signing at `now`, the time of the database. Refreshes an outdated
     /// snapshot first, so that a process that was suspended need not refuse requests. If the
     /// refresh fails, the result is the outdated snapshot, which refuses to sign.
-    pub async fn view_at(&self, now: Timestamp, store: &Store, master: &MasterKeys) -> Arc<View> {
+    pub async fn snapshot_at(&self, now: Timestamp, store: &Store, master: &MasterKeys) -> Arc<View> {
         let view = self.view();
         if view.is_fresh_at(now) || view.is_halted() || self.failed_lately() {
             return view;
@@ -99,12 +99,12 @@ impl KeyRing {
     /// Returns a snapshot for publication. Tries for a limited time to refresh an outdated
     /// snapshot, because verifiers cache what a process publishes after it was suspended. If the
     /// database is unavailable, the outdated snapshot is better than none.
-    pub async fn view_to_serve(&self, store: &Store, master: &MasterKeys) -> Arc<View> {
+    pub async fn snapshot_to_publish(&self, store: &Store, master: &MasterKeys) -> Arc<View> {
         let view = self.view();
-        if self.may_be_kept(&view) || self.failed_lately() {
+        if self.is_cacheable(&view) || self.failed_lately() {
             return view;
         }
-        self.catch_up(store, master, |view| self.may_be_kept(view)).await;
+        self.catch_up(store, master, |view| self.is_cacheable(view)).await;
         self.view()
     }
 
@@ -119,33 +119,33 @@ impl KeyRing {
             }
             Ok::<_, Error>(())
         };
-        let why = match timeout(LOOK_FOR, look).await {
+        let why = match timeout(REFRESH_TIMEOUT, look).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),
         };
         tracing::warn!(why, "the view of the signing keys is too old, and they could not be looked at");
-        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.elapsed());
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.monotonic_elapsed());
     }
 
     /// Returns whether a refresh has failed so recently that another attempt would only delay the
     /// request.
     fn failed_lately(&self) -> bool {
         let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < LOOK_FOR)
+        failed.is_some_and(|at| self.clock.monotonic_elapsed().saturating_sub(at) < REFRESH_TIMEOUT)
     }
 
     /// Loads a new snapshot. If this fails, the previous snapshot remains and ages.
     pub async fn refresh(&self, store: &Store, master: &MasterKeys) -> Result<(), Error> {
         let before = self.view();
-        let prepared = before.minters.iter().chain(&before.waiting);
+        let prepared = before.signers.iter().chain(&before.waiting);
         let prepared = prepared.map(|(kid, (algorithm, minter))| (kid.clone(), (*algorithm, Arc::clone(minter))));
         let (halted, machine_at) = (Arc::clone(&self.halted), self.clock.now());
         let view = look(store, master, before.fresh_for, &prepared.collect(), halted, machine_at).await?;
         // The acceptance applies to one loaded snapshot, whatever its generation. Another rollback
         // needs another acceptance.
-        let accepted = self.accepted.swap(false, Ordering::Relaxed);
-        if view.generation < before.generation && !accepted {
+        let rollback_accepted = self.rollback_accepted.swap(false, Ordering::Relaxed);
+        if view.generation < before.generation && !rollback_accepted {
             // Published keys must remain published (invariant K3) until an operator has decided.
             // The previous snapshot ages and stops signing.
             return Err(Error::Unavailable(
@@ -160,10 +160,10 @@ impl KeyRing {
 
     /// Halts or resumes signing. After signing has resumed, the next refresh accepts a lower
     /// generation.
-    pub fn halt(&self, halted: bool) {
+    pub fn set_halted(&self, halted: bool) {
         let was_halted = self.halted.swap(halted, Ordering::Relaxed);
         if was_halted && !halted {
-            self.accepted.store(true, Ordering::Relaxed);
+            self.rollback_accepted.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -2,19 +2,19 @@
 
 use crate::{
     crypto::{
-        encryption::{Purpose, Sealed},
+        encryption::{Encrypted, SecretKind},
         jwk::PublicJwk,
         master_keys::MasterKeys,
         signer::{PrivateKeyDer, Signer},
-        token::{Minter, Verifier},
+        token::{TokenSigner, TokenVerifier},
     },
     domain::{
-        access::token_profile::Typ,
+        access::token_profile::TokenTypeHeader,
         common::{derived_id::SigningKeyId, time::Timestamp},
         exchange::claims::Claims,
-        signing::{Algorithm, SigningKeyInfo, SigningKeyState},
+        signing::{Algorithm, SigningKeyMetadata, SigningKeyState},
     },
-    service::{Error, common::document::Document, signing::jwk_set},
+    service::{Error, common::document::CachedDocument, signing::jwk_set},
     store::{self, Store, StoreError, signing::signing_keys::StoredSigningKey},
 };
 use std::{
@@ -29,23 +29,23 @@ use std::{
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-pub(crate) type Minters = BTreeMap<SigningKeyId, (Algorithm, Arc<Minter>)>;
+pub(crate) type PreparedSigners = BTreeMap<SigningKeyId, (Algorithm, Arc<TokenSigner>)>;
 
 /// A snapshot of the signing keys.
 pub struct View {
-    pub published: Vec<(SigningKeyInfo, PublicJwk)>,
+    pub published: Vec<(SigningKeyMetadata, PublicJwk)>,
     /// The algorithms that audiences require.
     pub asked: BTreeSet<Algorithm>,
-    pub(crate) minters: Minters,
+    pub(crate) signers: PreparedSigners,
     /// Next keys that are prepared for signing. They do not sign yet.
-    pub(crate) waiting: Minters,
+    pub(crate) waiting: PreparedSigners,
     /// The fallback key. It signs if neither the wanted nor the configured algorithm has an active
     /// key.
-    stand_in: Option<SigningKeyId>,
-    verifiers: Vec<Verifier>,
-    pub jwks: Document,
+    fallback_key: Option<SigningKeyId>,
+    verifiers: Vec<TokenVerifier>,
+    pub jwks: CachedDocument,
     /// One JWKS for each algorithm, with the keys of this algorithm only.
-    pub jwks_of: BTreeMap<Algorithm, Document>,
+    pub jwks_by_algorithm: BTreeMap<Algorithm, CachedDocument>,
     /// Active and next keys that cannot sign, and published keys whose public half cannot be
     /// parsed.
     pub unusable: Vec<SigningKeyId>,
@@ -58,7 +58,7 @@ pub struct View {
     /// The database's clock at the refresh.
     as_of: Timestamp,
     /// The machine's clock at the refresh.
-    pub(crate) machine_at: Timestamp,
+    pub(crate) machine_time: Timestamp,
     /// Maximum age of a snapshot that signs (invariant K5).
     pub(crate) fresh_for: Duration,
 }
@@ -71,20 +71,20 @@ impl fmt::Debug for View {
 
 /// The reason why nothing can be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CannotSign {
+pub enum SigningUnavailable {
     #[error("the view of the signing keys is too old: another replica may have rotated them")]
-    Stale,
+    StaleSnapshot,
     #[error("no signing key is usable")]
     NoKey,
     #[error("the database looks like an old backup: see `keyswap restore status`")]
     Restored,
 }
 
-impl CannotSign {
+impl SigningUnavailable {
     /// Returns the metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Stale => "stale",
+            Self::StaleSnapshot => "stale",
             Self::NoKey => "no_key",
             Self::Restored => "restored",
         }
@@ -104,35 +104,35 @@ impl View {
         wanted: Option<Algorithm>,
         configured: Algorithm,
         now: Timestamp,
-    ) -> Result<&Minter, CannotSign> {
+    ) -> Result<&TokenSigner, SigningUnavailable> {
         if self.is_halted() {
-            return Err(CannotSign::Restored);
+            return Err(SigningUnavailable::Restored);
         }
         if !self.is_fresh_at(now) {
-            return Err(CannotSign::Stale);
+            return Err(SigningUnavailable::StaleSnapshot);
         }
-        self.chosen(wanted, configured).map(|(_, minter)| minter.as_ref()).ok_or(CannotSign::NoKey)
+        self.find_signer(wanted, configured).map(|(_, minter)| minter.as_ref()).ok_or(SigningUnavailable::NoKey)
     }
 
     /// Returns the algorithm of the key that `signer` selects, or `None` if no key can sign. The
     /// age of the snapshot does not matter.
     pub fn signs_with(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Option<Algorithm> {
-        self.chosen(wanted, configured).map(|(algorithm, _)| *algorithm)
+        self.find_signer(wanted, configured).map(|(algorithm, _)| *algorithm)
     }
 
-    fn chosen(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Option<&(Algorithm, Arc<Minter>)> {
-        let of = |wanted: Algorithm| self.minters.values().find(|(algorithm, _)| *algorithm == wanted);
-        wanted.and_then(of).or_else(|| of(configured)).or_else(|| self.minters.get(self.stand_in.as_ref()?))
+    fn find_signer(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Option<&(Algorithm, Arc<TokenSigner>)> {
+        let of = |wanted: Algorithm| self.signers.values().find(|(algorithm, _)| *algorithm == wanted);
+        wanted.and_then(of).or_else(|| of(configured)).or_else(|| self.signers.get(self.fallback_key.as_ref()?))
     }
 
     /// Like `signer` for the configured algorithm, if the current time of the database is not
     /// available. Only the clock of the process limits the age of the snapshot.
-    pub fn signer_of_look(&self, configured: Algorithm) -> Result<&Minter, CannotSign> {
+    pub fn select_signer_at_refresh(&self, configured: Algorithm) -> Result<&TokenSigner, SigningUnavailable> {
         self.signer(None, configured, self.as_of)
     }
 
     pub(crate) fn is_fresh_at(&self, now: Timestamp) -> bool {
-        self.is_fresh() && now.since(self.as_of).duration() <= self.fresh_for
+        self.is_fresh() && now.elapsed_since(self.as_of).duration() <= self.fresh_for
     }
 
     /// Returns whether the snapshot is young enough to sign, by the clock of the process.
@@ -156,7 +156,7 @@ impl View {
     }
 
     /// Verifies a token for any audience with the published keys and returns its `typ` and claims.
-    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(Typ, Claims)> {
+    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(TokenTypeHeader, Claims)> {
         self.verifiers.iter().find_map(|verifier| verifier.verify_any(token, issuer))
     }
 }
@@ -165,9 +165,9 @@ pub(crate) async fn look(
     store: &Store,
     master: &MasterKeys,
     fresh_for: Duration,
-    prepared: &Minters,
+    prepared: &PreparedSigners,
     halted: Arc<AtomicBool>,
-    machine_at: Timestamp,
+    machine_time: Timestamp,
 ) -> Result<View, Error> {
     // The age of a snapshot counts from the start of the query.
     let seen_at = Instant::now();
@@ -175,24 +175,24 @@ pub(crate) async fn look(
         .read(|connection| {
             let now = store::now(connection)?;
             let keys = store::signing::signing_keys::list(connection, false)?;
-            Ok::<_, StoreError>((now, keys, store::access::audiences::algorithms(connection)?))
+            Ok::<_, StoreError>((now, keys, store::access::audiences::list_required_algorithms(connection)?))
         })
         .await?;
     let mut view = View {
         published: Vec::new(),
         asked,
-        minters: Minters::new(),
-        waiting: Minters::new(),
-        stand_in: None,
+        signers: PreparedSigners::new(),
+        waiting: PreparedSigners::new(),
+        fallback_key: None,
         verifiers: Vec::new(),
         jwks: jwk_set::jwks(&[])?,
-        jwks_of: BTreeMap::new(),
+        jwks_by_algorithm: BTreeMap::new(),
         unusable: Vec::new(),
         halted,
         seen_at,
         generation: stored.iter().map(|key| key.info.version).sum(),
         as_of,
-        machine_at,
+        machine_time,
         fresh_for,
     };
     let mut first_of = BTreeMap::new();
@@ -209,11 +209,11 @@ pub(crate) async fn look(
             view.unusable.push(key.info.kid);
             continue;
         };
-        view.verifiers.extend(Verifier::new(&jwk));
+        view.verifiers.extend(TokenVerifier::new(&jwk));
         if matches!(key.info.state, SigningKeyState::Active | SigningKeyState::Next) {
             // A next key that cannot sign is reported before it becomes active.
             let is_next = key.info.state == SigningKeyState::Next;
-            let minters = if is_next { &mut view.waiting } else { &mut view.minters };
+            let signers = if is_next { &mut view.waiting } else { &mut view.signers };
             // A prepared key is reused if its public half is unchanged. The private half of a next
             // key is decrypted at each refresh, because its row may have been altered since.
             let known = prepared.get(&key.info.kid).filter(|(_, known)| *known.jwk() == jwk);
@@ -222,7 +222,7 @@ pub(crate) async fn look(
                 None => prepare(master, &key, &jwk).await,
             };
             if let Some(minter) = minter {
-                minters.insert(key.info.kid.clone(), (key.info.algorithm, minter));
+                signers.insert(key.info.kid.clone(), (key.info.algorithm, minter));
             } else {
                 view.unusable.push(key.info.kid.clone());
             }
@@ -233,27 +233,27 @@ pub(crate) async fn look(
     view.jwks = jwk_set::jwks(&jwks)?;
     for algorithm in Algorithm::ALL {
         let of_algorithm: Vec<_> = jwks.iter().copied().filter(|jwk| jwk.alg == algorithm).collect();
-        view.jwks_of.insert(algorithm, jwk_set::jwks(&of_algorithm)?);
+        view.jwks_by_algorithm.insert(algorithm, jwk_set::jwks(&of_algorithm)?);
     }
-    view.stand_in = stand_in(&view, &first_of);
+    view.fallback_key = fallback_key(&view, &first_of);
     Ok(view)
 }
 
 /// Selects the fallback key among the active keys that can sign. Prefers algorithms that no
 /// audience requires, and among these the one that was published first: it is most likely the
 /// previously configured one.
-pub(crate) fn stand_in(view: &View, first_of: &BTreeMap<Algorithm, Timestamp>) -> Option<SigningKeyId> {
-    let signing = view.published.iter().map(|(info, _)| info).filter(|info| view.minters.contains_key(&info.kid));
+pub(crate) fn fallback_key(view: &View, first_of: &BTreeMap<Algorithm, Timestamp>) -> Option<SigningKeyId> {
+    let signing = view.published.iter().map(|(info, _)| info).filter(|info| view.signers.contains_key(&info.kid));
     let first = signing.min_by_key(|info| (view.asked.contains(&info.algorithm), first_of.get(&info.algorithm)));
     first.map(|info| info.kid.clone())
 }
 
 /// Prepares a key for signing. A key that cannot be decrypted, or whose halves do not match, is
 /// logged and left out. The other keys remain in use.
-pub(crate) async fn prepare(master: &MasterKeys, key: &StoredSigningKey, jwk: &PublicJwk) -> Option<Arc<Minter>> {
+pub(crate) async fn prepare(master: &MasterKeys, key: &StoredSigningKey, jwk: &PublicJwk) -> Option<Arc<TokenSigner>> {
     let usable = async {
         let der = open(master, key)?;
-        let minter = Minter::prepare(key.info.algorithm, &PrivateKeyDer::new(&der)).await?;
+        let minter = TokenSigner::prepare(key.info.algorithm, &PrivateKeyDer::new(&der)).await?;
         if minter.jwk() == jwk { Ok(minter) } else { Err(Error::Internal("the halves do not match".to_owned())) }
     };
     match usable.await {
@@ -267,7 +267,7 @@ pub(crate) async fn prepare(master: &MasterKeys, key: &StoredSigningKey, jwk: &P
 
 /// Returns whether a key can sign: its private half can be decrypted and matches its published
 /// half.
-pub(crate) fn can_sign(master: &MasterKeys, key: &StoredSigningKey) -> bool {
+pub(crate) fn is_usable_for_signing(master: &MasterKeys, key: &StoredSigningKey) -> bool {
     let signer =
         open(master, key).and_then(|der| Ok(Signer::from_pkcs8(key.info.algorithm, &PrivateKeyDer::new(&der))?));
     let jwk = serde_json::from_str::<PublicJwk>(&key.public_jwk);
@@ -275,7 +275,8 @@ pub(crate) fn can_sign(master: &MasterKeys, key: &StoredSigningKey) -> bool {
 }
 
 pub(crate) fn open(master: &MasterKeys, key: &StoredSigningKey) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let (bytes, master_version) = key.sealed.clone().ok_or_else(|| Error::Internal("no private half".to_owned()))?;
-    let sealed = Sealed { master_version, bytes };
-    Ok(master.open(Purpose::SigningKey, key.info.kid.as_str(), &sealed)?)
+    let (bytes, master_version) =
+        key.encrypted_private_key.clone().ok_or_else(|| Error::Internal("no private half".to_owned()))?;
+    let sealed = Encrypted { master_version, bytes };
+    Ok(master.open(SecretKind::SigningKey, key.info.kid.as_str(), &sealed)?)
 }

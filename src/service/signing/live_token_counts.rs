@@ -12,15 +12,15 @@ pub(crate) const MINUTE: i64 = 60;
 /// Counts that are not yet written, by key and by the end of the minute in which the token expires,
 /// in minutes since the Unix epoch.
 #[derive(Default)]
-pub struct LiveTokens(Mutex<BTreeMap<SigningKeyId, BTreeMap<i64, i64>>>);
+pub struct LiveTokenCounts(Mutex<BTreeMap<SigningKeyId, BTreeMap<i64, i64>>>);
 
-impl fmt::Debug for LiveTokens {
+impl fmt::Debug for LiveTokenCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LiveTokens")
     }
 }
 
-impl LiveTokens {
+impl LiveTokenCounts {
     /// Counts a token signed by `kid` that expires at `expires_at`, in seconds since the Unix
     /// epoch.
     pub fn count(&self, kid: &SigningKeyId, expires_at: i64) {

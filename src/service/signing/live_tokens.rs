@@ -25,7 +25,7 @@ pub async fn flush(app: &App) -> Result<(), StoreError> {
             signed.insert((kid.clone(), Timestamp::from_millis(minute * MINUTE * 1000)), *tokens);
         }
     }
-    let written = app.store.change(Origin::of(Actor::System), move |tx| {
+    let written = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::signing::live_tokens::add(tx, &signed)?;
         Ok::<_, StoreError>(Outcome::bookkeeping(()))
     });

@@ -7,8 +7,8 @@ use crate::{
             time::{Span, Timestamp},
         },
         signing::{
-            Algorithm, SigningKeyInfo,
-            rotation::{Planned, Rules, Step, Wait},
+            Algorithm, SigningKeyMetadata,
+            rotation::{PlannedStep, RotationRules, RotationStep, WaitReason},
         },
     },
     service::{App, Settings, replicas},
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Listed {
     #[serde(flatten)]
-    pub info: SigningKeyInfo,
+    pub info: SigningKeyMetadata,
     /// The earliest time at which the key may sign, or could have signed. It is an estimate until
     /// the publication of the key is seen.
     pub may_sign_from: Timestamp,
@@ -42,9 +42,9 @@ pub struct Timeline {
     /// The next step of each key, soonest first.
     pub plan: Vec<Upcoming>,
     /// The running replicas.
-    pub replicas: Vec<ReplicaTold>,
+    pub replicas: Vec<ReplicaView>,
     /// The rules in effect.
-    pub rules: RulesTold,
+    pub rules: EffectiveRulesView,
 }
 
 /// A planned step.
@@ -55,12 +55,12 @@ pub struct Upcoming {
     pub kid: Option<SigningKeyId>,
     pub algorithm: Option<Algorithm>,
     pub at: Timestamp,
-    pub waits_for: Wait,
+    pub waits_for: WaitReason,
 }
 
 /// A server, as it reported itself.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct ReplicaTold {
+pub struct ReplicaView {
     pub id: String,
     pub name: String,
     pub started_at: Timestamp,
@@ -72,7 +72,7 @@ pub struct ReplicaTold {
 /// The settings in effect. `rotation_period` is that of this process; the other times are the
 /// strictest of all replicas.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct RulesTold {
+pub struct EffectiveRulesView {
     pub rotation_period: Option<Span>,
     pub verifier_cache_ttl: Span,
     pub replica_staleness: Span,
@@ -86,33 +86,38 @@ pub struct RulesTold {
 
 /// Everything that a plan depends on, read at one moment.
 pub(crate) struct Looked {
-    pub(crate) keys: Vec<SigningKeyInfo>,
+    pub(crate) keys: Vec<SigningKeyMetadata>,
     replicas: Vec<Replica>,
-    pub(crate) rules: Rules,
+    pub(crate) rules: RotationRules,
 }
 
 impl Looked {
     pub(crate) fn at(connection: &mut Conn, settings: &Settings, now: Timestamp) -> Result<Self, StoreError> {
         let keys = store::signing::signing_keys::list(connection, false)?.into_iter().map(|key| key.info).collect();
         let replicas = store::signing::replicas::list(connection)?;
-        let asked = store::access::audiences::algorithms(connection)?;
+        let asked = store::access::audiences::list_required_algorithms(connection)?;
         let (last, steady) = store::signing::clock::read(connection)?;
         let mut rules = replicas::rules(settings, &replicas, asked, steady, now);
-        rules.steady = steady.seen(last, now, rules.timing.clock_skew);
+        rules.stable_since = steady.after_reading(last, now, rules.timing.clock_skew);
         Ok(Self { keys, replicas, rules })
     }
 
     /// The steps that are due, without activations of keys that this replica cannot use.
-    pub(crate) fn due(&self, now: Timestamp, unusable: &[SigningKeyId]) -> Vec<Planned> {
+    pub(crate) fn due(&self, now: Timestamp, unusable: &[SigningKeyId]) -> Vec<PlannedStep> {
         let due = self.rules.plan(&self.keys, now).into_iter().filter(|planned| planned.at <= now);
-        due.filter(|planned| !matches!(&planned.step, Step::Activate(kid) if unusable.contains(kid))).collect()
+        due.filter(|planned| !matches!(&planned.step, RotationStep::Activate(kid) if unusable.contains(kid))).collect()
     }
 
-    pub(crate) fn listed(&self, key: &SigningKeyInfo, now: Timestamp, live: &BTreeMap<SigningKeyId, i64>) -> Listed {
-        let known = self.rules.may_sign_from(key, now);
+    pub(crate) fn view_key(
+        &self,
+        key: &SigningKeyMetadata,
+        now: Timestamp,
+        live: &BTreeMap<SigningKeyId, i64>,
+    ) -> Listed {
+        let known = self.rules.activation_time(key, now);
         Listed {
-            may_sign_from: known.unwrap_or_else(|| now.after(self.rules.timing.until_known())),
-            may_be_removed_from: self.rules.may_be_removed_from(key, now),
+            may_sign_from: known.unwrap_or_else(|| now.plus(self.rules.timing.propagation_delay())),
+            may_be_removed_from: self.rules.removal_time(key, now),
             live_tokens: live.get(&key.kid).copied().unwrap_or_default(),
             info: key.clone(),
         }
@@ -121,49 +126,49 @@ impl Looked {
     pub(crate) fn timeline(&self, now: Timestamp, live: &BTreeMap<SigningKeyId, i64>) -> Timeline {
         let timing = self.rules.timing;
         Timeline {
-            data: self.keys.iter().map(|key| self.listed(key, now, live)).collect(),
+            data: self.keys.iter().map(|key| self.view_key(key, now, live)).collect(),
             next: None,
-            plan: self.rules.plan(&self.keys, now).into_iter().map(|planned| self.upcoming(planned)).collect(),
+            plan: self.rules.plan(&self.keys, now).into_iter().map(|planned| self.view_step(planned)).collect(),
             replicas: self
                 .replicas
                 .iter()
-                .filter(|replica| replicas::is_up(replica, now))
-                .map(|replica| ReplicaTold {
+                .filter(|replica| replicas::is_running(replica, now))
+                .map(|replica| ReplicaView {
                     id: replica.id.to_string(),
                     name: replica.name.clone(),
                     started_at: replica.started_at,
-                    seen_at: replica.seen_at,
-                    published: replica.published.split_whitespace().map(str::to_owned).collect(),
+                    seen_at: replica.last_heartbeat_at,
+                    published: replica.published_kids.split_whitespace().map(str::to_owned).collect(),
                 })
                 .collect(),
-            rules: RulesTold {
-                rotation_period: self.rules.period,
+            rules: EffectiveRulesView {
+                rotation_period: self.rules.rotation_period,
                 verifier_cache_ttl: timing.verifier_cache_ttl,
-                replica_staleness: timing.replica_staleness,
+                replica_staleness: timing.max_snapshot_age,
                 verifier_leeway: timing.verifier_leeway,
                 clock_skew: timing.clock_skew,
                 max_ttl: timing.max_ttl,
-                steady_since: Some(self.rules.steady.since).filter(|since| since.millis() > 0),
+                steady_since: Some(self.rules.stable_since.stable_since).filter(|since| since.millis() > 0),
             },
         }
     }
 
     /// The values for metrics: the age of the oldest key in each state, and the time until the next
     /// step of each kind.
-    pub(crate) fn measured(&self, plan: &[Planned], now: Timestamp) -> SigningKeys {
+    pub(crate) fn collect_metrics(&self, plan: &[PlannedStep], now: Timestamp) -> SigningKeys {
         let mut ages = BTreeMap::new();
         for key in self.keys.iter().filter(|key| key.state.is_published()) {
             let since = key.retired_at.or(key.activated_at).unwrap_or(key.published_at);
-            let age = now.since(since).duration();
+            let age = now.elapsed_since(since).duration();
             let oldest = ages.entry((key.algorithm.as_str(), key.state.as_str())).or_insert(age);
             *oldest = age.max(*oldest);
         }
         let mut steps = BTreeMap::new();
         for planned in plan {
             let wait = if planned.at >= now {
-                planned.at.since(now).duration().as_secs_f64()
+                planned.at.elapsed_since(now).duration().as_secs_f64()
             } else {
-                -now.since(planned.at).duration().as_secs_f64()
+                -now.elapsed_since(planned.at).duration().as_secs_f64()
             };
             // The plan is in order of time, so the first step of a kind is the soonest.
             steps.entry(planned.step.as_str()).or_insert(wait);
@@ -174,14 +179,16 @@ impl Looked {
         }
     }
 
-    fn upcoming(&self, planned: Planned) -> Upcoming {
-        let Planned { at, step, waits_for } = planned;
+    fn view_step(&self, planned: PlannedStep) -> Upcoming {
+        let PlannedStep { at, step, waits_for } = planned;
         let of = |kid: &SigningKeyId| self.keys.iter().find(|key| key.kid == *kid).map(|key| key.algorithm);
         let algorithm = match &step {
-            Step::Publish(algorithm) => Some(*algorithm),
-            Step::See(kid) | Step::Activate(kid) | Step::Retire(kid) | Step::Destroy(kid) | Step::Remove(kid) => {
-                of(kid)
-            }
+            RotationStep::Publish(algorithm) => Some(*algorithm),
+            RotationStep::ConfirmPublication(kid)
+            | RotationStep::Activate(kid)
+            | RotationStep::Retire(kid)
+            | RotationStep::DestroyPrivateKey(kid)
+            | RotationStep::Remove(kid) => of(kid),
         };
         Upcoming { step: step.as_str(), kid: step.kid().cloned(), algorithm, at, waits_for }
     }
@@ -189,7 +196,7 @@ impl Looked {
 
 /// Refreshes the snapshot after a commit. A failure does not undo the change, and the background
 /// job refreshes again within seconds.
-pub(crate) async fn look_again(app: &App) {
+pub(crate) async fn refresh_keys(app: &App) {
     if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
         tracing::warn!(%error, "the signing keys could not be looked at");
     }

@@ -9,7 +9,7 @@ use crate::{
     domain::signing::Algorithm,
     service::{
         App, Error,
-        common::document::Document,
+        common::document::CachedDocument,
         encryption::database_progress::Verdict,
         signing::{jwk_set::jwks, key_snapshot::View},
     },
@@ -26,7 +26,7 @@ pub const IBM_API_KEY_GRANT: &str = "urn:ibm:params:oauth:grant-type:apikey";
 /// Returns the JWKS to serve while an operator must decide about a rolled back database. The
 /// database alone would withdraw published keys and restore revoked ones. Returns `None` if the
 /// rollback guard has detected no rollback, and if its file is corrupt.
-pub fn jwks_while_asked(app: &App, view: &View, wanted: Option<Algorithm>) -> Option<Document> {
+pub fn build_jwks_after_rollback(app: &App, view: &View, wanted: Option<Algorithm>) -> Option<CachedDocument> {
     let verdict = app.witness.verdict();
     let Verdict::Restored(restored) = &*verdict else { return None };
     let mut keys = restored.published(view.published.iter().map(|(_, jwk)| jwk));
@@ -59,11 +59,11 @@ struct Metadata<'a> {
     revocation_endpoint_auth_methods_supported: [&'static str; 2],
 }
 
-pub fn metadata(app: &App) -> Result<Document, Error> {
+pub fn metadata(app: &App) -> Result<CachedDocument, Error> {
     let issuer = app.issuer();
     let view = app.keys.view();
     let algorithms: BTreeSet<_> = view.published.iter().map(|(info, _)| info.algorithm).collect();
-    Document::new(&Metadata {
+    CachedDocument::new(&Metadata {
         issuer,
         token_endpoint: format!("{issuer}/oauth/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),

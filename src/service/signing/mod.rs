@@ -25,15 +25,15 @@ use crate::{
     store::{self, StoreError},
 };
 
-pub use crate::service::replicas::registration::Part;
-pub use crate::service::replicas::{join, up};
-pub use clock_reference::ClockWatch;
-pub use emergency::{Revoked, revoke};
+pub use crate::service::replicas::registration::ReplicaRegistration;
+pub use crate::service::replicas::{join, live};
+pub use clock_reference::ClockMonitor;
+pub use emergency::{Revocation, revoke};
 pub use import::import;
-pub use rotation::{Rotated, planned_rotation, rotate, tick};
+pub use rotation::{Rotated, preview_rotation, rotate, run_due_rotation};
 
 pub(crate) use rotation::settle;
-pub(crate) use steps::{ensure, generate, has_next};
+pub(crate) use steps::{ensure_signing_keys, generate, has_next};
 
 /// Returns the signing keys, the rotation plan and the running replicas.
 pub async fn timeline(app: &App) -> Result<Timeline, Error> {
@@ -41,7 +41,7 @@ pub async fn timeline(app: &App) -> Result<Timeline, Error> {
     let told = app.store.read(move |connection| {
         let now = store::now(connection)?;
         let looked = Looked::at(connection, &settings, now)?;
-        let live = store::signing::live_tokens::live(connection, now)?;
+        let live = store::signing::live_tokens::count_unexpired(connection, now)?;
         Ok::<_, StoreError>((now, looked, live))
     });
     let (now, looked, live) = told.await?;

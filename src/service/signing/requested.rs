@@ -5,7 +5,7 @@ use crate::{
     crypto::{master_keys::MasterKeys, random::SystemEntropy, signer::PrivateKeyDer},
     domain::{
         events::NewEvent,
-        signing::{Algorithm, SigningKeyInfo, SigningKeyState, rotation::has},
+        signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::has_key_in_state},
     },
     service::{
         App, Error,
@@ -15,19 +15,19 @@ use crate::{
     store::{self, Conn, StoreError, Tx},
 };
 
-/// Generates the private key that `publish_asked` may need, before its transaction begins:
+/// Generates the private key that `ensure_next_key` may need, before its transaction begins:
 /// generating an RSA key takes about a second, for which no locks should be held. Returns `None` if
 /// a next key is already published.
 pub(crate) async fn fresh_for(app: &App, algorithm: Option<Algorithm>) -> Result<Option<PrivateKeyDer>, Error> {
     let Some(algorithm) = algorithm else { return Ok(None) };
-    let published = app.store.read(infos).await?;
-    let is_there = has(&published, algorithm, SigningKeyState::Next);
+    let published = app.store.read(list_published_keys).await?;
+    let is_there = has_key_in_state(&published, algorithm, SigningKeyState::Next);
     Ok(if is_there { None } else { Some(generate(algorithm).await?) })
 }
 
 /// Ensures that a next key of `algorithm` is published before an audience requests the algorithm.
 /// Returns `Error::Unavailable` if the next key that `fresh_for` found is no longer next.
-pub(crate) fn publish_asked(
+pub(crate) fn ensure_next_key(
     tx: &mut Tx<'_>,
     master: &MasterKeys,
     entropy: &SystemEntropy,
@@ -39,7 +39,7 @@ pub(crate) fn publish_asked(
     // Held until the audience is committed: no concurrent rotation can conclude that no audience
     // requests the algorithm.
     store::lock(tx, locks::SIGNING_KEYS)?;
-    if !has(&infos(tx)?, algorithm, SigningKeyState::Next) {
+    if !has_key_in_state(&list_published_keys(tx)?, algorithm, SigningKeyState::Next) {
         let der =
             fresh.ok_or_else(|| Error::Unavailable("the signing keys were rotated just now; try again".to_owned()))?;
         let now = store::now(tx)?;
@@ -48,6 +48,6 @@ pub(crate) fn publish_asked(
     Ok(events)
 }
 
-fn infos(connection: &mut Conn) -> Result<Vec<SigningKeyInfo>, StoreError> {
+fn list_published_keys(connection: &mut Conn) -> Result<Vec<SigningKeyMetadata>, StoreError> {
     Ok(store::signing::signing_keys::list(connection, true)?.into_iter().map(|key| key.info).collect())
 }

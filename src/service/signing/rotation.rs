@@ -7,8 +7,8 @@ use crate::{
         common::{derived_id::SigningKeyId, time::Timestamp},
         events::{Actor, Origin},
         signing::{
-            Algorithm, SigningKeyInfo, SigningKeyState,
-            rotation::{Planned, Step, has},
+            Algorithm, SigningKeyMetadata, SigningKeyState,
+            rotation::{PlannedStep, RotationStep, has_key_in_state},
         },
     },
     service::{
@@ -19,7 +19,7 @@ use crate::{
         signing::{
             clock_monitor,
             clock_reference::Pace,
-            loaded::{Listed, Looked, Timeline, look_again},
+            loaded::{Listed, Looked, Timeline, refresh_keys},
             steps::{self, Press, activate},
         },
     },
@@ -27,74 +27,81 @@ use crate::{
 };
 
 /// Maximum number of rounds in one tick: a step can make another one due, and the loop must end.
-const ROUNDS: usize = 4;
+const MAX_ROUNDS_PER_TICK: usize = 4;
 
 /// Executes the steps that are due by the clock. Every replica runs this; the first one executes a
 /// step, and the others find it done.
-pub async fn tick(app: &App) -> Result<(), Error> {
+pub async fn run_due_rotation(app: &App) -> Result<(), Error> {
     clock_monitor::watch(app).await?;
     replicas::tell(app).await?;
     // In a rolled back database, no key changes state until an operator accepts it.
     if app.keys.view().is_halted() {
         return Ok(());
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS_PER_TICK {
         let unusable = app.keys.view().unusable.clone();
         let (settings, of_look) = (app.settings.clone(), unusable.clone());
         let due = app.store.read(move |connection| {
             let now = store::now(connection)?;
             let looked = Looked::at(connection, &settings, now)?;
             let due = looked.due(now, &of_look);
-            let measured = looked.measured(&looked.rules.plan(&looked.keys, now), now);
-            Ok::<_, StoreError>((needed(&looked, &due), due.is_empty(), measured))
+            let measured = looked.collect_metrics(&looked.rules.plan(&looked.keys, now), now);
+            Ok::<_, StoreError>((algorithms_to_generate(&looked, &due), due.is_empty(), measured))
         });
         let (needed, nothing_is_due, measured) = due.await?;
-        app.metrics.signing_keys_are(&measured);
+        app.metrics.set_signing_key_metrics(&measured);
         if nothing_is_due {
             return Ok(());
         }
-        let mut press = Press::with(app, needed).await?;
-        let (settings, pace) = (app.settings.clone(), app.watch.pace());
+        let mut press = Press::generate_for(app, needed).await?;
+        let (settings, pace) = (app.settings.clone(), app.watch.reference_reading());
         app.store
-            .change(Origin::of(Actor::System), move |tx| {
-                let (now, looked) = locked_at_pace(tx, &settings, &pace)?;
-                let events = steps::run_due(tx, &looked, now, &unusable, &mut press)?;
+            .run_transaction(Origin::of(Actor::System), move |tx| {
+                let (now, looked) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
+                let events = steps::execute_due_steps(tx, &looked, now, &unusable, &mut press)?;
                 Ok::<_, Error>(if events.is_empty() { Outcome::bookkeeping(()) } else { Outcome::events((), events) })
             })
             .await?;
-        look_again(app).await;
+        refresh_keys(app).await;
     }
     Ok(())
 }
 
 /// Locks the signing keys until `tx` ends and reads them. The time is taken after the wait for the
 /// lock.
-pub(crate) fn locked(tx: &mut Tx<'_>, settings: &Settings) -> Result<(Timestamp, Looked), StoreError> {
+pub(crate) fn lock_and_load(tx: &mut Tx<'_>, settings: &Settings) -> Result<(Timestamp, Looked), StoreError> {
     store::lock(tx, locks::SIGNING_KEYS)?;
     let now = store::now(tx)?;
     Ok((now, Looked::at(tx, settings, now)?))
 }
 
-/// Like `locked`, for steps that are due by time. Returns `Error::Unavailable` if the clock jumped
+/// Like `lock_and_load`, for steps that are due by time. Returns `Error::Unavailable` if the clock jumped
 /// since the reading in `pace`.
-pub(crate) fn locked_at_pace(tx: &mut Tx<'_>, settings: &Settings, pace: &Pace) -> Result<(Timestamp, Looked), Error> {
-    let (now, looked) = locked(tx, settings)?;
-    if pace.holds(now, settings.timing.clock_skew) == Some(false) {
+pub(crate) fn lock_and_load_with_steady_clock(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    pace: &Pace,
+) -> Result<(Timestamp, Looked), Error> {
+    let (now, looked) = lock_and_load(tx, settings)?;
+    if pace.is_steady_until(now, settings.timing.clock_skew) == Some(false) {
         return Err(Error::Unavailable("the database's clock was set a moment ago: no key is moved by it".to_owned()));
     }
     // No timestamp of a key may be later than the recorded reading of the clock.
-    store::signing::clock::note(tx, now)?;
+    store::signing::clock::record_observation(tx, now)?;
     Ok((now, looked))
 }
 
 /// The algorithms for which the due steps publish a new key: those that have no next key, or will
 /// have none.
-fn needed(looked: &Looked, due: &[Planned]) -> BTreeSet<Algorithm> {
+fn algorithms_to_generate(looked: &Looked, due: &[PlannedStep]) -> BTreeSet<Algorithm> {
     let of = |kid: &SigningKeyId| looked.keys.iter().find(|key| key.kid == *kid).map(|key| key.algorithm);
-    let algorithm = |planned: &Planned| match &planned.step {
-        Step::Publish(algorithm) => Some(*algorithm),
-        Step::Activate(kid) => of(kid),
-        Step::See(_) | Step::Retire(_) | Step::Destroy(_) | Step::Remove(_) => None,
+    let algorithm = |planned: &PlannedStep| match &planned.step {
+        RotationStep::Publish(algorithm) => Some(*algorithm),
+        RotationStep::Activate(kid) => of(kid),
+        RotationStep::ConfirmPublication(_)
+        | RotationStep::Retire(_)
+        | RotationStep::DestroyPrivateKey(_)
+        | RotationStep::Remove(_) => None,
     };
     due.iter().filter_map(algorithm).collect()
 }
@@ -117,14 +124,14 @@ pub struct Rotated {
 pub async fn rotate(app: &App, caller: &Caller, wanted: Option<SigningKeyId>) -> Result<Rotated, Error> {
     require_trusted(app)?;
     clock_monitor::watch(app).await?;
-    let mut press = Press::with(app, [app.settings.algorithm]).await?;
+    let mut press = Press::generate_for(app, [app.settings.algorithm]).await?;
     let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
-    let pace = app.watch.pace();
+    let pace = app.watch.reference_reading();
     let rotated = app
         .store
-        .change(caller.origin.clone(), move |tx| {
-            let (now, before) = locked_at_pace(tx, &settings, &pace)?;
-            let next = next_to_sign(&before, settings.algorithm, now, &unusable)?.clone();
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let (now, before) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
+            let next = find_activatable_key(&before, settings.algorithm, now, &unusable)?.clone();
             if wanted.as_ref().is_some_and(|wanted| *wanted != next.kid) {
                 return Err(Error::Conflict(format!("{} is next by now: look at the plan again", next.kid)));
             }
@@ -132,13 +139,13 @@ pub async fn rotate(app: &App, caller: &Caller, wanted: Option<SigningKeyId>) ->
             activate(tx, &before, &next, now, &mut events)?;
             let made = press.publish(tx, settings.algorithm, now, &mut events)?;
             let between = Looked::at(tx, &settings, now)?;
-            events.extend(steps::run_due(tx, &between, now, &unusable, &mut press)?);
+            events.extend(steps::execute_due_steps(tx, &between, now, &unusable, &mut press)?);
             let after = Looked::at(tx, &settings, now)?;
-            let live = store::signing::live_tokens::live(tx, now)?;
-            let of = |wanted: &dyn Fn(&SigningKeyInfo) -> bool| -> Vec<Listed> {
-                after.keys.iter().filter(|key| wanted(key)).map(|key| after.listed(key, now, &live)).collect()
+            let live = store::signing::live_tokens::count_unexpired(tx, now)?;
+            let of = |wanted: &dyn Fn(&SigningKeyMetadata) -> bool| -> Vec<Listed> {
+                after.keys.iter().filter(|key| wanted(key)).map(|key| after.view_key(key, now, &live)).collect()
             };
-            let gone = || StoreError::Corrupt("a signing key vanished".to_owned());
+            let gone = || StoreError::InvalidData("a signing key vanished".to_owned());
             let rotated = Rotated {
                 activated: of(&|key| key.kid == next.kid).pop().ok_or_else(gone)?,
                 next: of(&|key| made.as_ref().is_some_and(|made| made.kid == key.kid)).pop(),
@@ -163,28 +170,28 @@ pub(crate) fn require_trusted(app: &App) -> Result<(), Error> {
 
 /// Returns what `rotate` would do now, or its error, and the timeline that it starts from. Changes
 /// nothing.
-pub async fn planned_rotation(app: &App) -> Result<(Result<Rotated, Error>, Timeline), Error> {
+pub async fn preview_rotation(app: &App) -> Result<(Result<Rotated, Error>, Timeline), Error> {
     require_trusted(app)?;
     let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
     app.store
         .read(move |connection| {
             let now = store::now(connection)?;
             let looked = Looked::at(connection, &settings, now)?;
-            let live = store::signing::live_tokens::live(connection, now)?;
-            let next = next_to_sign(&looked, settings.algorithm, now, &unusable);
+            let live = store::signing::live_tokens::count_unexpired(connection, now)?;
+            let next = find_activatable_key(&looked, settings.algorithm, now, &unusable);
             let rotated = next.map(|next| {
-                let retires = |key: &&SigningKeyInfo| {
+                let retires = |key: &&SigningKeyMetadata| {
                     key.state == SigningKeyState::Active
-                        && (key.algorithm == next.algorithm || !looked.rules.uses(key.algorithm))
+                        && (key.algorithm == next.algorithm || !looked.rules.requires_algorithm(key.algorithm))
                 };
                 // The removal time is reported as if the key were retired now.
-                let until = |key: &SigningKeyInfo| {
+                let until = |key: &SigningKeyMetadata| {
                     let (state, retired_at) = (SigningKeyState::Retiring, Some(now));
-                    looked.rules.may_be_removed_from(&SigningKeyInfo { state, retired_at, ..key.clone() }, now)
+                    looked.rules.removal_time(&SigningKeyMetadata { state, retired_at, ..key.clone() }, now)
                 };
-                let retired = |key| Listed { may_be_removed_from: until(key), ..looked.listed(key, now, &live) };
+                let retired = |key| Listed { may_be_removed_from: until(key), ..looked.view_key(key, now, &live) };
                 Rotated {
-                    activated: looked.listed(next, now, &live),
+                    activated: looked.view_key(next, now, &live),
                     next: None,
                     retired: looked.keys.iter().filter(retires).map(retired).collect(),
                 }
@@ -195,13 +202,13 @@ pub async fn planned_rotation(app: &App) -> Result<(Result<Rotated, Error>, Time
 }
 
 /// The next key of `algorithm`, if it may sign now and this replica can use it.
-fn next_to_sign<'a>(
+fn find_activatable_key<'a>(
     looked: &'a Looked,
     algorithm: Algorithm,
     now: Timestamp,
     unusable: &[SigningKeyId],
-) -> Result<&'a SigningKeyInfo, Error> {
-    let is_next = |key: &&SigningKeyInfo| key.state == SigningKeyState::Next && key.algorithm == algorithm;
+) -> Result<&'a SigningKeyMetadata, Error> {
+    let is_next = |key: &&SigningKeyMetadata| key.state == SigningKeyState::Next && key.algorithm == algorithm;
     let next = looked.keys.iter().find(is_next);
     let next =
         next.ok_or_else(|| Error::Conflict(format!("no next key for {algorithm} is published; start the server")))?;
@@ -211,9 +218,9 @@ fn next_to_sign<'a>(
             next.kid
         )));
     }
-    match looked.rules.may_sign_from(next, now) {
+    match looked.rules.activation_time(next, now) {
         Some(from) if from <= now => Ok(next),
-        from => Err(Error::TooEarly(from.unwrap_or_else(|| now.after(looked.rules.timing.until_known())))),
+        from => Err(Error::RotationTooEarly(from.unwrap_or_else(|| now.plus(looked.rules.timing.propagation_delay())))),
     }
 }
 
@@ -221,17 +228,17 @@ fn next_to_sign<'a>(
 /// keys as seen, which starts their propagation delay. After a failure, the next tick repeats the
 /// work.
 pub(crate) async fn settle(app: &App) {
-    look_again(app).await;
-    let (pace, tolerance) = (app.watch.pace(), app.settings.timing.clock_skew);
-    let seen = app.store.change(Origin::of(Actor::System), move |tx| {
+    refresh_keys(app).await;
+    let (pace, tolerance) = (app.watch.reference_reading(), app.settings.timing.clock_skew);
+    let seen = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::lock(tx, locks::SIGNING_KEYS)?;
         let now = store::now(tx)?;
         // Recorded only if the clock advanced steadily since a reading of this process. Otherwise
         // the replicas that monitor the clock record it.
-        if pace.holds(now, tolerance) == Some(true) {
-            store::signing::clock::note(tx, now)?;
+        if pace.is_steady_until(now, tolerance) == Some(true) {
+            store::signing::clock::record_observation(tx, now)?;
         }
-        store::signing::signing_keys::see_all(tx, now)?;
+        store::signing::signing_keys::record_first_observation(tx, now)?;
         Ok::<_, StoreError>(Outcome::bookkeeping(()))
     });
     if let Err(error) = seen.await {
@@ -240,8 +247,8 @@ pub(crate) async fn settle(app: &App) {
 }
 
 pub(crate) fn has_next(looked: &Looked, algorithm: Algorithm) -> bool {
-    has(&looked.keys, algorithm, SigningKeyState::Next)
+    has_key_in_state(&looked.keys, algorithm, SigningKeyState::Next)
 }
 
 /// The token counts of a key that has signed nothing.
-pub(crate) const NONE_LIVE: BTreeMap<SigningKeyId, i64> = BTreeMap::new();
+pub(crate) const NO_LIVE_TOKENS: BTreeMap<SigningKeyId, i64> = BTreeMap::new();

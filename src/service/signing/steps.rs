@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     crypto::{
-        encryption::Purpose,
+        encryption::SecretKind,
         master_keys::MasterKeys,
         random::SystemEntropy,
         signer::{PrivateKeyDer, Signer},
@@ -14,8 +14,8 @@ use crate::{
             derived_id::SigningKeyId,
             time::{Span, Timestamp},
         },
-        events::{EventKind, NewEvent},
-        signing::{Algorithm, SigningKeyInfo, SigningKeyState, rotation::Step},
+        events::{EventType, NewEvent},
+        signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::RotationStep},
     },
     service::{
         App, Error,
@@ -34,7 +34,7 @@ pub(crate) struct Press {
 }
 
 impl Press {
-    pub async fn with(app: &App, algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
+    pub async fn generate_for(app: &App, algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
         let mut fresh = BTreeMap::new();
         for algorithm in algorithms {
             fresh.insert(algorithm, generate(algorithm).await?);
@@ -43,8 +43,8 @@ impl Press {
     }
 
     /// Whether `key` can sign with the master keys of this process.
-    pub fn opens(&self, key: &StoredSigningKey) -> bool {
-        key_snapshot::can_sign(&self.master, key)
+    pub fn can_sign_with(&self, key: &StoredSigningKey) -> bool {
+        key_snapshot::is_usable_for_signing(&self.master, key)
     }
 
     /// Publishes a next key of `algorithm`; `None` if no private key was generated for it.
@@ -54,7 +54,7 @@ impl Press {
         algorithm: Algorithm,
         at: Timestamp,
         events: &mut Vec<NewEvent>,
-    ) -> Result<Option<SigningKeyInfo>, Error> {
+    ) -> Result<Option<SigningKeyMetadata>, Error> {
         let Some(der) = self.fresh.remove(&algorithm) else { return Ok(None) };
         publish(tx, &self.master, &self.entropy, algorithm, &der, Publication::next(at), events).map(Some)
     }
@@ -62,7 +62,7 @@ impl Press {
 
 /// Executes the steps due at `now`, in the order of the plan. The publication of a key that was not
 /// generated is left to the next run.
-pub(crate) fn run_due(
+pub(crate) fn execute_due_steps(
     tx: &mut Tx<'_>,
     looked: &Looked,
     now: Timestamp,
@@ -72,33 +72,33 @@ pub(crate) fn run_due(
     let mut events = Vec::new();
     let due = looked.due(now, unusable);
     // Before the publications below: this transaction cannot mark its own publications as seen.
-    if due.iter().any(|planned| matches!(planned.step, Step::See(_))) {
-        store::signing::signing_keys::see_all(tx, now)?;
+    if due.iter().any(|planned| matches!(planned.step, RotationStep::ConfirmPublication(_))) {
+        store::signing::signing_keys::record_first_observation(tx, now)?;
     }
     for planned in due {
         let find = |kid: &SigningKeyId| looked.keys.iter().find(|key| key.kid == *kid);
         match &planned.step {
-            Step::Publish(algorithm) => drop(press.publish(tx, *algorithm, now, &mut events)?),
-            Step::See(_) => {}
-            Step::Activate(kid) => {
+            RotationStep::Publish(algorithm) => drop(press.publish(tx, *algorithm, now, &mut events)?),
+            RotationStep::ConfirmPublication(_) => {}
+            RotationStep::Activate(kid) => {
                 if let Some(key) = find(kid) {
                     activate(tx, looked, key, now, &mut events)?;
                     press.publish(tx, key.algorithm, now, &mut events)?;
                 }
             }
-            Step::Retire(kid) => {
+            RotationStep::Retire(kid) => {
                 if let Some(key) = find(kid) {
                     advance(tx, key, SigningKeyState::Retiring, now, &mut events)?;
                 }
             }
-            Step::Destroy(kid) => {
+            RotationStep::DestroyPrivateKey(kid) => {
                 if let Some(key) = find(kid)
-                    && store::signing::signing_keys::destroy(tx, key, now)?
+                    && store::signing::signing_keys::destroy_private_key(tx, key, now)?
                 {
-                    events.push(event(EventKind::SigningKeyDestroyed, key));
+                    events.push(event(EventType::SigningKeyDestroyed, key));
                 }
             }
-            Step::Remove(kid) => {
+            RotationStep::Remove(kid) => {
                 if let Some(key) = find(kid) {
                     advance(tx, key, SigningKeyState::Removed, now, &mut events)?;
                 }
@@ -113,16 +113,16 @@ pub(crate) fn run_due(
 pub(crate) fn activate(
     tx: &mut Tx<'_>,
     looked: &Looked,
-    next: &SigningKeyInfo,
+    next: &SigningKeyMetadata,
     now: Timestamp,
     events: &mut Vec<NewEvent>,
 ) -> Result<(), Error> {
-    let signs = |key: &&SigningKeyInfo| key.state == SigningKeyState::Active && key.algorithm == next.algorithm;
+    let signs = |key: &&SigningKeyMetadata| key.state == SigningKeyState::Active && key.algorithm == next.algorithm;
     for key in looked.keys.iter().filter(signs) {
         advance(tx, key, SigningKeyState::Retiring, now, events)?;
     }
     advance(tx, next, SigningKeyState::Active, now, events)?;
-    Ok(store::signing::signing_keys::raise_longest_ttl(tx, looked.rules.timing.max_ttl)?)
+    Ok(store::signing::signing_keys::raise_max_token_ttl(tx, looked.rules.timing.max_ttl)?)
 }
 
 /// The parameters of a publication.
@@ -155,7 +155,7 @@ pub(crate) async fn generate(algorithm: Algorithm) -> Result<PrivateKeyDer, Erro
 
 /// Publishes a next key of the configured algorithm if there is none. On a new database it also
 /// publishes the first key, which signs at once: no verifier has cached a JWKS yet (invariant K10).
-pub(crate) fn ensure(
+pub(crate) fn ensure_signing_keys(
     tx: &mut Tx<'_>,
     master: &MasterKeys,
     entropy: &SystemEntropy,
@@ -190,11 +190,11 @@ pub(crate) fn publish(
     der: &PrivateKeyDer,
     how: Publication,
     events: &mut Vec<NewEvent>,
-) -> Result<SigningKeyInfo, Error> {
+) -> Result<SigningKeyMetadata, Error> {
     let jwk = Signer::from_pkcs8(algorithm, der)?.jwk().clone();
-    let sealed = master.seal(Purpose::SigningKey, jwk.kid.as_str(), der.expose(), entropy)?;
+    let sealed = master.seal(SecretKind::SigningKey, jwk.kid.as_str(), der.expose(), entropy)?;
     let is_active = how.state == SigningKeyState::Active;
-    let info = SigningKeyInfo {
+    let info = SigningKeyMetadata {
         kid: jwk.kid.clone(),
         algorithm,
         state: how.state,
@@ -211,22 +211,22 @@ pub(crate) fn publish(
     let stored = StoredSigningKey {
         info: info.clone(),
         public_jwk: serde_json::to_string(&jwk)?,
-        sealed: Some((sealed.bytes, sealed.master_version)),
+        encrypted_private_key: Some((sealed.bytes, sealed.master_version)),
     };
     store::signing::signing_keys::insert(tx, &stored)?;
-    let kind = if is_active { EventKind::SigningKeyActivated } else { EventKind::SigningKeyPublished };
+    let kind = if is_active { EventType::SigningKeyActivated } else { EventType::SigningKeyPublished };
     events.push(event(kind, &info));
     Ok(info)
 }
 
 pub(crate) fn advance(
     tx: &mut Tx<'_>,
-    key: &SigningKeyInfo,
+    key: &SigningKeyMetadata,
     to: SigningKeyState,
     at: Timestamp,
     events: &mut Vec<NewEvent>,
 ) -> Result<(), Error> {
-    match store::signing::signing_keys::advance(tx, key, to, at) {
+    match store::signing::signing_keys::transition_state(tx, key, to, at) {
         Ok(true) => {}
         Ok(false) | Err(StoreError::Conflict(_)) => {
             return Err(Error::Conflict("another rotation was faster".to_owned()));
@@ -234,16 +234,16 @@ pub(crate) fn advance(
         Err(error) => return Err(error.into()),
     }
     let kind = match to {
-        SigningKeyState::Next => EventKind::SigningKeyPublished,
-        SigningKeyState::Active => EventKind::SigningKeyActivated,
-        SigningKeyState::Retiring => EventKind::SigningKeyRetired,
-        SigningKeyState::Removed => EventKind::SigningKeyRemoved,
-        SigningKeyState::Revoked => EventKind::SigningKeyRevoked,
+        SigningKeyState::Next => EventType::SigningKeyPublished,
+        SigningKeyState::Active => EventType::SigningKeyActivated,
+        SigningKeyState::Retiring => EventType::SigningKeyRetired,
+        SigningKeyState::Removed => EventType::SigningKeyRemoved,
+        SigningKeyState::Revoked => EventType::SigningKeyRevoked,
     };
     events.push(event(kind, key));
     Ok(())
 }
 
-fn event(kind: EventKind, key: &SigningKeyInfo) -> NewEvent {
-    NewEvent::new(kind, &key.kid).with("algorithm", key.algorithm.as_str())
+fn event(kind: EventType, key: &SigningKeyMetadata) -> NewEvent {
+    NewEvent::new(kind, &key.kid).with_data("algorithm", key.algorithm.as_str())
 }

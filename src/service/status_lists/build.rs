@@ -13,22 +13,22 @@ use tokio::time::Instant;
 use crate::{
     crypto::sha256_hex,
     domain::{
-        access::token_profile::Typ,
+        access::token_profile::TokenTypeHeader,
         common::{
             derived_id::{CredentialId, SigningKeyId},
             id::StatusListId,
             time::{Span, Timestamp},
         },
         events::{Actor, Origin},
-        status_lists::{Bits, ListKind, Status, Statuses},
+        status_lists::{StatusArray, StatusListKind, StatusSize, TokenStatus},
     },
     service::{App, Error, status_lists::encoding},
     store::{
         self, Conn, Outcome, StoreError,
         status_lists::{
-            List,
-            revoked_credentials::{self, Mark},
-            signed_lists::{Build, Signed, SignedInfo},
+            StatusListInfo,
+            revoked_credentials::{self, RevokedCredential},
+            signed_lists::{BuildState, SignedList, SignedListMetadata},
         },
     },
 };
@@ -38,23 +38,23 @@ const TRIES: usize = 2;
 
 /// The claims of a status list token (§5.1 of the draft).
 #[derive(Serialize)]
-struct ListClaims<'a> {
+struct StatusListTokenClaims<'a> {
     iss: &'a str,
     sub: &'a str,
     iat: i64,
     exp: i64,
     ttl: u64,
-    status_list: ListMember<'a>,
+    status_list: StatusListClaim<'a>,
 }
 
 #[derive(Serialize)]
-struct ListMember<'a> {
-    bits: Bits,
+struct StatusListClaim<'a> {
+    bits: StatusSize,
     lst: &'a str,
 }
 
 /// The inputs of a build from outside the database.
-struct Terms {
+struct BuildInputs {
     issuer: String,
     ends_with_creator: bool,
     ttl: u64,
@@ -67,33 +67,33 @@ struct Terms {
 }
 
 /// What a build has to sign and record.
-struct Work {
-    before: Build,
+struct BuildPlan {
+    before: BuildState,
     seq: i64,
-    next_end: Option<Timestamp>,
+    next_expiry: Option<Timestamp>,
     now: Timestamp,
-    lists: Vec<Packed>,
+    lists: Vec<EncodedDocument>,
 }
 
 /// A list to sign.
-struct Packed {
+struct EncodedDocument {
     id: StatusListId,
-    content: String,
+    content_digest: String,
     lst: String,
 }
 
 /// Verifies that the lists are current, and signs those that are not, that have reached half of
 /// their lifetime, or whose signing key is no longer published. Of several replicas, one writes;
 /// the others find the work done.
-pub async fn rebuild(app: &App) -> Result<(), Error> {
-    let _alone = app.status_lists.building.lock().await;
+pub async fn build_lists(app: &App) -> Result<(), Error> {
+    let _alone = app.status_lists.build_lock.lock().await;
     for _ in 0..TRIES {
         let began = Instant::now();
-        if build(app).await? {
-            app.status_lists.built(began);
+        if try_build(app).await? {
+            app.status_lists.record_build(began);
             return Ok(());
         }
-        app.metrics.status_list_build_lost();
+        app.metrics.record_build_conflict();
     }
     tracing::warn!("others were faster to write the status lists, each time: the next look does what is left");
     Ok(())
@@ -101,76 +101,80 @@ pub async fn rebuild(app: &App) -> Result<(), Error> {
 
 /// Returns whether the lists are current; `false` if another replica has written first, from the
 /// same earlier state.
-async fn build(app: &App) -> Result<bool, Error> {
+async fn try_build(app: &App) -> Result<bool, Error> {
     let view = app.keys.view();
-    let terms = Terms {
+    let terms = BuildInputs {
         issuer: app.issuer().to_owned(),
-        ends_with_creator: app.settings.limits.ends_with_creator,
+        ends_with_creator: app.settings.limits.end_with_creator,
         ttl: ttl(app),
         lifetime: app.settings.limits.max_ttl,
         published: view.published.iter().map(|(info, _)| info.kid.clone()).collect(),
-        anew: !app.status_lists.has_built.load(Ordering::Relaxed),
+        anew: !app.status_lists.has_completed_build.load(Ordering::Relaxed),
     };
     let Some(work) = app.store.read(move |connection| look(connection, &terms)).await? else { return Ok(true) };
     let mut signed = Vec::new();
     for packed in work.lists {
         signed.push(sign(app, packed, work.now).await?);
     }
-    let (before, seq, next_end) = (work.before, work.seq, work.next_end);
-    let written = app.store.change(Origin::of(Actor::System), move |tx| {
+    let (before, seq, next_expiry) = (work.before, work.seq, work.next_expiry);
+    let written = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
         Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::signed_lists::write(
-            tx, &before, seq, next_end, &signed,
+            tx,
+            &before,
+            seq,
+            next_expiry,
+            &signed,
         )?))
     });
     let written = written.await?;
     if written {
-        app.status_lists.has_built.store(true, Ordering::Relaxed);
+        app.status_lists.has_completed_build.store(true, Ordering::Relaxed);
     }
     Ok(written)
 }
 
-async fn sign(app: &App, packed: Packed, now: Timestamp) -> Result<Signed, Error> {
-    let view = app.keys.view_at(now, &app.store, &app.master).await;
+async fn sign(app: &App, packed: EncodedDocument, now: Timestamp) -> Result<SignedList, Error> {
+    let view = app.keys.snapshot_at(now, &app.store, &app.master).await;
     let minter = view.signer(None, app.settings.algorithm, now);
     let minter = minter.map_err(|why| Error::Unavailable(why.to_string()))?;
     let uri = packed.id.uri(app.issuer());
     let lifetime = app.settings.limits.max_ttl;
-    let claims = ListClaims {
+    let claims = StatusListTokenClaims {
         iss: app.issuer(),
         sub: &uri,
         iat: now.seconds(),
-        exp: now.after(lifetime).seconds(),
+        exp: now.plus(lifetime).seconds(),
         ttl: ttl(app),
-        status_list: ListMember { bits: Bits::OURS, lst: &packed.lst },
+        status_list: StatusListClaim { bits: StatusSize::DEFAULT, lst: &packed.lst },
     };
-    let jwt = minter.mint(&Typ::STATUS_LIST, &claims).await?.expose().to_owned();
-    let info = SignedInfo {
+    let jwt = minter.sign_token(&TokenTypeHeader::STATUS_LIST, &claims).await?.expose().to_owned();
+    let info = SignedListMetadata {
         list: packed.id,
         kid: minter.jwk().kid.clone(),
-        content: packed.content,
+        content_digest: packed.content_digest,
         issued_at: now,
-        expires_at: now.after(lifetime),
+        expires_at: now.plus(lifetime),
     };
-    Ok(Signed { info, jwt })
+    Ok(SignedList { info, jwt })
 }
 
 /// Returns `None` in most cases, after a few small reads.
-fn look(connection: &mut Conn, terms: &Terms) -> Result<Option<Work>, Error> {
+fn look(connection: &mut Conn, terms: &BuildInputs) -> Result<Option<BuildPlan>, Error> {
     let now = store::now(connection)?;
-    let before = store::status_lists::signed_lists::build(connection)?;
+    let before = store::status_lists::signed_lists::read_build_state(connection)?;
     let lists = store::status_lists::list(connection)?;
-    let infos: BTreeMap<_, _> = store::status_lists::signed_lists::infos(connection)?
+    let infos: BTreeMap<_, _> = store::status_lists::signed_lists::list_metadata(connection)?
         .into_iter()
         .map(|info| (info.list.clone(), info))
         .collect();
     // The chain head and the counter of revoked tokens are read before the statuses, so that the
     // statuses are at least as new as the state that is recorded for them.
-    let seq = store::status_lists::signed_lists::head(connection)?;
+    let seq = store::status_lists::signed_lists::read_last_event_number(connection)?;
     let has_news = terms.anew
-        || seq != before.seq
-        || before.revoked != before.built_revoked
-        || before.next_end.is_some_and(|end| end <= now);
-    let is_old = |list: &List| infos.get(&list.id).is_none_or(|info| must_renew(info, terms, now));
+        || seq != before.event_cursor
+        || before.revoked_token_count != before.included_revoked_token_count
+        || before.next_expiration.is_some_and(|end| end <= now);
+    let is_old = |list: &StatusListInfo| infos.get(&list.id).is_none_or(|info| needs_renewal(info, terms, now));
     if !has_news && !lists.iter().any(is_old) {
         return Ok(None);
     }
@@ -178,18 +182,19 @@ fn look(connection: &mut Conn, terms: &Terms) -> Result<Option<Work>, Error> {
     let mut packed = Vec::new();
     for list in &lists {
         let Some(statuses) = statuses.remove(&list.id.to_string()) else { continue };
-        let content = content(&list.id, &statuses, terms);
-        if !is_old(list) && infos.get(&list.id).is_some_and(|info| info.content == content) {
+        let content_digest = content_digest(&list.id, &statuses, terms);
+        if !is_old(list) && infos.get(&list.id).is_some_and(|info| info.content_digest == content_digest) {
             continue;
         }
-        let deflated = encoding::deflate(statuses.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
-        packed.push(Packed { id: list.id.clone(), content, lst: URL_SAFE_NO_PAD.encode(deflated) });
+        let deflated =
+            encoding::compress_zlib(statuses.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
+        packed.push(EncodedDocument { id: list.id.clone(), content_digest, lst: URL_SAFE_NO_PAD.encode(deflated) });
     }
-    let next_end = revoked_credentials::next_end(connection, now)?;
-    Ok(Some(Work { before, seq, next_end, now, lists: packed }))
+    let next_expiry = revoked_credentials::find_next_expiration(connection, now)?;
+    Ok(Some(BuildPlan { before, seq, next_expiry, now, lists: packed }))
 }
 
-fn must_renew(info: &SignedInfo, terms: &Terms, now: Timestamp) -> bool {
+fn needs_renewal(info: &SignedListMetadata, terms: &BuildInputs, now: Timestamp) -> bool {
     let (lived, left) = (now.millis() - info.issued_at.millis(), info.expires_at.millis() - now.millis());
     left <= lived || lived < 0 || !terms.published.contains(&info.kid)
 }
@@ -197,17 +202,17 @@ fn must_renew(info: &SignedInfo, terms: &Terms, now: Timestamp) -> bool {
 /// The current content of all lists.
 fn read(
     connection: &mut Conn,
-    lists: &[List],
+    lists: &[StatusListInfo],
     now: Timestamp,
     ends_with_creator: bool,
-) -> Result<BTreeMap<String, Statuses>, StoreError> {
+) -> Result<BTreeMap<String, StatusArray>, StoreError> {
     let mut all: BTreeMap<_, _> =
-        lists.iter().map(|list| (list.id.to_string(), Statuses::new(Bits::OURS, list.size))).collect();
-    let mut mark = |list: &str, index: i32, status: Status| {
+        lists.iter().map(|list| (list.id.to_string(), StatusArray::new(StatusSize::DEFAULT, list.size))).collect();
+    let mut mark = |list: &str, index: i32, status: TokenStatus| {
         // The list was created after `lists` was read. It is not signed yet, so the next build
         // includes it.
         let Some(statuses) = all.get_mut(list) else { return };
-        let marked = u32::try_from(index).ok().and_then(|index| statuses.worsen(index, status).ok());
+        let marked = u32::try_from(index).ok().and_then(|index| statuses.set_if_more_severe(index, status).ok());
         // An invalid row must not fail the whole build. Verifiers reject tokens whose index is out
         // of range.
         if marked.is_none() {
@@ -216,28 +221,33 @@ fn read(
     };
     // Collected only if tokens have statuses of their own: these are all credentials that are not
     // valid, possibly millions.
-    let has_tokens = lists.iter().any(|list| list.kind == ListKind::Token);
-    let mut dead: BTreeMap<CredentialId, Status> = BTreeMap::new();
-    revoked_credentials::of_credentials(connection, now, ends_with_creator, |Mark { credential, place, status }| {
-        if let Some((list, index)) = place {
-            mark(&list, index, status);
-        }
-        if has_tokens {
-            let Ok(id) = credential.parse() else {
-                tracing::error!(credential, "not the id of a credential; the row is left out");
-                return;
-            };
-            let gravest = dead.entry(id).or_insert(status);
-            *gravest = status.max(*gravest);
-        }
-    })?;
+    let has_tokens = lists.iter().any(|list| list.kind == StatusListKind::Token);
+    let mut dead: BTreeMap<CredentialId, TokenStatus> = BTreeMap::new();
+    revoked_credentials::for_each_revoked_credential(
+        connection,
+        now,
+        ends_with_creator,
+        |RevokedCredential { credential, index, status }| {
+            if let Some((list, index)) = index {
+                mark(&list, index, status);
+            }
+            if has_tokens {
+                let Ok(id) = credential.parse() else {
+                    tracing::error!(credential, "not the id of a credential; the row is left out");
+                    return;
+                };
+                let gravest = dead.entry(id).or_insert(status);
+                *gravest = status.max(*gravest);
+            }
+        },
+    )?;
     if has_tokens {
-        revoked_credentials::of_tokens(connection, &dead, mark)?;
+        revoked_credentials::for_each_revoked_token(connection, &dead, mark)?;
     }
     Ok(all)
 }
 
-fn content(id: &StatusListId, statuses: &Statuses, terms: &Terms) -> String {
+fn content_digest(id: &StatusListId, statuses: &StatusArray, terms: &BuildInputs) -> String {
     let terms = format!("{}\n{}\n{}\n", id.uri(&terms.issuer), terms.ttl, terms.lifetime.as_secs());
     sha256_hex(&[terms.as_bytes(), statuses.as_bytes()].concat())
 }

@@ -5,7 +5,7 @@ use crate::{
         id::StatusListId,
         time::{Span, Timestamp},
     },
-    service::common::document::Document,
+    service::common::document::CachedDocument,
 };
 use arc_swap::ArcSwap;
 use std::{
@@ -20,10 +20,10 @@ use tokio::{sync::Mutex, time::Instant};
 pub struct StatusLists {
     pub(crate) view: ArcSwap<View>,
     /// One build at a time: a waiting caller finds the result of the previous build.
-    pub(crate) building: Mutex<()>,
+    pub(crate) build_lock: Mutex<()>,
     /// Whether this replica has completed a full build. Its settings may differ from those of the
     /// replica that built last.
-    pub(crate) has_built: AtomicBool,
+    pub(crate) has_completed_build: AtomicBool,
     /// When the last successful build of this replica began; initially, when the replica started.
     built_at: std::sync::Mutex<Instant>,
     /// Held while a request refreshes lists that are too old to serve; other requests wait for it.
@@ -43,26 +43,26 @@ impl fmt::Debug for StatusLists {
 
 #[derive(Default)]
 pub(crate) struct View {
-    pub(crate) lists: BTreeMap<StatusListId, Arc<Served>>,
+    pub(crate) lists: BTreeMap<StatusListId, Arc<ServedStatusList>>,
     /// The time of the refresh, by the process clock and by the database clock.
     pub(crate) seen_at: Option<(Instant, Timestamp)>,
 }
 
 /// A signed list, ready to be sent.
 #[derive(Debug)]
-pub struct Served {
+pub struct ServedStatusList {
     pub(crate) version: i64,
     pub(crate) expires_at: Timestamp,
-    pub plain: Document,
-    pub gzip: Document,
+    pub plain: CachedDocument,
+    pub gzip: CachedDocument,
 }
 
 impl Default for StatusLists {
     fn default() -> Self {
         Self {
             view: ArcSwap::default(),
-            building: Mutex::new(()),
-            has_built: AtomicBool::new(false),
+            build_lock: Mutex::new(()),
+            has_completed_build: AtomicBool::new(false),
             built_at: std::sync::Mutex::new(Instant::now()),
             looking: Mutex::new(()),
             failed_at: std::sync::Mutex::default(),
@@ -76,7 +76,7 @@ impl StatusLists {
         self.view.load().seen_at.is_some_and(|(at, _)| at.elapsed() <= span.duration())
     }
 
-    pub(crate) fn built(&self, began: Instant) {
+    pub(crate) fn record_build(&self, began: Instant) {
         *self.built_at.lock().unwrap_or_else(PoisonError::into_inner) = began;
     }
 
@@ -87,7 +87,7 @@ impl StatusLists {
     }
 
     /// Seconds until the first list expires, by the database clock; negative if one has expired.
-    pub fn soonest_end(&self) -> Option<f64> {
+    pub fn seconds_until_first_expiry(&self) -> Option<f64> {
         let view = self.view.load();
         let ends_at = view.lists.values().map(|list| list.expires_at).min()?;
         let (seen_at, as_of) = view.seen_at?;

@@ -9,7 +9,7 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 
-pub fn deflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
+pub fn compress_zlib(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes)?;
     encoder.finish()
@@ -17,7 +17,7 @@ pub fn deflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
 
 /// Decompresses zlib data into at most `most` bytes, and fails if there is more: a few bytes from
 /// an untrusted source could expand to gigabytes.
-pub fn inflate(bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
+pub fn decompress_zlib(bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
     let mut inflated = Vec::new();
     ZlibDecoder::new(bytes).take(most + 1).read_to_end(&mut inflated)?;
     if u64::try_from(inflated.len()).is_ok_and(|length| length <= most) {

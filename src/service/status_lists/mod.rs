@@ -14,35 +14,35 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     domain::{
-        access::token_profile::StatusOf,
+        access::token_profile::StatusSubject,
         common::id::StatusListId,
         events::{Actor, Origin},
         exchange::grant::{self, Grant},
-        status_lists::Place,
+        status_lists::StatusListIndex,
     },
     service::{
         App, Error,
-        common::document::Document,
-        credentials::error::Denied,
-        status_lists::cache::{LOOK_FOR, Served, View},
+        common::document::CachedDocument,
+        credentials::error::AuthError,
+        status_lists::cache::{LOOK_FOR, ServedStatusList, View},
     },
     store::{
         self, Outcome, StoreError,
-        credentials::key_context::Wanted,
-        status_lists::{NewToken, signed_lists::Found},
+        credentials::key_context::KeySelector,
+        status_lists::{TokenStatusRequest, signed_lists::ServedList},
     },
 };
 
-pub use build::rebuild;
+pub use build::build_lists;
 
 /// Maximum number of credentials, created by versions without status lists, that get an index in
 /// one transaction.
-const PLACED_AT_ONCE: i64 = 200;
+const INDEX_BATCH_SIZE: i64 = 200;
 
 /// Returns a list, identical on every replica. A list that was just created is signed now, so that
 /// no token refers to a missing list.
-pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<Served>, Error> {
-    be_fresh(app).await?;
+pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<ServedStatusList>, Error> {
+    ensure_fresh(app).await?;
     let found = || app.status_lists.view.load().lists.get(id).cloned();
     if let Some(list) = found() {
         return Ok(list);
@@ -55,7 +55,7 @@ pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<Served>, Error> {
     if let Some(list) = found() {
         return Ok(list);
     }
-    rebuild(app).await?;
+    build_lists(app).await?;
     refresh(app).await?;
     found().ok_or_else(|| Error::Unavailable("the status list is being made".to_owned()))
 }
@@ -63,9 +63,9 @@ pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<Served>, Error> {
 /// Refreshes the lists if they are too old, and waits at most `LOOK_FOR`. A verifier uses a list
 /// for its whole `ttl`, regardless of cache headers, so lists that may be outdated are not served.
 /// Without a response, verifiers correctly use the list they have until its `ttl` ends.
-async fn be_fresh(app: &App) -> Result<(), Error> {
+async fn ensure_fresh(app: &App) -> Result<(), Error> {
     let lists = &app.status_lists;
-    let is_fresh = || lists.is_fresh(app.settings.timing.replica_staleness);
+    let is_fresh = || lists.is_fresh(app.settings.timing.max_snapshot_age);
     if is_fresh() {
         return Ok(());
     }
@@ -94,11 +94,11 @@ pub async fn refresh(app: &App) -> Result<(), Error> {
         .store
         .read(move |connection| {
             let as_of = store::now(connection)?;
-            let all = store::status_lists::signed_lists::versions(connection)?;
+            let all = store::status_lists::signed_lists::list_versions(connection)?;
             let mut new = Vec::new();
             for (id, _) in all.iter().filter(|(id, version)| known.get(id) != Some(version)) {
                 if let Some(found) = store::status_lists::signed_lists::find(connection, id)? {
-                    new.push((id.clone(), served(found)?));
+                    new.push((id.clone(), compress_list(found)?));
                 }
             }
             Ok::<_, Error>((as_of, all, new))
@@ -122,18 +122,23 @@ pub async fn refresh(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-fn served(found: Found) -> Result<Served, Error> {
-    let Found { jwt, version, expires_at } = found;
+fn compress_list(found: ServedList) -> Result<ServedStatusList, Error> {
+    let ServedList { jwt, version, expires_at } = found;
     let gzip = encoding::gzip(jwt.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(Served { version, expires_at, plain: Document::of_bytes(jwt.into_bytes()), gzip: Document::of_bytes(gzip) })
+    Ok(ServedStatusList {
+        version,
+        expires_at,
+        plain: CachedDocument::from_bytes(jwt.into_bytes()),
+        gzip: CachedDocument::from_bytes(gzip),
+    })
 }
 
 /// Assigns indexes to a batch of credentials created by versions without status lists. Returns
 /// whether more may remain.
-pub async fn place_old(app: &App) -> Result<bool, StoreError> {
+pub async fn assign_missing_indexes(app: &App) -> Result<bool, StoreError> {
     app.store
-        .change(Origin::of(Actor::System), |tx| {
-            Ok(Outcome::bookkeeping(store::status_lists::give_places_to_old(tx, PLACED_AT_ONCE)? > 0))
+        .run_transaction(Origin::of(Actor::System), |tx| {
+            Ok(Outcome::bookkeeping(store::status_lists::backfill_credential_indexes(tx, INDEX_BATCH_SIZE)? > 0))
         })
         .await
 }
@@ -147,24 +152,28 @@ pub async fn place_old(app: &App) -> Result<bool, StoreError> {
 /// is no longer in force, no token is issued. If it is, a revocation can only follow, and every
 /// build that reads the revocation reads the index as well. This costs one read beside a commit,
 /// holds no lock and invalidates no build.
-pub async fn place_of_token(app: &App, grant: &Grant, jti: &str) -> Result<Option<Place>, Denied> {
-    if grant.status_of == StatusOf::Credential {
+pub async fn assign_token_index(app: &App, grant: &Grant, jti: &str) -> Result<Option<StatusListIndex>, AuthError> {
+    if grant.status_subject == StatusSubject::Credential {
         return Ok(grant.status.clone());
     }
-    let token =
-        NewToken { jti: jti.to_owned(), credential: grant.credential, key: grant.key.clone(), exp: grant.expires_at };
-    let wanted = Wanted::Credential(grant.credential);
+    let token = TokenStatusRequest {
+        jti: jti.to_owned(),
+        credential: grant.credential_id,
+        key: grant.key.clone(),
+        exp: grant.expires_at,
+    };
+    let wanted = KeySelector::Credential(grant.credential_id);
     let place = app
         .store
-        .change(Origin::of(Actor::System), move |tx| {
-            Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::give_token_place(tx, &token)?))
+        .run_transaction(Origin::of(Actor::System), move |tx| {
+            Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::assign_token_index(tx, &token)?))
         })
         .await?;
     let found = app
         .store
         .read(move |connection| store::credentials::key_context::load(connection, &wanted, &BTreeSet::new()))
         .await?;
-    let facts = found.ok_or(Denied::Key)?.facts;
-    grant::alive(&facts.key, facts.now, &app.settings.limits).map_err(|_| Denied::Key)?;
+    let facts = found.ok_or(AuthError::Key)?.facts;
+    grant::check_key_in_force(&facts.key, facts.now, &app.settings.limits).map_err(|_| AuthError::Key)?;
     Ok(Some(place))
 }

@@ -7,34 +7,34 @@ use tokio::time::Instant;
 use crate::{
     domain::{
         common::{
-            id::{DeliveryId, Generated, WebhookId},
+            id::{DeliveryId, GeneratedId, WebhookId},
             page::Page,
         },
         webhooks::{
-            State,
+            WebhookState,
             delivery::{Delivery, DeliveryState},
         },
     },
     service::{
         App, Error,
         caller::Caller,
-        webhooks::message::{Message, SealedEndpoint},
+        webhooks::message::{EncryptedEndpoint, Message},
     },
     store::{self, Outcome},
 };
 
 /// The type of a test message; no event in the audit log has it.
-const TEST: &str = "webhook.test";
+const TEST_EVENT_TYPE: &str = "webhook.test";
 
 /// The result of a test message. It contains neither the response body nor an address, which the
 /// caller has no right to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tested {
+pub struct TestResult {
     /// Absent if there was no response.
     pub status: Option<u16>,
     /// Why the message does not count as delivered.
     pub error: Option<String>,
-    pub took: Duration,
+    pub duration: Duration,
 }
 
 /// Lists the deliveries of a webhook, newest event first. `before` is an exclusive event sequence
@@ -52,20 +52,20 @@ pub async fn list(app: &App, webhook: WebhookId, before: Option<i64>, limit: i64
 /// Returns `Error::Conflict` while it is being sent, or if the webhook is disabled.
 pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryId) -> Result<Delivery, Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::webhooks::find_for_change(tx, &webhook)?.ok_or(Error::NotFound("webhook"))?;
             let delivery = store::webhooks::deliveries::find_for_change(tx, &webhook, &id)?;
             let mut delivery = delivery.ok_or(Error::NotFound("delivery"))?;
-            if found.state != State::Enabled {
+            if found.state != WebhookState::Enabled {
                 return Err(Error::Conflict("the webhook is disabled: enable it first".to_owned()));
             }
-            if delivery.claimed_until.is_some_and(|until| tx.now() < until) {
+            if delivery.leased_until.is_some_and(|until| tx.now() < until) {
                 return Err(Error::Conflict("it is being sent right now".to_owned()));
             }
             delivery.state = DeliveryState::Waiting;
             delivery.attempts = 0;
             delivery.next_attempt_at = Some(tx.now());
-            delivery.claimed_until = None;
+            delivery.leased_until = None;
             delivery.finished_at = None;
             store::webhooks::deliveries::update(tx, &delivery)?;
             Ok(Outcome::bookkeeping(delivery))
@@ -75,29 +75,31 @@ pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryI
 
 /// Sends a signed message of the type `webhook.test` once, even to a disabled webhook. It is not
 /// recorded in the delivery log.
-pub async fn test(app: &App, id: WebhookId) -> Result<Tested, Error> {
+pub async fn test(app: &App, id: WebhookId) -> Result<TestResult, Error> {
     let (endpoint, webhook, now) = app
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
             let webhook = store::webhooks::find(connection, &id)?.ok_or(Error::NotFound("webhook"))?;
-            Ok::<_, Error>((SealedEndpoint::load(connection, &webhook, now)?, webhook, now))
+            Ok::<_, Error>((EncryptedEndpoint::load(connection, &webhook, now)?, webhook, now))
         })
         .await?;
     let data = serde_json::json!({ "webhook_id": webhook.id });
     let message_id = DeliveryId::generate(now, &app.entropy)?;
-    let message = Message { id: message_id.to_string(), kind: TEST.to_owned(), at: now, data };
+    let message = Message { id: message_id.to_string(), kind: TEST_EVENT_TYPE.to_owned(), at: now, data };
     let endpoint = endpoint.open(&app.master)?;
     let started = Instant::now();
     let answer = endpoint.send(&app.outbound, &message, now).await;
-    let took = started.elapsed();
+    let duration = started.elapsed();
     Ok(match answer {
-        Ok(answer) if (200..=299).contains(&answer.status) => Tested { status: Some(answer.status), error: None, took },
-        Ok(answer) => Tested {
+        Ok(answer) if (200..=299).contains(&answer.status) => {
+            TestResult { status: Some(answer.status), error: None, duration }
+        }
+        Ok(answer) => TestResult {
             status: Some(answer.status),
             error: Some("only an answer from 200 to 299 counts as delivered; redirects are not followed".to_owned()),
-            took,
+            duration,
         },
-        Err(unreached) => Tested { status: None, error: Some(unreached.to_string()), took },
+        Err(unreached) => TestResult { status: None, error: Some(unreached.to_string()), duration },
     })
 }

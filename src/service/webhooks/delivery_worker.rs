@@ -11,16 +11,16 @@ use crate::{
             id::WebhookId,
             time::{Span, Timestamp},
         },
-        events::{Actor, EventKind, NewEvent, Origin},
+        events::{Actor, EventType, NewEvent, Origin},
         webhooks::{
-            Disabled, State,
-            delivery::{Attempt, Delivery, DeliveryState, Verdict, judge, retry_after},
+            DisableReason, WebhookState,
+            delivery::{Delivery, DeliveryDecision, DeliveryState, PresentedCredential, judge, parse_retry_after},
         },
     },
-    outbound::{Answer, Unreached},
+    outbound::{Answer, RequestError},
     service::{
         App, Error,
-        webhooks::message::{Endpoint, Message, SealedEndpoint},
+        webhooks::message::{EncryptedEndpoint, Endpoint, Message},
     },
     store::{self, Outcome, StoreError, Tx},
     telemetry::labels::Delivered,
@@ -29,11 +29,11 @@ use crate::{
 /// Maximum number of concurrent deliveries to one webhook.
 pub const AT_ONCE: i64 = 4;
 /// Duration of a lease: three times the timeout of an attempt.
-pub const CLAIM: Span = Span::from_secs(60);
+pub const LEASE_DURATION: Span = Span::from_secs(60);
 
 /// Deliveries that were leased together.
-struct Batch {
-    endpoint: SealedEndpoint,
+struct LeasedBatch {
+    endpoint: EncryptedEndpoint,
     now: Timestamp,
     deliveries: Vec<(Delivery, Message)>,
 }
@@ -43,18 +43,18 @@ pub async fn due(app: &App) -> Result<Vec<WebhookId>, StoreError> {
     app.store
         .read(|connection| {
             let now = store::now(connection)?;
-            store::webhooks::deliveries::webhooks_with_due(connection, now)
+            store::webhooks::deliveries::list_webhooks_with_due_deliveries(connection, now)
         })
         .await
 }
 
 /// Returns the age of the oldest waiting delivery of an enabled webhook.
-pub async fn longest_wait(app: &App) -> Result<Span, StoreError> {
+pub async fn get_oldest_delivery_age(app: &App) -> Result<Span, StoreError> {
     app.store
         .read(|connection| {
             let now = store::now(connection)?;
-            let oldest = store::webhooks::deliveries::oldest_waiting(connection)?;
-            Ok(oldest.map_or(Span::ZERO, |since| now.since(since)))
+            let oldest = store::webhooks::deliveries::find_oldest_waiting(connection)?;
+            Ok(oldest.map_or(Span::ZERO, |since| now.elapsed_since(since)))
         })
         .await
 }
@@ -62,7 +62,7 @@ pub async fn longest_wait(app: &App) -> Result<Span, StoreError> {
 /// Sends a batch of due deliveries to a webhook. Returns whether another batch should follow at
 /// once: this one was full, and every delivery succeeded.
 pub async fn serve(app: &App, id: &WebhookId) -> Result<bool, Error> {
-    let Some(batch) = claim(app, id.clone()).await? else { return Ok(false) };
+    let Some(batch) = lease_deliveries(app, id.clone()).await? else { return Ok(false) };
     let endpoint = batch.endpoint.open(&app.master)?;
     let whole = i64::try_from(batch.deliveries.len()).is_ok_and(|count| count == AT_ONCE);
     let sent =
@@ -74,26 +74,28 @@ pub async fn serve(app: &App, id: &WebhookId) -> Result<bool, Error> {
     Ok(go_on)
 }
 
-async fn claim(app: &App, id: WebhookId) -> Result<Option<Batch>, StoreError> {
+async fn lease_deliveries(app: &App, id: WebhookId) -> Result<Option<LeasedBatch>, StoreError> {
     app.store
-        .change(Origin::of(Actor::System), move |tx| {
+        .run_transaction(Origin::of(Actor::System), move |tx| {
             let now = tx.now();
             let found = store::webhooks::find(tx, &id)?;
             let ready = |until: Option<Timestamp>| until.is_none_or(|until| until <= now);
-            let Some(webhook) = found.filter(|webhook| webhook.state == State::Enabled && ready(webhook.paused_until))
+            let Some(webhook) =
+                found.filter(|webhook| webhook.state == WebhookState::Enabled && ready(webhook.paused_until))
             else {
                 return Ok(Outcome::bookkeeping(None));
             };
             let mut deliveries = Vec::new();
-            for delivery in store::webhooks::deliveries::claim(tx, &id, AT_ONCE, now.after(CLAIM))? {
-                let event = store::events::find(tx, delivery.event_seq)?
-                    .ok_or_else(|| StoreError::Corrupt(format!("event {} is gone", delivery.event_seq)))?;
-                let data = serde_json::to_value(&event).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            for delivery in store::webhooks::deliveries::lease_due(tx, &id, AT_ONCE, now.plus(LEASE_DURATION))? {
+                let event = store::events::find(tx, delivery.event_sequence_number)?.ok_or_else(|| {
+                    StoreError::InvalidData(format!("event {} is gone", delivery.event_sequence_number))
+                })?;
+                let data = serde_json::to_value(&event).map_err(|error| StoreError::InvalidData(error.to_string()))?;
                 let message = Message { id: event.id.to_string(), kind: event.kind, at: event.at, data };
                 deliveries.push((delivery, message));
             }
-            let endpoint = SealedEndpoint::load(tx, &webhook, now)?;
-            let batch = (!deliveries.is_empty()).then_some(Batch { endpoint, now, deliveries });
+            let endpoint = EncryptedEndpoint::load(tx, &webhook, now)?;
+            let batch = (!deliveries.is_empty()).then_some(LeasedBatch { endpoint, now, deliveries });
             Ok(Outcome::bookkeeping(batch))
         })
         .await
@@ -109,53 +111,55 @@ async fn send(
 ) -> Result<bool, Error> {
     let answer = endpoint.send(&app.outbound, &message, now).await;
     let attempt = match &answer {
-        Ok(answer) => Attempt::Answered {
+        Ok(answer) => PresentedCredential::Response {
             status: answer.status,
-            retry_after: answer.retry_after.as_deref().and_then(|text| retry_after(text, now)),
+            retry_after: answer.retry_after.as_deref().and_then(|text| parse_retry_after(text, now)),
         },
-        Err(_) => Attempt::Unreached,
+        Err(_) => PresentedCredential::NoResponse,
     };
     let mut jitter = [0; 2];
     app.entropy.fill(&mut jitter)?;
     let verdict = judge(attempt, delivery.attempts, u16::from_be_bytes(jitter));
-    app.metrics.webhook_attempted(match verdict {
-        Verdict::Delivered => Delivered::Delivered,
-        Verdict::Again { .. } => Delivered::Again,
-        Verdict::Gone => Delivered::Gone,
-        Verdict::Exhausted => Delivered::Exhausted,
+    app.metrics.record_webhook_attempt(match verdict {
+        DeliveryDecision::Delivered => Delivered::Delivered,
+        DeliveryDecision::Retry { .. } => Delivered::Again,
+        DeliveryDecision::Deleted => Delivered::Gone,
+        DeliveryDecision::RetriesExhausted => Delivered::RetriesExhausted,
     });
-    tracing::debug!(webhook = %delivery.webhook, delivery = %delivery.id, attempts = delivery.attempts, ?answer, "sent");
-    app.store.change(Origin::of(Actor::System), move |tx| record(tx, delivery, &answer, verdict)).await?;
-    Ok(verdict == Verdict::Delivered)
+    tracing::debug!(webhook = %delivery.webhook_id, delivery = %delivery.id, attempts = delivery.attempts, ?answer, "sent");
+    app.store.run_transaction(Origin::of(Actor::System), move |tx| record(tx, delivery, &answer, verdict)).await?;
+    Ok(verdict == DeliveryDecision::Delivered)
 }
 
 fn record(
     tx: &mut Tx<'_>,
     claimed: Delivery,
-    answer: &Result<Answer, Unreached>,
-    verdict: Verdict,
+    answer: &Result<Answer, RequestError>,
+    verdict: DeliveryDecision,
 ) -> Result<Outcome<()>, StoreError> {
     let now = tx.now();
     // Locks the webhook before its delivery, in the same order as deletion does. Most results do
     // not change the webhook.
     let touches_webhook = match verdict {
-        Verdict::Delivered | Verdict::Again { pause: false, .. } => false,
-        Verdict::Again { pause: true, .. } | Verdict::Gone | Verdict::Exhausted => true,
+        DeliveryDecision::Delivered | DeliveryDecision::Retry { pause: false, .. } => false,
+        DeliveryDecision::Retry { pause: true, .. }
+        | DeliveryDecision::Deleted
+        | DeliveryDecision::RetriesExhausted => true,
     };
-    let webhook = if touches_webhook { store::webhooks::find_for_change(tx, &claimed.webhook)? } else { None };
-    let found = store::webhooks::deliveries::find_for_change(tx, &claimed.webhook, &claimed.id)?;
+    let webhook = if touches_webhook { store::webhooks::find_for_change(tx, &claimed.webhook_id)? } else { None };
+    let found = store::webhooks::deliveries::find_for_change(tx, &claimed.webhook_id, &claimed.id)?;
     // If the lease expired and another worker has taken the delivery, or if it was deleted, this
     // result is discarded.
     let ours = |found: &Delivery| {
         found.state == DeliveryState::Waiting
             && found.attempts == claimed.attempts
-            && found.claimed_until == claimed.claimed_until
+            && found.leased_until == claimed.leased_until
     };
     let Some(mut delivery) = found.filter(ours) else { return Ok(Outcome::bookkeeping(())) };
-    delivery.claimed_until = None;
+    delivery.leased_until = None;
     delivery.last_status = answer.as_ref().ok().map(|answer| answer.status);
     delivery.last_error = match (answer, verdict) {
-        (_, Verdict::Delivered) => None,
+        (_, DeliveryDecision::Delivered) => None,
         (Ok(answer), _) => Some(format!("answered {}", answer.status)),
         (Err(unreached), _) => Some(unreached.to_string()),
     };
@@ -166,39 +170,39 @@ fn record(
         delivery.finished_at = Some(now);
     };
     match verdict {
-        Verdict::Delivered => end(DeliveryState::Delivered, &mut delivery),
-        Verdict::Again { after, pause } => {
-            delivery.next_attempt_at = Some(now.after(after));
+        DeliveryDecision::Delivered => end(DeliveryState::Delivered, &mut delivery),
+        DeliveryDecision::Retry { after, pause } => {
+            delivery.next_attempt_at = Some(now.plus(after));
             if pause {
-                store::webhooks::pause(tx, &claimed.webhook, now.after(after))?;
+                store::webhooks::pause_deliveries(tx, &claimed.webhook_id, now.plus(after))?;
             }
         }
         // The delivery keeps waiting, and is sent if the webhook is enabled again.
-        Verdict::Gone => event = disable(tx, webhook, Disabled::Gone)?,
-        Verdict::Exhausted => {
+        DeliveryDecision::Deleted => event = disable_webhook(tx, webhook, DisableReason::Deleted)?,
+        DeliveryDecision::RetriesExhausted => {
             end(DeliveryState::Failed, &mut delivery);
             // A receiver that accepted other deliveries in the meantime works and rejects only this
             // one.
-            if !store::webhooks::deliveries::took_anything_since(tx, &claimed.webhook, delivery.created_at)? {
-                event = disable(tx, webhook, Disabled::Exhausted)?;
+            if !store::webhooks::deliveries::has_delivered_since(tx, &claimed.webhook_id, delivery.created_at)? {
+                event = disable_webhook(tx, webhook, DisableReason::RetriesExhausted)?;
             }
         }
     }
     store::webhooks::deliveries::update(tx, &delivery)?;
     Ok(match event {
-        Some(event) => Outcome::event((), event.with("event_id", delivery.event_id.as_str())),
+        Some(event) => Outcome::event((), event.with_data("event_id", delivery.event_id.as_str())),
         None => Outcome::bookkeeping(()),
     })
 }
 
-fn disable(
+fn disable_webhook(
     tx: &mut Tx<'_>,
     webhook: Option<crate::domain::webhooks::Webhook>,
-    why: Disabled,
+    why: DisableReason,
 ) -> Result<Option<NewEvent>, StoreError> {
-    let Some(mut webhook) = webhook.filter(|webhook| webhook.state == State::Enabled) else { return Ok(None) };
-    webhook.state = State::Disabled(why);
+    let Some(mut webhook) = webhook.filter(|webhook| webhook.state == WebhookState::Enabled) else { return Ok(None) };
+    webhook.state = WebhookState::DisableReason(why);
     store::webhooks::update(tx, &webhook)?;
     tracing::warn!(webhook = %webhook.id, reason = why.as_str(), "a webhook was disabled");
-    Ok(Some(NewEvent::new(EventKind::WebhookDisabled, &webhook.id).with("reason", why.as_str())))
+    Ok(Some(NewEvent::new(EventType::WebhookDisabled, &webhook.id).with_data("reason", why.as_str())))
 }

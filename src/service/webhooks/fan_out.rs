@@ -7,7 +7,7 @@ use crate::{
         common::id::WebhookId,
         events::{Actor, EventFilter, Origin},
         webhooks::{
-            State,
+            WebhookState,
             delivery::{Delivery, DeliveryState},
         },
     },
@@ -16,24 +16,24 @@ use crate::{
 };
 
 /// Maximum number of waiting deliveries of one webhook. Later events remain in the audit log.
-pub const MOST_WAITING: i64 = 1000;
+pub const MAX_WAITING_DELIVERIES: i64 = 1000;
 /// Maximum number of webhooks, and of events for each, in one transaction.
-const WEBHOOKS: usize = 20;
+const MAX_WEBHOOKS_PER_TRANSACTION: usize = 20;
 const EVENTS: i64 = 100;
 /// Creates deliveries for new events. Returns whether more may remain.
 pub async fn fan_out(app: &App) -> Result<bool, StoreError> {
-    let behind = app.store.read(behind).await?;
+    let behind = app.store.read(find_lagging_webhooks).await?;
     if behind.is_empty() {
         return Ok(false);
     }
     app.store
-        .change(Origin::of(Actor::System), move |tx| {
+        .run_transaction(Origin::of(Actor::System), move |tx| {
             if !store::try_lock(tx, locks::FAN_OUT)? {
                 return Ok(Outcome::bookkeeping(false));
             }
             let mut moved = false;
             for id in &behind {
-                moved |= move_on(tx, id)?;
+                moved |= advance_cursor(tx, id)?;
             }
             Ok(Outcome::bookkeeping(moved))
         })
@@ -42,14 +42,14 @@ pub async fn fan_out(app: &App) -> Result<bool, StoreError> {
 
 /// The webhooks whose event cursor is behind the chain head and that have room, in id order, in
 /// which every transaction locks them.
-fn behind(connection: &mut Conn) -> Result<Vec<WebhookId>, StoreError> {
-    let (head, _) = store::events::head(connection)?;
+fn find_lagging_webhooks(connection: &mut Conn) -> Result<Vec<WebhookId>, StoreError> {
+    let (head, _) = store::events::read_chain_head(connection)?;
     let mut found = Vec::new();
-    for id in store::webhooks::behind(connection, head)? {
-        if found.len() == WEBHOOKS {
+    for id in store::webhooks::list_behind_event(connection, head)? {
+        if found.len() == MAX_WEBHOOKS_PER_TRANSACTION {
             break;
         }
-        if store::webhooks::deliveries::waiting(connection, &id)? < MOST_WAITING {
+        if store::webhooks::deliveries::count_waiting(connection, &id)? < MAX_WAITING_DELIVERIES {
             found.push(id);
         }
     }
@@ -57,30 +57,30 @@ fn behind(connection: &mut Conn) -> Result<Vec<WebhookId>, StoreError> {
     Ok(found)
 }
 
-fn move_on(tx: &mut Tx<'_>, id: &WebhookId) -> Result<bool, StoreError> {
+fn advance_cursor(tx: &mut Tx<'_>, id: &WebhookId) -> Result<bool, StoreError> {
     // Read again under the row lock: the webhook may have advanced, or been disabled or deleted.
     let Some(webhook) = store::webhooks::find_for_change(tx, id)? else { return Ok(false) };
-    if webhook.state != State::Enabled {
+    if webhook.state != WebhookState::Enabled {
         return Ok(false);
     }
-    let mut room = MOST_WAITING - store::webhooks::deliveries::waiting(tx, id)?;
-    let mut seen = webhook.cursor;
-    for event in store::events::list(tx, &EventFilter::default(), Some(webhook.cursor), EVENTS)?.data {
-        if webhook.wants(&event) {
+    let mut room = MAX_WAITING_DELIVERIES - store::webhooks::deliveries::count_waiting(tx, id)?;
+    let mut seen = webhook.event_cursor;
+    for event in store::events::list(tx, &EventFilter::default(), Some(webhook.event_cursor), EVENTS)?.data {
+        if webhook.matches_event(&event) {
             if room <= 0 {
                 break;
             }
             room -= 1;
             let delivery = Delivery {
-                id: tx.new_id()?,
-                webhook: id.clone(),
+                id: tx.generate_id()?,
+                webhook_id: id.clone(),
                 event_id: event.id,
-                event_seq: event.seq,
+                event_sequence_number: event.seq,
                 event_type: event.kind,
                 state: DeliveryState::Waiting,
                 attempts: 0,
                 next_attempt_at: Some(tx.now()),
-                claimed_until: None,
+                leased_until: None,
                 last_status: None,
                 last_error: None,
                 created_at: tx.now(),
@@ -90,8 +90,8 @@ fn move_on(tx: &mut Tx<'_>, id: &WebhookId) -> Result<bool, StoreError> {
         }
         seen = event.seq;
     }
-    if seen > webhook.cursor {
-        store::webhooks::set_seen(tx, id, seen)?;
+    if seen > webhook.event_cursor {
+        store::webhooks::set_event_cursor(tx, id, seen)?;
     }
-    Ok(seen > webhook.cursor)
+    Ok(seen > webhook.event_cursor)
 }

@@ -4,14 +4,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    crypto::{encryption::Sealed, master_keys::MasterKeys, webhook::WebhookSecret},
+    crypto::{encryption::Encrypted, master_keys::MasterKeys, webhook::WebhookSecret},
     domain::{
         common::{id::WebhookId, time::Timestamp},
         webhooks::{Webhook, WebhookUrl},
     },
-    outbound::{Answer, Outbound, Unreached},
+    outbound::{Answer, Outbound, RequestError},
     service::Error,
-    store::{Conn, StoreError, webhooks::SealedSecret},
+    store::{Conn, StoreError, webhooks::EncryptedSecret},
 };
 
 /// The body, with its members in the order of the specification.
@@ -44,17 +44,17 @@ pub struct Endpoint {
 
 /// An endpoint as stored, with encrypted secrets.
 #[derive(Debug)]
-pub struct SealedEndpoint {
+pub struct EncryptedEndpoint {
     id: WebhookId,
     url: WebhookUrl,
-    secrets: Vec<SealedSecret>,
+    secrets: Vec<EncryptedSecret>,
 }
 
-impl SealedEndpoint {
+impl EncryptedEndpoint {
     /// Loads the current secret, and the previous one while its overlap lasts.
     pub fn load(connection: &mut Conn, webhook: &Webhook, now: Timestamp) -> Result<Self, StoreError> {
-        let (secret, old) = crate::store::webhooks::secrets(connection, &webhook.id)?;
-        let old = old.filter(|_| webhook.old_secret_until.is_some_and(|until| now < until));
+        let (secret, old) = crate::store::webhooks::read_secrets(connection, &webhook.id)?;
+        let old = old.filter(|_| webhook.previous_secret_expires_at.is_some_and(|until| now < until));
         let secrets = [secret].into_iter().chain(old).collect();
         Ok(Self { id: webhook.id.clone(), url: webhook.url.clone(), secrets })
     }
@@ -62,7 +62,7 @@ impl SealedEndpoint {
     pub fn open(self, master: &MasterKeys) -> Result<Endpoint, Error> {
         let mut secrets = Vec::with_capacity(self.secrets.len());
         for (bytes, master_version) in self.secrets {
-            secrets.push(WebhookSecret::open(master, self.id.as_str(), &Sealed { master_version, bytes })?);
+            secrets.push(WebhookSecret::open(master, self.id.as_str(), &Encrypted { master_version, bytes })?);
         }
         Ok(Endpoint { url: self.url, secrets })
     }
@@ -70,9 +70,9 @@ impl SealedEndpoint {
 
 impl Endpoint {
     /// Signs the message as of `now` and sends it once.
-    pub async fn send(&self, outbound: &Outbound, message: &Message, now: Timestamp) -> Result<Answer, Unreached> {
+    pub async fn send(&self, outbound: &Outbound, message: &Message, now: Timestamp) -> Result<Answer, RequestError> {
         let body = Body { kind: &message.kind, timestamp: message.at, data: &message.data };
-        let body = serde_json::to_vec(&body).map_err(|_| Unreached::Broken)?;
+        let body = serde_json::to_vec(&body).map_err(|_| RequestError::Broken)?;
         // The time of the attempt and not of the event: receivers reject timestamps older than five
         // minutes.
         let timestamp = now.seconds();

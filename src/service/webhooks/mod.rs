@@ -14,14 +14,14 @@ use crate::{
             page::{Page, PageRequest},
             time::{Span, Timestamp},
         },
-        events::{EventKind, NewEvent},
-        webhooks::{Disabled, EventTypes, State, Webhook, WebhookUrl},
+        events::{EventType, NewEvent},
+        webhooks::{DisableReason, EventTypeFilter, Webhook, WebhookState, WebhookUrl},
     },
     service::{
-        App, Error, Fault,
+        App, Error, InputFault,
         caller::Caller,
         common::{
-            idempotency::{self, Created, Idempotency},
+            idempotency::{self, CreateOutcome, IdempotencyRequest},
             version::require_version,
         },
     },
@@ -31,34 +31,34 @@ use crate::{
 pub use fan_out::fan_out;
 
 /// Maximum number of webhooks: each one processes every event.
-const MOST: i64 = 1000;
+const MAX_WEBHOOKS: i64 = 1000;
 /// How long the previous secret signs beside a new one, by default.
-pub const DEFAULT_OVERLAP: Span = Span::from_secs(24 * 3600);
+pub const DEFAULT_SECRET_OVERLAP: Span = Span::from_secs(24 * 3600);
 /// Maximum overlap of the two secrets.
-const LONGEST_OVERLAP: Span = Span::from_secs(30 * 24 * 3600);
+const MAX_SECRET_OVERLAP: Span = Span::from_secs(30 * 24 * 3600);
 
 /// Body of `POST /v1/webhooks`.
 #[derive(Debug, Clone)]
 pub struct NewWebhook {
     pub url: WebhookUrl,
     pub description: Option<DisplayName>,
-    pub event_types: Option<EventTypes>,
+    pub event_types: Option<EventTypeFilter>,
     pub organization: Option<OrganizationId>,
 }
 
 /// Body of `PATCH /v1/webhooks/{id}`. Absent members stay unchanged.
 #[derive(Debug, Clone, Default)]
-pub struct PatchWebhook {
+pub struct WebhookPatch {
     pub url: Option<WebhookUrl>,
     pub description: Option<Option<DisplayName>>,
-    pub event_types: Option<Option<EventTypes>>,
+    pub event_types: Option<Option<EventTypeFilter>>,
     pub organization: Option<Option<OrganizationId>>,
     pub enabled: Option<bool>,
 }
 
 /// A webhook and its secret, for the only response that contains the secret.
 #[derive(Debug)]
-pub struct Made {
+pub struct WebhookWithSecret {
     pub webhook: Webhook,
     pub secret: WebhookSecret,
 }
@@ -67,20 +67,22 @@ pub async fn create(
     app: &App,
     caller: &Caller,
     new: NewWebhook,
-    once: Option<Idempotency>,
-) -> Result<Created<Made, Webhook>, Error> {
-    require_reachable(app, &new.url)?;
+    once: Option<IdempotencyRequest>,
+) -> Result<CreateOutcome<WebhookWithSecret, Webhook>, Error> {
+    require_allowed_url(app, &new.url)?;
     let (master, entropy) = (app.master.clone(), app.entropy.clone());
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::webhooks::find(tx, &id.parse()?)?.ok_or(Error::NotFound("webhook"))?;
-                return Ok(Outcome::bookkeeping(Created::Replayed(found)));
+                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(found)));
             }
-            if store::webhooks::count(tx)? >= MOST {
-                return Err(Error::Conflict(format!("there are {MOST} webhooks already, and no more may be made")));
+            if store::webhooks::count(tx)? >= MAX_WEBHOOKS {
+                return Err(Error::Conflict(format!(
+                    "there are {MAX_WEBHOOKS} webhooks already, and no more may be made"
+                )));
             }
-            let id: WebhookId = tx.new_id()?;
+            let id: WebhookId = tx.generate_id()?;
             let secret = WebhookSecret::generate(&entropy)?;
             let sealed = secret.seal(&master, id.as_str(), &entropy)?;
             let webhook = Webhook {
@@ -89,20 +91,20 @@ pub async fn create(
                 description: new.description,
                 event_types: new.event_types,
                 organization: new.organization,
-                state: State::Enabled,
-                old_secret_until: None,
+                state: WebhookState::Enabled,
+                previous_secret_expires_at: None,
                 paused_until: None,
                 // Starts at the current chain head. Earlier events are available from the events
                 // API.
-                cursor: store::events::head(tx)?.0,
+                event_cursor: store::events::read_chain_head(tx)?.0,
                 created_at: tx.now(),
-                created_by: tx.author(),
+                created_by: tx.creator(),
                 version: 1,
             };
             store::webhooks::insert(tx, &webhook, &(sealed.bytes, sealed.master_version))?;
-            idempotency::remember(tx, once.as_ref(), webhook.id.as_str())?;
-            let event = NewEvent::new(EventKind::WebhookCreated, &webhook.id);
-            Ok(Outcome::event(Created::New(Made { webhook, secret }), event))
+            idempotency::record_created_object(tx, once.as_ref(), webhook.id.as_str())?;
+            let event = NewEvent::new(EventType::WebhookCreated, &webhook.id);
+            Ok(Outcome::event(CreateOutcome::New(WebhookWithSecret { webhook, secret }), event))
         })
         .await
 }
@@ -120,12 +122,12 @@ pub async fn patch(
     app: &App,
     caller: &Caller,
     id: WebhookId,
-    patch: PatchWebhook,
+    patch: WebhookPatch,
     if_version: Option<i64>,
 ) -> Result<Webhook, Error> {
-    let reachable = patch.url.as_ref().map_or(Ok(()), |url| require_reachable(app, url));
+    let reachable = patch.url.as_ref().map_or(Ok(()), |url| require_allowed_url(app, url));
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let mut webhook = store::webhooks::find_for_change(tx, &id)?.ok_or(Error::NotFound("webhook"))?;
             require_version(webhook.version, if_version)?;
             reachable?;
@@ -135,20 +137,19 @@ pub async fn patch(
                 return Ok(Outcome::bookkeeping(webhook));
             }
             let kind = match (before.state, webhook.state) {
-                (State::Enabled, State::Disabled(_)) => EventKind::WebhookDisabled,
-                (State::Disabled(_), State::Enabled) => EventKind::WebhookEnabled,
-                (State::Enabled, State::Enabled) | (State::Disabled(_), State::Disabled(_)) => {
-                    EventKind::WebhookUpdated
-                }
+                (WebhookState::Enabled, WebhookState::DisableReason(_)) => EventType::WebhookDisabled,
+                (WebhookState::DisableReason(_), WebhookState::Enabled) => EventType::WebhookEnabled,
+                (WebhookState::Enabled, WebhookState::Enabled)
+                | (WebhookState::DisableReason(_), WebhookState::DisableReason(_)) => EventType::WebhookUpdated,
             };
-            if kind == EventKind::WebhookEnabled {
-                store::webhooks::deliveries::begin_anew(tx, &id)?;
+            if kind == EventType::WebhookEnabled {
+                store::webhooks::deliveries::reset_waiting(tx, &id)?;
             }
             store::webhooks::update(tx, &webhook)?;
             webhook.version += 1;
             let event = NewEvent::new(kind, &webhook.id);
-            let event = if kind == EventKind::WebhookDisabled {
-                event.with("reason", Disabled::Requested.as_str())
+            let event = if kind == EventType::WebhookDisabled {
+                event.with_data("reason", DisableReason::ByAdministrator.as_str())
             } else {
                 event
             };
@@ -157,7 +158,7 @@ pub async fn patch(
         .await
 }
 
-fn apply(webhook: &mut Webhook, patch: PatchWebhook) {
+fn apply(webhook: &mut Webhook, patch: WebhookPatch) {
     if let Some(url) = patch.url
         && url != webhook.url
     {
@@ -175,22 +176,24 @@ fn apply(webhook: &mut Webhook, patch: PatchWebhook) {
         webhook.organization = organization;
     }
     match (patch.enabled, webhook.state) {
-        (Some(true), State::Disabled(_)) => {
-            webhook.state = State::Enabled;
+        (Some(true), WebhookState::DisableReason(_)) => {
+            webhook.state = WebhookState::Enabled;
             webhook.paused_until = None;
         }
-        (Some(false), State::Enabled) => webhook.state = State::Disabled(Disabled::Requested),
-        (Some(true), State::Enabled) | (Some(false), State::Disabled(_)) | (None, _) => {}
+        (Some(false), WebhookState::Enabled) => {
+            webhook.state = WebhookState::DisableReason(DisableReason::ByAdministrator)
+        }
+        (Some(true), WebhookState::Enabled) | (Some(false), WebhookState::DisableReason(_)) | (None, _) => {}
     }
 }
 
 pub async fn delete(app: &App, caller: &Caller, id: WebhookId, if_version: Option<i64>) -> Result<(), Error> {
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let webhook = store::webhooks::find_for_change(tx, &id)?.ok_or(Error::NotFound("webhook"))?;
             require_version(webhook.version, if_version)?;
             store::webhooks::delete(tx, &id)?;
-            let event = NewEvent::new(EventKind::WebhookDeleted, &id);
+            let event = NewEvent::new(EventType::WebhookDeleted, &id);
             Ok(Outcome::event((), event))
         })
         .await
@@ -204,32 +207,32 @@ pub async fn rotate_secret(
     id: WebhookId,
     overlap: Span,
     if_version: Option<i64>,
-) -> Result<Made, Error> {
+) -> Result<WebhookWithSecret, Error> {
     let (master, entropy) = (app.master.clone(), app.entropy.clone());
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             let mut webhook = store::webhooks::find_for_change(tx, &id)?.ok_or(Error::NotFound("webhook"))?;
             require_version(webhook.version, if_version)?;
-            if overlap > LONGEST_OVERLAP {
-                return Err(Error::invalid("overlap", format!("may be {LONGEST_OVERLAP} at most")));
+            if overlap > MAX_SECRET_OVERLAP {
+                return Err(Error::invalid("overlap", format!("may be {MAX_SECRET_OVERLAP} at most")));
             }
             let secret = WebhookSecret::generate(&entropy)?;
             let sealed = secret.seal(&master, id.as_str(), &entropy)?;
-            let old_until = (overlap > Span::ZERO).then(|| tx.now().after(overlap));
+            let old_until = (overlap > Span::ZERO).then(|| tx.now().plus(overlap));
             store::webhooks::rotate(tx, &id, &(sealed.bytes, sealed.master_version), old_until)?;
-            webhook.old_secret_until = old_until;
+            webhook.previous_secret_expires_at = old_until;
             webhook.version += 1;
             let until = old_until.map(|until: Timestamp| until.to_string());
-            let event = NewEvent::new(EventKind::WebhookSecretRotated, &id).with("old_secret_until", until);
-            Ok(Outcome::event(Made { webhook, secret }, event))
+            let event = NewEvent::new(EventType::WebhookSecretRotated, &id).with_data("old_secret_until", until);
+            Ok(Outcome::event(WebhookWithSecret { webhook, secret }, event))
         })
         .await
 }
 
 /// Reports a URL that the outbound guard would always refuse, when it is set and not at the first
 /// delivery.
-fn require_reachable(app: &App, url: &WebhookUrl) -> Result<(), Error> {
+fn require_allowed_url(app: &App, url: &WebhookUrl) -> Result<(), Error> {
     app.outbound.guard().check(url).map_err(|faults| {
-        Error::Invalid(faults.into_iter().map(|fault| Fault::new("url", fault.to_string())).collect())
+        Error::Invalid(faults.into_iter().map(|fault| InputFault::new("url", fault.to_string())).collect())
     })
 }

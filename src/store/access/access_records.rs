@@ -10,18 +10,18 @@ use diesel::{
 use crate::{
     domain::{
         access::{
-            access_record::{AccessRecord, Admin, Principal, PrincipalType, Reach, Statement},
+            access_record::{AccessRecord, Principal, PrincipalType, RecordAdmin, RecordVisibility, Statement},
             resource::ResourcePattern,
         },
         common::{
-            id::{AccessRecordId, Incarnation, OrganizationId},
+            id::{AccessRecordId, GenerationId, OrganizationId},
             page::{Page, PageRequest},
             time::Timestamp,
         },
         events::ActorRef,
     },
     store::{
-        access::{effective_statements::patterns, roles::role_set},
+        access::{effective_statements::parse_resource_patterns, roles::parse_role_set},
         columns::parsed,
         error::StoreError,
         pool::Conn,
@@ -60,7 +60,7 @@ pub fn insert(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> 
     insert_parts(tx, record)
 }
 
-/// Writes back a record that was read by `find_for_change` and modified. Increments its version.
+/// Writes back a record that was read by `find_for_update` and modified. Increments its version.
 pub fn update(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> {
     diesel::update(access_records::table.find(record.id.as_str()))
         .set((access_records::name.eq(record.name.as_str()), access_records::version.eq(access_records::version + 1)))
@@ -76,9 +76,9 @@ pub fn delete(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<(), StoreError> {
 }
 
 /// Deletes up to `most` records of deleted organizations and returns how many were deleted.
-pub fn forget_left(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
+pub fn delete_orphaned(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
     let left: Vec<String> = access_records::table
-        .filter(diesel::dsl::not(is_alive!()))
+        .filter(diesel::dsl::not(organization_generation_matches!()))
         .select(access_records::id)
         .limit(most)
         .load(&mut **tx)?;
@@ -104,7 +104,7 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
         diesel::insert_into(access_record_principals::table)
             .values((
                 access_record_principals::record_id.eq(id),
-                access_record_principals::mark.eq(principal.mark()),
+                access_record_principals::mark.eq(principal.unique_id()),
                 access_record_principals::kind.eq(principal.kind().as_str()),
                 access_record_principals::principal_id.eq(principal.id()),
                 access_record_principals::position.eq(position),
@@ -115,7 +115,7 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
         diesel::insert_into(access_record_admins::table)
             .values((
                 access_record_admins::record_id.eq(id),
-                access_record_admins::incarnation.eq(admin.incarnation.as_str()),
+                access_record_admins::incarnation.eq(admin.generation_id.as_str()),
                 access_record_admins::user_id.eq(admin.user.as_str()),
                 access_record_admins::position.eq(position),
             ))
@@ -140,15 +140,15 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
 pub fn find(connection: &mut Conn, id: &AccessRecordId) -> Result<Option<AccessRecord>, StoreError> {
     let row: Option<Row> = access_records::table
         .filter(access_records::id.eq(id.as_str()))
-        .filter(is_alive!())
+        .filter(organization_generation_matches!())
         .select(Row::as_select())
         .first(connection)
         .optional()?;
-    Ok(whole(connection, row.into_iter().collect())?.pop())
+    Ok(load_parts(connection, row.into_iter().collect())?.pop())
 }
 
 /// Like `find`, but locks the record until the end of the change.
-pub fn find_for_change(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<Option<AccessRecord>, StoreError> {
+pub fn find_for_update(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<Option<AccessRecord>, StoreError> {
     diesel::update(access_records::table.find(id.as_str()))
         .set(access_records::version.eq(access_records::version))
         .execute(&mut **tx)?;
@@ -156,7 +156,11 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<Option<Ac
 }
 
 /// Returns the records within `reach`, newest first.
-pub fn list(connection: &mut Conn, reach: Reach<'_>, page: &PageRequest) -> Result<Page<AccessRecord>, StoreError> {
+pub fn list(
+    connection: &mut Conn,
+    reach: RecordVisibility<'_>,
+    page: &PageRequest,
+) -> Result<Page<AccessRecord>, StoreError> {
     // This is a join, because for a correlated subquery the planner would read every organization.
     let organization = organizations::incarnation.nullable().eq(access_records::incarnation);
     let mut query = access_records::table
@@ -165,10 +169,10 @@ pub fn list(connection: &mut Conn, reach: Reach<'_>, page: &PageRequest) -> Resu
         .select(Row::as_select())
         .into_boxed();
     query = match reach {
-        Reach::All => query,
-        Reach::Nothing => return Ok(Page { data: Vec::new(), next: None }),
-        Reach::Organization(id) => query.filter(access_records::organization_id.eq(id.to_string())),
-        Reach::Administered(organization, incarnation) => {
+        RecordVisibility::All => query,
+        RecordVisibility::None => return Ok(Page { data: Vec::new(), next: None }),
+        RecordVisibility::Organization(id) => query.filter(access_records::organization_id.eq(id.to_string())),
+        RecordVisibility::AdministeredBy(organization, incarnation) => {
             let administered = access_record_admins::table
                 .filter(access_record_admins::incarnation.eq(incarnation.to_string()))
                 .select(access_record_admins::record_id);
@@ -179,16 +183,16 @@ pub fn list(connection: &mut Conn, reach: Reach<'_>, page: &PageRequest) -> Resu
             }
         }
     };
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(access_records::id.lt(after.clone()));
     }
     let rows: Vec<Row> = query.order(access_records::id.desc()).limit(page.limit + 1).load(connection)?;
-    let records = whole(connection, rows)?;
+    let records = load_parts(connection, rows)?;
     Ok(Page::from_rows(records, page.limit, |record| record.id.to_string()))
 }
 
 /// Loads the principals, admins and statements of the records.
-fn whole(connection: &mut Conn, rows: Vec<Row>) -> Result<Vec<AccessRecord>, StoreError> {
+fn load_parts(connection: &mut Conn, rows: Vec<Row>) -> Result<Vec<AccessRecord>, StoreError> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -205,16 +209,17 @@ fn whole(connection: &mut Conn, rows: Vec<Row>) -> Result<Vec<AccessRecord>, Sto
         ))
         .load(connection)?;
     for (record, kind, id, mark) in found {
-        principals.entry(record).or_default().push(principal(&kind, &id, &mark)?);
+        principals.entry(record).or_default().push(parse_principal(&kind, &id, &mark)?);
     }
-    let mut admins: BTreeMap<String, Vec<Admin>> = BTreeMap::new();
+    let mut admins: BTreeMap<String, Vec<RecordAdmin>> = BTreeMap::new();
     let found: Vec<(String, String, String)> = access_record_admins::table
         .filter(access_record_admins::record_id.eq_any(ids.clone()))
         .order(access_record_admins::position.asc())
         .select((access_record_admins::record_id, access_record_admins::user_id, access_record_admins::incarnation))
         .load(connection)?;
     for (record, user, incarnation) in found {
-        let admin = Admin { user: parsed("user id", &user)?, incarnation: parsed("incarnation", &incarnation)? };
+        let admin =
+            RecordAdmin { user: parsed("user id", &user)?, generation_id: parsed("incarnation", &incarnation)? };
         admins.entry(record).or_default().push(admin);
     }
     let mut statements: BTreeMap<String, Vec<Statement>> = BTreeMap::new();
@@ -228,7 +233,7 @@ fn whole(connection: &mut Conn, rows: Vec<Row>) -> Result<Vec<AccessRecord>, Sto
         ))
         .load(connection)?;
     for (record, roles, resources) in found {
-        let statement = Statement { roles: role_set(&roles)?, resources: patterns(&resources)? };
+        let statement = Statement { roles: parse_role_set(&roles)?, resources: parse_resource_patterns(&resources)? };
         statements.entry(record).or_default().push(statement);
     }
     rows.into_iter()
@@ -248,14 +253,14 @@ fn whole(connection: &mut Conn, rows: Vec<Row>) -> Result<Vec<AccessRecord>, Sto
         .collect()
 }
 
-fn organization(row: &Row) -> Result<Option<(OrganizationId, Incarnation)>, StoreError> {
+fn organization(row: &Row) -> Result<Option<(OrganizationId, GenerationId)>, StoreError> {
     let (Some(id), Some(incarnation)) = (&row.organization_id, &row.incarnation) else { return Ok(None) };
     Ok(Some((parsed("organization id", id)?, parsed("incarnation", incarnation)?)))
 }
 
-fn principal(kind: &str, id: &str, mark: &str) -> Result<Principal, StoreError> {
+fn parse_principal(kind: &str, id: &str, mark: &str) -> Result<Principal, StoreError> {
     let kind = PrincipalType::ALL.into_iter().find(|known| known.as_str() == kind);
-    match kind.ok_or_else(|| StoreError::Corrupt("kind of a principal".to_owned()))? {
+    match kind.ok_or_else(|| StoreError::InvalidData("kind of a principal".to_owned()))? {
         PrincipalType::User => Ok(Principal::User(parsed("user id", id)?, parsed("incarnation", mark)?)),
         PrincipalType::ServiceClient => Ok(Principal::ServiceClient(parsed("service client id", id)?)),
         PrincipalType::ApiKey => Ok(Principal::ApiKey(parsed("key id", id)?)),

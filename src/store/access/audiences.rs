@@ -10,9 +10,9 @@ use diesel::{
 use crate::{
     domain::{
         access::{
-            audience::{Audience, BuiltIn, Identifier, Takes},
+            audience::{AcceptedPermissions, Audience, BuiltIn, Identifier},
             permission::PermissionName,
-            token_profile::{AudClaim, ScopeClaim, StatusOf, TokenShape, Typ},
+            token_profile::{AudienceClaimFormat, ScopeClaimFormat, StatusSubject, TokenProfile, TokenTypeHeader},
         },
         common::{
             id::AudienceId,
@@ -51,7 +51,7 @@ pub(crate) struct AudienceRow {
 /// The columns of a token profile. A default value is stored as NULL.
 #[derive(Insertable, AsChangeset)]
 #[diesel(table_name = audiences, treat_none_as_null = true)]
-struct ShapeColumns {
+struct TokenProfileColumns {
     algorithm: Option<String>,
     typ: Option<String>,
     scope_claim: Option<String>,
@@ -66,12 +66,12 @@ pub fn insert(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
         .values((
             audiences::id.eq(audience.id.as_str()),
             audiences::identifier.eq(audience.identifier.as_str()),
-            audiences::permissions.eq(permissions_column(&audience.takes)),
+            audiences::permissions.eq(permissions_column(&audience.accepts)),
             audiences::token_ttl.eq(audience.token_ttl.map(Span::millis)),
             audiences::built_in.eq(audience.built_in.map(BuiltIn::as_str)),
             audiences::created_at.eq(audience.created_at.millis()),
             audiences::version.eq(audience.version),
-            shape_columns(&audience.shape)?,
+            token_profile_columns(&audience.token_profile)?,
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -81,10 +81,10 @@ pub fn update(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
     diesel::update(audiences::table.find(audience.id.as_str()))
         .set((
             audiences::identifier.eq(audience.identifier.as_str()),
-            audiences::permissions.eq(permissions_column(&audience.takes)),
+            audiences::permissions.eq(permissions_column(&audience.accepts)),
             audiences::token_ttl.eq(audience.token_ttl.map(Span::millis)),
             audiences::version.eq(audiences::version + 1),
-            shape_columns(&audience.shape)?,
+            token_profile_columns(&audience.token_profile)?,
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -119,7 +119,7 @@ pub fn find_built_in(connection: &mut Conn, kind: BuiltIn) -> Result<Option<Audi
 }
 
 /// Returns the existing audiences among `identifiers`.
-pub fn with_identifiers(
+pub fn find_by_identifiers(
     connection: &mut Conn,
     identifiers: &BTreeSet<Identifier>,
 ) -> Result<Vec<Audience>, StoreError> {
@@ -133,7 +133,7 @@ pub fn with_identifiers(
 
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Audience>, StoreError> {
     let mut query = audiences::table.select(AudienceRow::as_select()).into_boxed();
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(audiences::id.lt(after.clone()));
     }
     let rows: Vec<AudienceRow> = query.order(audiences::id.desc()).limit(page.limit + 1).load(connection)?;
@@ -142,7 +142,7 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Audience>,
 }
 
 /// Returns the signing algorithms that audiences require.
-pub fn algorithms(connection: &mut Conn) -> Result<BTreeSet<Algorithm>, StoreError> {
+pub fn list_required_algorithms(connection: &mut Conn) -> Result<BTreeSet<Algorithm>, StoreError> {
     let asked: Vec<Option<String>> = audiences::table
         .filter(audiences::algorithm.is_not_null())
         .select(audiences::algorithm)
@@ -152,42 +152,47 @@ pub fn algorithms(connection: &mut Conn) -> Result<BTreeSet<Algorithm>, StoreErr
 }
 
 /// Returns the identifiers of at most 10 audiences that list a permission.
-pub fn naming(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
+pub fn find_identifiers_with_permission(
+    connection: &mut Conn,
+    permission: &PermissionName,
+) -> Result<Vec<String>, StoreError> {
     let found = audiences::table
-        .filter(crate::store::access::permissions::is_listed(permission))
+        .filter(crate::store::access::permissions::permissions_contain(permission))
         .select(audiences::identifier)
         .limit(10)
         .load(connection)?;
     Ok(found)
 }
 
-fn permissions_column(takes: &Takes) -> Option<String> {
+fn permissions_column(takes: &AcceptedPermissions) -> Option<String> {
     match takes {
-        Takes::Product | Takes::Management => None,
-        Takes::Listed(set) => Some(set.to_string()),
+        AcceptedPermissions::Product | AcceptedPermissions::Management => None,
+        AcceptedPermissions::Listed(set) => Some(set.to_string()),
     }
 }
 
-fn shape_columns(shape: &TokenShape) -> Result<ShapeColumns, StoreError> {
-    let claims = (!shape.claims.is_empty()).then(|| shape.claims.to_text()).transpose();
-    Ok(ShapeColumns {
-        algorithm: shape.algorithm.map(|algorithm| algorithm.to_string()),
-        typ: (shape.typ != Typ::default()).then(|| shape.typ.to_string()),
-        scope_claim: (shape.scope_claim != ScopeClaim::default()).then(|| shape.scope_claim.to_string()),
-        aud_claim: (shape.aud_claim != AudClaim::default()).then(|| shape.aud_claim.to_string()),
-        claims: claims.map_err(|error| StoreError::Corrupt(error.to_string()))?,
-        status: (shape.status != StatusOf::default()).then(|| shape.status.to_string()),
+fn token_profile_columns(token_profile: &TokenProfile) -> Result<TokenProfileColumns, StoreError> {
+    let claims = (!token_profile.claims.is_empty()).then(|| token_profile.claims.to_json()).transpose();
+    Ok(TokenProfileColumns {
+        algorithm: token_profile.algorithm.map(|algorithm| algorithm.to_string()),
+        typ: (token_profile.typ != TokenTypeHeader::default()).then(|| token_profile.typ.to_string()),
+        scope_claim: (token_profile.scope_claim != ScopeClaimFormat::default())
+            .then(|| token_profile.scope_claim.to_string()),
+        aud_claim: (token_profile.aud_claim != AudienceClaimFormat::default())
+            .then(|| token_profile.aud_claim.to_string()),
+        claims: claims.map_err(|error| StoreError::InvalidData(error.to_string()))?,
+        status: (token_profile.status != StatusSubject::default()).then(|| token_profile.status.to_string()),
     })
 }
 
-fn shape(row: &AudienceRow) -> Result<TokenShape, StoreError> {
+fn token_profile(row: &AudienceRow) -> Result<TokenProfile, StoreError> {
     fn column<T: std::str::FromStr<Err: std::fmt::Display>>(
         what: &str,
         column: Option<&str>,
     ) -> Result<Option<T>, StoreError> {
         column.map(|text| parsed(what, text)).transpose()
     }
-    Ok(TokenShape {
+    Ok(TokenProfile {
         algorithm: column("algorithm", row.algorithm.as_deref())?,
         typ: column("typ", row.typ.as_deref())?.unwrap_or_default(),
         scope_claim: column("scope claim", row.scope_claim.as_deref())?.unwrap_or_default(),
@@ -198,24 +203,24 @@ fn shape(row: &AudienceRow) -> Result<TokenShape, StoreError> {
 }
 
 pub(crate) fn audience(row: AudienceRow) -> Result<Audience, StoreError> {
-    let shape = shape(&row)?;
+    let token_profile = token_profile(&row)?;
     let built_in = match row.built_in.as_deref() {
         None => None,
         Some("default") => Some(BuiltIn::Default),
         Some("management") => Some(BuiltIn::Management),
-        Some(other) => return Err(StoreError::Corrupt(format!("built-in audience {other}"))),
+        Some(other) => return Err(StoreError::InvalidData(format!("built-in audience {other}"))),
     };
-    let takes = match (built_in, row.permissions) {
-        (Some(BuiltIn::Management), _) => Takes::Management,
-        (Some(BuiltIn::Default) | None, None) => Takes::Product,
-        (Some(BuiltIn::Default) | None, Some(listed)) => Takes::Listed(permission_set(&listed)?),
+    let accepts = match (built_in, row.permissions) {
+        (Some(BuiltIn::Management), _) => AcceptedPermissions::Management,
+        (Some(BuiltIn::Default) | None, None) => AcceptedPermissions::Product,
+        (Some(BuiltIn::Default) | None, Some(listed)) => AcceptedPermissions::Listed(permission_set(&listed)?),
     };
     Ok(Audience {
         id: parsed("audience id", &row.id)?,
         identifier: parsed("audience identifier", &row.identifier)?,
-        takes,
+        accepts,
         token_ttl: span(row.token_ttl),
-        shape,
+        token_profile,
         built_in,
         created_at: Timestamp::from_millis(row.created_at),
         version: row.version,

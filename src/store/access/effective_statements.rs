@@ -2,11 +2,11 @@
 
 use crate::{
     domain::{
-        access::{access_record::Rule, resource::ResourcePattern},
-        common::id::{Incarnation, OrganizationId},
+        access::{access_record::EffectiveStatement, resource::ResourcePattern},
+        common::id::{GenerationId, OrganizationId},
     },
     store::{
-        access::roles::{permissions_of, role_set},
+        access::roles::{parse_role_set, read_permissions_of_roles},
         columns::{parsed, permission_set},
         error::StoreError,
         pool::Conn,
@@ -18,11 +18,11 @@ use serde::Deserialize;
 
 /// Returns the rules of the records that name this principal, either within the given generation of
 /// an organization or outside any organization.
-pub fn rules_of(
+pub fn find_rules_of_principal(
     connection: &mut Conn,
     mark: &str,
-    organization: Option<(&OrganizationId, &Incarnation)>,
-) -> Result<Vec<Rule>, StoreError> {
+    organization: Option<(&OrganizationId, &GenerationId)>,
+) -> Result<Vec<EffectiveStatement>, StoreError> {
     let of_principal = access_record_principals::table
         .filter(access_record_principals::mark.eq(mark.to_owned()))
         .select(access_record_principals::record_id);
@@ -40,33 +40,36 @@ pub fn rules_of(
     let rows: Vec<(String, String)> = query.load(connection)?;
     rows.into_iter()
         .map(|(roles, resources)| {
-            let permissions = permissions_of(connection, &role_set(&roles)?)?;
-            Ok(Rule { permissions, resources: patterns(&resources)? })
+            let permissions = read_permissions_of_roles(connection, &parse_role_set(&roles)?)?;
+            Ok(EffectiveStatement { permissions, resources: parse_resource_patterns(&resources)? })
         })
         .collect()
 }
 
-/// A statement, as the view `key_standings` returns it.
+/// A statement, as the view `key_owner_status` returns it.
 #[derive(Deserialize)]
-pub(crate) struct Given {
+pub(crate) struct ViewStatement {
     permissions: String,
     resources: String,
 }
 
 /// Parses the `access` column of the view. The column is null for keys without access records,
 /// which are most keys.
-pub(crate) fn rules(column: Option<&str>) -> Result<Vec<Rule>, StoreError> {
+pub(crate) fn parse_rules(column: Option<&str>) -> Result<Vec<EffectiveStatement>, StoreError> {
     let Some(text) = column else { return Ok(Vec::new()) };
-    let given: Vec<Given> =
-        serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("access: {error}")))?;
+    let given: Vec<ViewStatement> =
+        serde_json::from_str(text).map_err(|error| StoreError::InvalidData(format!("access: {error}")))?;
     given
         .into_iter()
         .map(|given| {
-            Ok(Rule { permissions: permission_set(&given.permissions)?, resources: patterns(&given.resources)? })
+            Ok(EffectiveStatement {
+                permissions: permission_set(&given.permissions)?,
+                resources: parse_resource_patterns(&given.resources)?,
+            })
         })
         .collect()
 }
 
-pub(crate) fn patterns(column: &str) -> Result<Vec<ResourcePattern>, StoreError> {
+pub(crate) fn parse_resource_patterns(column: &str) -> Result<Vec<ResourcePattern>, StoreError> {
     column.split(' ').map(|text| parsed("resource", text)).collect()
 }

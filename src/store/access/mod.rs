@@ -1,6 +1,6 @@
 /// Tests whether the record belongs to no organization, or its organization still has the
 /// generation id that it had when the record was created.
-macro_rules! is_alive {
+macro_rules! organization_generation_matches {
     () => {
         $crate::store::schema::access_records::incarnation.is_null().or(diesel::dsl::exists(
             $crate::store::schema::organizations::table.filter(

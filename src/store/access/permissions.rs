@@ -13,7 +13,7 @@ use diesel::{
 use crate::{
     domain::{
         access::{
-            permission::{AssignableTo, Permission, PermissionName, PermissionSet},
+            permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
             role::RoleName,
         },
         common::{
@@ -74,7 +74,7 @@ pub fn find(connection: &mut Conn, name: &PermissionName) -> Result<Option<Permi
 
 /// Returns the permissions among `names` that are in the catalog, and locks them: they cannot be
 /// deleted before the end of the change.
-pub fn find_for_change(tx: &mut Tx<'_>, names: &PermissionSet) -> Result<Vec<Permission>, StoreError> {
+pub fn find_many_for_update(tx: &mut Tx<'_>, names: &PermissionSet) -> Result<Vec<Permission>, StoreError> {
     let names: Vec<_> = names.iter().map(PermissionName::as_str).collect();
     // The rows are locked in the order of the names, so that two changes that need the same
     // permissions cannot deadlock.
@@ -96,15 +96,15 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Permission
 /// Like `list`, restricted to permissions that keys of this type of owner may carry.
 pub fn list_assignable(
     connection: &mut Conn,
-    to: Option<AssignableTo>,
+    to: Option<AssignableOwnerType>,
     page: &PageRequest,
 ) -> Result<Page<Permission>, StoreError> {
     let mut query = permissions::table.select(Row::as_select()).into_boxed();
     if let Some(to) = to {
-        let listed = sql::<Text>("' ' || assignable_to || ' '").like(listing(to.as_str())).escape('\\');
+        let listed = sql::<Text>("' ' || assignable_to || ' '").like(like_pattern(to.as_str())).escape('\\');
         query = query.filter(listed);
     }
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(permissions::name.gt(after.clone()));
     }
     let rows: Vec<Row> = query.order(permissions::name.asc()).limit(page.limit + 1).load(connection)?;
@@ -112,19 +112,19 @@ pub fn list_assignable(
     Ok(Page::from_rows(found, page.limit, |permission| permission.name.to_string()))
 }
 
-type Listed = Escape<Like<SqlLiteral<Text>, String>>;
+type ListContains = Escape<Like<SqlLiteral<Text>, String>>;
 
 /// Tests whether the column `permissions` of the queried table contains a permission.
-pub(crate) fn is_listed(name: &PermissionName) -> Listed {
-    sql::<Text>("' ' || permissions || ' '").like(listing(name.as_str())).escape('\\')
+pub(crate) fn permissions_contain(name: &PermissionName) -> ListContains {
+    sql::<Text>("' ' || permissions || ' '").like(like_pattern(name.as_str())).escape('\\')
 }
 
 /// Tests whether the column `roles` of the queried table contains a role.
-pub(crate) fn is_role_listed(name: &RoleName) -> Listed {
-    sql::<Text>("' ' || roles || ' '").like(listing(name.as_str())).escape('\\')
+pub(crate) fn roles_contain(name: &RoleName) -> ListContains {
+    sql::<Text>("' ' || roles || ' '").like(like_pattern(name.as_str())).escape('\\')
 }
 
-fn listing(name: &str) -> String {
+fn like_pattern(name: &str) -> String {
     // `_` is a wildcard in LIKE and is allowed in names.
     format!("% {} %", name.replace('_', "\\_"))
 }
@@ -137,7 +137,10 @@ fn permission(row: Row) -> Result<Permission, StoreError> {
     let assignable_to = row
         .assignable_to
         .split_ascii_whitespace()
-        .map(|kind| AssignableTo::from_stored(kind).ok_or_else(|| StoreError::Corrupt(format!("assignable to {kind}"))))
+        .map(|kind| {
+            AssignableOwnerType::from_stored(kind)
+                .ok_or_else(|| StoreError::InvalidData(format!("assignable to {kind}")))
+        })
         .collect::<Result<BTreeSet<_>, _>>()?;
     Ok(Permission {
         name: parsed("permission", &row.name)?,

@@ -14,7 +14,7 @@ use crate::{
         },
     },
     store::{
-        access::permissions::{is_listed, is_role_listed},
+        access::permissions::{permissions_contain, roles_contain},
         columns::{parsed, permission_set},
         error::StoreError,
         pool::Conn,
@@ -70,32 +70,32 @@ pub fn find(connection: &mut Conn, name: &RoleName) -> Result<Option<Role>, Stor
 
 /// Returns the existing roles among `names` and locks them: they cannot be deleted before the end
 /// of the change.
-pub fn find_for_change(tx: &mut Tx<'_>, names: &RoleSet) -> Result<Vec<Role>, StoreError> {
+pub fn find_many_for_update(tx: &mut Tx<'_>, names: &RoleSet) -> Result<Vec<Role>, StoreError> {
     // The rows are locked in the order of the names, so that two changes that need the same roles
     // cannot deadlock.
     for name in names.iter() {
         diesel::update(roles::table.find(name.as_str())).set(roles::version.eq(roles::version)).execute(&mut **tx)?;
     }
-    with_names(tx, names)
+    find_by_names(tx, names)
 }
 
 /// Returns the existing roles among `names`.
-pub fn with_names(connection: &mut Conn, names: &RoleSet) -> Result<Vec<Role>, StoreError> {
+pub fn find_by_names(connection: &mut Conn, names: &RoleSet) -> Result<Vec<Role>, StoreError> {
     let names: Vec<_> = names.iter().map(RoleName::as_str).collect();
     let rows: Vec<Row> = roles::table.filter(roles::name.eq_any(names)).select(Row::as_select()).load(connection)?;
     rows.into_iter().map(role).collect()
 }
 
 /// Returns the permissions of all these roles.
-pub fn permissions_of(connection: &mut Conn, names: &RoleSet) -> Result<PermissionSet, StoreError> {
-    let roles = with_names(connection, names)?;
+pub fn read_permissions_of_roles(connection: &mut Conn, names: &RoleSet) -> Result<PermissionSet, StoreError> {
+    let roles = find_by_names(connection, names)?;
     Ok(roles.iter().fold(PermissionSet::default(), |all, role| all.union(&role.permissions)))
 }
 
 /// Returns a page of roles, sorted by name as the permission catalog is.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Role>, StoreError> {
     let mut query = roles::table.select(Row::as_select()).into_boxed();
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(roles::name.gt(after.clone()));
     }
     let rows: Vec<Row> = query.order(roles::name.asc()).limit(page.limit + 1).load(connection)?;
@@ -104,28 +104,31 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Role>, Sto
 }
 
 /// Returns the names of at most 10 roles that contain a permission.
-pub fn holding(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
-    let found = roles::table.filter(is_listed(permission)).select(roles::name).limit(10).load(connection)?;
+pub fn find_names_with_permission(
+    connection: &mut Conn,
+    permission: &PermissionName,
+) -> Result<Vec<String>, StoreError> {
+    let found = roles::table.filter(permissions_contain(permission)).select(roles::name).limit(10).load(connection)?;
     Ok(found)
 }
 
 /// Returns the ids of users and members that have a role and of access records that use it, at most
 /// 10 of each.
-pub fn given_to(connection: &mut Conn, role: &RoleName) -> Result<Vec<String>, StoreError> {
+pub fn find_role_assignments(connection: &mut Conn, role: &RoleName) -> Result<Vec<String>, StoreError> {
     let mut found: Vec<String> =
-        users::table.filter(is_role_listed(role)).select(users::id).limit(10).load(connection)?;
+        users::table.filter(roles_contain(role)).select(users::id).limit(10).load(connection)?;
     let members: Vec<(String, String)> = members::table
-        .filter(is_role_listed(role))
+        .filter(roles_contain(role))
         .select((members::organization_id, members::user_id))
         .limit(10)
         .load(connection)?;
     found.extend(members.into_iter().map(|(organization, user)| format!("{user} in {organization}")));
-    found.extend(crate::store::access::roles::using(connection, role)?);
+    found.extend(crate::store::access::roles::find_ids_using_role(connection, role)?);
     Ok(found)
 }
 
-pub(crate) fn role_set(column: &str) -> Result<RoleSet, StoreError> {
-    RoleSet::from_stored(column).map_err(|error| StoreError::Corrupt(format!("roles: {error}")))
+pub(crate) fn parse_role_set(column: &str) -> Result<RoleSet, StoreError> {
+    RoleSet::from_stored(column).map_err(|error| StoreError::InvalidData(format!("roles: {error}")))
 }
 
 fn role(row: Row) -> Result<Role, StoreError> {
@@ -139,11 +142,11 @@ fn role(row: Row) -> Result<Role, StoreError> {
 }
 
 /// Returns the ids of at most 10 records that use a role.
-pub(crate) fn using(connection: &mut Conn, role: &RoleName) -> Result<Vec<String>, StoreError> {
+pub(crate) fn find_ids_using_role(connection: &mut Conn, role: &RoleName) -> Result<Vec<String>, StoreError> {
     let found = access_records::table
         .inner_join(access_record_statements::table.on(access_record_statements::record_id.eq(access_records::id)))
-        .filter(is_alive!())
-        .filter(is_role_listed(role))
+        .filter(organization_generation_matches!())
+        .filter(roles_contain(role))
         .select(access_records::id)
         .distinct()
         .limit(10)

@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         common::{derived_id::CredentialId, id::KeyId, time::Timestamp},
-        credentials::{api_key::Credential, imported::Masked},
+        credentials::{api_key::Credential, imported::MaskedKey},
     },
     store::{columns::parsed, error::StoreError, pool::Conn, schema::credentials, transaction::Tx},
 };
@@ -27,10 +27,10 @@ pub(crate) struct CredentialRow {
 #[derive(Debug)]
 pub struct NewCredential {
     pub credential: Credential,
-    pub sealed: Vec<u8>,
+    pub encrypted_secret: Vec<u8>,
     pub master_version: i32,
     /// The keyed digest under which an imported key is found.
-    pub lookup: Option<String>,
+    pub lookup_digest: Option<String>,
 }
 
 pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> Result<(), StoreError> {
@@ -39,27 +39,27 @@ pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> R
             credentials::id.eq(new.credential.id.as_str()),
             credentials::key_id.eq(key.as_str()),
             credentials::prefix.eq(new.credential.prefix.as_str()),
-            credentials::sealed.eq(new.sealed.as_slice()),
+            credentials::sealed.eq(new.encrypted_secret.as_slice()),
             credentials::master_version.eq(new.master_version),
             credentials::created_at.eq(new.credential.created_at.millis()),
             credentials::expires_at.eq(new.credential.expires_at.map(Timestamp::millis)),
-            credentials::lookup.eq(new.lookup.as_deref()),
-            credentials::masked.eq(new.credential.masked.as_ref().map(Masked::as_str)),
+            credentials::lookup.eq(new.lookup_digest.as_deref()),
+            credentials::masked.eq(new.credential.masked_value.as_ref().map(MaskedKey::as_str)),
         ))
         .execute(&mut **tx)?;
-    tx.has_made(new.credential.id);
+    tx.register_new_credential(new.credential.id);
     Ok(())
 }
 
 /// Returns whether an imported key is stored under one of `lookups`, whether in force or not.
-pub fn has_lookup(connection: &mut Conn, lookups: &[String]) -> Result<bool, StoreError> {
+pub fn is_imported_key_stored(connection: &mut Conn, lookups: &[String]) -> Result<bool, StoreError> {
     let found = credentials::table.filter(credentials::lookup.eq_any(lookups)).count().get_result::<i64>(connection)?;
     Ok(found > 0)
 }
 
 /// Sets the expiration of a credential that is replaced, or clears it when the rotation is
 /// cancelled.
-pub fn end_credential(tx: &mut Tx<'_>, id: &CredentialId, end: Option<Timestamp>) -> Result<(), StoreError> {
+pub fn set_credential_expiration(tx: &mut Tx<'_>, id: &CredentialId, end: Option<Timestamp>) -> Result<(), StoreError> {
     let now = tx.now();
     diesel::update(credentials::table.find(id.as_str()))
         .set((
@@ -70,11 +70,11 @@ pub fn end_credential(tx: &mut Tx<'_>, id: &CredentialId, end: Option<Timestamp>
     Ok(())
 }
 
-pub(crate) fn credential((row, used): (CredentialRow, Option<i64>)) -> Result<Credential, StoreError> {
+pub(crate) fn credential_from_row((row, used): (CredentialRow, Option<i64>)) -> Result<Credential, StoreError> {
     Ok(Credential {
         id: parsed("credential id", &row.id)?,
         prefix: parsed("prefix", &row.prefix)?,
-        masked: row.masked.as_deref().map(|text| parsed("masked key", text)).transpose()?,
+        masked_value: row.masked.as_deref().map(|text| parsed("masked key", text)).transpose()?,
         created_at: Timestamp::from_millis(row.created_at),
         expires_at: row.expires_at.map(Timestamp::from_millis),
         last_used_at: used.max(row.last_used_at).map(Timestamp::from_millis),

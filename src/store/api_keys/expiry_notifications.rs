@@ -8,7 +8,7 @@ use crate::{
             id::{KeyId, OrganizationId},
             time::Timestamp,
         },
-        credentials::expiry_notification::{self, STEPS},
+        credentials::expiry_notification::{self, NOTIFICATION_SCHEDULE},
     },
     store::{columns::parsed, error::StoreError, pool::Conn, schema::api_keys, transaction::Tx},
 };
@@ -54,7 +54,7 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
         .select(Row::as_select())
         .load(&mut **tx)?;
     let endings = rows.into_iter().filter_map(|row| ending(row, now).transpose()).collect::<Result<Vec<_>, _>>()?;
-    for (_, days) in STEPS {
+    for (_, days) in NOTIFICATION_SCHEDULE {
         let told: Vec<_> = endings.iter().filter(|one| one.days == days).map(|one| one.key.as_str()).collect();
         if !told.is_empty() {
             diesel::update(api_keys::table.filter(api_keys::id.eq_any(told)))
@@ -70,7 +70,7 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
 pub fn begin_anew(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Result<(), StoreError> {
     let now = tx.now();
     diesel::update(api_keys::table.find(key.as_str()))
-        .set(api_keys::noticed_days.eq(end.and_then(|end| expiry_notification::due(end, now))))
+        .set(api_keys::noticed_days.eq(end.and_then(|end| expiry_notification::due_notification_days(end, now))))
         .execute(&mut **tx)?;
     Ok(())
 }
@@ -79,10 +79,10 @@ pub fn begin_anew(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Resul
 /// query reads only rows that are due.
 fn due(connection: &mut Conn, now: Timestamp, most: i64) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
-    for (last, days) in STEPS {
+    for (last, days) in NOTIFICATION_SCHEDULE {
         let ending = api_keys::table
             .filter(api_keys::revoked_at.is_null())
-            .filter(api_keys::expires_at.le(expiry_notification::reach(days, now).millis()))
+            .filter(api_keys::expires_at.le(expiry_notification::notification_horizon(days, now).millis()))
             .order(api_keys::expires_at.asc())
             .limit(most.saturating_sub(i64::try_from(found.len()).unwrap_or(i64::MAX)))
             .select(api_keys::id)
@@ -98,7 +98,8 @@ fn due(connection: &mut Conn, now: Timestamp, most: i64) -> Result<Vec<String>, 
 
 fn ending(row: Row, now: Timestamp) -> Result<Option<Ending>, StoreError> {
     let end = row.expires_at.filter(|_| row.revoked_at.is_none()).map(Timestamp::from_millis);
-    let Some((ends_at, days)) = end.and_then(|end| Some((end, expiry_notification::due(end, now)?))) else {
+    let Some((ends_at, days)) = end.and_then(|end| Some((end, expiry_notification::due_notification_days(end, now)?)))
+    else {
         return Ok(None);
     };
     if row.noticed_days.is_some_and(|last| last <= days) {

@@ -1,7 +1,7 @@
 //! The row of an API key, as the table and the view of owner statuses give it.
 
 use crate::{
-    domain::{common::time::Timestamp, credentials::api_key::Life},
+    domain::{common::time::Timestamp, credentials::api_key::KeyLifecycle},
     store::{error::StoreError, schema::api_keys},
 };
 use diesel::{Queryable, Selectable};
@@ -32,8 +32,8 @@ pub(crate) struct KeyRow {
     pub exchanges_per_minute: Option<i32>,
 }
 
-pub(crate) fn life(row: &KeyRow) -> Life {
-    Life {
+pub(crate) fn life(row: &KeyRow) -> KeyLifecycle {
+    KeyLifecycle {
         suspended_at: row.suspended_at.map(Timestamp::from_millis),
         revoked_at: row.revoked_at.map(Timestamp::from_millis),
         expires_at: row.expires_at.map(Timestamp::from_millis),
@@ -47,5 +47,5 @@ pub(crate) fn limit(column: Option<i32>) -> Option<u32> {
 pub(crate) fn audiences(
     column: Option<&str>,
 ) -> Result<Option<Vec<crate::domain::access::audience::Identifier>>, StoreError> {
-    column.map(serde_json::from_str).transpose().map_err(|error| StoreError::Corrupt(format!("audiences: {error}")))
+    column.map(serde_json::from_str).transpose().map_err(|error| StoreError::InvalidData(format!("audiences: {error}")))
 }

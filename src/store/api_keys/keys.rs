@@ -9,7 +9,7 @@ use diesel::{
 
 use crate::{
     domain::{
-        access::{permission::PermissionName, policy::Reach},
+        access::{permission::PermissionName, policy::KeyVisibility},
         common::{
             id::KeyId,
             page::{Page, PageRequest},
@@ -23,7 +23,7 @@ use crate::{
     },
     store::{
         api_keys::{
-            credentials::{CredentialRow, NewCredential, credential, insert_credential},
+            credentials::{CredentialRow, NewCredential, credential_from_row, insert_credential},
             key_row::{KeyRow, audiences, life, limit},
             owner_status::{self, StandingRow},
         },
@@ -46,22 +46,25 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
             api_keys::owner_id.eq(ownership.owner.id()),
             api_keys::organization_id.eq(home.organization().map(|id| id.as_str())),
             api_keys::user_id.eq(home.user().map(|id| id.as_str())),
-            api_keys::incarnation.eq(home.incarnation().map(|id| id.as_str())),
-            api_keys::creator_id.eq(ownership.creator.as_ref().map(|(user, _)| user.as_str())),
-            api_keys::creator_incarnation.eq(ownership.creator.as_ref().map(|(_, incarnation)| incarnation.as_str())),
+            api_keys::incarnation.eq(home.generation_id().map(|id| id.as_str())),
+            api_keys::creator_id.eq(ownership.creator_membership.as_ref().map(|(user, _)| user.as_str())),
+            api_keys::creator_incarnation
+                .eq(ownership.creator_membership.as_ref().map(|(_, incarnation)| incarnation.as_str())),
             api_keys::exchanges_per_minute.eq(limit_column(key)),
             api_keys::permissions.eq(key.permissions.to_string()),
             api_keys::audiences.eq(audiences_column(key)?),
-            api_keys::metadata.eq(key.metadata.to_text()),
+            api_keys::metadata.eq(key.metadata.to_json()),
             api_keys::max_token_ttl.eq(key.max_token_ttl.map(Span::millis)),
-            api_keys::suspended_at.eq(key.life.suspended_at.map(Timestamp::millis)),
-            api_keys::revoked_at.eq(key.life.revoked_at.map(Timestamp::millis)),
-            api_keys::expires_at.eq(key.life.expires_at.map(Timestamp::millis)),
+            api_keys::suspended_at.eq(key.lifecycle.suspended_at.map(Timestamp::millis)),
+            api_keys::revoked_at.eq(key.lifecycle.revoked_at.map(Timestamp::millis)),
+            api_keys::expires_at.eq(key.lifecycle.expires_at.map(Timestamp::millis)),
             api_keys::created_at.eq(key.created_at.millis()),
             api_keys::created_by.eq(key.created_by.to_stored()),
             api_keys::version.eq(key.version),
-            api_keys::noticed_days
-                .eq(key.life.expires_at.and_then(|end| expiry_notification::due(end, key.created_at))),
+            api_keys::noticed_days.eq(key
+                .lifecycle
+                .expires_at
+                .and_then(|end| expiry_notification::due_notification_days(end, key.created_at))),
         ))
         .execute(&mut **tx)?;
     insert_credential(tx, &key.id, credential)
@@ -74,11 +77,11 @@ pub fn update(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), StoreError> {
             api_keys::name.eq(key.name.as_str()),
             api_keys::permissions.eq(key.permissions.to_string()),
             api_keys::audiences.eq(audiences_column(key)?),
-            api_keys::metadata.eq(key.metadata.to_text()),
+            api_keys::metadata.eq(key.metadata.to_json()),
             api_keys::max_token_ttl.eq(key.max_token_ttl.map(Span::millis)),
-            api_keys::suspended_at.eq(key.life.suspended_at.map(Timestamp::millis)),
-            api_keys::revoked_at.eq(key.life.revoked_at.map(Timestamp::millis)),
-            api_keys::expires_at.eq(key.life.expires_at.map(Timestamp::millis)),
+            api_keys::suspended_at.eq(key.lifecycle.suspended_at.map(Timestamp::millis)),
+            api_keys::revoked_at.eq(key.lifecycle.revoked_at.map(Timestamp::millis)),
+            api_keys::expires_at.eq(key.lifecycle.expires_at.map(Timestamp::millis)),
             api_keys::deleted_at.eq(key.archived_at.map(Timestamp::millis)),
             api_keys::exchanges_per_minute.eq(limit_column(key)),
             api_keys::version.eq(api_keys::version + 1),
@@ -92,7 +95,7 @@ pub fn find(connection: &mut Conn, id: &KeyId, now: Timestamp) -> Result<Option<
     let row: Option<KeyRow> =
         api_keys::table.find(id.as_str()).select(KeyRow::as_select()).first(connection).optional()?;
     let Some(row) = row else { return Ok(None) };
-    Ok(whole(connection, vec![row], now)?.pop())
+    Ok(load_owners_and_credentials(connection, vec![row], now)?.pop())
 }
 
 /// Like `find`, but locks the key until the end of the change.
@@ -109,21 +112,21 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &KeyId) -> Result<Option<ApiKey>, St
 /// Returns the keys within `reach` that match `filter`, newest first.
 pub fn list(
     connection: &mut Conn,
-    reach: &Reach,
+    reach: &KeyVisibility,
     filter: &KeyFilter,
     page: &PageRequest,
     now: Timestamp,
 ) -> Result<Page<ApiKey>, StoreError> {
     let mut query = api_keys::table.select(KeyRow::as_select()).into_boxed();
     query = match reach {
-        Reach::All => query,
-        Reach::Nothing => return Ok(Page { data: Vec::new(), next: None }),
-        Reach::User(user) => {
+        KeyVisibility::All => query,
+        KeyVisibility::None => return Ok(Page { data: Vec::new(), next: None }),
+        KeyVisibility::User(user) => {
             query.filter(api_keys::user_id.eq(user.to_string())).filter(api_keys::organization_id.is_null())
         }
-        Reach::Organization { id, whole, its_own, of_user } => {
+        KeyVisibility::Organization { id, all_keys, organization_keys, user_keys } => {
             let within = query.filter(api_keys::organization_id.eq(id.to_string()));
-            match (whole, its_own, of_user) {
+            match (all_keys, organization_keys, user_keys) {
                 (true, ..) => within,
                 (false, true, None) => within.filter(api_keys::user_id.is_null()),
                 (false, true, Some(user)) => {
@@ -134,7 +137,7 @@ pub fn list(
             }
         }
     };
-    query = match filter.archived {
+    query = match filter.only_archived {
         false => query.filter(api_keys::deleted_at.is_null()),
         true => query.filter(api_keys::deleted_at.is_not_null()),
     };
@@ -158,23 +161,23 @@ pub fn list(
         query =
             query.filter(api_keys::created_at.lt(since.millis())).filter(diesel::dsl::not(diesel::dsl::exists(used)));
     }
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(api_keys::id.lt(after.clone()));
     }
     let rows: Vec<KeyRow> = query.order(api_keys::id.desc()).limit(page.limit + 1).load(connection)?;
-    let keys = whole(connection, rows, now)?;
+    let keys = load_owners_and_credentials(connection, rows, now)?;
     Ok(Page::from_rows(keys, page.limit, |key| key.id.to_string()))
 }
 
 /// Returns the keys of service clients that hold a permission, without revoked and suspended keys.
-pub fn of_clients_holding(
+pub fn find_service_client_keys_with_permission(
     connection: &mut Conn,
     permission: &PermissionName,
     now: Timestamp,
 ) -> Result<Vec<ApiKey>, StoreError> {
     let clients: Vec<String> = service_clients::table
         .filter(service_clients::deleted_at.is_null())
-        .filter(crate::store::access::permissions::is_listed(permission))
+        .filter(crate::store::access::permissions::permissions_contain(permission))
         .select(service_clients::id)
         .load(connection)?;
     let rows: Vec<KeyRow> = api_keys::table
@@ -184,16 +187,16 @@ pub fn of_clients_holding(
         .filter(api_keys::suspended_at.is_null())
         .select(KeyRow::as_select())
         .load(connection)?;
-    whole(connection, rows, now)
+    load_owners_and_credentials(connection, rows, now)
 }
 
 /// Returns the ids of at most 10 keys that carry a permission, which is enough for an error
 /// message.
-pub fn carrying(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
+pub fn find_ids_with_permission(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
     let found = api_keys::table
         .filter(api_keys::deleted_at.is_null())
         .filter(api_keys::revoked_at.is_null())
-        .filter(crate::store::access::permissions::is_listed(permission))
+        .filter(crate::store::access::permissions::permissions_contain(permission))
         .select(api_keys::id)
         .limit(10)
         .load(connection)?;
@@ -201,7 +204,7 @@ pub fn carrying(connection: &mut Conn, permission: &PermissionName) -> Result<Ve
 }
 
 /// The credentials of keys with their last-used times, newest first.
-macro_rules! credentials {
+macro_rules! credentials_query {
     () => {
         credentials::table
             .left_join(credential_uses::table)
@@ -211,19 +214,19 @@ macro_rules! credentials {
 }
 
 /// Completes a key whose row was already read with the credentials that have not expired at `now`.
-pub(crate) fn with_credentials(
+pub(crate) fn load_key_credentials(
     connection: &mut Conn,
     row: KeyRow,
     standing: StandingRow,
     now: Timestamp,
 ) -> Result<ApiKey, StoreError> {
-    let gone = || StoreError::Corrupt("a key without its row".to_owned());
-    all_with_credentials(connection, vec![(row, standing, now)])?.pop().ok_or_else(gone)?
+    let gone = || StoreError::InvalidData("a key without its row".to_owned());
+    load_credentials_of_keys(connection, vec![(row, standing, now)])?.pop().ok_or_else(gone)?
 }
 
-/// Like `with_credentials`, for many keys in the given order. Invalid data of one key does not
+/// Like `load_key_credentials`, for many keys in the given order. Invalid data of one key does not
 /// affect the others.
-pub(crate) fn all_with_credentials(
+pub(crate) fn load_credentials_of_keys(
     connection: &mut Conn,
     rows: Vec<(KeyRow, StandingRow, Timestamp)>,
 ) -> Result<Vec<Result<ApiKey, StoreError>>, StoreError> {
@@ -231,8 +234,8 @@ pub(crate) fn all_with_credentials(
     let found: Vec<(CredentialRow, Option<i64>)> = match ids.as_slice() {
         // This statement is prepared once, whereas SQLite prepares a statement with a list each
         // time.
-        [one] => credentials!().filter(credentials::key_id.eq(one)).load(connection)?,
-        several => credentials!().filter(credentials::key_id.eq_any(several)).load(connection)?,
+        [one] => credentials_query!().filter(credentials::key_id.eq(one)).load(connection)?,
+        several => credentials_query!().filter(credentials::key_id.eq_any(several)).load(connection)?,
     };
     let mut of_key: BTreeMap<String, Vec<(CredentialRow, Option<i64>)>> = BTreeMap::new();
     for credential in found {
@@ -240,7 +243,7 @@ pub(crate) fn all_with_credentials(
     }
     let whole = |(row, standing, now): (KeyRow, StandingRow, Timestamp)| {
         let found = of_key.get(&row.id).cloned().unwrap_or_default();
-        let all = found.into_iter().map(credential).collect::<Result<Vec<_>, _>>()?;
+        let all = found.into_iter().map(credential_from_row).collect::<Result<Vec<_>, _>>()?;
         let proving = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
         key(row, &standing, all.into_iter().filter(proving).collect())
     };
@@ -248,7 +251,11 @@ pub(crate) fn all_with_credentials(
 }
 
 /// Completes the keys with their owner status and their credentials.
-fn whole(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
+fn load_owners_and_credentials(
+    connection: &mut Conn,
+    rows: Vec<KeyRow>,
+    now: Timestamp,
+) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let mut standings = owner_status::of_keys(connection, &ids)?;
     let with_standing = |row: KeyRow| {
@@ -256,7 +263,7 @@ fn whole(connection: &mut Conn, rows: Vec<KeyRow>, now: Timestamp) -> Result<Vec
         (row, standing, now)
     };
     let rows = rows.into_iter().map(with_standing).collect();
-    all_with_credentials(connection, rows)?.into_iter().collect()
+    load_credentials_of_keys(connection, rows)?.into_iter().collect()
 }
 
 fn key(row: KeyRow, standing: &StandingRow, credentials: Vec<Credential>) -> Result<ApiKey, StoreError> {
@@ -269,7 +276,7 @@ fn key(row: KeyRow, standing: &StandingRow, credentials: Vec<Credential>) -> Res
         metadata: parsed_metadata(&row.metadata)?,
         max_token_ttl: span(row.max_token_ttl),
         exchanges_per_minute: limit(row.exchanges_per_minute),
-        life: life(&row),
+        lifecycle: life(&row),
         archived_at: row.deleted_at.map(Timestamp::from_millis),
         credentials,
         created_at: Timestamp::from_millis(row.created_at),
@@ -287,5 +294,5 @@ fn audiences_column(key: &ApiKey) -> Result<Option<String>, StoreError> {
         .as_ref()
         .map(serde_json::to_string)
         .transpose()
-        .map_err(|error| StoreError::Corrupt(error.to_string()))
+        .map_err(|error| StoreError::InvalidData(error.to_string()))
 }

@@ -7,24 +7,24 @@ use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, Se
 use crate::{
     domain::{
         access::{
-            claim_map::Holder,
-            owner::{Home, Owner},
-            owner_status::{ClientNow, Directory, MembershipNow, Ownership, UserNow},
+            claim_map::ClaimSourceObject,
+            owner::{Owner, OwnerScope},
+            owner_status::{DirectorySnapshot, MembershipSnapshot, Ownership, ServiceClientSnapshot, UserSnapshot},
         },
-        common::id::Incarnation,
-        exchange::validation::UserBehind,
+        common::id::GenerationId,
+        exchange::validation::OwnerUser,
     },
     store::{
         api_keys::key_row::KeyRow,
         columns::{parsed, parsed_metadata, permission_set},
         error::StoreError,
         pool::Conn,
-        schema::key_standings,
+        schema::key_owner_status,
     },
 };
 
 #[derive(Debug, Clone, Default, Queryable, Selectable)]
-#[diesel(table_name = key_standings)]
+#[diesel(table_name = key_owner_status)]
 pub(crate) struct StandingRow {
     key_id: String,
     client_permissions: Option<String>,
@@ -45,8 +45,8 @@ pub(crate) struct StandingRow {
 
 /// Returns the rows of the keys `ids`, by key id.
 pub(crate) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<String, StandingRow>, StoreError> {
-    let rows: Vec<StandingRow> = key_standings::table
-        .filter(key_standings::key_id.eq_any(ids))
+    let rows: Vec<StandingRow> = key_owner_status::table
+        .filter(key_owner_status::key_id.eq_any(ids))
         .select(StandingRow::as_select())
         .load(connection)?;
     Ok(rows.into_iter().map(|row| (row.key_id.clone(), row)).collect())
@@ -55,21 +55,21 @@ pub(crate) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<
 /// Combines the owner that is stored with a key and the current state of the directory.
 pub(crate) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, StoreError> {
     let client = row.client_permissions.as_deref().map(|permissions| {
-        Ok::<_, StoreError>(ClientNow {
+        Ok::<_, StoreError>(ServiceClientSnapshot {
             permissions: permission_set(permissions)?,
             deleted: row.client_deleted_at.is_some(),
         })
     });
-    let creator = match (&key.creator_id, &key.creator_incarnation) {
+    let creator_membership = match (&key.creator_id, &key.creator_incarnation) {
         (Some(user), Some(incarnation)) => {
-            Some((parsed("creator", user)?, parsed("incarnation of the creator", incarnation)?))
+            Some((parsed("creator_membership", user)?, parsed("incarnation of the creator_membership", incarnation)?))
         }
         (Some(_) | None, _) => None,
     };
     Ok(Ownership {
         owner: owner(key)?,
         home: home(key)?,
-        creator,
+        creator_membership,
         client: client.transpose()?,
         directory: row.directory()?,
     })
@@ -118,26 +118,26 @@ impl StandingRow {
         }
     }
 
-    fn directory(&self) -> Result<Directory, StoreError> {
+    fn directory(&self) -> Result<DirectorySnapshot, StoreError> {
         let user = self.user_incarnation.as_deref().map(|incarnation| {
-            Ok::<_, StoreError>(UserNow {
+            Ok::<_, StoreError>(UserSnapshot {
                 incarnation: parsed("incarnation of a user", incarnation)?,
                 blocked: self.user_blocked_at.is_some(),
             })
         });
-        Ok(Directory {
+        Ok(DirectorySnapshot {
             user: user.transpose()?,
             membership: membership(&self.member_incarnation, &self.member_organization_incarnation)?,
             organization: incarnation(self.organization_incarnation.as_deref())?,
-            creator: membership(&self.creator_incarnation, &self.creator_organization_incarnation)?,
+            creator_membership: membership(&self.creator_incarnation, &self.creator_organization_incarnation)?,
             permissions: permission_set(self.home_permissions.as_deref().unwrap_or_default())?,
         })
     }
 
     /// Returns the user that the key belongs to, with the profile and metadata from the product.
-    pub fn user(&self, home: &Home) -> Result<Option<UserBehind>, StoreError> {
+    pub fn user(&self, home: &OwnerScope) -> Result<Option<OwnerUser>, StoreError> {
         let Some(id) = home.user().filter(|_| self.user_incarnation.is_some()) else { return Ok(None) };
-        Ok(Some(UserBehind {
+        Ok(Some(OwnerUser {
             id: id.clone(),
             blocked: self.user_blocked_at.is_some(),
             profile: parsed_metadata(self.user_profile.as_deref().unwrap_or("{}"))?,
@@ -146,22 +146,22 @@ impl StandingRow {
     }
 
     /// The metadata and the profile of the key's service client, user and organization.
-    pub fn about(&self) -> [(Holder, Option<&str>); 4] {
+    pub fn about(&self) -> [(ClaimSourceObject, Option<&str>); 4] {
         [
-            (Holder::ServiceClientMetadata, self.client_metadata.as_deref()),
-            (Holder::UserMetadata, self.user_metadata.as_deref()),
-            (Holder::UserProfile, self.user_profile.as_deref()),
-            (Holder::OrganizationMetadata, self.organization_metadata.as_deref()),
+            (ClaimSourceObject::ServiceClientMetadata, self.client_metadata.as_deref()),
+            (ClaimSourceObject::UserMetadata, self.user_metadata.as_deref()),
+            (ClaimSourceObject::UserProfile, self.user_profile.as_deref()),
+            (ClaimSourceObject::OrganizationMetadata, self.organization_metadata.as_deref()),
         ]
     }
 }
 
-fn membership(own: &Option<String>, organization: &Option<String>) -> Result<Option<MembershipNow>, StoreError> {
+fn membership(own: &Option<String>, organization: &Option<String>) -> Result<Option<MembershipSnapshot>, StoreError> {
     let both = incarnation(own.as_deref())?.zip(incarnation(organization.as_deref())?);
-    Ok(both.map(|(incarnation, organization)| MembershipNow { incarnation, organization }))
+    Ok(both.map(|(incarnation, organization)| MembershipSnapshot { incarnation, organization }))
 }
 
-fn incarnation(column: Option<&str>) -> Result<Option<Incarnation>, StoreError> {
+fn incarnation(column: Option<&str>) -> Result<Option<GenerationId>, StoreError> {
     column.map(|text| parsed("incarnation", text)).transpose()
 }
 
@@ -171,11 +171,11 @@ fn owner(key: &KeyRow) -> Result<Owner, StoreError> {
         ("organization", Some(id)) => Ok(Owner::Organization(parsed("owner id", id)?)),
         ("service_client", Some(id)) => Ok(Owner::ServiceClient(parsed("owner id", id)?)),
         ("none", None) => Ok(Owner::Nobody),
-        (other, _) => Err(StoreError::Corrupt(format!("owner type {other}"))),
+        (other, _) => Err(StoreError::InvalidData(format!("owner type {other}"))),
     }
 }
 
-fn home(key: &KeyRow) -> Result<Home, StoreError> {
+fn home(key: &KeyRow) -> Result<OwnerScope, StoreError> {
     home_of(key.user_id.as_deref(), key.organization_id.as_deref(), key.incarnation.as_deref())
 }
 
@@ -183,18 +183,18 @@ fn home(key: &KeyRow) -> Result<Home, StoreError> {
 pub(crate) fn home_of(
     user: Option<&str>,
     organization: Option<&str>,
-    incarnation: Option<&str>,
-) -> Result<Home, StoreError> {
+    generation_id: Option<&str>,
+) -> Result<OwnerScope, StoreError> {
     let organization = organization.map(|id| parsed("organization id", id)).transpose()?;
-    let incarnation = incarnation.map(|text| parsed("incarnation", text)).transpose()?;
-    match (user, organization, incarnation) {
-        (None, None, None) => Ok(Home::Account),
-        (None, Some(id), Some(incarnation)) => Ok(Home::Organization { id, incarnation }),
-        (Some(user), organization, Some(incarnation)) => {
-            Ok(Home::User { id: parsed("user id", user)?, organization, incarnation })
+    let generation_id = generation_id.map(|text| parsed("generation_id", text)).transpose()?;
+    match (user, organization, generation_id) {
+        (None, None, None) => Ok(OwnerScope::Account),
+        (None, Some(id), Some(generation_id)) => Ok(OwnerScope::Organization { id, generation_id }),
+        (Some(user), organization, Some(generation_id)) => {
+            Ok(OwnerScope::User { id: parsed("user id", user)?, organization, generation_id })
         }
         (None, None, Some(_)) | (None, Some(_), None) | (Some(_), _, None) => {
-            Err(StoreError::Corrupt("an owner without an incarnation".to_owned()))
+            Err(StoreError::InvalidData("an owner without an generation_id".to_owned()))
         }
     }
 }

@@ -7,9 +7,9 @@ use diesel::{
 
 use crate::{
     domain::{
-        access::{owner::Home, permission::PermissionName, policy::Reach},
+        access::{owner::OwnerScope, permission::PermissionName, policy::KeyVisibility},
         common::{
-            id::{Incarnation, ServiceClientId},
+            id::{GenerationId, ServiceClientId},
             name::DisplayName,
             page::{Page, PageRequest},
             time::Timestamp,
@@ -45,9 +45,9 @@ struct Row {
 pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {
     let home = &client.home;
     let owner_type = match home {
-        Home::Account => "account",
-        Home::Organization { .. } => "organization",
-        Home::User { .. } => "user",
+        OwnerScope::Account => "account",
+        OwnerScope::Organization { .. } => "organization",
+        OwnerScope::User { .. } => "user",
     };
     diesel::insert_into(service_clients::table)
         .values((
@@ -56,9 +56,9 @@ pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError>
             service_clients::owner_type.eq(owner_type),
             service_clients::user_id.eq(home.user().map(|id| id.as_str())),
             service_clients::organization_id.eq(home.organization().map(|id| id.as_str())),
-            service_clients::incarnation.eq(home.incarnation().map(|id| id.as_str())),
+            service_clients::incarnation.eq(home.generation_id().map(|id| id.as_str())),
             service_clients::permissions.eq(client.permissions.to_string()),
-            service_clients::metadata.eq(client.metadata.to_text()),
+            service_clients::metadata.eq(client.metadata.to_json()),
             service_clients::created_at.eq(client.created_at.millis()),
             service_clients::created_by.eq(client.created_by.to_stored()),
             service_clients::version.eq(client.version),
@@ -72,7 +72,7 @@ pub fn update(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError>
         .set((
             service_clients::name.eq(client.name.as_str()),
             service_clients::permissions.eq(client.permissions.to_string()),
-            service_clients::metadata.eq(client.metadata.to_text()),
+            service_clients::metadata.eq(client.metadata.to_json()),
             service_clients::version.eq(service_clients::version + 1),
         ))
         .execute(&mut **tx)?;
@@ -108,18 +108,22 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<S
 }
 
 /// Returns the service clients within `reach`, newest first.
-pub fn list(connection: &mut Conn, reach: &Reach, page: &PageRequest) -> Result<Page<ServiceClient>, StoreError> {
+pub fn list(
+    connection: &mut Conn,
+    reach: &KeyVisibility,
+    page: &PageRequest,
+) -> Result<Page<ServiceClient>, StoreError> {
     use service_clients::{organization_id, user_id};
 
     let mut query =
         service_clients::table.filter(service_clients::deleted_at.is_null()).select(Row::as_select()).into_boxed();
     query = match reach {
-        Reach::All => query,
-        Reach::Nothing => return Ok(Page { data: Vec::new(), next: None }),
-        Reach::User(user) => query.filter(user_id.eq(user.to_string())).filter(organization_id.is_null()),
-        Reach::Organization { id, whole, its_own, of_user } => {
+        KeyVisibility::All => query,
+        KeyVisibility::None => return Ok(Page { data: Vec::new(), next: None }),
+        KeyVisibility::User(user) => query.filter(user_id.eq(user.to_string())).filter(organization_id.is_null()),
+        KeyVisibility::Organization { id, all_keys, organization_keys, user_keys } => {
             let within = query.filter(organization_id.eq(id.to_string()));
-            match (whole, its_own, of_user) {
+            match (all_keys, organization_keys, user_keys) {
                 (true, ..) => within,
                 (false, true, None) => within.filter(user_id.is_null()),
                 (false, true, Some(user)) => within.filter(user_id.is_null().or(user_id.eq(user.to_string()))),
@@ -128,7 +132,7 @@ pub fn list(connection: &mut Conn, reach: &Reach, page: &PageRequest) -> Result<
             }
         }
     };
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(service_clients::id.lt(after.clone()));
     }
     let rows: Vec<Row> = query.order(service_clients::id.desc()).limit(page.limit + 1).load(connection)?;
@@ -153,7 +157,7 @@ pub fn of_account(connection: &mut Conn, names: Option<&[DisplayName]>) -> Resul
 }
 
 /// Returns how many service clients a user has under one generation id of the user or membership.
-pub fn count(connection: &mut Conn, of: &Incarnation) -> Result<i64, StoreError> {
+pub fn count(connection: &mut Conn, of: &GenerationId) -> Result<i64, StoreError> {
     let found = service_clients::table
         .filter(service_clients::incarnation.eq(of.as_str()))
         .filter(service_clients::user_id.is_not_null())
@@ -165,7 +169,7 @@ pub fn count(connection: &mut Conn, of: &Incarnation) -> Result<i64, StoreError>
 pub fn holding(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
     let found = service_clients::table
         .filter(service_clients::deleted_at.is_null())
-        .filter(crate::store::access::permissions::is_listed(permission))
+        .filter(crate::store::access::permissions::permissions_contain(permission))
         .select(service_clients::id)
         .limit(10)
         .load(connection)?;

@@ -9,10 +9,10 @@ use crate::{
     domain::{
         access::{
             audience::{Audience, Identifier},
-            claim_map::{Holder, Sources},
+            claim_map::{ClaimSourceObject, ClaimSourceValues},
         },
         common::{derived_id::CredentialId, id::KeyId, time::Timestamp},
-        exchange::facts::{Facts, KeyFacts},
+        exchange::facts::{KeyContext, KeyFacts},
     },
     store::{
         access::{
@@ -26,7 +26,7 @@ use crate::{
         columns,
         error::StoreError,
         pool::{Conn, keyswap_now},
-        schema::{audiences, credentials, key_standings},
+        schema::{audiences, credentials, key_owner_status},
         status_lists,
     },
 };
@@ -34,65 +34,65 @@ use crate::{
 /// The facts about a credential, and the encrypted value that the presented secret is verified
 /// against.
 #[derive(Debug, Clone)]
-pub struct Loaded {
-    pub facts: Facts,
-    pub sealed: Vec<u8>,
+pub struct KeyRecord {
+    pub facts: KeyContext,
+    pub encrypted_secret: Vec<u8>,
     pub master_version: i32,
 }
 
 /// The result or the error for each credential that exists.
-pub(crate) type OfEach<T> = BTreeMap<CredentialId, Result<T, StoreError>>;
+pub(crate) type ResultsByCredential<T> = BTreeMap<CredentialId, Result<T, StoreError>>;
 
 /// Selects the key to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum KeySelector {
     /// By the credential id in the presented key.
     Credential(CredentialId),
     /// By the keyed digests under which an imported key may be stored.
-    Foreign(Vec<String>),
+    ImportedKeyLookups(Vec<String>),
     /// By key id. The newest credential of the key that has not expired is loaded, or the newest
     /// one if all have expired.
     Key(KeyId),
 }
 
 /// The columns of the view that make up a `KeyRow`, in the order of its fields.
-macro_rules! key_columns {
+macro_rules! key_row_columns {
     () => {
         (
-            key_standings::key_id,
-            key_standings::name,
-            key_standings::owner_type,
-            key_standings::owner_id,
-            key_standings::organization_id,
-            key_standings::permissions,
-            key_standings::audiences,
-            key_standings::metadata,
-            key_standings::max_token_ttl,
-            key_standings::suspended_at,
-            key_standings::revoked_at,
-            key_standings::deleted_at,
-            key_standings::expires_at,
-            key_standings::created_at,
-            key_standings::created_by,
-            key_standings::version,
-            key_standings::user_id,
-            key_standings::incarnation,
-            key_standings::creator_id,
-            key_standings::key_creator_incarnation,
-            key_standings::exchanges_per_minute,
+            key_owner_status::key_id,
+            key_owner_status::name,
+            key_owner_status::owner_type,
+            key_owner_status::owner_id,
+            key_owner_status::organization_id,
+            key_owner_status::permissions,
+            key_owner_status::audiences,
+            key_owner_status::metadata,
+            key_owner_status::max_token_ttl,
+            key_owner_status::suspended_at,
+            key_owner_status::revoked_at,
+            key_owner_status::deleted_at,
+            key_owner_status::expires_at,
+            key_owner_status::created_at,
+            key_owner_status::created_by,
+            key_owner_status::version,
+            key_owner_status::user_id,
+            key_owner_status::incarnation,
+            key_owner_status::creator_id,
+            key_owner_status::key_creator_incarnation,
+            key_owner_status::exchanges_per_minute,
         )
     };
 }
 
 /// The query: a key with its credential, the state of its owner, and the audiences that match
 /// `$on`.
-macro_rules! rows {
+macro_rules! facts_query {
     ($on:expr) => {
         credentials::table
-            .inner_join(key_standings::table.on(key_standings::key_id.eq(credentials::key_id)))
+            .inner_join(key_owner_status::table.on(key_owner_status::key_id.eq(credentials::key_id)))
             .left_join(audiences::table.on($on))
             .select((
-                key_columns!(),
+                key_row_columns!(),
                 (
                     credentials::id,
                     credentials::sealed,
@@ -103,7 +103,7 @@ macro_rules! rows {
                     credentials::status_index,
                 ),
                 StandingRow::as_select(),
-                key_standings::access,
+                key_owner_status::access,
                 Option::<AudienceRow>::as_select(),
                 keyswap_now(),
             ))
@@ -118,29 +118,29 @@ type CredentialColumns = (String, Vec<u8>, i32, Option<i64>, Option<i64>, Option
 /// `grant::decide` rejects them.
 pub fn load(
     connection: &mut Conn,
-    wanted: &Wanted,
+    wanted: &KeySelector,
     targets: &BTreeSet<Identifier>,
-) -> Result<Option<Loaded>, StoreError> {
+) -> Result<Option<KeyRecord>, StoreError> {
     Ok(read(connection, wanted, targets)?.map(|(loaded, ..)| loaded))
 }
 
 /// Like `load`, for many credentials: in one query on PostgreSQL, in one transaction on SQLite.
 /// Credentials that do not exist are omitted. Invalid data of one key does not affect the others.
-pub(crate) fn load_many(
+pub(crate) fn load_facts_of_credentials(
     connection: &mut Conn,
     wanted: &[CredentialId],
     targets: &BTreeSet<Identifier>,
-) -> Result<OfEach<Loaded>, StoreError> {
-    let all = read_many(connection, wanted, targets)?;
+) -> Result<ResultsByCredential<KeyRecord>, StoreError> {
+    let all = load_facts_with_rows_of_credentials(connection, wanted, targets)?;
     Ok(all.into_iter().map(|(id, read)| (id, read.map(|(loaded, ..)| loaded))).collect())
 }
 
-/// Like `load_many`, with the rows that the facts were read from.
-pub(crate) fn read_many(
+/// Like `load_facts_of_credentials`, with the rows that the facts were read from.
+pub(crate) fn load_facts_with_rows_of_credentials(
     connection: &mut Conn,
     wanted: &[CredentialId],
     targets: &BTreeSet<Identifier>,
-) -> Result<OfEach<Read>, StoreError> {
+) -> Result<ResultsByCredential<FactsWithRows>, StoreError> {
     let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
     let found: Vec<Row> = match connection {
         // On SQLite there are no round trips to save, and a statement with a list cannot be
@@ -150,9 +150,9 @@ pub(crate) fn read_many(
             for id in wanted {
                 let is_it = credentials::id.eq(id.as_str());
                 found.extend(match names.as_slice() {
-                    [one] => rows!(audiences::identifier.eq(*one)).filter(is_it).load::<Row>(inner)?,
+                    [one] => facts_query!(audiences::identifier.eq(*one)).filter(is_it).load::<Row>(inner)?,
                     several => {
-                        rows!(audiences::identifier.eq_any(several.to_vec())).filter(is_it).load::<Row>(inner)?
+                        facts_query!(audiences::identifier.eq_any(several.to_vec())).filter(is_it).load::<Row>(inner)?
                     }
                 });
             }
@@ -160,7 +160,7 @@ pub(crate) fn read_many(
         })?,
         Conn::Postgres(inner) => {
             let ids: Vec<_> = wanted.iter().map(CredentialId::as_str).collect();
-            rows!(audiences::identifier.eq_any(names)).filter(credentials::id.eq_any(ids)).load::<Row>(inner)?
+            facts_query!(audiences::identifier.eq_any(names)).filter(credentials::id.eq_any(ids)).load::<Row>(inner)?
         }
     };
     let mut of_credential: BTreeMap<String, Vec<Row>> = BTreeMap::new();
@@ -168,10 +168,10 @@ pub(crate) fn read_many(
         of_credential.entry(row.1.0.clone()).or_default().push(row);
     }
     let mut all = BTreeMap::new();
-    for rows in of_credential.into_values() {
-        let Some((_, (id, ..), ..)) = rows.first() else { continue };
+    for facts_query in of_credential.into_values() {
+        let Some((_, (id, ..), ..)) = facts_query.first() else { continue };
         let id = columns::parsed("credential id", id)?;
-        if let Some(read) = of_one(rows) {
+        if let Some(read) = build_key_facts(facts_query) {
             all.insert(id, read);
         }
     }
@@ -179,11 +179,11 @@ pub(crate) fn read_many(
 }
 
 /// Like `load`, with the creation time of the key.
-pub fn load_with_age(
+pub fn load_facts_with_creation_time(
     connection: &mut Conn,
-    wanted: &Wanted,
+    wanted: &KeySelector,
     targets: &BTreeSet<Identifier>,
-) -> Result<Option<(Loaded, Timestamp)>, StoreError> {
+) -> Result<Option<(KeyRecord, Timestamp)>, StoreError> {
     let found = read(connection, wanted, targets)?;
     Ok(found.map(|(loaded, row, _)| (loaded, Timestamp::from_millis(row.created_at))))
 }
@@ -191,21 +191,21 @@ pub fn load_with_age(
 /// Like `load`, with the rows that the facts were read from.
 pub(crate) fn read(
     connection: &mut Conn,
-    wanted: &Wanted,
+    wanted: &KeySelector,
     targets: &BTreeSet<Identifier>,
-) -> Result<Option<Read>, StoreError> {
+) -> Result<Option<FactsWithRows>, StoreError> {
     // Nearly every request has one target. A statement without a list is prepared once, whereas
     // SQLite binds a list only by spelling out its elements.
     macro_rules! of {
         ($on:expr) => {{
-            let query = rows!($on);
+            let query = facts_query!($on);
             match wanted {
-                Wanted::Credential(id) => query.filter(credentials::id.eq(id.as_str())).load(connection)?,
-                Wanted::Foreign(lookups) => match lookups.as_slice() {
+                KeySelector::Credential(id) => query.filter(credentials::id.eq(id.as_str())).load(connection)?,
+                KeySelector::ImportedKeyLookups(lookups) => match lookups.as_slice() {
                     [one] => query.filter(credentials::lookup.eq(one)).load(connection)?,
                     several => query.filter(credentials::lookup.eq_any(several)).load(connection)?,
                 },
-                Wanted::Key(id) => query
+                KeySelector::Key(id) => query
                     .filter(credentials::key_id.eq(id.as_str()))
                     .order(credentials::created_at.desc())
                     .load(connection)?,
@@ -217,38 +217,38 @@ pub(crate) fn read(
         [one] => of!(audiences::identifier.eq(*one)),
         several => of!(audiences::identifier.eq_any(several.to_vec())),
     };
-    of_one(found).transpose()
+    build_key_facts(found).transpose()
 }
 
 /// The facts, and the rows that they were read from.
-pub(crate) type Read = (Loaded, KeyRow, StandingRow);
+pub(crate) type FactsWithRows = (KeyRecord, KeyRow, StandingRow);
 
 /// Builds the facts from the rows of one key. There is one row for each audience of each selected
 /// credential.
-fn of_one(found: Vec<Row>) -> Option<Result<Read, StoreError>> {
+fn build_key_facts(found: Vec<Row>) -> Option<Result<FactsWithRows, StoreError>> {
     // The newest credential that has not expired is selected. After a rotation is cancelled, the
     // newest credential is an expired one.
     let works = |(_, (_, _, _, end, ..), .., now): &Row| end.is_none_or(|end| end > *now);
     let place = found.iter().position(works).unwrap_or_default();
     let mut found = found.into_iter().skip(place);
     let first = found.next()?;
-    Some(facts_of(first, found))
+    Some(build_facts(first, found))
 }
 
-fn facts_of(first: Row, others: impl Iterator<Item = Row>) -> Result<Read, StoreError> {
+fn build_facts(first: Row, others: impl Iterator<Item = Row>) -> Result<FactsWithRows, StoreError> {
     let (key, columns, standing, access, first, now) = first;
-    let (credential, sealed, master_version, end, replaced, list, index) = columns;
+    let (credential, encrypted_secret, master_version, end, replaced, list, index) = columns;
     // These are the rows of the same credential, one for each further audience. Other credentials
     // of the key are ignored.
     let others = others.filter(|(_, (id, ..), ..)| *id == credential).map(|(.., audience, _)| audience);
     let audiences = [first].into_iter().chain(others).flatten().map(audience).collect::<Result<Vec<_>, _>>()?;
-    let columns = [(Holder::ApiKeyMetadata, Some(key.metadata.as_str()))];
-    let sources = sources(&audiences, columns.into_iter().chain(standing.about()))?;
-    let facts = Facts {
+    let columns = [(ClaimSourceObject::ApiKeyMetadata, Some(key.metadata.as_str()))];
+    let sources = parse_claim_sources(&audiences, columns.into_iter().chain(standing.about()))?;
+    let facts = KeyContext {
         now: Timestamp::from_millis(now),
         key: KeyFacts {
             id: columns::parsed("key id", &key.id)?,
-            credential: columns::parsed("credential id", &credential)?,
+            credential_id: columns::parsed("credential id", &credential)?,
             credential_expires_at: end.map(Timestamp::from_millis),
             credential_replaced_at: replaced.map(Timestamp::from_millis),
             ownership: ownership(&key, &standing)?,
@@ -256,25 +256,25 @@ fn facts_of(first: Row, others: impl Iterator<Item = Row>) -> Result<Read, Store
             audiences: key_row::audiences(key.audiences.as_deref())?,
             max_token_ttl: columns::span(key.max_token_ttl),
             exchanges_per_minute: key_row::limit(key.exchanges_per_minute),
-            life: key_row::life(&key),
-            access: effective_statements::rules(access.as_deref())?,
-            status: status_lists::place(list.as_deref(), index)?,
+            lifecycle: key_row::life(&key),
+            access_statements: effective_statements::parse_rules(access.as_deref())?,
+            status: status_lists::parse_status_index(list.as_deref(), index)?,
         },
         audiences,
         sources,
     };
-    Ok((Loaded { facts, sealed, master_version }, key, standing))
+    Ok((KeyRecord { facts, encrypted_secret, master_version }, key, standing))
 }
 
 /// Collects the metadata that the audiences map to claims. A column is parsed only if an audience
 /// uses it, so most exchanges parse none.
-fn sources<'a>(
+fn parse_claim_sources<'a>(
     audiences: &[Audience],
-    columns: impl IntoIterator<Item = (Holder, Option<&'a str>)>,
-) -> Result<Sources, StoreError> {
-    let mut sources = Sources::new();
+    columns: impl IntoIterator<Item = (ClaimSourceObject, Option<&'a str>)>,
+) -> Result<ClaimSourceValues, StoreError> {
+    let mut sources = ClaimSourceValues::new();
     for (holder, column) in columns {
-        let is_read = audiences.iter().any(|audience| audience.shape.claims.reads(holder));
+        let is_read = audiences.iter().any(|audience| audience.token_profile.claims.uses_object(holder));
         if let Some(text) = column.filter(|_| is_read) {
             sources.insert(holder, columns::parsed_metadata(text)?.into_map());
         }

@@ -7,6 +7,6 @@ use crate::{
 
 /// Writes many last-used times at once. A stored time is never replaced by an earlier one. `used`
 /// must contain each credential at most once.
-pub fn note(tx: &mut Tx<'_>, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
-    if used.is_empty() { Ok(()) } else { bulk::note_uses(tx, used) }
+pub fn upsert_last_used_times(tx: &mut Tx<'_>, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
+    if used.is_empty() { Ok(()) } else { bulk::upsert_last_used_times(tx, used) }
 }

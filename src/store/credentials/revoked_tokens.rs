@@ -8,7 +8,7 @@ use crate::{
             id::KeyId,
             time::{Span, Timestamp},
         },
-        exchange::claims::{Claims, MadeFrom, TokenNow},
+        exchange::claims::{Claims, SourceCredential, TokenState},
     },
     store::{
         error::StoreError,
@@ -20,23 +20,30 @@ use crate::{
 };
 
 /// Returns the data by which a token is judged, other than its key.
-pub fn token_now(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<TokenNow, StoreError> {
-    Ok(TokenNow { revoked: is_revoked(connection, &claims.jti)?, made_from: made_from(connection, claims, now)? })
+pub fn read_token_state(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<TokenState, StoreError> {
+    Ok(TokenState {
+        revoked: is_revoked(connection, &claims.jti)?,
+        source_credential: find_source_credential(connection, claims, now)?,
+    })
 }
 
-fn made_from(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<MadeFrom, StoreError> {
+fn find_source_credential(
+    connection: &mut Conn,
+    claims: &Claims,
+    now: Timestamp,
+) -> Result<SourceCredential, StoreError> {
     let of_key = credentials::table.filter(credentials::key_id.eq(claims.key_id.as_str())).into_boxed();
-    let Some(place) = claims.place() else {
+    let Some(place) = claims.status_list_index() else {
         let oldest: Option<i64> = of_key
             .filter(credentials::expires_at.is_null().or(credentials::expires_at.gt(now.millis())))
             .order(credentials::created_at.asc())
             .select(credentials::created_at)
             .first(connection)
             .optional()?;
-        return Ok(MadeFrom::SomeCredential { oldest: oldest.map(Timestamp::from_millis) });
+        return Ok(SourceCredential::Unidentified { oldest_accepted: oldest.map(Timestamp::from_millis) });
     };
     // The index belongs to the token itself or to its credential.
-    let own = status_lists::find_token(connection, &claims.jti)?.filter(|token| token.place == place);
+    let own = status_lists::find_token_status(connection, &claims.jti)?.filter(|token| token.place == place);
     let of_place = match own {
         Some(token) => of_key.filter(credentials::id.eq(token.credential.to_string())),
         None => of_key
@@ -44,7 +51,7 @@ fn made_from(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<M
             .filter(credentials::status_index.eq(i32::try_from(place.index).ok())),
     };
     let end: Option<Option<i64>> = of_place.select(credentials::expires_at).first(connection).optional()?;
-    Ok(MadeFrom::Credential { works: end.is_some_and(|end| end.is_none_or(|end| end > now.millis())) })
+    Ok(SourceCredential::Identified { accepted: end.is_some_and(|end| end.is_none_or(|end| end > now.millis())) })
 }
 
 /// Returns whether the token itself was revoked.
@@ -68,7 +75,7 @@ pub fn insert(tx: &mut Tx<'_>, jti: &str, key: &KeyId, expires_at: Timestamp) ->
 }
 
 /// Deletes tokens that expired more than `late` ago, which no verifier may accept any more.
-pub fn forget_old(tx: &mut Tx<'_>, late: Span) -> Result<usize, StoreError> {
-    let ended = tx.now().before(late).millis();
+pub fn delete_expired(tx: &mut Tx<'_>, late: Span) -> Result<usize, StoreError> {
+    let ended = tx.now().minus(late).millis();
     Ok(diesel::delete(revoked_tokens::table.filter(revoked_tokens::expires_at.lt(ended))).execute(&mut **tx)?)
 }

@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         common::{derived_id::CredentialId, id::KeyId, time::Timestamp},
-        exchange::usage::Day,
+        exchange::usage::UtcDay,
     },
     store::{error::StoreError, pool::Conn},
 };
@@ -14,11 +14,11 @@ use serde::Serialize;
 
 /// Writes many last-used times in one statement. A stored time is never replaced by an earlier one.
 /// PostgreSQL writes the rows in the order of their ids, so that two replicas cannot deadlock.
-pub fn note_uses(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
+pub fn upsert_last_used_times(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
             let rows: Vec<_> = used.iter().map(|(id, at)| (id.as_str(), at.millis())).collect();
-            let json = serde_json::to_string(&rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            let json = serde_json::to_string(&rows).map_err(|error| StoreError::InvalidData(error.to_string()))?;
             // Without a WHERE clause, SQLite parses ON CONFLICT as a join constraint.
             diesel::sql_query(
                 "INSERT INTO credential_uses (credential_id, last_used_at) \
@@ -47,7 +47,7 @@ pub fn note_uses(connection: &mut Conn, used: &[(CredentialId, Timestamp)]) -> R
 }
 
 /// A table whose rows are read and written in bulk.
-pub struct Bulk {
+pub struct BulkTable {
     pub table: &'static str,
     /// The columns and their PostgreSQL types, which SQLite does not need. The first `key` columns
     /// are the primary key.
@@ -59,11 +59,15 @@ pub struct Bulk {
 
 /// Returns the rows with these keys, in the order of the keys, and locks them until the end of the
 /// change. Each key serializes to an object whose members are the key columns.
-pub fn rows_for_change<R>(connection: &mut Conn, bulk: &Bulk, keys: &impl Serialize) -> Result<Vec<R>, StoreError>
+pub fn select_rows_for_update<R>(
+    connection: &mut Conn,
+    bulk: &BulkTable,
+    keys: &impl Serialize,
+) -> Result<Vec<R>, StoreError>
 where
     R: QueryableByName<Sqlite> + QueryableByName<Pg> + 'static,
 {
-    let json = serde_json::to_string(keys).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let json = serde_json::to_string(keys).map_err(|error| StoreError::InvalidData(error.to_string()))?;
     let (table, key) = (bulk.table, &bulk.columns[..bulk.key]);
     let joined = |one: &dyn Fn(&str, &str) -> String, between: &str| {
         key.iter().map(|(name, kind)| one(name, kind)).collect::<Vec<_>>().join(between)
@@ -97,8 +101,8 @@ where
 
 /// Writes many rows in one statement and returns how many were written. The rows are passed as one
 /// JSON array of objects whose members are the columns.
-pub fn write_rows(connection: &mut Conn, bulk: &Bulk, rows: &impl Serialize) -> Result<usize, StoreError> {
-    let json = serde_json::to_string(rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+pub fn upsert_rows(connection: &mut Conn, bulk: &BulkTable, rows: &impl Serialize) -> Result<usize, StoreError> {
+    let json = serde_json::to_string(rows).map_err(|error| StoreError::InvalidData(error.to_string()))?;
     let joined = |one: &dyn Fn(&str, &str) -> String| {
         bulk.columns.iter().map(|(name, kind)| one(name, kind)).collect::<Vec<_>>().join(", ")
     };
@@ -120,11 +124,11 @@ pub fn write_rows(connection: &mut Conn, bulk: &Bulk, rows: &impl Serialize) -> 
 
 /// Adds to the usage counts of many keys in one statement. PostgreSQL writes the rows in the order
 /// of keys and days, so that two replicas cannot deadlock.
-pub fn add_usage(connection: &mut Conn, uses: &[((KeyId, Day), i64)]) -> Result<(), StoreError> {
+pub fn increment_usage_counts(connection: &mut Conn, uses: &[((KeyId, UtcDay), i64)]) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
             let rows: Vec<_> = uses.iter().map(|((key, day), uses)| (key.as_str(), day.number(), uses)).collect();
-            let json = serde_json::to_string(&rows).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            let json = serde_json::to_string(&rows).map_err(|error| StoreError::InvalidData(error.to_string()))?;
             // Without a WHERE clause, SQLite parses ON CONFLICT as a join constraint.
             diesel::sql_query(
                 "INSERT INTO key_usage (key_id, day, uses) \

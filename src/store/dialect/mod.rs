@@ -19,7 +19,7 @@ use crate::{
 /// Takes SQLite's write lock at the start of a change. Otherwise a transaction that reads first and
 /// writes later fails at once if another connection wrote in between, regardless of the busy
 /// timeout. PostgreSQL locks each row when it is written.
-pub fn begin_change(connection: &mut Conn) -> Result<(), StoreError> {
+pub fn acquire_sqlite_write_lock(connection: &mut Conn) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(_) => {
             diesel::sql_query("UPDATE event_head SET seq = seq WHERE id = 1").execute(connection)?;
@@ -33,7 +33,7 @@ pub fn begin_change(connection: &mut Conn) -> Result<(), StoreError> {
 /// forces generic plans: planning with the parameter values takes longer than the lookup and finds
 /// the same plan. On SQLite this enlarges the page cache, which then holds the upper levels of the
 /// B-trees for some millions of keys.
-pub fn prepare_for_look_ups(connection: &mut Conn, ready: bool) -> Result<(), StoreError> {
+pub fn set_lookup_mode(connection: &mut Conn, ready: bool) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
             let kibibytes = if ready { 8192 } else { 2000 };
@@ -60,7 +60,7 @@ pub fn lock(connection: &mut Conn, name: i64) -> Result<(), StoreError> {
 }
 
 #[derive(diesel::QueryableByName)]
-struct Locked {
+struct LockResult {
     #[diesel(sql_type = diesel::sql_types::Bool)]
     locked: bool,
 }
@@ -71,7 +71,7 @@ pub fn try_lock(connection: &mut Conn, name: i64) -> Result<bool, StoreError> {
         Conn::Sqlite(_) => Ok(true),
         Conn::Postgres(inner) => {
             let query = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS locked").bind::<BigInt, _>(name);
-            let row: Locked = query.get_result(inner)?;
+            let row: LockResult = query.get_result(inner)?;
             Ok(row.locked)
         }
     }
@@ -83,25 +83,25 @@ pub fn has_table(connection: &mut Conn, name: &str) -> Result<bool, StoreError> 
         // `to_regclass` searches only the schemas in which an unqualified name is resolved.
         Conn::Postgres(_) => "SELECT to_regclass($1)::TEXT AS value WHERE to_regclass($1) IS NOT NULL",
     };
-    let found: Vec<Setting> = diesel::sql_query(query).bind::<Text, _>(name).load(connection)?;
+    let found: Vec<SettingRow> = diesel::sql_query(query).bind::<Text, _>(name).load(connection)?;
     Ok(!found.is_empty())
 }
 
 /// A condition stored with a key under which the key is not in force.
 #[derive(Debug, Clone, Copy)]
-pub enum Dead {
+pub enum InactiveReason {
     Revoked,
     Expired,
     /// The owner was deleted, and the event for this key has been recorded.
-    EndedWithOwner,
+    OwnerDeleted,
     /// The member who created the organization's key has left, and the event has been recorded.
-    EndedWithCreator,
+    CreatorLeft,
     Suspended,
 }
 
 /// A credential and its status list index.
 #[derive(Queryable, QueryableByName)]
-pub struct StatusRow {
+pub struct CredentialStatusIndexRow {
     #[diesel(sql_type = Text)]
     pub id: String,
     #[diesel(sql_type = Nullable<Text>)]
@@ -113,18 +113,18 @@ pub struct StatusRow {
 /// Calls `with` for each credential of the keys that meet the condition. The query starts at a
 /// partial index for the condition and then looks up the credentials of each key, regardless of the
 /// planner's estimate of the table sizes.
-pub fn each_credential_of(
+pub fn for_each_inactive_credential(
     connection: &mut Conn,
-    dead: Dead,
+    dead: InactiveReason,
     now: Timestamp,
-    with: impl FnMut(StatusRow),
+    with: impl FnMut(CredentialStatusIndexRow),
 ) -> Result<(), StoreError> {
     let is_dead = match dead {
-        Dead::Revoked => "revoked_at IS NOT NULL".to_owned(),
-        Dead::Expired => format!("expires_at <= {}", now.millis()),
-        Dead::EndedWithOwner => "ended_with IS NOT NULL AND ended_with <> 'creator_left'".to_owned(),
-        Dead::EndedWithCreator => "ended_with IS NOT NULL AND ended_with = 'creator_left'".to_owned(),
-        Dead::Suspended => "suspended_at IS NOT NULL".to_owned(),
+        InactiveReason::Revoked => "revoked_at IS NOT NULL".to_owned(),
+        InactiveReason::Expired => format!("expires_at <= {}", now.millis()),
+        InactiveReason::OwnerDeleted => "ended_with IS NOT NULL AND ended_with <> 'creator_left'".to_owned(),
+        InactiveReason::CreatorLeft => "ended_with IS NOT NULL AND ended_with = 'creator_left'".to_owned(),
+        InactiveReason::Suspended => "suspended_at IS NOT NULL".to_owned(),
     };
     let keys = format!("SELECT id FROM api_keys WHERE {is_dead}");
     let keys = match connection {
@@ -132,12 +132,12 @@ pub fn each_credential_of(
         Conn::Postgres(_) => format!("= ANY (ARRAY ({keys}))"),
     };
     let query = format!("SELECT id, status_list, status_index FROM credentials WHERE key_id {keys}");
-    each(connection, diesel::sql_query(query), with)
+    for_each_row(connection, diesel::sql_query(query), with)
 }
 
 /// Calls `with` for each row of a result that may have millions of rows. At most one row is in
 /// memory at a time.
-pub fn each<Q, R>(connection: &mut Conn, query: Q, mut with: impl FnMut(R)) -> Result<(), StoreError>
+pub fn for_each_row<Q, R>(connection: &mut Conn, query: Q, mut with: impl FnMut(R)) -> Result<(), StoreError>
 where
     for<'c> Q: LoadQuery<'c, SqliteConnection, R> + LoadQuery<'c, PgConnection, R, PgRowByRowLoadingMode>,
 {
@@ -157,7 +157,7 @@ where
 }
 
 #[derive(diesel::QueryableByName)]
-struct Taken {
+struct ExchangeCountRow {
     #[diesel(sql_type = BigInt)]
     exchanges: i64,
 }
@@ -168,7 +168,12 @@ struct Taken {
 /// A transaction that waited for the lock may pass a minute that has ended; its exchange is counted
 /// in the minute that has begun. The count restarts in a later minute, and when the clock was set
 /// back by more than one minute.
-pub fn take_exchange(connection: &mut Conn, key: &KeyId, minute: i64, limit: u32) -> Result<Option<i64>, StoreError> {
+pub fn increment_rate_limit_window(
+    connection: &mut Conn,
+    key: &KeyId,
+    minute: i64,
+    limit: u32,
+) -> Result<Option<i64>, StoreError> {
     let query = diesel::sql_query(
         "INSERT INTO key_windows (key_id, minute, exchanges) VALUES ($1, $2, 1) \
          ON CONFLICT (key_id) DO UPDATE SET \
@@ -180,12 +185,12 @@ pub fn take_exchange(connection: &mut Conn, key: &KeyId, minute: i64, limit: u32
          RETURNING exchanges",
     );
     let query = query.bind::<Text, _>(key.as_str()).bind::<BigInt, _>(minute).bind::<BigInt, _>(i64::from(limit));
-    let taken: Vec<Taken> = query.load(connection)?;
+    let taken: Vec<ExchangeCountRow> = query.load(connection)?;
     Ok(taken.first().map(|taken| taken.exchanges))
 }
 
 #[derive(diesel::QueryableByName)]
-struct Setting {
+struct SettingRow {
     #[diesel(sql_type = Text)]
     value: String,
 }
@@ -200,7 +205,7 @@ pub fn durability_faults(connection: &mut Conn) -> Result<Vec<String>, StoreErro
             .into_iter()
             .filter_map(|name| {
                 let query = format!("SELECT current_setting('{name}') AS value");
-                match diesel::sql_query(query).get_result::<Setting>(inner) {
+                match diesel::sql_query(query).get_result::<SettingRow>(inner) {
                     Ok(setting) if setting.value == "off" => Some(Ok(format!("{name} = off"))),
                     Ok(_) => None,
                     Err(error) => Some(Err(error.into())),

@@ -20,10 +20,10 @@ use crate::{
         directory::{Member, Organization},
     },
     store::{
-        access::roles::role_set,
+        access::roles::parse_role_set,
         columns::{parsed, parsed_metadata},
-        dialect::bulk::{self, Bulk},
-        directory::organizations::written_all,
+        dialect::bulk::{self, BulkTable},
+        directory::organizations::require_all_rows_written,
         error::StoreError,
         pool::Conn,
         schema::{members, organizations},
@@ -49,16 +49,16 @@ struct Row {
 pub fn insert(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     let left = members::table
         .find((member.organization.as_str(), member.user.as_str()))
-        .filter(members::organization_incarnation.ne(member.organization_incarnation.as_str()));
+        .filter(members::organization_incarnation.ne(member.organization_generation_id.as_str()));
     diesel::delete(left).execute(&mut **tx)?;
     diesel::insert_into(members::table)
         .values((
             members::organization_id.eq(member.organization.as_str()),
             members::user_id.eq(member.user.as_str()),
-            members::incarnation.eq(member.incarnation.as_str()),
-            members::organization_incarnation.eq(member.organization_incarnation.as_str()),
+            members::incarnation.eq(member.generation_id.as_str()),
+            members::organization_incarnation.eq(member.organization_generation_id.as_str()),
             members::roles.eq(member.roles.to_string()),
-            members::metadata.eq(member.metadata.to_text()),
+            members::metadata.eq(member.metadata.to_json()),
             members::created_at.eq(member.created_at.millis()),
             members::version.eq(member.version),
         ))
@@ -70,7 +70,7 @@ pub fn update(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     diesel::update(members::table.find((member.organization.as_str(), member.user.as_str())))
         .set((
             members::roles.eq(member.roles.to_string()),
-            members::metadata.eq(member.metadata.to_text()),
+            members::metadata.eq(member.metadata.to_json()),
             members::version.eq(members::version + 1),
         ))
         .execute(&mut **tx)?;
@@ -86,11 +86,11 @@ pub fn delete(tx: &mut Tx<'_>, organization: &OrganizationId, user: &UserId) -> 
 pub fn find(connection: &mut Conn, organization: &Organization, user: &UserId) -> Result<Option<Member>, StoreError> {
     let row: Option<Row> = members::table
         .find((organization.id.as_str(), user.as_str()))
-        .filter(members::organization_incarnation.eq(organization.incarnation.as_str()))
+        .filter(members::organization_incarnation.eq(organization.generation_id.as_str()))
         .select(Row::as_select())
         .first(connection)
         .optional()?;
-    row.map(member).transpose()
+    row.map(member_from_row).transpose()
 }
 
 /// Like `find`, but locks the member until the end of the change.
@@ -105,7 +105,7 @@ pub fn find_for_change(
     find(tx, organization, user)
 }
 
-const BULK: Bulk = Bulk {
+const BULK: BulkTable = BulkTable {
     table: "members",
     columns: &[
         ("organization_id", "TEXT"),
@@ -128,16 +128,19 @@ const BULK: Bulk = Bulk {
 
 /// Returns the rows at `places` and locks them until the end of the change. The rows may belong to
 /// an earlier organization with the same id.
-pub fn all_for_change(tx: &mut Tx<'_>, places: &BTreeSet<(OrganizationId, UserId)>) -> Result<Vec<Member>, StoreError> {
+pub fn find_many_for_update(
+    tx: &mut Tx<'_>,
+    places: &BTreeSet<(OrganizationId, UserId)>,
+) -> Result<Vec<Member>, StoreError> {
     let keys: Vec<_> = places.iter().map(|(id, user)| json!({ "organization_id": id, "user_id": user })).collect();
-    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { bulk::rows_for_change(tx, &BULK, &keys)? };
-    rows.into_iter().map(member).collect()
+    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { bulk::select_rows_for_update(tx, &BULK, &keys)? };
+    rows.into_iter().map(member_from_row).collect()
 }
 
 /// Inserts new members and overwrites existing ones, including their versions. Callers pass the
 /// members in the order of their ids, so that concurrent changes cannot deadlock. Returns
 /// `Conflict` if a concurrent change has created one of them.
-pub fn write_all(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
+pub fn upsert_many(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
     if members.is_empty() {
         return Ok(());
     }
@@ -146,15 +149,15 @@ pub fn write_all(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> 
         .map(|member| Row {
             organization_id: member.organization.to_string(),
             user_id: member.user.to_string(),
-            incarnation: member.incarnation.to_string(),
-            organization_incarnation: member.organization_incarnation.to_string(),
+            incarnation: member.generation_id.to_string(),
+            organization_incarnation: member.organization_generation_id.to_string(),
             roles: member.roles.to_string(),
-            metadata: member.metadata.to_text(),
+            metadata: member.metadata.to_json(),
             created_at: member.created_at.millis(),
             version: member.version,
         })
         .collect();
-    written_all(bulk::write_rows(tx, &BULK, &rows)?, rows.len())
+    require_all_rows_written(bulk::upsert_rows(tx, &BULK, &rows)?, rows.len())
 }
 
 /// Returns a page of members, newest first. The cursor is the generation id of the membership,
@@ -166,19 +169,19 @@ pub fn list(
 ) -> Result<Page<Member>, StoreError> {
     let mut query = members::table
         .filter(members::organization_id.eq(organization.id.as_str()))
-        .filter(members::organization_incarnation.eq(organization.incarnation.as_str()))
+        .filter(members::organization_incarnation.eq(organization.generation_id.as_str()))
         .select(Row::as_select())
         .into_boxed();
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(members::incarnation.lt(after.clone()));
     }
     let rows: Vec<Row> = query.order(members::incarnation.desc()).limit(page.limit + 1).load(connection)?;
-    let found = rows.into_iter().map(member).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::from_rows(found, page.limit, |member| member.incarnation.to_string()))
+    let found = rows.into_iter().map(member_from_row).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::from_rows(found, page.limit, |member| member.generation_id.to_string()))
 }
 
 /// Returns the memberships of a user, in the order of organization ids.
-pub fn of_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>, StoreError> {
+pub fn list_by_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>, StoreError> {
     let rows: Vec<Row> = members::table
         .inner_join(
             organizations::table.on(organizations::id
@@ -189,17 +192,17 @@ pub fn of_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>, Stor
         .order(members::organization_id.asc())
         .select(Row::as_select())
         .load(connection)?;
-    rows.into_iter().map(member).collect()
+    rows.into_iter().map(member_from_row).collect()
 }
 
 /// Deletes all rows of a user, including those of deleted organizations.
-pub fn delete_of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<(), StoreError> {
+pub fn delete_by_user(tx: &mut Tx<'_>, user: &UserId) -> Result<(), StoreError> {
     diesel::delete(members::table.filter(members::user_id.eq(user.as_str()))).execute(&mut **tx)?;
     Ok(())
 }
 
 /// Deletes up to `most` rows of deleted organizations and returns how many were deleted.
-pub fn forget_left(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
+pub fn delete_orphaned(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
     let left: Vec<(String, String)> = members::table
         .left_join(organizations::table.on(organizations::incarnation.eq(members::organization_incarnation)))
         .filter(organizations::incarnation.is_null())
@@ -215,13 +218,13 @@ pub fn forget_left(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
     Ok(diesel::delete(left).execute(&mut **tx)?)
 }
 
-fn member(row: Row) -> Result<Member, StoreError> {
+fn member_from_row(row: Row) -> Result<Member, StoreError> {
     Ok(Member {
         organization: parsed("organization id", &row.organization_id)?,
         user: parsed("user id", &row.user_id)?,
-        incarnation: parsed("incarnation", &row.incarnation)?,
-        organization_incarnation: parsed("incarnation", &row.organization_incarnation)?,
-        roles: role_set(&row.roles)?,
+        generation_id: parsed("incarnation", &row.incarnation)?,
+        organization_generation_id: parsed("incarnation", &row.organization_incarnation)?,
+        roles: parse_role_set(&row.roles)?,
         metadata: parsed_metadata(&row.metadata)?,
         created_at: Timestamp::from_millis(row.created_at),
         version: row.version,

@@ -20,7 +20,7 @@ use crate::{
     },
     store::{
         columns::{parsed, parsed_metadata},
-        dialect::bulk::{self, Bulk},
+        dialect::bulk::{self, BulkTable},
         error::StoreError,
         pool::Conn,
         schema::organizations,
@@ -44,9 +44,9 @@ pub fn insert(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreE
     diesel::insert_into(organizations::table)
         .values((
             organizations::id.eq(organization.id.as_str()),
-            organizations::incarnation.eq(organization.incarnation.as_str()),
+            organizations::incarnation.eq(organization.generation_id.as_str()),
             organizations::name.eq(organization.name.as_ref().map(ToString::to_string)),
-            organizations::metadata.eq(organization.metadata.to_text()),
+            organizations::metadata.eq(organization.metadata.to_json()),
             organizations::created_at.eq(organization.created_at.millis()),
             organizations::version.eq(organization.version),
         ))
@@ -58,7 +58,7 @@ pub fn update(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreE
     diesel::update(organizations::table.find(organization.id.as_str()))
         .set((
             organizations::name.eq(organization.name.as_ref().map(ToString::to_string)),
-            organizations::metadata.eq(organization.metadata.to_text()),
+            organizations::metadata.eq(organization.metadata.to_json()),
             organizations::version.eq(organizations::version + 1),
         ))
         .execute(&mut **tx)?;
@@ -101,7 +101,7 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Option<Or
     find(tx, id)
 }
 
-const BULK: Bulk = Bulk {
+const BULK: BulkTable = BulkTable {
     table: "organizations",
     columns: &[
         ("id", "TEXT"),
@@ -117,16 +117,16 @@ const BULK: Bulk = Bulk {
 };
 
 /// Returns the existing organizations among `ids` and locks them until the end of the change.
-pub fn all_for_change(tx: &mut Tx<'_>, ids: &BTreeSet<OrganizationId>) -> Result<Vec<Organization>, StoreError> {
+pub fn find_many_for_update(tx: &mut Tx<'_>, ids: &BTreeSet<OrganizationId>) -> Result<Vec<Organization>, StoreError> {
     let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
-    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { bulk::rows_for_change(tx, &BULK, &keys)? };
+    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { bulk::select_rows_for_update(tx, &BULK, &keys)? };
     rows.into_iter().map(organization).collect()
 }
 
 /// Inserts new organizations and overwrites existing ones, including their versions. Callers pass
 /// the organizations in the order of their ids, so that concurrent changes cannot deadlock. Returns
 /// `Conflict` if a concurrent change has created one of them.
-pub fn write_all(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<(), StoreError> {
+pub fn upsert_many(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<(), StoreError> {
     if organizations.is_empty() {
         return Ok(());
     }
@@ -134,19 +134,19 @@ pub fn write_all(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<(), 
         .iter()
         .map(|organization| Row {
             id: organization.id.to_string(),
-            incarnation: organization.incarnation.to_string(),
+            incarnation: organization.generation_id.to_string(),
             name: organization.name.as_ref().map(ToString::to_string),
-            metadata: organization.metadata.to_text(),
+            metadata: organization.metadata.to_json(),
             created_at: organization.created_at.millis(),
             version: organization.version,
         })
         .collect();
-    written_all(bulk::write_rows(tx, &BULK, &rows)?, rows.len())
+    require_all_rows_written(bulk::upsert_rows(tx, &BULK, &rows)?, rows.len())
 }
 
 /// Returns `Conflict` unless every row was written. A row that exists with another generation id is
 /// not written.
-pub(crate) fn written_all(written: usize, wanted: usize) -> Result<(), StoreError> {
+pub(crate) fn require_all_rows_written(written: usize, wanted: usize) -> Result<(), StoreError> {
     if written == wanted { Ok(()) } else { Err(StoreError::Conflict("put at the same moment".to_owned())) }
 }
 
@@ -154,18 +154,18 @@ pub(crate) fn written_all(written: usize, wanted: usize) -> Result<(), StoreErro
 /// the creation time.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Organization>, StoreError> {
     let mut query = organizations::table.select(Row::as_select()).into_boxed();
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(organizations::incarnation.lt(after.clone()));
     }
     let rows: Vec<Row> = query.order(organizations::incarnation.desc()).limit(page.limit + 1).load(connection)?;
     let found = rows.into_iter().map(organization).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::from_rows(found, page.limit, |organization| organization.incarnation.to_string()))
+    Ok(Page::from_rows(found, page.limit, |organization| organization.generation_id.to_string()))
 }
 
 fn organization(row: Row) -> Result<Organization, StoreError> {
     Ok(Organization {
         id: parsed("organization id", &row.id)?,
-        incarnation: parsed("incarnation", &row.incarnation)?,
+        generation_id: parsed("incarnation", &row.incarnation)?,
         name: row.name.map(|name| parsed("organization name", &name)).transpose()?,
         metadata: parsed_metadata(&row.metadata)?,
         created_at: Timestamp::from_millis(row.created_at),

@@ -19,10 +19,10 @@ use crate::{
         directory::User,
     },
     store::{
-        access::roles::role_set,
+        access::roles::parse_role_set,
         columns::{parsed, parsed_metadata},
-        dialect::bulk::{self, Bulk},
-        directory::organizations::written_all,
+        dialect::bulk::{self, BulkTable},
+        directory::organizations::require_all_rows_written,
         error::StoreError,
         pool::Conn,
         schema::users,
@@ -48,10 +48,10 @@ pub fn insert(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     diesel::insert_into(users::table)
         .values((
             users::id.eq(user.id.as_str()),
-            users::incarnation.eq(user.incarnation.as_str()),
+            users::incarnation.eq(user.generation_id.as_str()),
             users::blocked_at.eq(user.blocked_at.map(Timestamp::millis)),
-            users::profile.eq(user.profile.to_text()),
-            users::metadata.eq(user.metadata.to_text()),
+            users::profile.eq(user.profile.to_json()),
+            users::metadata.eq(user.metadata.to_json()),
             users::roles.eq(user.roles.to_string()),
             users::created_at.eq(user.created_at.millis()),
             users::version.eq(user.version),
@@ -64,8 +64,8 @@ pub fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     diesel::update(users::table.find(user.id.as_str()))
         .set((
             users::blocked_at.eq(user.blocked_at.map(Timestamp::millis)),
-            users::profile.eq(user.profile.to_text()),
-            users::metadata.eq(user.metadata.to_text()),
+            users::profile.eq(user.profile.to_json()),
+            users::metadata.eq(user.metadata.to_json()),
             users::roles.eq(user.roles.to_string()),
             users::version.eq(users::version + 1),
         ))
@@ -89,7 +89,7 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &UserId) -> Result<Option<User>, Sto
     find(tx, id)
 }
 
-const BULK: Bulk = Bulk {
+const BULK: BulkTable = BulkTable {
     table: "users",
     columns: &[
         ("id", "TEXT"),
@@ -108,16 +108,16 @@ const BULK: Bulk = Bulk {
 };
 
 /// Returns the existing users among `ids` and locks them until the end of the change.
-pub fn all_for_change(tx: &mut Tx<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<User>, StoreError> {
+pub fn find_many_for_update(tx: &mut Tx<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<User>, StoreError> {
     let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
-    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { bulk::rows_for_change(tx, &BULK, &keys)? };
+    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { bulk::select_rows_for_update(tx, &BULK, &keys)? };
     rows.into_iter().map(user).collect()
 }
 
 /// Inserts new users and overwrites existing ones, including their versions. Callers pass the users
 /// in the order of their ids, so that concurrent changes cannot deadlock. Returns `Conflict` if a
 /// concurrent change has created one of them.
-pub fn write_all(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
+pub fn upsert_many(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
     if users.is_empty() {
         return Ok(());
     }
@@ -125,38 +125,38 @@ pub fn write_all(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
         .iter()
         .map(|user| Row {
             id: user.id.to_string(),
-            incarnation: user.incarnation.to_string(),
+            incarnation: user.generation_id.to_string(),
             blocked_at: user.blocked_at.map(Timestamp::millis),
-            profile: user.profile.to_text(),
-            metadata: user.metadata.to_text(),
+            profile: user.profile.to_json(),
+            metadata: user.metadata.to_json(),
             roles: user.roles.to_string(),
             created_at: user.created_at.millis(),
             version: user.version,
         })
         .collect();
-    written_all(bulk::write_rows(tx, &BULK, &rows)?, rows.len())
+    require_all_rows_written(bulk::upsert_rows(tx, &BULK, &rows)?, rows.len())
 }
 
 /// Returns a page of users, newest first. The cursor is the generation id, which contains the
 /// creation time.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<User>, StoreError> {
     let mut query = users::table.select(Row::as_select()).into_boxed();
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(users::incarnation.lt(after.clone()));
     }
     let rows: Vec<Row> = query.order(users::incarnation.desc()).limit(page.limit + 1).load(connection)?;
     let found = rows.into_iter().map(user).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::from_rows(found, page.limit, |user| user.incarnation.to_string()))
+    Ok(Page::from_rows(found, page.limit, |user| user.generation_id.to_string()))
 }
 
 fn user(row: Row) -> Result<User, StoreError> {
     Ok(User {
         id: parsed("user id", &row.id)?,
-        incarnation: parsed("incarnation", &row.incarnation)?,
+        generation_id: parsed("incarnation", &row.incarnation)?,
         blocked_at: row.blocked_at.map(Timestamp::from_millis),
         profile: parsed_metadata(&row.profile)?,
         metadata: parsed_metadata(&row.metadata)?,
-        roles: role_set(&row.roles)?,
+        roles: parse_role_set(&row.roles)?,
         created_at: Timestamp::from_millis(row.created_at),
         version: row.version,
     })

@@ -14,18 +14,18 @@ use crate::store::{
 /// of a master key process these columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum EncryptedColumn {
     SigningKeys,
     Credentials,
     PortalSessions,
     Webhooks,
     /// Previous webhook secrets, which still sign during the overlap.
-    OldWebhookSecrets,
+    PreviousWebhookSecrets,
 }
 
-impl Place {
+impl EncryptedColumn {
     pub const ALL: [Self; 5] =
-        [Self::SigningKeys, Self::Credentials, Self::PortalSessions, Self::Webhooks, Self::OldWebhookSecrets];
+        [Self::SigningKeys, Self::Credentials, Self::PortalSessions, Self::Webhooks, Self::PreviousWebhookSecrets];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,35 +33,37 @@ impl Place {
             Self::Credentials => "credentials",
             Self::PortalSessions => "portal sessions",
             Self::Webhooks => "webhooks",
-            Self::OldWebhookSecrets => "old webhook secrets",
+            Self::PreviousWebhookSecrets => "old webhook secrets",
         }
     }
 }
 
 /// An encrypted row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedRow {
+pub struct EncryptedRow {
     pub id: String,
-    pub bytes: Vec<u8>,
+    pub ciphertext: Vec<u8>,
     /// Whether the row is found by a digest that also depends on the master key, which is the case
     /// for imported keys.
-    pub has_lookup: bool,
+    pub has_lookup_digest: bool,
 }
 
 /// Returns how many rows of `place` are encrypted with the master key `version`.
-pub fn count(connection: &mut Conn, place: Place, version: i32) -> Result<i64, StoreError> {
+pub fn count(connection: &mut Conn, place: EncryptedColumn, version: i32) -> Result<i64, StoreError> {
     let count = match place {
-        Place::SigningKeys => {
+        EncryptedColumn::SigningKeys => {
             signing_keys::table.filter(signing_keys::master_version.eq(version)).count().get_result(connection)
         }
-        Place::Credentials => {
+        EncryptedColumn::Credentials => {
             credentials::table.filter(credentials::master_version.eq(version)).count().get_result(connection)
         }
-        Place::PortalSessions => {
+        EncryptedColumn::PortalSessions => {
             portal_sessions::table.filter(portal_sessions::master_version.eq(version)).count().get_result(connection)
         }
-        Place::Webhooks => webhooks::table.filter(webhooks::master_version.eq(version)).count().get_result(connection),
-        Place::OldWebhookSecrets => {
+        EncryptedColumn::Webhooks => {
+            webhooks::table.filter(webhooks::master_version.eq(version)).count().get_result(connection)
+        }
+        EncryptedColumn::PreviousWebhookSecrets => {
             webhooks::table.filter(webhooks::old_master_version.eq(version)).count().get_result(connection)
         }
     };
@@ -70,17 +72,17 @@ pub fn count(connection: &mut Conn, place: Place, version: i32) -> Result<i64, S
 
 /// Returns up to `limit` rows of `place` that are encrypted with the master key `version`, in the
 /// order of their ids, starting after the id `after`.
-pub fn some(
+pub fn list_by_master_key(
     connection: &mut Conn,
-    place: Place,
+    place: EncryptedColumn,
     version: i32,
     after: &str,
     limit: i64,
-) -> Result<Vec<SealedRow>, StoreError> {
-    let plain = |(id, bytes): (String, Vec<u8>)| SealedRow { id, bytes, has_lookup: false };
-    let nullable = |(id, bytes): (String, Option<Vec<u8>>)| bytes.map(|bytes| plain((id, bytes)));
+) -> Result<Vec<EncryptedRow>, StoreError> {
+    let plain = |(id, ciphertext): (String, Vec<u8>)| EncryptedRow { id, ciphertext, has_lookup_digest: false };
+    let nullable = |(id, ciphertext): (String, Option<Vec<u8>>)| ciphertext.map(|ciphertext| plain((id, ciphertext)));
     let rows = match place {
-        Place::SigningKeys => {
+        EncryptedColumn::SigningKeys => {
             let rows: Vec<(String, Option<Vec<u8>>)> = signing_keys::table
                 .filter(signing_keys::master_version.eq(version).and(signing_keys::kid.gt(after)))
                 .order(signing_keys::kid)
@@ -89,16 +91,18 @@ pub fn some(
                 .load(connection)?;
             rows.into_iter().filter_map(nullable).collect()
         }
-        Place::Credentials => {
+        EncryptedColumn::Credentials => {
             let rows: Vec<(String, Vec<u8>, Option<String>)> = credentials::table
                 .filter(credentials::master_version.eq(version).and(credentials::id.gt(after)))
                 .order(credentials::id)
                 .limit(limit)
                 .select((credentials::id, credentials::sealed, credentials::lookup))
                 .load(connection)?;
-            rows.into_iter().map(|(id, bytes, lookup)| SealedRow { id, bytes, has_lookup: lookup.is_some() }).collect()
+            rows.into_iter()
+                .map(|(id, ciphertext, lookup)| EncryptedRow { id, ciphertext, has_lookup_digest: lookup.is_some() })
+                .collect()
         }
-        Place::PortalSessions => {
+        EncryptedColumn::PortalSessions => {
             let rows = portal_sessions::table
                 .filter(portal_sessions::master_version.eq(version).and(portal_sessions::id.gt(after)))
                 .order(portal_sessions::id)
@@ -107,7 +111,7 @@ pub fn some(
                 .load(connection)?;
             rows.into_iter().map(plain).collect()
         }
-        Place::Webhooks => {
+        EncryptedColumn::Webhooks => {
             let rows = webhooks::table
                 .filter(webhooks::master_version.eq(version).and(webhooks::id.gt(after)))
                 .order(webhooks::id)
@@ -116,7 +120,7 @@ pub fn some(
                 .load(connection)?;
             rows.into_iter().map(plain).collect()
         }
-        Place::OldWebhookSecrets => {
+        EncryptedColumn::PreviousWebhookSecrets => {
             let rows: Vec<(String, Option<Vec<u8>>)> = webhooks::table
                 .filter(webhooks::old_master_version.eq(version).and(webhooks::id.gt(after)))
                 .order(webhooks::id)
@@ -131,8 +135,8 @@ pub fn some(
 
 /// The re-encrypted data of a row.
 #[derive(Debug)]
-pub struct Anew {
-    pub bytes: Vec<u8>,
+pub struct ReEncrypted {
+    pub ciphertext: Vec<u8>,
     pub version: i32,
     /// Present for a row with a lookup digest.
     pub lookup: Option<String>,
@@ -140,15 +144,23 @@ pub struct Anew {
 
 /// Replaces the encrypted data of `row`. Returns `false` if it was modified or deleted since it was
 /// read.
-pub fn replace(tx: &mut Tx<'_>, place: Place, row: &SealedRow, anew: &Anew) -> Result<bool, StoreError> {
-    let (id, before, bytes, version) = (row.id.as_str(), row.bytes.as_slice(), anew.bytes.as_slice(), anew.version);
+pub fn replace(
+    tx: &mut Tx<'_>,
+    place: EncryptedColumn,
+    row: &EncryptedRow,
+    anew: &ReEncrypted,
+) -> Result<bool, StoreError> {
+    let (id, before, ciphertext, version) =
+        (row.id.as_str(), row.ciphertext.as_slice(), anew.ciphertext.as_slice(), anew.version);
     let changed = match place {
-        Place::SigningKeys => diesel::update(signing_keys::table.find(id).filter(signing_keys::sealed.eq(before)))
-            .set((signing_keys::sealed.eq(bytes), signing_keys::master_version.eq(version)))
-            .execute(&mut **tx)?,
-        Place::Credentials => {
+        EncryptedColumn::SigningKeys => {
+            diesel::update(signing_keys::table.find(id).filter(signing_keys::sealed.eq(before)))
+                .set((signing_keys::sealed.eq(ciphertext), signing_keys::master_version.eq(version)))
+                .execute(&mut **tx)?
+        }
+        EncryptedColumn::Credentials => {
             let row = credentials::table.find(id).filter(credentials::sealed.eq(before));
-            let seal = (credentials::sealed.eq(bytes), credentials::master_version.eq(version));
+            let seal = (credentials::sealed.eq(ciphertext), credentials::master_version.eq(version));
             match &anew.lookup {
                 // The digest changes in the same statement, so a lookup finds the row by the old or
                 // by the new digest.
@@ -156,17 +168,19 @@ pub fn replace(tx: &mut Tx<'_>, place: Place, row: &SealedRow, anew: &Anew) -> R
                 None => diesel::update(row).set(seal).execute(&mut **tx)?,
             }
         }
-        Place::PortalSessions => {
+        EncryptedColumn::PortalSessions => {
             diesel::update(portal_sessions::table.find(id).filter(portal_sessions::sealed.eq(before)))
-                .set((portal_sessions::sealed.eq(bytes), portal_sessions::master_version.eq(version)))
+                .set((portal_sessions::sealed.eq(ciphertext), portal_sessions::master_version.eq(version)))
                 .execute(&mut **tx)?
         }
-        Place::Webhooks => diesel::update(webhooks::table.find(id).filter(webhooks::sealed.eq(before)))
-            .set((webhooks::sealed.eq(bytes), webhooks::master_version.eq(version)))
+        EncryptedColumn::Webhooks => diesel::update(webhooks::table.find(id).filter(webhooks::sealed.eq(before)))
+            .set((webhooks::sealed.eq(ciphertext), webhooks::master_version.eq(version)))
             .execute(&mut **tx)?,
-        Place::OldWebhookSecrets => diesel::update(webhooks::table.find(id).filter(webhooks::old_sealed.eq(before)))
-            .set((webhooks::old_sealed.eq(bytes), webhooks::old_master_version.eq(version)))
-            .execute(&mut **tx)?,
+        EncryptedColumn::PreviousWebhookSecrets => {
+            diesel::update(webhooks::table.find(id).filter(webhooks::old_sealed.eq(before)))
+                .set((webhooks::old_sealed.eq(ciphertext), webhooks::old_master_version.eq(version)))
+                .execute(&mut **tx)?
+        }
     };
     Ok(changed == 1)
 }

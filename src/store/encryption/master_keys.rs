@@ -57,7 +57,12 @@ pub fn list(connection: &mut Conn) -> Result<Vec<MasterKeyInfo>, StoreError> {
 
 /// Moves a key from state `from` to state `to`. Returns `false` if it is no longer in state `from`,
 /// and `Conflict` if `to` is `Current` and another key is current.
-pub fn advance(tx: &mut Tx<'_>, version: i32, from: MasterKeyState, to: MasterKeyState) -> Result<bool, StoreError> {
+pub fn transition_state(
+    tx: &mut Tx<'_>,
+    version: i32,
+    from: MasterKeyState,
+    to: MasterKeyState,
+) -> Result<bool, StoreError> {
     let now = Some(tx.now().millis());
     let row = master_keys::table.find(version).filter(master_keys::state.eq(from.as_str()));
     let state = master_keys::state.eq(to.as_str());

@@ -24,12 +24,12 @@ pub fn keys(connection: &mut Conn, now: Timestamp, soon: Span) -> Result<KeyCoun
         .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now.millis())))
         .count()
         .get_result(connection)?;
-    let expiring: i64 = alive()
+    let expiring_soon: i64 = alive()
         .filter(api_keys::suspended_at.is_null())
         .filter(api_keys::expires_at.gt(now.millis()))
-        .filter(api_keys::expires_at.le(now.after(soon).millis()))
+        .filter(api_keys::expires_at.le(now.plus(soon).millis()))
         .count()
         .get_result(connection)?;
     let active = (all - archived - revoked - expired - suspended).max(0);
-    Ok(KeyCounts { active, suspended, expired, revoked, expiring })
+    Ok(KeyCounts { active, suspended, expired, revoked, expiring_soon })
 }

@@ -4,7 +4,7 @@ use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQuery
 
 use crate::{
     domain::{
-        access::policy::Holdings,
+        access::policy::GrantablePermissions,
         common::{derived_id::PortalSessionId, time::Timestamp},
         events::ActorRef,
         portal::session::PortalSession,
@@ -23,7 +23,8 @@ use crate::{
 #[diesel(table_name = portal_sessions)]
 struct Row {
     id: String,
-    sealed: Vec<u8>,
+    #[diesel(column_name = sealed)]
+    encrypted_secret: Vec<u8>,
     master_version: i32,
     user_id: String,
     organization_id: Option<String>,
@@ -39,19 +40,19 @@ struct Row {
 #[derive(Debug)]
 pub struct StoredPortalSession {
     pub session: PortalSession,
-    pub sealed: Vec<u8>,
+    pub encrypted_secret: Vec<u8>,
     pub master_version: i32,
 }
 
 pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), StoreError> {
     let session = &stored.session;
-    let (Some(user), Some(incarnation)) = (session.home.user(), session.home.incarnation()) else {
-        return Err(StoreError::Corrupt("a portal session of nobody".to_owned()));
+    let (Some(user), Some(incarnation)) = (session.home.user(), session.home.generation_id()) else {
+        return Err(StoreError::InvalidData("a portal session of nobody".to_owned()));
     };
     diesel::insert_into(portal_sessions::table)
         .values((
             portal_sessions::id.eq(session.id.as_str()),
-            portal_sessions::sealed.eq(stored.sealed.as_slice()),
+            portal_sessions::sealed.eq(stored.encrypted_secret.as_slice()),
             portal_sessions::master_version.eq(stored.master_version),
             portal_sessions::user_id.eq(user.as_str()),
             portal_sessions::organization_id.eq(session.home.organization().map(|id| id.as_str())),
@@ -59,7 +60,7 @@ pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), Store
             portal_sessions::created_by.eq(session.created_by.to_stored()),
             portal_sessions::created_at.eq(session.created_at.millis()),
             portal_sessions::expires_at.eq(session.expires_at.millis()),
-            portal_sessions::held.eq(held_column(&session.held)),
+            portal_sessions::held.eq(grantable_permissions_column(&session.grantable_permissions)),
             portal_sessions::kind.eq(session.kind.as_str()),
         ))
         .execute(&mut **tx)?;
@@ -77,10 +78,10 @@ pub fn delete(tx: &mut Tx<'_>, id: &PortalSessionId) -> Result<bool, StoreError>
     Ok(diesel::delete(portal_sessions::table.find(id.as_str())).execute(&mut **tx)? == 1)
 }
 
-fn held_column(held: &Holdings) -> Option<String> {
+fn grantable_permissions_column(held: &GrantablePermissions) -> Option<String> {
     match held {
-        Holdings::WholeCatalog => None,
-        Holdings::Listed(listed) => Some(listed.to_string()),
+        GrantablePermissions::WholeCatalog => None,
+        GrantablePermissions::Listed(listed) => Some(listed.to_string()),
     }
 }
 
@@ -92,10 +93,10 @@ fn stored(row: Row) -> Result<StoredPortalSession, StoreError> {
         created_at: Timestamp::from_millis(row.created_at),
         created_by: ActorRef::from_stored(&row.created_by),
         expires_at: Timestamp::from_millis(row.expires_at),
-        held: match &row.held {
-            None => Holdings::WholeCatalog,
-            Some(listed) => Holdings::Listed(permission_set(listed)?),
+        grantable_permissions: match &row.held {
+            None => GrantablePermissions::WholeCatalog,
+            Some(listed) => GrantablePermissions::Listed(permission_set(listed)?),
         },
     };
-    Ok(StoredPortalSession { session, sealed: row.sealed, master_version: row.master_version })
+    Ok(StoredPortalSession { session, encrypted_secret: row.encrypted_secret, master_version: row.master_version })
 }

@@ -30,7 +30,7 @@ pub fn add(tx: &mut Tx<'_>, signed: &BTreeMap<(SigningKeyId, Timestamp), i64>) -
 }
 
 /// Returns how many tokens of each key have not expired at `now`.
-pub fn live(connection: &mut Conn, now: Timestamp) -> Result<BTreeMap<SigningKeyId, i64>, StoreError> {
+pub fn count_unexpired(connection: &mut Conn, now: Timestamp) -> Result<BTreeMap<SigningKeyId, i64>, StoreError> {
     let rows: Vec<(String, i64)> = signing_key_tokens::table
         .filter(signing_key_tokens::ends_at.gt(now.millis()))
         .select((signing_key_tokens::kid, signing_key_tokens::tokens))
@@ -43,7 +43,7 @@ pub fn live(connection: &mut Conn, now: Timestamp) -> Result<BTreeMap<SigningKey
 }
 
 /// Deletes the counts of expired tokens.
-pub fn forget_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+pub fn delete_expired(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let now = tx.now().millis();
     diesel::delete(signing_key_tokens::table.filter(signing_key_tokens::ends_at.lt(now))).execute(&mut **tx)?;
     Ok(())

@@ -8,7 +8,7 @@ use crate::{
             id::ReplicaId,
             time::{Span, Timestamp},
         },
-        signing::{Algorithm, rotation::Timing},
+        signing::{Algorithm, rotation::RotationTiming},
     },
     store::{columns::parsed, error::StoreError, pool::Conn, schema::replicas, transaction::Tx},
 };
@@ -20,14 +20,14 @@ pub struct Replica {
     /// The name of its host.
     pub name: String,
     pub started_at: Timestamp,
-    pub seen_at: Timestamp,
+    pub last_heartbeat_at: Timestamp,
     /// The key ids (`kid`) in its JWKS, separated by single spaces.
-    pub published: String,
+    pub published_kids: String,
     pub algorithm: Algorithm,
     pub rotation_period: Option<Span>,
-    pub timing: Timing,
+    pub timing: RotationTiming,
     /// The fingerprints of the master keys that are available to it, separated by single spaces.
-    pub master_keys: String,
+    pub master_key_fingerprints: String,
 }
 
 #[derive(Queryable, Selectable)]
@@ -36,8 +36,10 @@ struct Row {
     id: String,
     name: String,
     started_at: i64,
-    seen_at: i64,
-    published: String,
+    #[diesel(column_name = seen_at)]
+    last_heartbeat_at: i64,
+    #[diesel(column_name = published)]
+    published_kids: String,
     algorithm: String,
     rotation_period: Option<i64>,
     verifier_cache_ttl: i64,
@@ -45,23 +47,24 @@ struct Row {
     verifier_leeway: i64,
     clock_skew: i64,
     max_ttl: i64,
-    master_keys: String,
+    #[diesel(column_name = master_keys)]
+    master_key_fingerprints: String,
 }
 
 /// Inserts or updates what a replica reports about itself.
 pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
     let timing = &replica.timing;
     let told = (
-        replicas::seen_at.eq(replica.seen_at.millis()),
-        replicas::published.eq(replica.published.as_str()),
+        replicas::seen_at.eq(replica.last_heartbeat_at.millis()),
+        replicas::published.eq(replica.published_kids.as_str()),
         replicas::algorithm.eq(replica.algorithm.as_str()),
         replicas::rotation_period.eq(replica.rotation_period.map(Span::millis)),
         replicas::verifier_cache_ttl.eq(timing.verifier_cache_ttl.millis()),
-        replicas::replica_staleness.eq(timing.replica_staleness.millis()),
+        replicas::replica_staleness.eq(timing.max_snapshot_age.millis()),
         replicas::verifier_leeway.eq(timing.verifier_leeway.millis()),
         replicas::clock_skew.eq(timing.clock_skew.millis()),
         replicas::max_ttl.eq(timing.max_ttl.millis()),
-        replicas::master_keys.eq(replica.master_keys.as_str()),
+        replicas::master_keys.eq(replica.master_key_fingerprints.as_str()),
     );
     if diesel::update(replicas::table.find(replica.id.as_str())).set(told).execute(&mut **tx)? == 0 {
         let made = (
@@ -83,7 +86,7 @@ pub fn list(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
     rows.into_iter().map(replica).collect()
 }
 
-pub fn forget(tx: &mut Tx<'_>, id: &ReplicaId) -> Result<(), StoreError> {
+pub fn delete(tx: &mut Tx<'_>, id: &ReplicaId) -> Result<(), StoreError> {
     diesel::delete(replicas::table.find(id.as_str())).execute(&mut **tx)?;
     Ok(())
 }
@@ -94,17 +97,17 @@ fn replica(row: Row) -> Result<Replica, StoreError> {
         id: parsed("replica id", &row.id)?,
         name: row.name,
         started_at: Timestamp::from_millis(row.started_at),
-        seen_at: Timestamp::from_millis(row.seen_at),
-        published: row.published,
+        last_heartbeat_at: Timestamp::from_millis(row.last_heartbeat_at),
+        published_kids: row.published_kids,
         algorithm: parsed("algorithm", &row.algorithm)?,
         rotation_period: row.rotation_period.map(span),
-        timing: Timing {
+        timing: RotationTiming {
             verifier_cache_ttl: span(row.verifier_cache_ttl),
-            replica_staleness: span(row.replica_staleness),
+            max_snapshot_age: span(row.replica_staleness),
             verifier_leeway: span(row.verifier_leeway),
             clock_skew: span(row.clock_skew),
             max_ttl: span(row.max_ttl),
         },
-        master_keys: row.master_keys,
+        master_key_fingerprints: row.master_key_fingerprints,
     })
 }

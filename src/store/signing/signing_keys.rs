@@ -8,7 +8,7 @@ use crate::{
             derived_id::SigningKeyId,
             time::{Span, Timestamp},
         },
-        signing::{SigningKeyInfo, SigningKeyState},
+        signing::{SigningKeyMetadata, SigningKeyState},
     },
     store::{columns::parsed, error::StoreError, pool::Conn, schema::signing_keys, transaction::Tx},
 };
@@ -20,7 +20,8 @@ struct Row {
     algorithm: String,
     state: String,
     public_jwk: String,
-    sealed: Option<Vec<u8>>,
+    #[diesel(column_name = sealed)]
+    encrypted_private_key: Option<Vec<u8>>,
     master_version: Option<i32>,
     published_at: i64,
     activated_at: Option<i64>,
@@ -34,11 +35,11 @@ struct Row {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSigningKey {
-    pub info: SigningKeyInfo,
+    pub info: SigningKeyMetadata,
     pub public_jwk: String,
     /// The encrypted private key, and the version of the master key that encrypts it. `None` once
     /// the private key is destroyed.
-    pub sealed: Option<(Vec<u8>, i32)>,
+    pub encrypted_private_key: Option<(Vec<u8>, i32)>,
 }
 
 /// Returns `Conflict` if the key exists, or if its state is `Next` or `Active` and another key of
@@ -50,8 +51,8 @@ pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError>
             signing_keys::algorithm.eq(key.info.algorithm.as_str()),
             signing_keys::state.eq(key.info.state.as_str()),
             signing_keys::public_jwk.eq(key.public_jwk.as_str()),
-            signing_keys::sealed.eq(key.sealed.as_ref().map(|(bytes, _)| bytes.clone())),
-            signing_keys::master_version.eq(key.sealed.as_ref().map(|(_, version)| *version)),
+            signing_keys::sealed.eq(key.encrypted_private_key.as_ref().map(|(bytes, _)| bytes.clone())),
+            signing_keys::master_version.eq(key.encrypted_private_key.as_ref().map(|(_, version)| *version)),
             signing_keys::published_at.eq(key.info.published_at.millis()),
             signing_keys::seen_at.eq(key.info.seen_at.map(Timestamp::millis)),
             signing_keys::activated_at.eq(key.info.activated_at.map(Timestamp::millis)),
@@ -64,7 +65,12 @@ pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError>
 
 /// Moves a key to the state `to`. Returns `false` if it was modified since it was read, and
 /// `Conflict` if `to` is `Active` and another key of its algorithm is active.
-pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState, at: Timestamp) -> Result<bool, StoreError> {
+pub fn transition_state(
+    tx: &mut Tx<'_>,
+    key: &SigningKeyMetadata,
+    to: SigningKeyState,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
     let at = Some(at.millis());
     let row = signing_keys::table
         .filter(signing_keys::kid.eq(key.kid.as_str()))
@@ -85,7 +91,7 @@ pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState, at: T
                     state,
                     signing_keys::removed_at.eq(at),
                     signing_keys::destroyed_at.eq(destroyed),
-                    no_private_half(),
+                    clear_private_key(),
                 ))
                 .execute(&mut **tx)?
         }
@@ -95,7 +101,7 @@ pub fn advance(tx: &mut Tx<'_>, key: &SigningKeyInfo, to: SigningKeyState, at: T
 
 /// Records `at` as the time at which the publication of keys was first observed. The caller must
 /// not be the transaction that published them, which may wait for its commit.
-pub fn see_all(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
+pub fn record_first_observation(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
     let unseen = signing_keys::table.filter(signing_keys::seen_at.is_null());
     diesel::update(unseen).set(signing_keys::seen_at.eq(Some(at.millis()))).execute(&mut **tx)?;
     Ok(())
@@ -103,27 +109,27 @@ pub fn see_all(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
 
 /// Destroys the private key of a retiring key, so that later backups do not contain it. Returns
 /// `false` if the key is not retiring or its private key is already destroyed.
-pub fn destroy(tx: &mut Tx<'_>, key: &SigningKeyInfo, at: Timestamp) -> Result<bool, StoreError> {
+pub fn destroy_private_key(tx: &mut Tx<'_>, key: &SigningKeyMetadata, at: Timestamp) -> Result<bool, StoreError> {
     let row = signing_keys::table
         .filter(signing_keys::kid.eq(key.kid.as_str()))
         .filter(signing_keys::state.eq(SigningKeyState::Retiring.as_str()))
         .filter(signing_keys::destroyed_at.is_null());
-    let destroyed = (signing_keys::destroyed_at.eq(Some(at.millis())), no_private_half());
+    let destroyed = (signing_keys::destroyed_at.eq(Some(at.millis())), clear_private_key());
     Ok(diesel::update(row).set(destroyed).execute(&mut **tx)? == 1)
 }
 
-type NoPrivateHalf = (
+type ClearPrivateKey = (
     diesel::dsl::Eq<signing_keys::sealed, Option<Vec<u8>>>,
     diesel::dsl::Eq<signing_keys::master_version, Option<i32>>,
 );
 
-fn no_private_half() -> NoPrivateHalf {
+fn clear_private_key() -> ClearPrivateKey {
     (signing_keys::sealed.eq(None), signing_keys::master_version.eq(None))
 }
 
 /// Raises the longest token lifetime that is recorded for each active key to `max_ttl`. It is never
 /// lowered.
-pub fn raise_longest_ttl(tx: &mut Tx<'_>, max_ttl: Span) -> Result<(), StoreError> {
+pub fn raise_max_token_ttl(tx: &mut Tx<'_>, max_ttl: Span) -> Result<(), StoreError> {
     let keys = signing_keys::table
         .filter(signing_keys::state.eq(SigningKeyState::Active.as_str()))
         .filter(signing_keys::longest_ttl.lt(max_ttl.millis()));
@@ -144,7 +150,7 @@ pub fn list(connection: &mut Conn, published_only: bool) -> Result<Vec<StoredSig
 fn stored(row: Row) -> Result<StoredSigningKey, StoreError> {
     let kid: SigningKeyId = parsed("kid", &row.kid)?;
     Ok(StoredSigningKey {
-        info: SigningKeyInfo {
+        info: SigningKeyMetadata {
             kid,
             algorithm: parsed("algorithm", &row.algorithm)?,
             state: parsed("state", &row.state)?,
@@ -158,6 +164,6 @@ fn stored(row: Row) -> Result<StoredSigningKey, StoreError> {
             version: row.version,
         },
         public_jwk: row.public_jwk,
-        sealed: row.sealed.zip(row.master_version),
+        encrypted_private_key: row.encrypted_private_key.zip(row.master_version),
     })
 }

@@ -13,7 +13,7 @@ use crate::{
             id::{KeyId, StatusListId},
             time::Timestamp,
         },
-        status_lists::{ListKind, Place, SIZE},
+        status_lists::{NEW_LIST_SIZE, StatusListIndex, StatusListKind},
     },
     store::{
         columns::parsed,
@@ -30,13 +30,13 @@ use crate::{
 const LOCK: i64 = 0x006b_6579_7377_0020;
 /// How many random indexes are tried. At least half of a list is free, so the probability that all
 /// of them are taken is at most 2⁻¹⁰⁰.
-const TRIES: usize = 100;
+const MAX_DRAWS: usize = 100;
 
 /// A list without its statuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct List {
+pub struct StatusListInfo {
     pub id: StatusListId,
-    pub kind: ListKind,
+    pub kind: StatusListKind,
     pub size: u32,
 }
 
@@ -48,13 +48,14 @@ struct Row {
     size: i32,
 }
 
-pub fn list(connection: &mut Conn) -> Result<Vec<List>, StoreError> {
+pub fn list(connection: &mut Conn) -> Result<Vec<StatusListInfo>, StoreError> {
     let rows: Vec<Row> = status_lists::table.order(status_lists::id.asc()).select(Row::as_select()).load(connection)?;
     let list = |row: Row| {
-        Ok(List {
+        Ok(StatusListInfo {
             id: parsed("status list", &row.id)?,
             kind: parsed("kind of status list", &row.kind)?,
-            size: u32::try_from(row.size).map_err(|_| StoreError::Corrupt("a list of a negative size".to_owned()))?,
+            size: u32::try_from(row.size)
+                .map_err(|_| StoreError::InvalidData("a list of a negative size".to_owned()))?,
         })
     };
     rows.into_iter().map(list).collect()
@@ -67,25 +68,28 @@ pub fn exists(connection: &mut Conn, id: &StatusListId) -> Result<bool, StoreErr
 }
 
 /// Returns whether a list exists, and locks it until the end of the change.
-pub(super) fn keep(tx: &mut Tx<'_>, id: &StatusListId) -> Result<bool, StoreError> {
+pub(super) fn lock_list(tx: &mut Tx<'_>, id: &StatusListId) -> Result<bool, StoreError> {
     let list = status_lists::table.find(id.as_str());
     Ok(diesel::update(list).set(status_lists::size.eq(status_lists::size)).execute(&mut **tx)? == 1)
 }
 
 /// Builds a `Place` from its two columns.
-pub(super) fn place(list: Option<&str>, index: Option<i32>) -> Result<Option<Place>, StoreError> {
+pub(super) fn parse_status_index(
+    list: Option<&str>,
+    index: Option<i32>,
+) -> Result<Option<StatusListIndex>, StoreError> {
     let Some((list, index)) = list.zip(index) else { return Ok(None) };
-    let index = u32::try_from(index).map_err(|_| StoreError::Corrupt("a negative index".to_owned()))?;
-    Ok(Some(Place { list: parsed("status list", list)?, index }))
+    let index = u32::try_from(index).map_err(|_| StoreError::InvalidData("a negative index".to_owned()))?;
+    Ok(Some(StatusListIndex { list: parsed("status list", list)?, index }))
 }
 
 /// Assigns an index to each of the credentials, in the last step of this change. A transaction that
 /// holds the lock of a list thus waits for no other lock than the one on the chain head.
-pub(super) fn give_places(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(), StoreError> {
+pub(super) fn allocate_indexes(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(), StoreError> {
     for credential in to {
-        let Place { list, index } = draw(tx, ListKind::Credential)?;
+        let StatusListIndex { list, index } = draw_free_index(tx, StatusListKind::Credential)?;
         diesel::update(credentials::table.find(credential.as_str()))
-            .set((credentials::status_list.eq(list.as_str()), credentials::status_index.eq(column(index)?)))
+            .set((credentials::status_list.eq(list.as_str()), credentials::status_index.eq(index_column(index)?)))
             .execute(&mut **tx)?;
     }
     Ok(())
@@ -93,7 +97,7 @@ pub(super) fn give_places(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(), St
 
 /// Assigns indexes to up to `most` credentials that were created before there were status lists.
 /// Returns how many there were, and 0 if another transaction is assigning them.
-pub fn give_places_to_old(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
+pub fn backfill_credential_indexes(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
     if !dialect::try_lock(tx, LOCK + 1)? {
         return Ok(0);
     }
@@ -107,13 +111,13 @@ pub fn give_places_to_old(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreErro
             .execute(&mut **tx)?;
     }
     let placeless = ids.iter().map(|id| parsed("credential id", id)).collect::<Result<Vec<_>, _>>()?;
-    give_places(tx, &placeless)?;
+    allocate_indexes(tx, &placeless)?;
     Ok(ids.len())
 }
 
 /// A token that is to receive an index of its own.
 #[derive(Debug, Clone)]
-pub struct NewToken {
+pub struct TokenStatusRequest {
     pub jti: String,
     pub credential: CredentialId,
     pub key: KeyId,
@@ -122,13 +126,13 @@ pub struct NewToken {
 }
 
 /// Assigns an index of its own to a token.
-pub fn give_token_place(tx: &mut Tx<'_>, token: &NewToken) -> Result<Place, StoreError> {
-    let place = draw(tx, ListKind::Token)?;
+pub fn assign_token_index(tx: &mut Tx<'_>, token: &TokenStatusRequest) -> Result<StatusListIndex, StoreError> {
+    let place = draw_free_index(tx, StatusListKind::Token)?;
     diesel::insert_into(token_statuses::table)
         .values((
             token_statuses::jti.eq(token.jti.as_str()),
             token_statuses::list_id.eq(place.list.as_str()),
-            token_statuses::list_index.eq(column(place.index)?),
+            token_statuses::list_index.eq(index_column(place.index)?),
             token_statuses::credential_id.eq(token.credential.as_str()),
             token_statuses::key_id.eq(token.key.as_str()),
             token_statuses::exp.eq(token.exp),
@@ -140,7 +144,7 @@ pub fn give_token_place(tx: &mut Tx<'_>, token: &NewToken) -> Result<Place, Stor
 /// A token with an index of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenStatus {
-    pub place: Place,
+    pub place: StatusListIndex,
     pub key: KeyId,
     pub credential: CredentialId,
     /// Seconds since 1970-01-01 UTC.
@@ -149,7 +153,7 @@ pub struct TokenStatus {
 }
 
 /// Returns the status of a token, or `None` for tokens that share the index of their credential.
-pub fn find_token(connection: &mut Conn, jti: &str) -> Result<Option<TokenStatus>, StoreError> {
+pub fn find_token_status(connection: &mut Conn, jti: &str) -> Result<Option<TokenStatus>, StoreError> {
     let row: Option<(String, i32, String, String, i64, Option<i64>)> = token_statuses::table
         .find(jti)
         .select((
@@ -163,7 +167,7 @@ pub fn find_token(connection: &mut Conn, jti: &str) -> Result<Option<TokenStatus
         .first(connection)
         .optional()?;
     let Some((list, index, key, credential, exp, revoked_at)) = row else { return Ok(None) };
-    let Some(place) = place(Some(&list), Some(index))? else { return Ok(None) };
+    let Some(place) = parse_status_index(Some(&list), Some(index))? else { return Ok(None) };
     Ok(Some(TokenStatus {
         place,
         key: parsed("key id", &key)?,
@@ -194,10 +198,10 @@ pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
 /// Deletes token lists whose last token expired before `end` (seconds since 1970-01-01 UTC), except
 /// the open list. Returns how many token rows were deleted. Rows are never deleted individually,
 /// because their indexes would become free again.
-pub fn forget_dead_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreError> {
+pub fn delete_expired_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreError> {
     // The lists are processed in the order of their ids, as a build processes them.
     let lists: Vec<(String, i32, i32)> = status_lists::table
-        .filter(status_lists::kind.eq(ListKind::Token.as_str()))
+        .filter(status_lists::kind.eq(StatusListKind::Token.as_str()))
         .order(status_lists::id.asc())
         .select((status_lists::id, status_lists::used, status_lists::size))
         .load(&mut **tx)?;
@@ -222,37 +226,37 @@ pub fn forget_dead_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreError>
     Ok(forgotten)
 }
 
-fn column(index: u32) -> Result<i32, StoreError> {
-    i32::try_from(index).map_err(|_| StoreError::Corrupt("a list that is too long".to_owned()))
+fn index_column(index: u32) -> Result<i32, StoreError> {
+    i32::try_from(index).map_err(|_| StoreError::InvalidData("a list that is too long".to_owned()))
 }
 
 /// Returns an index that was never assigned. It is random, so that a list does not reveal when a
 /// credential was created.
-fn draw(tx: &mut Tx<'_>, kind: ListKind) -> Result<Place, StoreError> {
+fn draw_free_index(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<StatusListIndex, StoreError> {
     let (id, size) = open(tx, kind)?;
     let list = parsed("status list", &id)?;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_DRAWS {
         let mut bytes = [0; 4];
         tx.entropy().fill(&mut bytes)?;
         let index = u32::from_le_bytes(bytes) % size.max(1);
-        if !is_taken(tx, kind, &id, index)? {
-            return Ok(Place { list, index });
+        if !is_index_assigned(tx, kind, &id, index)? {
+            return Ok(StatusListIndex { list, index });
         }
     }
-    Err(StoreError::Corrupt(format!("no index of the status list {id} is free")))
+    Err(StoreError::InvalidData(format!("no index of the status list {id} is free")))
 }
 
 /// The lock on the row of the list keeps the answer valid.
-fn is_taken(tx: &mut Tx<'_>, kind: ListKind, list: &str, index: u32) -> Result<bool, StoreError> {
-    let index = column(index)?;
+fn is_index_assigned(tx: &mut Tx<'_>, kind: StatusListKind, list: &str, index: u32) -> Result<bool, StoreError> {
+    let index = index_column(index)?;
     let found: Option<String> = match kind {
-        ListKind::Credential => credentials::table
+        StatusListKind::Credential => credentials::table
             .filter(credentials::status_list.eq(list))
             .filter(credentials::status_index.eq(index))
             .select(credentials::id)
             .first(&mut **tx)
             .optional()?,
-        ListKind::Token => token_statuses::table
+        StatusListKind::Token => token_statuses::table
             .filter(token_statuses::list_id.eq(list))
             .filter(token_statuses::list_index.eq(index))
             .select(token_statuses::jti)
@@ -265,7 +269,7 @@ fn is_taken(tx: &mut Tx<'_>, kind: ListKind, list: &str, index: u32) -> Result<b
 /// Returns a list that is less than half full, or opens a new one. Its counter is incremented, and
 /// its row is locked until the end of the change. The list is selected by capacity and not by age:
 /// after the clock was set back, the list with the highest id is not the newest one.
-fn open(tx: &mut Tx<'_>, kind: ListKind) -> Result<(String, u32), StoreError> {
+fn open(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<(String, u32), StoreError> {
     for alone in [false, true] {
         if alone {
             dialect::lock(tx, LOCK)?;
@@ -283,16 +287,16 @@ fn open(tx: &mut Tx<'_>, kind: ListKind) -> Result<(String, u32), StoreError> {
             return Ok((id, u32::try_from(size).unwrap_or_default()));
         }
     }
-    let id: StatusListId = tx.new_id()?;
+    let id: StatusListId = tx.generate_id()?;
     let now = tx.now().millis();
     diesel::insert_into(status_lists::table)
         .values((
             status_lists::id.eq(id.as_str()),
             status_lists::kind.eq(kind.as_str()),
-            status_lists::size.eq(column(SIZE)?),
+            status_lists::size.eq(index_column(NEW_LIST_SIZE)?),
             status_lists::used.eq(1),
             status_lists::created_at.eq(now),
         ))
         .execute(&mut **tx)?;
-    Ok((id.to_string(), SIZE))
+    Ok((id.to_string(), NEW_LIST_SIZE))
 }

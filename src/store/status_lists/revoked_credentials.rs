@@ -9,121 +9,121 @@ use crate::{
     domain::{
         common::{derived_id::CredentialId, time::Timestamp},
         credentials::api_key::state,
-        status_lists::Status,
+        status_lists::TokenStatus,
     },
     store::{
         api_keys::{
             key_row::{self, KeyRow},
             owner_status::{Lean, StandingRow, ownership},
         },
-        dialect::{self, Dead, StatusRow},
+        dialect::{self, CredentialStatusIndexRow, InactiveReason},
         directory::owner_deletions,
         error::StoreError,
         pool::Conn,
-        schema::{api_keys, credentials, key_standings, token_statuses, users},
+        schema::{api_keys, credentials, key_owner_status, token_statuses, users},
     },
 };
 
 /// The maximum number of values in a list of a statement.
-const AT_ONCE: usize = 500;
+const MAX_LIST_VALUES: usize = 500;
 
 /// A credential whose status is not valid.
 #[derive(Debug)]
-pub struct Mark {
+pub struct RevokedCredential {
     pub credential: String,
     /// The list, and the index in it.
-    pub place: Option<(String, i32)>,
-    pub status: Status,
+    pub index: Option<(String, i32)>,
+    pub status: TokenStatus,
 }
 
-impl Mark {
-    fn new(row: StatusRow, status: Status) -> Self {
-        Self { credential: row.id, place: row.status_list.zip(row.status_index), status }
+impl RevokedCredential {
+    fn new(row: CredentialStatusIndexRow, status: TokenStatus) -> Self {
+        Self { credential: row.id, index: row.status_list.zip(row.status_index), status }
     }
 }
 
 /// Calls `mark` for each credential whose status is not valid, once for each reason.
-pub fn of_credentials(
+pub fn for_each_revoked_credential(
     connection: &mut Conn,
     now: Timestamp,
     ends_with_creator: bool,
-    mut mark: impl FnMut(Mark),
+    mut mark: impl FnMut(RevokedCredential),
 ) -> Result<(), StoreError> {
     // These conditions are stored with the key.
     for (dead, status) in [
-        (Dead::Revoked, Status::Invalid),
-        (Dead::Expired, Status::Invalid),
-        (Dead::EndedWithOwner, Status::Invalid),
-        (Dead::Suspended, Status::Suspended),
+        (InactiveReason::Revoked, TokenStatus::Invalid),
+        (InactiveReason::Expired, TokenStatus::Invalid),
+        (InactiveReason::OwnerDeleted, TokenStatus::Invalid),
+        (InactiveReason::Suspended, TokenStatus::Suspended),
     ] {
-        dialect::each_credential_of(connection, dead, now, |row| mark(Mark::new(row, status)))?;
+        dialect::for_each_inactive_credential(connection, dead, now, |row| mark(RevokedCredential::new(row, status)))?;
     }
     let ended = credentials::table.filter(credentials::expires_at.le(now.millis())).select((
         credentials::id,
         credentials::status_list,
         credentials::status_index,
     ));
-    dialect::each(connection, ended, |row| mark(Mark::new(row, Status::Invalid)))?;
+    dialect::for_each_row(connection, ended, |row| mark(RevokedCredential::new(row, TokenStatus::Invalid)))?;
     if ends_with_creator {
-        dialect::each_credential_of(connection, Dead::EndedWithCreator, now, |row| {
-            mark(Mark::new(row, Status::Invalid));
+        dialect::for_each_inactive_credential(connection, InactiveReason::CreatorLeft, now, |row| {
+            mark(RevokedCredential::new(row, TokenStatus::Invalid));
         })?;
     }
     // These keys are judged by the same rule as in an exchange.
     let blocked: Vec<String> =
         users::table.filter(users::blocked_at.is_not_null()).select(users::id).load(connection)?;
-    for some in blocked.chunks(AT_ONCE) {
+    for some in blocked.chunks(MAX_LIST_VALUES) {
         judge(connection, &mut mark, now, ends_with_creator, |keys| {
             keys.filter(api_keys::user_id.eq_any(some.to_vec()))
         })?;
     }
-    for departure in owner_deletions::left(connection)? {
-        judge(connection, &mut mark, now, ends_with_creator, |keys| departure.narrow(keys))?;
+    for departure in owner_deletions::list_pending(connection)? {
+        judge(connection, &mut mark, now, ends_with_creator, |keys| departure.filter_affected_keys(keys))?;
     }
     Ok(())
 }
 
-type Judged = (KeyRow, Lean, StatusRow);
+type EvaluatedRow = (KeyRow, Lean, CredentialStatusIndexRow);
 
 fn judge<'a>(
     connection: &mut Conn,
-    mark: &mut impl FnMut(Mark),
+    mark: &mut impl FnMut(RevokedCredential),
     now: Timestamp,
     ends_with_creator: bool,
-    narrow: impl FnOnce(owner_deletions::Keys<'a>) -> owner_deletions::Keys<'a>,
+    narrow: impl FnOnce(owner_deletions::KeyQuery<'a>) -> owner_deletions::KeyQuery<'a>,
 ) -> Result<(), StoreError> {
     let ids: Vec<String> = narrow(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed())
         .select(api_keys::id)
         .load(connection)?;
-    for some in ids.chunks(AT_ONCE) {
-        let found: Vec<Judged> = credentials::table
+    for some in ids.chunks(MAX_LIST_VALUES) {
+        let found: Vec<EvaluatedRow> = credentials::table
             .inner_join(api_keys::table)
-            .inner_join(key_standings::table.on(key_standings::key_id.eq(api_keys::id)))
+            .inner_join(key_owner_status::table.on(key_owner_status::key_id.eq(api_keys::id)))
             .filter(api_keys::id.eq_any(some.to_vec()))
             .select((
                 KeyRow::as_select(),
                 // The permissions are omitted. They are the most expensive columns and do not
                 // affect the status.
                 (
-                    key_standings::client_permissions,
-                    key_standings::client_deleted_at,
-                    key_standings::user_incarnation,
-                    key_standings::user_blocked_at,
-                    key_standings::member_incarnation,
-                    key_standings::member_organization_incarnation,
-                    key_standings::organization_incarnation,
-                    key_standings::creator_incarnation,
-                    key_standings::creator_organization_incarnation,
+                    key_owner_status::client_permissions,
+                    key_owner_status::client_deleted_at,
+                    key_owner_status::user_incarnation,
+                    key_owner_status::user_blocked_at,
+                    key_owner_status::member_incarnation,
+                    key_owner_status::member_organization_incarnation,
+                    key_owner_status::organization_incarnation,
+                    key_owner_status::creator_incarnation,
+                    key_owner_status::creator_organization_incarnation,
                 ),
                 (credentials::id, credentials::status_list, credentials::status_index),
             ))
             .load(connection)?;
         for (key, lean, row) in found {
-            let standing = ownership(&key, &StandingRow::lean(lean))?.standing(ends_with_creator);
+            let standing = ownership(&key, &StandingRow::lean(lean))?.root_owner_status(ends_with_creator);
             let (state, _) = state(&key_row::life(&key), &standing, now);
-            let status = Status::from(state);
-            if status != Status::Valid {
-                mark(Mark::new(row, status));
+            let status = TokenStatus::from(state);
+            if status != TokenStatus::Valid {
+                mark(RevokedCredential::new(row, status));
             }
         }
     }
@@ -133,18 +133,21 @@ fn judge<'a>(
 /// Calls `mark` for each token with an index of its own whose status is not valid. The arguments
 /// are the list, the index in it and the status. The status is invalid if the token itself was
 /// revoked, and otherwise the status of its credential.
-pub fn of_tokens(
+pub fn for_each_revoked_token(
     connection: &mut Conn,
-    dead: &BTreeMap<CredentialId, Status>,
-    mut mark: impl FnMut(&str, i32, Status),
+    dead: &BTreeMap<CredentialId, TokenStatus>,
+    mut mark: impl FnMut(&str, i32, TokenStatus),
 ) -> Result<(), StoreError> {
     let revoked = token_statuses::table
         .filter(token_statuses::revoked_at.is_not_null())
         .select((token_statuses::list_id, token_statuses::list_index));
-    dialect::each(connection, revoked, |(list, index): (String, i32)| mark(&list, index, Status::Invalid))?;
+    dialect::for_each_row(connection, revoked, |(list, index): (String, i32)| {
+        mark(&list, index, TokenStatus::Invalid)
+    })?;
     let mut rest = dead.iter();
     loop {
-        let some: BTreeMap<_, _> = rest.by_ref().take(AT_ONCE).map(|(id, status)| (id.as_str(), *status)).collect();
+        let some: BTreeMap<_, _> =
+            rest.by_ref().take(MAX_LIST_VALUES).map(|(id, status)| (id.as_str(), *status)).collect();
         if some.is_empty() {
             return Ok(());
         }
@@ -162,18 +165,18 @@ pub fn of_tokens(
 }
 
 /// Returns when the next key or credential expires.
-pub fn next_end(connection: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+pub fn find_next_expiration(connection: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     let of_keys: Option<Option<i64>> = api_keys::table
         .filter(api_keys::expires_at.gt(now.millis()))
         .order(api_keys::expires_at.asc())
         .select(api_keys::expires_at)
         .first(connection)
         .optional()?;
-    let of_credentials: Option<Option<i64>> = credentials::table
+    let for_each_revoked_credential: Option<Option<i64>> = credentials::table
         .filter(credentials::expires_at.gt(now.millis()))
         .order(credentials::expires_at.asc())
         .select(credentials::expires_at)
         .first(connection)
         .optional()?;
-    Ok([of_keys, of_credentials].into_iter().flatten().flatten().min().map(Timestamp::from_millis))
+    Ok([of_keys, for_each_revoked_credential].into_iter().flatten().flatten().min().map(Timestamp::from_millis))
 }

@@ -16,38 +16,44 @@ use crate::{
 
 /// The state of the last build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Build {
+pub struct BuildState {
     /// The number of the last event that the lists include.
-    pub seq: i64,
+    pub event_cursor: i64,
     /// When the next key or credential expires.
-    pub next_end: Option<Timestamp>,
+    pub next_expiration: Option<Timestamp>,
     /// Incremented by each build, and by nothing else.
     pub version: i64,
     /// How many tokens were revoked individually.
-    pub revoked: i64,
+    pub revoked_token_count: i64,
     /// How many of them the lists include.
-    pub built_revoked: i64,
+    pub included_revoked_token_count: i64,
 }
 
 /// The metadata of a signed list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedInfo {
+pub struct SignedListMetadata {
     pub list: StatusListId,
     pub kid: SigningKeyId,
     /// A digest of the statuses and of the parameters of the list.
-    pub content: String,
+    pub content_digest: String,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
 }
 
 #[derive(Debug, Clone)]
-pub struct Signed {
-    pub info: SignedInfo,
+pub struct SignedList {
+    pub info: SignedListMetadata,
     pub jwt: String,
 }
 
-pub fn build(connection: &mut Conn) -> Result<Build, StoreError> {
-    let (seq, next_end, version, revoked, built_revoked): (i64, Option<i64>, i64, i64, i64) = status_build::table
+pub fn read_build_state(connection: &mut Conn) -> Result<BuildState, StoreError> {
+    let (event_cursor, next_expiration, version, revoked_token_count, included_revoked_token_count): (
+        i64,
+        Option<i64>,
+        i64,
+        i64,
+        i64,
+    ) = status_build::table
         .find(1)
         .select((
             status_build::seq,
@@ -57,15 +63,21 @@ pub fn build(connection: &mut Conn) -> Result<Build, StoreError> {
             status_build::built_revoked,
         ))
         .first(connection)?;
-    Ok(Build { seq, next_end: next_end.map(Timestamp::from_millis), version, revoked, built_revoked })
+    Ok(BuildState {
+        event_cursor,
+        next_expiration: next_expiration.map(Timestamp::from_millis),
+        version,
+        revoked_token_count,
+        included_revoked_token_count,
+    })
 }
 
 /// Returns the number of the last event. Data that is read after this call is at least as recent.
-pub fn head(connection: &mut Conn) -> Result<i64, StoreError> {
+pub fn read_last_event_number(connection: &mut Conn) -> Result<i64, StoreError> {
     Ok(event_head::table.find(1).select(event_head::seq).first(connection)?)
 }
 
-pub fn infos(connection: &mut Conn) -> Result<Vec<SignedInfo>, StoreError> {
+pub fn list_metadata(connection: &mut Conn) -> Result<Vec<SignedListMetadata>, StoreError> {
     let rows: Vec<(String, String, String, i64, i64)> = status_list_tokens::table
         .select((
             status_list_tokens::list_id,
@@ -75,11 +87,11 @@ pub fn infos(connection: &mut Conn) -> Result<Vec<SignedInfo>, StoreError> {
             status_list_tokens::expires_at,
         ))
         .load(connection)?;
-    let info = |(list, kid, content, issued_at, expires_at): (String, String, String, i64, i64)| {
-        Ok(SignedInfo {
+    let info = |(list, kid, content_digest, issued_at, expires_at): (String, String, String, i64, i64)| {
+        Ok(SignedListMetadata {
             list: parsed("status list", &list)?,
             kid: parsed("kid", &kid)?,
-            content,
+            content_digest,
             issued_at: Timestamp::from_millis(issued_at),
             expires_at: Timestamp::from_millis(expires_at),
         })
@@ -88,7 +100,7 @@ pub fn infos(connection: &mut Conn) -> Result<Vec<SignedInfo>, StoreError> {
 }
 
 /// Returns the version of the build that last signed each list.
-pub fn versions(connection: &mut Conn) -> Result<Vec<(StatusListId, i64)>, StoreError> {
+pub fn list_versions(connection: &mut Conn) -> Result<Vec<(StatusListId, i64)>, StoreError> {
     let rows: Vec<(String, i64)> = status_list_tokens::table
         .select((status_list_tokens::list_id, status_list_tokens::version))
         .load(connection)?;
@@ -97,57 +109,57 @@ pub fn versions(connection: &mut Conn) -> Result<Vec<(StatusListId, i64)>, Store
 
 /// The signed list that is served to verifiers.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct ServedList {
     pub jwt: String,
     pub version: i64,
     pub expires_at: Timestamp,
 }
 
 /// Returns a list as it was last signed.
-pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<Found>, StoreError> {
+pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<ServedList>, StoreError> {
     let found: Option<(String, i64, i64)> = status_list_tokens::table
         .find(list.as_str())
         .select((status_list_tokens::jwt, status_list_tokens::version, status_list_tokens::expires_at))
         .first(connection)
         .optional()?;
-    Ok(found.map(|(jwt, version, end)| Found { jwt, version, expires_at: Timestamp::from_millis(end) }))
+    Ok(found.map(|(jwt, version, end)| ServedList { jwt, version, expires_at: Timestamp::from_millis(end) }))
 }
 
 /// Writes the lists that were built from the state `before`. Returns `false` and writes nothing if
 /// another build was written since. A list that was deleted in the meantime is not created again.
 pub fn write(
     tx: &mut Tx<'_>,
-    before: &Build,
-    seq: i64,
-    next_end: Option<Timestamp>,
-    signed: &[Signed],
+    before: &BuildState,
+    event_cursor: i64,
+    next_expiration: Option<Timestamp>,
+    signed: &[SignedList],
 ) -> Result<bool, StoreError> {
     let version = before.version + 1;
     let still = status_build::table.find(1).filter(status_build::version.eq(before.version));
     let moved = diesel::update(still)
         .set((
-            status_build::seq.eq(seq),
-            status_build::next_end.eq(next_end.map(Timestamp::millis)),
+            status_build::seq.eq(event_cursor),
+            status_build::next_end.eq(next_expiration.map(Timestamp::millis)),
             status_build::version.eq(version),
             // This number was read before the tokens. Tokens revoked since then may or may not be
             // included, and require another build.
-            status_build::built_revoked.eq(before.revoked),
+            status_build::built_revoked.eq(before.revoked_token_count),
         ))
         .execute(&mut **tx)?;
     if moved == 0 {
         return Ok(false);
     }
-    for Signed { info, jwt } in signed {
+    for SignedList { info, jwt } in signed {
         let values = (
             status_list_tokens::jwt.eq(jwt.as_str()),
             status_list_tokens::kid.eq(info.kid.as_str()),
-            status_list_tokens::content.eq(info.content.as_str()),
+            status_list_tokens::content.eq(info.content_digest.as_str()),
             status_list_tokens::issued_at.eq(info.issued_at.millis()),
             status_list_tokens::expires_at.eq(info.expires_at.millis()),
             status_list_tokens::version.eq(version),
         );
         let row = status_list_tokens::table.find(info.list.as_str());
-        if diesel::update(row).set(values).execute(&mut **tx)? == 0 && status_lists::keep(tx, &info.list)? {
+        if diesel::update(row).set(values).execute(&mut **tx)? == 0 && status_lists::lock_list(tx, &info.list)? {
             diesel::insert_into(status_list_tokens::table)
                 .values((status_list_tokens::list_id.eq(info.list.as_str()), values))
                 .execute(&mut **tx)?;

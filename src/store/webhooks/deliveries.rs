@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The retention of finished deliveries, which are shown in the delivery log.
-pub const KEPT: Span = Span::from_secs(30 * 24 * 3600);
+pub const RETENTION: Span = Span::from_secs(30 * 24 * 3600);
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = webhook_deliveries)]
@@ -39,7 +39,8 @@ struct Row {
     state: String,
     attempts: i32,
     next_attempt_at: Option<i64>,
-    claimed_until: Option<i64>,
+    #[diesel(column_name = claimed_until)]
+    leased_until: Option<i64>,
     last_status: Option<i32>,
     last_error: Option<String>,
     created_at: i64,
@@ -51,8 +52,8 @@ pub fn insert(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(), StoreError> {
     diesel::insert_into(webhook_deliveries::table)
         .values((
             webhook_deliveries::id.eq(delivery.id.as_str()),
-            webhook_deliveries::webhook_id.eq(delivery.webhook.as_str()),
-            webhook_deliveries::event_seq.eq(delivery.event_seq),
+            webhook_deliveries::webhook_id.eq(delivery.webhook_id.as_str()),
+            webhook_deliveries::event_seq.eq(delivery.event_sequence_number),
             webhook_deliveries::event_id.eq(delivery.event_id.as_str()),
             webhook_deliveries::event_type.eq(delivery.event_type.as_str()),
             webhook_deliveries::state.eq(delivery.state.as_str()),
@@ -71,7 +72,7 @@ pub fn update(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(), StoreError> {
             webhook_deliveries::state.eq(delivery.state.as_str()),
             webhook_deliveries::attempts.eq(delivery.attempts),
             webhook_deliveries::next_attempt_at.eq(delivery.next_attempt_at.map(Timestamp::millis)),
-            webhook_deliveries::claimed_until.eq(delivery.claimed_until.map(Timestamp::millis)),
+            webhook_deliveries::claimed_until.eq(delivery.leased_until.map(Timestamp::millis)),
             webhook_deliveries::last_status.eq(delivery.last_status.map(i32::from)),
             webhook_deliveries::last_error.eq(delivery.last_error.clone()),
             webhook_deliveries::finished_at.eq(delivery.finished_at.map(Timestamp::millis)),
@@ -87,7 +88,7 @@ pub fn find(connection: &mut Conn, webhook: &WebhookId, id: &DeliveryId) -> Resu
         .select(Row::as_select())
         .first(connection)
         .optional()?;
-    row.map(delivery).transpose()
+    row.map(delivery_from_row).transpose()
 }
 
 /// Like `find`, but locks the delivery until the end of the change.
@@ -112,12 +113,12 @@ pub fn list(
         .limit(limit + 1)
         .select(Row::as_select())
         .load(connection)?;
-    let found = rows.into_iter().map(delivery).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::from_rows(found, limit, |delivery| delivery.event_seq.to_string()))
+    let found = rows.into_iter().map(delivery_from_row).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::from_rows(found, limit, |delivery| delivery.event_sequence_number.to_string()))
 }
 
 /// Returns how many deliveries to a webhook are waiting.
-pub fn waiting(connection: &mut Conn, webhook: &WebhookId) -> Result<i64, StoreError> {
+pub fn count_waiting(connection: &mut Conn, webhook: &WebhookId) -> Result<i64, StoreError> {
     let waiting = webhook_deliveries::table
         .filter(webhook_deliveries::state.eq(DeliveryState::Waiting.as_str()))
         .filter(webhook_deliveries::webhook_id.eq(webhook.as_str()));
@@ -125,7 +126,7 @@ pub fn waiting(connection: &mut Conn, webhook: &WebhookId) -> Result<i64, StoreE
 }
 
 /// Returns when the oldest waiting delivery to an enabled webhook was created.
-pub fn oldest_waiting(connection: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
+pub fn find_oldest_waiting(connection: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
     let oldest: Option<i64> = webhook_deliveries::table
         .inner_join(webhooks::table)
         .filter(webhook_deliveries::state.eq(DeliveryState::Waiting.as_str()))
@@ -136,7 +137,7 @@ pub fn oldest_waiting(connection: &mut Conn) -> Result<Option<Timestamp>, StoreE
 }
 
 /// Returns the webhooks that have a delivery due now.
-pub fn webhooks_with_due(connection: &mut Conn, now: Timestamp) -> Result<Vec<WebhookId>, StoreError> {
+pub fn list_webhooks_with_due_deliveries(connection: &mut Conn, now: Timestamp) -> Result<Vec<WebhookId>, StoreError> {
     let now = now.millis();
     let unclaimed = webhook_deliveries::claimed_until.is_null().or(webhook_deliveries::claimed_until.le(now));
     let unpaused = webhooks::paused_until.is_null().or(webhooks::paused_until.le(now));
@@ -155,7 +156,12 @@ pub fn webhooks_with_due(connection: &mut Conn, now: Timestamp) -> Result<Vec<We
 
 /// Leases up to `limit` due deliveries until `until`, the longest due first, and counts an attempt
 /// for each. A delivery that another transaction leases at the same time is skipped.
-pub fn claim(tx: &mut Tx<'_>, webhook: &WebhookId, limit: i64, until: Timestamp) -> Result<Vec<Delivery>, StoreError> {
+pub fn lease_due(
+    tx: &mut Tx<'_>,
+    webhook: &WebhookId,
+    limit: i64,
+    until: Timestamp,
+) -> Result<Vec<Delivery>, StoreError> {
     let now = tx.now().millis();
     let unclaimed = || webhook_deliveries::claimed_until.is_null().or(webhook_deliveries::claimed_until.le(now));
     let rows: Vec<Row> = webhook_deliveries::table
@@ -169,7 +175,7 @@ pub fn claim(tx: &mut Tx<'_>, webhook: &WebhookId, limit: i64, until: Timestamp)
         .load(&mut **tx)?;
     let mut claimed = Vec::with_capacity(rows.len());
     for row in rows {
-        let mut found = delivery(row)?;
+        let mut found = delivery_from_row(row)?;
         let still = webhook_deliveries::table
             .find(found.id.to_string())
             .filter(webhook_deliveries::state.eq(DeliveryState::Waiting.as_str()))
@@ -185,7 +191,7 @@ pub fn claim(tx: &mut Tx<'_>, webhook: &WebhookId, limit: i64, until: Timestamp)
             .execute(&mut **tx)?;
         if taken == 1 {
             found.attempts += 1;
-            found.claimed_until = Some(until);
+            found.leased_until = Some(until);
             claimed.push(found);
         }
     }
@@ -193,7 +199,7 @@ pub fn claim(tx: &mut Tx<'_>, webhook: &WebhookId, limit: i64, until: Timestamp)
 }
 
 /// Returns whether the webhook accepted a delivery at `since` or later.
-pub fn took_anything_since(connection: &mut Conn, webhook: &WebhookId, since: Timestamp) -> Result<bool, StoreError> {
+pub fn has_delivered_since(connection: &mut Conn, webhook: &WebhookId, since: Timestamp) -> Result<bool, StoreError> {
     let found: Option<String> = webhook_deliveries::table
         .filter(webhook_deliveries::state.eq(DeliveryState::Delivered.as_str()))
         .filter(webhook_deliveries::webhook_id.eq(webhook.as_str()))
@@ -205,7 +211,7 @@ pub fn took_anything_since(connection: &mut Conn, webhook: &WebhookId, since: Ti
 }
 
 /// Makes all waiting deliveries to a webhook due now and resets their attempts.
-pub fn begin_anew(tx: &mut Tx<'_>, webhook: &WebhookId) -> Result<(), StoreError> {
+pub fn reset_waiting(tx: &mut Tx<'_>, webhook: &WebhookId) -> Result<(), StoreError> {
     let now = tx.now().millis();
     let waiting = webhook_deliveries::table
         .filter(webhook_deliveries::state.eq(DeliveryState::Waiting.as_str()))
@@ -216,25 +222,25 @@ pub fn begin_anew(tx: &mut Tx<'_>, webhook: &WebhookId) -> Result<(), StoreError
     Ok(())
 }
 
-/// Deletes deliveries that finished more than `KEPT` ago.
-pub fn forget_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let since = tx.now().millis().saturating_sub(KEPT.millis());
+/// Deletes deliveries that finished more than `RETENTION` ago.
+pub fn delete_expired(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let since = tx.now().millis().saturating_sub(RETENTION.millis());
     diesel::delete(webhook_deliveries::table.filter(webhook_deliveries::finished_at.le(since))).execute(&mut **tx)?;
     Ok(())
 }
 
-fn delivery(row: Row) -> Result<Delivery, StoreError> {
+fn delivery_from_row(row: Row) -> Result<Delivery, StoreError> {
     let state = DeliveryState::ALL.into_iter().find(|state| state.as_str() == row.state);
     Ok(Delivery {
         id: parsed("delivery id", &row.id)?,
-        webhook: parsed("webhook id", &row.webhook_id)?,
+        webhook_id: parsed("webhook id", &row.webhook_id)?,
         event_id: parsed("event id", &row.event_id)?,
-        event_seq: row.event_seq,
+        event_sequence_number: row.event_seq,
         event_type: row.event_type,
-        state: state.ok_or_else(|| StoreError::Corrupt(format!("a delivery is {}", row.state)))?,
+        state: state.ok_or_else(|| StoreError::InvalidData(format!("a delivery is {}", row.state)))?,
         attempts: row.attempts,
         next_attempt_at: row.next_attempt_at.map(Timestamp::from_millis),
-        claimed_until: row.claimed_until.map(Timestamp::from_millis),
+        leased_until: row.leased_until.map(Timestamp::from_millis),
         last_status: row.last_status.and_then(|status| u16::try_from(status).ok()),
         last_error: row.last_error,
         created_at: Timestamp::from_millis(row.created_at),

@@ -15,7 +15,7 @@ use crate::{
             time::Timestamp,
         },
         events::ActorRef,
-        webhooks::{Disabled, EventTypes, State, Webhook},
+        webhooks::{DisableReason, EventTypeFilter, Webhook, WebhookState},
     },
     store::{
         columns::parsed,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// An encrypted secret, and the version of the master key that encrypts it.
-pub type SealedSecret = (Vec<u8>, i32);
+pub type EncryptedSecret = (Vec<u8>, i32);
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = webhooks)]
@@ -46,18 +46,18 @@ struct Row {
     version: i64,
 }
 
-pub fn insert(tx: &mut Tx<'_>, webhook: &Webhook, secret: &SealedSecret) -> Result<(), StoreError> {
+pub fn insert(tx: &mut Tx<'_>, webhook: &Webhook, secret: &EncryptedSecret) -> Result<(), StoreError> {
     diesel::insert_into(webhooks::table)
         .values((
             webhooks::id.eq(webhook.id.as_str()),
             webhooks::url.eq(webhook.url.as_str()),
             webhooks::description.eq(webhook.description.as_ref().map(ToString::to_string)),
-            webhooks::event_types.eq(webhook.event_types.as_ref().map(EventTypes::to_stored)),
+            webhooks::event_types.eq(webhook.event_types.as_ref().map(EventTypeFilter::to_stored)),
             webhooks::organization_id.eq(webhook.organization.as_ref().map(ToString::to_string)),
             webhooks::disabled.eq(disabled_column(webhook.state)),
             webhooks::sealed.eq(secret.0.as_slice()),
             webhooks::master_version.eq(secret.1),
-            webhooks::seen.eq(webhook.cursor),
+            webhooks::seen.eq(webhook.event_cursor),
             webhooks::created_at.eq(webhook.created_at.millis()),
             webhooks::created_by.eq(webhook.created_by.to_stored()),
             webhooks::version.eq(webhook.version),
@@ -71,7 +71,7 @@ pub fn update(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<(), StoreError> {
         .set((
             webhooks::url.eq(webhook.url.as_str()),
             webhooks::description.eq(webhook.description.as_ref().map(ToString::to_string)),
-            webhooks::event_types.eq(webhook.event_types.as_ref().map(EventTypes::to_stored)),
+            webhooks::event_types.eq(webhook.event_types.as_ref().map(EventTypeFilter::to_stored)),
             webhooks::organization_id.eq(webhook.organization.as_ref().map(ToString::to_string)),
             webhooks::disabled.eq(disabled_column(webhook.state)),
             webhooks::paused_until.eq(webhook.paused_until.map(Timestamp::millis)),
@@ -86,10 +86,10 @@ pub fn update(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<(), StoreError> {
 pub fn rotate(
     tx: &mut Tx<'_>,
     id: &WebhookId,
-    secret: &SealedSecret,
+    secret: &EncryptedSecret,
     old_until: Option<Timestamp>,
 ) -> Result<(), StoreError> {
-    let (old, _) = secrets(tx, id)?;
+    let (old, _) = read_secrets(tx, id)?;
     let kept = old_until.map(|_| old);
     diesel::update(webhooks::table.find(id.as_str()))
         .set((
@@ -106,7 +106,10 @@ pub fn rotate(
 
 /// Returns the secret, and the previous one until it is deleted. Returns `Corrupt` if the webhook
 /// does not exist.
-pub fn secrets(connection: &mut Conn, id: &WebhookId) -> Result<(SealedSecret, Option<SealedSecret>), StoreError> {
+pub fn read_secrets(
+    connection: &mut Conn,
+    id: &WebhookId,
+) -> Result<(EncryptedSecret, Option<EncryptedSecret>), StoreError> {
     type Columns = (Vec<u8>, i32, Option<Vec<u8>>, Option<i32>);
     let row: Option<Columns> = webhooks::table
         .find(id.as_str())
@@ -114,12 +117,12 @@ pub fn secrets(connection: &mut Conn, id: &WebhookId) -> Result<(SealedSecret, O
         .first(connection)
         .optional()?;
     let (sealed, version, old, old_version) =
-        row.ok_or_else(|| StoreError::Corrupt(format!("no webhook {id} where there was one")))?;
+        row.ok_or_else(|| StoreError::InvalidData(format!("no webhook {id} where there was one")))?;
     Ok(((sealed, version), old.zip(old_version)))
 }
 
 /// Deletes previous secrets whose overlap has ended.
-pub fn forget_old_secrets(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+pub fn delete_expired_secrets(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let now = tx.now().millis();
     diesel::update(webhooks::table.filter(webhooks::old_until.le(now)))
         .set((
@@ -141,7 +144,7 @@ pub fn delete(tx: &mut Tx<'_>, id: &WebhookId) -> Result<(), StoreError> {
 
 pub fn find(connection: &mut Conn, id: &WebhookId) -> Result<Option<Webhook>, StoreError> {
     let row: Option<Row> = webhooks::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
-    row.map(webhook).transpose()
+    row.map(webhook_from_row).transpose()
 }
 
 /// Like `find`, but locks the webhook until the end of the change.
@@ -154,11 +157,11 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &WebhookId) -> Result<Option<Webhook
 
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Webhook>, StoreError> {
     let mut query = webhooks::table.select(Row::as_select()).into_boxed();
-    if let Some(after) = &page.after {
+    if let Some(after) = &page.cursor {
         query = query.filter(webhooks::id.lt(after.clone()));
     }
     let rows: Vec<Row> = query.order(webhooks::id.desc()).limit(page.limit + 1).load(connection)?;
-    let found = rows.into_iter().map(webhook).collect::<Result<Vec<_>, _>>()?;
+    let found = rows.into_iter().map(webhook_from_row).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::from_rows(found, page.limit, |webhook| webhook.id.to_string()))
 }
 
@@ -168,7 +171,7 @@ pub fn count(connection: &mut Conn) -> Result<i64, StoreError> {
 
 /// Returns the enabled webhooks whose event cursor is before the event number `head`, the furthest
 /// behind first.
-pub fn behind(connection: &mut Conn, head: i64) -> Result<Vec<WebhookId>, StoreError> {
+pub fn list_behind_event(connection: &mut Conn, head: i64) -> Result<Vec<WebhookId>, StoreError> {
     let ids: Vec<String> = webhooks::table
         .filter(webhooks::disabled.is_null().and(webhooks::seen.lt(head)))
         .order((webhooks::seen.asc(), webhooks::id.asc()))
@@ -178,47 +181,49 @@ pub fn behind(connection: &mut Conn, head: i64) -> Result<Vec<WebhookId>, StoreE
 }
 
 /// Sets the event cursor: all events up to number `seen` are processed.
-pub fn set_seen(tx: &mut Tx<'_>, id: &WebhookId, seen: i64) -> Result<(), StoreError> {
+pub fn set_event_cursor(tx: &mut Tx<'_>, id: &WebhookId, seen: i64) -> Result<(), StoreError> {
     diesel::update(webhooks::table.find(id.as_str())).set(webhooks::seen.eq(seen)).execute(&mut **tx)?;
     Ok(())
 }
 
 /// Suspends deliveries to the webhook until `until`.
-pub fn pause(tx: &mut Tx<'_>, id: &WebhookId, until: Timestamp) -> Result<(), StoreError> {
+pub fn pause_deliveries(tx: &mut Tx<'_>, id: &WebhookId, until: Timestamp) -> Result<(), StoreError> {
     diesel::update(webhooks::table.find(id.as_str()))
         .set(webhooks::paused_until.eq(Some(until.millis())))
         .execute(&mut **tx)?;
     Ok(())
 }
 
-fn disabled_column(state: State) -> Option<&'static str> {
+fn disabled_column(state: WebhookState) -> Option<&'static str> {
     match state {
-        State::Enabled => None,
-        State::Disabled(why) => Some(why.as_str()),
+        WebhookState::Enabled => None,
+        WebhookState::DisableReason(why) => Some(why.as_str()),
     }
 }
 
-fn webhook(row: Row) -> Result<Webhook, StoreError> {
+fn webhook_from_row(row: Row) -> Result<Webhook, StoreError> {
     let state = match row.disabled.as_deref() {
-        None => State::Enabled,
+        None => WebhookState::Enabled,
         Some(text) => {
-            let why = Disabled::ALL.into_iter().find(|why| why.as_str() == text);
-            State::Disabled(why.ok_or_else(|| StoreError::Corrupt(format!("a webhook is disabled: {text}")))?)
+            let why = DisableReason::ALL.into_iter().find(|why| why.as_str() == text);
+            WebhookState::DisableReason(
+                why.ok_or_else(|| StoreError::InvalidData(format!("a webhook is disabled: {text}")))?,
+            )
         }
     };
     let organization: Option<OrganizationId> =
         row.organization_id.as_deref().map(|text| parsed("organization", text)).transpose()?;
-    let event_types = row.event_types.as_deref().map(EventTypes::from_stored).transpose();
+    let event_types = row.event_types.as_deref().map(EventTypeFilter::from_stored).transpose();
     Ok(Webhook {
         id: parsed("webhook id", &row.id)?,
         url: parsed("webhook url", &row.url)?,
         description: row.description.as_deref().map(|text| parsed("webhook description", text)).transpose()?,
-        event_types: event_types.map_err(|error| StoreError::Corrupt(error.to_string()))?,
+        event_types: event_types.map_err(|error| StoreError::InvalidData(error.to_string()))?,
         organization,
         state,
-        old_secret_until: row.old_until.map(Timestamp::from_millis),
+        previous_secret_expires_at: row.old_until.map(Timestamp::from_millis),
         paused_until: row.paused_until.map(Timestamp::from_millis),
-        cursor: row.seen,
+        event_cursor: row.seen,
         created_at: Timestamp::from_millis(row.created_at),
         created_by: ActorRef::from_stored(&row.created_by),
         version: row.version,

@@ -167,8 +167,10 @@ both! {
             ("POST", "/v1/service-clients".to_owned(), outfit),
         ] {
             let refused = call(&server, &key.value, method, &path, Some(body), &[]).await;
+            // No scope would help: `WWW-Authenticate` names permissions only (RFC 6750 §3).
+            assert!(!refused.headers().contains_key("www-authenticate"), "{:?}", refused.headers());
             let told = problem(refused, 403, "forbidden").await;
-            assert!(told["detail"].as_str().unwrap().contains("no key says what it may reach itself"), "{told}");
+            assert!(told["detail"].as_str().unwrap().contains("cannot define its own access"), "{told}");
         }
         assert_eq!(by(&server, ALICE, "GET", &path_of(&made), None, 200).await["version"], 1);
         by(&server, ALICE, "PATCH", &path_of(&made), Some(json!({ "statements": wide })), 200).await;

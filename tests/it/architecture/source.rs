@@ -79,7 +79,13 @@ impl File {
 
     /// The crates that `use` names.
     pub fn imported_crates(&self) -> impl Iterator<Item = &str> {
-        let firsts: BTreeSet<_> = self.names.values().filter_map(|path| path.first()).map(String::as_str).collect();
+        let firsts: BTreeSet<_> = self
+            .names
+            .values()
+            .filter(|path| path.len() > 1)
+            .filter_map(|path| path.first())
+            .map(String::as_str)
+            .collect();
         firsts.into_iter().filter(|first| !["crate", "super", "self"].contains(first))
     }
 

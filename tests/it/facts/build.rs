@@ -8,14 +8,14 @@ mod records;
 use keyswap::{
     domain::{
         access::{
-            audience::{Audience as StoredAudience, BuiltIn, Takes},
-            owner::Home as StoredHome,
-            permission::{AssignableTo, Permission},
+            audience::{AcceptedPermissions, Audience as StoredAudience, BuiltIn},
+            owner::OwnerScope as StoredHome,
+            permission::{AssignableOwnerType, Permission},
             role::Role,
-            token_profile::TokenShape,
+            token_profile::TokenProfile,
         },
         common::{
-            id::Incarnation,
+            id::GenerationId,
             time::{Span, Timestamp},
         },
     },
@@ -54,7 +54,7 @@ where
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-fn incarnation(serial: &str) -> Incarnation {
+fn incarnation(serial: &str) -> GenerationId {
     serial.parse().unwrap()
 }
 
@@ -62,15 +62,15 @@ fn home(home: &Home) -> StoredHome {
     match home {
         Home::Account => StoredHome::Account,
         Home::Organization { id, serial } => {
-            StoredHome::Organization { id: id.parse().unwrap(), incarnation: incarnation(serial) }
+            StoredHome::Organization { id: id.parse().unwrap(), generation_id: incarnation(serial) }
         }
         Home::User { id, serial } => {
-            StoredHome::User { id: id.parse().unwrap(), organization: None, incarnation: incarnation(serial) }
+            StoredHome::User { id: id.parse().unwrap(), organization: None, generation_id: incarnation(serial) }
         }
         Home::Member { organization, user, serial } => StoredHome::User {
             id: user.parse().unwrap(),
             organization: Some(organization.parse().unwrap()),
-            incarnation: incarnation(serial),
+            generation_id: incarnation(serial),
         },
     }
 }
@@ -122,11 +122,13 @@ impl<'a, 'b> Builder<'a, 'b> {
             let accepts = (number > 0).then(|| self.some_permissions());
             let ttl = self.chance.one_in(2).then(|| 60 * i64::try_from(1 + self.chance.below(30)).unwrap());
             let row = StoredAudience {
-                id: self.tx.new_id()?,
+                id: self.tx.generate_id()?,
                 identifier: identifier.parse().unwrap(),
-                takes: accepts.as_ref().map_or(Takes::Product, |accepts| Takes::Listed(set(accepts))),
+                accepts: accepts
+                    .as_ref()
+                    .map_or(AcceptedPermissions::Product, |accepts| AcceptedPermissions::Listed(set(accepts))),
                 token_ttl: ttl.map(seconds),
-                shape: TokenShape::default(),
+                token_profile: TokenProfile::default(),
                 built_in: (number == 0).then_some(BuiltIn::Default),
                 created_at: self.tx.now(),
                 version: 1,
@@ -145,8 +147,8 @@ impl<'a, 'b> Builder<'a, 'b> {
         (0..ROLES).filter(|_| self.chance.one_in(3)).map(|number| format!("role-{number}")).collect()
     }
 
-    fn serial(&mut self) -> Result<Incarnation, StoreError> {
-        Ok(self.tx.new_id()?)
+    fn serial(&mut self) -> Result<GenerationId, StoreError> {
+        Ok(self.tx.generate_id()?)
     }
 
     /// Picks an existing owner other than the account.
@@ -179,7 +181,7 @@ fn seconds(seconds: i64) -> Span {
 }
 
 fn permission_row(name: &str, assignable_to_organizations: bool) -> Permission {
-    let to = [AssignableTo::User, AssignableTo::ServiceClient, AssignableTo::Organization];
+    let to = [AssignableOwnerType::User, AssignableOwnerType::ServiceClient, AssignableOwnerType::Organization];
     Permission {
         name: name.parse().unwrap(),
         description: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use keyswap::domain::common::entropy::{Entropy, NoEntropy};
+use keyswap::domain::common::entropy::{Entropy, EntropyUnavailable};
 
 /// SplitMix64.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl Chance {
 pub struct Ids(pub Mutex<Chance>);
 
 impl Entropy for Ids {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
         let mut chance = self.0.lock().unwrap();
         for chunk in bytes.chunks_mut(8) {
             chunk.copy_from_slice(&chance.draw().to_le_bytes()[..chunk.len()]);

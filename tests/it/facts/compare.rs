@@ -7,17 +7,17 @@ use std::{
 
 use keyswap::{
     domain::{
-        access::owner_status::{OwnerSet, Standing},
+        access::owner_status::{OwnerPermissions, OwnerStatus},
         common::time::{Span, Timestamp},
         credentials::api_key::{self, ApiKey},
         exchange::{
-            facts::{Facts, Limits, Request},
+            facts::{KeyContext, Limits, Request},
             grant,
-            refusal::{Refusal, Removed, RemovedBy, ScopeFault},
+            refusal::{DenyReason, PermissionLimit, RemovedPermission, ScopeError},
         },
         signing::Algorithm,
     },
-    store::{Found, Store, Wants},
+    store::{CredentialLookup, LookupDetail, Store},
 };
 
 use super::{
@@ -56,13 +56,13 @@ impl Compared {
     }
 }
 
-fn limits(ends_with_creator: bool) -> Limits {
+fn limits(end_with_creator: bool) -> Limits {
     Limits {
         issuer: DEFAULT_AUDIENCE.to_owned(),
         default_audience: DEFAULT_AUDIENCE.parse().unwrap(),
         default_ttl: Span::from_secs(DEFAULT_TTL.unsigned_abs()),
         max_ttl: Span::from_secs(MAX_TTL.unsigned_abs()),
-        ends_with_creator,
+        end_with_creator,
         algorithm: Algorithm::Es256,
     }
 }
@@ -97,10 +97,10 @@ pub async fn compare(store: &Store, model: &Model, seed: u64) -> Compared {
         compared.all(model, way, &questions, found);
     }
     // The concurrent lookups are answered by a few queries of up to 128 credentials each.
-    for (way, wants) in [("gathered", Wants::Facts), ("gathered whole", Wants::Whole)] {
+    for (way, wants) in [("gathered", LookupDetail::Facts), ("gathered whole", LookupDetail::Full)] {
         let mut found = Vec::new();
         for answer in gathered(store, &questions, wants).await {
-            found.push(answer.map(|Found { loaded, whole }| {
+            found.push(answer.map(|CredentialLookup { loaded, details: whole }| {
                 if let Some((key, _)) = whole {
                     compared.key(model, way, &key);
                 }
@@ -116,7 +116,7 @@ pub async fn compare(store: &Store, model: &Model, seed: u64) -> Compared {
 }
 
 impl Compared {
-    fn all(&mut self, model: &Model, way: &str, questions: &[Question], found: Vec<Option<Facts>>) {
+    fn all(&mut self, model: &Model, way: &str, questions: &[Question], found: Vec<Option<KeyContext>>) {
         for ((id, credential, asked), facts) in questions.iter().zip(found) {
             let Some(facts) = facts else {
                 self.differences.push(format!("{way}: {id} is not found by {}", credential.id));
@@ -131,28 +131,28 @@ impl Compared {
         }
     }
 
-    fn facts(&mut self, model: &Model, about: About<'_>, credential: &Credential, asked: &Asked, facts: &Facts) {
+    fn facts(&mut self, model: &Model, about: About<'_>, credential: &Credential, asked: &Asked, facts: &KeyContext) {
         let (id, key, found) = (about.id, about.key, &facts.key);
         self.same(about, "now", &facts.now.millis(), &model.now);
         self.same(about, "id", &found.id.to_string(), &id.to_owned());
-        self.same(about, "credential", &found.credential.to_string(), &credential.id);
+        self.same(about, "credential", &found.credential_id.to_string(), &credential.id);
         let millis = |time: Option<Timestamp>| time.map(|time| time.millis());
         self.same(about, "end of credential", &millis(found.credential_expires_at), &credential.ends_at);
-        self.same(about, "replaced", &found.replaced().map(|found| found.ends_at.millis()), &credential.ends_at);
+        self.same(about, "replaced", &found.replacement().map(|found| found.expires_at.millis()), &credential.ends_at);
         self.same(about, "permissions", &names(found.permissions.iter()), &key.permissions);
         let audiences = found.audiences.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
         self.same(about, "audiences", &audiences, &key.audiences);
         let ttl = found.max_token_ttl.map(|span| i64::try_from(span.as_secs()).unwrap());
         self.same(about, "token lifetime", &ttl, &key.max_token_ttl);
         self.same(about, "rate", &found.exchanges_per_minute, &key.exchanges_per_minute);
-        let life = [found.life.suspended_at, found.life.revoked_at].map(|time| time.is_some());
+        let life = [found.lifecycle.suspended_at, found.lifecycle.revoked_at].map(|time| time.is_some());
         self.same(about, "life", &life, &[key.suspended, key.revoked]);
-        self.same(about, "expiry", &millis(found.life.expires_at), &key.expires_at);
+        self.same(about, "expiry", &millis(found.lifecycle.expires_at), &key.expires_at);
         let organization = found.ownership.home.organization().map(ToString::to_string);
         self.same(about, "organization", &organization.as_ref(), &key.home.organization());
         self.same(about, "client", &found.ownership.client.is_some(), &key.client.is_some());
         for end_with_maker in [false, true] {
-            self.standing(model, about, end_with_maker, &found.ownership.standing(end_with_maker));
+            self.standing(model, about, end_with_maker, &found.ownership.root_owner_status(end_with_maker));
             let decided = decision(facts, &request(asked), &limits(end_with_maker));
             let wanted = model.decide(id, credential, asked, end_with_maker);
             self.same(about, "decision", &decided, &wanted);
@@ -167,7 +167,7 @@ impl Compared {
         // The access rules of a deleted or blocked owner are not compared, because the key is
         // refused.
         if !matches!(model.owner(key, false), Owner::Gone | Owner::Blocked) {
-            let rules = found.access.iter().map(|rule| {
+            let rules = found.access_statements.iter().map(|rule| {
                 (names(rule.permissions.iter()), rule.resources.iter().map(ToString::to_string).collect::<Vec<_>>())
             });
             let mut rules: Vec<_> = rules.collect();
@@ -177,14 +177,14 @@ impl Compared {
     }
 
     /// Compares the owner status, and the permissions of the owner that the key carries.
-    fn standing(&mut self, model: &Model, about: About<'_>, end_with_maker: bool, found: &Standing) {
+    fn standing(&mut self, model: &Model, about: About<'_>, end_with_maker: bool, found: &OwnerStatus) {
         let key = about.key;
         let of_key = |set: &Set| Owner::Holds(set.intersection(&key.permissions).cloned().collect());
         let found = match found {
-            Standing::Good(OwnerSet::KeysOwn) => Owner::Unbounded,
-            Standing::Good(OwnerSet::Permissions(set)) => of_key(&names(set.iter())),
-            Standing::Blocked => Owner::Blocked,
-            Standing::Gone(_) => Owner::Gone,
+            OwnerStatus::Good(OwnerPermissions::Unlimited) => Owner::Unbounded,
+            OwnerStatus::Good(OwnerPermissions::Permissions(set)) => of_key(&names(set.iter())),
+            OwnerStatus::Blocked => Owner::Blocked,
+            OwnerStatus::Deleted(_) => Owner::Gone,
         };
         let wanted = match model.owner(key, end_with_maker) {
             Owner::Holds(set) => of_key(&set),
@@ -203,8 +203,8 @@ impl Compared {
         let key = &model.keys[id];
         let about = About { way, id, key, asked: None };
         for end_with_maker in [false, true] {
-            let standing = found.ownership.standing(end_with_maker);
-            let (state, _) = api_key::state(&found.life, &standing, Timestamp::from_millis(model.now));
+            let standing = found.ownership.root_owner_status(end_with_maker);
+            let (state, _) = api_key::state(&found.lifecycle, &standing, Timestamp::from_millis(model.now));
             self.same(about, "state", &state.as_str(), &model.state(key, end_with_maker));
         }
         let working = key.credentials.iter().rev().filter(|credential| model.works(credential));
@@ -215,12 +215,12 @@ impl Compared {
 }
 
 /// Returns the result of `decide`, and asserts that `explain` agrees with it.
-fn decision(facts: &Facts, request: &Request, limits: &Limits) -> Decision {
-    let removed_by = |removed: &[Removed]| {
-        let by = |removed: &Removed| match removed.by {
-            RemovedBy::Key => "key",
-            RemovedBy::Owner => "owner",
-            RemovedBy::Audience => "audience",
+fn decision(facts: &KeyContext, request: &Request, limits: &Limits) -> Decision {
+    let removed_by = |removed: &[RemovedPermission]| {
+        let by = |removed: &RemovedPermission| match removed.by {
+            PermissionLimit::Key => "key",
+            PermissionLimit::Owner => "owner",
+            PermissionLimit::Audience => "audience",
         };
         removed.iter().map(|one| (one.permission.to_string(), by(one))).collect::<BTreeMap<_, _>>()
     };
@@ -228,8 +228,11 @@ fn decision(facts: &Facts, request: &Request, limits: &Limits) -> Decision {
     match grant::decide(facts, request, limits) {
         Ok(grant) => {
             let explained = explained.unwrap();
-            assert_eq!((&explained.granted, &explained.access), (&grant.scope, &grant.access));
-            let access = grant.access.iter().map(|detail| {
+            assert_eq!(
+                (&explained.granted, &explained.authorization_details),
+                (&grant.scope, &grant.authorization_details)
+            );
+            let access = grant.authorization_details.iter().map(|detail| {
                 (names(detail.actions.iter()), detail.locations.iter().map(ToString::to_string).collect())
             });
             Decision::Granted {
@@ -238,12 +241,12 @@ fn decision(facts: &Facts, request: &Request, limits: &Limits) -> Decision {
                 expires_at: grant.expires_at,
             }
         }
-        Err(Refusal::Key(_)) => Decision::BadKey,
-        Err(Refusal::Target(_)) => Decision::BadTarget,
-        Err(Refusal::Scope(ScopeFault::Exceeds(removed) | ScopeFault::NothingLeft(removed))) => {
+        Err(DenyReason::Key(_)) => Decision::BadKey,
+        Err(DenyReason::Target(_)) => Decision::BadTarget,
+        Err(DenyReason::Scope(ScopeError::ExceedsGrantable(removed) | ScopeError::Empty(removed))) => {
             assert_eq!(removed_by(&explained.unwrap().removed), removed_by(&removed));
             Decision::BadScope(removed_by(&removed))
         }
-        Err(Refusal::Scope(ScopeFault::Malformed)) => panic!("the request is well-formed"),
+        Err(DenyReason::Scope(ScopeError::Malformed)) => panic!("the request is well-formed"),
     }
 }

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use keyswap::{
     domain::{
-        access::{audience::Identifier, policy::Reach},
+        access::{audience::Identifier, policy::KeyVisibility},
         common::{page::PageRequest, time::Timestamp},
         credentials::api_key::{ApiKey, KeyFilter},
-        exchange::facts::{Facts, Request},
+        exchange::facts::{KeyContext, Request},
     },
     store::{
-        Conn, Found, Store, StoreError, Wants,
+        Conn, CredentialLookup, LookupDetail, Store, StoreError,
         api_keys::keys,
         credentials::{
-            key_context::{self, Wanted},
+            key_context::{self, KeySelector},
             key_details,
         },
     },
@@ -44,7 +44,7 @@ pub fn request(asked: &Asked) -> Request {
     Request {
         scope: asked.scope.as_ref().map(|scope| scope.iter().map(|name| name.parse().unwrap()).collect()),
         targets: asked.audiences.iter().map(|name| name.parse().unwrap()).collect(),
-        expires_in: None,
+        requested_ttl: None,
         client_id: None,
     }
 }
@@ -59,11 +59,11 @@ fn targets(asked: &Asked) -> BTreeSet<Identifier> {
 pub type Question = (String, Credential, Asked);
 
 /// Performs one lookup by credential per question.
-pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<Facts>> {
+pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<KeyContext>> {
     let questions = questions.to_vec();
     let read = move |connection: &mut Conn| {
         let found = questions.iter().map(|(_, credential, asked)| {
-            let wanted = Wanted::Credential(credential.id.parse().unwrap());
+            let wanted = KeySelector::Credential(credential.id.parse().unwrap());
             Ok::<_, StoreError>(key_context::load(connection, &wanted, &targets(asked))?.map(|loaded| loaded.facts))
         });
         found.collect::<Result<Vec<_>, _>>()
@@ -72,20 +72,20 @@ pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<
 }
 
 /// Performs one lookup per question with each of the other single lookups.
-pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, Vec<Option<Facts>>)> {
+pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, Vec<Option<KeyContext>>)> {
     let questions = questions.to_vec();
     let read = move |connection: &mut Conn| {
         let (mut by_lookup, mut by_key, mut whole) = (vec![], vec![], vec![]);
         for (id, credential, asked) in &questions {
             let targets = targets(asked);
-            let credential_id = Wanted::Credential(credential.id.parse().unwrap());
-            let mut load = |wanted: &Wanted| key_context::load(connection, wanted, &targets);
-            by_key.push(load(&Wanted::Key(id.parse().unwrap()))?.map(|loaded| loaded.facts));
+            let credential_id = KeySelector::Credential(credential.id.parse().unwrap());
+            let mut load = |wanted: &KeySelector| key_context::load(connection, wanted, &targets);
+            by_key.push(load(&KeySelector::Key(id.parse().unwrap()))?.map(|loaded| loaded.facts));
             by_lookup.push(match &credential.lookup {
                 Some(lookup) => {
                     let lookups = [lookup.clone(), "of-another-master-key".to_owned()];
-                    let found = load(&Wanted::Foreign(lookups.to_vec()))?;
-                    let same = load(&Wanted::Foreign(lookups[..1].to_vec()))?;
+                    let found = load(&KeySelector::ImportedKeyLookups(lookups.to_vec()))?;
+                    let same = load(&KeySelector::ImportedKeyLookups(lookups[..1].to_vec()))?;
                     found.filter(|_| same.is_some()).map(|loaded| loaded.facts)
                 }
                 // Only imported keys have a lookup value.
@@ -98,10 +98,10 @@ pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, 
     store.read(read).await.unwrap()
 }
 
-pub async fn gathered(store: &Store, questions: &[Question], wants: Wants) -> Vec<Option<Found>> {
+pub async fn gathered(store: &Store, questions: &[Question], wants: LookupDetail) -> Vec<Option<CredentialLookup>> {
     let looks = questions.iter().map(|(_, credential, asked)| async move {
         let targets = targets(asked);
-        store.look_up(&credential.id.parse().unwrap(), &targets, wants).await.unwrap()
+        store.load_credential(&credential.id.parse().unwrap(), &targets, wants).await.unwrap()
     });
     join_all(looks).await
 }
@@ -111,14 +111,14 @@ pub async fn listed(store: &Store, model: &Model) -> Vec<ApiKey> {
     let now = Timestamp::from_millis(model.now);
     let read = move |connection: &mut Conn| {
         let mut all = Vec::new();
-        for archived in [false, true] {
-            let filter = KeyFilter { archived, ..KeyFilter::default() };
-            let mut page = PageRequest::FIRST;
+        for only_archived in [false, true] {
+            let filter = KeyFilter { only_archived, ..KeyFilter::default() };
+            let mut page = PageRequest::FIRST_PAGE;
             loop {
-                let found = keys::list(connection, &Reach::All, &filter, &page, now)?;
+                let found = keys::list(connection, &KeyVisibility::All, &filter, &page, now)?;
                 all.extend(found.data);
                 let Some(next) = found.next else { break };
-                page.after = Some(next);
+                page.cursor = Some(next);
             }
         }
         Ok::<_, StoreError>(all)

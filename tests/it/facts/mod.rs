@@ -22,7 +22,7 @@ use keyswap::{
         common::time::Timestamp,
         events::{Actor, Origin},
     },
-    store::{Clock, DatabaseSettings, DatabaseUrl, IfMissing, Outcome, Store, StoreError},
+    store::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, Outcome, Store, StoreError},
 };
 
 use crate::support::{Database, Kind, panics};
@@ -43,7 +43,7 @@ impl Clock for Frozen {
         Timestamp::from_millis(NOW)
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic_elapsed(&self) -> Duration {
         Duration::ZERO
     }
 }
@@ -66,7 +66,7 @@ impl World {
             ));
         }
         let store = open(&database, seed);
-        let built = store.change(Origin::of(Actor::Cli), move |tx| {
+        let built = store.run_transaction(Origin::of(Actor::Operator), move |tx| {
             Ok::<_, StoreError>(Outcome::bookkeeping(Builder::run(tx, seed, steps)?))
         });
         let model = built.await.unwrap();
@@ -83,7 +83,7 @@ fn open(database: &Database, seed: u64) -> Store {
         statement_timeout: Duration::from_secs(60),
     };
     let ids = Arc::new(Ids(Mutex::new(Chance::new(seed))));
-    Store::open(&settings, IfMissing::Refuse, Arc::new(Frozen), ids, sha256).unwrap()
+    Store::open(&settings, CreationPolicy::Fail, Arc::new(Frozen), ids, sha256).unwrap()
 }
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
@@ -186,11 +186,11 @@ fn view(kind: Kind) -> String {
         .unwrap()
         .map(|entry| entry.unwrap().path().join("up.sql"))
         .filter_map(|path| Some((path.clone(), fs::read_to_string(&path).ok()?)))
-        .filter(|(_, text)| text.contains("CREATE VIEW key_standings"))
+        .filter(|(_, text)| text.contains("CREATE VIEW key_owner_status"))
         .collect();
     all.sort();
     let (_, text) = all.pop().unwrap();
-    let begin = text.find("CREATE VIEW key_standings").unwrap();
+    let begin = text.find("CREATE VIEW key_owner_status").unwrap();
     let end = begin + text[begin..].find(";\n").unwrap();
     text[begin..=end].to_owned()
 }
@@ -265,7 +265,7 @@ fn every_condition_is_needed(kind: Kind) {
 }
 
 async fn differences_with(world: &World, seed: u64, view: &str) -> usize {
-    world.database.sql(&format!("DROP VIEW key_standings; {view}"));
+    world.database.sql(&format!("DROP VIEW key_owner_status; {view}"));
     let store = open(&world.database, seed);
     let found = compare_the_view(&store, &world.model, seed).await.differences.len();
     store.close().await;

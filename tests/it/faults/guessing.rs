@@ -15,7 +15,7 @@ use crate::support::{Server, both};
 fn wrong(key: &str) -> String {
     let known = PresentedKey::parse(key).unwrap();
     let secret = Secret::generate(&SystemEntropy::default()).unwrap();
-    ApiKeyValue::format(&known.prefix, &known.credential, &secret).expose().to_owned()
+    ApiKeyValue::format(&known.prefix, &known.credential_id, &secret).expose().to_owned()
 }
 
 /// A well-formed key that was never issued.

@@ -49,7 +49,7 @@ fn strangers(key: &str) -> [String; 2] {
     let known = PresentedKey::parse(key).unwrap();
     let entropy = SystemEntropy::default();
     let nobody = "0123456789abcdef".parse().unwrap();
-    [&known.credential, &nobody]
+    [&known.credential_id, &nobody]
         .map(|id| ApiKeyValue::format(&known.prefix, id, &Secret::generate(&entropy).unwrap()).expose().to_owned())
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use keyswap::service::{
     caller::Caller,
-    provisioning::{self, Format, Wanted},
+    provisioning::{self, DesiredConfiguration, FileFormat},
 };
 
 use crate::{
@@ -204,7 +204,7 @@ async fn two_consumers(server: Arc<Server>, replica: Arc<Server>, rounds: usize)
 }
 
 /// A configuration file that differs from the other one of its round in every object.
-fn file(round: usize, name: &str) -> Wanted {
+fn file(round: usize, name: &str) -> DesiredConfiguration {
     let text = format!(
         r#"
         permission = [{{ name = "round:{round}", description = "{name}", assignable_to = ["service_client"] }}, {{ name = "shared:{name}", assignable_to = [] }}]
@@ -213,7 +213,7 @@ fn file(round: usize, name: &str) -> Wanted {
         service_client = [{{ name = "ci", permissions = ["round:{round}"], metadata = {{ by = "{name}" }} }}]
         "#
     );
-    provisioning::read(&text, Format::Toml).unwrap()
+    provisioning::read(&text, FileFormat::Toml).unwrap()
 }
 
 /// Two configuration files are applied concurrently. One is applied after the other, and the result
@@ -223,13 +223,13 @@ async fn two_applies(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     let (mut first_won, mut second_won) = (0, 0);
     for round in 0..rounds {
         let (one, other) = (file(round, "one"), file(round, "other"));
-        let apply = |server: &Arc<Server>, wanted: &Wanted| {
+        let apply = |server: &Arc<Server>, wanted: &DesiredConfiguration| {
             let (app, wanted) = (Arc::clone(&server.app), wanted.clone());
             async move { provisioning::apply(&app, &Caller::cli(), wanted, false).await }
         };
         let (done, too) = tokio::join!(apply(&server, &one), apply(&replica, &other));
         assert!(!done.unwrap().is_empty() && !too.unwrap().is_empty(), "each changed what the other had written");
-        let left = |wanted: Wanted| provisioning::plan(&server.app, &cli, wanted, false);
+        let left = |wanted: DesiredConfiguration| provisioning::plan(&server.app, &cli, wanted, false);
         match (left(one).await.unwrap().is_empty(), left(other).await.unwrap().is_empty()) {
             (true, false) => first_won += 1,
             (false, true) => second_won += 1,
@@ -267,7 +267,7 @@ async fn changes_that_share_rows(server: Arc<Server>, replica: Arc<Server>, roun
             "#,
             if round % 2 == 0 { "a:b" } else { "c:d" }
         );
-        let wanted = provisioning::read(&file, Format::Toml).unwrap();
+        let wanted = provisioning::read(&file, FileFormat::Toml).unwrap();
         let (.., applied) = tokio::join!(
             server.manage("POST", "/v1/service-clients", Some(outfitted), 201),
             replica.manage("PUT", "/v1/roles/worker", Some(role), 200),

@@ -50,7 +50,7 @@ both! {
         let next = before.iter().find(|key| key["state"] == "next").unwrap();
         let from = next["may_sign_from"].as_str().unwrap();
         assert!(refused["detail"].as_str().unwrap().contains(from), "{refused}");
-        let wait = time(from).since(time(next["published_at"].as_str().unwrap()));
+        let wait = time(from).elapsed_since(time(next["published_at"].as_str().unwrap()));
         assert_eq!(i64::try_from(wait.as_secs()).unwrap(), UNTIL_IT_MAY_SIGN - 1);
         assert_eq!(keys(&server).await, before, "nothing has changed");
 

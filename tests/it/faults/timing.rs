@@ -23,7 +23,7 @@ use keyswap::{
     domain::exchange::facts::Request,
     service::{
         App,
-        credentials::{brute_force::Source, error::Denied, verify::Attempt},
+        credentials::{brute_force::Source, error::AuthError, verify::PresentedCredential},
         exchange,
     },
     telemetry::labels::Form,
@@ -72,10 +72,10 @@ impl Asker {
             Self::InProcess(app) => {
                 // A new source for each request, so that no source's brute-force budget is used up.
                 let source = Source::from(IpAddr::V4(Ipv4Addr::from_bits(source)));
-                let attempt = Attempt { key: &shown.value, source, form: Form::Exchange };
+                let attempt = PresentedCredential { key: &shown.value, source, form: Form::Exchange };
                 let refused = exchange::exchange(app, attempt, &Request::default()).await;
                 let took = started.elapsed();
-                assert!(matches!(refused, Err(Denied::Key)), "{refused:?}");
+                assert!(matches!(refused, Err(AuthError::Key)), "{refused:?}");
                 took.as_secs_f32() * 1e6
             }
             Self::Http(line) => {

@@ -122,9 +122,9 @@ both! {
         put_other(&server).await;
         let system = || keyswap::domain::events::Origin::of(keyswap::domain::events::Actor::System);
         let store = &server.app.store;
-        let forgotten = store.change(system(), |tx| {
-            let rows = keyswap::store::common::retention::forget_old(tx)?;
-            let members = keyswap::store::directory::members::forget_left(tx, 10)?;
+        let forgotten = store.run_transaction(system(), |tx| {
+            let rows = keyswap::store::common::retention::delete_expired(tx)?;
+            let members = keyswap::store::directory::members::delete_orphaned(tx, 10)?;
             Ok::<_, keyswap::store::StoreError>(keyswap::store::Outcome::bookkeeping((rows, members)))
         });
         assert_eq!(forgotten.await.unwrap(), (2, 1));

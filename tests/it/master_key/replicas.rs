@@ -9,7 +9,7 @@ use keyswap::{
         events::{Actor, Origin},
         signing::master_key::MasterKeyState,
     },
-    service::encryption::master_keys::{self, Lacking},
+    service::encryption::master_keys::{self, MissingKeyPolicy},
 };
 use serde_json::Value;
 
@@ -95,10 +95,10 @@ both! {
         // The command and the server use separate directories.
         let (here, there) = (server.database.dir.path().join("elsewhere"), server.database.dir.path().join("keys"));
         copy(&there, &here, 1);
-        let (store, cli) = (&server.app.store, || Origin::of(Actor::Cli));
+        let (store, cli) = (&server.app.store, || Origin::of(Actor::Operator));
         let begun = master_keys::begin(store, &here, cli(), &SystemEntropy::default()).await.unwrap();
         assert!(begun.made && begun.registered);
-        let refused = master_keys::activate(store, &here, cli(), Lacking::Refused).await;
+        let refused = master_keys::activate(store, &here, cli(), MissingKeyPolicy::Refused).await;
         let refused = refused.expect_err("the server lacks it").to_string();
         assert!(refused.contains("do not hold master.2") && refused.contains("(rep_"), "{refused}");
         let states = async || {
@@ -107,17 +107,17 @@ both! {
         };
         assert_eq!(states().await, [MasterKeyState::Current, MasterKeyState::Incoming]);
         copy(&here, &there, 2);
-        assert_eq!(master_keys::lacking(store).await.unwrap().len(), 1, "it has not looked");
+        assert_eq!(master_keys::list_replicas_without_incoming_key(store).await.unwrap().len(), 1, "it has not looked");
         server.run_jobs().await;
-        assert!(master_keys::lacking(store).await.unwrap().is_empty(), "the server tells that it holds it");
-        let activated = master_keys::activate(store, &here, cli(), Lacking::Refused).await.unwrap().unwrap();
+        assert!(master_keys::list_replicas_without_incoming_key(store).await.unwrap().is_empty(), "the server tells that it holds it");
+        let activated = master_keys::activate(store, &here, cli(), MissingKeyPolicy::Refused).await.unwrap().unwrap();
         assert_eq!(activated.version, 2);
         assert_eq!(states().await, [MasterKeyState::Retiring, MasterKeyState::Current]);
     }
 
     async fn who_has_not_heard_of_a_key_is_waited_for_by_its_own_staleness(server: Server, "signing_keys.replica_staleness=9s") {
         for (own, longest) in [(1, 9), (60, 60)] {
-            let found = master_keys::longest_staleness(&server.app.store, Span::from_secs(own)).await.unwrap();
+            let found = master_keys::max_replica_staleness(&server.app.store, Span::from_secs(own)).await.unwrap();
             assert_eq!(found, Span::from_secs(longest));
         }
     }

@@ -64,12 +64,12 @@ on_both! {
             one.await.expect("no exchange failed, on either server");
         }
 
-        assert!(report["waits_for"].is_null() && report["resealed"]["damaged"] == json!([]), "{report}");
+        assert!(report["waits_for"].is_null() && report["re_encrypted"]["undecryptable"] == json!([]), "{report}");
         let status = full.status();
         assert_eq!((status[0].1.as_str(), status[0].2), ("retired", 0), "{status:?}");
         assert!(status[1].1 == "current" && status[1].2 > 40, "{status:?}");
-        for place in ["signing_keys", "credentials", "portal_sessions", "webhooks", "old_webhook_secrets"] {
-            assert!(report["resealed"]["rows"][place].as_i64() > Some(0), "{place}: {report}");
+        for place in ["signing_keys", "credentials", "portal_sessions", "webhooks", "previous_webhook_secrets"] {
+            assert!(report["re_encrypted"]["rows"][place].as_i64() > Some(0), "{place}: {report}");
         }
         full.opens(&one, "after").await;
         full.opens(&two, "after, on the other").await;

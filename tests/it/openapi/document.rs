@@ -32,7 +32,7 @@ const FREE: [(&str, &str); 4] = [
     ("Metadata", "belongs to the product"),
     ("OpenApi", "is described by its own standard"),
     ("TokenRequest", "unknown parameters are passed over (RFC 6749 section 3.2)"),
-    ("PresentedToken", "unknown parameters are passed over (RFC 6749 section 3.2)"),
+    ("TokenParameters", "unknown parameters are passed over (RFC 6749 section 3.2)"),
 ];
 
 #[test]

@@ -2,17 +2,17 @@
 
 use keyswap::domain::{
     access::{
-        claim_map::Holder,
+        claim_map::ClaimSourceObject,
         permission::{PermissionName, PermissionSet},
-        token_profile::{AudClaim, TokenShape},
+        token_profile::{AudienceClaimFormat, TokenProfile},
     },
     common::time::Span,
-    credentials::error::KeyFault,
+    credentials::error::CredentialError,
     exchange::{
         claims::AudienceClaim,
-        facts::{Facts, Limits, Request},
+        facts::{KeyContext, Limits, Request},
         grant,
-        refusal::{Refusal, RemovedBy, ScopeFault, TargetFault},
+        refusal::{DenyReason, PermissionLimit, ScopeError, TargetError},
     },
     signing::Algorithm,
 };
@@ -24,11 +24,11 @@ use super::{
     oracle,
 };
 
-fn is_taken(facts: &Facts, request: &Request, name: &PermissionName) -> bool {
+fn is_taken(facts: &KeyContext, request: &Request, name: &PermissionName) -> bool {
     let limits = limits();
-    let asked = grant::targets_asked(request, &limits);
+    let asked = grant::requested_targets(request, &limits);
     let targets = facts.audiences.iter().filter(|audience| asked.contains(&&audience.identifier));
-    targets.into_iter().all(|audience| audience.takes.takes(name))
+    targets.into_iter().all(|audience| audience.accepts.accepts(name))
 }
 
 proptest! {
@@ -58,23 +58,23 @@ proptest! {
     #[test]
     fn access_is_within_the_scope_and_whole(facts in facts(), request in request()) {
         let left = |scope: &PermissionSet| {
-            facts.key.access.iter().filter(|rule| rule.permissions.iter().any(|name| scope.contains(name))).count()
+            facts.key.access_statements.iter().filter(|rule| rule.permissions.iter().any(|name| scope.contains(name))).count()
         };
         match grant::decide(&facts, &request, &limits()) {
             Ok(grant) => {
-                for detail in &grant.access {
+                for detail in &grant.authorization_details {
                     prop_assert!(!detail.actions.is_empty() && detail.actions.iter().all(|name| grant.scope.contains(name)));
-                    prop_assert!(facts.key.access.iter().any(|rule| rule.resources == detail.locations
+                    prop_assert!(facts.key.access_statements.iter().any(|rule| rule.resources == detail.locations
                         && detail.actions.iter().all(|name| rule.permissions.contains(name))));
                 }
                 let is_ours = grant.audience.contains(AUDIENCES[3]);
-                prop_assert!(is_ours == grant.access.is_empty() || left(&grant.scope) == 0);
-                prop_assert!(grant.access.len() <= left(&grant.scope));
-                prop_assert!(serde_json::to_string(&grant.access).unwrap().len() <= 4096);
+                prop_assert!(is_ours == grant.authorization_details.is_empty() || left(&grant.scope) == 0);
+                prop_assert!(grant.authorization_details.len() <= left(&grant.scope));
+                prop_assert!(serde_json::to_string(&grant.authorization_details).unwrap().len() <= 4096);
             }
             Err(refusal) => {
-                let long: usize = facts.key.access.iter().flat_map(|rule| &rule.resources).map(|one| one.as_str().len()).sum();
-                prop_assert!(refusal != Refusal::Target(TargetFault::Access) || long > 2500, "{} is not too long", long);
+                let long: usize = facts.key.access_statements.iter().flat_map(|rule| &rule.resources).map(|one| one.as_str().len()).sum();
+                prop_assert!(refusal != DenyReason::Target(TargetError::AuthorizationDetailsTooLarge) || long > 2500, "{} is not too long", long);
             }
         }
     }
@@ -86,12 +86,12 @@ proptest! {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
         prop_assert!(grant.expires_at > grant.issued_at);
         prop_assert!(grant.issued_at * 1000 <= NOW);
-        for end in [facts.key.life.expires_at, facts.key.credential_expires_at].into_iter().flatten() {
+        for end in [facts.key.lifecycle.expires_at, facts.key.credential_expires_at].into_iter().flatten() {
             prop_assert!(grant.expires_at * 1000 <= end.millis());
         }
-        let longest = [Some(Span::from_secs(3600)), facts.key.max_token_ttl, request.expires_in];
+        let longest = [Some(Span::from_secs(3600)), facts.key.max_token_ttl, request.requested_ttl];
         for longest in longest.into_iter().flatten() {
-            prop_assert!(grant.expires_in() <= i64::try_from(longest.as_secs()).unwrap());
+            prop_assert!(grant.requested_ttl() <= i64::try_from(longest.as_secs()).unwrap());
         }
     }
 
@@ -99,20 +99,20 @@ proptest! {
     /// key.
     #[test]
     fn what_is_over_grants_nothing(
-        facts in facts(), request in request(), ends_with_creator in any::<bool>(), client in 0..5_u8,
+        facts in facts(), request in request(), end_with_creator in any::<bool>(), client in 0..5_u8,
     ) {
         let client_id = match client {
             0 => Some(facts.key.id.to_string()),
-            1 => Some(format!("ks_{}", facts.key.credential)),
+            1 => Some(format!("ks_{}", facts.key.credential_id)),
             2 => Some("key_01JD8V3T6Q4Z9R7M2N5K8P1XYA".to_owned()),
             _ => None,
         };
-        let (request, limits) = (Request { client_id, ..request }, Limits { ends_with_creator, ..limits() });
-        let faults = oracle::faults(&facts, ends_with_creator);
+        let (request, limits) = (Request { client_id, ..request }, Limits { end_with_creator, ..limits() });
+        let faults = oracle::faults(&facts, end_with_creator);
         match grant::decide(&facts, &request, &limits) {
-            Err(Refusal::Key(KeyFault::ClientMismatch)) => prop_assert!(client == 2 && faults.is_empty()),
-            Err(Refusal::Key(fault)) => {
-                let is_short = fault == KeyFault::Expired && oracle::ends_within_a_second(&facts);
+            Err(DenyReason::Key(CredentialError::ClientIdMismatch)) => prop_assert!(client == 2 && faults.is_empty()),
+            Err(DenyReason::Key(fault)) => {
+                let is_short = fault == CredentialError::Expired && oracle::ends_within_a_second(&facts);
                 prop_assert!(faults.contains(&fault) || is_short, "{:?} of {:?}", fault, faults);
             }
             decided => prop_assert!(faults.is_empty() && client != 2, "{:?}, and {:?}", faults, decided),
@@ -125,19 +125,19 @@ proptest! {
     fn a_grant_tells_what_is_known_of_its_key(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
         prop_assert_eq!(&grant.status, &facts.key.status);
-        prop_assert_eq!((&grant.key, &grant.credential), (&facts.key.id, &facts.key.credential));
-        let maps = serde_json::to_value(&grant.shape.claims).unwrap();
-        let of = |holder: Holder, path: &str| facts.sources.get(&holder).and_then(|map| json!(map).pointer(path).cloned());
-        let known = [("team", of(Holder::ApiKeyMetadata, "/team")), ("plan", of(Holder::OrganizationMetadata, "/billing/plan"))];
+        prop_assert_eq!((&grant.key, &grant.credential_id), (&facts.key.id, &facts.key.credential_id));
+        let maps = serde_json::to_value(&grant.token_profile.claims).unwrap();
+        let of = |holder: ClaimSourceObject, path: &str| facts.sources.get(&holder).and_then(|map| json!(map).pointer(path).cloned());
+        let known = [("team", of(ClaimSourceObject::ApiKeyMetadata, "/team")), ("plan", of(ClaimSourceObject::OrganizationMetadata, "/billing/plan"))];
         let expected: serde_json::Map<_, _> = known.into_iter().filter(|(name, _)| maps.get(name).is_some())
             .filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-        prop_assert_eq!(&grant.mapped, &expected);
+        prop_assert_eq!(&grant.mapped_claims, &expected);
     }
 
     /// A replaced credential reports since when and until when; other credentials report nothing.
     #[test]
     fn a_replaced_value_is_told_of(facts in facts()) {
-        let told = facts.key.replaced().map(|replaced| (replaced.at, replaced.ends_at));
+        let told = facts.key.replacement().map(|replaced| (replaced.at, replaced.expires_at));
         prop_assert_eq!(told, facts.key.credential_replaced_at.zip(facts.key.credential_expires_at));
     }
 
@@ -145,7 +145,7 @@ proptest! {
     fn a_token_is_for_what_was_asked_and_allowed(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
         let limits = limits();
-        let asked: Vec<_> = grant::targets_asked(&request, &limits);
+        let asked: Vec<_> = grant::requested_targets(&request, &limits);
         for target in AUDIENCES {
             let named = grant.audience.contains(target);
             prop_assert_eq!(named, asked.iter().any(|asked| asked.as_str() == target));
@@ -159,18 +159,18 @@ proptest! {
     #[test]
     fn audiences_of_a_token_look_alike(facts in facts(), request in request()) {
         let limits = limits();
-        let asked = grant::targets_asked(&request, &limits);
+        let asked = grant::requested_targets(&request, &limits);
         let shapes: Vec<_> =
-            facts.audiences.iter().filter(|one| asked.contains(&&one.identifier)).map(|one| &one.shape).collect();
-        let effective = |shape: &TokenShape| (shape.algorithm.unwrap_or(Algorithm::Es256), shape.aud_claim, shape.claims.clone());
+            facts.audiences.iter().filter(|one| asked.contains(&&one.identifier)).map(|one| &one.token_profile).collect();
+        let effective = |shape: &TokenProfile| (shape.algorithm.unwrap_or(Algorithm::Es256), shape.aud_claim, shape.claims.clone());
         let alike = shapes.windows(2).all(|pair| effective(pair[0]) == effective(pair[1]));
         match grant::decide(&facts, &request, &limits) {
             Ok(grant) => {
-                prop_assert!(alike && shapes.iter().all(|shape| effective(shape) == effective(&grant.shape)));
+                prop_assert!(alike && shapes.iter().all(|shape| effective(shape) == effective(&grant.token_profile)));
                 let is_text = matches!(grant.audience, AudienceClaim::One(_));
-                prop_assert_eq!(is_text, asked.len() == 1 && grant.shape.aud_claim == AudClaim::Text);
+                prop_assert_eq!(is_text, asked.len() == 1 && grant.token_profile.aud_claim == AudienceClaimFormat::String);
             }
-            Err(refusal) => prop_assert!(!alike || refusal != Refusal::Target(TargetFault::Shape)),
+            Err(refusal) => prop_assert!(!alike || refusal != DenyReason::Target(TargetError::ProfileMismatch)),
         }
     }
 
@@ -189,19 +189,19 @@ proptest! {
         let decision = grant::decide(&facts, &request, &limits());
         match (grant::explain(&facts, &request, &limits()), decision) {
             (Ok(report), Ok(grant)) => prop_assert_eq!(report.granted, grant.scope),
-            (Ok(report), Err(Refusal::Scope(ScopeFault::Exceeds(removed) | ScopeFault::NothingLeft(removed)))) => {
+            (Ok(report), Err(DenyReason::Scope(ScopeError::ExceedsGrantable(removed) | ScopeError::Empty(removed)))) => {
                 for one in &removed {
                     let rule = match one.by {
-                        RemovedBy::Key => facts.key.permissions.contains(&one.permission),
-                        RemovedBy::Owner => oracle::is_within_owner(&facts, &one.permission, true),
-                        RemovedBy::Audience => is_taken(&facts, &request, &one.permission),
+                        PermissionLimit::Key => facts.key.permissions.contains(&one.permission),
+                        PermissionLimit::Owner => oracle::is_within_owner(&facts, &one.permission, true),
+                        PermissionLimit::Audience => is_taken(&facts, &request, &one.permission),
                     };
                     prop_assert!(!rule, "{:?} did not remove it", one);
                 }
                 prop_assert_eq!(report.removed, removed);
             }
             // Less than one second is left, which is detected only when the lifetime is computed.
-            (Ok(_), Err(Refusal::Key(_))) => {}
+            (Ok(_), Err(DenyReason::Key(_))) => {}
             (Err(explained), Err(decided)) => prop_assert_eq!(explained, decided),
             (explained, decided) => prop_assert!(false, "{:?} but {:?}", explained, decided),
         }

@@ -6,23 +6,23 @@ use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
         access::{
-            access_record::Rule,
-            audience::{Audience, Identifier, Takes},
-            claim_map::{ClaimMap, Holder, Sources},
-            owner::{Home, Owner},
-            owner_status::{ClientNow, Directory, MembershipNow, Ownership, UserNow},
+            access_record::EffectiveStatement,
+            audience::{AcceptedPermissions, Audience, Identifier},
+            claim_map::{ClaimMapping, ClaimSourceObject, ClaimSourceValues},
+            owner::{Owner, OwnerScope},
+            owner_status::{DirectorySnapshot, MembershipSnapshot, Ownership, ServiceClientSnapshot, UserSnapshot},
             permission::{PermissionName, PermissionSet},
-            token_profile::{AudClaim, TokenShape},
+            token_profile::{AudienceClaimFormat, TokenProfile},
         },
         common::{
             derived_id::CredentialId,
-            id::{Generated, Incarnation, KeyId, ServiceClientId, StatusListId},
+            id::{GeneratedId, GenerationId, KeyId, ServiceClientId, StatusListId},
             time::{Span, Timestamp},
         },
-        credentials::api_key::Life,
-        exchange::facts::{Facts, KeyFacts, Limits, Request},
+        credentials::api_key::KeyLifecycle,
+        exchange::facts::{KeyContext, KeyFacts, Limits, Request},
         signing::Algorithm,
-        status_lists::Place,
+        status_lists::StatusListIndex,
     },
 };
 use proptest::{
@@ -49,8 +49,8 @@ fn permissions_of_key() -> impl Strategy<Value = PermissionSet> {
 }
 
 /// Claim mappings. Most are empty, because the audiences of one token must have equal mappings.
-fn claims() -> impl Strategy<Value = ClaimMap> {
-    let of = |text: &str| Just(text.parse::<ClaimMap>().unwrap());
+fn claims() -> impl Strategy<Value = ClaimMapping> {
+    let of = |text: &str| Just(text.parse::<ClaimMapping>().unwrap());
     prop_oneof![
         4 => of("{}"),
         2 => of(r#"{"team":"api_key.metadata.team"}"#),
@@ -59,20 +59,21 @@ fn claims() -> impl Strategy<Value = ClaimMap> {
 }
 
 /// The data of the objects that claims are mapped from.
-fn sources() -> impl Strategy<Value = Sources> {
+fn sources() -> impl Strategy<Value = ClaimSourceValues> {
     let word = || option::of("[a-z]{1,8}");
     (word(), word()).prop_map(|(team, plan)| {
         let object = |value: serde_json::Value| value.as_object().unwrap().clone();
-        let team = team.map(|team| (Holder::ApiKeyMetadata, object(json!({ "team": team, "secret": "x" }))));
-        let plan = plan.map(|plan| (Holder::OrganizationMetadata, object(json!({ "billing": { "plan": plan } }))));
+        let team = team.map(|team| (ClaimSourceObject::ApiKeyMetadata, object(json!({ "team": team, "secret": "x" }))));
+        let plan =
+            plan.map(|plan| (ClaimSourceObject::OrganizationMetadata, object(json!({ "billing": { "plan": plan } }))));
         team.into_iter().chain(plan).collect()
     })
 }
 
-fn place() -> impl Strategy<Value = Place> {
+fn place() -> impl Strategy<Value = StatusListIndex> {
     any::<u32>().prop_map(|index| {
         let list = StatusListId::generate(Timestamp::from_millis(NOW), &SystemEntropy::default()).unwrap();
-        Place { list, index }
+        StatusListIndex { list, index }
     })
 }
 
@@ -92,13 +93,13 @@ fn time() -> impl Strategy<Value = Timestamp> {
 pub const NOW: i64 = 1_800_000_000_123;
 
 /// Mostly the default profile. `limits()` signs with ES256, so naming ES256 changes nothing.
-fn shape() -> impl Strategy<Value = TokenShape> {
-    let of = |algorithm, aud_claim| TokenShape { algorithm, aud_claim, ..TokenShape::default() };
+fn shape() -> impl Strategy<Value = TokenProfile> {
+    let of = |algorithm, aud_claim| TokenProfile { algorithm, aud_claim, ..TokenProfile::default() };
     prop_oneof![
-        4 => Just(TokenShape::default()),
-        2 => Just(of(Some(Algorithm::Es256), AudClaim::Text)),
-        1 => Just(of(Some(Algorithm::Rs256), AudClaim::Text)),
-        1 => Just(of(None, AudClaim::Array)),
+        4 => Just(TokenProfile::default()),
+        2 => Just(of(Some(Algorithm::Es256), AudienceClaimFormat::String)),
+        1 => Just(of(Some(Algorithm::Rs256), AudienceClaimFormat::String)),
+        1 => Just(of(None, AudienceClaimFormat::Array)),
     ]
 }
 
@@ -109,19 +110,19 @@ prop_compose! {
         shape in shape(),
         claims in claims(),
     ) -> Audience {
-        let shape = TokenShape { claims, ..shape };
-        let takes = match (identifier.ends_with("/v1"), listed) {
-            (true, _) => Takes::Management,
-            (false, None) => Takes::Product,
-            (false, Some(listed)) => Takes::Listed(listed),
+        let shape = TokenProfile { claims, ..shape };
+        let accepts = match (identifier.ends_with("/v1"), listed) {
+            (true, _) => AcceptedPermissions::Management,
+            (false, None) => AcceptedPermissions::Product,
+            (false, Some(listed)) => AcceptedPermissions::Listed(listed),
         };
         let entropy = SystemEntropy::default();
         Audience {
-            id: Generated::generate(Timestamp::from_millis(NOW), &entropy).unwrap(),
+            id: GeneratedId::generate(Timestamp::from_millis(NOW), &entropy).unwrap(),
             identifier: identifier.parse().unwrap(),
-            takes,
+            accepts,
             token_ttl,
-            shape: if identifier.ends_with("/v1") { TokenShape::default() } else { shape },
+            token_profile: if identifier.ends_with("/v1") { TokenProfile::default() } else { shape },
             built_in: None,
             created_at: Timestamp::from_millis(NOW),
             version: 1,
@@ -131,14 +132,14 @@ prop_compose! {
 
 /// One of two generation ids, so that the one at the creation of a key may differ from the current
 /// one.
-fn incarnation() -> impl Strategy<Value = Incarnation> {
+fn incarnation() -> impl Strategy<Value = GenerationId> {
     select(vec!["inc_01JDB00000000000000000000A", "inc_01JDB00000000000000000000B"])
         .prop_map(|text| text.parse().unwrap())
 }
 
 prop_compose! {
-    fn membership()(incarnation in incarnation(), organization in incarnation()) -> MembershipNow {
-        MembershipNow { incarnation, organization }
+    fn membership()(incarnation in incarnation(), organization in incarnation()) -> MembershipSnapshot {
+        MembershipSnapshot { incarnation, organization }
     }
 }
 
@@ -147,22 +148,22 @@ prop_compose! {
         user in option::weighted(0.9, (incarnation(), proptest::bool::weighted(0.2))),
         membership in option::weighted(0.9, membership()),
         organization in option::weighted(0.9, incarnation()),
-        creator in option::weighted(0.9, membership()),
+        creator_membership in option::weighted(0.9, membership()),
         permissions in permissions(),
-    ) -> Directory {
-        let user = user.map(|(incarnation, blocked)| UserNow { incarnation, blocked });
-        Directory { user, membership, organization, creator, permissions }
+    ) -> DirectorySnapshot {
+        let user = user.map(|(incarnation, blocked)| UserSnapshot { incarnation, blocked });
+        DirectorySnapshot { user, membership, organization, creator_membership, permissions }
     }
 }
 
-fn home() -> impl Strategy<Value = Home> {
+fn home() -> impl Strategy<Value = OwnerScope> {
     prop_oneof![
-        Just(Home::Account),
-        incarnation().prop_map(|incarnation| Home::Organization { id: "acme".parse().unwrap(), incarnation }),
-        (any::<bool>(), incarnation()).prop_map(|(within, incarnation)| Home::User {
+        Just(OwnerScope::Account),
+        incarnation().prop_map(|generation_id| OwnerScope::Organization { id: "acme".parse().unwrap(), generation_id }),
+        (any::<bool>(), incarnation()).prop_map(|(within, generation_id)| OwnerScope::User {
             id: "alice".parse().unwrap(),
             organization: within.then(|| "acme".parse().unwrap()),
-            incarnation,
+            generation_id,
         }),
     ]
 }
@@ -178,26 +179,26 @@ prop_compose! {
         let id = ServiceClientId::generate(Timestamp::from_millis(NOW), &SystemEntropy::default()).unwrap();
         let owner = match &home {
             _ if of_client => Owner::ServiceClient(id),
-            Home::Account => Owner::Nobody,
-            Home::Organization { id, .. } => Owner::Organization(id.clone()),
-            Home::User { id, .. } => Owner::User(id.clone()),
+            OwnerScope::Account => Owner::Nobody,
+            OwnerScope::Organization { id, .. } => Owner::Organization(id.clone()),
+            OwnerScope::User { id, .. } => Owner::User(id.clone()),
         };
         let creator = creator.filter(|_| matches!(owner, Owner::Organization(_)));
         Ownership {
             owner,
             home,
-            creator: creator.map(|incarnation| ("bob".parse().unwrap(), incarnation)),
-            client: client.filter(|_| of_client).map(|(permissions, deleted)| ClientNow { permissions, deleted }),
+            creator_membership: creator.map(|incarnation| ("bob".parse().unwrap(), incarnation)),
+            client: client.filter(|_| of_client).map(|(permissions, deleted)| ServiceClientSnapshot { permissions, deleted }),
             directory,
         }
     }
 }
 
 prop_compose! {
-    fn rule()(permissions in permissions(), length in 1..4000_usize) -> Rule {
+    fn rule()(permissions in permissions(), length in 1..4000_usize) -> EffectiveStatement {
         // Eight resources of 500 bytes exceed the size limit of the details.
         let resources = (0..length / 500 + 1).map(|place| format!("/{place}/{}", "a".repeat(length % 500 + 1)));
-        Rule { permissions, resources: resources.map(|text| text.parse().unwrap()).collect() }
+        EffectiveStatement { permissions, resources: resources.map(|text| text.parse().unwrap()).collect() }
     }
 }
 
@@ -213,21 +214,21 @@ prop_compose! {
         credential_expires_at in option::of(time()),
         known in (audience(AUDIENCES[0]), audience(AUDIENCES[1]), audience(AUDIENCES[2]), audience(AUDIENCES[3])),
         missing in option::weighted(0.2, 0..4_usize),
-        access in vec(rule(), 0..4),
+        access_statements in vec(rule(), 0..4),
         (replaced_at, exchanges_per_minute, status, sources) in
             (option::of(time()), option::of(1..1000_u32), option::of(place()), sources()),
-    ) -> Facts {
+    ) -> KeyContext {
         let entropy = SystemEntropy::default();
         let now = Timestamp::from_millis(NOW);
         let mut all = vec![known.0, known.1, known.2, known.3];
         if let Some(missing) = missing {
             all.remove(missing);
         }
-        Facts {
+        KeyContext {
             now,
             key: KeyFacts {
                 id: KeyId::generate(now, &entropy).unwrap(),
-                credential: CredentialId::generate(&entropy).unwrap(),
+                credential_id: CredentialId::generate(&entropy).unwrap(),
                 credential_expires_at,
                 credential_replaced_at: replaced_at,
                 ownership,
@@ -235,8 +236,8 @@ prop_compose! {
                 audiences: audiences.map(|all| all.into_iter().collect()),
                 max_token_ttl,
                 exchanges_per_minute,
-                life: Life { suspended_at, revoked_at, expires_at },
-                access,
+                lifecycle: KeyLifecycle { suspended_at, revoked_at, expires_at },
+                access_statements,
                 status,
             },
             audiences: all,
@@ -249,9 +250,9 @@ prop_compose! {
     pub fn request()(
         scope in option::of(permissions()),
         targets in identifiers(0..3),
-        expires_in in option::of(span(100_000)),
+        requested_ttl in option::of(span(100_000)),
     ) -> Request {
-        Request { scope: scope.filter(|scope| !scope.is_empty()), targets, expires_in, client_id: None }
+        Request { scope: scope.filter(|scope| !scope.is_empty()), targets, requested_ttl, client_id: None }
     }
 }
 
@@ -261,7 +262,7 @@ pub fn limits() -> Limits {
         default_audience: AUDIENCES[0].parse().unwrap(),
         default_ttl: Span::from_secs(600),
         max_ttl: Span::from_secs(3600),
-        ends_with_creator: true,
+        end_with_creator: true,
         algorithm: Algorithm::Es256,
     }
 }

@@ -3,17 +3,17 @@
 
 use keyswap::domain::{
     access::{
-        owner::{Home, Owner},
-        owner_status::{MembershipNow, Ownership},
+        owner::{Owner, OwnerScope},
+        owner_status::{MembershipSnapshot, Ownership},
         permission::PermissionName,
     },
-    common::{id::Incarnation, time::Timestamp},
-    credentials::error::KeyFault,
-    exchange::facts::Facts,
+    common::{id::GenerationId, time::Timestamp},
+    credentials::error::CredentialError,
+    exchange::facts::KeyContext,
 };
 
 /// Whether the membership with this generation id exists in the current organization.
-fn is_member(ownership: &Ownership, membership: Option<&MembershipNow>, of: &Incarnation) -> bool {
+fn is_member(ownership: &Ownership, membership: Option<&MembershipSnapshot>, of: &GenerationId) -> bool {
     membership.is_some_and(|found| {
         found.incarnation == *of && Some(&found.organization) == ownership.directory.organization.as_ref()
     })
@@ -23,13 +23,13 @@ fn is_member(ownership: &Ownership, membership: Option<&MembershipNow>, of: &Inc
 fn is_home_gone(ownership: &Ownership) -> bool {
     let directory = &ownership.directory;
     match &ownership.home {
-        Home::Account => false,
-        Home::Organization { incarnation, .. } => directory.organization.as_ref() != Some(incarnation),
-        Home::User { organization: None, incarnation, .. } => {
-            directory.user.as_ref().is_none_or(|user| user.incarnation != *incarnation)
+        OwnerScope::Account => false,
+        OwnerScope::Organization { generation_id, .. } => directory.organization.as_ref() != Some(generation_id),
+        OwnerScope::User { organization: None, generation_id, .. } => {
+            directory.user.as_ref().is_none_or(|user| user.incarnation != *generation_id)
         }
-        Home::User { organization: Some(_), incarnation, .. } => {
-            directory.user.is_none() || !is_member(ownership, directory.membership.as_ref(), incarnation)
+        OwnerScope::User { organization: Some(_), generation_id, .. } => {
+            directory.user.is_none() || !is_member(ownership, directory.membership.as_ref(), generation_id)
         }
     }
 }
@@ -37,29 +37,29 @@ fn is_home_gone(ownership: &Ownership) -> bool {
 fn is_owner_gone(ownership: &Ownership, ends_with_creator: bool) -> bool {
     match &ownership.owner {
         Owner::ServiceClient(_) => ownership.client.as_ref().is_none_or(|client| client.deleted),
-        Owner::Organization(_) => ownership.creator.as_ref().is_some_and(|(_, incarnation)| {
-            ends_with_creator && !is_member(ownership, ownership.directory.creator.as_ref(), incarnation)
+        Owner::Organization(_) => ownership.creator_membership.as_ref().is_some_and(|(_, incarnation)| {
+            ends_with_creator && !is_member(ownership, ownership.directory.creator_membership.as_ref(), incarnation)
         }),
         Owner::User(_) | Owner::Nobody => false,
     }
 }
 
 fn is_blocked(ownership: &Ownership) -> bool {
-    let is_user = matches!(ownership.home, Home::User { .. });
+    let is_user = matches!(ownership.home, OwnerScope::User { .. });
     is_user && ownership.directory.user.as_ref().is_some_and(|user| user.blocked)
 }
 
 /// Every reason to refuse a key, independent of the request.
-pub fn faults(facts: &Facts, ends_with_creator: bool) -> Vec<KeyFault> {
-    let (life, ownership) = (facts.key.life, &facts.key.ownership);
+pub fn faults(facts: &KeyContext, ends_with_creator: bool) -> Vec<CredentialError> {
+    let (life, ownership) = (facts.key.lifecycle, &facts.key.ownership);
     let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= facts.now);
     let gone = is_home_gone(ownership) || is_owner_gone(ownership, ends_with_creator);
     [
-        (life.revoked_at.is_some(), KeyFault::Revoked),
-        (ended(life.expires_at) || ended(facts.key.credential_expires_at), KeyFault::Expired),
-        (life.suspended_at.is_some(), KeyFault::Suspended),
-        (is_blocked(ownership), KeyFault::OwnerBlocked),
-        (gone, KeyFault::OwnerGone),
+        (life.revoked_at.is_some(), CredentialError::Revoked),
+        (ended(life.expires_at) || ended(facts.key.credential_expires_at), CredentialError::Expired),
+        (life.suspended_at.is_some(), CredentialError::Suspended),
+        (is_blocked(ownership), CredentialError::OwnerBlocked),
+        (gone, CredentialError::OwnerDeleted),
     ]
     .into_iter()
     .filter_map(|(holds, fault)| holds.then_some(fault))
@@ -68,16 +68,16 @@ pub fn faults(facts: &Facts, ends_with_creator: bool) -> Vec<KeyFault> {
 
 /// Whether less than a second of the key's lifetime is left, too little for a token in whole
 /// seconds.
-pub fn ends_within_a_second(facts: &Facts) -> bool {
-    let ends = [facts.key.life.expires_at, facts.key.credential_expires_at];
+pub fn ends_within_a_second(facts: &KeyContext) -> bool {
+    let ends = [facts.key.lifecycle.expires_at, facts.key.credential_expires_at];
     ends.into_iter().flatten().any(|end| end.seconds() <= facts.now.seconds())
 }
 
 /// Whether the owner currently has the permission. False if the owner is blocked or deleted.
-pub fn is_within_owner(facts: &Facts, name: &PermissionName, ends_with_creator: bool) -> bool {
+pub fn is_within_owner(facts: &KeyContext, name: &PermissionName, ends_with_creator: bool) -> bool {
     let ownership = &facts.key.ownership;
     let is_there = !is_home_gone(ownership) && !is_owner_gone(ownership, ends_with_creator) && !is_blocked(ownership);
-    let home_can = matches!(ownership.home, Home::Account) || ownership.directory.permissions.contains(name);
+    let home_can = matches!(ownership.home, OwnerScope::Account) || ownership.directory.permissions.contains(name);
     let client_can = match &ownership.owner {
         Owner::ServiceClient(_) => ownership.client.as_ref().is_some_and(|client| client.permissions.contains(name)),
         Owner::User(_) | Owner::Organization(_) | Owner::Nobody => true,

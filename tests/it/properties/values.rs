@@ -4,7 +4,7 @@ use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
         common::derived_id::CredentialId,
-        credentials::format::{ApiKeyValue, Malformed, Prefix, PresentedKey, Secret},
+        credentials::format::{ApiKeyValue, MalformedKey, Prefix, PresentedKey, Secret},
     },
 };
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ proptest! {
     fn parse_after_format_is_identity(prefix in prefix()) {
         let (id, secret, value) = new_key(&prefix);
         let parsed = PresentedKey::parse(value.expose()).unwrap();
-        prop_assert_eq!(parsed, PresentedKey { prefix, credential: id, secret });
+        prop_assert_eq!(parsed, PresentedKey { prefix, credential_id: id, secret });
     }
 
     #[test]
@@ -74,5 +74,5 @@ fn every_changed_character_and_every_swap_is_caught() {
 
 fn assert_refused(key: &[u8]) {
     let text = std::str::from_utf8(key).unwrap();
-    assert_eq!(PresentedKey::parse(text), Err(Malformed::Checksum), "{text}");
+    assert_eq!(PresentedKey::parse(text), Err(MalformedKey::Checksum), "{text}");
 }

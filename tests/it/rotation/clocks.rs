@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use keyswap::{
-    app::startup::Mode,
+    app::startup::StartMode,
     cli::compose,
     domain::common::time::{Span, Timestamp},
     service::{App, Error, caller::Caller, signing},
@@ -18,11 +18,11 @@ struct Late(Arc<dyn Clock>);
 
 impl Clock for Late {
     fn now(&self) -> Timestamp {
-        self.0.now().before(Span::from_secs(45))
+        self.0.now().minus(Span::from_secs(45))
     }
 
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+    fn monotonic_elapsed(&self) -> Duration {
+        self.0.monotonic_elapsed()
     }
 }
 
@@ -36,7 +36,7 @@ async fn command(database: &Database) -> App {
         "signing_keys.rotation_period=".to_owned(),
     ];
     let config = keyswap::cli::common::load_config(None, &settings).unwrap();
-    compose::app(&config, Mode::Command, Arc::new(Late(database.clock()))).await.unwrap()
+    compose::app(&config, StartMode::Command, Arc::new(Late(database.clock()))).await.unwrap()
 }
 
 /// Only on PostgreSQL: with SQLite, the machine clock is the database clock.
@@ -50,7 +50,7 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
         let rotate = async || signing::rotate(&app, &Caller::cli(), None).await.unwrap_err();
         for _ in 0..2 {
             let refused = rotate().await;
-            assert!(matches!(refused, Error::TooEarly(_)), "servers vouch for the clock: {refused}");
+            assert!(matches!(refused, Error::RotationTooEarly(_)), "servers vouch for the clock: {refused}");
         }
         let jumped = |event: &Value| event["type"] == "clock.jumped";
         assert_eq!((steady().await, server.events().await.iter().filter(|event| jumped(event)).count()), (None, 0));

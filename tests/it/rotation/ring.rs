@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use keyswap::service::signing::key_cache::KeyRing;
+use keyswap::service::signing::key_cache::KeyCache;
 
 use crate::support::{Server, both};
 
 /// Another key ring on the same keys, which no job refreshes.
-async fn ring(server: &Server, fresh_for: Duration) -> KeyRing {
-    KeyRing::open(&server.app.store, &server.app.master, fresh_for, server.database.clock()).await.unwrap()
+async fn ring(server: &Server, fresh_for: Duration) -> KeyCache {
+    KeyCache::open(&server.app.store, &server.app.master, fresh_for, server.database.clock()).await.unwrap()
 }
 
 both! {
@@ -16,13 +16,13 @@ both! {
         let ring = ring(&server, Duration::from_secs(30)).await;
         let looks = async || ring.refresh(&server.app.store, &server.app.master).await.is_ok();
         let put_back = || server.database.sql("UPDATE signing_keys SET version = version - 1 WHERE state = 'active'");
-        ring.halt(true);
-        ring.halt(false);
+        ring.set_halted(true);
+        ring.set_halted(false);
         assert!(looks().await, "the database knew as much as before");
         put_back();
         assert!(!looks().await, "nobody has accepted this one");
-        ring.halt(true);
-        ring.halt(false);
+        ring.set_halted(true);
+        ring.set_halted(false);
         assert!(looks().await);
         put_back();
         assert!(!looks().await);
@@ -47,7 +47,7 @@ both! {
         // The snapshot is stale immediately.
         let ring = ring(&server, Duration::ZERO).await;
         let now = server.app.store.now().await.unwrap();
-        let view = async || ring.view_at(now, &server.app.store, &server.app.master).await;
+        let view = async || ring.snapshot_at(now, &server.app.store, &server.app.master).await;
         let moment = || server.advance(2);
         let first = ring.view();
         server.database.sql("ALTER TABLE signing_keys RENAME TO hidden");
@@ -62,7 +62,7 @@ both! {
         assert!(Arc::ptr_eq(&second, &view().await));
         server.database.sql("UPDATE signing_keys SET version = version + 1 WHERE state = 'active'");
         moment();
-        ring.halt(true);
+        ring.set_halted(true);
         assert!(Arc::ptr_eq(&second, &view().await), "while an operator is asked, nothing is signed by any view");
     }
 }

@@ -205,6 +205,6 @@ fn one_tick_earlier_is_too_early() {
     let world = World::new(BOUNDS, Mutant::None, 1, &KINDS);
     let next = &world.keys[1].info;
     let wait = i64::try_from(BOUNDS.cache + BOUNDS.staleness + BOUNDS.skew).unwrap();
-    let from = world.rules().may_sign_from(next, next.published_at).unwrap();
+    let from = world.rules().activation_time(next, next.published_at).unwrap();
     assert_eq!(from.seconds(), world.now + wait);
 }

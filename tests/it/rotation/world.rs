@@ -10,8 +10,8 @@ use std::{
 use keyswap::domain::{
     common::time::{Span, Timestamp},
     signing::{
-        Algorithm, SigningKeyInfo, SigningKeyState,
-        rotation::{Moment, Rules, Steady, Step, Timing},
+        Algorithm, SigningKeyMetadata, SigningKeyState,
+        rotation::{ClockReading, ClockStability, RotationRules, RotationStep, RotationTiming},
     },
 };
 
@@ -57,14 +57,14 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    pub fn timing(&self, mutant: Mutant) -> Timing {
+    pub fn timing(&self, mutant: Mutant) -> RotationTiming {
         // The skew covers a key whose two times come from two clocks. Here both come from one
         // clock, so the skew is additional slack.
         let early = if mutant == Mutant::Early { 1 + self.skew } else { 0 };
         let gone = u64::from(mutant == Mutant::Gone);
-        Timing {
+        RotationTiming {
             verifier_cache_ttl: Span::from_secs(self.cache - early),
-            replica_staleness: Span::from_secs(self.staleness),
+            max_snapshot_age: Span::from_secs(self.staleness),
             verifier_leeway: Span::from_secs(self.leeway - gone),
             clock_skew: Span::from_secs(self.skew),
             max_ttl: Span::from_secs(self.ttl),
@@ -76,7 +76,7 @@ impl Bounds {
 /// published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    pub info: SigningKeyInfo,
+    pub info: SigningKeyMetadata,
     pub material: u32,
     pub has_private_half: bool,
     /// The true time of the commit, from which every replica can see the key.
@@ -93,7 +93,7 @@ pub struct Replica {
     /// The true time and the database time of the last refresh.
     pub looked: i64,
     pub looked_database: i64,
-    pub watched: Option<Moment>,
+    pub watched: Option<ClockReading>,
     /// The offset of the machine clock from the true time.
     pub off: i64,
 }
@@ -236,19 +236,19 @@ impl World {
         self.now + self.offset
     }
 
-    pub fn rules(&self) -> Rules {
-        let steady = Steady { since: at(self.steady) };
+    pub fn rules(&self) -> RotationRules {
+        let stable_since = ClockStability { stable_since: at(self.steady) };
         let tolerance = Span::from_secs(self.bounds.skew);
-        let steady = match self.mutant {
-            Mutant::NoWatch => steady,
-            _ => steady.seen(at(self.noted), at(self.database()), tolerance),
+        let stable_since = match self.mutant {
+            Mutant::NoWatch => stable_since,
+            _ => stable_since.after_reading(at(self.noted), at(self.database()), tolerance),
         };
-        Rules {
+        RotationRules {
             timing: self.bounds.timing(self.mutant),
-            period: Some(Span::from_secs(self.bounds.period)),
-            configured: [Algorithm::Es256].into(),
-            asked: BTreeSet::new(),
-            steady,
+            rotation_period: Some(Span::from_secs(self.bounds.period)),
+            configured_algorithms: [Algorithm::Es256].into(),
+            audience_algorithms: BTreeSet::new(),
+            stable_since,
         }
     }
 
@@ -319,7 +319,7 @@ impl World {
             _ => kid(self.made),
         };
         Key {
-            info: SigningKeyInfo {
+            info: SigningKeyMetadata {
                 kid: id.parse().unwrap(),
                 algorithm: Algorithm::Es256,
                 state: SigningKeyState::Next,
@@ -390,15 +390,15 @@ impl World {
             return;
         }
         let (off, watched) = (self.replicas[replica].off, self.replicas[replica].watched);
-        let moment = Moment {
+        let moment = ClockReading {
             database: at(self.database()),
             elapsed: Duration::from_secs(self.now.unsigned_abs()),
-            machine: at(if self.shared { self.database() } else { self.now + off }),
+            machine_clock: at(if self.shared { self.database() } else { self.now + off }),
         };
         let tolerance = Span::from_secs(self.bounds.skew);
         let jump = match watched {
             Some(last) => moment.jump_since(last, tolerance),
-            None => moment.jump_before(at(self.noted), tolerance),
+            None => moment.jump_at_first_reading(at(self.noted), tolerance),
         };
         self.noted = self.noted.max(self.database());
         if jump.is_some() && self.mutant != Mutant::NoWatch {
@@ -406,7 +406,7 @@ impl World {
         }
         self.replicas[replica].watched = Some(moment);
         self.offset += std::mem::take(&mut self.sneaks);
-        let plans = Moment { database: at(self.database()), ..moment };
+        let plans = ClockReading { database: at(self.database()), ..moment };
         if plans.jump_since(moment, tolerance).is_some() && self.mutant != Mutant::TwoLooks {
             return;
         }
@@ -420,21 +420,21 @@ impl World {
         let moved = !due.is_empty();
         for planned in due {
             match planned.step {
-                Step::Publish(_) => {
+                RotationStep::Publish(_) => {
                     let key = self.new_key();
                     self.writing = Some((key, self.now + commit));
                 }
-                Step::See(kid) => self.of(kid.as_str(), |key| key.info.seen_at = Some(now)),
-                Step::Activate(kid) => self.activate(kid.as_str(), now),
-                Step::Retire(kid) => self.of(kid.as_str(), |key| {
+                RotationStep::ConfirmPublication(kid) => self.of(kid.as_str(), |key| key.info.seen_at = Some(now)),
+                RotationStep::Activate(kid) => self.activate(kid.as_str(), now),
+                RotationStep::Retire(kid) => self.of(kid.as_str(), |key| {
                     key.info.state = SigningKeyState::Retiring;
                     key.info.retired_at = Some(now);
                 }),
-                Step::Destroy(kid) => self.of(kid.as_str(), |key| {
+                RotationStep::DestroyPrivateKey(kid) => self.of(kid.as_str(), |key| {
                     key.info.destroyed_at = Some(now);
                     key.has_private_half = false;
                 }),
-                Step::Remove(kid) => self.of(kid.as_str(), |key| {
+                RotationStep::Remove(kid) => self.of(kid.as_str(), |key| {
                     key.info.state = SigningKeyState::Removed;
                     key.info.removed_at = Some(now);
                     key.has_private_half = false;

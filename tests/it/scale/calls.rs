@@ -8,7 +8,7 @@ use keyswap::{
         events::{Actor, Origin},
     },
     service::{credentials::last_used, events},
-    store::{self, Outcome, StoreError, credentials::key_context::Wanted},
+    store::{self, Outcome, StoreError, credentials::key_context::KeySelector},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -274,9 +274,9 @@ async fn keys(server: &Server) {
     body_of(request.send().await.unwrap(), StatusCode::OK).await;
     let targets = BTreeSet::from(["one".parse().unwrap(), "two".parse().unwrap()]);
     for wanted in [
-        Wanted::Foreign(vec!["a".to_owned(), "b".to_owned()]),
-        Wanted::Credential("0000000000000007".parse().unwrap()),
-        Wanted::Key(format!("key_01JH{}", number(7)).parse().unwrap()),
+        KeySelector::ImportedKeyLookups(vec!["a".to_owned(), "b".to_owned()]),
+        KeySelector::Credential("0000000000000007".parse().unwrap()),
+        KeySelector::Key(format!("key_01JH{}", number(7)).parse().unwrap()),
     ] {
         for several in [targets.clone(), targets.iter().take(1).cloned().collect()] {
             let wanted = wanted.clone();
@@ -330,24 +330,24 @@ async fn configuration(server: &Server) {
 async fn jobs(server: &Server) {
     last_used::flush(&server.app).await.unwrap();
     // The events that `fill` inserts do not form a hash chain.
-    let _ = events::verify_chain(&server.app).await;
+    let _ = events::verify_audit_log(&server.app).await;
     for _ in 0..6 {
-        let change = server.app.store.change(Origin::of(Actor::System), |tx| {
+        let change = server.app.store.run_transaction(Origin::of(Actor::System), |tx| {
             store::directory::owner_deletions::next(tx, 100, true)?;
-            store::directory::members::forget_left(tx, 100)?;
-            store::common::idempotency::forget_old(tx)?;
-            store::common::retention::forget_old(tx)?;
-            store::exchange_counts::forget_old(tx)?;
-            store::webhooks::forget_old_secrets(tx)?;
-            store::webhooks::deliveries::forget_old(tx)?;
+            store::directory::members::delete_orphaned(tx, 100)?;
+            store::common::idempotency::delete_expired(tx)?;
+            store::common::retention::delete_expired(tx)?;
+            store::exchange_counts::delete_expired(tx)?;
+            store::webhooks::delete_expired_secrets(tx)?;
+            store::webhooks::deliveries::delete_expired(tx)?;
             let now = tx.now();
-            store::webhooks::deliveries::webhooks_with_due(tx, now)?;
-            store::webhooks::deliveries::oldest_waiting(tx)?;
-            for webhook in store::webhooks::list(tx, &PageRequest { limit: 10, after: None })?.data {
-                store::webhooks::deliveries::waiting(tx, &webhook.id)?;
-                store::webhooks::deliveries::took_anything_since(tx, &webhook.id, now)?;
-                store::webhooks::deliveries::claim(tx, &webhook.id, 10, now)?;
-                store::webhooks::deliveries::begin_anew(tx, &webhook.id)?;
+            store::webhooks::deliveries::list_webhooks_with_due_deliveries(tx, now)?;
+            store::webhooks::deliveries::find_oldest_waiting(tx)?;
+            for webhook in store::webhooks::list(tx, &PageRequest { limit: 10, cursor: None })?.data {
+                store::webhooks::deliveries::count_waiting(tx, &webhook.id)?;
+                store::webhooks::deliveries::has_delivered_since(tx, &webhook.id, now)?;
+                store::webhooks::deliveries::lease_due(tx, &webhook.id, 10, now)?;
+                store::webhooks::deliveries::reset_waiting(tx, &webhook.id)?;
             }
             Ok::<_, StoreError>(Outcome::bookkeeping(()))
         });

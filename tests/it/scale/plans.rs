@@ -69,7 +69,7 @@ const MAY_READ_ALL: [(&str, &str); 18] = [
     ("' ' || permissions || ' '", "an operator takes a permission away, and asks first who has it"),
 ];
 
-/// The table aliases in the view `key_standings`.
+/// The table aliases in the view `key_owner_status`.
 const ALIASES: [(&str, &str); 8] = [
     ("k", "api_keys"),
     ("s", "service_clients"),

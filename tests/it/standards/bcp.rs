@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
 use keyswap::{
     crypto::{
-        encryption::{Purpose, Sealed},
+        encryption::{Encrypted, SecretKind},
         signer::{PrivateKeyDer, Signer},
     },
     domain::signing::SigningKeyState,
@@ -36,9 +36,11 @@ impl<'a> Forge<'a> {
         let keys =
             app.store.read(|connection| keyswap::store::signing::signing_keys::list(connection, true)).await.unwrap();
         let active = keys.into_iter().find(|key| key.info.state == SigningKeyState::Active).unwrap();
-        let (bytes, master_version) = active.sealed.unwrap();
-        let der =
-            app.master.open(Purpose::SigningKey, active.info.kid.as_str(), &Sealed { master_version, bytes }).unwrap();
+        let (bytes, master_version) = active.encrypted_private_key.unwrap();
+        let der = app
+            .master
+            .open(SecretKind::SigningKey, active.info.kid.as_str(), &Encrypted { master_version, bytes })
+            .unwrap();
         let pairs: Vec<_> =
             exchange_of(&server.admin).into_iter().chain([("audience", "http://keyswap.test/v1")]).collect();
         let body = body_of(server.token(&pairs).await, StatusCode::OK).await;

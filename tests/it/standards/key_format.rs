@@ -4,7 +4,7 @@ use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
         common::{derived_id::CredentialId, entropy::Entropy},
-        credentials::format::{ApiKeyValue, Malformed, Prefix, PresentedKey, Secret},
+        credentials::format::{ApiKeyValue, MalformedKey, Prefix, PresentedKey, Secret},
     },
 };
 
@@ -66,7 +66,7 @@ fn gh_03_every_key_matches_and_nothing_random_passes_the_checksum() {
             }
             text.push(char::from(alphabet[usize::from(*byte) % 62]));
         }
-        assert_eq!(PresentedKey::parse(&text), Err(Malformed::Checksum), "{text}");
+        assert_eq!(PresentedKey::parse(&text), Err(MalformedKey::Checksum), "{text}");
     }
 }
 

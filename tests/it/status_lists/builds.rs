@@ -10,8 +10,8 @@ use keyswap::{
         events::{Actor, Origin},
         exchange::{facts::Request, grant},
     },
-    service::credentials::error::Denied,
-    store::{self, Outcome, StoreError, credentials::key_context::Wanted, status_lists::signed_lists},
+    service::credentials::error::AuthError,
+    store::{self, Outcome, StoreError, credentials::key_context::KeySelector, status_lists::signed_lists},
 };
 use serde_json::json;
 
@@ -50,20 +50,20 @@ both! {
         let (before, seq) = server
             .app
             .store
-            .read(|connection| Ok::<_, StoreError>((signed_lists::build(connection)?, signed_lists::head(connection)?)))
+            .read(|connection| Ok::<_, StoreError>((signed_lists::read_build_state(connection)?, signed_lists::read_last_event_number(connection)?)))
             .await
             .unwrap();
         revoke(&server, &key.value, &two).await;
         // Emulates a build that has read the event of the second revocation, but not its row.
         let seq = seq + 1;
-        let written = server.app.store.change(Origin::of(Actor::System), move |tx| {
+        let written = server.app.store.run_transaction(Origin::of(Actor::System), move |tx| {
             Ok::<_, StoreError>(Outcome::bookkeeping(signed_lists::write(tx, &before, seq, None, &[])?))
         });
         assert!(written.await.unwrap(), "whoever revokes a token gets in no builder's way");
         keep(&server).await;
         assert_eq!(marked(&server, &uri).await.get(&index), Some(&INVALID), "what came meanwhile is news for the next");
-        let build = server.app.store.read(store::status_lists::signed_lists::build).await.unwrap();
-        assert_eq!((build.revoked, build.built_revoked), (2, 2));
+        let build = server.app.store.read(store::status_lists::signed_lists::read_build_state).await.unwrap();
+        assert_eq!((build.revoked_token_count, build.included_revoked_token_count), (2, 2));
     }
 
     async fn a_key_that_was_revoked_meanwhile_gets_no_token_that_stays_valid(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=10m") {
@@ -74,21 +74,21 @@ both! {
         let granted = async |server: &Server, key: &Key| {
             let (id, targets) = (key.id.parse().unwrap(), ["https://each.test".parse::<Identifier>().unwrap()]);
             let found = server.app.store.read(move |connection| {
-                store::credentials::key_context::load(connection, &Wanted::Key(id), &targets.into())
+                store::credentials::key_context::load(connection, &KeySelector::Key(id), &targets.into())
             });
             let facts = found.await.unwrap().unwrap().facts;
             let request = Request { targets: facts.audiences.iter().map(|audience| audience.identifier.clone()).collect(), ..Request::default() };
             grant::decide(&facts, &request, &server.app.settings.limits).unwrap()
         };
         let slow = granted(&server, &key).await;
-        assert!(status_lists::place_of_token(&server.app, &slow, "alive").await.unwrap().is_some());
+        assert!(status_lists::assign_token_index(&server.app, &slow, "alive").await.unwrap().is_some());
         step(&server, &key.id, "revoke").await;
         // The build reads the revocation, and no index of the token yet.
         keep(&server).await;
-        let place = status_lists::place_of_token(&server.app, &slow, "revoked").await;
+        let place = status_lists::assign_token_index(&server.app, &slow, "revoked").await;
         keep(&server).await;
         match place {
-            Err(denied) => assert!(matches!(denied, Denied::Key), "{denied:?}"),
+            Err(denied) => assert!(matches!(denied, AuthError::Key), "{denied:?}"),
             Ok(place) => {
                 let index = place.unwrap().index;
                 assert_eq!(marked(&server, &uri).await.get(&index), Some(&INVALID), "a token that stays valid");
@@ -109,20 +109,20 @@ both! {
             .app
             .store
             .read(move |connection| {
-                let info = signed_lists::infos(connection)?.into_iter().find(|info| info.list == wanted).unwrap();
+                let info = signed_lists::list_metadata(connection)?.into_iter().find(|info| info.list == wanted).unwrap();
                 let jwt = signed_lists::find(connection, &wanted)?.unwrap().jwt;
-                Ok::<_, StoreError>((signed_lists::build(connection)?, info, jwt))
+                Ok::<_, StoreError>((signed_lists::read_build_state(connection)?, info, jwt))
             })
             .await
             .unwrap();
         server.database.sql("UPDATE status_lists SET used = size / 2 WHERE kind = 'token'");
-        let forgotten = server.app.store.change(Origin::of(Actor::System), |tx| {
-            Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::forget_dead_lists(tx, i64::MAX)?))
+        let forgotten = server.app.store.run_transaction(Origin::of(Actor::System), |tx| {
+            Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::delete_expired_lists(tx, i64::MAX)?))
         });
         assert_eq!(forgotten.await.unwrap(), 1);
-        let written = server.app.store.change(Origin::of(Actor::System), move |tx| {
-            let signed = [signed_lists::Signed { info, jwt }];
-            Ok::<_, StoreError>(Outcome::bookkeeping(signed_lists::write(tx, &before, before.seq, None, &signed)?))
+        let written = server.app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+            let signed = [signed_lists::SignedList { info, jwt }];
+            Ok::<_, StoreError>(Outcome::bookkeeping(signed_lists::write(tx, &before, before.event_cursor, None, &signed)?))
         });
         assert!(written.await.unwrap());
         status_lists::refresh(&server.app).await.unwrap();

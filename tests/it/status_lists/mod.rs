@@ -84,7 +84,7 @@ async fn marked(server: &Server, uri: &str) -> BTreeMap<u32, u8> {
 
 /// Runs the periodic build and refresh once.
 async fn keep(server: &Server) {
-    status_lists::rebuild(&server.app).await.unwrap();
+    status_lists::build_lists(&server.app).await.unwrap();
     status_lists::refresh(&server.app).await.unwrap();
 }
 

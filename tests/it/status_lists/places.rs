@@ -39,7 +39,7 @@ both! {
         let before = place(&server, &key.value).await;
         // The job may assign the indexes before the calls below do.
         server.database.sql("UPDATE credentials SET status_list = NULL, status_index = NULL");
-        while status_lists::place_old(&server.app).await.unwrap() {}
+        while status_lists::assign_missing_indexes(&server.app).await.unwrap() {}
         let after = place(&server, &key.value).await;
         assert_eq!(after.0, before.0);
         step(&server, &key.id, "revoke").await;
@@ -107,7 +107,7 @@ both! {
         }
         let jti = one["jti"].as_str().unwrap().to_owned();
         let wanted = jti.clone();
-        let found = server.app.store.read(move |connection| store::status_lists::find_token(connection, &wanted));
+        let found = server.app.store.read(move |connection| store::status_lists::find_token_status(connection, &wanted));
         let found = found.await.unwrap().unwrap();
         assert_eq!((found.key.to_string(), found.revoked_at.is_some()), (key.id.clone(), true));
         assert_eq!(found.place.index, places[0].1);
@@ -129,8 +129,8 @@ both! {
         let claims = claims(body["access_token"].as_str().unwrap());
         let exp = claims["exp"].as_i64().unwrap();
         let forget = async |end: i64| {
-            let forgotten = server.app.store.change(Origin::of(Actor::System), move |tx| {
-                Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::forget_dead_lists(tx, end)?))
+            let forgotten = server.app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+                Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::delete_expired_lists(tx, end)?))
             });
             forgotten.await.unwrap()
         };
@@ -180,12 +180,12 @@ both! {
         };
         let lists = async || {
             let lists = server.app.store.read(store::status_lists::list).await.unwrap();
-            let of_tokens = lists.into_iter().filter(|list| list.kind == keyswap::domain::status_lists::ListKind::Token);
+            let of_tokens = lists.into_iter().filter(|list| list.kind == keyswap::domain::status_lists::StatusListKind::Token);
             of_tokens.map(|list| list.id.uri("http://keyswap.test")).collect::<Vec<_>>()
         };
         let forget = async |end: i64| {
-            let forgotten = server.app.store.change(Origin::of(Actor::System), move |tx| {
-                Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::forget_dead_lists(tx, end)?))
+            let forgotten = server.app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+                Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::delete_expired_lists(tx, end)?))
             });
             forgotten.await.unwrap()
         };

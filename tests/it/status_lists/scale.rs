@@ -41,14 +41,14 @@ fn prove(kind: Kind) {
         for round in 0..ROUNDS {
             step(&server, &key.id, if round % 2 == 0 { "suspend" } else { "resume" }).await;
             let started = Instant::now();
-            status_lists::rebuild(&server.app).await.unwrap();
+            status_lists::build_lists(&server.app).await.unwrap();
             times.push(started.elapsed());
             status_lists::refresh(&server.app).await.unwrap();
         }
         // The first build, which compresses and signs every list.
         server.database.sql("DELETE FROM status_list_tokens");
         let started = Instant::now();
-        status_lists::rebuild(&server.app).await.unwrap();
+        status_lists::build_lists(&server.app).await.unwrap();
         let all = started.elapsed();
         status_lists::refresh(&server.app).await.unwrap();
         times.sort();

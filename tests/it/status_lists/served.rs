@@ -1,7 +1,7 @@
 //! Serving of status lists: identical bytes on all replicas, HTTP caching, and no use as a
 //! credential.
 
-use keyswap::{app::startup::Mode, cli::compose, domain::common::time::Span};
+use keyswap::{app::startup::StartMode, cli::compose, domain::common::time::Span};
 use serde_json::json;
 
 use super::*;
@@ -47,7 +47,7 @@ both! {
         assert_eq!(raw(&server, &uri).await, first, "a new key is as valid as an index that nobody has");
         // Of two concurrent builds, one writes.
         step(&server, &key.id, "revoke").await;
-        let (one, two) = tokio::join!(status_lists::rebuild(&server.app), status_lists::rebuild(&replica.app));
+        let (one, two) = tokio::join!(status_lists::build_lists(&server.app), status_lists::build_lists(&replica.app));
         assert!(one.is_ok() && two.is_ok());
         for server in [&server, &replica] {
             status_lists::refresh(&server.app).await.unwrap();
@@ -178,7 +178,7 @@ both! {
             "signing_keys.replica_staleness=1s".to_owned(),
         ];
         let config = keyswap::cli::common::load_config(None, &settings).unwrap();
-        let other = compose::app(&config, Mode::Serve, server.database.clock()).await.unwrap();
+        let other = compose::app(&config, StartMode::Serve, server.database.clock()).await.unwrap();
         let id = uri.rsplit('/').next().unwrap().parse().unwrap();
         let before = status_lists::get(&other, &id).await.unwrap().plain.etag.clone();
         assert_eq!(before, raw(&server, &uri).await.0);

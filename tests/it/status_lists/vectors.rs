@@ -2,8 +2,8 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::{
-    domain::status_lists::{Bits, Statuses},
-    service::status_lists::encoding::{deflate, gzip, inflate},
+    domain::status_lists::{StatusArray, StatusSize},
+    service::status_lists::encoding::{compress_zlib, decompress_zlib, gzip},
 };
 use serde_json::Value;
 
@@ -13,12 +13,12 @@ fn tsl_06_the_vectors_of_the_draft_are_read_and_written() {
     let vectors = file["vectors"].as_array().unwrap();
     assert_eq!(vectors.len(), 4);
     for vector in vectors {
-        let bits = Bits::ALL.into_iter().find(|bits| u64::from(bits.count()) == vector["bits"]).unwrap();
+        let bits = StatusSize::ALL.into_iter().find(|bits| u64::from(bits.count()) == vector["bits"]).unwrap();
         let size = u32::try_from(vector["size"].as_u64().unwrap()).unwrap();
         let given = URL_SAFE_NO_PAD.decode(vector["lst"].as_str().unwrap()).unwrap();
-        let read = Statuses::from_bytes(bits, inflate(&given, 1 << 21).unwrap());
+        let read = StatusArray::from_bytes(bits, decompress_zlib(&given, 1 << 21).unwrap());
         assert_eq!(read.len(), size as usize);
-        let mut written = Statuses::new(bits, size);
+        let mut written = StatusArray::new(bits, size);
         for (index, status) in vector["statuses"].as_object().unwrap() {
             let (index, status) = (index.parse().unwrap(), u8::try_from(status.as_u64().unwrap()).unwrap());
             assert_eq!(read.get(index), Ok(status), "{bits:?} {index}");
@@ -26,8 +26,8 @@ fn tsl_06_the_vectors_of_the_draft_are_read_and_written() {
         }
         // All other statuses are 0, and the bytes equal those of the draft.
         assert_eq!(written, read, "{bits:?}");
-        let packed = deflate(written.as_bytes()).unwrap();
-        assert_eq!(inflate(&packed, 1 << 21).unwrap(), read.as_bytes());
+        let packed = compress_zlib(written.as_bytes()).unwrap();
+        assert_eq!(decompress_zlib(&packed, 1 << 21).unwrap(), read.as_bytes());
         assert!(
             packed.len() < given.len() * 11 / 10,
             "{bits:?}: {} bytes, the draft has {}",
@@ -40,10 +40,10 @@ fn tsl_06_the_vectors_of_the_draft_are_read_and_written() {
 
 #[test]
 fn what_is_inflated_is_bounded_and_what_is_no_zlib_refused() {
-    let bomb = deflate(&vec![0; 1 << 20]).unwrap();
+    let bomb = compress_zlib(&vec![0; 1 << 20]).unwrap();
     assert!(bomb.len() < 2000);
-    assert!(inflate(&bomb, 1 << 20).is_ok());
-    assert!(inflate(&bomb, (1 << 20) - 1).is_err());
-    assert!(inflate(&gzip(b"no zlib").unwrap(), 100).is_err());
-    assert!(inflate(b"", 100).is_err());
+    assert!(decompress_zlib(&bomb, 1 << 20).is_ok());
+    assert!(decompress_zlib(&bomb, (1 << 20) - 1).is_err());
+    assert!(decompress_zlib(&gzip(b"no zlib").unwrap(), 100).is_err());
+    assert!(decompress_zlib(b"", 100).is_err());
 }

@@ -16,7 +16,7 @@ use diesel::{Connection, PgConnection, RunQueryDsl, connection::SimpleConnection
 use keyswap::{
     crypto::{random::SystemEntropy, sha256},
     domain::common::time::Timestamp,
-    store::{Clock, DatabaseSettings, DatabaseUrl, IfMissing, Store, SystemClock},
+    store::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, Store, SystemClock},
 };
 use tempfile::TempDir;
 
@@ -59,9 +59,9 @@ impl Clock for MovedClock {
         Timestamp::from_millis(SystemClock.now().millis() + self.offset.load(Ordering::SeqCst))
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic_elapsed(&self) -> Duration {
         let passed = self.passed.load(Ordering::SeqCst).max(0).unsigned_abs();
-        SystemClock.elapsed() + Duration::from_millis(passed)
+        SystemClock.monotonic_elapsed() + Duration::from_millis(passed)
     }
 }
 
@@ -238,8 +238,8 @@ fn migrate(url: &str) {
         statement_timeout: Duration::from_secs(60),
     };
     let entropy = Arc::new(SystemEntropy::default());
-    let store = Store::open(&settings, IfMissing::Create, Arc::new(SystemClock), entropy, sha256).unwrap();
-    store.migrate().unwrap();
+    let store = Store::open(&settings, CreationPolicy::Create, Arc::new(SystemClock), entropy, sha256).unwrap();
+    store.run_migrations().unwrap();
 }
 
 /// The name of the migrated PostgreSQL template. The first test process that needs it creates it.

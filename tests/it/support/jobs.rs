@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use keyswap::{
-    app::jobs::{clean, expiry_notifications, status_lists, webhooks},
+    app::jobs::{delete_expired_rows, expiry_notifications, status_lists, webhooks},
     service::{
         credentials::last_used,
         encryption::{master_keys, rollback_guard},
@@ -27,15 +27,15 @@ impl Server {
     /// no waiting time.
     pub async fn run_jobs(&self) {
         self.refresh_keys().await;
-        signing::tick(&self.app).await.unwrap();
+        signing::run_due_rotation(&self.app).await.unwrap();
         rollback_guard::keep(&self.app).await.unwrap();
         status_lists::keep(&self.app).await.unwrap();
         last_used::flush(&self.app).await.unwrap();
         live_tokens::flush(&self.app).await.unwrap();
         counts::flush(&self.app).await.unwrap();
         expiry_notifications::tell(&self.app).await.unwrap();
-        clean(&self.app).await.unwrap();
-        webhooks::run_once(&self.app).await.unwrap();
+        delete_expired_rows(&self.app).await.unwrap();
+        webhooks::deliver_once(&self.app).await.unwrap();
     }
 
     /// Runs the job that reads the master keys and the signing keys.
@@ -48,7 +48,7 @@ impl Server {
     /// sent in turn.
     pub async fn deliver(&self) {
         for _ in 0..MOST_RUNS {
-            webhooks::run_once(&self.app).await.unwrap();
+            webhooks::deliver_once(&self.app).await.unwrap();
             if !fan_out(&self.app).await.unwrap() && delivery_worker::due(&self.app).await.unwrap().is_empty() {
                 return;
             }

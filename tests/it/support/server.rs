@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, thread, time::Duration};
 
 use actix_web::dev::ServerHandle;
 use keyswap::{
-    app::{jobs::Jobs, startup::Mode},
+    app::{jobs::Jobs, startup::StartMode},
     cli::compose,
     http::server,
     service::App,
@@ -89,7 +89,7 @@ impl Server {
                 let settings = compose::server(&config);
                 let bound = server::bind(&settings).unwrap();
                 let base = format!("http://{}", bound.address);
-                let mut app = compose::app(&config, Mode::Serve, clock).await.unwrap();
+                let mut app = compose::app(&config, StartMode::Serve, clock).await.unwrap();
                 adjust(&mut app);
                 let app = Arc::new(app);
                 let servers = server::serve(bound, Arc::clone(&app), &settings).unwrap();

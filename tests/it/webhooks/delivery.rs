@@ -106,7 +106,7 @@ loopback! {
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a"]).await;
         let app = Arc::clone(&server.app);
-        let sends = tokio::spawn(async move { webhooks::run_once(&app).await });
+        let sends = tokio::spawn(async move { webhooks::deliver_once(&app).await });
         receiver.wait(1).await;
         let delivery = log(&server, &hook).await.swap_remove(0);
         let retry = format!("{}/deliveries/{}/retry", hook.path(), delivery["id"].as_str().unwrap());

@@ -14,7 +14,7 @@ use std::{
 use futures_util::FutureExt;
 use keyswap::{
     crypto::tls,
-    outbound::{Answer, Guard, NoAddress, Outbound, Refused, Resolve, SystemResolver, Unreached},
+    outbound::{Answer, Guard, NoAddress, Outbound, Refused, RequestError, Resolve, SystemResolver},
 };
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -64,10 +64,10 @@ fn with_loopback() -> Guard {
 }
 
 fn outbound(guard: Guard, resolver: Arc<dyn Resolve>) -> Outbound {
-    Outbound::new(guard, tls::provider(), resolver)
+    Outbound::new(guard, tls::crypto_provider(), resolver)
 }
 
-async fn post(outbound: &Outbound, url: &str) -> Result<Answer, Unreached> {
+async fn post(outbound: &Outbound, url: &str) -> Result<Answer, RequestError> {
     outbound.post(&url.parse().unwrap(), &[], b"{}".to_vec()).await
 }
 
@@ -82,7 +82,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-const PRIVATE: Unreached = Unreached::Refused(Refused::Address);
+const PRIVATE: RequestError = RequestError::Refused(Refused::AddressNotAllowed);
 
 #[test]
 fn ssrf_every_spelling_of_a_private_address_is_refused() {
@@ -130,7 +130,7 @@ fn ssrf_every_spelling_of_a_private_address_is_refused() {
                 let url = format!("{scheme}://{host}:{port}/");
                 let refused = post(&outbound, &url).await;
                 // A name with a trailing dot is sent to name servers, and there may be none.
-                let unknown = host == "localhost." && refused == Err(Unreached::NoAddress);
+                let unknown = host == "localhost." && refused == Err(RequestError::NoAddress);
                 assert!(refused == Err(PRIVATE) || unknown, "{url}: {refused:?}");
             }
         }
@@ -180,7 +180,11 @@ fn ssrf_a_name_that_changes_its_mind_gains_nothing() {
         let guard = || Guard { allowed_networks: vec!["127.0.0.2/32".parse().unwrap()], ..strict() };
         let flips = Lies::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
         let flipping = outbound(guard(), flips.clone());
-        assert_eq!(post(&flipping, &url).await, Err(Unreached::Connection), "nobody listens on the checked address");
+        assert_eq!(
+            post(&flipping, &url).await,
+            Err(RequestError::ConnectionFailed),
+            "nobody listens on the checked address"
+        );
         assert_eq!(flips.asked(), 1, "asked once");
         assert_eq!(post(&flipping, &url).await, Err(PRIVATE), "and each time anew");
         assert_eq!((flips.asked(), receiver.connections()), (2, 0));
@@ -220,7 +224,7 @@ fn ssrf_only_named_ports_are_reached() {
             allowed_ports: ports.iter().map(|one| one.parse().unwrap()).collect(),
             allow_http,
         };
-        let refused = |fault: Refused| Err(Unreached::Refused(fault));
+        let refused = |fault: Refused| Err(RequestError::Refused(fault));
         let receiver = Receiver::new(Reply::Status(200));
         let own = receiver.port.to_string();
         for (guard, url, expected) in [
@@ -262,7 +266,7 @@ fn wh_05_a_slow_answer_is_given_up_between_15_and_30_seconds() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let silent = format!("http://{}/", silent.local_addr().unwrap());
         for url in [&Receiver::new(Reply::Hang).url, &silent] {
-            assert_eq!(post(&hasty, url).await, Err(Unreached::TooSlow));
+            assert_eq!(post(&hasty, url).await, Err(RequestError::TooSlow));
         }
     });
 }
@@ -272,9 +276,12 @@ fn what_is_not_http_and_who_is_not_there_are_failures() {
     run(async {
         let outbound = outbound(with_loopback(), Lies::new(&[]));
         let nonsense = Receiver::new(Reply::Nonsense);
-        assert_eq!(post(&outbound, &nonsense.url).await, Err(Unreached::Broken));
-        assert_eq!(post(&outbound, &format!("http://127.0.0.1:{}/", free_port())).await, Err(Unreached::Connection));
-        assert_eq!(post(&outbound, "http://a.test/").await, Err(Unreached::NoAddress));
+        assert_eq!(post(&outbound, &nonsense.url).await, Err(RequestError::Broken));
+        assert_eq!(
+            post(&outbound, &format!("http://127.0.0.1:{}/", free_port())).await,
+            Err(RequestError::ConnectionFailed)
+        );
+        assert_eq!(post(&outbound, "http://a.test/").await, Err(RequestError::NoAddress));
     });
 }
 
@@ -296,13 +303,13 @@ fn tls_server() -> (u16, ClientConfig) {
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let server = ServerConfig::builder_with_provider(tls::provider())
+    let server = ServerConfig::builder_with_provider(tls::crypto_provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
-    let client = ClientConfig::builder_with_provider(tls::provider())
+    let client = ClientConfig::builder_with_provider(tls::crypto_provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
@@ -329,9 +336,9 @@ fn tls_is_for_the_name_and_from_someone_trusted() {
         let (port, trusting) = tls_server();
         let (url, other) = (format!("https://localhost:{port}/"), format!("https://a.test:{port}/"));
         let make = || outbound(with_loopback(), Lies::new(&[&["127.0.0.1"]]));
-        assert_eq!(post(&make().trusting(trusting.clone()), &url).await.unwrap().status, 204);
-        assert_eq!(post(&make().trusting(trusting), &other).await, Err(Unreached::Tls), "another name");
-        assert_eq!(post(&make(), &url).await, Err(Unreached::Tls), "nobody the machine trusts signed it");
+        assert_eq!(post(&make().with_tls_config(trusting.clone()), &url).await.unwrap().status, 204);
+        assert_eq!(post(&make().with_tls_config(trusting), &other).await, Err(RequestError::Tls), "another name");
+        assert_eq!(post(&make(), &url).await, Err(RequestError::Tls), "nobody the machine trusts signed it");
     });
 }
 

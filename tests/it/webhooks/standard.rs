@@ -149,7 +149,7 @@ loopback! {
         let delivery = newest(&server, &hook, "waiting", 1).await;
         let now = server.app.store.now().await.unwrap();
         let next: keyswap::domain::common::time::Timestamp = delivery["next_attempt_at"].as_str().unwrap().parse().unwrap();
-        assert!((3590..=3600).contains(&next.since(now).as_secs()), "{delivery}");
+        assert!((3590..=3600).contains(&next.elapsed_since(now).as_secs()), "{delivery}");
         receiver.now(Reply::Status(200));
         server.permissions(&["b"]).await;
         server.advance(1800);

@@ -6,27 +6,27 @@ use crate::domain::common::time::{Span, Timestamp};
 
 /// Readings of the clocks at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct ClockReading {
     pub database: Timestamp,
     /// Monotonic time since a moment that is fixed while the process runs.
     pub elapsed: Duration,
     /// Wall clock of the machine on which this process runs.
-    pub machine: Timestamp,
+    pub machine_clock: Timestamp,
 }
 
 /// How far the database clock was set since the previous reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Jump {
+pub enum ClockJump {
     Forward(Span),
-    Back(Span),
+    Backward(Span),
 }
 
-impl Moment {
+impl ClockReading {
     /// Returns the jump since `before` if it exceeds `tolerance`. A process that was suspended and
     /// resumed cannot be distinguished from a jump, and is treated as one.
-    pub fn jump_since(self, before: Self, tolerance: Span) -> Option<Jump> {
-        let expected = before.database.after(Span::from(self.elapsed.saturating_sub(before.elapsed)));
-        jump(expected, self.database, tolerance)
+    pub fn jump_since(self, before: Self, tolerance: Span) -> Option<ClockJump> {
+        let expected = before.database.plus(Span::from(self.elapsed.saturating_sub(before.elapsed)));
+        detect_jump(expected, self.database, tolerance)
     }
 
     /// Returns the jump for a process without a previous reading. `last` is the latest time of the
@@ -36,20 +36,20 @@ impl Moment {
     /// is ignored. If `last` is older, the database clock is compared with the machine clock. Which
     /// of the two is wrong cannot be determined, but a delay that only one of them has seen elapse
     /// must not count.
-    pub fn jump_before(self, last: Timestamp, tolerance: Span) -> Option<Jump> {
-        match jump(last, self.database, tolerance)? {
-            Jump::Forward(_) => jump(self.machine, self.database, tolerance),
-            back @ Jump::Back(_) => Some(back),
+    pub fn jump_at_first_reading(self, last: Timestamp, tolerance: Span) -> Option<ClockJump> {
+        match detect_jump(last, self.database, tolerance)? {
+            ClockJump::Forward(_) => detect_jump(self.machine_clock, self.database, tolerance),
+            back @ ClockJump::Backward(_) => Some(back),
         }
     }
 }
 
-fn jump(expected: Timestamp, found: Timestamp, tolerance: Span) -> Option<Jump> {
-    let (forward, back) = (found.since(expected), expected.since(found));
+fn detect_jump(expected: Timestamp, found: Timestamp, tolerance: Span) -> Option<ClockJump> {
+    let (forward, back) = (found.elapsed_since(expected), expected.elapsed_since(found));
     if forward > tolerance {
-        Some(Jump::Forward(forward))
+        Some(ClockJump::Forward(forward))
     } else if back > tolerance {
-        Some(Jump::Back(back))
+        Some(ClockJump::Backward(back))
     } else {
         None
     }
@@ -59,9 +59,9 @@ fn jump(expected: Timestamp, found: Timestamp, tolerance: Span) -> Option<Jump> 
 mod tests {
     use super::*;
 
-    const fn at(database: i64, elapsed: u64) -> Moment {
+    const fn at(database: i64, elapsed: u64) -> ClockReading {
         let database = Timestamp::from_millis(database);
-        Moment { database, elapsed: Duration::from_millis(elapsed), machine: database }
+        ClockReading { database, elapsed: Duration::from_millis(elapsed), machine_clock: database }
     }
 
     #[test]
@@ -72,22 +72,26 @@ mod tests {
             (at(2_000, 1_050), None),
             (at(2_100, 1_050), None),
             (at(1_900, 1_050), None),
-            (at(2_101, 1_050), Some(Jump::Forward(Span::from_millis(101)))),
-            (at(1_899, 1_050), Some(Jump::Back(Span::from_millis(101)))),
-            (at(0, 50), Some(Jump::Back(Span::from_millis(1_000)))),
+            (at(2_101, 1_050), Some(ClockJump::Forward(Span::from_millis(101)))),
+            (at(1_899, 1_050), Some(ClockJump::Backward(Span::from_millis(101)))),
+            (at(0, 50), Some(ClockJump::Backward(Span::from_millis(1_000)))),
         ] {
             assert_eq!(now.jump_since(before, tolerance), expected, "{now:?}");
         }
-        assert_eq!(at(5_000, 0).jump_before(Timestamp::from_millis(1_000), tolerance), None);
-        let behind = at(500, 0).jump_before(Timestamp::from_millis(1_000), tolerance);
-        assert_eq!(behind, Some(Jump::Back(Span::from_millis(500))));
-        let ahead = Moment { machine: Timestamp::from_millis(4_000), ..at(5_000, 0) };
-        let forward = ahead.jump_before(Timestamp::from_millis(1_000), tolerance);
-        assert_eq!(forward, Some(Jump::Forward(Span::from_millis(1_000))));
+        assert_eq!(at(5_000, 0).jump_at_first_reading(Timestamp::from_millis(1_000), tolerance), None);
+        let behind = at(500, 0).jump_at_first_reading(Timestamp::from_millis(1_000), tolerance);
+        assert_eq!(behind, Some(ClockJump::Backward(Span::from_millis(500))));
+        let ahead = ClockReading { machine_clock: Timestamp::from_millis(4_000), ..at(5_000, 0) };
+        let forward = ahead.jump_at_first_reading(Timestamp::from_millis(1_000), tolerance);
+        assert_eq!(forward, Some(ClockJump::Forward(Span::from_millis(1_000))));
         for vouched in [4_900, 5_000, 5_100] {
-            assert_eq!(ahead.jump_before(Timestamp::from_millis(vouched), tolerance), None, "seen a moment ago");
+            assert_eq!(
+                ahead.jump_at_first_reading(Timestamp::from_millis(vouched), tolerance),
+                None,
+                "seen a moment ago"
+            );
         }
-        let forward = ahead.jump_before(Timestamp::from_millis(4_899), tolerance);
-        assert_eq!(forward, Some(Jump::Forward(Span::from_millis(1_000))));
+        let forward = ahead.jump_at_first_reading(Timestamp::from_millis(4_899), tolerance);
+        assert_eq!(forward, Some(ClockJump::Forward(Span::from_millis(1_000))));
     }
 }

@@ -3,12 +3,12 @@
 
 use crate::domain::{
     common::time::{Span, Timestamp},
-    signing::{SigningKeyInfo, rotation::timing::Timing},
+    signing::{SigningKeyMetadata, rotation::timing::RotationTiming},
 };
 
 /// Worst-case bounds for the effects of revoking a signing key, computed from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Bounds {
+pub struct RevocationBounds {
     /// From this time, no replica publishes the key in its JWKS or signs with it.
     pub unpublished_by: Timestamp,
     /// Until this time, a verifier may accept tokens signed with the revoked key, including forged
@@ -21,18 +21,23 @@ pub struct Bounds {
     pub successor_known_by: Timestamp,
 }
 
-impl Timing {
+impl RotationTiming {
     /// Returns the bounds for revoking `key` at `now`. `successor_published` is when the key that
     /// signs in its place was published.
-    pub fn after_revocation(self, key: &SigningKeyInfo, now: Timestamp, successor_published: Timestamp) -> Bounds {
-        let unpublished_by = now.after(self.until_unused());
+    pub fn revocation_bounds(
+        self,
+        key: &SigningKeyMetadata,
+        now: Timestamp,
+        successor_published: Timestamp,
+    ) -> RevocationBounds {
+        let unpublished_by = now.plus(self.signing_stop_delay());
         let longest = key.longest_ttl.max(self.max_ttl);
-        let dead = |at: Timestamp, life: Span| at.after(life + self.verifier_leeway + self.clock_skew);
-        Bounds {
+        let dead = |at: Timestamp, life: Span| at.plus(life + self.verifier_leeway + self.clock_skew);
+        RevocationBounds {
             unpublished_by,
-            accepted_until: unpublished_by.after(self.verifier_cache_ttl),
+            accepted_until: unpublished_by.plus(self.verifier_cache_ttl),
             last_token_ends: dead(unpublished_by, longest),
-            successor_known_by: successor_published.after(self.until_known()).max(now),
+            successor_known_by: successor_published.plus(self.propagation_delay()).max(now),
         }
     }
 }

@@ -6,10 +6,10 @@ pub mod emergency;
 pub mod plan;
 pub mod timing;
 
-pub use clock_monitor::{Jump, Moment};
-pub use emergency::Bounds;
-pub use plan::{Planned, Rules, Step, Wait, has};
-pub use timing::{Steady, Timing};
+pub use clock_monitor::{ClockJump, ClockReading};
+pub use emergency::RevocationBounds;
+pub use plan::{PlannedStep, RotationRules, RotationStep, WaitReason, has_key_in_state};
+pub use timing::{ClockStability, RotationTiming};
 
 #[cfg(test)]
 mod tests {
@@ -18,26 +18,26 @@ mod tests {
     use super::*;
     use crate::domain::{
         common::time::{Span, Timestamp},
-        signing::{Algorithm, SigningKeyInfo, SigningKeyState},
+        signing::{Algorithm, SigningKeyMetadata, SigningKeyState},
     };
     use Algorithm::{EdDsa, Es256, Es384, Rs256};
     use SigningKeyState::{Active, Next, Retiring};
 
-    const HOUR: Timing = Timing {
+    const HOUR: RotationTiming = RotationTiming {
         verifier_cache_ttl: Span::from_secs(3600),
-        replica_staleness: Span::from_secs(30),
+        max_snapshot_age: Span::from_secs(30),
         verifier_leeway: Span::from_secs(60),
         clock_skew: Span::from_secs(30),
         max_ttl: Span::from_secs(3600),
     };
 
-    fn rules(configured: Algorithm, asked: &[Algorithm], period: Option<u64>) -> Rules {
-        Rules {
+    fn rules(configured: Algorithm, asked: &[Algorithm], period: Option<u64>) -> RotationRules {
+        RotationRules {
             timing: HOUR,
-            period: period.map(Span::from_secs),
-            configured: [configured].into(),
-            asked: asked.iter().copied().collect(),
-            steady: Steady::ALWAYS,
+            rotation_period: period.map(Span::from_secs),
+            configured_algorithms: [configured].into(),
+            audience_algorithms: asked.iter().copied().collect(),
+            stable_since: ClockStability::NO_JUMP,
         }
     }
 
@@ -46,8 +46,8 @@ mod tests {
     }
 
     /// Returns a key that was published, and reached its state, at 1 s.
-    fn key(algorithm: Algorithm, state: SigningKeyState) -> SigningKeyInfo {
-        SigningKeyInfo {
+    fn key(algorithm: Algorithm, state: SigningKeyState) -> SigningKeyMetadata {
+        SigningKeyMetadata {
             kid: format!("{:A<43}", format!("{algorithm}{}", state.as_str())).parse().unwrap(),
             algorithm,
             state,
@@ -62,8 +62,8 @@ mod tests {
         }
     }
 
-    fn steps(rules: &Rules, keys: &[SigningKeyInfo], now: Timestamp) -> Vec<(i64, String)> {
-        let told = |planned: Planned| {
+    fn steps(rules: &RotationRules, keys: &[SigningKeyMetadata], now: Timestamp) -> Vec<(i64, String)> {
+        let told = |planned: PlannedStep| {
             let step = format!("{:?}", planned.step);
             (planned.at.seconds(), step.replace(['A', '"'], "").replace("SigningKeyId", ""))
         };
@@ -75,10 +75,10 @@ mod tests {
         let rules = rules(Es256, &[], Some(10_000));
         let (active, next) = (key(Es256, Active), key(Es256, Next));
         let planned = rules.plan(&[active.clone(), next.clone()], at(5));
-        let step = Step::Activate(next.kid.clone());
-        assert_eq!(planned, [Planned { at: at(10_001), step: step.clone(), waits_for: Wait::Period }]);
+        let step = RotationStep::Activate(next.kid.clone());
+        assert_eq!(planned, [PlannedStep { at: at(10_001), step: step.clone(), waits_for: WaitReason::Period }]);
         let planned = rules.plan(&[active, next], at(10_001));
-        assert_eq!(planned, [Planned { at: at(10_001), step, waits_for: Wait::Due }]);
+        assert_eq!(planned, [PlannedStep { at: at(10_001), step, waits_for: WaitReason::Due }]);
     }
 
     #[test]
@@ -92,27 +92,27 @@ mod tests {
         next.seen_at = None;
         let rules = rules(Es256, &[], Some(10));
         let planned = rules.plan(&[active.clone(), next.clone()], at(100_000));
-        assert_eq!(planned[0].step, Step::See(next.kid.clone()));
+        assert_eq!(planned[0].step, RotationStep::ConfirmPublication(next.kid.clone()));
         next.seen_at = Some(at(100_000));
         let planned = rules.plan(&[active, next], at(100_000));
-        assert_eq!((planned[0].at, planned[0].waits_for), (at(103_660), Wait::Verifiers));
+        assert_eq!((planned[0].at, planned[0].waits_for), (at(103_660), WaitReason::Verifiers));
     }
 
     #[test]
     fn a_change_of_the_algorithm_is_a_rotation_with_both_published() {
         let rules = rules(EdDsa, &[], Some(1_000_000));
         let (old, old_next, new) = (key(Es256, Active), key(Es256, Next), key(EdDsa, Next));
-        let seen = |keys: &[SigningKeyInfo], now| steps(&rules, keys, now);
+        let seen = |keys: &[SigningKeyMetadata], now| steps(&rules, keys, now);
         assert_eq!(seen(std::slice::from_ref(&old), at(5)), [(5, "Publish(EdDsa)".to_owned())]);
         // The old key signs until the new one may. Its successor never signed and is not needed.
         let planned = rules.plan(&[old.clone(), old_next.clone(), new.clone()], at(5));
-        assert_eq!(planned[0].step, Step::Remove(old_next.kid.clone()));
-        assert_eq!((planned[1].at, &planned[1].step), (at(3661), &Step::Activate(new.kid.clone())));
+        assert_eq!(planned[0].step, RotationStep::Remove(old_next.kid.clone()));
+        assert_eq!((planned[1].at, &planned[1].step), (at(3661), &RotationStep::Activate(new.kid.clone())));
         assert_eq!(planned.len(), 2);
-        let by_hand = Rules { period: None, ..rules.clone() };
+        let by_hand = RotationRules { rotation_period: None, ..rules.clone() };
         assert!(by_hand.plan(&[old.clone(), new.clone()], at(9000)).is_empty(), "it waits for whoever rotates");
         let signs = key(EdDsa, Active);
-        assert_eq!(rules.plan(&[old.clone(), signs, new], at(4000))[0].step, Step::Retire(old.kid));
+        assert_eq!(rules.plan(&[old.clone(), signs, new], at(4000))[0].step, RotationStep::Retire(old.kid));
     }
 
     #[test]
@@ -120,8 +120,10 @@ mod tests {
         let rules = rules(Es256, &[Rs256, Es384], Some(1_000_000));
         let keys = [key(Es256, Active), key(Es256, Next), key(Rs256, Active), key(Rs256, Next), key(Es384, Next)];
         let planned = rules.plan(&keys, at(3660));
-        assert_eq!((planned[0].at, &planned[0].step), (at(3661), &Step::Activate(keys[4].kid.clone())));
-        assert!(planned.iter().all(|planned| !matches!(planned.step, Step::Retire(_) | Step::Remove(_))));
+        assert_eq!((planned[0].at, &planned[0].step), (at(3661), &RotationStep::Activate(keys[4].kid.clone())));
+        assert!(
+            planned.iter().all(|planned| !matches!(planned.step, RotationStep::Retire(_) | RotationStep::Remove(_)))
+        );
     }
 
     #[test]
@@ -132,8 +134,8 @@ mod tests {
         let keys = [key(Es256, Active), key(Es256, Next), old.clone()];
         let planned = rules.plan(&keys, at(2));
         let expected = [
-            (at(61), Step::Destroy(old.kid.clone()), Wait::Replicas),
-            (at(7321), Step::Remove(old.kid.clone()), Wait::Tokens),
+            (at(61), RotationStep::DestroyPrivateKey(old.kid.clone()), WaitReason::Replicas),
+            (at(7321), RotationStep::Remove(old.kid.clone()), WaitReason::Tokens),
         ];
         let found: Vec<_> = planned.into_iter().map(|one| (one.at, one.step, one.waits_for)).collect();
         assert_eq!(found, expected);
@@ -145,54 +147,57 @@ mod tests {
     fn after_a_jump_of_the_clock_every_wait_begins_anew() {
         let mut rules = rules(Es256, &[], Some(10));
         let keys = [key(Es256, Active), key(Es256, Next), key(Es384, Retiring)];
-        assert!(rules.plan(&keys, at(50_000)).iter().all(|planned| planned.waits_for == Wait::Due));
+        assert!(rules.plan(&keys, at(50_000)).iter().all(|planned| planned.waits_for == WaitReason::Due));
         // A forward jump, detected at 50,000 s.
-        rules.steady.since = at(50_000);
+        rules.stable_since.stable_since = at(50_000);
         let planned = rules.plan(&keys, at(50_001));
         assert_eq!(planned.iter().map(|one| one.at).collect::<Vec<_>>(), [at(50_060), at(53_660), at(53_720)]);
         // A backward jump: a time that was written ahead of `now` counts from the detection of the
         // jump.
         let mut next = key(Es256, Next);
         next.seen_at = Some(at(90_000));
-        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_660)));
+        assert_eq!(rules.activation_time(&next, at(50_010)), Some(at(53_660)));
         // The jump is not detected yet: no part of the delay has elapsed.
-        rules.steady.since = at(90_000);
-        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_670)));
-        rules.steady = Steady::ALWAYS;
-        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_670)));
+        rules.stable_since.stable_since = at(90_000);
+        assert_eq!(rules.activation_time(&next, at(50_010)), Some(at(53_670)));
+        rules.stable_since = ClockStability::NO_JUMP;
+        assert_eq!(rules.activation_time(&next, at(50_010)), Some(at(53_670)));
         // Within the clock skew: the time counts as it is written.
         next.seen_at = Some(at(50_040));
-        assert_eq!(rules.may_sign_from(&next, at(50_010)), Some(at(53_700)));
+        assert_eq!(rules.activation_time(&next, at(50_010)), Some(at(53_700)));
         // The clock showed a later time before: the reader detects the jump.
         let skew = Span::from_secs(30);
-        assert_eq!(Steady::ALWAYS.seen(at(50_040), at(50_010), skew), Steady::ALWAYS);
-        assert_eq!(Steady::ALWAYS.seen(at(50_041), at(50_010), skew), Steady { since: at(50_010) });
+        assert_eq!(ClockStability::NO_JUMP.after_reading(at(50_040), at(50_010), skew), ClockStability::NO_JUMP);
+        assert_eq!(
+            ClockStability::NO_JUMP.after_reading(at(50_041), at(50_010), skew),
+            ClockStability { stable_since: at(50_010) }
+        );
     }
 
     #[test]
     fn the_stricter_setting_holds() {
-        let other = Timing { verifier_cache_ttl: Span::from_secs(60), max_ttl: Span::from_secs(9000), ..HOUR };
-        let both = HOUR.stricter(other);
-        assert_eq!((both, both), (other.stricter(HOUR), Timing { max_ttl: Span::from_secs(9000), ..HOUR }));
+        let other = RotationTiming { verifier_cache_ttl: Span::from_secs(60), max_ttl: Span::from_secs(9000), ..HOUR };
+        let both = HOUR.strictest(other);
+        assert_eq!((both, both), (other.strictest(HOUR), RotationTiming { max_ttl: Span::from_secs(9000), ..HOUR }));
     }
 
     #[test]
     fn a_replica_counts_until_nothing_of_it_can_be_in_use() {
         // Its last report was 10 s before the disconnection, it signs for 30 s, and its tokens live
         // for an hour and a minute of leeway.
-        assert_eq!(HOUR.until_forgotten(), Span::from_secs(10 + 30 + 3600 + 60 + 30));
+        assert_eq!(HOUR.replica_retention(), Span::from_secs(10 + 30 + 3600 + 60 + 30));
     }
 
     #[test]
     fn the_bounds_of_an_emergency_are_told_and_never_instant() {
         let mut revoked = key(Es256, Active);
         revoked.longest_ttl = Span::from_secs(7200);
-        let bounds = HOUR.after_revocation(&revoked, at(1000), at(1000));
+        let bounds = HOUR.revocation_bounds(&revoked, at(1000), at(1000));
         assert_eq!(bounds.unpublished_by, at(1060));
         assert_eq!(bounds.accepted_until, at(4660));
         assert_eq!(bounds.last_token_ends, at(8350));
         assert_eq!(bounds.successor_known_by, at(4660));
-        assert_eq!(HOUR.after_revocation(&revoked, at(9000), at(1)).successor_known_by, at(9000));
+        assert_eq!(HOUR.revocation_bounds(&revoked, at(9000), at(1)).successor_known_by, at(9000));
     }
 
     #[test]

@@ -6,24 +6,25 @@ pub mod requested;
 use crate::{
     domain::{
         access::{
-            access_record::{AccessRecord, Admin, MAX_ADMINS, Principal, Reach},
-            owner::Home,
+            access_record::{AccessRecord, MAX_ADMINS, Principal, RecordAdmin, RecordVisibility},
+            owner::OwnerScope,
             permission::{MANAGE, MANAGE_SELF},
-            policy::Place,
+            policy::TenantScope,
         },
         common::{
-            id::{AccessRecordId, Incarnation, OrganizationId},
+            id::{AccessRecordId, GenerationId, OrganizationId},
             name::DisplayName,
             page::{Page, PageRequest},
         },
-        events::{Actor, EventKind, NewEvent},
+        events::{Actor, EventType, NewEvent},
     },
     service::{
-        App, Error, Fault,
-        access::access_records::requested::{admins, all_roles, not_held, principals, statements},
+        App, Error, InputFault,
+        access::access_records::requested::{admins, collect_roles, not_held, principals, statements},
         caller::Caller,
         common::{
-            idempotency::{self, Created, Idempotency},
+            error::Rule,
+            idempotency::{self, CreateOutcome, IdempotencyRequest},
             version::require_version,
         },
     },
@@ -31,31 +32,31 @@ use crate::{
 };
 
 pub(crate) use requested::lock_roles;
-pub use requested::{PrincipalAsked, StatementAsked};
+pub use requested::{RequestedPrincipal, RequestedStatement};
 
 /// Body of `POST /v1/access-records`.
 #[derive(Debug, Clone)]
-pub struct NewRecord {
+pub struct NewAccessRecord {
     pub name: DisplayName,
     /// Absent: the tenant scope of the caller.
     pub organization: Option<OrganizationId>,
-    pub principals: Vec<PrincipalAsked>,
+    pub principals: Vec<RequestedPrincipal>,
     pub admins: Vec<String>,
-    pub statements: Vec<StatementAsked>,
+    pub statements: Vec<RequestedStatement>,
 }
 
 /// Body of `PATCH /v1/access-records/{id}`. Absent members stay unchanged.
 #[derive(Debug, Clone, Default)]
-pub struct PatchRecord {
+pub struct AccessRecordPatch {
     pub name: Option<DisplayName>,
-    pub principals: Option<Vec<PrincipalAsked>>,
+    pub principals: Option<Vec<RequestedPrincipal>>,
     pub admins: Option<Vec<String>>,
-    pub statements: Option<Vec<StatementAsked>>,
+    pub statements: Option<Vec<RequestedStatement>>,
 }
 
 /// The tenant scope of a record: an organization with its current generation id, or `None` outside
 /// any organization.
-pub(crate) type Spot = Option<(OrganizationId, Incarnation)>;
+pub(crate) type RecordScope = Option<(OrganizationId, GenerationId)>;
 
 const NOT_FOUND: Error = Error::NotFound("access record");
 
@@ -64,34 +65,34 @@ const NOT_FOUND: Error = Error::NotFound("access record");
 pub async fn create(
     app: &App,
     caller: &Caller,
-    new: NewRecord,
-    once: Option<Idempotency>,
-) -> Result<Created<AccessRecord, AccessRecord>, Error> {
+    new: NewAccessRecord,
+    once: Option<IdempotencyRequest>,
+) -> Result<CreateOutcome<AccessRecord, AccessRecord>, Error> {
     let caller = caller.clone();
     app.store
-        .change(caller.origin.clone(), move |tx| {
+        .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::access::access_records::find(tx, &id.parse()?)?;
-                let found = found.filter(|record| reach(&caller).includes(record)).ok_or(NOT_FOUND)?;
-                return Ok(Outcome::bookkeeping(Created::Replayed(found)));
+                let found = found.filter(|record| caller_reach(&caller).includes(record)).ok_or(NOT_FOUND)?;
+                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(found)));
             }
-            let spot = spot_of_new(tx, &caller, new.organization)?;
-            let own = own_alone(&caller)?;
+            let spot = resolve_record_scope(tx, &caller, new.organization)?;
+            let own = required_principal_home(&caller)?;
             let mut faults = Vec::new();
             let principals = principals(tx, spot.as_ref(), own.as_ref(), new.principals, &[], &mut faults)?;
             let admins = admins(tx, &caller, spot.as_ref(), new.admins, &[], &mut faults)?;
             let (record, event) = make(tx, &caller, spot, new.name, principals, admins, new.statements, faults)?;
-            idempotency::remember(tx, once.as_ref(), record.id.as_str())?;
-            Ok(Outcome::event(Created::New(record), event))
+            idempotency::record_created_object(tx, once.as_ref(), record.id.as_str())?;
+            Ok(Outcome::event(CreateOutcome::New(record), event))
         })
         .await
 }
 
 /// A record that is created together with its only principal.
 #[derive(Debug, Clone)]
-pub struct FirstRecord {
+pub struct InitialAccessRecord {
     pub name: DisplayName,
-    pub statements: Vec<StatementAsked>,
+    pub statements: Vec<RequestedStatement>,
 }
 
 /// Creates the record in the tenant scope of its principal. The caller has locked the roles with
@@ -99,15 +100,15 @@ pub struct FirstRecord {
 pub(crate) fn first(
     tx: &mut Tx<'_>,
     caller: &Caller,
-    home: &Home,
+    home: &OwnerScope,
     principal: Principal,
-    first: FirstRecord,
+    first: InitialAccessRecord,
 ) -> Result<(AccessRecord, NewEvent), Error> {
     let spot = match home.organization() {
         None => None,
         Some(id) => {
             let organization = store::directory::organizations::find(tx, id)?.ok_or(Error::NotFound("organization"))?;
-            Some((organization.id, organization.incarnation))
+            Some((organization.id, organization.generation_id))
         }
     };
     make(tx, caller, spot, first.name, vec![principal], Vec::new(), first.statements, Vec::new())
@@ -119,54 +120,57 @@ pub(crate) fn first(
 pub(crate) fn make(
     tx: &mut Tx<'_>,
     caller: &Caller,
-    spot: Spot,
+    spot: RecordScope,
     name: DisplayName,
     principals: Vec<Principal>,
-    mut admins: Vec<Admin>,
-    asked: Vec<StatementAsked>,
-    mut faults: Vec<Fault>,
+    mut admins: Vec<RecordAdmin>,
+    asked: Vec<RequestedStatement>,
+    mut faults: Vec<InputFault>,
 ) -> Result<(AccessRecord, NewEvent), Error> {
-    require_no_key(caller)?;
+    refuse_key_as_caller(caller)?;
     let (statements, roles) = statements(tx, asked, &mut faults)?;
     faults.extend(not_held(caller, &roles, statements.iter().enumerate()));
-    if let Some(Home::User { id, incarnation, .. }) = &caller.acts_as {
-        let author = Admin { user: id.clone(), incarnation: incarnation.clone() };
+    if let Some(OwnerScope::User { id, generation_id, .. }) = &caller.acts_as {
+        let author = RecordAdmin { user: id.clone(), generation_id: generation_id.clone() };
         if !admins.contains(&author) {
             admins.push(author);
         }
     }
     if admins.len() > MAX_ADMINS && !faults.iter().any(|fault| fault.field == "admins") {
-        faults.push(Fault::new("admins", format!("{MAX_ADMINS} at most, and you are one of them")));
+        faults.push(InputFault::new("admins", format!("{MAX_ADMINS} at most, and you are one of them")));
     }
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
     let record = AccessRecord {
-        id: tx.new_id()?,
+        id: tx.generate_id()?,
         name,
         organization: spot,
         principals,
         admins,
         statements,
         created_at: tx.now(),
-        created_by: tx.author(),
+        created_by: tx.creator(),
         version: 1,
     };
     store::access::access_records::insert(tx, &record)?;
-    let event = event(EventKind::AccessRecordCreated, &record);
+    let event = event(EventType::AccessRecordCreated, &record);
     Ok((record, event))
 }
 
 /// A record outside the caller's reach is reported as `Error::NotFound`.
 pub async fn get(app: &App, caller: &Caller, id: AccessRecordId) -> Result<AccessRecord, Error> {
     let found = app.store.read(move |connection| store::access::access_records::find(connection, &id)).await?;
-    found.filter(|record| reach(caller).includes(record)).ok_or(NOT_FOUND)
+    found.filter(|record| caller_reach(caller).includes(record)).ok_or(NOT_FOUND)
 }
 
 /// Lists the records that the caller may see.
 pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<AccessRecord>, Error> {
     let caller = caller.clone();
-    Ok(app.store.read(move |connection| store::access::access_records::list(connection, reach(&caller), &page)).await?)
+    Ok(app
+        .store
+        .read(move |connection| store::access::access_records::list(connection, caller_reach(&caller), &page))
+        .await?)
 }
 
 /// Changes a record. Adding a principal grants it every role of the record; changing a statement
@@ -175,20 +179,20 @@ pub async fn patch(
     app: &App,
     caller: &Caller,
     id: AccessRecordId,
-    patch: PatchRecord,
+    patch: AccessRecordPatch,
     if_version: Option<i64>,
 ) -> Result<AccessRecord, Error> {
     let caller = caller.clone();
     app.store
-        .change(caller.origin.clone(), move |tx| {
-            let mut record = found(tx, &caller, &id)?;
-            require_no_key(&caller)?;
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let mut record = lock_visible_record(tx, &caller, &id)?;
+            refuse_key_as_caller(&caller)?;
             require_version(record.version, if_version)?;
             let before = record.clone();
             let spot = before.organization.as_ref();
             let mut faults = Vec::new();
             if let Some(asked) = patch.principals {
-                let own = own_alone(&caller)?;
+                let own = required_principal_home(&caller)?;
                 record.principals = principals(tx, spot, own.as_ref(), asked, &before.principals, &mut faults)?;
             }
             if let Some(asked) = patch.admins {
@@ -206,7 +210,7 @@ pub async fn patch(
                 .collect();
             let roles = match roles {
                 Some(known) => known,
-                None => store::access::roles::find_for_change(tx, &all_roles(&record.statements))?,
+                None => store::access::roles::find_many_for_update(tx, &collect_roles(&record.statements))?,
             };
             faults.extend(not_held(&caller, &roles, handed));
             if !faults.is_empty() {
@@ -218,7 +222,7 @@ pub async fn patch(
             }
             store::access::access_records::update(tx, &record)?;
             record.version += 1;
-            let event = event(EventKind::AccessRecordUpdated, &record);
+            let event = event(EventType::AccessRecordUpdated, &record);
             Ok(Outcome::event(record, event))
         })
         .await
@@ -227,50 +231,54 @@ pub async fn patch(
 pub async fn delete(app: &App, caller: &Caller, id: AccessRecordId, if_version: Option<i64>) -> Result<(), Error> {
     let caller = caller.clone();
     app.store
-        .change(caller.origin.clone(), move |tx| {
-            let record = found(tx, &caller, &id)?;
+        .run_transaction(caller.origin.clone(), move |tx| {
+            let record = lock_visible_record(tx, &caller, &id)?;
             require_version(record.version, if_version)?;
             store::access::access_records::delete(tx, &id)?;
-            Ok(Outcome::event((), event(EventKind::AccessRecordDeleted, &record)))
+            Ok(Outcome::event((), event(EventType::AccessRecordDeleted, &record)))
         })
         .await
 }
 
-fn reach(caller: &Caller) -> Reach<'_> {
-    Reach::of(&caller.authority, caller.acts_as.as_ref())
+fn caller_reach(caller: &Caller) -> RecordVisibility<'_> {
+    RecordVisibility::of(&caller.authority, caller.acts_as.as_ref())
 }
 
-fn found(tx: &mut Tx<'_>, caller: &Caller, id: &AccessRecordId) -> Result<AccessRecord, Error> {
-    let found = store::access::access_records::find_for_change(tx, id)?;
-    found.filter(|record| reach(caller).includes(record)).ok_or(NOT_FOUND)
+fn lock_visible_record(tx: &mut Tx<'_>, caller: &Caller, id: &AccessRecordId) -> Result<AccessRecord, Error> {
+    let found = store::access::access_records::find_for_update(tx, id)?;
+    found.filter(|record| caller_reach(caller).includes(record)).ok_or(NOT_FOUND)
 }
 
-fn event(kind: EventKind, record: &AccessRecord) -> NewEvent {
+fn event(kind: EventType, record: &AccessRecord) -> NewEvent {
     let principals = record.principals.iter().map(|one| format!("{}:{}", one.kind().as_str(), one.id()));
     NewEvent::new(kind, &record.id)
-        .within(record.organization_id())
-        .with("principals", principals.collect::<Vec<_>>())
-        .with("roles", all_roles(&record.statements).to_string())
+        .with_organization(record.organization_id())
+        .with_data("principals", principals.collect::<Vec<_>>())
+        .with_data("roles", collect_roles(&record.statements).to_string())
 }
 
-fn spot_of_new(connection: &mut Conn, caller: &Caller, asked: Option<OrganizationId>) -> Result<Spot, Error> {
+fn resolve_record_scope(
+    connection: &mut Conn,
+    caller: &Caller,
+    asked: Option<OrganizationId>,
+) -> Result<RecordScope, Error> {
     let nowhere = || Error::invalid("organization_id", "there is no such organization, or none where you stand");
-    let wanted = match &caller.authority.place {
-        Place::Everywhere => asked,
-        Place::Inside { organization, .. } if asked.is_none() || asked == *organization => organization.clone(),
-        Place::Inside { .. } => return Err(nowhere()),
+    let wanted = match &caller.authority.tenant_scope {
+        TenantScope::Deployment => asked,
+        TenantScope::Tenant { organization, .. } if asked.is_none() || asked == *organization => organization.clone(),
+        TenantScope::Tenant { .. } => return Err(nowhere()),
     };
     let Some(id) = wanted else { return Ok(None) };
     let found = store::directory::organizations::find(connection, &id)?.ok_or_else(nowhere)?;
-    Ok(Some((found.id, found.incarnation)))
+    Ok(Some((found.id, found.generation_id)))
 }
 
 /// Refuses calls that a key of a user or an organization makes for itself: such a key could define
 /// its own access, or that of keys it creates.
-fn require_no_key(caller: &Caller) -> Result<(), Error> {
+fn refuse_key_as_caller(caller: &Caller) -> Result<(), Error> {
     let calls_itself = matches!(caller.origin.actor, Actor::Key(_)) && caller.origin.on_behalf_of.is_none();
-    if calls_itself && caller.authority.place != Place::Everywhere {
-        Err(Error::Forbidden("of a user (no key says what it may reach itself)"))
+    if calls_itself && caller.authority.tenant_scope != TenantScope::Deployment {
+        Err(Error::NotAllowed(Rule::OwnAccess))
     } else {
         Ok(())
     }
@@ -278,11 +286,13 @@ fn require_no_key(caller: &Caller) -> Result<(), Error> {
 
 /// The home that the principals must have, if the caller may name only its own; `None` if it may
 /// name others.
-fn own_alone(caller: &Caller) -> Result<Option<Home>, Error> {
-    match (&caller.authority.place, &caller.acts_as) {
-        (Place::Everywhere, _) => Ok(None),
-        (Place::Inside { organization: Some(_), .. }, _) if caller.authority.holds(MANAGE) => Ok(None),
-        (Place::Inside { .. }, Some(home)) if caller.authority.holds(MANAGE_SELF) => Ok(Some(home.clone())),
-        (Place::Inside { .. }, _) => Err(Error::Forbidden(MANAGE_SELF)),
+fn required_principal_home(caller: &Caller) -> Result<Option<OwnerScope>, Error> {
+    match (&caller.authority.tenant_scope, &caller.acts_as) {
+        (TenantScope::Deployment, _) => Ok(None),
+        (TenantScope::Tenant { organization: Some(_), .. }, _) if caller.authority.has_permission(MANAGE) => Ok(None),
+        (TenantScope::Tenant { .. }, Some(home)) if caller.authority.has_permission(MANAGE_SELF) => {
+            Ok(Some(home.clone()))
+        }
+        (TenantScope::Tenant { .. }, _) => Err(Error::Forbidden(MANAGE_SELF)),
     }
 }

@@ -7,32 +7,32 @@ use serde_json::{Map, Value};
 use crate::{
     domain::common::json::Object,
     service::{
-        Fault,
+        InputFault,
         common::reading,
-        directory::{members::PutMember, organizations::PutOrganization, users::PutUser},
+        directory::{members::MemberPut, organizations::OrganizationPut, users::UserPut},
     },
 };
 
 /// The parsed content of a line.
 #[derive(Debug, Clone)]
 pub enum Row {
-    Organization(PutOrganization),
-    User(PutUser),
-    Member(PutMember),
+    Organization(OrganizationPut),
+    User(UserPut),
+    Member(MemberPut),
 }
 
 /// Maximum number of faults reported for one line.
-const MOST_FAULTS: usize = 16;
+const MAX_FAULTS_PER_LINE: usize = 16;
 
 /// Parses a line, or returns all faults that can be found without the database.
-pub fn read(text: &[u8]) -> Result<Row, Vec<Fault>> {
-    let mut members = Members::of(text).map_err(|fault| vec![fault])?;
-    let kind = members.given.remove("type");
+pub fn read(text: &[u8]) -> Result<Row, Vec<InputFault>> {
+    let mut members = MemberReader::of(text).map_err(|fault| vec![fault])?;
+    let kind = members.remaining.remove("type");
     let row = match kind.as_ref().and_then(Value::as_str) {
         Some("organization") => members.organization().map(Row::Organization),
         Some("user") => members.user().map(Row::User),
-        Some("member") => members.member().map(Row::Member),
-        Some(_) | None => return Err(vec![Fault::new("type", "must be organization, user or member")]),
+        Some("member") => members.read_member().map(Row::Member),
+        Some(_) | None => return Err(vec![InputFault::new("type", "must be organization, user or member")]),
     };
     let faults = members.end();
     match row {
@@ -41,62 +41,62 @@ pub fn read(text: &[u8]) -> Result<Row, Vec<Fault>> {
     }
 }
 
-/// Keeps the first `MOST_FAULTS` faults and appends the number of omitted ones.
-pub fn told(mut faults: Vec<Fault>) -> Vec<Fault> {
-    let more = faults.len().saturating_sub(MOST_FAULTS);
+/// Keeps the first `MAX_FAULTS_PER_LINE` faults and appends the number of omitted ones.
+pub fn told(mut faults: Vec<InputFault>) -> Vec<InputFault> {
+    let more = faults.len().saturating_sub(MAX_FAULTS_PER_LINE);
     if more > 0 {
-        faults.truncate(MOST_FAULTS);
-        faults.push(Fault::new("row", format!("and {more} more")));
+        faults.truncate(MAX_FAULTS_PER_LINE);
+        faults.push(InputFault::new("row", format!("and {more} more")));
     }
     faults
 }
 
 /// The members of a JSON object, removed as they are read.
-struct Members {
-    given: Map<String, Value>,
+struct MemberReader {
+    remaining: Map<String, Value>,
     known: Vec<&'static str>,
-    faults: Vec<Fault>,
+    faults: Vec<InputFault>,
 }
 
-impl Members {
-    fn of(text: &[u8]) -> Result<Self, Fault> {
+impl MemberReader {
+    fn of(text: &[u8]) -> Result<Self, InputFault> {
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         let read: Result<Object, _> = serde_path_to_error::deserialize(&mut deserializer);
-        let Object(given) = read.map_err(|error| match error.inner().classify() {
+        let Object(remaining) = read.map_err(|error| match error.inner().classify() {
             serde_json::error::Category::Data => reading::fault("row", &error),
             serde_json::error::Category::Syntax
             | serde_json::error::Category::Eof
             | serde_json::error::Category::Io => {
-                Fault::new("row", format!("is not JSON: see column {}", error.inner().column()))
+                InputFault::new("row", format!("is not JSON: see column {}", error.inner().column()))
             }
         })?;
-        deserializer.end().map_err(|_| Fault::new("row", "something stands after the JSON"))?;
-        Ok(Self { given, known: Vec::new(), faults: Vec::new() })
+        deserializer.end().map_err(|_| InputFault::new("row", "something stands after the JSON"))?;
+        Ok(Self { remaining, known: Vec::new(), faults: Vec::new() })
     }
 
-    fn organization(&mut self) -> Option<PutOrganization> {
-        let (id, name, metadata) = (self.need("id"), self.take("name"), self.take("metadata"));
-        Some(PutOrganization { id: id?, name, metadata })
+    fn organization(&mut self) -> Option<OrganizationPut> {
+        let (id, name, metadata) = (self.read_required("id"), self.take("name"), self.take("metadata"));
+        Some(OrganizationPut { id: id?, name, metadata })
     }
 
-    fn user(&mut self) -> Option<PutUser> {
-        let (id, blocked) = (self.need("id"), self.take("blocked"));
+    fn user(&mut self) -> Option<UserPut> {
+        let (id, blocked) = (self.read_required("id"), self.take("blocked"));
         let (profile, metadata, roles) = (self.take("profile"), self.take("metadata"), self.take("roles"));
-        Some(PutUser { id: id?, blocked, profile, metadata, roles })
+        Some(UserPut { id: id?, blocked, profile, metadata, roles })
     }
 
-    fn member(&mut self) -> Option<PutMember> {
-        let (organization, user) = (self.need("organization_id"), self.need("user_id"));
+    fn read_member(&mut self) -> Option<MemberPut> {
+        let (organization, user) = (self.read_required("organization_id"), self.read_required("user_id"));
         let (roles, metadata) = (self.take("roles"), self.take("metadata"));
-        Some(PutMember { organization: organization?, user: user?, roles, metadata })
+        Some(MemberPut { organization: organization?, user: user?, roles, metadata })
     }
 
-    fn need<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
+    fn read_required<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
         self.known.push(name);
-        match self.given.remove(name) {
+        match self.remaining.remove(name) {
             Some(value) => self.read(name, value),
             None => {
-                self.faults.push(Fault::new(name, "is missing"));
+                self.faults.push(InputFault::new(name, "is missing"));
                 None
             }
         }
@@ -105,28 +105,28 @@ impl Members {
     /// An absent member is empty, as in a PUT.
     fn take<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
         self.known.push(name);
-        let given = self.given.remove(name);
-        given.and_then(|value| self.read(name, value)).unwrap_or_default()
+        let remaining = self.remaining.remove(name);
+        remaining.and_then(|value| self.read(name, value)).unwrap_or_default()
     }
 
     fn read<T: DeserializeOwned>(&mut self, name: &str, value: Value) -> Option<T> {
         match serde_path_to_error::deserialize(value) {
             Ok(value) => Some(value),
             Err(error) => {
-                let Fault { field, message } = reading::fault("", &error);
+                let InputFault { field, message } = reading::fault("", &error);
                 let between = if field.is_empty() || field.starts_with('[') { "" } else { "." };
-                self.faults.push(Fault { field: format!("{name}{between}{field}"), message });
+                self.faults.push(InputFault { field: format!("{name}{between}{field}"), message });
                 None
             }
         }
     }
 
     /// Reports the members that were not read as unknown.
-    fn end(self) -> Vec<Fault> {
-        let Self { given, known, mut faults } = self;
+    fn end(self) -> Vec<InputFault> {
+        let Self { remaining, known, mut faults } = self;
         let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
         let message = format!("not known here: expected one of {}", known.join(", "));
-        faults.extend(given.keys().map(|name| Fault::new(reading::shown(name), message.clone())));
+        faults.extend(remaining.keys().map(|name| InputFault::new(reading::shown(name), message.clone())));
         faults
     }
 }

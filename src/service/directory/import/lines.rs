@@ -1,7 +1,7 @@
 //! Splits bytes into lines of bounded length.
 
 /// Maximum length of a line in bytes, equal to the body limit of a PUT.
-pub const LONGEST_LINE: usize = 64 * 1024;
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// The line being read.
 #[derive(Debug, Default)]
@@ -11,14 +11,14 @@ pub struct Lines {
     too_long: bool,
 }
 
-/// A line that was skipped because it exceeds `LONGEST_LINE`.
+/// A line that was skipped because it exceeds `MAX_LINE_BYTES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLong;
+pub struct LineTooLong;
 
 impl Lines {
     /// Appends bytes to the current line. A line that is too long is not kept in memory.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.too_long || self.text.len() + bytes.len() > LONGEST_LINE {
+        if self.too_long || self.text.len() + bytes.len() > MAX_LINE_BYTES {
             self.too_long = true;
             self.text = Vec::new();
         } else {
@@ -27,11 +27,11 @@ impl Lines {
     }
 
     /// Ends the current line. Returns its number, starting at 1, and its text.
-    pub fn end(&mut self) -> (u64, Result<Vec<u8>, TooLong>) {
+    pub fn end(&mut self) -> (u64, Result<Vec<u8>, LineTooLong>) {
         self.number += 1;
         let text = std::mem::take(&mut self.text);
         let too_long = std::mem::take(&mut self.too_long);
-        (self.number, if too_long { Err(TooLong) } else { Ok(text) })
+        (self.number, if too_long { Err(LineTooLong) } else { Ok(text) })
     }
 }
 
@@ -45,13 +45,13 @@ mod tests {
         lines.push(b"a");
         lines.push(b"b");
         assert_eq!(lines.end(), (1, Ok(b"ab".to_vec())));
-        lines.push(&vec![b'x'; LONGEST_LINE]);
-        assert_eq!(lines.end().1.map(|text| text.len()), Ok(LONGEST_LINE));
+        lines.push(&vec![b'x'; MAX_LINE_BYTES]);
+        assert_eq!(lines.end().1.map(|text| text.len()), Ok(MAX_LINE_BYTES));
         for _ in 0..3 {
-            lines.push(&vec![b'x'; LONGEST_LINE / 2]);
+            lines.push(&vec![b'x'; MAX_LINE_BYTES / 2]);
         }
         assert!(lines.text.capacity() == 0, "nothing of it is kept");
-        assert_eq!(lines.end(), (3, Err(TooLong)));
+        assert_eq!(lines.end(), (3, Err(LineTooLong)));
         assert_eq!(lines.end(), (4, Ok(Vec::new())));
     }
 }

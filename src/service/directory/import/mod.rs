@@ -14,32 +14,32 @@ use serde::Serialize;
 use crate::{
     domain::events::Origin,
     service::{
-        App, Error, Fault,
+        App, Error, InputFault,
         caller::Caller,
         directory::import::{
-            chunk::Applied,
-            lines::{Lines, TooLong},
-            report::{Counts, Numbered, RefusedRow},
+            chunk::ChunkResult,
+            lines::{LineTooLong, Lines},
+            report::{NumberedRow, RefusedRow, RowCounts},
         },
     },
 };
 
-pub use lines::LONGEST_LINE;
+pub use lines::MAX_LINE_BYTES;
 
 /// Maximum number of rows in one transaction.
-const CHUNK_ROWS: usize = 500;
+const MAX_CHUNK_ROWS: usize = 500;
 /// A chunk is applied once the lines of its rows reach this number of bytes.
-const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+const CHUNK_BYTES_LIMIT: usize = 4 * 1024 * 1024;
 /// Maximum number of refused rows that a report lists.
-const MOST_REFUSED: usize = 1000;
+const MAX_LISTED_REFUSED_ROWS: usize = 1000;
 /// Maximum number of attempts for a chunk when a concurrent transaction inserts one of its entries.
-const TRIES: usize = 5;
+const MAX_CHUNK_ATTEMPTS: usize = 5;
 
 /// The result of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: RowCounts,
     /// The first 1000 refused rows.
     pub refused_rows: Vec<RefusedRow>,
     /// The number of refused rows that are not listed.
@@ -51,7 +51,7 @@ pub struct Report {
 pub struct Import {
     origin: Origin,
     lines: Lines,
-    chunk: Vec<Numbered>,
+    chunk: Vec<NumberedRow>,
     chunk_bytes: usize,
     report: Report,
 }
@@ -68,7 +68,7 @@ impl Import {
     }
 
     /// Counts of the rows that are committed or refused.
-    pub const fn counts(&self) -> Counts {
+    pub const fn counts(&self) -> RowCounts {
         self.report.counts
     }
 
@@ -78,7 +78,7 @@ impl Import {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.lines.push(&bytes[..end]);
             bytes = &bytes[end + 1..];
-            self.line_ended(app).await?;
+            self.finish_line(app).await?;
         }
         self.lines.push(bytes);
         Ok(())
@@ -87,7 +87,7 @@ impl Import {
     /// Ends the stream; the last line need not end with a newline. After an error, `counts` reports
     /// the rows that are known to be committed.
     pub async fn end(&mut self, app: &App) -> Result<(), Error> {
-        self.line_ended(app).await?;
+        self.finish_line(app).await?;
         self.apply(app).await
     }
 
@@ -95,7 +95,7 @@ impl Import {
         self.report
     }
 
-    async fn line_ended(&mut self, app: &App) -> Result<(), Error> {
+    async fn finish_line(&mut self, app: &App) -> Result<(), Error> {
         let (line, ended) = self.lines.end();
         let row = match ended {
             Ok(text) if text.trim_ascii().is_empty() => return Ok(()),
@@ -103,17 +103,17 @@ impl Import {
                 self.chunk_bytes += text.len();
                 line::read(&text)
             }
-            Err(TooLong) => Err(vec![Fault::new("row", format!("a line has {LONGEST_LINE} bytes at most"))]),
+            Err(LineTooLong) => Err(vec![InputFault::new("row", format!("a line has {MAX_LINE_BYTES} bytes at most"))]),
         };
-        self.chunk.push(Numbered { line, row });
-        if self.chunk.len() >= CHUNK_ROWS || self.chunk_bytes >= CHUNK_BYTES {
+        self.chunk.push(NumberedRow { line, row });
+        if self.chunk.len() >= MAX_CHUNK_ROWS || self.chunk_bytes >= CHUNK_BYTES_LIMIT {
             self.apply(app).await?;
         }
         Ok(())
     }
 
     async fn apply(&mut self, app: &App) -> Result<(), Error> {
-        let rows: Arc<[Numbered]> = mem::take(&mut self.chunk).into();
+        let rows: Arc<[NumberedRow]> = mem::take(&mut self.chunk).into();
         self.chunk_bytes = 0;
         if rows.is_empty() {
             return Ok(());
@@ -121,8 +121,8 @@ impl Import {
         let mut tries = 1;
         let applied = loop {
             let rows = Arc::clone(&rows);
-            match app.store.change(self.origin.clone(), move |tx| chunk::apply(tx, &rows)).await {
-                Err(Error::Conflict(_)) if tries < TRIES => tries += 1,
+            match app.store.run_transaction(self.origin.clone(), move |tx| chunk::apply(tx, &rows)).await {
+                Err(Error::Conflict(_)) if tries < MAX_CHUNK_ATTEMPTS => tries += 1,
                 other => break other?,
             }
         };
@@ -130,10 +130,10 @@ impl Import {
         Ok(())
     }
 
-    fn note(&mut self, applied: Applied) {
+    fn note(&mut self, applied: ChunkResult) {
         let report = &mut self.report;
         report.counts = report.counts.plus(applied.counts);
-        let room = MOST_REFUSED - report.refused_rows.len();
+        let room = MAX_LISTED_REFUSED_ROWS - report.refused_rows.len();
         report.refused_rows.extend(applied.refused.into_iter().take(room));
         report.more = report.counts.refused - report.refused_rows.len() as u64;
     }

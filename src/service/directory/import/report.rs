@@ -1,11 +1,11 @@
 //! Counts and refused rows of an import.
 
-use crate::service::{Fault, directory::import::line::Row};
+use crate::service::{InputFault, directory::import::line::Row};
 use serde::Serialize;
 
 /// Result counts so far. Every counted row is committed or finally refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct RowCounts {
     pub rows: u64,
     pub created: u64,
     pub updated: u64,
@@ -13,7 +13,7 @@ pub struct Counts {
     pub refused: u64,
 }
 
-impl Counts {
+impl RowCounts {
     pub(crate) const fn plus(self, other: Self) -> Self {
         Self {
             rows: self.rows + other.rows,
@@ -30,12 +30,12 @@ impl Counts {
 pub struct RefusedRow {
     /// The line number, starting at 1.
     pub line: u64,
-    pub errors: Vec<Fault>,
+    pub errors: Vec<InputFault>,
 }
 
 /// A row with its line number, or the faults of the line.
 #[derive(Debug, Clone)]
-pub(crate) struct Numbered {
+pub(crate) struct NumberedRow {
     pub(crate) line: u64,
-    pub(crate) row: Result<Row, Vec<Fault>>,
+    pub(crate) row: Result<Row, Vec<InputFault>>,
 }

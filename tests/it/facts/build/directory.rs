@@ -14,11 +14,11 @@ impl Builder<'_, '_> {
         if self.model.organizations.contains_key(&id) {
             return Ok(());
         }
-        let incarnation = self.serial()?;
-        self.model.organizations.insert(id.clone(), incarnation.to_string());
+        let generation_id = self.serial()?;
+        self.model.organizations.insert(id.clone(), generation_id.to_string());
         let row = Organization {
             id: id.parse().unwrap(),
-            incarnation,
+            generation_id,
             name: None,
             metadata: Default::default(),
             created_at: self.tx.now(),
@@ -40,11 +40,11 @@ impl Builder<'_, '_> {
         let blocked = self.chance.one_in(4);
         let known = self.model.users.get(&id).map(|user| incarnation(&user.serial));
         let is_new = known.is_none();
-        let incarnation = known.map_or_else(|| self.serial(), Ok)?;
-        self.model.users.insert(id.clone(), User { serial: incarnation.to_string(), blocked, roles: roles.clone() });
+        let generation_id = known.map_or_else(|| self.serial(), Ok)?;
+        self.model.users.insert(id.clone(), User { serial: generation_id.to_string(), blocked, roles: roles.clone() });
         let row = StoredUser {
             id: id.parse().unwrap(),
-            incarnation,
+            generation_id,
             blocked_at: blocked.then(|| self.tx.now()),
             profile: Default::default(),
             metadata: Default::default(),
@@ -63,7 +63,7 @@ impl Builder<'_, '_> {
         let Some(id) = self.chance.pick(self.model.users.keys()).cloned() else { return Ok(()) };
         self.model.users.remove(&id);
         self.model.members.retain(|(_, user), _| *user != id);
-        store::directory::members::delete_of_user(self.tx, &id.parse().unwrap())?;
+        store::directory::members::delete_by_user(self.tx, &id.parse().unwrap())?;
         store::directory::users::delete(self.tx, &id.parse().unwrap())
     }
 
@@ -80,8 +80,8 @@ impl Builder<'_, '_> {
         let row = StoredMember {
             organization: organization.parse().unwrap(),
             user: user.parse().unwrap(),
-            incarnation: own,
-            organization_incarnation: incarnation(&of),
+            generation_id: own,
+            organization_generation_id: incarnation(&of),
             roles: set(&roles),
             metadata: Default::default(),
             created_at: self.tx.now(),

@@ -4,10 +4,10 @@ use keyswap::{
     domain::{
         access::{
             owner::Owner as StoredOwner,
-            owner_status::{ClientNow, Directory, Ownership},
+            owner_status::{DirectorySnapshot, Ownership, ServiceClientSnapshot},
         },
         common::{derived_id::CredentialId, id::KeyId},
-        credentials::api_key::{ApiKey, Credential as StoredCredential, Life},
+        credentials::api_key::{ApiKey, Credential as StoredCredential, KeyLifecycle},
         directory::service_client::ServiceClient,
     },
     store::{self, StoreError, api_keys::credentials::NewCredential},
@@ -22,13 +22,13 @@ impl Builder<'_, '_> {
         let Some(owner) = owner else { return Ok(()) };
         let permissions = self.some_permissions();
         let row = ServiceClient {
-            id: self.tx.new_id()?,
+            id: self.tx.generate_id()?,
             name: "a client".parse().unwrap(),
             home: home(&owner),
             permissions: set(&permissions),
             metadata: Default::default(),
             created_at: self.tx.now(),
-            created_by: self.tx.author(),
+            created_by: self.tx.creator(),
             version: 1,
         };
         self.model.clients.insert(row.id.to_string(), Client { home: owner, permissions, deleted: false });
@@ -87,7 +87,7 @@ impl Builder<'_, '_> {
             expires_at: if self.chance.one_in(4) { Some(self.some_end()) } else { None },
             credentials: vec![credential.clone()],
         };
-        let id: KeyId = self.tx.new_id()?;
+        let id: KeyId = self.tx.generate_id()?;
         let row = self.key_row(&id, &key);
         let credential = self.credential_row(&credential);
         store::api_keys::keys::insert(self.tx, &row, &credential)?;
@@ -109,16 +109,22 @@ impl Builder<'_, '_> {
             ownership: Ownership {
                 owner,
                 home: home(&key.home),
-                creator: key.maker.as_ref().map(|(user, serial)| (user.parse().unwrap(), incarnation(serial))),
-                client: key.client.is_some().then(|| ClientNow { permissions: set(&key.permissions), deleted: false }),
-                directory: Directory::default(),
+                creator_membership: key
+                    .maker
+                    .as_ref()
+                    .map(|(user, serial)| (user.parse().unwrap(), incarnation(serial))),
+                client: key
+                    .client
+                    .is_some()
+                    .then(|| ServiceClientSnapshot { permissions: set(&key.permissions), deleted: false }),
+                directory: DirectorySnapshot::default(),
             },
             permissions: set(&key.permissions),
             audiences: key.audiences.as_ref().map(|names| names.iter().map(|name| name.parse().unwrap()).collect()),
             metadata: Default::default(),
             max_token_ttl: key.max_token_ttl.map(seconds),
             exchanges_per_minute: key.exchanges_per_minute,
-            life: Life {
+            lifecycle: KeyLifecycle {
                 suspended_at: key.suspended.then_some(now),
                 revoked_at: key.revoked.then_some(now),
                 expires_at: key.expires_at.map(at),
@@ -126,7 +132,7 @@ impl Builder<'_, '_> {
             archived_at: key.archived.then_some(now),
             credentials: Vec::new(),
             created_at: now,
-            created_by: self.tx.author(),
+            created_by: self.tx.creator(),
             version: 1,
         }
     }
@@ -144,14 +150,14 @@ impl Builder<'_, '_> {
             credential: StoredCredential {
                 id: credential.id.parse().unwrap(),
                 prefix: "ks".parse().unwrap(),
-                masked: None,
+                masked_value: None,
                 created_at: at(self.model.now - 1_000_000 + self.made),
                 expires_at: credential.ends_at.map(at),
                 last_used_at: None,
             },
-            sealed: credential.id.as_bytes().to_vec(),
+            encrypted_secret: credential.id.as_bytes().to_vec(),
             master_version: 1,
-            lookup: credential.lookup.clone(),
+            lookup_digest: credential.lookup.clone(),
         }
     }
 
@@ -179,12 +185,12 @@ impl Builder<'_, '_> {
             (old.ends_at, new.ends_at) = (None, Some(self.model.now));
             for credential in [old, new] {
                 let end = credential.ends_at.map(at);
-                store::api_keys::credentials::end_credential(self.tx, &credential.id.parse().unwrap(), end)?;
+                store::api_keys::credentials::set_credential_expiration(self.tx, &credential.id.parse().unwrap(), end)?;
             }
         } else if key.credentials.len() == 1 {
             let end = self.some_end();
             key.credentials[0].ends_at = Some(end);
-            store::api_keys::credentials::end_credential(
+            store::api_keys::credentials::set_credential_expiration(
                 self.tx,
                 &key.credentials[0].id.parse().unwrap(),
                 Some(at(end)),

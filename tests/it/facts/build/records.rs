@@ -43,7 +43,7 @@ impl Builder<'_, '_> {
         });
         let statements = statements.collect::<Vec<_>>();
         let record = Record { organization, principals: self.some_principals(), statements };
-        let id: AccessRecordId = self.tx.new_id()?;
+        let id: AccessRecordId = self.tx.generate_id()?;
         let row = self.record_row(id.as_str(), &record);
         store::access::access_records::insert(self.tx, &row)?;
         self.model.records.insert(id.to_string(), record);
@@ -91,7 +91,7 @@ impl Builder<'_, '_> {
             admins: Vec::new(),
             statements: statements.collect(),
             created_at: self.tx.now(),
-            created_by: self.tx.author(),
+            created_by: self.tx.creator(),
             version: 1,
         }
     }

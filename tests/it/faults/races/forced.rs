@@ -3,7 +3,7 @@
 
 use keyswap::service::{
     caller::Caller,
-    provisioning::{self, Wanted},
+    provisioning::{self, DesiredConfiguration},
 };
 use reqwest::StatusCode;
 use serde_json::json;
@@ -118,7 +118,7 @@ fn of_two_files_at_once_the_whole_of_the_second_is_left() {
 static CLI: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::cli);
 
 /// Applies a configuration file and returns the number of changes.
-fn apply(server: &Server, wanted: &Wanted) -> Work<usize> {
+fn apply(server: &Server, wanted: &DesiredConfiguration) -> Work<usize> {
     let (app, wanted) = (server.app.clone(), wanted.clone());
     Box::pin(async move { provisioning::apply(&app, &CLI, wanted, false).await.unwrap().len() })
 }

@@ -215,7 +215,7 @@ impl Flow {
         let new = keys[1].as_str();
         let presented = PresentedKey::parse(new).unwrap();
         let other = Secret::generate(&SystemEntropy::default()).unwrap();
-        let wrong = ApiKeyValue::format(&presented.prefix, &presented.credential, &other).expose().to_owned();
+        let wrong = ApiKeyValue::format(&presented.prefix, &presented.credential_id, &other).expose().to_owned();
         self.watch_key("a wrong key", &wrong);
         let path = format!("/v1/api-keys/{id}");
         for key in [keys[0].as_str(), new, &wrong, &new[..new.len() - 1], &new.to_lowercase()] {

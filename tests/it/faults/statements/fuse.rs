@@ -9,14 +9,14 @@ use std::{
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
 use keyswap::{
-    app::startup::Mode,
+    app::startup::StartMode,
     cli::compose,
     crypto::random::SystemEntropy,
     domain::events::{Actor, Origin},
     service::{
         App, Error,
         caller::Caller,
-        encryption::{master_keys, re_encryption::Resealed},
+        encryption::{master_keys, re_encryption::ReencryptionReport},
         introspection::revoke,
         signing,
     },
@@ -132,27 +132,27 @@ fn child() {
 
 pub async fn app(settings: &[String], offset: i64) -> App {
     let config = keyswap::cli::common::load_config(None, settings).unwrap();
-    compose::app(&config, Mode::Command, Arc::new(MovedClock::by(offset))).await.unwrap()
+    compose::app(&config, StartMode::Command, Arc::new(MovedClock::by(offset))).await.unwrap()
 }
 
 /// Performs the operation, or completes what a killed process has left of it.
 pub async fn act(app: &App, act: Act, value: &str) {
     match act {
-        Act::Rotate => match signing::rotate(app, &Caller::system(), None).await {
+        Act::Rotate => match signing::rotate(app, &Caller::for_system(), None).await {
             // `TooEarly`: the killed process had committed the rotation.
-            Ok(_) | Err(Error::TooEarly(_)) => {}
+            Ok(_) | Err(Error::RotationTooEarly(_)) => {}
             Err(error) => panic!("{error}"),
         },
-        Act::Tick => signing::tick(app).await.unwrap(),
+        Act::Tick => signing::run_due_rotation(app).await.unwrap(),
         Act::MasterKey => {
             let (dir, entropy) = (&app.settings.keys_dir, SystemEntropy::default());
-            let origin = || Origin::of(Actor::Cli);
+            let origin = || Origin::of(Actor::Operator);
             let keys = keyswap::service::encryption::master_key_usage::status(&app.store, dir).await.unwrap();
             if keys.len() == 1 {
                 master_keys::begin(&app.store, dir, origin(), &entropy).await.unwrap();
             }
-            master_keys::activate(&app.store, dir, origin(), master_keys::Lacking::PassedOver).await.unwrap();
-            let mut done = Resealed::default();
+            master_keys::activate(&app.store, dir, origin(), master_keys::MissingKeyPolicy::Ignore).await.unwrap();
+            let mut done = ReencryptionReport::default();
             keyswap::service::encryption::re_encryption::reseal(
                 &app.store,
                 &app.master,
@@ -165,6 +165,6 @@ pub async fn act(app: &App, act: Act, value: &str) {
             .unwrap();
             assert!(master_keys::retire(&app.store, origin()).await.unwrap().is_empty());
         }
-        Act::Revoke => revoke::revoke(app, &Caller::system(), value).await.unwrap(),
+        Act::Revoke => revoke::revoke(app, &Caller::for_system(), value).await.unwrap(),
     }
 }

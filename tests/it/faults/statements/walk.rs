@@ -10,7 +10,7 @@ use std::{
 use keyswap::{
     domain::exchange::facts::Request,
     service::{
-        credentials::{brute_force::Source, verify::Attempt},
+        credentials::{brute_force::Source, verify::PresentedCredential},
         events, exchange,
     },
     telemetry::labels::Form,
@@ -69,13 +69,13 @@ impl State {
     pub async fn finish(&self, act: Act, value: &str) {
         let app = fuse::app(&self.deployment.settings, self.offset).await;
         fuse::act(&app, act, value).await;
-        events::verify_chain(&app).await.unwrap();
+        events::verify_audit_log(&app).await.unwrap();
     }
 
     /// Asserts that a newly started instance exchanges the key.
     pub async fn swaps(&self, key: &str, when: &str) {
         let app = fuse::app(&self.deployment.settings, self.offset).await;
-        let attempt = Attempt { key, source: Source::BEHIND_ANOTHER, form: Form::Exchange };
+        let attempt = PresentedCredential { key, source: Source::UNKNOWN, form: Form::Exchange };
         let issued = exchange::exchange(&app, attempt, &Request::default()).await;
         assert!(issued.is_ok(), "{when}: {:?}", issued.err());
     }

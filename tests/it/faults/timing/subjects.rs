@@ -55,7 +55,7 @@ impl Values {
         server.manage("PUT", "/v1/users/someone", Some(json!({})), 201).await;
         let mut values =
             Self { own: vec![Vec::new(); OWN.len()], imported: vec![Vec::new(); 3], mismatched: Vec::new() };
-        let soon = server.app.store.now().await.unwrap().after(format!("{LIFE}s").parse().unwrap());
+        let soon = server.app.store.now().await.unwrap().plus(format!("{LIFE}s").parse().unwrap());
         let mut before = plain(server).await;
         for number in 0..count {
             for (kind, name) in OWN.iter().enumerate() {
@@ -158,7 +158,7 @@ async fn own(server: &Server, kind: &str, number: usize, soon: Value) -> String 
             let id = format!("{number:016}").parse().unwrap();
             ApiKeyValue::format(&known.prefix, &id, &secret).expose().to_owned()
         }
-        "wrong" => ApiKeyValue::format(&known.prefix, &known.credential, &secret).expose().to_owned(),
+        "wrong" => ApiKeyValue::format(&known.prefix, &known.credential_id, &secret).expose().to_owned(),
         "suspended" | "revoked" => {
             server.step(&key, if kind == "revoked" { "revoke" } else { "suspend" }).await;
             key.value

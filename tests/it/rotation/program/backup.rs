@@ -74,7 +74,7 @@ impl Deployment {
         }
         let file = self.database.dir.path().join("keys/witness");
         let before = (self.broken == Broken::Believing).then(|| self.steady());
-        rollback_guard::accept(&self.store, &file, Origin::of(Actor::Cli)).await.unwrap();
+        rollback_guard::accept(&self.store, &file, Origin::of(Actor::Operator)).await.unwrap();
         if let Some(before) = before {
             self.database.sql(&before);
         }

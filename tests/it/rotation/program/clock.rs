@@ -81,7 +81,7 @@ impl Clock for Machine {
         Timestamp::from_millis(if fooled { self.time.of_database() } else { self.time.truth() + self.off })
     }
 
-    fn elapsed(&self) -> Duration {
+    fn monotonic_elapsed(&self) -> Duration {
         let since = self.time.truth() - BEGIN + if self.is_fooled { self.time.offset() } else { 0 };
         // A clock that was set back saturates at zero.
         Duration::from_millis((since + 1_000_000).max(0).unsigned_abs())

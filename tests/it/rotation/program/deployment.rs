@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use keyswap::{
-    app::startup::Mode,
+    app::startup::StartMode,
     cli::compose,
     crypto::{random::SystemEntropy, sha256},
     service::{
@@ -11,7 +11,7 @@ use keyswap::{
         signing::{self, metadata},
     },
     store::{
-        Conn, DatabaseSettings, DatabaseUrl, IfMissing, Store, StoreError, signing::signing_keys::StoredSigningKey,
+        Conn, CreationPolicy, DatabaseSettings, DatabaseUrl, Store, StoreError, signing::signing_keys::StoredSigningKey,
     },
 };
 use serde_json::Value;
@@ -87,7 +87,7 @@ impl Deployment {
         };
         let clock = Arc::new(Machine { time: Arc::clone(&time), off: 0, is_fooled: false });
         let entropy = Arc::new(SystemEntropy::default());
-        let store = Store::open(&settings, IfMissing::Refuse, clock, entropy, sha256).unwrap();
+        let store = Store::open(&settings, CreationPolicy::Fail, clock, entropy, sha256).unwrap();
         let tables = tables(&database);
         let down = || Replica { app: None, cut_off: false, watches: false };
         Self { replicas: (0..replicas).map(|_| down()).collect(), database, time, broken, store, tables }
@@ -108,7 +108,7 @@ impl Deployment {
         if self.broken == Broken::Forgetful {
             self.database.sql(&format!("UPDATE rotation_clock SET last_at = {}", self.time.of_database()));
         }
-        let starting = compose::app(&config, Mode::Serve, clock);
+        let starting = compose::app(&config, StartMode::Serve, clock);
         let app = match polls {
             Some(polls) => cut_after(polls, starting).await,
             None => Some(starting.await),
@@ -168,7 +168,7 @@ impl Deployment {
     pub async fn served(&self, replica: usize) -> (Jwks, bool) {
         let app = self.app(replica);
         if !self.replicas[replica].cut_off {
-            app.keys.view_to_serve(&app.store, &app.master).await;
+            app.keys.snapshot_to_publish(&app.store, &app.master).await;
         }
         self.known(replica)
     }
@@ -177,16 +177,16 @@ impl Deployment {
     pub fn known(&self, replica: usize) -> (Jwks, bool) {
         let app = self.app(replica);
         let view = app.keys.view();
-        let asked = metadata::jwks_while_asked(app, &view, None);
+        let asked = metadata::build_jwks_after_rollback(app, &view, None);
         let document: Value = serde_json::from_slice(&asked.as_ref().unwrap_or(&view.jwks).body).unwrap();
         let keys = document["keys"].as_array().unwrap();
         let keys = keys.iter().map(|key| (key["kid"].as_str().unwrap().to_owned(), key.clone())).collect();
-        (keys, app.keys.may_be_kept(&view) && !view.is_halted())
+        (keys, app.keys.is_cacheable(&view) && !view.is_halted())
     }
 
     /// Runs the rotation job once.
     pub async fn tick(&self, replica: usize) -> Result<(), keyswap::service::Error> {
-        signing::tick(self.app(replica)).await
+        signing::run_due_rotation(self.app(replica)).await
     }
 }
 

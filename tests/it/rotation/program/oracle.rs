@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keyswap::{
     domain::{common::time::Timestamp, signing::SigningKeyState},
-    service::signing::Revoked,
+    service::signing::Revocation,
     store::signing::signing_keys::StoredSigningKey,
 };
 use serde_json::Value;
@@ -117,7 +117,8 @@ impl Oracle {
         let is_active = state == SigningKeyState::Active;
         self.rotations += usize::from(is_active && !was_active && before.is_some());
         let active = if was_active || is_active { Some(now) } else { before.and_then(|seen| seen.active) };
-        let destroyed = key.sealed.is_none().then(|| before.and_then(|seen| seen.destroyed).unwrap_or(now));
+        let destroyed =
+            key.encrypted_private_key.is_none().then(|| before.and_then(|seen| seen.destroyed).unwrap_or(now));
         let published = before.map_or(now, |seen| seen.published);
         self.keys.insert(kid, Seen { jwk, state, published, active, destroyed });
         Ok(())
@@ -135,7 +136,7 @@ impl Oracle {
             return Err("K12: a kid was given twice".to_owned());
         }
         for key in keys {
-            let (state, has_private_half) = (key.info.state, key.sealed.is_some());
+            let (state, has_private_half) = (key.info.state, key.encrypted_private_key.is_some());
             let signs = matches!(state, SigningKeyState::Active | SigningKeyState::Next);
             if signs && !has_private_half {
                 return Err(format!("K14: {} has no private half", key.info.kid));
@@ -179,7 +180,7 @@ impl Oracle {
 
     /// Records an emergency revocation, whose guarantees must hold. If clocks may be set, the time
     /// at which verifiers have the successor is not checked.
-    pub fn revoked(&mut self, revoked: &Revoked, deployment: &Deployment, clock_is_set: bool) {
+    pub fn revoked(&mut self, revoked: &Revocation, deployment: &Deployment, clock_is_set: bool) {
         self.emergencies += 1;
         let truth = |at: Timestamp| at.millis() - deployment.time.offset();
         let kid = revoked.revoked.info.kid.as_str().to_owned();
@@ -227,7 +228,7 @@ impl Oracle {
                 state: key.info.state,
                 published: stays.map_or(now, |seen| seen.published),
                 active: is_of(key, SigningKeyState::Active).then_some(now).or(stays.and_then(|seen| seen.active)),
-                destroyed: key.sealed.is_none().then_some(now),
+                destroyed: key.encrypted_private_key.is_none().then_some(now),
             };
             self.keys.insert(kid, seen);
         }

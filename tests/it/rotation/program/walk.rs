@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use keyswap::{
     crypto::jwk::PublicJwk,
-    domain::signing::rotation::has,
+    domain::signing::rotation::has_key_in_state,
     service::{
         Error,
         caller::Caller,
         encryption::rollback_guard,
-        signing::{self, key_snapshot::CannotSign},
+        signing::{self, key_snapshot::SigningUnavailable},
     },
 };
 
@@ -159,7 +159,7 @@ impl Walk {
         let by_hand = what != "tick";
         match done {
             Ok(()) => Ok(()),
-            Err(Error::TooEarly(_)) if by_hand => Ok(()),
+            Err(Error::RotationTooEarly(_)) if by_hand => Ok(()),
             Err(Error::Unavailable(_)) if self.clock_was_set || (by_hand && self.oracle.is_restored()) => Ok(()),
             // The restore was accepted, and this replica has not checked the rollback guard since.
             Err(Error::Unavailable(why)) if by_hand && why.contains("old backup") && self.oracle.restores > 0 => Ok(()),
@@ -187,18 +187,21 @@ impl Walk {
             app.keys.view()
         } else {
             let now = app.store.now().await.unwrap();
-            app.keys.view_at(now, &app.store, &app.master).await
+            app.keys.snapshot_at(now, &app.store, &app.master).await
         };
         let configured = app.settings.algorithm;
         let now = keyswap::domain::common::time::Timestamp::from_millis(self.deployment.time.of_database());
         let jwk: PublicJwk = match view.signer(None, configured, now) {
             Ok(minter) => minter.jwk().clone(),
-            Err(CannotSign::Stale) if of.cut_off && self.deployment.broken == Broken::NoLease => {
-                let signs = view.published.iter().find(|(info, _)| has(std::slice::from_ref(info), configured, ACTIVE));
+            Err(SigningUnavailable::StaleSnapshot) if of.cut_off && self.deployment.broken == Broken::NoLease => {
+                let signs = view
+                    .published
+                    .iter()
+                    .find(|(info, _)| has_key_in_state(std::slice::from_ref(info), configured, ACTIVE));
                 signs.map(|(_, jwk)| jwk.clone()).unwrap()
             }
-            Err(CannotSign::Stale) if of.cut_off => return Ok(()),
-            Err(CannotSign::Restored) if self.oracle.restores > 0 => return Ok(()),
+            Err(SigningUnavailable::StaleSnapshot) if of.cut_off => return Ok(()),
+            Err(SigningUnavailable::Restored) if self.oracle.restores > 0 => return Ok(()),
             Err(why) => return Err(format!("K14: replica {replica} cannot sign: {why}")),
         };
         let kid = jwk.kid.as_str().to_owned();

@@ -16,12 +16,12 @@ pub struct Readiness {
 }
 
 /// Checks the database, the signing keys and the master keys. A signing key that cannot be used is
-/// reported in `notes`; the others remain in use.
-pub async fn readiness(app: &App) -> Readiness {
-    let signing_key = app.keys.view().signer_of_look(app.settings.algorithm).is_ok();
+/// reported in `collect_notes`; the others remain in use.
+pub async fn check_readiness(app: &App) -> Readiness {
+    let signing_key = app.keys.view().select_signer_at_refresh(app.settings.algorithm).is_ok();
     // This reads a row because the clock alone proves nothing on SQLite: it belongs to this process
     // and works while the file is locked.
-    let database = match app.store.read(store::status_lists::signed_lists::head).await {
+    let database = match app.store.read(store::status_lists::signed_lists::read_last_event_number).await {
         Ok(_) => true,
         Err(error) => {
             tracing::warn!(%error, "not ready");
@@ -31,10 +31,10 @@ pub async fn readiness(app: &App) -> Readiness {
     let master = app.master.held();
     // An incoming master key does not encrypt anything yet.
     let master_keys = master.missing().values().all(|lack| lack.state == MasterKeyState::Incoming);
-    Readiness { ready: database && signing_key && master_keys, database, signing_key, notes: notes(app) }
+    Readiness { ready: database && signing_key && master_keys, database, signing_key, notes: collect_notes(app) }
 }
 
-fn notes(app: &App) -> Vec<String> {
+fn collect_notes(app: &App) -> Vec<String> {
     let unusable = app
         .keys
         .view()
