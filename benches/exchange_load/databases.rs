@@ -145,7 +145,7 @@ impl Place {
             }
         }
         // With the file, the rollback guard would report a rolled back database.
-        let _ = std::fs::remove_file(self.keys_dir().join("witness"));
+        let _ = std::fs::remove_file(self.keys_dir().join("rollback_guard"));
     }
 
     /// Completes the maintenance that the inserts have caused, so that it does not run during a

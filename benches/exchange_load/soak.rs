@@ -69,7 +69,7 @@ fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -
     let name = place.database.name();
     // Each key is also presented after it has ended, which the brute-force limiter counts as a
     // failure.
-    let server = Process::server_with(place, options.algorithm[0], &["guessing.per_source=1000000"]);
+    let server = Process::server_with(place, options.algorithm[0], &["brute_force.per_source=1000000"]);
     let mut load = Load::connect(server.port, CONNECTIONS, keys, &Asked::exchange(keys));
     let highest = load.run(HIGHEST.min(length), Pace::Highest).per_second();
     let half = Pace::PerSecond(highest / 2.0);

@@ -15,7 +15,7 @@ use crate::{
         App, Settings,
         common::locks,
         credentials::{
-            brute_force::Guessing, decoy::DecoyCredential, use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
+            brute_force::BruteForceLimiter, decoy::DecoyCredential, use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
         },
         encryption::{database_progress::RollbackGuard, rollback_guard},
         exchange::flushed_counts::Counted,
@@ -88,13 +88,13 @@ pub async fn start(
             tracing::warn!(why = missing.why, "a master key that is on its way is not here yet");
         }
     }
-    let witness = RollbackGuard::new(settings.witness.clone());
+    let rollback_guard = RollbackGuard::new(settings.rollback_guard_file.clone());
     let keys = KeyCache::open(&store, &master, settings.timing.max_snapshot_age.duration(), Arc::clone(&clock)).await?;
     let app = App {
         decoy: DecoyCredential::new(&entropy)?,
-        refusal_tick: REFUSAL_DEADLINE,
-        witness,
-        guessing: Guessing::new(budgets.per_source, budgets.per_credential, budgets.refill),
+        refusal_deadline: REFUSAL_DEADLINE,
+        rollback_guard,
+        brute_force: BruteForceLimiter::new(budgets.per_source, budgets.per_credential, budgets.refill),
         last_used: UsageRecorder::default(),
         live_tokens: LiveTokenCounts::default(),
         counted: Counted::default(),

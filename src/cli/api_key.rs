@@ -109,7 +109,7 @@ async fn create_key(common: &CommonArgs, create: Create) -> Result<(), Failure> 
         (Some(client), ..) => RequestedOwner::ServiceClient(client),
         (None, Some(user), organization) => RequestedOwner::User { id: Some(user), organization },
         (None, None, Some(organization)) => RequestedOwner::Organization { id: Some(organization) },
-        (None, None, None) => RequestedOwner::Nobody,
+        (None, None, None) => RequestedOwner::Unowned,
     };
     let new = NewApiKey {
         name: create.name,
@@ -264,7 +264,7 @@ fn inspect_key(value: Option<String>, output: &Output) -> Result<(), Failure> {
             Ok(())
         }
         Err(error) if may_be_foreign => Err(Failure::Other(format!(
-            "not an API key: {error}; it may be one of another make, where such are taken (api_keys.foreign)"
+            "not an API key: {error}; it may be one of another make, where such are taken (api_keys.imported)"
         ))),
         Err(error) => Err(Failure::Other(format!("not an API key: {error}"))),
     }

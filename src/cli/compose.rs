@@ -47,7 +47,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         replica_name: describe_process(),
         prefix: config.api_keys.prefix.clone(),
         accepted_prefixes: config.api_keys.accepted_prefixes.clone(),
-        foreign: config.api_keys.foreign,
+        accept_imported_keys: config.api_keys.imported,
         max_key_lifetime: config.api_keys.max_lifetime,
         owner_types: config.api_keys.owner_types.iter().copied().collect(),
         status_ttl: config.status_lists.ttl,
@@ -58,7 +58,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         max_clients_per_user: config.service_clients.max_per_user,
         keys_dir: config.keys.dir.clone(),
         admin_key_file: config.admin_key_file.clone(),
-        witness: config.keys.witness.clone(),
+        rollback_guard_file: config.keys.rollback_guard.clone(),
         may_create_keys: config.keys.create,
         guard: Guard {
             allowed_networks: config.webhooks.allowed_networks.clone(),
@@ -88,9 +88,9 @@ pub fn server(config: &Config) -> ServerSettings {
 /// Starts the application with a configuration.
 pub async fn app(config: &Config, mode: StartMode, clock: Arc<dyn Clock>) -> Result<App, Failure> {
     let budgets = BruteForceSettings {
-        per_source: config.guessing.per_source,
-        per_credential: config.guessing.per_credential,
-        refill: config.guessing.refill,
+        per_source: config.brute_force.per_source,
+        per_credential: config.brute_force.per_credential,
+        refill: config.brute_force.refill,
     };
     Ok(startup::start(settings(config)?, &database(config)?, budgets, mode, clock).await?)
 }

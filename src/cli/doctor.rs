@@ -98,11 +98,11 @@ async fn check_deployment(config: &Config, checks: &mut Vec<Check>) {
         }
         None => ok("master keys", format!("{} registered and here", held.fingerprints().len())),
     });
-    let verdict = app.witness.verdict();
+    let verdict = app.rollback_guard.verdict();
     checks.push(match verdict.told() {
-        Some(why) if verdict.requires_decision() => fault("witness", &why),
-        Some(why) => warn_check("witness", why),
-        None => ok("witness", "the database is as far as it was seen"),
+        Some(why) if verdict.requires_decision() => fault("rollback_guard", &why),
+        Some(why) => warn_check("rollback_guard", why),
+        None => ok("rollback_guard", "the database is as far as it was seen"),
     });
     for kid in &app.keys.view().unusable {
         checks.push(warn_check(

@@ -52,7 +52,7 @@ struct RestoreReport<'a> {
 pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Failure> {
     let config = common.config()?;
     let store = startup::open_store(&compose::database(&config)?, StartMode::Command, Arc::new(SystemClock))?;
-    let file = &config.keys.witness;
+    let file = &config.keys.rollback_guard;
     let (verdict, _) = rollback_guard::compare(&store, file).await?;
     match command {
         RestoreCommand::Status { json: true } => {
@@ -84,7 +84,7 @@ pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Fai
 fn explain(verdict: &Verdict) {
     println!("{}.", verdict.told().unwrap_or_default());
     if let Verdict::Restored(restored) = verdict {
-        let lost = (restored.witness.seq - restored.database.seq).max(0);
+        let lost = (restored.rollback_guard.seq - restored.database.seq).max(0);
         println!("Of the history that was seen, {lost} events or more are missing. What was done in them is undone:");
     } else {
         println!("What was done since is unknown. If the database was put back to an older state:");

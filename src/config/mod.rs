@@ -16,7 +16,7 @@ use crate::{
     config::{
         reader::Reader,
         sections::{
-            ApiKeys, Database, Guessing, Log, MasterKeySettings, Portal, SecretDatabaseUrl, Server, ServiceClients,
+            ApiKeys, BruteForce, Database, Log, MasterKeySettings, Portal, SecretDatabaseUrl, Server, ServiceClients,
             SigningKeys, StatusLists, Tls, Tokens, Usage, Webhooks,
         },
     },
@@ -45,7 +45,7 @@ pub struct Config {
     pub portal: Portal,
     pub service_clients: ServiceClients,
     pub usage: Usage,
-    pub guessing: Guessing,
+    pub brute_force: BruteForce,
     pub webhooks: Webhooks,
     pub admin_key_file: PathBuf,
     pub log: Log,
@@ -104,7 +104,7 @@ impl Config {
 
         let dir: Option<PathBuf> = from.parse("keys.dir");
         let create = from.get("keys.create");
-        let witness: Option<PathBuf> = from.optional("keys.witness");
+        let rollback_guard: Option<PathBuf> = from.optional("keys.rollback_guard");
 
         let default_ttl: Option<Span> = from.parse("tokens.default_ttl");
         let max_ttl: Option<Span> = from.parse("tokens.max_ttl");
@@ -150,7 +150,7 @@ impl Config {
         let max_lifetime = from.optional("api_keys.max_lifetime");
         let owner_types = from.parse_list("api_keys.owner_types");
         let end_with_creator = from.get("api_keys.end_with_creator");
-        let foreign = from.get("api_keys.foreign");
+        let imported = from.get("api_keys.imported");
 
         let status_ttl: Option<Span> = from.parse("status_lists.ttl");
         if status_ttl.is_some_and(|span| !(1..=24 * 3600).contains(&span.as_secs())) {
@@ -179,11 +179,11 @@ impl Config {
             from.fault("usage.flush_interval", "must be from 100ms to 1h");
         }
 
-        let per_source = from.within("guessing.per_source", 1, 1_000_000);
-        let per_credential = from.within("guessing.per_credential", 1, 1_000_000);
-        let refill: Option<Span> = from.parse("guessing.refill");
+        let per_source = from.within("brute_force.per_source", 1, 1_000_000);
+        let per_credential = from.within("brute_force.per_credential", 1, 1_000_000);
+        let refill: Option<Span> = from.parse("brute_force.refill");
         if refill.is_some_and(|span| span.millis() == 0) {
-            from.fault("guessing.refill", "must be longer than nothing");
+            from.fault("brute_force.refill", "must be longer than nothing");
         }
 
         let allowed_networks = from.parse_list("webhooks.allowed_networks");
@@ -220,7 +220,7 @@ impl Config {
                 },
                 admin_key_file: admin_key_file.or_else(|| Some(dir.as_ref()?.join("administrator.key")))?,
                 keys: MasterKeySettings {
-                    witness: witness.or_else(|| Some(dir.as_ref()?.join("witness")))?,
+                    rollback_guard: rollback_guard.or_else(|| Some(dir.as_ref()?.join("rollback_guard")))?,
                     dir: dir?,
                     create: create?,
                 },
@@ -242,7 +242,7 @@ impl Config {
                     max_lifetime,
                     owner_types: owner_types?,
                     end_with_creator: end_with_creator?,
-                    foreign: foreign?,
+                    imported: imported?,
                 },
                 status_lists: StatusLists { ttl: status_ttl? },
                 portal: Portal {
@@ -253,7 +253,7 @@ impl Config {
                 },
                 service_clients: ServiceClients { max_per_user: max_per_user? },
                 usage: Usage { flush_interval: flush_interval? },
-                guessing: Guessing { per_source: per_source?, per_credential: per_credential?, refill: refill? },
+                brute_force: BruteForce { per_source: per_source?, per_credential: per_credential?, refill: refill? },
                 webhooks: Webhooks {
                     allowed_networks: allowed_networks?,
                     allowed_ports: allowed_ports?,

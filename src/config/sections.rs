@@ -56,7 +56,7 @@ pub struct MasterKeySettings {
     pub dir: PathBuf,
     pub create: bool,
     /// The file of the rollback guard, which records the last observed state of the database.
-    pub witness: PathBuf,
+    pub rollback_guard: PathBuf,
 }
 
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ pub struct ApiKeys {
     pub max_lifetime: Option<Span>,
     pub owner_types: Vec<OwnerType>,
     pub end_with_creator: bool,
-    pub foreign: bool,
+    pub imported: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +103,7 @@ pub struct ServiceClients {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Guessing {
+pub struct BruteForce {
     pub per_source: u32,
     pub per_credential: u32,
     pub refill: Span,

@@ -21,7 +21,7 @@ pub struct Caller {
     /// creates or changes must stay within them.
     pub limits: Option<KeyLimits>,
     /// The user that the caller is or acts on behalf of, with the current generation id.
-    pub acts_as: Option<OwnerScope>,
+    pub on_behalf_of: Option<OwnerScope>,
 }
 
 impl Caller {
@@ -50,7 +50,7 @@ impl Caller {
             },
             holdings: GrantablePermissions::WholeCatalog,
             limits: None,
-            acts_as: None,
+            on_behalf_of: None,
         }
     }
 }

@@ -49,5 +49,5 @@ fn collect_notes(app: &App) -> Vec<String> {
         .collect::<Vec<_>>();
     let master = app.master.held();
     let missing = master.missing().values().map(|lack| format!("{}: copy the file to this replica", lack.why));
-    unusable.into_iter().chain(missing).chain(app.witness.verdict().told()).collect()
+    unusable.into_iter().chain(missing).chain(app.rollback_guard.verdict().told()).collect()
 }

@@ -6,7 +6,7 @@ use crate::{
     crypto::{master_keys::MasterKeys, random::SystemEntropy},
     outbound::Outbound,
     service::{
-        credentials::{brute_force::Guessing, use_buffer::UsageRecorder},
+        credentials::{brute_force::BruteForceLimiter, use_buffer::UsageRecorder},
         encryption::database_progress::RollbackGuard,
         exchange::flushed_counts::Counted,
         portal::key_counts_cache::KeyStatisticsCache,
@@ -26,7 +26,7 @@ pub struct App {
     pub entropy: SystemEntropy,
     pub keys: KeyCache,
     pub status_lists: StatusLists,
-    pub guessing: Guessing,
+    pub brute_force: BruteForceLimiter,
     pub last_used: UsageRecorder,
     pub live_tokens: LiveTokenCounts,
     pub counted: Counted,
@@ -42,8 +42,8 @@ pub struct App {
     /// Period of the constant-time deadline: refusals are answered at whole multiples of it. No
     /// setting changes it. Zero answers immediately; tests use it to measure the work behind a
     /// refusal.
-    pub refusal_tick: Duration,
-    pub witness: RollbackGuard,
+    pub refusal_deadline: Duration,
+    pub rollback_guard: RollbackGuard,
 }
 
 impl fmt::Debug for App {

@@ -27,7 +27,7 @@ pub struct Settings {
     pub prefix: Prefix,
     pub accepted_prefixes: Vec<Prefix>,
     /// Whether imported keys are accepted.
-    pub foreign: bool,
+    pub accept_imported_keys: bool,
     pub max_key_lifetime: Option<Span>,
     /// Owner types whose keys can be created.
     pub owner_types: BTreeSet<OwnerType>,
@@ -46,7 +46,7 @@ pub struct Settings {
     pub keys_dir: PathBuf,
     pub admin_key_file: PathBuf,
     /// Path of the rollback guard file, outside of the database and its backups.
-    pub witness: PathBuf,
+    pub rollback_guard_file: PathBuf,
     /// Whether the first master key may be created for an empty database.
     pub may_create_keys: bool,
     /// Restrictions on the addresses that webhooks may be delivered to.

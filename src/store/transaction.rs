@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The result of a change and its events. A change without events is declared with `bookkeeping`.
+/// The result of a change and its events. A change without events is declared with `without_event`.
 #[derive(Debug)]
 pub struct Outcome<T> {
     pub(crate) value: T,
@@ -49,7 +49,7 @@ impl<T> Outcome<T> {
 
     /// Creates an outcome without events: nothing was written, or only internal data such as
     /// counters, last-used times and the deletion of expired rows.
-    pub const fn bookkeeping(value: T) -> Self {
+    pub const fn without_event(value: T) -> Self {
         Self { value, events: Vec::new() }
     }
 }

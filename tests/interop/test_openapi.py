@@ -70,7 +70,7 @@ def fuzzed(request, binary, tmp_path):
     """A separate server, because its objects are changed and deleted at random."""
     url = f"sqlite://{tmp_path}/keyswap.db" if request.param == "sqlite" else new_postgres_database()
     # Most generated requests fail.
-    budgets = {"guessing.per_source": "1000000", "guessing.per_credential": "1000000"}
+    budgets = {"brute_force.per_source": "1000000", "brute_force.per_credential": "1000000"}
     server = Server(binary, tmp_path, url, "ES256", more=budgets)
     yield server
     server.stop()

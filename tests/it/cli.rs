@@ -119,13 +119,13 @@ both! {
 }
 
 both! {
-    async fn p13_a_foreign_key_is_taken_over_from_a_terminal(server: Server, "api_keys.foreign=true") {
+    async fn p13_a_foreign_key_is_taken_over_from_a_terminal(server: Server, "api_keys.imported=true") {
         let digest = keyswap::crypto::sha256_hex(b"acme.live.K3y/=~9fj2LQ8xX");
         let create = ["api-key", "create", "--name", "taken over", "--import-sha256", &digest, "--import-masked", "acme.live.…8xX"];
         let refused = on(&server, &create);
         assert_eq!(refused.status.code(), Some(1));
-        assert!(text(&refused.stderr).contains("api_keys.foreign"), "{}", text(&refused.stderr));
-        let made = json_of(&server, &[&create[..], &["--set", "api_keys.foreign=true"]].concat());
+        assert!(text(&refused.stderr).contains("api_keys.imported"), "{}", text(&refused.stderr));
+        let made = json_of(&server, &[&create[..], &["--set", "api_keys.imported=true"]].concat());
         assert_eq!(made["masked"], "acme.live.…8xX");
         assert!(made.get("value").is_none(), "{made}");
         server.swap("acme.live.K3y/=~9fj2LQ8xX").await;

@@ -51,7 +51,7 @@ fn shown(wire: Wire, server: &Server, id: &str, text: &str) -> reqwest::RequestB
 }
 
 both! {
-    async fn p13_a_foreign_key_works_under_its_own_shape(server: Server, "jobs=by_hand", "api_keys.foreign=true") {
+    async fn p13_a_foreign_key_works_under_its_own_shape(server: Server, "jobs=by_hand", "api_keys.imported=true") {
         server.permissions(&["projects:read"]).await;
         let permissions = ["projects:read", "keyswap:keys"];
         let client = json!({ "name": "a client", "permissions": permissions });
@@ -87,7 +87,7 @@ both! {
         assert!(!json!(events).to_string().contains(&digest), "a digest is told to nobody");
     }
 
-    async fn p13_refusals_of_foreign_keys_look_the_same(server: Server, "api_keys.foreign=true") {
+    async fn p13_refusals_of_foreign_keys_look_the_same(server: Server, "api_keys.imported=true") {
         let [right, revoked, suspended] = ["right", "revoked", "suspended"].map(|name| format!("acme.{name}.0123456789abcdef"));
         let id = import(&server, &right).await;
         let key = server.manage("GET", &format!("/v1/api-keys/{id}"), None, 200).await;
@@ -133,14 +133,14 @@ both! {
         let answer = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&body(TEXT)).send().await.unwrap();
         let faults = problem(answer, 422, "invalid").await;
         assert_eq!(faults["errors"][0]["field"], "import");
-        assert!(faults["errors"][0]["message"].as_str().unwrap().contains("api_keys.foreign"), "{faults}");
+        assert!(faults["errors"][0]["message"].as_str().unwrap().contains("api_keys.imported"), "{faults}");
         server.database.sql("ALTER TABLE credentials RENAME TO hidden");
         assert_eq!(server.exchange(&unknown()).await.status(), 503, "it would be looked up");
         assert_eq!(server.exchange(TEXT).await.status(), 401);
         server.database.sql("ALTER TABLE hidden RENAME TO credentials");
     }
 
-    async fn p13_a_mistyped_key_of_ours_is_never_looked_up(server: Server, "api_keys.foreign=true", "api_keys.accepted_prefixes=[\"sk_live\"]") {
+    async fn p13_a_mistyped_key_of_ours_is_never_looked_up(server: Server, "api_keys.imported=true", "api_keys.accepted_prefixes=[\"sk_live\"]") {
         server.database.sql("ALTER TABLE credentials RENAME TO hidden");
         assert_eq!(server.exchange(TEXT).await.status(), 503, "it would be looked up");
         let mistyped = unknown();
@@ -150,7 +150,7 @@ both! {
         server.database.sql("ALTER TABLE hidden RENAME TO credentials");
     }
 
-    async fn p13_what_is_wrong_with_an_import_is_told_at_once(server: Server, "api_keys.foreign=true") {
+    async fn p13_what_is_wrong_with_an_import_is_told_at_once(server: Server, "api_keys.imported=true") {
         let send = async |import: Value| {
             let mut new = body(TEXT);
             new["import"] = import;
@@ -181,7 +181,7 @@ both! {
         assert_eq!(server.manage("POST", "/v1/api-keys", Some(masked), 201).await["masked"], "imported…");
     }
 
-    async fn p13_a_digest_is_imported_once(server: Server, "api_keys.foreign=true") {
+    async fn p13_a_digest_is_imported_once(server: Server, "api_keys.imported=true") {
         let replica = server.replica().await;
         let import = |to: &Server| to.post("/v1/api-keys").bearer_auth(&to.admin).json(&body(TEXT));
         let requests = [&server, &replica, &replica, &server].map(|to| (to, import(to)));
@@ -203,7 +203,7 @@ both! {
         assert_eq!(server.exchange(TEXT).await.status(), 401, "what was revoked stays so");
     }
 
-    async fn p13_an_import_that_is_sent_twice_is_made_once(server: Server, "api_keys.foreign=true") {
+    async fn p13_an_import_that_is_sent_twice_is_made_once(server: Server, "api_keys.imported=true") {
         let send = async || {
             let request = server.post("/v1/api-keys").bearer_auth(&server.admin).header("idempotency-key", "once");
             request.json(&body(TEXT)).send().await.unwrap()
@@ -216,7 +216,7 @@ both! {
         assert_eq!(body_of(first, created).await, body_of(second, created).await);
     }
 
-    async fn p13_a_rotated_foreign_key_works_until_its_grace_ends(server: Server, "api_keys.foreign=true") {
+    async fn p13_a_rotated_foreign_key_works_until_its_grace_ends(server: Server, "api_keys.imported=true") {
         let id = import(&server, TEXT).await;
         let rotated = server.manage("POST", &format!("/v1/api-keys/{id}/rotate"), Some(json!({ "grace": "1h" })), 200).await;
         let value = rotated["value"].as_str().unwrap();
@@ -228,7 +228,7 @@ both! {
     }
 
     async fn p13_guesses_at_one_foreign_key_are_counted_together(
-        server: Server, "api_keys.foreign=true", "guessing.per_credential=2", "guessing.refill=60s"
+        server: Server, "api_keys.imported=true", "brute_force.per_credential=2", "brute_force.refill=60s"
     ) {
         for _ in 0..2 {
             assert_eq!(server.exchange(TEXT).await.status(), 401);
@@ -237,7 +237,7 @@ both! {
         assert_eq!(server.exchange("acme.live.another-0123456789").await.status(), 401, "another is not concerned");
     }
 
-    async fn p13_a_foreign_key_is_found_under_an_older_master_key(server: Server, "api_keys.foreign=true") {
+    async fn p13_a_foreign_key_is_found_under_an_older_master_key(server: Server, "api_keys.imported=true") {
         let id = import(&server, TEXT).await;
         let (admin, database) = (server.admin.clone(), server.stop().await);
         // Emulates a rotation of the master key: version 2 encrypts from now on.
@@ -252,7 +252,7 @@ both! {
         database.sql(&format!(
             "INSERT INTO master_keys (version, fingerprint, created_at, state) VALUES (2, '{fingerprint}', 0, 'current')"
         ));
-        let server = Server::on(database, &["api_keys.foreign=true"]).await;
+        let server = Server::on(database, &["api_keys.imported=true"]).await;
         assert_eq!(server.admin, admin);
         let token = server.swap(TEXT).await;
         assert_eq!(verify(&server, &token, "http://keyswap.test").await["key_id"], id);

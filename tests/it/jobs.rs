@@ -57,7 +57,7 @@ both! {
         until("live tokens are", LONG, async || rows(&server, "signing_key_tokens").await > 0).await;
         until("what became of exchanges is", LONG, async || rows(&server, "exchange_counts").await > 0).await;
 
-        let witness = server.app.settings.witness.clone();
+        let witness = server.app.settings.rollback_guard_file.clone();
         // Each job first runs at startup. Effects of later changes show that the jobs run
         // repeatedly.
         let head = server.events().await.last().unwrap()["seq"].as_i64().unwrap();

@@ -137,7 +137,7 @@ both! {
             let used = vec![(id, at)];
             server.app.store.run_transaction(cli(), move |tx| {
                 store::credentials::last_used::upsert_last_used_times(tx, &used)?;
-                Ok::<_, StoreError>(Outcome::bookkeeping(()))
+                Ok::<_, StoreError>(Outcome::without_event(()))
             })
         };
         let shown = || server.manage("GET", "/v1/api-keys", None, 200);

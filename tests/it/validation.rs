@@ -328,7 +328,7 @@ both! {
     }
 
     async fn failures_are_budgeted_by_credential_and_not_by_who_asks(
-        server: Server, "guessing.per_source=3", "guessing.per_credential=3", "guessing.refill=30s"
+        server: Server, "brute_force.per_source=3", "brute_force.per_credential=3", "brute_force.refill=30s"
     ) {
         let service = server.client_key(&["keyswap:validate"]).await;
         let (attacked, other) = (server.generic_key(&[]).await, server.generic_key(&[]).await);

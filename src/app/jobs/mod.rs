@@ -211,7 +211,7 @@ pub async fn delete_expired_rows(app: &crate::service::App) -> Result<(), StoreE
             store::signing::live_tokens::delete_expired(tx)?;
             store::exchange_counts::delete_expired(tx)?;
             store::credentials::revoked_tokens::delete_expired(tx, late)?;
-            Ok::<_, StoreError>(Outcome::bookkeeping(()))
+            Ok::<_, StoreError>(Outcome::without_event(()))
         })
         .await?;
     // The batches are small, so that the rows of a large deleted organization do not block other
@@ -219,7 +219,7 @@ pub async fn delete_expired_rows(app: &crate::service::App) -> Result<(), StoreE
     loop {
         let left = app.store.run_transaction(Origin::of(Actor::System), |tx| {
             let records = store::access::access_records::delete_orphaned(tx, CLEANUP_BATCH_SIZE)?;
-            Ok::<_, StoreError>(Outcome::bookkeeping(
+            Ok::<_, StoreError>(Outcome::without_event(
                 records + store::directory::members::delete_orphaned(tx, CLEANUP_BATCH_SIZE)?,
             ))
         });

@@ -38,40 +38,40 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     let app = app.clone();
     tokio::spawn(async move {
-        let mut courier = DeliveryWorker::new(app);
+        let mut delivery_worker = DeliveryWorker::new(app);
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // `changed` fails when the sender is dropped. That also means stop.
                 _ = stopped.changed() => break,
-                Some(done) = courier.tasks.join_next() => {
+                Some(done) = delivery_worker.tasks.join_next() => {
                     match done {
-                        Ok(webhook) => { courier.serving.remove(&webhook); }
+                        Ok(webhook) => { delivery_worker.serving.remove(&webhook); }
                         // The failed task does not identify its webhook, so all entries are
                         // removed. Running tasks continue. A second task for the same webhook sends
                         // nothing twice, because each delivery is leased.
-                        Err(_) => courier.serving.clear(),
+                        Err(_) => delivery_worker.serving.clear(),
                     }
                 }
                 _ = ticks.tick() => {
-                    if let Err(error) = courier.look().await {
+                    if let Err(error) = delivery_worker.look().await {
                         tracing::warn!(%error, "webhooks could not be looked after");
                         ticks.reset_after(ERROR_PAUSE);
                     }
                 }
             }
         }
-        let _ = timeout(STOP_TIMEOUT, async { while courier.tasks.join_next().await.is_some() {} }).await;
+        let _ = timeout(STOP_TIMEOUT, async { while delivery_worker.tasks.join_next().await.is_some() {} }).await;
     })
 }
 
 /// Creates the deliveries of new events, sends due deliveries, and returns when each attempt has
 /// ended.
 pub async fn deliver_once(app: &Shared) -> Result<(), StoreError> {
-    let mut courier = DeliveryWorker::new(app.clone());
-    courier.look().await?;
-    while courier.tasks.join_next().await.is_some() {}
+    let mut delivery_worker = DeliveryWorker::new(app.clone());
+    delivery_worker.look().await?;
+    while delivery_worker.tasks.join_next().await.is_some() {}
     Ok(())
 }
 

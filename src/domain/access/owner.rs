@@ -56,7 +56,7 @@ pub enum Owner {
     Organization(OrganizationId),
     ServiceClient(ServiceClientId),
     /// No owner: the key itself is the subject of its tokens.
-    Nobody,
+    Unowned,
 }
 
 /// Kind of owner, as written in the API and in the database.
@@ -100,7 +100,7 @@ impl Owner {
             Self::User(_) => OwnerType::User,
             Self::Organization(_) => OwnerType::Organization,
             Self::ServiceClient(_) => OwnerType::ServiceClient,
-            Self::Nobody => OwnerType::None,
+            Self::Unowned => OwnerType::None,
         }
     }
 
@@ -109,7 +109,7 @@ impl Owner {
             Self::User(id) => Some(id.as_str()),
             Self::Organization(id) => Some(id.as_str()),
             Self::ServiceClient(id) => Some(id.as_str()),
-            Self::Nobody => None,
+            Self::Unowned => None,
         }
     }
 }

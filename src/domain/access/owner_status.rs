@@ -195,7 +195,7 @@ impl Ownership {
                 }
                 Some(_) | None => OwnerStatus::Deleted(Deleted::ServiceClientDeleted),
             },
-            (Owner::User(_) | Owner::Organization(_) | Owner::Nobody, _) => OwnerStatus::Good(home),
+            (Owner::User(_) | Owner::Organization(_) | Owner::Unowned, _) => OwnerStatus::Good(home),
         }
     }
 

@@ -200,7 +200,7 @@ fn client_id_matches(key: &KeyFacts, client_id: Option<&str>) -> bool {
     let Some(client_id) = client_id else { return true };
     let owner = match &key.ownership.owner {
         Owner::ServiceClient(id) => Some(id.as_str()),
-        Owner::User(_) | Owner::Organization(_) | Owner::Nobody => None,
+        Owner::User(_) | Owner::Organization(_) | Owner::Unowned => None,
     };
     client_id == key.id.as_str()
         || owner == Some(client_id)
@@ -344,7 +344,7 @@ pub fn subject(key: &KeyFacts) -> Subject {
         Owner::User(id) => Subject::User(id.clone()),
         Owner::Organization(id) => Subject::Organization(id.clone()),
         Owner::ServiceClient(id) => Subject::ServiceClient(id.clone()),
-        Owner::Nobody => Subject::ApiKey(key.id.clone()),
+        Owner::Unowned => Subject::ApiKey(key.id.clone()),
     }
 }
 

@@ -36,7 +36,7 @@ impl ApiKeyOwnerRequest {
             Self::User { id, organization_id } => RequestedOwner::User { id, organization: organization_id },
             Self::Organization { id } => RequestedOwner::Organization { id },
             Self::ServiceClient { id } => RequestedOwner::ServiceClient(id),
-            Self::None {} => RequestedOwner::Nobody,
+            Self::None {} => RequestedOwner::Unowned,
         }
     }
 }
@@ -65,7 +65,7 @@ impl ServiceClientOwnerRequest {
         match self {
             Self::User { id, organization_id } => RequestedOwner::User { id, organization: organization_id },
             Self::Organization { id } => RequestedOwner::Organization { id },
-            Self::Account {} => RequestedOwner::Nobody,
+            Self::Account {} => RequestedOwner::Unowned,
         }
     }
 }

@@ -43,7 +43,7 @@ pub async fn put(
             let (permission, is_new, event) = put_in(tx, put, if_version)?;
             Ok(match event {
                 Some(event) => Outcome::event((permission, is_new), event),
-                None => Outcome::bookkeeping((permission, is_new)),
+                None => Outcome::without_event((permission, is_new)),
             })
         })
         .await

@@ -36,7 +36,7 @@ pub async fn put(app: &App, caller: &Caller, put: RoleInput, if_version: Option<
             let (role, is_new, event) = put_in(tx, put, if_version)?;
             Ok(match event {
                 Some(event) => Outcome::event((role, is_new), event),
-                None => Outcome::bookkeeping((role, is_new)),
+                None => Outcome::without_event((role, is_new)),
             })
         })
         .await

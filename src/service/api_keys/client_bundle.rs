@@ -51,7 +51,7 @@ pub async fn create(
     app.store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(ids) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(earlier(tx, &caller, &maker, &ids)?)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(earlier(tx, &caller, &maker, &ids)?)));
             }
             if let Some(first) = &outfit.record {
                 access_records::lock_roles(tx, &first.statements)?;

@@ -23,12 +23,12 @@ pub async fn record_owner_deletions(app: &App) -> Result<bool, StoreError> {
     app.store
         .run_transaction(Origin::of(Actor::System), move |tx| {
             if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
-                return Ok(Outcome::bookkeeping(false));
+                return Ok(Outcome::without_event(false));
             }
             let Some((gone, ended)) =
                 store::directory::owner_deletions::next(tx, KEYS_PER_TRANSACTION, ends_with_creator)?
             else {
-                return Ok(Outcome::bookkeeping(false));
+                return Ok(Outcome::without_event(false));
             };
             let revoked = ended.into_iter().map(|key| {
                 NewEvent::new(EventType::ApiKeyRevoked, &key.key)
@@ -53,7 +53,7 @@ pub async fn record_expiry_notifications(app: &App) -> Result<bool, StoreError> 
     app.store
         .run_transaction(Origin::of(Actor::System), |tx| {
             if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
-                return Ok(Outcome::bookkeeping(false));
+                return Ok(Outcome::without_event(false));
             }
             let events: Vec<_> = store::api_keys::expiry_notifications::next(tx, KEYS_PER_TRANSACTION)?
                 .into_iter()

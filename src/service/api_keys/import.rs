@@ -47,7 +47,7 @@ pub async fn import(
     app.store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(maker.shown(tx, &id.parse()?)?)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(maker.shown(tx, &id.parse()?)?)));
             }
             let (shown, event) = maker.import(tx, new, import, &caller)?;
             idempotency::record_created_object(tx, once.as_ref(), shown.key.id.as_str())?;
@@ -120,8 +120,8 @@ impl Maker {
 }
 
 fn validate_import(settings: &Settings, import: &Import) -> Vec<InputFault> {
-    let off = (!settings.foreign)
-        .then(|| InputFault::new("import", "keys of another make are not taken here: set api_keys.foreign to true"));
+    let off = (!settings.accept_imported_keys)
+        .then(|| InputFault::new("import", "keys of another make are not taken here: set api_keys.imported to true"));
     let ours = import.masked.as_ref().filter(|masked| has_native_prefix(settings, masked.as_str())).map(|_| {
         InputFault::new(
             "import.masked",

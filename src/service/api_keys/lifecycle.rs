@@ -60,7 +60,7 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version:
                     key.lifecycle.suspended_at = None;
                     EventType::ApiKeyResumed
                 }
-                Step::Revoke if is_told => return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings))),
+                Step::Revoke if is_told => return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings))),
                 Step::Revoke => {
                     key.lifecycle.revoked_at = before.revoked_at.or(now);
                     EventType::ApiKeyRevoked
@@ -72,7 +72,7 @@ pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version:
                 }
             };
             if key.lifecycle == before && step != Step::Delete {
-                return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings)));
+                return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings)));
             }
             save(tx, &mut key)?;
             last_administrator::require_administrator_after_key_change(tx, &whole, &settings)?;

@@ -77,7 +77,7 @@ pub async fn create(
                 if !caller.authority.rights_on(&shown.key.ownership.home).read {
                     return Err(NOT_FOUND);
                 }
-                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(shown)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(shown)));
             }
             if let Some(first) = &record {
                 access_records::lock_roles(tx, &first.statements)?;
@@ -207,7 +207,7 @@ pub async fn patch(
                 require_within_caller_limits(&caller, &key)?;
             }
             if key == before {
-                return Ok(Outcome::bookkeeping(Shown::new(key, tx.now(), &settings)));
+                return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings)));
             }
             save(tx, &mut key)?;
             if key.lifecycle.expires_at != before.lifecycle.expires_at {

@@ -21,7 +21,7 @@ pub enum RequestedOwner {
     User { id: Option<UserId>, organization: Option<OrganizationId> },
     Organization { id: Option<OrganizationId> },
     ServiceClient(ServiceClientId),
-    Nobody,
+    Unowned,
 }
 
 /// The resolved owner and the permissions that it can have.
@@ -65,7 +65,7 @@ impl ResolvedOwner {
             Owner::User(_) => Some(AssignableOwnerType::User),
             Owner::Organization(_) => Some(AssignableOwnerType::Organization),
             Owner::ServiceClient(_) => Some(AssignableOwnerType::ServiceClient),
-            Owner::Nobody => None,
+            Owner::Unowned => None,
         }
     }
 }
@@ -82,8 +82,8 @@ pub(crate) fn resolve_owner(
         Some(RequestedOwner::User { id, organization }) => user(tx, caller, id, organization)?,
         Some(RequestedOwner::Organization { id }) => organization(tx, caller, id)?,
         Some(RequestedOwner::ServiceClient(id)) => resolve_service_client_owner(tx, &id)?,
-        Some(RequestedOwner::Nobody) => Some(ResolvedOwner {
-            owner: Owner::Nobody,
+        Some(RequestedOwner::Unowned) => Some(ResolvedOwner {
+            owner: Owner::Unowned,
             home: OwnerScope::Account,
             creator: None,
             client: None,
@@ -155,7 +155,7 @@ pub(crate) fn organization(
     };
     store::directory::organizations::find_for_change(tx, &id)?;
     let Some(place) = owners::of_organization(tx, &id)? else { return Ok(None) };
-    let creator = match &caller.acts_as {
+    let creator = match &caller.on_behalf_of {
         Some(OwnerScope::User { id: user, organization: Some(of), generation_id }) if *of == id => {
             Some((user.clone(), generation_id.clone()))
         }

@@ -95,7 +95,7 @@ pub(crate) fn make(
 
 /// Returns the default name, which contains the user that the service client is created for.
 fn default_name(caller: &Caller) -> Option<DisplayName> {
-    let user = caller.acts_as.as_ref()?.user()?;
+    let user = caller.on_behalf_of.as_ref()?.user()?;
     format!("Service Client for {user}").parse().ok()
 }
 
@@ -105,7 +105,7 @@ fn resolve_owner(
     caller: &Caller,
     asked: Option<RequestedOwner>,
 ) -> Result<(OwnerScope, PermissionSet), Error> {
-    let asked = match (asked, &caller.acts_as) {
+    let asked = match (asked, &caller.on_behalf_of) {
         (None, Some(_)) => Some(RequestedOwner::User { id: None, organization: None }),
         (None, None) if caller.authority.tenant_scope != TenantScope::Deployment => {
             Some(RequestedOwner::Organization { id: None })
@@ -114,7 +114,7 @@ fn resolve_owner(
     };
     let holder = match asked {
         // The account. Only a caller that may manage every key passes the check below.
-        None | Some(RequestedOwner::Nobody) => Some((OwnerScope::Account, PermissionSet::default())),
+        None | Some(RequestedOwner::Unowned) => Some((OwnerScope::Account, PermissionSet::default())),
         Some(RequestedOwner::User { id, organization }) => {
             user_holder(tx, caller, id, organization)?.map(|holder| (holder.home, holder.roles))
         }
@@ -216,7 +216,7 @@ pub async fn patch(
             let (client, event) = patch_in(tx, client, patch, &caller, &settings)?;
             Ok(match event {
                 Some(event) => Outcome::event(client, event),
-                None => Outcome::bookkeeping(client),
+                None => Outcome::without_event(client),
             })
         })
         .await

@@ -50,13 +50,13 @@ impl From<IpAddr> for Source {
 }
 
 /// The budgets of one replica. Replicas do not share them, and a restart resets them.
-pub struct Guessing {
+pub struct BruteForceLimiter {
     sources: FailureBudget,
     credentials: FailureBudget,
     started: Instant,
 }
 
-impl fmt::Debug for Guessing {
+impl fmt::Debug for BruteForceLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Guessing")
     }
@@ -68,7 +68,7 @@ pub struct Throttled {
     pub retry_after: Span,
 }
 
-impl Guessing {
+impl BruteForceLimiter {
     pub fn new(per_source: u32, per_credential: u32, refill: Span) -> Self {
         Self {
             sources: FailureBudget::new(per_source, refill),
@@ -176,44 +176,44 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_source_that_guesses_waits_and_is_forgiven() {
-        let guessing = Guessing::new(3, 100, Span::from_secs(2));
+        let brute_force = BruteForceLimiter::new(3, 100, Span::from_secs(2));
         for _ in 0..3 {
-            assert!(guessing.admit_source(source(1)).is_ok());
-            guessing.failed(source(1), None);
+            assert!(brute_force.admit_source(source(1)).is_ok());
+            brute_force.failed(source(1), None);
         }
-        let throttled = guessing.admit_source(source(1)).unwrap_err();
+        let throttled = brute_force.admit_source(source(1)).unwrap_err();
         assert_eq!(throttled.retry_after, Span::from_secs(2));
         tokio::time::advance(Duration::from_millis(1999)).await;
-        let throttled = guessing.admit_source(source(1)).unwrap_err();
+        let throttled = brute_force.admit_source(source(1)).unwrap_err();
         assert_eq!(throttled.retry_after, Span::from_millis(1), "no sooner than it was told");
-        assert!(guessing.admit_source(source(2)).is_ok(), "another source is not concerned");
+        assert!(brute_force.admit_source(source(2)).is_ok(), "another source is not concerned");
         tokio::time::advance(throttled.retry_after.duration()).await;
-        assert!(guessing.admit_source(source(1)).is_ok(), "after the time it was told");
+        assert!(brute_force.admit_source(source(1)).is_ok(), "after the time it was told");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_credential_under_attack_still_works_from_elsewhere() {
-        let guessing = Guessing::new(100, 2, Span::from_secs(2));
+        let brute_force = BruteForceLimiter::new(100, 2, Span::from_secs(2));
         let id: CredentialId = "0123456789abcdef".parse().unwrap();
         for last in 0..5 {
-            guessing.failed(source(last), Some(&id));
+            brute_force.failed(source(last), Some(&id));
         }
-        assert!(guessing.admit_credential(source(0), &id).is_err(), "the attacker waits");
-        assert!(guessing.admit_credential(source(9), &id).is_ok(), "the owner does not");
+        assert!(brute_force.admit_credential(source(0), &id).is_err(), "the attacker waits");
+        assert!(brute_force.admit_credential(source(9), &id).is_ok(), "the owner does not");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_back_end_is_no_source_and_a_right_key_behind_it_always_works() {
-        let guessing = Guessing::new(2, 2, Span::from_secs(2));
+        let brute_force = BruteForceLimiter::new(2, 2, Span::from_secs(2));
         let (under_attack, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
         for _ in 0..2 {
-            assert!(guessing.admit_failure(Source::UNKNOWN, &under_attack).is_ok());
-            guessing.failed(Source::UNKNOWN, Some(&under_attack));
+            assert!(brute_force.admit_failure(Source::UNKNOWN, &under_attack).is_ok());
+            brute_force.failed(Source::UNKNOWN, Some(&under_attack));
         }
-        assert!(guessing.admit_failure(Source::UNKNOWN, &under_attack).is_err(), "guesses are slow");
-        assert!(guessing.admit_failure(Source::UNKNOWN, &other).is_ok(), "of this credential alone");
-        assert!(guessing.admit_source(Source::UNKNOWN).is_ok());
-        assert!(guessing.admit_credential(Source::UNKNOWN, &under_attack).is_ok(), "the proof comes first");
+        assert!(brute_force.admit_failure(Source::UNKNOWN, &under_attack).is_err(), "guesses are slow");
+        assert!(brute_force.admit_failure(Source::UNKNOWN, &other).is_ok(), "of this credential alone");
+        assert!(brute_force.admit_source(Source::UNKNOWN).is_ok());
+        assert!(brute_force.admit_credential(Source::UNKNOWN, &under_attack).is_ok(), "the proof comes first");
     }
 
     #[test]

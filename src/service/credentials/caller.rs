@@ -202,7 +202,7 @@ pub(crate) fn caller_for_user(origin: Origin, holdings: &GrantablePermissions, p
         authority: CallerPermissions { scope, tenant_scope: TenantScope::of(&place.home) },
         holdings: GrantablePermissions::Listed(held),
         limits: None,
-        acts_as: Some(place.home),
+        on_behalf_of: Some(place.home),
     }
 }
 
@@ -223,7 +223,7 @@ impl KeyIdentity {
             holdings: self.holdings,
             limits: matches!(self.home, OwnerScope::Organization { .. } | OwnerScope::User { .. })
                 .then_some(self.limits),
-            acts_as: self.home.user().is_some().then_some(self.home),
+            on_behalf_of: self.home.user().is_some().then_some(self.home),
         }
     }
 
@@ -270,9 +270,9 @@ async fn authenticate_key(
 /// key or token is refused immediately.
 async fn authenticate_token(app: &App, token: &str, source: Source) -> Result<KeyIdentity, AuthError> {
     require_trusted(app)?;
-    app.guessing.admit_source(source).map_err(|throttled| AuthError::Throttled(throttled.retry_after))?;
+    app.brute_force.admit_source(source).map_err(|throttled| AuthError::Throttled(throttled.retry_after))?;
     let unaccepted = || {
-        app.guessing.failed(source, None);
+        app.brute_force.failed(source, None);
         AuthError::Key
     };
     let audience = app.settings.management_audience.as_str();

@@ -50,7 +50,7 @@ where
     let taken = Arc::new(table(&mut app.last_used.lock()).take());
     let rows = Arc::clone(&taken);
     let change =
-        app.store.run_transaction(Origin::of(Actor::System), move |tx| into(tx, &rows).map(Outcome::bookkeeping));
+        app.store.run_transaction(Origin::of(Actor::System), move |tx| into(tx, &rows).map(Outcome::without_event));
     if let Err(error) = change.await {
         let mut noted = app.last_used.lock();
         taken.iter().for_each(|(key, value)| table(&mut noted).put(key.clone(), *value));

@@ -40,7 +40,9 @@ impl Presented {
                 Some(Self::Native(ours))
             }
             Ok(_) | Err(_)
-                if app.settings.foreign && is_importable_format(text) && !has_native_prefix(&app.settings, text) =>
+                if app.settings.accept_imported_keys
+                    && is_importable_format(text)
+                    && !has_native_prefix(&app.settings, text) =>
             {
                 let digest = imported_key::digest_of(text);
                 let lookups = imported_key::compute_lookups(&app.master, &digest);

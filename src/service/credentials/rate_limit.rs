@@ -17,7 +17,7 @@ pub(crate) async fn count(app: &App, key: &KeyFacts) -> Result<Option<RateLimitW
     let id = key.id.clone();
     let counted = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
         let left = store::credentials::rate_windows::take(tx, &id, limit)?;
-        Ok::<_, StoreError>(Outcome::bookkeeping((left, tx.now())))
+        Ok::<_, StoreError>(Outcome::without_event((left, tx.now())))
     });
     match counted.await? {
         (Some(left), now) => Ok(Some(RateLimitWindow::at(now, limit, left))),

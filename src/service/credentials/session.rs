@@ -69,8 +69,8 @@ async fn authenticate_with_outcome(
 ) -> Result<AuthenticatedSession, (Judged, AuthError)> {
     let throttled = |throttled: Throttled| (Judged::Throttled, AuthError::Throttled(throttled.retry_after));
     require_trusted(app).map_err(|denied| (Judged::Unavailable, denied))?;
-    app.guessing.admit_source(source).map_err(throttled)?;
-    app.guessing.admit_credential(source, &token.credential_id).map_err(throttled)?;
+    app.brute_force.admit_source(source).map_err(throttled)?;
+    app.brute_force.admit_credential(source, &token.credential_id).map_err(throttled)?;
     let id = PortalSessionId::from(&token.credential_id);
     let found = app
         .store
@@ -89,7 +89,7 @@ async fn authenticate_with_outcome(
     match verdict.map_err(|denied| (metric_result(&denied), denied))? {
         Ok(proved) => Ok(proved),
         Err(fault) => {
-            app.guessing.failed(source, Some(&token.credential_id));
+            app.brute_force.failed(source, Some(&token.credential_id));
             wait_for_deadline(app, started).await;
             Err(refused(Form::Management, Some(&token.credential_id), fault))
         }

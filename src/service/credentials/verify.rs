@@ -196,9 +196,9 @@ async fn judged<T, X: Send + 'static>(
         }
         (Outcome::Unavailable, denied)
     })?;
-    app.guessing.admit_source(attempt.source).map_err(throttled)?;
+    app.brute_force.admit_source(attempt.source).map_err(throttled)?;
     let Some(presented) = Presented::read(app, attempt.key) else {
-        app.guessing.failed(attempt.source, None);
+        app.brute_force.failed(attempt.source, None);
         if attempt.source == Source::UNKNOWN {
             // A validating service gets the same answer for everything that is not in force, after
             // the same time.
@@ -206,7 +206,7 @@ async fn judged<T, X: Send + 'static>(
         }
         return Err(refused(attempt.form, None, CredentialError::Malformed));
     };
-    app.guessing.admit_credential(attempt.source, presented.limiter_id()).map_err(throttled)?;
+    app.brute_force.admit_credential(attempt.source, presented.limiter_id()).map_err(throttled)?;
 
     let targets: BTreeSet<Identifier> =
         requested_targets(request, &app.settings.limits).into_iter().take(32).cloned().collect();
@@ -224,8 +224,8 @@ async fn judged<T, X: Send + 'static>(
             Ok(VerifiedGrant { grant, facts, window, more })
         }
         Err(DenyReason::Key(fault)) => {
-            let admitted = app.guessing.admit_failure(attempt.source, presented.limiter_id());
-            app.guessing.failed(attempt.source, Some(presented.limiter_id()));
+            let admitted = app.brute_force.admit_failure(attempt.source, presented.limiter_id());
+            app.brute_force.failed(attempt.source, Some(presented.limiter_id()));
             wait_for_deadline(app, started).await;
             admitted.map_err(throttled)?;
             Err(refused(attempt.form, Some(presented.limiter_id()), fault))
@@ -287,7 +287,7 @@ pub(crate) fn require_trusted(app: &App) -> Result<(), AuthError> {
 }
 
 pub(crate) async fn wait_for_deadline(app: &App, started: Instant) {
-    let tick = app.refusal_tick;
+    let tick = app.refusal_deadline;
     if tick.is_zero() {
         return;
     }

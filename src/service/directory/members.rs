@@ -176,7 +176,7 @@ fn evaluate_update(before: &Member, mut after: Member) -> PutEffect<Member> {
 /// `true` if the member is new.
 fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<Member>) -> Result<Outcome<(Member, bool)>, Error> {
     Ok(match becomes {
-        PutEffect::Unchanged(member) => Outcome::bookkeeping((member, false)),
+        PutEffect::Unchanged(member) => Outcome::without_event((member, false)),
         PutEffect::Updated(member, event) => {
             store::directory::members::update(tx, &member)?;
             Outcome::event((member, false), event)

@@ -140,7 +140,7 @@ fn evaluate_update(before: &Organization, mut after: Organization) -> PutEffect<
 /// `true` if the organization is new.
 fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<Organization>) -> Result<Outcome<(Organization, bool)>, Error> {
     Ok(match becomes {
-        PutEffect::Unchanged(organization) => Outcome::bookkeeping((organization, false)),
+        PutEffect::Unchanged(organization) => Outcome::without_event((organization, false)),
         PutEffect::Updated(organization, event) => {
             store::directory::organizations::update(tx, &organization)?;
             Outcome::event((organization, false), event)

@@ -184,7 +184,7 @@ fn evaluate_update(before: &User, mut after: User) -> PutEffect<User> {
 /// `true` if the user is new.
 fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<User>) -> Result<Outcome<(User, bool)>, Error> {
     Ok(match becomes {
-        PutEffect::Unchanged(user) => Outcome::bookkeeping((user, false)),
+        PutEffect::Unchanged(user) => Outcome::without_event((user, false)),
         PutEffect::Updated(user, event) => {
             store::directory::users::update(tx, &user)?;
             Outcome::event((user, false), event)

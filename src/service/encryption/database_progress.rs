@@ -56,19 +56,19 @@ pub enum Verdict {
     /// The database is behind the guard file or has diverged from it.
     Restored(Box<Restored>),
     /// The guard file is corrupt.
-    Spoilt(String),
+    Corrupt(String),
 }
 
 /// The recorded and the actual progress of a rolled back database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Restored {
-    pub witness: DatabaseProgress,
+    pub rollback_guard: DatabaseProgress,
     pub database: DatabaseProgress,
 }
 
 impl fmt::Display for Restored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seen, is) = (&self.witness, &self.database);
+        let (seen, is) = (&self.rollback_guard, &self.database);
         if is.seq < seen.seq {
             write!(
                 f,
@@ -93,10 +93,10 @@ impl Restored {
     /// the guard file or in the database do not return. For all other keys the guard file takes
     /// precedence.
     pub fn published<'a>(&'a self, found: impl Iterator<Item = &'a PublicJwk>) -> Vec<&'a PublicJwk> {
-        let known: BTreeSet<_> = self.witness.keys.iter().map(|key| &key.kid).collect();
+        let known: BTreeSet<_> = self.rollback_guard.keys.iter().map(|key| &key.kid).collect();
         let is_revoked = |key: &&RecordedKey| key.state == SigningKeyState::Revoked;
         let revoked: BTreeSet<_> = self.database.keys.iter().filter(is_revoked).map(|key| &key.kid).collect();
-        let seen = self.witness.keys.iter().filter_map(|key| key.jwk.as_ref());
+        let seen = self.rollback_guard.keys.iter().filter_map(|key| key.jwk.as_ref());
         let others = found.filter(|jwk| !known.contains(&jwk.kid));
         seen.chain(others).filter(|jwk| !revoked.contains(&jwk.kid)).collect()
     }
@@ -105,7 +105,7 @@ impl Restored {
 impl Verdict {
     /// Returns whether an operator must decide before anything is signed.
     pub const fn requires_decision(&self) -> bool {
-        matches!(self, Self::Restored(_) | Self::Spoilt(_))
+        matches!(self, Self::Restored(_) | Self::Corrupt(_))
     }
 
     /// Returns a description of the problem in one line.
@@ -116,7 +116,7 @@ impl Verdict {
             Self::Restored(restored) => {
                 Some(format!("{restored}; nothing is signed or accepted until `keyswap restore accept` was run here"))
             }
-            Self::Spoilt(why) => {
+            Self::Corrupt(why) => {
                 Some(format!("{why}; nothing is signed or accepted until `keyswap restore accept` was run here"))
             }
         }

@@ -98,7 +98,11 @@ pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEn
             store::lock(tx, locks::SETUP)?;
             let listed = store::encryption::master_keys::list(tx)?;
             if let Some(info) = in_state(&listed, MasterKeyState::Incoming) {
-                return Ok(Outcome::bookkeeping(RotationStart { info: info.clone(), made: false, registered: false }));
+                return Ok(Outcome::without_event(RotationStart {
+                    info: info.clone(),
+                    made: false,
+                    registered: false,
+                }));
             }
             if listed.iter().any(|info| info.fingerprint == fingerprint) {
                 return Err(Error::Conflict(format!("master.{version} holds a key that is or was in use already")));
@@ -172,7 +176,7 @@ pub async fn activate(
             store::lock(tx, locks::SETUP)?;
             let listed = store::encryption::master_keys::list(tx)?;
             let Some(incoming) = in_state(&listed, MasterKeyState::Incoming).cloned() else {
-                return Ok(Outcome::bookkeeping(None));
+                return Ok(Outcome::without_event(None));
             };
             match describe_file(&dir, &incoming).as_str() {
                 "here" => {}

@@ -62,7 +62,7 @@ pub async fn reseal(
                 let (keys, entropy, from) = (keys.clone(), entropy.clone(), after.clone());
                 let batch = store
                     .run_transaction(origin.clone(), move |tx| {
-                        Ok::<_, Error>(Outcome::bookkeeping(reencrypt_batch(
+                        Ok::<_, Error>(Outcome::without_event(reencrypt_batch(
                             tx, &keys, &entropy, place, version, &from,
                         )?))
                     })

@@ -23,17 +23,17 @@ use crate::{
 /// Compares the database with the guard file. Halts signing while an operator must decide. If the
 /// database does not answer, the previous result remains.
 pub async fn look(app: &App) -> Result<(), Error> {
-    let (verdict, _) = compare(&app.store, &app.witness.file).await?;
+    let (verdict, _) = compare(&app.store, &app.rollback_guard.file).await?;
     apply_state(app, verdict);
     Ok(())
 }
 
 /// Like `look`, and records the progress of the database in the guard file.
 pub async fn keep(app: &App) -> Result<(), Error> {
-    let (verdict, seen) = compare(&app.store, &app.witness.file).await?;
+    let (verdict, seen) = compare(&app.store, &app.rollback_guard.file).await?;
     let verdict = match (verdict, seen) {
         (Verdict::Consistent, Some(seen)) => {
-            let file = app.witness.file.clone();
+            let file = app.rollback_guard.file.clone();
             let written = tokio::task::spawn_blocking(move || record_progress(&file, &seen)).await;
             match written.map_err(io::Error::other).and_then(|written| written) {
                 Ok(()) => Verdict::Consistent,
@@ -49,16 +49,16 @@ pub async fn keep(app: &App) -> Result<(), Error> {
 }
 
 fn apply_state(app: &App, verdict: Verdict) {
-    let before = app.witness.verdict();
+    let before = app.rollback_guard.verdict();
     if *before != verdict {
         match verdict.told() {
             Some(why) if verdict.requires_decision() => tracing::error!(why, "nothing is signed"),
-            Some(why) => tracing::warn!(why, file = %app.witness.file.display(), "see keys.witness"),
+            Some(why) => tracing::warn!(why, file = %app.rollback_guard.file.display(), "see keys.rollback_guard"),
             None => tracing::info!("the database and its witness agree"),
         }
     }
     let asks = verdict.requires_decision();
-    app.witness.verdict.store(Arc::new(verdict));
+    app.rollback_guard.verdict.store(Arc::new(verdict));
     app.keys.set_halted(asks);
 }
 
@@ -75,7 +75,7 @@ pub async fn compare(store: &Store, file: &Path) -> Result<(Verdict, Option<Data
             let verdict = match found {
                 Ok(None) => Verdict::Consistent,
                 Ok(Some(seen)) => judge(connection, seen, &is)?,
-                Err(GuardFileError::Spoilt(why)) => Verdict::Spoilt(why),
+                Err(GuardFileError::Corrupt(why)) => Verdict::Corrupt(why),
                 Err(GuardFileError::Io(why)) => Verdict::FileUnavailable(why),
             };
             Ok((verdict, Some(is)))
@@ -94,29 +94,33 @@ fn read_progress(connection: &mut Conn) -> Result<Option<DatabaseProgress>, Stor
     Ok(Some(DatabaseProgress { database: first.id.to_string(), seq, hash, generation, keys }))
 }
 
-fn judge(connection: &mut Conn, witness: DatabaseProgress, is: &DatabaseProgress) -> Result<Verdict, StoreError> {
-    if witness.database != is.database {
+fn judge(
+    connection: &mut Conn,
+    rollback_guard: DatabaseProgress,
+    is: &DatabaseProgress,
+) -> Result<Verdict, StoreError> {
+    if rollback_guard.database != is.database {
         // The database was set up again or replaced. Nothing that was recorded can return.
         tracing::warn!("the witness is of another database, and begins anew with this one");
         return Ok(Verdict::Consistent);
     }
-    let same_history = match is.seq.cmp(&witness.seq) {
+    let same_history = match is.seq.cmp(&rollback_guard.seq) {
         std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Equal => is.hash == witness.hash,
+        std::cmp::Ordering::Equal => is.hash == rollback_guard.hash,
         std::cmp::Ordering::Greater => {
-            let next = store::events::find(connection, witness.seq + 1)?;
-            next.is_none_or(|next| next.prev_hash == witness.hash)
+            let next = store::events::find(connection, rollback_guard.seq + 1)?;
+            next.is_none_or(|next| next.prev_hash == rollback_guard.hash)
         }
     };
-    if same_history && is.generation >= witness.generation {
+    if same_history && is.generation >= rollback_guard.generation {
         return Ok(Verdict::Consistent);
     }
-    Ok(Verdict::Restored(Box::new(Restored { witness, database: is.clone() })))
+    Ok(Verdict::Restored(Box::new(Restored { rollback_guard, database: is.clone() })))
 }
 
 enum GuardFileError {
     Io(String),
-    Spoilt(String),
+    Corrupt(String),
 }
 
 fn read(file: &Path) -> Result<Option<DatabaseProgress>, GuardFileError> {
@@ -131,7 +135,7 @@ fn read(file: &Path) -> Result<Option<DatabaseProgress>, GuardFileError> {
     };
     serde_json::from_slice(&text)
         .map(Some)
-        .map_err(|_| GuardFileError::Spoilt("the witness holds something else than a witness".to_owned()))
+        .map_err(|_| GuardFileError::Corrupt("the witness holds something else than a witness".to_owned()))
 }
 
 /// Serializes writes within this process: they share the name of the temporary file.
@@ -167,10 +171,10 @@ pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdic
     }
     let event = match &verdict {
         Verdict::Restored(restored) => NewEvent::new(EventType::RestoreAccepted, &restored.database.database)
-            .with_data("seen_seq", restored.witness.seq)
-            .with_data("seen_hash", restored.witness.hash.clone())
+            .with_data("seen_seq", restored.rollback_guard.seq)
+            .with_data("seen_hash", restored.rollback_guard.hash.clone())
             .with_data("seq", restored.database.seq),
-        Verdict::Spoilt(_) | Verdict::Consistent | Verdict::FileUnavailable(_) => {
+        Verdict::Corrupt(_) | Verdict::Consistent | Verdict::FileUnavailable(_) => {
             NewEvent::new(EventType::RestoreAccepted, "witness")
         }
     };

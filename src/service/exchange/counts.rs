@@ -27,7 +27,7 @@ pub async fn flush(app: &App) -> Result<(), StoreError> {
     }
     let change = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::exchange_counts::add(tx, &new)?;
-        Ok::<_, StoreError>(Outcome::bookkeeping(()))
+        Ok::<_, StoreError>(Outcome::without_event(()))
     });
     change.await?;
     *written = uses;

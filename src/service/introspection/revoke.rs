@@ -127,10 +127,10 @@ async fn revoke_token(app: &App, caller: Caller, claims: Claims) -> Result<bool,
             // The key is locked here, so the second of two concurrent revocations finds the result
             // of the first.
             let Some(key) = lock_key_to_end(tx, &caller, &claims.key_id)? else {
-                return Ok(Outcome::bookkeeping(false));
+                return Ok(Outcome::without_event(false));
             };
             if store::credentials::revoked_tokens::is_revoked(tx, &claims.jti)? {
-                return Ok(Outcome::bookkeeping(true));
+                return Ok(Outcome::without_event(true));
             }
             let ends = Timestamp::from_millis(claims.exp.saturating_mul(1000));
             store::credentials::revoked_tokens::insert(tx, &claims.jti, &key.id, ends)?;

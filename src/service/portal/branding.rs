@@ -30,7 +30,7 @@ pub async fn put(
             let (before, version) = store::portal::branding::read_branding_for_update(tx)?;
             require_version(version, if_version)?;
             if before == branding {
-                return Ok(Outcome::bookkeeping((branding.clone(), version)));
+                return Ok(Outcome::without_event((branding.clone(), version)));
             }
             store::portal::branding::write(tx, &branding, version + 1)?;
             let event = NewEvent::new(EventType::BrandingUpdated, EVENT_SUBJECT);

@@ -51,7 +51,7 @@ const MAX_OFFERED_PERMISSIONS: i64 = 1000;
 /// Returns the user that the caller acts on behalf of and what the user may do; `None` if the
 /// caller acts on behalf of no user.
 pub async fn current(app: &App, caller: &Caller) -> Result<Option<CurrentUser>, Error> {
-    let Some(home) = caller.acts_as.clone() else { return Ok(None) };
+    let Some(home) = caller.on_behalf_of.clone() else { return Ok(None) };
     let Some(user) = home.user().cloned() else { return Ok(None) };
     let organization = home.organization().cloned();
     let (enabled, authority, holdings) =

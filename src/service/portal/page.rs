@@ -32,7 +32,7 @@ pub async fn sign_in(
     call: &RequestContext,
 ) -> Result<SignedIn, AuthError> {
     let Some(shown) = token(code) else {
-        app.guessing.failed(call.source, None);
+        app.brute_force.failed(call.source, None);
         return Err(AuthError::Key);
     };
     let AuthenticatedSession { session: code, place, held } =
@@ -44,7 +44,7 @@ pub async fn sign_in(
         .run_transaction(origin, move |tx| {
             // Of two concurrent requests with the same code, only one deletes it.
             if !store::portal::sessions::delete(tx, &code)? {
-                return Ok(Outcome::bookkeeping(None));
+                return Ok(Outcome::without_event(None));
             }
             let (cookie, session) = mint.make::<AuthError>(tx, PortalSessionKind::Page, place.home, held)?;
             Ok::<_, AuthError>(Outcome::event(Some(cookie), made(&session)))
@@ -71,7 +71,7 @@ pub async fn sign_out(app: &App, cookie: &str, call: &RequestContext) -> Result<
     app.store
         .run_transaction(origin, move |tx| {
             if !store::portal::sessions::delete(tx, &session)? {
-                return Ok(Outcome::bookkeeping(()));
+                return Ok(Outcome::without_event(()));
             }
             let ended = NewEvent::new(EventType::PortalSessionEnded, &session);
             Ok::<_, AuthError>(Outcome::event((), ended.with_organization(place.home.organization())))

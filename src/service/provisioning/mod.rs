@@ -71,7 +71,7 @@ pub async fn apply(
         .run_transaction(caller.origin.clone(), move |tx| {
             run.all(tx)?;
             Ok(if run.events.is_empty() {
-                Outcome::bookkeeping(run.changes)
+                Outcome::without_event(run.changes)
             } else {
                 Outcome::events(run.changes, run.events)
             })

@@ -43,7 +43,7 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<ReplicaRegistrat
             store::signing::signing_keys::raise_max_token_ttl(tx, of.timing.max_ttl)?;
             // A transaction other than the one that published missing keys at startup.
             store::signing::signing_keys::record_first_observation(tx, now)?;
-            Ok::<_, Error>(Outcome::bookkeeping(told))
+            Ok::<_, Error>(Outcome::without_event(told))
         })
         .await?;
     Ok(ReplicaRegistration(Mutex::new(Some(told))))
@@ -81,7 +81,7 @@ pub(crate) async fn tell(app: &App) -> Result<(), Error> {
             for gone in others.iter().filter(|other| other.id != told.id && !is_still_relevant(other, told.seen_at)) {
                 store::signing::replicas::delete(tx, &gone.id)?;
             }
-            Ok::<_, StoreError>(Outcome::bookkeeping(told))
+            Ok::<_, StoreError>(Outcome::without_event(told))
         })
         .await?;
     *app.replica_registration.lock() = Some(told);

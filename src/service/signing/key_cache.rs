@@ -18,14 +18,14 @@ use crate::{
     domain::common::time::Timestamp,
     service::{
         Error,
-        signing::key_snapshot::{PreparedSigners, View, look},
+        signing::key_snapshot::{KeySnapshot, PreparedSigners, look},
     },
     store::{Clock, Store},
 };
 
 /// The signing keys. Each refresh replaces the snapshot as a whole.
 pub struct KeyCache {
-    view: ArcSwap<View>,
+    view: ArcSwap<KeySnapshot>,
     /// The machine's clock.
     clock: Arc<dyn Clock>,
     /// Shared with all snapshots.
@@ -69,17 +69,17 @@ impl KeyCache {
         })
     }
 
-    pub fn view(&self) -> Arc<View> {
+    pub fn view(&self) -> Arc<KeySnapshot> {
         self.view.load_full()
     }
 
     /// Returns whether verifiers may cache the contents of the snapshot. The machine's clock limits
     /// its age as well, because it advances while the machine is suspended.
-    pub fn is_cacheable(&self, view: &View) -> bool {
+    pub fn is_cacheable(&self, view: &KeySnapshot) -> bool {
         view.is_fresh() && self.clock.now().elapsed_since(view.machine_time).duration() <= view.fresh_for
     }
 
-    /// Like `View::is_halted`, without loading a snapshot.
+    /// Like `KeySnapshot::is_halted`, without loading a snapshot.
     pub fn is_halted(&self) -> bool {
         self.halted.load(Ordering::Relaxed)
     }
@@ -87,31 +87,31 @@ impl KeyCache {
     /// Returns a snapshot for signing at `now`, the time of the database. Refreshes an outdated
     /// snapshot first, so that a process that was suspended need not refuse requests. If the
     /// refresh fails, the result is the outdated snapshot, which refuses to sign.
-    pub async fn snapshot_at(&self, now: Timestamp, store: &Store, master: &MasterKeys) -> Arc<View> {
+    pub async fn snapshot_at(&self, now: Timestamp, store: &Store, master: &MasterKeys) -> Arc<KeySnapshot> {
         let view = self.view();
         if view.is_fresh_at(now) || view.is_halted() || self.failed_lately() {
             return view;
         }
-        self.catch_up(store, master, |view| view.is_fresh_at(now)).await;
+        self.refresh_if_stale(store, master, |view| view.is_fresh_at(now)).await;
         self.view()
     }
 
     /// Returns a snapshot for publication. Tries for a limited time to refresh an outdated
     /// snapshot, because verifiers cache what a process publishes after it was suspended. If the
     /// database is unavailable, the outdated snapshot is better than none.
-    pub async fn snapshot_to_publish(&self, store: &Store, master: &MasterKeys) -> Arc<View> {
+    pub async fn snapshot_to_publish(&self, store: &Store, master: &MasterKeys) -> Arc<KeySnapshot> {
         let view = self.view();
         if self.is_cacheable(&view) || self.failed_lately() {
             return view;
         }
-        self.catch_up(store, master, |view| self.is_cacheable(view)).await;
+        self.refresh_if_stale(store, master, |view| self.is_cacheable(view)).await;
         self.view()
     }
 
     /// Refreshes the snapshot within a time limit, while concurrent requests wait for the result.
     /// After a failure there is no further attempt for the same duration. Otherwise each request
     /// would wait for the failures of the others.
-    async fn catch_up(&self, store: &Store, master: &MasterKeys, is_enough: impl Fn(&View) -> bool) {
+    async fn refresh_if_stale(&self, store: &Store, master: &MasterKeys, is_enough: impl Fn(&KeySnapshot) -> bool) {
         let look = async {
             let _turn = self.looking.lock().await;
             if !is_enough(&self.view()) && !self.failed_lately() {

@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 pub(crate) type PreparedSigners = BTreeMap<SigningKeyId, (Algorithm, Arc<TokenSigner>)>;
 
 /// A snapshot of the signing keys.
-pub struct View {
+pub struct KeySnapshot {
     pub published: Vec<(SigningKeyMetadata, PublicJwk)>,
     /// The algorithms that audiences require.
     pub asked: BTreeSet<Algorithm>,
@@ -63,7 +63,7 @@ pub struct View {
     pub(crate) fresh_for: Duration,
 }
 
-impl fmt::Debug for View {
+impl fmt::Debug for KeySnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "View({} published)", self.published.len())
     }
@@ -91,7 +91,7 @@ impl SigningUnavailable {
     }
 }
 
-impl View {
+impl KeySnapshot {
     /// Returns the key that signs: the active key of the wanted algorithm, else of the configured
     /// one, else the fallback key, which signs until the first rotation to the configured
     /// algorithm.
@@ -168,7 +168,7 @@ pub(crate) async fn look(
     prepared: &PreparedSigners,
     halted: Arc<AtomicBool>,
     machine_time: Timestamp,
-) -> Result<View, Error> {
+) -> Result<KeySnapshot, Error> {
     // The age of a snapshot counts from the start of the query.
     let seen_at = Instant::now();
     let (as_of, stored, asked) = store
@@ -178,7 +178,7 @@ pub(crate) async fn look(
             Ok::<_, StoreError>((now, keys, store::access::audiences::list_required_algorithms(connection)?))
         })
         .await?;
-    let mut view = View {
+    let mut view = KeySnapshot {
         published: Vec::new(),
         asked,
         signers: PreparedSigners::new(),
@@ -242,7 +242,7 @@ pub(crate) async fn look(
 /// Selects the fallback key among the active keys that can sign. Prefers algorithms that no
 /// audience requires, and among these the one that was published first: it is most likely the
 /// previously configured one.
-pub(crate) fn fallback_key(view: &View, first_of: &BTreeMap<Algorithm, Timestamp>) -> Option<SigningKeyId> {
+pub(crate) fn fallback_key(view: &KeySnapshot, first_of: &BTreeMap<Algorithm, Timestamp>) -> Option<SigningKeyId> {
     let signing = view.published.iter().map(|(info, _)| info).filter(|info| view.signers.contains_key(&info.kid));
     let first = signing.min_by_key(|info| (view.asked.contains(&info.algorithm), first_of.get(&info.algorithm)));
     first.map(|info| info.kid.clone())

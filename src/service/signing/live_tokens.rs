@@ -27,7 +27,7 @@ pub async fn flush(app: &App) -> Result<(), StoreError> {
     }
     let written = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::signing::live_tokens::add(tx, &signed)?;
-        Ok::<_, StoreError>(Outcome::bookkeeping(()))
+        Ok::<_, StoreError>(Outcome::without_event(()))
     });
     let written = written.await;
     if written.is_err() {

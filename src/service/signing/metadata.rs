@@ -11,7 +11,7 @@ use crate::{
         App, Error,
         common::document::CachedDocument,
         encryption::database_progress::Verdict,
-        signing::{jwk_set::jwks, key_snapshot::View},
+        signing::{jwk_set::jwks, key_snapshot::KeySnapshot},
     },
 };
 
@@ -26,8 +26,8 @@ pub const IBM_API_KEY_GRANT: &str = "urn:ibm:params:oauth:grant-type:apikey";
 /// Returns the JWKS to serve while an operator must decide about a rolled back database. The
 /// database alone would withdraw published keys and restore revoked ones. Returns `None` if the
 /// rollback guard has detected no rollback, and if its file is corrupt.
-pub fn build_jwks_after_rollback(app: &App, view: &View, wanted: Option<Algorithm>) -> Option<CachedDocument> {
-    let verdict = app.witness.verdict();
+pub fn build_jwks_after_rollback(app: &App, view: &KeySnapshot, wanted: Option<Algorithm>) -> Option<CachedDocument> {
+    let verdict = app.rollback_guard.verdict();
     let Verdict::Restored(restored) = &*verdict else { return None };
     let mut keys = restored.published(view.published.iter().map(|(_, jwk)| jwk));
     keys.retain(|jwk| wanted.is_none_or(|algorithm| jwk.alg == algorithm));

@@ -59,7 +59,7 @@ pub async fn run_due_rotation(app: &App) -> Result<(), Error> {
             .run_transaction(Origin::of(Actor::System), move |tx| {
                 let (now, looked) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
                 let events = steps::execute_due_steps(tx, &looked, now, &unusable, &mut press)?;
-                Ok::<_, Error>(if events.is_empty() { Outcome::bookkeeping(()) } else { Outcome::events((), events) })
+                Ok::<_, Error>(if events.is_empty() { Outcome::without_event(()) } else { Outcome::events((), events) })
             })
             .await?;
         refresh_keys(app).await;
@@ -239,7 +239,7 @@ pub(crate) async fn settle(app: &App) {
             store::signing::clock::record_observation(tx, now)?;
         }
         store::signing::signing_keys::record_first_observation(tx, now)?;
-        Ok::<_, StoreError>(Outcome::bookkeeping(()))
+        Ok::<_, StoreError>(Outcome::without_event(()))
     });
     if let Err(error) = seen.await {
         tracing::warn!(%error, "a signing key that was published could not be seen; the next tick does it");

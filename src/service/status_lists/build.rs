@@ -118,7 +118,7 @@ async fn try_build(app: &App) -> Result<bool, Error> {
     }
     let (before, seq, next_expiry) = (work.before, work.seq, work.next_expiry);
     let written = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
-        Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::signed_lists::write(
+        Ok::<_, StoreError>(Outcome::without_event(store::status_lists::signed_lists::write(
             tx,
             &before,
             seq,

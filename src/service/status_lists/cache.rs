@@ -18,7 +18,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 /// The lists in memory, as of the last refresh.
 pub struct StatusLists {
-    pub(crate) view: ArcSwap<View>,
+    pub(crate) view: ArcSwap<StatusListSnapshot>,
     /// One build at a time: a waiting caller finds the result of the previous build.
     pub(crate) build_lock: Mutex<()>,
     /// Whether this replica has completed a full build. Its settings may differ from those of the
@@ -42,7 +42,7 @@ impl fmt::Debug for StatusLists {
 }
 
 #[derive(Default)]
-pub(crate) struct View {
+pub(crate) struct StatusListSnapshot {
     pub(crate) lists: BTreeMap<StatusListId, Arc<ServedStatusList>>,
     /// The time of the refresh, by the process clock and by the database clock.
     pub(crate) seen_at: Option<(Instant, Timestamp)>,

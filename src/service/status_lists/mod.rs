@@ -24,7 +24,7 @@ use crate::{
         App, Error,
         common::document::CachedDocument,
         credentials::error::AuthError,
-        status_lists::cache::{LOOK_FOR, ServedStatusList, View},
+        status_lists::cache::{LOOK_FOR, ServedStatusList, StatusListSnapshot},
     },
     store::{
         self, Outcome, StoreError,
@@ -117,7 +117,7 @@ pub async fn refresh(app: &App) -> Result<(), Error> {
         if now.seen_at.is_some_and(|(at, _)| at > seen_at) {
             return Arc::clone(now);
         }
-        Arc::new(View { lists: lists.clone(), seen_at: Some((seen_at, as_of)) })
+        Arc::new(StatusListSnapshot { lists: lists.clone(), seen_at: Some((seen_at, as_of)) })
     });
     Ok(())
 }
@@ -138,7 +138,7 @@ fn compress_list(found: ServedList) -> Result<ServedStatusList, Error> {
 pub async fn assign_missing_indexes(app: &App) -> Result<bool, StoreError> {
     app.store
         .run_transaction(Origin::of(Actor::System), |tx| {
-            Ok(Outcome::bookkeeping(store::status_lists::backfill_credential_indexes(tx, INDEX_BATCH_SIZE)? > 0))
+            Ok(Outcome::without_event(store::status_lists::backfill_credential_indexes(tx, INDEX_BATCH_SIZE)? > 0))
         })
         .await
 }
@@ -166,7 +166,7 @@ pub async fn assign_token_index(app: &App, grant: &Grant, jti: &str) -> Result<O
     let place = app
         .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
-            Ok::<_, StoreError>(Outcome::bookkeeping(store::status_lists::assign_token_index(tx, &token)?))
+            Ok::<_, StoreError>(Outcome::without_event(store::status_lists::assign_token_index(tx, &token)?))
         })
         .await?;
     let found = app

@@ -68,7 +68,7 @@ pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryI
             delivery.leased_until = None;
             delivery.finished_at = None;
             store::webhooks::deliveries::update(tx, &delivery)?;
-            Ok(Outcome::bookkeeping(delivery))
+            Ok(Outcome::without_event(delivery))
         })
         .await
 }

@@ -83,7 +83,7 @@ async fn lease_deliveries(app: &App, id: WebhookId) -> Result<Option<LeasedBatch
             let Some(webhook) =
                 found.filter(|webhook| webhook.state == WebhookState::Enabled && ready(webhook.paused_until))
             else {
-                return Ok(Outcome::bookkeeping(None));
+                return Ok(Outcome::without_event(None));
             };
             let mut deliveries = Vec::new();
             for delivery in store::webhooks::deliveries::lease_due(tx, &id, AT_ONCE, now.plus(LEASE_DURATION))? {
@@ -96,7 +96,7 @@ async fn lease_deliveries(app: &App, id: WebhookId) -> Result<Option<LeasedBatch
             }
             let endpoint = EncryptedEndpoint::load(tx, &webhook, now)?;
             let batch = (!deliveries.is_empty()).then_some(LeasedBatch { endpoint, now, deliveries });
-            Ok(Outcome::bookkeeping(batch))
+            Ok(Outcome::without_event(batch))
         })
         .await
 }
@@ -155,7 +155,7 @@ fn record(
             && found.attempts == claimed.attempts
             && found.leased_until == claimed.leased_until
     };
-    let Some(mut delivery) = found.filter(ours) else { return Ok(Outcome::bookkeeping(())) };
+    let Some(mut delivery) = found.filter(ours) else { return Ok(Outcome::without_event(())) };
     delivery.leased_until = None;
     delivery.last_status = answer.as_ref().ok().map(|answer| answer.status);
     delivery.last_error = match (answer, verdict) {
@@ -191,7 +191,7 @@ fn record(
     store::webhooks::deliveries::update(tx, &delivery)?;
     Ok(match event {
         Some(event) => Outcome::event((), event.with_data("event_id", delivery.event_id.as_str())),
-        None => Outcome::bookkeeping(()),
+        None => Outcome::without_event(()),
     })
 }
 

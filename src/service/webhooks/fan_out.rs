@@ -29,13 +29,13 @@ pub async fn fan_out(app: &App) -> Result<bool, StoreError> {
     app.store
         .run_transaction(Origin::of(Actor::System), move |tx| {
             if !store::try_lock(tx, locks::FAN_OUT)? {
-                return Ok(Outcome::bookkeeping(false));
+                return Ok(Outcome::without_event(false));
             }
             let mut moved = false;
             for id in &behind {
                 moved |= advance_cursor(tx, id)?;
             }
-            Ok(Outcome::bookkeeping(moved))
+            Ok(Outcome::without_event(moved))
         })
         .await
 }

@@ -1,4 +1,4 @@
-//! Webhooks: the destinations of events. `deliveries` has the delivery log, and `courier` sends.
+//! Webhooks: the destinations of events. `deliveries` has the delivery log, and `delivery_worker` sends.
 
 pub mod deliveries;
 pub mod delivery_worker;
@@ -75,7 +75,7 @@ pub async fn create(
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::webhooks::find(tx, &id.parse()?)?.ok_or(Error::NotFound("webhook"))?;
-                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(found)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(found)));
             }
             if store::webhooks::count(tx)? >= MAX_WEBHOOKS {
                 return Err(Error::Conflict(format!(
@@ -134,7 +134,7 @@ pub async fn patch(
             let before = webhook.clone();
             apply(&mut webhook, patch);
             if webhook == before {
-                return Ok(Outcome::bookkeeping(webhook));
+                return Ok(Outcome::without_event(webhook));
             }
             let kind = match (before.state, webhook.state) {
                 (WebhookState::Enabled, WebhookState::DisableReason(_)) => EventType::WebhookDisabled,

@@ -170,7 +170,7 @@ fn owner(key: &KeyRow) -> Result<Owner, StoreError> {
         ("user", Some(id)) => Ok(Owner::User(parsed("owner id", id)?)),
         ("organization", Some(id)) => Ok(Owner::Organization(parsed("owner id", id)?)),
         ("service_client", Some(id)) => Ok(Owner::ServiceClient(parsed("owner id", id)?)),
-        ("none", None) => Ok(Owner::Nobody),
+        ("none", None) => Ok(Owner::Unowned),
         (other, _) => Err(StoreError::InvalidData(format!("owner type {other}"))),
     }
 }

@@ -178,7 +178,7 @@ both! {
 
     /// Rejected values that a service submits do not count against the service's own brute-force
     /// limit.
-    async fn questions_about_bad_keys_are_no_guesses(server: Server, "guessing.per_source=3", "guessing.refill=1h") {
+    async fn questions_about_bad_keys_are_no_guesses(server: Server, "brute_force.per_source=3", "brute_force.refill=1h") {
         for _ in 0..10 {
             assert!(!asked(&server, json!({ "value": unknown(), "permission": "a", "resource": "/a" })).await);
         }

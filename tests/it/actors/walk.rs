@@ -138,7 +138,7 @@ async fn walks(server: &Server, fixed: std::ops::Range<u64>, of_today: u64, most
 }
 
 both! {
-    async fn no_sequence_of_operations_gives_an_actor_more_than_it_had(server: Server, "api_keys.foreign=true") {
+    async fn no_sequence_of_operations_gives_an_actor_more_than_it_had(server: Server, "api_keys.imported=true") {
         walks(&server, 0..8, 8, 100).await;
     }
 }
@@ -147,6 +147,6 @@ both! {
 #[ignore = "takes minutes: scripts/prove privileges"]
 fn no_long_sequence_of_operations_gives_an_actor_more_than_it_had() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
-        Server::run(kind, &["api_keys.foreign=true"], |server| async move { walks(&server, 0..0, 200, 400).await });
+        Server::run(kind, &["api_keys.imported=true"], |server| async move { walks(&server, 0..0, 200, 400).await });
     }
 }

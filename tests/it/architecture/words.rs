@@ -23,6 +23,7 @@ const RETIRED: &[(&str, &str)] = &[
     ("Outfitted", "CreatedClientBundle"),
     ("Refusal", "DenyReason"),
     ("Shift", "LookupWorker"),
+    ("Spoilt", "Corrupt"),
     ("Standing", "OwnerStatus"),
     ("Takes", "AcceptedPermissions"),
     ("TokenShape", "TokenProfile"),
@@ -30,8 +31,12 @@ const RETIRED: &[(&str, &str)] = &[
     ("Wants", "LookupDetail"),
     ("WishedShape", "TokenProfilePatch"),
     ("Witness", "RollbackGuard"),
+    ("acts_as", "on_behalf_of"),
+    ("bookkeeping", "without_event"),
+    ("courier", "delivery_worker"),
     ("forget_old", "delete_expired"),
     ("give_places", "allocate_indexes"),
+    ("guessing", "brute_force"),
     ("handing_out", "find_grant_faults"),
     ("house", "architecture"),
     ("is_silent", "is_unresponsive"),
@@ -39,8 +44,10 @@ const RETIRED: &[(&str, &str)] = &[
     ("leftovers", "retention"),
     ("may_be_kept", "is_cacheable"),
     ("minters", "signers"),
+    ("refusal_tick", "refusal_deadline"),
     ("renew", "replace_pool"),
     ("stand_in", "fallback_key"),
+    ("witness", "rollback_guard"),
 ];
 
 #[test]

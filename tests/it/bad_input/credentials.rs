@@ -54,7 +54,7 @@ async fn keys(server: &Server) -> (Vec<(&'static str, String)>, Key) {
 }
 
 both! {
-    async fn who_calls_is_asked_before_what_they_say(server: Server, "guessing.per_source=3", "guessing.refill=60s") {
+    async fn who_calls_is_asked_before_what_they_say(server: Server, "brute_force.per_source=3", "brute_force.refill=60s") {
         let send = async || {
             let request = server.post("/v1/api-keys").bearer_auth(unknown()).header("content-type", "text/plain");
             request.body("{").send().await.unwrap()

@@ -67,7 +67,7 @@ impl World {
         }
         let store = open(&database, seed);
         let built = store.run_transaction(Origin::of(Actor::Operator), move |tx| {
-            Ok::<_, StoreError>(Outcome::bookkeeping(Builder::run(tx, seed, steps)?))
+            Ok::<_, StoreError>(Outcome::without_event(Builder::run(tx, seed, steps)?))
         });
         let model = built.await.unwrap();
         Self { database, store, model }

@@ -140,7 +140,7 @@ fn config_check_names_every_fault_at_once() {
     .unwrap();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_keyswap"));
     command.args(["config", "check", "--config", file.to_str().unwrap(), "--set", "database.pool_size=0"]);
-    command.env("KEYSWAP__GUESSING__REFILL", "soon");
+    command.env("KEYSWAP__BRUTE_FORCE__REFILL", "soon");
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let said = Process::spawn(command).end(LONG);
     assert_eq!(said.code, Some(2), "{said:?}");
@@ -152,7 +152,7 @@ fn config_check_names_every_fault_at_once() {
         "nowhere: no such setting",
         "log.level: ",
         "database.pool_size: ",
-        "guessing.refill: ",
+        "brute_force.refill: ",
     ] {
         assert!(said.err.contains(&format!("\n  {path}")), "{path}: {}", said.err);
     }

@@ -37,7 +37,7 @@ async fn seen(answer: Response) -> (StatusCode, Vec<(String, String)>, String) {
 
 both! {
     async fn a_source_that_guesses_waits_and_nobody_else(
-        server: Server, "guessing.per_source=5", "guessing.refill=2s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
+        server: Server, "brute_force.per_source=5", "brute_force.refill=2s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
     ) {
         let key = server.generic_key(&[]).await;
         for turn in 0..5 {
@@ -61,7 +61,7 @@ both! {
     }
 
     async fn without_a_trusted_proxy_nobody_can_say_where_they_are(
-        server: Server, "guessing.per_source=5", "guessing.refill=10s"
+        server: Server, "brute_force.per_source=5", "brute_force.refill=10s"
     ) {
         let key = server.generic_key(&[]).await;
         for turn in 0..5 {
@@ -72,7 +72,7 @@ both! {
     }
 
     async fn a_credential_under_attack_works_from_elsewhere(
-        server: Server, "guessing.per_credential=3", "guessing.refill=30s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
+        server: Server, "brute_force.per_credential=3", "brute_force.refill=30s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
     ) {
         let key = server.generic_key(&[]).await;
         for last in 1..=3 {
@@ -87,7 +87,7 @@ both! {
     }
 
     async fn unknown_and_revoked_keys_spend_alike(
-        server: Server, "guessing.per_credential=3", "guessing.refill=60s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
+        server: Server, "brute_force.per_credential=3", "brute_force.refill=60s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
     ) {
         let revoked = server.generic_key(&[]).await;
         let suspended = server.generic_key(&[]).await;

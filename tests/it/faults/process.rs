@@ -50,7 +50,7 @@ impl Deployment {
             "keys.create=true".to_owned(),
             "server.bind=127.0.0.1:0".to_owned(),
             "server.public_url=http://keyswap.test".to_owned(),
-            "guessing.per_source=100000".to_owned(),
+            "brute_force.per_source=100000".to_owned(),
         ];
         Self { database, settings }
     }

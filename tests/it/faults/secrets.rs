@@ -103,9 +103,9 @@ async fn nothing_kept_or_told_holds_a_secret(kind: Kind, format: &str) {
     let deployment = Deployment::new(Kind::Sqlite);
     let mut settings = vec![
         "log.level=trace".to_owned(),
-        "guessing.per_credential=100000".to_owned(),
+        "brute_force.per_credential=100000".to_owned(),
         format!("log.format={format}"),
-        "api_keys.foreign=true".to_owned(),
+        "api_keys.imported=true".to_owned(),
     ];
     settings.extend(LOOPBACK.iter().map(|text| (*text).to_owned()));
     settings.extend(cluster.iter().map(|cluster| format!("database.url={}", cluster.url(cluster.port))));

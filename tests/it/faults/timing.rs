@@ -35,11 +35,11 @@ use statistics::{Sample, TOLD_APART, cropped, t};
 use subjects::{Group, Path, Shown, Values};
 
 const SETTINGS: [&str; 5] = [
-    "guessing.per_source=1000000",
-    "guessing.per_credential=1000000",
-    "guessing.refill=1ms",
+    "brute_force.per_source=1000000",
+    "brute_force.per_credential=1000000",
+    "brute_force.refill=1ms",
     "log.level=info",
-    "api_keys.foreign=true",
+    "api_keys.imported=true",
 ];
 
 /// Concurrent requests in measurements with the deadline. A lower number would take an hour and
@@ -94,7 +94,7 @@ async fn server(kind: Kind, with_deadline: bool) -> Server {
     if with_deadline {
         Server::on(database, &SETTINGS).await
     } else {
-        Server::on_with(database, &SETTINGS, |app| app.refusal_tick = Duration::ZERO).await
+        Server::on_with(database, &SETTINGS, |app| app.refusal_deadline = Duration::ZERO).await
     }
 }
 

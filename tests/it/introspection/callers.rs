@@ -167,7 +167,7 @@ both! {
     }
 
     async fn what_others_show_costs_a_service_nothing_and_its_own_failures_do(
-        server: Server, "guessing.per_source=3", "guessing.per_credential=3", "guessing.refill=30s"
+        server: Server, "brute_force.per_source=3", "brute_force.per_credential=3", "brute_force.refill=30s"
     ) {
         let service = server.client_key(&["keyswap:validate"]).await;
         let (attacked, right) = (server.generic_key(&[]).await, server.generic_key(&[]).await);

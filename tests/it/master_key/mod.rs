@@ -133,7 +133,7 @@ pub fn status(deployment: &Deployment) -> Vec<(i64, String, i64)> {
 
 /// A deployment whose rotations have short waits.
 pub fn quick(kind: Kind) -> Deployment {
-    let mut settings = vec!["api_keys.foreign=true", "signing_keys.replica_staleness=1s"];
+    let mut settings = vec!["api_keys.imported=true", "signing_keys.replica_staleness=1s"];
     settings.extend(LOOPBACK);
     Deployment::new(kind).with(&settings)
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn file(deployment: &Deployment) -> PathBuf {
-    deployment.keys().join("witness")
+    deployment.keys().join("rollback_guard")
 }
 
 fn written(deployment: &Deployment) -> Value {

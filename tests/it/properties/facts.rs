@@ -179,7 +179,7 @@ prop_compose! {
         let id = ServiceClientId::generate(Timestamp::from_millis(NOW), &SystemEntropy::default()).unwrap();
         let owner = match &home {
             _ if of_client => Owner::ServiceClient(id),
-            OwnerScope::Account => Owner::Nobody,
+            OwnerScope::Account => Owner::Unowned,
             OwnerScope::Organization { id, .. } => Owner::Organization(id.clone()),
             OwnerScope::User { id, .. } => Owner::User(id.clone()),
         };

@@ -40,7 +40,7 @@ fn is_owner_gone(ownership: &Ownership, ends_with_creator: bool) -> bool {
         Owner::Organization(_) => ownership.creator_membership.as_ref().is_some_and(|(_, incarnation)| {
             ends_with_creator && !is_member(ownership, ownership.directory.creator_membership.as_ref(), incarnation)
         }),
-        Owner::User(_) | Owner::Nobody => false,
+        Owner::User(_) | Owner::Unowned => false,
     }
 }
 
@@ -80,7 +80,7 @@ pub fn is_within_owner(facts: &KeyContext, name: &PermissionName, ends_with_crea
     let home_can = matches!(ownership.home, OwnerScope::Account) || ownership.directory.permissions.contains(name);
     let client_can = match &ownership.owner {
         Owner::ServiceClient(_) => ownership.client.as_ref().is_some_and(|client| client.permissions.contains(name)),
-        Owner::User(_) | Owner::Organization(_) | Owner::Nobody => true,
+        Owner::User(_) | Owner::Organization(_) | Owner::Unowned => true,
     };
     is_there && home_can && client_can
 }

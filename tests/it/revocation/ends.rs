@@ -174,7 +174,7 @@ both! {
         revoke(&server, &key.value, &minted).await;
         let late = server.app.settings.timing.verifier_leeway + server.app.settings.timing.clock_skew;
         let forgotten = async || {
-            let forget = move |tx: &mut keyswap::store::Tx<'_>| Ok::<_, StoreError>(Outcome::bookkeeping(revoked_tokens::delete_expired(tx, late)?));
+            let forget = move |tx: &mut keyswap::store::Tx<'_>| Ok::<_, StoreError>(Outcome::without_event(revoked_tokens::delete_expired(tx, late)?));
             server.app.store.run_transaction(Origin::of(Actor::System), forget).await.unwrap()
         };
         let end = (exp + i64::try_from(late.as_secs()).unwrap()) * 1000;

@@ -86,7 +86,7 @@ both! {
     }
 
     async fn what_others_show_costs_the_caller_nothing(
-        server: Server, "guessing.per_source=3", "guessing.per_credential=3", "guessing.refill=30s"
+        server: Server, "brute_force.per_source=3", "brute_force.per_credential=3", "brute_force.refill=30s"
     ) {
         let (caller, attacked) = (server.generic_key(&[]).await, server.generic_key(&[]).await);
         for turn in 0..5 {

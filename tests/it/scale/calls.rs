@@ -349,7 +349,7 @@ async fn jobs(server: &Server) {
                 store::webhooks::deliveries::lease_due(tx, &webhook.id, 10, now)?;
                 store::webhooks::deliveries::reset_waiting(tx, &webhook.id)?;
             }
-            Ok::<_, StoreError>(Outcome::bookkeeping(()))
+            Ok::<_, StoreError>(Outcome::without_event(()))
         });
         change.await.unwrap();
     }

@@ -204,7 +204,7 @@ both! {
         assert_eq!((rotated.status(), &rotated.headers()["cache-control"]), (StatusCode::OK, &"no-store".parse().unwrap()));
     }
 
-    async fn t_6749_18_guessing_is_slow(server: Server, "guessing.per_source=5", "guessing.refill=30s") {
+    async fn t_6749_18_guessing_is_slow(server: Server, "brute_force.per_source=5", "brute_force.refill=30s") {
         let key = server.client_key(&["projects:read"]).await;
         let guess = || async { server.token(&exchange_of(&unknown())).await };
         for _ in 0..5 {

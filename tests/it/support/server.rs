@@ -74,8 +74,8 @@ impl Server {
             // against separate processes.
             "database.connect_timeout=20s".to_owned(),
             "database.statement_timeout=20s".to_owned(),
-            "guessing.per_source=10000".to_owned(),
-            "guessing.per_credential=10000".to_owned(),
+            "brute_force.per_source=10000".to_owned(),
+            "brute_force.per_credential=10000".to_owned(),
             // Rotation is off: tests move the clock by months and count events.
             "signing_keys.rotation_period=".to_owned(),
         ];

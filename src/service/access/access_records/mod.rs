@@ -74,7 +74,7 @@ pub async fn create(
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::access::access_records::find(tx, &id.parse()?)?;
                 let found = found.filter(|record| caller_reach(&caller).includes(record)).ok_or(NOT_FOUND)?;
-                return Ok(Outcome::bookkeeping(CreateOutcome::Existing(found)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(found)));
             }
             let spot = resolve_record_scope(tx, &caller, new.organization)?;
             let own = required_principal_home(&caller)?;
@@ -130,7 +130,7 @@ pub(crate) fn make(
     refuse_key_as_caller(caller)?;
     let (statements, roles) = statements(tx, asked, &mut faults)?;
     faults.extend(not_held(caller, &roles, statements.iter().enumerate()));
-    if let Some(OwnerScope::User { id, generation_id, .. }) = &caller.acts_as {
+    if let Some(OwnerScope::User { id, generation_id, .. }) = &caller.on_behalf_of {
         let author = RecordAdmin { user: id.clone(), generation_id: generation_id.clone() };
         if !admins.contains(&author) {
             admins.push(author);
@@ -218,7 +218,7 @@ pub async fn patch(
             }
             record.name = patch.name.unwrap_or(record.name);
             if record == before {
-                return Ok(Outcome::bookkeeping(record));
+                return Ok(Outcome::without_event(record));
             }
             store::access::access_records::update(tx, &record)?;
             record.version += 1;
@@ -241,7 +241,7 @@ pub async fn delete(app: &App, caller: &Caller, id: AccessRecordId, if_version: 
 }
 
 fn caller_reach(caller: &Caller) -> RecordVisibility<'_> {
-    RecordVisibility::of(&caller.authority, caller.acts_as.as_ref())
+    RecordVisibility::of(&caller.authority, caller.on_behalf_of.as_ref())
 }
 
 fn lock_visible_record(tx: &mut Tx<'_>, caller: &Caller, id: &AccessRecordId) -> Result<AccessRecord, Error> {
@@ -287,7 +287,7 @@ fn refuse_key_as_caller(caller: &Caller) -> Result<(), Error> {
 /// The home that the principals must have, if the caller may name only its own; `None` if it may
 /// name others.
 fn required_principal_home(caller: &Caller) -> Result<Option<OwnerScope>, Error> {
-    match (&caller.authority.tenant_scope, &caller.acts_as) {
+    match (&caller.authority.tenant_scope, &caller.on_behalf_of) {
         (TenantScope::Deployment, _) => Ok(None),
         (TenantScope::Tenant { organization: Some(_), .. }, _) if caller.authority.has_permission(MANAGE) => Ok(None),
         (TenantScope::Tenant { .. }, Some(home)) if caller.authority.has_permission(MANAGE_SELF) => {

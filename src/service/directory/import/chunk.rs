@@ -54,7 +54,7 @@ pub fn apply(tx: &mut Tx<'_>, rows: &[NumberedRow]) -> Result<Outcome<ChunkResul
         }
     }
     let events = directory.write(tx)?;
-    Ok(if events.is_empty() { Outcome::bookkeeping(applied) } else { Outcome::events(applied, events) })
+    Ok(if events.is_empty() { Outcome::without_event(applied) } else { Outcome::events(applied, events) })
 }
 
 /// The effect of a row.

@@ -98,7 +98,7 @@ impl Builder<'_, '_> {
     fn key_row(&self, id: &KeyId, key: &Key) -> ApiKey {
         let owner = match (&key.client, &key.home) {
             (Some(client), _) => StoredOwner::ServiceClient(client.parse().unwrap()),
-            (None, Home::Account) => StoredOwner::Nobody,
+            (None, Home::Account) => StoredOwner::Unowned,
             (None, Home::Organization { id, .. }) => StoredOwner::Organization(id.parse().unwrap()),
             (None, Home::User { id, .. } | Home::Member { user: id, .. }) => StoredOwner::User(id.parse().unwrap()),
         };

@@ -100,7 +100,7 @@ const ROLE: &str = "/v1/roles/worker";
 
 impl World {
     pub async fn new(deployment: &Deployment) -> Self {
-        let deployment = deployment.with(&["guessing.per_source=1000000", "guessing.per_credential=1000000"]);
+        let deployment = deployment.with(&["brute_force.per_source=1000000", "brute_force.per_credential=1000000"]);
         let servers = [deployment.serve(), deployment.serve()];
         let admin = deployment.admin();
         let mut world = Self {

@@ -72,7 +72,7 @@ impl Deployment {
         if self.broken == Broken::NoWitness {
             return;
         }
-        let file = self.database.dir.path().join("keys/witness");
+        let file = self.database.dir.path().join("keys/rollback_guard");
         let before = (self.broken == Broken::Believing).then(|| self.steady());
         rollback_guard::accept(&self.store, &file, Origin::of(Actor::Operator)).await.unwrap();
         if let Some(before) = before {

@@ -137,7 +137,7 @@ impl Deployment {
             format!("tokens.default_ttl={ttl}s"),
         ];
         if self.broken == Broken::NoWitness {
-            settings.push(format!("keys.witness={}", path(&format!("witness.{}", self.time.truth()))));
+            settings.push(format!("keys.rollback_guard={}", path(&format!("witness.{}", self.time.truth()))));
         }
         settings
     }
