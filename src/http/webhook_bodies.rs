@@ -55,7 +55,7 @@ impl From<Webhook> for WebhookBody {
     fn from(webhook: Webhook) -> Self {
         let (state, disabled_reason) = match webhook.state {
             WebhookState::Enabled => (WebhookStateBody::Enabled, None),
-            WebhookState::DisableReason(why) => (WebhookStateBody::Disabled, Some(why.as_str())),
+            WebhookState::Disabled(why) => (WebhookStateBody::Disabled, Some(why.as_str())),
         };
         Self {
             id: webhook.id,

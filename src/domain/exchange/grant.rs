@@ -58,7 +58,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    pub fn requested_ttl(&self) -> i64 {
+    pub fn expires_in(&self) -> i64 {
         self.expires_at - self.issued_at
     }
 

@@ -95,7 +95,7 @@ pub enum DeliveryDecision {
         pause: bool,
     },
     /// The receiver accepts no more events, permanently.
-    Deleted,
+    ReceiverGone,
     /// That was the last attempt.
     RetriesExhausted,
 }
@@ -105,7 +105,7 @@ pub enum DeliveryDecision {
 pub fn judge(attempt: PresentedCredential, attempts: i32, jitter: u16) -> DeliveryDecision {
     let (pause, asked) = match attempt {
         PresentedCredential::Response { status: 200..=299, .. } => return DeliveryDecision::Delivered,
-        PresentedCredential::Response { status: 410, .. } => return DeliveryDecision::Deleted,
+        PresentedCredential::Response { status: 410, .. } => return DeliveryDecision::ReceiverGone,
         PresentedCredential::Response { status: 429 | 502 | 503 | 504, retry_after } => {
             (true, retry_after.unwrap_or(Span::ZERO))
         }
@@ -159,7 +159,7 @@ mod tests {
             (answered(301, None), again(4, false)),
             (answered(307, Some(60)), again(4, false)),
             (answered(400, None), again(4, false)),
-            (answered(410, None), DeliveryDecision::Deleted),
+            (answered(410, None), DeliveryDecision::ReceiverGone),
             (answered(429, None), again(4, true)),
             (answered(429, Some(60)), again(60, true)),
             (answered(429, Some(1)), again(4, true)),

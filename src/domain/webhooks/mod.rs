@@ -52,7 +52,7 @@ pub enum WebhookState {
     Enabled,
     /// The cursor is kept: events that occur in the meantime are sent after the webhook is enabled
     /// again.
-    DisableReason(DisableReason),
+    Disabled(DisableReason),
 }
 
 /// Reason why a webhook is disabled.
@@ -61,18 +61,18 @@ pub enum DisableReason {
     /// An administrator disabled the webhook.
     ByAdministrator,
     /// The receiver responded with status 410.
-    Deleted,
+    ReceiverGone,
     /// The last attempt of a delivery failed, and nothing else was delivered in the meantime.
     RetriesExhausted,
 }
 
 impl DisableReason {
-    pub const ALL: [Self; 3] = [Self::ByAdministrator, Self::Deleted, Self::RetriesExhausted];
+    pub const ALL: [Self; 3] = [Self::ByAdministrator, Self::ReceiverGone, Self::RetriesExhausted];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ByAdministrator => "requested",
-            Self::Deleted => "gone",
+            Self::ReceiverGone => "gone",
             Self::RetriesExhausted => "exhausted",
         }
     }

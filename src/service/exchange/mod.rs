@@ -73,7 +73,7 @@ pub(super) async fn issue_token(
     })?;
     let jti = random::generate_token_id(&app.entropy).map_err(|error| AuthError::Internal(error.to_string()))?;
     grant.status = status_lists::assign_token_index(app, &grant, &jti).await?;
-    let (expires_in, expires_at, scope) = (grant.requested_ttl(), grant.expires_at, grant.scope.clone());
+    let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());
     let (typ, access) = (grant.token_profile.typ.clone(), grant.authorization_details.clone());
     let claims = grant.into_claims(app.issuer(), jti);
     app.live_tokens.count(&minter.jwk().kid, expires_at);
@@ -130,7 +130,7 @@ pub async fn explain(
             scope: report.granted,
             removed: report.removed,
             authorization_details: report.authorization_details,
-            expires_in: decision.as_ref().ok().map(grant::Grant::requested_ttl),
+            expires_in: decision.as_ref().ok().map(grant::Grant::expires_in),
             error: decision.is_err().then_some("invalid_scope"),
             reason: None,
         },

@@ -45,7 +45,7 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for KeyCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyRing")
+        f.write_str("KeyCache")
     }
 }
 

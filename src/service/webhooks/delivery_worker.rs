@@ -123,7 +123,7 @@ async fn send(
     app.metrics.record_webhook_attempt(match verdict {
         DeliveryDecision::Delivered => Delivered::Delivered,
         DeliveryDecision::Retry { .. } => Delivered::Again,
-        DeliveryDecision::Deleted => Delivered::Gone,
+        DeliveryDecision::ReceiverGone => Delivered::Gone,
         DeliveryDecision::RetriesExhausted => Delivered::RetriesExhausted,
     });
     tracing::debug!(webhook = %delivery.webhook_id, delivery = %delivery.id, attempts = delivery.attempts, ?answer, "sent");
@@ -143,7 +143,7 @@ fn record(
     let touches_webhook = match verdict {
         DeliveryDecision::Delivered | DeliveryDecision::Retry { pause: false, .. } => false,
         DeliveryDecision::Retry { pause: true, .. }
-        | DeliveryDecision::Deleted
+        | DeliveryDecision::ReceiverGone
         | DeliveryDecision::RetriesExhausted => true,
     };
     let webhook = if touches_webhook { store::webhooks::find_for_change(tx, &claimed.webhook_id)? } else { None };
@@ -178,7 +178,7 @@ fn record(
             }
         }
         // The delivery keeps waiting, and is sent if the webhook is enabled again.
-        DeliveryDecision::Deleted => event = disable_webhook(tx, webhook, DisableReason::Deleted)?,
+        DeliveryDecision::ReceiverGone => event = disable_webhook(tx, webhook, DisableReason::ReceiverGone)?,
         DeliveryDecision::RetriesExhausted => {
             end(DeliveryState::Failed, &mut delivery);
             // A receiver that accepted other deliveries in the meantime works and rejects only this
@@ -201,7 +201,7 @@ fn disable_webhook(
     why: DisableReason,
 ) -> Result<Option<NewEvent>, StoreError> {
     let Some(mut webhook) = webhook.filter(|webhook| webhook.state == WebhookState::Enabled) else { return Ok(None) };
-    webhook.state = WebhookState::DisableReason(why);
+    webhook.state = WebhookState::Disabled(why);
     store::webhooks::update(tx, &webhook)?;
     tracing::warn!(webhook = %webhook.id, reason = why.as_str(), "a webhook was disabled");
     Ok(Some(NewEvent::new(EventType::WebhookDisabled, &webhook.id).with_data("reason", why.as_str())))

@@ -137,10 +137,10 @@ pub async fn patch(
                 return Ok(Outcome::without_event(webhook));
             }
             let kind = match (before.state, webhook.state) {
-                (WebhookState::Enabled, WebhookState::DisableReason(_)) => EventType::WebhookDisabled,
-                (WebhookState::DisableReason(_), WebhookState::Enabled) => EventType::WebhookEnabled,
+                (WebhookState::Enabled, WebhookState::Disabled(_)) => EventType::WebhookDisabled,
+                (WebhookState::Disabled(_), WebhookState::Enabled) => EventType::WebhookEnabled,
                 (WebhookState::Enabled, WebhookState::Enabled)
-                | (WebhookState::DisableReason(_), WebhookState::DisableReason(_)) => EventType::WebhookUpdated,
+                | (WebhookState::Disabled(_), WebhookState::Disabled(_)) => EventType::WebhookUpdated,
             };
             if kind == EventType::WebhookEnabled {
                 store::webhooks::deliveries::reset_waiting(tx, &id)?;
@@ -176,14 +176,12 @@ fn apply(webhook: &mut Webhook, patch: WebhookPatch) {
         webhook.organization = organization;
     }
     match (patch.enabled, webhook.state) {
-        (Some(true), WebhookState::DisableReason(_)) => {
+        (Some(true), WebhookState::Disabled(_)) => {
             webhook.state = WebhookState::Enabled;
             webhook.paused_until = None;
         }
-        (Some(false), WebhookState::Enabled) => {
-            webhook.state = WebhookState::DisableReason(DisableReason::ByAdministrator)
-        }
-        (Some(true), WebhookState::Enabled) | (Some(false), WebhookState::DisableReason(_)) | (None, _) => {}
+        (Some(false), WebhookState::Enabled) => webhook.state = WebhookState::Disabled(DisableReason::ByAdministrator),
+        (Some(true), WebhookState::Enabled) | (Some(false), WebhookState::Disabled(_)) | (None, _) => {}
     }
 }
 

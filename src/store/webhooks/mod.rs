@@ -197,7 +197,7 @@ pub fn pause_deliveries(tx: &mut Tx<'_>, id: &WebhookId, until: Timestamp) -> Re
 fn disabled_column(state: WebhookState) -> Option<&'static str> {
     match state {
         WebhookState::Enabled => None,
-        WebhookState::DisableReason(why) => Some(why.as_str()),
+        WebhookState::Disabled(why) => Some(why.as_str()),
     }
 }
 
@@ -206,7 +206,7 @@ fn webhook_from_row(row: Row) -> Result<Webhook, StoreError> {
         None => WebhookState::Enabled,
         Some(text) => {
             let why = DisableReason::ALL.into_iter().find(|why| why.as_str() == text);
-            WebhookState::DisableReason(
+            WebhookState::Disabled(
                 why.ok_or_else(|| StoreError::InvalidData(format!("a webhook is disabled: {text}")))?,
             )
         }

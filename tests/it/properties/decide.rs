@@ -91,7 +91,7 @@ proptest! {
         }
         let longest = [Some(Span::from_secs(3600)), facts.key.max_token_ttl, request.requested_ttl];
         for longest in longest.into_iter().flatten() {
-            prop_assert!(grant.requested_ttl() <= i64::try_from(longest.as_secs()).unwrap());
+            prop_assert!(grant.expires_in() <= i64::try_from(longest.as_secs()).unwrap());
         }
     }
 
