@@ -264,7 +264,7 @@ fn inspect_key(value: Option<String>, output: &Output) -> Result<(), Failure> {
             Ok(())
         }
         Err(error) if may_be_foreign => Err(Failure::Other(format!(
-            "not an API key: {error}; it may be one of another make, where such are taken (api_keys.imported)"
+            "not an API key: {error}; imported keys have other formats, which api_keys.imported accepts"
         ))),
         Err(error) => Err(Failure::Other(format!("not an API key: {error}"))),
     }

@@ -167,7 +167,7 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
     if how.json {
         print_json(&report)?;
     } else {
-        println!("{} rows were sealed anew.", report.re_encrypted.total());
+        println!("{} rows re-encrypted.", report.re_encrypted.total());
         for old in report.keys.iter().filter(|key| key.info.state == MasterKeyState::Retired && key.rows == 0) {
             let version = old.info.version;
             println!(
@@ -235,7 +235,7 @@ async fn seal_anew(
     let entropy = SystemEntropy::default();
     let mut waited = false;
     loop {
-        let progress = |done: &ReencryptionReport| eprintln!("{} rows sealed anew …", done.total());
+        let progress = |done: &ReencryptionReport| eprintln!("{} rows re-encrypted so far", done.total());
         re_encryption::reseal(store, keys, origin, &entropy, re_encrypted, progress).await?;
         let settled = find_switchover_time(config, store).await?;
         let now = store.now().await.map_err(crate::service::Error::from)?;

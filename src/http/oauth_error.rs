@@ -208,7 +208,9 @@ impl OAuthError {
             AuthError::Target(TargetError::Malformed | TargetError::Unknown | TargetError::NotAllowed) => {
                 Self::invalid_target("the audience or resource does not exist, or the key may not be used for it")
             }
-            AuthError::OnBehalfOf(_) => Self::invalid_request("the token endpoint acts for nobody but the key itself"),
+            AuthError::OnBehalfOf(_) => Self::invalid_request(
+                "the token endpoint accepts no Keyswap-On-Behalf-Of: a token is for the owner of its key",
+            ),
             AuthError::Throttled(span) => Self {
                 retry_after: Some(span.as_secs_rounded_up().max(1)),
                 ..Self::new(

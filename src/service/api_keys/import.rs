@@ -121,7 +121,7 @@ impl Maker {
 
 fn validate_import(settings: &Settings, import: &Import) -> Vec<InputFault> {
     let off = (!settings.accept_imported_keys)
-        .then(|| InputFault::new("import", "keys of another make are not taken here: set api_keys.imported to true"));
+        .then(|| InputFault::new("import", "imported keys are not accepted: set api_keys.imported to true"));
     let ours = import.masked.as_ref().filter(|masked| has_native_prefix(settings, masked.as_str())).map(|_| {
         InputFault::new(
             "import.masked",

@@ -101,7 +101,7 @@ fn judge(
 ) -> Result<Verdict, StoreError> {
     if rollback_guard.database != is.database {
         // The database was set up again or replaced. Nothing that was recorded can return.
-        tracing::warn!("the witness is of another database, and begins anew with this one");
+        tracing::warn!("the rollback guard belongs to another database; it restarts with this one");
         return Ok(Verdict::Consistent);
     }
     let same_history = match is.seq.cmp(&rollback_guard.seq) {

@@ -43,7 +43,7 @@ pub(crate) async fn watch(app: &App) -> Result<(), Error> {
             )));
         }
         app.metrics.record_clock_jump();
-        tracing::error!(direction, %by, "the database's clock jumped: every wait of the signing keys begins anew");
+        tracing::error!(direction, %by, "the clock of the database jumped; every propagation delay of the signing keys restarts");
         app.store
             .run_transaction(Origin::of(Actor::System), move |tx| {
                 let now = store::now(tx)?;
