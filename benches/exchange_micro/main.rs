@@ -41,7 +41,7 @@ use keyswap::{
     cli::{common, compose},
     crypto::{credential, encryption::Encrypted, random, signer::Signer},
     domain::{credentials::format::PresentedKey, exchange::grant, signing::Algorithm},
-    service::{App, credentials::verify::PresentedCredential, exchange::exchange},
+    service::{Services, credentials::verify::PresentedCredential, exchange::exchange},
     store::{LookupDetail, SystemClock},
     telemetry::labels::Form,
 };
@@ -63,14 +63,14 @@ fn main() {
     let place = Place::make(Database::Sqlite, Path::new(env!("CARGO_BIN_EXE_keyswap")));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let app = app(&runtime, &place);
+    let services = services(&runtime, &place);
     let keys = fill(&place, KEYS);
     place.settle();
-    let table = runtime.block_on(measure(&app, &keys, Table::new(wanted)));
+    let table = runtime.block_on(measure(&services, &keys, Table::new(wanted)));
     println!("{table}");
 }
 
-fn app(runtime: &Runtime, place: &Place) -> App {
+fn services(runtime: &Runtime, place: &Place) -> Services {
     let settings = [
         format!("database.url={}", place.url()),
         format!("keys.dir={}", place.keys_dir().display()),
@@ -79,34 +79,37 @@ fn app(runtime: &Runtime, place: &Place) -> App {
         "signing_keys.algorithm=EdDSA".to_owned(),
     ];
     let config = common::load_config(None, &settings).expect("the settings");
-    runtime.block_on(compose::app(&config, StartMode::Serve, Arc::new(SystemClock))).expect("a start")
+    runtime.block_on(compose::services(&config, StartMode::Serve, Arc::new(SystemClock))).expect("a start")
 }
 
-async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
+async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
     let text = std::str::from_utf8(keys.get(0)).expect("a key");
     let presented: Vec<_> = (0..keys.count())
         .map(|index| PresentedKey::parse(std::str::from_utf8(keys.get(index)).expect("a key")).expect("one of ours"))
         .collect();
-    let (limits, request) = (&app.settings.limits, keyswap::domain::exchange::facts::Request::default());
+    let (limits, request) = (&services.settings.limits, keyswap::domain::exchange::facts::Request::default());
     let targets = [limits.default_audience.clone()].into();
-    let found = app.store.load_credential(&presented[0].credential_id, &targets, LookupDetail::Facts).await;
+    let found = services.store.load_credential(&presented[0].credential_id, &targets, LookupDetail::Facts).await;
     let loaded = found.expect("the facts").expect("a key").loaded;
     let sealed = Encrypted { master_version: loaded.master_version, bytes: loaded.encrypted_secret.clone() };
-    let jti = || random::generate_token_id(&app.entropy).expect("randomness");
+    let jti = || random::generate_token_id(&services.entropy).expect("randomness");
 
     let checked = text.len() - 6;
     table.time("checksum", async || crc32fast::hash(black_box(&text.as_bytes()[..checked]))).await;
     table.time("parse, with the checksum", async || PresentedKey::parse(black_box(text))).await;
     table
         .time("proof: digest, seal, comparison", async || {
-            credential::proves(&app.master, &presented[0].credential_id, black_box(&sealed), &presented[0])
+            credential::proves(&services.master, &presented[0].credential_id, black_box(&sealed), &presented[0])
         })
         .await;
     let mut next = 0;
     table
         .time("look-up, SQLite: from the question to the facts", async || {
             next = (next + 1) % presented.len();
-            app.store.load_credential(&presented[next].credential_id, black_box(&targets), LookupDetail::Facts).await
+            services
+                .store
+                .load_credential(&presented[next].credential_id, black_box(&targets), LookupDetail::Facts)
+                .await
         })
         .await;
     table.time("decide", async || grant::decide(black_box(&loaded.facts), &request, limits)).await;
@@ -114,7 +117,7 @@ async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
     let granted = grant::decide(&loaded.facts, &request, limits).expect("a grant");
     table
         .time("claims, from the grant to JSON", async || {
-            serde_json::to_vec(&black_box(&granted).clone().into_claims(app.issuer(), "j".repeat(22)))
+            serde_json::to_vec(&black_box(&granted).clone().into_claims(services.issuer(), "j".repeat(22)))
         })
         .await;
     for algorithm in ALGORITHMS {
@@ -132,7 +135,7 @@ async fn measure(app: &App, keys: &Keys, mut table: Table) -> Table {
             next = (next + 1) % keys.count();
             let key = std::str::from_utf8(keys.get(next)).expect("a key");
             let attempt = PresentedCredential { key, source, form: Form::Exchange };
-            exchange(app, attempt, &request).await.expect("a token")
+            exchange(services, attempt, &request).await.expect("a token")
         })
         .await;
     table

@@ -12,7 +12,7 @@ use crate::{
     domain::events::{Actor, Origin},
     outbound::{Outbound, SystemResolver},
     service::{
-        App, Settings,
+        Services, Settings,
         common::locks,
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
@@ -71,7 +71,7 @@ pub async fn start(
     budgets: BruteForceSettings,
     mode: StartMode,
     clock: Arc<dyn Clock>,
-) -> Result<App, StartError> {
+) -> Result<Services, StartError> {
     let store = open_store(database, mode, Arc::clone(&clock))?;
     settings.may_create_keys |= matches!(database.url, DatabaseUrl::Sqlite(_));
     let entropy = SystemEntropy::default();
@@ -90,7 +90,7 @@ pub async fn start(
     }
     let rollback_guard = RollbackGuard::new(settings.rollback_guard_file.clone());
     let keys = KeyCache::open(&store, &master, settings.timing.max_snapshot_age.duration(), Arc::clone(&clock)).await?;
-    let app = App {
+    let services = Services {
         decoy: DecoyCredential::new(&entropy)?,
         refusal_deadline: REFUSAL_DEADLINE,
         rollback_guard,
@@ -111,8 +111,8 @@ pub async fn start(
         keys,
     };
     // The rollback guard must check the database before anything is signed.
-    rollback_guard::look(&app).await?;
-    Ok(app)
+    rollback_guard::look(&services).await?;
+    Ok(services)
 }
 
 /// Creates and registers the first master key of an empty database: `keyswap master-key init`. If

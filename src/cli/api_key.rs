@@ -82,18 +82,18 @@ pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Fail
         ApiKeyCommand::Create(create) => create_key(common, *create).await,
         ApiKeyCommand::List { filter, output } => list(common, filter, &output).await,
         ApiKeyCommand::Show(one) => {
-            let app = compose::start_app_for_command(common).await?;
-            print_key(api_keys::get(&app, &Caller::cli(), one.id, false).await?, None, &one.output)
+            let services = compose::start_app_for_command(common).await?;
+            print_key(api_keys::get(&services, &Caller::cli(), one.id, false).await?, None, &one.output)
         }
         ApiKeyCommand::Patch(patch) => patch_key(common, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
-            let app = compose::start_app_for_command(common).await?;
-            let rotated = api_keys::rotate(&app, &Caller::cli(), one.id, grace, None).await?;
+            let services = compose::start_app_for_command(common).await?;
+            let rotated = api_keys::rotate(&services, &Caller::cli(), one.id, grace, None).await?;
             print_key(rotated.shown, Some(rotated.value.expose()), &one.output)
         }
         ApiKeyCommand::CancelRotation(one) => {
-            let app = compose::start_app_for_command(common).await?;
-            let kept = api_keys::cancel_rotation(&app, &Caller::cli(), one.id, None).await?;
+            let services = compose::start_app_for_command(common).await?;
+            let kept = api_keys::cancel_rotation(&services, &Caller::cli(), one.id, None).await?;
             print_key(kept, None, &one.output)
         }
         ApiKeyCommand::Suspend(one) => step(common, one, Step::Suspend).await,
@@ -103,8 +103,8 @@ pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Fail
 }
 
 async fn create_key(common: &CommonArgs, create: Create) -> Result<(), Failure> {
-    let app = compose::start_app_for_command(common).await?;
-    let now = app.store.now().await.map_err(crate::service::Error::from)?;
+    let services = compose::start_app_for_command(common).await?;
+    let now = services.store.now().await.map_err(crate::service::Error::from)?;
     let owner = match (create.service_client, create.user, create.organization) {
         (Some(client), ..) => RequestedOwner::ServiceClient(client),
         (None, Some(user), organization) => RequestedOwner::User { id: Some(user), organization },
@@ -124,18 +124,18 @@ async fn create_key(common: &CommonArgs, create: Create) -> Result<(), Failure> 
     if let Some(sha256) = create.import_sha256 {
         let import = Import { sha256, masked: create.import_masked };
         let (CreateOutcome::New(made) | CreateOutcome::Existing(made)) =
-            api_keys::import(&app, &Caller::cli(), new, import, None).await?;
+            api_keys::import(&services, &Caller::cli(), new, import, None).await?;
         return print_key(made, None, &create.output);
     }
-    match api_keys::create(&app, &Caller::cli(), new, None, None).await? {
+    match api_keys::create(&services, &Caller::cli(), new, None, None).await? {
         CreateOutcome::New(made) => print_key(made.shown, Some(made.value.expose()), &create.output),
         CreateOutcome::Existing(shown) => print_key(shown, None, &create.output),
     }
 }
 
 async fn patch_key(common: &CommonArgs, asked: Patch) -> Result<(), Failure> {
-    let app = compose::start_app_for_command(common).await?;
-    let now = app.store.now().await.map_err(crate::service::Error::from)?;
+    let services = compose::start_app_for_command(common).await?;
+    let now = services.store.now().await.map_err(crate::service::Error::from)?;
     let patch = ApiKeyPatch {
         name: asked.name,
         permissions: (asked.no_permissions || !asked.permissions.is_empty())
@@ -150,13 +150,13 @@ async fn patch_key(common: &CommonArgs, asked: Patch) -> Result<(), Failure> {
         exchanges_per_minute: if asked.unlimited { Some(None) } else { asked.exchanges_per_minute.map(Some) },
         expires_at: if asked.never_expires { Some(None) } else { asked.expires_in.map(|span| Some(now.plus(span))) },
     };
-    let patched = api_keys::patch(&app, &Caller::cli(), asked.one.id, patch, None).await?;
+    let patched = api_keys::patch(&services, &Caller::cli(), asked.one.id, patch, None).await?;
     print_key(patched, None, &asked.one.output)
 }
 
 async fn list(common: &CommonArgs, asked: Filter, output: &Output) -> Result<(), Failure> {
-    let app = compose::start_app_for_command(common).await?;
-    let now = app.store.now().await.map_err(crate::service::Error::from)?;
+    let services = compose::start_app_for_command(common).await?;
+    let now = services.store.now().await.map_err(crate::service::Error::from)?;
     let filter = KeyFilter {
         owner_type: asked.owner_type,
         service_client: asked.service_client,
@@ -169,7 +169,7 @@ async fn list(common: &CommonArgs, asked: Filter, output: &Output) -> Result<(),
     let mut page = PageRequest::FIRST_PAGE;
     let mut all = Vec::new();
     loop {
-        let found = api_keys::list(&app, &Caller::cli(), filter.clone(), page.clone()).await?;
+        let found = api_keys::list(&services, &Caller::cli(), filter.clone(), page.clone()).await?;
         all.extend(found.data);
         match found.next {
             Some(next) => page.cursor = Some(next),
@@ -197,8 +197,8 @@ async fn list(common: &CommonArgs, asked: Filter, output: &Output) -> Result<(),
 }
 
 async fn step(common: &CommonArgs, one: One, step: Step) -> Result<(), Failure> {
-    let app = compose::start_app_for_command(common).await?;
-    print_key(api_keys::step(&app, &Caller::cli(), one.id, step, None).await?, None, &one.output)
+    let services = compose::start_app_for_command(common).await?;
+    print_key(api_keys::step(&services, &Caller::cli(), one.id, step, None).await?, None, &one.output)
 }
 
 fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), Failure> {

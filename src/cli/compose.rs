@@ -10,7 +10,7 @@ use crate::{
     domain::exchange::facts::Limits,
     http::server::ServerSettings,
     outbound::Guard,
-    service::{App, Settings},
+    service::{Services, Settings},
     store::{Clock, DatabaseSettings, DatabaseUrl, SystemClock},
     telemetry,
 };
@@ -86,7 +86,7 @@ pub fn server(config: &Config) -> ServerSettings {
 }
 
 /// Starts the application with a configuration.
-pub async fn app(config: &Config, mode: StartMode, clock: Arc<dyn Clock>) -> Result<App, Failure> {
+pub async fn services(config: &Config, mode: StartMode, clock: Arc<dyn Clock>) -> Result<Services, Failure> {
     let budgets = BruteForceSettings {
         per_source: config.brute_force.per_source,
         per_credential: config.brute_force.per_credential,
@@ -97,8 +97,8 @@ pub async fn app(config: &Config, mode: StartMode, clock: Arc<dyn Clock>) -> Res
 
 /// Starts the application for a command other than `serve`. It creates nothing, and logs warnings
 /// and errors only.
-pub(crate) async fn start_app_for_command(common: &CommonArgs) -> Result<App, Failure> {
+pub(crate) async fn start_app_for_command(common: &CommonArgs) -> Result<Services, Failure> {
     let config = common.config()?;
     telemetry::init_logging(config.log.json, "warn");
-    app(&config, StartMode::Command, Arc::new(SystemClock)).await
+    services(&config, StartMode::Command, Arc::new(SystemClock)).await
 }

@@ -71,12 +71,12 @@ pub async fn apply(common: &CommonArgs, apply: Apply) -> Result<ExitCode, Failur
 
 async fn run(common: &CommonArgs, file: &File, only_plan: bool) -> Result<Vec<Change>, Failure> {
     let wanted = file.read()?;
-    let app = compose::start_app_for_command(common).await?;
+    let services = compose::start_app_for_command(common).await?;
     let caller = Caller::cli();
     let done = if only_plan {
-        provisioning::plan(&app, &caller, wanted, file.prune).await
+        provisioning::plan(&services, &caller, wanted, file.prune).await
     } else {
-        provisioning::apply(&app, &caller, wanted, file.prune).await
+        provisioning::apply(&services, &caller, wanted, file.prune).await
     };
     let changes = done.map_err(told)?;
     if file.json {

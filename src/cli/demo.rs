@@ -38,9 +38,9 @@ async fn run_on_temporary_data(dir: &std::path::Path, once: bool) -> Result<(), 
     let issuer = format!("http://{}", bound.address);
     flags.push(("server.public_url", issuer.clone()));
     let config = Config::load(None, &flags)?;
-    let app = Arc::new(compose::app(&config, StartMode::Serve, Arc::new(SystemClock)).await?);
-    let servers = server::serve(bound, Arc::clone(&app), &settings_of(&config))?;
-    let jobs = Jobs::start(&app);
+    let services = Arc::new(compose::services(&config, StartMode::Serve, Arc::new(SystemClock)).await?);
+    let servers = server::serve(bound, Arc::clone(&services), &settings_of(&config))?;
+    let jobs = Jobs::start(&services);
     let handles = servers.handles();
     let running = actix_web::rt::spawn(servers.run());
 

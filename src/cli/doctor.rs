@@ -84,43 +84,43 @@ fn public_url(config: &Config) -> Check {
 }
 
 async fn check_deployment(config: &Config, checks: &mut Vec<Check>) {
-    let app = match compose::app(config, StartMode::Command, Arc::new(SystemClock)).await {
-        Ok(app) => app,
+    let services = match compose::services(config, StartMode::Command, Arc::new(SystemClock)).await {
+        Ok(services) => services,
         Err(failure) => {
             checks.push(fault("start", &failure));
             return;
         }
     };
-    let held = app.master.held();
+    let held = services.master.held();
     checks.push(match held.missing().values().next() {
         Some(lack) => {
             warn_check("master keys", format!("{}: copy the file here before the rotation goes on", lack.why))
         }
         None => ok("master keys", format!("{} registered and here", held.fingerprints().len())),
     });
-    let verdict = app.rollback_guard.verdict();
+    let verdict = services.rollback_guard.verdict();
     checks.push(match verdict.told() {
         Some(why) if verdict.requires_decision() => fault("rollback_guard", &why),
         Some(why) => warn_check("rollback_guard", why),
         None => ok("rollback_guard", "the database is as far as it was seen"),
     });
-    for kid in &app.keys.view().unusable {
+    for kid in &services.keys.view().unusable {
         checks.push(warn_check(
             "signing keys",
             format!("{kid} does not open: its row was altered; rotate it away, or restore the row"),
         ));
     }
-    match app.store.read(store::durability_faults).await {
+    match services.store.read(store::durability_faults).await {
         Ok(faults) if faults.is_empty() => checks.push(ok("durability", "acknowledged changes are on the disk")),
         Ok(faults) => {
             checks.push(warn_check("durability", format!("acknowledged changes can be lost: {}", faults.join(", "))))
         }
         Err(error) => checks.push(fault("durability", &error)),
     }
-    checks.push(check_clocks(&app, config).await);
-    let view = app.keys.view();
-    match view.select_signer_at_refresh(app.settings.algorithm) {
-        Ok(minter) if minter.jwk().alg == app.settings.algorithm => {
+    checks.push(check_clocks(&services, config).await);
+    let view = services.keys.view();
+    match view.select_signer_at_refresh(services.settings.algorithm) {
+        Ok(minter) if minter.jwk().alg == services.settings.algorithm => {
             checks.push(ok("signing keys", format!("{} published; {} signs", view.published.len(), minter.jwk().kid)));
         }
         Ok(minter) => checks.push(warn_check(
@@ -128,12 +128,12 @@ async fn check_deployment(config: &Config, checks: &mut Vec<Check>) {
             format!(
                 "{} signs until `keyswap signing-key rotate` changes over to {}",
                 minter.jwk().alg,
-                app.settings.algorithm
+                services.settings.algorithm
             ),
         )),
         Err(why) => checks.push(fault("signing keys", &why)),
     }
-    match service::events::verify_audit_log(&app).await {
+    match service::events::verify_audit_log(&services).await {
         Ok(events) => checks.push(ok("audit trail", format!("{events} events, every link holds"))),
         Err(error) => checks.push(fault("audit trail", &error)),
     }
@@ -145,9 +145,9 @@ async fn check_deployment(config: &Config, checks: &mut Vec<Check>) {
     }
 }
 
-async fn check_clocks(app: &service::App, config: &Config) -> Check {
+async fn check_clocks(services: &service::Services, config: &Config) -> Check {
     let ours = Arc::new(SystemClock).now();
-    match app.store.now().await {
+    match services.store.now().await {
         Ok(theirs) => {
             let apart = theirs.elapsed_since(ours).max(ours.elapsed_since(theirs));
             if apart > config.signing_keys.timing.clock_skew {

@@ -15,7 +15,7 @@ use crate::{
         compose,
     },
     service::{
-        App,
+        Services,
         caller::Caller,
         directory::import::{Import, Report, report::RowCounts},
     },
@@ -27,7 +27,7 @@ const BUFFER_SIZE: usize = 64 * 1024;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 pub async fn run(common: &CommonArgs, file: &Path, json: bool) -> Result<(), Failure> {
-    let app = compose::start_app_for_command(common).await?;
+    let services = compose::start_app_for_command(common).await?;
     let unreadable = |error: io::Error| Failure::Other(format!("cannot read {}: {error}", file.display()));
     let mut input: Box<dyn Read> = if file == Path::new("-") {
         Box::new(io::stdin().lock())
@@ -43,7 +43,7 @@ pub async fn run(common: &CommonArgs, file: &Path, json: bool) -> Result<(), Fai
             Err(error) => break Err(unreadable(error)),
             Ok(length) => length,
         };
-        match take(&app, &mut import, &piece[..length]).await {
+        match take(&services, &mut import, &piece[..length]).await {
             Err(error) => break Err(error),
             Ok(()) if length == 0 => break Ok(()),
             Ok(()) => progress.tell(import.counts(), false),
@@ -67,11 +67,11 @@ pub async fn run(common: &CommonArgs, file: &Path, json: bool) -> Result<(), Fai
 }
 
 /// An empty `piece` marks the end of the input.
-async fn take(app: &App, import: &mut Import, piece: &[u8]) -> Result<(), Failure> {
+async fn take(services: &Services, import: &mut Import, piece: &[u8]) -> Result<(), Failure> {
     if piece.is_empty() {
-        import.end(app).await?
+        import.end(services).await?
     } else {
-        import.feed(app, piece).await?
+        import.feed(services, piece).await?
     }
     Ok(())
 }

@@ -25,22 +25,22 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
     // The address is bound first, so that a server that cannot listen creates nothing in the
     // database.
     let bound = server::bind(&settings)?;
-    let app = Arc::new(compose::app(&config, StartMode::Serve, Arc::new(SystemClock)).await?);
-    warn_about_durability(&app).await?;
+    let services = Arc::new(compose::services(&config, StartMode::Serve, Arc::new(SystemClock)).await?);
+    warn_about_durability(&services).await?;
     let address = bound.address;
-    let servers = server::serve(bound, Arc::clone(&app), &settings)?;
-    let jobs = Jobs::start(&app);
+    let servers = server::serve(bound, Arc::clone(&services), &settings)?;
+    let jobs = Jobs::start(&services);
     // The first poll starts the workers and installs the signal handlers. A SIGTERM before it would
     // kill the process immediately.
     let result = match select(pin!(servers.run()), ready(())).await {
         Either::Left((ended, _)) => ended,
         Either::Right(((), running)) => {
-            tracing::info!(%address, issuer = app.issuer(), version = env!("CARGO_PKG_VERSION"), "serving");
+            tracing::info!(%address, issuer = services.issuer(), version = env!("CARGO_PKG_VERSION"), "serving");
             running.await
         }
     };
     jobs.stop().await;
-    app.store.close().await;
+    services.store.close().await;
     tracing::info!("stopped");
     // All connections are closed, so SQLite has checkpointed its WAL. A thread that is blocked on
     // an unresponsive database must not keep the process alive.
@@ -52,8 +52,8 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
     Ok(result?)
 }
 
-async fn warn_about_durability(app: &crate::service::App) -> Result<(), Failure> {
-    let faults = app.store.read(crate::store::durability_faults).await.map_err(crate::service::Error::from)?;
+async fn warn_about_durability(services: &crate::service::Services) -> Result<(), Failure> {
+    let faults = services.store.read(crate::store::durability_faults).await.map_err(crate::service::Error::from)?;
     for fault in faults {
         tracing::warn!(fault, "the database may lose changes that were acknowledged");
     }

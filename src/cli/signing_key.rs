@@ -75,10 +75,10 @@ pub enum SigningKeyCommand {
 }
 
 pub async fn run(common: &CommonArgs, command: SigningKeyCommand) -> Result<(), Failure> {
-    let app = compose::start_app_for_command(common).await?;
+    let services = compose::start_app_for_command(common).await?;
     match command {
         SigningKeyCommand::List { json } => {
-            let timeline = signing::timeline(&app).await?;
+            let timeline = signing::timeline(&services).await?;
             if json {
                 return print_json(&timeline.data);
             }
@@ -86,7 +86,7 @@ pub async fn run(common: &CommonArgs, command: SigningKeyCommand) -> Result<(), 
             Ok(())
         }
         SigningKeyCommand::Plan { json } => {
-            let timeline = signing::timeline(&app).await?;
+            let timeline = signing::timeline(&services).await?;
             if json {
                 return print_json(&timeline);
             }
@@ -94,7 +94,7 @@ pub async fn run(common: &CommonArgs, command: SigningKeyCommand) -> Result<(), 
             Ok(())
         }
         SigningKeyCommand::Rotate { dry_run: true, json } => {
-            let (rotated, timeline) = signing::preview_rotation(&app).await?;
+            let (rotated, timeline) = signing::preview_rotation(&services).await?;
             if json {
                 return print_json(&rotated?);
             }
@@ -108,7 +108,7 @@ pub async fn run(common: &CommonArgs, command: SigningKeyCommand) -> Result<(), 
             Ok(())
         }
         SigningKeyCommand::Rotate { dry_run: false, json } => {
-            let rotated = signing::rotate(&app, &Caller::cli(), None).await?;
+            let rotated = signing::rotate(&services, &Caller::cli(), None).await?;
             if json {
                 return print_json(&rotated);
             }
@@ -119,7 +119,7 @@ pub async fn run(common: &CommonArgs, command: SigningKeyCommand) -> Result<(), 
             let text = std::fs::read_to_string(&file)
                 .map(zeroize::Zeroizing::new)
                 .map_err(|error| Failure::Other(format!("cannot read {}: {error}", file.display())))?;
-            let key = signing::import(&app, &Caller::cli(), &text).await?;
+            let key = signing::import(&services, &Caller::cli(), &text).await?;
             if json {
                 return print_json(&key);
             }
@@ -127,7 +127,7 @@ pub async fn run(common: &CommonArgs, command: SigningKeyCommand) -> Result<(), 
             Ok(())
         }
         SigningKeyCommand::Revoke { kid, json } => {
-            let revoked = signing::revoke(&app, &Caller::cli(), kid).await?;
+            let revoked = signing::revoke(&services, &Caller::cli(), kid).await?;
             if json {
                 return print_json(&revoked);
             }

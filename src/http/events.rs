@@ -16,7 +16,7 @@ use crate::{
         problem::Problem,
         response::plain,
     },
-    service::{App, InputFault, events},
+    service::{InputFault, Services, events},
 };
 
 /// Maximum time that a request waits for the next event.
@@ -26,7 +26,11 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 ///
 /// Events are listed oldest first, and can be followed with `after` and `wait`, or newest first.
 #[utoipa::path(get, path = "", params(EventQuery), responses(Listing<Event>))]
-pub async fn list(_: Caller<ReadEvents>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Caller<ReadEvents>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after", "wait", "order", "type", "actor", "subject", "organization"])?;
     let order = query.parse("order", "oldest or newest")?.unwrap_or_default();
     let filter = EventFilter {
@@ -47,5 +51,5 @@ pub async fn list(_: Caller<ReadEvents>, request: HttpRequest, app: Data<App>) -
     if wait > MAX_WAIT {
         return Err(Problem::invalid(vec![InputFault::new("wait", "may be 30s at most")]));
     }
-    Ok(plain(&events::list(&app, filter, after, query.limit()?, wait).await?))
+    Ok(plain(&events::list(&services, filter, after, query.limit()?, wait).await?))
 }

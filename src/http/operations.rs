@@ -13,7 +13,7 @@ use crate::{
         openapi::answers::{Metrics, Probe},
     },
     service::{
-        App,
+        Services,
         health::{self, Readiness},
     },
 };
@@ -26,8 +26,8 @@ pub async fn healthz(_: Unauthenticated) -> HttpResponse {
 
 /// Returns whether this instance can serve requests.
 #[utoipa::path(get, path = "", responses(Probe<Readiness>))]
-pub async fn readyz(_: Unauthenticated, app: Data<App>) -> HttpResponse {
-    let readiness = health::check_readiness(&app).await;
+pub async fn readyz(_: Unauthenticated, services: Data<Services>) -> HttpResponse {
+    let readiness = health::check_readiness(&services).await;
     let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     if !readiness.ready {
         response.insert_header((RETRY_AFTER, 1));
@@ -37,21 +37,23 @@ pub async fn readyz(_: Unauthenticated, app: Data<App>) -> HttpResponse {
 
 /// Returns counters and gauges, on the operator listener.
 #[utoipa::path(get, path = "", responses(Metrics))]
-pub async fn metrics(_: Unauthenticated, app: Data<App>) -> HttpResponse {
-    render_metrics(&app)
+pub async fn metrics(_: Unauthenticated, services: Data<Services>) -> HttpResponse {
+    render_metrics(&services)
 }
 
 /// Returns counters and gauges in the OpenMetrics format.
 #[utoipa::path(get, path = "", responses(Metrics))]
-pub async fn get_public_metrics(_: Caller<ReadMetrics>, app: Data<App>) -> HttpResponse {
-    render_metrics(&app)
+pub async fn get_public_metrics(_: Caller<ReadMetrics>, services: Data<Services>) -> HttpResponse {
+    render_metrics(&services)
 }
 
-fn render_metrics(app: &App) -> HttpResponse {
-    let view = app.keys.view();
-    app.metrics.set_sampled_gauges(view.published.len(), view.age(), app.last_used.waiting());
-    app.metrics.set_status_list_ages(app.status_lists.build_age(), app.status_lists.seconds_until_first_expiry());
-    match app.metrics.encode() {
+fn render_metrics(services: &Services) -> HttpResponse {
+    let view = services.keys.view();
+    services.metrics.set_sampled_gauges(view.published.len(), view.age(), services.last_used.waiting());
+    services
+        .metrics
+        .set_status_list_ages(services.status_lists.build_age(), services.status_lists.seconds_until_first_expiry());
+    match services.metrics.encode() {
         Ok(text) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
             .body(text),

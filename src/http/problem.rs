@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::{
     domain::exchange::{refusal::TargetError, usage::RateLimitWindow},
     http::{exchange::rate_limit, extract::body::BodyError},
-    service::{App, Error, InputFault, credentials::error::AuthError, introspection::revoke::RevocationError},
+    service::{Error, InputFault, Services, credentials::error::AuthError, introspection::revoke::RevocationError},
 };
 
 /// An error response that states the cause and the remedy.
@@ -351,7 +351,8 @@ impl From<AuthError> for Problem {
 /// Returns whether a path reports errors in the OAuth format instead of problem details. The path
 /// of the issuer, if it has one, is ignored.
 pub fn speaks_oauth(request: &HttpRequest) -> bool {
-    let issuer_path = request.app_data::<Data<App>>().map(|app| path_of(app.issuer())).unwrap_or_default();
+    let issuer_path =
+        request.app_data::<Data<Services>>().map(|services| path_of(services.issuer())).unwrap_or_default();
     let path = request.path().strip_prefix(issuer_path).unwrap_or(request.path());
     let first = path.split('/').nth(1).unwrap_or_default();
     ["oauth", "identity", ".well-known"].contains(&first)

@@ -4,6 +4,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,7 +28,7 @@ use crate::{
         problem::path_of,
         routes,
     },
-    service::services::Shared,
+    service::Services,
 };
 
 /// Listener settings.
@@ -129,16 +130,16 @@ impl Servers {
 }
 
 /// Starts listening on the bound addresses.
-pub fn serve(bound: BoundListeners, app: Shared, settings: &ServerSettings) -> Result<Servers, ServeError> {
-    let issuer_path = path_of(app.issuer()).to_owned();
-    let pages = web::Data::new(DocsPages::new(app.issuer()));
+pub fn serve(bound: BoundListeners, services: Arc<Services>, settings: &ServerSettings) -> Result<Servers, ServeError> {
+    let issuer_path = path_of(services.issuer()).to_owned();
+    let pages = web::Data::new(DocsPages::new(services.issuer()));
     let assets = web::Data::new(Assets::new());
-    let app = web::Data::from(app);
+    let services = web::Data::from(services);
     let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
     let shutdown = settings.shutdown_timeout.as_secs();
     let origins = settings.allowed_origins.clone();
     let operations_here = bound.admin_socket.is_none();
-    let (public_app, public_trusted) = (app.clone(), trusted.clone());
+    let (public_app, public_trusted) = (services.clone(), trusted.clone());
     let public = HttpServer::new(move || {
         ActixApp::new()
             .app_data(public_app.clone())
@@ -163,7 +164,7 @@ pub fn serve(bound: BoundListeners, app: Shared, settings: &ServerSettings) -> R
         Some(socket) => {
             let server = HttpServer::new(move || {
                 ActixApp::new()
-                    .app_data(app.clone())
+                    .app_data(services.clone())
                     .app_data(trusted.clone())
                     .wrap(from_fn(attach_request_context))
                     .configure(routes::operations)

@@ -21,7 +21,7 @@ use crate::{
         problem::Problem,
         signing::well_known::kept,
     },
-    service::{App, status_lists},
+    service::{Services, status_lists},
 };
 
 /// Retrieves a signed status list (draft-ietf-oauth-status-list-20).
@@ -36,15 +36,15 @@ use crate::{
     ),
     responses(Cached<StatusListToken>, PastStateUnavailable)
 )]
-pub async fn get(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let list = status_lists::get(&app, &id(&request, "id")?).await?;
+pub async fn get(_: Unauthenticated, request: HttpRequest, services: Data<Services>) -> Result<HttpResponse, Problem> {
+    let list = status_lists::get(&services, &id(&request, "id")?).await?;
     if form_urlencoded::parse(request.query_string().as_bytes()).any(|(name, _)| name == "time") {
         return Err(Problem::not_implemented(
             "the lists of the past are not kept: leave `time` out for the one of now",
         ));
     }
     // Half of the time for which a verifier may use a list.
-    let cache_control = format!("public, max-age={}", status_lists::build::ttl(&app) / 2);
+    let cache_control = format!("public, max-age={}", status_lists::build::ttl(&services) / 2);
     let zipped = accepts_gzip(&request);
     let document = if zipped { &list.gzip } else { &list.plain };
     let mut response = kept(&request, document, "application/statuslist+jwt", &cache_control);

@@ -29,7 +29,7 @@ use crate::{
         webhook_bodies::{DeliveryBody, TestDeliveryBody, WebhookBody, WebhookStateBody},
     },
     service::{
-        App,
+        Services,
         common::idempotency::CreateOutcome,
         webhooks::{self, DEFAULT_SECRET_OVERLAP, NewWebhook, WebhookPatch, deliveries},
     },
@@ -84,7 +84,7 @@ pub async fn create(
     caller: Caller<ManageWebhooks>,
     request: HttpRequest,
     body: Json<CreateBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
@@ -94,25 +94,33 @@ pub async fn create(
         event_types: body.event_types,
         organization: body.organization_id,
     };
-    let (body, replayed) = match webhooks::create(&app, &caller.identity, new, once).await? {
+    let (body, replayed) = match webhooks::create(&services, &caller.identity, new, once).await? {
         CreateOutcome::New(made) => (WebhookBody::from(made), false),
         CreateOutcome::Existing(webhook) => (WebhookBody::from(webhook), true),
     };
-    let location = format!("{}/v1/webhooks/{}", app.issuer(), body.id);
+    let location = format!("{}/v1/webhooks/{}", services.issuer(), body.id);
     Ok(created_response(body.version, location, replayed, &body))
 }
 
 /// Lists the webhooks, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<WebhookBody>))]
-pub async fn list(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Caller<ManageWebhooks>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&webhooks::list(&app, query.page()?).await?.map(WebhookBody::from)))
+    Ok(plain(&webhooks::list(&services, query.page()?).await?.map(WebhookBody::from)))
 }
 
 /// Retrieves a webhook, without its secret.
 #[utoipa::path(get, path = "", params(InPath<WebhookId>), responses(Object<WebhookBody>))]
-pub async fn get(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let webhook = webhooks::get(&app, id(&request, "id")?).await?;
+pub async fn get(
+    _: Caller<ManageWebhooks>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let webhook = webhooks::get(&services, id(&request, "id")?).await?;
     Ok(object(webhook.version, &WebhookBody::from(webhook)))
 }
 
@@ -124,7 +132,7 @@ pub async fn patch(
     caller: Caller<ManageWebhooks>,
     request: HttpRequest,
     body: Json<PatchBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let patch = WebhookPatch {
@@ -135,7 +143,7 @@ pub async fn patch(
         enabled: body.state.map(|state| state == WebhookStateBody::Enabled),
     };
     let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let webhook = webhooks::patch(&app, &caller.identity, id, patch, if_version).await?;
+    let webhook = webhooks::patch(&services, &caller.identity, id, patch, if_version).await?;
     Ok(object(webhook.version, &WebhookBody::from(webhook)))
 }
 
@@ -144,9 +152,9 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageWebhooks>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    webhooks::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
+    webhooks::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -158,19 +166,23 @@ pub async fn rotate_secret(
     caller: Caller<ManageWebhooks>,
     request: HttpRequest,
     body: OptionalJson<RotateBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let overlap = body.read().await?.overlap.unwrap_or(DEFAULT_SECRET_OVERLAP);
     let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let made = webhooks::rotate_secret(&app, &caller.identity, id, overlap, if_version).await?;
+    let made = webhooks::rotate_secret(&services, &caller.identity, id, overlap, if_version).await?;
     Ok(object(made.webhook.version, &WebhookBody::from(made)))
 }
 
 /// Sends a signed test delivery at once and returns the result.
 #[utoipa::path(post, path = "", params(InPath<WebhookId>), responses(Plain<TestDeliveryBody>))]
-pub async fn test(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn test(
+    _: Caller<ManageWebhooks>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
-    Ok(plain(&TestDeliveryBody::from(deliveries::test(&app, id(&request, "id")?).await?)))
+    Ok(plain(&TestDeliveryBody::from(deliveries::test(&services, id(&request, "id")?).await?)))
 }
 
 /// Lists the deliveries of a webhook, newest first.
@@ -178,11 +190,11 @@ pub async fn test(_: Caller<ManageWebhooks>, request: HttpRequest, app: Data<App
 pub async fn deliveries(
     _: Caller<ManageWebhooks>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
     let before = query.parse("after", "the event_seq of a delivery, as `next` gives it")?;
-    let page = deliveries::list(&app, id(&request, "id")?, before, query.limit()?).await?;
+    let page = deliveries::list(&services, id(&request, "id")?, before, query.limit()?).await?;
     Ok(plain(&page.map(DeliveryBody::from)))
 }
 
@@ -191,9 +203,9 @@ pub async fn deliveries(
 pub async fn retry(
     caller: Caller<ManageWebhooks>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (webhook, delivery) = (id(&request, "id")?, id(&request, "delivery")?);
-    let delivery = deliveries::retry(&app, &caller.identity, webhook, delivery).await?;
+    let delivery = deliveries::retry(&services, &caller.identity, webhook, delivery).await?;
     Ok(plain(&DeliveryBody::from(delivery)))
 }

@@ -10,7 +10,7 @@ use crate::{
         common::page::Page,
         events::{Event, EventFilter},
     },
-    service::{App, Error},
+    service::{Error, Services},
     store,
 };
 
@@ -20,7 +20,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Returns the events that follow the sequence number `after` in the requested order. If there are
 /// none, waits up to `wait` for new ones.
 pub async fn list(
-    app: &App,
+    services: &Services,
     filter: EventFilter,
     after: Option<i64>,
     limit: i64,
@@ -29,7 +29,7 @@ pub async fn list(
     let deadline = Instant::now() + wait;
     loop {
         let asked = filter.clone();
-        let page = app.store.read(move |connection| store::events::list(connection, &asked, after, limit)).await?;
+        let page = services.store.read(move |connection| store::events::list(connection, &asked, after, limit)).await?;
         let now = Instant::now();
         if !page.data.is_empty() || now >= deadline {
             return Ok(page);
@@ -40,13 +40,13 @@ pub async fn list(
 
 /// Verifies the hash chain of the whole audit log and returns the last sequence number. The error
 /// for a broken link names the event.
-pub async fn verify_audit_log(app: &App) -> Result<i64, Error> {
+pub async fn verify_audit_log(services: &Services) -> Result<i64, Error> {
     // The chain head is read first: events that are appended later are not verified, and every
     // event up to the head must exist.
-    let (last, last_hash) = app.store.read(store::events::read_chain_head).await?;
+    let (last, last_hash) = services.store.read(store::events::read_chain_head).await?;
     let (mut after, mut prev_hash) = (0, Event::genesis_hash());
     while after < last {
-        let page = list(app, EventFilter::default(), Some(after), 1000, Duration::ZERO).await?;
+        let page = list(services, EventFilter::default(), Some(after), 1000, Duration::ZERO).await?;
         if page.data.is_empty() {
             return Err(Error::Internal(format!("the audit trail ends after event {after}, and had {last}")));
         }

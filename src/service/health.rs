@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{domain::signing::master_key::MasterKeyState, service::App, store};
+use crate::{domain::signing::master_key::MasterKeyState, service::Services, store};
 
 /// The response of `/readyz`.
 #[derive(Debug, Clone, Serialize)]
@@ -17,25 +17,25 @@ pub struct Readiness {
 
 /// Checks the database, the signing keys and the master keys. A signing key that cannot be used is
 /// reported in `collect_notes`; the others remain in use.
-pub async fn check_readiness(app: &App) -> Readiness {
-    let signing_key = app.keys.view().select_signer_at_refresh(app.settings.algorithm).is_ok();
+pub async fn check_readiness(services: &Services) -> Readiness {
+    let signing_key = services.keys.view().select_signer_at_refresh(services.settings.algorithm).is_ok();
     // This reads a row because the clock alone proves nothing on SQLite: it belongs to this process
     // and works while the file is locked.
-    let database = match app.store.read(store::status_lists::signed_lists::read_last_event_number).await {
+    let database = match services.store.read(store::status_lists::signed_lists::read_last_event_number).await {
         Ok(_) => true,
         Err(error) => {
             tracing::warn!(%error, "not ready");
             false
         }
     };
-    let master = app.master.held();
+    let master = services.master.held();
     // An incoming master key does not encrypt anything yet.
     let master_keys = master.missing().values().all(|lack| lack.state == MasterKeyState::Incoming);
-    Readiness { ready: database && signing_key && master_keys, database, signing_key, notes: collect_notes(app) }
+    Readiness { ready: database && signing_key && master_keys, database, signing_key, notes: collect_notes(services) }
 }
 
-fn collect_notes(app: &App) -> Vec<String> {
-    let unusable = app
+fn collect_notes(services: &Services) -> Vec<String> {
+    let unusable = services
         .keys
         .view()
         .unusable
@@ -47,7 +47,7 @@ fn collect_notes(app: &App) -> Vec<String> {
             )
         })
         .collect::<Vec<_>>();
-    let master = app.master.held();
+    let master = services.master.held();
     let missing = master.missing().values().map(|lack| format!("{}: copy the file to this replica", lack.why));
-    unusable.into_iter().chain(missing).chain(app.rollback_guard.verdict().told()).collect()
+    unusable.into_iter().chain(missing).chain(services.rollback_guard.verdict().told()).collect()
 }

@@ -22,5 +22,5 @@ pub mod status_lists;
 pub mod webhooks;
 
 pub use common::error::{Error, InputFault};
-pub use services::App;
+pub use services::Services;
 pub use settings::Settings;

@@ -1,6 +1,6 @@
 //! Application state that all use cases share: the store, the keys and the settings.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use crate::{
     crypto::{master_keys::MasterKeys, random::SystemEntropy},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The state of a Keyswap process.
-pub struct App {
+pub struct Services {
     pub store: Store,
     pub settings: Settings,
     pub master: MasterKeys,
@@ -46,16 +46,13 @@ pub struct App {
     pub rollback_guard: RollbackGuard,
 }
 
-impl fmt::Debug for App {
+impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "App({})", self.settings.limits.issuer)
+        write!(f, "Services({})", self.settings.limits.issuer)
     }
 }
 
-/// The form in which handlers and jobs share the application state.
-pub type Shared = Arc<App>;
-
-impl App {
+impl Services {
     pub fn issuer(&self) -> &str {
         &self.settings.limits.issuer
     }

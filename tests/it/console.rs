@@ -146,9 +146,9 @@ both! {
         for one in [&server, &other, &server] {
             assert_eq!(one.exchange(&key.value).await.status(), StatusCode::OK);
         }
-        let (a, b) = tokio::join!(counts::flush(&server.app), counts::flush(&other.app));
+        let (a, b) = tokio::join!(counts::flush(&server.services), counts::flush(&other.services));
         assert!(a.is_ok() && b.is_ok());
-        let (a, b) = tokio::join!(counts::flush(&server.app), counts::flush(&server.app));
+        let (a, b) = tokio::join!(counts::flush(&server.services), counts::flush(&server.services));
         assert!(a.is_ok() && b.is_ok());
         let told = server.manage("GET", "/v1/overview?hours=2", None, 200).await;
         let granted: i64 = told["exchanges"].as_array().unwrap().iter().map(|hour| hour["granted"].as_i64().unwrap()).sum();
@@ -165,7 +165,7 @@ both! {
         assert_eq!(server.exchange("ks_nonsense").await.status(), StatusCode::UNAUTHORIZED);
         // `explain` does not count as an exchange.
         server.post("/v1/exchange/explain").bearer_auth(&server.admin).send().await.unwrap();
-        counts::flush(&server.app).await.unwrap();
+        counts::flush(&server.services).await.unwrap();
         let first = server.manage("GET", "/v1/overview", None, 200).await;
         assert_eq!(first["exchanges"].as_array().unwrap().len(), 1, "{first}");
         let hour = &first["exchanges"][0];
@@ -175,8 +175,8 @@ both! {
         server.advance(3600);
         server.step(&key, "resume").await;
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::OK);
-        counts::flush(&server.app).await.unwrap();
-        counts::flush(&server.app).await.unwrap();
+        counts::flush(&server.services).await.unwrap();
+        counts::flush(&server.services).await.unwrap();
         let later = server.manage("GET", "/v1/overview?hours=2", None, 200).await;
         let granted: Vec<_> = later["exchanges"].as_array().unwrap().iter().map(|hour| &hour["granted"]).collect();
         assert_eq!(granted, [3, 1], "each once");

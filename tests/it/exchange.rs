@@ -93,7 +93,7 @@ both! {
 
     async fn a_token_never_outlives_its_key(server: Server) {
         server.permissions(&["projects:read"]).await;
-        let at = server.app.store.now().await.unwrap().plus("90s".parse().unwrap());
+        let at = server.services.store.now().await.unwrap().plus("90s".parse().unwrap());
         let key = server
             .key(json!({ "name": "short", "owner": { "type": "none" }, "permissions": ["projects:read"], "expires_at": at }))
             .await;

@@ -177,7 +177,7 @@ both! {
         let last = &made[979];
         assert_eq!((&last["type"], &last["organization_id"], &last["data"]), (&json!("member.created"), &json!("o31"), &json!({ "roles": "editor" })));
         assert!(made.iter().all(|event| event["actor"]["type"] == "api_key" && event["request_id"].is_string()));
-        assert_eq!(events::verify_audit_log(&server.app).await.unwrap(), i64::try_from(events.len()).unwrap());
+        assert_eq!(events::verify_audit_log(&server.services).await.unwrap(), i64::try_from(events.len()).unwrap());
 
         let again = import(&server, text).await;
         assert_eq!(counts(&again), [0, 0, 980, 20]);
@@ -207,7 +207,7 @@ both! {
         ]);
         assert_eq!(server.manage("GET", "/v1/users/alice", None, 200).await["version"], 3);
         assert_eq!(server.manage("GET", "/v1/organizations/acme/members/alice", None, 200).await["version"], 2);
-        events::verify_audit_log(&server.app).await.unwrap();
+        events::verify_audit_log(&server.services).await.unwrap();
     }
 
     async fn what_is_left_out_is_empty(server: Server) {
@@ -303,7 +303,7 @@ both! {
         assert_eq!(count_users(&server).await, 1000, "whole chunks, and nothing of the one that was cut");
         let report = import(&server, text).await;
         assert_eq!(counts(&report), [700, 0, 1000, 0]);
-        events::verify_audit_log(&server.app).await.unwrap();
+        events::verify_audit_log(&server.services).await.unwrap();
     }
 
     async fn a_database_that_goes_away_is_the_last_line_and_it_says_what_is_in(server: Server) {
@@ -335,7 +335,7 @@ both! {
         assert_eq!(count_users(&server).await, 2000);
         let events = server.events().await;
         assert_eq!(events.iter().filter(|event| event["type"] == "user.created").count(), 2000);
-        events::verify_audit_log(&server.app).await.unwrap();
+        events::verify_audit_log(&server.services).await.unwrap();
     }
 
     async fn a_report_names_a_thousand_and_counts_the_rest(server: Server) {

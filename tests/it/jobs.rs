@@ -34,7 +34,7 @@ struct Count {
 async fn rows(server: &Server, table: &str) -> i64 {
     let query = format!("SELECT count(*) AS count FROM {table}");
     let read = server
-        .app
+        .services
         .store
         .read(move |connection| diesel::sql_query(query).get_result::<Count>(connection).map_err(StoreError::from));
     read.await.unwrap().count
@@ -57,7 +57,7 @@ both! {
         until("live tokens are", LONG, async || rows(&server, "signing_key_tokens").await > 0).await;
         until("what became of exchanges is", LONG, async || rows(&server, "exchange_counts").await > 0).await;
 
-        let witness = server.app.settings.rollback_guard_file.clone();
+        let witness = server.services.settings.rollback_guard_file.clone();
         // Each job first runs at startup. Effects of later changes show that the jobs run
         // repeatedly.
         let head = server.events().await.last().unwrap()["seq"].as_i64().unwrap();
@@ -66,12 +66,12 @@ both! {
             serde_json::from_slice::<Value>(&text).ok()?["seq"].as_i64()
         };
         until("the witness has seen this", LONG, async || seen() >= Some(head)).await;
-        let (store, dir) = (&server.app.store, &server.app.settings.keys_dir);
+        let (store, dir) = (&server.services.store, &server.services.settings.keys_dir);
         master_keys::begin(store, dir, Origin::of(Actor::Operator), &SystemEntropy::default()).await.unwrap();
-        until("the new master key is held", LONG, async || server.app.master.held().fingerprints().contains_key(&2)).await;
+        until("the new master key is held", LONG, async || server.services.master.held().fingerprints().contains_key(&2)).await;
 
-        let before = server.app.keys.view();
-        until("the keys are read again", LONG, async || server.app.keys.view().age() < before.age()).await;
+        let before = server.services.keys.view();
+        until("the keys are read again", LONG, async || server.services.keys.view().age() < before.age()).await;
         server.advance(2 * 3600 + 1);
         until("the next key signs", LONG, async || has_event(&server, "signing_key.retired").await).await;
         until("the end of a key is told of", LONG, async || has_event(&server, "api_key.expired").await).await;
@@ -84,11 +84,11 @@ both! {
         until("it is deleted", LONG, async || rows(&server, "key_usage").await == 0).await;
         // The job that flushes on a schedule precedes the one that deletes: its first run is over,
         // and its next run is in an hour.
-        let now = server.app.store.now().await.unwrap();
+        let now = server.services.store.now().await.unwrap();
         for _ in 0..40_000 {
-            let (key, entropy) = (KeyId::generate(now, &server.app.entropy).unwrap(), &server.app.entropy);
-            server.app.last_used.note(&key, CredentialId::generate(entropy).unwrap(), now, true);
+            let (key, entropy) = (KeyId::generate(now, &server.services.entropy).unwrap(), &server.services.entropy);
+            server.services.last_used.note(&key, CredentialId::generate(entropy).unwrap(), now, true);
         }
-        until("some are written", LONG, async || server.app.last_used.waiting() < 40_000).await;
+        until("some are written", LONG, async || server.services.last_used.waiting() < 40_000).await;
     }
 }

@@ -32,7 +32,7 @@ struct Written {
 }
 
 async fn written(server: &Server) -> Written {
-    let read = server.app.store.read(|connection| {
+    let read = server.services.store.read(|connection| {
         let query = "SELECT (SELECT count(*) FROM credential_uses) AS times, \
                      (SELECT coalesce(min(last_used_at), 0) FROM credential_uses) AS first, \
                      (SELECT coalesce(max(last_used_at), 0) FROM credential_uses) AS last, \
@@ -49,50 +49,50 @@ async fn there_is(server: &Server, count: usize, at: Timestamp, uses: usize) {
     let [count, uses] = [count, uses].map(|number| i64::try_from(number).unwrap());
     let expected = Written { times: count, first: at.millis(), last: at.millis(), keys: count, uses };
     assert_eq!(written(server).await, expected);
-    assert_eq!(server.app.last_used.waiting(), 0);
+    assert_eq!(server.services.last_used.waiting(), 0);
 }
 
 /// Records uses of `count` keys that do not exist. Writing uses does not require the keys.
 fn use_keys(server: &Server, count: usize, at: Timestamp) -> Vec<(KeyId, CredentialId)> {
-    let entropy = &server.app.entropy;
+    let entropy = &server.services.entropy;
     let one = || (KeyId::generate(at, entropy).unwrap(), CredentialId::generate(entropy).unwrap());
     let keys: Vec<_> = (0..count).map(|_| one()).collect();
     for (key, credential) in &keys {
-        server.app.last_used.note(key, *credential, at, true);
+        server.services.last_used.note(key, *credential, at, true);
     }
     keys
 }
 
 both! {
     async fn what_many_use_is_written_before_its_time(server: Server, "jobs=by_hand") {
-        let now = server.app.store.now().await.unwrap();
+        let now = server.services.store.now().await.unwrap();
         use_keys(&server, 39_999, now);
-        assert_eq!(server.app.last_used.early_flush().now_or_never(), None);
+        assert_eq!(server.services.last_used.early_flush().now_or_never(), None);
         use_keys(&server, USED - 39_999, now);
-        assert_eq!(server.app.last_used.early_flush().now_or_never(), Some(()), "the job is called");
-        last_used::flush_excess_usage(&server.app).await.unwrap();
+        assert_eq!(server.services.last_used.early_flush().now_or_never(), Some(()), "the job is called");
+        last_used::flush_excess_usage(&server.services).await.unwrap();
         // The backlog falls below the threshold by at most one batch.
-        let left = server.app.last_used.waiting();
+        let left = server.services.last_used.waiting();
         assert!((35_000..40_000).contains(&left), "{left}");
-        last_used::flush(&server.app).await.unwrap();
+        last_used::flush(&server.services).await.unwrap();
         there_is(&server, USED, now, USED).await;
     }
 
     async fn what_could_not_be_written_is_neither_lost_nor_counted_twice(server: Server, "jobs=by_hand") {
-        let now = server.app.store.now().await.unwrap();
+        let now = server.services.store.now().await.unwrap();
         let keys = use_keys(&server, 6_000, now);
         // The last-use times can be written, but the usage counts cannot.
         server.database.sql("ALTER TABLE key_usage RENAME TO away");
         for _ in 0..2 {
-            assert!(last_used::flush(&server.app).await.is_err());
+            assert!(last_used::flush(&server.services).await.is_err());
         }
         let later = Timestamp::from_millis(now.millis() + 1);
         for (key, credential) in &keys {
-            server.app.last_used.note(key, *credential, later, true);
-            server.app.last_used.note(key, *credential, now, false);
+            server.services.last_used.note(key, *credential, later, true);
+            server.services.last_used.note(key, *credential, now, false);
         }
         server.database.sql("ALTER TABLE away RENAME TO key_usage");
-        last_used::flush(&server.app).await.unwrap();
+        last_used::flush(&server.services).await.unwrap();
         there_is(&server, keys.len(), later, 2 * keys.len()).await;
     }
 }

@@ -13,7 +13,7 @@ use crate::support::{
 
 /// Advances the clock to the start of a minute, so that the minute does not end during the test.
 async fn fresh_minute(server: &Server) {
-    let gone = server.app.store.now().await.unwrap().millis().rem_euclid(60_000);
+    let gone = server.services.store.now().await.unwrap().millis().rem_euclid(60_000);
     server.database.move_clock(60_000 - gone);
 }
 
@@ -120,9 +120,9 @@ both! {
     async fn p13_uses_are_told_by_day(server: Server, "jobs=by_hand") {
         let replica = server.replica().await;
         let key = server.generic_key(&["projects:read"]).await;
-        let gone = server.app.store.now().await.unwrap().millis().rem_euclid(86_400_000);
+        let gone = server.services.store.now().await.unwrap().millis().rem_euclid(86_400_000);
         server.database.move_clock(86_400_000 - gone);
-        let today = server.app.store.now().await.unwrap().to_string()[..10].to_owned();
+        let today = server.services.store.now().await.unwrap().to_string()[..10].to_owned();
         for _ in 0..3 {
             server.swap(&key.value).await;
         }
@@ -131,8 +131,8 @@ both! {
         }
         server.post("/v1/exchange/explain").bearer_auth(&key.value).send().await.unwrap();
         assert_eq!(server.exchange_for(&key.value, json!({ "scope": "no:such" })).await.status(), 400);
-        for app in [&server.app, &replica.app, &server.app] {
-            last_used::flush(app).await.unwrap();
+        for services in [&server.services, &replica.services, &server.services] {
+            last_used::flush(services).await.unwrap();
         }
         let told = usage(&server, &key.id, "").await;
         assert_eq!(told.len(), 30);
@@ -141,7 +141,7 @@ both! {
 
         server.advance(86_400);
         server.swap(&key.value).await;
-        last_used::flush(&server.app).await.unwrap();
+        last_used::flush(&server.services).await.unwrap();
         let told = usage(&server, &key.id, "?days=2").await;
         assert_eq!(told[1], json!({ "day": today, "uses": 5 }));
         assert_eq!((told.len(), &told[0]["uses"]), (2, &json!(1)));
@@ -160,7 +160,7 @@ both! {
         let rotated = server.manage("POST", &path, Some(json!({ "grace": "1h" })), 200).await;
         server.swap(&key.value).await;
         server.swap(rotated["value"].as_str().unwrap()).await;
-        last_used::flush(&server.app).await.unwrap();
+        last_used::flush(&server.services).await.unwrap();
         let told = usage(&server, &key.id, "?days=2").await;
         let sum: i64 = told.iter().map(|day| day["uses"].as_i64().unwrap()).sum();
         assert_eq!(sum, 2, "{told:?}");

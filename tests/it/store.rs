@@ -35,7 +35,7 @@ fn cli() -> Origin {
 
 both! {
     async fn a_change_that_fails_leaves_nothing(server: Server) {
-        let store = &server.app.store;
+        let store = &server.services.store;
         let before = server.events().await.len();
         let result: Result<(), StoreError> = store
             .run_transaction(cli(), |tx| {
@@ -51,7 +51,7 @@ both! {
 
     async fn a_row_that_is_there_is_a_conflict(server: Server) {
         let insert = || {
-            server.app.store.run_transaction(cli(), |tx| {
+            server.services.store.run_transaction(cli(), |tx| {
                 store::access::permissions::insert(tx, &permission("a:b"))?;
                 Ok(Outcome::event((), NewEvent::new(EventType::PermissionCreated, "a:b")))
             })
@@ -65,7 +65,7 @@ both! {
         let before = server.events().await.len();
         let mut writers = Vec::new();
         for number in 0..8 {
-            let store = if number % 2 == 0 { server.app.store.clone() } else { replica.app.store.clone() };
+            let store = if number % 2 == 0 { server.services.store.clone() } else { replica.services.store.clone() };
             writers.push(tokio::spawn(async move {
                 for round in 0..25 {
                     let name = format!("w{number}:r{round}");
@@ -93,7 +93,7 @@ both! {
             assert_eq!(pair[0]["subject"], pair[1]["subject"]);
         }
         assert!(all.windows(2).all(|pair| pair[0]["at"].as_str() <= pair[1]["at"].as_str()), "times follow the numbers");
-        assert_eq!(events::verify_audit_log(&server.app).await.unwrap(), i64::try_from(all.len()).unwrap());
+        assert_eq!(events::verify_audit_log(&server.services).await.unwrap(), i64::try_from(all.len()).unwrap());
     }
 
     async fn a_line_that_was_altered_is_found(server: Server) {
@@ -104,38 +104,38 @@ both! {
             ("data = ' ' || data", "data = substr(data, 2)"),
             ("seq = 1000", "seq = 5"),
         ] {
-            events::verify_audit_log(&server.app).await.unwrap();
+            events::verify_audit_log(&server.services).await.unwrap();
             let seq = if restore.starts_with("seq") { 1000 } else { 5 };
             server.database.sql(&format!("UPDATE events SET {alter} WHERE seq = 5"));
-            let found = events::verify_audit_log(&server.app).await.is_err();
+            let found = events::verify_audit_log(&server.services).await.is_err();
             // Leading whitespace does not change the JSON value, and the hash covers the value as
             // read.
             assert_eq!(found, !alter.starts_with("data"), "{alter}");
             server.database.sql(&format!("UPDATE events SET {restore} WHERE seq = {seq}"));
         }
         server.database.sql("UPDATE events SET data = '{\"forged\":1}' WHERE seq = 5");
-        assert!(events::verify_audit_log(&server.app).await.is_err());
+        assert!(events::verify_audit_log(&server.services).await.is_err());
     }
 
     async fn a_hole_in_the_trail_is_found(server: Server) {
-        events::verify_audit_log(&server.app).await.unwrap();
+        events::verify_audit_log(&server.services).await.unwrap();
         server.database.sql("DELETE FROM events WHERE seq = 4");
-        assert!(events::verify_audit_log(&server.app).await.is_err());
+        assert!(events::verify_audit_log(&server.services).await.is_err());
     }
 
     async fn a_trail_that_was_cut_off_is_found(server: Server) {
-        events::verify_audit_log(&server.app).await.unwrap();
+        events::verify_audit_log(&server.services).await.unwrap();
         server.database.sql("DELETE FROM events WHERE seq > 6");
-        assert!(events::verify_audit_log(&server.app).await.is_err());
+        assert!(events::verify_audit_log(&server.services).await.is_err());
     }
 
     async fn a_last_used_time_never_moves_back(server: Server) {
         let key = server.generic_key(&[]).await;
         let id: CredentialId = key.value.split('_').nth(1).unwrap().parse().unwrap();
-        let now = server.app.store.now().await.unwrap();
+        let now = server.services.store.now().await.unwrap();
         let touch = |at: Timestamp| {
             let used = vec![(id, at)];
-            server.app.store.run_transaction(cli(), move |tx| {
+            server.services.store.run_transaction(cli(), move |tx| {
                 store::credentials::last_used::upsert_last_used_times(tx, &used)?;
                 Ok::<_, StoreError>(Outcome::without_event(()))
             })
@@ -150,19 +150,19 @@ both! {
     }
 
     async fn the_clock_is_the_databases(server: Server) {
-        let before = server.app.store.now().await.unwrap();
+        let before = server.services.store.now().await.unwrap();
         server.advance(3600);
-        let after = server.app.store.now().await.unwrap();
+        let after = server.services.store.now().await.unwrap();
         let moved = after.elapsed_since(before).as_secs();
         assert!((3600..3660).contains(&moved), "{moved}");
     }
 
     // `faults::durability` counts that each change is synced.
     async fn the_database_is_set_to_sync_each_commit(server: Server) {
-        let faults = server.app.store.read(store::durability_faults).await.unwrap();
+        let faults = server.services.store.read(store::durability_faults).await.unwrap();
         assert!(faults.is_empty(), "{faults:?}");
         if server.database.kind == Kind::Sqlite {
-            let settings = server.app.store.read(store::read_sqlite_settings).await.unwrap();
+            let settings = server.services.store.read(store::read_sqlite_settings).await.unwrap();
             assert_eq!(settings.journal_mode, "wal");
             assert_eq!(settings.synchronous, 2, "FULL");
             assert_eq!(settings.foreign_keys, 1);
@@ -172,7 +172,7 @@ both! {
     }
 
     async fn readers_go_on_while_someone_writes(server: Server) {
-        let store = server.app.store.clone();
+        let store = server.services.store.clone();
         let (started, running) = tokio::sync::oneshot::channel();
         let (release, released) = mpsc::channel::<()>();
         let writer = tokio::spawn(async move {
@@ -187,7 +187,7 @@ both! {
         });
         running.await.unwrap();
         let name: PermissionName = "slow:one".parse().unwrap();
-        let read = server.app.store.read(move |connection| store::access::permissions::find(connection, &name));
+        let read = server.services.store.read(move |connection| store::access::permissions::find(connection, &name));
         let seen = tokio::time::timeout(Duration::from_secs(15), read).await.expect("the reader waits for the writer");
         assert!(seen.unwrap().is_none(), "what is not committed is not seen");
         release.send(()).unwrap();

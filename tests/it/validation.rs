@@ -64,7 +64,7 @@ both! {
         }
         // A validation counts as a use of the key.
         assert_eq!(shown["last_used_at"], Value::Null);
-        last_used::flush(&server.app).await.unwrap();
+        last_used::flush(&server.services).await.unwrap();
         assert!(validated(&server, &key.value).await["api_key"]["last_used_at"].is_string());
     }
 
@@ -137,7 +137,7 @@ both! {
         let of_blocked = server.swap(&blocked.value).await;
         server.step(&revoked, "revoke").await;
         server.step(&suspended, "suspend").await;
-        let end = server.app.store.now().await.unwrap().plus("1m".parse().unwrap());
+        let end = server.services.store.now().await.unwrap().plus("1m".parse().unwrap());
         server.manage("PATCH", &format!("/v1/api-keys/{}", expired.id), Some(json!({ "expires_at": end })), 200).await;
         server.manage("PATCH", "/v1/users/self", Some(json!({ "blocked": true })), 200).await;
         server.advance(61);
@@ -258,7 +258,7 @@ both! {
         assert_eq!(answer["missing_permissions"], json!(["projects:write"]));
         server.manage("PATCH", &format!("/v1/service-clients/{}", key.client), Some(json!({ "permissions": ["projects:write"] })), 200).await;
         assert_eq!(missing(&server, &narrow, &["projects:read", "projects:write"]).await, json!(["projects:read", "projects:write"]));
-        last_used::flush(&server.app).await.unwrap();
+        last_used::flush(&server.services).await.unwrap();
         let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
         assert!(shown["last_used_at"].is_string());
     }
@@ -313,8 +313,8 @@ both! {
         let claims: Claims = serde_json::from_slice(&payload).unwrap();
         // Each token is signed with the server's own key.
         let signed = async |typ: &str, claims: &Claims| {
-            let view = server.app.keys.view();
-            let minter = view.select_signer_at_refresh(server.app.settings.algorithm).unwrap();
+            let view = server.services.keys.view();
+            let minter = view.select_signer_at_refresh(server.services.settings.algorithm).unwrap();
             minter.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
         };
         assert!(validated(&server, &signed("at+jwt", &claims).await).await["api_key"].is_object());

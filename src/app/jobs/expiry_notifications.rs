@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    service::{App, api_keys::expiry_notifications},
+    service::{Services, api_keys::expiry_notifications},
     store::StoreError,
 };
 
@@ -14,10 +14,10 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 const BATCHES: usize = 10;
 
 /// Writes the events that are due, up to `BATCHES` batches of each kind.
-pub async fn tell(app: &App) -> Result<(), StoreError> {
+pub async fn tell(services: &Services) -> Result<(), StoreError> {
     for _ in 0..BATCHES {
-        let departed = expiry_notifications::record_owner_deletions(app).await?;
-        let ending = expiry_notifications::record_expiry_notifications(app).await?;
+        let departed = expiry_notifications::record_owner_deletions(services).await?;
+        let ending = expiry_notifications::record_expiry_notifications(services).await?;
         if !departed && !ending {
             break;
         }

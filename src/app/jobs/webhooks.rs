@@ -1,7 +1,7 @@
 //! Delivers events to webhooks. Each webhook is served by its own task, so that an unresponsive
 //! receiver does not delay the others.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     domain::common::id::WebhookId,
     service::{
-        services::Shared,
+        Services,
         webhooks::{delivery_worker, fan_out},
     },
     store::StoreError,
@@ -35,10 +35,10 @@ const BATCHES: usize = 16;
 /// is sent again when its lease expires.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
-    let app = app.clone();
+pub fn start(services: &Arc<Services>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    let services = services.clone();
     tokio::spawn(async move {
-        let mut delivery_worker = DeliveryWorker::new(app);
+        let mut delivery_worker = DeliveryWorker::new(services);
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -68,15 +68,15 @@ pub fn start(app: &Shared, mut stopped: watch::Receiver<bool>) -> JoinHandle<()>
 
 /// Creates the deliveries of new events, sends due deliveries, and returns when each attempt has
 /// ended.
-pub async fn deliver_once(app: &Shared) -> Result<(), StoreError> {
-    let mut delivery_worker = DeliveryWorker::new(app.clone());
+pub async fn deliver_once(services: &Arc<Services>) -> Result<(), StoreError> {
+    let mut delivery_worker = DeliveryWorker::new(services.clone());
     delivery_worker.look().await?;
     while delivery_worker.tasks.join_next().await.is_some() {}
     Ok(())
 }
 
 struct DeliveryWorker {
-    app: Shared,
+    services: Arc<Services>,
     serving: HashSet<WebhookId>,
     tasks: JoinSet<WebhookId>,
     /// The webhook whose task was started last. The next poll starts with its successor.
@@ -85,17 +85,17 @@ struct DeliveryWorker {
 }
 
 impl DeliveryWorker {
-    fn new(app: Shared) -> Self {
-        Self { app, serving: HashSet::new(), tasks: JoinSet::new(), last: None, measured: None }
+    fn new(services: Arc<Services>) -> Self {
+        Self { services, serving: HashSet::new(), tasks: JoinSet::new(), last: None, measured: None }
     }
 
     async fn look(&mut self) -> Result<(), StoreError> {
         for _ in 0..MAX_FAN_OUT_STEPS {
-            if !fan_out(&self.app).await? {
+            if !fan_out(&self.services).await? {
                 break;
             }
         }
-        let mut due = delivery_worker::due(&self.app).await?;
+        let mut due = delivery_worker::due(&self.services).await?;
         due.sort();
         if let Some(last) = &self.last {
             let next = due.partition_point(|id| id <= last);
@@ -107,22 +107,22 @@ impl DeliveryWorker {
             }
             if self.serving.insert(webhook.clone()) {
                 self.last = Some(webhook.clone());
-                self.tasks.spawn(serve(self.app.clone(), webhook));
+                self.tasks.spawn(serve(self.services.clone(), webhook));
             }
         }
         if self.measured.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
             self.measured = Some(Instant::now());
-            self.app
+            self.services
                 .metrics
-                .set_longest_webhook_wait(delivery_worker::get_oldest_delivery_age(&self.app).await?.duration());
+                .set_longest_webhook_wait(delivery_worker::get_oldest_delivery_age(&self.services).await?.duration());
         }
         Ok(())
     }
 }
 
-async fn serve(app: Shared, webhook: WebhookId) -> WebhookId {
+async fn serve(services: Arc<Services>, webhook: WebhookId) -> WebhookId {
     for _ in 0..BATCHES {
-        match delivery_worker::serve(&app, &webhook).await {
+        match delivery_worker::serve(&services, &webhook).await {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) => {

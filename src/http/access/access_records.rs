@@ -33,7 +33,7 @@ use crate::{
         response::{created_response, object, plain},
     },
     service::{
-        App,
+        Services,
         access::access_records::{
             self, AccessRecordPatch, InitialAccessRecord, NewAccessRecord, RequestedPrincipal, RequestedStatement,
         },
@@ -185,7 +185,7 @@ pub async fn create(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
     body: Json<CreateBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
@@ -196,11 +196,11 @@ pub async fn create(
         admins: body.admins,
         statements: statements(body.statements),
     };
-    let (record, replayed) = match access_records::create(&app, &caller.identity, new, once).await? {
+    let (record, replayed) = match access_records::create(&services, &caller.identity, new, once).await? {
         CreateOutcome::New(record) => (record, false),
         CreateOutcome::Existing(record) => (record, true),
     };
-    let location = format!("{}/v1/access-records/{}", app.issuer(), record.id);
+    let location = format!("{}/v1/access-records/{}", services.issuer(), record.id);
     Ok(created_response(record.version, location, replayed, &AccessRecordBody::from(record)))
 }
 
@@ -209,10 +209,10 @@ pub async fn create(
 pub async fn list(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&access_records::list(&app, &caller.identity, query.page()?).await?.map(AccessRecordBody::from)))
+    Ok(plain(&access_records::list(&services, &caller.identity, query.page()?).await?.map(AccessRecordBody::from)))
 }
 
 /// Retrieves an access record.
@@ -220,9 +220,9 @@ pub async fn list(
 pub async fn get(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let record = access_records::get(&app, &caller.identity, id(&request, "id")?).await?;
+    let record = access_records::get(&services, &caller.identity, id(&request, "id")?).await?;
     Ok(object(record.version, &AccessRecordBody::from(record)))
 }
 
@@ -234,7 +234,7 @@ pub async fn patch(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
     body: Json<PatchBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let patch = AccessRecordPatch {
@@ -244,7 +244,7 @@ pub async fn patch(
         statements: body.statements.map(statements),
     };
     let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let record = access_records::patch(&app, &caller.identity, id, patch, if_version).await?;
+    let record = access_records::patch(&services, &caller.identity, id, patch, if_version).await?;
     Ok(object(record.version, &AccessRecordBody::from(record)))
 }
 
@@ -255,8 +255,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageAccessRecords>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    access_records::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
+    access_records::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

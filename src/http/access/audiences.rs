@@ -33,7 +33,7 @@ use crate::{
         response::{created_response, object, plain},
     },
     service::{
-        App,
+        Services,
         access::{
             audience_changes::{AudiencePatch, NewAudience},
             audiences::{self, Shown},
@@ -156,7 +156,7 @@ pub async fn create(
     caller: Caller<ManageAudiences>,
     request: HttpRequest,
     body: Json<CreateBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
@@ -170,25 +170,33 @@ pub async fn create(
     };
     let new =
         NewAudience { identifier: body.identifier, permissions: body.permissions, token_ttl: body.token_ttl, shape };
-    let (audience, replayed) = match audiences::create(&app, &caller.identity, new, once).await? {
+    let (audience, replayed) = match audiences::create(&services, &caller.identity, new, once).await? {
         CreateOutcome::New(audience) => (audience, false),
         CreateOutcome::Existing(audience) => (audience, true),
     };
-    let location = format!("{}/v1/audiences/{}", app.issuer(), audience.audience.id);
+    let location = format!("{}/v1/audiences/{}", services.issuer(), audience.audience.id);
     Ok(created_response(audience.audience.version, location, replayed, &AudienceBody::from(audience)))
 }
 
 /// Lists the audiences, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<AudienceBody>))]
-pub async fn list(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Caller<ManageAudiences>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&audiences::list(&app, query.page()?).await?.map(AudienceBody::from)))
+    Ok(plain(&audiences::list(&services, query.page()?).await?.map(AudienceBody::from)))
 }
 
 /// Retrieves an audience.
 #[utoipa::path(get, path = "", params(InPath<AudienceId>), responses(Object<AudienceBody>))]
-pub async fn get(_: Caller<ManageAudiences>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let audience = audiences::get(&app, id(&request, "id")?).await?;
+pub async fn get(
+    _: Caller<ManageAudiences>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let audience = audiences::get(&services, id(&request, "id")?).await?;
     Ok(object(audience.audience.version, &AudienceBody::from(audience)))
 }
 
@@ -200,7 +208,7 @@ pub async fn patch(
     caller: Caller<ManageAudiences>,
     request: HttpRequest,
     body: Json<PatchBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let shape = TokenProfilePatch {
@@ -213,7 +221,7 @@ pub async fn patch(
     };
     let patch = AudiencePatch { permissions: body.permissions, token_ttl: body.token_ttl, shape };
     let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let audience = audiences::patch(&app, &caller.identity, id, patch, if_version).await?;
+    let audience = audiences::patch(&services, &caller.identity, id, patch, if_version).await?;
     Ok(object(audience.audience.version, &AudienceBody::from(audience)))
 }
 
@@ -224,8 +232,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageAudiences>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    audiences::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
+    audiences::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

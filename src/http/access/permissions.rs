@@ -28,7 +28,7 @@ use crate::{
         response::{created_response, object, plain},
     },
     service::{
-        App,
+        Services,
         access::permissions::{self, PermissionInput},
     },
 };
@@ -52,7 +52,7 @@ pub async fn put(
     caller: Caller<ManagePermissions>,
     request: HttpRequest,
     body: Json<PutBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let put = PermissionInput {
@@ -60,9 +60,9 @@ pub async fn put(
         description: body.description,
         assignable_to: body.assignable_to,
     };
-    let (permission, is_new) = permissions::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
+    let (permission, is_new) = permissions::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
     if is_new {
-        let location = format!("{}/v1/permissions/{}", app.issuer(), permission.name);
+        let location = format!("{}/v1/permissions/{}", services.issuer(), permission.name);
         return Ok(created_response(permission.version, location, false, &permission));
     }
     Ok(object(permission.version, &permission))
@@ -70,16 +70,24 @@ pub async fn put(
 
 /// Lists the permissions in the catalog.
 #[utoipa::path(get, path = "", params(Paging, ("assignable_to" = Option<AssignableOwnerType>, Query, description = "Those that keys of such an owner may carry.")), responses(Listing<Permission>))]
-pub async fn list(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Caller<ReadPermissions>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after", "assignable_to"])?;
     let to = query.parse("assignable_to", "user, organization or service_client")?;
-    Ok(plain(&permissions::list(&app, to, query.page()?).await?))
+    Ok(plain(&permissions::list(&services, to, query.page()?).await?))
 }
 
 /// Retrieves a permission in the catalog.
 #[utoipa::path(get, path = "", params(InPath<PermissionName>), responses(Object<Permission>))]
-pub async fn get(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let permission = permissions::get(&app, id(&request, "name")?).await?;
+pub async fn get(
+    _: Caller<ReadPermissions>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let permission = permissions::get(&services, id(&request, "name")?).await?;
     Ok(object(permission.version, &permission))
 }
 
@@ -88,8 +96,8 @@ pub async fn get(_: Caller<ReadPermissions>, request: HttpRequest, app: Data<App
 pub async fn delete(
     caller: Caller<ManagePermissions>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    permissions::delete(&app, &caller.identity, id(&request, "name")?, parse_if_match(&request)?).await?;
+    permissions::delete(&services, &caller.identity, id(&request, "name")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -27,7 +27,7 @@ use crate::{
         response::{created_response, object, plain},
     },
     service::{
-        App,
+        Services,
         access::roles::{self, RoleInput},
     },
 };
@@ -50,7 +50,7 @@ pub async fn put(
     caller: Caller<ManageRoles>,
     request: HttpRequest,
     body: Json<PutBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let put = RoleInput {
@@ -58,22 +58,30 @@ pub async fn put(
         description: body.description,
         permissions: body.permissions,
     };
-    let (role, is_new) = roles::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
-    let location = format!("{}/v1/roles/{}", app.issuer(), role.name);
+    let (role, is_new) = roles::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
+    let location = format!("{}/v1/roles/{}", services.issuer(), role.name);
     Ok(if is_new { created_response(role.version, location, false, &role) } else { object(role.version, &role) })
 }
 
 /// Lists the roles, ordered by name.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<Role>))]
-pub async fn list(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Caller<ReadRoles>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&roles::list(&app, query.page()?).await?))
+    Ok(plain(&roles::list(&services, query.page()?).await?))
 }
 
 /// Retrieves a role.
 #[utoipa::path(get, path = "", params(InPath<RoleName>), responses(Object<Role>))]
-pub async fn get(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let role = roles::get(&app, id(&request, "name")?).await?;
+pub async fn get(
+    _: Caller<ReadRoles>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let role = roles::get(&services, id(&request, "name")?).await?;
     Ok(object(role.version, &role))
 }
 
@@ -82,8 +90,8 @@ pub async fn get(_: Caller<ReadRoles>, request: HttpRequest, app: Data<App>) -> 
 pub async fn delete(
     caller: Caller<ManageRoles>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    roles::delete(&app, &caller.identity, id(&request, "name")?, parse_if_match(&request)?).await?;
+    roles::delete(&services, &caller.identity, id(&request, "name")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

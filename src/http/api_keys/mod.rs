@@ -29,7 +29,7 @@ use crate::{
         response::{created_response, object, plain},
     },
     service::{
-        App, InputFault,
+        InputFault, Services,
         api_keys::{
             self, Import, Step,
             types::{ApiKeyPatch, NewApiKey, Shown},
@@ -50,7 +50,7 @@ pub async fn create(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
     body: Json<CreateBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
@@ -70,25 +70,29 @@ pub async fn create(
         return Err(Problem::invalid(vec![InputFault::new("access_record", alone)]));
     }
     let (made, value, replayed) = match body.import {
-        None => match api_keys::create(&app, &caller.identity, new, record, once).await? {
+        None => match api_keys::create(&services, &caller.identity, new, record, once).await? {
             CreateOutcome::New(made) => (made.shown, Some(made.value), false),
             CreateOutcome::Existing(made) => (made, None, true),
         },
         Some(ImportBody { sha256, masked }) => {
-            match api_keys::import(&app, &caller.identity, new, Import { sha256, masked }, once).await? {
+            match api_keys::import(&services, &caller.identity, new, Import { sha256, masked }, once).await? {
                 CreateOutcome::New(made) => (made, None, false),
                 CreateOutcome::Existing(made) => (made, None, true),
             }
         }
     };
-    let (version, location) = (made.key.version, format!("{}/v1/api-keys/{}", app.issuer(), made.key.id));
+    let (version, location) = (made.key.version, format!("{}/v1/api-keys/{}", services.issuer(), made.key.id));
     let body = ApiKeyBody::new(made, value.as_ref().map(|value| value.expose()));
     Ok(created_response(version, location, replayed, &body))
 }
 
 /// Lists the API keys that the caller may see, newest first.
 #[utoipa::path(get, path = "", params(Paging, KeyQuery), responses(Listing<ApiKeyBody>))]
-pub async fn list(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &LIST_PARAMETERS)?;
     let filter = KeyFilter {
         owner_type: query.parse("owner_type", "user, organization, service_client or none")?,
@@ -99,7 +103,7 @@ pub async fn list(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<Ap
         unused_since: query.parse("unused_since", "a time, such as 2030-01-31T12:00:00Z")?,
         only_archived: query.parse("archived", "true or false")?.unwrap_or(false),
     };
-    let page = api_keys::list(&app, &caller.identity, filter, query.page()?).await?;
+    let page = api_keys::list(&services, &caller.identity, filter, query.page()?).await?;
     Ok(plain(&page.map(|key| ApiKeyBody::new(key, None))))
 }
 
@@ -108,9 +112,13 @@ const LIST_PARAMETERS: [&str; 9] =
 
 /// Retrieves an API key, without its value.
 #[utoipa::path(get, path = "", params(InPath<KeyId>, ("archived" = Option<bool>, Query, description = "Whether to look among the deleted ones.")), responses(Object<ApiKeyBody>))]
-pub async fn get(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn get(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let archived = Query::of(&request, &["archived"])?.parse("archived", "true or false")?.unwrap_or(false);
-    Ok(shown(api_keys::get(&app, &caller.identity, id(&request, "id")?, archived).await?))
+    Ok(shown(api_keys::get(&services, &caller.identity, id(&request, "id")?, archived).await?))
 }
 
 /// Updates an API key.
@@ -121,7 +129,7 @@ pub async fn patch(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
     body: Json<PatchBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let patch = ApiKeyPatch {
@@ -134,7 +142,7 @@ pub async fn patch(
         expires_at: body.expires_at,
     };
     let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    Ok(shown(api_keys::patch(&app, &caller.identity, id, patch, if_version).await?))
+    Ok(shown(api_keys::patch(&services, &caller.identity, id, patch, if_version).await?))
 }
 
 /// Rotates an API key.
@@ -145,11 +153,12 @@ pub async fn rotate(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
     body: OptionalJson<RotateBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?;
     let rotated =
-        api_keys::rotate(&app, &caller.identity, id(&request, "id")?, body.grace, parse_if_match(&request)?).await?;
+        api_keys::rotate(&services, &caller.identity, id(&request, "id")?, body.grace, parse_if_match(&request)?)
+            .await?;
     let version = rotated.shown.key.version;
     Ok(object(version, &ApiKeyBody::new(rotated.shown, Some(rotated.value.expose()))))
 }
@@ -161,10 +170,10 @@ pub async fn rotate(
 pub async fn cancel_rotation(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    Ok(shown(api_keys::cancel_rotation(&app, &caller.identity, id, if_version).await?))
+    Ok(shown(api_keys::cancel_rotation(&services, &caller.identity, id, if_version).await?))
 }
 
 /// Suspends an API key until it is resumed.
@@ -172,39 +181,51 @@ pub async fn cancel_rotation(
 pub async fn suspend(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    step(&caller, &request, &app, Step::Suspend).await
+    step(&caller, &request, &services, Step::Suspend).await
 }
 
 /// Resumes a suspended API key.
 #[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<ApiKeyBody>))]
-pub async fn resume(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    step(&caller, &request, &app, Step::Resume).await
+pub async fn resume(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    step(&caller, &request, &services, Step::Resume).await
 }
 
 /// Revokes an API key permanently.
 ///
 /// No exchange that begins after the response succeeds.
 #[utoipa::path(post, path = "", params(InPath<KeyId>, IfMatch), responses(Object<ApiKeyBody>))]
-pub async fn revoke(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    step(&caller, &request, &app, Step::Revoke).await
+pub async fn revoke(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    step(&caller, &request, &services, Step::Revoke).await
 }
 
 /// Deletes an API key.
 ///
 /// The key is revoked and hidden. It can still be retrieved with `archived`.
 #[utoipa::path(delete, path = "", params(InPath<KeyId>, IfMatch), responses(Deleted))]
-pub async fn delete(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    api_keys::step(&app, &caller.identity, id(&request, "id")?, Step::Delete, parse_if_match(&request)?).await?;
+pub async fn delete(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    api_keys::step(&services, &caller.identity, id(&request, "id")?, Step::Delete, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 async fn step(
     caller: &Caller<ManageKeys>,
     request: &HttpRequest,
-    app: &App,
+    services: &Services,
     step: Step,
 ) -> Result<HttpResponse, Problem> {
-    Ok(shown(api_keys::step(app, &caller.identity, id(request, "id")?, step, parse_if_match(request)?).await?))
+    Ok(shown(api_keys::step(services, &caller.identity, id(request, "id")?, step, parse_if_match(request)?).await?))
 }

@@ -32,7 +32,7 @@ use crate::{
         response::{created_response, object, plain},
     },
     service::{
-        App,
+        Services,
         api_keys::{
             client_bundle::{self, CreatedClientBundle, NewClientBundle},
             service_clients::{self, NewServiceClient, ServiceClientPatch},
@@ -186,7 +186,7 @@ pub async fn create(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
     body: Json<CreateBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let Body { value: body, once } = body.read().await?;
     Query::of(&request, &[])?;
@@ -200,11 +200,11 @@ pub async fn create(
         record: body.access_record.map(InitialAccessRecordBody::asked),
         key: body.api_key.map(InitialKeyBody::into_new_key),
     };
-    let (made, replayed) = match client_bundle::create(&app, &caller.identity, new, outfit, once).await? {
+    let (made, replayed) = match client_bundle::create(&services, &caller.identity, new, outfit, once).await? {
         CreateOutcome::New(made) => (made, false),
         CreateOutcome::Existing(made) => (made, true),
     };
-    let location = format!("{}/v1/service-clients/{}", app.issuer(), made.client.id);
+    let location = format!("{}/v1/service-clients/{}", services.issuer(), made.client.id);
     Ok(created_response(made.client.version, location, replayed, &ServiceClientBody::from(made)))
 }
 
@@ -213,10 +213,10 @@ pub async fn create(
 pub async fn list(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&service_clients::list(&app, &caller.identity, query.page()?).await?.map(ServiceClientBody::from)))
+    Ok(plain(&service_clients::list(&services, &caller.identity, query.page()?).await?.map(ServiceClientBody::from)))
 }
 
 /// Retrieves a service client.
@@ -224,9 +224,9 @@ pub async fn list(
 pub async fn get(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let client = service_clients::get(&app, &caller.identity, id(&request, "id")?).await?;
+    let client = service_clients::get(&services, &caller.identity, id(&request, "id")?).await?;
     Ok(object(client.version, &ServiceClientBody::from(client)))
 }
 
@@ -238,12 +238,12 @@ pub async fn patch(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
     body: Json<PatchBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let patch = ServiceClientPatch { name: body.name, permissions: body.permissions, metadata: body.metadata };
     let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let client = service_clients::patch(&app, &caller.identity, id, patch, if_version).await?;
+    let client = service_clients::patch(&services, &caller.identity, id, patch, if_version).await?;
     Ok(object(client.version, &ServiceClientBody::from(client)))
 }
 
@@ -254,8 +254,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageServiceClients>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    service_clients::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
+    service_clients::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -16,7 +16,7 @@ use crate::{
         response::plain,
     },
     service::{
-        App, InputFault,
+        InputFault, Services,
         api_keys::{self, MAX_USAGE_DAYS},
     },
 };
@@ -43,12 +43,16 @@ struct DailyUsageBody {
 ///
 /// Exchanges and validations of the last seconds may be missing.
 #[utoipa::path(get, path = "", params(InPath<KeyId>, ("days" = Option<u32>, Query, description = "How many days, today among them: 30 unless told.", minimum = 1, maximum = 366)), responses(Plain<KeyUsageBody>))]
-pub async fn get(caller: Caller<ManageKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn get(
+    caller: Caller<ManageKeys>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let expected = "a number from 1 to 366";
     let days = Query::of(&request, &["days"])?.parse("days", expected)?.unwrap_or(30);
     if !(1..=MAX_USAGE_DAYS).contains(&days) {
         return Err(Problem::invalid(vec![InputFault::new("days", format!("must be {expected}"))]));
     }
-    let uses = api_keys::usage(&app, &caller.identity, id(&request, "id")?, days).await?;
+    let uses = api_keys::usage(&services, &caller.identity, id(&request, "id")?, days).await?;
     Ok(plain(&KeyUsageBody { data: uses.into_iter().map(|(day, uses)| DailyUsageBody { day, uses }).collect() }))
 }

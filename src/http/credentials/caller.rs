@@ -19,7 +19,7 @@ use crate::{
         problem::Problem,
         response::plain,
     },
-    service::App,
+    service::Services,
 };
 
 /// The authenticated caller.
@@ -37,7 +37,11 @@ pub struct CallerBody {
 
 /// Retrieves the authenticated caller and its management permissions.
 #[utoipa::path(get, path = "", responses(Plain<CallerBody>))]
-pub async fn get(caller: Caller<ReadOwnIdentity>, request: HttpRequest, _: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn get(
+    caller: Caller<ReadOwnIdentity>,
+    request: HttpRequest,
+    _: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     let caller = caller.identity;
     Ok(plain(&CallerBody {

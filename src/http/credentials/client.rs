@@ -16,7 +16,7 @@ use crate::{
         openapi::{HandlerSignature, PermissionRequirement, documents::TokenParameters},
     },
     service::{
-        App,
+        Services,
         credentials::caller::{self, RequestContext},
     },
 };
@@ -42,24 +42,24 @@ impl Client {
     }
 
     async fn of(request: &HttpRequest, form: Form) -> Result<Self, OAuthError> {
-        let app = request.app_data::<Data<App>>().ok_or_else(OAuthError::not_found)?;
+        let services = request.app_data::<Data<Services>>().ok_or_else(OAuthError::not_found)?;
         if request.headers().contains_key("keyswap-on-behalf-of") {
             return Err(OAuthError::invalid_request("Keyswap-On-Behalf-Of is for the paths below /v1"));
         }
         let shown = client_authentication::shown(request.headers(), &form)?;
-        let identity = identity(app, shown, &request_call(request)).await?;
+        let identity = identity(services, shown, &request_call(request)).await?;
         Ok(Self { identity, form })
     }
 }
 
-async fn identity(app: &App, shown: Shown, call: &RequestContext) -> Result<caller::Client, OAuthError> {
+async fn identity(services: &Services, shown: Shown, call: &RequestContext) -> Result<caller::Client, OAuthError> {
     match shown {
         Shown::Client(client) => {
-            let known = caller::client(app, client.id, &client.secret, call).await;
+            let known = caller::client(services, client.id, &client.secret, call).await;
             known.map_err(|denied| OAuthError::from_denied(denied, RejectedKeyError::Client))
         }
         Shown::Bearer(credential) => {
-            let known = caller::bearer(app, &credential, call).await;
+            let known = caller::bearer(services, &credential, call).await;
             known.map_err(|denied| OAuthError::from_denied(denied, RejectedKeyError::Bearer))
         }
     }

@@ -33,7 +33,7 @@ use crate::{
         problem::Problem,
     },
     service::{
-        App,
+        Services,
         directory::import::{Import, Report, report::RowCounts},
     },
 };
@@ -83,17 +83,21 @@ enum ResponseLine<'a> {
 /// changes nothing. An invalid line is refused without affecting other lines, and the report states
 /// the reason.
 #[utoipa::path(post, path = "", responses(ReportLines))]
-pub async fn import(caller: Caller<ManageDirectory>, lines: Lines, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn import(
+    caller: Caller<ManageDirectory>,
+    lines: Lines,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     if lines.media_type != NDJSON {
         return Err(Problem::unsupported_media_type_ndjson());
     }
-    let answer = stream_response(app, Import::begin(&caller.identity), lines.payload);
+    let answer = stream_response(services, Import::begin(&caller.identity), lines.payload);
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(NDJSON).streaming(answer))
 }
 
 /// An import in progress.
 struct RunningImport {
-    app: Data<App>,
+    services: Data<Services>,
     import: Import,
     payload: Payload,
     told_at: Instant,
@@ -106,11 +110,11 @@ enum ImportState {
 }
 
 fn stream_response(
-    app: Data<App>,
+    services: Data<Services>,
     import: Import,
     payload: Payload,
 ) -> impl Stream<Item = Result<Bytes, serde_json::Error>> {
-    let running = RunningImport { app, import, payload, told_at: Instant::now() };
+    let running = RunningImport { services, import, payload, told_at: Instant::now() };
     let lines: LocalBoxStream<'static, _> = stream::unfold(ImportState::Running(Box::new(running)), |step| async {
         match step {
             ImportState::Running(running) => Some(running.next_line().await),
@@ -149,7 +153,7 @@ impl RunningImport {
         match timeout(READ_TIMEOUT, self.payload.next()).await {
             Err(_) => Err(Problem::body_timeout()),
             Ok(Some(Ok(bytes))) => {
-                self.import.feed(&self.app, &bytes).await?;
+                self.import.feed(&self.services, &bytes).await?;
                 Ok(true)
             }
             Ok(Some(Err(error))) => {
@@ -157,7 +161,7 @@ impl RunningImport {
                 Err(BodyError::Broken.into())
             }
             Ok(None) => {
-                self.import.end(&self.app).await?;
+                self.import.end(&self.services).await?;
                 Ok(false)
             }
         }

@@ -28,7 +28,7 @@ use crate::{
         response::{created_response, object, plain},
     },
     service::{
-        App,
+        Services,
         directory::members::{self, MemberPatch, MemberPut},
     },
 };
@@ -86,7 +86,7 @@ pub async fn put(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
     body: Json<PutBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let put = MemberPut {
@@ -95,23 +95,31 @@ pub async fn put(
         roles: body.roles,
         metadata: body.metadata,
     };
-    let (member, is_new) = members::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
-    let location = format!("{}/v1/organizations/{}/members/{}", app.issuer(), member.organization, member.user);
+    let (member, is_new) = members::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
+    let location = format!("{}/v1/organizations/{}/members/{}", services.issuer(), member.organization, member.user);
     let (version, body) = (member.version, MemberBody::from(member));
     Ok(if is_new { created_response(version, location, false, &body) } else { object(version, &body) })
 }
 
 /// Lists the members of an organization, newest first.
 #[utoipa::path(get, path = "", params(InPath<OrganizationId>, Paging), responses(Listing<MemberBody>))]
-pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Caller<ManageDirectory>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&members::list(&app, id(&request, "id")?, query.page()?).await?.map(MemberBody::from)))
+    Ok(plain(&members::list(&services, id(&request, "id")?, query.page()?).await?.map(MemberBody::from)))
 }
 
 /// Retrieves a member of an organization.
 #[utoipa::path(get, path = "", params(InPath<OrganizationId>, InPath<UserId>), responses(Object<MemberBody>))]
-pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let member = members::get(&app, id(&request, "id")?, id(&request, "user")?).await?;
+pub async fn get(
+    _: Caller<ManageDirectory>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let member = members::get(&services, id(&request, "id")?, id(&request, "user")?).await?;
     Ok(object(member.version, &MemberBody::from(member)))
 }
 
@@ -123,12 +131,12 @@ pub async fn patch(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
     body: Json<PatchBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let patch = MemberPatch { roles: body.roles, metadata: body.metadata };
     let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, parse_if_match(&request)?);
-    let member = members::patch(&app, &caller.identity, organization, user, patch, if_version).await?;
+    let member = members::patch(&services, &caller.identity, organization, user, patch, if_version).await?;
     Ok(object(member.version, &MemberBody::from(member)))
 }
 
@@ -137,9 +145,9 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, parse_if_match(&request)?);
-    members::delete(&app, &caller.identity, organization, user, if_version).await?;
+    members::delete(&services, &caller.identity, organization, user, if_version).await?;
     Ok(HttpResponse::NoContent().finish())
 }

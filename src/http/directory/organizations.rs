@@ -24,7 +24,7 @@ use crate::{
         response::{created_response, object, plain},
     },
     service::{
-        App,
+        Services,
         directory::organizations::{self, OrganizationPatch, OrganizationPut},
     },
 };
@@ -81,27 +81,36 @@ pub async fn put(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
     body: Json<PutBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let put = OrganizationPut { id: parse_new_path_id(&request, "id")?, name: body.name, metadata: body.metadata };
-    let (organization, is_new) = organizations::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
-    let location = format!("{}/v1/organizations/{}", app.issuer(), organization.id);
+    let (organization, is_new) =
+        organizations::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
+    let location = format!("{}/v1/organizations/{}", services.issuer(), organization.id);
     let (version, body) = (organization.version, OrganizationBody::from(organization));
     Ok(if is_new { created_response(version, location, false, &body) } else { object(version, &body) })
 }
 
 /// Lists the organizations, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<OrganizationBody>))]
-pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Caller<ManageDirectory>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&organizations::list(&app, query.page()?).await?.map(OrganizationBody::from)))
+    Ok(plain(&organizations::list(&services, query.page()?).await?.map(OrganizationBody::from)))
 }
 
 /// Retrieves an organization.
 #[utoipa::path(get, path = "", params(InPath<OrganizationId>), responses(Object<OrganizationBody>))]
-pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let organization = organizations::get(&app, id(&request, "id")?).await?;
+pub async fn get(
+    _: Caller<ManageDirectory>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let organization = organizations::get(&services, id(&request, "id")?).await?;
     Ok(object(organization.version, &OrganizationBody::from(organization)))
 }
 
@@ -113,12 +122,12 @@ pub async fn patch(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
     body: Json<PatchBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let patch = OrganizationPatch { name: body.name, metadata: body.metadata };
     let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let organization = organizations::patch(&app, &caller.identity, id, patch, if_version).await?;
+    let organization = organizations::patch(&services, &caller.identity, id, patch, if_version).await?;
     Ok(object(organization.version, &OrganizationBody::from(organization)))
 }
 
@@ -127,8 +136,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    organizations::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
+    organizations::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -24,7 +24,7 @@ use crate::{
         response::{created_response, object, plain},
     },
     service::{
-        App,
+        Services,
         directory::users::{self, UserPatch, UserPut},
     },
 };
@@ -91,7 +91,7 @@ pub async fn put(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
     body: Json<PutBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let put = UserPut {
@@ -101,23 +101,31 @@ pub async fn put(
         metadata: body.metadata,
         roles: body.roles,
     };
-    let (user, is_new) = users::put(&app, &caller.identity, put, parse_if_match(&request)?).await?;
-    let location = format!("{}/v1/users/{}", app.issuer(), user.id);
+    let (user, is_new) = users::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
+    let location = format!("{}/v1/users/{}", services.issuer(), user.id);
     let (version, body) = (user.version, UserBody::from(user));
     Ok(if is_new { created_response(version, location, false, &body) } else { object(version, &body) })
 }
 
 /// Lists the users, newest first.
 #[utoipa::path(get, path = "", params(Paging), responses(Listing<UserBody>))]
-pub async fn list(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Caller<ManageDirectory>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&users::list(&app, query.page()?).await?.map(UserBody::from)))
+    Ok(plain(&users::list(&services, query.page()?).await?.map(UserBody::from)))
 }
 
 /// Retrieves a user.
 #[utoipa::path(get, path = "", params(InPath<UserId>), responses(Object<UserBody>))]
-pub async fn get(_: Caller<ManageDirectory>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let user = users::get(&app, id(&request, "id")?).await?;
+pub async fn get(
+    _: Caller<ManageDirectory>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let user = users::get(&services, id(&request, "id")?).await?;
     Ok(object(user.version, &UserBody::from(user)))
 }
 
@@ -129,12 +137,12 @@ pub async fn patch(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
     body: Json<PatchBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     let patch = UserPatch { blocked: body.blocked, profile: body.profile, metadata: body.metadata, roles: body.roles };
     let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let user = users::patch(&app, &caller.identity, id, patch, if_version).await?;
+    let user = users::patch(&services, &caller.identity, id, patch, if_version).await?;
     Ok(object(user.version, &UserBody::from(user)))
 }
 
@@ -143,8 +151,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    users::delete(&app, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
+    users::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

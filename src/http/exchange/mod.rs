@@ -30,7 +30,7 @@ use crate::{
         response::plain,
     },
     service::{
-        App,
+        Services,
         credentials::{error::AuthError, verify::PresentedCredential},
         exchange::{self, Explanation},
     },
@@ -80,10 +80,10 @@ pub async fn exchange(
     _: Unauthenticated,
     request: HttpRequest,
     body: OptionalJson<Body>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (attempt, asked) = read(&request, body, Form::Exchange).await?;
-    let issued = exchange::exchange(&app, attempt, &asked).await?;
+    let issued = exchange::exchange(&services, attempt, &asked).await?;
     Ok(answer(&issued, None, false))
 }
 
@@ -95,10 +95,10 @@ pub async fn explain(
     _: Unauthenticated,
     request: HttpRequest,
     body: OptionalJson<Body>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (attempt, asked) = read(&request, body, Form::Explain).await?;
-    let (explanation, replaced) = exchange::explain(&app, attempt, &asked).await?;
+    let (explanation, replaced) = exchange::explain(&services, attempt, &asked).await?;
     Ok(replaced::told(plain(&explanation), replaced))
 }
 

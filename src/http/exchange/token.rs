@@ -28,7 +28,7 @@ use crate::{
         openapi::answers::Swapped,
     },
     service::{
-        App,
+        Services,
         credentials::verify::PresentedCredential,
         exchange::{self, IssuedToken},
         signing::metadata::{
@@ -81,13 +81,13 @@ pub async fn token(
     _: Unauthenticated,
     request: HttpRequest,
     form: Form,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, OAuthError> {
     let presented = parse_grant(&request, &form)?;
     let asked = Request { client_id: presented.client_id.clone(), ..asked(&form)? };
     let attempt =
         PresentedCredential { key: &presented.key, source: request_call(&request).source, form: presented.form };
-    let issued = exchange::exchange(&app, attempt, &asked)
+    let issued = exchange::exchange(&services, attempt, &asked)
         .await
         .map_err(|denied| OAuthError::from_denied(denied, presented.rejected_key_error))?;
     let ibm = presented.form == labels::Form::IbmApiKey;

@@ -25,7 +25,7 @@ use crate::{
         problem::Problem,
     },
     service::{
-        App,
+        Services,
         credentials::caller::{self, OnBehalfOf, Shown},
     },
 };
@@ -63,9 +63,9 @@ impl<A: Action> FromRequest for Caller<A> {
                 (None, Some(session)) => Shown::Console(session),
                 (None, None) => Shown::Header(credential(headers)?),
             };
-            let app = request.app_data::<Data<App>>().ok_or_else(Problem::not_found)?;
+            let services = request.app_data::<Data<Services>>().ok_or_else(Problem::not_found)?;
             let on_behalf_of = parse_on_behalf_of(headers)?;
-            let identity = caller::authenticate(app, shown, on_behalf_of, &request_call(&request)).await?;
+            let identity = caller::authenticate(services, shown, on_behalf_of, &request_call(&request)).await?;
             if identity.authority.allows::<A>() {
                 Ok(Self { identity, action: PhantomData })
             } else {

@@ -24,7 +24,7 @@ use tracing::Instrument;
 use crate::{
     crypto::random,
     service::{
-        App,
+        Services,
         credentials::{brute_force::Source, caller::RequestContext},
     },
 };
@@ -62,8 +62,8 @@ pub async fn attach_request_context(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
-    let app = request.app_data::<Data<App>>().cloned();
-    let call = build_call(&request, app.as_ref().map(Data::get_ref));
+    let services = request.app_data::<Data<Services>>().cloned();
+    let call = build_call(&request, services.as_ref().map(Data::get_ref));
     let id = HeaderValue::from_str(&call.request_id).unwrap_or(HeaderValue::from_static("none"));
     let method = request.method().clone();
     request.extensions_mut().insert(call.clone());
@@ -72,8 +72,8 @@ pub async fn attach_request_context(
     let mut response = next.call(request).instrument(span.clone()).await?;
     let status = response.status().as_u16();
     response.headers_mut().insert(REQUEST_ID, id);
-    if let Some(app) = app {
-        app.metrics.record_response(status);
+    if let Some(services) = services {
+        services.metrics.record_response(status);
     }
     span.in_scope(|| {
         if status >= 500 || tracing::enabled!(tracing::Level::DEBUG) {
@@ -94,7 +94,7 @@ fn log_response(method: &Method, request: &HttpRequest, status: u16, took: Durat
     }
 }
 
-fn build_call(request: &ServiceRequest, app: Option<&App>) -> RequestContext {
+fn build_call(request: &ServiceRequest, services: Option<&Services>) -> RequestContext {
     let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
     let (mut address, mut given) = (peer.to_canonical(), None);
     if let Some(trusted) = request.app_data::<Data<TrustedProxies>>().filter(|trusted| trusted.contains(peer)) {
@@ -107,7 +107,7 @@ fn build_call(request: &ServiceRequest, app: Option<&App>) -> RequestContext {
         // Only a trusted proxy may set the id. Any other peer could write to the log with it.
         given = header("x-request-id").pop().filter(|id| is_valid_request_id(id)).map(str::to_owned);
     }
-    let made = || app.and_then(|app| random::generate_token_id(&app.entropy).ok()).unwrap_or_default();
+    let made = || services.and_then(|services| random::generate_token_id(&services.entropy).ok()).unwrap_or_default();
     RequestContext { source: Source::from(address), request_id: given.unwrap_or_else(made), address }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         response::plain,
     },
     service::{
-        App, InputFault,
+        InputFault, Services,
         introspection::check_access::{self, AccessSubject},
     },
 };
@@ -80,7 +80,7 @@ pub async fn check(
     _: Caller<ValidateCredentials>,
     request: HttpRequest,
     body: Json<AccessCheckBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
@@ -101,6 +101,6 @@ pub async fn check(
             return Err(Problem::invalid(vec![InputFault::new("value", "either a value or a principal is needed")]));
         }
     };
-    let allowed = check_access::check(&app, asked, body.permission, body.resource).await?;
+    let allowed = check_access::check(&services, asked, body.permission, body.resource).await?;
     Ok(plain(&AccessCheckResultBody { allowed }))
 }

@@ -13,7 +13,7 @@ use crate::{
         oauth_error::{OAuthError, RejectedKeyError},
         openapi::answers::{INTROSPECTION_JWT_TYPE, IntrospectionAnswer},
     },
-    service::{App, introspection::introspect},
+    service::{Services, introspection::introspect},
 };
 
 /// Returns whether an API key or token is active, and what it authorizes at the caller.
@@ -23,17 +23,17 @@ use crate::{
 pub async fn introspect(
     permitted: AuthorizedClient<ValidateCredentials>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, OAuthError> {
     let client = &permitted.client;
     let unasked = |denied| OAuthError::from_denied(denied, RejectedKeyError::Client);
-    let answer = introspect::introspect(&app, &client.identity, client.token()?).await.map_err(unasked)?;
+    let answer = introspect::introspect(&services, &client.identity, client.token()?).await.map_err(unasked)?;
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
     if !prefers_jwt(request.headers()) {
         return Ok(response.json(answer));
     }
-    let signed = introspect::sign(&app, &client.identity, &answer).await.map_err(unasked)?;
+    let signed = introspect::sign(&services, &client.identity, &answer).await.map_err(unasked)?;
     Ok(response.insert_header((CONTENT_TYPE, INTROSPECTION_JWT_TYPE)).body(signed.expose().to_owned()))
 }
 

@@ -8,14 +8,16 @@ use actix_web::{
 
 use crate::{
     http::{credentials::client::Client, oauth_error::OAuthError, openapi::answers::Done},
-    service::{App, introspection::revoke},
+    service::{Services, introspection::revoke},
 };
 
 /// Revokes an API key or token of the caller, or one that the caller may revoke through `/v1`.
 ///
 /// Any other key or token gets the same response, which does not disclose what other callers hold.
 #[utoipa::path(post, path = "", security(("basic" = []), ("bearer" = [])), responses(Done))]
-pub async fn revoke(client: Client, app: Data<App>) -> Result<HttpResponse, OAuthError> {
-    revoke::revoke(&app, &client.identity.caller, client.token()?).await.map_err(OAuthError::from_revocation_error)?;
+pub async fn revoke(client: Client, services: Data<Services>) -> Result<HttpResponse, OAuthError> {
+    revoke::revoke(&services, &client.identity.caller, client.token()?)
+        .await
+        .map_err(OAuthError::from_revocation_error)?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache")).finish())
 }

@@ -27,7 +27,7 @@ use crate::{
         problem::Problem,
         response::plain,
     },
-    service::{App, introspection::validate},
+    service::{Services, introspection::validate},
 };
 
 /// An API key or token that a service received, with the requirements of the service.
@@ -143,7 +143,7 @@ pub async fn validate(
     _: Caller<ValidateCredentials>,
     request: HttpRequest,
     body: Json<Body>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
@@ -152,7 +152,7 @@ pub async fn validate(
         owner_type: body.owner_type,
         audience: body.audience,
     };
-    let found = validate::validate(&app, &body.value.0, &question).await?;
+    let found = validate::validate(&services, &body.value.0, &question).await?;
     Ok(plain(&found.map_or(Answer::Refused(Refused { api_key: () }), |validated| {
         Answer::Accepted(Box::new(Accepted {
             api_key: ApiKeyBody::new(validated.shown, None),

@@ -11,7 +11,7 @@ use crate::{
         openapi::schemas::{Schemas, collect_schemas},
         problem::Problem,
     },
-    service::App,
+    service::Services,
 };
 
 /// The properties of a handler that follow from its signature alone.
@@ -63,7 +63,7 @@ pub trait Part {
 }
 
 impl Part for HttpRequest {}
-impl Part for Data<App> {}
+impl Part for Data<Services> {}
 impl HandlerSignature {
     pub fn set_form_body<T: ToSchema>(&mut self) {
         let form = body::<T>("application/x-www-form-urlencoded", true);

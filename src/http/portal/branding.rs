@@ -19,7 +19,7 @@ use crate::{
         problem::Problem,
         response::object,
     },
-    service::{App, portal::branding},
+    service::{Services, portal::branding},
 };
 
 /// The appearance of the hosted pages. Omitted fields use the defaults of Keyswap.
@@ -96,9 +96,9 @@ impl From<(Branding, i64)> for BrandingBody {
 ///
 /// No authentication is required, because the hosted pages are public.
 #[utoipa::path(get, path = "", responses(Object<BrandingBody>))]
-pub async fn get(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn get(_: Unauthenticated, request: HttpRequest, services: Data<Services>) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
-    let branding = branding::get(&app).await?;
+    let branding = branding::get(&services).await?;
     Ok(object(branding.1, &BrandingBody::from(branding)))
 }
 
@@ -110,10 +110,10 @@ pub async fn put(
     caller: Caller<ManageBranding>,
     request: HttpRequest,
     body: Json<PutBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
-    let branding = branding::put(&app, &caller.identity, body.into(), parse_if_match(&request)?).await?;
+    let branding = branding::put(&services, &caller.identity, body.into(), parse_if_match(&request)?).await?;
     Ok(object(branding.1, &BrandingBody::from(branding)))
 }

@@ -19,7 +19,7 @@ use crate::{
         },
         problem::Problem,
     },
-    service::{App, portal::console},
+    service::{Services, portal::console},
 };
 
 /// Returns the operator console.
@@ -51,22 +51,26 @@ pub async fn sign_in(
     _: Unauthenticated,
     request: HttpRequest,
     body: Json<SignInBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     require(Page::Console, &request)?;
     let SignInBody { key } = body.read().await?.value;
-    let signed_in = console::sign_in(&app, key.trim(), &request_call(&request)).await?;
+    let signed_in = console::sign_in(&services, key.trim(), &request_call(&request)).await?;
     let Some(signed_in) = signed_in else { return Err(Problem::forbidden(&console::REQUIRED_PERMISSIONS)) };
     Ok(with_cookie(cookie::set(Page::Console, signed_in.token.expose(), signed_in.lasts)))
 }
 
 /// Ends the console session of the browser, if there is one.
 #[utoipa::path(post, path = "", params(ConsolePageHeader), responses(SessionCookieResponse))]
-pub async fn sign_out(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn sign_out(
+    _: Unauthenticated,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     require(Page::Console, &request)?;
     if let Some(session) = cookie::of(Page::Console, request.headers()) {
         // If this fails, the cookie is kept: only its holder can end the session later.
-        console::sign_out(&app, session, &request_call(&request)).await?;
+        console::sign_out(&services, session, &request_call(&request)).await?;
     }
     Ok(with_cookie(cookie::clear(Page::Console)))
 }

@@ -18,7 +18,7 @@ use crate::{
         response::plain,
     },
     service::{
-        App, InputFault,
+        InputFault, Services,
         portal::key_statistics::{self, KeyStatistics},
     },
 };
@@ -82,13 +82,17 @@ impl From<(UtcHour, BTreeMap<String, i64>)> for HourlyExchangesBody {
 ///
 /// Exchanges of the last seconds may be missing.
 #[utoipa::path(get, path = "", params(("hours" = Option<u32>, Query, description = "How many hours, the present one among them: 24 unless told.", minimum = 1, maximum = 720)), responses(Plain<KeyStatisticsBody>))]
-pub async fn get(_: Caller<ReadStatistics>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn get(
+    _: Caller<ReadStatistics>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     let expected = "a number from 1 to 720";
     let hours = Query::of(&request, &["hours"])?.parse("hours", expected)?.unwrap_or(24);
     if !(1..=MAX_PERIOD_HOURS).contains(&hours) {
         return Err(Problem::invalid(vec![InputFault::new("hours", format!("must be {expected}"))]));
     }
-    let KeyStatistics { exchanges, keys, now } = key_statistics::get_key_statistics(&app, hours).await?;
+    let KeyStatistics { exchanges, keys, now } = key_statistics::get_key_statistics(&services, hours).await?;
     Ok(plain(&KeyStatisticsBody {
         exchanges: exchanges.into_iter().map(HourlyExchangesBody::from).collect(),
         keys: keys.map(KeyCountsBody::from),

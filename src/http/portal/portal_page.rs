@@ -22,7 +22,7 @@ use crate::{
         },
         problem::Problem,
     },
-    service::{App, portal::page},
+    service::{Services, portal::page},
 };
 
 /// Returns the page on which a user manages API keys.
@@ -48,21 +48,25 @@ pub async fn sign_in(
     _: Unauthenticated,
     request: HttpRequest,
     body: Json<SignInBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     require(Page::Portal, &request)?;
     let SignInBody { code } = body.read().await?.value;
     let replaced = cookie::of(Page::Portal, request.headers());
-    let signed_in = page::sign_in(&app, &code, replaced, &request_call(&request)).await?;
+    let signed_in = page::sign_in(&services, &code, replaced, &request_call(&request)).await?;
     Ok(with_cookie(cookie::set(Page::Portal, signed_in.cookie.expose(), signed_in.lasts)))
 }
 
 /// Ends the page session of the browser, if there is one.
 #[utoipa::path(post, path = "", params(PortalPageHeader), responses(SessionCookieResponse))]
-pub async fn sign_out(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn sign_out(
+    _: Unauthenticated,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     require(Page::Portal, &request)?;
     let ended = match cookie::of(Page::Portal, request.headers()) {
-        Some(session) => page::sign_out(&app, session, &request_call(&request)).await.map_err(Problem::from),
+        Some(session) => page::sign_out(&services, session, &request_call(&request)).await.map_err(Problem::from),
         None => Ok(()),
     };
     Ok(ended.map_or_else(

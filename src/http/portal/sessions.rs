@@ -27,7 +27,7 @@ use crate::{
         response::plain,
     },
     service::{
-        App,
+        Services,
         portal::{
             self,
             current::{self, Kind},
@@ -132,11 +132,11 @@ pub struct SessionBody<'a> {
 pub async fn current(
     caller: Caller<ManageKeys>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     let nobody = "it is no user's: open a portal session, or name a user in Keyswap-On-Behalf-Of";
-    let current = current::current(&app, &caller.identity).await?.ok_or_else(|| Problem::bad_request(nobody))?;
+    let current = current::current(&services, &caller.identity).await?.ok_or_else(|| Problem::bad_request(nobody))?;
     Ok(plain(&CurrentSessionBody {
         user_id: current.user,
         organization_id: current.organization,
@@ -154,11 +154,11 @@ pub async fn open(
     caller: Caller<CreatePortalSessions>,
     request: HttpRequest,
     body: Json<CreateBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
-    let opened = portal::open(&app, &caller.identity, body.user_id, body.organization_id).await?;
+    let opened = portal::open(&services, &caller.identity, body.user_id, body.organization_id).await?;
     let body = SessionBody { token: opened.token.expose(), url: &opened.url, expires_at: opened.expires_at };
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(body))
 }

@@ -18,7 +18,7 @@ use crate::{
         response::plain,
     },
     service::{
-        App,
+        Services,
         signing::{
             self, Revocation, Rotated,
             loaded::{Listed, Timeline},
@@ -56,9 +56,13 @@ pub struct RotateBody {
 
 /// Lists all current and former signing keys, their planned transitions and the running replicas.
 #[utoipa::path(get, path = "", responses(Plain<Timeline>))]
-pub async fn list(_: Caller<ManageSigningKeys>, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Caller<ManageSigningKeys>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
-    Ok(plain(&signing::timeline(&app).await?))
+    Ok(plain(&signing::timeline(&services).await?))
 }
 
 /// Publishes an imported private key as the next signing key of the configured algorithm.
@@ -67,11 +71,11 @@ pub async fn import(
     caller: Caller<ManageSigningKeys>,
     request: HttpRequest,
     body: Json<ImportBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
-    Ok(plain(&signing::import(&app, &caller.identity, &body.key).await?))
+    Ok(plain(&signing::import(&services, &caller.identity, &body.key).await?))
 }
 
 /// Activates the next signing key.
@@ -82,14 +86,14 @@ pub async fn rotate(
     caller: Caller<ManageSigningKeys>,
     request: HttpRequest,
     body: OptionalJson<RotateBody>,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?;
     Query::of(&request, &[])?;
     if body.dry_run {
-        return Ok(plain(&signing::preview_rotation(&app).await?.0?));
+        return Ok(plain(&signing::preview_rotation(&services).await?.0?));
     }
-    Ok(plain(&signing::rotate(&app, &caller.identity, body.activate).await?))
+    Ok(plain(&signing::rotate(&services, &caller.identity, body.activate).await?))
 }
 
 /// Revokes a signing key in an emergency.
@@ -99,9 +103,9 @@ pub async fn rotate(
 pub async fn revoke(
     caller: Caller<ManageSigningKeys>,
     request: HttpRequest,
-    app: Data<App>,
+    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     Query::of(&request, &[])?;
     let kid: SigningKeyId = id(&request, "kid")?;
-    Ok(plain(&signing::revoke(&app, &caller.identity, kid).await?))
+    Ok(plain(&signing::revoke(&services, &caller.identity, kid).await?))
 }

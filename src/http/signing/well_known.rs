@@ -21,7 +21,7 @@ use crate::{
         },
         problem::Problem,
     },
-    service::{App, common::document::CachedDocument, signing::metadata},
+    service::{Services, common::document::CachedDocument, signing::metadata},
 };
 
 /// Returns the published signing keys.
@@ -29,17 +29,21 @@ use crate::{
 /// `?alg=ES256` restricts the response to one algorithm, for verifiers that fail on unknown key
 /// types.
 #[utoipa::path(get, path = "", params(("alg" = Option<Algorithm>, Query, description = "Only keys of this algorithm.")), responses(Cached<Jwks>))]
-pub async fn jwks(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, OAuthError> {
-    let view = app.keys.snapshot_to_publish(&app.store, &app.master).await;
+pub async fn jwks(
+    _: Unauthenticated,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, OAuthError> {
+    let view = services.keys.snapshot_to_publish(&services.store, &services.master).await;
     let wanted = algorithm(request.query_string())?;
-    if let Some(document) = metadata::build_jwks_after_rollback(&app, &view, wanted) {
-        return Ok(serve(&request, &app, &document, "application/jwk-set+json"));
+    if let Some(document) = metadata::build_jwks_after_rollback(&services, &view, wanted) {
+        return Ok(serve(&request, &services, &document, "application/jwk-set+json"));
     }
     let document = match wanted {
         None => &view.jwks,
         Some(algorithm) => view.jwks_by_algorithm.get(&algorithm).unwrap_or(&view.jwks),
     };
-    Ok(serve(&request, &app, document, "application/jwk-set+json"))
+    Ok(serve(&request, &services, document, "application/jwk-set+json"))
 }
 
 /// Parses `alg`. Other parameters are ignored.
@@ -57,20 +61,29 @@ const INVALID_ALGORITHM: OAuthError =
 
 /// Returns the metadata of the authorization server (RFC 8414, OpenID Connect Discovery 1.0).
 #[utoipa::path(get, path = "", responses(Cached<ServerMetadata>))]
-pub async fn metadata(_: Unauthenticated, request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let document = metadata::metadata(&app)?;
-    Ok(serve(&request, &app, &document, "application/json"))
+pub async fn metadata(
+    _: Unauthenticated,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let document = metadata::metadata(&services)?;
+    Ok(serve(&request, &services, &document, "application/json"))
 }
 
 /// Serves a document with a strong ETag. `max-age` is half of `verifier_cache_ttl`, from which the
 /// rotation rules are computed. The other half is left for a cache between Keyswap and the
 /// verifier.
-fn serve(request: &HttpRequest, app: &App, document: &CachedDocument, content_type: &'static str) -> HttpResponse {
-    let max_age = app.settings.timing.verifier_cache_ttl.as_secs() / 2;
+fn serve(
+    request: &HttpRequest,
+    services: &Services,
+    document: &CachedDocument,
+    content_type: &'static str,
+) -> HttpResponse {
+    let max_age = services.settings.timing.verifier_cache_ttl.as_secs() / 2;
     // A snapshot that is too old to sign may lack a key that another replica signs with. It is
     // served, but must be revalidated.
-    let view = app.keys.view();
-    let is_certain = app.keys.is_cacheable(&view) && !view.is_halted();
+    let view = services.keys.view();
+    let is_certain = services.keys.is_cacheable(&view) && !view.is_halted();
     let cache_control = if is_certain { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
     kept(request, document, content_type, &cache_control)
 }

@@ -14,7 +14,7 @@ use crate::{
         events::{EventType, NewEvent},
         signing::Algorithm,
     },
-    service::{App, Error, InputFault, access::permissions::find_grant_faults, signing::requested},
+    service::{Error, InputFault, Services, access::permissions::find_grant_faults, signing::requested},
     store::{self, StoreError, Tx},
 };
 use std::collections::BTreeMap;
@@ -47,15 +47,15 @@ pub(crate) struct Means {
 }
 
 impl Means {
-    pub(crate) async fn gather(app: &App, asked: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
+    pub(crate) async fn gather(services: &Services, asked: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
         let mut fresh = BTreeMap::new();
         for algorithm in asked {
-            if let Some(der) = requested::fresh_for(app, Some(algorithm)).await? {
+            if let Some(der) = requested::fresh_for(services, Some(algorithm)).await? {
                 fresh.insert(algorithm, der);
             }
         }
-        let (master, entropy) = (app.master.clone(), app.entropy.clone());
-        Ok(Self { max_ttl: app.settings.limits.max_ttl, master, entropy, fresh })
+        let (master, entropy) = (services.master.clone(), services.entropy.clone());
+        Ok(Self { max_ttl: services.settings.limits.max_ttl, master, entropy, fresh })
     }
 
     fn publish(&self, tx: &mut Tx<'_>, asked: Option<Algorithm>) -> Result<Vec<NewEvent>, Error> {

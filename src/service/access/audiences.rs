@@ -11,7 +11,7 @@ use crate::{
         signing::Algorithm,
     },
     service::{
-        App, Error,
+        Error, Services,
         access::audience_changes::{AudiencePatch, Means, NewAudience, asked, create_in, delete_in, patch_in},
         caller::Caller,
         common::idempotency::{self, CreateOutcome, IdempotencyRequest},
@@ -30,20 +30,20 @@ pub struct Shown {
 }
 
 impl Shown {
-    fn new(app: &App, audience: Audience) -> Self {
-        let signs_with = app.keys.view().signs_with(audience.token_profile.algorithm, app.settings.algorithm);
+    fn new(services: &Services, audience: Audience) -> Self {
+        let signs_with = services.keys.view().signs_with(audience.token_profile.algorithm, services.settings.algorithm);
         Self { audience, signs_with }
     }
 }
 
 pub async fn create(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     new: NewAudience,
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<Shown, Shown>, Error> {
-    let means = Means::gather(app, asked(&new.shape)).await?;
-    let created = app
+    let means = Means::gather(services, asked(&new.shape)).await?;
+    let created = services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
@@ -56,39 +56,39 @@ pub async fn create(
         })
         .await?;
     Ok(match created {
-        CreateOutcome::New(audience) => CreateOutcome::New(shown(app, audience).await),
-        CreateOutcome::Existing(audience) => CreateOutcome::Existing(Shown::new(app, audience)),
+        CreateOutcome::New(audience) => CreateOutcome::New(shown(services, audience).await),
+        CreateOutcome::Existing(audience) => CreateOutcome::Existing(Shown::new(services, audience)),
     })
 }
 
 /// Returns the audience after a change. Refreshes the signing keys first, because the change may
 /// have published one.
-async fn shown(app: &App, audience: Audience) -> Shown {
+async fn shown(services: &Services, audience: Audience) -> Shown {
     if audience.token_profile.algorithm.is_some() {
-        settle(app).await;
+        settle(services).await;
     }
-    Shown::new(app, audience)
+    Shown::new(services, audience)
 }
 
-pub async fn get(app: &App, id: AudienceId) -> Result<Shown, Error> {
-    let found = app.store.read(move |connection| store::access::audiences::find(connection, &id)).await?;
-    Ok(Shown::new(app, found.ok_or(Error::NotFound("audience"))?))
+pub async fn get(services: &Services, id: AudienceId) -> Result<Shown, Error> {
+    let found = services.store.read(move |connection| store::access::audiences::find(connection, &id)).await?;
+    Ok(Shown::new(services, found.ok_or(Error::NotFound("audience"))?))
 }
 
-pub async fn list(app: &App, page: PageRequest) -> Result<Page<Shown>, Error> {
-    let found = app.store.read(move |connection| store::access::audiences::list(connection, &page)).await?;
-    Ok(found.map(|audience| Shown::new(app, audience)))
+pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Shown>, Error> {
+    let found = services.store.read(move |connection| store::access::audiences::list(connection, &page)).await?;
+    Ok(found.map(|audience| Shown::new(services, audience)))
 }
 
 pub async fn patch(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: AudienceId,
     patch: AudiencePatch,
     if_version: Option<i64>,
 ) -> Result<Shown, Error> {
-    let means = Means::gather(app, asked(&patch.shape)).await?;
-    let patched = app
+    let means = Means::gather(services, asked(&patch.shape)).await?;
+    let patched = services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let audience = store::access::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
@@ -101,11 +101,17 @@ pub async fn patch(
             })
         })
         .await?;
-    Ok(shown(app, patched).await)
+    Ok(shown(services, patched).await)
 }
 
-pub async fn delete(app: &App, caller: &Caller, id: AudienceId, if_version: Option<i64>) -> Result<(), Error> {
-    app.store
+pub async fn delete(
+    services: &Services,
+    caller: &Caller,
+    id: AudienceId,
+    if_version: Option<i64>,
+) -> Result<(), Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let audience = store::access::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
             crate::service::common::version::require_version(audience.version, if_version)?;

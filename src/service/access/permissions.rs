@@ -15,7 +15,7 @@ use crate::{
         },
         events::{EventType, NewEvent},
     },
-    service::{App, Error, InputFault, caller::Caller},
+    service::{Error, InputFault, Services, caller::Caller},
     store::{self, Outcome, StoreError, Tx},
 };
 
@@ -33,12 +33,13 @@ pub struct PermissionInput {
 /// Returns `Error::Conflict` for a built-in permission, and `Error::Invalid` for a new name that is
 /// reserved for Keyswap.
 pub async fn put(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     put: PermissionInput,
     if_version: Option<i64>,
 ) -> Result<(Permission, bool), Error> {
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let (permission, is_new, event) = put_in(tx, put, if_version)?;
             Ok(match event {
@@ -99,21 +100,34 @@ pub(crate) fn put_in(
     }
 }
 
-pub async fn get(app: &App, name: PermissionName) -> Result<Permission, Error> {
-    let found = app.store.read(move |connection| store::access::permissions::find(connection, &name)).await?;
+pub async fn get(services: &Services, name: PermissionName) -> Result<Permission, Error> {
+    let found = services.store.read(move |connection| store::access::permissions::find(connection, &name)).await?;
     found.ok_or(Error::NotFound("permission"))
 }
 
 /// Lists the catalog, or only the permissions that keys of the owner type `to` may carry.
-pub async fn list(app: &App, to: Option<AssignableOwnerType>, page: PageRequest) -> Result<Page<Permission>, Error> {
-    Ok(app.store.read(move |connection| store::access::permissions::list_assignable(connection, to, &page)).await?)
+pub async fn list(
+    services: &Services,
+    to: Option<AssignableOwnerType>,
+    page: PageRequest,
+) -> Result<Page<Permission>, Error> {
+    Ok(services
+        .store
+        .read(move |connection| store::access::permissions::list_assignable(connection, to, &page))
+        .await?)
 }
 
 /// Removes a permission from the catalog. Returns `Error::Conflict` while a key, service client,
 /// audience or role carries it, so that the meaning of a key does not change unnoticed. The message
 /// names some of the carriers.
-pub async fn delete(app: &App, caller: &Caller, name: PermissionName, if_version: Option<i64>) -> Result<(), Error> {
-    app.store
+pub async fn delete(
+    services: &Services,
+    caller: &Caller,
+    name: PermissionName,
+    if_version: Option<i64>,
+) -> Result<(), Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let event = delete_in(tx, &name, if_version)?;
             Ok(Outcome::event((), event))

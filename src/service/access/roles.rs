@@ -14,7 +14,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        App, Error, InputFault, access::permissions::find_grant_faults, caller::Caller,
+        Error, InputFault, Services, access::permissions::find_grant_faults, caller::Caller,
         common::version::require_version,
     },
     store::{self, Outcome, StoreError, Tx},
@@ -30,8 +30,14 @@ pub struct RoleInput {
 
 /// Creates or changes a role. Returns `true` if it is new. An identical role changes nothing and
 /// appends no event.
-pub async fn put(app: &App, caller: &Caller, put: RoleInput, if_version: Option<i64>) -> Result<(Role, bool), Error> {
-    app.store
+pub async fn put(
+    services: &Services,
+    caller: &Caller,
+    put: RoleInput,
+    if_version: Option<i64>,
+) -> Result<(Role, bool), Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let (role, is_new, event) = put_in(tx, put, if_version)?;
             Ok(match event {
@@ -94,20 +100,26 @@ pub(crate) fn put_in(
     }
 }
 
-pub async fn get(app: &App, name: RoleName) -> Result<Role, Error> {
-    let found = app.store.read(move |connection| store::access::roles::find(connection, &name)).await?;
+pub async fn get(services: &Services, name: RoleName) -> Result<Role, Error> {
+    let found = services.store.read(move |connection| store::access::roles::find(connection, &name)).await?;
     found.ok_or(Error::NotFound("role"))
 }
 
-pub async fn list(app: &App, page: PageRequest) -> Result<Page<Role>, Error> {
-    Ok(app.store.read(move |connection| store::access::roles::list(connection, &page)).await?)
+pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Role>, Error> {
+    Ok(services.store.read(move |connection| store::access::roles::list(connection, &page)).await?)
 }
 
 /// Deletes a role. Returns `Error::Conflict` while it is assigned or an access record uses it, so
 /// that no user loses permissions unnoticed. The message names some of the users and access
 /// records.
-pub async fn delete(app: &App, caller: &Caller, name: RoleName, if_version: Option<i64>) -> Result<(), Error> {
-    app.store
+pub async fn delete(
+    services: &Services,
+    caller: &Caller,
+    name: RoleName,
+    if_version: Option<i64>,
+) -> Result<(), Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let event = delete_in(tx, &name, if_version)?;
             Ok(Outcome::event((), event))

@@ -7,7 +7,7 @@ use crate::{
         directory::service_client::ServiceClient,
     },
     service::{
-        App, Error, InputFault,
+        Error, InputFault, Services,
         access::access_records::{self, InitialAccessRecord},
         api_keys::{
             Maker, RequestedOwner,
@@ -41,14 +41,15 @@ pub struct CreatedClientBundle {
 /// Creates a service client, together with its access record and its first key if they are given.
 /// The operation is atomic.
 pub async fn create(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     new: NewServiceClient,
     outfit: NewClientBundle,
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<CreatedClientBundle, CreatedClientBundle>, Error> {
-    let (caller, maker, settings) = (caller.clone(), Maker::of(app), app.settings.clone());
-    app.store
+    let (caller, maker, settings) = (caller.clone(), Maker::of(services), services.settings.clone());
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(ids) = idempotency::earlier(tx, once.as_ref())? {
                 return Ok(Outcome::without_event(CreateOutcome::Existing(earlier(tx, &caller, &maker, &ids)?)));

@@ -11,7 +11,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        App, Error, InputFault, Settings,
+        Error, InputFault, Services, Settings,
         api_keys::{
             limits::{
                 find_exceeded_caller_limits, validate_audiences, validate_expiry, validate_owner_type,
@@ -36,8 +36,8 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
-    pub(crate) fn of(app: &App) -> Self {
-        Self::new(&app.settings, &app.master, &app.entropy)
+    pub(crate) fn of(services: &Services) -> Self {
+        Self::new(&services.settings, &services.master, &services.entropy)
     }
 
     pub(crate) fn new(settings: &Settings, master: &MasterKeys, entropy: &SystemEntropy) -> Self {

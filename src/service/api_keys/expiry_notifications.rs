@@ -6,7 +6,7 @@ use crate::{
         credentials::expiry_notification::EXPIRED_DAYS,
         events::{Actor, EventType, NewEvent, Origin},
     },
-    service::{App, common::locks},
+    service::{Services, common::locks},
     store::{self, Outcome, StoreError},
 };
 
@@ -14,13 +14,14 @@ use crate::{
 const KEYS_PER_TRANSACTION: i64 = 200;
 /// Records `api_key.revoked` events for a batch of keys whose owner was deleted. Returns whether
 /// more may remain.
-pub async fn record_owner_deletions(app: &App) -> Result<bool, StoreError> {
+pub async fn record_owner_deletions(services: &Services) -> Result<bool, StoreError> {
     // Usually there is nothing to record, and a read costs less than a write transaction.
-    if !app.store.read(store::directory::owner_deletions::has_pending).await? {
+    if !services.store.read(store::directory::owner_deletions::has_pending).await? {
         return Ok(false);
     }
-    let ends_with_creator = app.settings.limits.end_with_creator;
-    app.store
+    let ends_with_creator = services.settings.limits.end_with_creator;
+    services
+        .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
             if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
                 return Ok(Outcome::without_event(false));
@@ -42,15 +43,16 @@ pub async fn record_owner_deletions(app: &App) -> Result<bool, StoreError> {
 
 /// Records `api_key.expiring` and `api_key.expired` events for a batch of keys. Returns whether
 /// more may remain.
-pub async fn record_expiry_notifications(app: &App) -> Result<bool, StoreError> {
-    let due = app.store.read(|connection| {
+pub async fn record_expiry_notifications(services: &Services) -> Result<bool, StoreError> {
+    let due = services.store.read(|connection| {
         let now = store::now(connection)?;
         store::api_keys::expiry_notifications::are_due(connection, now)
     });
     if !due.await? {
         return Ok(false);
     }
-    app.store
+    services
+        .store
         .run_transaction(Origin::of(Actor::System), |tx| {
             if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
                 return Ok(Outcome::without_event(false));

@@ -12,7 +12,7 @@ use crate::{
         events::NewEvent,
     },
     service::{
-        App, Error, InputFault, Settings,
+        Error, InputFault, Services, Settings,
         api_keys::{
             Maker,
             types::{NewApiKey, Shown},
@@ -36,15 +36,16 @@ pub struct Import {
 /// Creates a key whose value already exists outside Keyswap. Keyswap receives only the digest of
 /// the value.
 pub async fn import(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     new: NewApiKey,
     import: Import,
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<Shown, Shown>, Error> {
-    let maker = Maker::of(app);
+    let maker = Maker::of(services);
     let caller = caller.clone();
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 return Ok(Outcome::without_event(CreateOutcome::Existing(maker.shown(tx, &id.parse()?)?)));

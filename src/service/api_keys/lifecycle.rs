@@ -3,7 +3,7 @@
 use crate::{
     domain::{access::policy::ObjectRights, common::id::KeyId, events::EventType},
     service::{
-        App, Error,
+        Error, Services,
         access::last_administrator,
         api_keys::{
             limits::require_grantable,
@@ -29,10 +29,17 @@ pub enum Step {
 /// Performs a lifecycle transition. Once this has returned, no exchange that begins later sees the
 /// previous state (invariant 2). A transition that has already been made changes nothing.
 /// Suspending or resuming a revoked key is an `Error::Conflict`.
-pub async fn step(app: &App, caller: &Caller, id: KeyId, step: Step, if_version: Option<i64>) -> Result<Shown, Error> {
-    let settings = app.settings.clone();
+pub async fn step(
+    services: &Services,
+    caller: &Caller,
+    id: KeyId,
+    step: Step,
+    if_version: Option<i64>,
+) -> Result<Shown, Error> {
+    let settings = services.settings.clone();
     let caller = caller.clone();
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let right = if step == Step::Resume {
                 |rights: ObjectRights| rights.change

@@ -25,7 +25,7 @@ use crate::{
         events::{Actor, EventType},
     },
     service::{
-        App, Error,
+        Error, Services,
         access::{
             access_records::{self, InitialAccessRecord},
             last_administrator,
@@ -62,15 +62,16 @@ pub(super) use owner::{organization as organization_holder, unknown_owner_fault,
 /// Creates a key, together with its access record if one is given, in one transaction. All exceeded
 /// limits are reported together.
 pub async fn create(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     new: NewApiKey,
     record: Option<InitialAccessRecord>,
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<IssuedApiKey, Shown>, Error> {
-    let maker = Maker::of(app);
+    let maker = Maker::of(services);
     let caller = caller.clone();
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let shown = maker.shown(tx, &id.parse()?)?;
@@ -97,9 +98,10 @@ pub async fn create(
 
 /// Returns a key that the caller may see. `archived` selects among deleted keys instead of existing
 /// ones.
-pub async fn get(app: &App, caller: &Caller, id: KeyId, archived: bool) -> Result<Shown, Error> {
-    let (settings, authority) = (app.settings.clone(), caller.authority.clone());
-    app.store
+pub async fn get(services: &Services, caller: &Caller, id: KeyId, archived: bool) -> Result<Shown, Error> {
+    let (settings, authority) = (services.settings.clone(), caller.authority.clone());
+    services
+        .store
         .read(move |connection| {
             let now = store::now(connection)?;
             let found = store::api_keys::keys::find(connection, &id, now)?;
@@ -112,10 +114,16 @@ pub async fn get(app: &App, caller: &Caller, id: KeyId, archived: bool) -> Resul
 }
 
 /// Lists the keys that the caller may see.
-pub async fn list(app: &App, caller: &Caller, filter: KeyFilter, page: PageRequest) -> Result<Page<Shown>, Error> {
+pub async fn list(
+    services: &Services,
+    caller: &Caller,
+    filter: KeyFilter,
+    page: PageRequest,
+) -> Result<Page<Shown>, Error> {
     let (settings, reach, authority) =
-        (app.settings.clone(), caller.authority.visible_keys(), caller.authority.clone());
-    app.store
+        (services.settings.clone(), caller.authority.visible_keys(), caller.authority.clone());
+    services
+        .store
         .read(move |connection| {
             let now = store::now(connection)?;
             let (mut shown, mut after) = (Vec::new(), page.cursor.clone());
@@ -158,15 +166,16 @@ const MAX_LIST_BATCHES: u32 = 10;
 
 /// Changes the members of a key.
 pub async fn patch(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: KeyId,
     patch: ApiKeyPatch,
     if_version: Option<i64>,
 ) -> Result<Shown, Error> {
-    let settings = app.settings.clone();
+    let settings = services.settings.clone();
     let caller = caller.clone();
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let mut key = found(tx, &caller, &id, |rights| rights.change)?;
             require_version(key.version, if_version)?;

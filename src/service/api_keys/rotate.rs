@@ -6,7 +6,7 @@ use crate::{
         events::{Actor, EventType},
     },
     service::{
-        App, Error,
+        Error, Services,
         api_keys::{
             Maker,
             limits::{require_grantable, require_within_caller_limits},
@@ -27,7 +27,7 @@ pub const MAX_GRACE: Span = Span::from_secs(90 * 24 * 3600);
 /// zero is accepted. The caller must hold all permissions of the key, because the response contains
 /// the new value.
 pub async fn rotate(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: KeyId,
     grace: Span,
@@ -36,9 +36,9 @@ pub async fn rotate(
     if grace > MAX_GRACE {
         return Err(Error::invalid("grace", format!("may be {MAX_GRACE} at most")));
     }
-    let (maker, settings) = (Maker::of(app), app.settings.clone());
+    let (maker, settings) = (Maker::of(services), services.settings.clone());
     let caller = caller.clone();
-    app.store
+    services.store
         .run_transaction(caller.origin.clone(), move |tx| {
             let mut key = found(tx, &caller, &id, |rights| rights.change)?;
             require_not_revoked(&key, &settings)?;
@@ -80,10 +80,10 @@ pub async fn rotate(
 /// Cancels a rotation during its grace: the old credential no longer expires, and the new one ends
 /// at once. The caller must hold all permissions of the key, because a credential that was about to
 /// end remains valid.
-pub async fn cancel(app: &App, caller: &Caller, id: KeyId, if_version: Option<i64>) -> Result<Shown, Error> {
-    let settings = app.settings.clone();
+pub async fn cancel(services: &Services, caller: &Caller, id: KeyId, if_version: Option<i64>) -> Result<Shown, Error> {
+    let settings = services.settings.clone();
     let caller = caller.clone();
-    app.store
+    services.store
         .run_transaction(caller.origin.clone(), move |tx| {
             let mut key = found(tx, &caller, &id, |rights| rights.change)?;
             require_not_revoked(&key, &settings)?;

@@ -18,7 +18,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        App, Error, InputFault, Settings,
+        Error, InputFault, Services, Settings,
         access::{last_administrator, owners, permissions::find_grant_faults},
         api_keys::{RequestedOwner, organization_holder, unknown_owner_fault, user_holder, validate_user_permissions},
         caller::Caller,
@@ -127,9 +127,10 @@ fn resolve_owner(
     allowed.ok_or_else(|| Error::Invalid(vec![unknown_owner_fault()]))
 }
 
-pub async fn get(app: &App, caller: &Caller, id: ServiceClientId) -> Result<ServiceClient, Error> {
+pub async fn get(services: &Services, caller: &Caller, id: ServiceClientId) -> Result<ServiceClient, Error> {
     let caller = caller.clone();
-    app.store
+    services
+        .store
         .read(move |connection| {
             let found = store::api_keys::service_clients::find(connection, &id)?;
             seen(connection, &caller, found)?.ok_or(NOT_FOUND)
@@ -138,9 +139,10 @@ pub async fn get(app: &App, caller: &Caller, id: ServiceClientId) -> Result<Serv
 }
 
 /// Lists the service clients that the caller may see.
-pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<ServiceClient>, Error> {
+pub async fn list(services: &Services, caller: &Caller, page: PageRequest) -> Result<Page<ServiceClient>, Error> {
     let caller = caller.clone();
-    app.store
+    services
+        .store
         .read(move |connection| {
             let mut listed =
                 store::api_keys::service_clients::list(connection, &caller.authority.visible_keys(), &page)?;
@@ -190,10 +192,10 @@ pub(crate) fn event(kind: EventType, client: &ServiceClient) -> NewEvent {
 }
 
 /// Returns an error if the change leaves the deployment without an administrator.
-fn require_administrator(tx: &mut Tx<'_>, before: &ServiceClient, app: &Settings) -> Result<(), Error> {
+fn require_administrator(tx: &mut Tx<'_>, before: &ServiceClient, services: &Settings) -> Result<(), Error> {
     let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
     if before.permissions.contains(&admin) {
-        last_administrator::require_administrator_after_change(tx, &admin, app)
+        last_administrator::require_administrator_after_change(tx, &admin, services)
     } else {
         Ok(())
     }
@@ -202,14 +204,15 @@ fn require_administrator(tx: &mut Tx<'_>, before: &ServiceClient, app: &Settings
 /// Changes a service client. Removed permissions are missing from the next exchange of its keys.
 /// The caller must be able to grant the added permissions.
 pub async fn patch(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: ServiceClientId,
     patch: ServiceClientPatch,
     if_version: Option<i64>,
 ) -> Result<ServiceClient, Error> {
-    let (caller, settings) = (caller.clone(), app.settings.clone());
-    app.store
+    let (caller, settings) = (caller.clone(), services.settings.clone());
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let client = lock_client_for_change(tx, &caller, &id, |rights| rights.change)?;
             crate::service::common::version::require_version(client.version, if_version)?;
@@ -259,9 +262,15 @@ pub(crate) fn patch_in(
 }
 
 /// Deletes a service client. Its keys stop working immediately and remain listed.
-pub async fn delete(app: &App, caller: &Caller, id: ServiceClientId, if_version: Option<i64>) -> Result<(), Error> {
-    let (caller, settings) = (caller.clone(), app.settings.clone());
-    app.store
+pub async fn delete(
+    services: &Services,
+    caller: &Caller,
+    id: ServiceClientId,
+    if_version: Option<i64>,
+) -> Result<(), Error> {
+    let (caller, settings) = (caller.clone(), services.settings.clone());
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let client = lock_client_for_change(tx, &caller, &id, |rights| rights.end)?;
             crate::service::common::version::require_version(client.version, if_version)?;

@@ -3,7 +3,7 @@
 use crate::{
     domain::{common::id::KeyId, exchange::usage::UtcDay},
     service::{
-        App, Error,
+        Error, Services,
         api_keys::{
             lookup::{NOT_FOUND, is_hidden_from},
             types::Shown,
@@ -18,9 +18,10 @@ pub const MAX_USAGE_DAYS: i64 = 366;
 
 /// Returns the number of exchanges and validations of a key on each of the last `days` UTC days,
 /// today first. Counts are written in batches, so the latest uses may be missing.
-pub async fn usage(app: &App, caller: &Caller, id: KeyId, days: i64) -> Result<Vec<(UtcDay, i64)>, Error> {
-    let (authority, settings) = (caller.authority.clone(), app.settings.clone());
-    app.store
+pub async fn usage(services: &Services, caller: &Caller, id: KeyId, days: i64) -> Result<Vec<(UtcDay, i64)>, Error> {
+    let (authority, settings) = (caller.authority.clone(), services.settings.clone());
+    services
+        .store
         .read(move |connection| {
             let now = store::now(connection)?;
             let found = store::api_keys::keys::find(connection, &id, now)?;

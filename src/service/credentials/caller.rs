@@ -22,7 +22,7 @@ use crate::{
         portal::session::PortalSessionKind,
     },
     service::{
-        App,
+        Services,
         access::owners::{self, DirectoryEntry},
         caller::Caller,
         credentials::{
@@ -103,7 +103,7 @@ pub enum Shown<'a> {
 /// Returns `AuthError::Key` for an invalid credential. Returns `AuthError::OnBehalfOf` if the caller may
 /// not act on behalf of users, or not on behalf of this user.
 pub async fn authenticate(
-    app: &App,
+    services: &Services,
     shown: Shown<'_>,
     on_behalf_of: Option<OnBehalfOf>,
     call: &RequestContext,
@@ -113,12 +113,17 @@ pub async fn authenticate(
         Shown::Header(credential) => (credential, PortalSessionKind::Token),
         Shown::Portal(credential) => (credential, PortalSessionKind::Page),
         Shown::Console(session) => {
-            return restrict_to_user(app, authenticate_console_session(app, session, call).await?, on_behalf_of).await;
+            return restrict_to_user(
+                services,
+                authenticate_console_session(services, session, call).await?,
+                on_behalf_of,
+            )
+            .await;
         }
     };
     if let Some(token) = portal::token(credential) {
         let AuthenticatedSession { session, place, held } =
-            portal::authenticate_session(app, &token, kind, call.source).await?;
+            portal::authenticate_session(services, &token, kind, call.source).await?;
         if on_behalf_of.is_some() {
             return Err(AuthError::OnBehalfOf("a portal session speaks for its own user, and for no other"));
         }
@@ -131,42 +136,50 @@ pub async fn authenticate(
         // This cookie carries a portal session and nothing else.
         return Err(AuthError::Key);
     }
-    let caller = authenticate_key_or_token(app, credential, call.source).await?.into_caller(call);
-    restrict_to_user(app, caller, on_behalf_of).await
+    let caller = authenticate_key_or_token(services, credential, call.source).await?.into_caller(call);
+    restrict_to_user(services, caller, on_behalf_of).await
 }
 
 /// Authenticates a console session. Its cookie carries a token; everything else is `AuthError::Key`.
 pub(crate) async fn authenticate_console_session(
-    app: &App,
+    services: &Services,
     session: &str,
     call: &RequestContext,
 ) -> Result<Caller, AuthError> {
-    Ok(authenticate_token(app, session, call.source).await?.into_caller(call))
+    Ok(authenticate_token(services, session, call.source).await?.into_caller(call))
 }
 
-async fn restrict_to_user(app: &App, caller: Caller, on_behalf_of: Option<OnBehalfOf>) -> Result<Caller, AuthError> {
+async fn restrict_to_user(
+    services: &Services,
+    caller: Caller,
+    on_behalf_of: Option<OnBehalfOf>,
+) -> Result<Caller, AuthError> {
     match on_behalf_of {
         None => Ok(caller),
-        Some(user) => act_on_behalf_of(app, caller, user).await,
+        Some(user) => act_on_behalf_of(services, caller, user).await,
     }
 }
 
 /// Like `authenticate`, for an OAuth client that presents only a key or a token.
-pub async fn bearer(app: &App, credential: &str, call: &RequestContext) -> Result<Client, AuthError> {
-    Ok(authenticate_key_or_token(app, credential, call.source).await?.into_client(call))
+pub async fn bearer(services: &Services, credential: &str, call: &RequestContext) -> Result<Client, AuthError> {
+    Ok(authenticate_key_or_token(services, credential, call.source).await?.into_client(call))
 }
 
 /// Like `authenticate`, for an OAuth client that sends a `client_id` with its key (RFC 6749
 /// §2.3.1). Returns `AuthError::Key` if the key is invalid or does not match the `client_id`.
-pub async fn client(app: &App, id: String, key: &str, call: &RequestContext) -> Result<Client, AuthError> {
-    Ok(authenticate_key(app, key, call.source, Some(id)).await?.into_client(call))
+pub async fn client(services: &Services, id: String, key: &str, call: &RequestContext) -> Result<Client, AuthError> {
+    Ok(authenticate_key(services, key, call.source, Some(id)).await?.into_client(call))
 }
 
-async fn authenticate_key_or_token(app: &App, credential: &str, source: Source) -> Result<KeyIdentity, AuthError> {
+async fn authenticate_key_or_token(
+    services: &Services,
+    credential: &str,
+    source: Source,
+) -> Result<KeyIdentity, AuthError> {
     if has_token_format(credential) {
-        authenticate_token(app, credential, source).await
+        authenticate_token(services, credential, source).await
     } else {
-        authenticate_key(app, credential, source, None).await
+        authenticate_key(services, credential, source, None).await
     }
 }
 
@@ -178,12 +191,13 @@ pub(crate) fn has_token_format(credential: &str) -> bool {
 
 /// Restricts the caller to the management permissions of the user, and to the permissions that both
 /// the user and the caller can grant.
-async fn act_on_behalf_of(app: &App, caller: Caller, who: OnBehalfOf) -> Result<Caller, AuthError> {
+async fn act_on_behalf_of(services: &Services, caller: Caller, who: OnBehalfOf) -> Result<Caller, AuthError> {
     if !caller.authority.may_act_on_behalf_of_users() {
         return Err(AuthError::OnBehalfOf("only callers with keyswap:keys may call on behalf of a user"));
     }
     let OnBehalfOf { user, organization } = who.clone();
-    let place = app.store.read(move |connection| owners::of_user(connection, &user, organization.as_ref())).await?;
+    let place =
+        services.store.read(move |connection| owners::of_user(connection, &user, organization.as_ref())).await?;
     let place = place.filter(|place| !place.blocked);
     let place = place.ok_or(AuthError::OnBehalfOf("there is no such user there, or the user is blocked"))?;
     Ok(caller_for_user(Origin { on_behalf_of: Some(who.user), ..caller.origin }, &caller.holdings, place))
@@ -232,20 +246,20 @@ impl KeyIdentity {
     }
 }
 
-pub(crate) fn management_exchange_request(app: &App) -> Request {
-    Request { targets: [app.settings.management_audience.clone()].into(), ..Request::default() }
+pub(crate) fn management_exchange_request(services: &Services) -> Request {
+    Request { targets: [services.settings.management_audience.clone()].into(), ..Request::default() }
 }
 
 async fn authenticate_key(
-    app: &App,
+    services: &Services,
     key: &str,
     source: Source,
     client_id: Option<String>,
 ) -> Result<KeyIdentity, AuthError> {
-    let limits = &app.settings.limits;
-    let request = Request { client_id, ..management_exchange_request(app) };
+    let limits = &services.settings.limits;
+    let request = Request { client_id, ..management_exchange_request(services) };
     let attempt = PresentedCredential { key, source, form: Form::Management };
-    let (identity, _) = judge(app, attempt, &request, |facts| {
+    let (identity, _) = judge(services, attempt, &request, |facts| {
         let scope = match grant::decide(facts, &request, limits) {
             Ok(grant) => grant.scope,
             Err(DenyReason::Key(fault)) => return Err(DenyReason::Key(fault)),
@@ -268,19 +282,19 @@ async fn authenticate_key(
 
 /// Authenticates a token for the management audience. Its key must still be in force, so a revoked
 /// key or token is refused immediately.
-async fn authenticate_token(app: &App, token: &str, source: Source) -> Result<KeyIdentity, AuthError> {
-    require_trusted(app)?;
-    app.brute_force.admit_source(source).map_err(|throttled| AuthError::Throttled(throttled.retry_after))?;
+async fn authenticate_token(services: &Services, token: &str, source: Source) -> Result<KeyIdentity, AuthError> {
+    require_trusted(services)?;
+    services.brute_force.admit_source(source).map_err(|throttled| AuthError::Throttled(throttled.retry_after))?;
     let unaccepted = || {
-        app.brute_force.failed(source, None);
+        services.brute_force.failed(source, None);
         AuthError::Key
     };
-    let audience = app.settings.management_audience.as_str();
-    let claims = app.keys.view().verify(token, app.issuer(), audience).ok_or_else(unaccepted)?;
-    let request = management_exchange_request(app);
-    let found = token::found(app, &claims, &request.targets, FACTS_ALONE).await?;
+    let audience = services.settings.management_audience.as_str();
+    let claims = services.keys.view().verify(token, services.issuer(), audience).ok_or_else(unaccepted)?;
+    let request = management_exchange_request(services);
+    let found = token::found(services, &claims, &request.targets, FACTS_ALONE).await?;
     let (facts, ()) = found.map_err(|_| unaccepted())?;
-    let now = match grant::decide(&facts, &request, &app.settings.limits) {
+    let now = match grant::decide(&facts, &request, &services.settings.limits) {
         Ok(grant) => grant.scope,
         Err(DenyReason::Key(_)) => return Err(unaccepted()),
         Err(DenyReason::Scope(_) | DenyReason::Target(_)) => PermissionSet::default(),
@@ -292,7 +306,7 @@ async fn authenticate_token(app: &App, token: &str, source: Source) -> Result<Ke
     let held = match GrantablePermissions::of(scope.clone()) {
         GrantablePermissions::WholeCatalog => GrantablePermissions::WholeCatalog,
         GrantablePermissions::Listed(_) => {
-            let of_key = grant::grantable(&facts.key, &app.settings.limits);
+            let of_key = grant::grantable(&facts.key, &services.settings.limits);
             let handed_on = of_key.iter().filter(|name| !name.is_management() || scope.contains(name));
             GrantablePermissions::Listed(handed_on.cloned().collect())
         }

@@ -14,7 +14,7 @@ use crate::{
             imported::{ImportedKeyDigest, is_importable_format},
         },
     },
-    service::{App, Settings, encryption::master_keys::catch_up},
+    service::{Services, Settings, encryption::master_keys::catch_up},
     store::{Conn, StoreError, credentials::key_context::KeySelector},
 };
 
@@ -34,18 +34,18 @@ pub(crate) enum Presented {
 impl Presented {
     /// Checks the format, the checksum and the prefix. A text with a native prefix is a native key
     /// or invalid: a mistyped key must not cost a lookup.
-    pub fn read(app: &App, text: &str) -> Option<Self> {
+    pub fn read(services: &Services, text: &str) -> Option<Self> {
         match PresentedKey::parse(text) {
-            Ok(ours) if app.settings.native_key_prefixes().any(|prefix| *prefix == ours.prefix) => {
+            Ok(ours) if services.settings.native_key_prefixes().any(|prefix| *prefix == ours.prefix) => {
                 Some(Self::Native(ours))
             }
             Ok(_) | Err(_)
-                if app.settings.accept_imported_keys
+                if services.settings.accept_imported_keys
                     && is_importable_format(text)
-                    && !has_native_prefix(&app.settings, text) =>
+                    && !has_native_prefix(&services.settings, text) =>
             {
                 let digest = imported_key::digest_of(text);
-                let lookups = imported_key::compute_lookups(&app.master, &digest);
+                let lookups = imported_key::compute_lookups(&services.master, &digest);
                 let limiter_id = lookups.first().and_then(|lookup| lookup.get(..CredentialId::LENGTH)?.parse().ok());
                 Some(Self::Imported {
                     digest,
@@ -75,10 +75,10 @@ impl Presented {
 
     /// Returns the second lookup for a key that was not found. Native keys have none, because their
     /// id does not depend on the master key.
-    pub fn retry_lookup(&self, app: &App) -> Option<Again> {
+    pub fn retry_lookup(&self, services: &Services) -> Option<Again> {
         match self {
             Self::Native(_) => None,
-            Self::Imported { digest, .. } => Some(Again { digest: digest.clone(), master: app.master.clone() }),
+            Self::Imported { digest, .. } => Some(Again { digest: digest.clone(), master: services.master.clone() }),
         }
     }
 

@@ -6,16 +6,16 @@ use crate::{
         events::{Actor, Origin},
         exchange::{facts::KeyFacts, usage::RateLimitWindow},
     },
-    service::{App, credentials::error::AuthError},
+    service::{Services, credentials::error::AuthError},
     store::{self, Outcome, StoreError},
 };
 
 /// Counts an exchange and returns the state of the limit, or `None` if the key has no limit.
 /// Returns `AuthError::Limited` if no exchange is left in the current minute.
-pub(crate) async fn count(app: &App, key: &KeyFacts) -> Result<Option<RateLimitWindow>, AuthError> {
+pub(crate) async fn count(services: &Services, key: &KeyFacts) -> Result<Option<RateLimitWindow>, AuthError> {
     let Some(limit) = key.exchanges_per_minute else { return Ok(None) };
     let id = key.id.clone();
-    let counted = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+    let counted = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
         let left = store::credentials::rate_windows::take(tx, &id, limit)?;
         Ok::<_, StoreError>(Outcome::without_event((left, tx.now())))
     });

@@ -14,7 +14,7 @@ use crate::{
         portal::session::PortalSessionKind,
     },
     service::{
-        App,
+        Services,
         access::owners::{self, DirectoryEntry},
         credentials::{
             brute_force::{Source, Throttled},
@@ -46,33 +46,33 @@ pub(crate) struct AuthenticatedSession {
 /// entry of its user. Every fault of the session yields `AuthError::Key`, including a session of
 /// another kind.
 pub(crate) async fn authenticate_session(
-    app: &App,
+    services: &Services,
     token: &PresentedKey,
     kind: PortalSessionKind,
     source: Source,
 ) -> Result<AuthenticatedSession, AuthError> {
     let started = Instant::now();
-    let (outcome, result) = match authenticate_with_outcome(app, token, kind, source, started).await {
+    let (outcome, result) = match authenticate_with_outcome(services, token, kind, source, started).await {
         Ok(proved) => (Judged::Granted, Ok(proved)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
-    app.metrics.record_exchange(Form::Management, outcome, started.elapsed());
+    services.metrics.record_exchange(Form::Management, outcome, started.elapsed());
     result
 }
 
 async fn authenticate_with_outcome(
-    app: &App,
+    services: &Services,
     token: &PresentedKey,
     kind: PortalSessionKind,
     source: Source,
     started: Instant,
 ) -> Result<AuthenticatedSession, (Judged, AuthError)> {
     let throttled = |throttled: Throttled| (Judged::Throttled, AuthError::Throttled(throttled.retry_after));
-    require_trusted(app).map_err(|denied| (Judged::Unavailable, denied))?;
-    app.brute_force.admit_source(source).map_err(throttled)?;
-    app.brute_force.admit_credential(source, &token.credential_id).map_err(throttled)?;
+    require_trusted(services).map_err(|denied| (Judged::Unavailable, denied))?;
+    services.brute_force.admit_source(source).map_err(throttled)?;
+    services.brute_force.admit_credential(source, &token.credential_id).map_err(throttled)?;
     let id = PortalSessionId::from(&token.credential_id);
-    let found = app
+    let found = services
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
@@ -85,12 +85,12 @@ async fn authenticate_with_outcome(
             Ok::<_, StoreError>(Some(SessionWithUser { stored, place, now }))
         })
         .await;
-    let verdict = found.map_err(AuthError::from).and_then(|found| verdict(app, token, kind, found));
+    let verdict = found.map_err(AuthError::from).and_then(|found| verdict(services, token, kind, found));
     match verdict.map_err(|denied| (metric_result(&denied), denied))? {
         Ok(proved) => Ok(proved),
         Err(fault) => {
-            app.brute_force.failed(source, Some(&token.credential_id));
-            wait_for_deadline(app, started).await;
+            services.brute_force.failed(source, Some(&token.credential_id));
+            wait_for_deadline(services, started).await;
             Err(refused(Form::Management, Some(&token.credential_id), fault))
         }
     }
@@ -104,18 +104,18 @@ struct SessionWithUser {
 }
 
 fn verdict(
-    app: &App,
+    services: &Services,
     token: &PresentedKey,
     kind: PortalSessionKind,
     found: Option<SessionWithUser>,
 ) -> Result<Result<AuthenticatedSession, CredentialError>, AuthError> {
     let Some(SessionWithUser { stored, place, now }) = found else {
-        app.decoy.compare(token)?;
+        services.decoy.compare(token)?;
         return Ok(Err(CredentialError::Unknown));
     };
     let StoredPortalSession { session, encrypted_secret, master_version } = stored;
     let sealed = Encrypted { master_version, bytes: encrypted_secret };
-    if !credential::verify_session_secret(&app.master, &token.credential_id, &sealed, token)? {
+    if !credential::verify_session_secret(&services.master, &token.credential_id, &sealed, token)? {
         return Ok(Err(CredentialError::SecretMismatch));
     }
     if session.kind != kind {

@@ -11,7 +11,7 @@ use crate::{
         exchange::{claims::Claims, facts::KeyContext},
     },
     service::{
-        App,
+        Services,
         credentials::{error::AuthError, verify::Look},
     },
     store::{
@@ -26,7 +26,7 @@ use crate::{
 /// Returns the facts about the key of a token whose signature is verified, with the additional
 /// data, or the reason why the token is not in force. `grant` decides whether the key is in force.
 pub(crate) async fn found<X: Send + 'static>(
-    app: &App,
+    services: &Services,
     claims: &Claims,
     targets: &BTreeSet<Identifier>,
     look: Look<X>,
@@ -40,5 +40,5 @@ pub(crate) async fn found<X: Send + 'static>(
         let known = revoked_tokens::read_token_state(connection, &claims, facts.now)?;
         Ok(claims.check_in_force(facts.now, &known).map(|()| (facts, more)))
     };
-    Ok(app.store.read::<_, StoreError>(read).await?)
+    Ok(services.store.read::<_, StoreError>(read).await?)
 }

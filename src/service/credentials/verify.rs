@@ -20,7 +20,7 @@ use crate::{
         },
     },
     service::{
-        App,
+        Services,
         credentials::{brute_force::Source, error::AuthError, parse::Presented, rate_limit},
         signing::key_snapshot::SigningUnavailable,
     },
@@ -65,36 +65,36 @@ pub struct VerifiedGrant<T, X = ()> {
 /// Verifies the key and applies `rule` to its facts. Success updates the last-used time. Every
 /// fault of the key yields `AuthError::Key`.
 pub async fn judge<T>(
-    app: &App,
+    services: &Services,
     attempt: PresentedCredential<'_>,
     request: &Request,
     rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
 ) -> Result<(T, KeyContext), AuthError> {
-    let granted = timed(app, attempt, request, FACTS, rule, Counted::No).await?;
+    let granted = timed(services, attempt, request, FACTS, rule, Counted::No).await?;
     Ok((granted.grant, granted.facts))
 }
 
 /// Like `judge`, with another lookup.
 pub async fn judge_with<T, X: Send + 'static>(
-    app: &App,
+    services: &Services,
     attempt: PresentedCredential<'_>,
     request: &Request,
     ways: Ways<X>,
     rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
 ) -> Result<(T, KeyContext, X), AuthError> {
-    let granted = timed(app, attempt, request, ways, rule, Counted::No).await?;
+    let granted = timed(services, attempt, request, ways, rule, Counted::No).await?;
     Ok((granted.grant, granted.facts, granted.more))
 }
 
 /// Like `judge`, for a grant that becomes a token. Counts the exchange if the key has a rate limit,
 /// and returns `AuthError::Limited` if the limit is reached.
 pub async fn judge_counted<T>(
-    app: &App,
+    services: &Services,
     attempt: PresentedCredential<'_>,
     request: &Request,
     rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
 ) -> Result<VerifiedGrant<T>, AuthError> {
-    timed(app, attempt, request, FACTS, rule, Counted::Yes).await
+    timed(services, attempt, request, FACTS, rule, Counted::Yes).await
 }
 
 /// The lookups of the facts and of additional data.
@@ -127,15 +127,16 @@ impl<X: Send + 'static> Ways<X> {
 
     async fn facts(
         self,
-        app: &App,
+        services: &Services,
         presented: &Presented,
         targets: BTreeSet<Identifier>,
     ) -> Result<Option<(KeyRecord, X)>, StoreError> {
         if let (Some((wants, with)), Presented::Native(key)) = (self.gathered, presented) {
-            return Ok(app.store.load_credential(&key.credential_id, &targets, wants).await?.and_then(with));
+            return Ok(services.store.load_credential(&key.credential_id, &targets, wants).await?.and_then(with));
         }
-        let (wanted, again, look) = (presented.wanted(), presented.retry_lookup(app), self.look);
-        app.store
+        let (wanted, again, look) = (presented.wanted(), presented.retry_lookup(services), self.look);
+        services
+            .store
             .read(move |connection| match look(connection, &wanted, &targets)? {
                 // An imported key that is not found may be stored under a master key that is not
                 // loaded here yet.
@@ -162,7 +163,7 @@ enum Counted {
 }
 
 async fn timed<T, X: Send + 'static>(
-    app: &App,
+    services: &Services,
     attempt: PresentedCredential<'_>,
     request: &Request,
     ways: Ways<X>,
@@ -170,16 +171,16 @@ async fn timed<T, X: Send + 'static>(
     counted: Counted,
 ) -> Result<VerifiedGrant<T, X>, AuthError> {
     let started = Instant::now();
-    let (outcome, result) = match judged(app, attempt, request, started, ways, rule, counted).await {
+    let (outcome, result) = match judged(services, attempt, request, started, ways, rule, counted).await {
         Ok(granted) => (Outcome::Granted, Ok(granted)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
-    app.metrics.record_exchange(attempt.form, outcome, started.elapsed());
+    services.metrics.record_exchange(attempt.form, outcome, started.elapsed());
     result
 }
 
 async fn judged<T, X: Send + 'static>(
-    app: &App,
+    services: &Services,
     attempt: PresentedCredential<'_>,
     request: &Request,
     started: Instant,
@@ -190,43 +191,43 @@ async fn judged<T, X: Send + 'static>(
     let throttled = |throttled: crate::service::credentials::brute_force::Throttled| {
         (Outcome::Throttled, AuthError::Throttled(throttled.retry_after))
     };
-    require_trusted(app).map_err(|denied| {
+    require_trusted(services).map_err(|denied| {
         if counted == Counted::Yes {
-            app.metrics.record_signing_refusal(SigningUnavailable::Restored.as_str());
+            services.metrics.record_signing_refusal(SigningUnavailable::Restored.as_str());
         }
         (Outcome::Unavailable, denied)
     })?;
-    app.brute_force.admit_source(attempt.source).map_err(throttled)?;
-    let Some(presented) = Presented::read(app, attempt.key) else {
-        app.brute_force.failed(attempt.source, None);
+    services.brute_force.admit_source(attempt.source).map_err(throttled)?;
+    let Some(presented) = Presented::read(services, attempt.key) else {
+        services.brute_force.failed(attempt.source, None);
         if attempt.source == Source::UNKNOWN {
             // A validating service gets the same answer for everything that is not in force, after
             // the same time.
-            wait_for_deadline(app, started).await;
+            wait_for_deadline(services, started).await;
         }
         return Err(refused(attempt.form, None, CredentialError::Malformed));
     };
-    app.brute_force.admit_credential(attempt.source, presented.limiter_id()).map_err(throttled)?;
+    services.brute_force.admit_credential(attempt.source, presented.limiter_id()).map_err(throttled)?;
 
     let targets: BTreeSet<Identifier> =
-        requested_targets(request, &app.settings.limits).into_iter().take(32).cloned().collect();
-    let loaded = ways.facts(app, &presented, targets).await;
-    let verdict = loaded.map_err(AuthError::from).and_then(|loaded| verdict(app, &presented, loaded, rule));
+        requested_targets(request, &services.settings.limits).into_iter().take(32).cloned().collect();
+    let loaded = ways.facts(services, &presented, targets).await;
+    let verdict = loaded.map_err(AuthError::from).and_then(|loaded| verdict(services, &presented, loaded, rule));
     match verdict.map_err(|denied| (metric_result(&denied), denied))? {
         Ok((grant, facts, more)) => {
             let window = match counted {
                 Counted::Yes => {
-                    rate_limit::count(app, &facts.key).await.map_err(|denied| (metric_result(&denied), denied))?
+                    rate_limit::count(services, &facts.key).await.map_err(|denied| (metric_result(&denied), denied))?
                 }
                 Counted::No => None,
             };
-            app.last_used.note(&facts.key.id, facts.key.credential_id, facts.now, attempt.form.counts_as_use());
+            services.last_used.note(&facts.key.id, facts.key.credential_id, facts.now, attempt.form.counts_as_use());
             Ok(VerifiedGrant { grant, facts, window, more })
         }
         Err(DenyReason::Key(fault)) => {
-            let admitted = app.brute_force.admit_failure(attempt.source, presented.limiter_id());
-            app.brute_force.failed(attempt.source, Some(presented.limiter_id()));
-            wait_for_deadline(app, started).await;
+            let admitted = services.brute_force.admit_failure(attempt.source, presented.limiter_id());
+            services.brute_force.failed(attempt.source, Some(presented.limiter_id()));
+            wait_for_deadline(services, started).await;
             admitted.map_err(throttled)?;
             Err(refused(attempt.form, Some(presented.limiter_id()), fault))
         }
@@ -236,17 +237,17 @@ async fn judged<T, X: Send + 'static>(
 }
 
 fn verdict<T, X>(
-    app: &App,
+    services: &Services,
     presented: &Presented,
     loaded: Option<(KeyRecord, X)>,
     rule: impl FnOnce(&KeyContext) -> Result<T, DenyReason>,
 ) -> Result<Result<(T, KeyContext, X), DenyReason>, AuthError> {
     let Some((loaded, more)) = loaded else {
-        presented.is(&app.decoy.id, &app.decoy.sealed, &app.decoy.master)?;
+        presented.is(&services.decoy.id, &services.decoy.sealed, &services.decoy.master)?;
         return Ok(Err(DenyReason::Key(CredentialError::Unknown)));
     };
     let sealed = Encrypted { master_version: loaded.master_version, bytes: loaded.encrypted_secret };
-    if !presented.is(&loaded.facts.key.credential_id, &sealed, &app.master)? {
+    if !presented.is(&loaded.facts.key.credential_id, &sealed, &services.master)? {
         return Ok(Err(DenyReason::Key(CredentialError::SecretMismatch)));
     }
     let facts = loaded.facts;
@@ -282,12 +283,12 @@ pub(crate) const fn metric_result(denied: &AuthError) -> Outcome {
 }
 
 /// Returns `AuthError::Restored` while the rollback guard waits for the decision of an operator.
-pub(crate) fn require_trusted(app: &App) -> Result<(), AuthError> {
-    if app.keys.is_halted() { Err(AuthError::Restored) } else { Ok(()) }
+pub(crate) fn require_trusted(services: &Services) -> Result<(), AuthError> {
+    if services.keys.is_halted() { Err(AuthError::Restored) } else { Ok(()) }
 }
 
-pub(crate) async fn wait_for_deadline(app: &App, started: Instant) {
-    let tick = app.refusal_deadline;
+pub(crate) async fn wait_for_deadline(services: &Services, started: Instant) {
+    let tick = services.refusal_deadline;
     if tick.is_zero() {
         return;
     }

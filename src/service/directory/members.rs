@@ -13,7 +13,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        App, Error, InputFault,
+        Error, InputFault, Services,
         access::roles,
         caller::Caller,
         common::version::require_version,
@@ -41,8 +41,14 @@ pub struct MemberPatch {
 
 /// Creates or replaces a membership; `true` if it is new. A PUT that changes nothing records no
 /// event.
-pub async fn put(app: &App, caller: &Caller, put: MemberPut, if_version: Option<i64>) -> Result<(Member, bool), Error> {
-    app.store
+pub async fn put(
+    services: &Services,
+    caller: &Caller,
+    put: MemberPut,
+    if_version: Option<i64>,
+) -> Result<(Member, bool), Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let organization = organization(tx, &put.organization)?;
             let mut faults = Vec::new();
@@ -63,14 +69,15 @@ pub async fn put(app: &App, caller: &Caller, put: MemberPut, if_version: Option<
 }
 
 pub async fn patch(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: OrganizationId,
     user: UserId,
     patch: MemberPatch,
     if_version: Option<i64>,
 ) -> Result<Member, Error> {
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let organization = organization(tx, &id)?;
             let found = store::directory::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
@@ -92,16 +99,17 @@ pub async fn patch(
         .await
 }
 
-pub async fn get(app: &App, id: OrganizationId, user: UserId) -> Result<Member, Error> {
-    let found = app.store.read(move |connection| {
+pub async fn get(services: &Services, id: OrganizationId, user: UserId) -> Result<Member, Error> {
+    let found = services.store.read(move |connection| {
         let Some(organization) = store::directory::organizations::find(connection, &id)? else { return Ok(None) };
         store::directory::members::find(connection, &organization, &user)
     });
     Ok::<_, StoreError>(found.await?)?.ok_or(NOT_FOUND)
 }
 
-pub async fn list(app: &App, id: OrganizationId, page: PageRequest) -> Result<Page<Member>, Error> {
-    app.store
+pub async fn list(services: &Services, id: OrganizationId, page: PageRequest) -> Result<Page<Member>, Error> {
+    services
+        .store
         .read(move |connection| {
             let organization =
                 store::directory::organizations::find(connection, &id)?.ok_or(organizations::NOT_FOUND)?;
@@ -113,14 +121,15 @@ pub async fn list(app: &App, id: OrganizationId, page: PageRequest) -> Result<Pa
 /// Deletes a membership. The user's personal keys within the organization become invalid at once,
 /// and stay invalid if the user joins again.
 pub async fn delete(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: OrganizationId,
     user: UserId,
     if_version: Option<i64>,
 ) -> Result<(), Error> {
-    let ends_with_creator = app.settings.limits.end_with_creator;
-    app.store
+    let ends_with_creator = services.settings.limits.end_with_creator;
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let organization = organization(tx, &id)?;
             let found = store::directory::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;

@@ -14,7 +14,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        App, Error,
+        Error, Services,
         caller::Caller,
         common::version::require_version,
         directory::{PutEffect, map_put_conflict},
@@ -40,12 +40,13 @@ pub struct OrganizationPatch {
 /// Creates or replaces an organization; `true` if it is new. A PUT that changes nothing records no
 /// event.
 pub async fn put(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     put: OrganizationPut,
     if_version: Option<i64>,
 ) -> Result<(Organization, bool), Error> {
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let existing = store::directory::organizations::find_for_change(tx, &put.id)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
@@ -56,13 +57,14 @@ pub async fn put(
 }
 
 pub async fn patch(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: OrganizationId,
     patch: OrganizationPatch,
     if_version: Option<i64>,
 ) -> Result<Organization, Error> {
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::directory::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
@@ -77,18 +79,28 @@ pub async fn patch(
         .await
 }
 
-pub async fn get(app: &App, id: OrganizationId) -> Result<Organization, Error> {
-    app.store.read(move |connection| store::directory::organizations::find(connection, &id)).await?.ok_or(NOT_FOUND)
+pub async fn get(services: &Services, id: OrganizationId) -> Result<Organization, Error> {
+    services
+        .store
+        .read(move |connection| store::directory::organizations::find(connection, &id))
+        .await?
+        .ok_or(NOT_FOUND)
 }
 
-pub async fn list(app: &App, page: PageRequest) -> Result<Page<Organization>, Error> {
-    Ok(app.store.read(move |connection| store::directory::organizations::list(connection, &page)).await?)
+pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Organization>, Error> {
+    Ok(services.store.read(move |connection| store::directory::organizations::list(connection, &page)).await?)
 }
 
 /// Deletes an organization. All keys within it become invalid at once, and stay invalid if an
 /// organization with the same id is created again.
-pub async fn delete(app: &App, caller: &Caller, id: OrganizationId, if_version: Option<i64>) -> Result<(), Error> {
-    app.store
+pub async fn delete(
+    services: &Services,
+    caller: &Caller,
+    id: OrganizationId,
+    if_version: Option<i64>,
+) -> Result<(), Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::directory::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;

@@ -13,7 +13,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        App, Error,
+        Error, Services,
         access::roles,
         caller::Caller,
         common::version::require_version,
@@ -44,8 +44,14 @@ pub struct UserPatch {
 
 /// Creates or replaces a user; `true` if the user is new. A PUT that changes nothing records no
 /// event.
-pub async fn put(app: &App, caller: &Caller, put: UserPut, if_version: Option<i64>) -> Result<(User, bool), Error> {
-    app.store
+pub async fn put(
+    services: &Services,
+    caller: &Caller,
+    put: UserPut,
+    if_version: Option<i64>,
+) -> Result<(User, bool), Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let existing = store::directory::users::find_for_change(tx, &put.id)?;
             require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
@@ -57,13 +63,14 @@ pub async fn put(app: &App, caller: &Caller, put: UserPut, if_version: Option<i6
 }
 
 pub async fn patch(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: UserId,
     patch: UserPatch,
     if_version: Option<i64>,
 ) -> Result<User, Error> {
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::directory::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;
@@ -88,19 +95,20 @@ pub async fn patch(
         .await
 }
 
-pub async fn get(app: &App, id: UserId) -> Result<User, Error> {
-    app.store.read(move |connection| store::directory::users::find(connection, &id)).await?.ok_or(NOT_FOUND)
+pub async fn get(services: &Services, id: UserId) -> Result<User, Error> {
+    services.store.read(move |connection| store::directory::users::find(connection, &id)).await?.ok_or(NOT_FOUND)
 }
 
-pub async fn list(app: &App, page: PageRequest) -> Result<Page<User>, Error> {
-    Ok(app.store.read(move |connection| store::directory::users::list(connection, &page)).await?)
+pub async fn list(services: &Services, page: PageRequest) -> Result<Page<User>, Error> {
+    Ok(services.store.read(move |connection| store::directory::users::list(connection, &page)).await?)
 }
 
 /// Deletes a user and all of the user's memberships. The user's keys become invalid at once, and
 /// stay invalid if a user with the same id is created again.
-pub async fn delete(app: &App, caller: &Caller, id: UserId, if_version: Option<i64>) -> Result<(), Error> {
-    let ends_with_creator = app.settings.limits.end_with_creator;
-    app.store
+pub async fn delete(services: &Services, caller: &Caller, id: UserId, if_version: Option<i64>) -> Result<(), Error> {
+    let ends_with_creator = services.settings.limits.end_with_creator;
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::directory::users::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
             require_version(found.version, if_version)?;

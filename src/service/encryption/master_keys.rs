@@ -18,7 +18,7 @@ use crate::{
         signing::master_key::{MasterKeyInfo, MasterKeyState},
     },
     service::{
-        App, Error,
+        Error, Services,
         common::locks,
         encryption::master_key_usage::{describe_file, needed, told},
         signing,
@@ -33,16 +33,17 @@ impl From<MasterKeyError> for Error {
 }
 
 /// Loads the master keys that are registered in the database.
-pub async fn refresh(app: &App) -> Result<(), StoreError> {
-    let master = app.master.clone();
-    let missing = app.master.held().missing().clone();
-    app.store
+pub async fn refresh(services: &Services) -> Result<(), StoreError> {
+    let master = services.master.clone();
+    let missing = services.master.held().missing().clone();
+    services
+        .store
         .read(move |connection| {
             master.keep(&store::encryption::master_keys::list(connection)?);
             Ok::<_, StoreError>(())
         })
         .await?;
-    let held = app.master.held();
+    let held = services.master.held();
     if *held.missing() != missing {
         for lack in held.missing().values() {
             tracing::error!(why = lack.why, "a master key is not here: copy the file to this replica");

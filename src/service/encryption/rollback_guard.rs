@@ -13,7 +13,7 @@ use crate::{
     crypto::master_key_file::{IfExists, write_secret},
     domain::events::{EventType, NewEvent, Origin},
     service::{
-        App, Error,
+        Error, Services,
         common::locks,
         encryption::database_progress::{DatabaseProgress, RecordedKey, Restored, Verdict},
     },
@@ -22,18 +22,18 @@ use crate::{
 
 /// Compares the database with the guard file. Halts signing while an operator must decide. If the
 /// database does not answer, the previous result remains.
-pub async fn look(app: &App) -> Result<(), Error> {
-    let (verdict, _) = compare(&app.store, &app.rollback_guard.file).await?;
-    apply_state(app, verdict);
+pub async fn look(services: &Services) -> Result<(), Error> {
+    let (verdict, _) = compare(&services.store, &services.rollback_guard.file).await?;
+    apply_state(services, verdict);
     Ok(())
 }
 
 /// Like `look`, and records the progress of the database in the guard file.
-pub async fn keep(app: &App) -> Result<(), Error> {
-    let (verdict, seen) = compare(&app.store, &app.rollback_guard.file).await?;
+pub async fn keep(services: &Services) -> Result<(), Error> {
+    let (verdict, seen) = compare(&services.store, &services.rollback_guard.file).await?;
     let verdict = match (verdict, seen) {
         (Verdict::Consistent, Some(seen)) => {
-            let file = app.rollback_guard.file.clone();
+            let file = services.rollback_guard.file.clone();
             let written = tokio::task::spawn_blocking(move || record_progress(&file, &seen)).await;
             match written.map_err(io::Error::other).and_then(|written| written) {
                 Ok(()) => Verdict::Consistent,
@@ -44,22 +44,22 @@ pub async fn keep(app: &App) -> Result<(), Error> {
         }
         (other, _) => other,
     };
-    apply_state(app, verdict);
+    apply_state(services, verdict);
     Ok(())
 }
 
-fn apply_state(app: &App, verdict: Verdict) {
-    let before = app.rollback_guard.verdict();
+fn apply_state(services: &Services, verdict: Verdict) {
+    let before = services.rollback_guard.verdict();
     if *before != verdict {
         match verdict.told() {
             Some(why) if verdict.requires_decision() => tracing::error!(why, "nothing is signed"),
-            Some(why) => tracing::warn!(why, file = %app.rollback_guard.file.display(), "see keys.rollback_guard"),
+            Some(why) => tracing::warn!(why, file = %services.rollback_guard.file.display(), "see keys.rollback_guard"),
             None => tracing::info!("the database and its witness agree"),
         }
     }
     let asks = verdict.requires_decision();
-    app.rollback_guard.verdict.store(Arc::new(verdict));
-    app.keys.set_halted(asks);
+    services.rollback_guard.verdict.store(Arc::new(verdict));
+    services.keys.set_halted(asks);
 }
 
 /// Compares the database with the guard file `file`. Also returns the progress of the database, or

@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::events::{Actor, Origin},
-    service::App,
+    service::Services,
     store::{self, Outcome, StoreError},
 };
 
 /// Adds the results since the last flush to the current hour. Results that cannot be written are
 /// included in the next flush. If the commit succeeds but its confirmation is lost, they are
 /// counted twice.
-pub async fn flush(app: &App) -> Result<(), StoreError> {
+pub async fn flush(services: &Services) -> Result<(), StoreError> {
     // Held until the write completes, so that concurrent flushes do not write the same results.
-    let mut written = app.counted.0.lock().await;
-    let uses = app.metrics.uses();
+    let mut written = services.counted.0.lock().await;
+    let uses = services.metrics.uses();
     let new = |(result, count): (&&'static str, &u64)| {
         let more = count - written.get(result).copied().unwrap_or_default().min(*count);
         (more > 0).then(|| (*result, i64::try_from(more).unwrap_or(i64::MAX)))
@@ -25,7 +25,7 @@ pub async fn flush(app: &App) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
     }
-    let change = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+    let change = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::exchange_counts::add(tx, &new)?;
         Ok::<_, StoreError>(Outcome::without_event(()))
     });

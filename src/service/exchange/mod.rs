@@ -18,7 +18,7 @@ use crate::{
         },
     },
     service::{
-        App,
+        Services,
         credentials::{
             error::AuthError,
             verify::{PresentedCredential, VerifiedGrant, judge, judge_counted},
@@ -49,34 +49,34 @@ pub struct IssuedToken {
 
 /// Exchanges a key for a token.
 pub async fn exchange(
-    app: &App,
+    services: &Services,
     attempt: PresentedCredential<'_>,
     request: &Request,
 ) -> Result<IssuedToken, AuthError> {
-    issue_token(app, attempt, request, |facts| grant::decide(facts, request, &app.settings.limits)).await
+    issue_token(services, attempt, request, |facts| grant::decide(facts, request, &services.settings.limits)).await
 }
 
 /// Like `exchange`, with a decision other than `grant::decide`.
 pub(super) async fn issue_token(
-    app: &App,
+    services: &Services,
     attempt: PresentedCredential<'_>,
     request: &Request,
     decide: impl FnOnce(&KeyContext) -> Result<Grant, DenyReason>,
 ) -> Result<IssuedToken, AuthError> {
-    let judged = judge_counted(app, attempt, request, decide);
+    let judged = judge_counted(services, attempt, request, decide);
     let VerifiedGrant { mut grant, window, facts, .. } = judged.await?;
-    let view = app.keys.snapshot_at(facts.now, &app.store, &app.master).await;
-    let minter = view.signer(grant.token_profile.algorithm, app.settings.algorithm, facts.now);
+    let view = services.keys.snapshot_at(facts.now, &services.store, &services.master).await;
+    let minter = view.signer(grant.token_profile.algorithm, services.settings.algorithm, facts.now);
     let minter = minter.map_err(|why| {
-        app.metrics.record_signing_refusal(why.as_str());
+        services.metrics.record_signing_refusal(why.as_str());
         AuthError::Unavailable(why.to_string())
     })?;
-    let jti = random::generate_token_id(&app.entropy).map_err(|error| AuthError::Internal(error.to_string()))?;
-    grant.status = status_lists::assign_token_index(app, &grant, &jti).await?;
+    let jti = random::generate_token_id(&services.entropy).map_err(|error| AuthError::Internal(error.to_string()))?;
+    grant.status = status_lists::assign_token_index(services, &grant, &jti).await?;
     let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());
     let (typ, access) = (grant.token_profile.typ.clone(), grant.authorization_details.clone());
-    let claims = grant.into_claims(app.issuer(), jti);
-    app.live_tokens.count(&minter.jwk().kid, expires_at);
+    let claims = grant.into_claims(services.issuer(), jti);
+    services.live_tokens.count(&minter.jwk().kid, expires_at);
     let token = minter.sign_token(&typ, &claims).await.map_err(|error| AuthError::Internal(error.to_string()))?;
     let (jti, key, replaced) = (claims.jti, claims.key_id, facts.key.replacement());
     Ok(IssuedToken { token, jti, key, expires_in, expires_at, scope, access, window, replaced })
@@ -110,14 +110,14 @@ pub struct Explanation {
 /// A key that is not accepted yields the same error as the exchange. Refusals of the scope or
 /// target are part of the explanation and not errors.
 pub async fn explain(
-    app: &App,
+    services: &Services,
     attempt: PresentedCredential<'_>,
     request: &Request,
 ) -> Result<(Explanation, Option<CredentialReplacement>), AuthError> {
-    let limits = &app.settings.limits;
+    let limits = &services.settings.limits;
     let audience: Vec<_> = requested_targets(request, limits).into_iter().cloned().collect();
     let mut replaced = None;
-    let judged = judge(app, attempt, request, |facts| {
+    let judged = judge(services, attempt, request, |facts| {
         replaced = facts.key.replacement();
         let report = grant::explain(facts, request, limits)?;
         Ok((report, grant::decide(facts, request, limits)))

@@ -18,7 +18,7 @@ use crate::{
         },
     },
     service::{
-        App,
+        Services,
         access::owners,
         credentials::{error::AuthError, verify::FACTS},
         introspection::resolve::verify_presented_credential,
@@ -42,20 +42,24 @@ pub enum AccessSubject {
 /// Returns whether the principal has the permission on the resource. A principal that does not
 /// exist or is not in force yields `false`; the caller cannot distinguish the two.
 pub async fn check(
-    app: &App,
+    services: &Services,
     asked: AccessSubject,
     permission: PermissionName,
     resource: Resource,
 ) -> Result<bool, AuthError> {
     match asked {
-        AccessSubject::Value(value, audience) => check_credential(app, &value, audience, permission, &resource).await,
+        AccessSubject::Value(value, audience) => {
+            check_credential(services, &value, audience, permission, &resource).await
+        }
         AccessSubject::ApiKey(id, organization) => {
             let wanted = KeySelector::Key(id);
-            let found = app.store.read(move |connection| key_context::load(connection, &wanted, &[].into())).await?;
+            let found =
+                services.store.read(move |connection| key_context::load(connection, &wanted, &[].into())).await?;
             Ok(found.is_some_and(|found| {
                 let key = &found.facts.key;
                 let is_there = organization.is_none() || organization.as_ref() == key.ownership.home.organization();
-                is_there && grant::permits_access(key, found.facts.now, &app.settings.limits, &permission, &resource)
+                is_there
+                    && grant::permits_access(key, found.facts.now, &services.settings.limits, &permission, &resource)
             }))
         }
         AccessSubject::User(user, organization) => {
@@ -72,7 +76,7 @@ pub async fn check(
                         &resource,
                     )?)
             };
-            Ok(app.store.read::<_, StoreError>(may).await?)
+            Ok(services.store.read::<_, StoreError>(may).await?)
         }
         AccessSubject::ServiceClient(id, organization) => {
             let may = move |connection: &mut Conn| {
@@ -83,7 +87,7 @@ pub async fn check(
                     && owner_has_permission(connection, &client.home, &permission)?
                     && is_covered_by_access_records(connection, id.as_str(), &client.home, &permission, &resource)?)
             };
-            Ok(app.store.read::<_, StoreError>(may).await?)
+            Ok(services.store.read::<_, StoreError>(may).await?)
         }
     }
 }
@@ -91,20 +95,20 @@ pub async fn check(
 /// The key or token must also be valid for the audience and carry the permission. An access record
 /// is an additional bound and does not bypass the others.
 async fn check_credential(
-    app: &App,
+    services: &Services,
     value: &str,
     audience: Option<Identifier>,
     permission: PermissionName,
     resource: &Resource,
 ) -> Result<bool, AuthError> {
-    let limits = &app.settings.limits;
+    let limits = &services.settings.limits;
     let question = PendingLookup {
         required_permissions: [permission.clone()].into_iter().collect(),
         owner_type: None,
         audience: audience.clone(),
     };
     let asks = audience.map(|audience| [audience].into());
-    let judged = verify_presented_credential(app, value, asks.as_ref(), FACTS, |facts, bounds| {
+    let judged = verify_presented_credential(services, value, asks.as_ref(), FACTS, |facts, bounds| {
         let missing = find_missing_permissions(facts, &question, bounds, limits)?;
         Ok(missing.is_empty() && grant::permits_access(&facts.key, facts.now, limits, &permission, resource))
     });

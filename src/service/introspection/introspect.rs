@@ -12,7 +12,7 @@ use crate::{
         },
     },
     service::{
-        App,
+        Services,
         credentials::{caller::Client, error::AuthError, verify::Ways},
         introspection::resolve::verify_presented_credential,
     },
@@ -21,11 +21,11 @@ use crate::{
 
 /// Returns the introspection response for a key or token, restricted to the audiences of the
 /// client.
-pub async fn introspect(app: &App, client: &Client, token: &str) -> Result<IntrospectionResponse, AuthError> {
-    let (limits, management) = (&app.settings.limits, &app.settings.management_audience);
+pub async fn introspect(services: &Services, client: &Client, token: &str) -> Result<IntrospectionResponse, AuthError> {
+    let (limits, management) = (&services.settings.limits, &services.settings.management_audience);
     let asks = introspectable_audiences(client.audiences.as_deref(), management);
     let judged = verify_presented_credential(
-        app,
+        services,
         token,
         asks.as_ref(),
         Ways::alone(key_context::load_facts_with_creation_time),
@@ -48,12 +48,14 @@ struct SignedIntrospectionClaims<'a> {
 }
 
 /// Returns the response as a JWT for the client, signed by the same keys as tokens.
-pub async fn sign(app: &App, client: &Client, answer: &IntrospectionResponse) -> Result<Token, AuthError> {
-    let iat = app.store.now().await?.seconds();
-    let view = app.keys.view();
-    let minter =
-        view.select_signer_at_refresh(app.settings.algorithm).map_err(|why| AuthError::Unavailable(why.to_string()))?;
-    let claims = SignedIntrospectionClaims { iss: app.issuer(), aud: &client.id, iat, token_introspection: answer };
+pub async fn sign(services: &Services, client: &Client, answer: &IntrospectionResponse) -> Result<Token, AuthError> {
+    let iat = services.store.now().await?.seconds();
+    let view = services.keys.view();
+    let minter = view
+        .select_signer_at_refresh(services.settings.algorithm)
+        .map_err(|why| AuthError::Unavailable(why.to_string()))?;
+    let claims =
+        SignedIntrospectionClaims { iss: services.issuer(), aud: &client.id, iat, token_introspection: answer };
     minter
         .sign_token(&TokenTypeHeader::INTROSPECTION, &claims)
         .await

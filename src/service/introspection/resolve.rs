@@ -17,7 +17,7 @@ use crate::{
         },
     },
     service::{
-        App,
+        Services,
         credentials::{
             brute_force::Source,
             caller::has_token_format,
@@ -47,19 +47,19 @@ pub(crate) struct AcceptedCredential<T, X> {
 /// the service, if they are known: a token must be for one of them. Failures do not count against
 /// the service, because third parties could exhaust its budget and lock it out.
 pub(crate) async fn verify_presented_credential<T, X: Send + 'static>(
-    app: &App,
+    services: &Services,
     value: &str,
     audiences: Option<&BTreeSet<Identifier>>,
     ways: Ways<X>,
     rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
 ) -> Result<Option<AcceptedCredential<T, X>>, AuthError> {
     let started = Instant::now();
-    require_trusted(app)?;
+    require_trusted(services)?;
     let value = strip_bearer_scheme(value);
     let judged = if has_token_format(value) {
-        verify_presented_token(app, value, audiences, started, ways, rule).await
+        verify_presented_token(services, value, audiences, started, ways, rule).await
     } else {
-        verify_presented_key(app, value, audiences, ways, rule).await
+        verify_presented_key(services, value, audiences, ways, rule).await
     };
     match judged {
         Ok(judged) => Ok(Some(judged)),
@@ -67,7 +67,7 @@ pub(crate) async fn verify_presented_credential<T, X: Send + 'static>(
         // A valid key or token for another audience looks like any other refusal, including its
         // timing.
         Err(AuthError::Target(_) | AuthError::Scope(_)) => {
-            wait_for_deadline(app, started).await;
+            wait_for_deadline(services, started).await;
             Ok(None)
         }
         Err(
@@ -91,7 +91,7 @@ fn strip_bearer_scheme(value: &str) -> &str {
 }
 
 async fn verify_presented_key<T, X: Send + 'static>(
-    app: &App,
+    services: &Services,
     key: &str,
     audiences: Option<&BTreeSet<Identifier>>,
     ways: Ways<X>,
@@ -100,26 +100,26 @@ async fn verify_presented_key<T, X: Send + 'static>(
     let bounds = CredentialBounds { scope: None, audiences: audiences.cloned().unwrap_or_default() };
     let request = Request { targets: bounds.audiences.clone(), ..Request::default() };
     let attempt = PresentedCredential { key, source: Source::UNKNOWN, form: Form::Validation };
-    let (decision, facts, more) = judge_with(app, attempt, &request, ways, |facts| rule(facts, &bounds)).await?;
+    let (decision, facts, more) = judge_with(services, attempt, &request, ways, |facts| rule(facts, &bounds)).await?;
     Ok(AcceptedCredential { decision, facts, more, claims: None })
 }
 
 async fn verify_presented_token<T, X: Send + 'static>(
-    app: &App,
+    services: &Services,
     token: &str,
     audiences: Option<&BTreeSet<Identifier>>,
     started: Instant,
     ways: Ways<X>,
     rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
 ) -> Result<AcceptedCredential<T, X>, AuthError> {
-    let (outcome, result) = match verify_token(app, token, audiences, ways, rule).await {
+    let (outcome, result) = match verify_token(services, token, audiences, ways, rule).await {
         Ok(judged) => (Outcome::Granted, Ok(judged)),
         Err((outcome, denied)) => (outcome, Err(denied)),
     };
     if matches!(result, Err(AuthError::Key)) {
-        wait_for_deadline(app, started).await;
+        wait_for_deadline(services, started).await;
     }
-    app.metrics.record_exchange(Form::Validation, outcome, started.elapsed());
+    services.metrics.record_exchange(Form::Validation, outcome, started.elapsed());
     result
 }
 
@@ -127,19 +127,19 @@ async fn verify_presented_token<T, X: Send + 'static>(
 /// audience and the scope limit it further. A signature cannot be guessed, so the brute-force
 /// limiter does not count failures.
 async fn verify_token<T, X: Send + 'static>(
-    app: &App,
+    services: &Services,
     token: &str,
     audiences: Option<&BTreeSet<Identifier>>,
     ways: Ways<X>,
     rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
 ) -> Result<AcceptedCredential<T, X>, (Outcome, AuthError)> {
     let fault = |fault: CredentialError| refused(Form::Validation, None, fault);
-    let verified = app.keys.view().verify_any(token, app.issuer());
+    let verified = services.keys.view().verify_any(token, services.issuer());
     let (typ, claims) = verified.ok_or_else(|| fault(CredentialError::Malformed))?;
     let elsewhere = || (Outcome::Target, AuthError::Target(TargetError::NotAllowed));
-    let bounds = token_bounds(app, &claims, audiences).ok_or_else(elsewhere)?;
+    let bounds = token_bounds(services, &claims, audiences).ok_or_else(elsewhere)?;
 
-    let found = token::found(app, &claims, &bounds.audiences, ways.look).await;
+    let found = token::found(services, &claims, &bounds.audiences, ways.look).await;
     let (facts, more) = found.map_err(|denied| (metric_result(&denied), denied))?.map_err(fault)?;
     if typ != TokenTypeHeader::ACCESS_TOKEN && !facts.audiences.iter().any(|audience| audience.token_profile.typ == typ)
     {
@@ -147,7 +147,12 @@ async fn verify_token<T, X: Send + 'static>(
     }
     match rule(&facts, &bounds) {
         Ok(decision) => {
-            app.last_used.note(&facts.key.id, facts.key.credential_id, facts.now, Form::Validation.counts_as_use());
+            services.last_used.note(
+                &facts.key.id,
+                facts.key.credential_id,
+                facts.now,
+                Form::Validation.counts_as_use(),
+            );
             Ok(AcceptedCredential { decision, facts, more, claims: Some(claims) })
         }
         Err(DenyReason::Key(found)) => Err(fault(found)),
@@ -159,8 +164,12 @@ async fn verify_token<T, X: Send + 'static>(
 /// Returns the limits from the claims of a token, or `None` if it is for none of the requested
 /// audiences. A token for the management audience is accepted only if this audience is requested by
 /// name, because no service of a product needs such a token.
-fn token_bounds(app: &App, claims: &Claims, asked: Option<&BTreeSet<Identifier>>) -> Option<CredentialBounds> {
-    let management = &app.settings.management_audience;
+fn token_bounds(
+    services: &Services,
+    claims: &Claims,
+    asked: Option<&BTreeSet<Identifier>>,
+) -> Option<CredentialBounds> {
+    let management = &services.settings.management_audience;
     let audiences: BTreeSet<_> = match asked {
         Some(asked) => asked.iter().filter(|asked| claims.aud.contains(asked.as_str())).cloned().collect(),
         None => claims.aud.all().iter().cloned().collect(),

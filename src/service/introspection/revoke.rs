@@ -12,7 +12,7 @@ use crate::{
         exchange::{claims::Claims, facts::Request},
     },
     service::{
-        App, Error,
+        Error, Services,
         api_keys::{self, Step, lookup::lock_key_to_end},
         caller::Caller,
         credentials::{
@@ -41,20 +41,20 @@ pub enum RevocationError {
 
 /// Revokes a key or a token if the caller may do so. After the function returns, no replica accepts
 /// the key or token (invariant 2). Returns `Error::Conflict` for the key of the last administrator.
-pub async fn revoke(app: &App, caller: &Caller, shown: &str) -> Result<(), RevocationError> {
+pub async fn revoke(services: &Services, caller: &Caller, shown: &str) -> Result<(), RevocationError> {
     let started = Instant::now();
     if portal::token(shown).is_some() {
         return Err(RevocationError::Unsupported);
     }
     let revoked = if has_token_format(shown) {
-        revoke_presented_token(app, caller, shown).await?
+        revoke_presented_token(services, caller, shown).await?
     } else {
-        revoke_presented_key(app, caller, shown).await?
+        revoke_presented_key(services, caller, shown).await?
     };
     match revoked {
         RevocationOutcome::Revoked | RevocationOutcome::Refused => {}
         // A key or token that the caller may not revoke takes as long as an unknown one.
-        RevocationOutcome::NotPermitted => wait_for_deadline(app, started).await,
+        RevocationOutcome::NotPermitted => wait_for_deadline(services, started).await,
     }
     Ok(())
 }
@@ -66,11 +66,15 @@ enum RevocationOutcome {
     NotPermitted,
 }
 
-async fn revoke_presented_key(app: &App, caller: &Caller, key: &str) -> Result<RevocationOutcome, RevocationError> {
+async fn revoke_presented_key(
+    services: &Services,
+    caller: &Caller,
+    key: &str,
+) -> Result<RevocationOutcome, RevocationError> {
     // A third party may have sent the key to a service, so its source is unknown.
     let attempt = PresentedCredential { key, source: Source::UNKNOWN, form: Form::Management };
     // The state of the key does not matter: a suspended key could be resumed.
-    let proved = judge(app, attempt, &Request::default(), |facts| Ok(facts.key.id.clone())).await;
+    let proved = judge(services, attempt, &Request::default(), |facts| Ok(facts.key.id.clone())).await;
     let (id, facts) = match proved {
         Ok(proved) => proved,
         Err(AuthError::Key) => return Ok(RevocationOutcome::Refused),
@@ -90,7 +94,7 @@ async fn revoke_presented_key(app: &App, caller: &Caller, key: &str) -> Result<R
     if !caller.may_revoke(&facts.key.ownership.home, gone) {
         return Ok(RevocationOutcome::NotPermitted);
     }
-    match api_keys::step(app, &caller, id, Step::Revoke, None).await {
+    match api_keys::step(services, &caller, id, Step::Revoke, None).await {
         Ok(_) => Ok(RevocationOutcome::Revoked),
         // The key or its owner was deleted since the lookup.
         Err(Error::NotFound(_) | Error::Forbidden(_) | Error::NotAllowed(_)) => Ok(RevocationOutcome::NotPermitted),
@@ -98,21 +102,27 @@ async fn revoke_presented_key(app: &App, caller: &Caller, key: &str) -> Result<R
     }
 }
 
-async fn revoke_presented_token(app: &App, caller: &Caller, token: &str) -> Result<RevocationOutcome, RevocationError> {
-    let verified = app.keys.view().verify_any(token, app.issuer());
+async fn revoke_presented_token(
+    services: &Services,
+    caller: &Caller,
+    token: &str,
+) -> Result<RevocationOutcome, RevocationError> {
+    let verified = services.keys.view().verify_any(token, services.issuer());
     let Some((_, claims)) = verified else { return Ok(RevocationOutcome::NotPermitted) };
     let caller = caller_with_own_key_authority(caller, &claims.key_id);
     // This lookup precedes the transaction, so that unauthorized callers do not lock a key.
     let wanted = KeySelector::Key(claims.key_id.clone());
-    let found =
-        app.store.read(move |connection| store::credentials::key_context::load(connection, &wanted, &[].into())).await;
+    let found = services
+        .store
+        .read(move |connection| store::credentials::key_context::load(connection, &wanted, &[].into()))
+        .await;
     let Some(found) = found.map_err(AuthError::from)? else { return Ok(RevocationOutcome::NotPermitted) };
     let ownership = &found.facts.key.ownership;
     let gone = matches!(ownership.root_owner_status(false), OwnerStatus::Deleted(_));
     if !caller.may_revoke(&ownership.home, gone) || claims.exp <= found.facts.now.seconds() {
         return Ok(RevocationOutcome::NotPermitted);
     }
-    Ok(if revoke_token(app, caller, claims).await? {
+    Ok(if revoke_token(services, caller, claims).await? {
         RevocationOutcome::Revoked
     } else {
         RevocationOutcome::NotPermitted
@@ -121,8 +131,9 @@ async fn revoke_presented_token(app: &App, caller: &Caller, token: &str) -> Resu
 
 /// Revokes a token and returns whether the caller may do so. Only the first revocation appends an
 /// event.
-async fn revoke_token(app: &App, caller: Caller, claims: Claims) -> Result<bool, Error> {
-    app.store
+async fn revoke_token(services: &Services, caller: Caller, claims: Claims) -> Result<bool, Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             // The key is locked here, so the second of two concurrent revocations finds the result
             // of the first.

@@ -6,7 +6,7 @@ use crate::{
         exchange::validation::{PendingLookup, Principals, find_missing_permissions},
     },
     service::{
-        App,
+        Services,
         api_keys::types::Shown,
         credentials::{error::AuthError, verify::WHOLE},
         introspection::resolve::{AcceptedCredential, verify_presented_credential},
@@ -24,13 +24,17 @@ pub struct ValidationResult {
 
 /// Validates a key, or a token and the key that it was issued for. Returns `None` if it is not
 /// accepted, regardless of the reason. `value` may begin with `Bearer`.
-pub async fn validate(app: &App, value: &str, question: &PendingLookup) -> Result<Option<ValidationResult>, AuthError> {
+pub async fn validate(
+    services: &Services,
+    value: &str,
+    question: &PendingLookup,
+) -> Result<Option<ValidationResult>, AuthError> {
     let asks = question.audience.clone().map(|audience| [audience].into());
-    let judged = verify_presented_credential(app, value, asks.as_ref(), WHOLE, |facts, bounds| {
-        find_missing_permissions(facts, question, bounds, &app.settings.limits)
+    let judged = verify_presented_credential(services, value, asks.as_ref(), WHOLE, |facts, bounds| {
+        find_missing_permissions(facts, question, bounds, &services.settings.limits)
     });
     Ok(judged.await?.map(|AcceptedCredential { decision: missing, facts, more: (key, behind), .. }| ValidationResult {
-        shown: Shown::new(key, facts.now, &app.settings),
+        shown: Shown::new(key, facts.now, &services.settings),
         behind,
         missing,
     }))

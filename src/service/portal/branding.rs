@@ -5,7 +5,7 @@ use crate::{
         events::{EventType, NewEvent},
         portal::branding::Branding,
     },
-    service::{App, Error, caller::Caller, common::version::require_version},
+    service::{Error, Services, caller::Caller, common::version::require_version},
     store::{self, Outcome},
 };
 
@@ -13,19 +13,20 @@ use crate::{
 const EVENT_SUBJECT: &str = "portal";
 
 /// Returns the branding and its version.
-pub async fn get(app: &App) -> Result<(Branding, i64), Error> {
-    Ok(app.store.read(store::portal::branding::read).await?)
+pub async fn get(services: &Services) -> Result<(Branding, i64), Error> {
+    Ok(services.store.read(store::portal::branding::read).await?)
 }
 
 /// Replaces the whole branding. Members that are left out get the default appearance. An identical
 /// branding changes nothing and appends no event.
 pub async fn put(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     branding: Branding,
     if_version: Option<i64>,
 ) -> Result<(Branding, i64), Error> {
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let (before, version) = store::portal::branding::read_branding_for_update(tx)?;
             require_version(version, if_version)?;

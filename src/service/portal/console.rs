@@ -18,7 +18,7 @@ use crate::{
         },
     },
     service::{
-        App,
+        Services,
         credentials::{
             caller::{self, RequestContext},
             error::AuthError,
@@ -43,13 +43,13 @@ pub struct SignedIn {
 
 /// Exchanges a key for a session. Returns `None` if the key is valid but has no management
 /// permission, and `AuthError::Key` for every fault of the key.
-pub async fn sign_in(app: &App, key: &str, call: &RequestContext) -> Result<Option<SignedIn>, AuthError> {
-    let request = caller::management_exchange_request(app);
+pub async fn sign_in(services: &Services, key: &str, call: &RequestContext) -> Result<Option<SignedIn>, AuthError> {
+    let request = caller::management_exchange_request(services);
     let attempt = PresentedCredential { key, source: call.source, form: Form::Management };
     // With the default lifetime operators would have to sign in again every ten minutes. Revocation
     // takes effect immediately regardless of the lifetime.
-    let limits = Limits { default_ttl: app.settings.limits.max_ttl, ..app.settings.limits.clone() };
-    let issued = issue_token(app, attempt, &request, |facts| {
+    let limits = Limits { default_ttl: services.settings.limits.max_ttl, ..services.settings.limits.clone() };
+    let issued = issue_token(services, attempt, &request, |facts| {
         let grant = grant::decide(facts, &request, &limits)?;
         let authority =
             CallerPermissions { scope: grant.scope.clone(), tenant_scope: TenantScope::of(&facts.key.ownership.home) };
@@ -62,7 +62,8 @@ pub async fn sign_in(app: &App, key: &str, call: &RequestContext) -> Result<Opti
         Err(AuthError::Scope(_) | AuthError::Target(_)) => return Ok(None),
         Err(denied) => return Err(denied),
     };
-    app.store
+    services
+        .store
         .run_transaction(call.origin(Actor::Key(key.clone()), None), move |_| {
             let created = NewEvent::new(EventType::ConsoleSessionCreated, &jti);
             Ok::<_, AuthError>(Outcome::event((), created.with_data("api_key", key.as_str())))
@@ -72,11 +73,11 @@ pub async fn sign_in(app: &App, key: &str, call: &RequestContext) -> Result<Opti
 }
 
 /// Revokes a session. A session that is no longer valid is ignored.
-pub async fn sign_out(app: &App, session: &str, call: &RequestContext) -> Result<(), RevocationError> {
-    let caller = match caller::authenticate_console_session(app, session, call).await {
+pub async fn sign_out(services: &Services, session: &str, call: &RequestContext) -> Result<(), RevocationError> {
+    let caller = match caller::authenticate_console_session(services, session, call).await {
         // The session has already ended.
         Err(AuthError::Key) => return Ok(()),
         caller => caller?,
     };
-    revoke::revoke(app, &caller, session).await
+    revoke::revoke(services, &caller, session).await
 }

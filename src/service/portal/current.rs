@@ -17,7 +17,7 @@ use crate::{
         },
         portal::session::KeyFormOption,
     },
-    service::{App, Error, access::owners, caller::Caller},
+    service::{Error, Services, access::owners, caller::Caller},
     store::{self, Conn, StoreError},
 };
 
@@ -50,17 +50,17 @@ const MAX_OFFERED_PERMISSIONS: i64 = 1000;
 
 /// Returns the user that the caller acts on behalf of and what the user may do; `None` if the
 /// caller acts on behalf of no user.
-pub async fn current(app: &App, caller: &Caller) -> Result<Option<CurrentUser>, Error> {
+pub async fn current(services: &Services, caller: &Caller) -> Result<Option<CurrentUser>, Error> {
     let Some(home) = caller.on_behalf_of.clone() else { return Ok(None) };
     let Some(user) = home.user().cloned() else { return Ok(None) };
     let organization = home.organization().cloned();
     let (enabled, authority, holdings) =
-        (app.settings.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
+        (services.settings.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
     let of = organization.clone();
     let sees_everyone = matches!(authority.visible_keys(), KeyVisibility::Organization { all_keys: true, .. });
-    let choices = app.settings.choices.clone();
+    let choices = services.settings.choices.clone();
     let (with_roles, who) = (choices.contains(&KeyFormOption::Roles), user.clone());
-    let (of_user, of_organization) = app
+    let (of_user, of_organization) = services
         .store
         .read(move |connection| {
             let held = match owners::of_user(connection, &who, of.as_ref())?.filter(|_| with_roles) {
@@ -85,6 +85,6 @@ pub async fn current(app: &App, caller: &Caller) -> Result<Option<CurrentUser>, 
             Ok::<_, StoreError>((of_user, Some(of_organization)))
         })
         .await?;
-    let max_lifetime = app.settings.max_key_lifetime;
+    let max_lifetime = services.settings.max_key_lifetime;
     Ok(Some(CurrentUser { user, organization, of_user, of_organization, sees_everyone, max_lifetime, choices }))
 }

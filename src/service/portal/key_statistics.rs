@@ -10,7 +10,7 @@ use crate::{
         credentials::api_key::KeyCounts,
         exchange::usage::UtcHour,
     },
-    service::{App, Error},
+    service::{Error, Services},
     store::{self, StoreError},
 };
 
@@ -33,8 +33,8 @@ pub struct KeyStatistics {
 
 /// Returns the results of the last `hours` hours, including the current one, and the number of
 /// keys.
-pub async fn get_key_statistics(app: &App, hours: u32) -> Result<KeyStatistics, Error> {
-    let (now, exchanges) = app
+pub async fn get_key_statistics(services: &Services, hours: u32) -> Result<KeyStatistics, Error> {
+    let (now, exchanges) = services
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
@@ -42,19 +42,19 @@ pub async fn get_key_statistics(app: &App, hours: u32) -> Result<KeyStatistics, 
             Ok::<_, StoreError>((now, store::exchange_counts::read_counts_since(connection, first)?))
         })
         .await?;
-    Ok(KeyStatistics { exchanges, keys: count_keys_cached(app).await, now })
+    Ok(KeyStatistics { exchanges, keys: count_keys_cached(services).await, now })
 }
 
 /// Counts the keys while concurrent requests wait for the result. After a failure the previous
 /// counts are returned, and there is no new attempt for `MIN_COUNT_INTERVAL`.
-async fn count_keys_cached(app: &App) -> Option<KeyCounts> {
-    let mut last = app.census.0.lock().await;
+async fn count_keys_cached(services: &Services) -> Option<KeyCounts> {
+    let mut last = services.census.0.lock().await;
     let before = match *last {
         Some((at, keys)) if at.elapsed() < MIN_COUNT_INTERVAL => return keys,
         Some((_, keys)) => keys,
         None => None,
     };
-    let count = app.store.read(|connection| {
+    let count = services.store.read(|connection| {
         let now = store::now(connection)?;
         store::portal::key_statistics::keys(connection, now, EXPIRING_WITHIN)
     });

@@ -26,7 +26,7 @@ use crate::{
         portal::session::{PortalSession, PortalSessionKind},
     },
     service::{
-        App, Error,
+        Error, Services,
         access::owners::{self, DirectoryEntry},
         caller::Caller,
     },
@@ -51,7 +51,7 @@ const SIGN_IN_CODE_TTL: Span = Span::from_secs(60);
 /// Opens a session for a user, optionally within an organization: a token for a page of the
 /// product, and a code for the hosted page.
 pub async fn open(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     user: UserId,
     organization: Option<OrganizationId>,
@@ -59,9 +59,10 @@ pub async fn open(
     if !caller.authority.may_act_on_behalf_of_users() {
         return Err(Error::Forbidden("keyswap:keys"));
     }
-    let (mint, held) = (Mint::of(app), caller.holdings.clone());
-    let base = app.settings.portal_url.as_ref().map_or_else(|| app.issuer().to_owned(), ToString::to_string);
-    app.store
+    let (mint, held) = (Mint::of(services), caller.holdings.clone());
+    let base = services.settings.portal_url.as_ref().map_or_else(|| services.issuer().to_owned(), ToString::to_string);
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let home = lock_user_entry(tx, &user, organization.as_ref())?.home;
             let (token, session) = mint.make::<Error>(tx, PortalSessionKind::Token, home.clone(), held.clone())?;
@@ -92,8 +93,8 @@ struct Mint {
 }
 
 impl Mint {
-    fn of(app: &App) -> Self {
-        Self { master: app.master.clone(), entropy: app.entropy.clone(), ttl: app.settings.session_ttl }
+    fn of(services: &Services) -> Self {
+        Self { master: services.master.clone(), entropy: services.entropy.clone(), ttl: services.settings.session_ttl }
     }
 
     fn make<E: From<StoreError> + From<EncryptionError> + From<EntropyUnavailable>>(

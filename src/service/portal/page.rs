@@ -9,7 +9,7 @@ use crate::{
         portal::session::PortalSessionKind,
     },
     service::{
-        App,
+        Services,
         credentials::{caller::RequestContext, error::AuthError},
         portal::{AuthenticatedSession, Mint, authenticate_session, made, token},
     },
@@ -26,20 +26,20 @@ pub struct SignedIn {
 /// Exchanges a code for a page session, which replaces the session `replaced`, if any. Every fault
 /// of the code yields `AuthError::Key`.
 pub async fn sign_in(
-    app: &App,
+    services: &Services,
     code: &str,
     replaced: Option<&str>,
     call: &RequestContext,
 ) -> Result<SignedIn, AuthError> {
     let Some(shown) = token(code) else {
-        app.brute_force.failed(call.source, None);
+        services.brute_force.failed(call.source, None);
         return Err(AuthError::Key);
     };
     let AuthenticatedSession { session: code, place, held } =
-        authenticate_session(app, &shown, PortalSessionKind::Code, call.source).await?;
-    let (mint, lasts) = (Mint::of(app), app.settings.session_ttl);
+        authenticate_session(services, &shown, PortalSessionKind::Code, call.source).await?;
+    let (mint, lasts) = (Mint::of(services), services.settings.session_ttl);
     let origin = call.origin(Actor::PortalSession(code.clone()), place.home.user().cloned());
-    let cookie = app
+    let cookie = services
         .store
         .run_transaction(origin, move |tx| {
             // Of two concurrent requests with the same code, only one deletes it.
@@ -53,22 +53,23 @@ pub async fn sign_in(
     let cookie = cookie.ok_or(AuthError::Key)?;
     if let Some(replaced) = replaced {
         // If this fails, the replaced session expires by itself soon.
-        let _ = sign_out(app, replaced, call).await;
+        let _ = sign_out(services, replaced, call).await;
     }
     Ok(SignedIn { cookie, lasts })
 }
 
 /// Ends a page session. A value that is not a valid page session is ignored.
-pub async fn sign_out(app: &App, cookie: &str, call: &RequestContext) -> Result<(), AuthError> {
+pub async fn sign_out(services: &Services, cookie: &str, call: &RequestContext) -> Result<(), AuthError> {
     let Some(shown) = token(cookie) else { return Ok(()) };
     let AuthenticatedSession { session, place, .. } =
-        match authenticate_session(app, &shown, PortalSessionKind::Page, call.source).await {
+        match authenticate_session(services, &shown, PortalSessionKind::Page, call.source).await {
             // The session is no longer valid.
             Err(AuthError::Key) => return Ok(()),
             proved => proved?,
         };
     let origin = call.origin(Actor::PortalSession(session.clone()), place.home.user().cloned());
-    app.store
+    services
+        .store
         .run_transaction(origin, move |tx| {
             if !store::portal::sessions::delete(tx, &session)? {
                 return Ok(Outcome::without_event(()));

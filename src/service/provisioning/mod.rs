@@ -20,7 +20,7 @@ use crate::{
         events::NewEvent,
     },
     service::{
-        App, Error, InputFault, Settings,
+        Error, InputFault, Services, Settings,
         access::{
             audience_changes::{self, AudiencePatch, Means, NewAudience},
             last_administrator, permissions, roles,
@@ -37,9 +37,14 @@ pub use diff::{Action, Change, Member};
 pub use file::{DesiredConfiguration, DesiredServiceClient, FileFormat, read};
 
 /// Returns the changes that `apply` would make now.
-pub async fn plan(app: &App, caller: &Caller, wanted: DesiredConfiguration, prune: bool) -> Result<Vec<Change>, Error> {
-    let mut run = ConfigurationRun::new(app, caller, wanted, prune).await?;
-    let ended = app.store.run_transaction(caller.origin.clone(), move |tx| match run.all(tx) {
+pub async fn plan(
+    services: &Services,
+    caller: &Caller,
+    wanted: DesiredConfiguration,
+    prune: bool,
+) -> Result<Vec<Change>, Error> {
+    let mut run = ConfigurationRun::new(services, caller, wanted, prune).await?;
+    let ended = services.store.run_transaction(caller.origin.clone(), move |tx| match run.all(tx) {
         Ok(()) => Err::<Outcome<()>, _>(PlanRollback::Planned(run.changes)),
         Err(error) => Err(PlanRollback::Failed(error)),
     });
@@ -61,13 +66,14 @@ pub async fn plan(app: &App, caller: &Caller, wanted: DesiredConfiguration, prun
 /// already match stay untouched. With `prune`, resources that the file does not name are deleted,
 /// for the sections that it contains. All faults are reported together.
 pub async fn apply(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     wanted: DesiredConfiguration,
     prune: bool,
 ) -> Result<Vec<Change>, Error> {
-    let mut run = ConfigurationRun::new(app, caller, wanted, prune).await?;
-    app.store
+    let mut run = ConfigurationRun::new(services, caller, wanted, prune).await?;
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             run.all(tx)?;
             Ok(if run.events.is_empty() {
@@ -92,17 +98,22 @@ struct ConfigurationRun {
 }
 
 impl ConfigurationRun {
-    async fn new(app: &App, caller: &Caller, wanted: DesiredConfiguration, prune: bool) -> Result<Self, Error> {
+    async fn new(
+        services: &Services,
+        caller: &Caller,
+        wanted: DesiredConfiguration,
+        prune: bool,
+    ) -> Result<Self, Error> {
         let mut asked: Vec<_> =
             wanted.audiences.iter().flatten().filter_map(|audience| audience_changes::asked(&audience.shape)).collect();
         asked.sort();
         asked.dedup();
         Ok(Self {
-            means: Means::gather(app, asked).await?,
+            means: Means::gather(services, asked).await?,
             wanted,
             prune,
             caller: caller.clone(),
-            settings: app.settings.clone(),
+            settings: services.settings.clone(),
             changes: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),

@@ -15,7 +15,7 @@ use crate::{
         },
     },
     service::{
-        App, Error, Settings,
+        Error, Services, Settings,
         common::locks,
         replicas::registration::{ReplicaRegistration, ReplicaReport},
     },
@@ -51,21 +51,21 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<ReplicaRegistrat
 
 /// Updates the entry once a third of `replica_staleness` has passed, or when the published keys or
 /// the master keys have changed. Deletes the entries of replicas that no longer count.
-pub(crate) async fn tell(app: &App) -> Result<(), Error> {
-    let Some(before) = app.replica_registration.lock().clone() else { return Ok(()) };
-    let view = app.keys.view();
+pub(crate) async fn tell(services: &Services) -> Result<(), Error> {
+    let Some(before) = services.replica_registration.lock().clone() else { return Ok(()) };
+    let view = services.keys.view();
     let kids: Vec<_> = view.published.iter().map(|(info, _)| info.kid.as_str()).collect();
     let published = kids.join(" ");
-    let master_keys = app.master.fingerprints().into_values().collect::<Vec<_>>().join(" ");
-    let now = app.store.now().await?;
-    let often = app.settings.timing.report_interval();
+    let master_keys = services.master.fingerprints().into_values().collect::<Vec<_>>().join(" ");
+    let now = services.store.now().await?;
+    let often = services.settings.timing.report_interval();
     // If the clock was set back, `seen_at` lies ahead and does not postpone the update.
     let is_known = published == before.published && master_keys == before.master_keys;
     if now >= before.seen_at && now.elapsed_since(before.seen_at) < often && is_known {
         return Ok(());
     }
-    let (told, settings) = (ReplicaReport { published, master_keys, ..before }, app.settings.clone());
-    let told = app
+    let (told, settings) = (ReplicaReport { published, master_keys, ..before }, services.settings.clone());
+    let told = services
         .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
             store::lock(tx, locks::SIGNING_KEYS)?;
@@ -84,7 +84,7 @@ pub(crate) async fn tell(app: &App) -> Result<(), Error> {
             Ok::<_, StoreError>(Outcome::without_event(told))
         })
         .await?;
-    *app.replica_registration.lock() = Some(told);
+    *services.replica_registration.lock() = Some(told);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::{
         events::{Actor, EventType, NewEvent, Origin},
         signing::rotation::{ClockJump, ClockReading},
     },
-    service::{App, Error},
+    service::{Error, Services},
     store::{self, Outcome},
 };
 
@@ -22,29 +22,30 @@ const MAX_CLOCK_READ_ATTEMPTS: u32 = 3;
 /// Reads the clock. If it jumped since the last reading, every wait restarts and an event is
 /// recorded. A command records nothing and returns `Error::Conflict`: the clock of its machine is
 /// less reliable than those of the servers, and each run has only a first reading.
-pub(crate) async fn watch(app: &App) -> Result<(), Error> {
-    let (mut moment, noted) = look(app).await?;
-    let mut jump = detect_jump(app, moment, noted);
+pub(crate) async fn watch(services: &Services) -> Result<(), Error> {
+    let (mut moment, noted) = look(services).await?;
+    let mut jump = detect_jump(services, moment, noted);
     if jump.is_some() {
         tokio::time::sleep(JUMP_RECHECK_DELAY).await;
-        let (again, noted) = look(app).await?;
-        (moment, jump) = (again, detect_jump(app, again, noted));
+        let (again, noted) = look(services).await?;
+        (moment, jump) = (again, detect_jump(services, again, noted));
     }
     if let Some(jump) = jump {
         let (direction, by) = match jump {
             ClockJump::Forward(by) => ("forward", by),
             ClockJump::Backward(by) => ("back", by),
         };
-        if app.replica_registration.is_command() {
+        if services.replica_registration.is_command() {
             return Err(Error::Conflict(format!(
                 "the database's clock is {by} {} what this machine's clock and the last server to look at it let expect: nothing is moved by \
                  it; set the clocks right, or let a running server do it",
                 if direction == "forward" { "ahead of" } else { "behind" }
             )));
         }
-        app.metrics.record_clock_jump();
+        services.metrics.record_clock_jump();
         tracing::error!(direction, %by, "the clock of the database jumped; every propagation delay of the signing keys restarts");
-        app.store
+        services
+            .store
             .run_transaction(Origin::of(Actor::System), move |tx| {
                 let now = store::now(tx)?;
                 store::signing::clock::record_clock_jump(tx, now)?;
@@ -53,25 +54,25 @@ pub(crate) async fn watch(app: &App) -> Result<(), Error> {
             })
             .await?;
     }
-    app.watch.keep(moment);
+    services.watch.keep(moment);
     Ok(())
 }
 
 /// Reads the database clock and the process clocks. A response so slow that the clocks could appear
 /// to differ is discarded, and the read is repeated.
-async fn look(app: &App) -> Result<(ClockReading, Timestamp), Error> {
-    let clock = &app.watch.clock;
+async fn look(services: &Services) -> Result<(ClockReading, Timestamp), Error> {
+    let clock = &services.watch.clock;
     let mut tries = 1;
     loop {
         let asked = clock.monotonic_elapsed();
-        let found = app.store.read(|connection| {
+        let found = services.store.read(|connection| {
             let (noted, _) = store::signing::clock::read(connection)?;
             Ok::<_, store::StoreError>((store::now(connection)?, noted))
         });
         let (database, noted) = found.await?;
         let moment = ClockReading { database, elapsed: clock.monotonic_elapsed(), machine_clock: clock.now() };
         let took = moment.elapsed.saturating_sub(asked);
-        if took <= app.settings.timing.clock_skew.duration() / 2 || tries == MAX_CLOCK_READ_ATTEMPTS {
+        if took <= services.settings.timing.clock_skew.duration() / 2 || tries == MAX_CLOCK_READ_ATTEMPTS {
             return Ok((moment, noted));
         }
         tries += 1;
@@ -80,9 +81,9 @@ async fn look(app: &App) -> Result<(ClockReading, Timestamp), Error> {
 
 /// Compares with the last reading of this process, or, for the first reading, with the last one
 /// that any replica recorded.
-fn detect_jump(app: &App, moment: ClockReading, noted: Timestamp) -> Option<ClockJump> {
-    let tolerance = app.settings.timing.clock_skew;
-    match app.watch.last() {
+fn detect_jump(services: &Services, moment: ClockReading, noted: Timestamp) -> Option<ClockJump> {
+    let tolerance = services.settings.timing.clock_skew;
+    match services.watch.last() {
         Some(last) => moment.jump_since(last, tolerance),
         None => moment.jump_at_first_reading(noted, tolerance),
     }

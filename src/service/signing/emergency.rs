@@ -8,7 +8,7 @@ use crate::{
         signing::{SigningKeyState, rotation::RevocationBounds},
     },
     service::{
-        App, Error,
+        Error, Services,
         caller::Caller,
         signing::{
             loaded::{Listed, Looked},
@@ -31,7 +31,7 @@ pub struct Revocation {
 
 /// Removes a key from the JWKS and destroys its private key. If it was signing, another key signs
 /// at once.
-pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Revocation, Error> {
+pub async fn revoke(services: &Services, caller: &Caller, kid: SigningKeyId) -> Result<Revocation, Error> {
     // From the database: the snapshot in memory omits keys that it cannot parse.
     let wanted = kid.clone();
     let find = move |connection: &mut Conn| {
@@ -39,13 +39,13 @@ pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Rev
             store::signing::signing_keys::list(connection, true)?.into_iter().find(|key| key.info.kid == wanted);
         Ok::<_, StoreError>(found.map(|key| key.info.algorithm))
     };
-    let algorithm = app.store.read(find).await?;
+    let algorithm = services.store.read(find).await?;
     // `press` publishes the key that follows the successor; `spare` publishes a successor if there
     // is no usable next key.
-    let mut press = Press::generate_for(app, algorithm).await?;
-    let mut spare = Press::generate_for(app, algorithm).await?;
-    let settings = app.settings.clone();
-    let revoked = app
+    let mut press = Press::generate_for(services, algorithm).await?;
+    let mut spare = Press::generate_for(services, algorithm).await?;
+    let settings = services.settings.clone();
+    let revoked = services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let (now, looked) = lock_and_load(tx, &settings)?;
@@ -97,6 +97,6 @@ pub async fn revoke(app: &App, caller: &Caller, kid: SigningKeyId) -> Result<Rev
             Ok(Outcome::events(revoked, events))
         })
         .await?;
-    settle(app).await;
+    settle(services).await;
     Ok(revoked)
 }

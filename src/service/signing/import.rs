@@ -7,7 +7,7 @@ use crate::{
     },
     domain::signing::SigningKeyState,
     service::{
-        App, Error,
+        Error, Services,
         caller::Caller,
         signing::{
             clock_monitor,
@@ -21,17 +21,17 @@ use crate::{
 
 /// Publishes an imported private key as the next key of the configured algorithm. It replaces the
 /// current next key, which has never signed. A key that is or was known is an `Error::Conflict`.
-pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Error> {
-    require_trusted(app)?;
-    clock_monitor::watch(app).await?;
-    let algorithm = app.settings.algorithm;
+pub async fn import(services: &Services, caller: &Caller, text: &str) -> Result<Listed, Error> {
+    require_trusted(services)?;
+    clock_monitor::watch(services).await?;
+    let algorithm = services.settings.algorithm;
     let der = key_import::parse_private_key(text, algorithm)
         .map_err(|error: ImportError| Error::invalid("key", error.to_string()))?;
     let signer = Signer::from_pkcs8(algorithm, &der).map_err(|error| Error::invalid("key", error.to_string()))?;
     let kid = signer.jwk().kid.clone();
-    let (master, entropy, settings) = (app.master.clone(), app.entropy.clone(), app.settings.clone());
-    let pace = app.watch.reference_reading();
-    let imported = app
+    let (master, entropy, settings) = (services.master.clone(), services.entropy.clone(), services.settings.clone());
+    let pace = services.watch.reference_reading();
+    let imported = services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let (now, looked) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
@@ -49,6 +49,6 @@ pub async fn import(app: &App, caller: &Caller, text: &str) -> Result<Listed, Er
             Ok(Outcome::events(looked.view_key(&made, now, &NO_LIVE_TOKENS), events))
         })
         .await?;
-    settle(app).await;
+    settle(services).await;
     Ok(imported)
 }

@@ -9,13 +9,13 @@ use crate::{
         common::time::Timestamp,
         events::{Actor, Origin},
     },
-    service::{App, signing::live_token_counts::MINUTE},
+    service::{Services, signing::live_token_counts::MINUTE},
     store::{self, Outcome, StoreError},
 };
 
 /// Writes the counts. After a failure they are counted again, for the next flush.
-pub async fn flush(app: &App) -> Result<(), StoreError> {
-    let taken = mem::take(&mut *app.live_tokens.lock());
+pub async fn flush(services: &Services) -> Result<(), StoreError> {
+    let taken = mem::take(&mut *services.live_tokens.lock());
     if taken.is_empty() {
         return Ok(());
     }
@@ -25,7 +25,7 @@ pub async fn flush(app: &App) -> Result<(), StoreError> {
             signed.insert((kid.clone(), Timestamp::from_millis(minute * MINUTE * 1000)), *tokens);
         }
     }
-    let written = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+    let written = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::signing::live_tokens::add(tx, &signed)?;
         Ok::<_, StoreError>(Outcome::without_event(()))
     });
@@ -33,7 +33,7 @@ pub async fn flush(app: &App) -> Result<(), StoreError> {
     if written.is_err() {
         for (kid, minutes) in &taken {
             for (minute, tokens) in minutes {
-                app.live_tokens.add(kid, *minute, *tokens);
+                services.live_tokens.add(kid, *minute, *tokens);
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::{
             rotation::{PlannedStep, RotationRules, RotationStep, WaitReason},
         },
     },
-    service::{App, Settings, replicas},
+    service::{Services, Settings, replicas},
     store::{self, Conn, StoreError, signing::replicas::Replica},
     telemetry::metrics::SigningKeys,
 };
@@ -196,8 +196,8 @@ impl Looked {
 
 /// Refreshes the snapshot after a commit. A failure does not undo the change, and the background
 /// job refreshes again within seconds.
-pub(crate) async fn refresh_keys(app: &App) {
-    if let Err(error) = app.keys.refresh(&app.store, &app.master).await {
+pub(crate) async fn refresh_keys(services: &Services) {
+    if let Err(error) = services.keys.refresh(&services.store, &services.master).await {
         tracing::warn!(%error, "the signing keys could not be looked at");
     }
 }

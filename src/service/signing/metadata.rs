@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     domain::signing::Algorithm,
     service::{
-        App, Error,
+        Error, Services,
         common::document::CachedDocument,
         encryption::database_progress::Verdict,
         signing::{jwk_set::jwks, key_snapshot::KeySnapshot},
@@ -26,8 +26,12 @@ pub const IBM_API_KEY_GRANT: &str = "urn:ibm:params:oauth:grant-type:apikey";
 /// Returns the JWKS to serve while an operator must decide about a rolled back database. The
 /// database alone would withdraw published keys and restore revoked ones. Returns `None` if the
 /// rollback guard has detected no rollback, and if its file is corrupt.
-pub fn build_jwks_after_rollback(app: &App, view: &KeySnapshot, wanted: Option<Algorithm>) -> Option<CachedDocument> {
-    let verdict = app.rollback_guard.verdict();
+pub fn build_jwks_after_rollback(
+    services: &Services,
+    view: &KeySnapshot,
+    wanted: Option<Algorithm>,
+) -> Option<CachedDocument> {
+    let verdict = services.rollback_guard.verdict();
     let Verdict::Restored(restored) = &*verdict else { return None };
     let mut keys = restored.published(view.published.iter().map(|(_, jwk)| jwk));
     keys.retain(|jwk| wanted.is_none_or(|algorithm| jwk.alg == algorithm));
@@ -59,9 +63,9 @@ struct Metadata<'a> {
     revocation_endpoint_auth_methods_supported: [&'static str; 2],
 }
 
-pub fn metadata(app: &App) -> Result<CachedDocument, Error> {
-    let issuer = app.issuer();
-    let view = app.keys.view();
+pub fn metadata(services: &Services) -> Result<CachedDocument, Error> {
+    let issuer = services.issuer();
+    let view = services.keys.view();
     let algorithms: BTreeSet<_> = view.published.iter().map(|(info, _)| info.algorithm).collect();
     CachedDocument::new(&Metadata {
         issuer,

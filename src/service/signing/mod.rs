@@ -19,7 +19,7 @@ pub mod steps;
 
 use crate::{
     service::{
-        App, Error,
+        Error, Services,
         signing::loaded::{Looked, Timeline},
     },
     store::{self, StoreError},
@@ -36,9 +36,9 @@ pub(crate) use rotation::settle;
 pub(crate) use steps::{ensure_signing_keys, generate, has_next};
 
 /// Returns the signing keys, the rotation plan and the running replicas.
-pub async fn timeline(app: &App) -> Result<Timeline, Error> {
-    let settings = app.settings.clone();
-    let told = app.store.read(move |connection| {
+pub async fn timeline(services: &Services) -> Result<Timeline, Error> {
+    let settings = services.settings.clone();
+    let told = services.store.read(move |connection| {
         let now = store::now(connection)?;
         let looked = Looked::at(connection, &settings, now)?;
         let live = store::signing::live_tokens::count_unexpired(connection, now)?;

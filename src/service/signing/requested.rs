@@ -8,7 +8,7 @@ use crate::{
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::has_key_in_state},
     },
     service::{
-        App, Error,
+        Error, Services,
         common::locks,
         signing::steps::{Publication, generate, publish},
     },
@@ -18,9 +18,12 @@ use crate::{
 /// Generates the private key that `ensure_next_key` may need, before its transaction begins:
 /// generating an RSA key takes about a second, for which no locks should be held. Returns `None` if
 /// a next key is already published.
-pub(crate) async fn fresh_for(app: &App, algorithm: Option<Algorithm>) -> Result<Option<PrivateKeyDer>, Error> {
+pub(crate) async fn fresh_for(
+    services: &Services,
+    algorithm: Option<Algorithm>,
+) -> Result<Option<PrivateKeyDer>, Error> {
     let Some(algorithm) = algorithm else { return Ok(None) };
-    let published = app.store.read(list_published_keys).await?;
+    let published = services.store.read(list_published_keys).await?;
     let is_there = has_key_in_state(&published, algorithm, SigningKeyState::Next);
     Ok(if is_there { None } else { Some(generate(algorithm).await?) })
 }

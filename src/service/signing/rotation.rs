@@ -12,7 +12,7 @@ use crate::{
         },
     },
     service::{
-        App, Error, Settings,
+        Error, Services, Settings,
         caller::Caller,
         common::locks,
         replicas,
@@ -31,17 +31,17 @@ const MAX_ROUNDS_PER_TICK: usize = 4;
 
 /// Executes the steps that are due by the clock. Every replica runs this; the first one executes a
 /// step, and the others find it done.
-pub async fn run_due_rotation(app: &App) -> Result<(), Error> {
-    clock_monitor::watch(app).await?;
-    replicas::tell(app).await?;
+pub async fn run_due_rotation(services: &Services) -> Result<(), Error> {
+    clock_monitor::watch(services).await?;
+    replicas::tell(services).await?;
     // In a rolled back database, no key changes state until an operator accepts it.
-    if app.keys.view().is_halted() {
+    if services.keys.view().is_halted() {
         return Ok(());
     }
     for _ in 0..MAX_ROUNDS_PER_TICK {
-        let unusable = app.keys.view().unusable.clone();
-        let (settings, of_look) = (app.settings.clone(), unusable.clone());
-        let due = app.store.read(move |connection| {
+        let unusable = services.keys.view().unusable.clone();
+        let (settings, of_look) = (services.settings.clone(), unusable.clone());
+        let due = services.store.read(move |connection| {
             let now = store::now(connection)?;
             let looked = Looked::at(connection, &settings, now)?;
             let due = looked.due(now, &of_look);
@@ -49,20 +49,21 @@ pub async fn run_due_rotation(app: &App) -> Result<(), Error> {
             Ok::<_, StoreError>((algorithms_to_generate(&looked, &due), due.is_empty(), measured))
         });
         let (needed, nothing_is_due, measured) = due.await?;
-        app.metrics.set_signing_key_metrics(&measured);
+        services.metrics.set_signing_key_metrics(&measured);
         if nothing_is_due {
             return Ok(());
         }
-        let mut press = Press::generate_for(app, needed).await?;
-        let (settings, pace) = (app.settings.clone(), app.watch.reference_reading());
-        app.store
+        let mut press = Press::generate_for(services, needed).await?;
+        let (settings, pace) = (services.settings.clone(), services.watch.reference_reading());
+        services
+            .store
             .run_transaction(Origin::of(Actor::System), move |tx| {
                 let (now, looked) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
                 let events = steps::execute_due_steps(tx, &looked, now, &unusable, &mut press)?;
                 Ok::<_, Error>(if events.is_empty() { Outcome::without_event(()) } else { Outcome::events((), events) })
             })
             .await?;
-        refresh_keys(app).await;
+        refresh_keys(services).await;
     }
     Ok(())
 }
@@ -121,13 +122,13 @@ pub struct Rotated {
 ///
 /// `wanted` is the key that a caller expects to activate, from a plan; another next key is an
 /// `Error::Conflict`. `Error::TooEarly` carries the earliest safe time.
-pub async fn rotate(app: &App, caller: &Caller, wanted: Option<SigningKeyId>) -> Result<Rotated, Error> {
-    require_trusted(app)?;
-    clock_monitor::watch(app).await?;
-    let mut press = Press::generate_for(app, [app.settings.algorithm]).await?;
-    let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
-    let pace = app.watch.reference_reading();
-    let rotated = app
+pub async fn rotate(services: &Services, caller: &Caller, wanted: Option<SigningKeyId>) -> Result<Rotated, Error> {
+    require_trusted(services)?;
+    clock_monitor::watch(services).await?;
+    let mut press = Press::generate_for(services, [services.settings.algorithm]).await?;
+    let (settings, unusable) = (services.settings.clone(), services.keys.view().unusable.clone());
+    let pace = services.watch.reference_reading();
+    let rotated = services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let (now, before) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
@@ -154,13 +155,13 @@ pub async fn rotate(app: &App, caller: &Caller, wanted: Option<SigningKeyId>) ->
             Ok::<_, Error>(Outcome::events(rotated, events))
         })
         .await?;
-    settle(app).await;
+    settle(services).await;
     Ok(rotated)
 }
 
 /// Refuses to change keys in a rolled back database that no operator has accepted.
-pub(crate) fn require_trusted(app: &App) -> Result<(), Error> {
-    if app.keys.view().is_halted() {
+pub(crate) fn require_trusted(services: &Services) -> Result<(), Error> {
+    if services.keys.view().is_halted() {
         return Err(Error::Unavailable(
             "the database looks like an old backup; run `keyswap restore status` on the server".to_owned(),
         ));
@@ -170,10 +171,11 @@ pub(crate) fn require_trusted(app: &App) -> Result<(), Error> {
 
 /// Returns what `rotate` would do now, or its error, and the timeline that it starts from. Changes
 /// nothing.
-pub async fn preview_rotation(app: &App) -> Result<(Result<Rotated, Error>, Timeline), Error> {
-    require_trusted(app)?;
-    let (settings, unusable) = (app.settings.clone(), app.keys.view().unusable.clone());
-    app.store
+pub async fn preview_rotation(services: &Services) -> Result<(Result<Rotated, Error>, Timeline), Error> {
+    require_trusted(services)?;
+    let (settings, unusable) = (services.settings.clone(), services.keys.view().unusable.clone());
+    services
+        .store
         .read(move |connection| {
             let now = store::now(connection)?;
             let looked = Looked::at(connection, &settings, now)?;
@@ -227,10 +229,10 @@ fn find_activatable_key<'a>(
 /// Runs after a change of the keys. It refreshes the snapshot of this replica and marks published
 /// keys as seen, which starts their propagation delay. After a failure, the next tick repeats the
 /// work.
-pub(crate) async fn settle(app: &App) {
-    refresh_keys(app).await;
-    let (pace, tolerance) = (app.watch.reference_reading(), app.settings.timing.clock_skew);
-    let seen = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+pub(crate) async fn settle(services: &Services) {
+    refresh_keys(services).await;
+    let (pace, tolerance) = (services.watch.reference_reading(), services.settings.timing.clock_skew);
+    let seen = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::lock(tx, locks::SIGNING_KEYS)?;
         let now = store::now(tx)?;
         // Recorded only if the clock advanced steadily since a reading of this process. Otherwise

@@ -18,7 +18,7 @@ use crate::{
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::RotationStep},
     },
     service::{
-        App, Error,
+        Error, Services,
         signing::{key_snapshot, loaded::Looked},
     },
     store::{self, StoreError, Tx, signing::signing_keys::StoredSigningKey},
@@ -34,12 +34,15 @@ pub(crate) struct Press {
 }
 
 impl Press {
-    pub async fn generate_for(app: &App, algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
+    pub async fn generate_for(
+        services: &Services,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, Error> {
         let mut fresh = BTreeMap::new();
         for algorithm in algorithms {
             fresh.insert(algorithm, generate(algorithm).await?);
         }
-        Ok(Self { master: app.master.clone(), entropy: app.entropy.clone(), fresh })
+        Ok(Self { master: services.master.clone(), entropy: services.entropy.clone(), fresh })
     }
 
     /// Whether `key` can sign with the master keys of this process.

@@ -22,7 +22,7 @@ use crate::{
         events::{Actor, Origin},
         status_lists::{StatusArray, StatusListKind, StatusSize, TokenStatus},
     },
-    service::{App, Error, status_lists::encoding},
+    service::{Error, Services, status_lists::encoding},
     store::{
         self, Conn, Outcome, StoreError,
         status_lists::{
@@ -85,15 +85,15 @@ struct EncodedDocument {
 /// Verifies that the lists are current, and signs those that are not, that have reached half of
 /// their lifetime, or whose signing key is no longer published. Of several replicas, one writes;
 /// the others find the work done.
-pub async fn build_lists(app: &App) -> Result<(), Error> {
-    let _alone = app.status_lists.build_lock.lock().await;
+pub async fn build_lists(services: &Services) -> Result<(), Error> {
+    let _alone = services.status_lists.build_lock.lock().await;
     for _ in 0..TRIES {
         let began = Instant::now();
-        if try_build(app).await? {
-            app.status_lists.record_build(began);
+        if try_build(services).await? {
+            services.status_lists.record_build(began);
             return Ok(());
         }
-        app.metrics.record_build_conflict();
+        services.metrics.record_build_conflict();
     }
     tracing::warn!("others were faster to write the status lists, each time: the next look does what is left");
     Ok(())
@@ -101,23 +101,23 @@ pub async fn build_lists(app: &App) -> Result<(), Error> {
 
 /// Returns whether the lists are current; `false` if another replica has written first, from the
 /// same earlier state.
-async fn try_build(app: &App) -> Result<bool, Error> {
-    let view = app.keys.view();
+async fn try_build(services: &Services) -> Result<bool, Error> {
+    let view = services.keys.view();
     let terms = BuildInputs {
-        issuer: app.issuer().to_owned(),
-        ends_with_creator: app.settings.limits.end_with_creator,
-        ttl: ttl(app),
-        lifetime: app.settings.limits.max_ttl,
+        issuer: services.issuer().to_owned(),
+        ends_with_creator: services.settings.limits.end_with_creator,
+        ttl: ttl(services),
+        lifetime: services.settings.limits.max_ttl,
         published: view.published.iter().map(|(info, _)| info.kid.clone()).collect(),
-        anew: !app.status_lists.has_completed_build.load(Ordering::Relaxed),
+        anew: !services.status_lists.has_completed_build.load(Ordering::Relaxed),
     };
-    let Some(work) = app.store.read(move |connection| look(connection, &terms)).await? else { return Ok(true) };
+    let Some(work) = services.store.read(move |connection| look(connection, &terms)).await? else { return Ok(true) };
     let mut signed = Vec::new();
     for packed in work.lists {
-        signed.push(sign(app, packed, work.now).await?);
+        signed.push(sign(services, packed, work.now).await?);
     }
     let (before, seq, next_expiry) = (work.before, work.seq, work.next_expiry);
-    let written = app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+    let written = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
         Ok::<_, StoreError>(Outcome::without_event(store::status_lists::signed_lists::write(
             tx,
             &before,
@@ -128,23 +128,23 @@ async fn try_build(app: &App) -> Result<bool, Error> {
     });
     let written = written.await?;
     if written {
-        app.status_lists.has_completed_build.store(true, Ordering::Relaxed);
+        services.status_lists.has_completed_build.store(true, Ordering::Relaxed);
     }
     Ok(written)
 }
 
-async fn sign(app: &App, packed: EncodedDocument, now: Timestamp) -> Result<SignedList, Error> {
-    let view = app.keys.snapshot_at(now, &app.store, &app.master).await;
-    let minter = view.signer(None, app.settings.algorithm, now);
+async fn sign(services: &Services, packed: EncodedDocument, now: Timestamp) -> Result<SignedList, Error> {
+    let view = services.keys.snapshot_at(now, &services.store, &services.master).await;
+    let minter = view.signer(None, services.settings.algorithm, now);
     let minter = minter.map_err(|why| Error::Unavailable(why.to_string()))?;
-    let uri = packed.id.uri(app.issuer());
-    let lifetime = app.settings.limits.max_ttl;
+    let uri = packed.id.uri(services.issuer());
+    let lifetime = services.settings.limits.max_ttl;
     let claims = StatusListTokenClaims {
-        iss: app.issuer(),
+        iss: services.issuer(),
         sub: &uri,
         iat: now.seconds(),
         exp: now.plus(lifetime).seconds(),
-        ttl: ttl(app),
+        ttl: ttl(services),
         status_list: StatusListClaim { bits: StatusSize::DEFAULT, lst: &packed.lst },
     };
     let jwt = minter.sign_token(&TokenTypeHeader::STATUS_LIST, &claims).await?.expose().to_owned();
@@ -254,6 +254,6 @@ fn content_digest(id: &StatusListId, statuses: &StatusArray, terms: &BuildInputs
 
 /// How long a verifier may use a list, in seconds. At most half of the lifetime of a list, which is
 /// signed again at that age.
-pub fn ttl(app: &App) -> u64 {
-    app.settings.status_ttl.as_secs().min(app.settings.limits.max_ttl.as_secs() / 2).max(1)
+pub fn ttl(services: &Services) -> u64 {
+    services.settings.status_ttl.as_secs().min(services.settings.limits.max_ttl.as_secs() / 2).max(1)
 }

@@ -21,7 +21,7 @@ use crate::{
         status_lists::StatusListIndex,
     },
     service::{
-        App, Error,
+        Error, Services,
         common::document::CachedDocument,
         credentials::error::AuthError,
         status_lists::cache::{LOOK_FOR, ServedStatusList, StatusListSnapshot},
@@ -41,31 +41,31 @@ const INDEX_BATCH_SIZE: i64 = 200;
 
 /// Returns a list, identical on every replica. A list that was just created is signed now, so that
 /// no token refers to a missing list.
-pub async fn get(app: &App, id: &StatusListId) -> Result<Arc<ServedStatusList>, Error> {
-    ensure_fresh(app).await?;
-    let found = || app.status_lists.view.load().lists.get(id).cloned();
+pub async fn get(services: &Services, id: &StatusListId) -> Result<Arc<ServedStatusList>, Error> {
+    ensure_fresh(services).await?;
+    let found = || services.status_lists.view.load().lists.get(id).cloned();
     if let Some(list) = found() {
         return Ok(list);
     }
     let wanted = id.clone();
-    if !app.store.read(move |connection| store::status_lists::exists(connection, &wanted)).await? {
+    if !services.store.read(move |connection| store::status_lists::exists(connection, &wanted)).await? {
         return Err(Error::NotFound("status list"));
     }
-    refresh(app).await?;
+    refresh(services).await?;
     if let Some(list) = found() {
         return Ok(list);
     }
-    build_lists(app).await?;
-    refresh(app).await?;
+    build_lists(services).await?;
+    refresh(services).await?;
     found().ok_or_else(|| Error::Unavailable("the status list is being made".to_owned()))
 }
 
 /// Refreshes the lists if they are too old, and waits at most `LOOK_FOR`. A verifier uses a list
 /// for its whole `ttl`, regardless of cache headers, so lists that may be outdated are not served.
 /// Without a response, verifiers correctly use the list they have until its `ttl` ends.
-async fn ensure_fresh(app: &App) -> Result<(), Error> {
-    let lists = &app.status_lists;
-    let is_fresh = || lists.is_fresh(app.settings.timing.max_snapshot_age);
+async fn ensure_fresh(services: &Services) -> Result<(), Error> {
+    let lists = &services.status_lists;
+    let is_fresh = || lists.is_fresh(services.settings.timing.max_snapshot_age);
     if is_fresh() {
         return Ok(());
     }
@@ -73,7 +73,7 @@ async fn ensure_fresh(app: &App) -> Result<(), Error> {
         let look = async {
             let _turn = lists.looking.lock().await;
             if !is_fresh() && !lists.failed_lately() {
-                refresh(app).await?;
+                refresh(services).await?;
             }
             Ok::<_, Error>(())
         };
@@ -86,11 +86,11 @@ async fn ensure_fresh(app: &App) -> Result<(), Error> {
 
 /// Loads the lists that were signed since the last refresh. After a failure the lists in memory
 /// stay unchanged.
-pub async fn refresh(app: &App) -> Result<(), Error> {
+pub async fn refresh(services: &Services) -> Result<(), Error> {
     let seen_at = Instant::now();
-    let before = app.status_lists.view.load_full();
+    let before = services.status_lists.view.load_full();
     let known: BTreeMap<_, _> = before.lists.iter().map(|(id, list)| (id.clone(), list.version)).collect();
-    let (as_of, all, new) = app
+    let (as_of, all, new) = services
         .store
         .read(move |connection| {
             let as_of = store::now(connection)?;
@@ -113,7 +113,7 @@ pub async fn refresh(app: &App) -> Result<(), Error> {
         }
     }
     // A concurrent refresh may have read a newer state.
-    app.status_lists.view.rcu(|now| {
+    services.status_lists.view.rcu(|now| {
         if now.seen_at.is_some_and(|(at, _)| at > seen_at) {
             return Arc::clone(now);
         }
@@ -135,8 +135,9 @@ fn compress_list(found: ServedList) -> Result<ServedStatusList, Error> {
 
 /// Assigns indexes to a batch of credentials created by versions without status lists. Returns
 /// whether more may remain.
-pub async fn assign_missing_indexes(app: &App) -> Result<bool, StoreError> {
-    app.store
+pub async fn assign_missing_indexes(services: &Services) -> Result<bool, StoreError> {
+    services
+        .store
         .run_transaction(Origin::of(Actor::System), |tx| {
             Ok(Outcome::without_event(store::status_lists::backfill_credential_indexes(tx, INDEX_BATCH_SIZE)? > 0))
         })
@@ -152,7 +153,11 @@ pub async fn assign_missing_indexes(app: &App) -> Result<bool, StoreError> {
 /// is no longer in force, no token is issued. If it is, a revocation can only follow, and every
 /// build that reads the revocation reads the index as well. This costs one read beside a commit,
 /// holds no lock and invalidates no build.
-pub async fn assign_token_index(app: &App, grant: &Grant, jti: &str) -> Result<Option<StatusListIndex>, AuthError> {
+pub async fn assign_token_index(
+    services: &Services,
+    grant: &Grant,
+    jti: &str,
+) -> Result<Option<StatusListIndex>, AuthError> {
     if grant.status_subject == StatusSubject::Credential {
         return Ok(grant.status.clone());
     }
@@ -163,17 +168,17 @@ pub async fn assign_token_index(app: &App, grant: &Grant, jti: &str) -> Result<O
         exp: grant.expires_at,
     };
     let wanted = KeySelector::Credential(grant.credential_id);
-    let place = app
+    let place = services
         .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
             Ok::<_, StoreError>(Outcome::without_event(store::status_lists::assign_token_index(tx, &token)?))
         })
         .await?;
-    let found = app
+    let found = services
         .store
         .read(move |connection| store::credentials::key_context::load(connection, &wanted, &BTreeSet::new()))
         .await?;
     let facts = found.ok_or(AuthError::Key)?.facts;
-    grant::check_key_in_force(&facts.key, facts.now, &app.settings.limits).map_err(|_| AuthError::Key)?;
+    grant::check_key_in_force(&facts.key, facts.now, &services.settings.limits).map_err(|_| AuthError::Key)?;
     Ok(Some(place))
 }

@@ -16,7 +16,7 @@ use crate::{
         },
     },
     service::{
-        App, Error,
+        Error, Services,
         caller::Caller,
         webhooks::message::{EncryptedEndpoint, Message},
     },
@@ -39,8 +39,14 @@ pub struct TestResult {
 
 /// Lists the deliveries of a webhook, newest event first. `before` is an exclusive event sequence
 /// number.
-pub async fn list(app: &App, webhook: WebhookId, before: Option<i64>, limit: i64) -> Result<Page<Delivery>, Error> {
-    app.store
+pub async fn list(
+    services: &Services,
+    webhook: WebhookId,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Page<Delivery>, Error> {
+    services
+        .store
         .read(move |connection| {
             store::webhooks::find(connection, &webhook)?.ok_or(Error::NotFound("webhook"))?;
             Ok(store::webhooks::deliveries::list(connection, &webhook, before, limit)?)
@@ -50,8 +56,14 @@ pub async fn list(app: &App, webhook: WebhookId, before: Option<i64>, limit: i64
 
 /// Schedules a delivery to be sent again at once, with all attempts left, whatever its state.
 /// Returns `Error::Conflict` while it is being sent, or if the webhook is disabled.
-pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryId) -> Result<Delivery, Error> {
-    app.store
+pub async fn retry(
+    services: &Services,
+    caller: &Caller,
+    webhook: WebhookId,
+    id: DeliveryId,
+) -> Result<Delivery, Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let found = store::webhooks::find_for_change(tx, &webhook)?.ok_or(Error::NotFound("webhook"))?;
             let delivery = store::webhooks::deliveries::find_for_change(tx, &webhook, &id)?;
@@ -75,8 +87,8 @@ pub async fn retry(app: &App, caller: &Caller, webhook: WebhookId, id: DeliveryI
 
 /// Sends a signed message of the type `webhook.test` once, even to a disabled webhook. It is not
 /// recorded in the delivery log.
-pub async fn test(app: &App, id: WebhookId) -> Result<TestResult, Error> {
-    let (endpoint, webhook, now) = app
+pub async fn test(services: &Services, id: WebhookId) -> Result<TestResult, Error> {
+    let (endpoint, webhook, now) = services
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
@@ -85,11 +97,11 @@ pub async fn test(app: &App, id: WebhookId) -> Result<TestResult, Error> {
         })
         .await?;
     let data = serde_json::json!({ "webhook_id": webhook.id });
-    let message_id = DeliveryId::generate(now, &app.entropy)?;
+    let message_id = DeliveryId::generate(now, &services.entropy)?;
     let message = Message { id: message_id.to_string(), kind: TEST_EVENT_TYPE.to_owned(), at: now, data };
-    let endpoint = endpoint.open(&app.master)?;
+    let endpoint = endpoint.open(&services.master)?;
     let started = Instant::now();
-    let answer = endpoint.send(&app.outbound, &message, now).await;
+    let answer = endpoint.send(&services.outbound, &message, now).await;
     let duration = started.elapsed();
     Ok(match answer {
         Ok(answer) if (200..=299).contains(&answer.status) => {

@@ -19,7 +19,7 @@ use crate::{
     },
     outbound::{Answer, RequestError},
     service::{
-        App, Error,
+        Error, Services,
         webhooks::message::{EncryptedEndpoint, Endpoint, Message},
     },
     store::{self, Outcome, StoreError, Tx},
@@ -39,8 +39,9 @@ struct LeasedBatch {
 }
 
 /// Returns the webhooks with deliveries to send now.
-pub async fn due(app: &App) -> Result<Vec<WebhookId>, StoreError> {
-    app.store
+pub async fn due(services: &Services) -> Result<Vec<WebhookId>, StoreError> {
+    services
+        .store
         .read(|connection| {
             let now = store::now(connection)?;
             store::webhooks::deliveries::list_webhooks_with_due_deliveries(connection, now)
@@ -49,8 +50,9 @@ pub async fn due(app: &App) -> Result<Vec<WebhookId>, StoreError> {
 }
 
 /// Returns the age of the oldest waiting delivery of an enabled webhook.
-pub async fn get_oldest_delivery_age(app: &App) -> Result<Span, StoreError> {
-    app.store
+pub async fn get_oldest_delivery_age(services: &Services) -> Result<Span, StoreError> {
+    services
+        .store
         .read(|connection| {
             let now = store::now(connection)?;
             let oldest = store::webhooks::deliveries::find_oldest_waiting(connection)?;
@@ -61,12 +63,12 @@ pub async fn get_oldest_delivery_age(app: &App) -> Result<Span, StoreError> {
 
 /// Sends a batch of due deliveries to a webhook. Returns whether another batch should follow at
 /// once: this one was full, and every delivery succeeded.
-pub async fn serve(app: &App, id: &WebhookId) -> Result<bool, Error> {
-    let Some(batch) = lease_deliveries(app, id.clone()).await? else { return Ok(false) };
-    let endpoint = batch.endpoint.open(&app.master)?;
+pub async fn serve(services: &Services, id: &WebhookId) -> Result<bool, Error> {
+    let Some(batch) = lease_deliveries(services, id.clone()).await? else { return Ok(false) };
+    let endpoint = batch.endpoint.open(&services.master)?;
     let whole = i64::try_from(batch.deliveries.len()).is_ok_and(|count| count == AT_ONCE);
     let sent =
-        batch.deliveries.into_iter().map(|(delivery, message)| send(app, &endpoint, delivery, message, batch.now));
+        batch.deliveries.into_iter().map(|(delivery, message)| send(services, &endpoint, delivery, message, batch.now));
     let mut go_on = whole;
     for result in join_all(sent).await {
         go_on &= result?;
@@ -74,8 +76,9 @@ pub async fn serve(app: &App, id: &WebhookId) -> Result<bool, Error> {
     Ok(go_on)
 }
 
-async fn lease_deliveries(app: &App, id: WebhookId) -> Result<Option<LeasedBatch>, StoreError> {
-    app.store
+async fn lease_deliveries(services: &Services, id: WebhookId) -> Result<Option<LeasedBatch>, StoreError> {
+    services
+        .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
             let now = tx.now();
             let found = store::webhooks::find(tx, &id)?;
@@ -103,13 +106,13 @@ async fn lease_deliveries(app: &App, id: WebhookId) -> Result<Option<LeasedBatch
 
 /// Sends a delivery and records the result. Returns whether it was delivered.
 async fn send(
-    app: &App,
+    services: &Services,
     endpoint: &Endpoint,
     delivery: Delivery,
     message: Message,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let answer = endpoint.send(&app.outbound, &message, now).await;
+    let answer = endpoint.send(&services.outbound, &message, now).await;
     let attempt = match &answer {
         Ok(answer) => PresentedCredential::Response {
             status: answer.status,
@@ -118,16 +121,16 @@ async fn send(
         Err(_) => PresentedCredential::NoResponse,
     };
     let mut jitter = [0; 2];
-    app.entropy.fill(&mut jitter)?;
+    services.entropy.fill(&mut jitter)?;
     let verdict = judge(attempt, delivery.attempts, u16::from_be_bytes(jitter));
-    app.metrics.record_webhook_attempt(match verdict {
+    services.metrics.record_webhook_attempt(match verdict {
         DeliveryDecision::Delivered => Delivered::Delivered,
         DeliveryDecision::Retry { .. } => Delivered::Again,
         DeliveryDecision::ReceiverGone => Delivered::Gone,
         DeliveryDecision::RetriesExhausted => Delivered::RetriesExhausted,
     });
     tracing::debug!(webhook = %delivery.webhook_id, delivery = %delivery.id, attempts = delivery.attempts, ?answer, "sent");
-    app.store.run_transaction(Origin::of(Actor::System), move |tx| record(tx, delivery, &answer, verdict)).await?;
+    services.store.run_transaction(Origin::of(Actor::System), move |tx| record(tx, delivery, &answer, verdict)).await?;
     Ok(verdict == DeliveryDecision::Delivered)
 }
 

@@ -11,7 +11,7 @@ use crate::{
             delivery::{Delivery, DeliveryState},
         },
     },
-    service::{App, common::locks},
+    service::{Services, common::locks},
     store::{self, Conn, Outcome, StoreError, Tx},
 };
 
@@ -21,12 +21,13 @@ pub const MAX_WAITING_DELIVERIES: i64 = 1000;
 const MAX_WEBHOOKS_PER_TRANSACTION: usize = 20;
 const EVENTS: i64 = 100;
 /// Creates deliveries for new events. Returns whether more may remain.
-pub async fn fan_out(app: &App) -> Result<bool, StoreError> {
-    let behind = app.store.read(find_lagging_webhooks).await?;
+pub async fn fan_out(services: &Services) -> Result<bool, StoreError> {
+    let behind = services.store.read(find_lagging_webhooks).await?;
     if behind.is_empty() {
         return Ok(false);
     }
-    app.store
+    services
+        .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
             if !store::try_lock(tx, locks::FAN_OUT)? {
                 return Ok(Outcome::without_event(false));

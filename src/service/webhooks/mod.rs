@@ -18,7 +18,7 @@ use crate::{
         webhooks::{DisableReason, EventTypeFilter, Webhook, WebhookState, WebhookUrl},
     },
     service::{
-        App, Error, InputFault,
+        Error, InputFault, Services,
         caller::Caller,
         common::{
             idempotency::{self, CreateOutcome, IdempotencyRequest},
@@ -64,14 +64,15 @@ pub struct WebhookWithSecret {
 }
 
 pub async fn create(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     new: NewWebhook,
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<WebhookWithSecret, Webhook>, Error> {
-    require_allowed_url(app, &new.url)?;
-    let (master, entropy) = (app.master.clone(), app.entropy.clone());
-    app.store
+    require_allowed_url(services, &new.url)?;
+    let (master, entropy) = (services.master.clone(), services.entropy.clone());
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::webhooks::find(tx, &id.parse()?)?.ok_or(Error::NotFound("webhook"))?;
@@ -109,24 +110,25 @@ pub async fn create(
         .await
 }
 
-pub async fn get(app: &App, id: WebhookId) -> Result<Webhook, Error> {
-    let found = app.store.read(move |connection| store::webhooks::find(connection, &id)).await?;
+pub async fn get(services: &Services, id: WebhookId) -> Result<Webhook, Error> {
+    let found = services.store.read(move |connection| store::webhooks::find(connection, &id)).await?;
     found.ok_or(Error::NotFound("webhook"))
 }
 
-pub async fn list(app: &App, page: PageRequest) -> Result<Page<Webhook>, Error> {
-    Ok(app.store.read(move |connection| store::webhooks::list(connection, &page)).await?)
+pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Webhook>, Error> {
+    Ok(services.store.read(move |connection| store::webhooks::list(connection, &page)).await?)
 }
 
 pub async fn patch(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: WebhookId,
     patch: WebhookPatch,
     if_version: Option<i64>,
 ) -> Result<Webhook, Error> {
-    let reachable = patch.url.as_ref().map_or(Ok(()), |url| require_allowed_url(app, url));
-    app.store
+    let reachable = patch.url.as_ref().map_or(Ok(()), |url| require_allowed_url(services, url));
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let mut webhook = store::webhooks::find_for_change(tx, &id)?.ok_or(Error::NotFound("webhook"))?;
             require_version(webhook.version, if_version)?;
@@ -185,8 +187,9 @@ fn apply(webhook: &mut Webhook, patch: WebhookPatch) {
     }
 }
 
-pub async fn delete(app: &App, caller: &Caller, id: WebhookId, if_version: Option<i64>) -> Result<(), Error> {
-    app.store
+pub async fn delete(services: &Services, caller: &Caller, id: WebhookId, if_version: Option<i64>) -> Result<(), Error> {
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let webhook = store::webhooks::find_for_change(tx, &id)?.ok_or(Error::NotFound("webhook"))?;
             require_version(webhook.version, if_version)?;
@@ -200,14 +203,15 @@ pub async fn delete(app: &App, caller: &Caller, id: WebhookId, if_version: Optio
 /// Replaces the secret. The previous one signs as well for `overlap`, so that the receiver can
 /// switch without an interruption.
 pub async fn rotate_secret(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: WebhookId,
     overlap: Span,
     if_version: Option<i64>,
 ) -> Result<WebhookWithSecret, Error> {
-    let (master, entropy) = (app.master.clone(), app.entropy.clone());
-    app.store
+    let (master, entropy) = (services.master.clone(), services.entropy.clone());
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let mut webhook = store::webhooks::find_for_change(tx, &id)?.ok_or(Error::NotFound("webhook"))?;
             require_version(webhook.version, if_version)?;
@@ -229,8 +233,8 @@ pub async fn rotate_secret(
 
 /// Reports a URL that the outbound guard would always refuse, when it is set and not at the first
 /// delivery.
-fn require_allowed_url(app: &App, url: &WebhookUrl) -> Result<(), Error> {
-    app.outbound.guard().check(url).map_err(|faults| {
+fn require_allowed_url(services: &Services, url: &WebhookUrl) -> Result<(), Error> {
+    services.outbound.guard().check(url).map_err(|faults| {
         Error::Invalid(faults.into_iter().map(|fault| InputFault::new("url", fault.to_string())).collect())
     })
 }

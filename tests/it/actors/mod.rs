@@ -27,7 +27,7 @@ both! {
         server.permissions_for_all(&["projects:read"]).await;
         server.role("worker", &["projects:read", "user-api-keys:manage-self"]).await;
         server.user("alice", &["worker"]).await;
-        let end = server.app.store.now().await.unwrap().plus(keyswap::domain::common::time::Span::from_secs(3600)).to_string();
+        let end = server.services.store.now().await.unwrap().plus(keyswap::domain::common::time::Span::from_secs(3600)).to_string();
         let body = json!({
             "name": "k", "owner": { "type": "user", "id": "alice" }, "permissions": ["projects:read", "user-api-keys:manage-self"],
             "expires_at": end, "exchanges_per_minute": 100, "max_token_ttl": "5m", "audiences": ["http://keyswap.test", "http://keyswap.test/v1"],
@@ -91,7 +91,7 @@ both! {
     async fn the_last_administrator_cannot_shut_itself_out(server: Server) {
         let all = server.manage("GET", "/v1/api-keys", None, 200).await;
         let path = format!("/v1/api-keys/{}", all["data"][0]["id"].as_str().unwrap());
-        let soon = server.app.store.now().await.unwrap().plus(keyswap::domain::common::time::Span::from_secs(60)).to_string();
+        let soon = server.services.store.now().await.unwrap().plus(keyswap::domain::common::time::Span::from_secs(60)).to_string();
         for patch in [json!({ "audiences": ["http://keyswap.test"] }), json!({ "expires_at": soon }), json!({ "permissions": [] })] {
             server.manage("PATCH", &path, Some(patch), 409).await;
         }

@@ -26,7 +26,7 @@ async fn keys(server: &Server) -> (Vec<(&'static str, String)>, Key) {
     ];
     server.step(&suspended, "suspend").await;
     server.step(&revoked, "revoke").await;
-    let end = server.app.store.now().await.unwrap().plus("1s".parse().unwrap());
+    let end = server.services.store.now().await.unwrap().plus("1s".parse().unwrap());
     server.manage("PATCH", &format!("/v1/api-keys/{}", expired.id), Some(json!({ "expires_at": end })), 200).await;
     server.manage("DELETE", &format!("/v1/api-keys/{}", deleted.id), None, 204).await;
     server.manage("POST", &format!("/v1/api-keys/{}/rotate", ended.id), Some(json!({ "grace": "0s" })), 200).await;

@@ -105,13 +105,16 @@ fn every_kind_of_key_in_every_form_becomes_the_next() {
             forms.push(jwk(dir.path(), algorithm).to_string());
             for text in forms {
                 let form = text.lines().next().unwrap().chars().take(30).collect::<String>();
-                let imported = signing::import(&server.app, &Caller::cli(), &text).await;
+                let imported = signing::import(&server.services, &Caller::cli(), &text).await;
                 let imported = imported.unwrap_or_else(|error| panic!("{algorithm} {form}: {error}"));
-                let again = signing::import(&server.app, &Caller::cli(), &text).await.unwrap_err();
+                let again = signing::import(&server.services, &Caller::cli(), &text).await.unwrap_err();
                 assert!(again.to_string().contains("never used again"), "{again}");
-                assert!(signing::rotate(&server.app, &Caller::cli(), None).await.is_err(), "not before it is known");
+                assert!(
+                    signing::rotate(&server.services, &Caller::cli(), None).await.is_err(),
+                    "not before it is known"
+                );
                 server.advance(3661);
-                let rotated = signing::rotate(&server.app, &Caller::cli(), None).await.unwrap();
+                let rotated = signing::rotate(&server.services, &Caller::cli(), None).await.unwrap();
                 assert_eq!(rotated.activated.info.kid, imported.info.kid);
                 let token = server.swap(&key).await;
                 assert_eq!(header_of(&token)["kid"], imported.info.kid.as_str(), "{algorithm} {form}");
@@ -161,7 +164,7 @@ fn what_is_no_such_key_is_refused_and_changes_nothing() {
                 let before = server.manage("GET", "/v1/signing-keys", None, 200).await["data"].clone();
                 let events = server.events().await.len();
                 for (what, text) in all {
-                    let error = signing::import(&server.app, &Caller::cli(), &text).await.expect_err(what);
+                    let error = signing::import(&server.services, &Caller::cli(), &text).await.expect_err(what);
                     let message = error.to_string();
                     assert!(message.len() > 20, "{what}: {message}");
                     let quoted = text.len() > 20 && message.contains(&text[text.len() / 2..]);

@@ -224,12 +224,12 @@ async fn two_applies(server: Arc<Server>, replica: Arc<Server>, rounds: usize) {
     for round in 0..rounds {
         let (one, other) = (file(round, "one"), file(round, "other"));
         let apply = |server: &Arc<Server>, wanted: &DesiredConfiguration| {
-            let (app, wanted) = (Arc::clone(&server.app), wanted.clone());
-            async move { provisioning::apply(&app, &Caller::cli(), wanted, false).await }
+            let (services, wanted) = (Arc::clone(&server.services), wanted.clone());
+            async move { provisioning::apply(&services, &Caller::cli(), wanted, false).await }
         };
         let (done, too) = tokio::join!(apply(&server, &one), apply(&replica, &other));
         assert!(!done.unwrap().is_empty() && !too.unwrap().is_empty(), "each changed what the other had written");
-        let left = |wanted: DesiredConfiguration| provisioning::plan(&server.app, &cli, wanted, false);
+        let left = |wanted: DesiredConfiguration| provisioning::plan(&server.services, &cli, wanted, false);
         match (left(one).await.unwrap().is_empty(), left(other).await.unwrap().is_empty()) {
             (true, false) => first_won += 1,
             (false, true) => second_won += 1,
@@ -272,7 +272,7 @@ async fn changes_that_share_rows(server: Arc<Server>, replica: Arc<Server>, roun
             server.manage("POST", "/v1/service-clients", Some(outfitted), 201),
             replica.manage("PUT", "/v1/roles/worker", Some(role), 200),
             replica.manage("POST", "/v1/api-keys", Some(key), 201),
-            provisioning::apply(&server.app, &cli, wanted, false)
+            provisioning::apply(&server.services, &cli, wanted, false)
         );
         applied.unwrap();
     }

@@ -22,7 +22,7 @@ use std::{
 use keyswap::{
     domain::exchange::facts::Request,
     service::{
-        App,
+        Services,
         credentials::{brute_force::Source, error::AuthError, verify::PresentedCredential},
         exchange,
     },
@@ -52,7 +52,7 @@ const PLANTED: Duration = Duration::from_micros(50);
 
 /// A client that presents values and is refused.
 enum Asker {
-    InProcess(Arc<App>),
+    InProcess(Arc<Services>),
     Http(Box<KeepAlive>),
 }
 
@@ -61,7 +61,7 @@ impl Asker {
         if over_http {
             Self::Http(Box::new(KeepAlive::open(&server.base).await.unwrap()))
         } else {
-            Self::InProcess(Arc::clone(&server.app))
+            Self::InProcess(Arc::clone(&server.services))
         }
     }
 
@@ -69,11 +69,11 @@ impl Asker {
     async fn time(&mut self, shown: &Shown, refusal: &str, source: u32) -> f32 {
         let started = Instant::now();
         match self {
-            Self::InProcess(app) => {
+            Self::InProcess(services) => {
                 // A new source for each request, so that no source's brute-force budget is used up.
                 let source = Source::from(IpAddr::V4(Ipv4Addr::from_bits(source)));
                 let attempt = PresentedCredential { key: &shown.value, source, form: Form::Exchange };
-                let refused = exchange::exchange(app, attempt, &Request::default()).await;
+                let refused = exchange::exchange(services, attempt, &Request::default()).await;
                 let took = started.elapsed();
                 assert!(matches!(refused, Err(AuthError::Key)), "{refused:?}");
                 took.as_secs_f32() * 1e6
@@ -94,7 +94,7 @@ async fn server(kind: Kind, with_deadline: bool) -> Server {
     if with_deadline {
         Server::on(database, &SETTINGS).await
     } else {
-        Server::on_with(database, &SETTINGS, |app| app.refusal_deadline = Duration::ZERO).await
+        Server::on_with(database, &SETTINGS, |services| services.refusal_deadline = Duration::ZERO).await
     }
 }
 

@@ -43,9 +43,9 @@ both! {
 
     async fn i3_a_service_knows_an_issuer_and_finds_the_rest(server: Server) {
         let metadata = body_of(server.get("/.well-known/oauth-authorization-server").send().await.unwrap(), StatusCode::OK).await;
-        assert_eq!(metadata["issuer"], server.app.issuer());
-        let path = metadata["jwks_uri"].as_str().unwrap().strip_prefix(server.app.issuer()).unwrap();
-        let trusted: Trusted = BTreeMap::from([(server.app.issuer().to_owned(), KeysAt::Url(server.url(path)))]);
+        assert_eq!(metadata["issuer"], server.services.issuer());
+        let path = metadata["jwks_uri"].as_str().unwrap().strip_prefix(server.services.issuer()).unwrap();
+        let trusted: Trusted = BTreeMap::from([(server.services.issuer().to_owned(), KeysAt::Url(server.url(path)))]);
         let service = Service::start(AUDIENCE, trusted).await;
         let key = server.generic_key(&["projects:read"]).await;
         assert_eq!(service.call("GET", &server.swap(&key.value).await).await.status(), 200);
@@ -60,7 +60,7 @@ both! {
         let login = Login::new();
         let trusted: Trusted = BTreeMap::from([
             (login.issuer.to_owned(), KeysAt::Known(login.jwks())),
-            (server.app.issuer().to_owned(), KeysAt::Url(server.url("/.well-known/jwks.json"))),
+            (server.services.issuer().to_owned(), KeysAt::Url(server.url("/.well-known/jwks.json"))),
         ]);
         let service = Service::start(AUDIENCE, trusted).await;
         let key = key_of(&server, ann(), &["projects:read"]).await;

@@ -173,11 +173,11 @@ both! {
         for key in [&used, &stale] {
             server.swap(&key.value).await;
         }
-        keyswap::service::credentials::last_used::flush(&server.app).await.unwrap();
+        keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
         server.advance(40 * 24 * 3600);
         server.swap(&used.value).await;
-        keyswap::service::credentials::last_used::flush(&server.app).await.unwrap();
-        let since = server.app.store.now().await.unwrap().minus("30d".parse().unwrap());
+        keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
+        let since = server.services.store.now().await.unwrap().minus("30d".parse().unwrap());
         let listed = server.manage("GET", &format!("/v1/api-keys?owner_type=none&unused_since={since}"), None, 200).await;
         let ids: Vec<_> = listed["data"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap()).collect();
         assert_eq!(ids, [stale.id.as_str()]);
@@ -247,7 +247,7 @@ both! {
         let body = json!({ "name": "Nightly build", "owner": { "type": "user" }, "permissions": ["projects:read"] });
         let made = body_of(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await, StatusCode::CREATED).await;
         server.swap(made["value"].as_str().unwrap()).await;
-        keyswap::service::credentials::last_used::flush(&server.app).await.unwrap();
+        keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
         let listed = body_of(as_user(&server, "ann", "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
         let key = &listed["data"][0];
         assert_eq!((&key["name"], &key["permissions"], &key["state"]), (&json!("Nightly build"), &json!(["projects:read"]), &json!("active")));
@@ -293,7 +293,7 @@ both! {
 
     async fn p3_a_generic_key_is_made_by_the_product_alone_and_ends_with_its_life(server: Server) {
         product(&server).await;
-        let end = server.app.store.now().await.unwrap().plus("1h".parse().unwrap());
+        let end = server.services.store.now().await.unwrap().plus("1h".parse().unwrap());
         let body = json!({ "name": "k", "owner": { "type": "none" }, "permissions": ["projects:read"], "expires_at": end });
         assert_eq!(as_user(&server, "ann", "POST", "/v1/api-keys", Some(body.clone())).await.status(), 422, "no user's to make");
         let key = server.key(body).await;

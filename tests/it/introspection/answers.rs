@@ -41,7 +41,7 @@ both! {
         });
         assert_eq!(introspected(&server, &key.value).await, whole);
         // `exp` is the earlier of the expiry of the key and the expiry of the replaced credential.
-        let end = server.app.store.now().await.unwrap().plus("2h".parse().unwrap());
+        let end = server.services.store.now().await.unwrap().plus("2h".parse().unwrap());
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "expires_at": end })), 200).await;
         assert_eq!(introspected(&server, &key.value).await["exp"], end.seconds());
         server.manage("POST", &format!("/v1/api-keys/{}/rotate", key.id), Some(json!({ "grace": "1h" })), 200).await;

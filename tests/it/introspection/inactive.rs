@@ -43,7 +43,7 @@ both! {
         let jwt = jwt.header("accept", "application/token-introspection+jwt").send().await.unwrap().text().await.unwrap();
         server.step(&revoked, "revoke").await;
         server.step(&suspended, "suspend").await;
-        let end = server.app.store.now().await.unwrap().plus("1m".parse().unwrap());
+        let end = server.services.store.now().await.unwrap().plus("1m".parse().unwrap());
         server.manage("PATCH", &format!("/v1/api-keys/{}", expired.id), Some(json!({ "expires_at": end })), 200).await;
         server.manage("PATCH", "/v1/users/self", Some(json!({ "blocked": true })), 200).await;
         server.advance(61);
@@ -110,8 +110,8 @@ both! {
         let key = server.generic_key(&[]).await;
         let claims: Claims = serde_json::from_str(&part(&server.swap(&key.value).await, 1)).unwrap();
         let signed = async |typ: &str, claims: &Claims| {
-            let view = server.app.keys.view();
-            let minter = view.select_signer_at_refresh(server.app.settings.algorithm).unwrap();
+            let view = server.services.keys.view();
+            let minter = view.select_signer_at_refresh(server.services.settings.algorithm).unwrap();
             minter.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
         };
         assert!(is_active(&server, &signed("at+jwt", &claims).await).await);

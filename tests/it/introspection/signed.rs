@@ -29,7 +29,7 @@ both! {
             assert_eq!(answer.headers()["cache-control"], "no-store");
             let jwt = answer.text().await.unwrap();
             assert_eq!(header_of(&jwt)["typ"], "token-introspection+jwt");
-            let now = server.app.store.now().await.unwrap().seconds();
+            let now = server.services.store.now().await.unwrap().seconds();
             let mut claims = verify_signed(&server, &jwt, &service.client).await;
             let iat = claims["iat"].take().as_i64().unwrap();
             assert!((now - 5..=now).contains(&iat));
@@ -80,7 +80,7 @@ async fn verify_signed(server: &Server, jwt: &str, audience: &str) -> Value {
     let header = decode_header(jwt).unwrap();
     let mut validation = Validation::new(header.alg);
     validation.set_audience(&[audience]);
-    validation.set_issuer(&[server.app.issuer()]);
+    validation.set_issuer(&[server.services.issuer()]);
     validation.set_required_spec_claims(&["iss", "aud"]);
     let key = DecodingKey::from_jwk(jwks.find(header.kid.as_deref().unwrap()).unwrap()).unwrap();
     decode::<Value>(jwt, &key, &validation).unwrap().claims

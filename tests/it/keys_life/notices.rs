@@ -121,7 +121,7 @@ both! {
         server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
         put_other(&server).await;
         let system = || keyswap::domain::events::Origin::of(keyswap::domain::events::Actor::System);
-        let store = &server.app.store;
+        let store = &server.services.store;
         let forgotten = store.run_transaction(system(), |tx| {
             let rows = keyswap::store::common::retention::delete_expired(tx)?;
             let members = keyswap::store::directory::members::delete_orphaned(tx, 10)?;

@@ -141,7 +141,7 @@ both! {
     async fn an_expired_key_says_so_and_can_be_given_more_time(server: Server) {
         let key = server.generic_key(&[]).await;
         let path = format!("/v1/api-keys/{}", key.id);
-        let end = server.app.store.now().await.unwrap().plus("60s".parse().unwrap());
+        let end = server.services.store.now().await.unwrap().plus("60s".parse().unwrap());
         server.manage("PATCH", &path, Some(json!({ "expires_at": end })), 200).await;
         server.advance(61);
         assert_eq!(server.manage("GET", &path, None, 200).await["state"], "expired");

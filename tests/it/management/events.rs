@@ -36,7 +36,7 @@ both! {
             }
         }
         assert!(count > 10, "{count}");
-        assert_eq!(keyswap::service::events::verify_audit_log(&server.app).await.unwrap(), count);
+        assert_eq!(keyswap::service::events::verify_audit_log(&server.services).await.unwrap(), count);
     }
 
     async fn events_are_filtered_by_type_actor_and_subject(server: Server) {

@@ -66,7 +66,7 @@ both! {
         let manager = server.client_key(&["keyswap:keys", "projects:read"]).await;
         let mightier = server.client_key(&["keyswap:events"]).await;
         let path = format!("/v1/api-keys/{}", mightier.id);
-        let end = server.app.store.now().await.unwrap().plus("1h".parse().unwrap());
+        let end = server.services.store.now().await.unwrap().plus("1h".parse().unwrap());
         let limits = json!({ "expires_at": end, "max_token_ttl": "1m", "audiences": ["http://keyswap.test/v1"] });
         server.manage("PATCH", &path, Some(limits), 200).await;
         // A key manager may suspend a key with more permissions, but not resume it.

@@ -95,7 +95,7 @@ both! {
         // The command and the server use separate directories.
         let (here, there) = (server.database.dir.path().join("elsewhere"), server.database.dir.path().join("keys"));
         copy(&there, &here, 1);
-        let (store, cli) = (&server.app.store, || Origin::of(Actor::Operator));
+        let (store, cli) = (&server.services.store, || Origin::of(Actor::Operator));
         let begun = master_keys::begin(store, &here, cli(), &SystemEntropy::default()).await.unwrap();
         assert!(begun.made && begun.registered);
         let refused = master_keys::activate(store, &here, cli(), MissingKeyPolicy::Refused).await;
@@ -117,7 +117,7 @@ both! {
 
     async fn who_has_not_heard_of_a_key_is_waited_for_by_its_own_staleness(server: Server, "signing_keys.replica_staleness=9s") {
         for (own, longest) in [(1, 9), (60, 60)] {
-            let found = master_keys::max_replica_staleness(&server.app.store, Span::from_secs(own)).await.unwrap();
+            let found = master_keys::max_replica_staleness(&server.services.store, Span::from_secs(own)).await.unwrap();
             assert_eq!(found, Span::from_secs(longest));
         }
     }

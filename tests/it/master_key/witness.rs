@@ -275,14 +275,14 @@ both! {
         let key = server.generic_key(&[]).await.value;
         server.generic_key(&[]).await;
         let head: i64 = tables::lines(&deployment, "SELECT CAST(seq AS TEXT) AS line FROM event_head")[0].parse().unwrap();
-        rollback_guard::keep(&server.app).await.unwrap();
+        rollback_guard::keep(&server.services).await.unwrap();
         assert_eq!(written(&deployment)["seq"], head, "it is written down");
         take_back(&deployment, 1);
         assert_eq!(server.exchange(&key).await.status(), 200, "nobody has looked yet");
-        rollback_guard::keep(&server.app).await.unwrap();
+        rollback_guard::keep(&server.services).await.unwrap();
         asks(&server.base, &deployment, &key).await;
         assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
-        rollback_guard::keep(&server.app).await.unwrap();
+        rollback_guard::keep(&server.services).await.unwrap();
         server.refresh_keys().await;
         server.swap(&key).await;
         assert_eq!(deployment.run(&["doctor"]).code, Some(0));

@@ -172,13 +172,13 @@ both! {
         let minted = server.swap(&key.value).await;
         let exp = introspected(&server, &minted).await["exp"].as_i64().unwrap();
         revoke(&server, &key.value, &minted).await;
-        let late = server.app.settings.timing.verifier_leeway + server.app.settings.timing.clock_skew;
+        let late = server.services.settings.timing.verifier_leeway + server.services.settings.timing.clock_skew;
         let forgotten = async || {
             let forget = move |tx: &mut keyswap::store::Tx<'_>| Ok::<_, StoreError>(Outcome::without_event(revoked_tokens::delete_expired(tx, late)?));
-            server.app.store.run_transaction(Origin::of(Actor::System), forget).await.unwrap()
+            server.services.store.run_transaction(Origin::of(Actor::System), forget).await.unwrap()
         };
         let end = (exp + i64::try_from(late.as_secs()).unwrap()) * 1000;
-        let now = server.app.store.now().await.unwrap().millis();
+        let now = server.services.store.now().await.unwrap().millis();
         server.database.move_clock(end - now - 3000);
         assert_eq!(forgotten().await, 0, "a verifier may still take it");
         server.advance(4);

@@ -6,7 +6,7 @@ use keyswap::{
     app::startup::StartMode,
     cli::compose,
     domain::common::time::{Span, Timestamp},
-    service::{App, Error, caller::Caller, signing},
+    service::{Error, Services, caller::Caller, signing},
     store::Clock,
 };
 use serde_json::Value;
@@ -27,7 +27,7 @@ impl Clock for Late {
 }
 
 /// The application of a command on a machine whose clock is behind.
-async fn command(database: &Database) -> App {
+async fn command(database: &Database) -> Services {
     let path = |name: &str| database.dir.path().join(name).display().to_string();
     let settings = [
         format!("database.url={}", database.url),
@@ -36,7 +36,7 @@ async fn command(database: &Database) -> App {
         "signing_keys.rotation_period=".to_owned(),
     ];
     let config = keyswap::cli::common::load_config(None, &settings).unwrap();
-    compose::app(&config, StartMode::Command, Arc::new(Late(database.clock()))).await.unwrap()
+    compose::services(&config, StartMode::Command, Arc::new(Late(database.clock()))).await.unwrap()
 }
 
 /// Only on PostgreSQL: with SQLite, the machine clock is the database clock.
@@ -45,9 +45,9 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
     Server::run(Kind::Postgres, &[BY_HAND], |server| async move {
         // A server has checked the clock and recorded it.
         server.run_jobs().await;
-        let app = command(&server.database).await;
-        let steady = async || signing::timeline(&app).await.unwrap().rules.steady_since;
-        let rotate = async || signing::rotate(&app, &Caller::cli(), None).await.unwrap_err();
+        let services = command(&server.database).await;
+        let steady = async || signing::timeline(&services).await.unwrap().rules.steady_since;
+        let rotate = async || signing::rotate(&services, &Caller::cli(), None).await.unwrap_err();
         for _ in 0..2 {
             let refused = rotate().await;
             assert!(matches!(refused, Error::RotationTooEarly(_)), "servers vouch for the clock: {refused}");
@@ -58,13 +58,13 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
         // difference of the clocks.
         let database = server.stop().await;
         database.move_clock(3_600_000);
-        let app = command(&database).await;
+        let services = command(&database).await;
         for _ in 0..2 {
-            let refused = signing::rotate(&app, &Caller::cli(), None).await.unwrap_err();
+            let refused = signing::rotate(&services, &Caller::cli(), None).await.unwrap_err();
             // The two clocks are read at slightly different times.
             let about_45s = ["44s", "45s"].iter().any(|figure| refused.to_string().contains(figure));
             assert!(matches!(refused, Error::Conflict(_)) && about_45s, "{refused}");
         }
-        assert_eq!(signing::timeline(&app).await.unwrap().rules.steady_since, None, "and nothing begins anew");
+        assert_eq!(signing::timeline(&services).await.unwrap().rules.steady_since, None, "and nothing begins anew");
     });
 }

@@ -246,13 +246,13 @@ both! {
                  AS 'SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT + (SELECT millis FROM set_by)'",
             );
         }
-        let before = server.app.watch.last();
+        let before = server.services.watch.last();
         let held = server.database.hold(LOCK);
         let rotation = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send();
         let rotation = tokio::spawn(rotation);
         // No job checks the clock, so this check belongs to the rotation, which then waits for the
         // lock.
-        until("it has looked at the clock", async || server.app.watch.last() != before).await;
+        until("it has looked at the clock", async || server.services.watch.last() != before).await;
         match server.database.kind {
             Kind::Sqlite => server.database.set_clock(5 * 3600 * 1000),
             Kind::Postgres => server.database.sql("UPDATE set_by SET millis = 18000000"),
@@ -294,7 +294,7 @@ both! {
         for _ in 0..7 {
             server.swap(&key).await;
         }
-        keyswap::service::signing::live_tokens::flush(&server.app).await.unwrap();
+        keyswap::service::signing::live_tokens::flush(&server.services).await.unwrap();
         // The job may hold some of the counts and be about to write them.
         until("all are counted", async || in_state(&server, "active").await[0]["live_tokens"] == 7).await;
         server.advance(3600);

@@ -281,7 +281,7 @@ async fn keys(server: &Server) {
         for several in [targets.clone(), targets.iter().take(1).cloned().collect()] {
             let wanted = wanted.clone();
             let found = server
-                .app
+                .services
                 .store
                 .read(move |connection| store::credentials::key_context::load(connection, &wanted, &several));
             found.await.unwrap();
@@ -328,11 +328,11 @@ async fn configuration(server: &Server) {
 
 /// The statements of the background jobs.
 async fn jobs(server: &Server) {
-    last_used::flush(&server.app).await.unwrap();
+    last_used::flush(&server.services).await.unwrap();
     // The events that `fill` inserts do not form a hash chain.
-    let _ = events::verify_audit_log(&server.app).await;
+    let _ = events::verify_audit_log(&server.services).await;
     for _ in 0..6 {
-        let change = server.app.store.run_transaction(Origin::of(Actor::System), |tx| {
+        let change = server.services.store.run_transaction(Origin::of(Actor::System), |tx| {
             store::directory::owner_deletions::next(tx, 100, true)?;
             store::directory::members::delete_orphaned(tx, 100)?;
             store::common::idempotency::delete_expired(tx)?;

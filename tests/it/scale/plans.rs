@@ -127,7 +127,7 @@ pub async fn check(server: &Server) {
     let kind = server.database.kind;
     let statements: Vec<_> = caught.into_iter().filter(|(text, _)| is_planned(text)).collect();
     assert!(statements.len() > 60, "only {} statements were caught: {statements:#?}", statements.len());
-    let faults = server.app.store.read(move |connection| {
+    let faults = server.services.store.read(move |connection| {
         let mut faults = String::new();
         for (statement, values) in &statements {
             let mut plan = any_plan(connection, statement);

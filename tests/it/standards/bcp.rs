@@ -32,12 +32,15 @@ pub struct Forge<'a> {
 
 impl<'a> Forge<'a> {
     pub async fn new(server: &'a Server) -> Self {
-        let app = &server.app;
-        let keys =
-            app.store.read(|connection| keyswap::store::signing::signing_keys::list(connection, true)).await.unwrap();
+        let services = &server.services;
+        let keys = services
+            .store
+            .read(|connection| keyswap::store::signing::signing_keys::list(connection, true))
+            .await
+            .unwrap();
         let active = keys.into_iter().find(|key| key.info.state == SigningKeyState::Active).unwrap();
         let (bytes, master_version) = active.encrypted_private_key.unwrap();
-        let der = app
+        let der = services
             .master
             .open(SecretKind::SigningKey, active.info.kid.as_str(), &Encrypted { master_version, bytes })
             .unwrap();

@@ -30,7 +30,7 @@ both! {
         let (revoked, suspended, expired, right) = (revoked.await, suspended.await, expired.await, right.await);
         server.step(&revoked, "revoke").await;
         server.step(&suspended, "suspend").await;
-        let end = server.app.store.now().await.unwrap().plus("1s".parse().unwrap());
+        let end = server.services.store.now().await.unwrap().plus("1s".parse().unwrap());
         server.manage("PATCH", &format!("/v1/api-keys/{}", expired.id), Some(json!({ "expires_at": end })), 200).await;
         server.advance(2);
         let mut checksum = right.value.clone();
@@ -106,7 +106,7 @@ both! {
         for _ in 0..3 {
             body_of(server.token(&exchange_of(&key.value)).await, StatusCode::OK).await;
         }
-        let end = server.app.store.now().await.unwrap().plus("60s".parse().unwrap());
+        let end = server.services.store.now().await.unwrap().plus("60s".parse().unwrap());
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "expires_at": end })), 200).await;
         let body = body_of(server.token(&exchange_of(&key.value)).await, StatusCode::OK).await;
         assert!(body["expires_in"].as_i64().unwrap() <= 60);

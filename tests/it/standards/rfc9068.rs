@@ -125,7 +125,7 @@ both! {
         assert!(seen.iter().all(|jti| jti.len() == 22), "128 bits in base64url");
         // The same generator, as often as the time of a test permits.
         for _ in 0..100_000 {
-            assert!(seen.insert(random::generate_token_id(&replicas[0].app.entropy).unwrap()));
+            assert!(seen.insert(random::generate_token_id(&replicas[0].services.entropy).unwrap()));
         }
     }
 }

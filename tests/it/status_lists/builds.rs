@@ -48,7 +48,7 @@ both! {
         revoke(&server, &key.value, &one).await;
         // A build that has read its input and is not written yet.
         let (before, seq) = server
-            .app
+            .services
             .store
             .read(|connection| Ok::<_, StoreError>((signed_lists::read_build_state(connection)?, signed_lists::read_last_event_number(connection)?)))
             .await
@@ -56,13 +56,13 @@ both! {
         revoke(&server, &key.value, &two).await;
         // Emulates a build that has read the event of the second revocation, but not its row.
         let seq = seq + 1;
-        let written = server.app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+        let written = server.services.store.run_transaction(Origin::of(Actor::System), move |tx| {
             Ok::<_, StoreError>(Outcome::without_event(signed_lists::write(tx, &before, seq, None, &[])?))
         });
         assert!(written.await.unwrap(), "whoever revokes a token gets in no builder's way");
         keep(&server).await;
         assert_eq!(marked(&server, &uri).await.get(&index), Some(&INVALID), "what came meanwhile is news for the next");
-        let build = server.app.store.read(store::status_lists::signed_lists::read_build_state).await.unwrap();
+        let build = server.services.store.read(store::status_lists::signed_lists::read_build_state).await.unwrap();
         assert_eq!((build.revoked_token_count, build.included_revoked_token_count), (2, 2));
     }
 
@@ -73,19 +73,19 @@ both! {
         // An exchange that has looked up the key and has not issued a token yet.
         let granted = async |server: &Server, key: &Key| {
             let (id, targets) = (key.id.parse().unwrap(), ["https://each.test".parse::<Identifier>().unwrap()]);
-            let found = server.app.store.read(move |connection| {
+            let found = server.services.store.read(move |connection| {
                 store::credentials::key_context::load(connection, &KeySelector::Key(id), &targets.into())
             });
             let facts = found.await.unwrap().unwrap().facts;
             let request = Request { targets: facts.audiences.iter().map(|audience| audience.identifier.clone()).collect(), ..Request::default() };
-            grant::decide(&facts, &request, &server.app.settings.limits).unwrap()
+            grant::decide(&facts, &request, &server.services.settings.limits).unwrap()
         };
         let slow = granted(&server, &key).await;
-        assert!(status_lists::assign_token_index(&server.app, &slow, "alive").await.unwrap().is_some());
+        assert!(status_lists::assign_token_index(&server.services, &slow, "alive").await.unwrap().is_some());
         step(&server, &key.id, "revoke").await;
         // The build reads the revocation, and no index of the token yet.
         keep(&server).await;
-        let place = status_lists::assign_token_index(&server.app, &slow, "revoked").await;
+        let place = status_lists::assign_token_index(&server.services, &slow, "revoked").await;
         keep(&server).await;
         match place {
             Err(denied) => assert!(matches!(denied, AuthError::Key), "{denied:?}"),
@@ -106,7 +106,7 @@ both! {
         // A build that has read the list and is not written yet.
         let wanted = list.clone();
         let (before, info, jwt) = server
-            .app
+            .services
             .store
             .read(move |connection| {
                 let info = signed_lists::list_metadata(connection)?.into_iter().find(|info| info.list == wanted).unwrap();
@@ -116,16 +116,16 @@ both! {
             .await
             .unwrap();
         server.database.sql("UPDATE status_lists SET used = size / 2 WHERE kind = 'token'");
-        let forgotten = server.app.store.run_transaction(Origin::of(Actor::System), |tx| {
+        let forgotten = server.services.store.run_transaction(Origin::of(Actor::System), |tx| {
             Ok::<_, StoreError>(Outcome::without_event(store::status_lists::delete_expired_lists(tx, i64::MAX)?))
         });
         assert_eq!(forgotten.await.unwrap(), 1);
-        let written = server.app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+        let written = server.services.store.run_transaction(Origin::of(Actor::System), move |tx| {
             let signed = [signed_lists::SignedList { info, jwt }];
             Ok::<_, StoreError>(Outcome::without_event(signed_lists::write(tx, &before, before.event_cursor, None, &signed)?))
         });
         assert!(written.await.unwrap());
-        status_lists::refresh(&server.app).await.unwrap();
+        status_lists::refresh(&server.services).await.unwrap();
         assert_eq!(server.get(path(&uri)).send().await.unwrap().status(), 404);
     }
 
@@ -160,13 +160,13 @@ both! {
         // Every build fails, and every refresh succeeds.
         server.database.sql("ALTER TABLE status_build RENAME TO hidden");
         server.advance(1000);
-        assert!(jobs::status_lists::keep(&server.app).await.is_err());
-        status_lists::refresh(&server.app).await.unwrap();
+        assert!(jobs::status_lists::keep(&server.services).await.is_err());
+        status_lists::refresh(&server.services).await.unwrap();
         let since = kept.elapsed().as_secs_f64();
         assert!(measured("build_age_seconds").await >= since, "it grows old");
         assert!(measured("soonest_end_seconds").await < left - 990.0);
         server.advance(2700);
-        status_lists::refresh(&server.app).await.unwrap();
+        status_lists::refresh(&server.services).await.unwrap();
         assert!(measured("soonest_end_seconds").await < 0.0, "it has ended");
         server.database.sql("ALTER TABLE hidden RENAME TO status_build");
         let before = Instant::now();

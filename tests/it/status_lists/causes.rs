@@ -130,7 +130,7 @@ both! {
         watched.sees(&server, &places[3], INVALID, "the service client is deleted").await;
         // The jobs record the revocations. From then on, the build finds them in another way.
         server.run_jobs().await;
-        let departures = server.app.store.read(keyswap::store::directory::owner_deletions::has_pending).await.unwrap();
+        let departures = server.services.store.read(keyswap::store::directory::owner_deletions::has_pending).await.unwrap();
         assert!(!departures, "all are told of");
         server.generic_key(&["c:d"]).await;
         watched.still(&server, "told of").await;
@@ -146,7 +146,7 @@ both! {
         delete(&server, "/v1/organizations/acme/members/ada").await;
         watched.sees(&server, &place, INVALID, "the creator left").await;
         server.run_jobs().await;
-        let departures = server.app.store.read(keyswap::store::directory::owner_deletions::has_pending).await.unwrap();
+        let departures = server.services.store.read(keyswap::store::directory::owner_deletions::has_pending).await.unwrap();
         assert!(!departures, "it is told of");
         server.generic_key(&["c:d"]).await;
         watched.still(&server, "told of").await;

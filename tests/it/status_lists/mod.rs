@@ -84,8 +84,8 @@ async fn marked(server: &Server, uri: &str) -> BTreeMap<u32, u8> {
 
 /// Runs the periodic build and refresh once.
 async fn keep(server: &Server) {
-    status_lists::build_lists(&server.app).await.unwrap();
-    status_lists::refresh(&server.app).await.unwrap();
+    status_lists::build_lists(&server.services).await.unwrap();
+    status_lists::refresh(&server.services).await.unwrap();
 }
 
 /// Creates an organization and a user in it, who holds all permissions that keys have here.

@@ -39,7 +39,7 @@ both! {
         let before = place(&server, &key.value).await;
         // The job may assign the indexes before the calls below do.
         server.database.sql("UPDATE credentials SET status_list = NULL, status_index = NULL");
-        while status_lists::assign_missing_indexes(&server.app).await.unwrap() {}
+        while status_lists::assign_missing_indexes(&server.services).await.unwrap() {}
         let after = place(&server, &key.value).await;
         assert_eq!(after.0, before.0);
         step(&server, &key.id, "revoke").await;
@@ -107,7 +107,7 @@ both! {
         }
         let jti = one["jti"].as_str().unwrap().to_owned();
         let wanted = jti.clone();
-        let found = server.app.store.read(move |connection| store::status_lists::find_token_status(connection, &wanted));
+        let found = server.services.store.read(move |connection| store::status_lists::find_token_status(connection, &wanted));
         let found = found.await.unwrap().unwrap();
         assert_eq!((found.key.to_string(), found.revoked_at.is_some()), (key.id.clone(), true));
         assert_eq!(found.place.index, places[0].1);
@@ -129,7 +129,7 @@ both! {
         let claims = claims(body["access_token"].as_str().unwrap());
         let exp = claims["exp"].as_i64().unwrap();
         let forget = async |end: i64| {
-            let forgotten = server.app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+            let forgotten = server.services.store.run_transaction(Origin::of(Actor::System), move |tx| {
                 Ok::<_, StoreError>(Outcome::without_event(store::status_lists::delete_expired_lists(tx, end)?))
             });
             forgotten.await.unwrap()
@@ -139,7 +139,7 @@ both! {
         assert_eq!(forget(exp).await, 0, "one of its tokens may be accepted still");
         assert_eq!(forget(exp + 1).await, 1);
         let (uri, _) = place_in(&claims);
-        status_lists::refresh(&server.app).await.unwrap();
+        status_lists::refresh(&server.services).await.unwrap();
         assert_eq!(server.get(path(&uri)).send().await.unwrap().status(), 404);
         signed(&server, &place(&server, &key.value).await.0).await;
     }
@@ -179,12 +179,12 @@ both! {
             (place_in(&claims).0, claims["exp"].as_i64().unwrap())
         };
         let lists = async || {
-            let lists = server.app.store.read(store::status_lists::list).await.unwrap();
+            let lists = server.services.store.read(store::status_lists::list).await.unwrap();
             let of_tokens = lists.into_iter().filter(|list| list.kind == keyswap::domain::status_lists::StatusListKind::Token);
             of_tokens.map(|list| list.id.uri("http://keyswap.test")).collect::<Vec<_>>()
         };
         let forget = async |end: i64| {
-            let forgotten = server.app.store.run_transaction(Origin::of(Actor::System), move |tx| {
+            let forgotten = server.services.store.run_transaction(Origin::of(Actor::System), move |tx| {
                 Ok::<_, StoreError>(Outcome::without_event(store::status_lists::delete_expired_lists(tx, end)?))
             });
             forgotten.await.unwrap()

@@ -41,18 +41,18 @@ fn prove(kind: Kind) {
         for round in 0..ROUNDS {
             step(&server, &key.id, if round % 2 == 0 { "suspend" } else { "resume" }).await;
             let started = Instant::now();
-            status_lists::build_lists(&server.app).await.unwrap();
+            status_lists::build_lists(&server.services).await.unwrap();
             times.push(started.elapsed());
-            status_lists::refresh(&server.app).await.unwrap();
+            status_lists::refresh(&server.services).await.unwrap();
         }
         // The first build, which compresses and signs every list.
         server.database.sql("DELETE FROM status_list_tokens");
         let started = Instant::now();
-        status_lists::build_lists(&server.app).await.unwrap();
+        status_lists::build_lists(&server.services).await.unwrap();
         let all = started.elapsed();
-        status_lists::refresh(&server.app).await.unwrap();
+        status_lists::refresh(&server.services).await.unwrap();
         times.sort();
-        let (lists, bytes) = server.app.status_lists.size();
+        let (lists, bytes) = server.services.status_lists.size();
         let uri = place(&server, &server.generic_key(&["a:b"]).await.value).await.0;
         let etag = server.get(path(&uri)).send().await.unwrap().headers()["etag"].clone();
         let again = server.get(path(&uri)).header("if-none-match", etag).send().await.unwrap();

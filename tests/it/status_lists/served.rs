@@ -47,10 +47,10 @@ both! {
         assert_eq!(raw(&server, &uri).await, first, "a new key is as valid as an index that nobody has");
         // Of two concurrent builds, one writes.
         step(&server, &key.id, "revoke").await;
-        let (one, two) = tokio::join!(status_lists::build_lists(&server.app), status_lists::build_lists(&replica.app));
+        let (one, two) = tokio::join!(status_lists::build_lists(&server.services), status_lists::build_lists(&replica.services));
         assert!(one.is_ok() && two.is_ok());
         for server in [&server, &replica] {
-            status_lists::refresh(&server.app).await.unwrap();
+            status_lists::refresh(&server.services).await.unwrap();
         }
         let second = raw(&server, &uri).await;
         assert_ne!(second, first);
@@ -178,7 +178,7 @@ both! {
             "signing_keys.replica_staleness=1s".to_owned(),
         ];
         let config = keyswap::cli::common::load_config(None, &settings).unwrap();
-        let other = compose::app(&config, StartMode::Serve, server.database.clock()).await.unwrap();
+        let other = compose::services(&config, StartMode::Serve, server.database.clock()).await.unwrap();
         let id = uri.rsplit('/').next().unwrap().parse().unwrap();
         let before = status_lists::get(&other, &id).await.unwrap().plain.etag.clone();
         assert_eq!(before, raw(&server, &uri).await.0);

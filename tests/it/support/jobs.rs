@@ -27,29 +27,30 @@ impl Server {
     /// no waiting time.
     pub async fn run_jobs(&self) {
         self.refresh_keys().await;
-        signing::run_due_rotation(&self.app).await.unwrap();
-        rollback_guard::keep(&self.app).await.unwrap();
-        status_lists::keep(&self.app).await.unwrap();
-        last_used::flush(&self.app).await.unwrap();
-        live_tokens::flush(&self.app).await.unwrap();
-        counts::flush(&self.app).await.unwrap();
-        expiry_notifications::tell(&self.app).await.unwrap();
-        delete_expired_rows(&self.app).await.unwrap();
-        webhooks::deliver_once(&self.app).await.unwrap();
+        signing::run_due_rotation(&self.services).await.unwrap();
+        rollback_guard::keep(&self.services).await.unwrap();
+        status_lists::keep(&self.services).await.unwrap();
+        last_used::flush(&self.services).await.unwrap();
+        live_tokens::flush(&self.services).await.unwrap();
+        counts::flush(&self.services).await.unwrap();
+        expiry_notifications::tell(&self.services).await.unwrap();
+        delete_expired_rows(&self.services).await.unwrap();
+        webhooks::deliver_once(&self.services).await.unwrap();
     }
 
     /// Runs the job that reads the master keys and the signing keys.
     pub async fn refresh_keys(&self) {
-        master_keys::refresh(&self.app).await.unwrap();
-        self.app.keys.refresh(&self.app.store, &self.app.master).await.unwrap();
+        master_keys::refresh(&self.services).await.unwrap();
+        self.services.keys.refresh(&self.services.store, &self.services.master).await.unwrap();
     }
 
     /// Sends to webhooks until no delivery is due. A delivery attempt can create an event, which is
     /// sent in turn.
     pub async fn deliver(&self) {
         for _ in 0..MOST_RUNS {
-            webhooks::deliver_once(&self.app).await.unwrap();
-            if !fan_out(&self.app).await.unwrap() && delivery_worker::due(&self.app).await.unwrap().is_empty() {
+            webhooks::deliver_once(&self.services).await.unwrap();
+            if !fan_out(&self.services).await.unwrap() && delivery_worker::due(&self.services).await.unwrap().is_empty()
+            {
                 return;
             }
         }

@@ -93,7 +93,7 @@ fn changes_that_wait(database: &Database) -> usize {
 
 /// The number of credentials that the server has accepted.
 fn granted(server: &Server) -> usize {
-    let metrics = server.app.metrics.encode().unwrap();
+    let metrics = server.services.metrics.encode().unwrap();
     let granted = metrics.lines().filter(|line| line.starts_with("keyswap_exchanges_total{"));
     granted
         .filter(|line| line.contains("result=\"Granted\""))

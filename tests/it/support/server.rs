@@ -7,7 +7,7 @@ use keyswap::{
     app::{jobs::Jobs, startup::StartMode},
     cli::compose,
     http::server,
-    service::App,
+    service::Services,
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::{BY_HAND, Database, Kind, panics};
 
 pub struct Server {
-    pub app: Arc<App>,
+    pub services: Arc<Services>,
     /// The base URL, without a trailing slash.
     pub base: String,
     /// The administrator's API key.
@@ -37,7 +37,7 @@ pub struct Key {
     pub client: String,
 }
 
-type Started = (Arc<App>, String, Vec<ServerHandle>);
+type Started = (Arc<Services>, String, Vec<ServerHandle>);
 
 impl Server {
     /// Runs a test with a new server on a new database. Each setting is a text such as
@@ -60,7 +60,7 @@ impl Server {
     }
 
     /// Like `on`, and lets `adjust` change values that no setting reaches.
-    pub async fn on_with(database: Arc<Database>, settings: &[&str], adjust: fn(&mut App)) -> Self {
+    pub async fn on_with(database: Arc<Database>, settings: &[&str], adjust: fn(&mut Services)) -> Self {
         let path = |name: &str| database.dir.path().join(name).display().to_string();
         let mut all: Vec<String> = vec![
             format!("database.url={}", database.url),
@@ -89,22 +89,22 @@ impl Server {
                 let settings = compose::server(&config);
                 let bound = server::bind(&settings).unwrap();
                 let base = format!("http://{}", bound.address);
-                let mut app = compose::app(&config, StartMode::Serve, clock).await.unwrap();
-                adjust(&mut app);
-                let app = Arc::new(app);
-                let servers = server::serve(bound, Arc::clone(&app), &settings).unwrap();
-                let jobs = by_clock.then(|| Jobs::start(&app));
-                assert!(started.send((app, base, servers.handles())).is_ok());
+                let mut services = compose::services(&config, StartMode::Serve, clock).await.unwrap();
+                adjust(&mut services);
+                let services = Arc::new(services);
+                let servers = server::serve(bound, Arc::clone(&services), &settings).unwrap();
+                let jobs = by_clock.then(|| Jobs::start(&services));
+                assert!(started.send((services, base, servers.handles())).is_ok());
                 servers.run().await.unwrap();
                 if let Some(jobs) = jobs {
                     jobs.stop().await;
                 }
             });
         });
-        let (app, base, handles) = running.await.expect("the server did not start: see above");
+        let (services, base, handles) = running.await.expect("the server did not start: see above");
         let admin = std::fs::read_to_string(database.dir.path().join("keys/administrator.key")).unwrap();
         Self {
-            app,
+            services,
             base,
             admin: admin.trim().to_owned(),
             http: client(),

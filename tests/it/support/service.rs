@@ -70,7 +70,7 @@ impl Service {
     /// Starts a service that trusts the issuer of this server.
     pub async fn trusting(server: &super::Server, audience: &str) -> Self {
         let at = KeysAt::Url(server.url("/.well-known/jwks.json"));
-        Self::start(audience, BTreeMap::from([(server.app.issuer().to_owned(), at)])).await
+        Self::start(audience, BTreeMap::from([(server.services.issuer().to_owned(), at)])).await
     }
 
     pub async fn call(&self, method: &str, token: &str) -> Response {

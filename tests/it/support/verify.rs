@@ -15,7 +15,7 @@ pub async fn verify(server: &Server, token: &str, audience: &str) -> Value {
     let key = jwks.find(header.kid.as_deref().unwrap()).expect("the kid is in the JWKS");
     let mut validation = Validation::new(header.alg);
     validation.set_audience(&[audience]);
-    validation.set_issuer(&[server.app.issuer()]);
+    validation.set_issuer(&[server.services.issuer()]);
     // `exp` is not checked because the test may have moved the server's clock.
     validation.validate_exp = false;
     decode::<Value>(token, &DecodingKey::from_jwk(key).unwrap(), &validation).unwrap().claims

@@ -105,8 +105,8 @@ loopback! {
         let receiver = Receiver::new(Reply::Held);
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a"]).await;
-        let app = Arc::clone(&server.app);
-        let sends = tokio::spawn(async move { webhooks::deliver_once(&app).await });
+        let services = Arc::clone(&server.services);
+        let sends = tokio::spawn(async move { webhooks::deliver_once(&services).await });
         receiver.wait(1).await;
         let delivery = log(&server, &hook).await.swap_remove(0);
         let retry = format!("{}/deliveries/{}/retry", hook.path(), delivery["id"].as_str().unwrap());

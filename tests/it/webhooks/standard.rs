@@ -28,7 +28,7 @@ loopback! {
             assert_eq!(received.header("content-type"), "application/json");
             assert!(received.header("user-agent").starts_with("Keyswap/"));
             let timestamp: i64 = received.header("webhook-timestamp").parse().unwrap();
-            let now = server.app.store.now().await.unwrap().seconds();
+            let now = server.services.store.now().await.unwrap().seconds();
             assert!((now - 30..=now).contains(&timestamp), "seconds, of the attempt");
         }
         // The body is the event as the audit log returns it.
@@ -147,7 +147,7 @@ loopback! {
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a"]).await;
         let delivery = newest(&server, &hook, "waiting", 1).await;
-        let now = server.app.store.now().await.unwrap();
+        let now = server.services.store.now().await.unwrap();
         let next: keyswap::domain::common::time::Timestamp = delivery["next_attempt_at"].as_str().unwrap().parse().unwrap();
         assert!((3590..=3600).contains(&next.elapsed_since(now).as_secs()), "{delivery}");
         receiver.now(Reply::Status(200));

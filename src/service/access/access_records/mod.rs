@@ -19,7 +19,7 @@ use crate::{
         events::{Actor, EventType, NewEvent},
     },
     service::{
-        App, Error, InputFault,
+        Error, InputFault, Services,
         access::access_records::requested::{admins, collect_roles, not_held, principals, statements},
         caller::Caller,
         common::{
@@ -63,13 +63,14 @@ const NOT_FOUND: Error = Error::NotFound("access record");
 /// Creates a record. The user that the caller acts on behalf of becomes an admin of it. All faults
 /// are reported together.
 pub async fn create(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     new: NewAccessRecord,
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<AccessRecord, AccessRecord>, Error> {
     let caller = caller.clone();
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::access::access_records::find(tx, &id.parse()?)?;
@@ -159,15 +160,15 @@ pub(crate) fn make(
 }
 
 /// A record outside the caller's reach is reported as `Error::NotFound`.
-pub async fn get(app: &App, caller: &Caller, id: AccessRecordId) -> Result<AccessRecord, Error> {
-    let found = app.store.read(move |connection| store::access::access_records::find(connection, &id)).await?;
+pub async fn get(services: &Services, caller: &Caller, id: AccessRecordId) -> Result<AccessRecord, Error> {
+    let found = services.store.read(move |connection| store::access::access_records::find(connection, &id)).await?;
     found.filter(|record| caller_reach(caller).includes(record)).ok_or(NOT_FOUND)
 }
 
 /// Lists the records that the caller may see.
-pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<AccessRecord>, Error> {
+pub async fn list(services: &Services, caller: &Caller, page: PageRequest) -> Result<Page<AccessRecord>, Error> {
     let caller = caller.clone();
-    Ok(app
+    Ok(services
         .store
         .read(move |connection| store::access::access_records::list(connection, caller_reach(&caller), &page))
         .await?)
@@ -176,14 +177,15 @@ pub async fn list(app: &App, caller: &Caller, page: PageRequest) -> Result<Page<
 /// Changes a record. Adding a principal grants it every role of the record; changing a statement
 /// grants the roles of that statement. The caller must hold what it grants.
 pub async fn patch(
-    app: &App,
+    services: &Services,
     caller: &Caller,
     id: AccessRecordId,
     patch: AccessRecordPatch,
     if_version: Option<i64>,
 ) -> Result<AccessRecord, Error> {
     let caller = caller.clone();
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let mut record = lock_visible_record(tx, &caller, &id)?;
             refuse_key_as_caller(&caller)?;
@@ -228,9 +230,15 @@ pub async fn patch(
         .await
 }
 
-pub async fn delete(app: &App, caller: &Caller, id: AccessRecordId, if_version: Option<i64>) -> Result<(), Error> {
+pub async fn delete(
+    services: &Services,
+    caller: &Caller,
+    id: AccessRecordId,
+    if_version: Option<i64>,
+) -> Result<(), Error> {
     let caller = caller.clone();
-    app.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let record = lock_visible_record(tx, &caller, &id)?;
             require_version(record.version, if_version)?;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     domain::events::Origin,
     service::{
-        App, Error, InputFault,
+        Error, InputFault, Services,
         caller::Caller,
         directory::import::{
             chunk::ChunkResult,
@@ -74,11 +74,11 @@ impl Import {
 
     /// Accepts the next bytes of the stream, split at any position. After an error, `counts`
     /// reports the rows that are known to be committed.
-    pub async fn feed(&mut self, app: &App, mut bytes: &[u8]) -> Result<(), Error> {
+    pub async fn feed(&mut self, services: &Services, mut bytes: &[u8]) -> Result<(), Error> {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.lines.push(&bytes[..end]);
             bytes = &bytes[end + 1..];
-            self.finish_line(app).await?;
+            self.finish_line(services).await?;
         }
         self.lines.push(bytes);
         Ok(())
@@ -86,16 +86,16 @@ impl Import {
 
     /// Ends the stream; the last line need not end with a newline. After an error, `counts` reports
     /// the rows that are known to be committed.
-    pub async fn end(&mut self, app: &App) -> Result<(), Error> {
-        self.finish_line(app).await?;
-        self.apply(app).await
+    pub async fn end(&mut self, services: &Services) -> Result<(), Error> {
+        self.finish_line(services).await?;
+        self.apply(services).await
     }
 
     pub fn into_report(self) -> Report {
         self.report
     }
 
-    async fn finish_line(&mut self, app: &App) -> Result<(), Error> {
+    async fn finish_line(&mut self, services: &Services) -> Result<(), Error> {
         let (line, ended) = self.lines.end();
         let row = match ended {
             Ok(text) if text.trim_ascii().is_empty() => return Ok(()),
@@ -107,12 +107,12 @@ impl Import {
         };
         self.chunk.push(NumberedRow { line, row });
         if self.chunk.len() >= MAX_CHUNK_ROWS || self.chunk_bytes >= CHUNK_BYTES_LIMIT {
-            self.apply(app).await?;
+            self.apply(services).await?;
         }
         Ok(())
     }
 
-    async fn apply(&mut self, app: &App) -> Result<(), Error> {
+    async fn apply(&mut self, services: &Services) -> Result<(), Error> {
         let rows: Arc<[NumberedRow]> = mem::take(&mut self.chunk).into();
         self.chunk_bytes = 0;
         if rows.is_empty() {
@@ -121,7 +121,7 @@ impl Import {
         let mut tries = 1;
         let applied = loop {
             let rows = Arc::clone(&rows);
-            match app.store.run_transaction(self.origin.clone(), move |tx| chunk::apply(tx, &rows)).await {
+            match services.store.run_transaction(self.origin.clone(), move |tx| chunk::apply(tx, &rows)).await {
                 Err(Error::Conflict(_)) if tries < MAX_CHUNK_ATTEMPTS => tries += 1,
                 other => break other?,
             }

@@ -109,7 +109,7 @@ fn of_two_files_at_once_the_whole_of_the_second_is_left() {
             let work = [apply(first, &files[0]), apply(second, &files[1])];
             let applied = hold_up(&server.database, || 0, work, async || {}).await;
             assert!(applied.iter().all(|changes| *changes > 0), "each changed what the other had written: {applied:?}");
-            let [one, other] = files.map(|wanted| provisioning::plan(&server.app, &CLI, wanted, false));
+            let [one, other] = files.map(|wanted| provisioning::plan(&server.services, &CLI, wanted, false));
             assert!(!one.await.unwrap().is_empty() && other.await.unwrap().is_empty());
         }
     });
@@ -119,6 +119,6 @@ static CLI: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::cli);
 
 /// Applies a configuration file and returns the number of changes.
 fn apply(server: &Server, wanted: &DesiredConfiguration) -> Work<usize> {
-    let (app, wanted) = (server.app.clone(), wanted.clone());
-    Box::pin(async move { provisioning::apply(&app, &CLI, wanted, false).await.unwrap().len() })
+    let (services, wanted) = (server.services.clone(), wanted.clone());
+    Box::pin(async move { provisioning::apply(&services, &CLI, wanted, false).await.unwrap().len() })
 }

@@ -20,13 +20,14 @@ impl Flow {
         self.searcher.watch("the master key", file.trim().as_bytes());
         self.searcher.watch("the master key", &STANDARD.decode(file.trim()).unwrap());
         let config = keyswap::cli::common::load_config(None, &deployment.settings).unwrap();
-        let app = compose::app(&config, StartMode::Command, Arc::new(SystemClock)).await.unwrap();
-        let keys = app.store.read(|connection| store::signing::signing_keys::list(connection, false)).await.unwrap();
+        let services = compose::services(&config, StartMode::Command, Arc::new(SystemClock)).await.unwrap();
+        let keys =
+            services.store.read(|connection| store::signing::signing_keys::list(connection, false)).await.unwrap();
         assert_eq!(keys.len(), 2);
         for key in keys {
             let (bytes, master_version) = key.encrypted_private_key.unwrap();
             let sealed = Encrypted { master_version, bytes };
-            let der = app.master.open(SecretKind::SigningKey, key.info.kid.as_str(), &sealed).unwrap();
+            let der = services.master.open(SecretKind::SigningKey, key.info.kid.as_str(), &sealed).unwrap();
             // SEC 1 within PKCS#8: version 1, then a scalar of 32 bytes.
             let at = der.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).unwrap() + 5;
             self.searcher.watch("a private signing key", &der[at..at + 32]);

@@ -14,7 +14,7 @@ use keyswap::{
     crypto::random::SystemEntropy,
     domain::events::{Actor, Origin},
     service::{
-        App, Error,
+        Error, Services,
         caller::Caller,
         encryption::{master_keys, re_encryption::ReencryptionReport},
         introspection::revoke,
@@ -122,40 +122,40 @@ fn child() {
     set_default_instrumentation(|| Some(Box::new(Fuse))).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let app = app(&task.settings, task.offset).await;
+        let services = services(&task.settings, task.offset).await;
         let begins = Progress { dies_at: task.dies_at, points: 0, transaction: 0, statement: 0 };
         *PROGRESS.lock().unwrap() = Some(begins);
-        act(&app, task.act, &task.value).await;
+        act(&services, task.act, &task.value).await;
         *PROGRESS.lock().unwrap() = None;
     });
 }
 
-pub async fn app(settings: &[String], offset: i64) -> App {
+pub async fn services(settings: &[String], offset: i64) -> Services {
     let config = keyswap::cli::common::load_config(None, settings).unwrap();
-    compose::app(&config, StartMode::Command, Arc::new(MovedClock::by(offset))).await.unwrap()
+    compose::services(&config, StartMode::Command, Arc::new(MovedClock::by(offset))).await.unwrap()
 }
 
 /// Performs the operation, or completes what a killed process has left of it.
-pub async fn act(app: &App, act: Act, value: &str) {
+pub async fn act(services: &Services, act: Act, value: &str) {
     match act {
-        Act::Rotate => match signing::rotate(app, &Caller::for_system(), None).await {
+        Act::Rotate => match signing::rotate(services, &Caller::for_system(), None).await {
             // `TooEarly`: the killed process had committed the rotation.
             Ok(_) | Err(Error::RotationTooEarly(_)) => {}
             Err(error) => panic!("{error}"),
         },
-        Act::Tick => signing::run_due_rotation(app).await.unwrap(),
+        Act::Tick => signing::run_due_rotation(services).await.unwrap(),
         Act::MasterKey => {
-            let (dir, entropy) = (&app.settings.keys_dir, SystemEntropy::default());
+            let (dir, entropy) = (&services.settings.keys_dir, SystemEntropy::default());
             let origin = || Origin::of(Actor::Operator);
-            let keys = keyswap::service::encryption::master_key_usage::status(&app.store, dir).await.unwrap();
+            let keys = keyswap::service::encryption::master_key_usage::status(&services.store, dir).await.unwrap();
             if keys.len() == 1 {
-                master_keys::begin(&app.store, dir, origin(), &entropy).await.unwrap();
+                master_keys::begin(&services.store, dir, origin(), &entropy).await.unwrap();
             }
-            master_keys::activate(&app.store, dir, origin(), master_keys::MissingKeyPolicy::Ignore).await.unwrap();
+            master_keys::activate(&services.store, dir, origin(), master_keys::MissingKeyPolicy::Ignore).await.unwrap();
             let mut done = ReencryptionReport::default();
             keyswap::service::encryption::re_encryption::reseal(
-                &app.store,
-                &app.master,
+                &services.store,
+                &services.master,
                 &origin(),
                 &entropy,
                 &mut done,
@@ -163,8 +163,8 @@ pub async fn act(app: &App, act: Act, value: &str) {
             )
             .await
             .unwrap();
-            assert!(master_keys::retire(&app.store, origin()).await.unwrap().is_empty());
+            assert!(master_keys::retire(&services.store, origin()).await.unwrap().is_empty());
         }
-        Act::Revoke => revoke::revoke(app, &Caller::for_system(), value).await.unwrap(),
+        Act::Revoke => revoke::revoke(services, &Caller::for_system(), value).await.unwrap(),
     }
 }

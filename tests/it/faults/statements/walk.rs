@@ -67,16 +67,16 @@ impl State {
 
     /// Completes the operation in the test process, and verifies the audit log.
     pub async fn finish(&self, act: Act, value: &str) {
-        let app = fuse::app(&self.deployment.settings, self.offset).await;
-        fuse::act(&app, act, value).await;
-        events::verify_audit_log(&app).await.unwrap();
+        let services = fuse::services(&self.deployment.settings, self.offset).await;
+        fuse::act(&services, act, value).await;
+        events::verify_audit_log(&services).await.unwrap();
     }
 
     /// Asserts that a newly started instance exchanges the key.
     pub async fn swaps(&self, key: &str, when: &str) {
-        let app = fuse::app(&self.deployment.settings, self.offset).await;
+        let services = fuse::services(&self.deployment.settings, self.offset).await;
         let attempt = PresentedCredential { key, source: Source::UNKNOWN, form: Form::Exchange };
-        let issued = exchange::exchange(&app, attempt, &Request::default()).await;
+        let issued = exchange::exchange(&services, attempt, &Request::default()).await;
         assert!(issued.is_ok(), "{when}: {:?}", issued.err());
     }
 

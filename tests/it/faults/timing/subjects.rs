@@ -55,7 +55,7 @@ impl Values {
         server.manage("PUT", "/v1/users/someone", Some(json!({})), 201).await;
         let mut values =
             Self { own: vec![Vec::new(); OWN.len()], imported: vec![Vec::new(); 3], mismatched: Vec::new() };
-        let soon = server.app.store.now().await.unwrap().plus(format!("{LIFE}s").parse().unwrap());
+        let soon = server.services.store.now().await.unwrap().plus(format!("{LIFE}s").parse().unwrap());
         let mut before = plain(server).await;
         for number in 0..count {
             for (kind, name) in OWN.iter().enumerate() {

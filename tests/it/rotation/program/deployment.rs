@@ -7,7 +7,7 @@ use keyswap::{
     cli::compose,
     crypto::{random::SystemEntropy, sha256},
     service::{
-        App,
+        Services,
         signing::{self, metadata},
     },
     store::{
@@ -58,7 +58,7 @@ pub type Jwks = BTreeMap<String, Value>;
 /// One replica, which represents a process.
 pub struct Replica {
     /// `None` while the replica is down.
-    pub app: Option<App>,
+    pub services: Option<Services>,
     /// Refreshes of its snapshot fail.
     pub cut_off: bool,
     /// The replica has checked the clock, so it must detect any later jump.
@@ -89,7 +89,7 @@ impl Deployment {
         let entropy = Arc::new(SystemEntropy::default());
         let store = Store::open(&settings, CreationPolicy::Fail, clock, entropy, sha256).unwrap();
         let tables = tables(&database);
-        let down = || Replica { app: None, cut_off: false, watches: false };
+        let down = || Replica { services: None, cut_off: false, watches: false };
         Self { replicas: (0..replicas).map(|_| down()).collect(), database, time, broken, store, tables }
     }
 
@@ -108,13 +108,14 @@ impl Deployment {
         if self.broken == Broken::Forgetful {
             self.database.sql(&format!("UPDATE rotation_clock SET last_at = {}", self.time.of_database()));
         }
-        let starting = compose::app(&config, StartMode::Serve, clock);
-        let app = match polls {
+        let starting = compose::services(&config, StartMode::Serve, clock);
+        let services = match polls {
             Some(polls) => cut_after(polls, starting).await,
             None => Some(starting.await),
         };
-        let app = app.map(|app| app.unwrap_or_else(|error| panic!("replica {replica} does not start: {error}")));
-        self.replicas[replica] = Replica { app, cut_off: false, watches: false };
+        let services = services
+            .map(|services| services.unwrap_or_else(|error| panic!("replica {replica} does not start: {error}")));
+        self.replicas[replica] = Replica { services, cut_off: false, watches: false };
     }
 
     fn settings(&self, chance: &mut Chance) -> Vec<String> {
@@ -144,7 +145,7 @@ impl Deployment {
 
     /// `kill -9` between two statements.
     pub fn kill(&mut self, replica: usize) {
-        self.replicas[replica] = Replica { app: None, cut_off: false, watches: false };
+        self.replicas[replica] = Replica { services: None, cut_off: false, watches: false };
     }
 
     pub fn kill_all(&mut self) {
@@ -152,7 +153,7 @@ impl Deployment {
     }
 
     pub fn up(&self) -> Vec<usize> {
-        (0..self.replicas.len()).filter(|one| self.replicas[*one].app.is_some()).collect()
+        (0..self.replicas.len()).filter(|one| self.replicas[*one].services.is_some()).collect()
     }
 
     /// The replicas that are up and reach the database.
@@ -160,33 +161,33 @@ impl Deployment {
         self.up().into_iter().filter(|one| !self.replicas[*one].cut_off).collect()
     }
 
-    pub fn app(&self, replica: usize) -> &App {
-        self.replicas[replica].app.as_ref().unwrap()
+    pub fn services(&self, replica: usize) -> &Services {
+        self.replicas[replica].services.as_ref().unwrap()
     }
 
     /// The JWKS that this replica serves to a new request, and whether verifiers may cache it.
     pub async fn served(&self, replica: usize) -> (Jwks, bool) {
-        let app = self.app(replica);
+        let services = self.services(replica);
         if !self.replicas[replica].cut_off {
-            app.keys.snapshot_to_publish(&app.store, &app.master).await;
+            services.keys.snapshot_to_publish(&services.store, &services.master).await;
         }
         self.known(replica)
     }
 
     /// Like `served`, but from the current snapshot, as in `http::well_known`.
     pub fn known(&self, replica: usize) -> (Jwks, bool) {
-        let app = self.app(replica);
-        let view = app.keys.view();
-        let asked = metadata::build_jwks_after_rollback(app, &view, None);
+        let services = self.services(replica);
+        let view = services.keys.view();
+        let asked = metadata::build_jwks_after_rollback(services, &view, None);
         let document: Value = serde_json::from_slice(&asked.as_ref().unwrap_or(&view.jwks).body).unwrap();
         let keys = document["keys"].as_array().unwrap();
         let keys = keys.iter().map(|key| (key["kid"].as_str().unwrap().to_owned(), key.clone())).collect();
-        (keys, app.keys.is_cacheable(&view) && !view.is_halted())
+        (keys, services.keys.is_cacheable(&view) && !view.is_halted())
     }
 
     /// Runs the rotation job once.
     pub async fn tick(&self, replica: usize) -> Result<(), keyswap::service::Error> {
-        signing::run_due_rotation(self.app(replica)).await
+        signing::run_due_rotation(self.services(replica)).await
     }
 }
 

@@ -82,9 +82,9 @@ impl Walk {
             // guard has recorded the newest state: jobs write it every three seconds, and a
             // graceful stop writes it.
             let Some(witness) = self.deployment.connected().into_iter().next() else { return Ok(()) };
-            let app = self.deployment.app(witness);
-            rollback_guard::keep(app).await.unwrap();
-            if app.keys.is_halted() || !self.deployment.backup_is_older() {
+            let services = self.deployment.services(witness);
+            rollback_guard::keep(services).await.unwrap();
+            if services.keys.is_halted() || !self.deployment.backup_is_older() {
                 return Ok(());
             }
             self.oracle.observe(&self.deployment).await?;

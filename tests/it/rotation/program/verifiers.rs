@@ -70,7 +70,7 @@ impl Verifiers {
     pub async fn fetch(&mut self, verifier: usize, deployment: &Deployment, from: usize) {
         let is_ready = |one: &usize| {
             let is_kept = deployment.known(*one).1;
-            is_kept || !(deployment.replicas[*one].cut_off || deployment.app(*one).keys.is_halted())
+            is_kept || !(deployment.replicas[*one].cut_off || deployment.services(*one).keys.is_halted())
         };
         let (ready, others): (Vec<_>, Vec<_>) = deployment.up().into_iter().partition(is_ready);
         let choices = if ready.is_empty() { others } else { ready };

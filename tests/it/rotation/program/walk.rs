@@ -94,7 +94,7 @@ impl Walk {
     }
 
     async fn act(&mut self, replica: usize) -> Result<(), String> {
-        if self.deployment.replicas[replica].app.is_none() {
+        if self.deployment.replicas[replica].services.is_none() {
             if self.chance.one_in(8) {
                 let polls = self.chance.one_in(6).then(|| self.polls());
                 self.deployment.start(replica, &mut self.chance, polls).await;
@@ -116,19 +116,23 @@ impl Walk {
 
     /// One operation of a replica, scheduled or requested.
     async fn work(&mut self, replica: usize, choice: u64) -> Result<(), String> {
-        let app = self.deployment.app(replica);
+        let services = self.deployment.services(replica);
         match choice {
-            0..35 => app.keys.refresh(&app.store, &app.master).await.map_err(|error| format!("no look: {error}"))?,
+            0..35 => services
+                .keys
+                .refresh(&services.store, &services.master)
+                .await
+                .map_err(|error| format!("no look: {error}"))?,
             35..70 => self.move_keys(replica).await?,
             70..80 => self.sign(replica).await?,
-            80..90 => rollback_guard::keep(app).await.map_err(|error| format!("no witness: {error}"))?,
+            80..90 => rollback_guard::keep(services).await.map_err(|error| format!("no witness: {error}"))?,
             90..96 => {
-                let rotated = signing::rotate(app, &Caller::cli(), None).await.map(drop);
+                let rotated = signing::rotate(services, &Caller::cli(), None).await.map(drop);
                 self.expect("rotate", rotated)?;
             }
             96..98 => {
                 let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
-                let imported = signing::import(app, &Caller::cli(), &pem).await.map(drop);
+                let imported = signing::import(services, &Caller::cli(), &pem).await.map(drop);
                 self.expect("import", imported)?;
             }
             _ if self.faults.emergencies && !self.oracle.is_restored() => self.revoke(replica).await?,
@@ -170,8 +174,8 @@ impl Walk {
     async fn revoke(&mut self, replica: usize) -> Result<(), String> {
         let published: Vec<_> = self.oracle.published().cloned().collect();
         let kid = self.chance.pick(&published).parse().unwrap();
-        let app = self.deployment.app(replica);
-        match signing::revoke(app, &Caller::cli(), kid).await {
+        let services = self.deployment.services(replica);
+        match signing::revoke(services, &Caller::cli(), kid).await {
             Ok(revoked) => {
                 self.oracle.revoked(&revoked, &self.deployment, self.faults.jumps || self.faults.restores);
                 Ok(())
@@ -182,14 +186,14 @@ impl Walk {
 
     /// The signing part of an exchange, at a freshly read time of the database.
     async fn sign(&mut self, replica: usize) -> Result<(), String> {
-        let (app, of) = (self.deployment.app(replica), &self.deployment.replicas[replica]);
+        let (services, of) = (self.deployment.services(replica), &self.deployment.replicas[replica]);
         let view = if of.cut_off {
-            app.keys.view()
+            services.keys.view()
         } else {
-            let now = app.store.now().await.unwrap();
-            app.keys.snapshot_at(now, &app.store, &app.master).await
+            let now = services.store.now().await.unwrap();
+            services.keys.snapshot_at(now, &services.store, &services.master).await
         };
-        let configured = app.settings.algorithm;
+        let configured = services.settings.algorithm;
         let now = keyswap::domain::common::time::Timestamp::from_millis(self.deployment.time.of_database());
         let jwk: PublicJwk = match view.signer(None, configured, now) {
             Ok(minter) => minter.jwk().clone(),
@@ -208,7 +212,7 @@ impl Walk {
         if !self.deployment.known(replica).0.contains_key(&kid) {
             return Err(format!("K4: replica {replica} signs by {kid} and does not serve it"));
         }
-        let ttl = i64::try_from(app.settings.timing.max_ttl.as_secs()).unwrap();
+        let ttl = i64::try_from(services.settings.timing.max_ttl.as_secs()).unwrap();
         let exp = (now.seconds() + ttl) * SECOND;
         self.oracle.signed(&self.deployment, &kid, &serde_json::to_value(&jwk).unwrap(), exp)
     }
