@@ -2,34 +2,61 @@
 
 use crate::{
     domain::{common::time::Timestamp, credentials::api_key::KeyLifecycle},
-    store::{error::StoreError, schema::api_keys},
+    store::{
+        error::StoreError,
+        schema::{api_keys, key_owner_status},
+    },
 };
 use diesel::{Queryable, Selectable};
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = api_keys)]
-pub(crate) struct KeyRow {
-    pub id: String,
-    pub name: String,
-    pub owner_type: String,
-    pub owner_id: Option<String>,
-    pub organization_id: Option<String>,
-    pub permissions: String,
-    pub audiences: Option<String>,
-    pub metadata: String,
-    pub max_token_ttl: Option<i64>,
-    pub suspended_at: Option<i64>,
-    pub revoked_at: Option<i64>,
-    pub deleted_at: Option<i64>,
-    pub expires_at: Option<i64>,
-    pub created_at: i64,
-    pub created_by: String,
-    pub version: i64,
-    pub user_id: Option<String>,
-    pub incarnation: Option<String>,
-    pub creator_id: Option<String>,
-    pub creator_incarnation: Option<String>,
-    pub exchanges_per_minute: Option<i32>,
+/// Declares `KeyRow`, and the same row as read from the view, with the columns that have another
+/// name there. Exchanges read the view only.
+macro_rules! key_rows {
+    ($($(#[$in_view:meta])? $field:ident: $type:ty,)*) => {
+        #[derive(Queryable, Selectable)]
+        #[diesel(table_name = api_keys)]
+        pub(crate) struct KeyRow {
+            $(pub $field: $type,)*
+        }
+
+        #[derive(Queryable, Selectable)]
+        #[diesel(table_name = key_owner_status)]
+        pub(crate) struct KeyRowInView {
+            $($(#[$in_view])? $field: $type,)*
+        }
+
+        impl From<KeyRowInView> for KeyRow {
+            fn from(row: KeyRowInView) -> Self {
+                Self { $($field: row.$field,)* }
+            }
+        }
+    };
+}
+
+key_rows! {
+    #[diesel(column_name = key_id)]
+    id: String,
+    name: String,
+    owner_type: String,
+    owner_id: Option<String>,
+    organization_id: Option<String>,
+    permissions: String,
+    audiences: Option<String>,
+    metadata: String,
+    max_token_ttl: Option<i64>,
+    suspended_at: Option<i64>,
+    revoked_at: Option<i64>,
+    deleted_at: Option<i64>,
+    expires_at: Option<i64>,
+    created_at: i64,
+    created_by: String,
+    version: i64,
+    user_id: Option<String>,
+    incarnation: Option<String>,
+    creator_id: Option<String>,
+    #[diesel(column_name = key_creator_incarnation)]
+    creator_incarnation: Option<String>,
+    exchanges_per_minute: Option<i32>,
 }
 
 pub(crate) fn life(row: &KeyRow) -> KeyLifecycle {

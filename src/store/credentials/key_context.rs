@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::{Connection as _, ExpressionMethods, JoinOnDsl, QueryDsl, RunQueryDsl, SelectableHelper};
+use diesel::{
+    Connection as _, ExpressionMethods, JoinOnDsl, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+};
 
 use crate::{
     domain::{
@@ -16,11 +18,11 @@ use crate::{
     },
     store::{
         access::{
-            audiences::{AudienceRow, audience},
+            audiences::{self as audience_rows, AudienceRow},
             effective_statements,
         },
         api_keys::{
-            key_row::{self, KeyRow},
+            key_row::{self, KeyRow, KeyRowInView},
             owner_status::{StandingRow, ownership},
         },
         columns,
@@ -55,63 +57,45 @@ pub enum KeySelector {
     Key(KeyId),
 }
 
-/// The columns of the view that make up a `KeyRow`, in the order of its fields.
-macro_rules! key_row_columns {
-    () => {
-        (
-            key_owner_status::key_id,
-            key_owner_status::name,
-            key_owner_status::owner_type,
-            key_owner_status::owner_id,
-            key_owner_status::organization_id,
-            key_owner_status::permissions,
-            key_owner_status::audiences,
-            key_owner_status::metadata,
-            key_owner_status::max_token_ttl,
-            key_owner_status::suspended_at,
-            key_owner_status::revoked_at,
-            key_owner_status::deleted_at,
-            key_owner_status::expires_at,
-            key_owner_status::created_at,
-            key_owner_status::created_by,
-            key_owner_status::version,
-            key_owner_status::user_id,
-            key_owner_status::incarnation,
-            key_owner_status::creator_id,
-            key_owner_status::key_creator_incarnation,
-            key_owner_status::exchanges_per_minute,
-        )
-    };
+/// A key with its credential, the state of its owner, and one of the audiences that match.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = credentials)]
+struct Row {
+    #[diesel(embed)]
+    key: KeyRowInView,
+    #[diesel(embed)]
+    credential: CredentialRow,
+    #[diesel(embed)]
+    owner: StandingRow,
+    #[diesel(select_expression = key_owner_status::access)]
+    access: Option<String>,
+    #[diesel(embed)]
+    audience: Option<AudienceRow>,
+    #[diesel(select_expression = keyswap_now(), select_expression_type = keyswap_now)]
+    now: i64,
 }
 
-/// The query: a key with its credential, the state of its owner, and the audiences that match
-/// `$on`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = credentials)]
+struct CredentialRow {
+    id: String,
+    sealed: Vec<u8>,
+    master_version: i32,
+    expires_at: Option<i64>,
+    replaced_at: Option<i64>,
+    status_list: Option<String>,
+    status_index: Option<i32>,
+}
+
+/// The query of `Row` for the audiences that match `$on`.
 macro_rules! facts_query {
     ($on:expr) => {
         credentials::table
             .inner_join(key_owner_status::table.on(key_owner_status::key_id.eq(credentials::key_id)))
             .left_join(audiences::table.on($on))
-            .select((
-                key_row_columns!(),
-                (
-                    credentials::id,
-                    credentials::sealed,
-                    credentials::master_version,
-                    credentials::expires_at,
-                    credentials::replaced_at,
-                    credentials::status_list,
-                    credentials::status_index,
-                ),
-                StandingRow::as_select(),
-                key_owner_status::access,
-                Option::<AudienceRow>::as_select(),
-                keyswap_now(),
-            ))
+            .select(Row::as_select())
     };
 }
-
-type Row = (KeyRow, CredentialColumns, StandingRow, Option<String>, Option<AudienceRow>, i64);
-type CredentialColumns = (String, Vec<u8>, i32, Option<i64>, Option<i64>, Option<String>, Option<i32>);
 
 /// Loads a key and the existing audiences among `targets` in one query. Returns `None` only if
 /// there is no such credential: expired, suspended and revoked keys are returned, and
@@ -165,14 +149,12 @@ pub(crate) fn load_facts_with_rows_of_credentials(
     };
     let mut of_credential: BTreeMap<String, Vec<Row>> = BTreeMap::new();
     for row in found {
-        of_credential.entry(row.1.0.clone()).or_default().push(row);
+        of_credential.entry(row.credential.id.clone()).or_default().push(row);
     }
     let mut all = BTreeMap::new();
-    for facts_query in of_credential.into_values() {
-        let Some((_, (id, ..), ..)) = facts_query.first() else { continue };
-        let id = columns::parsed("credential id", id)?;
-        if let Some(read) = build_key_facts(facts_query) {
-            all.insert(id, read);
+    for (id, rows) in of_credential {
+        if let Some(read) = build_key_facts(rows) {
+            all.insert(columns::parsed("credential id", &id)?, read);
         }
     }
     Ok(all)
@@ -228,42 +210,44 @@ pub(crate) type FactsWithRows = (KeyRecord, KeyRow, StandingRow);
 fn build_key_facts(found: Vec<Row>) -> Option<Result<FactsWithRows, StoreError>> {
     // The newest credential that has not expired is selected. After a rotation is cancelled, the
     // newest credential is an expired one.
-    let works = |(_, (_, _, _, end, ..), .., now): &Row| end.is_none_or(|end| end > *now);
-    let place = found.iter().position(works).unwrap_or_default();
-    let mut found = found.into_iter().skip(place);
+    let is_accepted = |row: &Row| row.credential.expires_at.is_none_or(|end| end > row.now);
+    let first_accepted = found.iter().position(is_accepted).unwrap_or_default();
+    let mut found = found.into_iter().skip(first_accepted);
     let first = found.next()?;
     Some(build_facts(first, found))
 }
 
 fn build_facts(first: Row, others: impl Iterator<Item = Row>) -> Result<FactsWithRows, StoreError> {
-    let (key, columns, standing, access, first, now) = first;
-    let (credential, encrypted_secret, master_version, end, replaced, list, index) = columns;
+    let Row { key, credential, owner, access, audience, now } = first;
+    let key = KeyRow::from(key);
     // These are the rows of the same credential, one for each further audience. Other credentials
     // of the key are ignored.
-    let others = others.filter(|(_, (id, ..), ..)| *id == credential).map(|(.., audience, _)| audience);
-    let audiences = [first].into_iter().chain(others).flatten().map(audience).collect::<Result<Vec<_>, _>>()?;
+    let others = others.filter(|row| row.credential.id == credential.id).map(|row| row.audience);
+    let audiences =
+        [audience].into_iter().chain(others).flatten().map(audience_rows::audience).collect::<Result<Vec<_>, _>>()?;
     let columns = [(ClaimSourceObject::ApiKeyMetadata, Some(key.metadata.as_str()))];
-    let sources = parse_claim_sources(&audiences, columns.into_iter().chain(standing.about()))?;
+    let sources = parse_claim_sources(&audiences, columns.into_iter().chain(owner.about()))?;
     let facts = KeyContext {
         now: Timestamp::from_millis(now),
         key: KeyFacts {
             id: columns::parsed("key id", &key.id)?,
-            credential_id: columns::parsed("credential id", &credential)?,
-            credential_expires_at: end.map(Timestamp::from_millis),
-            credential_replaced_at: replaced.map(Timestamp::from_millis),
-            ownership: ownership(&key, &standing)?,
+            credential_id: columns::parsed("credential id", &credential.id)?,
+            credential_expires_at: credential.expires_at.map(Timestamp::from_millis),
+            credential_replaced_at: credential.replaced_at.map(Timestamp::from_millis),
+            ownership: ownership(&key, &owner)?,
             permissions: columns::permission_set(&key.permissions)?,
             audiences: key_row::audiences(key.audiences.as_deref())?,
             max_token_ttl: columns::span(key.max_token_ttl),
             exchanges_per_minute: key_row::limit(key.exchanges_per_minute),
             lifecycle: key_row::life(&key),
             access_statements: effective_statements::parse_rules(access.as_deref())?,
-            status: status_lists::parse_status_index(list.as_deref(), index)?,
+            status: status_lists::parse_status_index(credential.status_list.as_deref(), credential.status_index)?,
         },
         audiences,
         sources,
     };
-    Ok((KeyRecord { facts, encrypted_secret, master_version }, key, standing))
+    let CredentialRow { sealed, master_version, .. } = credential;
+    Ok((KeyRecord { facts, encrypted_secret: sealed, master_version }, key, owner))
 }
 
 /// Collects the metadata that the audiences map to claims. A column is parsed only if an audience

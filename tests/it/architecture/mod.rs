@@ -3,6 +3,7 @@
 
 mod documents;
 mod layers;
+mod rows;
 mod sizes;
 mod source;
 mod words;

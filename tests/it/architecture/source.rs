@@ -287,7 +287,7 @@ fn declared(files: &BTreeMap<Module, File>, path: &[String]) -> Option<(Module, 
     Some((path[..length].to_vec(), path[length..].to_vec()))
 }
 
-fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+pub fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
