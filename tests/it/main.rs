@@ -49,5 +49,6 @@ mod standards;
 mod status_lists;
 mod store;
 mod validation;
+mod visibility;
 mod walls;
 mod webhooks;
