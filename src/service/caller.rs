@@ -35,12 +35,6 @@ impl Caller {
         Self::for_operator(Actor::System)
     }
 
-    /// Returns whether the caller may suspend, revoke or delete objects of `home`. If their owner
-    /// was deleted (`gone`), only callers of `Place::Everywhere` may do so.
-    pub(crate) fn may_revoke(&self, home: &OwnerScope, gone: bool) -> bool {
-        self.authority.rights_on(home).end && (!gone || self.authority.tenant_scope == TenantScope::Deployment)
-    }
-
     fn for_operator(actor: Actor) -> Self {
         Self {
             origin: Origin::of(actor),

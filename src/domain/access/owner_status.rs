@@ -199,6 +199,12 @@ impl Ownership {
         }
     }
 
+    /// Returns whether the user, organization or account behind the key still exists, whatever else
+    /// ended the key.
+    pub fn owner_exists(&self) -> bool {
+        !matches!(root_owner_status(&self.home, &self.directory), OwnerStatus::Deleted(_))
+    }
+
     /// Returns the permissions of the root owner of the key, which are unlimited for the account.
     pub fn root_owner_permissions(&self) -> OwnerPermissions {
         match &self.home {

@@ -137,10 +137,26 @@ pub struct ObjectRights {
     pub end: bool,
 }
 
+/// One of `ObjectRights`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    Read,
+    Change,
+    End,
+}
+
 impl ObjectRights {
-    const NONE: Self = Self { read: false, change: false, end: false };
-    const ALL: Self = Self { read: true, change: true, end: true };
+    pub const NONE: Self = Self { read: false, change: false, end: false };
+    pub const ALL: Self = Self { read: true, change: true, end: true };
     const READ_AND_REVOKE: Self = Self { read: true, change: false, end: true };
+
+    pub const fn includes(self, right: Right) -> bool {
+        match right {
+            Right::Read => self.read,
+            Right::Change => self.change,
+            Right::End => self.end,
+        }
+    }
 }
 
 /// Returns the permission that a caller in a tenant scope must have to change an object that
@@ -189,8 +205,10 @@ impl CallerPermissions {
         has_permission(&self.scope, permission)
     }
 
-    /// Returns what the caller may do with an object that belongs to `home`.
-    pub fn rights_on(&self, home: &OwnerScope) -> ObjectRights {
+    /// Returns what the caller may do with an object that belongs to `home`. If this owner was
+    /// deleted, the object does not exist for callers inside a tenant: the id of the owner may
+    /// belong to someone else since.
+    pub fn rights_on(&self, home: &OwnerScope, owner_exists: bool) -> ObjectRights {
         let (organization, user) = match &self.tenant_scope {
             TenantScope::Deployment => {
                 return if self.has_permission(KEYS) { ObjectRights::ALL } else { ObjectRights::NONE };
@@ -202,7 +220,7 @@ impl CallerPermissions {
             OwnerScope::Organization { .. } => (true, MANAGE),
             OwnerScope::User { id, .. } => (user == Some(id), MANAGE_SELF),
         };
-        if home.organization() != organization {
+        if !owner_exists || home.organization() != organization {
             ObjectRights::NONE
         } else if own && self.has_permission(manage) {
             ObjectRights::ALL
@@ -214,7 +232,7 @@ impl CallerPermissions {
     }
 
     /// Returns which keys and service clients the caller may see, as a filter for lists: those that
-    /// `rights_on` permits it to see.
+    /// `rights_on` permits it to see while their owner exists.
     pub fn visible_keys(&self) -> KeyVisibility {
         let user_keys = |user: &Option<UserId>| user.clone().filter(|_| self.has_permission(MANAGE_SELF));
         match &self.tenant_scope {

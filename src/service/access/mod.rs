@@ -5,3 +5,4 @@ pub mod last_administrator;
 pub mod owners;
 pub mod permissions;
 pub mod roles;
+pub mod visibility;

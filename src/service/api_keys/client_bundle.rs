@@ -2,16 +2,22 @@
 
 use crate::{
     domain::{
-        access::access_record::{AccessRecord, Principal},
+        access::{
+            access_record::{AccessRecord, Principal},
+            policy::Right,
+        },
         credentials::format::ApiKeyValue,
         directory::service_client::ServiceClient,
     },
     service::{
         Error, InputFault, Services,
-        access::access_records::{self, InitialAccessRecord},
+        access::{
+            access_records::{self, InitialAccessRecord},
+            visibility::authorize,
+        },
         api_keys::{
             Maker, RequestedOwner,
-            service_clients::{NOT_FOUND, NewServiceClient, make, require_client_limit, seen},
+            service_clients::{NewServiceClient, make, require_client_limit},
             types::{NewApiKey, Shown},
         },
         caller::Caller,
@@ -114,16 +120,25 @@ pub(crate) fn earlier(
 ) -> Result<CreatedClientBundle, Error> {
     let mut parts = ids.split(' ');
     let client = store::api_keys::service_clients::find(tx, &parts.next().unwrap_or_default().parse()?)?;
-    let client = seen(tx, caller, client)?.ok_or(NOT_FOUND)?;
+    let client = authorize(tx, caller, client, Right::Read)?;
     let (mut record, mut key) = (None, None);
     for id in parts {
         if let Ok(id) = id.parse() {
-            record = store::access::access_records::find(tx, &id)?;
+            let found = store::access::access_records::find(tx, &id)?;
+            record = if_visible(authorize(tx, caller, found, Right::Read))?;
         } else {
-            key = Some(maker.shown(tx, &id.parse()?)?).filter(|shown| shown.key.archived_at.is_none());
+            key = if_visible(maker.shown(tx, caller, &id.parse()?))?;
         }
     }
     Ok(CreatedClientBundle { client, record, key, value: None })
+}
+
+/// Converts `Error::NotFound` to `None`.
+fn if_visible<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::NotFound(_)) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// Adds the faults of one part to the faults of the whole request.

@@ -17,7 +17,7 @@ use crate::{
                 find_exceeded_caller_limits, validate_audiences, validate_expiry, validate_owner_type,
                 validate_permissions, validate_rate_limit, validate_token_ttl,
             },
-            lookup::{NOT_FOUND, key_event},
+            lookup::{find_key, key_event},
             owner::{self, ResolvedOwner},
             types::{IssuedApiKey, NewApiKey, Shown},
         },
@@ -112,10 +112,10 @@ impl Maker {
         Ok((Shown::new(shown, now, &self.settings), event))
     }
 
-    /// Loads a key in its current state.
-    pub(crate) fn shown(&self, tx: &mut Tx<'_>, id: &KeyId) -> Result<Shown, Error> {
+    /// Loads a key in its current state, if the caller may see it.
+    pub(crate) fn shown(&self, tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> Result<Shown, Error> {
         let now = tx.now();
-        let key = store::api_keys::keys::find(tx, id, now)?.ok_or(NOT_FOUND)?;
+        let key = find_key(tx, caller, id, false, now)?;
         Ok(Shown::new(key, now, &self.settings))
     }
 

@@ -48,7 +48,7 @@ pub async fn import(
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::without_event(CreateOutcome::Existing(maker.shown(tx, &id.parse()?)?)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(maker.shown(tx, &caller, &id.parse()?)?)));
             }
             let (shown, event) = maker.import(tx, new, import, &caller)?;
             idempotency::record_created_object(tx, once.as_ref(), shown.key.id.as_str())?;

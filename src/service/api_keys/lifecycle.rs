@@ -1,13 +1,13 @@
 //! Lifecycle transitions of a key: suspend, resume, revoke, delete.
 
 use crate::{
-    domain::{access::policy::ObjectRights, common::id::KeyId, events::EventType},
+    domain::{access::policy::Right, common::id::KeyId, events::EventType},
     service::{
         Error, Services,
         access::last_administrator,
         api_keys::{
             limits::require_grantable,
-            lookup::{found, is_owner_deleted, key_event, require_not_revoked, save},
+            lookup::{is_owner_deleted, key_event, lock_key, require_not_revoked, save},
             types::Shown,
         },
         caller::Caller,
@@ -41,12 +41,8 @@ pub async fn step(
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let right = if step == Step::Resume {
-                |rights: ObjectRights| rights.change
-            } else {
-                |rights: ObjectRights| rights.end
-            };
-            let mut key = found(tx, &caller, &id, right)?;
+            let right = if step == Step::Resume { Right::Change } else { Right::End };
+            let mut key = lock_key(tx, &caller, &id, right)?;
             require_version(key.version, if_version)?;
             let whole = key.clone();
             let before = key.lifecycle;

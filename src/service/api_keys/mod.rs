@@ -16,7 +16,10 @@ mod usage;
 
 use crate::{
     domain::{
-        access::{access_record::Principal, policy::TenantScope},
+        access::{
+            access_record::Principal,
+            policy::{Right, TenantScope},
+        },
         common::{
             id::KeyId,
             page::{Page, PageRequest},
@@ -29,13 +32,14 @@ use crate::{
         access::{
             access_records::{self, InitialAccessRecord},
             last_administrator,
+            visibility::retain_visible,
         },
         api_keys::{
             limits::{
                 raises_limits, require_grantable, require_within_caller_limits, validate_audiences, validate_expiry,
                 validate_permissions, validate_rate_limit, validate_token_ttl,
             },
-            lookup::{NOT_FOUND, found, is_hidden_from, key_event, require_not_revoked, save},
+            lookup::{find_key, key_event, lock_key, require_not_revoked, save},
             owner::ResolvedOwner,
             types::{ApiKeyPatch, IssuedApiKey, NewApiKey, Shown},
         },
@@ -74,10 +78,7 @@ pub async fn create(
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                let shown = maker.shown(tx, &id.parse()?)?;
-                if !caller.authority.rights_on(&shown.key.ownership.home).read {
-                    return Err(NOT_FOUND);
-                }
+                let shown = maker.shown(tx, &caller, &id.parse()?)?;
                 return Ok(Outcome::without_event(CreateOutcome::Existing(shown)));
             }
             if let Some(first) = &record {
@@ -99,16 +100,13 @@ pub async fn create(
 /// Returns a key that the caller may see. `archived` selects among deleted keys instead of existing
 /// ones.
 pub async fn get(services: &Services, caller: &Caller, id: KeyId, archived: bool) -> Result<Shown, Error> {
-    let (settings, authority) = (services.settings.clone(), caller.authority.clone());
+    let (settings, caller) = (services.settings.clone(), caller.clone());
     services
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
-            let found = store::api_keys::keys::find(connection, &id, now)?;
-            let found = found.filter(|key| archived == key.archived_at.is_some());
-            let key = found.filter(|key| authority.rights_on(&key.ownership.home).read).ok_or(NOT_FOUND)?;
-            let shown = Shown::new(key, now, &settings);
-            if is_hidden_from(&authority, &shown) { Err(NOT_FOUND) } else { Ok(shown) }
+            let key = find_key(connection, &caller, &id, archived, now)?;
+            Ok(Shown::new(key, now, &settings))
         })
         .await
 }
@@ -120,14 +118,13 @@ pub async fn list(
     filter: KeyFilter,
     page: PageRequest,
 ) -> Result<Page<Shown>, Error> {
-    let (settings, reach, authority) =
-        (services.settings.clone(), caller.authority.visible_keys(), caller.authority.clone());
+    let (settings, reach, caller) = (services.settings.clone(), caller.authority.visible_keys(), caller.clone());
     services
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
             let (mut shown, mut after) = (Vec::new(), page.cursor.clone());
-            let inside = authority.tenant_scope != TenantScope::Deployment;
+            let inside = caller.authority.tenant_scope != TenantScope::Deployment;
             // The state depends on the owner as well, which no index covers. Keys are read in
             // batches until the page is full or `MAX_LIST_BATCHES` batches are read; the next request
             // continues from there.
@@ -138,12 +135,9 @@ pub async fn list(
             let next = loop {
                 let rest = PageRequest { limit: at_once, cursor: after.take() };
                 let keys = store::api_keys::keys::list(connection, &reach, &filter, &rest, now)?;
-                for key in keys.data {
-                    let key = Shown::new(key, now, &settings);
-                    if filter.state.is_none_or(|state| state == key.state) && !is_hidden_from(&authority, &key) {
-                        shown.push(key);
-                    }
-                }
+                let visible = retain_visible(connection, &caller, keys.data)?;
+                let visible = visible.into_iter().map(|key| Shown::new(key, now, &settings));
+                shown.extend(visible.filter(|key| filter.state.is_none_or(|state| state == key.state)));
                 let full = i64::try_from(shown.len()).is_ok_and(|count| count > page.limit);
                 looks -= 1;
                 match keys.next {
@@ -177,7 +171,7 @@ pub async fn patch(
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let mut key = found(tx, &caller, &id, |rights| rights.change)?;
+            let mut key = lock_key(tx, &caller, &id, Right::Change)?;
             require_version(key.version, if_version)?;
             require_not_revoked(&key, &settings)?;
             let before = key.clone();

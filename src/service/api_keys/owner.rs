@@ -29,6 +29,8 @@ pub enum RequestedOwner {
 pub(crate) struct ResolvedOwner {
     pub owner: Owner,
     pub home: OwnerScope,
+    /// Whether the user or organization of `home` still exists.
+    pub exists: bool,
     pub creator: Option<(UserId, GenerationId)>,
     /// The service client that owns the key, if any.
     pub client: Option<ServiceClientSnapshot>,
@@ -42,6 +44,7 @@ impl ResolvedOwner {
         Self {
             owner: ownership.owner.clone(),
             home: ownership.home.clone(),
+            exists: ownership.owner_exists(),
             creator: ownership.creator_membership.clone(),
             client: ownership.client.clone(),
             roles: ownership.directory.permissions.clone(),
@@ -85,12 +88,13 @@ pub(crate) fn resolve_owner(
         Some(RequestedOwner::Unowned) => Some(ResolvedOwner {
             owner: Owner::Unowned,
             home: OwnerScope::Account,
+            exists: true,
             creator: None,
             client: None,
             roles: PermissionSet::default(),
         }),
     };
-    let allowed = holder.filter(|holder| caller.authority.rights_on(&holder.home).change);
+    let allowed = holder.filter(|holder| caller.authority.rights_on(&holder.home, holder.exists).change);
     allowed.ok_or_else(|| Error::Invalid(vec![unknown_owner_fault()]))
 }
 
@@ -138,11 +142,18 @@ pub(crate) fn user(
     }
     store::directory::users::find_for_change(tx, &id)?;
     let Some(place) = owners::of_user(tx, &id, organization.as_ref())? else { return Ok(None) };
-    if place.blocked && caller.authority.rights_on(&place.home).read {
+    if place.blocked && caller.authority.rights_on(&place.home, true).read {
         return Err(Error::invalid("owner", "the user is blocked: unblock them first"));
     }
     let owner = Owner::User(id);
-    Ok(Some(ResolvedOwner { owner, home: place.home, creator: None, client: None, roles: place.permissions }))
+    Ok(Some(ResolvedOwner {
+        owner,
+        home: place.home,
+        exists: true,
+        creator: None,
+        client: None,
+        roles: place.permissions,
+    }))
 }
 
 pub(crate) fn organization(
@@ -162,11 +173,12 @@ pub(crate) fn organization(
         Some(_) | None => None,
     };
     let owner = Owner::Organization(id);
-    Ok(Some(ResolvedOwner { owner, home: place.home, creator, client: None, roles: place.permissions }))
+    Ok(Some(ResolvedOwner { owner, home: place.home, exists: true, creator, client: None, roles: place.permissions }))
 }
 
 fn resolve_service_client_owner(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<ResolvedOwner>, Error> {
     let Some(client) = store::api_keys::service_clients::find_for_change(tx, id)? else { return Ok(None) };
+    let exists = owners::owner_exists(tx, &client.home)?;
     let roles = match &client.home {
         OwnerScope::Account | OwnerScope::Organization { .. } => PermissionSet::default(),
         OwnerScope::User { id, organization, .. } => {
@@ -176,6 +188,7 @@ fn resolve_service_client_owner(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result
     Ok(Some(ResolvedOwner {
         owner: Owner::ServiceClient(client.id),
         home: client.home,
+        exists,
         creator: None,
         client: Some(ServiceClientSnapshot { permissions: client.permissions, deleted: false }),
         roles,

@@ -2,6 +2,7 @@
 
 use crate::{
     domain::{
+        access::policy::Right,
         common::{id::KeyId, time::Span},
         events::{Actor, EventType},
     },
@@ -10,7 +11,7 @@ use crate::{
         api_keys::{
             Maker,
             limits::{require_grantable, require_within_caller_limits},
-            lookup::{found, key_event, require_not_revoked, save},
+            lookup::{key_event, lock_key, require_not_revoked, save},
             types::{IssuedApiKey, Shown},
         },
         caller::Caller,
@@ -40,9 +41,9 @@ pub async fn rotate(
     let caller = caller.clone();
     services.store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let mut key = found(tx, &caller, &id, |rights| rights.change)?;
-            require_not_revoked(&key, &settings)?;
+            let mut key = lock_key(tx, &caller, &id, Right::Change)?;
             require_version(key.version, if_version)?;
+            require_not_revoked(&key, &settings)?;
             require_grantable(&key, &caller.holdings)?;
             require_within_caller_limits(&caller, &key)?;
             let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
@@ -85,9 +86,9 @@ pub async fn cancel(services: &Services, caller: &Caller, id: KeyId, if_version:
     let caller = caller.clone();
     services.store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let mut key = found(tx, &caller, &id, |rights| rights.change)?;
-            require_not_revoked(&key, &settings)?;
+            let mut key = lock_key(tx, &caller, &id, Right::Change)?;
             require_version(key.version, if_version)?;
+            require_not_revoked(&key, &settings)?;
             if caller.origin.actor == Actor::Key(key.id.clone()) {
                 return Err(Error::NotAllowed(Rule::OwnRotation));
             }

@@ -6,7 +6,7 @@ use crate::{
             owner::OwnerScope,
             owner_status::Deleted,
             permission::{AssignableOwnerType, PermissionName, PermissionSet},
-            policy::{ADMIN, ObjectRights, TenantScope, required_management_permission},
+            policy::{ADMIN, Right, TenantScope},
         },
         common::{
             id::ServiceClientId,
@@ -19,11 +19,15 @@ use crate::{
     },
     service::{
         Error, InputFault, Services, Settings,
-        access::{last_administrator, owners, permissions::find_grant_faults},
+        access::{
+            last_administrator, owners,
+            permissions::find_grant_faults,
+            visibility::{authorize, retain_visible},
+        },
         api_keys::{RequestedOwner, organization_holder, unknown_owner_fault, user_holder, validate_user_permissions},
         caller::Caller,
     },
-    store::{self, Conn, Outcome, StoreError, Tx, directory::owner_deletions::DeletedOwner},
+    store::{self, Outcome, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Input of `POST /v1/service-clients`.
@@ -123,7 +127,7 @@ fn resolve_owner(
         }
         Some(RequestedOwner::ServiceClient(_)) => None,
     };
-    let allowed = holder.filter(|(home, _)| caller.authority.rights_on(home).change);
+    let allowed = holder.filter(|(home, _)| caller.authority.rights_on(home, true).change);
     allowed.ok_or_else(|| Error::Invalid(vec![unknown_owner_fault()]))
 }
 
@@ -133,7 +137,7 @@ pub async fn get(services: &Services, caller: &Caller, id: ServiceClientId) -> R
         .store
         .read(move |connection| {
             let found = store::api_keys::service_clients::find(connection, &id)?;
-            seen(connection, &caller, found)?.ok_or(NOT_FOUND)
+            authorize(connection, &caller, found, Right::Read)
         })
         .await
 }
@@ -146,45 +150,16 @@ pub async fn list(services: &Services, caller: &Caller, page: PageRequest) -> Re
         .read(move |connection| {
             let mut listed =
                 store::api_keys::service_clients::list(connection, &caller.authority.visible_keys(), &page)?;
-            let mut shown = Vec::new();
-            for client in listed.data {
-                shown.extend(seen(connection, &caller, Some(client))?);
-            }
-            listed.data = shown;
+            listed.data = retain_visible(connection, &caller, listed.data)?;
             Ok(listed)
         })
         .await
 }
 
-/// Returns the service client if the caller may see it. If its owner was deleted, callers inside a
-/// tenant do not see it: the same id may belong to a different owner now.
-pub(crate) fn seen(
-    connection: &mut Conn,
-    caller: &Caller,
-    client: Option<ServiceClient>,
-) -> Result<Option<ServiceClient>, StoreError> {
-    let Some(client) = client.filter(|client| caller.authority.rights_on(&client.home).read) else { return Ok(None) };
-    let is_theirs =
-        caller.authority.tenant_scope == TenantScope::Deployment || owners::owner_exists(connection, &client.home)?;
-    Ok(Some(client).filter(|_| is_theirs))
-}
-
-pub(crate) const NOT_FOUND: Error = Error::NotFound("service client");
-
-/// Returns the service client for a change that requires `right`.
-fn lock_client_for_change(
-    tx: &mut Tx<'_>,
-    caller: &Caller,
-    id: &ServiceClientId,
-    right: fn(ObjectRights) -> bool,
-) -> Result<ServiceClient, Error> {
+/// Loads and locks a service client for a change that needs `right`.
+fn lock_client(tx: &mut Tx<'_>, caller: &Caller, id: &ServiceClientId, right: Right) -> Result<ServiceClient, Error> {
     let found = store::api_keys::service_clients::find_for_change(tx, id)?;
-    let client = seen(tx, caller, found)?.ok_or(NOT_FOUND)?;
-    if right(caller.authority.rights_on(&client.home)) {
-        Ok(client)
-    } else {
-        Err(Error::Forbidden(required_management_permission(&client.home)))
-    }
+    authorize(tx, caller, found, right)
 }
 
 pub(crate) fn event(kind: EventType, client: &ServiceClient) -> NewEvent {
@@ -214,7 +189,7 @@ pub async fn patch(
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let client = lock_client_for_change(tx, &caller, &id, |rights| rights.change)?;
+            let client = lock_client(tx, &caller, &id, Right::Change)?;
             crate::service::common::version::require_version(client.version, if_version)?;
             let (client, event) = patch_in(tx, client, patch, &caller, &settings)?;
             Ok(match event {
@@ -272,7 +247,7 @@ pub async fn delete(
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let client = lock_client_for_change(tx, &caller, &id, |rights| rights.end)?;
+            let client = lock_client(tx, &caller, &id, Right::End)?;
             crate::service::common::version::require_version(client.version, if_version)?;
             Ok(Outcome::event((), delete_in(tx, &client, &settings)?))
         })

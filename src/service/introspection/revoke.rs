@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use crate::{
     domain::{
-        access::owner_status::OwnerStatus,
         common::{id::KeyId, time::Timestamp},
         events::{Actor, EventType, NewEvent},
         exchange::{claims::Claims, facts::Request},
@@ -90,8 +89,8 @@ async fn revoke_presented_key(
         ) => return Err(denied.into()),
     };
     let caller = caller_with_own_key_authority(caller, &id);
-    let gone = matches!(facts.key.ownership.root_owner_status(false), OwnerStatus::Deleted(_));
-    if !caller.may_revoke(&facts.key.ownership.home, gone) {
+    let ownership = &facts.key.ownership;
+    if !caller.authority.rights_on(&ownership.home, ownership.owner_exists()).end {
         return Ok(RevocationOutcome::NotPermitted);
     }
     match api_keys::step(services, &caller, id, Step::Revoke, None).await {
@@ -118,8 +117,8 @@ async fn revoke_presented_token(
         .await;
     let Some(found) = found.map_err(AuthError::from)? else { return Ok(RevocationOutcome::NotPermitted) };
     let ownership = &found.facts.key.ownership;
-    let gone = matches!(ownership.root_owner_status(false), OwnerStatus::Deleted(_));
-    if !caller.may_revoke(&ownership.home, gone) || claims.exp <= found.facts.now.seconds() {
+    let may_end = caller.authority.rights_on(&ownership.home, ownership.owner_exists()).end;
+    if !may_end || claims.exp <= found.facts.now.seconds() {
         return Ok(RevocationOutcome::NotPermitted);
     }
     Ok(if revoke_token(services, caller, claims).await? {

@@ -68,7 +68,8 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
                 None => Vec::new(),
             };
             let kind = |connection: &mut Conn, home: &OwnerScope, owner, to| -> Result<Kind, StoreError> {
-                let rights = if enabled.contains(&owner) { authority.rights_on(home) } else { ObjectRights::default() };
+                let rights =
+                    if enabled.contains(&owner) { authority.rights_on(home, true) } else { ObjectRights::default() };
                 let page = PageRequest { limit: MAX_OFFERED_PERMISSIONS, cursor: None };
                 let mut permissions = store::access::permissions::list_assignable(connection, Some(to), &page)?.data;
                 permissions.retain(|permission| rights.change && holdings.can_grant(&permission.name));

@@ -9,7 +9,7 @@ use crate::{
             access_record::{AccessRecord, MAX_ADMINS, Principal, RecordAdmin, RecordVisibility},
             owner::OwnerScope,
             permission::{MANAGE, MANAGE_SELF},
-            policy::TenantScope,
+            policy::{Right, TenantScope},
         },
         common::{
             id::{AccessRecordId, GenerationId, OrganizationId},
@@ -20,7 +20,10 @@ use crate::{
     },
     service::{
         Error, InputFault, Services,
-        access::access_records::requested::{admins, collect_roles, not_held, principals, statements},
+        access::{
+            access_records::requested::{admins, collect_roles, not_held, principals, statements},
+            visibility::authorize,
+        },
         caller::Caller,
         common::{
             error::Rule,
@@ -58,8 +61,6 @@ pub struct AccessRecordPatch {
 /// any organization.
 pub(crate) type RecordScope = Option<(OrganizationId, GenerationId)>;
 
-const NOT_FOUND: Error = Error::NotFound("access record");
-
 /// Creates a record. The user that the caller acts on behalf of becomes an admin of it. All faults
 /// are reported together.
 pub async fn create(
@@ -74,7 +75,7 @@ pub async fn create(
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::access::access_records::find(tx, &id.parse()?)?;
-                let found = found.filter(|record| caller_reach(&caller).includes(record)).ok_or(NOT_FOUND)?;
+                let found = authorize(tx, &caller, found, Right::Read)?;
                 return Ok(Outcome::without_event(CreateOutcome::Existing(found)));
             }
             let spot = resolve_record_scope(tx, &caller, new.organization)?;
@@ -161,8 +162,14 @@ pub(crate) fn make(
 
 /// A record outside the caller's reach is reported as `Error::NotFound`.
 pub async fn get(services: &Services, caller: &Caller, id: AccessRecordId) -> Result<AccessRecord, Error> {
-    let found = services.store.read(move |connection| store::access::access_records::find(connection, &id)).await?;
-    found.filter(|record| caller_reach(caller).includes(record)).ok_or(NOT_FOUND)
+    let caller = caller.clone();
+    services
+        .store
+        .read(move |connection| {
+            let found = store::access::access_records::find(connection, &id)?;
+            authorize(connection, &caller, found, Right::Read)
+        })
+        .await
 }
 
 /// Lists the records that the caller may see.
@@ -170,7 +177,10 @@ pub async fn list(services: &Services, caller: &Caller, page: PageRequest) -> Re
     let caller = caller.clone();
     Ok(services
         .store
-        .read(move |connection| store::access::access_records::list(connection, caller_reach(&caller), &page))
+        .read(move |connection| {
+            let visible = RecordVisibility::of(&caller.authority, caller.on_behalf_of.as_ref());
+            store::access::access_records::list(connection, visible, &page)
+        })
         .await?)
 }
 
@@ -187,7 +197,7 @@ pub async fn patch(
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let mut record = lock_visible_record(tx, &caller, &id)?;
+            let mut record = lock_record(tx, &caller, &id, Right::Change)?;
             refuse_key_as_caller(&caller)?;
             require_version(record.version, if_version)?;
             let before = record.clone();
@@ -240,7 +250,7 @@ pub async fn delete(
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let record = lock_visible_record(tx, &caller, &id)?;
+            let record = lock_record(tx, &caller, &id, Right::End)?;
             require_version(record.version, if_version)?;
             store::access::access_records::delete(tx, &id)?;
             Ok(Outcome::event((), event(EventType::AccessRecordDeleted, &record)))
@@ -248,13 +258,9 @@ pub async fn delete(
         .await
 }
 
-fn caller_reach(caller: &Caller) -> RecordVisibility<'_> {
-    RecordVisibility::of(&caller.authority, caller.on_behalf_of.as_ref())
-}
-
-fn lock_visible_record(tx: &mut Tx<'_>, caller: &Caller, id: &AccessRecordId) -> Result<AccessRecord, Error> {
+fn lock_record(tx: &mut Tx<'_>, caller: &Caller, id: &AccessRecordId, right: Right) -> Result<AccessRecord, Error> {
     let found = store::access::access_records::find_for_update(tx, id)?;
-    found.filter(|record| caller_reach(caller).includes(record)).ok_or(NOT_FOUND)
+    authorize(tx, caller, found, right)
 }
 
 fn event(kind: EventType, record: &AccessRecord) -> NewEvent {
