@@ -12,15 +12,15 @@ use keyswap::domain::signing::Algorithm;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
-    children::{Process, ask, ask_with},
+    baseline::Answer,
     databases::Place,
     filled,
-    filling::Keys,
-    floor::Answer,
     load::{Asked, Load, Pace},
     options::Options,
     probe::probe,
+    processes::{Process, ask, ask_with},
     runs::{self, Figures, undisturbed},
+    seed::Keys,
     usage,
 };
 
@@ -127,14 +127,14 @@ impl Subject {
         let half = Pace::PerSecond(highest / 2.0);
         let server = undisturbed(|| runs::run(&process, &mut load, half, RUN, None).0);
         drop((load, process));
-        let floor = Process::floor(&self.place, self.algorithm, true, &answer);
-        let mut load = self.load(&floor, &asked);
-        let floor = undisturbed(|| runs::run(&floor, &mut load, half, RUN, None).0);
+        let baseline = Process::baseline(&self.place, self.algorithm, true, &answer);
+        let mut load = self.load(&baseline, &asked);
+        let baseline = undisturbed(|| runs::run(&baseline, &mut load, half, RUN, None).0);
         let Figures { p99, per_second, .. } = server;
         let value = format!(
             "{p99:.0} µs at {per_second:.0}/s, {:.1} times the baseline's {:.0} µs",
-            p99 / floor.p99,
-            floor.p99
+            p99 / baseline.p99,
+            baseline.p99
         );
         self.say("p99 at half of the highest load", &value, "3 times, PostgreSQL 6");
     }
@@ -147,8 +147,8 @@ impl Subject {
         let mut load = self.load(&process, &Asked::get(PATH));
         let jwks = undisturbed(|| runs::run(&process, &mut load, Pace::Highest, RUN, None).0);
         drop((load, process));
-        let floor = self.floor(false, &Answer { body: body.len(), message: 1 });
-        let value = format!("{:.1} µs, {:.2} times the baseline without signature", jwks.cpu, jwks.cpu / floor.cpu);
+        let baseline = self.baseline(false, &Answer { body: body.len(), message: 1 });
+        let value = format!("{:.1} µs, {:.2} times the baseline without signature", jwks.cpu, jwks.cpu / baseline.cpu);
         self.say("CPU of a JWKS answer", &value, "1.2 times");
     }
 
@@ -174,14 +174,14 @@ impl Subject {
         let exchange = cpu(&Asked::exchange(&self.keys));
         let validation = cpu(&Asked::validation(&self.keys, &admin));
         drop(process);
-        let signature = self.floor(true, &answer).cpu - self.floor(false, &answer).cpu;
+        let signature = self.baseline(true, &answer).cpu - self.baseline(false, &answer).cpu;
         let without = exchange - signature;
         let value = format!("{validation:.1} µs, {:.2} times the {without:.1} µs", validation / without);
         self.say("CPU of a validation, beside an exchange without its signature", &value, "1 time");
     }
 
-    fn floor(&self, signs: bool, answer: &Answer) -> Figures {
-        let process = Process::floor(&self.place, self.algorithm, signs, answer);
+    fn baseline(&self, signs: bool, answer: &Answer) -> Figures {
+        let process = Process::baseline(&self.place, self.algorithm, signs, answer);
         let mut load = self.load(&process, &Asked::exchange(&self.keys));
         undisturbed(|| runs::run(&process, &mut load, Pace::Highest, RUN, None).0)
     }

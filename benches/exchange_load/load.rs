@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, sleep_until, timeout},
 };
 
-use super::filling::Keys;
+use super::seed::Keys;
 
 /// How long a run may exceed its duration.
 const GRACE: Duration = Duration::from_secs(15);

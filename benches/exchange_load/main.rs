@@ -10,21 +10,21 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
-    reason = "a ruler that cannot measure stops with a message; it reads the clock, and talks to a terminal"
+    reason = "a benchmark that cannot measure stops with a message; it reads the clock, and talks to a terminal"
 )]
 
+mod baseline;
 mod check;
-mod children;
 mod copies;
 mod databases;
 mod figures;
-mod filling;
-mod floor;
 mod load;
 mod options;
 mod overload;
 mod probe;
+mod processes;
 mod runs;
+mod seed;
 mod soak;
 mod table;
 mod usage;
@@ -41,12 +41,12 @@ use clap::Parser;
 use keyswap::domain::signing::Algorithm;
 
 use databases::{Database, Place};
-use filling::Keys;
 use options::Options;
+use seed::Keys;
 
 fn main() -> ExitCode {
-    if env::args().nth(1).as_deref() == Some(floor::ARGUMENT) {
-        return floor::run(env::args().skip(2));
+    if env::args().nth(1).as_deref() == Some(baseline::ARGUMENT) {
+        return baseline::run(env::args().skip(2));
     }
     let options = Options::parse();
     if options.database.contains(&Database::Postgres) && env::var_os("KEYSWAP_TEST_POSTGRES").is_none() {
@@ -89,8 +89,8 @@ fn with_postgres() -> ExitCode {
 fn filled(database: Database, options: &Options, algorithm: Algorithm, count: u32) -> (Place, Arc<Keys>) {
     let place = Place::make(database, &options.server);
     // A server initializes the empty database before the keys are inserted.
-    drop(children::Process::server(&place, algorithm));
-    let keys = filling::fill(&place, count);
+    drop(processes::Process::server(&place, algorithm));
+    let keys = seed::fill(&place, count);
     place.settle();
     (place, keys)
 }

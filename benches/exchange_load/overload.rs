@@ -10,10 +10,10 @@ use rustix::{
 };
 
 use super::{
-    children::Process,
     filled,
     load::{Asked, Load, Pace, Run},
     options::Options,
+    processes::Process,
     runs::WARM_UP,
 };
 

@@ -7,8 +7,8 @@ use keyswap::{
 use serde_json::Value;
 
 use super::{
-    children::{ISSUER, Process, ask},
-    floor::Answer,
+    baseline::Answer,
+    processes::{ISSUER, Process, ask},
 };
 
 /// Exchanges a key, verifies the token with the JWKS as a relying service would, and measures the

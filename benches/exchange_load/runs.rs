@@ -10,17 +10,17 @@ use std::{
 use keyswap::domain::signing::Algorithm;
 
 use super::{
-    children::Process,
     databases::{Database, Place},
-    filling::Keys,
     load::{Asked, Load, Pace, Run},
     options::Options,
     probe::probe,
+    processes::Process,
+    seed::Keys,
     usage,
 };
 
 pub const WARM_UP: Duration = Duration::from_secs(1);
-const FLOOR_RUN: Duration = Duration::from_secs(3);
+const BASELINE_RUN: Duration = Duration::from_secs(3);
 
 /// The share of the cores that other processes may use. A run with more is repeated.
 const QUIET: f64 = 0.05;
@@ -99,18 +99,18 @@ pub fn cell(place: &Place, keys: &Arc<Keys>, algorithm: Algorithm, connections: 
         figures
     };
     let mut server = || undisturbed(&mut once);
-    let floor_once = |signs: bool| {
-        let process = Process::floor(place, algorithm, signs, &answer);
-        let (figures, run) = measured(&process, keys, connections, FLOOR_RUN.min(length), None);
+    let baseline_once = |signs: bool| {
+        let process = Process::baseline(place, algorithm, signs, &answer);
+        let (figures, run) = measured(&process, keys, connections, BASELINE_RUN.min(length), None);
         assert_eq!(run.failures, 0, "the baseline fails: {}", process.said());
         let program = if signs { "baseline with signature" } else { "baseline without signature" };
         tell(place.database.name(), algorithm, connections, program, &figures);
         figures
     };
-    let floor = |signs: bool| undisturbed(|| floor_once(signs));
-    let (signed, bare) = (floor(true), floor(false));
+    let baseline = |signs: bool| undisturbed(|| baseline_once(signs));
+    let (signed, bare) = (baseline(true), baseline(false));
     let servers = [server(), server()];
-    let (bare, signed) = ([bare, floor(false)], [signed, floor(true)]);
+    let (bare, signed) = ([bare, baseline(false)], [signed, baseline(true)]);
     Cell {
         database: place.database,
         algorithm,

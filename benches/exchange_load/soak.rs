@@ -15,12 +15,12 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    children::{Process, ask_with},
     databases::{Database, Place},
     filled,
-    filling::Keys,
     load::{Asked, Load, Pace},
     options::Options,
+    processes::{Process, ask_with},
+    seed::Keys,
     usage,
 };
 

@@ -10,20 +10,20 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
-    reason = "a ruler that cannot measure stops with a message; it reads the clock, and talks to a terminal"
+    reason = "a benchmark that cannot measure stops with a message; it reads the clock, and talks to a terminal"
 )]
 
 #[path = "../exchange_load/copies.rs"]
-#[allow(dead_code, reason = "what one ruler needs the other may not")]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod copies;
 #[path = "../exchange_load/databases.rs"]
-#[allow(dead_code, reason = "what one ruler needs the other may not")]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod databases;
-#[path = "../exchange_load/filling.rs"]
-#[allow(dead_code, reason = "what one ruler needs the other may not")]
-mod filling;
+#[path = "../exchange_load/seed.rs"]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+mod seed;
 #[path = "../exchange_load/usage.rs"]
-#[allow(dead_code, reason = "what one ruler needs the other may not")]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod usage;
 
 mod timing;
@@ -48,7 +48,7 @@ use keyswap::{
 use tokio::runtime::Runtime;
 
 use databases::{Database, Place};
-use filling::{Keys, fill};
+use seed::{Keys, fill};
 use timing::Table;
 
 /// Few enough for the CPU caches. `exchange_load` measures large databases.

@@ -21,7 +21,7 @@ from processes import run
 # exist, deleted objects do not, and no operation works without its credentials. Omitted are
 # `positive_data_acceptance`, because no schema states whether a permission, a client or a version
 # exists; and `negative_data_rejection`, because some inputs are accepted in more forms than are
-# returned (times, durations; an empty parameter in a URL counts as omitted). tests/it/bad_input
+# returned (times, durations; an empty parameter in a URL counts as omitted). tests/it/invalid_requests
 # tests what must be refused.
 CHECKS = [
     "not_a_server_error",

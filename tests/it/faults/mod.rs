@@ -1,24 +1,24 @@
 //! Fault tests: database outages, full disks, killed processes, leaked secrets, races and timing
 //! side channels. Most of them run the real program in separate processes.
 
+mod brute_force;
 mod cluster;
 mod commands;
 mod durability;
-mod exactness;
-mod guessing;
-mod herd;
-mod import;
-mod leaks;
-mod life;
-mod mistakes;
+mod immediate_revocation;
+mod misplaced_keys;
 mod outage;
 pub mod process;
 mod races;
 mod replicas;
 mod revocation;
+mod secret_search;
 mod secrets;
+mod server_lifecycle;
 mod signing;
-mod start;
+mod signing_key_import;
+mod startup;
 mod statements;
 pub mod tables;
+mod thundering_herd;
 mod timing;

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::{
     cluster::{Cluster, Proxy},
-    mistakes,
+    misplaced_keys,
     process::{Deployment, Process, Running, until},
 };
 use crate::support::{Kind, panics, sqlite};
@@ -58,7 +58,7 @@ async fn is_away(server: &Running, admin: &str, id: &str, key: &str) {
     let [wrong, unknown] = strangers(key);
     let mut requests = Vec::new();
     for key in [key, &wrong, &unknown] {
-        requests.extend(mistakes::forms(server, id, key));
+        requests.extend(misplaced_keys::forms(server, id, key));
         let explain = server.http.post(server.url("/v1/exchange/explain")).bearer_auth(key);
         requests.push(("explain".to_owned(), explain));
     }
@@ -74,7 +74,7 @@ async fn is_away(server: &Running, admin: &str, id: &str, key: &str) {
         assert!(started.elapsed() < ANSWERS_WITHIN, "{what} took {:?}", started.elapsed());
     });
     join_all(answers).await;
-    for (what, request) in mistakes::forms(server, id, &key[..key.len() - 1]) {
+    for (what, request) in misplaced_keys::forms(server, id, &key[..key.len() - 1]) {
         let status = request.send().await.unwrap().status();
         assert!(status == 401 || status == 400, "a malformed key needs no database: {what} {status}");
     }

@@ -1,9 +1,9 @@
 //! Secrets stay secret. The test runs the whole lifecycle of keys and every misplacement of one,
 //! and then asserts that no stored data and no output contains twelve bytes of a secret.
 
-mod places;
+mod lifecycle;
 mod sessions;
-mod steps;
+mod storage;
 
 use std::fs;
 
@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::{
     cluster::Cluster,
-    leaks::Searcher,
     process::{Deployment, Running},
+    secret_search::Searcher,
 };
 use crate::{
     support::{Kind, panics},

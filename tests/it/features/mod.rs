@@ -2,31 +2,15 @@
 //! their tests.
 
 mod identity;
+mod key_lifecycle;
 mod keys;
 mod list;
-mod story;
 mod wire_forms;
 
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::support::{Key, Server};
-
-async fn call(
-    server: &Server,
-    credential: &str,
-    method: &str,
-    path: &str,
-    body: Option<Value>,
-    headers: &[(&str, &str)],
-) -> Response {
-    let mut request = server.http.request(method.parse().unwrap(), server.url(path)).bearer_auth(credential);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let request = if let Some(body) = body { request.json(&body) } else { request };
-    request.send().await.unwrap()
-}
+use crate::support::{Key, Server, calls::call};
 
 async fn put(server: &Server, path: &str, body: Value) {
     let answer = call(server, &server.admin, "PUT", path, Some(body), &[]).await;

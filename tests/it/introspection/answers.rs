@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{asked, everywhere, inactive, introspected, is_active, taken, token, tokens};
 use crate::{
-    portal::{people, personal},
+    portal::key_management::{people, personal},
     support::both,
 };
 

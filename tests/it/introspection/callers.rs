@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{MANAGEMENT, PATH, asked, inactive, introspected, is_active, token};
 use crate::{
-    portal::{people, session},
+    portal::key_management::{people, session},
     support::{
         body_of, both,
         wire::{checksummed, client_id, form, oauth_error, unknown, wrong},

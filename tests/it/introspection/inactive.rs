@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{MANAGEMENT, PATH, asked, inactive, is_active, token};
 use crate::{
-    portal::{people, personal, session},
-    standards::bcp::Forge,
+    portal::key_management::{people, personal, session},
+    standards::rfc8725::Forge,
     support::{
         body_of, both,
         wire::{form, snapshot, unknown, wrong},

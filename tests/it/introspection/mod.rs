@@ -4,7 +4,9 @@
 mod answers;
 mod callers;
 mod inactive;
+mod revoke;
 mod signed;
+pub mod validate;
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    facts::{AUDIENCES, NOW, facts, limits, request},
+    generators::{AUDIENCES, NOW, facts, limits, request},
     oracle,
 };
 

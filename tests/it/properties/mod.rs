@@ -1,6 +1,6 @@
 //! Property tests: rules that hold for every input.
 
 mod decide;
-mod facts;
+mod generators;
 mod oracle;
 mod values;

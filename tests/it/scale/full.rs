@@ -11,9 +11,8 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    calls,
-    fill::{self, Size},
-    plans,
+    operations, plans,
+    seed::{self, Size},
 };
 use crate::support::{Kind, Server};
 
@@ -37,17 +36,17 @@ fn postgres() {
 
 fn prove(kind: Kind) {
     Server::run(kind, &[], |server| async move {
-        calls::prepare(&server).await;
+        operations::prepare(&server).await;
         import(&server);
         let size = Size { organizations: ORGANIZATIONS, users: USERS, keys: KEYS, others: 100_000 };
         // The imported rows served only to measure the import. The other measurements need
         // ids with known numbers.
         server.database.sql("DELETE FROM members; DELETE FROM users; DELETE FROM organizations; DELETE FROM events");
-        fill::fill(&server.database, size);
+        seed::fill(&server.database, size);
         list(&server).await;
         plans::watch(&server.database);
         let replica = server.replica().await;
-        calls::everything(&replica).await;
+        operations::everything(&replica).await;
         plans::check(&replica).await;
         eprintln!("{kind:?}: every plan uses an index");
     });

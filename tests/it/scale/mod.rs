@@ -1,25 +1,25 @@
 //! Growing tables are indexed: every statement of the API is captured, and its query plan is
 //! checked on filled tables.
 
-mod calls;
-pub mod fill;
 mod full;
+mod operations;
 mod plans;
+pub mod seed;
 
 use crate::support::{Kind, Server};
-use fill::Size;
+use seed::Size;
 
 /// Large enough for the planner to prefer an index wherever one exists.
 const SIZE: Size = Size { organizations: 2_000, users: 20_000, keys: 50_000, others: 20_000 };
 
 fn every_plan(kind: Kind) {
     Server::run(kind, &[], |server| async move {
-        calls::prepare(&server).await;
-        fill::fill(&server.database, SIZE);
+        operations::prepare(&server).await;
+        seed::fill(&server.database, SIZE);
         // Statements of connections opened from here on are captured.
         plans::watch(&server.database);
         let replica = server.replica().await;
-        calls::everything(&replica).await;
+        operations::everything(&replica).await;
         plans::check(&replica).await;
     });
 }

@@ -18,7 +18,7 @@ use keyswap::{
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::bcp::Forge;
+use super::rfc8725::Forge;
 use crate::support::{Server, body_of, both, header_of};
 
 /// A 1024-bit RSA key in PKCS#8.

@@ -1,6 +1,5 @@
 //! The applicable requirements of the standards, each as a test that is named after its id.
 
-pub mod bcp;
 mod http;
 mod jose;
 mod key_format;
@@ -9,4 +8,5 @@ mod rfc6750;
 mod rfc8414;
 mod rfc8693;
 mod rfc8707;
+pub mod rfc8725;
 mod rfc9068;

@@ -3,9 +3,9 @@
 
 mod builds;
 mod causes;
-mod places;
+mod indexes;
 mod scale;
-mod served;
+mod serving;
 mod vectors;
 
 use std::{collections::BTreeMap, io::Read};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::{
-    scale::fill::{Size, fill},
+    scale::seed::{Size, fill},
     support::Kind,
 };
 

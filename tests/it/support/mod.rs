@@ -1,6 +1,7 @@
 //! Test support: each test gets its own server on its own database, and helpers for common calls.
 #![allow(dead_code, unused_imports, reason = "each part serves some tests and not others")]
 
+pub mod calls;
 mod database;
 mod directory;
 mod jobs;
@@ -8,8 +9,8 @@ pub mod keep_alive;
 mod locks;
 pub mod panics;
 pub mod race;
-mod raw;
-pub mod seed;
+mod raw_http;
+pub mod seeds;
 mod server;
 pub mod service;
 mod verify;
@@ -17,7 +18,7 @@ pub mod wire;
 
 pub use database::{Database, Kind, MovedClock, sqlite};
 pub use jobs::{BY_HAND, run_jobs_of, until_jobs};
-pub use raw::Raw;
+pub use raw_http::Raw;
 pub use server::{Key, Server, body_of, client};
 pub use verify::{header_of, verify};
 

@@ -88,7 +88,7 @@ loopback! {
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a", "b", "c", "d", "e"]).await;
         let all = logged(&server, &hook, "five", |found| found.len() == 5 && found.iter().all(|one| one["state"] == "delivered")).await;
-        let walked = crate::management::walk(&server, &format!("{}/deliveries", hook.path()), 2).await;
+        let walked = crate::support::calls::read_pages(&server, &format!("{}/deliveries", hook.path()), 2).await;
         assert_eq!(walked, all);
         let seqs: Vec<_> = all.iter().map(|one| one["event_seq"].as_i64().unwrap()).collect();
         assert!(seqs.is_sorted_by(|a, b| a > b), "{seqs:?}");

@@ -7,7 +7,7 @@ use super::{
     receiver::{Receiver, Reply},
 };
 use crate::{
-    management::{call, events_after, walk},
+    support::calls::{call, events_after, read_pages},
     support::{both, wire::problem},
 };
 
@@ -120,7 +120,7 @@ loopback! {
             hook(&server, &format!("https://{i}.test/"), &[]).await;
         }
         for limit in [1, 2, 100] {
-            let all = walk(&server, HOOKS, limit).await;
+            let all = read_pages(&server, HOOKS, limit).await;
             let ids: Vec<_> = all.iter().map(|one| one["id"].as_str().unwrap()).collect();
             assert!(ids.len() == 5 && ids.is_sorted_by(|a, b| a > b), "{ids:?}");
         }

@@ -1,8 +1,8 @@
 //! Webhooks with real receivers on the loopback interface.
 
 mod delivery;
-mod guard;
 mod management;
+mod outbound_guard;
 pub mod receiver;
 mod replicas;
 mod standard;

@@ -1,5 +1,5 @@
 //! Rotation of signing keys: `next → active → retiring → removed`, and `revoked`. It only computes
-//! times. `tests/it/rotation` verifies the invariants K1 to K10.
+//! times. `tests/it/signing` verifies the invariants K1 to K10.
 
 pub mod clock_monitor;
 pub mod emergency;

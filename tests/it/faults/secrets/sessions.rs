@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Flow,
-    steps::{manage, text},
+    lifecycle::{manage, text},
 };
 use crate::faults::process::Running;
 

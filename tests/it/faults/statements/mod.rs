@@ -3,18 +3,18 @@
 //! operation. `scripts/test` covers a quarter of the points, `scripts/prove statements` all of
 //! them.
 
-mod fuse;
-mod walk;
+mod child;
+mod kill_points;
 
 use serde_json::{Value, json};
 
 use super::process::{Deployment, Running};
 use crate::{
-    master_key::{Full, quick},
+    encryption::{Full, quick},
     support::wire::form,
 };
-use fuse::Act;
-use walk::{State, Walk};
+use child::Act;
+use kill_points::{State, Walk};
 
 /// Defines each test for both databases, on a quarter of the points and on all of them.
 macro_rules! at_each_statement {
@@ -119,7 +119,7 @@ at_each_statement! {
             left.finish(Act::MasterKey, "").await;
             full.opens(&server, &format!("{when}, finished")).await;
             master_keys_and_events_agree(left, &format!("{when}, finished"));
-            let states = crate::master_key::status(&left.deployment);
+            let states = crate::encryption::status(&left.deployment);
             let states: Vec<_> = states.iter().map(|(_, state, rows)| (state.as_str(), *rows == 0)).collect();
             assert_eq!(states, [("retired", true), ("current", false)], "{when}");
         })

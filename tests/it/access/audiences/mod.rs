@@ -1,0 +1,36 @@
+//! Token profiles of audiences, verified by a standard JWT library through the JWKS.
+
+mod algorithms;
+mod mapped_claims;
+mod token_profiles;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Server, body_of, header_of, verify};
+
+/// Creates an audience with the members of `body` and the given identifier.
+async fn shaped(server: &Server, identifier: &str, body: Value) -> Value {
+    let mut body = body;
+    body["identifier"] = json!(identifier);
+    server.manage("POST", "/v1/audiences", Some(body), 201).await
+}
+
+fn path_of(audience: &Value) -> String {
+    format!("/v1/audiences/{}", audience["id"].as_str().unwrap())
+}
+
+/// Exchanges a key for a token of the audience, verifies the token and returns its header and
+/// claims.
+async fn token_for(server: &Server, key: &str, audience: &str) -> (Value, Value) {
+    let answer = server.exchange_for(key, json!({ "audience": audience })).await;
+    let body = body_of(answer, StatusCode::OK).await;
+    let token = body["access_token"].as_str().unwrap();
+    (header_of(token), verify(server, token, audience).await)
+}
+
+/// Calls `/v1/exchange/explain` for these audiences.
+async fn explained(server: &Server, key: &str, audiences: &[&str]) -> Value {
+    let request = server.post("/v1/exchange/explain").bearer_auth(key).json(&json!({ "audience": audiences }));
+    body_of(request.send().await.unwrap(), StatusCode::OK).await
+}

@@ -1,0 +1,122 @@
+//! No sequence of operations gives an actor more access than it had (design §3.3, ASVS 8.2).
+
+mod access_records;
+mod actor;
+mod powers;
+mod random_walk;
+mod requests;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::both;
+
+const PRODUCT: [&str; 4] = ["projects:read", "projects:write", "tasks:read", "tasks:write"];
+const ALL: [&str; 7] = [
+    "projects:read",
+    "projects:write",
+    "tasks:read",
+    "tasks:write",
+    "api-keys:manage",
+    "user-api-keys:manage-self",
+    "user-api-keys:manage-all",
+];
+
+both! {
+    async fn no_key_lifts_its_own_limits(server: Server) {
+        server.permissions_for_all(&["projects:read"]).await;
+        server.role("worker", &["projects:read", "user-api-keys:manage-self"]).await;
+        server.user("alice", &["worker"]).await;
+        let end = server.services.store.now().await.unwrap().plus(keyswap::domain::common::time::Span::from_secs(3600)).to_string();
+        let body = json!({
+            "name": "k", "owner": { "type": "user", "id": "alice" }, "permissions": ["projects:read", "user-api-keys:manage-self"],
+            "expires_at": end, "exchanges_per_minute": 100, "max_token_ttl": "5m", "audiences": ["http://keyswap.test", "http://keyswap.test/v1"],
+        });
+        let key = server.key(body).await;
+        for (wider, narrower) in [
+            (json!({ "expires_at": null }), json!({ "name": "n" })),
+            (json!({ "exchanges_per_minute": null }), json!({ "exchanges_per_minute": 50 })),
+            (json!({ "max_token_ttl": "10m" }), json!({ "max_token_ttl": "1m" })),
+            (json!({ "audiences": null }), json!({ "metadata": {} })),
+        ] {
+            let patch = |body: Value| server.http.patch(server.url(&format!("/v1/api-keys/{}", key.id))).bearer_auth(&key.value).json(&body).send();
+            assert_eq!(patch(wider.clone()).await.unwrap().status(), 403, "{wider}");
+            assert_eq!(patch(narrower.clone()).await.unwrap().status(), 200, "{narrower}");
+        }
+    }
+
+    async fn no_key_makes_another_without_its_limits(server: Server) {
+        server.permissions_for_all(&["projects:read"]).await;
+        server.role("worker", &["projects:read", "user-api-keys:manage-self"]).await;
+        server.user("alice", &["worker"]).await;
+        let permissions = ["projects:read", "user-api-keys:manage-self"];
+        let unlimited = server.key_of(json!({ "type": "user", "id": "alice" }), &permissions).await;
+        let limited = server
+            .key(json!({
+                "name": "k", "owner": { "type": "user", "id": "alice" }, "permissions": permissions, "exchanges_per_minute": 100,
+                "audiences": ["http://keyswap.test", "http://keyswap.test/v1"],
+            }))
+            .await;
+        let call = |method: &str, path: String, body: Value| {
+            server.http.request(method.parse().unwrap(), server.url(&path)).bearer_auth(&limited.value).json(&body).send()
+        };
+        let wide = call("POST", "/v1/api-keys".to_owned(), json!({ "name": "a", "permissions": ["projects:read"] })).await.unwrap();
+        let refused = crate::support::body_of(wide, StatusCode::UNPROCESSABLE_ENTITY).await;
+        let fields: Vec<_> = refused["errors"].as_array().unwrap().iter().map(|fault| fault["field"].clone()).collect();
+        assert_eq!(fields, ["exchanges_per_minute", "audiences"]);
+        let narrow = json!({ "name": "a", "permissions": ["projects:read"], "exchanges_per_minute": 5, "audiences": ["http://keyswap.test"] });
+        assert_eq!(call("POST", "/v1/api-keys".to_owned(), narrow).await.unwrap().status(), 201);
+        // The key cannot obtain the value of an unlimited key by rotating it.
+        let rotated = call("POST", format!("/v1/api-keys/{}/rotate", unlimited.id), json!({ "grace": "0s" })).await.unwrap();
+        assert_eq!(rotated.status(), 403);
+        assert_eq!(call("POST", format!("/v1/api-keys/{}/rotate", limited.id), json!({ "grace": "1h" })).await.unwrap().status(), 200);
+        // The previous value of a key, valid during its grace period, cannot rotate the key.
+        assert_eq!(call("POST", format!("/v1/api-keys/{}/rotate", limited.id), json!({ "grace": "0s" })).await.unwrap().status(), 403);
+    }
+
+    async fn a_session_hands_out_no_more_than_whoever_opened_it(server: Server) {
+        let back_end = server.client_key(&["keyswap:keys", "projects:read"]).await;
+        server.permissions_for_all(&["projects:read", "projects:write"]).await;
+        server.role("worker", &["projects:read", "projects:write", "user-api-keys:manage-self"]).await;
+        server.user("alice", &["worker"]).await;
+        let open = server.post("/v1/portal-sessions").bearer_auth(&back_end.value).json(&json!({ "user_id": "alice" }));
+        let session = crate::support::body_of(open.send().await.unwrap(), StatusCode::CREATED).await;
+        for (permission, status) in [("projects:read", 201), ("projects:write", 422)] {
+            let body = json!({ "name": "a", "permissions": [permission] });
+            let made = server.post("/v1/api-keys").bearer_auth(session["token"].as_str().unwrap()).json(&body).send().await.unwrap();
+            assert_eq!(made.status(), status, "{permission}");
+        }
+    }
+
+    async fn the_last_administrator_cannot_shut_itself_out(server: Server) {
+        let all = server.manage("GET", "/v1/api-keys", None, 200).await;
+        let path = format!("/v1/api-keys/{}", all["data"][0]["id"].as_str().unwrap());
+        let soon = server.services.store.now().await.unwrap().plus(keyswap::domain::common::time::Span::from_secs(60)).to_string();
+        for patch in [json!({ "audiences": ["http://keyswap.test"] }), json!({ "expires_at": soon }), json!({ "permissions": [] })] {
+            server.manage("PATCH", &path, Some(patch), 409).await;
+        }
+        server.manage("POST", &format!("{path}/revoke"), None, 409).await;
+    }
+
+    async fn who_gets_an_id_next_sees_nothing_of_the_one_before(server: Server) {
+        server.permissions_for_all(&PRODUCT).await;
+        server.role("boss", &ALL).await;
+        server.user("boss", &[]).await;
+        for round in 0..2 {
+            server.organization("acme").await;
+            server.member("acme", "boss", &["boss"]).await;
+            let seen = server.on_behalf("boss; organization=acme", "GET", "/v1/api-keys").send().await.unwrap();
+            let seen = crate::support::body_of(seen, StatusCode::OK).await;
+            assert_eq!(seen["data"], json!([]), "round {round}");
+            let key = server.key_of(json!({ "type": "organization", "id": "acme" }), &["projects:read"]).await;
+            let path = format!("/v1/api-keys/{}", key.id);
+            let get = || server.on_behalf("boss; organization=acme", "GET", &path).send();
+            assert_eq!(get().await.unwrap().status(), 200);
+            server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
+            server.organization("acme").await;
+            server.member("acme", "boss", &["boss"]).await;
+            assert_eq!(get().await.unwrap().status(), 404);
+            server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
+        }
+    }
+}

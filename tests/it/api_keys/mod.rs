@@ -1,0 +1,6 @@
+//! API keys: management, lifecycle, import and usage.
+
+mod imported_keys;
+mod lifecycle;
+mod management;
+mod usage;

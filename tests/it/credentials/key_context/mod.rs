@@ -1,0 +1,287 @@
+//! Compares the facts of a decision, as the SQL of both databases returns them, with an in-memory
+//! model of the design (invariants 1 and 2), for every key of random directories and for every
+//! lookup. `KEYSWAP_KEY_CONTEXT_SEED` runs a single seed.
+
+mod compare;
+mod history;
+mod lookups;
+mod model;
+mod random;
+mod rules;
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use keyswap::{
+    crypto::sha256,
+    domain::{
+        common::time::Timestamp,
+        events::{Actor, Origin},
+    },
+    store::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, Outcome, Store, StoreError},
+};
+
+use crate::support::{Database, Kind, panics};
+use compare::{Compared, compare, compare_the_view};
+use history::Builder;
+use model::Model;
+use random::{Chance, Ids};
+
+/// The fixed current time, in milliseconds since 1970. A fixed clock allows expiry times equal to
+/// it.
+const NOW: i64 = 1_900_000_000_123;
+const STEPS: usize = 900;
+
+struct Frozen;
+
+impl Clock for Frozen {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(NOW)
+    }
+
+    fn monotonic_elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+struct World {
+    database: Database,
+    store: Store,
+    model: Model,
+}
+
+impl World {
+    async fn new(kind: Kind, seed: u64, steps: usize) -> Self {
+        let database = Database::new(kind);
+        // A placeholder: the comparison decrypts nothing with this master key.
+        database
+            .sql("INSERT INTO master_keys (version, fingerprint, created_at, state) VALUES (1, 'none', 0, 'current')");
+        if kind == Kind::Postgres {
+            database.sql(&format!(
+                "CREATE OR REPLACE FUNCTION keyswap_now() RETURNS BIGINT LANGUAGE SQL VOLATILE AS 'SELECT {NOW}::BIGINT'"
+            ));
+        }
+        let store = open(&database, seed);
+        let built = store.run_transaction(Origin::of(Actor::Operator), move |tx| {
+            Ok::<_, StoreError>(Outcome::without_event(Builder::run(tx, seed, steps)?))
+        });
+        let model = built.await.unwrap();
+        Self { database, store, model }
+    }
+}
+
+/// Opens a store with new connections, so that no PostgreSQL plan for a previous view is reused.
+fn open(database: &Database, seed: u64) -> Store {
+    let settings = DatabaseSettings {
+        url: DatabaseUrl::parse(&database.url).unwrap(),
+        pool_size: 2,
+        connect_timeout: Duration::from_secs(60),
+        statement_timeout: Duration::from_secs(60),
+    };
+    let ids = Arc::new(Ids(Mutex::new(Chance::new(seed))));
+    Store::open(&settings, CreationPolicy::Fail, Arc::new(Frozen), ids, sha256).unwrap()
+}
+
+fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { test().await });
+    panics::assert_none();
+}
+
+/// Returns the `fixed` seeds and `of_the_day` seeds derived from the date, unless
+/// `KEYSWAP_KEY_CONTEXT_SEED` is set.
+fn seeds(fixed: &[u64], of_the_day: u64) -> Vec<u64> {
+    if let Ok(seed) = std::env::var("KEYSWAP_KEY_CONTEXT_SEED") {
+        return vec![seed.parse().unwrap()];
+    }
+    let day = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400;
+    fixed.iter().copied().chain((0..of_the_day).map(|number| day * 1000 + number)).collect()
+}
+
+/// Cases that must occur in a comparison for it to be meaningful.
+const SEEN: [&str; 21] = [
+    "granted",
+    "granted with access records",
+    "bad target",
+    "bad scope: {\"key\"}",
+    "bad scope: {\"owner\"}",
+    "bad scope: {\"audience\"}",
+    "bad key: active",
+    "bad key: suspended",
+    "bad key: expired",
+    "bad key: revoked",
+    "Account: Unbounded",
+    "Organization: Holds",
+    "Organization: Gone",
+    "User: Holds",
+    "User: Blocked",
+    "User: Gone",
+    "Member: Holds",
+    "Member: Blocked",
+    "Member: Gone",
+    "client of Account: Holds",
+    "client of Member: Gone",
+];
+
+fn compare_with_the_model(kind: Kind, seeds: Vec<u64>) {
+    run(|| async move {
+        let mut seen = std::collections::BTreeMap::<String, usize>::new();
+        for seed in &seeds {
+            eprintln!("seed {seed} on {kind:?}");
+            let world = World::new(kind, *seed, STEPS).await;
+            let Compared { differences, seen: here } = compare(&world.store, &world.model, *seed).await;
+            let first: Vec<_> = differences.iter().take(5).collect();
+            assert!(
+                differences.is_empty(),
+                "KEYSWAP_KEY_CONTEXT_SEED={seed}: {} differences, such as {first:#?}",
+                differences.len()
+            );
+            for (what, count) in here {
+                *seen.entry(what).or_default() += count;
+            }
+        }
+        let missing: Vec<_> = SEEN.into_iter().filter(|what| !seen.contains_key(*what)).collect();
+        assert!(missing.is_empty() || seeds.len() == 1, "never seen: {missing:?}; seen: {seen:#?}");
+    });
+}
+
+mod facts_are_those_of_the_design {
+    use super::*;
+
+    #[test]
+    fn sqlite() {
+        compare_with_the_model(Kind::Sqlite, seeds(&[1, 2], 1));
+    }
+
+    #[test]
+    fn postgres() {
+        compare_with_the_model(Kind::Postgres, seeds(&[1, 2], 1));
+    }
+}
+
+mod facts_of_many_directories_are_those_of_the_design {
+    use super::*;
+
+    #[test]
+    #[ignore = "takes minutes: scripts/prove key_context"]
+    fn sqlite() {
+        compare_with_the_model(Kind::Sqlite, seeds(&[], 100));
+    }
+
+    #[test]
+    #[ignore = "takes minutes: scripts/prove key_context"]
+    fn postgres() {
+        compare_with_the_model(Kind::Postgres, seeds(&[], 100));
+    }
+}
+
+/// Reads the definition of the view that all lookups use from the newest migration that creates it.
+fn view(kind: Kind) -> String {
+    let dir = if kind == Kind::Sqlite { "migrations/sqlite" } else { "migrations/postgres" };
+    let mut all: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(dir))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("up.sql"))
+        .filter_map(|path| Some((path.clone(), fs::read_to_string(&path).ok()?)))
+        .filter(|(_, text)| text.contains("CREATE VIEW key_owner_status"))
+        .collect();
+    all.sort();
+    let (_, text) = all.pop().unwrap();
+    let begin = text.find("CREATE VIEW key_owner_status").unwrap();
+    let end = begin + text[begin..].find(";\n").unwrap();
+    text[begin..=end].to_owned()
+}
+
+/// Conditions of the view and their replacements. The comparison must detect every single
+/// replacement.
+fn mutants(kind: Kind) -> Vec<(String, String)> {
+    let is = if kind == Kind::Sqlite { "IS" } else { "IS NOT DISTINCT FROM" };
+    let within = format!(" AND a.incarnation {is} o.incarnation");
+    let anywhere = format!("AND a.organization_id {is} k.organization_id AND a.incarnation {is} o.incarnation");
+    MUTANTS
+        .into_iter()
+        .chain([(within.as_str(), ""), (anywhere.as_str(), "")])
+        .map(|(condition, instead)| (condition.to_owned(), instead.to_owned()))
+        .collect()
+}
+
+const MUTANTS: [(&str, &str); 17] = [
+    ("    k.suspended_at,", "    CAST(NULL AS BIGINT) AS suspended_at,"),
+    ("    k.revoked_at,", "    CAST(NULL AS BIGINT) AS revoked_at,"),
+    ("    k.expires_at,", "    CAST(NULL AS BIGINT) AS expires_at,"),
+    ("    k.audiences,", "    CAST(NULL AS TEXT) AS audiences,"),
+    ("    k.max_token_ttl,", "    CAST(NULL AS BIGINT) AS max_token_ttl,"),
+    ("s.permissions AS client_permissions", "CASE WHEN s.id IS NOT NULL THEN k.permissions END AS client_permissions"),
+    ("s.deleted_at AS client_deleted_at", "CAST(NULL AS BIGINT) AS client_deleted_at"),
+    ("u.incarnation AS user_incarnation", "CASE WHEN u.id IS NOT NULL THEN k.incarnation END AS user_incarnation"),
+    ("u.blocked_at AS user_blocked_at", "CAST(NULL AS BIGINT) AS user_blocked_at"),
+    (
+        "m.incarnation AS member_incarnation",
+        "CASE WHEN m.user_id IS NOT NULL THEN k.incarnation END AS member_incarnation",
+    ),
+    (
+        "m.organization_incarnation AS member_organization_incarnation",
+        "CASE WHEN m.user_id IS NOT NULL THEN o.incarnation END AS member_organization_incarnation",
+    ),
+    (
+        "o.incarnation AS organization_incarnation",
+        "CASE WHEN o.id IS NOT NULL AND k.user_id IS NULL THEN k.incarnation ELSE o.incarnation END AS organization_incarnation",
+    ),
+    ("c.incarnation AS creator_incarnation", "k.creator_incarnation AS creator_incarnation"),
+    (" AND ' ' || p.assignable_to || ' ' LIKE '% organization %'", ""),
+    ("(m.roles, ' '", "(u.roles, ' '"),
+    (" WHEN 'user' THEN k.incarnation END)\n        )", " END)\n        )"),
+    ("x.mark IN (k.id, CASE", "x.mark IN (CASE"),
+];
+
+fn every_condition_is_needed(kind: Kind) {
+    run(|| async move {
+        let mut worlds: Vec<World> = Vec::new();
+        let view = view(kind);
+        for (condition, instead) in mutants(kind) {
+            let mutant = view.replace(&condition, &instead);
+            assert_ne!(mutant, view, "the view has no {condition}");
+            let mut found = 0;
+            // Rare cases do not occur in every directory.
+            for number in 0..8 {
+                let seed = number as u64 + 1;
+                if worlds.len() == number {
+                    worlds.push(World::new(kind, seed, STEPS).await);
+                }
+                found += differences_with(&worlds[number], seed, &mutant).await;
+                if found > 0 {
+                    eprintln!("seed {seed} shows {found} differences with {instead:?} in place of {condition:?}");
+                    break;
+                }
+            }
+            assert!(found > 0, "nothing would show {instead:?} in place of {condition:?}");
+        }
+        // The original view shows no differences, so no mutation persists.
+        assert_eq!(differences_with(&worlds[0], 1, &view).await, 0);
+    });
+}
+
+async fn differences_with(world: &World, seed: u64, view: &str) -> usize {
+    world.database.sql(&format!("DROP VIEW key_owner_status; {view}"));
+    let store = open(&world.database, seed);
+    let found = compare_the_view(&store, &world.model, seed).await.differences.len();
+    store.close().await;
+    found
+}
+
+mod every_condition_of_the_view_is_needed {
+    use super::*;
+
+    #[test]
+    fn sqlite() {
+        every_condition_is_needed(Kind::Sqlite);
+    }
+
+    #[test]
+    fn postgres() {
+        every_condition_is_needed(Kind::Postgres);
+    }
+}

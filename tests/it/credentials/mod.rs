@@ -1,0 +1,5 @@
+//! What a credential proves: the stored context of a key, tokens for `/v1`, and last-used times.
+
+mod key_context;
+mod last_used;
+mod tokens;

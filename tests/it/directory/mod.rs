@@ -1,0 +1,3 @@
+//! Organizations, users and members.
+
+mod import;

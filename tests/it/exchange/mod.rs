@@ -1,0 +1,120 @@
+//! The complete exchange: an API key is exchanged for a token that a service
+//! verifies with the JWKS alone.
+
+mod oauth2_crate;
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::support::{body_of, both, header_of, verify};
+
+both! {
+    async fn a_service_client_swaps_its_key_for_a_token(server: Server) {
+        let key = server.client_key(&["projects:read", "projects:write"]).await;
+        let answer = server.exchange(&key.value).await;
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        let body = body_of(answer, StatusCode::OK).await;
+        assert_eq!(body["token_type"], "Bearer");
+        assert_eq!(body["expires_in"], 600);
+        assert_eq!(body["scope"], "projects:read projects:write");
+
+        let token = body["access_token"].as_str().unwrap();
+        let header = header_of(token);
+        assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("ES256")));
+        let claims = verify(&server, token, "http://keyswap.test").await;
+        assert_eq!(claims["iss"], "http://keyswap.test");
+        assert_eq!(claims["sub"], key.client.as_str());
+        assert_eq!(claims["sub_type"], "service_client");
+        assert_eq!(claims["client_id"], key.client.as_str());
+        assert_eq!(claims["key_id"], key.id.as_str());
+        assert_eq!(claims["scope"], "projects:read projects:write");
+        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 600);
+        assert!(claims.get("nbf").is_none(), "stock verifiers allow it no tolerance");
+    }
+
+    async fn a_generic_key_stands_for_itself(server: Server) {
+        let key = server.generic_key(&["projects:read"]).await;
+        let claims = verify(&server, &server.swap(&key.value).await, "http://keyswap.test").await;
+        assert_eq!((&claims["sub"], &claims["client_id"]), (&json!(key.id), &json!(key.id)));
+        assert_eq!(claims["sub_type"], "api_key");
+    }
+
+    async fn a_key_without_permissions_gets_a_token_without_scope(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
+        assert!(body.get("scope").is_none());
+        let claims = verify(&server, body["access_token"].as_str().unwrap(), "http://keyswap.test").await;
+        assert!(claims.get("scope").is_none());
+    }
+
+    async fn revoked_means_refused_at_once_on_every_replica(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        let replica = server.replica().await;
+        replica.swap(&key.value).await;
+        server.step(&key, "revoke").await;
+        assert_eq!(replica.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    async fn a_suspended_key_waits_and_comes_back(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        server.step(&key, "suspend").await;
+        assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
+        server.step(&key, "resume").await;
+        server.swap(&key.value).await;
+    }
+
+    async fn a_deleted_service_client_takes_its_keys_along(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        server.manage("DELETE", &format!("/v1/service-clients/{}", key.client), None, 204).await;
+        assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    async fn permissions_taken_from_a_client_are_gone_at_the_next_exchange(server: Server) {
+        let key = server.client_key(&["projects:read", "projects:write"]).await;
+        let path = format!("/v1/service-clients/{}", key.client);
+        server.manage("PATCH", &path, Some(json!({ "permissions": ["projects:read"] })), 200).await;
+        let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
+        assert_eq!(body["scope"], "projects:read");
+    }
+
+    async fn both_credentials_work_until_the_grace_ends(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        let path = format!("/v1/api-keys/{}/rotate", key.id);
+        let rotated = server.manage("POST", &path, Some(json!({ "grace": "5m" })), 200).await;
+        let new = rotated["value"].as_str().unwrap().to_owned();
+        assert_eq!(rotated["id"], key.id.as_str(), "the key keeps its id");
+        server.swap(&new).await;
+        // Tokens of the old credential expire with it (invariant 5).
+        let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
+        assert!(body["expires_in"].as_i64().unwrap() <= 300);
+        server.advance(301);
+        assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
+        server.swap(&new).await;
+    }
+
+    async fn a_token_never_outlives_its_key(server: Server) {
+        server.permissions(&["projects:read"]).await;
+        let at = server.services.store.now().await.unwrap().plus("90s".parse().unwrap());
+        let key = server
+            .key(json!({ "name": "short", "owner": { "type": "none" }, "permissions": ["projects:read"], "expires_at": at }))
+            .await;
+        let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
+        let expires_in = body["expires_in"].as_i64().unwrap();
+        assert!((80..=90).contains(&expires_in), "{expires_in}");
+        server.advance(91);
+        assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    async fn a_lifetime_can_only_be_shortened(server: Server, "tokens.max_ttl=30m") {
+        let key = server.generic_key(&[]).await;
+        for (asked, given) in [(60, 60), (600, 600), (86_400, 600)] {
+            let body = body_of(server.exchange_for(&key.value, json!({ "expires_in": asked })).await, StatusCode::OK).await;
+            assert_eq!(body["expires_in"], given);
+        }
+        let path = format!("/v1/api-keys/{}", key.id);
+        server.manage("PATCH", &path, Some(json!({ "max_token_ttl": "2m" })), 200).await;
+        let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
+        assert_eq!(body["expires_in"], 120);
+    }
+}

@@ -1,0 +1,106 @@
+//! Revocations that are refused, and responses that reveal nothing.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::{PATH, revoke, revoked, told};
+use crate::{
+    introspection::{MANAGEMENT, is_active, token},
+    portal::key_management::{people, personal, session},
+    support::{
+        body_of, both,
+        wire::{checksummed, form, oauth_error, snapshot, unknown, wrong},
+    },
+};
+
+both! {
+    async fn t_7009_01_what_is_somebody_elses_looks_like_what_is_not_there(server: Server) {
+        people(&server).await;
+        let key = server.client_key(&["a"]).await;
+        let minted = server.swap(&key.value).await;
+        let management = token(&server, &server.admin, json!({ "audience": MANAGEMENT })).await;
+        let theirs = server.key(json!({
+            "name": "of umbrella", "owner": { "type": "user", "id": "eve", "organization_id": "umbrella" }, "permissions": [],
+        })).await;
+        let of_theirs = server.swap(&theirs.value).await;
+        // The callers: another key of the same client, a key that manages its user's own keys, and
+        // a key that may only validate.
+        let owner = json!({ "type": "service_client", "id": key.client });
+        let sibling = server.key(json!({ "name": "sibling", "owner": owner, "permissions": ["a"] })).await;
+        let manager = personal(&server, "self", &["user-api-keys:manage-self"]).await;
+        let validator = server.client_key(&["keyswap:validate"]).await;
+        let (head, signature) = minted.rsplit_once('.').unwrap();
+        let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
+        let before = server.events().await.len();
+        let mut answers = Vec::new();
+        for caller in [&sibling, &manager, &validator] {
+            for shown in [
+                unknown().as_str(), "nonsense", "..", &forged, &wrong(&key.value), &key.value, &minted, &theirs.value, &of_theirs, &server.admin,
+                &management,
+            ] {
+                let started = std::time::Instant::now();
+                answers.push(snapshot(revoked(&server, &caller.value, shown).await).await);
+                assert!(started.elapsed() >= keyswap::service::credentials::verify::REFUSAL_DEADLINE);
+            }
+        }
+        assert_eq!(answers[0].0, StatusCode::OK);
+        assert!(answers.iter().all(|answer| answer == &answers[0]));
+        // A successful revocation has the same response.
+        assert_eq!(snapshot(revoked(&server, &key.value, &minted).await).await, answers[0]);
+        assert_eq!(server.events().await.len(), before + 1);
+        for shown in [&key.value, &theirs.value, &of_theirs] {
+            assert!(is_active(&server, shown).await);
+        }
+        assert_eq!(server.get("/v1/events").bearer_auth(&management).send().await.unwrap().status(), 200);
+    }
+
+    async fn t_7009_03_what_cannot_be_revoked_is_named(server: Server) {
+        people(&server).await;
+        let session = session(&server, "self", "acme").await;
+        oauth_error(revoked(&server, &server.admin, &session).await, 400, "unsupported_token_type").await;
+        let pairs = [("token_type_hint", "access_token")];
+        oauth_error(form(server.post(PATH).bearer_auth(&server.admin), &pairs).send().await.unwrap(), 400, "invalid_request").await;
+        oauth_error(form(server.post(PATH), &[("token", &session)]).send().await.unwrap(), 401, "invalid_client").await;
+        oauth_error(server.get(&format!("{PATH}?token=a")).send().await.unwrap(), 405, "invalid_request").await;
+        let in_url = form(server.post(&format!("{PATH}?token=a")).bearer_auth(&server.admin), &[("token", "a")]);
+        oauth_error(in_url.send().await.unwrap(), 400, "invalid_request").await;
+        let twice = form(server.post(PATH).bearer_auth(&server.admin), &[("token", "a"), ("token", "a")]);
+        oauth_error(twice.send().await.unwrap(), 400, "invalid_request").await;
+    }
+
+    async fn the_last_administrator_does_not_leave_by_this_door(server: Server) {
+        let administrator = server.manage("GET", "/v1/api-keys", None, 200).await["data"][0]["id"].as_str().unwrap().to_owned();
+        oauth_error(revoked(&server, &server.admin, &server.admin).await, 400, "invalid_request").await;
+        assert!(told(&server, "api_key.revoked", &administrator).await.is_empty());
+        let minted = token(&server, &server.admin, json!({ "audience": MANAGEMENT })).await;
+        revoke(&server, &server.admin, &minted).await;
+        assert_eq!(told(&server, "token.revoked", &administrator).await.len(), 1);
+    }
+
+    async fn an_expired_token_is_left_alone(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let minted = server.swap(&key.value).await;
+        server.advance(601);
+        revoke(&server, &key.value, &minted).await;
+        assert!(told(&server, "token.revoked", &key.id).await.is_empty());
+    }
+
+    async fn what_others_show_costs_the_caller_nothing(
+        server: Server, "brute_force.per_source=3", "brute_force.per_credential=3", "brute_force.refill=30s"
+    ) {
+        let (caller, attacked) = (server.generic_key(&[]).await, server.generic_key(&[]).await);
+        for turn in 0..5 {
+            revoke(&server, &caller.value, &checksummed(&format!("ks_{turn:016}_{}", "A".repeat(32)))).await;
+            revoke(&server, &caller.value, "nonsense").await;
+        }
+        for _ in 0..3 {
+            revoke(&server, &caller.value, &wrong(&attacked.value)).await;
+        }
+        oauth_error(revoked(&server, &caller.value, &wrong(&attacked.value)).await, 429, "temporarily_unavailable").await;
+        body_of(server.exchange(&caller.value).await, StatusCode::OK).await;
+        for _ in 0..3 {
+            oauth_error(revoked(&server, &wrong(&caller.value), &attacked.value).await, 401, "invalid_token").await;
+        }
+        oauth_error(revoked(&server, &wrong(&caller.value), &attacked.value).await, 429, "temporarily_unavailable").await;
+    }
+}

@@ -1,0 +1,353 @@
+//! `POST /v1/api-keys/validate`: returns everything that a service needs to know
+//! about a key or a token.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use keyswap::{
+    domain::exchange::claims::{AudienceClaim, Claims},
+    service::credentials::last_used,
+};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    portal::key_management::{call, member, of_organization, people, personal, put, session},
+    support::{
+        Key, Server, body_of, both,
+        wire::{checksummed, problem, snapshot, unknown, wrong},
+    },
+};
+
+const PATH: &str = "/v1/api-keys/validate";
+const MANAGEMENT: &str = "http://keyswap.test/v1";
+
+async fn asked(server: &Server, body: Value) -> Value {
+    server.manage("POST", PATH, Some(body), 200).await
+}
+
+async fn validated(server: &Server, value: &str) -> Value {
+    asked(server, json!({ "value": value })).await
+}
+
+fn refused() -> Value {
+    json!({ "api_key": null })
+}
+
+async fn token(server: &Server, key: &str, asked: Value) -> String {
+    let body = body_of(server.exchange_for(key, asked).await, StatusCode::OK).await;
+    body["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Requires these permissions and returns the missing ones.
+async fn missing(server: &Server, value: &str, required: &[&str]) -> Value {
+    asked(server, json!({ "value": value, "required_permissions": required })).await["missing_permissions"].clone()
+}
+
+both! {
+    async fn w14_w17_one_call_tells_all_of_a_key(server: Server, "jobs=by_hand") {
+        people(&server).await;
+        put(&server, "/v1/users/self", json!({ "profile": { "email": "self@acme.test" }, "metadata": { "plan": "pro" } })).await;
+        member(&server, "acme", "self", &["self"]).await;
+        let key = personal(&server, "self", &["projects:read"]).await;
+        let service = server.client_key(&["keyswap:validate"]).await;
+        let answer = call(&server, &service.value, "POST", PATH, Some(json!({ "value": key.value }))).await;
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        let answer = body_of(answer, StatusCode::OK).await;
+        let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
+        assert_eq!(answer, json!({
+            "api_key": shown,
+            "user": { "id": "self", "blocked": false, "profile": { "email": "self@acme.test" }, "metadata": { "plan": "pro" } },
+            "organization": { "id": "acme", "name": "acme", "metadata": {} },
+            "missing_permissions": [],
+        }));
+        for member in ["id", "name", "masked", "owner", "permissions", "metadata", "created_at", "last_used_at"] {
+            assert!(shown.get(member).is_some(), "{member}");
+        }
+        // A validation counts as a use of the key.
+        assert_eq!(shown["last_used_at"], Value::Null);
+        last_used::flush(&server.services).await.unwrap();
+        assert!(validated(&server, &key.value).await["api_key"]["last_used_at"].is_string());
+    }
+
+    async fn w15_what_a_service_gets_wrong_is_told(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let outsider = server.client_key(&["keyswap:keys", "keyswap:directory", "keyswap:events"]).await;
+        assert_eq!(server.post(PATH).json(&json!({ "value": key.value })).send().await.unwrap().status(), 401);
+        let answer = call(&server, &outsider.value, "POST", PATH, Some(json!({ "value": key.value }))).await;
+        problem(answer, 403, "forbidden").await;
+        for body in [
+            json!({}), json!({ "value": null }), json!({ "value": 1 }), json!({ "value": key.value, "owner_type": "robot" }),
+            json!({ "value": key.value, "required_permissions": ["a b"] }), json!({ "value": key.value, "audience": "a b" }),
+            json!({ "value": key.value, "more": 1 }),
+        ] {
+            let refused = server.manage("POST", PATH, Some(body.clone()), 422).await;
+            assert!(!refused.to_string().contains(&key.value), "{body}");
+        }
+        assert_eq!(validated(&server, "").await, refused());
+    }
+
+    async fn w16_a_missing_permission_is_named(server: Server) {
+        let key = server.client_key(&["projects:read", "tasks:read"]).await;
+        assert_eq!(missing(&server, &key.value, &["projects:read"]).await, json!([]));
+        assert_eq!(missing(&server, &key.value, &["projects:write", "projects:read", "a"]).await, json!(["a", "projects:write"]));
+        server.manage("PATCH", &format!("/v1/service-clients/{}", key.client), Some(json!({ "permissions": ["tasks:read"] })), 200).await;
+        let answer = asked(&server, json!({ "value": key.value, "required_permissions": ["projects:read", "tasks:read"] })).await;
+        assert_eq!(answer["missing_permissions"], json!(["projects:read"]), "what its owner has lost is not in effect");
+        assert_eq!(answer["api_key"]["permissions"], json!(["projects:read", "tasks:read"]), "and still assigned");
+    }
+
+    async fn w18_permissions_are_those_assigned_and_a_key_cannot_raise_itself(server: Server) {
+        people(&server).await;
+        member(&server, "acme", "self", &["self", "reader"]).await;
+        let key = personal(&server, "self", &["projects:read", "user-api-keys:manage-self"]).await;
+        let answer = asked(&server, json!({ "value": key.value, "required_permissions": ["projects:write"] })).await;
+        assert_eq!(answer["api_key"]["permissions"], json!(["projects:read", "user-api-keys:manage-self"]));
+        assert_eq!(answer["missing_permissions"], json!(["projects:write"]), "the user has it, the key does not");
+        let more = json!({ "permissions": ["projects:read", "projects:write", "user-api-keys:manage-self"] });
+        let raised = call(&server, &key.value, "PATCH", &format!("/v1/api-keys/{}", key.id), Some(more)).await;
+        problem(raised, 422, "invalid").await;
+        let sibling = json!({ "name": "a", "permissions": ["projects:write"] });
+        problem(call(&server, &key.value, "POST", "/v1/api-keys", Some(sibling)).await, 422, "invalid").await;
+    }
+
+    async fn w19_revoked_means_refused_at_once_on_every_replica(server: Server) {
+        let replica = server.replica().await;
+        let revoked = server.generic_key(&[]).await;
+        let minted = server.swap(&revoked.value).await;
+        let elsewhere = async |value: &str| {
+            let request = replica.post(PATH).bearer_auth(&server.admin).json(&json!({ "value": value }));
+            body_of(request.send().await.unwrap(), StatusCode::OK).await
+        };
+        for value in [&revoked.value, &minted] {
+            assert_eq!(elsewhere(value).await["api_key"]["id"], revoked.id);
+        }
+        server.step(&revoked, "revoke").await;
+        for value in [&revoked.value, &minted] {
+            assert_eq!(elsewhere(value).await, refused());
+            assert_eq!(validated(&server, value).await, refused());
+        }
+        assert_eq!(replica.exchange(&revoked.value).await.status(), 401);
+    }
+
+    async fn every_refusal_is_the_same(server: Server) {
+        people(&server).await;
+        let generic = async || server.generic_key(&[]).await;
+        let (revoked, suspended, expired, right) = (generic().await, generic().await, generic().await, generic().await);
+        let (of_revoked, of_right) = (server.swap(&revoked.value).await, server.swap(&right.value).await);
+        let blocked = personal(&server, "self", &["projects:read"]).await;
+        let of_blocked = server.swap(&blocked.value).await;
+        server.step(&revoked, "revoke").await;
+        server.step(&suspended, "suspend").await;
+        let end = server.services.store.now().await.unwrap().plus("1m".parse().unwrap());
+        server.manage("PATCH", &format!("/v1/api-keys/{}", expired.id), Some(json!({ "expires_at": end })), 200).await;
+        server.manage("PATCH", "/v1/users/self", Some(json!({ "blocked": true })), 200).await;
+        server.advance(61);
+        let session = session(&server, "reader", "acme").await;
+        let (head, signature) = of_right.rsplit_once('.').unwrap();
+        let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
+        let stranger = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJzZWxmIn0.c2lnbmF0dXJl".to_owned();
+        let mut bodies: Vec<_> = [
+            "ks_malformed".to_owned(), unknown(), wrong(&right.value), suspended.value, expired.value, revoked.value, blocked.value,
+            of_revoked, of_blocked, forged, stranger, session, "..".to_owned(), "Basic eDp5".to_owned(),
+        ].map(|value| json!({ "value": value })).into();
+        for value in [&right.value, &of_right] {
+            bodies.push(json!({ "value": value, "owner_type": "user" }));
+            bodies.push(json!({ "value": value, "audience": "https://nowhere.test/" }));
+        }
+        let mut answers = Vec::new();
+        for body in &bodies {
+            answers.push(snapshot(call(&server, &server.admin, "POST", PATH, Some(body.clone())).await).await);
+        }
+        // The key is valid, but the token has expired.
+        server.advance(600);
+        answers.push(snapshot(call(&server, &server.admin, "POST", PATH, Some(json!({ "value": of_right }))).await).await);
+        assert_eq!((answers[0].0, answers[0].2.as_str()), (StatusCode::OK, r#"{"api_key":null}"#));
+        for (answer, body) in answers.iter().zip(bodies.iter().chain([&json!("an expired token")])) {
+            assert_eq!(answer, &answers[0], "{body}");
+        }
+        assert_eq!(validated(&server, &right.value).await["api_key"]["id"], right.id);
+    }
+
+    async fn p8_the_key_may_come_with_its_scheme(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let minted = server.swap(&key.value).await;
+        for value in [&key.value, &minted] {
+            for shown in [value.clone(), format!("Bearer {value}"), format!("bearer  {value} ")] {
+                assert_eq!(validated(&server, &shown).await["api_key"]["id"], key.id, "{shown}");
+            }
+            assert_eq!(validated(&server, &format!("Basic {value}")).await, refused());
+        }
+    }
+
+    async fn p9_validation_tells_whom_a_key_was_issued_to(server: Server) {
+        people(&server).await;
+        put(&server, "/v1/organizations/acme", json!({ "name": "Acme", "metadata": { "tier": 1 } })).await;
+        let organization = json!({ "id": "acme", "name": "Acme", "metadata": { "tier": 1 } });
+        let of = async |key: &Key| {
+            let mut answer = validated(&server, &key.value).await;
+            (answer["user"].take(), answer["organization"].take())
+        };
+        let user = json!({ "id": "self", "blocked": false, "profile": {}, "metadata": {} });
+        assert_eq!(of(&personal(&server, "self", &[]).await).await, (user.clone(), organization.clone()));
+        assert_eq!(of(&of_organization(&server, "acme", &[]).await).await, (Value::Null, organization));
+        assert_eq!(of(&server.generic_key(&[]).await).await, (Value::Null, Value::Null));
+        let alone = server.key(json!({ "name": "a", "owner": { "type": "user", "id": "self" } })).await;
+        assert_eq!(of(&alone).await, (user, Value::Null));
+    }
+
+    async fn p10_keys_of_another_kind_are_refused(server: Server) {
+        people(&server).await;
+        let keys = [
+            ("user", personal(&server, "self", &[]).await), ("organization", of_organization(&server, "acme", &[]).await),
+            ("service_client", server.client_key(&[]).await), ("none", server.generic_key(&[]).await),
+        ];
+        for (kind, key) in &keys {
+            for (wanted, _) in &keys {
+                let answer = asked(&server, json!({ "value": key.value, "owner_type": wanted })).await;
+                assert_eq!(answer["api_key"].is_object(), kind == wanted, "{kind} {wanted}");
+                assert!(kind == wanted || answer == refused());
+            }
+        }
+    }
+
+    async fn p11_metadata_is_echoed_as_it_is_now(server: Server) {
+        let key = server.key(json!({ "name": "a", "owner": { "type": "none" }, "metadata": { "n": 1.5, "deep": [{ "a": null }] } })).await;
+        assert_eq!(validated(&server, &key.value).await["api_key"]["metadata"], json!({ "n": 1.5, "deep": [{ "a": null }] }));
+        server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "metadata": { "n": 2 } })), 200).await;
+        assert_eq!(validated(&server, &key.value).await["api_key"]["metadata"], json!({ "n": 2 }));
+    }
+
+    async fn d6_the_whole_key_is_shown_and_never_its_value(server: Server) {
+        let key = server.client_key(&["projects:read"]).await;
+        let rotated = server.manage("POST", &format!("/v1/api-keys/{}/rotate", key.id), Some(json!({ "grace": "1h" })), 200).await;
+        for value in [key.value.as_str(), rotated["value"].as_str().unwrap()] {
+            let answer = validated(&server, value).await;
+            let (visible, secret) = value.rsplit_once('_').unwrap();
+            assert!(!answer.to_string().contains(secret));
+            assert_eq!(answer["api_key"]["credentials"].as_array().unwrap().len(), 2, "old and new");
+            assert!(answer["api_key"]["masked"].as_str().unwrap().ends_with("_…") && visible.len() > 16);
+            let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
+            assert_eq!(answer["api_key"], shown);
+        }
+    }
+
+    async fn d7_the_answer_authenticates_and_authorizes(server: Server) {
+        let service = server.client_key(&["keyswap:validate"]).await;
+        let key = server.client_key(&["projects:read"]).await;
+        // The status that a service derives: 401 for an invalid credential, 403 for a missing
+        // permission, and 200 otherwise.
+        let status = async |value: &str, needed: &str| {
+            let body = json!({ "value": value, "required_permissions": [needed] });
+            let answer = body_of(call(&server, &service.value, "POST", PATH, Some(body)).await, StatusCode::OK).await;
+            match (answer["api_key"].is_null(), answer["missing_permissions"].as_array().is_some_and(Vec::is_empty)) {
+                (true, _) => 401,
+                (false, true) => 200,
+                (false, false) => 403,
+            }
+        };
+        assert_eq!((status(&key.value, "projects:read").await, status(&key.value, "projects:write").await), (200, 403));
+        server.step(&key, "revoke").await;
+        assert_eq!(status(&key.value, "projects:read").await, 401);
+    }
+
+    async fn a16_a_token_is_as_good_as_a_key_and_bound_by_its_scope(server: Server, "jobs=by_hand") {
+        let key = server.client_key(&["projects:read", "projects:write"]).await;
+        let narrow = token(&server, &key.value, json!({ "scope": "projects:read" })).await;
+        let answer = asked(&server, json!({ "value": narrow, "required_permissions": ["projects:read", "projects:write"] })).await;
+        assert_eq!(answer["api_key"]["id"], key.id);
+        assert_eq!(answer["api_key"]["permissions"], json!(["projects:read", "projects:write"]));
+        assert_eq!(answer["missing_permissions"], json!(["projects:write"]));
+        server.manage("PATCH", &format!("/v1/service-clients/{}", key.client), Some(json!({ "permissions": ["projects:write"] })), 200).await;
+        assert_eq!(missing(&server, &narrow, &["projects:read", "projects:write"]).await, json!(["projects:read", "projects:write"]));
+        last_used::flush(&server.services).await.unwrap();
+        let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
+        assert!(shown["last_used_at"].is_string());
+    }
+
+    async fn a16_a_service_takes_what_is_meant_for_it(server: Server) {
+        let key = server.client_key(&["a", "b"]).await;
+        let (one, other) = ("https://one.test/", "https://other.test/");
+        server.audience(one, Some(&["a"])).await;
+        let shaped = server.audience(other, None).await;
+        let shape = json!({ "typ": "JWT", "scope_claim": "scp", "aud_claim": "array" });
+        server.manage("PATCH", &format!("/v1/audiences/{}", shaped["id"].as_str().unwrap()), Some(shape), 200).await;
+        let (for_one, for_other) =
+            (token(&server, &key.value, json!({ "audience": one })).await, token(&server, &key.value, json!({ "audience": other })).await);
+        let is_taken = async |value: &str, audience: Option<&str>| {
+            asked(&server, json!({ "value": value, "audience": audience })).await["api_key"].is_object()
+        };
+        assert!(is_taken(&for_one, None).await && is_taken(&for_other, None).await);
+        assert!(is_taken(&for_one, Some(one)).await && is_taken(&for_other, Some(other)).await);
+        assert!(!is_taken(&for_one, Some(other)).await && !is_taken(&for_other, Some(one)).await);
+        assert_eq!(missing(&server, &for_other, &["a", "b"]).await, json!([]), "scp is a scope too");
+        let at_one = json!({ "value": key.value, "audience": one, "required_permissions": ["a", "b"] });
+        assert_eq!(asked(&server, at_one).await["missing_permissions"], json!(["b"]), "what the audience does not take");
+
+        // The key is restricted to one of the audiences.
+        server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "audiences": [one] })), 200).await;
+        assert!(is_taken(&key.value, None).await && is_taken(&key.value, Some(one)).await);
+        assert!(!is_taken(&key.value, Some(other)).await && !is_taken(&for_other, None).await);
+        assert!(is_taken(&for_one, None).await);
+        let path = format!("/v1/api-keys/{}", key.id);
+        server.manage("PATCH", &path, Some(json!({ "audiences": null })), 200).await;
+        server.manage("DELETE", &format!("/v1/audiences/{}", shaped["id"].as_str().unwrap()), None, 204).await;
+        assert!(!is_taken(&for_other, None).await, "no audience of ours any more");
+    }
+
+    async fn a16_a_token_for_keyswap_itself_is_taken_where_it_is_asked_for(server: Server) {
+        let key = server.client_key(&["keyswap:events", "a"]).await;
+        let management = token(&server, &key.value, json!({ "audience": MANAGEMENT })).await;
+        assert_eq!(validated(&server, &management).await, refused());
+        let body = json!({ "value": management, "audience": MANAGEMENT, "required_permissions": ["keyswap:events", "a"] });
+        assert_eq!(asked(&server, body).await["missing_permissions"], json!(["a"]));
+        // A token without scope may be for both audiences.
+        let bare = server.generic_key(&[]).await;
+        let both = token(&server, &bare.value, json!({ "audience": [MANAGEMENT, "http://keyswap.test"] })).await;
+        assert_eq!(validated(&server, &both).await, refused());
+        assert_eq!(asked(&server, json!({ "value": both, "audience": "http://keyswap.test" })).await, refused());
+    }
+
+    async fn a16_what_was_not_minted_for_an_audience_of_ours_is_no_token(server: Server) {
+        let key = server.generic_key(&[]).await;
+        let minted = server.swap(&key.value).await;
+        let payload = URL_SAFE_NO_PAD.decode(minted.split('.').nth(1).unwrap()).unwrap();
+        let claims: Claims = serde_json::from_slice(&payload).unwrap();
+        // Each token is signed with the server's own key.
+        let signed = async |typ: &str, claims: &Claims| {
+            let view = server.services.keys.view();
+            let minter = view.select_signer_at_refresh(server.services.settings.algorithm).unwrap();
+            minter.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
+        };
+        assert!(validated(&server, &signed("at+jwt", &claims).await).await["api_key"].is_object());
+        assert_eq!(validated(&server, &signed("JWT", &claims).await).await, refused(), "no audience has such tokens");
+        let elsewhere = Claims { iss: "http://other.test".to_owned(), ..claims.clone() };
+        assert_eq!(validated(&server, &signed("at+jwt", &elsewhere).await).await, refused());
+        let nobody = Claims { aud: AudienceClaim::Multiple(Vec::new()), ..claims.clone() };
+        assert_eq!(validated(&server, &signed("at+jwt", &nobody).await).await, refused());
+        let unknown = Claims { aud: AudienceClaim::One("https://unknown.test/".parse().unwrap()), ..claims };
+        assert_eq!(validated(&server, &signed("at+jwt", &unknown).await).await, refused());
+    }
+
+    async fn failures_are_budgeted_by_credential_and_not_by_who_asks(
+        server: Server, "brute_force.per_source=3", "brute_force.per_credential=3", "brute_force.refill=30s"
+    ) {
+        let service = server.client_key(&["keyswap:validate"]).await;
+        let (attacked, other) = (server.generic_key(&[]).await, server.generic_key(&[]).await);
+        let ask = async |value: String| -> Response {
+            call(&server, &service.value, "POST", PATH, Some(json!({ "value": value }))).await
+        };
+        for turn in 0..10 {
+            let guess = checksummed(&format!("ks_{turn:016}_{}", "A".repeat(32)));
+            assert_eq!(body_of(ask(guess).await, StatusCode::OK).await, refused(), "{turn}");
+        }
+        for _ in 0..3 {
+            assert_eq!(body_of(ask(wrong(&attacked.value)).await, StatusCode::OK).await, refused());
+        }
+        let throttled = ask(wrong(&attacked.value)).await;
+        assert!(throttled.headers().contains_key("retry-after"));
+        problem(throttled, 429, "throttled").await;
+        for key in [&attacked, &other] {
+            assert_eq!(body_of(ask(key.value.clone()).await, StatusCode::OK).await["api_key"]["id"], key.id);
+        }
+        assert_eq!(server.exchange(&other.value).await.status(), 200, "and the address of the service has failed nowhere");
+    }
+}

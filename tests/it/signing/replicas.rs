@@ -1,0 +1,43 @@
+//! Servers that start, or whose registration is deleted, while signing keys are moved.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::rotation::{LOCK, in_state, keys, kid_of_next, until};
+use crate::support::{BY_HAND, Kind, Server, both};
+
+both! {
+    async fn nobody_joins_while_a_key_is_moved(server: Server, "jobs=by_hand") {
+        let replicas = async || keys(&server).await["replicas"].as_array().unwrap().len();
+        let (old, new) = (in_state(&server, "active").await[0]["kid"].clone(), kid_of_next(&server).await);
+        let mut held = server.database.hold(LOCK);
+        let (database, settings) = (Arc::clone(&server.database), [BY_HAND, "tokens.max_ttl=4h"]);
+        let joins = tokio::spawn(async move { Server::on(database, &settings).await });
+        if server.database.kind == Kind::Postgres {
+            until("it waits for the lock", async || server.database.waiting_for_locks() == 1).await;
+        }
+        // Meanwhile a key becomes active, with the settings of the running replicas.
+        for (kid, state) in [(old.as_str().unwrap(), "retiring"), (&new, "active")] {
+            held.sql(&format!("UPDATE signing_keys SET state = '{state}', longest_ttl = 3600000, version = version + 1 WHERE kid = '{kid}'"));
+        }
+        assert_eq!((replicas().await, joins.is_finished()), (1, false), "it has not come up");
+        held.release();
+        let replica = joins.await.unwrap();
+        assert_eq!(replicas().await, 2);
+        let active = in_state(&replica, "active").await;
+        assert_eq!((&active[0]["kid"], &active[0]["longest_ttl"]), (&json!(new), &json!("4h")), "the new settings hold for it");
+    }
+
+    async fn a_replica_that_was_forgotten_counts_again(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=3s", "tokens.max_ttl=4h") {
+        let longest = async || in_state(&server, "active").await[0]["longest_ttl"].clone();
+        assert_eq!(longest().await, "4h");
+        server.database.sql("DELETE FROM replicas; UPDATE signing_keys SET longest_ttl = 3600000");
+        assert_eq!(longest().await, "1h");
+        // After more than a third of the staleness limit, the replica registers again.
+        server.advance(2);
+        server.run_jobs().await;
+        assert_eq!(longest().await, "4h", "its tokens count");
+        assert_eq!(keys(&server).await["replicas"].as_array().unwrap().len(), 1);
+    }
+}
