@@ -89,7 +89,9 @@ pub async fn start(
         }
     }
     let rollback_guard = RollbackGuard::new(settings.rollback_guard_file.clone());
-    let keys = KeyCache::open(&store, &master, settings.timing.max_snapshot_age.duration(), Arc::clone(&clock)).await?;
+    let keys =
+        KeyCache::open(store.clone(), master.clone(), settings.timing.max_snapshot_age.duration(), Arc::clone(&clock))
+            .await?;
     let services = Services {
         decoy: DecoyCredential::new(&entropy)?,
         refusal_deadline: REFUSAL_DEADLINE,

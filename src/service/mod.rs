@@ -15,6 +15,7 @@ pub mod introspection;
 pub mod portal;
 pub mod provisioning;
 pub mod replicas;
+pub mod retention;
 pub mod services;
 pub mod settings;
 pub mod signing;

@@ -1,10 +1,8 @@
 //! Periodic background jobs. The rules are in `service`. The jobs end with the server.
 
-pub mod expiry_notifications;
-pub mod status_lists;
 pub mod webhooks;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -12,30 +10,25 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{
-    domain::events::{Actor, Origin},
-    service::{
-        Services,
-        credentials::last_used,
-        encryption::{master_keys, rollback_guard},
-        exchange::counts,
-        signing::{self, live_tokens},
-    },
-    store::{self, Outcome, StoreError},
+use crate::service::{
+    Error, Services,
+    api_keys::expiry_notifications::{record_expiry_notifications, record_owner_deletions},
+    credentials::last_used,
+    encryption::{master_keys, rollback_guard},
+    exchange::counts,
+    retention,
+    signing::{self, live_tokens},
+    status_lists,
 };
 
-/// Interval between updates of the rollback guard. While the server runs, a rolled back database is
-/// detected within this time.
 const ROLLBACK_GUARD_INTERVAL: Duration = Duration::from_secs(3);
-/// Interval between deletions of expired rows.
+const NOTIFICATION_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum number of batches of notifications in one run.
+const MAX_NOTIFICATION_BATCHES: usize = 10;
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
-/// How many rows of deleted organizations one transaction removes from a table.
-const CLEANUP_BATCH_SIZE: i64 = 500;
-/// Maximum interval between refreshes of the signing keys. After an outage, the snapshot must be
-/// fresh again within 5 s.
 const MAX_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The background jobs of a server.
+/// The running jobs of a server.
 #[derive(Debug)]
 pub struct Jobs {
     services: Arc<Services>,
@@ -45,187 +38,119 @@ pub struct Jobs {
 
 impl Jobs {
     pub fn start(services: &Arc<Services>) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let look_every = (services.settings.timing.max_snapshot_age.duration() / 3).min(MAX_REFRESH_INTERVAL);
-        let flush_interval = services.settings.flush_interval;
-        let running = vec![
-            spawn_periodic_job(look_every, services, stopped.clone(), |services| async move {
-                if let Err(error) = master_keys::refresh(&services).await {
-                    tracing::warn!(%error, "the master keys could not be looked at");
-                }
-                if let Err(error) = services.keys.refresh(&services.store, &services.master).await {
-                    tracing::warn!(%error, "the signing keys could not be looked at");
-                }
-            }),
-            // This job is separate from the refresh, because the generation of an RSA key would let
-            // the snapshot become stale.
-            spawn_periodic_job(look_every, services, stopped.clone(), |services| async move {
-                if let Err(error) = signing::run_due_rotation(&services).await {
-                    tracing::warn!(%error, "the signing keys could not be moved; the next look does what is due");
-                }
-            }),
-            spawn_periodic_job(ROLLBACK_GUARD_INTERVAL, services, stopped.clone(), |services| async move {
-                if let Err(error) = rollback_guard::keep(&services).await {
-                    tracing::warn!(%error, "the database could not be compared with its witness");
-                }
-            }),
-            spawn_periodic_job(look_every, services, stopped.clone(), |services| async move {
-                if let Err(error) = status_lists::look(&services).await {
-                    tracing::warn!(%error, "the status lists could not be looked at");
-                }
-            }),
-            spawn_periodic_job(
-                services.settings.timing.max_snapshot_age.duration() / 3,
-                services,
-                stopped.clone(),
-                |services| async move {
-                    if let Err(error) = status_lists::keep(&services).await {
-                        tracing::warn!(%error, "the status lists could not be kept up to date");
-                    }
-                },
-            ),
-            spawn_periodic_job(flush_interval, services, stopped.clone(), |services| async move {
-                if let Err(error) = last_used::flush(&services).await {
-                    tracing::warn!(%error, "last-used times could not be written; they wait for the next time");
-                }
-            }),
-            spawn_triggered_job(wait_for_buffered_uses, services, stopped.clone(), |services| async move {
-                if let Err(error) = last_used::flush_excess_usage(&services).await {
-                    tracing::warn!(%error, "many last-used times wait and could not be written; they wait for the next time");
-                }
-            }),
-            spawn_periodic_job(flush_interval, services, stopped.clone(), |services| async move {
-                if let Err(error) = live_tokens::flush(&services).await {
-                    tracing::warn!(%error, "counts of live tokens could not be written; they wait for the next time");
-                }
-            }),
-            spawn_periodic_job(flush_interval, services, stopped.clone(), |services| async move {
-                if let Err(error) = counts::flush(&services).await {
-                    tracing::warn!(%error, "what became of exchanges could not be written; it waits for the next time");
-                }
-            }),
-            spawn_periodic_job(expiry_notifications::LOOK_EVERY, services, stopped.clone(), |services| async move {
-                if let Err(error) = expiry_notifications::tell(&services).await {
-                    tracing::warn!(%error, "keys that ended could not be told of; they wait for the next time");
-                }
-            }),
-            spawn_periodic_job(CLEANUP_INTERVAL, services, stopped.clone(), |services| async move {
-                if let Err(error) = delete_expired_rows(&services).await {
-                    tracing::warn!(%error, "old rows could not be thrown away");
-                }
-            }),
-            webhooks::start(services, stopped),
-        ];
-        Self { services: services.clone(), running, stop }
+        let stop = watch::Sender::new(false);
+        let webhooks = webhooks::start(services, stop.subscribe());
+        let mut jobs = Self { services: services.clone(), running: vec![webhooks], stop };
+        let build = services.settings.timing.max_snapshot_age.duration() / 3;
+        let refresh = build.min(MAX_REFRESH_INTERVAL);
+        let flush = services.settings.flush_interval;
+        jobs.run_every(refresh, "refresh the signing keys", |all| async move { refresh_keys(&all).await });
+        // This job is separate from the refresh, because the generation of an RSA key would let the
+        // snapshot become stale.
+        jobs.run_every(refresh, "rotate signing keys", |all| async move { signing::run_due_rotation(&all).await });
+        jobs.run_every(ROLLBACK_GUARD_INTERVAL, "update the rollback guard", |all| async move {
+            rollback_guard::keep(&all).await
+        });
+        jobs.run_every(refresh, "refresh the status lists", |all| async move { status_lists::refresh(&all).await });
+        jobs.run_every(build, "build the status lists", |all| async move { status_lists::update(&all).await });
+        jobs.run_every(flush, "flush last-used times", |all| async move { last_used::flush(&all).await });
+        jobs.run_early_flush();
+        jobs.run_every(flush, "flush counts of live tokens", |all| async move { live_tokens::flush(&all).await });
+        jobs.run_every(flush, "flush exchange counts", |all| async move { counts::flush(&all).await });
+        jobs.run_every(NOTIFICATION_INTERVAL, "record expiry notifications", |all| async move {
+            record_notifications(&all).await
+        });
+        jobs.run_every(CLEANUP_INTERVAL, "delete expired rows", |all| async move {
+            retention::delete_expired_rows(&all).await
+        });
+        jobs
     }
 
-    /// Stops the jobs and writes buffered data, so that a clean stop loses nothing.
+    /// Stops the jobs, and writes what they would have written next.
     pub async fn stop(self) {
         // The jobs are signalled and not aborted, because an aborted flush would lose the data that
         // it holds.
         let _ = self.stop.send(true);
         for job in self.running {
             if let Err(error) = job.await {
-                tracing::error!(%error, "a background job panicked and did not run until the stop");
+                tracing::error!(%error, "a background job panicked and did not run until the shutdown");
             }
         }
-        if let Err(error) = last_used::flush(&self.services).await {
-            tracing::error!(%error, "the last of the last-used times could not be written");
-        }
-        if let Err(error) = live_tokens::flush(&self.services).await {
-            tracing::warn!(%error, "the last counts of live tokens could not be written");
-        }
-        if let Err(error) = counts::flush(&self.services).await {
-            tracing::warn!(%error, "what became of the last exchanges could not be written");
-        }
-        if let Err(error) = rollback_guard::keep(&self.services).await {
-            tracing::warn!(%error, "it could not be written down how far the database has come");
-        }
+        let services = &*self.services;
+        log_failure_at_shutdown("flush last-used times", last_used::flush(services).await);
+        log_failure_at_shutdown("flush counts of live tokens", live_tokens::flush(services).await);
+        log_failure_at_shutdown("flush exchange counts", counts::flush(services).await);
+        log_failure_at_shutdown("update the rollback guard", rollback_guard::keep(services).await);
+    }
+
+    /// Runs `job` at once and then after each `period`, until the jobs are stopped. `task` completes
+    /// "failed to …" in the log.
+    fn run_every<F, E>(
+        &mut self,
+        period: Duration,
+        task: &'static str,
+        job: impl Fn(Arc<Services>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), E>> + Send,
+        E: Display + Send,
+    {
+        let (services, mut stopped) = (self.services.clone(), self.stop.subscribe());
+        self.running.push(tokio::spawn(async move {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    // `changed` fails when the sender is dropped. That also means stop.
+                    _ = stopped.changed() => break,
+                    _ = ticks.tick() => log_failure(task, job(services.clone()).await),
+                }
+            }
+        }));
+    }
+
+    /// Flushes last-used times whenever many are buffered.
+    fn run_early_flush(&mut self) {
+        let (services, mut stopped) = (self.services.clone(), self.stop.subscribe());
+        self.running.push(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = stopped.changed() => break,
+                    () = services.last_used.early_flush() => {
+                        log_failure("flush last-used times early", last_used::flush_excess_usage(&services).await);
+                    }
+                }
+            }
+        }));
     }
 }
 
-async fn wait_for_buffered_uses(services: Arc<Services>) {
-    services.last_used.early_flush().await;
+fn log_failure(task: &str, result: Result<(), impl Display>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "failed to {task}; will retry");
+    }
 }
 
-fn spawn_periodic_job<F>(
-    period: Duration,
-    services: &Arc<Services>,
-    mut stopped: watch::Receiver<bool>,
-    job: impl Fn(Arc<Services>) -> F + Send + 'static,
-) -> JoinHandle<()>
-where
-    F: Future<Output = ()> + Send,
-{
-    let services = services.clone();
-    tokio::spawn(async move {
-        let mut ticks = interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                // `changed` fails when the sender is dropped. That also means stop.
-                _ = stopped.changed() => break,
-                _ = ticks.tick() => job(services.clone()).await,
-            }
-        }
-    })
+fn log_failure_at_shutdown(task: &str, result: Result<(), impl Display>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "failed to {task} at shutdown");
+    }
 }
 
-/// Runs `job` each time `due` completes.
-fn spawn_triggered_job<D, F>(
-    due: impl Fn(Arc<Services>) -> D + Send + 'static,
-    services: &Arc<Services>,
-    mut stopped: watch::Receiver<bool>,
-    job: impl Fn(Arc<Services>) -> F + Send + 'static,
-) -> JoinHandle<()>
-where
-    D: Future<Output = ()> + Send,
-    F: Future<Output = ()> + Send,
-{
-    let services = services.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = stopped.changed() => break,
-                () = due(services.clone()) => job(services.clone()).await,
-            }
-        }
-    })
+/// Refreshes the master keys and the snapshot of the signing keys. The second step runs even if the
+/// first fails.
+pub async fn refresh_keys(services: &Services) -> Result<(), Error> {
+    let master = master_keys::refresh(services).await;
+    services.keys.refresh().await?;
+    Ok(master?)
 }
 
-/// Deletes expired rows.
-pub async fn delete_expired_rows(services: &crate::service::Services) -> Result<(), StoreError> {
-    let timing = services.settings.timing;
-    // `late` is the longest time after its expiry at which a verifier may accept a token. `dead`
-    // adds the staleness of the replicas.
-    let late = timing.verifier_leeway + timing.clock_skew;
-    let dead = late + timing.max_snapshot_age;
-    services
-        .store
-        .run_transaction(Origin::of(Actor::System), move |tx| {
-            let end = tx.now().minus(dead).seconds();
-            store::status_lists::delete_expired_lists(tx, end)?;
-            store::common::idempotency::delete_expired(tx)?;
-            store::webhooks::deliveries::delete_expired(tx)?;
-            store::webhooks::delete_expired_secrets(tx)?;
-            store::common::retention::delete_expired(tx)?;
-            store::signing::live_tokens::delete_expired(tx)?;
-            store::exchange_counts::delete_expired(tx)?;
-            store::credentials::revoked_tokens::delete_expired(tx, late)?;
-            Ok::<_, StoreError>(Outcome::without_event(()))
-        })
-        .await?;
-    // The batches are small, so that the rows of a large deleted organization do not block other
-    // writers.
-    loop {
-        let left = services.store.run_transaction(Origin::of(Actor::System), |tx| {
-            let records = store::access::access_records::delete_orphaned(tx, CLEANUP_BATCH_SIZE)?;
-            Ok::<_, StoreError>(Outcome::without_event(
-                records + store::directory::members::delete_orphaned(tx, CLEANUP_BATCH_SIZE)?,
-            ))
-        });
-        if left.await? == 0 {
-            return Ok(());
+/// Writes events for keys that end without a request: keys of deleted owners, and keys that expire.
+pub async fn record_notifications(services: &Services) -> Result<(), Error> {
+    for _ in 0..MAX_NOTIFICATION_BATCHES {
+        let has_deletions = record_owner_deletions(services).await?;
+        if !record_expiry_notifications(services).await? && !has_deletions {
+            break;
         }
     }
+    Ok(())
 }

@@ -12,10 +12,9 @@ use tokio::{
 use crate::{
     domain::common::id::WebhookId,
     service::{
-        Services,
+        Error, Services,
         webhooks::{delivery_worker, fan_out},
     },
-    store::StoreError,
 };
 
 /// Polling interval for new events and due attempts.
@@ -68,7 +67,7 @@ pub fn start(services: &Arc<Services>, mut stopped: watch::Receiver<bool>) -> Jo
 
 /// Creates the deliveries of new events, sends due deliveries, and returns when each attempt has
 /// ended.
-pub async fn deliver_once(services: &Arc<Services>) -> Result<(), StoreError> {
+pub async fn deliver_once(services: &Arc<Services>) -> Result<(), Error> {
     let mut delivery_worker = DeliveryWorker::new(services.clone());
     delivery_worker.look().await?;
     while delivery_worker.tasks.join_next().await.is_some() {}
@@ -89,7 +88,7 @@ impl DeliveryWorker {
         Self { services, serving: HashSet::new(), tasks: JoinSet::new(), last: None, measured: None }
     }
 
-    async fn look(&mut self) -> Result<(), StoreError> {
+    async fn look(&mut self) -> Result<(), Error> {
         for _ in 0..MAX_FAN_OUT_STEPS {
             if !fan_out(&self.services).await? {
                 break;

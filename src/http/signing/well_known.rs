@@ -34,7 +34,7 @@ pub async fn jwks(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<HttpResponse, OAuthError> {
-    let view = services.keys.snapshot_to_publish(&services.store, &services.master).await;
+    let view = services.keys.snapshot_to_publish().await;
     let wanted = algorithm(request.query_string())?;
     if let Some(document) = metadata::build_jwks_after_rollback(&services, &view, wanted) {
         return Ok(serve(&request, &services, &document, "application/jwk-set+json"));

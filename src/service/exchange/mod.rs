@@ -65,7 +65,7 @@ pub(super) async fn issue_token(
 ) -> Result<IssuedToken, AuthError> {
     let judged = judge_counted(services, attempt, request, decide);
     let VerifiedGrant { mut grant, window, facts, .. } = judged.await?;
-    let view = services.keys.snapshot_at(facts.now, &services.store, &services.master).await;
+    let view = services.keys.snapshot_at(facts.now).await;
     let minter = view.signer(grant.token_profile.algorithm, services.settings.algorithm, facts.now);
     let minter = minter.map_err(|why| {
         services.metrics.record_signing_refusal(why.as_str());

@@ -25,6 +25,8 @@ use crate::{
 
 /// The signing keys. Each refresh replaces the snapshot as a whole.
 pub struct KeyCache {
+    store: Store,
+    master: MasterKeys,
     view: ArcSwap<KeySnapshot>,
     /// The machine's clock.
     clock: Arc<dyn Clock>,
@@ -52,14 +54,16 @@ impl fmt::Debug for KeyCache {
 impl KeyCache {
     /// Loads the first snapshot.
     pub async fn open(
-        store: &Store,
-        master: &MasterKeys,
+        store: Store,
+        master: MasterKeys,
         fresh_for: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let halted = Arc::default();
-        let view = look(store, master, fresh_for, &PreparedSigners::new(), Arc::clone(&halted), clock.now()).await?;
+        let view = look(&store, &master, fresh_for, &PreparedSigners::new(), Arc::clone(&halted), clock.now()).await?;
         Ok(Self {
+            store,
+            master,
             clock,
             halted,
             view: ArcSwap::from_pointee(view),
@@ -87,35 +91,35 @@ impl KeyCache {
     /// Returns a snapshot for signing at `now`, the time of the database. Refreshes an outdated
     /// snapshot first, so that a process that was suspended need not refuse requests. If the
     /// refresh fails, the result is the outdated snapshot, which refuses to sign.
-    pub async fn snapshot_at(&self, now: Timestamp, store: &Store, master: &MasterKeys) -> Arc<KeySnapshot> {
+    pub async fn snapshot_at(&self, now: Timestamp) -> Arc<KeySnapshot> {
         let view = self.view();
         if view.is_fresh_at(now) || view.is_halted() || self.failed_lately() {
             return view;
         }
-        self.refresh_if_stale(store, master, |view| view.is_fresh_at(now)).await;
+        self.refresh_if_stale(|view| view.is_fresh_at(now)).await;
         self.view()
     }
 
     /// Returns a snapshot for publication. Tries for a limited time to refresh an outdated
     /// snapshot, because verifiers cache what a process publishes after it was suspended. If the
     /// database is unavailable, the outdated snapshot is better than none.
-    pub async fn snapshot_to_publish(&self, store: &Store, master: &MasterKeys) -> Arc<KeySnapshot> {
+    pub async fn snapshot_to_publish(&self) -> Arc<KeySnapshot> {
         let view = self.view();
         if self.is_cacheable(&view) || self.failed_lately() {
             return view;
         }
-        self.refresh_if_stale(store, master, |view| self.is_cacheable(view)).await;
+        self.refresh_if_stale(|view| self.is_cacheable(view)).await;
         self.view()
     }
 
     /// Refreshes the snapshot within a time limit, while concurrent requests wait for the result.
     /// After a failure there is no further attempt for the same duration. Otherwise each request
     /// would wait for the failures of the others.
-    async fn refresh_if_stale(&self, store: &Store, master: &MasterKeys, is_enough: impl Fn(&KeySnapshot) -> bool) {
+    async fn refresh_if_stale(&self, is_enough: impl Fn(&KeySnapshot) -> bool) {
         let look = async {
             let _turn = self.looking.lock().await;
             if !is_enough(&self.view()) && !self.failed_lately() {
-                self.refresh(store, master).await?;
+                self.refresh().await?;
             }
             Ok::<_, Error>(())
         };
@@ -136,12 +140,12 @@ impl KeyCache {
     }
 
     /// Loads a new snapshot. If this fails, the previous snapshot remains and ages.
-    pub async fn refresh(&self, store: &Store, master: &MasterKeys) -> Result<(), Error> {
+    pub async fn refresh(&self) -> Result<(), Error> {
         let before = self.view();
         let prepared = before.signers.iter().chain(&before.waiting);
         let prepared = prepared.map(|(kid, (algorithm, minter))| (kid.clone(), (*algorithm, Arc::clone(minter))));
         let (halted, machine_at) = (Arc::clone(&self.halted), self.clock.now());
-        let view = look(store, master, before.fresh_for, &prepared.collect(), halted, machine_at).await?;
+        let view = look(&self.store, &self.master, before.fresh_for, &prepared.collect(), halted, machine_at).await?;
         // The acceptance applies to one loaded snapshot, whatever its generation. Another rollback
         // needs another acceptance.
         let rollback_accepted = self.rollback_accepted.swap(false, Ordering::Relaxed);

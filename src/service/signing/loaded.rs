@@ -197,7 +197,7 @@ impl Looked {
 /// Refreshes the snapshot after a commit. A failure does not undo the change, and the background
 /// job refreshes again within seconds.
 pub(crate) async fn refresh_keys(services: &Services) {
-    if let Err(error) = services.keys.refresh(&services.store, &services.master).await {
+    if let Err(error) = services.keys.refresh().await {
         tracing::warn!(%error, "the signing keys could not be looked at");
     }
 }

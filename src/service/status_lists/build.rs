@@ -134,7 +134,7 @@ async fn try_build(services: &Services) -> Result<bool, Error> {
 }
 
 async fn sign(services: &Services, packed: EncodedDocument, now: Timestamp) -> Result<SignedList, Error> {
-    let view = services.keys.snapshot_at(now, &services.store, &services.master).await;
+    let view = services.keys.snapshot_at(now).await;
     let minter = view.signer(None, services.settings.algorithm, now);
     let minter = minter.map_err(|why| Error::Unavailable(why.to_string()))?;
     let uri = packed.id.uri(services.issuer());

@@ -38,6 +38,8 @@ pub use build::build_lists;
 /// Maximum number of credentials, created by versions without status lists, that get an index in
 /// one transaction.
 const INDEX_BATCH_SIZE: i64 = 200;
+/// Maximum number of such transactions in one update.
+const MAX_INDEX_BATCHES: usize = 50;
 
 /// Returns a list, identical on every replica. A list that was just created is signed now, so that
 /// no token refers to a missing list.
@@ -84,6 +86,17 @@ async fn ensure_fresh(services: &Services) -> Result<(), Error> {
     if is_fresh() { Ok(()) } else { Err(Error::Unavailable("the status lists here may be out of date".to_owned())) }
 }
 
+/// Assigns missing indexes, and builds and refreshes the lists.
+pub async fn update(services: &Services) -> Result<(), Error> {
+    for _ in 0..MAX_INDEX_BATCHES {
+        if !assign_missing_indexes(services).await? {
+            break;
+        }
+    }
+    build_lists(services).await?;
+    refresh(services).await
+}
+
 /// Loads the lists that were signed since the last refresh. After a failure the lists in memory
 /// stay unchanged.
 pub async fn refresh(services: &Services) -> Result<(), Error> {
@@ -119,6 +132,8 @@ pub async fn refresh(services: &Services) -> Result<(), Error> {
         }
         Arc::new(StatusListSnapshot { lists: lists.clone(), seen_at: Some((seen_at, as_of)) })
     });
+    let (lists, bytes) = services.status_lists.size();
+    services.metrics.set_status_list_size(lists, bytes);
     Ok(())
 }
 

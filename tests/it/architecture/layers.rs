@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{File, Module, Sources};
 
-/// Each layer, and the layers that it may import.
+/// Each layer, and the layers that it may import. A module within a layer may have a row of its own.
 const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("crypto", &["domain"]),
@@ -13,8 +13,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("config", &["domain"]),
     ("service", &["domain", "crypto", "store", "outbound", "telemetry"]),
-    ("http", &["domain", "crypto", "service", "store", "telemetry", "ui"]),
+    ("http", &["domain", "crypto", "service", "telemetry", "ui"]),
     ("ui", &[]),
+    ("app::jobs", &["domain", "service"]),
     ("app", &["domain", "crypto", "store", "outbound", "telemetry", "service"]),
     ("cli", &["domain", "crypto", "store", "outbound", "telemetry", "config", "service", "http", "ui", "app"]),
 ];
@@ -119,20 +120,7 @@ const DOMAIN_LIBRARIES: &[&str] =
 
 #[test]
 fn layers_import_inward() {
-    let mut faults = Vec::new();
-    for (module, imports) in &Sources::read().imports {
-        let Some(layer) = module.first() else { continue };
-        let allowed = LAYERS.iter().find(|(name, _)| name == layer).map(|(_, allowed)| *allowed);
-        let Some(allowed) = allowed else {
-            faults.push(format!("{layer} is not in the list of layers"));
-            continue;
-        };
-        for import in imports.iter().filter(|import| import[0] != *layer) {
-            if !allowed.contains(&import[0].as_str()) {
-                faults.push(format!("{} imports {}", module.join("::"), import.join("::")));
-            }
-        }
-    }
+    let faults = outward_imports(&Sources::read().imports);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -186,6 +174,9 @@ fn each_rule_is_able_to_fail() {
     };
     assert_eq!(circles(&imports(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])), ["a, b, c"]);
     assert!(circles(&imports(&[("a", "b"), ("b", "c"), ("a", "c")])).is_empty());
+    let outward =
+        imports(&[("http::routes", "store::pool"), ("app::jobs::webhooks", "store"), ("app::startup", "store")]);
+    assert_eq!(outward_imports(&outward), ["app::jobs::webhooks imports store", "http::routes imports store::pool"]);
     let backward = imports(&[("service::access::roles", "service::portal::page")]);
     assert_eq!(out_of_order(&backward), ["service::access::roles imports service::portal::page"]);
     assert!(out_of_order(&imports(&[("service::portal::page", "service::access::roles")])).is_empty());
@@ -206,6 +197,22 @@ fn libraries_misplaced(layer: &str, file: &File, is_child: &dyn Fn(&str) -> bool
     if layer == "domain" {
         let others = file.imported_crates().filter(|name| !DOMAIN_LIBRARIES.contains(name) && !is_child(name));
         faults.extend(others.map(|name| format!("{}: the domain imports {name}", file.name)));
+    }
+    faults
+}
+
+fn outward_imports(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (module, imports) in imports.iter().filter(|(module, _)| !module.is_empty()) {
+        let name = module.join("::");
+        let row = |layer: &str| name == layer || name.strip_prefix(layer).is_some_and(|rest| rest.starts_with("::"));
+        let Some((_, allowed)) = LAYERS.iter().filter(|(layer, _)| row(layer)).max_by_key(|(layer, _)| layer.len())
+        else {
+            faults.push(format!("{} is not in the list of layers", module[0]));
+            continue;
+        };
+        let outward = imports.iter().filter(|import| import[0] != module[0] && !allowed.contains(&import[0].as_str()));
+        faults.extend(outward.map(|import| format!("{name} imports {}", import.join("::"))));
     }
     faults
 }

@@ -8,13 +8,15 @@ use crate::support::{Server, both};
 
 /// Another key ring on the same keys, which no job refreshes.
 async fn ring(server: &Server, fresh_for: Duration) -> KeyCache {
-    KeyCache::open(&server.services.store, &server.services.master, fresh_for, server.database.clock()).await.unwrap()
+    KeyCache::open(server.services.store.clone(), server.services.master.clone(), fresh_for, server.database.clock())
+        .await
+        .unwrap()
 }
 
 both! {
     async fn what_was_accepted_is_good_for_one_look(server: Server) {
         let ring = ring(&server, Duration::from_secs(30)).await;
-        let looks = async || ring.refresh(&server.services.store, &server.services.master).await.is_ok();
+        let looks = async || ring.refresh().await.is_ok();
         let put_back = || server.database.sql("UPDATE signing_keys SET version = version - 1 WHERE state = 'active'");
         ring.set_halted(true);
         ring.set_halted(false);
@@ -47,7 +49,7 @@ both! {
         // The snapshot is stale immediately.
         let ring = ring(&server, Duration::ZERO).await;
         let now = server.services.store.now().await.unwrap();
-        let view = async || ring.snapshot_at(now, &server.services.store, &server.services.master).await;
+        let view = async || ring.snapshot_at(now).await;
         let moment = || server.advance(2);
         let first = ring.view();
         server.database.sql("ALTER TABLE signing_keys RENAME TO hidden");

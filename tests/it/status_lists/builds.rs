@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use keyswap::{
-    app::jobs,
     domain::{
         access::audience::Identifier,
         common::id::StatusListId,
@@ -160,7 +159,7 @@ both! {
         // Every build fails, and every refresh succeeds.
         server.database.sql("ALTER TABLE status_build RENAME TO hidden");
         server.advance(1000);
-        assert!(jobs::status_lists::keep(&server.services).await.is_err());
+        assert!(status_lists::update(&server.services).await.is_err());
         status_lists::refresh(&server.services).await.unwrap();
         let since = kept.elapsed().as_secs_f64();
         assert!(measured("build_age_seconds").await >= since, "it grows old");

@@ -2,12 +2,14 @@
 
 use futures_util::future::join_all;
 use keyswap::{
-    app::jobs::{delete_expired_rows, expiry_notifications, status_lists, webhooks},
+    app::jobs::{self, webhooks},
     service::{
         credentials::last_used,
-        encryption::{master_keys, rollback_guard},
+        encryption::rollback_guard,
         exchange::counts,
+        retention,
         signing::{self, live_tokens},
+        status_lists,
         webhooks::{delivery_worker, fan_out},
     },
 };
@@ -29,19 +31,18 @@ impl Server {
         self.refresh_keys().await;
         signing::run_due_rotation(&self.services).await.unwrap();
         rollback_guard::keep(&self.services).await.unwrap();
-        status_lists::keep(&self.services).await.unwrap();
+        status_lists::update(&self.services).await.unwrap();
         last_used::flush(&self.services).await.unwrap();
         live_tokens::flush(&self.services).await.unwrap();
         counts::flush(&self.services).await.unwrap();
-        expiry_notifications::tell(&self.services).await.unwrap();
-        delete_expired_rows(&self.services).await.unwrap();
+        jobs::record_notifications(&self.services).await.unwrap();
+        retention::delete_expired_rows(&self.services).await.unwrap();
         webhooks::deliver_once(&self.services).await.unwrap();
     }
 
     /// Runs the job that reads the master keys and the signing keys.
     pub async fn refresh_keys(&self) {
-        master_keys::refresh(&self.services).await.unwrap();
-        self.services.keys.refresh(&self.services.store, &self.services.master).await.unwrap();
+        jobs::refresh_keys(&self.services).await.unwrap();
     }
 
     /// Sends to webhooks until no delivery is due. A delivery attempt can create an event, which is

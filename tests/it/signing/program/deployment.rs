@@ -169,7 +169,7 @@ impl Deployment {
     pub async fn served(&self, replica: usize) -> (Jwks, bool) {
         let services = self.services(replica);
         if !self.replicas[replica].cut_off {
-            services.keys.snapshot_to_publish(&services.store, &services.master).await;
+            services.keys.snapshot_to_publish().await;
         }
         self.known(replica)
     }

@@ -118,11 +118,7 @@ impl Walk {
     async fn work(&mut self, replica: usize, choice: u64) -> Result<(), String> {
         let services = self.deployment.services(replica);
         match choice {
-            0..35 => services
-                .keys
-                .refresh(&services.store, &services.master)
-                .await
-                .map_err(|error| format!("no look: {error}"))?,
+            0..35 => services.keys.refresh().await.map_err(|error| format!("no look: {error}"))?,
             35..70 => self.move_keys(replica).await?,
             70..80 => self.sign(replica).await?,
             80..90 => rollback_guard::keep(services).await.map_err(|error| format!("no witness: {error}"))?,
@@ -191,7 +187,7 @@ impl Walk {
             services.keys.view()
         } else {
             let now = services.store.now().await.unwrap();
-            services.keys.snapshot_at(now, &services.store, &services.master).await
+            services.keys.snapshot_at(now).await
         };
         let configured = services.settings.algorithm;
         let now = keyswap::domain::common::time::Timestamp::from_millis(self.deployment.time.of_database());

@@ -1,0 +1,40 @@
+//! Deletion of rows whose retention has ended.
+
+use crate::{
+    domain::events::{Actor, Origin},
+    service::{Error, Services},
+    store::{self, Outcome, StoreError},
+};
+
+/// The batches are small, so that the rows of a large deleted organization do not block other
+/// writers.
+const BATCH_SIZE: i64 = 500;
+
+pub async fn delete_expired_rows(services: &Services) -> Result<(), Error> {
+    let timing = services.settings.timing;
+    // The longest time after its expiry at which a verifier may accept a token.
+    let late = timing.verifier_leeway + timing.clock_skew;
+    let expired = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
+        let end = tx.now().minus(late + timing.max_snapshot_age).seconds();
+        store::status_lists::delete_expired_lists(tx, end)?;
+        store::common::idempotency::delete_expired(tx)?;
+        store::webhooks::deliveries::delete_expired(tx)?;
+        store::webhooks::delete_expired_secrets(tx)?;
+        store::common::retention::delete_expired(tx)?;
+        store::signing::live_tokens::delete_expired(tx)?;
+        store::exchange_counts::delete_expired(tx)?;
+        store::credentials::revoked_tokens::delete_expired(tx, late)?;
+        Ok::<_, StoreError>(Outcome::without_event(()))
+    });
+    expired.await?;
+    loop {
+        let orphaned = services.store.run_transaction(Origin::of(Actor::System), |tx| {
+            let records = store::access::access_records::delete_orphaned(tx, BATCH_SIZE)?;
+            let members = store::directory::members::delete_orphaned(tx, BATCH_SIZE)?;
+            Ok::<_, StoreError>(Outcome::without_event(records + members))
+        });
+        if orphaned.await? == 0 {
+            return Ok(());
+        }
+    }
+}
