@@ -34,7 +34,7 @@ use keyswap::{
     },
     service::Error,
     store::{
-        self, DatabaseSettings, DatabaseUrl, Outcome, Store, SystemClock, Tx, api_keys::credentials::NewCredential,
+        self, DatabaseSettings, DatabaseUrl, NoEvent, Outcome, Store, SystemClock, Tx, api_keys::credentials::NewCredential,
     },
 };
 
@@ -104,7 +104,7 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
         };
         let maker = filler.clone();
         // No event is recorded, because exchanges do not read events.
-        let change = move |tx: &mut Tx<'_>| Ok::<_, Error>(Outcome::without_event(maker.first(tx)?));
+        let change = move |tx: &mut Tx<'_>| Ok::<_, Error>(Outcome::without_event(maker.first(tx)?, NoEvent::InternalState));
         let first = store.run_transaction(Origin::of(Actor::Operator), change).await.expect("a key");
         (filler, first)
     });
@@ -156,7 +156,7 @@ async fn client(store: &Store) -> ServiceClient {
                 version: 1,
             };
             store::api_keys::service_clients::insert(tx, &client)?;
-            Ok::<_, Error>(Outcome::without_event(client))
+            Ok::<_, Error>(Outcome::without_event(client, NoEvent::InternalState))
         })
         .await
         .expect("a service client")

@@ -25,10 +25,9 @@ use crate::{
         access::audience_changes,
         api_keys::{create::Maker, owner::RequestedOwner, types::NewApiKey},
         caller::Caller,
-        common::locks,
         signing,
     },
-    store::{self, Outcome, Store, StoreError, Tx},
+    store::{self, Lock, NoEvent, Outcome, Store, StoreError, Tx},
 };
 use std::io::IsTerminal as _;
 use std::io::Write as _;
@@ -80,7 +79,7 @@ pub(crate) async fn set_up_deployment(
     let (settings, entropy) = (settings.clone(), entropy.clone());
     store
         .run_transaction(Origin::of(Actor::System), move |tx| {
-            store::lock(tx, locks::SETUP)?;
+            tx.lock(Lock::Setup)?;
             // The presence of a master key proves nothing here: `master-key init` may have run
             // before.
             let is_new = store::signing::signing_keys::list(tx, false)?.is_empty();
@@ -97,7 +96,7 @@ pub(crate) async fn set_up_deployment(
             if is_new {
                 events.extend(create_administrator(tx, &settings, &master, &entropy)?);
             }
-            Ok(Outcome::events(master, events))
+            Ok(Outcome::events_unless(NoEvent::Unchanged, master, events))
         })
         .await
 }
@@ -110,7 +109,7 @@ pub(crate) fn ensure_signing_keys(
     fresh: Option<&[PrivateKeyDer; 2]>,
 ) -> Result<Vec<NewEvent>, StartError> {
     let Some(fresh) = fresh else { return Ok(Vec::new()) };
-    store::lock(tx, locks::SIGNING_KEYS)?;
+    tx.lock(Lock::SigningKeys)?;
     Ok(signing::ensure_signing_keys(tx, master, entropy, settings.algorithm, fresh)?)
 }
 

@@ -13,7 +13,6 @@ use crate::{
     outbound::{Outbound, SystemResolver},
     service::{
         Services, Settings,
-        common::locks,
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
         },
@@ -23,7 +22,7 @@ use crate::{
         signing::{self, ClockMonitor, ReplicaRegistration, key_cache::KeyCache, live_token_counts::LiveTokenCounts},
         status_lists::cache::StatusLists,
     },
-    store::{self, Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, Outcome, Store},
+    store::{self, Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, Lock, NoEvent, Outcome, Store},
     telemetry::metrics::Metrics,
 };
 
@@ -123,9 +122,9 @@ pub async fn init_master_key(store: &Store, keys_dir: &Path) -> Result<MasterKey
     let dir = keys_dir.to_owned();
     store
         .run_transaction(Origin::of(Actor::Operator), move |tx| {
-            store::lock(tx, locks::SETUP)?;
+            tx.lock(Lock::Setup)?;
             let (keys, events) = register(tx, &dir, true, &SystemEntropy::default())?;
-            Ok(Outcome::events(keys, events))
+            Ok(Outcome::events_unless(NoEvent::Unchanged, keys, events))
         })
         .await
 }

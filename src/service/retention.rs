@@ -3,7 +3,7 @@
 use crate::{
     domain::events::{Actor, Origin},
     service::{Error, Services},
-    store::{self, Outcome, StoreError},
+    store::{self, NoEvent, Outcome, StoreError},
 };
 
 /// The batches are small, so that the rows of a large deleted organization do not block other
@@ -24,14 +24,14 @@ pub async fn delete_expired_rows(services: &Services) -> Result<(), Error> {
         store::signing::live_tokens::delete_expired(tx)?;
         store::exchange_counts::delete_expired(tx)?;
         store::credentials::revoked_tokens::delete_expired(tx, late)?;
-        Ok::<_, StoreError>(Outcome::without_event(()))
+        Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Cleanup))
     });
     expired.await?;
     loop {
         let orphaned = services.store.run_transaction(Origin::of(Actor::System), |tx| {
             let records = store::access::access_records::delete_orphaned(tx, BATCH_SIZE)?;
             let members = store::directory::members::delete_orphaned(tx, BATCH_SIZE)?;
-            Ok::<_, StoreError>(Outcome::without_event(records + members))
+            Ok::<_, StoreError>(Outcome::without_event(records + members, NoEvent::Cleanup))
         });
         if orphaned.await? == 0 {
             return Ok(());

@@ -20,6 +20,7 @@ use crate::{
 };
 use diesel::Connection as _;
 use diesel::prelude::*;
+use std::collections::BTreeSet;
 
 /// Runs `body` and appends its events in one transaction.
 pub(crate) fn run<T, E: From<StoreError>>(
@@ -33,14 +34,14 @@ pub(crate) fn run<T, E: From<StoreError>>(
         .transaction(|connection| {
             dialect::acquire_sqlite_write_lock(connection).map_err(|error| Failed::Body(E::from(error)))?;
             let now = now(connection).map_err(|error| Failed::Body(E::from(error)))?;
-            let mut tx = Tx { connection, entropy, now, origin, unallocated: Vec::new() };
-            let outcome = body(&mut tx).map_err(Failed::Body)?;
+            let mut tx = Tx { connection, entropy, now, origin, unallocated: Vec::new(), locks: BTreeSet::new() };
+            let (value, new_events) = body(&mut tx).map_err(Failed::Body)?.into_parts();
             // Indexes are assigned after all other locks are taken and before the chain head is
             // locked.
             let placeless = std::mem::take(&mut tx.unallocated);
             status_lists::allocate_indexes(&mut tx, &placeless).map_err(|error| Failed::Body(E::from(error)))?;
-            append(&mut tx, digest, outcome.events).map_err(|error| Failed::Body(E::from(error)))?;
-            Ok(outcome.value)
+            append(&mut tx, digest, new_events).map_err(|error| Failed::Body(E::from(error)))?;
+            Ok(value)
         })
         .map_err(|failed| match failed {
             Failed::Body(error) => error,

@@ -15,6 +15,7 @@ pub mod encryption;
 mod error;
 pub mod events;
 pub mod exchange_counts;
+mod lock;
 mod lookup_queue;
 mod migrate;
 mod pool;
@@ -41,12 +42,13 @@ use crate::{
     store::pool_state::PoolState,
 };
 
-pub use dialect::{durability_faults, lock, try_lock};
+pub use dialect::durability_faults;
 pub use error::{OpenError, StoreError};
+pub use lock::Lock;
 pub use lookup_queue::{CredentialLookup, LookupDetail};
 pub use pool::{Conn, SqliteSettings, read_sqlite_settings};
 pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};
-pub use transaction::{Outcome, Tx, now};
+pub use transaction::{NoEvent, Outcome, Tx, now};
 
 /// A handle to the database. Clones share the connection pool.
 #[derive(Clone)]

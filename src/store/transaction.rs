@@ -2,6 +2,7 @@
 //! transaction and are numbered in commit order.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     ops::{Deref, DerefMut},
 };
@@ -19,16 +20,35 @@ use crate::{
         events::{Actor, ActorRef, NewEvent, Origin},
     },
     store::{
+        dialect,
         error::StoreError,
+        lock::Lock,
         pool::{Conn, keyswap_now},
     },
 };
 
-/// The result of a change and its events. A change without events is declared with `without_event`.
+/// The result of a change and its events. A change without an event names its reason.
 #[derive(Debug)]
 pub struct Outcome<T> {
-    pub(crate) value: T,
-    pub(crate) events: Vec<NewEvent>,
+    value: T,
+    events: Vec<NewEvent>,
+}
+
+/// Why a change appends no event to the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoEvent {
+    /// Nothing was changed.
+    Unchanged,
+    /// An earlier change has the same effect and is recorded.
+    AlreadyRecorded,
+    /// Only counters and last-used times were changed.
+    Counter,
+    /// Only the delivery log of a webhook was changed.
+    DeliveryLog,
+    /// Only data was changed by which the replicas cooperate, or that they derive from other data.
+    InternalState,
+    /// Only rows were deleted that nothing needs any more.
+    Cleanup,
 }
 
 impl<T> Outcome<T> {
@@ -38,7 +58,13 @@ impl<T> Outcome<T> {
     }
 
     /// Creates the outcome of a change to several resources, with one event for each.
-    pub const fn events(value: T, events: Vec<NewEvent>) -> Self {
+    pub fn events(value: T, events: Vec<NewEvent>) -> Self {
+        debug_assert!(!events.is_empty(), "a change without an event names its reason");
+        Self { value, events }
+    }
+
+    /// Like `events`, for a change that may turn out to need no event, for the reason given.
+    pub const fn events_unless(_reason: NoEvent, value: T, events: Vec<NewEvent>) -> Self {
         Self { value, events }
     }
 
@@ -47,10 +73,13 @@ impl<T> Outcome<T> {
         Outcome { value: f(self.value), events: self.events }
     }
 
-    /// Creates an outcome without events: nothing was written, or only internal data such as
-    /// counters, last-used times and the deletion of expired rows.
-    pub const fn without_event(value: T) -> Self {
+    /// Creates the outcome of a change that needs no event, for the reason given.
+    pub const fn without_event(value: T, _reason: NoEvent) -> Self {
         Self { value, events: Vec::new() }
+    }
+
+    pub(super) fn into_parts(self) -> (T, Vec<NewEvent>) {
+        (self.value, self.events)
     }
 }
 
@@ -63,6 +92,8 @@ pub struct Tx<'a> {
     pub(super) origin: &'a Origin,
     /// Credentials that this change has created and that have no status list index yet.
     pub(super) unallocated: Vec<CredentialId>,
+    /// The advisory locks that this change holds.
+    pub(super) locks: BTreeSet<Lock>,
 }
 
 impl fmt::Debug for Tx<'_> {
@@ -111,6 +142,37 @@ impl Tx<'_> {
         match &self.origin.on_behalf_of {
             Some(user) => format!("{actor} for {user}"),
             None => actor,
+        }
+    }
+
+    /// Waits for an advisory lock, and holds it until the end of the change.
+    pub fn lock(&mut self, lock: Lock) -> Result<(), StoreError> {
+        if self.is_new_lock(lock)? {
+            dialect::lock(self.connection, lock.id())?;
+            self.locks.insert(lock);
+        }
+        Ok(())
+    }
+
+    /// Takes an advisory lock if no other change holds it, and returns whether it did.
+    pub fn try_lock(&mut self, lock: Lock) -> Result<bool, StoreError> {
+        if self.is_new_lock(lock)? {
+            if !dialect::try_lock(self.connection, lock.id())? {
+                return Ok(false);
+            }
+            self.locks.insert(lock);
+        }
+        Ok(true)
+    }
+
+    /// Returns whether the change does not hold the lock yet. Fails if it holds a later one: two
+    /// changes that take the same locks in different orders can wait for each other.
+    fn is_new_lock(&self, lock: Lock) -> Result<bool, StoreError> {
+        match self.locks.last() {
+            Some(last) if *last > lock && !self.locks.contains(&lock) => {
+                Err(StoreError::InvalidData(format!("the lock {lock:?} must be taken before {last:?}")))
+            }
+            _ => Ok(!self.locks.contains(&lock)),
         }
     }
 

@@ -13,7 +13,7 @@ use keyswap::{
         events::{Actor, Event, EventType, NewEvent, Origin},
     },
     service::events,
-    store::{self, Outcome, StoreError},
+    store::{self, Lock, NoEvent, Outcome, StoreError},
 };
 
 use crate::support::{Kind, both};
@@ -129,6 +129,29 @@ both! {
         assert!(events::verify_audit_log(&server.services).await.is_err());
     }
 
+    async fn locks_are_taken_in_their_order(server: Server) {
+        let takes = |first: Lock, second: Lock| {
+            server.services.store.run_transaction(cli(), move |tx| {
+                tx.lock(first)?;
+                assert!(tx.try_lock(first)?, "it is held");
+                tx.lock(second)?;
+                Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Unchanged))
+            })
+        };
+        for (first, second) in [
+            (Lock::IdempotencyKey(9), Lock::Provisioning),
+            (Lock::Setup, Lock::SigningKeys),
+            (Lock::SigningKeys, Lock::SigningKeys),
+            (Lock::ImportedKey(1), Lock::StatusListCreation),
+        ] {
+            takes(first, second).await.unwrap();
+            if first != second {
+                let error = takes(second, first).await.unwrap_err().to_string();
+                assert!(error.contains("must be taken before"), "{error}");
+            }
+        }
+    }
+
     async fn a_last_used_time_never_moves_back(server: Server) {
         let key = server.generic_key(&[]).await;
         let id: CredentialId = key.value.split('_').nth(1).unwrap().parse().unwrap();
@@ -137,7 +160,7 @@ both! {
             let used = vec![(id, at)];
             server.services.store.run_transaction(cli(), move |tx| {
                 store::credentials::last_used::upsert_last_used_times(tx, &used)?;
-                Ok::<_, StoreError>(Outcome::without_event(()))
+                Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Unchanged))
             })
         };
         let shown = || server.manage("GET", "/v1/api-keys", None, 200);

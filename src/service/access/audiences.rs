@@ -17,7 +17,7 @@ use crate::{
         common::idempotency::{self, CreateOutcome, IdempotencyRequest},
         signing::settle,
     },
-    store::{self, Outcome},
+    store::{self, NoEvent, Outcome},
 };
 
 /// An audience with the algorithm that currently signs its tokens.
@@ -48,7 +48,10 @@ pub async fn create(
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::access::audiences::find(tx, &id.parse()?)?.ok_or(Error::NotFound("audience"))?;
-                return Ok::<_, Error>(Outcome::without_event(CreateOutcome::Existing(found)));
+                return Ok::<_, Error>(Outcome::without_event(
+                    CreateOutcome::Existing(found),
+                    NoEvent::AlreadyRecorded,
+                ));
             }
             let (audience, events) = create_in(tx, new, &means)?;
             idempotency::record_created_object(tx, once.as_ref(), audience.id.as_str())?;
@@ -95,7 +98,7 @@ pub async fn patch(
             crate::service::common::version::require_version(audience.version, if_version)?;
             let (audience, events) = patch_in(tx, audience, patch, &means)?;
             Ok::<_, Error>(if events.is_empty() {
-                Outcome::without_event(audience)
+                Outcome::without_event(audience, NoEvent::Unchanged)
             } else {
                 Outcome::events(audience, events)
             })

@@ -7,8 +7,8 @@ use crate::{
         common::time::Span,
         credentials::api_key::{self, ApiKey, KeyState},
     },
-    service::{Error, Settings, common::locks},
-    store::{self, Tx},
+    service::{Error, Settings},
+    store::{self, Lock, Tx},
 };
 
 /// A key that expires within this time does not count as an administrator.
@@ -41,7 +41,7 @@ pub(crate) fn require_remaining_administrator(
     admin: &PermissionName,
     settings: &Settings,
 ) -> Result<(), Error> {
-    store::lock(tx, locks::ADMINISTRATORS)?;
+    tx.lock(Lock::Administrators)?;
     let now = tx.now();
     let keys = store::api_keys::keys::find_service_client_keys_with_permission(tx, admin, now)?;
     let works = |key: &ApiKey| {

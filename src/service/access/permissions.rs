@@ -16,7 +16,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{Error, InputFault, Services, caller::Caller},
-    store::{self, Outcome, StoreError, Tx},
+    store::{self, NoEvent, Outcome, StoreError, Tx},
 };
 
 /// Input of `PUT /v1/permissions/{name}`.
@@ -44,7 +44,7 @@ pub async fn put(
             let (permission, is_new, event) = put_in(tx, put, if_version)?;
             Ok(match event {
                 Some(event) => Outcome::event((permission, is_new), event),
-                None => Outcome::without_event((permission, is_new)),
+                None => Outcome::without_event((permission, is_new), NoEvent::Unchanged),
             })
         })
         .await

@@ -17,7 +17,7 @@ use crate::{
         Error, InputFault, Services, access::permissions::find_grant_faults, caller::Caller,
         common::version::require_version,
     },
-    store::{self, Outcome, StoreError, Tx},
+    store::{self, NoEvent, Outcome, StoreError, Tx},
 };
 
 /// Input of `PUT /v1/roles/{name}`.
@@ -42,7 +42,7 @@ pub async fn put(
             let (role, is_new, event) = put_in(tx, put, if_version)?;
             Ok(match event {
                 Some(event) => Outcome::event((role, is_new), event),
-                None => Outcome::without_event((role, is_new)),
+                None => Outcome::without_event((role, is_new), NoEvent::Unchanged),
             })
         })
         .await

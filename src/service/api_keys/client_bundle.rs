@@ -23,7 +23,7 @@ use crate::{
         caller::Caller,
         common::idempotency::{self, CreateOutcome, IdempotencyRequest},
     },
-    store::{self, Outcome, Tx},
+    store::{self, NoEvent, Outcome, Tx},
 };
 
 /// Objects that can be created together with a service client.
@@ -58,7 +58,10 @@ pub async fn create(
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(ids) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::without_event(CreateOutcome::Existing(earlier(tx, &caller, &maker, &ids)?)));
+                return Ok(Outcome::without_event(
+                    CreateOutcome::Existing(earlier(tx, &caller, &maker, &ids)?),
+                    NoEvent::AlreadyRecorded,
+                ));
             }
             if let Some(first) = &outfit.record {
                 access_records::lock_roles(tx, &first.statements)?;

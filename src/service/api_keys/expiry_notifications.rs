@@ -6,8 +6,8 @@ use crate::{
         credentials::expiry_notification::EXPIRED_DAYS,
         events::{Actor, EventType, NewEvent, Origin},
     },
-    service::{Services, common::locks},
-    store::{self, Outcome, StoreError},
+    service::Services,
+    store::{self, Lock, NoEvent, Outcome, StoreError},
 };
 
 /// Maximum number of keys per transaction: other transactions wait while the events are appended.
@@ -23,20 +23,20 @@ pub async fn record_owner_deletions(services: &Services) -> Result<bool, StoreEr
     services
         .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
-            if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
-                return Ok(Outcome::without_event(false));
+            if !tx.try_lock(Lock::ExpiryNotifications)? {
+                return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             }
             let Some((gone, ended)) =
                 store::directory::owner_deletions::next(tx, KEYS_PER_TRANSACTION, ends_with_creator)?
             else {
-                return Ok(Outcome::without_event(false));
+                return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             };
             let revoked = ended.into_iter().map(|key| {
                 NewEvent::new(EventType::ApiKeyRevoked, &key.key)
                     .with_organization(key.organization.as_ref())
                     .with_cause(gone.as_str())
             });
-            Ok(Outcome::events(true, revoked.collect()))
+            Ok(Outcome::events_unless(NoEvent::InternalState, true, revoked.collect()))
         })
         .await
 }
@@ -54,8 +54,8 @@ pub async fn record_expiry_notifications(services: &Services) -> Result<bool, St
     services
         .store
         .run_transaction(Origin::of(Actor::System), |tx| {
-            if !store::try_lock(tx, locks::EXPIRY_NOTIFICATIONS)? {
-                return Ok(Outcome::without_event(false));
+            if !tx.try_lock(Lock::ExpiryNotifications)? {
+                return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             }
             let events: Vec<_> = store::api_keys::expiry_notifications::next(tx, KEYS_PER_TRANSACTION)?
                 .into_iter()
@@ -68,7 +68,7 @@ pub async fn record_expiry_notifications(services: &Services) -> Result<bool, St
                     if is_over { event } else { event.with_data("days", ending.days) }
                 })
                 .collect();
-            Ok(Outcome::events(!events.is_empty(), events))
+            Ok(Outcome::events_unless(NoEvent::Unchanged, !events.is_empty(), events))
         })
         .await
 }

@@ -22,7 +22,7 @@ use crate::{
         credentials::parse::has_native_prefix,
         encryption::master_keys::catch_up,
     },
-    store::{self, Outcome, StoreError, Tx, api_keys::credentials::NewCredential},
+    store::{self, Lock, NoEvent, Outcome, StoreError, Tx, api_keys::credentials::NewCredential},
 };
 
 /// The data of a key to import.
@@ -48,7 +48,7 @@ pub async fn import(
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::without_event(CreateOutcome::Existing(maker.shown(tx, &caller, &id.parse()?)?)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(maker.shown(tx, &caller, &id.parse()?)?), NoEvent::AlreadyRecorded));
             }
             let (shown, event) = maker.import(tx, new, import, &caller)?;
             idempotency::record_created_object(tx, once.as_ref(), shown.key.id.as_str())?;
@@ -59,9 +59,9 @@ pub async fn import(
 
 /// The advisory lock under which a digest is imported. It is a hash and does not disclose the
 /// digest.
-fn import_lock_id(digest: &ImportedKeyDigest) -> i64 {
+fn import_lock(digest: &ImportedKeyDigest) -> Lock {
     let [a, b, c, d, e, f, g, h, ..] = sha256(digest.expose());
-    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    Lock::ImportedKey(i64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
 impl Maker {
@@ -79,7 +79,7 @@ impl Maker {
         }
         let holder = self.validate_key(tx, &new, caller, validate_import(&self.settings, &import))?;
         // One key per digest, even while two replicas encrypt under different master keys.
-        store::lock(tx, import_lock_id(&import.sha256))?;
+        tx.lock(import_lock(&import.sha256))?;
         catch_up(tx, &self.master)?;
         if store::api_keys::credentials::is_imported_key_stored(
             tx,

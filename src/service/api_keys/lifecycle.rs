@@ -13,7 +13,7 @@ use crate::{
         caller::Caller,
         common::version::require_version,
     },
-    store::{self, Outcome},
+    store::{self, NoEvent, Outcome},
 };
 
 /// A lifecycle transition that a caller requests.
@@ -63,7 +63,9 @@ pub async fn step(
                     key.lifecycle.suspended_at = None;
                     EventType::ApiKeyResumed
                 }
-                Step::Revoke if is_told => return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings))),
+                Step::Revoke if is_told => {
+                    return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings), NoEvent::Unchanged));
+                }
                 Step::Revoke => {
                     key.lifecycle.revoked_at = before.revoked_at.or(now);
                     EventType::ApiKeyRevoked
@@ -75,7 +77,7 @@ pub async fn step(
                 }
             };
             if key.lifecycle == before && step != Step::Delete {
-                return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings)));
+                return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings), NoEvent::Unchanged));
             }
             save(tx, &mut key)?;
             last_administrator::require_administrator_after_key_change(tx, &whole, &settings)?;

@@ -50,7 +50,7 @@ use crate::{
             version::require_version,
         },
     },
-    store::{self, Outcome},
+    store::{self, NoEvent, Outcome},
 };
 
 pub use import::{Import, import};
@@ -79,7 +79,7 @@ pub async fn create(
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let shown = maker.shown(tx, &caller, &id.parse()?)?;
-                return Ok(Outcome::without_event(CreateOutcome::Existing(shown)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(shown), NoEvent::AlreadyRecorded));
             }
             if let Some(first) = &record {
                 access_records::lock_roles(tx, &first.statements)?;
@@ -210,7 +210,7 @@ pub async fn patch(
                 require_within_caller_limits(&caller, &key)?;
             }
             if key == before {
-                return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings)));
+                return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings), NoEvent::Unchanged));
             }
             save(tx, &mut key)?;
             if key.lifecycle.expires_at != before.lifecycle.expires_at {

@@ -27,7 +27,7 @@ use crate::{
         api_keys::{RequestedOwner, organization_holder, unknown_owner_fault, user_holder, validate_user_permissions},
         caller::Caller,
     },
-    store::{self, Outcome, Tx, directory::owner_deletions::DeletedOwner},
+    store::{self, NoEvent, Outcome, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Input of `POST /v1/service-clients`.
@@ -194,7 +194,7 @@ pub async fn patch(
             let (client, event) = patch_in(tx, client, patch, &caller, &settings)?;
             Ok(match event {
                 Some(event) => Outcome::event(client, event),
-                None => Outcome::without_event(client),
+                None => Outcome::without_event(client, NoEvent::Unchanged),
             })
         })
         .await

@@ -3,7 +3,7 @@
 use crate::{
     crypto::sha256,
     service::Error,
-    store::{self, StoreError, Tx, common::idempotency::StoredResult},
+    store::{self, Lock, StoreError, Tx, common::idempotency::StoredResult},
 };
 
 /// The idempotency key of a request, with a hash of the request.
@@ -30,7 +30,7 @@ pub enum CreateOutcome<N, T> {
 pub(crate) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&IdempotencyRequest>) -> Result<Option<String>, Error> {
     let Some(idempotency) = idempotency else { return Ok(None) };
     let actor = tx.idempotency_scope();
-    if !store::try_lock(tx, lock_id(&actor, &idempotency.key))? {
+    if !tx.try_lock(lock(&actor, &idempotency.key))? {
         return Err(Error::IdempotencyInFlight);
     }
     match store::common::idempotency::find(tx, &actor, &idempotency.key)? {
@@ -52,8 +52,8 @@ pub(crate) fn record_created_object(
     store::common::idempotency::insert_result(tx, &actor, &idempotency.key, &made)
 }
 
-fn lock_id(actor: &str, key: &str) -> i64 {
+fn lock(actor: &str, key: &str) -> Lock {
     let digest = sha256(format!("idempotency|{actor}|{key}").as_bytes());
     let [a, b, c, d, e, f, g, h, ..] = digest;
-    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    Lock::IdempotencyKey(i64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }

@@ -9,7 +9,7 @@ use crate::{
         Services,
         credentials::use_buffer::{BATCH, EARLY_FLUSH_ROWS, PendingRows, PendingUsage},
     },
-    store::{self, Outcome, StoreError, Tx},
+    store::{self, NoEvent, Outcome, StoreError, Tx},
 };
 
 /// Writes as many rows as are waiting. Rows that cannot be written are recorded again for the next
@@ -49,9 +49,9 @@ where
 {
     let taken = Arc::new(table(&mut services.last_used.lock()).take());
     let rows = Arc::clone(&taken);
-    let change = services
-        .store
-        .run_transaction(Origin::of(Actor::System), move |tx| into(tx, &rows).map(Outcome::without_event));
+    let change = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
+        into(tx, &rows).map(|()| Outcome::without_event((), NoEvent::Counter))
+    });
     if let Err(error) = change.await {
         let mut noted = services.last_used.lock();
         taken.iter().for_each(|(key, value)| table(&mut noted).put(key.clone(), *value));

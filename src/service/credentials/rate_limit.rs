@@ -7,7 +7,7 @@ use crate::{
         exchange::{facts::KeyFacts, usage::RateLimitWindow},
     },
     service::{Services, credentials::error::AuthError},
-    store::{self, Outcome, StoreError},
+    store::{self, NoEvent, Outcome, StoreError},
 };
 
 /// Counts an exchange and returns the state of the limit, or `None` if the key has no limit.
@@ -17,7 +17,7 @@ pub(crate) async fn count(services: &Services, key: &KeyFacts) -> Result<Option<
     let id = key.id.clone();
     let counted = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
         let left = store::credentials::rate_windows::take(tx, &id, limit)?;
-        Ok::<_, StoreError>(Outcome::without_event((left, tx.now())))
+        Ok::<_, StoreError>(Outcome::without_event((left, tx.now()), NoEvent::Counter))
     });
     match counted.await? {
         (Some(left), now) => Ok(Some(RateLimitWindow::at(now, limit, left))),

@@ -19,7 +19,7 @@ use crate::{
         common::version::require_version,
         directory::{PutEffect, map_put_conflict, organizations, record_member_deletion},
     },
-    store::{self, Outcome, StoreError, Tx},
+    store::{self, NoEvent, Outcome, StoreError, Tx},
 };
 
 /// Body of `PUT /v1/organizations/{id}/members/{user}`. It replaces the entry; omitted fields are
@@ -185,7 +185,7 @@ fn evaluate_update(before: &Member, mut after: Member) -> PutEffect<Member> {
 /// `true` if the member is new.
 fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<Member>) -> Result<Outcome<(Member, bool)>, Error> {
     Ok(match becomes {
-        PutEffect::Unchanged(member) => Outcome::without_event((member, false)),
+        PutEffect::Unchanged(member) => Outcome::without_event((member, false), NoEvent::Unchanged),
         PutEffect::Updated(member, event) => {
             store::directory::members::update(tx, &member)?;
             Outcome::event((member, false), event)

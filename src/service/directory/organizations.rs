@@ -19,7 +19,7 @@ use crate::{
         common::version::require_version,
         directory::{PutEffect, map_put_conflict},
     },
-    store::{self, Outcome, Tx, directory::owner_deletions::DeletedOwner},
+    store::{self, NoEvent, Outcome, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Body of `PUT /v1/organizations/{id}`. It replaces the entry; omitted fields are empty.
@@ -152,7 +152,7 @@ fn evaluate_update(before: &Organization, mut after: Organization) -> PutEffect<
 /// `true` if the organization is new.
 fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<Organization>) -> Result<Outcome<(Organization, bool)>, Error> {
     Ok(match becomes {
-        PutEffect::Unchanged(organization) => Outcome::without_event((organization, false)),
+        PutEffect::Unchanged(organization) => Outcome::without_event((organization, false), NoEvent::Unchanged),
         PutEffect::Updated(organization, event) => {
             store::directory::organizations::update(tx, &organization)?;
             Outcome::event((organization, false), event)

@@ -19,7 +19,7 @@ use crate::{
         common::version::require_version,
         directory::{PutEffect, map_put_conflict, record_member_deletion},
     },
-    store::{self, Outcome, Tx, directory::owner_deletions::DeletedOwner},
+    store::{self, NoEvent, Outcome, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Body of `PUT /v1/users/{id}`. It replaces the entry; omitted fields are empty.
@@ -192,7 +192,7 @@ fn evaluate_update(before: &User, mut after: User) -> PutEffect<User> {
 /// `true` if the user is new.
 fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<User>) -> Result<Outcome<(User, bool)>, Error> {
     Ok(match becomes {
-        PutEffect::Unchanged(user) => Outcome::without_event((user, false)),
+        PutEffect::Unchanged(user) => Outcome::without_event((user, false), NoEvent::Unchanged),
         PutEffect::Updated(user, event) => {
             store::directory::users::update(tx, &user)?;
             Outcome::event((user, false), event)

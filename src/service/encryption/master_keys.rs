@@ -19,11 +19,13 @@ use crate::{
     },
     service::{
         Error, Services,
-        common::locks,
         encryption::master_key_usage::{describe_file, needed, told},
         signing,
     },
-    store::{self, Conn, Outcome, Store, StoreError, encryption::columns::EncryptedColumn, signing::replicas::Replica},
+    store::{
+        self, Conn, Lock, NoEvent, Outcome, Store, StoreError, encryption::columns::EncryptedColumn,
+        signing::replicas::Replica,
+    },
 };
 
 impl From<MasterKeyError> for Error {
@@ -96,14 +98,13 @@ pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEn
     let fingerprint = key.fingerprint();
     store
         .run_transaction(origin, move |tx| {
-            store::lock(tx, locks::SETUP)?;
+            tx.lock(Lock::Setup)?;
             let listed = store::encryption::master_keys::list(tx)?;
             if let Some(info) = in_state(&listed, MasterKeyState::Incoming) {
-                return Ok(Outcome::without_event(RotationStart {
-                    info: info.clone(),
-                    made: false,
-                    registered: false,
-                }));
+                return Ok(Outcome::without_event(
+                    RotationStart { info: info.clone(), made: false, registered: false },
+                    NoEvent::AlreadyRecorded,
+                ));
             }
             if listed.iter().any(|info| info.fingerprint == fingerprint) {
                 return Err(Error::Conflict(format!("master.{version} holds a key that is or was in use already")));
@@ -174,10 +175,10 @@ pub async fn activate(
     let dir = dir.to_owned();
     store
         .run_transaction(origin, move |tx| {
-            store::lock(tx, locks::SETUP)?;
+            tx.lock(Lock::Setup)?;
             let listed = store::encryption::master_keys::list(tx)?;
             let Some(incoming) = in_state(&listed, MasterKeyState::Incoming).cloned() else {
-                return Ok(Outcome::without_event(None));
+                return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             };
             match describe_file(&dir, &incoming).as_str() {
                 "here" => {}
@@ -222,7 +223,7 @@ fn in_state(listed: &[MasterKeyInfo], state: MasterKeyState) -> Option<&MasterKe
 pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTreeMap<EncryptedColumn, i64>>, Error> {
     store
         .run_transaction(origin, |tx| {
-            store::lock(tx, locks::SETUP)?;
+            tx.lock(Lock::Setup)?;
             let (mut left, mut events) = (BTreeMap::new(), Vec::new());
             for info in store::encryption::master_keys::list(tx)? {
                 if !matches!(info.state, MasterKeyState::Retiring | MasterKeyState::Retired) {
@@ -245,7 +246,7 @@ pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTree
                     );
                 }
             }
-            Ok(Outcome::events(left, events))
+            Ok(Outcome::events_unless(NoEvent::Unchanged, left, events))
         })
         .await
 }
@@ -255,7 +256,7 @@ pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTree
 pub async fn remove(store: &Store, origin: Origin, version: i32) -> Result<MasterKeyInfo, Error> {
     store
         .run_transaction(origin, move |tx| {
-            store::lock(tx, locks::SETUP)?;
+            tx.lock(Lock::Setup)?;
             let listed = store::encryption::master_keys::list(tx)?;
             let info = listed.into_iter().find(|info| info.version == version).ok_or(Error::NotFound("master key"))?;
             match info.state {

@@ -10,7 +10,7 @@ use crate::{
     domain::{common::derived_id::PortalSessionId, events::Origin, signing::master_key::MasterKeyState},
     service::Error,
     store::{
-        self, Outcome, Store, Tx,
+        self, NoEvent, Outcome, Store, Tx,
         encryption::columns::{EncryptedColumn, EncryptedRow, ReEncrypted},
     },
 };
@@ -62,9 +62,10 @@ pub async fn reseal(
                 let (keys, entropy, from) = (keys.clone(), entropy.clone(), after.clone());
                 let batch = store
                     .run_transaction(origin.clone(), move |tx| {
-                        Ok::<_, Error>(Outcome::without_event(reencrypt_batch(
-                            tx, &keys, &entropy, place, version, &from,
-                        )?))
+                        Ok::<_, Error>(Outcome::without_event(
+                            reencrypt_batch(tx, &keys, &entropy, place, version, &from)?,
+                            NoEvent::InternalState,
+                        ))
                     })
                     .await?;
                 let Some(last) = batch.last else { break };

@@ -14,10 +14,9 @@ use crate::{
     domain::events::{EventType, NewEvent, Origin},
     service::{
         Error, Services,
-        common::locks,
         encryption::database_progress::{DatabaseProgress, RecordedKey, Restored, Verdict},
     },
-    store::{self, Conn, Outcome, Store, StoreError},
+    store::{self, Conn, Lock, Outcome, Store, StoreError},
 };
 
 /// Compares the database with the guard file. Halts signing while an operator must decide. If the
@@ -182,7 +181,7 @@ pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdic
         .run_transaction(origin, move |tx| {
             // Keys removed after the backup are back and verifiers may have dropped them, so every
             // propagation delay restarts.
-            store::lock(tx, locks::SIGNING_KEYS)?;
+            tx.lock(Lock::SigningKeys)?;
             let now = store::now(tx)?;
             store::signing::clock::record_clock_jump(tx, now)?;
             Ok::<_, Error>(Outcome::event((), event))

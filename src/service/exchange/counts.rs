@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::{
     domain::events::{Actor, Origin},
     service::Services,
-    store::{self, Outcome, StoreError},
+    store::{self, NoEvent, Outcome, StoreError},
 };
 
 /// Adds the results since the last flush to the current hour. Results that cannot be written are
@@ -27,7 +27,7 @@ pub async fn flush(services: &Services) -> Result<(), StoreError> {
     }
     let change = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::exchange_counts::add(tx, &new)?;
-        Ok::<_, StoreError>(Outcome::without_event(()))
+        Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Counter))
     });
     change.await?;
     *written = uses;

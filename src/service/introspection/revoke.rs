@@ -22,7 +22,7 @@ use crate::{
         },
         portal,
     },
-    store::{self, Outcome, credentials::key_context::KeySelector},
+    store::{self, NoEvent, Outcome, credentials::key_context::KeySelector},
     telemetry::labels::Form,
 };
 
@@ -137,10 +137,10 @@ async fn revoke_token(services: &Services, caller: Caller, claims: Claims) -> Re
             // The key is locked here, so the second of two concurrent revocations finds the result
             // of the first.
             let Some(key) = lock_key_to_end(tx, &caller, &claims.key_id)? else {
-                return Ok(Outcome::without_event(false));
+                return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             };
             if store::credentials::revoked_tokens::is_revoked(tx, &claims.jti)? {
-                return Ok(Outcome::without_event(true));
+                return Ok(Outcome::without_event(true, NoEvent::AlreadyRecorded));
             }
             let ends = Timestamp::from_millis(claims.exp.saturating_mul(1000));
             store::credentials::revoked_tokens::insert(tx, &claims.jti, &key.id, ends)?;

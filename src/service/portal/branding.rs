@@ -6,7 +6,7 @@ use crate::{
         portal::branding::Branding,
     },
     service::{Error, Services, caller::Caller, common::version::require_version},
-    store::{self, Outcome},
+    store::{self, NoEvent, Outcome},
 };
 
 /// Subject of branding events. A deployment has a single branding.
@@ -31,7 +31,7 @@ pub async fn put(
             let (before, version) = store::portal::branding::read_branding_for_update(tx)?;
             require_version(version, if_version)?;
             if before == branding {
-                return Ok(Outcome::without_event((branding.clone(), version)));
+                return Ok(Outcome::without_event((branding.clone(), version), NoEvent::Unchanged));
             }
             store::portal::branding::write(tx, &branding, version + 1)?;
             let event = NewEvent::new(EventType::BrandingUpdated, EVENT_SUBJECT);

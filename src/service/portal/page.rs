@@ -13,7 +13,7 @@ use crate::{
         credentials::{caller::RequestContext, error::AuthError},
         portal::{AuthenticatedSession, Mint, authenticate_session, made, token},
     },
-    store::{self, Outcome},
+    store::{self, NoEvent, Outcome},
 };
 
 /// A new session, for the only response that sets its cookie.
@@ -44,7 +44,7 @@ pub async fn sign_in(
         .run_transaction(origin, move |tx| {
             // Of two concurrent requests with the same code, only one deletes it.
             if !store::portal::sessions::delete(tx, &code)? {
-                return Ok(Outcome::without_event(None));
+                return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             }
             let (cookie, session) = mint.make::<AuthError>(tx, PortalSessionKind::Page, place.home, held)?;
             Ok::<_, AuthError>(Outcome::event(Some(cookie), made(&session)))
@@ -72,7 +72,7 @@ pub async fn sign_out(services: &Services, cookie: &str, call: &RequestContext) 
         .store
         .run_transaction(origin, move |tx| {
             if !store::portal::sessions::delete(tx, &session)? {
-                return Ok(Outcome::without_event(()));
+                return Ok(Outcome::without_event((), NoEvent::Unchanged));
             }
             let ended = NewEvent::new(EventType::PortalSessionEnded, &session);
             Ok::<_, AuthError>(Outcome::event((), ended.with_organization(place.home.organization())))

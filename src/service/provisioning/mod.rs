@@ -27,10 +27,9 @@ use crate::{
         },
         api_keys::service_clients::{self, NewServiceClient, ServiceClientPatch},
         caller::Caller,
-        common::locks,
         provisioning::stored::{Found, PlanRollback},
     },
-    store::{self, Outcome, Tx},
+    store::{Lock, NoEvent, Outcome, Tx},
 };
 
 pub use diff::{Action, Change, Member};
@@ -76,11 +75,7 @@ pub async fn apply(
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             run.all(tx)?;
-            Ok(if run.events.is_empty() {
-                Outcome::without_event(run.changes)
-            } else {
-                Outcome::events(run.changes, run.events)
-            })
+            Ok(Outcome::events_unless(NoEvent::Unchanged, run.changes, run.events))
         })
         .await
 }
@@ -122,7 +117,7 @@ impl ConfigurationRun {
 
     /// Creates resources in dependency order and deletes them in reverse order.
     fn all(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
-        store::lock(tx, locks::PROVISIONING)?;
+        tx.lock(Lock::Provisioning)?;
         let found = Found::lock(tx, &self.wanted, self.prune)?;
         self.put_permissions(tx, &found.permissions)?;
         self.put_roles(tx, &found.roles)?;

@@ -16,10 +16,9 @@ use crate::{
     },
     service::{
         Error, Services, Settings,
-        common::locks,
         replicas::registration::{ReplicaRegistration, ReplicaReport},
     },
-    store::{self, Conn, Outcome, Store, StoreError, signing::replicas::Replica},
+    store::{self, Conn, Lock, NoEvent, Outcome, Store, StoreError, signing::replicas::Replica},
 };
 
 /// Registers a server before it serves: its settings apply from its first response.
@@ -29,7 +28,7 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<ReplicaRegistrat
         .run_transaction(Origin::of(Actor::System), move |tx| {
             // Excludes transitions of signing keys: the next activation takes the token lifetime of
             // this replica into account, and the keys marked as seen below were committed before.
-            store::lock(tx, locks::SIGNING_KEYS)?;
+            tx.lock(Lock::SigningKeys)?;
             let now = store::now(tx)?;
             let told = ReplicaReport {
                 id: tx.generate_id()?,
@@ -43,7 +42,7 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<ReplicaRegistrat
             store::signing::signing_keys::raise_max_token_ttl(tx, of.timing.max_ttl)?;
             // A transaction other than the one that published missing keys at startup.
             store::signing::signing_keys::record_first_observation(tx, now)?;
-            Ok::<_, Error>(Outcome::without_event(told))
+            Ok::<_, Error>(Outcome::without_event(told, NoEvent::InternalState))
         })
         .await?;
     Ok(ReplicaRegistration(Mutex::new(Some(told))))
@@ -68,7 +67,7 @@ pub(crate) async fn tell(services: &Services) -> Result<(), Error> {
     let told = services
         .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
-            store::lock(tx, locks::SIGNING_KEYS)?;
+            tx.lock(Lock::SigningKeys)?;
             let told = ReplicaReport { seen_at: store::now(tx)?, ..told };
             let others = store::signing::replicas::list(tx)?;
             if !others.iter().any(|other| other.id == told.id) {
@@ -81,7 +80,7 @@ pub(crate) async fn tell(services: &Services) -> Result<(), Error> {
             for gone in others.iter().filter(|other| other.id != told.id && !is_still_relevant(other, told.seen_at)) {
                 store::signing::replicas::delete(tx, &gone.id)?;
             }
-            Ok::<_, StoreError>(Outcome::without_event(told))
+            Ok::<_, StoreError>(Outcome::without_event(told, NoEvent::InternalState))
         })
         .await?;
     *services.replica_registration.lock() = Some(told);

@@ -10,7 +10,7 @@ use crate::{
         events::{Actor, Origin},
     },
     service::{Services, signing::live_token_counts::MINUTE},
-    store::{self, Outcome, StoreError},
+    store::{self, NoEvent, Outcome, StoreError},
 };
 
 /// Writes the counts. After a failure they are counted again, for the next flush.
@@ -27,7 +27,7 @@ pub async fn flush(services: &Services) -> Result<(), StoreError> {
     }
     let written = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
         store::signing::live_tokens::add(tx, &signed)?;
-        Ok::<_, StoreError>(Outcome::without_event(()))
+        Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Counter))
     });
     let written = written.await;
     if written.is_err() {

@@ -9,10 +9,9 @@ use crate::{
     },
     service::{
         Error, Services,
-        common::locks,
         signing::steps::{Publication, generate, publish},
     },
-    store::{self, Conn, StoreError, Tx},
+    store::{self, Conn, Lock, StoreError, Tx},
 };
 
 /// Generates the private key that `ensure_next_key` may need, before its transaction begins:
@@ -41,7 +40,7 @@ pub(crate) fn ensure_next_key(
     let Some(algorithm) = algorithm else { return Ok(events) };
     // Held until the audience is committed: no concurrent rotation can conclude that no audience
     // requests the algorithm.
-    store::lock(tx, locks::SIGNING_KEYS)?;
+    tx.lock(Lock::SigningKeys)?;
     if !has_key_in_state(&list_published_keys(tx)?, algorithm, SigningKeyState::Next) {
         let der =
             fresh.ok_or_else(|| Error::Unavailable("the signing keys were rotated just now; try again".to_owned()))?;

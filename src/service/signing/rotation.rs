@@ -14,7 +14,6 @@ use crate::{
     service::{
         Error, Services, Settings,
         caller::Caller,
-        common::locks,
         replicas,
         signing::{
             clock_monitor,
@@ -23,7 +22,7 @@ use crate::{
             steps::{self, Press, activate},
         },
     },
-    store::{self, Outcome, StoreError, Tx},
+    store::{self, Lock, NoEvent, Outcome, StoreError, Tx},
 };
 
 /// Maximum number of rounds in one tick: a step can make another one due, and the loop must end.
@@ -60,7 +59,7 @@ pub async fn run_due_rotation(services: &Services) -> Result<(), Error> {
             .run_transaction(Origin::of(Actor::System), move |tx| {
                 let (now, looked) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
                 let events = steps::execute_due_steps(tx, &looked, now, &unusable, &mut press)?;
-                Ok::<_, Error>(if events.is_empty() { Outcome::without_event(()) } else { Outcome::events((), events) })
+                Ok::<_, Error>(Outcome::events_unless(NoEvent::Unchanged, (), events))
             })
             .await?;
         refresh_keys(services).await;
@@ -71,7 +70,7 @@ pub async fn run_due_rotation(services: &Services) -> Result<(), Error> {
 /// Locks the signing keys until `tx` ends and reads them. The time is taken after the wait for the
 /// lock.
 pub(crate) fn lock_and_load(tx: &mut Tx<'_>, settings: &Settings) -> Result<(Timestamp, Looked), StoreError> {
-    store::lock(tx, locks::SIGNING_KEYS)?;
+    tx.lock(Lock::SigningKeys)?;
     let now = store::now(tx)?;
     Ok((now, Looked::at(tx, settings, now)?))
 }
@@ -233,7 +232,7 @@ pub(crate) async fn settle(services: &Services) {
     refresh_keys(services).await;
     let (pace, tolerance) = (services.watch.reference_reading(), services.settings.timing.clock_skew);
     let seen = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
-        store::lock(tx, locks::SIGNING_KEYS)?;
+        tx.lock(Lock::SigningKeys)?;
         let now = store::now(tx)?;
         // Recorded only if the clock advanced steadily since a reading of this process. Otherwise
         // the replicas that monitor the clock record it.
@@ -241,7 +240,7 @@ pub(crate) async fn settle(services: &Services) {
             store::signing::clock::record_observation(tx, now)?;
         }
         store::signing::signing_keys::record_first_observation(tx, now)?;
-        Ok::<_, StoreError>(Outcome::without_event(()))
+        Ok::<_, StoreError>(Outcome::without_event((), NoEvent::InternalState))
     });
     if let Err(error) = seen.await {
         tracing::warn!(%error, "a signing key that was published could not be seen; the next tick does it");

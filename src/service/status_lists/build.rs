@@ -24,7 +24,7 @@ use crate::{
     },
     service::{Error, Services, status_lists::encoding},
     store::{
-        self, Conn, Outcome, StoreError,
+        self, Conn, NoEvent, Outcome, StoreError,
         status_lists::{
             StatusListInfo,
             revoked_credentials::{self, RevokedCredential},
@@ -118,13 +118,10 @@ async fn try_build(services: &Services) -> Result<bool, Error> {
     }
     let (before, seq, next_expiry) = (work.before, work.seq, work.next_expiry);
     let written = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
-        Ok::<_, StoreError>(Outcome::without_event(store::status_lists::signed_lists::write(
-            tx,
-            &before,
-            seq,
-            next_expiry,
-            &signed,
-        )?))
+        Ok::<_, StoreError>(Outcome::without_event(
+            store::status_lists::signed_lists::write(tx, &before, seq, next_expiry, &signed)?,
+            NoEvent::InternalState,
+        ))
     });
     let written = written.await?;
     if written {

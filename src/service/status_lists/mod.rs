@@ -27,7 +27,7 @@ use crate::{
         status_lists::cache::{LOOK_FOR, ServedStatusList, StatusListSnapshot},
     },
     store::{
-        self, Outcome, StoreError,
+        self, NoEvent, Outcome, StoreError,
         credentials::key_context::KeySelector,
         status_lists::{TokenStatusRequest, signed_lists::ServedList},
     },
@@ -154,7 +154,10 @@ pub async fn assign_missing_indexes(services: &Services) -> Result<bool, StoreEr
     services
         .store
         .run_transaction(Origin::of(Actor::System), |tx| {
-            Ok(Outcome::without_event(store::status_lists::backfill_credential_indexes(tx, INDEX_BATCH_SIZE)? > 0))
+            Ok(Outcome::without_event(
+                store::status_lists::backfill_credential_indexes(tx, INDEX_BATCH_SIZE)? > 0,
+                NoEvent::InternalState,
+            ))
         })
         .await
 }
@@ -186,7 +189,10 @@ pub async fn assign_token_index(
     let place = services
         .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
-            Ok::<_, StoreError>(Outcome::without_event(store::status_lists::assign_token_index(tx, &token)?))
+            Ok::<_, StoreError>(Outcome::without_event(
+                store::status_lists::assign_token_index(tx, &token)?,
+                NoEvent::InternalState,
+            ))
         })
         .await?;
     let found = services

@@ -20,7 +20,7 @@ use crate::{
         caller::Caller,
         webhooks::message::{EncryptedEndpoint, Message},
     },
-    store::{self, Outcome},
+    store::{self, NoEvent, Outcome},
 };
 
 /// The type of a test message; no event in the audit log has it.
@@ -80,7 +80,7 @@ pub async fn retry(
             delivery.leased_until = None;
             delivery.finished_at = None;
             store::webhooks::deliveries::update(tx, &delivery)?;
-            Ok(Outcome::without_event(delivery))
+            Ok(Outcome::without_event(delivery, NoEvent::DeliveryLog))
         })
         .await
 }

@@ -22,7 +22,7 @@ use crate::{
         Error, Services,
         webhooks::message::{EncryptedEndpoint, Endpoint, Message},
     },
-    store::{self, Outcome, StoreError, Tx},
+    store::{self, NoEvent, Outcome, StoreError, Tx},
     telemetry::labels::Delivered,
 };
 
@@ -86,7 +86,7 @@ async fn lease_deliveries(services: &Services, id: WebhookId) -> Result<Option<L
             let Some(webhook) =
                 found.filter(|webhook| webhook.state == WebhookState::Enabled && ready(webhook.paused_until))
             else {
-                return Ok(Outcome::without_event(None));
+                return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             };
             let mut deliveries = Vec::new();
             for delivery in store::webhooks::deliveries::lease_due(tx, &id, AT_ONCE, now.plus(LEASE_DURATION))? {
@@ -99,7 +99,7 @@ async fn lease_deliveries(services: &Services, id: WebhookId) -> Result<Option<L
             }
             let endpoint = EncryptedEndpoint::load(tx, &webhook, now)?;
             let batch = (!deliveries.is_empty()).then_some(LeasedBatch { endpoint, now, deliveries });
-            Ok(Outcome::without_event(batch))
+            Ok(Outcome::without_event(batch, NoEvent::DeliveryLog))
         })
         .await
 }
@@ -158,7 +158,7 @@ fn record(
             && found.attempts == claimed.attempts
             && found.leased_until == claimed.leased_until
     };
-    let Some(mut delivery) = found.filter(ours) else { return Ok(Outcome::without_event(())) };
+    let Some(mut delivery) = found.filter(ours) else { return Ok(Outcome::without_event((), NoEvent::Unchanged)) };
     delivery.leased_until = None;
     delivery.last_status = answer.as_ref().ok().map(|answer| answer.status);
     delivery.last_error = match (answer, verdict) {
@@ -194,7 +194,7 @@ fn record(
     store::webhooks::deliveries::update(tx, &delivery)?;
     Ok(match event {
         Some(event) => Outcome::event((), event.with_data("event_id", delivery.event_id.as_str())),
-        None => Outcome::without_event(()),
+        None => Outcome::without_event((), NoEvent::DeliveryLog),
     })
 }
 

@@ -11,8 +11,8 @@ use crate::{
             delivery::{Delivery, DeliveryState},
         },
     },
-    service::{Services, common::locks},
-    store::{self, Conn, Outcome, StoreError, Tx},
+    service::Services,
+    store::{self, Conn, Lock, NoEvent, Outcome, StoreError, Tx},
 };
 
 /// Maximum number of waiting deliveries of one webhook. Later events remain in the audit log.
@@ -29,14 +29,14 @@ pub async fn fan_out(services: &Services) -> Result<bool, StoreError> {
     services
         .store
         .run_transaction(Origin::of(Actor::System), move |tx| {
-            if !store::try_lock(tx, locks::FAN_OUT)? {
-                return Ok(Outcome::without_event(false));
+            if !tx.try_lock(Lock::DeliveryFanOut)? {
+                return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             }
             let mut moved = false;
             for id in &behind {
                 moved |= advance_cursor(tx, id)?;
             }
-            Ok(Outcome::without_event(moved))
+            Ok(Outcome::without_event(moved, NoEvent::DeliveryLog))
         })
         .await
 }

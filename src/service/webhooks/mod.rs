@@ -25,7 +25,7 @@ use crate::{
             version::require_version,
         },
     },
-    store::{self, Outcome},
+    store::{self, NoEvent, Outcome},
 };
 
 pub use fan_out::fan_out;
@@ -76,7 +76,7 @@ pub async fn create(
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::webhooks::find(tx, &id.parse()?)?.ok_or(Error::NotFound("webhook"))?;
-                return Ok(Outcome::without_event(CreateOutcome::Existing(found)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
             }
             if store::webhooks::count(tx)? >= MAX_WEBHOOKS {
                 return Err(Error::Conflict(format!(
@@ -136,7 +136,7 @@ pub async fn patch(
             let before = webhook.clone();
             apply(&mut webhook, patch);
             if webhook == before {
-                return Ok(Outcome::without_event(webhook));
+                return Ok(Outcome::without_event(webhook, NoEvent::Unchanged));
             }
             let kind = match (before.state, webhook.state) {
                 (WebhookState::Enabled, WebhookState::Disabled(_)) => EventType::WebhookDisabled,

@@ -17,17 +17,14 @@ use crate::{
     },
     store::{
         columns::parsed,
-        dialect,
         error::StoreError,
+        lock::Lock,
         pool::Conn,
         schema::{credentials, status_build, status_list_tokens, status_lists, token_statuses},
         transaction::Tx,
     },
 };
 
-/// The advisory lock for opening a list. `LOCK + 1` is the lock for assigning indexes to old
-/// credentials.
-const LOCK: i64 = 0x006b_6579_7377_0020;
 /// How many random indexes are tried. At least half of a list is free, so the probability that all
 /// of them are taken is at most 2⁻¹⁰⁰.
 const MAX_DRAWS: usize = 100;
@@ -98,7 +95,7 @@ pub(super) fn allocate_indexes(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(
 /// Assigns indexes to up to `most` credentials that were created before there were status lists.
 /// Returns how many there were, and 0 if another transaction is assigning them.
 pub fn backfill_credential_indexes(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
-    if !dialect::try_lock(tx, LOCK + 1)? {
+    if !tx.try_lock(Lock::StatusIndexBackfill)? {
         return Ok(0);
     }
     let old = credentials::table.filter(credentials::status_list.is_null()).order(credentials::id.asc());
@@ -272,7 +269,7 @@ fn is_index_assigned(tx: &mut Tx<'_>, kind: StatusListKind, list: &str, index: u
 fn open(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<(String, u32), StoreError> {
     for alone in [false, true] {
         if alone {
-            dialect::lock(tx, LOCK)?;
+            tx.lock(Lock::StatusListCreation)?;
         }
         let found: Option<(String, i32)> = status_lists::table
             .filter(status_lists::kind.eq(kind.as_str()))

@@ -1,6 +1,7 @@
 //! The structure rules S1 and S8 of `docs/development/invariants.md`, the retired names, and the
 //! documents, which the compiler does not check.
 
+mod changes;
 mod documents;
 mod layers;
 mod rows;

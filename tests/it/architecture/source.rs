@@ -89,6 +89,18 @@ impl File {
         firsts.into_iter().filter(|first| !["crate", "super", "self"].contains(first))
     }
 
+    /// Whether the file names an item by a path that ends with `path`.
+    pub fn names_path(&self, path: &[&str]) -> bool {
+        let full = |written: &[String]| match self.names.get(&written[0]) {
+            Some(named) => named.iter().chain(&written[1..]).cloned().collect(),
+            None => written.to_vec(),
+        };
+        self.paths
+            .iter()
+            .map(|written| full(written))
+            .any(|full: Vec<String>| full.len() >= path.len() && full[full.len() - path.len()..] == *path)
+    }
+
     fn add_use(&mut self, prefix: &[String], tree: &UseTree, is_export: bool) {
         let with = |name: String| prefix.iter().cloned().chain([name]).collect::<Vec<_>>();
         match tree {

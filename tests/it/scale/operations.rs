@@ -8,7 +8,7 @@ use keyswap::{
         events::{Actor, Origin},
     },
     service::{credentials::last_used, events},
-    store::{self, Outcome, StoreError, credentials::key_context::KeySelector},
+    store::{self, NoEvent, Outcome, StoreError, credentials::key_context::KeySelector},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -349,7 +349,7 @@ async fn jobs(server: &Server) {
                 store::webhooks::deliveries::lease_due(tx, &webhook.id, 10, now)?;
                 store::webhooks::deliveries::reset_waiting(tx, &webhook.id)?;
             }
-            Ok::<_, StoreError>(Outcome::without_event(()))
+            Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Cleanup))
         });
         change.await.unwrap();
     }

@@ -10,7 +10,7 @@ use keyswap::{
         exchange::{facts::Request, grant},
     },
     service::credentials::error::AuthError,
-    store::{self, Outcome, StoreError, credentials::key_context::KeySelector, status_lists::signed_lists},
+    store::{self, NoEvent, Outcome, StoreError, credentials::key_context::KeySelector, status_lists::signed_lists},
 };
 use serde_json::json;
 
@@ -56,7 +56,7 @@ both! {
         // Emulates a build that has read the event of the second revocation, but not its row.
         let seq = seq + 1;
         let written = server.services.store.run_transaction(Origin::of(Actor::System), move |tx| {
-            Ok::<_, StoreError>(Outcome::without_event(signed_lists::write(tx, &before, seq, None, &[])?))
+            Ok::<_, StoreError>(Outcome::without_event(signed_lists::write(tx, &before, seq, None, &[])?, NoEvent::InternalState))
         });
         assert!(written.await.unwrap(), "whoever revokes a token gets in no builder's way");
         keep(&server).await;
@@ -116,12 +116,12 @@ both! {
             .unwrap();
         server.database.sql("UPDATE status_lists SET used = size / 2 WHERE kind = 'token'");
         let forgotten = server.services.store.run_transaction(Origin::of(Actor::System), |tx| {
-            Ok::<_, StoreError>(Outcome::without_event(store::status_lists::delete_expired_lists(tx, i64::MAX)?))
+            Ok::<_, StoreError>(Outcome::without_event(store::status_lists::delete_expired_lists(tx, i64::MAX)?, NoEvent::Cleanup))
         });
         assert_eq!(forgotten.await.unwrap(), 1);
         let written = server.services.store.run_transaction(Origin::of(Actor::System), move |tx| {
             let signed = [signed_lists::SignedList { info, jwt }];
-            Ok::<_, StoreError>(Outcome::without_event(signed_lists::write(tx, &before, before.event_cursor, None, &signed)?))
+            Ok::<_, StoreError>(Outcome::without_event(signed_lists::write(tx, &before, before.event_cursor, None, &signed)?, NoEvent::InternalState))
         });
         assert!(written.await.unwrap());
         status_lists::refresh(&server.services).await.unwrap();

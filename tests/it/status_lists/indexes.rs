@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keyswap::{
     domain::events::{Actor, Origin},
-    store::{self, Outcome, StoreError},
+    store::{self, NoEvent, Outcome, StoreError},
 };
 use serde_json::json;
 
@@ -130,7 +130,7 @@ both! {
         let exp = claims["exp"].as_i64().unwrap();
         let forget = async |end: i64| {
             let forgotten = server.services.store.run_transaction(Origin::of(Actor::System), move |tx| {
-                Ok::<_, StoreError>(Outcome::without_event(store::status_lists::delete_expired_lists(tx, end)?))
+                Ok::<_, StoreError>(Outcome::without_event(store::status_lists::delete_expired_lists(tx, end)?, NoEvent::Cleanup))
             });
             forgotten.await.unwrap()
         };
@@ -185,7 +185,7 @@ both! {
         };
         let forget = async |end: i64| {
             let forgotten = server.services.store.run_transaction(Origin::of(Actor::System), move |tx| {
-                Ok::<_, StoreError>(Outcome::without_event(store::status_lists::delete_expired_lists(tx, end)?))
+                Ok::<_, StoreError>(Outcome::without_event(store::status_lists::delete_expired_lists(tx, end)?, NoEvent::Cleanup))
             });
             forgotten.await.unwrap()
         };

@@ -31,7 +31,7 @@ use crate::{
             version::require_version,
         },
     },
-    store::{self, Conn, Outcome, Tx},
+    store::{self, Conn, NoEvent, Outcome, Tx},
 };
 
 pub(crate) use requested::lock_roles;
@@ -76,7 +76,7 @@ pub async fn create(
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::access::access_records::find(tx, &id.parse()?)?;
                 let found = authorize(tx, &caller, found, Right::Read)?;
-                return Ok(Outcome::without_event(CreateOutcome::Existing(found)));
+                return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
             }
             let spot = resolve_record_scope(tx, &caller, new.organization)?;
             let own = required_principal_home(&caller)?;
@@ -230,7 +230,7 @@ pub async fn patch(
             }
             record.name = patch.name.unwrap_or(record.name);
             if record == before {
-                return Ok(Outcome::without_event(record));
+                return Ok(Outcome::without_event(record, NoEvent::Unchanged));
             }
             store::access::access_records::update(tx, &record)?;
             record.version += 1;

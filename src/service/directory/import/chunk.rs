@@ -23,7 +23,7 @@ use crate::{
             organizations, users,
         },
     },
-    store::{self, Outcome, StoreError, Tx},
+    store::{self, NoEvent, Outcome, StoreError, Tx},
 };
 
 /// The result of a chunk.
@@ -54,7 +54,7 @@ pub fn apply(tx: &mut Tx<'_>, rows: &[NumberedRow]) -> Result<Outcome<ChunkResul
         }
     }
     let events = directory.write(tx)?;
-    Ok(if events.is_empty() { Outcome::without_event(applied) } else { Outcome::events(applied, events) })
+    Ok(Outcome::events_unless(NoEvent::Unchanged, applied, events))
 }
 
 /// The effect of a row.

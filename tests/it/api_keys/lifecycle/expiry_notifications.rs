@@ -125,7 +125,7 @@ both! {
         let forgotten = store.run_transaction(system(), |tx| {
             let rows = keyswap::store::common::retention::delete_expired(tx)?;
             let members = keyswap::store::directory::members::delete_orphaned(tx, 10)?;
-            Ok::<_, keyswap::store::StoreError>(keyswap::store::Outcome::without_event((rows, members)))
+            Ok::<_, keyswap::store::StoreError>(keyswap::store::Outcome::without_event((rows, members), keyswap::store::NoEvent::Cleanup))
         });
         assert_eq!(forgotten.await.unwrap(), (2, 1));
         assert_eq!(server.manage("GET", "/v1/organizations/beta/members", None, 200).await["data"][0]["user_id"], "ada");

@@ -22,7 +22,7 @@ use keyswap::{
         common::time::Timestamp,
         events::{Actor, Origin},
     },
-    store::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, Outcome, Store, StoreError},
+    store::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, NoEvent, Outcome, Store, StoreError},
 };
 
 use crate::support::{Database, Kind, panics};
@@ -67,7 +67,7 @@ impl World {
         }
         let store = open(&database, seed);
         let built = store.run_transaction(Origin::of(Actor::Operator), move |tx| {
-            Ok::<_, StoreError>(Outcome::without_event(Builder::run(tx, seed, steps)?))
+            Ok::<_, StoreError>(Outcome::without_event(Builder::run(tx, seed, steps)?, NoEvent::InternalState))
         });
         let model = built.await.unwrap();
         Self { database, store, model }

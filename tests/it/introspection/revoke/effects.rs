@@ -6,7 +6,7 @@ use keyswap::{
         common::time::Span,
         events::{Actor, Origin},
     },
-    store::{Outcome, StoreError, credentials::revoked_tokens},
+    store::{NoEvent, Outcome, StoreError, credentials::revoked_tokens},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -174,7 +174,7 @@ both! {
         revoke(&server, &key.value, &minted).await;
         let late = server.services.settings.timing.verifier_leeway + server.services.settings.timing.clock_skew;
         let forgotten = async || {
-            let forget = move |tx: &mut keyswap::store::Tx<'_>| Ok::<_, StoreError>(Outcome::without_event(revoked_tokens::delete_expired(tx, late)?));
+            let forget = move |tx: &mut keyswap::store::Tx<'_>| Ok::<_, StoreError>(Outcome::without_event(revoked_tokens::delete_expired(tx, late)?, NoEvent::Cleanup));
             server.services.store.run_transaction(Origin::of(Actor::System), forget).await.unwrap()
         };
         let end = (exp + i64::try_from(late.as_secs()).unwrap()) * 1000;
