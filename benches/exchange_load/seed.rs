@@ -34,7 +34,8 @@ use keyswap::{
     },
     service::Error,
     store::{
-        self, DatabaseSettings, DatabaseUrl, NoEvent, Outcome, Store, SystemClock, Tx, api_keys::credentials::NewCredential,
+        self, DatabaseSettings, DatabaseUrl, NoEvent, Outcome, Store, SystemClock, Tx,
+        api_keys::credentials::NewCredential,
     },
 };
 
@@ -104,7 +105,8 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
         };
         let maker = filler.clone();
         // No event is recorded, because exchanges do not read events.
-        let change = move |tx: &mut Tx<'_>| Ok::<_, Error>(Outcome::without_event(maker.first(tx)?, NoEvent::InternalState));
+        let change =
+            move |tx: &mut Tx<'_>| Ok::<_, Error>(Outcome::without_event(maker.first(tx)?, NoEvent::InternalState));
         let first = store.run_transaction(Origin::of(Actor::Operator), change).await.expect("a key");
         (filler, first)
     });
