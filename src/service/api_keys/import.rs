@@ -48,7 +48,10 @@ pub async fn import(
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::without_event(CreateOutcome::Existing(maker.shown(tx, &caller, &id.parse()?)?), NoEvent::AlreadyRecorded));
+                return Ok(Outcome::without_event(
+                    CreateOutcome::Existing(maker.shown(tx, &caller, &id.parse()?)?),
+                    NoEvent::AlreadyRecorded,
+                ));
             }
             let (shown, event) = maker.import(tx, new, import, &caller)?;
             idempotency::record_created_object(tx, once.as_ref(), shown.key.id.as_str())?;
