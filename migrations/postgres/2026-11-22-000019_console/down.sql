@@ -1,2 +1,0 @@
-DROP TABLE branding;
-DROP TABLE exchange_counts;

@@ -1,0 +1,640 @@
+-- Times are milliseconds since 1970-01-01 UTC. A set of names in one column has one space between the names; other structured
+-- values are JSON. The database clock, keyswap_now(), is registered by each connection (src/store/pool.rs).
+
+
+-- Encryption
+
+CREATE TABLE master_keys (
+    version INTEGER NOT NULL PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    -- incoming (replicas load it), current (encrypts), retiring (rows may still need it) or retired.
+    state TEXT NOT NULL DEFAULT 'current',
+    created_at BIGINT NOT NULL,
+    activated_at BIGINT,
+    retired_at BIGINT
+);
+CREATE UNIQUE INDEX master_keys_one_current ON master_keys (state) WHERE state = 'current';
+CREATE UNIQUE INDEX master_keys_one_incoming ON master_keys (state) WHERE state = 'incoming';
+
+
+-- Access: permissions, roles, audiences and access records
+
+CREATE TABLE permissions (
+    name TEXT NOT NULL PRIMARY KEY,
+    description TEXT,
+    -- The types of owners whose keys may carry the permission.
+    assignable_to TEXT NOT NULL,
+    built_in INTEGER NOT NULL,
+    created_at BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+
+CREATE TABLE roles (
+    name TEXT NOT NULL PRIMARY KEY,
+    description TEXT,
+    permissions TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+
+CREATE TABLE audiences (
+    id TEXT NOT NULL PRIMARY KEY,
+    identifier TEXT NOT NULL,
+    -- The accepted permissions. NULL: all of the product, or for the built-in management audience all for management.
+    permissions TEXT,
+    token_ttl BIGINT,
+    -- The token profile. NULL in these columns is the default.
+    algorithm TEXT,
+    typ TEXT,
+    scope_claim TEXT,
+    aud_claim TEXT,
+    -- A JSON object: claims, and where the value of each is taken from.
+    claims TEXT,
+    -- Whether each token has a status list index of its own (token) or that of its credential.
+    status TEXT,
+    built_in TEXT,
+    created_at BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX audiences_identifier ON audiences (identifier);
+CREATE UNIQUE INDEX audiences_built_in ON audiences (built_in);
+
+CREATE TABLE access_records (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    organization_id TEXT,
+    -- The generation of the organization: a record of a deleted organization does not come back with its id.
+    incarnation TEXT,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE INDEX access_records_organization ON access_records (organization_id, id);
+
+CREATE TABLE access_record_principals (
+    record_id TEXT NOT NULL,
+    -- An identifier that no other principal ever has: the generation of a user or membership, or the id of a client or key.
+    mark TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    principal_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (record_id, mark)
+);
+CREATE INDEX access_record_principals_mark ON access_record_principals (mark, record_id);
+
+CREATE TABLE access_record_admins (
+    record_id TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (record_id, incarnation)
+);
+CREATE INDEX access_record_admins_incarnation ON access_record_admins (incarnation, record_id);
+
+CREATE TABLE access_record_statements (
+    record_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    roles TEXT NOT NULL,
+    resources TEXT NOT NULL,
+    PRIMARY KEY (record_id, position)
+);
+
+
+-- Directory: the organizations, users and members of the product. The product chooses the ids and may use an id again after a
+-- deletion. A generation is never used again: keys store the generation of their owner, so they do not come back with its id.
+
+CREATE TABLE organizations (
+    id TEXT NOT NULL PRIMARY KEY,
+    incarnation TEXT NOT NULL,
+    name TEXT,
+    metadata TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX organizations_incarnation ON organizations (incarnation);
+
+CREATE TABLE users (
+    id TEXT NOT NULL PRIMARY KEY,
+    incarnation TEXT NOT NULL,
+    blocked_at BIGINT,
+    profile TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    -- Roles outside any organization.
+    roles TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX users_incarnation ON users (incarnation);
+CREATE INDEX users_blocked ON users (id) WHERE blocked_at IS NOT NULL;
+
+-- A row is valid while the organization has the generation that it names. A job deletes the rows of deleted organizations; those
+-- of a deleted user are deleted with the user.
+CREATE TABLE members (
+    organization_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    organization_incarnation TEXT NOT NULL,
+    roles TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    PRIMARY KEY (organization_id, user_id)
+);
+CREATE UNIQUE INDEX members_incarnation ON members (incarnation);
+CREATE INDEX members_user ON members (user_id);
+CREATE INDEX members_page ON members (organization_id, incarnation);
+
+-- Owners that were deleted and whose keys do not all have their events yet. The keys stopped working with the deletion.
+CREATE TABLE departures (
+    id TEXT NOT NULL PRIMARY KEY,
+    cause TEXT NOT NULL,
+    user_id TEXT,
+    organization_id TEXT,
+    service_client_id TEXT,
+    incarnation TEXT,
+    -- The last key that was examined.
+    told_until TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+
+-- API keys and service clients
+
+CREATE TABLE service_clients (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    owner_type TEXT NOT NULL,
+    owner_id TEXT,
+    -- The owner and its generation: a membership, a user outside any organization, or an organization. NULL for the account.
+    user_id TEXT,
+    organization_id TEXT,
+    incarnation TEXT,
+    permissions TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    deleted_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE INDEX service_clients_organization ON service_clients (organization_id, id);
+CREATE INDEX service_clients_user ON service_clients (user_id, id);
+
+CREATE TABLE api_keys (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    owner_type TEXT NOT NULL,
+    owner_id TEXT,
+    -- The user or organization behind the owner, and its generation. NULL for the account.
+    user_id TEXT,
+    organization_id TEXT,
+    incarnation TEXT,
+    -- The member who created a key of an organization.
+    creator_id TEXT,
+    creator_incarnation TEXT,
+    permissions TEXT NOT NULL,
+    -- A JSON array of identifiers. NULL: all audiences.
+    audiences TEXT,
+    metadata TEXT NOT NULL,
+    max_token_ttl BIGINT,
+    exchanges_per_minute INTEGER,
+    suspended_at BIGINT,
+    revoked_at BIGINT,
+    -- Archived: revoked, and omitted from lists.
+    deleted_at BIGINT,
+    expires_at BIGINT,
+    -- How many days before the expiration the last notification was sent; 0 once the event for the end is recorded.
+    noticed_days INTEGER,
+    -- Why the key ended with its owner, once the event for its end is recorded.
+    ended_with TEXT,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE INDEX api_keys_owner ON api_keys (owner_id, id);
+CREATE INDEX api_keys_organization ON api_keys (organization_id, id);
+CREATE INDEX api_keys_user ON api_keys (user_id, id);
+CREATE INDEX api_keys_creator ON api_keys (creator_id, id) WHERE creator_id IS NOT NULL;
+CREATE INDEX api_keys_ends ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
+-- Begins with the last notification, so that keys that have theirs are not read again.
+CREATE INDEX api_keys_notices ON api_keys (noticed_days, expires_at) WHERE expires_at IS NOT NULL AND revoked_at IS NULL;
+-- Keys that are not in force are few among many, and are read alone.
+CREATE INDEX api_keys_archived ON api_keys (id) WHERE deleted_at IS NOT NULL;
+CREATE INDEX api_keys_revoked ON api_keys (id) WHERE revoked_at IS NOT NULL;
+CREATE INDEX api_keys_suspended ON api_keys (id) WHERE suspended_at IS NOT NULL;
+CREATE INDEX api_keys_ended ON api_keys (id) WHERE ended_with IS NOT NULL;
+
+CREATE TABLE credentials (
+    id TEXT NOT NULL PRIMARY KEY,
+    key_id TEXT NOT NULL REFERENCES api_keys (id),
+    prefix TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    master_version INTEGER NOT NULL,
+    -- An imported key is found by this keyed digest, and is displayed in this form. NULL for native keys.
+    lookup TEXT,
+    masked TEXT,
+    -- The index of its tokens, which is assigned at the end of the change that creates the credential.
+    status_list TEXT,
+    status_index INTEGER,
+    created_at BIGINT NOT NULL,
+    -- When it was replaced, and the end of its grace. NULL for the credential in use.
+    replaced_at BIGINT,
+    expires_at BIGINT,
+    last_used_at BIGINT
+);
+CREATE INDEX credentials_key ON credentials (key_id);
+-- Partial, because a planner with statistics ignores an index that is mostly NULL.
+CREATE UNIQUE INDEX credentials_lookup ON credentials (lookup) WHERE lookup IS NOT NULL;
+CREATE UNIQUE INDEX credentials_status ON credentials (status_list, status_index) WHERE status_list IS NOT NULL;
+CREATE INDEX credentials_placeless ON credentials (id) WHERE status_list IS NULL;
+CREATE INDEX credentials_ends ON credentials (expires_at) WHERE expires_at IS NOT NULL;
+-- Rows are re-encrypted in the order of their ids.
+CREATE INDEX credentials_master ON credentials (master_version, id);
+
+-- Updated often: the rows are small and close together.
+CREATE TABLE credential_uses (
+    credential_id TEXT NOT NULL PRIMARY KEY,
+    last_used_at BIGINT NOT NULL
+) WITHOUT ROWID;
+
+-- Exchanges and validations, by day (days since 1970-01-01 UTC).
+CREATE TABLE key_usage (
+    key_id TEXT NOT NULL,
+    day BIGINT NOT NULL,
+    uses BIGINT NOT NULL,
+    PRIMARY KEY (key_id, day)
+);
+CREATE INDEX key_usage_day ON key_usage (day);
+
+-- Exchanges of keys with a rate limit, in the current minute.
+CREATE TABLE key_windows (
+    key_id TEXT NOT NULL PRIMARY KEY,
+    minute BIGINT NOT NULL,
+    exchanges BIGINT NOT NULL
+);
+
+-- Tokens that were revoked individually, until no verifier accepts them.
+CREATE TABLE revoked_tokens (
+    jti TEXT NOT NULL PRIMARY KEY,
+    key_id TEXT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    revoked_at BIGINT NOT NULL
+);
+CREATE INDEX revoked_tokens_expires ON revoked_tokens (expires_at);
+
+-- A key with all that decides about an exchange, other than the audiences.
+CREATE VIEW key_owner_status AS
+SELECT
+    k.id AS key_id,
+    k.name,
+    k.owner_type,
+    k.owner_id,
+    k.organization_id,
+    k.permissions,
+    k.audiences,
+    k.metadata,
+    k.max_token_ttl,
+    k.suspended_at,
+    k.revoked_at,
+    k.deleted_at,
+    k.expires_at,
+    k.created_at,
+    k.created_by,
+    k.version,
+    k.user_id,
+    k.incarnation,
+    k.creator_id,
+    k.creator_incarnation AS key_creator_incarnation,
+    k.exchanges_per_minute,
+    s.permissions AS client_permissions,
+    s.deleted_at AS client_deleted_at,
+    s.metadata AS client_metadata,
+    u.incarnation AS user_incarnation,
+    u.blocked_at AS user_blocked_at,
+    u.profile AS user_profile,
+    u.metadata AS user_metadata,
+    m.incarnation AS member_incarnation,
+    m.organization_incarnation AS member_organization_incarnation,
+    o.incarnation AS organization_incarnation,
+    o.metadata AS organization_metadata,
+    c.incarnation AS creator_incarnation,
+    c.organization_incarnation AS creator_organization_incarnation,
+    CASE
+        -- What may be assigned to keys of an organization, as far as this one carries it.
+        WHEN k.user_id IS NULL AND k.organization_id IS NOT NULL THEN (
+            SELECT group_concat(p.name, ' ') FROM permissions p
+            WHERE p.name IN (SELECT value FROM json_each('["' || replace(k.permissions, ' ', '","') || '"]')) AND ' ' || p.assignable_to || ' ' LIKE '% organization %'
+        )
+        WHEN k.organization_id IS NOT NULL THEN (SELECT group_concat(r.permissions, ' ') FROM roles r WHERE r.name IN (SELECT value FROM json_each('["' || replace(m.roles, ' ', '","') || '"]')))
+        WHEN k.user_id IS NOT NULL THEN (SELECT group_concat(r.permissions, ' ') FROM roles r WHERE r.name IN (SELECT value FROM json_each('["' || replace(u.roles, ' ', '","') || '"]')))
+    END AS home_permissions,
+    -- The statements of its access records, with what their roles hold now, as JSON; absent where there are none. Nearly always nothing names
+    -- the key or its owner, and that is all that is looked at.
+    CASE WHEN EXISTS (SELECT 1 FROM access_record_principals y WHERE y.mark = k.id)
+        OR EXISTS (SELECT 1 FROM access_record_principals y WHERE y.mark = CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.incarnation END)
+    THEN (
+        SELECT NULLIF(
+            json_group_array(
+                json_object(
+                    'permissions',
+                    COALESCE((SELECT group_concat(r.permissions, ' ') FROM roles r WHERE r.name IN (SELECT value FROM json_each('["' || replace(t.roles, ' ', '","') || '"]'))), ''),
+                    'resources', t.resources
+                ) ORDER BY t.record_id, t.position
+            ),
+            '[]'
+        )
+        FROM access_records a
+        JOIN access_record_statements t ON t.record_id = a.id
+        WHERE a.id IN (
+            SELECT x.record_id FROM access_record_principals x
+            WHERE x.mark IN (k.id, CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.incarnation END)
+        )
+        AND a.organization_id IS k.organization_id AND a.incarnation IS o.incarnation
+    ) END AS access
+FROM api_keys k
+LEFT JOIN service_clients s ON k.owner_type = 'service_client' AND s.id = k.owner_id
+LEFT JOIN users u ON u.id = k.user_id
+LEFT JOIN members m ON m.organization_id = k.organization_id AND m.user_id = k.user_id
+LEFT JOIN organizations o ON o.id = k.organization_id
+LEFT JOIN members c ON c.organization_id = k.organization_id AND c.user_id = k.creator_id;
+
+
+-- Exchange: presented keys by result and hour (hours since 1970-01-01 UTC)
+
+CREATE TABLE exchange_counts (
+    hour BIGINT NOT NULL,
+    result TEXT NOT NULL,
+    exchanges BIGINT NOT NULL,
+    PRIMARY KEY (hour, result)
+);
+
+
+-- Status lists (draft-ietf-oauth-status-list). The size of a list never changes, and an index is never assigned twice.
+
+CREATE TABLE status_lists (
+    id TEXT NOT NULL PRIMARY KEY,
+    -- What has indexes in it: credential or token.
+    kind TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX status_lists_newest ON status_lists (kind, id);
+
+-- Tokens that have an index of their own.
+CREATE TABLE token_statuses (
+    jti TEXT NOT NULL PRIMARY KEY,
+    list_id TEXT NOT NULL,
+    list_index INTEGER NOT NULL,
+    credential_id TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    -- Seconds since 1970-01-01 UTC, as in the token.
+    exp BIGINT NOT NULL,
+    revoked_at BIGINT
+);
+CREATE UNIQUE INDEX token_statuses_place ON token_statuses (list_id, list_index);
+CREATE INDEX token_statuses_credential ON token_statuses (credential_id);
+CREATE INDEX token_statuses_revoked ON token_statuses (list_id, list_index) WHERE revoked_at IS NOT NULL;
+CREATE INDEX token_statuses_exp ON token_statuses (list_id, exp);
+
+-- The signed lists: every replica serves the same bytes.
+CREATE TABLE status_list_tokens (
+    list_id TEXT NOT NULL PRIMARY KEY,
+    jwt TEXT NOT NULL,
+    kid TEXT NOT NULL,
+    -- A digest of the statuses and parameters. A list with the same digest is not signed again.
+    content TEXT NOT NULL,
+    issued_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+
+-- One row: the state of the last build.
+CREATE TABLE status_build (
+    id INTEGER NOT NULL PRIMARY KEY,
+    -- The last event that the lists include.
+    seq BIGINT NOT NULL,
+    -- When the next key or credential expires.
+    next_end BIGINT,
+    version BIGINT NOT NULL,
+    -- How many tokens were revoked individually, and how many of them the lists include. A revocation changes only the first, so it
+    -- does not conflict with a build.
+    revoked BIGINT NOT NULL DEFAULT 0,
+    built_revoked BIGINT NOT NULL DEFAULT 0
+);
+INSERT INTO status_build (id, seq, next_end, version, revoked, built_revoked) VALUES (1, -1, NULL, 1, 0, 0);
+
+
+-- Signing: keys, replicas and the clock monitor
+
+CREATE TABLE signing_keys (
+    kid TEXT NOT NULL PRIMARY KEY,
+    algorithm TEXT NOT NULL,
+    state TEXT NOT NULL,
+    public_jwk TEXT NOT NULL,
+    -- NULL once the private key is destroyed.
+    sealed BLOB,
+    master_version INTEGER,
+    published_at BIGINT NOT NULL,
+    -- When another transaction first read the publication. Propagation delays count from here, however long the commit took.
+    seen_at BIGINT,
+    activated_at BIGINT,
+    retired_at BIGINT,
+    removed_at BIGINT,
+    destroyed_at BIGINT,
+    -- The longest lifetime of its tokens: a lower tokens.max_ttl shortens no token that was issued before.
+    longest_ttl BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys (algorithm) WHERE state = 'active';
+CREATE UNIQUE INDEX signing_keys_one_next ON signing_keys (algorithm) WHERE state = 'next';
+
+-- How many tokens each key has signed, by the minute in which they expire.
+CREATE TABLE signing_key_tokens (
+    kid TEXT NOT NULL,
+    ends_at BIGINT NOT NULL,
+    tokens BIGINT NOT NULL,
+    PRIMARY KEY (kid, ends_at)
+);
+CREATE INDEX signing_key_tokens_ends_at ON signing_key_tokens (ends_at);
+
+-- Servers that run or ran recently: the keys that they know and their settings. Where settings differ, the strictest apply.
+CREATE TABLE replicas (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL,
+    started_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    -- The kids in its JWKS.
+    published TEXT NOT NULL,
+    -- The fingerprints of the master keys that it has loaded.
+    master_keys TEXT NOT NULL DEFAULT '',
+    algorithm TEXT NOT NULL,
+    rotation_period BIGINT,
+    verifier_cache_ttl BIGINT NOT NULL,
+    replica_staleness BIGINT NOT NULL,
+    verifier_leeway BIGINT NOT NULL,
+    clock_skew BIGINT NOT NULL,
+    max_ttl BIGINT NOT NULL
+);
+
+-- One row: the last observed time, and since when the clock has been steady.
+CREATE TABLE rotation_clock (
+    id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    last_at BIGINT NOT NULL,
+    steady_since BIGINT NOT NULL
+);
+INSERT INTO rotation_clock (id, last_at, steady_since) VALUES (1, 0, 0);
+
+
+-- Events: the audit log
+
+CREATE TABLE events (
+    seq BIGINT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    on_behalf_of TEXT,
+    subject TEXT NOT NULL,
+    organization_id TEXT,
+    cause TEXT,
+    request_id TEXT,
+    address TEXT,
+    data TEXT NOT NULL,
+    prev_hash TEXT NOT NULL
+);
+CREATE UNIQUE INDEX events_id ON events (id);
+CREATE INDEX events_kind ON events (kind, seq);
+CREATE INDEX events_actor ON events (actor, seq);
+CREATE INDEX events_subject ON events (subject, seq);
+CREATE INDEX events_organization ON events (organization_id, seq);
+
+-- One row, locked last in every change, so that the order of the events is that of the commits.
+CREATE TABLE event_head (
+    id INTEGER NOT NULL PRIMARY KEY,
+    seq BIGINT NOT NULL,
+    hash TEXT NOT NULL
+);
+INSERT INTO event_head (id, seq, hash) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000');
+
+
+-- Webhooks
+
+CREATE TABLE webhooks (
+    id TEXT NOT NULL PRIMARY KEY,
+    url TEXT NOT NULL,
+    description TEXT,
+    -- Types of events, or prefixes such as api_key.*. NULL: all events.
+    event_types TEXT,
+    organization_id TEXT,
+    -- Why the webhook is disabled. NULL: it is enabled.
+    disabled TEXT,
+    sealed BLOB NOT NULL,
+    master_version INTEGER NOT NULL,
+    -- The previous secret, which also signs until it expires.
+    old_sealed BLOB,
+    old_master_version INTEGER,
+    old_until BIGINT,
+    -- Set when the receiver asks for a pause.
+    paused_until BIGINT,
+    -- The last event that was considered for this webhook.
+    seen BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    version BIGINT NOT NULL
+);
+
+CREATE TABLE webhook_deliveries (
+    id TEXT NOT NULL PRIMARY KEY,
+    webhook_id TEXT NOT NULL REFERENCES webhooks (id),
+    event_seq BIGINT NOT NULL,
+    event_id TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_attempt_at BIGINT,
+    -- Until when one replica alone may send it.
+    claimed_until BIGINT,
+    last_status INTEGER,
+    last_error TEXT,
+    created_at BIGINT NOT NULL,
+    finished_at BIGINT
+);
+CREATE UNIQUE INDEX webhook_deliveries_once ON webhook_deliveries (webhook_id, event_seq);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (state, webhook_id, next_attempt_at);
+CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (state, created_at);
+CREATE INDEX webhook_deliveries_finished ON webhook_deliveries (finished_at);
+
+
+-- Portal
+
+CREATE TABLE portal_sessions (
+    id TEXT NOT NULL PRIMARY KEY,
+    -- How its secret is presented: token (in a header), code (in a URL, once) or page (in a cookie).
+    kind TEXT NOT NULL DEFAULT 'token',
+    sealed BLOB NOT NULL,
+    master_version INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    organization_id TEXT,
+    incarnation TEXT NOT NULL,
+    -- The permissions that the opener can grant. NULL: the whole catalog.
+    held TEXT,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX portal_sessions_expires ON portal_sessions (expires_at);
+CREATE INDEX portal_sessions_master ON portal_sessions (master_version, id);
+
+-- One row: the branding of the hosted pages, as JSON.
+CREATE TABLE branding (
+    id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    body TEXT NOT NULL,
+    version BIGINT NOT NULL
+);
+INSERT INTO branding (id, body, version) VALUES (1, '{}', 1);
+
+
+-- Common: which request created which object
+
+CREATE TABLE idempotency_keys (
+    actor TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    request_hash TEXT NOT NULL,
+    object_id TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (actor, idempotency_key)
+);
+CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
+
+
+-- No row can be sealed with a key that was removed. On PostgreSQL foreign keys see to it.
+CREATE TRIGGER signing_keys_master_version_insert BEFORE INSERT ON signing_keys
+WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
+CREATE TRIGGER signing_keys_master_version_update BEFORE UPDATE OF master_version ON signing_keys
+WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
+CREATE TRIGGER credentials_master_version_insert BEFORE INSERT ON credentials
+WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
+CREATE TRIGGER credentials_master_version_update BEFORE UPDATE OF master_version ON credentials
+WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
+CREATE TRIGGER portal_sessions_master_version_insert BEFORE INSERT ON portal_sessions
+WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
+CREATE TRIGGER portal_sessions_master_version_update BEFORE UPDATE OF master_version ON portal_sessions
+WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
+CREATE TRIGGER webhooks_master_version_insert BEFORE INSERT ON webhooks
+WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
+CREATE TRIGGER webhooks_master_version_update BEFORE UPDATE OF master_version ON webhooks
+WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
+CREATE TRIGGER webhooks_old_master_version_insert BEFORE INSERT ON webhooks
+WHEN NEW.old_master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.old_master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
+CREATE TRIGGER webhooks_old_master_version_update BEFORE UPDATE OF old_master_version ON webhooks
+WHEN NEW.old_master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.old_master_version)
+BEGIN SELECT RAISE(ABORT, 'no such master key'); END;

@@ -1,1 +1,0 @@
-ALTER TABLE credentials DROP COLUMN masked;

@@ -1,1 +1,0 @@
-DROP TABLE credential_uses;
