@@ -130,7 +130,7 @@ impl Copies {
             Some(match name {
                 "id" => "new.value ->> 1".to_owned(),
                 "key_id" => "new.value ->> 0".to_owned(),
-                "sealed" => bytes.to_owned(),
+                "encrypted_secret" => bytes.to_owned(),
                 "status_list" => "new.value ->> 3".to_owned(),
                 "status_index" => "CAST(new.value ->> 4 AS INTEGER)".to_owned(),
                 _ => return None,

@@ -13,7 +13,7 @@ use crate::{
         error::StoreError,
         events,
         pool::Conn,
-        schema::event_head,
+        schema::event_chain_head,
         status_lists,
         transaction::{Outcome, Tx, now},
     },
@@ -67,10 +67,10 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
         return Ok(());
     }
     let count = i64::try_from(new.len()).map_err(|_| StoreError::InvalidData("too many events".to_owned()))?;
-    let head = event_head::table.find(1);
-    diesel::update(head).set(event_head::seq.eq(event_head::seq + count)).execute(&mut **tx)?;
+    let head = event_chain_head::table.find(1);
+    diesel::update(head).set(event_chain_head::seq.eq(event_chain_head::seq + count)).execute(&mut **tx)?;
     let (last, mut hash): (i64, String) = head
-        .select((event_head::seq, event_head::hash))
+        .select((event_chain_head::seq, event_chain_head::hash))
         .first(&mut **tx)
         .optional()?
         .ok_or_else(|| StoreError::InvalidData("the event head is gone".to_owned()))?;
@@ -97,6 +97,6 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
         appended.push(event);
     }
     events::insert(tx, &appended)?;
-    diesel::update(head).set(event_head::hash.eq(hash)).execute(&mut **tx)?;
+    diesel::update(head).set(event_chain_head::hash.eq(hash)).execute(&mut **tx)?;
     Ok(())
 }

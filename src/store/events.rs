@@ -15,7 +15,7 @@ use crate::{
         dialect::bulk::{self, BulkTable},
         error::StoreError,
         pool::Conn,
-        schema::{event_head, events},
+        schema::{event_chain_head, events},
         transaction::Tx,
     },
 };
@@ -117,7 +117,7 @@ fn row(event: &Event) -> Result<Row, StoreError> {
 
 /// Returns the chain head: the number and the hash of the last event.
 pub fn read_chain_head(connection: &mut Conn) -> Result<(i64, String), StoreError> {
-    Ok(event_head::table.find(1).select((event_head::seq, event_head::hash)).first(connection)?)
+    Ok(event_chain_head::table.find(1).select((event_chain_head::seq, event_chain_head::hash)).first(connection)?)
 }
 
 /// Returns the events that follow number `after` in the order of `filter`. `next` is the number of

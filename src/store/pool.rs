@@ -37,7 +37,7 @@ impl fmt::Debug for Conn {
 #[declare_sql_function]
 extern "SQL" {
     /// Returns the time of the database in milliseconds since 1970-01-01 UTC. On PostgreSQL the
-    /// first migration creates this function. SQLite runs in the server process, so the function is
+    /// baseline migration creates this function. SQLite runs in the server process, so the function is
     /// registered on each connection.
     fn keyswap_now() -> diesel::sql_types::BigInt;
 }

@@ -18,7 +18,7 @@ diesel::table! {
         algorithm -> Text,
         state -> Text,
         public_jwk -> Text,
-        sealed -> Nullable<Binary>,
+        encrypted_private_key -> Nullable<Binary>,
         master_version -> Nullable<Integer>,
         published_at -> BigInt,
         activated_at -> Nullable<BigInt>,
@@ -62,7 +62,6 @@ diesel::table! {
         id -> Text,
         name -> Text,
         owner_type -> Text,
-        owner_id -> Nullable<Text>,
         permissions -> Text,
         metadata -> Text,
         created_at -> BigInt,
@@ -71,7 +70,7 @@ diesel::table! {
         version -> BigInt,
         user_id -> Nullable<Text>,
         organization_id -> Nullable<Text>,
-        incarnation -> Nullable<Text>,
+        generation_id -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -93,11 +92,11 @@ diesel::table! {
         created_by -> Text,
         version -> BigInt,
         user_id -> Nullable<Text>,
-        incarnation -> Nullable<Text>,
+        generation_id -> Nullable<Text>,
         creator_id -> Nullable<Text>,
-        creator_incarnation -> Nullable<Text>,
+        creator_generation_id -> Nullable<Text>,
         exchanges_per_minute -> Nullable<Integer>,
-        noticed_days -> Nullable<Integer>,
+        notified_days -> Nullable<Integer>,
         ended_with -> Nullable<Text>,
     }
 }
@@ -106,13 +105,12 @@ diesel::table! {
         id -> Text,
         key_id -> Text,
         prefix -> Text,
-        sealed -> Binary,
+        encrypted_secret -> Binary,
         master_version -> Integer,
         created_at -> BigInt,
         expires_at -> Nullable<BigInt>,
-        last_used_at -> Nullable<BigInt>,
-        lookup -> Nullable<Text>,
-        masked -> Nullable<Text>,
+        lookup_digest -> Nullable<Text>,
+        masked_value -> Nullable<Text>,
         replaced_at -> Nullable<BigInt>,
         status_list -> Nullable<Text>,
         status_index -> Nullable<Integer>,
@@ -142,7 +140,7 @@ diesel::table! {
     }
 }
 diesel::table! {
-    event_head (id) {
+    event_chain_head (id) {
         id -> Integer,
         seq -> BigInt,
         hash -> Text,
@@ -160,7 +158,7 @@ diesel::table! {
 diesel::table! {
     organizations (id) {
         id -> Text,
-        incarnation -> Text,
+        generation_id -> Text,
         name -> Nullable<Text>,
         metadata -> Text,
         created_at -> BigInt,
@@ -179,7 +177,7 @@ diesel::table! {
 diesel::table! {
     users (id) {
         id -> Text,
-        incarnation -> Text,
+        generation_id -> Text,
         blocked_at -> Nullable<BigInt>,
         profile -> Text,
         metadata -> Text,
@@ -192,8 +190,8 @@ diesel::table! {
     members (organization_id, user_id) {
         organization_id -> Text,
         user_id -> Text,
-        incarnation -> Text,
-        organization_incarnation -> Text,
+        generation_id -> Text,
+        organization_generation_id -> Text,
         roles -> Text,
         metadata -> Text,
         created_at -> BigInt,
@@ -201,7 +199,7 @@ diesel::table! {
     }
 }
 diesel::table! {
-    key_windows (key_id) {
+    rate_limit_windows (key_id) {
         key_id -> Text,
         minute -> BigInt,
         exchanges -> BigInt,
@@ -215,29 +213,29 @@ diesel::table! {
     }
 }
 diesel::table! {
-    departures (id) {
+    owner_deletions (id) {
         id -> Text,
         cause -> Text,
         user_id -> Nullable<Text>,
         organization_id -> Nullable<Text>,
         service_client_id -> Nullable<Text>,
-        incarnation -> Nullable<Text>,
-        told_until -> Text,
+        generation_id -> Nullable<Text>,
+        key_cursor -> Text,
         created_at -> BigInt,
     }
 }
 diesel::table! {
     portal_sessions (id) {
         id -> Text,
-        sealed -> Binary,
+        encrypted_secret -> Binary,
         master_version -> Integer,
         user_id -> Text,
         organization_id -> Nullable<Text>,
-        incarnation -> Text,
+        generation_id -> Text,
         created_by -> Text,
         created_at -> BigInt,
         expires_at -> BigInt,
-        held -> Nullable<Text>,
+        grantable_permissions -> Nullable<Text>,
         kind -> Text,
     }
 }
@@ -261,25 +259,25 @@ diesel::table! {
         created_by -> Text,
         version -> BigInt,
         user_id -> Nullable<Text>,
-        incarnation -> Nullable<Text>,
+        generation_id -> Nullable<Text>,
         creator_id -> Nullable<Text>,
-        key_creator_incarnation -> Nullable<Text>,
+        creator_generation_id -> Nullable<Text>,
         exchanges_per_minute -> Nullable<Integer>,
         client_permissions -> Nullable<Text>,
         client_deleted_at -> Nullable<BigInt>,
         client_metadata -> Nullable<Text>,
-        user_incarnation -> Nullable<Text>,
+        user_generation_id -> Nullable<Text>,
         user_blocked_at -> Nullable<BigInt>,
         user_profile -> Nullable<Text>,
         user_metadata -> Nullable<Text>,
-        member_incarnation -> Nullable<Text>,
-        member_organization_incarnation -> Nullable<Text>,
-        organization_incarnation -> Nullable<Text>,
+        member_generation_id -> Nullable<Text>,
+        member_organization_generation_id -> Nullable<Text>,
+        organization_generation_id -> Nullable<Text>,
         organization_metadata -> Nullable<Text>,
-        creator_incarnation -> Nullable<Text>,
-        creator_organization_incarnation -> Nullable<Text>,
-        home_permissions -> Nullable<Text>,
-        access -> Nullable<Text>,
+        creator_member_generation_id -> Nullable<Text>,
+        creator_member_organization_generation_id -> Nullable<Text>,
+        owner_permissions -> Nullable<Text>,
+        access_statements -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -287,25 +285,25 @@ diesel::table! {
         id -> Text,
         name -> Text,
         organization_id -> Nullable<Text>,
-        incarnation -> Nullable<Text>,
+        generation_id -> Nullable<Text>,
         created_at -> BigInt,
         created_by -> Text,
         version -> BigInt,
     }
 }
 diesel::table! {
-    access_record_principals (record_id, mark) {
+    access_record_principals (record_id, unique_id) {
         record_id -> Text,
-        mark -> Text,
+        unique_id -> Text,
         kind -> Text,
         principal_id -> Text,
         position -> Integer,
     }
 }
 diesel::table! {
-    access_record_admins (record_id, incarnation) {
+    access_record_admins (record_id, generation_id) {
         record_id -> Text,
-        incarnation -> Text,
+        generation_id -> Text,
         user_id -> Text,
         position -> Integer,
     }
@@ -327,13 +325,13 @@ diesel::table! {
         event_types -> Nullable<Text>,
         organization_id -> Nullable<Text>,
         disabled -> Nullable<Text>,
-        sealed -> Binary,
+        encrypted_secret -> Binary,
         master_version -> Integer,
-        old_sealed -> Nullable<Binary>,
-        old_master_version -> Nullable<Integer>,
-        old_until -> Nullable<BigInt>,
+        previous_encrypted_secret -> Nullable<Binary>,
+        previous_master_version -> Nullable<Integer>,
+        previous_secret_expires_at -> Nullable<BigInt>,
         paused_until -> Nullable<BigInt>,
-        seen -> BigInt,
+        event_cursor -> BigInt,
         created_at -> BigInt,
         created_by -> Text,
         version -> BigInt,
@@ -349,7 +347,7 @@ diesel::table! {
         state -> Text,
         attempts -> Integer,
         next_attempt_at -> Nullable<BigInt>,
-        claimed_until -> Nullable<BigInt>,
+        leased_until -> Nullable<BigInt>,
         last_status -> Nullable<Integer>,
         last_error -> Nullable<Text>,
         created_at -> BigInt,
@@ -361,8 +359,8 @@ diesel::table! {
         id -> Text,
         name -> Text,
         started_at -> BigInt,
-        seen_at -> BigInt,
-        published -> Text,
+        last_heartbeat_at -> BigInt,
+        published_kids -> Text,
         algorithm -> Text,
         rotation_period -> Nullable<BigInt>,
         verifier_cache_ttl -> BigInt,
@@ -370,14 +368,14 @@ diesel::table! {
         verifier_leeway -> BigInt,
         clock_skew -> BigInt,
         max_ttl -> BigInt,
-        master_keys -> Text,
+        master_key_fingerprints -> Text,
     }
 }
 diesel::table! {
-    rotation_clock (id) {
+    clock_monitor (id) {
         id -> Integer,
-        last_at -> BigInt,
-        steady_since -> BigInt,
+        last_observed_at -> BigInt,
+        stable_since -> BigInt,
     }
 }
 diesel::table! {
@@ -443,20 +441,20 @@ diesel::table! {
         list_id -> Text,
         jwt -> Text,
         kid -> Text,
-        content -> Text,
+        content_digest -> Text,
         issued_at -> BigInt,
         expires_at -> BigInt,
         version -> BigInt,
     }
 }
 diesel::table! {
-    status_build (id) {
+    status_list_build (id) {
         id -> Integer,
-        seq -> BigInt,
-        next_end -> Nullable<BigInt>,
+        event_cursor -> BigInt,
+        next_expiration_at -> Nullable<BigInt>,
         version -> BigInt,
-        revoked -> BigInt,
-        built_revoked -> BigInt,
+        revoked_token_count -> BigInt,
+        included_revoked_token_count -> BigInt,
     }
 }
 diesel::allow_tables_to_appear_in_same_query!(status_lists, token_statuses);

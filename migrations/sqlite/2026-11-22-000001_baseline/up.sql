@@ -8,7 +8,7 @@ CREATE TABLE master_keys (
     version INTEGER NOT NULL PRIMARY KEY,
     fingerprint TEXT NOT NULL,
     -- incoming (replicas load it), current (encrypts), retiring (rows may still need it) or retired.
-    state TEXT NOT NULL DEFAULT 'current',
+    state TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     activated_at BIGINT,
     retired_at BIGINT
@@ -64,7 +64,7 @@ CREATE TABLE access_records (
     name TEXT NOT NULL,
     organization_id TEXT,
     -- The generation of the organization: a record of a deleted organization does not come back with its id.
-    incarnation TEXT,
+    generation_id TEXT,
     created_at BIGINT NOT NULL,
     created_by TEXT NOT NULL,
     version BIGINT NOT NULL
@@ -74,22 +74,22 @@ CREATE INDEX access_records_organization ON access_records (organization_id, id)
 CREATE TABLE access_record_principals (
     record_id TEXT NOT NULL,
     -- An identifier that no other principal ever has: the generation of a user or membership, or the id of a client or key.
-    mark TEXT NOT NULL,
+    unique_id TEXT NOT NULL,
     kind TEXT NOT NULL,
     principal_id TEXT NOT NULL,
     position INTEGER NOT NULL,
-    PRIMARY KEY (record_id, mark)
+    PRIMARY KEY (record_id, unique_id)
 );
-CREATE INDEX access_record_principals_mark ON access_record_principals (mark, record_id);
+CREATE INDEX access_record_principals_unique_id ON access_record_principals (unique_id, record_id);
 
 CREATE TABLE access_record_admins (
     record_id TEXT NOT NULL,
-    incarnation TEXT NOT NULL,
+    generation_id TEXT NOT NULL,
     user_id TEXT NOT NULL,
     position INTEGER NOT NULL,
-    PRIMARY KEY (record_id, incarnation)
+    PRIMARY KEY (record_id, generation_id)
 );
-CREATE INDEX access_record_admins_incarnation ON access_record_admins (incarnation, record_id);
+CREATE INDEX access_record_admins_generation ON access_record_admins (generation_id, record_id);
 
 CREATE TABLE access_record_statements (
     record_id TEXT NOT NULL,
@@ -105,17 +105,17 @@ CREATE TABLE access_record_statements (
 
 CREATE TABLE organizations (
     id TEXT NOT NULL PRIMARY KEY,
-    incarnation TEXT NOT NULL,
+    generation_id TEXT NOT NULL,
     name TEXT,
     metadata TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
-CREATE UNIQUE INDEX organizations_incarnation ON organizations (incarnation);
+CREATE UNIQUE INDEX organizations_generation ON organizations (generation_id);
 
 CREATE TABLE users (
     id TEXT NOT NULL PRIMARY KEY,
-    incarnation TEXT NOT NULL,
+    generation_id TEXT NOT NULL,
     blocked_at BIGINT,
     profile TEXT NOT NULL,
     metadata TEXT NOT NULL,
@@ -124,7 +124,7 @@ CREATE TABLE users (
     created_at BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
-CREATE UNIQUE INDEX users_incarnation ON users (incarnation);
+CREATE UNIQUE INDEX users_generation ON users (generation_id);
 CREATE INDEX users_blocked ON users (id) WHERE blocked_at IS NOT NULL;
 
 -- A row is valid while the organization has the generation that it names. A job deletes the rows of deleted organizations; those
@@ -132,28 +132,28 @@ CREATE INDEX users_blocked ON users (id) WHERE blocked_at IS NOT NULL;
 CREATE TABLE members (
     organization_id TEXT NOT NULL,
     user_id TEXT NOT NULL,
-    incarnation TEXT NOT NULL,
-    organization_incarnation TEXT NOT NULL,
+    generation_id TEXT NOT NULL,
+    organization_generation_id TEXT NOT NULL,
     roles TEXT NOT NULL,
     metadata TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     version BIGINT NOT NULL,
     PRIMARY KEY (organization_id, user_id)
 );
-CREATE UNIQUE INDEX members_incarnation ON members (incarnation);
+CREATE UNIQUE INDEX members_generation ON members (generation_id);
 CREATE INDEX members_user ON members (user_id);
-CREATE INDEX members_page ON members (organization_id, incarnation);
+CREATE INDEX members_page ON members (organization_id, generation_id);
 
 -- Owners that were deleted and whose keys do not all have their events yet. The keys stopped working with the deletion.
-CREATE TABLE departures (
+CREATE TABLE owner_deletions (
     id TEXT NOT NULL PRIMARY KEY,
     cause TEXT NOT NULL,
     user_id TEXT,
     organization_id TEXT,
     service_client_id TEXT,
-    incarnation TEXT,
+    generation_id TEXT,
     -- The last key that was examined.
-    told_until TEXT NOT NULL,
+    key_cursor TEXT NOT NULL,
     created_at BIGINT NOT NULL
 );
 
@@ -164,11 +164,10 @@ CREATE TABLE service_clients (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
     owner_type TEXT NOT NULL,
-    owner_id TEXT,
     -- The owner and its generation: a membership, a user outside any organization, or an organization. NULL for the account.
     user_id TEXT,
     organization_id TEXT,
-    incarnation TEXT,
+    generation_id TEXT,
     permissions TEXT NOT NULL,
     metadata TEXT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -187,10 +186,10 @@ CREATE TABLE api_keys (
     -- The user or organization behind the owner, and its generation. NULL for the account.
     user_id TEXT,
     organization_id TEXT,
-    incarnation TEXT,
+    generation_id TEXT,
     -- The member who created a key of an organization.
     creator_id TEXT,
-    creator_incarnation TEXT,
+    creator_generation_id TEXT,
     permissions TEXT NOT NULL,
     -- A JSON array of identifiers. NULL: all audiences.
     audiences TEXT,
@@ -203,7 +202,7 @@ CREATE TABLE api_keys (
     deleted_at BIGINT,
     expires_at BIGINT,
     -- How many days before the expiration the last notification was sent; 0 once the event for the end is recorded.
-    noticed_days INTEGER,
+    notified_days INTEGER,
     -- Why the key ended with its owner, once the event for its end is recorded.
     ended_with TEXT,
     created_at BIGINT NOT NULL,
@@ -214,9 +213,9 @@ CREATE INDEX api_keys_owner ON api_keys (owner_id, id);
 CREATE INDEX api_keys_organization ON api_keys (organization_id, id);
 CREATE INDEX api_keys_user ON api_keys (user_id, id);
 CREATE INDEX api_keys_creator ON api_keys (creator_id, id) WHERE creator_id IS NOT NULL;
-CREATE INDEX api_keys_ends ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX api_keys_expires ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
 -- Begins with the last notification, so that keys that have theirs are not read again.
-CREATE INDEX api_keys_notices ON api_keys (noticed_days, expires_at) WHERE expires_at IS NOT NULL AND revoked_at IS NULL;
+CREATE INDEX api_keys_notifications ON api_keys (notified_days, expires_at) WHERE expires_at IS NOT NULL AND revoked_at IS NULL;
 -- Keys that are not in force are few among many, and are read alone.
 CREATE INDEX api_keys_archived ON api_keys (id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX api_keys_revoked ON api_keys (id) WHERE revoked_at IS NOT NULL;
@@ -227,26 +226,25 @@ CREATE TABLE credentials (
     id TEXT NOT NULL PRIMARY KEY,
     key_id TEXT NOT NULL REFERENCES api_keys (id),
     prefix TEXT NOT NULL,
-    sealed BLOB NOT NULL,
-    master_version INTEGER NOT NULL,
+    encrypted_secret BLOB NOT NULL,
+    master_version INTEGER NOT NULL CONSTRAINT credentials_master REFERENCES master_keys (version),
     -- An imported key is found by this keyed digest, and is displayed in this form. NULL for native keys.
-    lookup TEXT,
-    masked TEXT,
+    lookup_digest TEXT,
+    masked_value TEXT,
     -- The index of its tokens, which is assigned at the end of the change that creates the credential.
     status_list TEXT,
     status_index INTEGER,
     created_at BIGINT NOT NULL,
     -- When it was replaced, and the end of its grace. NULL for the credential in use.
     replaced_at BIGINT,
-    expires_at BIGINT,
-    last_used_at BIGINT
+    expires_at BIGINT
 );
 CREATE INDEX credentials_key ON credentials (key_id);
 -- Partial, because a planner with statistics ignores an index that is mostly NULL.
-CREATE UNIQUE INDEX credentials_lookup ON credentials (lookup) WHERE lookup IS NOT NULL;
+CREATE UNIQUE INDEX credentials_lookup ON credentials (lookup_digest) WHERE lookup_digest IS NOT NULL;
 CREATE UNIQUE INDEX credentials_status ON credentials (status_list, status_index) WHERE status_list IS NOT NULL;
-CREATE INDEX credentials_placeless ON credentials (id) WHERE status_list IS NULL;
-CREATE INDEX credentials_ends ON credentials (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX credentials_unallocated ON credentials (id) WHERE status_list IS NULL;
+CREATE INDEX credentials_expires ON credentials (expires_at) WHERE expires_at IS NOT NULL;
 -- Rows are re-encrypted in the order of their ids.
 CREATE INDEX credentials_master ON credentials (master_version, id);
 
@@ -266,7 +264,7 @@ CREATE TABLE key_usage (
 CREATE INDEX key_usage_day ON key_usage (day);
 
 -- Exchanges of keys with a rate limit, in the current minute.
-CREATE TABLE key_windows (
+CREATE TABLE rate_limit_windows (
     key_id TEXT NOT NULL PRIMARY KEY,
     minute BIGINT NOT NULL,
     exchanges BIGINT NOT NULL
@@ -301,23 +299,23 @@ SELECT
     k.created_by,
     k.version,
     k.user_id,
-    k.incarnation,
+    k.generation_id,
     k.creator_id,
-    k.creator_incarnation AS key_creator_incarnation,
+    k.creator_generation_id,
     k.exchanges_per_minute,
     s.permissions AS client_permissions,
     s.deleted_at AS client_deleted_at,
     s.metadata AS client_metadata,
-    u.incarnation AS user_incarnation,
+    u.generation_id AS user_generation_id,
     u.blocked_at AS user_blocked_at,
     u.profile AS user_profile,
     u.metadata AS user_metadata,
-    m.incarnation AS member_incarnation,
-    m.organization_incarnation AS member_organization_incarnation,
-    o.incarnation AS organization_incarnation,
+    m.generation_id AS member_generation_id,
+    m.organization_generation_id AS member_organization_generation_id,
+    o.generation_id AS organization_generation_id,
     o.metadata AS organization_metadata,
-    c.incarnation AS creator_incarnation,
-    c.organization_incarnation AS creator_organization_incarnation,
+    c.generation_id AS creator_member_generation_id,
+    c.organization_generation_id AS creator_member_organization_generation_id,
     CASE
         -- What may be assigned to keys of an organization, as far as this one carries it.
         WHEN k.user_id IS NULL AND k.organization_id IS NOT NULL THEN (
@@ -326,11 +324,11 @@ SELECT
         )
         WHEN k.organization_id IS NOT NULL THEN (SELECT group_concat(r.permissions, ' ') FROM roles r WHERE r.name IN (SELECT value FROM json_each('["' || replace(m.roles, ' ', '","') || '"]')))
         WHEN k.user_id IS NOT NULL THEN (SELECT group_concat(r.permissions, ' ') FROM roles r WHERE r.name IN (SELECT value FROM json_each('["' || replace(u.roles, ' ', '","') || '"]')))
-    END AS home_permissions,
+    END AS owner_permissions,
     -- The statements of its access records, with what their roles hold now, as JSON; absent where there are none. Nearly always nothing names
     -- the key or its owner, and that is all that is looked at.
-    CASE WHEN EXISTS (SELECT 1 FROM access_record_principals y WHERE y.mark = k.id)
-        OR EXISTS (SELECT 1 FROM access_record_principals y WHERE y.mark = CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.incarnation END)
+    CASE WHEN EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = k.id)
+        OR EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.generation_id END)
     THEN (
         SELECT NULLIF(
             json_group_array(
@@ -346,10 +344,10 @@ SELECT
         JOIN access_record_statements t ON t.record_id = a.id
         WHERE a.id IN (
             SELECT x.record_id FROM access_record_principals x
-            WHERE x.mark IN (k.id, CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.incarnation END)
+            WHERE x.unique_id IN (k.id, CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.generation_id END)
         )
-        AND a.organization_id IS k.organization_id AND a.incarnation IS o.incarnation
-    ) END AS access
+        AND a.organization_id IS k.organization_id AND a.generation_id IS o.generation_id
+    ) END AS access_statements
 FROM api_keys k
 LEFT JOIN service_clients s ON k.owner_type = 'service_client' AND s.id = k.owner_id
 LEFT JOIN users u ON u.id = k.user_id
@@ -391,7 +389,7 @@ CREATE TABLE token_statuses (
     exp BIGINT NOT NULL,
     revoked_at BIGINT
 );
-CREATE UNIQUE INDEX token_statuses_place ON token_statuses (list_id, list_index);
+CREATE UNIQUE INDEX token_statuses_index ON token_statuses (list_id, list_index);
 CREATE INDEX token_statuses_credential ON token_statuses (credential_id);
 CREATE INDEX token_statuses_revoked ON token_statuses (list_id, list_index) WHERE revoked_at IS NOT NULL;
 CREATE INDEX token_statuses_exp ON token_statuses (list_id, exp);
@@ -402,26 +400,26 @@ CREATE TABLE status_list_tokens (
     jwt TEXT NOT NULL,
     kid TEXT NOT NULL,
     -- A digest of the statuses and parameters. A list with the same digest is not signed again.
-    content TEXT NOT NULL,
+    content_digest TEXT NOT NULL,
     issued_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
 
 -- One row: the state of the last build.
-CREATE TABLE status_build (
+CREATE TABLE status_list_build (
     id INTEGER NOT NULL PRIMARY KEY,
     -- The last event that the lists include.
-    seq BIGINT NOT NULL,
+    event_cursor BIGINT NOT NULL,
     -- When the next key or credential expires.
-    next_end BIGINT,
+    next_expiration_at BIGINT,
     version BIGINT NOT NULL,
     -- How many tokens were revoked individually, and how many of them the lists include. A revocation changes only the first, so it
     -- does not conflict with a build.
-    revoked BIGINT NOT NULL DEFAULT 0,
-    built_revoked BIGINT NOT NULL DEFAULT 0
+    revoked_token_count BIGINT NOT NULL,
+    included_revoked_token_count BIGINT NOT NULL
 );
-INSERT INTO status_build (id, seq, next_end, version, revoked, built_revoked) VALUES (1, -1, NULL, 1, 0, 0);
+INSERT INTO status_list_build (id, event_cursor, next_expiration_at, version, revoked_token_count, included_revoked_token_count) VALUES (1, -1, NULL, 1, 0, 0);
 
 
 -- Signing: keys, replicas and the clock monitor
@@ -432,8 +430,8 @@ CREATE TABLE signing_keys (
     state TEXT NOT NULL,
     public_jwk TEXT NOT NULL,
     -- NULL once the private key is destroyed.
-    sealed BLOB,
-    master_version INTEGER,
+    encrypted_private_key BLOB,
+    master_version INTEGER CONSTRAINT signing_keys_master REFERENCES master_keys (version),
     published_at BIGINT NOT NULL,
     -- When another transaction first read the publication. Propagation delays count from here, however long the commit took.
     seen_at BIGINT,
@@ -462,11 +460,11 @@ CREATE TABLE replicas (
     id TEXT PRIMARY KEY NOT NULL,
     name TEXT NOT NULL,
     started_at BIGINT NOT NULL,
-    seen_at BIGINT NOT NULL,
+    last_heartbeat_at BIGINT NOT NULL,
     -- The kids in its JWKS.
-    published TEXT NOT NULL,
+    published_kids TEXT NOT NULL,
     -- The fingerprints of the master keys that it has loaded.
-    master_keys TEXT NOT NULL DEFAULT '',
+    master_key_fingerprints TEXT NOT NULL,
     algorithm TEXT NOT NULL,
     rotation_period BIGINT,
     verifier_cache_ttl BIGINT NOT NULL,
@@ -477,12 +475,12 @@ CREATE TABLE replicas (
 );
 
 -- One row: the last observed time, and since when the clock has been steady.
-CREATE TABLE rotation_clock (
+CREATE TABLE clock_monitor (
     id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
-    last_at BIGINT NOT NULL,
-    steady_since BIGINT NOT NULL
+    last_observed_at BIGINT NOT NULL,
+    stable_since BIGINT NOT NULL
 );
-INSERT INTO rotation_clock (id, last_at, steady_since) VALUES (1, 0, 0);
+INSERT INTO clock_monitor (id, last_observed_at, stable_since) VALUES (1, 0, 0);
 
 
 -- Events: the audit log
@@ -509,12 +507,12 @@ CREATE INDEX events_subject ON events (subject, seq);
 CREATE INDEX events_organization ON events (organization_id, seq);
 
 -- One row, locked last in every change, so that the order of the events is that of the commits.
-CREATE TABLE event_head (
+CREATE TABLE event_chain_head (
     id INTEGER NOT NULL PRIMARY KEY,
     seq BIGINT NOT NULL,
     hash TEXT NOT NULL
 );
-INSERT INTO event_head (id, seq, hash) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO event_chain_head (id, seq, hash) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000');
 
 
 -- Webhooks
@@ -528,16 +526,16 @@ CREATE TABLE webhooks (
     organization_id TEXT,
     -- Why the webhook is disabled. NULL: it is enabled.
     disabled TEXT,
-    sealed BLOB NOT NULL,
-    master_version INTEGER NOT NULL,
+    encrypted_secret BLOB NOT NULL,
+    master_version INTEGER NOT NULL CONSTRAINT webhooks_master REFERENCES master_keys (version),
     -- The previous secret, which also signs until it expires.
-    old_sealed BLOB,
-    old_master_version INTEGER,
-    old_until BIGINT,
+    previous_encrypted_secret BLOB,
+    previous_master_version INTEGER CONSTRAINT webhooks_previous_master REFERENCES master_keys (version),
+    previous_secret_expires_at BIGINT,
     -- Set when the receiver asks for a pause.
     paused_until BIGINT,
     -- The last event that was considered for this webhook.
-    seen BIGINT NOT NULL,
+    event_cursor BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     created_by TEXT NOT NULL,
     version BIGINT NOT NULL
@@ -553,7 +551,7 @@ CREATE TABLE webhook_deliveries (
     attempts INTEGER NOT NULL,
     next_attempt_at BIGINT,
     -- Until when one replica alone may send it.
-    claimed_until BIGINT,
+    leased_until BIGINT,
     last_status INTEGER,
     last_error TEXT,
     created_at BIGINT NOT NULL,
@@ -570,14 +568,14 @@ CREATE INDEX webhook_deliveries_finished ON webhook_deliveries (finished_at);
 CREATE TABLE portal_sessions (
     id TEXT NOT NULL PRIMARY KEY,
     -- How its secret is presented: token (in a header), code (in a URL, once) or page (in a cookie).
-    kind TEXT NOT NULL DEFAULT 'token',
-    sealed BLOB NOT NULL,
-    master_version INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    encrypted_secret BLOB NOT NULL,
+    master_version INTEGER NOT NULL CONSTRAINT portal_sessions_master REFERENCES master_keys (version),
     user_id TEXT NOT NULL,
     organization_id TEXT,
-    incarnation TEXT NOT NULL,
+    generation_id TEXT NOT NULL,
     -- The permissions that the opener can grant. NULL: the whole catalog.
-    held TEXT,
+    grantable_permissions TEXT,
     created_by TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
@@ -605,36 +603,3 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (actor, idempotency_key)
 );
 CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
-
-
--- No row can be sealed with a key that was removed. On PostgreSQL foreign keys see to it.
-CREATE TRIGGER signing_keys_master_version_insert BEFORE INSERT ON signing_keys
-WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
-CREATE TRIGGER signing_keys_master_version_update BEFORE UPDATE OF master_version ON signing_keys
-WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
-CREATE TRIGGER credentials_master_version_insert BEFORE INSERT ON credentials
-WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
-CREATE TRIGGER credentials_master_version_update BEFORE UPDATE OF master_version ON credentials
-WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
-CREATE TRIGGER portal_sessions_master_version_insert BEFORE INSERT ON portal_sessions
-WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
-CREATE TRIGGER portal_sessions_master_version_update BEFORE UPDATE OF master_version ON portal_sessions
-WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
-CREATE TRIGGER webhooks_master_version_insert BEFORE INSERT ON webhooks
-WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
-CREATE TRIGGER webhooks_master_version_update BEFORE UPDATE OF master_version ON webhooks
-WHEN NEW.master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
-CREATE TRIGGER webhooks_old_master_version_insert BEFORE INSERT ON webhooks
-WHEN NEW.old_master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.old_master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;
-CREATE TRIGGER webhooks_old_master_version_update BEFORE UPDATE OF old_master_version ON webhooks
-WHEN NEW.old_master_version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM master_keys WHERE version = NEW.old_master_version)
-BEGIN SELECT RAISE(ABORT, 'no such master key'); END;

@@ -38,7 +38,7 @@ struct Row {
     id: String,
     name: String,
     organization_id: Option<String>,
-    incarnation: Option<String>,
+    generation_id: Option<String>,
     created_at: i64,
     created_by: String,
     version: i64,
@@ -51,7 +51,7 @@ pub fn insert(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> 
             access_records::id.eq(record.id.as_str()),
             access_records::name.eq(record.name.as_str()),
             access_records::organization_id.eq(organization.map(|(id, _)| id.as_str())),
-            access_records::incarnation.eq(organization.map(|(_, incarnation)| incarnation.as_str())),
+            access_records::generation_id.eq(organization.map(|(_, generation_id)| generation_id.as_str())),
             access_records::created_at.eq(record.created_at.millis()),
             access_records::created_by.eq(record.created_by.to_stored()),
             access_records::version.eq(record.version),
@@ -104,7 +104,7 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
         diesel::insert_into(access_record_principals::table)
             .values((
                 access_record_principals::record_id.eq(id),
-                access_record_principals::mark.eq(principal.unique_id()),
+                access_record_principals::unique_id.eq(principal.unique_id()),
                 access_record_principals::kind.eq(principal.kind().as_str()),
                 access_record_principals::principal_id.eq(principal.id()),
                 access_record_principals::position.eq(position),
@@ -115,7 +115,7 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
         diesel::insert_into(access_record_admins::table)
             .values((
                 access_record_admins::record_id.eq(id),
-                access_record_admins::incarnation.eq(admin.generation_id.as_str()),
+                access_record_admins::generation_id.eq(admin.generation_id.as_str()),
                 access_record_admins::user_id.eq(admin.user.as_str()),
                 access_record_admins::position.eq(position),
             ))
@@ -162,19 +162,19 @@ pub fn list(
     page: &PageRequest,
 ) -> Result<Page<AccessRecord>, StoreError> {
     // This is a join, because for a correlated subquery the planner would read every organization.
-    let organization = organizations::incarnation.nullable().eq(access_records::incarnation);
+    let organization = organizations::generation_id.nullable().eq(access_records::generation_id);
     let mut query = access_records::table
         .left_join(organizations::table.on(organization))
-        .filter(access_records::incarnation.is_null().or(organizations::incarnation.nullable().is_not_null()))
+        .filter(access_records::generation_id.is_null().or(organizations::generation_id.nullable().is_not_null()))
         .select(Row::as_select())
         .into_boxed();
     query = match reach {
         RecordVisibility::All => query,
         RecordVisibility::None => return Ok(Page { data: Vec::new(), next: None }),
         RecordVisibility::Organization(id) => query.filter(access_records::organization_id.eq(id.to_string())),
-        RecordVisibility::AdministeredBy(organization, incarnation) => {
+        RecordVisibility::AdministeredBy(organization, generation_id) => {
             let administered = access_record_admins::table
-                .filter(access_record_admins::incarnation.eq(incarnation.to_string()))
+                .filter(access_record_admins::generation_id.eq(generation_id.to_string()))
                 .select(access_record_admins::record_id);
             let query = query.filter(access_records::id.eq_any(administered));
             match organization {
@@ -205,21 +205,21 @@ fn load_parts(connection: &mut Conn, rows: Vec<Row>) -> Result<Vec<AccessRecord>
             access_record_principals::record_id,
             access_record_principals::kind,
             access_record_principals::principal_id,
-            access_record_principals::mark,
+            access_record_principals::unique_id,
         ))
         .load(connection)?;
-    for (record, kind, id, mark) in found {
-        principals.entry(record).or_default().push(parse_principal(&kind, &id, &mark)?);
+    for (record, kind, id, unique_id) in found {
+        principals.entry(record).or_default().push(parse_principal(&kind, &id, &unique_id)?);
     }
     let mut admins: BTreeMap<String, Vec<RecordAdmin>> = BTreeMap::new();
     let found: Vec<(String, String, String)> = access_record_admins::table
         .filter(access_record_admins::record_id.eq_any(ids.clone()))
         .order(access_record_admins::position.asc())
-        .select((access_record_admins::record_id, access_record_admins::user_id, access_record_admins::incarnation))
+        .select((access_record_admins::record_id, access_record_admins::user_id, access_record_admins::generation_id))
         .load(connection)?;
-    for (record, user, incarnation) in found {
+    for (record, user, generation_id) in found {
         let admin =
-            RecordAdmin { user: parsed("user id", &user)?, generation_id: parsed("incarnation", &incarnation)? };
+            RecordAdmin { user: parsed("user id", &user)?, generation_id: parsed("generation id", &generation_id)? };
         admins.entry(record).or_default().push(admin);
     }
     let mut statements: BTreeMap<String, Vec<Statement>> = BTreeMap::new();
@@ -254,14 +254,14 @@ fn load_parts(connection: &mut Conn, rows: Vec<Row>) -> Result<Vec<AccessRecord>
 }
 
 fn organization(row: &Row) -> Result<Option<(OrganizationId, GenerationId)>, StoreError> {
-    let (Some(id), Some(incarnation)) = (&row.organization_id, &row.incarnation) else { return Ok(None) };
-    Ok(Some((parsed("organization id", id)?, parsed("incarnation", incarnation)?)))
+    let (Some(id), Some(generation_id)) = (&row.organization_id, &row.generation_id) else { return Ok(None) };
+    Ok(Some((parsed("organization id", id)?, parsed("generation id", generation_id)?)))
 }
 
-fn parse_principal(kind: &str, id: &str, mark: &str) -> Result<Principal, StoreError> {
+fn parse_principal(kind: &str, id: &str, unique_id: &str) -> Result<Principal, StoreError> {
     let kind = PrincipalType::ALL.into_iter().find(|known| known.as_str() == kind);
     match kind.ok_or_else(|| StoreError::InvalidData("kind of a principal".to_owned()))? {
-        PrincipalType::User => Ok(Principal::User(parsed("user id", id)?, parsed("incarnation", mark)?)),
+        PrincipalType::User => Ok(Principal::User(parsed("user id", id)?, parsed("generation id", unique_id)?)),
         PrincipalType::ServiceClient => Ok(Principal::ServiceClient(parsed("service client id", id)?)),
         PrincipalType::ApiKey => Ok(Principal::ApiKey(parsed("key id", id)?)),
     }

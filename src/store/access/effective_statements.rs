@@ -20,11 +20,11 @@ use serde::Deserialize;
 /// an organization or outside any organization.
 pub fn find_rules_of_principal(
     connection: &mut Conn,
-    mark: &str,
+    unique_id: &str,
     organization: Option<(&OrganizationId, &GenerationId)>,
 ) -> Result<Vec<EffectiveStatement>, StoreError> {
     let of_principal = access_record_principals::table
-        .filter(access_record_principals::mark.eq(mark.to_owned()))
+        .filter(access_record_principals::unique_id.eq(unique_id.to_owned()))
         .select(access_record_principals::record_id);
     let mut query = access_records::table
         .inner_join(access_record_statements::table.on(access_record_statements::record_id.eq(access_records::id)))
@@ -32,9 +32,9 @@ pub fn find_rules_of_principal(
         .select((access_record_statements::roles, access_record_statements::resources))
         .into_boxed();
     query = match organization {
-        Some((id, incarnation)) => query
+        Some((id, generation_id)) => query
             .filter(access_records::organization_id.eq(id.to_string()))
-            .filter(access_records::incarnation.eq(incarnation.to_string())),
+            .filter(access_records::generation_id.eq(generation_id.to_string())),
         None => query.filter(access_records::organization_id.is_null()),
     };
     let rows: Vec<(String, String)> = query.load(connection)?;

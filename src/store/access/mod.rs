@@ -2,11 +2,11 @@
 /// generation id that it had when the record was created.
 macro_rules! organization_generation_matches {
     () => {
-        $crate::store::schema::access_records::incarnation.is_null().or(diesel::dsl::exists(
+        $crate::store::schema::access_records::generation_id.is_null().or(diesel::dsl::exists(
             $crate::store::schema::organizations::table.filter(
-                $crate::store::schema::organizations::incarnation
+                $crate::store::schema::organizations::generation_id
                     .nullable()
-                    .eq($crate::store::schema::access_records::incarnation),
+                    .eq($crate::store::schema::access_records::generation_id),
             ),
         ))
     };

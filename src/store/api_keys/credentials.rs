@@ -18,9 +18,7 @@ pub(crate) struct CredentialRow {
     prefix: String,
     created_at: i64,
     expires_at: Option<i64>,
-    /// The last-used time that versions without the table `credential_uses` write.
-    last_used_at: Option<i64>,
-    masked: Option<String>,
+    masked_value: Option<String>,
 }
 
 /// A credential to be inserted.
@@ -39,12 +37,12 @@ pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> R
             credentials::id.eq(new.credential.id.as_str()),
             credentials::key_id.eq(key.as_str()),
             credentials::prefix.eq(new.credential.prefix.as_str()),
-            credentials::sealed.eq(new.encrypted_secret.as_slice()),
+            credentials::encrypted_secret.eq(new.encrypted_secret.as_slice()),
             credentials::master_version.eq(new.master_version),
             credentials::created_at.eq(new.credential.created_at.millis()),
             credentials::expires_at.eq(new.credential.expires_at.map(Timestamp::millis)),
-            credentials::lookup.eq(new.lookup_digest.as_deref()),
-            credentials::masked.eq(new.credential.masked_value.as_ref().map(MaskedKey::as_str)),
+            credentials::lookup_digest.eq(new.lookup_digest.as_deref()),
+            credentials::masked_value.eq(new.credential.masked_value.as_ref().map(MaskedKey::as_str)),
         ))
         .execute(&mut **tx)?;
     tx.register_new_credential(new.credential.id);
@@ -53,7 +51,7 @@ pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> R
 
 /// Returns whether an imported key is stored under one of `lookups`, whether in force or not.
 pub fn is_imported_key_stored(connection: &mut Conn, lookups: &[String]) -> Result<bool, StoreError> {
-    let found = credentials::table.filter(credentials::lookup.eq_any(lookups)).count().get_result::<i64>(connection)?;
+    let found = credentials::table.filter(credentials::lookup_digest.eq_any(lookups)).count().get_result::<i64>(connection)?;
     Ok(found > 0)
 }
 
@@ -74,9 +72,9 @@ pub(crate) fn credential_from_row((row, used): (CredentialRow, Option<i64>)) -> 
     Ok(Credential {
         id: parsed("credential id", &row.id)?,
         prefix: parsed("prefix", &row.prefix)?,
-        masked_value: row.masked.as_deref().map(|text| parsed("masked key", text)).transpose()?,
+        masked_value: row.masked_value.as_deref().map(|text| parsed("masked key", text)).transpose()?,
         created_at: Timestamp::from_millis(row.created_at),
         expires_at: row.expires_at.map(Timestamp::from_millis),
-        last_used_at: used.max(row.last_used_at).map(Timestamp::from_millis),
+        last_used_at: used.map(Timestamp::from_millis),
     })
 }

@@ -30,7 +30,7 @@ struct Row {
     organization_id: Option<String>,
     revoked_at: Option<i64>,
     expires_at: Option<i64>,
-    noticed_days: Option<i32>,
+    notified_days: Option<i32>,
 }
 
 /// Returns whether any notification is due.
@@ -58,7 +58,7 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
         let told: Vec<_> = endings.iter().filter(|one| one.days == days).map(|one| one.key.as_str()).collect();
         if !told.is_empty() {
             diesel::update(api_keys::table.filter(api_keys::id.eq_any(told)))
-                .set(api_keys::noticed_days.eq(Some(days)))
+                .set(api_keys::notified_days.eq(Some(days)))
                 .execute(&mut **tx)?;
         }
     }
@@ -70,7 +70,7 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
 pub fn begin_anew(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Result<(), StoreError> {
     let now = tx.now();
     diesel::update(api_keys::table.find(key.as_str()))
-        .set(api_keys::noticed_days.eq(end.and_then(|end| expiry_notification::due_notification_days(end, now))))
+        .set(api_keys::notified_days.eq(end.and_then(|end| expiry_notification::due_notification_days(end, now))))
         .execute(&mut **tx)?;
     Ok(())
 }
@@ -88,8 +88,8 @@ fn due(connection: &mut Conn, now: Timestamp, most: i64) -> Result<Vec<String>, 
             .select(api_keys::id)
             .into_boxed();
         let ending = match last {
-            None => ending.filter(api_keys::noticed_days.is_null()),
-            Some(last) => ending.filter(api_keys::noticed_days.eq(last)),
+            None => ending.filter(api_keys::notified_days.is_null()),
+            Some(last) => ending.filter(api_keys::notified_days.eq(last)),
         };
         found.extend(ending.load::<String>(connection)?);
     }
@@ -102,7 +102,7 @@ fn ending(row: Row, now: Timestamp) -> Result<Option<Ending>, StoreError> {
     else {
         return Ok(None);
     };
-    if row.noticed_days.is_some_and(|last| last <= days) {
+    if row.notified_days.is_some_and(|last| last <= days) {
         return Ok(None);
     }
     let organization = row.organization_id.map(|id| parsed("organization id", &id)).transpose()?;

@@ -52,10 +52,9 @@ key_rows! {
     created_by: String,
     version: i64,
     user_id: Option<String>,
-    incarnation: Option<String>,
+    generation_id: Option<String>,
     creator_id: Option<String>,
-    #[diesel(column_name = key_creator_incarnation)]
-    creator_incarnation: Option<String>,
+    creator_generation_id: Option<String>,
     exchanges_per_minute: Option<i32>,
 }
 

@@ -46,10 +46,10 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
             api_keys::owner_id.eq(ownership.owner.id()),
             api_keys::organization_id.eq(home.organization().map(|id| id.as_str())),
             api_keys::user_id.eq(home.user().map(|id| id.as_str())),
-            api_keys::incarnation.eq(home.generation_id().map(|id| id.as_str())),
+            api_keys::generation_id.eq(home.generation_id().map(|id| id.as_str())),
             api_keys::creator_id.eq(ownership.creator_membership.as_ref().map(|(user, _)| user.as_str())),
-            api_keys::creator_incarnation
-                .eq(ownership.creator_membership.as_ref().map(|(_, incarnation)| incarnation.as_str())),
+            api_keys::creator_generation_id
+                .eq(ownership.creator_membership.as_ref().map(|(_, generation_id)| generation_id.as_str())),
             api_keys::exchanges_per_minute.eq(limit_column(key)),
             api_keys::permissions.eq(key.permissions.to_string()),
             api_keys::audiences.eq(audiences_column(key)?),
@@ -61,7 +61,7 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
             api_keys::created_at.eq(key.created_at.millis()),
             api_keys::created_by.eq(key.created_by.to_stored()),
             api_keys::version.eq(key.version),
-            api_keys::noticed_days.eq(key
+            api_keys::notified_days.eq(key
                 .lifecycle
                 .expires_at
                 .and_then(|end| expiry_notification::due_notification_days(end, key.created_at))),
@@ -155,9 +155,9 @@ pub fn list(
     }
     if let Some(since) = filter.unused_since {
         let used = credentials::table
-            .left_join(credential_uses::table)
+            .inner_join(credential_uses::table)
             .filter(credentials::key_id.eq(api_keys::id))
-            .filter(credentials::last_used_at.ge(since.millis()).or(credential_uses::last_used_at.ge(since.millis())));
+            .filter(credential_uses::last_used_at.ge(since.millis()));
         query =
             query.filter(api_keys::created_at.lt(since.millis())).filter(diesel::dsl::not(diesel::dsl::exists(used)));
     }

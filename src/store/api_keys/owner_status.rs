@@ -30,17 +30,17 @@ pub(crate) struct StandingRow {
     client_permissions: Option<String>,
     client_deleted_at: Option<i64>,
     client_metadata: Option<String>,
-    user_incarnation: Option<String>,
+    user_generation_id: Option<String>,
     user_blocked_at: Option<i64>,
     user_profile: Option<String>,
     user_metadata: Option<String>,
-    member_incarnation: Option<String>,
-    member_organization_incarnation: Option<String>,
-    organization_incarnation: Option<String>,
+    member_generation_id: Option<String>,
+    member_organization_generation_id: Option<String>,
+    organization_generation_id: Option<String>,
     organization_metadata: Option<String>,
-    creator_incarnation: Option<String>,
-    creator_organization_incarnation: Option<String>,
-    home_permissions: Option<String>,
+    creator_member_generation_id: Option<String>,
+    creator_member_organization_generation_id: Option<String>,
+    owner_permissions: Option<String>,
 }
 
 /// Returns the rows of the keys `ids`, by key id.
@@ -60,9 +60,9 @@ pub(crate) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, St
             deleted: row.client_deleted_at.is_some(),
         })
     });
-    let creator_membership = match (&key.creator_id, &key.creator_incarnation) {
-        (Some(user), Some(incarnation)) => {
-            Some((parsed("creator_membership", user)?, parsed("incarnation of the creator_membership", incarnation)?))
+    let creator_membership = match (&key.creator_id, &key.creator_generation_id) {
+        (Some(user), Some(generation_id)) => {
+            Some((parsed("creator_membership", user)?, parsed("generation id of the creator", generation_id)?))
         }
         (Some(_) | None, _) => None,
     };
@@ -96,47 +96,47 @@ impl StandingRow {
         let (
             client_permissions,
             client_deleted_at,
-            user_incarnation,
+            user_generation_id,
             user_blocked_at,
-            member_incarnation,
-            member_organization_incarnation,
-            organization_incarnation,
-            creator_incarnation,
-            creator_organization_incarnation,
+            member_generation_id,
+            member_organization_generation_id,
+            organization_generation_id,
+            creator_member_generation_id,
+            creator_member_organization_generation_id,
         ) = columns;
         Self {
             client_permissions,
             client_deleted_at,
-            user_incarnation,
+            user_generation_id,
             user_blocked_at,
-            member_incarnation,
-            member_organization_incarnation,
-            organization_incarnation,
-            creator_incarnation,
-            creator_organization_incarnation,
+            member_generation_id,
+            member_organization_generation_id,
+            organization_generation_id,
+            creator_member_generation_id,
+            creator_member_organization_generation_id,
             ..Self::default()
         }
     }
 
     fn directory(&self) -> Result<DirectorySnapshot, StoreError> {
-        let user = self.user_incarnation.as_deref().map(|incarnation| {
+        let user = self.user_generation_id.as_deref().map(|generation_id| {
             Ok::<_, StoreError>(UserSnapshot {
-                incarnation: parsed("incarnation of a user", incarnation)?,
+                incarnation: parsed("generation id of a user", generation_id)?,
                 blocked: self.user_blocked_at.is_some(),
             })
         });
         Ok(DirectorySnapshot {
             user: user.transpose()?,
-            membership: membership(&self.member_incarnation, &self.member_organization_incarnation)?,
-            organization: incarnation(self.organization_incarnation.as_deref())?,
-            creator_membership: membership(&self.creator_incarnation, &self.creator_organization_incarnation)?,
-            permissions: permission_set(self.home_permissions.as_deref().unwrap_or_default())?,
+            membership: membership(&self.member_generation_id, &self.member_organization_generation_id)?,
+            organization: parse_generation_id(self.organization_generation_id.as_deref())?,
+            creator_membership: membership(&self.creator_member_generation_id, &self.creator_member_organization_generation_id)?,
+            permissions: permission_set(self.owner_permissions.as_deref().unwrap_or_default())?,
         })
     }
 
     /// Returns the user that the key belongs to, with the profile and metadata from the product.
     pub fn user(&self, home: &OwnerScope) -> Result<Option<OwnerUser>, StoreError> {
-        let Some(id) = home.user().filter(|_| self.user_incarnation.is_some()) else { return Ok(None) };
+        let Some(id) = home.user().filter(|_| self.user_generation_id.is_some()) else { return Ok(None) };
         Ok(Some(OwnerUser {
             id: id.clone(),
             blocked: self.user_blocked_at.is_some(),
@@ -157,12 +157,12 @@ impl StandingRow {
 }
 
 fn membership(own: &Option<String>, organization: &Option<String>) -> Result<Option<MembershipSnapshot>, StoreError> {
-    let both = incarnation(own.as_deref())?.zip(incarnation(organization.as_deref())?);
-    Ok(both.map(|(incarnation, organization)| MembershipSnapshot { incarnation, organization }))
+    let both = parse_generation_id(own.as_deref())?.zip(parse_generation_id(organization.as_deref())?);
+    Ok(both.map(|(generation_id, organization)| MembershipSnapshot { incarnation: generation_id, organization }))
 }
 
-fn incarnation(column: Option<&str>) -> Result<Option<GenerationId>, StoreError> {
-    column.map(|text| parsed("incarnation", text)).transpose()
+fn parse_generation_id(column: Option<&str>) -> Result<Option<GenerationId>, StoreError> {
+    column.map(|text| parsed("generation id", text)).transpose()
 }
 
 fn owner(key: &KeyRow) -> Result<Owner, StoreError> {
@@ -176,7 +176,7 @@ fn owner(key: &KeyRow) -> Result<Owner, StoreError> {
 }
 
 fn home(key: &KeyRow) -> Result<OwnerScope, StoreError> {
-    home_of(key.user_id.as_deref(), key.organization_id.as_deref(), key.incarnation.as_deref())
+    home_of(key.user_id.as_deref(), key.organization_id.as_deref(), key.generation_id.as_deref())
 }
 
 /// Builds a `Home` from its three columns.

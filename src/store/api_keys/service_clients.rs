@@ -39,7 +39,7 @@ struct Row {
     version: i64,
     user_id: Option<String>,
     organization_id: Option<String>,
-    incarnation: Option<String>,
+    generation_id: Option<String>,
 }
 
 pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {
@@ -56,7 +56,7 @@ pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError>
             service_clients::owner_type.eq(owner_type),
             service_clients::user_id.eq(home.user().map(|id| id.as_str())),
             service_clients::organization_id.eq(home.organization().map(|id| id.as_str())),
-            service_clients::incarnation.eq(home.generation_id().map(|id| id.as_str())),
+            service_clients::generation_id.eq(home.generation_id().map(|id| id.as_str())),
             service_clients::permissions.eq(client.permissions.to_string()),
             service_clients::metadata.eq(client.metadata.to_json()),
             service_clients::created_at.eq(client.created_at.millis()),
@@ -159,7 +159,7 @@ pub fn of_account(connection: &mut Conn, names: Option<&[DisplayName]>) -> Resul
 /// Returns how many service clients a user has under one generation id of the user or membership.
 pub fn count(connection: &mut Conn, of: &GenerationId) -> Result<i64, StoreError> {
     let found = service_clients::table
-        .filter(service_clients::incarnation.eq(of.as_str()))
+        .filter(service_clients::generation_id.eq(of.as_str()))
         .filter(service_clients::user_id.is_not_null())
         .filter(service_clients::deleted_at.is_null());
     Ok(found.count().get_result(connection)?)
@@ -178,7 +178,7 @@ pub fn holding(connection: &mut Conn, permission: &PermissionName) -> Result<Vec
 
 fn client(row: Row) -> Result<ServiceClient, StoreError> {
     Ok(ServiceClient {
-        home: home_of(row.user_id.as_deref(), row.organization_id.as_deref(), row.incarnation.as_deref())?,
+        home: home_of(row.user_id.as_deref(), row.organization_id.as_deref(), row.generation_id.as_deref())?,
         id: parsed("service client id", &row.id)?,
         name: parsed("service client name", &row.name)?,
         permissions: permission_set(&row.permissions)?,

@@ -67,7 +67,7 @@ struct Row {
     credential: CredentialRow,
     #[diesel(embed)]
     owner: StandingRow,
-    #[diesel(select_expression = key_owner_status::access)]
+    #[diesel(select_expression = key_owner_status::access_statements)]
     access: Option<String>,
     #[diesel(embed)]
     audience: Option<AudienceRow>,
@@ -79,7 +79,7 @@ struct Row {
 #[diesel(table_name = credentials)]
 struct CredentialRow {
     id: String,
-    sealed: Vec<u8>,
+    encrypted_secret: Vec<u8>,
     master_version: i32,
     expires_at: Option<i64>,
     replaced_at: Option<i64>,
@@ -184,8 +184,8 @@ pub(crate) fn read(
             match wanted {
                 KeySelector::Credential(id) => query.filter(credentials::id.eq(id.as_str())).load(connection)?,
                 KeySelector::ImportedKeyLookups(lookups) => match lookups.as_slice() {
-                    [one] => query.filter(credentials::lookup.eq(one)).load(connection)?,
-                    several => query.filter(credentials::lookup.eq_any(several)).load(connection)?,
+                    [one] => query.filter(credentials::lookup_digest.eq(one)).load(connection)?,
+                    several => query.filter(credentials::lookup_digest.eq_any(several)).load(connection)?,
                 },
                 KeySelector::Key(id) => query
                     .filter(credentials::key_id.eq(id.as_str()))
@@ -246,8 +246,8 @@ fn build_facts(first: Row, others: impl Iterator<Item = Row>) -> Result<FactsWit
         audiences,
         sources,
     };
-    let CredentialRow { sealed, master_version, .. } = credential;
-    Ok((KeyRecord { facts, encrypted_secret: sealed, master_version }, key, owner))
+    let CredentialRow { encrypted_secret, master_version, .. } = credential;
+    Ok((KeyRecord { facts, encrypted_secret, master_version }, key, owner))
 }
 
 /// Collects the metadata that the audiences map to claims. A column is parsed only if an audience

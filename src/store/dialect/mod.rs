@@ -22,7 +22,7 @@ use crate::{
 pub fn acquire_sqlite_write_lock(connection: &mut Conn) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(_) => {
-            diesel::sql_query("UPDATE event_head SET seq = seq WHERE id = 1").execute(connection)?;
+            diesel::sql_query("UPDATE event_chain_head SET seq = seq WHERE id = 1").execute(connection)?;
         }
         Conn::Postgres(_) => {}
     }
@@ -175,13 +175,13 @@ pub fn increment_rate_limit_window(
     limit: u32,
 ) -> Result<Option<i64>, StoreError> {
     let query = diesel::sql_query(
-        "INSERT INTO key_windows (key_id, minute, exchanges) VALUES ($1, $2, 1) \
+        "INSERT INTO rate_limit_windows (key_id, minute, exchanges) VALUES ($1, $2, 1) \
          ON CONFLICT (key_id) DO UPDATE SET \
-         exchanges = CASE WHEN key_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
-         THEN key_windows.exchanges + 1 ELSE 1 END, \
-         minute = CASE WHEN key_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
-         THEN key_windows.minute ELSE excluded.minute END \
-         WHERE key_windows.exchanges < $3 OR NOT key_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
+         exchanges = CASE WHEN rate_limit_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
+         THEN rate_limit_windows.exchanges + 1 ELSE 1 END, \
+         minute = CASE WHEN rate_limit_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
+         THEN rate_limit_windows.minute ELSE excluded.minute END \
+         WHERE rate_limit_windows.exchanges < $3 OR NOT rate_limit_windows.minute BETWEEN excluded.minute AND excluded.minute + 1 \
          RETURNING exchanges",
     );
     let query = query.bind::<Text, _>(key.as_str()).bind::<BigInt, _>(minute).bind::<BigInt, _>(i64::from(limit));

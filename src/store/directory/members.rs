@@ -36,8 +36,8 @@ use crate::{
 struct Row {
     organization_id: String,
     user_id: String,
-    incarnation: String,
-    organization_incarnation: String,
+    generation_id: String,
+    organization_generation_id: String,
     roles: String,
     metadata: String,
     created_at: i64,
@@ -49,14 +49,14 @@ struct Row {
 pub fn insert(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     let left = members::table
         .find((member.organization.as_str(), member.user.as_str()))
-        .filter(members::organization_incarnation.ne(member.organization_generation_id.as_str()));
+        .filter(members::organization_generation_id.ne(member.organization_generation_id.as_str()));
     diesel::delete(left).execute(&mut **tx)?;
     diesel::insert_into(members::table)
         .values((
             members::organization_id.eq(member.organization.as_str()),
             members::user_id.eq(member.user.as_str()),
-            members::incarnation.eq(member.generation_id.as_str()),
-            members::organization_incarnation.eq(member.organization_generation_id.as_str()),
+            members::generation_id.eq(member.generation_id.as_str()),
+            members::organization_generation_id.eq(member.organization_generation_id.as_str()),
             members::roles.eq(member.roles.to_string()),
             members::metadata.eq(member.metadata.to_json()),
             members::created_at.eq(member.created_at.millis()),
@@ -86,7 +86,7 @@ pub fn delete(tx: &mut Tx<'_>, organization: &OrganizationId, user: &UserId) -> 
 pub fn find(connection: &mut Conn, organization: &Organization, user: &UserId) -> Result<Option<Member>, StoreError> {
     let row: Option<Row> = members::table
         .find((organization.id.as_str(), user.as_str()))
-        .filter(members::organization_incarnation.eq(organization.generation_id.as_str()))
+        .filter(members::organization_generation_id.eq(organization.generation_id.as_str()))
         .select(Row::as_select())
         .first(connection)
         .optional()?;
@@ -110,8 +110,8 @@ const BULK: BulkTable = BulkTable {
     columns: &[
         ("organization_id", "TEXT"),
         ("user_id", "TEXT"),
-        ("incarnation", "TEXT"),
-        ("organization_incarnation", "TEXT"),
+        ("generation_id", "TEXT"),
+        ("organization_generation_id", "TEXT"),
         ("roles", "TEXT"),
         ("metadata", "TEXT"),
         ("created_at", "BIGINT"),
@@ -119,11 +119,11 @@ const BULK: BulkTable = BulkTable {
     ],
     key: 2,
     // A row of an earlier organization with the same id is replaced.
-    on_conflict: "ON CONFLICT (organization_id, user_id) DO UPDATE SET incarnation = excluded.incarnation, \
-                  organization_incarnation = excluded.organization_incarnation, roles = excluded.roles, \
+    on_conflict: "ON CONFLICT (organization_id, user_id) DO UPDATE SET generation_id = excluded.generation_id, \
+                  organization_generation_id = excluded.organization_generation_id, roles = excluded.roles, \
                   metadata = excluded.metadata, created_at = excluded.created_at, version = excluded.version \
-                  WHERE members.incarnation = excluded.incarnation \
-                  OR members.organization_incarnation <> excluded.organization_incarnation",
+                  WHERE members.generation_id = excluded.generation_id \
+                  OR members.organization_generation_id <> excluded.organization_generation_id",
 };
 
 /// Returns the rows at `places` and locks them until the end of the change. The rows may belong to
@@ -149,8 +149,8 @@ pub fn upsert_many(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError
         .map(|member| Row {
             organization_id: member.organization.to_string(),
             user_id: member.user.to_string(),
-            incarnation: member.generation_id.to_string(),
-            organization_incarnation: member.organization_generation_id.to_string(),
+            generation_id: member.generation_id.to_string(),
+            organization_generation_id: member.organization_generation_id.to_string(),
             roles: member.roles.to_string(),
             metadata: member.metadata.to_json(),
             created_at: member.created_at.millis(),
@@ -169,13 +169,13 @@ pub fn list(
 ) -> Result<Page<Member>, StoreError> {
     let mut query = members::table
         .filter(members::organization_id.eq(organization.id.as_str()))
-        .filter(members::organization_incarnation.eq(organization.generation_id.as_str()))
+        .filter(members::organization_generation_id.eq(organization.generation_id.as_str()))
         .select(Row::as_select())
         .into_boxed();
     if let Some(after) = &page.cursor {
-        query = query.filter(members::incarnation.lt(after.clone()));
+        query = query.filter(members::generation_id.lt(after.clone()));
     }
-    let rows: Vec<Row> = query.order(members::incarnation.desc()).limit(page.limit + 1).load(connection)?;
+    let rows: Vec<Row> = query.order(members::generation_id.desc()).limit(page.limit + 1).load(connection)?;
     let found = rows.into_iter().map(member_from_row).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::from_rows(found, page.limit, |member| member.generation_id.to_string()))
 }
@@ -186,7 +186,7 @@ pub fn list_by_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>,
         .inner_join(
             organizations::table.on(organizations::id
                 .eq(members::organization_id)
-                .and(organizations::incarnation.eq(members::organization_incarnation))),
+                .and(organizations::generation_id.eq(members::organization_generation_id))),
         )
         .filter(members::user_id.eq(user.as_str()))
         .order(members::organization_id.asc())
@@ -204,17 +204,17 @@ pub fn delete_by_user(tx: &mut Tx<'_>, user: &UserId) -> Result<(), StoreError> 
 /// Deletes up to `most` rows of deleted organizations and returns how many were deleted.
 pub fn delete_orphaned(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
     let left: Vec<(String, String)> = members::table
-        .left_join(organizations::table.on(organizations::incarnation.eq(members::organization_incarnation)))
-        .filter(organizations::incarnation.is_null())
-        .select((members::organization_id, members::incarnation))
+        .left_join(organizations::table.on(organizations::generation_id.eq(members::organization_generation_id)))
+        .filter(organizations::generation_id.is_null())
+        .select((members::organization_id, members::generation_id))
         .limit(most)
         .load(&mut **tx)?;
     // A generation id identifies one membership. Together with the organization id, the index for
     // list pages finds it.
-    let (organizations, incarnations): (Vec<_>, Vec<_>) = left.into_iter().unzip();
+    let (organizations, generation_ids): (Vec<_>, Vec<_>) = left.into_iter().unzip();
     let left = members::table
         .filter(members::organization_id.eq_any(organizations))
-        .filter(members::incarnation.eq_any(incarnations));
+        .filter(members::generation_id.eq_any(generation_ids));
     Ok(diesel::delete(left).execute(&mut **tx)?)
 }
 
@@ -222,8 +222,8 @@ fn member_from_row(row: Row) -> Result<Member, StoreError> {
     Ok(Member {
         organization: parsed("organization id", &row.organization_id)?,
         user: parsed("user id", &row.user_id)?,
-        generation_id: parsed("incarnation", &row.incarnation)?,
-        organization_generation_id: parsed("incarnation", &row.organization_incarnation)?,
+        generation_id: parsed("generation id", &row.generation_id)?,
+        organization_generation_id: parsed("generation id", &row.organization_generation_id)?,
         roles: parse_role_set(&row.roles)?,
         metadata: parsed_metadata(&row.metadata)?,
         created_at: Timestamp::from_millis(row.created_at),

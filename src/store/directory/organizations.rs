@@ -32,7 +32,7 @@ use crate::{
 #[diesel(table_name = organizations)]
 struct Row {
     id: String,
-    incarnation: String,
+    generation_id: String,
     name: Option<String>,
     metadata: String,
     created_at: i64,
@@ -44,7 +44,7 @@ pub fn insert(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreE
     diesel::insert_into(organizations::table)
         .values((
             organizations::id.eq(organization.id.as_str()),
-            organizations::incarnation.eq(organization.generation_id.as_str()),
+            organizations::generation_id.eq(organization.generation_id.as_str()),
             organizations::name.eq(organization.name.as_ref().map(ToString::to_string)),
             organizations::metadata.eq(organization.metadata.to_json()),
             organizations::created_at.eq(organization.created_at.millis()),
@@ -105,7 +105,7 @@ const BULK: BulkTable = BulkTable {
     table: "organizations",
     columns: &[
         ("id", "TEXT"),
-        ("incarnation", "TEXT"),
+        ("generation_id", "TEXT"),
         ("name", "TEXT"),
         ("metadata", "TEXT"),
         ("created_at", "BIGINT"),
@@ -113,7 +113,7 @@ const BULK: BulkTable = BulkTable {
     ],
     key: 1,
     on_conflict: "ON CONFLICT (id) DO UPDATE SET name = excluded.name, metadata = excluded.metadata, version = excluded.version \
-                  WHERE organizations.incarnation = excluded.incarnation",
+                  WHERE organizations.generation_id = excluded.generation_id",
 };
 
 /// Returns the existing organizations among `ids` and locks them until the end of the change.
@@ -134,7 +134,7 @@ pub fn upsert_many(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<()
         .iter()
         .map(|organization| Row {
             id: organization.id.to_string(),
-            incarnation: organization.generation_id.to_string(),
+            generation_id: organization.generation_id.to_string(),
             name: organization.name.as_ref().map(ToString::to_string),
             metadata: organization.metadata.to_json(),
             created_at: organization.created_at.millis(),
@@ -155,9 +155,9 @@ pub(crate) fn require_all_rows_written(written: usize, wanted: usize) -> Result<
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Organization>, StoreError> {
     let mut query = organizations::table.select(Row::as_select()).into_boxed();
     if let Some(after) = &page.cursor {
-        query = query.filter(organizations::incarnation.lt(after.clone()));
+        query = query.filter(organizations::generation_id.lt(after.clone()));
     }
-    let rows: Vec<Row> = query.order(organizations::incarnation.desc()).limit(page.limit + 1).load(connection)?;
+    let rows: Vec<Row> = query.order(organizations::generation_id.desc()).limit(page.limit + 1).load(connection)?;
     let found = rows.into_iter().map(organization).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::from_rows(found, page.limit, |organization| organization.generation_id.to_string()))
 }
@@ -165,7 +165,7 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Organizati
 fn organization(row: Row) -> Result<Organization, StoreError> {
     Ok(Organization {
         id: parsed("organization id", &row.id)?,
-        generation_id: parsed("incarnation", &row.incarnation)?,
+        generation_id: parsed("generation id", &row.generation_id)?,
         name: row.name.map(|name| parsed("organization name", &name)).transpose()?,
         metadata: parsed_metadata(&row.metadata)?,
         created_at: Timestamp::from_millis(row.created_at),

@@ -20,7 +20,7 @@ use crate::{
         columns::parsed,
         error::StoreError,
         pool::Conn,
-        schema::{api_keys, departures},
+        schema::{api_keys, owner_deletions},
         transaction::Tx,
     },
 };
@@ -43,15 +43,15 @@ pub struct EndedKey {
 }
 
 #[derive(Queryable, Selectable)]
-#[diesel(table_name = departures)]
+#[diesel(table_name = owner_deletions)]
 struct Row {
     id: String,
     cause: String,
     user_id: Option<String>,
     organization_id: Option<String>,
     service_client_id: Option<String>,
-    incarnation: Option<String>,
-    told_until: String,
+    generation_id: Option<String>,
+    key_cursor: String,
 }
 
 /// Records an owner deletion.
@@ -62,16 +62,16 @@ pub fn record_deletion(tx: &mut Tx<'_>, departed: &DeletedOwner, gone: Deleted) 
         DeletedOwner::OwnerScope(home) | DeletedOwner::Creator(home) => (Some(home), None),
         DeletedOwner::ServiceClient(id) => (None, Some(id.as_str())),
     };
-    diesel::insert_into(departures::table)
+    diesel::insert_into(owner_deletions::table)
         .values((
-            departures::id.eq(id.as_str()),
-            departures::cause.eq(gone.as_str()),
-            departures::user_id.eq(home.and_then(OwnerScope::user).map(|id| id.as_str())),
-            departures::organization_id.eq(home.and_then(OwnerScope::organization).map(|id| id.as_str())),
-            departures::service_client_id.eq(client),
-            departures::incarnation.eq(home.and_then(OwnerScope::generation_id).map(|id| id.as_str())),
-            departures::told_until.eq(""),
-            departures::created_at.eq(now),
+            owner_deletions::id.eq(id.as_str()),
+            owner_deletions::cause.eq(gone.as_str()),
+            owner_deletions::user_id.eq(home.and_then(OwnerScope::user).map(|id| id.as_str())),
+            owner_deletions::organization_id.eq(home.and_then(OwnerScope::organization).map(|id| id.as_str())),
+            owner_deletions::service_client_id.eq(client),
+            owner_deletions::generation_id.eq(home.and_then(OwnerScope::generation_id).map(|id| id.as_str())),
+            owner_deletions::key_cursor.eq(""),
+            owner_deletions::created_at.eq(now),
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -79,7 +79,7 @@ pub fn record_deletion(tx: &mut Tx<'_>, departed: &DeletedOwner, gone: Deleted) 
 
 /// Returns whether there are owner deletions whose keys do not all have their events.
 pub fn has_pending(connection: &mut Conn) -> Result<bool, StoreError> {
-    let first: Option<String> = departures::table.select(departures::id).first(connection).optional()?;
+    let first: Option<String> = owner_deletions::table.select(owner_deletions::id).first(connection).optional()?;
     Ok(first.is_some())
 }
 
@@ -101,34 +101,34 @@ impl OwnerDeletion {
 
     /// Restricts a query to the keys beyond the event cursor that may have ended with this owner.
     pub fn filter_affected_keys<'a>(&self, keys: KeyQuery<'a>) -> KeyQuery<'a> {
-        let keys = keys.filter(api_keys::id.gt(self.row.told_until.clone()));
+        let keys = keys.filter(api_keys::id.gt(self.row.key_cursor.clone()));
         match (self.gone, self.row.service_client_id.clone()) {
             (_, Some(client)) => {
                 keys.filter(api_keys::owner_id.eq(client)).filter(api_keys::owner_type.eq("service_client"))
             }
             (Deleted::CreatorLeft, None) => keys
                 .filter(api_keys::creator_id.eq(self.row.user_id.clone()))
-                .filter(api_keys::creator_incarnation.eq(self.row.incarnation.clone())),
+                .filter(api_keys::creator_generation_id.eq(self.row.generation_id.clone())),
             (Deleted::OrganizationDeleted, None) => {
                 keys.filter(api_keys::organization_id.eq(self.row.organization_id.clone()))
             }
             (Deleted::UserDeleted | Deleted::MemberLeft | Deleted::ServiceClientDeleted, None) => keys
                 .filter(api_keys::user_id.eq(self.row.user_id.clone()))
-                .filter(api_keys::incarnation.eq(self.row.incarnation.clone())),
+                .filter(api_keys::generation_id.eq(self.row.generation_id.clone())),
         }
     }
 }
 
 /// Returns the owner deletions whose keys do not all have their events.
 pub(crate) fn list_pending(connection: &mut Conn) -> Result<Vec<OwnerDeletion>, StoreError> {
-    let rows: Vec<Row> = departures::table.order(departures::id.asc()).select(Row::as_select()).load(connection)?;
+    let rows: Vec<Row> = owner_deletions::table.order(owner_deletions::id.asc()).select(Row::as_select()).load(connection)?;
     rows.into_iter().map(OwnerDeletion::read).collect()
 }
 
 /// Returns whether the event for the end of the key has been recorded.
 pub fn is_end_notified(connection: &mut Conn, key: &KeyId) -> Result<bool, StoreError> {
     let noticed: Option<Option<i32>> =
-        api_keys::table.find(key.as_str()).select(api_keys::noticed_days).first(connection).optional()?;
+        api_keys::table.find(key.as_str()).select(api_keys::notified_days).first(connection).optional()?;
     Ok(noticed.flatten() == Some(EXPIRED_DAYS))
 }
 
@@ -141,23 +141,23 @@ pub fn next(
     ends_with_creator: bool,
 ) -> Result<Option<(Deleted, Vec<EndedKey>)>, StoreError> {
     let row: Option<Row> =
-        departures::table.order(departures::id.asc()).select(Row::as_select()).first(&mut **tx).optional()?;
+        owner_deletions::table.order(owner_deletions::id.asc()).select(Row::as_select()).first(&mut **tx).optional()?;
     let Some(row) = row else { return Ok(None) };
     let departure = OwnerDeletion::read(row)?;
     let gone = departure.gone;
     let query = departure.filter_affected_keys(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed());
     let rows: Vec<KeyRow> = query
-        .filter(api_keys::noticed_days.is_null().or(api_keys::noticed_days.ne(EXPIRED_DAYS)))
+        .filter(api_keys::notified_days.is_null().or(api_keys::notified_days.ne(EXPIRED_DAYS)))
         .order(api_keys::id.asc())
         .limit(most)
         .select(KeyRow::as_select())
         .load(&mut **tx)?;
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     match ids.last() {
-        Some(last) => diesel::update(departures::table.find(&departure.row.id))
-            .set(departures::told_until.eq(last))
+        Some(last) => diesel::update(owner_deletions::table.find(&departure.row.id))
+            .set(owner_deletions::key_cursor.eq(last))
             .execute(&mut **tx)?,
-        None => diesel::delete(departures::table.find(&departure.row.id)).execute(&mut **tx)?,
+        None => diesel::delete(owner_deletions::table.find(&departure.row.id)).execute(&mut **tx)?,
     };
     // An organization that was created again has new keys with the same organization id. Only the
     // owner status of each key distinguishes them.
@@ -172,7 +172,7 @@ pub fn next(
     }
     let told: Vec<_> = ended.iter().map(|ended| ended.key.as_str()).collect();
     diesel::update(api_keys::table.filter(api_keys::id.eq_any(told)))
-        .set((api_keys::noticed_days.eq(Some(EXPIRED_DAYS)), api_keys::ended_with.eq(gone.as_str())))
+        .set((api_keys::notified_days.eq(Some(EXPIRED_DAYS)), api_keys::ended_with.eq(gone.as_str())))
         .execute(&mut **tx)?;
     Ok(Some((gone, ended)))
 }

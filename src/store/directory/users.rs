@@ -34,7 +34,7 @@ use crate::{
 #[diesel(table_name = users)]
 struct Row {
     id: String,
-    incarnation: String,
+    generation_id: String,
     blocked_at: Option<i64>,
     profile: String,
     metadata: String,
@@ -48,7 +48,7 @@ pub fn insert(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     diesel::insert_into(users::table)
         .values((
             users::id.eq(user.id.as_str()),
-            users::incarnation.eq(user.generation_id.as_str()),
+            users::generation_id.eq(user.generation_id.as_str()),
             users::blocked_at.eq(user.blocked_at.map(Timestamp::millis)),
             users::profile.eq(user.profile.to_json()),
             users::metadata.eq(user.metadata.to_json()),
@@ -93,7 +93,7 @@ const BULK: BulkTable = BulkTable {
     table: "users",
     columns: &[
         ("id", "TEXT"),
-        ("incarnation", "TEXT"),
+        ("generation_id", "TEXT"),
         ("blocked_at", "BIGINT"),
         ("profile", "TEXT"),
         ("metadata", "TEXT"),
@@ -104,7 +104,7 @@ const BULK: BulkTable = BulkTable {
     key: 1,
     on_conflict: "ON CONFLICT (id) DO UPDATE SET blocked_at = excluded.blocked_at, profile = excluded.profile, \
                   metadata = excluded.metadata, roles = excluded.roles, version = excluded.version \
-                  WHERE users.incarnation = excluded.incarnation",
+                  WHERE users.generation_id = excluded.generation_id",
 };
 
 /// Returns the existing users among `ids` and locks them until the end of the change.
@@ -125,7 +125,7 @@ pub fn upsert_many(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
         .iter()
         .map(|user| Row {
             id: user.id.to_string(),
-            incarnation: user.generation_id.to_string(),
+            generation_id: user.generation_id.to_string(),
             blocked_at: user.blocked_at.map(Timestamp::millis),
             profile: user.profile.to_json(),
             metadata: user.metadata.to_json(),
@@ -142,9 +142,9 @@ pub fn upsert_many(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<User>, StoreError> {
     let mut query = users::table.select(Row::as_select()).into_boxed();
     if let Some(after) = &page.cursor {
-        query = query.filter(users::incarnation.lt(after.clone()));
+        query = query.filter(users::generation_id.lt(after.clone()));
     }
-    let rows: Vec<Row> = query.order(users::incarnation.desc()).limit(page.limit + 1).load(connection)?;
+    let rows: Vec<Row> = query.order(users::generation_id.desc()).limit(page.limit + 1).load(connection)?;
     let found = rows.into_iter().map(user).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::from_rows(found, page.limit, |user| user.generation_id.to_string()))
 }
@@ -152,7 +152,7 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<User>, Sto
 fn user(row: Row) -> Result<User, StoreError> {
     Ok(User {
         id: parsed("user id", &row.id)?,
-        generation_id: parsed("incarnation", &row.incarnation)?,
+        generation_id: parsed("generation id", &row.generation_id)?,
         blocked_at: row.blocked_at.map(Timestamp::from_millis),
         profile: parsed_metadata(&row.profile)?,
         metadata: parsed_metadata(&row.metadata)?,

@@ -64,7 +64,7 @@ pub fn count(connection: &mut Conn, place: EncryptedColumn, version: i32) -> Res
             webhooks::table.filter(webhooks::master_version.eq(version)).count().get_result(connection)
         }
         EncryptedColumn::PreviousWebhookSecrets => {
-            webhooks::table.filter(webhooks::old_master_version.eq(version)).count().get_result(connection)
+            webhooks::table.filter(webhooks::previous_master_version.eq(version)).count().get_result(connection)
         }
     };
     Ok(count?)
@@ -87,7 +87,7 @@ pub fn list_by_master_key(
                 .filter(signing_keys::master_version.eq(version).and(signing_keys::kid.gt(after)))
                 .order(signing_keys::kid)
                 .limit(limit)
-                .select((signing_keys::kid, signing_keys::sealed))
+                .select((signing_keys::kid, signing_keys::encrypted_private_key))
                 .load(connection)?;
             rows.into_iter().filter_map(nullable).collect()
         }
@@ -96,7 +96,7 @@ pub fn list_by_master_key(
                 .filter(credentials::master_version.eq(version).and(credentials::id.gt(after)))
                 .order(credentials::id)
                 .limit(limit)
-                .select((credentials::id, credentials::sealed, credentials::lookup))
+                .select((credentials::id, credentials::encrypted_secret, credentials::lookup_digest))
                 .load(connection)?;
             rows.into_iter()
                 .map(|(id, ciphertext, lookup)| EncryptedRow { id, ciphertext, has_lookup_digest: lookup.is_some() })
@@ -107,7 +107,7 @@ pub fn list_by_master_key(
                 .filter(portal_sessions::master_version.eq(version).and(portal_sessions::id.gt(after)))
                 .order(portal_sessions::id)
                 .limit(limit)
-                .select((portal_sessions::id, portal_sessions::sealed))
+                .select((portal_sessions::id, portal_sessions::encrypted_secret))
                 .load(connection)?;
             rows.into_iter().map(plain).collect()
         }
@@ -116,16 +116,16 @@ pub fn list_by_master_key(
                 .filter(webhooks::master_version.eq(version).and(webhooks::id.gt(after)))
                 .order(webhooks::id)
                 .limit(limit)
-                .select((webhooks::id, webhooks::sealed))
+                .select((webhooks::id, webhooks::encrypted_secret))
                 .load(connection)?;
             rows.into_iter().map(plain).collect()
         }
         EncryptedColumn::PreviousWebhookSecrets => {
             let rows: Vec<(String, Option<Vec<u8>>)> = webhooks::table
-                .filter(webhooks::old_master_version.eq(version).and(webhooks::id.gt(after)))
+                .filter(webhooks::previous_master_version.eq(version).and(webhooks::id.gt(after)))
                 .order(webhooks::id)
                 .limit(limit)
-                .select((webhooks::id, webhooks::old_sealed))
+                .select((webhooks::id, webhooks::previous_encrypted_secret))
                 .load(connection)?;
             rows.into_iter().filter_map(nullable).collect()
         }
@@ -154,31 +154,31 @@ pub fn replace(
         (row.id.as_str(), row.ciphertext.as_slice(), anew.ciphertext.as_slice(), anew.version);
     let changed = match place {
         EncryptedColumn::SigningKeys => {
-            diesel::update(signing_keys::table.find(id).filter(signing_keys::sealed.eq(before)))
-                .set((signing_keys::sealed.eq(ciphertext), signing_keys::master_version.eq(version)))
+            diesel::update(signing_keys::table.find(id).filter(signing_keys::encrypted_private_key.eq(before)))
+                .set((signing_keys::encrypted_private_key.eq(ciphertext), signing_keys::master_version.eq(version)))
                 .execute(&mut **tx)?
         }
         EncryptedColumn::Credentials => {
-            let row = credentials::table.find(id).filter(credentials::sealed.eq(before));
-            let seal = (credentials::sealed.eq(ciphertext), credentials::master_version.eq(version));
+            let row = credentials::table.find(id).filter(credentials::encrypted_secret.eq(before));
+            let seal = (credentials::encrypted_secret.eq(ciphertext), credentials::master_version.eq(version));
             match &anew.lookup {
                 // The digest changes in the same statement, so a lookup finds the row by the old or
                 // by the new digest.
-                Some(lookup) => diesel::update(row).set((seal, credentials::lookup.eq(lookup))).execute(&mut **tx)?,
+                Some(lookup) => diesel::update(row).set((seal, credentials::lookup_digest.eq(lookup))).execute(&mut **tx)?,
                 None => diesel::update(row).set(seal).execute(&mut **tx)?,
             }
         }
         EncryptedColumn::PortalSessions => {
-            diesel::update(portal_sessions::table.find(id).filter(portal_sessions::sealed.eq(before)))
-                .set((portal_sessions::sealed.eq(ciphertext), portal_sessions::master_version.eq(version)))
+            diesel::update(portal_sessions::table.find(id).filter(portal_sessions::encrypted_secret.eq(before)))
+                .set((portal_sessions::encrypted_secret.eq(ciphertext), portal_sessions::master_version.eq(version)))
                 .execute(&mut **tx)?
         }
-        EncryptedColumn::Webhooks => diesel::update(webhooks::table.find(id).filter(webhooks::sealed.eq(before)))
-            .set((webhooks::sealed.eq(ciphertext), webhooks::master_version.eq(version)))
+        EncryptedColumn::Webhooks => diesel::update(webhooks::table.find(id).filter(webhooks::encrypted_secret.eq(before)))
+            .set((webhooks::encrypted_secret.eq(ciphertext), webhooks::master_version.eq(version)))
             .execute(&mut **tx)?,
         EncryptedColumn::PreviousWebhookSecrets => {
-            diesel::update(webhooks::table.find(id).filter(webhooks::old_sealed.eq(before)))
-                .set((webhooks::old_sealed.eq(ciphertext), webhooks::old_master_version.eq(version)))
+            diesel::update(webhooks::table.find(id).filter(webhooks::previous_encrypted_secret.eq(before)))
+                .set((webhooks::previous_encrypted_secret.eq(ciphertext), webhooks::previous_master_version.eq(version)))
                 .execute(&mut **tx)?
         }
     };

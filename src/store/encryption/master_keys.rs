@@ -79,8 +79,8 @@ pub fn transition_state(
     Ok(changed == 1)
 }
 
-/// Deletes a key. On PostgreSQL a foreign key constraint rejects this while a row is encrypted with
-/// the key, even if that row is written concurrently.
+/// Deletes a key. A foreign key constraint rejects this while a row is encrypted with the key, even
+/// if that row is written concurrently.
 pub fn delete(tx: &mut Tx<'_>, version: i32) -> Result<(), StoreError> {
     diesel::delete(master_keys::table.find(version)).execute(&mut **tx)?;
     Ok(())

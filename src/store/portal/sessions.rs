@@ -23,16 +23,15 @@ use crate::{
 #[diesel(table_name = portal_sessions)]
 struct Row {
     id: String,
-    #[diesel(column_name = sealed)]
     encrypted_secret: Vec<u8>,
     master_version: i32,
     user_id: String,
     organization_id: Option<String>,
-    incarnation: String,
+    generation_id: String,
     created_by: String,
     created_at: i64,
     expires_at: i64,
-    held: Option<String>,
+    grantable_permissions: Option<String>,
     kind: String,
 }
 
@@ -46,21 +45,21 @@ pub struct StoredPortalSession {
 
 pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), StoreError> {
     let session = &stored.session;
-    let (Some(user), Some(incarnation)) = (session.home.user(), session.home.generation_id()) else {
+    let (Some(user), Some(generation_id)) = (session.home.user(), session.home.generation_id()) else {
         return Err(StoreError::InvalidData("a portal session of nobody".to_owned()));
     };
     diesel::insert_into(portal_sessions::table)
         .values((
             portal_sessions::id.eq(session.id.as_str()),
-            portal_sessions::sealed.eq(stored.encrypted_secret.as_slice()),
+            portal_sessions::encrypted_secret.eq(stored.encrypted_secret.as_slice()),
             portal_sessions::master_version.eq(stored.master_version),
             portal_sessions::user_id.eq(user.as_str()),
             portal_sessions::organization_id.eq(session.home.organization().map(|id| id.as_str())),
-            portal_sessions::incarnation.eq(incarnation.as_str()),
+            portal_sessions::generation_id.eq(generation_id.as_str()),
             portal_sessions::created_by.eq(session.created_by.to_stored()),
             portal_sessions::created_at.eq(session.created_at.millis()),
             portal_sessions::expires_at.eq(session.expires_at.millis()),
-            portal_sessions::held.eq(grantable_permissions_column(&session.grantable_permissions)),
+            portal_sessions::grantable_permissions.eq(grantable_permissions_column(&session.grantable_permissions)),
             portal_sessions::kind.eq(session.kind.as_str()),
         ))
         .execute(&mut **tx)?;
@@ -78,8 +77,8 @@ pub fn delete(tx: &mut Tx<'_>, id: &PortalSessionId) -> Result<bool, StoreError>
     Ok(diesel::delete(portal_sessions::table.find(id.as_str())).execute(&mut **tx)? == 1)
 }
 
-fn grantable_permissions_column(held: &GrantablePermissions) -> Option<String> {
-    match held {
+fn grantable_permissions_column(grantable: &GrantablePermissions) -> Option<String> {
+    match grantable {
         GrantablePermissions::WholeCatalog => None,
         GrantablePermissions::Listed(listed) => Some(listed.to_string()),
     }
@@ -89,11 +88,11 @@ fn stored(row: Row) -> Result<StoredPortalSession, StoreError> {
     let session = PortalSession {
         id: parsed("portal session id", &row.id)?,
         kind: parsed("kind of session", &row.kind)?,
-        home: home_of(Some(&row.user_id), row.organization_id.as_deref(), Some(&row.incarnation))?,
+        home: home_of(Some(&row.user_id), row.organization_id.as_deref(), Some(&row.generation_id))?,
         created_at: Timestamp::from_millis(row.created_at),
         created_by: ActorRef::from_stored(&row.created_by),
         expires_at: Timestamp::from_millis(row.expires_at),
-        grantable_permissions: match &row.held {
+        grantable_permissions: match &row.grantable_permissions {
             None => GrantablePermissions::WholeCatalog,
             Some(listed) => GrantablePermissions::Listed(permission_set(listed)?),
         },

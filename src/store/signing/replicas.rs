@@ -36,9 +36,7 @@ struct Row {
     id: String,
     name: String,
     started_at: i64,
-    #[diesel(column_name = seen_at)]
     last_heartbeat_at: i64,
-    #[diesel(column_name = published)]
     published_kids: String,
     algorithm: String,
     rotation_period: Option<i64>,
@@ -47,7 +45,6 @@ struct Row {
     verifier_leeway: i64,
     clock_skew: i64,
     max_ttl: i64,
-    #[diesel(column_name = master_keys)]
     master_key_fingerprints: String,
 }
 
@@ -55,8 +52,8 @@ struct Row {
 pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
     let timing = &replica.timing;
     let told = (
-        replicas::seen_at.eq(replica.last_heartbeat_at.millis()),
-        replicas::published.eq(replica.published_kids.as_str()),
+        replicas::last_heartbeat_at.eq(replica.last_heartbeat_at.millis()),
+        replicas::published_kids.eq(replica.published_kids.as_str()),
         replicas::algorithm.eq(replica.algorithm.as_str()),
         replicas::rotation_period.eq(replica.rotation_period.map(Span::millis)),
         replicas::verifier_cache_ttl.eq(timing.verifier_cache_ttl.millis()),
@@ -64,7 +61,7 @@ pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
         replicas::verifier_leeway.eq(timing.verifier_leeway.millis()),
         replicas::clock_skew.eq(timing.clock_skew.millis()),
         replicas::max_ttl.eq(timing.max_ttl.millis()),
-        replicas::master_keys.eq(replica.master_key_fingerprints.as_str()),
+        replicas::master_key_fingerprints.eq(replica.master_key_fingerprints.as_str()),
     );
     if diesel::update(replicas::table.find(replica.id.as_str())).set(told).execute(&mut **tx)? == 0 {
         let made = (

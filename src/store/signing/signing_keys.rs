@@ -20,7 +20,6 @@ struct Row {
     algorithm: String,
     state: String,
     public_jwk: String,
-    #[diesel(column_name = sealed)]
     encrypted_private_key: Option<Vec<u8>>,
     master_version: Option<i32>,
     published_at: i64,
@@ -51,7 +50,7 @@ pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError>
             signing_keys::algorithm.eq(key.info.algorithm.as_str()),
             signing_keys::state.eq(key.info.state.as_str()),
             signing_keys::public_jwk.eq(key.public_jwk.as_str()),
-            signing_keys::sealed.eq(key.encrypted_private_key.as_ref().map(|(bytes, _)| bytes.clone())),
+            signing_keys::encrypted_private_key.eq(key.encrypted_private_key.as_ref().map(|(bytes, _)| bytes.clone())),
             signing_keys::master_version.eq(key.encrypted_private_key.as_ref().map(|(_, version)| *version)),
             signing_keys::published_at.eq(key.info.published_at.millis()),
             signing_keys::seen_at.eq(key.info.seen_at.map(Timestamp::millis)),
@@ -119,12 +118,12 @@ pub fn destroy_private_key(tx: &mut Tx<'_>, key: &SigningKeyMetadata, at: Timest
 }
 
 type ClearPrivateKey = (
-    diesel::dsl::Eq<signing_keys::sealed, Option<Vec<u8>>>,
+    diesel::dsl::Eq<signing_keys::encrypted_private_key, Option<Vec<u8>>>,
     diesel::dsl::Eq<signing_keys::master_version, Option<i32>>,
 );
 
 fn clear_private_key() -> ClearPrivateKey {
-    (signing_keys::sealed.eq(None), signing_keys::master_version.eq(None))
+    (signing_keys::encrypted_private_key.eq(None), signing_keys::master_version.eq(None))
 }
 
 /// Raises the longest token lifetime that is recorded for each active key to `max_ttl`. It is never

@@ -20,7 +20,7 @@ use crate::{
         error::StoreError,
         lock::Lock,
         pool::Conn,
-        schema::{credentials, status_build, status_list_tokens, status_lists, token_statuses},
+        schema::{credentials, status_list_build, status_list_tokens, status_lists, token_statuses},
         transaction::Tx,
     },
 };
@@ -186,8 +186,8 @@ pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
     // The counter makes another build necessary, even if a build in progress has already read the
     // tokens. That build remains valid for everything else and is written, regardless of how many
     // tokens are revoked during it.
-    diesel::update(status_build::table.find(1))
-        .set(status_build::revoked.eq(status_build::revoked + 1))
+    diesel::update(status_list_build::table.find(1))
+        .set(status_list_build::revoked_token_count.eq(status_list_build::revoked_token_count + 1))
         .execute(&mut **tx)?;
     Ok(true)
 }

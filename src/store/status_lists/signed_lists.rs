@@ -8,7 +8,7 @@ use crate::{
         columns::parsed,
         error::StoreError,
         pool::Conn,
-        schema::{event_head, status_build, status_list_tokens},
+        schema::{event_chain_head, status_list_build, status_list_tokens},
         status_lists,
         transaction::Tx,
     },
@@ -53,14 +53,14 @@ pub fn read_build_state(connection: &mut Conn) -> Result<BuildState, StoreError>
         i64,
         i64,
         i64,
-    ) = status_build::table
+    ) = status_list_build::table
         .find(1)
         .select((
-            status_build::seq,
-            status_build::next_end,
-            status_build::version,
-            status_build::revoked,
-            status_build::built_revoked,
+            status_list_build::event_cursor,
+            status_list_build::next_expiration_at,
+            status_list_build::version,
+            status_list_build::revoked_token_count,
+            status_list_build::included_revoked_token_count,
         ))
         .first(connection)?;
     Ok(BuildState {
@@ -74,7 +74,7 @@ pub fn read_build_state(connection: &mut Conn) -> Result<BuildState, StoreError>
 
 /// Returns the number of the last event. Data that is read after this call is at least as recent.
 pub fn read_last_event_number(connection: &mut Conn) -> Result<i64, StoreError> {
-    Ok(event_head::table.find(1).select(event_head::seq).first(connection)?)
+    Ok(event_chain_head::table.find(1).select(event_chain_head::seq).first(connection)?)
 }
 
 pub fn list_metadata(connection: &mut Conn) -> Result<Vec<SignedListMetadata>, StoreError> {
@@ -82,7 +82,7 @@ pub fn list_metadata(connection: &mut Conn) -> Result<Vec<SignedListMetadata>, S
         .select((
             status_list_tokens::list_id,
             status_list_tokens::kid,
-            status_list_tokens::content,
+            status_list_tokens::content_digest,
             status_list_tokens::issued_at,
             status_list_tokens::expires_at,
         ))
@@ -135,15 +135,15 @@ pub fn write(
     signed: &[SignedList],
 ) -> Result<bool, StoreError> {
     let version = before.version + 1;
-    let still = status_build::table.find(1).filter(status_build::version.eq(before.version));
+    let still = status_list_build::table.find(1).filter(status_list_build::version.eq(before.version));
     let moved = diesel::update(still)
         .set((
-            status_build::seq.eq(event_cursor),
-            status_build::next_end.eq(next_expiration.map(Timestamp::millis)),
-            status_build::version.eq(version),
+            status_list_build::event_cursor.eq(event_cursor),
+            status_list_build::next_expiration_at.eq(next_expiration.map(Timestamp::millis)),
+            status_list_build::version.eq(version),
             // This number was read before the tokens. Tokens revoked since then may or may not be
             // included, and require another build.
-            status_build::built_revoked.eq(before.revoked_token_count),
+            status_list_build::included_revoked_token_count.eq(before.revoked_token_count),
         ))
         .execute(&mut **tx)?;
     if moved == 0 {
@@ -153,7 +153,7 @@ pub fn write(
         let values = (
             status_list_tokens::jwt.eq(jwt.as_str()),
             status_list_tokens::kid.eq(info.kid.as_str()),
-            status_list_tokens::content.eq(info.content_digest.as_str()),
+            status_list_tokens::content_digest.eq(info.content_digest.as_str()),
             status_list_tokens::issued_at.eq(info.issued_at.millis()),
             status_list_tokens::expires_at.eq(info.expires_at.millis()),
             status_list_tokens::version.eq(version),

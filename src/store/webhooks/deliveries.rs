@@ -39,7 +39,6 @@ struct Row {
     state: String,
     attempts: i32,
     next_attempt_at: Option<i64>,
-    #[diesel(column_name = claimed_until)]
     leased_until: Option<i64>,
     last_status: Option<i32>,
     last_error: Option<String>,
@@ -72,7 +71,7 @@ pub fn update(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(), StoreError> {
             webhook_deliveries::state.eq(delivery.state.as_str()),
             webhook_deliveries::attempts.eq(delivery.attempts),
             webhook_deliveries::next_attempt_at.eq(delivery.next_attempt_at.map(Timestamp::millis)),
-            webhook_deliveries::claimed_until.eq(delivery.leased_until.map(Timestamp::millis)),
+            webhook_deliveries::leased_until.eq(delivery.leased_until.map(Timestamp::millis)),
             webhook_deliveries::last_status.eq(delivery.last_status.map(i32::from)),
             webhook_deliveries::last_error.eq(delivery.last_error.clone()),
             webhook_deliveries::finished_at.eq(delivery.finished_at.map(Timestamp::millis)),
@@ -139,7 +138,7 @@ pub fn find_oldest_waiting(connection: &mut Conn) -> Result<Option<Timestamp>, S
 /// Returns the webhooks that have a delivery due now.
 pub fn list_webhooks_with_due_deliveries(connection: &mut Conn, now: Timestamp) -> Result<Vec<WebhookId>, StoreError> {
     let now = now.millis();
-    let unclaimed = webhook_deliveries::claimed_until.is_null().or(webhook_deliveries::claimed_until.le(now));
+    let unclaimed = webhook_deliveries::leased_until.is_null().or(webhook_deliveries::leased_until.le(now));
     let unpaused = webhooks::paused_until.is_null().or(webhooks::paused_until.le(now));
     let ids: Vec<String> = webhook_deliveries::table
         .inner_join(webhooks::table)
@@ -163,7 +162,7 @@ pub fn lease_due(
     until: Timestamp,
 ) -> Result<Vec<Delivery>, StoreError> {
     let now = tx.now().millis();
-    let unclaimed = || webhook_deliveries::claimed_until.is_null().or(webhook_deliveries::claimed_until.le(now));
+    let unclaimed = || webhook_deliveries::leased_until.is_null().or(webhook_deliveries::leased_until.le(now));
     let rows: Vec<Row> = webhook_deliveries::table
         .filter(webhook_deliveries::state.eq(DeliveryState::Waiting.as_str()))
         .filter(webhook_deliveries::webhook_id.eq(webhook.as_str()))
@@ -184,7 +183,7 @@ pub fn lease_due(
         let taken = diesel::update(still)
             .set((
                 webhook_deliveries::attempts.eq(found.attempts + 1),
-                webhook_deliveries::claimed_until.eq(Some(until.millis())),
+                webhook_deliveries::leased_until.eq(Some(until.millis())),
                 webhook_deliveries::last_status.eq(None::<i32>),
                 webhook_deliveries::last_error.eq(None::<String>),
             ))

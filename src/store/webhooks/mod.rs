@@ -38,9 +38,9 @@ struct Row {
     event_types: Option<String>,
     organization_id: Option<String>,
     disabled: Option<String>,
-    old_until: Option<i64>,
+    previous_secret_expires_at: Option<i64>,
     paused_until: Option<i64>,
-    seen: i64,
+    event_cursor: i64,
     created_at: i64,
     created_by: String,
     version: i64,
@@ -55,9 +55,9 @@ pub fn insert(tx: &mut Tx<'_>, webhook: &Webhook, secret: &EncryptedSecret) -> R
             webhooks::event_types.eq(webhook.event_types.as_ref().map(EventTypeFilter::to_stored)),
             webhooks::organization_id.eq(webhook.organization.as_ref().map(ToString::to_string)),
             webhooks::disabled.eq(disabled_column(webhook.state)),
-            webhooks::sealed.eq(secret.0.as_slice()),
+            webhooks::encrypted_secret.eq(secret.0.as_slice()),
             webhooks::master_version.eq(secret.1),
-            webhooks::seen.eq(webhook.event_cursor),
+            webhooks::event_cursor.eq(webhook.event_cursor),
             webhooks::created_at.eq(webhook.created_at.millis()),
             webhooks::created_by.eq(webhook.created_by.to_stored()),
             webhooks::version.eq(webhook.version),
@@ -81,23 +81,23 @@ pub fn update(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Replaces the secret. The previous secret also signs until `old_until`, or is deleted if that is
+/// Replaces the secret. The previous secret also signs until `previous_expires_at`, or is deleted if that is
 /// `None`.
 pub fn rotate(
     tx: &mut Tx<'_>,
     id: &WebhookId,
     secret: &EncryptedSecret,
-    old_until: Option<Timestamp>,
+    previous_expires_at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let (old, _) = read_secrets(tx, id)?;
-    let kept = old_until.map(|_| old);
+    let kept = previous_expires_at.map(|_| old);
     diesel::update(webhooks::table.find(id.as_str()))
         .set((
-            webhooks::sealed.eq(secret.0.as_slice()),
+            webhooks::encrypted_secret.eq(secret.0.as_slice()),
             webhooks::master_version.eq(secret.1),
-            webhooks::old_sealed.eq(kept.as_ref().map(|(bytes, _)| bytes.clone())),
-            webhooks::old_master_version.eq(kept.as_ref().map(|(_, version)| *version)),
-            webhooks::old_until.eq(old_until.map(Timestamp::millis)),
+            webhooks::previous_encrypted_secret.eq(kept.as_ref().map(|(bytes, _)| bytes.clone())),
+            webhooks::previous_master_version.eq(kept.as_ref().map(|(_, version)| *version)),
+            webhooks::previous_secret_expires_at.eq(previous_expires_at.map(Timestamp::millis)),
             webhooks::version.eq(webhooks::version + 1),
         ))
         .execute(&mut **tx)?;
@@ -113,7 +113,7 @@ pub fn read_secrets(
     type Columns = (Vec<u8>, i32, Option<Vec<u8>>, Option<i32>);
     let row: Option<Columns> = webhooks::table
         .find(id.as_str())
-        .select((webhooks::sealed, webhooks::master_version, webhooks::old_sealed, webhooks::old_master_version))
+        .select((webhooks::encrypted_secret, webhooks::master_version, webhooks::previous_encrypted_secret, webhooks::previous_master_version))
         .first(connection)
         .optional()?;
     let (sealed, version, old, old_version) =
@@ -124,11 +124,11 @@ pub fn read_secrets(
 /// Deletes previous secrets whose overlap has ended.
 pub fn delete_expired_secrets(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let now = tx.now().millis();
-    diesel::update(webhooks::table.filter(webhooks::old_until.le(now)))
+    diesel::update(webhooks::table.filter(webhooks::previous_secret_expires_at.le(now)))
         .set((
-            webhooks::old_sealed.eq(None::<Vec<u8>>),
-            webhooks::old_master_version.eq(None::<i32>),
-            webhooks::old_until.eq(None::<i64>),
+            webhooks::previous_encrypted_secret.eq(None::<Vec<u8>>),
+            webhooks::previous_master_version.eq(None::<i32>),
+            webhooks::previous_secret_expires_at.eq(None::<i64>),
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -173,16 +173,16 @@ pub fn count(connection: &mut Conn) -> Result<i64, StoreError> {
 /// behind first.
 pub fn list_behind_event(connection: &mut Conn, head: i64) -> Result<Vec<WebhookId>, StoreError> {
     let ids: Vec<String> = webhooks::table
-        .filter(webhooks::disabled.is_null().and(webhooks::seen.lt(head)))
-        .order((webhooks::seen.asc(), webhooks::id.asc()))
+        .filter(webhooks::disabled.is_null().and(webhooks::event_cursor.lt(head)))
+        .order((webhooks::event_cursor.asc(), webhooks::id.asc()))
         .select(webhooks::id)
         .load(connection)?;
     ids.iter().map(|id| parsed("webhook id", id)).collect()
 }
 
-/// Sets the event cursor: all events up to number `seen` are processed.
-pub fn set_event_cursor(tx: &mut Tx<'_>, id: &WebhookId, seen: i64) -> Result<(), StoreError> {
-    diesel::update(webhooks::table.find(id.as_str())).set(webhooks::seen.eq(seen)).execute(&mut **tx)?;
+/// Sets the event cursor: all events up to number `event_cursor` are processed.
+pub fn set_event_cursor(tx: &mut Tx<'_>, id: &WebhookId, event_cursor: i64) -> Result<(), StoreError> {
+    diesel::update(webhooks::table.find(id.as_str())).set(webhooks::event_cursor.eq(event_cursor)).execute(&mut **tx)?;
     Ok(())
 }
 
@@ -221,9 +221,9 @@ fn webhook_from_row(row: Row) -> Result<Webhook, StoreError> {
         event_types: event_types.map_err(|error| StoreError::InvalidData(error.to_string()))?,
         organization,
         state,
-        previous_secret_expires_at: row.old_until.map(Timestamp::from_millis),
+        previous_secret_expires_at: row.previous_secret_expires_at.map(Timestamp::from_millis),
         paused_until: row.paused_until.map(Timestamp::from_millis),
-        event_cursor: row.seen,
+        event_cursor: row.event_cursor,
         created_at: Timestamp::from_millis(row.created_at),
         created_by: ActorRef::from_stored(&row.created_by),
         version: row.version,

@@ -138,9 +138,9 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
 /// Removes the last events, as a restore or a lagging standby does.
 fn take_back(deployment: &Deployment, count: i64) {
     deployment.database.sql(&format!(
-        "UPDATE event_head SET hash = (SELECT prev_hash FROM events WHERE seq = event_head.seq - {count} + 1); \
-         UPDATE event_head SET seq = seq - {count}; \
-         DELETE FROM events WHERE seq > (SELECT seq FROM event_head)"
+        "UPDATE event_chain_head SET hash = (SELECT prev_hash FROM events WHERE seq = event_chain_head.seq - {count} + 1); \
+         UPDATE event_chain_head SET seq = seq - {count}; \
+         DELETE FROM events WHERE seq > (SELECT seq FROM event_chain_head)"
     ));
 }
 
@@ -274,7 +274,7 @@ both! {
         let deployment = Deployment::on(Arc::clone(&server.database), "keys");
         let key = server.generic_key(&[]).await.value;
         server.generic_key(&[]).await;
-        let head: i64 = tables::lines(&deployment, "SELECT CAST(seq AS TEXT) AS line FROM event_head")[0].parse().unwrap();
+        let head: i64 = tables::lines(&deployment, "SELECT CAST(seq AS TEXT) AS line FROM event_chain_head")[0].parse().unwrap();
         rollback_guard::keep(&server.services).await.unwrap();
         assert_eq!(written(&deployment)["seq"], head, "it is written down");
         take_back(&deployment, 1);

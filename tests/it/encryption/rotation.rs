@@ -107,8 +107,8 @@ on_both! {
         // A row that cannot be decrypted stays under the old version, and the command reports it.
         let damage = if full.deployment.database.kind == Kind::Sqlite { "X'00'" } else { "'\\x00'" };
         let id = &full.keys[0][full.keys[0].len() - 55..full.keys[0].len() - 39];
-        let sealed = tables::bytes(&full.deployment, &format!("(SELECT sealed FROM credentials WHERE id = '{id}')"));
-        full.deployment.database.sql(&format!("UPDATE credentials SET sealed = {damage} WHERE id = '{id}'"));
+        let sealed = tables::bytes(&full.deployment, &format!("(SELECT encrypted_secret FROM credentials WHERE id = '{id}')"));
+        full.deployment.database.sql(&format!("UPDATE credentials SET encrypted_secret = {damage} WHERE id = '{id}'"));
         full.deployment.run(&["master-key", "rotate"]);
         let said = full.deployment.run(&["master-key", "rotate", "--continue"]);
         refused(&said, &["credentials", id, "restore the rows"]);
@@ -119,7 +119,7 @@ on_both! {
         // under the removed version.
         let hex: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
         let literal = if full.deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
-        full.deployment.database.sql(&format!("UPDATE credentials SET sealed = {literal} WHERE id = '{id}'"));
+        full.deployment.database.sql(&format!("UPDATE credentials SET encrypted_secret = {literal} WHERE id = '{id}'"));
         assert_eq!(full.deployment.run(&["master-key", "rotate", "--continue"]).code, Some(0));
         full.opens(&server, "with the row restored").await;
         assert_eq!(remove("1").code, Some(0));
@@ -156,11 +156,11 @@ on_both! {
         let server = deployment.serve();
         let (_, key) = server.key(&deployment.admin()).await;
         server.stop();
-        let bytes = tables::bytes(&deployment, "(SELECT sealed FROM signing_keys WHERE state = 'next')");
+        let bytes = tables::bytes(&deployment, "(SELECT encrypted_private_key FROM signing_keys WHERE state = 'next')");
         let kid = tables::lines(&deployment, "SELECT kid AS line FROM signing_keys WHERE state = 'next'").remove(0);
         let hex: String = bytes.iter().enumerate().map(|(at, byte)| format!("{:02x}", byte ^ u8::from(at == 40))).collect();
         let literal = if deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
-        deployment.database.sql(&format!("UPDATE signing_keys SET sealed = {literal} WHERE state = 'next'"));
+        deployment.database.sql(&format!("UPDATE signing_keys SET encrypted_private_key = {literal} WHERE state = 'next'"));
         let server = deployment.serve();
         assert!(server.swaps(&key).await, "the other signs");
         until("it is ready", LONG, || async { server.get("/readyz").await.status() == 200 }).await;

@@ -135,12 +135,12 @@ each! {
         let (_, second) = server.key(&admin).await;
         let (_, third) = server.key(&admin).await;
         let id = |key: &str| key[key.len() - 55..key.len() - 39].to_owned();
-        let sealed = |key: &str| format!("(SELECT sealed FROM credentials WHERE id = '{}')", id(key));
+        let sealed = |key: &str| format!("(SELECT encrypted_secret FROM credentials WHERE id = '{}')", id(key));
         let (one, two) = (tables::bytes(&deployment, &sealed(&first)), tables::bytes(&deployment, &sealed(&second)));
         let set = |key: &str, bytes: &[u8]| {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             let literal = if deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
-            deployment.database.sql(&format!("UPDATE credentials SET sealed = {literal} WHERE id = '{}'", id(key)));
+            deployment.database.sql(&format!("UPDATE credentials SET encrypted_secret = {literal} WHERE id = '{}'", id(key)));
         };
         set(&first, &two);
         set(&second, &one);
@@ -166,10 +166,10 @@ each! {
         let admin = deployment.admin();
         let (_, key) = server.key(&admin).await;
         server.stop();
-        let bytes = tables::bytes(&deployment, "(SELECT sealed FROM signing_keys WHERE state = 'active')");
+        let bytes = tables::bytes(&deployment, "(SELECT encrypted_private_key FROM signing_keys WHERE state = 'active')");
         let hex: String = bytes.iter().enumerate().map(|(at, byte)| format!("{:02x}", byte ^ u8::from(at == 40))).collect();
         let literal = if deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
-        deployment.database.sql(&format!("UPDATE signing_keys SET sealed = {literal} WHERE state = 'active'"));
+        deployment.database.sql(&format!("UPDATE signing_keys SET encrypted_private_key = {literal} WHERE state = 'active'"));
         let server = deployment.serve();
         let ready = server.get("/readyz").await;
         assert_eq!(ready.status(), 503);
@@ -194,7 +194,7 @@ fn hold_the_events(deployment: &Deployment) -> Option<PgConnection> {
         return None;
     }
     let mut connection = PgConnection::establish(&deployment.database.url).unwrap();
-    connection.batch_execute("BEGIN; LOCK TABLE event_head IN ACCESS EXCLUSIVE MODE").unwrap();
+    connection.batch_execute("BEGIN; LOCK TABLE event_chain_head IN ACCESS EXCLUSIVE MODE").unwrap();
     Some(connection)
 }
 
@@ -208,9 +208,9 @@ fn postgres_without_leave_to_make_keys_refuses_with_advice() {
     assert!(files(&deployment.keys()).is_empty());
     assert!(
         tables::contents(&deployment).iter().all(|(table, rows)| [
-            "event_head",
-            "rotation_clock",
-            "status_build",
+            "event_chain_head",
+            "clock_monitor",
+            "status_list_build",
             "branding"
         ]
         .contains(&table.as_str())

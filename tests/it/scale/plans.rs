@@ -22,21 +22,21 @@ const SMALL: [&str; 18] = [
     "permissions",
     "roles",
     "audiences",
-    "event_head",
+    "event_chain_head",
     "replicas",
-    "rotation_clock",
+    "clock_monitor",
     // One row per minute of the longest token lifetime.
     "signing_key_tokens",
     "webhooks",
     // One row per 65,536 credentials.
     "status_lists",
     "status_list_tokens",
-    "status_build",
+    "status_list_build",
     // A few rows per hour, for one hundred days.
     "exchange_counts",
     "branding",
     // A job removes the rows as they are added.
-    "departures",
+    "owner_deletions",
 ];
 
 /// Statements that may read a whole table, with the reason.
@@ -57,12 +57,12 @@ const MAY_READ_ALL: [(&str, &str); 18] = [
     ("`webhook_deliveries`.`finished_at` >= ?", "only what has ended lately is looked through"),
     ("\"webhook_deliveries\".\"finished_at\" >= $3", "the same"),
     (
-        "`organizations`.`incarnation` IS NULL)",
+        "`organizations`.`generation_id` IS NULL)",
         "a job throws away what deleted organizations left behind, now and then",
     ),
-    ("\"organizations\".\"incarnation\" IS NULL)", "the same"),
-    ("key_windows` WHERE (`key_windows`.`minute` <", "a job throws away old windows: a row for each key with a limit"),
-    ("key_windows\" WHERE (\"key_windows\".\"minute\" <", "the same"),
+    ("\"organizations\".\"generation_id\" IS NULL)", "the same"),
+    ("rate_limit_windows` WHERE (`rate_limit_windows`.`minute` <", "a job throws away old windows: a row for each key with a limit"),
+    ("rate_limit_windows\" WHERE (\"rate_limit_windows\".\"minute\" <", "the same"),
     ("FROM `access_records` WHERE  NOT (", "a job throws away what deleted organizations left behind, now and then"),
     ("FROM \"access_records\" WHERE  NOT (", "the same"),
     ("' ' || roles || ' '", "an operator takes a role away, and asks first who has it"),

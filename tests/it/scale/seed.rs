@@ -68,7 +68,7 @@ pub fn fill(database: &Database, size: Size) {
         )
     };
     database.sql(&format!(
-        "INSERT INTO api_keys (id, name, owner_type, owner_id, organization_id, user_id, incarnation, permissions, metadata, \
+        "INSERT INTO api_keys (id, name, owner_type, owner_id, organization_id, user_id, generation_id, permissions, metadata, \
          revoked_at, deleted_at, expires_at, created_at, created_by, version) \
          SELECT {key}, 'Key ' || n, {}, {}, {}, {}, {}, 'a:b', '{{}}', \
          CASE WHEN n % 101 = 0 THEN 1732000000000 END, CASE WHEN n % 101 = 0 THEN 1732000000000 END, \
@@ -83,8 +83,8 @@ pub fn fill(database: &Database, size: Size) {
         sql.series(keys),
     ));
     database.sql(&format!(
-        "INSERT INTO credentials (id, key_id, prefix, sealed, master_version, created_at, last_used_at, status_list, status_index) \
-         SELECT {}, {key}, 'ks', {}, 1, 1732000000000 + n, CASE WHEN n % 3 = 0 THEN 1733000000000 END, {}, \
+        "INSERT INTO credentials (id, key_id, prefix, encrypted_secret, master_version, created_at, status_list, status_index) \
+         SELECT {}, {key}, 'ks', {}, 1, 1732000000000 + n, {}, \
          CAST((n % 65536) AS BIGINT) * 40503 % 131072 FROM {}",
         sql.padded("n", 16),
         sql.bytes(),
@@ -92,7 +92,7 @@ pub fn fill(database: &Database, size: Size) {
         sql.series(keys),
     ));
     database.sql(&format!(
-        "INSERT INTO credential_uses (credential_id, last_used_at) SELECT {}, 1733000000000 FROM {} WHERE n % 3 = 1",
+        "INSERT INTO credential_uses (credential_id, last_used_at) SELECT {}, 1733000000000 FROM {} WHERE n % 3 < 2",
         sql.padded("n", 16),
         sql.series(keys),
     ));
@@ -110,17 +110,17 @@ pub fn fill(database: &Database, size: Size) {
         "0".repeat(64),
         sql.series(others),
     ));
-    database.sql(&format!("UPDATE event_head SET seq = 1000 + {others}"));
+    database.sql(&format!("UPDATE event_chain_head SET seq = 1000 + {others}"));
     database.sql(&format!(
         "INSERT INTO idempotency_keys (actor, idempotency_key, request_hash, object_id, created_at) \
          SELECT 'api_key:' || {key}, 'key-' || n, 'hash', 'id', 4000000000000 + n FROM {series}; \
-         INSERT INTO key_windows (key_id, minute, exchanges) SELECT {key}, 1, 1 FROM {series}; \
+         INSERT INTO rate_limit_windows (key_id, minute, exchanges) SELECT {key}, 1, 1 FROM {series}; \
          INSERT INTO token_statuses (jti, list_id, list_index, credential_id, key_id, exp) \
          SELECT {key}, (SELECT MIN(id) FROM status_lists), n, {key}, {key}, 1800000000 FROM {series}; \
          INSERT INTO revoked_tokens (jti, key_id, expires_at, revoked_at) SELECT {key}, {key}, 1800000000000 + n, 1732000000000 FROM {series}; \
          INSERT INTO key_usage (key_id, day, uses) SELECT {key}, 40000, 1 FROM {series}; \
-         INSERT INTO portal_sessions (id, sealed, master_version, user_id, organization_id, incarnation, created_by, created_at, expires_at) \
-         SELECT {}, {}, 1, 'user-' || n, NULL, 'inc', 'cli', 1732000000000, 4000000000000 + n FROM {series}",
+         INSERT INTO portal_sessions (id, kind, encrypted_secret, master_version, user_id, organization_id, generation_id, created_by, created_at, expires_at) \
+         SELECT {}, 'token', {}, 1, 'user-' || n, NULL, 'inc', 'cli', 1732000000000, 4000000000000 + n FROM {series}",
         sql.ulid("pss_01JH", "n"),
         sql.bytes(),
         series = sql.series(others),
@@ -136,18 +136,18 @@ pub fn fill(database: &Database, size: Size) {
     // One record per user, and half of them within an organization.
     let organizations = size.organizations;
     database.sql(&format!(
-        "INSERT INTO access_records (id, name, organization_id, incarnation, created_at, created_by, version) \
-         SELECT {record}, 'Record ' || n, CASE WHEN n % 2 = 0 THEN 'org-' || o END, CASE WHEN n % 2 = 0 THEN {incarnation} END, \
+        "INSERT INTO access_records (id, name, organization_id, generation_id, created_at, created_by, version) \
+         SELECT {record}, 'Record ' || n, CASE WHEN n % 2 = 0 THEN 'org-' || o END, CASE WHEN n % 2 = 0 THEN {generation_id} END, \
          1732000000000 + n, 'cli', 1 FROM (SELECT n, (n - 1) % {organizations} + 1 AS o FROM {series}) AS given; \
-         INSERT INTO access_record_principals (record_id, mark, kind, principal_id, position) \
-         SELECT {record}, {mark}, 'user', 'user-' || n, 0 FROM {series}; \
-         INSERT INTO access_record_admins (record_id, incarnation, user_id, position) \
-         SELECT {record}, {mark}, 'user-' || n, 0 FROM {series}; \
+         INSERT INTO access_record_principals (record_id, unique_id, kind, principal_id, position) \
+         SELECT {record}, {unique_id}, 'user', 'user-' || n, 0 FROM {series}; \
+         INSERT INTO access_record_admins (record_id, generation_id, user_id, position) \
+         SELECT {record}, {unique_id}, 'user-' || n, 0 FROM {series}; \
          INSERT INTO access_record_statements (record_id, position, roles, resources) \
          SELECT {record}, 0, 'editor', '/a/*' FROM {series}",
         record = sql.ulid("rec_01JH", "n"),
-        incarnation = sql.ulid("inc_01JD", "o"),
-        mark = sql.ulid("inc_01JE", "n"),
+        generation_id = sql.ulid("inc_01JD", "o"),
+        unique_id = sql.ulid("inc_01JE", "n"),
         series = sql.series(size.users),
     ));
     database.sql("ANALYZE");
@@ -156,19 +156,19 @@ pub fn fill(database: &Database, size: Size) {
 fn directory(database: &Database, sql: &Sql, Size { organizations, users, .. }: Size) {
     let inserts = [
         format!(
-            "INSERT INTO organizations (id, incarnation, name, metadata, created_at, version) \
+            "INSERT INTO organizations (id, generation_id, name, metadata, created_at, version) \
              SELECT 'org-' || n, {}, 'Organization ' || n, '{{}}', 1732000000000 + n, 1 FROM {}",
             sql.ulid("inc_01JD", "n"),
             sql.series(organizations),
         ),
         format!(
-            "INSERT INTO users (id, incarnation, profile, metadata, roles, created_at, version) \
+            "INSERT INTO users (id, generation_id, profile, metadata, roles, created_at, version) \
              SELECT 'user-' || n, {}, '{{\"email\":\"user-' || n || '@acme.example\"}}', '{{}}', 'editor', 1732000000000 + n, 1 FROM {}",
             sql.ulid("inc_01JE", "n"),
             sql.series(users),
         ),
         format!(
-            "INSERT INTO members (organization_id, user_id, incarnation, organization_incarnation, roles, metadata, created_at, version) \
+            "INSERT INTO members (organization_id, user_id, generation_id, organization_generation_id, roles, metadata, created_at, version) \
              SELECT 'org-' || o, 'user-' || n, {}, {}, 'editor', '{{}}', 1732000000000 + n, 1 \
              FROM (SELECT n, (n - 1) % {organizations} + 1 AS o FROM {}) AS given",
             sql.ulid("inc_01JF", "n"),
@@ -176,8 +176,8 @@ fn directory(database: &Database, sql: &Sql, Size { organizations, users, .. }: 
             sql.series(users),
         ),
         format!(
-            "INSERT INTO service_clients (id, name, owner_type, owner_id, permissions, metadata, created_at, created_by, version, organization_id, incarnation) \
-             SELECT {}, 'Client ' || n, 'organization', 'org-' || n, 'a:b', '{{}}', 1732000000000 + n, 'cli', 1, 'org-' || n, {} FROM {}",
+            "INSERT INTO service_clients (id, name, owner_type, permissions, metadata, created_at, created_by, version, organization_id, generation_id) \
+             SELECT {}, 'Client ' || n, 'organization', 'a:b', '{{}}', 1732000000000 + n, 'cli', 1, 'org-' || n, {} FROM {}",
             sql.ulid("svc_01JG", "n"),
             sql.ulid("inc_01JD", "n"),
             sql.series(organizations),

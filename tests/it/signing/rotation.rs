@@ -140,7 +140,7 @@ both! {
         let key = server.generic_key(&[]).await.value;
         let spoil = [
             // Encrypted for another kid, so decryption fails.
-            "sealed = (SELECT sealed FROM signing_keys WHERE state = 'active') WHERE state = 'next'",
+            "encrypted_private_key = (SELECT encrypted_private_key FROM signing_keys WHERE state = 'active') WHERE state = 'next'",
             // Decryptable, but not the private key of the published public key.
             r#"public_jwk = REPLACE(public_jwk, '"x":"', '"x":"A') WHERE state = 'next'"#,
             "public_jwk = '{}' WHERE state = 'next'",

@@ -157,7 +157,7 @@ both! {
         let left = measured("soonest_end_seconds").await;
         assert!((3500.0..=3600.0).contains(&left), "{left}");
         // Every build fails, and every refresh succeeds.
-        server.database.sql("ALTER TABLE status_build RENAME TO hidden");
+        server.database.sql("ALTER TABLE status_list_build RENAME TO hidden");
         server.advance(1000);
         assert!(status_lists::update(&server.services).await.is_err());
         status_lists::refresh(&server.services).await.unwrap();
@@ -167,7 +167,7 @@ both! {
         server.advance(2700);
         status_lists::refresh(&server.services).await.unwrap();
         assert!(measured("soonest_end_seconds").await < 0.0, "it has ended");
-        server.database.sql("ALTER TABLE hidden RENAME TO status_build");
+        server.database.sql("ALTER TABLE hidden RENAME TO status_list_build");
         let before = Instant::now();
         keep(&server).await;
         let age = measured("build_age_seconds").await;

@@ -60,9 +60,9 @@ both! {
         assert_eq!(create("x:y").await, 422);
         assert_eq!(used(), before);
         // Fails after the allocation, when the event is appended: the rollback returns the index.
-        server.database.sql("UPDATE event_head SET id = 2");
+        server.database.sql("UPDATE event_chain_head SET id = 2");
         let failed = create("a:b").await;
-        server.database.sql("UPDATE event_head SET id = 1");
+        server.database.sql("UPDATE event_chain_head SET id = 1");
         assert!(failed.is_server_error(), "{failed}");
         assert_eq!(used(), before);
         assert_eq!(create("a:b").await, 201);

@@ -101,8 +101,8 @@ both! {
 
     async fn p13_notices_are_found_by_an_index(server: Server) {
         let looks = [
-            "SELECT id FROM api_keys WHERE revoked_at IS NULL AND expires_at <= 5 AND noticed_days = 7 ORDER BY expires_at LIMIT 1",
-            "SELECT id FROM api_keys WHERE revoked_at IS NULL AND expires_at <= 5 AND noticed_days IS NULL ORDER BY expires_at LIMIT 1",
+            "SELECT id FROM api_keys WHERE revoked_at IS NULL AND expires_at <= 5 AND notified_days = 7 ORDER BY expires_at LIMIT 1",
+            "SELECT id FROM api_keys WHERE revoked_at IS NULL AND expires_at <= 5 AND notified_days IS NULL ORDER BY expires_at LIMIT 1",
         ];
         for look in looks {
             let plan = plan(&server, look);
@@ -116,7 +116,7 @@ both! {
         acme(&server).await;
         for day in [0, 1_000_000] {
             server.database.sql(&format!("INSERT INTO key_usage (key_id, day, uses) VALUES ('key', {day}, 1)"));
-            server.database.sql(&format!("INSERT INTO key_windows (key_id, minute, exchanges) VALUES ('key_{day}', {}, 1)", day * 1440));
+            server.database.sql(&format!("INSERT INTO rate_limit_windows (key_id, minute, exchanges) VALUES ('key_{day}', {}, 1)", day * 1440));
         }
         server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
         put_other(&server).await;

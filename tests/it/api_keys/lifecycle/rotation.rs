@@ -156,7 +156,7 @@ both! {
     async fn p13_which_of_several_old_values_stays_is_not_guessed(server: Server) {
         let old = server.generic_key(&["a"]).await;
         let new = rotate(&server, &old, "2h").await;
-        let columns = "key_id, prefix, sealed, master_version, created_at, expires_at";
+        let columns = "key_id, prefix, encrypted_secret, master_version, created_at, expires_at";
         server.database.sql(&format!(
             "INSERT INTO credentials (id, {columns}) SELECT '0123456789ABCDEF', {columns} FROM credentials \
              WHERE key_id = '{}' AND expires_at IS NOT NULL",

@@ -193,8 +193,8 @@ fn view(kind: Kind) -> String {
 /// replacement.
 fn mutants(kind: Kind) -> Vec<(String, String)> {
     let is = if kind == Kind::Sqlite { "IS" } else { "IS NOT DISTINCT FROM" };
-    let within = format!(" AND a.incarnation {is} o.incarnation");
-    let anywhere = format!("AND a.organization_id {is} k.organization_id AND a.incarnation {is} o.incarnation");
+    let within = format!(" AND a.generation_id {is} o.generation_id");
+    let anywhere = format!("AND a.organization_id {is} k.organization_id AND a.generation_id {is} o.generation_id");
     MUTANTS
         .into_iter()
         .chain([(within.as_str(), ""), (anywhere.as_str(), "")])
@@ -210,25 +210,25 @@ const MUTANTS: [(&str, &str); 17] = [
     ("    k.max_token_ttl,", "    CAST(NULL AS BIGINT) AS max_token_ttl,"),
     ("s.permissions AS client_permissions", "CASE WHEN s.id IS NOT NULL THEN k.permissions END AS client_permissions"),
     ("s.deleted_at AS client_deleted_at", "CAST(NULL AS BIGINT) AS client_deleted_at"),
-    ("u.incarnation AS user_incarnation", "CASE WHEN u.id IS NOT NULL THEN k.incarnation END AS user_incarnation"),
+    ("u.generation_id AS user_generation_id", "CASE WHEN u.id IS NOT NULL THEN k.generation_id END AS user_generation_id"),
     ("u.blocked_at AS user_blocked_at", "CAST(NULL AS BIGINT) AS user_blocked_at"),
     (
-        "m.incarnation AS member_incarnation",
-        "CASE WHEN m.user_id IS NOT NULL THEN k.incarnation END AS member_incarnation",
+        "m.generation_id AS member_generation_id",
+        "CASE WHEN m.user_id IS NOT NULL THEN k.generation_id END AS member_generation_id",
     ),
     (
-        "m.organization_incarnation AS member_organization_incarnation",
-        "CASE WHEN m.user_id IS NOT NULL THEN o.incarnation END AS member_organization_incarnation",
+        "m.organization_generation_id AS member_organization_generation_id",
+        "CASE WHEN m.user_id IS NOT NULL THEN o.generation_id END AS member_organization_generation_id",
     ),
     (
-        "o.incarnation AS organization_incarnation",
-        "CASE WHEN o.id IS NOT NULL AND k.user_id IS NULL THEN k.incarnation ELSE o.incarnation END AS organization_incarnation",
+        "o.generation_id AS organization_generation_id",
+        "CASE WHEN o.id IS NOT NULL AND k.user_id IS NULL THEN k.generation_id ELSE o.generation_id END AS organization_generation_id",
     ),
-    ("c.incarnation AS creator_incarnation", "k.creator_incarnation AS creator_incarnation"),
+    ("c.generation_id AS creator_member_generation_id", "k.creator_generation_id AS creator_member_generation_id"),
     (" AND ' ' || p.assignable_to || ' ' LIKE '% organization %'", ""),
     ("(m.roles, ' '", "(u.roles, ' '"),
-    (" WHEN 'user' THEN k.incarnation END)\n        )", " END)\n        )"),
-    ("x.mark IN (k.id, CASE", "x.mark IN (CASE"),
+    (" WHEN 'user' THEN k.generation_id END)\n        )", " END)\n        )"),
+    ("x.unique_id IN (k.id, CASE", "x.unique_id IN (CASE"),
 ];
 
 fn every_condition_is_needed(kind: Kind) {

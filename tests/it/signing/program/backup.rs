@@ -61,7 +61,7 @@ impl Deployment {
     pub fn backup_is_older(&self) -> bool {
         let state = |prefix: &str| {
             let moved = format!("(SELECT SUM(version) FROM {prefix}signing_keys)");
-            let query = format!("SELECT (SELECT seq FROM {prefix}event_head) || ' ' || {moved} AS name");
+            let query = format!("SELECT (SELECT seq FROM {prefix}event_chain_head) || ' ' || {moved} AS name");
             names(&self.database, &query)
         };
         state("") != state(Copy::Backup.prefix())
@@ -82,9 +82,9 @@ impl Deployment {
 
     /// The statement that restores the recorded state of the clock.
     fn steady(&self) -> String {
-        let columns = "last_at || ', steady_since = ' || steady_since";
-        let row = names(&self.database, &format!("SELECT {columns} AS name FROM rotation_clock")).pop().unwrap();
-        format!("UPDATE rotation_clock SET last_at = {row}")
+        let columns = "last_observed_at || ', stable_since = ' || stable_since";
+        let row = names(&self.database, &format!("SELECT {columns} AS name FROM clock_monitor")).pop().unwrap();
+        format!("UPDATE clock_monitor SET last_observed_at = {row}")
     }
 }
 

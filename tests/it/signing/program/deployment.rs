@@ -106,7 +106,7 @@ impl Deployment {
         let is_fooled = self.broken == Broken::NoSteadyClock;
         let clock = Arc::new(Machine { time: Arc::clone(&self.time), off, is_fooled });
         if self.broken == Broken::Forgetful {
-            self.database.sql(&format!("UPDATE rotation_clock SET last_at = {}", self.time.of_database()));
+            self.database.sql(&format!("UPDATE clock_monitor SET last_observed_at = {}", self.time.of_database()));
         }
         let starting = compose::services(&config, StartMode::Serve, clock);
         let services = match polls {
