@@ -106,7 +106,7 @@ both! {
         ];
         for look in looks {
             let plan = plan(&server, look);
-            assert!(plan.contains("api_keys_notices"), "{plan}");
+            assert!(plan.contains("api_keys_notifications"), "{plan}");
         }
         let usage = plan(&server, "DELETE FROM key_usage WHERE day < 5");
         assert!(usage.contains("key_usage_day"), "{usage}");
