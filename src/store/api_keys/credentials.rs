@@ -51,7 +51,8 @@ pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> R
 
 /// Returns whether an imported key is stored under one of `lookups`, whether in force or not.
 pub fn is_imported_key_stored(connection: &mut Conn, lookups: &[String]) -> Result<bool, StoreError> {
-    let found = credentials::table.filter(credentials::lookup_digest.eq_any(lookups)).count().get_result::<i64>(connection)?;
+    let found =
+        credentials::table.filter(credentials::lookup_digest.eq_any(lookups)).count().get_result::<i64>(connection)?;
     Ok(found > 0)
 }
 

@@ -129,7 +129,10 @@ impl StandingRow {
             user: user.transpose()?,
             membership: membership(&self.member_generation_id, &self.member_organization_generation_id)?,
             organization: parse_generation_id(self.organization_generation_id.as_deref())?,
-            creator_membership: membership(&self.creator_member_generation_id, &self.creator_member_organization_generation_id)?,
+            creator_membership: membership(
+                &self.creator_member_generation_id,
+                &self.creator_member_organization_generation_id,
+            )?,
             permissions: permission_set(self.owner_permissions.as_deref().unwrap_or_default())?,
         })
     }

@@ -6,7 +6,7 @@ use crate::{
     domain::common::time::Span,
     store::{
         error::StoreError,
-        schema::{key_usage, rate_limit_windows, portal_sessions},
+        schema::{key_usage, portal_sessions, rate_limit_windows},
         transaction::Tx,
     },
 };
@@ -23,7 +23,8 @@ pub fn delete_expired(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     let sessions = portal_sessions::table.filter(portal_sessions::expires_at.lt(now.minus(DAY).millis()));
     // There is one row for each key with a limit, so this scan needs no index, which every such
     // exchange would have to maintain.
-    let windows = rate_limit_windows::table.filter(rate_limit_windows::minute.lt(now.minus(DAY).millis() / MINUTE.millis()));
+    let windows =
+        rate_limit_windows::table.filter(rate_limit_windows::minute.lt(now.minus(DAY).millis() / MINUTE.millis()));
     let usage = key_usage::table.filter(key_usage::day.lt(now.millis() / DAY.millis() - USAGE_RETENTION_DAYS));
     let mut forgotten = diesel::delete(sessions).execute(&mut **tx)?;
     forgotten += diesel::delete(windows).execute(&mut **tx)?;

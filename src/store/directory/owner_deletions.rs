@@ -121,7 +121,8 @@ impl OwnerDeletion {
 
 /// Returns the owner deletions whose keys do not all have their events.
 pub(crate) fn list_pending(connection: &mut Conn) -> Result<Vec<OwnerDeletion>, StoreError> {
-    let rows: Vec<Row> = owner_deletions::table.order(owner_deletions::id.asc()).select(Row::as_select()).load(connection)?;
+    let rows: Vec<Row> =
+        owner_deletions::table.order(owner_deletions::id.asc()).select(Row::as_select()).load(connection)?;
     rows.into_iter().map(OwnerDeletion::read).collect()
 }
 

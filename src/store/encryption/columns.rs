@@ -164,7 +164,9 @@ pub fn replace(
             match &anew.lookup {
                 // The digest changes in the same statement, so a lookup finds the row by the old or
                 // by the new digest.
-                Some(lookup) => diesel::update(row).set((seal, credentials::lookup_digest.eq(lookup))).execute(&mut **tx)?,
+                Some(lookup) => {
+                    diesel::update(row).set((seal, credentials::lookup_digest.eq(lookup))).execute(&mut **tx)?
+                }
                 None => diesel::update(row).set(seal).execute(&mut **tx)?,
             }
         }
@@ -173,12 +175,17 @@ pub fn replace(
                 .set((portal_sessions::encrypted_secret.eq(ciphertext), portal_sessions::master_version.eq(version)))
                 .execute(&mut **tx)?
         }
-        EncryptedColumn::Webhooks => diesel::update(webhooks::table.find(id).filter(webhooks::encrypted_secret.eq(before)))
-            .set((webhooks::encrypted_secret.eq(ciphertext), webhooks::master_version.eq(version)))
-            .execute(&mut **tx)?,
+        EncryptedColumn::Webhooks => {
+            diesel::update(webhooks::table.find(id).filter(webhooks::encrypted_secret.eq(before)))
+                .set((webhooks::encrypted_secret.eq(ciphertext), webhooks::master_version.eq(version)))
+                .execute(&mut **tx)?
+        }
         EncryptedColumn::PreviousWebhookSecrets => {
             diesel::update(webhooks::table.find(id).filter(webhooks::previous_encrypted_secret.eq(before)))
-                .set((webhooks::previous_encrypted_secret.eq(ciphertext), webhooks::previous_master_version.eq(version)))
+                .set((
+                    webhooks::previous_encrypted_secret.eq(ciphertext),
+                    webhooks::previous_master_version.eq(version),
+                ))
                 .execute(&mut **tx)?
         }
     };

@@ -10,8 +10,9 @@ use crate::{
 
 /// Returns the last observed time, and since when the clock has been steady.
 pub fn read(connection: &mut Conn) -> Result<(Timestamp, ClockStability), StoreError> {
-    let (last, since) =
-        clock_monitor::table.select((clock_monitor::last_observed_at, clock_monitor::stable_since)).first(connection)?;
+    let (last, since) = clock_monitor::table
+        .select((clock_monitor::last_observed_at, clock_monitor::stable_since))
+        .first(connection)?;
     Ok((Timestamp::from_millis(last), ClockStability { stable_since: Timestamp::from_millis(since) }))
 }
 

@@ -113,7 +113,12 @@ pub fn read_secrets(
     type Columns = (Vec<u8>, i32, Option<Vec<u8>>, Option<i32>);
     let row: Option<Columns> = webhooks::table
         .find(id.as_str())
-        .select((webhooks::encrypted_secret, webhooks::master_version, webhooks::previous_encrypted_secret, webhooks::previous_master_version))
+        .select((
+            webhooks::encrypted_secret,
+            webhooks::master_version,
+            webhooks::previous_encrypted_secret,
+            webhooks::previous_master_version,
+        ))
         .first(connection)
         .optional()?;
     let (sealed, version, old, old_version) =
@@ -182,7 +187,9 @@ pub fn list_behind_event(connection: &mut Conn, head: i64) -> Result<Vec<Webhook
 
 /// Sets the event cursor: all events up to number `event_cursor` are processed.
 pub fn set_event_cursor(tx: &mut Tx<'_>, id: &WebhookId, event_cursor: i64) -> Result<(), StoreError> {
-    diesel::update(webhooks::table.find(id.as_str())).set(webhooks::event_cursor.eq(event_cursor)).execute(&mut **tx)?;
+    diesel::update(webhooks::table.find(id.as_str()))
+        .set(webhooks::event_cursor.eq(event_cursor))
+        .execute(&mut **tx)?;
     Ok(())
 }
 

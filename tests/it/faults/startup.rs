@@ -206,14 +206,8 @@ fn postgres_without_leave_to_make_keys_refuses_with_advice() {
         assert!(said.contains(words), "{said}");
     }
     assert!(files(&deployment.keys()).is_empty());
-    assert!(
-        tables::contents(&deployment).iter().all(|(table, rows)| [
-            "event_chain_head",
-            "clock_monitor",
-            "status_list_build",
-            "branding"
-        ]
-        .contains(&table.as_str())
-            || rows.is_empty())
-    );
+    assert!(tables::contents(&deployment).iter().all(|(table, rows)| {
+        ["event_chain_head", "clock_monitor", "status_list_build", "branding"].contains(&table.as_str())
+            || rows.is_empty()
+    }));
 }

@@ -61,7 +61,10 @@ const MAY_READ_ALL: [(&str, &str); 18] = [
         "a job throws away what deleted organizations left behind, now and then",
     ),
     ("\"organizations\".\"generation_id\" IS NULL)", "the same"),
-    ("rate_limit_windows` WHERE (`rate_limit_windows`.`minute` <", "a job throws away old windows: a row for each key with a limit"),
+    (
+        "rate_limit_windows` WHERE (`rate_limit_windows`.`minute` <",
+        "a job throws away old windows: a row for each key with a limit",
+    ),
     ("rate_limit_windows\" WHERE (\"rate_limit_windows\".\"minute\" <", "the same"),
     ("FROM `access_records` WHERE  NOT (", "a job throws away what deleted organizations left behind, now and then"),
     ("FROM \"access_records\" WHERE  NOT (", "the same"),

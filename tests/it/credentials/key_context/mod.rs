@@ -210,7 +210,10 @@ const MUTANTS: [(&str, &str); 17] = [
     ("    k.max_token_ttl,", "    CAST(NULL AS BIGINT) AS max_token_ttl,"),
     ("s.permissions AS client_permissions", "CASE WHEN s.id IS NOT NULL THEN k.permissions END AS client_permissions"),
     ("s.deleted_at AS client_deleted_at", "CAST(NULL AS BIGINT) AS client_deleted_at"),
-    ("u.generation_id AS user_generation_id", "CASE WHEN u.id IS NOT NULL THEN k.generation_id END AS user_generation_id"),
+    (
+        "u.generation_id AS user_generation_id",
+        "CASE WHEN u.id IS NOT NULL THEN k.generation_id END AS user_generation_id",
+    ),
     ("u.blocked_at AS user_blocked_at", "CAST(NULL AS BIGINT) AS user_blocked_at"),
     (
         "m.generation_id AS member_generation_id",

@@ -137,7 +137,11 @@ fn keys_and_events_agree(left: &State, when: &str) {
     left.is_told("signing_keys WHERE retired_at IS NOT NULL", "signing_key.retired", when);
     left.is_told("signing_keys WHERE removed_at IS NOT NULL", "signing_key.removed", when);
     left.is_told("signing_keys WHERE destroyed_at IS NOT NULL", "signing_key.destroyed", when);
-    assert_eq!(left.count("signing_keys WHERE (destroyed_at IS NULL) <> (encrypted_private_key IS NOT NULL)"), 0, "{when}");
+    assert_eq!(
+        left.count("signing_keys WHERE (destroyed_at IS NULL) <> (encrypted_private_key IS NOT NULL)"),
+        0,
+        "{when}"
+    );
 }
 
 fn master_keys_and_events_agree(left: &State, when: &str) {
