@@ -29,6 +29,7 @@ mod usage;
 mod timing;
 
 use std::{
+    collections::BTreeSet,
     env,
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
@@ -88,10 +89,11 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
         .map(|index| PresentedKey::parse(std::str::from_utf8(keys.get(index)).expect("a key")).expect("one of ours"))
         .collect();
     let (limits, request) = (&services.settings.limits, keyswap::domain::exchange::facts::Request::default());
-    let targets = [limits.default_audience.clone()].into();
-    let found = services.store.load_credential(&presented[0].credential_id, &targets, LookupDetail::Facts).await;
-    let loaded = found.expect("the facts").expect("a key").loaded;
-    let sealed = Encrypted { master_version: loaded.master_version, bytes: loaded.encrypted_secret.clone() };
+    let targets = BTreeSet::from([limits.default_audience.clone()]);
+    let found =
+        services.store.load_credential(presented[0].credential_id, targets.clone(), LookupDetail::Context).await;
+    let record = found.expect("the facts").expect("a key").record;
+    let sealed = Encrypted { master_version: record.master_version, bytes: record.encrypted_secret.clone() };
     let jti = || random::generate_token_id(&services.entropy).expect("randomness");
 
     let checked = text.len() - 6;
@@ -108,13 +110,13 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
             next = (next + 1) % presented.len();
             services
                 .store
-                .load_credential(&presented[next].credential_id, black_box(&targets), LookupDetail::Facts)
+                .load_credential(presented[next].credential_id, black_box(&targets).clone(), LookupDetail::Context)
                 .await
         })
         .await;
-    table.time("decide", async || grant::decide(black_box(&loaded.facts), &request, limits)).await;
+    table.time("decide", async || grant::decide(black_box(&record.context), &request, limits)).await;
     table.time("an id for the token", async || jti()).await;
-    let granted = grant::decide(&loaded.facts, &request, limits).expect("a grant");
+    let granted = grant::decide(&record.context, &request, limits).expect("a grant");
     table
         .time("claims, from the grant to JSON", async || {
             serde_json::to_vec(&black_box(&granted).clone().into_claims(services.issuer(), "j".repeat(22)))
@@ -134,7 +136,7 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
         .time("all of it, EdDSA, without HTTP", async || {
             next = (next + 1) % keys.count();
             let key = std::str::from_utf8(keys.get(next)).expect("a key");
-            let attempt = PresentedCredential { key, source, form: Form::Exchange };
+            let attempt = PresentedCredential { value: key, source, form: Some(Form::Exchange) };
             exchange(services, attempt, &request).await.expect("a token")
         })
         .await;

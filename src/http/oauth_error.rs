@@ -183,7 +183,7 @@ impl OAuthError {
 
     pub fn from_denied(denied: AuthError, bad_key: RejectedKeyError) -> Self {
         match denied {
-            AuthError::Key => match bad_key {
+            AuthError::Credential(_) => match bad_key {
                 RejectedKeyError::Client => Self::invalid_client(),
                 RejectedKeyError::InvalidSubjectToken => Self::invalid_request("the subject token is not accepted"),
                 RejectedKeyError::Bearer => Self::invalid_token(),

@@ -284,7 +284,7 @@ impl From<RevocationError> for Problem {
 impl From<AuthError> for Problem {
     fn from(denied: AuthError) -> Self {
         match denied {
-            AuthError::Key => Self::invalid_token(),
+            AuthError::Credential(_) => Self::invalid_token(),
             AuthError::OnBehalfOf(detail) => {
                 Self::new(StatusCode::FORBIDDEN, "on_behalf_of", "Not on behalf of this user", detail)
             }

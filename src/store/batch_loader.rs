@@ -12,15 +12,10 @@ use tokio::{sync::oneshot, task::yield_now};
 use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
-        credentials::{
-            key_context::{self, ResultsByCredential},
-            key_details,
-        },
+        credentials::key_details::{self, LookupDetail},
         dialect,
         error::StoreError,
-        lookup_queue::{
-            CredentialLookup, LookupDetail, LookupResult, MAX_BATCH_SIZE, MAX_WAITING_LOOKUPS, PendingLookup,
-        },
+        lookup_queue::{LookupResult, MAX_BATCH_SIZE, MAX_WAITING_LOOKUPS, PendingLookup},
         pool::{MAX_LOADER_THREADS, PooledConn, is_broken},
         pool_state::PoolState,
     },
@@ -28,13 +23,13 @@ use crate::{
 
 /// Requests a lookup. Returns `None` if too many are waiting.
 pub(crate) fn submit_lookup(
-    line: &Arc<PoolState>,
+    pool_state: &Arc<PoolState>,
     credential: CredentialId,
     targets: BTreeSet<Identifier>,
     detail: LookupDetail,
 ) -> Option<LookupHandle> {
-    let (result_sender, answered) = oneshot::channel();
-    let mut state = line.batch_loader.lock();
+    let (result_sender, result) = oneshot::channel();
+    let mut state = pool_state.batch_loader.lock();
     if state.pending.len() >= MAX_WAITING_LOOKUPS {
         return None;
     }
@@ -43,19 +38,19 @@ pub(crate) fn submit_lookup(
     if must_start && state.threads < MAX_LOADER_THREADS {
         state.threads += 1;
         drop(state);
-        let shift = LookupWorker { line: Arc::clone(line), has_ended: false };
-        tokio::task::spawn_blocking(move || shift.run());
-        return Some(LookupHandle { answered, wake_guard: None });
+        let worker = LookupWorker { pool_state: Arc::clone(pool_state), has_ended: false };
+        tokio::task::spawn_blocking(move || worker.run());
+        return Some(LookupHandle { result, wake_guard: None });
     }
     // The first waiting lookup wakes a thread, so the following ones need not. Beyond the size of
     // one batch, the second thread is woken too.
-    let calls = state.idle_threads > 0 && (state.pending.len() == 1 || state.pending.len() > MAX_BATCH_SIZE);
-    Some(LookupHandle { answered, wake_guard: calls.then(|| WakeOnDrop(Arc::clone(line))) })
+    let wakes = state.idle_threads > 0 && (state.pending.len() == 1 || state.pending.len() > MAX_BATCH_SIZE);
+    Some(LookupHandle { result, wake_guard: wakes.then(|| WakeOnDrop(Arc::clone(pool_state))) })
 }
 
 /// A lookup that was requested.
 pub(crate) struct LookupHandle {
-    answered: oneshot::Receiver<LookupResult>,
+    result: oneshot::Receiver<LookupResult>,
     wake_guard: Option<WakeOnDrop>,
 }
 
@@ -63,12 +58,12 @@ impl LookupHandle {
     /// Waits for the result. Returns `None` if the loader thread stopped without one.
     pub(crate) async fn wait_for_result(self) -> Option<LookupResult> {
         if let Some(wake_guard) = self.wake_guard {
-            // The other requests of this thread ask first. Waking a loader thread for each lookup
+            // The other requests of this thread submit their lookups first. Waking a loader thread for each lookup
             // would cost more than the lookup itself.
             yield_now().await;
             drop(wake_guard);
         }
-        self.answered.await.ok()
+        self.result.await.ok()
     }
 }
 
@@ -84,7 +79,7 @@ impl Drop for WakeOnDrop {
 
 /// The lifetime of a loader thread.
 struct LookupWorker {
-    line: Arc<PoolState>,
+    pool_state: Arc<PoolState>,
     has_ended: bool,
 }
 
@@ -93,32 +88,32 @@ impl Drop for LookupWorker {
     /// their requests do not wait. The next lookup starts another thread.
     fn drop(&mut self) {
         if !self.has_ended {
-            drop(self.line.batch_loader.abandon_pending());
+            drop(self.pool_state.batch_loader.abandon_pending());
         }
     }
 }
 
 impl LookupWorker {
-    /// Answers lookups until there are none.
+    /// Resolves lookups until there are none.
     fn run(mut self) {
         let ended = self.serve_batches();
         self.has_ended = true;
         if let Err(error) = ended {
-            for question in self.line.batch_loader.abandon_pending() {
-                let _ = question.result_sender.send(Err(error.clone()));
+            for lookup in self.pool_state.batch_loader.abandon_pending() {
+                let _ = lookup.result_sender.send(Err(error.clone()));
             }
         }
     }
 
     fn serve_batches(&self) -> Result<(), StoreError> {
-        let connected = connect(&self.line);
-        self.line.record_response();
+        let connected = connect(&self.pool_state);
+        self.pool_state.record_response();
         let mut connection = connected?;
-        while let Some(questions) = self.line.batch_loader.take() {
-            let answered = resolve_batch(&self.line, &mut connection, questions);
-            self.line.record_response();
-            self.line.record_batch();
-            answered?;
+        while let Some(lookups) = self.pool_state.batch_loader.take_batch() {
+            let resolved = resolve_batch(&self.pool_state, &mut connection, lookups);
+            self.pool_state.record_response();
+            self.pool_state.record_batch();
+            resolved?;
         }
         // If this fails, the connection is lost and the pool discards it.
         let _ = dialect::set_lookup_mode(&mut connection, false);
@@ -126,8 +121,8 @@ impl LookupWorker {
     }
 }
 
-fn connect(line: &PoolState) -> Result<PooledConn, StoreError> {
-    let mut connection = line.pool.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+fn connect(pool_state: &PoolState) -> Result<PooledConn, StoreError> {
+    let mut connection = pool_state.pool.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     dialect::set_lookup_mode(&mut connection, true)?;
     Ok(connection)
 }
@@ -137,61 +132,43 @@ fn connect(line: &PoolState) -> Result<PooledConn, StoreError> {
 type LookupsByQuery =
     BTreeMap<(LookupDetail, BTreeSet<Identifier>), BTreeMap<CredentialId, Vec<oneshot::Sender<LookupResult>>>>;
 
-/// Answers a batch. Returns an error if the connection is lost and cannot be replaced; the waiting
+/// Resolves a batch. Returns an error if the connection is lost and cannot be replaced; the waiting
 /// requests have received that error.
 fn resolve_batch(
-    line: &PoolState,
+    pool_state: &PoolState,
     connection: &mut PooledConn,
-    questions: Vec<PendingLookup>,
+    lookups: Vec<PendingLookup>,
 ) -> Result<(), StoreError> {
     let mut groups = LookupsByQuery::new();
-    for PendingLookup { credential, targets, detail, result_sender } in questions {
+    for PendingLookup { credential, targets, detail, result_sender } in lookups {
         groups.entry((detail, targets)).or_default().entry(credential).or_default().push(result_sender);
     }
     let mut state = Ok(());
     for ((detail, targets), group) in groups {
         let ids: Vec<_> = group.keys().cloned().collect();
-        let mut found = find(connection, detail, &ids, &targets);
+        let mut found = key_details::find_many(connection, &ids, &targets, detail);
         if found.is_err() && is_broken(connection) {
             // The database closed the connection, for example because it was restarted.
-            found = connect(line).and_then(|new| {
+            found = connect(pool_state).and_then(|new| {
                 *connection = new;
-                find(connection, detail, &ids, &targets)
+                key_details::find_many(connection, &ids, &targets, detail)
             });
             state = found.as_ref().map(|_| ()).map_err(Clone::clone);
         }
-        for (credential, mut askers) in group {
-            let result_sender = match &mut found {
+        for (credential, mut result_senders) in group {
+            let result = match &mut found {
                 Ok(found) => found.remove(&credential).transpose(),
                 Err(error) => Err(error.clone()),
             };
-            let last = askers.pop();
-            for asker in askers {
-                let _ = asker.send(result_sender.clone());
+            // Sending fails if the request no longer waits. The last one needs no copy.
+            let last = result_senders.pop();
+            for result_sender in result_senders {
+                let _ = result_sender.send(result.clone());
             }
-            // A request that no longer waits has closed its channel.
             if let Some(last) = last {
-                let _ = last.send(result_sender);
+                let _ = last.send(result);
             }
         }
     }
     state
-}
-
-fn find(
-    connection: &mut PooledConn,
-    detail: LookupDetail,
-    ids: &[CredentialId],
-    targets: &BTreeSet<Identifier>,
-) -> Result<ResultsByCredential<CredentialLookup>, StoreError> {
-    Ok(match detail {
-        LookupDetail::Facts => key_context::load_facts_of_credentials(connection, ids, targets)?
-            .into_iter()
-            .map(|(id, found)| (id, found.map(|loaded| CredentialLookup { loaded, details: None })))
-            .collect(),
-        LookupDetail::Full => key_details::load_validation_data_of_credentials(connection, ids, targets)?
-            .into_iter()
-            .map(|(id, found)| (id, found.map(|(loaded, whole)| CredentialLookup { loaded, details: Some(whole) })))
-            .collect(),
-    })
 }

@@ -3,7 +3,7 @@
 use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
-        credentials::{key_context::KeyRecord, key_details::KeyDetails},
+        credentials::key_details::{CredentialLookup, LookupDetail},
         error::StoreError,
     },
 };
@@ -27,23 +27,6 @@ pub(crate) const MAX_WAITING_LOOKUPS: usize = 2048;
 
 /// How long an idle loader thread keeps its connection.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The level of detail of a lookup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LookupDetail {
-    /// The facts for a grant.
-    Facts,
-    /// The facts, and the data that validation returns.
-    Full,
-}
-
-/// The result of a lookup.
-#[derive(Debug, Clone)]
-pub struct CredentialLookup {
-    pub loaded: KeyRecord,
-    /// Present for `LookupDetail::KeyDetails`.
-    pub details: Option<KeyDetails>,
-}
 
 pub(crate) type LookupResult = Result<Option<CredentialLookup>, StoreError>;
 
@@ -82,9 +65,9 @@ impl BatchLoader {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next batch. Waits up to `IDLE_TIMEOUT` if there is none; after that it returns `None`,
-    /// and the thread must end.
-    pub(crate) fn take(&self) -> Option<Vec<PendingLookup>> {
+    /// Takes the next batch. Waits up to `IDLE_TIMEOUT` if there is none; after that it returns
+    /// `None`, and the thread must end.
+    pub(crate) fn take_batch(&self) -> Option<Vec<PendingLookup>> {
         // If the cores are busy, the requests get their turn first. Otherwise each query would
         // serve only the few lookups that arrived during the previous one.
         thread::yield_now();

@@ -42,10 +42,10 @@ use crate::{
     store::pool_state::PoolState,
 };
 
+pub use credentials::key_details::{CredentialLookup, LookupDetail};
 pub use dialect::durability_faults;
 pub use error::{OpenError, StoreError};
 pub use lock::Lock;
-pub use lookup_queue::{CredentialLookup, LookupDetail};
 pub use pool::{Conn, SqliteSettings, read_sqlite_settings};
 pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};
 pub use transaction::{NoEvent, Outcome, Tx, now};
@@ -118,18 +118,18 @@ impl Store {
         self.run_blocking(move |_, connection| body(connection)).await
     }
 
-    /// Loads a credential and the existing audiences among `targets`, in the detail that `wants`
-    /// selects. The data is read after this call begins. The batch loader combines concurrent calls
+    /// Loads a credential and the existing audiences among `targets`, in the level of detail
+    /// that `detail` selects. The data is read after this call begins. The batch loader combines concurrent calls
     /// into one query.
     pub async fn load_credential(
         &self,
-        credential: &CredentialId,
-        targets: &BTreeSet<Identifier>,
+        credential: CredentialId,
+        targets: BTreeSet<Identifier>,
         detail: LookupDetail,
     ) -> Result<Option<CredentialLookup>, StoreError> {
         let pool_state = self.pool_state.load_full();
         let busy = || StoreError::Unavailable("too many requests wait for it".to_owned());
-        let asked = batch_loader::submit_lookup(&pool_state, *credential, targets.clone(), detail).ok_or_else(busy)?;
+        let asked = batch_loader::submit_lookup(&pool_state, credential, targets, detail).ok_or_else(busy)?;
         match timeout(self.patience, asked.wait_for_result()).await {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),

@@ -87,7 +87,7 @@ both! {
         let now = server.services.store.now().await.unwrap();
         for _ in 0..40_000 {
             let (key, entropy) = (KeyId::generate(now, &server.services.entropy).unwrap(), &server.services.entropy);
-            server.services.last_used.note(&key, CredentialId::generate(entropy).unwrap(), now, true);
+            server.services.last_used.record_credential_use(&key, CredentialId::generate(entropy).unwrap(), now, true);
         }
         until("some are written", LONG, async || server.services.last_used.waiting() < 40_000).await;
     }

@@ -179,6 +179,20 @@ impl Claims {
         }
     }
 
+    /// Returns the lifetime of the token in seconds.
+    pub const fn expires_in(&self) -> i64 {
+        self.exp - self.iat
+    }
+
+    /// Returns the permissions, separated by spaces, in either form of the claim.
+    pub fn scope_text(&self) -> Option<Cow<'_, str>> {
+        match (&self.scope, &self.scp) {
+            (Some(scope), _) => Some(scope.into()),
+            (None, Some(scp)) => Some(scp.join(" ").into()),
+            (None, None) => None,
+        }
+    }
+
     /// Returns the status list index of the token.
     pub fn status_list_index(&self) -> Option<StatusListIndex> {
         let StatusListClaim { idx, uri } = &self.status.as_ref()?.status_list;

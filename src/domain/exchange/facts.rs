@@ -5,15 +5,21 @@ use crate::domain::{
         access_record::EffectiveStatement,
         audience::{Audience, Identifier},
         claim_map::ClaimSourceValues,
-        owner_status::Ownership,
-        permission::PermissionSet,
+        owner::Owner,
+        owner_status::{OwnerPermissions, OwnerStatus, Ownership},
+        permission::{PermissionName, PermissionSet},
+        resource::Resource,
     },
     common::{
         derived_id::CredentialId,
         id::KeyId,
         time::{Span, Timestamp},
     },
-    credentials::api_key::{KeyLifecycle, KeyLimits},
+    credentials::{
+        api_key::{KeyLifecycle, KeyLimits, KeyState},
+        error::CredentialError,
+    },
+    exchange::claims::Subject,
     signing::Algorithm,
     status_lists::StatusListIndex,
 };
@@ -46,6 +52,7 @@ pub struct KeyFacts {
     pub max_token_ttl: Option<Span>,
     pub exchanges_per_minute: Option<u32>,
     pub lifecycle: KeyLifecycle,
+    pub created_at: Timestamp,
     /// Statements of the access records that apply to the key.
     pub access_statements: Vec<EffectiveStatement>,
     /// Status list index of the tokens issued from the credential.
@@ -66,6 +73,70 @@ impl KeyFacts {
             max_token_ttl: self.max_token_ttl,
             exchanges_per_minute: self.exchanges_per_minute,
             audiences: self.audiences.clone(),
+        }
+    }
+
+    /// Checks that the key is in force, and returns the permissions of its owner.
+    pub fn check_in_force(&self, now: Timestamp, limits: &Limits) -> Result<OwnerPermissions, CredentialError> {
+        match self.lifecycle.state(now) {
+            KeyState::Revoked => return Err(CredentialError::Revoked),
+            KeyState::Expired => return Err(CredentialError::Expired),
+            KeyState::Suspended => return Err(CredentialError::Suspended),
+            KeyState::Active => {}
+        }
+        if self.credential_expires_at.is_some_and(|end| end <= now) {
+            return Err(CredentialError::Expired);
+        }
+        match self.ownership.root_owner_status(limits.end_with_creator) {
+            OwnerStatus::Good(permissions) => Ok(permissions),
+            OwnerStatus::Blocked => Err(CredentialError::OwnerBlocked),
+            OwnerStatus::Deleted(_) => Err(CredentialError::OwnerDeleted),
+        }
+    }
+
+    /// Returns the permissions that a caller with this key may grant: those of the key that its
+    /// owner still has.
+    pub fn grantable_permissions(&self, limits: &Limits) -> PermissionSet {
+        match self.ownership.root_owner_status(limits.end_with_creator) {
+            OwnerStatus::Good(permissions) => permissions.of(&self.permissions),
+            OwnerStatus::Blocked | OwnerStatus::Deleted(_) => PermissionSet::default(),
+        }
+    }
+
+    /// Returns whether the key currently permits an action on a resource: the key is in force, the
+    /// permission is effective, and a statement of its access records covers the resource.
+    pub fn permits_access(
+        &self,
+        now: Timestamp,
+        limits: &Limits,
+        permission: &PermissionName,
+        resource: &Resource,
+    ) -> bool {
+        self.check_in_force(now, limits).is_ok_and(|owner| {
+            self.permissions.contains(permission)
+                && owner.contains(permission)
+                && self.access_statements.iter().any(|rule| rule.covers(permission, resource))
+        })
+    }
+
+    /// Accepts as `client_id` the id of the key, the id of its service client, or `<prefix>_<id>` of
+    /// the credential. The last form is the masked key without the ellipsis. Only its id is
+    /// compared, not its prefix.
+    pub fn accepts_client_id(&self, client_id: &str) -> bool {
+        client_id == self.id.as_str()
+            || matches!(&self.ownership.owner, Owner::ServiceClient(id) if id.as_str() == client_id)
+            || client_id
+                .rsplit_once('_')
+                .is_some_and(|(prefix, id)| !prefix.is_empty() && id == self.credential_id.as_str())
+    }
+
+    /// Returns the subject of the tokens that are issued from the key.
+    pub fn subject(&self) -> Subject {
+        match &self.ownership.owner {
+            Owner::User(id) => Subject::User(id.clone()),
+            Owner::Organization(id) => Subject::Organization(id.clone()),
+            Owner::ServiceClient(id) => Subject::ServiceClient(id.clone()),
+            Owner::Unowned => Subject::ApiKey(self.id.clone()),
         }
     }
 

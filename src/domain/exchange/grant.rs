@@ -8,10 +8,8 @@ use crate::domain::{
     access::{
         access_record::{self, AuthorizationDetail},
         audience::{AcceptedPermissions, Audience, Identifier},
-        owner::Owner,
-        owner_status::{OwnerPermissions, OwnerStatus},
+        owner_status::OwnerPermissions,
         permission::{PermissionName, PermissionSet},
-        resource::Resource,
         token_profile::{AudienceClaimFormat, ScopeClaimFormat, StatusSubject, TokenProfile},
     },
     common::{
@@ -19,7 +17,7 @@ use crate::domain::{
         id::{KeyId, OrganizationId},
         time::{Span, Timestamp},
     },
-    credentials::{api_key::KeyState, error::CredentialError},
+    credentials::error::CredentialError,
     exchange::{
         claims::{AudienceClaim, Claims, StatusClaim, Subject},
         facts::{KeyContext, KeyFacts, Limits, Request},
@@ -99,42 +97,42 @@ impl Grant {
 ///
 /// If several checks fail, the first one in this order is returned: state of the key, `client_id`,
 /// target, scope, and a token that would expire in the second in which it is issued.
-pub fn decide(facts: &KeyContext, request: &Request, limits: &Limits) -> Result<Grant, DenyReason> {
-    let owner_set = check_key_in_force(&facts.key, facts.now, limits).map_err(DenyReason::Key)?;
-    if !client_id_matches(&facts.key, request.client_id.as_deref()) {
-        return Err(DenyReason::Key(CredentialError::ClientIdMismatch));
+pub fn decide(context: &KeyContext, request: &Request, limits: &Limits) -> Result<Grant, DenyReason> {
+    let owner = context.key.check_in_force(context.now, limits).map_err(DenyReason::Credential)?;
+    if request.client_id.as_deref().is_some_and(|id| !context.key.accepts_client_id(id)) {
+        return Err(DenyReason::Credential(CredentialError::ClientIdMismatch));
     }
-    let audiences = resolve_targets(facts, request, limits).map_err(DenyReason::Target)?;
-    let (token_profile, mapped_claims) = token_profile(facts, &audiences, limits).map_err(DenyReason::Target)?;
-    let report = evaluate_scope(&facts.key, &owner_set, &audiences, request.scope.as_ref(), &mapped_claims)
+    let audiences = resolve_targets(context, request, limits).map_err(DenyReason::Target)?;
+    let (token_profile, mapped_claims) = token_profile(context, &audiences, limits).map_err(DenyReason::Target)?;
+    let evaluation = evaluate_scope(&context.key, &owner, &audiences, request.scope.as_ref(), &mapped_claims)
         .map_err(DenyReason::Target)?;
-    if request.scope.is_some() && !report.removed.is_empty() {
-        return Err(DenyReason::Scope(ScopeError::ExceedsGrantable(report.removed)));
+    if request.scope.is_some() && !evaluation.removed.is_empty() {
+        return Err(DenyReason::Scope(ScopeError::ExceedsGrantable(evaluation.removed)));
     }
-    if report.granted.is_empty() && !(facts.key.permissions.is_empty() && request.scope.is_none()) {
-        return Err(DenyReason::Scope(ScopeError::Empty(report.removed)));
+    if evaluation.granted.is_empty() && !(context.key.permissions.is_empty() && request.scope.is_none()) {
+        return Err(DenyReason::Scope(ScopeError::Empty(evaluation.removed)));
     }
 
-    let issued_at = facts.now.seconds();
-    let expires_at = token_expiration(facts, &audiences, request.requested_ttl, limits);
+    let issued_at = context.now.seconds();
+    let expires_at = token_expiration(context, &audiences, request.requested_ttl, limits);
     if expires_at <= issued_at {
         // The token would expire in the second in which it is issued: token times are whole
         // seconds.
-        return Err(DenyReason::Key(CredentialError::Expired));
+        return Err(DenyReason::Credential(CredentialError::Expired));
     }
     Ok(Grant {
-        key: facts.key.id.clone(),
-        credential_id: facts.key.credential_id,
-        subject: subject(&facts.key),
-        organization: facts.key.ownership.home.organization().cloned(),
+        key: context.key.id.clone(),
+        credential_id: context.key.credential_id,
+        subject: context.key.subject(),
+        organization: context.key.ownership.home.organization().cloned(),
         audience: build_audience_claim(&audiences, token_profile.aud_claim),
-        scope: report.granted,
-        authorization_details: report.authorization_details,
+        scope: evaluation.granted,
+        authorization_details: evaluation.authorization_details,
         issued_at,
         expires_at,
         token_profile,
         mapped_claims,
-        status: facts.key.status.clone(),
+        status: context.key.status.clone(),
         status_subject: status_subject(&audiences),
     })
 }
@@ -142,19 +140,18 @@ pub fn decide(facts: &KeyContext, request: &Request, limits: &Limits) -> Result<
 /// Returns `StatusOf::Token` if one audience requires it: a token with its own status also becomes
 /// invalid with its credential, as the other audiences expect.
 fn status_subject(audiences: &[&Audience]) -> StatusSubject {
-    let wants = |audience: &&Audience| audience.token_profile.status == StatusSubject::Token;
-    if audiences.iter().any(wants) { StatusSubject::Token } else { StatusSubject::Credential }
+    let requires_own = |audience: &&Audience| audience.token_profile.status == StatusSubject::Token;
+    if audiences.iter().any(requires_own) { StatusSubject::Token } else { StatusSubject::Credential }
 }
 
 /// Evaluates the requested scope by the rules of `decide`, without the check of `client_id`, and
 /// reports every permission with the rule that removed it. Fails only if the key or the target is
 /// refused: there is no scope to report then.
-pub fn explain(facts: &KeyContext, request: &Request, limits: &Limits) -> Result<ScopeEvaluation, DenyReason> {
-    let owner_set = check_key_in_force(&facts.key, facts.now, limits).map_err(DenyReason::Key)?;
-    let audiences = resolve_targets(facts, request, limits).map_err(DenyReason::Target)?;
-    let (_, mapped_claims) = token_profile(facts, &audiences, limits).map_err(DenyReason::Target)?;
-    evaluate_scope(&facts.key, &owner_set, &audiences, request.scope.as_ref(), &mapped_claims)
-        .map_err(DenyReason::Target)
+pub fn explain(context: &KeyContext, request: &Request, limits: &Limits) -> Result<ScopeEvaluation, DenyReason> {
+    let owner = context.key.check_in_force(context.now, limits).map_err(DenyReason::Credential)?;
+    let audiences = resolve_targets(context, request, limits).map_err(DenyReason::Target)?;
+    let (_, mapped_claims) = token_profile(context, &audiences, limits).map_err(DenyReason::Target)?;
+    evaluate_scope(&context.key, &owner, &audiences, request.scope.as_ref(), &mapped_claims).map_err(DenyReason::Target)
 }
 
 /// Returns the audiences that a request names, or the default audience if it names none.
@@ -162,74 +159,29 @@ pub fn requested_targets<'a>(request: &'a Request, limits: &'a Limits) -> Vec<&'
     if request.targets.is_empty() { vec![&limits.default_audience] } else { request.targets.iter().collect() }
 }
 
-/// Returns the permissions that the holder of a key may grant: those of the key that its owner
-/// still has.
-pub fn grantable(key: &KeyFacts, limits: &Limits) -> PermissionSet {
-    match key.ownership.root_owner_status(limits.end_with_creator) {
-        OwnerStatus::Good(set) => set.of(&key.permissions),
-        OwnerStatus::Blocked | OwnerStatus::Deleted(_) => PermissionSet::default(),
-    }
-}
-
-/// Checks that a key is in force, and returns the permissions of its owner.
-pub fn check_key_in_force(
-    key: &KeyFacts,
-    now: Timestamp,
-    limits: &Limits,
-) -> Result<OwnerPermissions, CredentialError> {
-    match key.lifecycle.state(now) {
-        KeyState::Revoked => return Err(CredentialError::Revoked),
-        KeyState::Expired => return Err(CredentialError::Expired),
-        KeyState::Suspended => return Err(CredentialError::Suspended),
-        KeyState::Active => {}
-    }
-    if key.credential_expires_at.is_some_and(|end| end <= now) {
-        return Err(CredentialError::Expired);
-    }
-    match key.ownership.root_owner_status(limits.end_with_creator) {
-        OwnerStatus::Good(set) => Ok(set),
-        OwnerStatus::Blocked => Err(CredentialError::OwnerBlocked),
-        OwnerStatus::Deleted(_) => Err(CredentialError::OwnerDeleted),
-    }
-}
-
-/// Accepts as `client_id` the id of the key, the id of its service client, or `<prefix>_<id>` of
-/// the credential. The last form is the masked key without the ellipsis. Only its id is compared,
-/// not its prefix.
-fn client_id_matches(key: &KeyFacts, client_id: Option<&str>) -> bool {
-    let Some(client_id) = client_id else { return true };
-    let owner = match &key.ownership.owner {
-        Owner::ServiceClient(id) => Some(id.as_str()),
-        Owner::User(_) | Owner::Organization(_) | Owner::Unowned => None,
-    };
-    client_id == key.id.as_str()
-        || owner == Some(client_id)
-        || client_id.rsplit_once('_').is_some_and(|(prefix, id)| !prefix.is_empty() && id == key.credential_id.as_str())
-}
-
 fn resolve_targets<'a>(
-    facts: &'a KeyContext,
+    context: &'a KeyContext,
     request: &'a Request,
     limits: &'a Limits,
 ) -> Result<Vec<&'a Audience>, TargetError> {
-    let asked = requested_targets(request, limits);
-    if asked.len() > MAX_TARGETS {
+    let targets = requested_targets(request, limits);
+    if targets.len() > MAX_TARGETS {
         return Err(TargetError::TooMany);
     }
-    asked
+    targets
         .into_iter()
         .map(|identifier| {
-            if facts.key.audiences.as_ref().is_some_and(|allowed| !allowed.contains(identifier)) {
+            if context.key.audiences.as_ref().is_some_and(|allowed| !allowed.contains(identifier)) {
                 return Err(TargetError::NotAllowed);
             }
-            facts.audiences.iter().find(|audience| audience.identifier == *identifier).ok_or(TargetError::Unknown)
+            context.audiences.iter().find(|audience| audience.identifier == *identifier).ok_or(TargetError::Unknown)
         })
         .collect()
 }
 
 /// Returns the common token profile of the audiences, and the mapped claims.
 fn token_profile(
-    facts: &KeyContext,
+    context: &KeyContext,
     audiences: &[&Audience],
     limits: &Limits,
 ) -> Result<(TokenProfile, Map<String, Value>), TargetError> {
@@ -237,7 +189,7 @@ fn token_profile(
     if !others.iter().all(|other| first.token_profile.is_compatible_with(&other.token_profile, limits.algorithm)) {
         return Err(TargetError::ProfileMismatch);
     }
-    let mapped_claims = first.token_profile.claims.collect(&facts.sources).map_err(|_| TargetError::Claims)?;
+    let mapped_claims = first.token_profile.claims.collect(&context.sources).map_err(|_| TargetError::Claims)?;
     Ok((first.token_profile.clone(), mapped_claims))
 }
 
@@ -305,47 +257,21 @@ fn json_length(value: &impl serde::Serialize) -> usize {
     serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
 }
 
-/// Returns whether a key currently permits an action on a resource: the key is in force, the
-/// permission is effective, and a statement of its access records covers the resource.
-pub fn permits_access(
-    key: &KeyFacts,
-    now: Timestamp,
-    limits: &Limits,
-    permission: &PermissionName,
-    on: &Resource,
-) -> bool {
-    check_key_in_force(key, now, limits).is_ok_and(|owner| {
-        key.permissions.contains(permission)
-            && owner.contains(permission)
-            && key.access_statements.iter().any(|rule| rule.covers(permission, on))
-    })
-}
-
 /// Returns the expiration time of the token in seconds since 1970-01-01T00:00:00Z. Every limit can
 /// only shorten it: those of the audiences, the deployment, the key and the request, and the
 /// expiration times of the key and of its credential.
-fn token_expiration(facts: &KeyContext, audiences: &[&Audience], asked: Option<Span>, limits: &Limits) -> i64 {
+fn token_expiration(context: &KeyContext, audiences: &[&Audience], requested: Option<Span>, limits: &Limits) -> i64 {
     let of_audiences = audiences.iter().map(|audience| audience.token_ttl.unwrap_or(limits.default_ttl));
     let ttl = of_audiences
         .chain([limits.max_ttl])
-        .chain(facts.key.max_token_ttl)
-        .chain(asked)
+        .chain(context.key.max_token_ttl)
+        .chain(requested)
         .min()
         .unwrap_or(limits.default_ttl);
-    let issued_at = facts.now.seconds();
+    let issued_at = context.now.seconds();
     let end = issued_at.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
-    let ends = [facts.key.lifecycle.expires_at, facts.key.credential_expires_at];
+    let ends = [context.key.lifecycle.expires_at, context.key.credential_expires_at];
     ends.into_iter().flatten().map(Timestamp::seconds).fold(end, i64::min)
-}
-
-/// Returns the subject of the tokens that are issued from a key.
-pub fn subject(key: &KeyFacts) -> Subject {
-    match &key.ownership.owner {
-        Owner::User(id) => Subject::User(id.clone()),
-        Owner::Organization(id) => Subject::Organization(id.clone()),
-        Owner::ServiceClient(id) => Subject::ServiceClient(id.clone()),
-        Owner::Unowned => Subject::ApiKey(key.id.clone()),
-    }
 }
 
 fn build_audience_claim(audiences: &[&Audience], form: AudienceClaimFormat) -> AudienceClaim {

@@ -18,9 +18,8 @@ use crate::domain::{
     exchange::{
         claims::{AudienceClaim, Claims},
         facts::{KeyContext, KeyFacts, Limits},
-        grant,
         refusal::{DenyReason, TargetError},
-        validation::{CredentialBounds, PendingLookup, find_missing_permissions},
+        validation::{CredentialBounds, CredentialRequirements, find_missing_permissions},
     },
 };
 
@@ -74,18 +73,18 @@ pub enum PresentedTokenType {
 /// them.
 ///
 /// `bounded` states that a key must be in effect for one of the audiences in `bounds`, even if
-/// these are none; otherwise the result is `TargetFault::NotAllowed`.
+/// these are none; otherwise the result is `TargetError::NotAllowed`.
 pub fn effective_permissions(
-    facts: &KeyContext,
+    context: &KeyContext,
     bounds: &CredentialBounds,
     bounded: bool,
     limits: &Limits,
 ) -> Result<PermissionSet, DenyReason> {
-    let key = &facts.key;
+    let key = &context.key;
     let said = bounds.scope.as_ref().unwrap_or(&key.permissions);
-    let question = PendingLookup { required_permissions: said.clone(), ..PendingLookup::default() };
+    let required = CredentialRequirements { required_permissions: said.clone(), ..CredentialRequirements::default() };
     let within = |bounds: &CredentialBounds| {
-        find_missing_permissions(facts, &question, bounds, limits)
+        find_missing_permissions(context, &required, bounds, limits)
             .map(|gone| said.difference(&gone).cloned().collect::<PermissionSet>())
     };
     if bounds.scope.is_some() || !bounded {
@@ -97,10 +96,10 @@ pub fn effective_permissions(
         match within(&alone) {
             Ok(scope) => found = Some(found.unwrap_or_default().union(&scope)),
             Err(DenyReason::Target(_)) => {}
-            Err(refusal @ (DenyReason::Key(_) | DenyReason::Scope(_))) => return Err(refusal),
+            Err(refusal @ (DenyReason::Credential(_) | DenyReason::Scope(_))) => return Err(refusal),
         }
     }
-    grant::check_key_in_force(key, facts.now, limits).map_err(DenyReason::Key)?;
+    key.check_in_force(context.now, limits).map_err(DenyReason::Credential)?;
     found.ok_or(DenyReason::Target(TargetError::NotAllowed))
 }
 
@@ -128,9 +127,9 @@ pub fn token_response(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> 
     }
 }
 
-/// Builds the response for a key in force, which was created at `made`.
-pub fn key_response(key: &KeyFacts, made: Timestamp, scope: &PermissionSet) -> IntrospectionResponse {
-    let subject = grant::subject(key);
+/// Builds the response for a key in force.
+pub fn key_response(key: &KeyFacts, scope: &PermissionSet) -> IntrospectionResponse {
+    let subject = key.subject();
     let ends = [key.lifecycle.expires_at, key.credential_expires_at];
     IntrospectionResponse {
         active: true,
@@ -140,7 +139,7 @@ pub fn key_response(key: &KeyFacts, made: Timestamp, scope: &PermissionSet) -> I
         sub: Some(subject.id().into_owned()),
         sub_type: Some(subject.kind().to_owned()),
         exp: ends.into_iter().flatten().min().map(Timestamp::seconds),
-        iat: Some(made.seconds()),
+        iat: Some(key.created_at.seconds()),
         key_id: Some(key.id.clone()),
         org_id: key.ownership.home.organization().cloned(),
         ..IntrospectionResponse::default()

@@ -13,7 +13,7 @@ use crate::domain::{
 pub enum DenyReason {
     /// The key is not accepted. Clients receive the same response for every `CredentialError`.
     #[error("the key is not accepted: {0}")]
-    Key(CredentialError),
+    Credential(CredentialError),
     #[error("the scope is not granted")]
     Scope(ScopeError),
     #[error("the target is not granted: {0}")]

@@ -34,57 +34,50 @@ impl RateLimitWindow {
     }
 }
 
-/// An hour in UTC, counted since 1970-01-01. In the API it is the time at which it begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UtcHour(i64);
+macro_rules! define_period {
+    ($(#[$meta:meta])* $type:ident, $millis:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(i64);
 
-impl UtcHour {
-    pub const fn of(at: Timestamp) -> Self {
-        Self(at.millis().div_euclid(MILLIS_PER_HOUR))
-    }
+        impl $type {
+            pub const fn of(at: Timestamp) -> Self {
+                Self(at.millis().div_euclid($millis))
+            }
 
-    pub const fn from_number(number: i64) -> Self {
-        Self(number)
-    }
+            pub const fn from_number(number: i64) -> Self {
+                Self(number)
+            }
 
-    pub const fn number(self) -> i64 {
-        self.0
-    }
+            pub const fn number(self) -> i64 {
+                self.0
+            }
 
-    pub const fn minus_hours(self, hours: i64) -> Self {
-        Self(self.0.saturating_sub(hours))
-    }
+            /// Returns the period that began `count` periods earlier.
+            pub const fn minus(self, count: i64) -> Self {
+                Self(self.0.saturating_sub(count))
+            }
 
-    pub const fn start_time(self) -> Timestamp {
-        Timestamp::from_millis(self.0.saturating_mul(MILLIS_PER_HOUR))
-    }
+            pub const fn start_time(self) -> Timestamp {
+                Timestamp::from_millis(self.0.saturating_mul($millis))
+            }
+        }
+    };
 }
 
-/// A day in UTC, counted since 1970-01-01; written as `2030-01-31`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UtcDay(i64);
+define_period! {
+    /// An hour in UTC, counted since 1970-01-01. In the API it is the time at which it begins.
+    UtcHour, MILLIS_PER_HOUR
+}
 
-impl UtcDay {
-    pub const fn of(at: Timestamp) -> Self {
-        Self(at.millis().div_euclid(MILLIS_PER_DAY))
-    }
-
-    pub const fn from_number(number: i64) -> Self {
-        Self(number)
-    }
-
-    pub const fn number(self) -> i64 {
-        self.0
-    }
-
-    pub const fn minus_hours(self, days: i64) -> Self {
-        Self(self.0.saturating_sub(days))
-    }
+define_period! {
+    /// A day in UTC, counted since 1970-01-01; written as `2030-01-31`.
+    UtcDay, MILLIS_PER_DAY
 }
 
 impl fmt::Display for UtcDay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match DateTime::from_timestamp_millis(self.0.saturating_mul(MILLIS_PER_DAY)) {
+        match DateTime::from_timestamp_millis(self.start_time().millis()) {
             Some(time) => write!(f, "{}", time.format("%Y-%m-%d")),
             None => write!(f, "day {}", self.0),
         }
@@ -110,7 +103,7 @@ mod tests {
         assert_eq!(UtcDay::of(at("2026-11-22T23:59:59.999Z")).to_string(), "2026-11-22");
         assert_eq!(UtcDay::of(at("2026-11-23T00:00:00Z")).to_string(), "2026-11-23");
         assert_eq!(UtcDay::of(at("2026-11-23T01:00:00+02:00")).to_string(), "2026-11-22");
-        assert_eq!(UtcDay::of(at("2027-03-01T00:00:00Z")).minus_hours(1).to_string(), "2027-02-28");
+        assert_eq!(UtcDay::of(at("2027-03-01T00:00:00Z")).minus(1).to_string(), "2027-02-28");
     }
 
     #[test]

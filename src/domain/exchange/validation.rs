@@ -12,14 +12,13 @@ use crate::domain::{
     },
     exchange::{
         facts::{KeyContext, Limits},
-        grant,
         refusal::{DenyReason, TargetError},
     },
 };
 
 /// Requirements of a service for a key or token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PendingLookup {
+pub struct CredentialRequirements {
     /// Permissions that the request to the service requires.
     pub required_permissions: PermissionSet,
     /// The only kind of owner that is accepted; `None` for any.
@@ -42,18 +41,18 @@ pub struct CredentialBounds {
 /// Returns the required permissions that are not in effect. A permission is in effect if the key
 /// has it, its owner has it now, the scope of a token contains it, and all audiences accept it.
 ///
-/// Fails with `Refusal::Target` if the key may not be used for one of the audiences, or if its
+/// Fails with `DenyReason::Target` if the key may not be used for one of the audiences, or if its
 /// owner is of another kind than the required one.
 pub fn find_missing_permissions(
-    facts: &KeyContext,
-    question: &PendingLookup,
+    context: &KeyContext,
+    required: &CredentialRequirements,
     bounds: &CredentialBounds,
     limits: &Limits,
 ) -> Result<PermissionSet, DenyReason> {
-    let key = &facts.key;
-    let owner = grant::check_key_in_force(key, facts.now, limits).map_err(DenyReason::Key)?;
+    let key = &context.key;
+    let owner = key.check_in_force(context.now, limits).map_err(DenyReason::Credential)?;
     let kind = key.ownership.owner.kind();
-    if question.owner_type.is_some_and(|wanted| wanted != kind) {
+    if required.owner_type.is_some_and(|wanted| wanted != kind) {
         return Err(DenyReason::Target(TargetError::NotAllowed));
     }
     let mut audiences = Vec::with_capacity(bounds.audiences.len());
@@ -61,7 +60,7 @@ pub fn find_missing_permissions(
         if key.audiences.as_ref().is_some_and(|allowed| !allowed.contains(identifier)) {
             return Err(DenyReason::Target(TargetError::NotAllowed));
         }
-        let found = facts.audiences.iter().find(|audience| audience.identifier == *identifier);
+        let found = context.audiences.iter().find(|audience| audience.identifier == *identifier);
         audiences.push(found.ok_or(DenyReason::Target(TargetError::Unknown))?);
     }
     let is_missing = |name: &&_| {
@@ -70,7 +69,7 @@ pub fn find_missing_permissions(
             || bounds.scope.as_ref().is_some_and(|scope| !scope.contains(name))
             || !audiences.iter().all(|audience| audience.accepts.accepts(name))
     };
-    Ok(question.required_permissions.iter().filter(is_missing).cloned().collect())
+    Ok(required.required_permissions.iter().filter(is_missing).cloned().collect())
 }
 
 /// User and organization that own a key directly or through a service client, as recorded by the

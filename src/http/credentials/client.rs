@@ -10,21 +10,24 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
 use crate::{
     domain::access::policy::Action,
     http::{
-        credentials::client_authentication::{self, Shown},
+        credentials::client_authentication::{self, PresentedClient},
         extract::{access::Guard, form::Form, request::request_call},
         oauth_error::{OAuthError, RejectedKeyError},
         openapi::{HandlerSignature, PermissionRequirement, documents::TokenParameters},
     },
     service::{
         Services,
-        credentials::caller::{self, RequestContext},
+        credentials::{
+            client::{self, authenticate_bearer, authenticate_client},
+            request_context::RequestContext,
+        },
     },
 };
 
 /// An authenticated client and the form that it sent.
 #[derive(Debug)]
 pub struct Client {
-    pub identity: caller::Client,
+    pub identity: client::Client,
     form: Form,
 }
 
@@ -46,23 +49,26 @@ impl Client {
         if request.headers().contains_key("keyswap-on-behalf-of") {
             return Err(OAuthError::invalid_request("Keyswap-On-Behalf-Of is for the paths below /v1"));
         }
-        let shown = client_authentication::shown(request.headers(), &form)?;
-        let identity = identity(services, shown, &request_call(request)).await?;
+        let presented = client_authentication::parse_client(request.headers(), &form)?;
+        let identity = authenticate(services, presented, &request_call(request)).await?;
         Ok(Self { identity, form })
     }
 }
 
-async fn identity(services: &Services, shown: Shown, call: &RequestContext) -> Result<caller::Client, OAuthError> {
-    match shown {
-        Shown::Client(client) => {
-            let known = caller::client(services, client.id, &client.secret, call).await;
-            known.map_err(|denied| OAuthError::from_denied(denied, RejectedKeyError::Client))
+async fn authenticate(
+    services: &Services,
+    presented: PresentedClient,
+    call: &RequestContext,
+) -> Result<client::Client, OAuthError> {
+    let (client, rejected) = match presented {
+        PresentedClient::Secret(client) => {
+            (authenticate_client(services, client.id, &client.secret, call).await, RejectedKeyError::Client)
         }
-        Shown::Bearer(credential) => {
-            let known = caller::bearer(services, &credential, call).await;
-            known.map_err(|denied| OAuthError::from_denied(denied, RejectedKeyError::Bearer))
+        PresentedClient::Bearer(credential) => {
+            (authenticate_bearer(services, &credential, call).await, RejectedKeyError::Bearer)
         }
-    }
+    };
+    client.map_err(|error| OAuthError::from_denied(error, rejected))
 }
 
 impl FromRequest for Client {

@@ -18,8 +18,8 @@ pub struct ClientCredentials {
 }
 
 /// The credentials of a client at introspection and revocation.
-pub enum Shown {
-    Client(ClientCredentials),
+pub enum PresentedClient {
+    Secret(ClientCredentials),
     /// An API key or token as bearer credential, as at `/v1` (RFC 7662 §2.1).
     Bearer(Zeroizing<String>),
 }
@@ -74,16 +74,16 @@ fn parse_credentials_with_mismatch_error(
 
 /// Like `credentials`, but credentials are required and may be a bearer credential. Different
 /// client ids in the header and the body fail with `invalid_client`.
-pub fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, OAuthError> {
+pub fn parse_client(headers: &HeaderMap, form: &Form) -> Result<PresentedClient, OAuthError> {
     match parse_bearer(headers) {
         None => {
             let found = parse_credentials_with_mismatch_error(headers, form, OAuthError::invalid_client())?;
-            found.map(Shown::Client).ok_or(OAuthError::invalid_client())
+            found.map(PresentedClient::Secret).ok_or(OAuthError::invalid_client())
         }
         Some(_) if ["client_secret", "client_assertion"].iter().any(|name| form.one(name).is_some()) => {
             Err(OAuthError::invalid_request("send one kind of credentials: in the header or in the body, not in both"))
         }
-        Some(credential) => Ok(Shown::Bearer(credential)),
+        Some(credential) => Ok(PresentedClient::Bearer(credential)),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     },
     http::{
         api_keys::replaced,
-        exchange::token::{TokenResponse, answer},
+        exchange::token::{TokenResponse, token_response},
         extract::{
             access::{Unauthenticated, credential},
             json::OptionalJson,
@@ -82,9 +82,9 @@ pub async fn exchange(
     body: OptionalJson<Body>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let (attempt, asked) = read(&request, body, Form::Exchange).await?;
-    let issued = exchange::exchange(&services, attempt, &asked).await?;
-    Ok(answer(&issued, None, false))
+    let (presented, exchange_request) = read(&request, body, Form::Exchange).await?;
+    let issued = exchange::exchange(&services, presented, &exchange_request).await?;
+    Ok(token_response(&issued, None, false))
 }
 
 /// Explains what an exchange would grant, and which rule removes each other permission.
@@ -97,8 +97,8 @@ pub async fn explain(
     body: OptionalJson<Body>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let (attempt, asked) = read(&request, body, Form::Explain).await?;
-    let (explanation, replaced) = exchange::explain(&services, attempt, &asked).await?;
+    let (presented, exchange_request) = read(&request, body, Form::Explain).await?;
+    let (explanation, replaced) = exchange::explain(&services, presented, &exchange_request).await?;
     Ok(replaced::told(plain(&explanation), replaced))
 }
 
@@ -110,7 +110,7 @@ async fn read(
     form: Form,
 ) -> Result<(PresentedCredential<'_>, Request), Problem> {
     Query::of(request, &[])?;
-    let key = credential(request.headers())?;
-    let asked = body.read().await?.into_request()?;
-    Ok((PresentedCredential { key, source: request_call(request).source, form }, asked))
+    let value = credential(request.headers())?;
+    let exchange_request = body.read().await?.into_request()?;
+    Ok((PresentedCredential { value, source: request_call(request).source, form: Some(form) }, exchange_request))
 }

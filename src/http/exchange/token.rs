@@ -1,6 +1,6 @@
 //! `POST /oauth/token`: three grant types for the same exchange.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -21,7 +21,7 @@ use crate::{
     },
     http::{
         api_keys::replaced,
-        credentials::client_authentication::{self, ClientCredentials},
+        credentials::client_authentication,
         exchange::rate_limit,
         extract::{access::Unauthenticated, form::Form, request::request_call},
         oauth_error::{OAuthError, RejectedKeyError},
@@ -51,8 +51,8 @@ pub struct TokenResponse<'a> {
     expires_in: i64,
     /// Permissions granted, separated by spaces. Absent if none are granted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    scope: Option<String>,
+    #[schema(value_type = Option<String>, nullable = false)]
+    scope: Option<Cow<'a, str>>,
     /// Expiry of the token in seconds since 1970-01-01 UTC. Present for the IBM grant type only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -64,7 +64,7 @@ pub struct TokenResponse<'a> {
 }
 
 /// The API key of a token request, with the properties that depend on the grant type.
-struct Presented {
+struct TokenGrant {
     key: zeroize::Zeroizing<String>,
     client_id: Option<String>,
     form: labels::Form,
@@ -74,7 +74,7 @@ struct Presented {
 
 /// Exchanges an API key for an access token.
 ///
-/// Supports three grant types: `parse_client_credentials_grant`, token exchange (RFC 8693), and that of IBM
+/// Supports three grant types: `client_credentials`, token exchange (RFC 8693), and that of IBM
 /// clients.
 #[utoipa::path(post, path = "", security((), ("basic" = [])), responses(Swapped<TokenResponse<'static>>))]
 pub async fn token(
@@ -83,19 +83,18 @@ pub async fn token(
     form: Form,
     services: Data<Services>,
 ) -> Result<HttpResponse, OAuthError> {
-    let presented = parse_grant(&request, &form)?;
-    let asked = Request { client_id: presented.client_id.clone(), ..asked(&form)? };
-    let attempt =
-        PresentedCredential { key: &presented.key, source: request_call(&request).source, form: presented.form };
-    let issued = exchange::exchange(&services, attempt, &asked)
+    let TokenGrant { key, client_id, form: label, rejected_key_error, issued_token_type } =
+        parse_grant(&request, &form)?;
+    let exchange_request = Request { client_id, ..parse_exchange_request(&form)? };
+    let presented = PresentedCredential { value: &key, source: request_call(&request).source, form: Some(label) };
+    let issued = exchange::exchange(&services, presented, &exchange_request)
         .await
-        .map_err(|denied| OAuthError::from_denied(denied, presented.rejected_key_error))?;
-    let ibm = presented.form == labels::Form::IbmApiKey;
-    Ok(answer(&issued, presented.issued_token_type, ibm))
+        .map_err(|denied| OAuthError::from_denied(denied, rejected_key_error))?;
+    Ok(token_response(&issued, issued_token_type, label == labels::Form::IbmApiKey))
 }
 
 /// Builds the token response, which must not be cached.
-pub fn answer(issued: &IssuedToken, issued_token_type: Option<&'static str>, ibm: bool) -> HttpResponse {
+pub fn token_response(issued: &IssuedToken, issued_token_type: Option<&'static str>, ibm: bool) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
     for (name, value) in issued.window.iter().flat_map(rate_limit::headers) {
@@ -105,31 +104,39 @@ pub fn answer(issued: &IssuedToken, issued_token_type: Option<&'static str>, ibm
         access_token: issued.token.expose(),
         issued_token_type,
         token_type: "Bearer",
-        expires_in: issued.expires_in,
-        scope: (!issued.scope.is_empty()).then(|| issued.scope.to_string()),
-        expiration: ibm.then_some(issued.expires_at),
-        authorization_details: &issued.access,
+        expires_in: issued.claims.expires_in(),
+        scope: issued.claims.scope_text(),
+        expiration: ibm.then_some(issued.claims.exp),
+        authorization_details: &issued.claims.authorization_details,
     });
     replaced::told(response, issued.replaced)
 }
 
-fn parse_grant(request: &HttpRequest, form: &Form) -> Result<Presented, OAuthError> {
+fn parse_grant(request: &HttpRequest, form: &Form) -> Result<TokenGrant, OAuthError> {
     let grant_type = form.one("grant_type").ok_or(OAuthError::invalid_request("grant_type is missing"))?;
     if form.one("authorization_details").is_some() {
         // RFC 9396 §5: silently ignoring the parameter would mislead the client.
         return Err(OAuthError::invalid_request("authorization_details is not supported"));
     }
     let credentials = client_authentication::credentials(request.headers(), form)?;
-    match grant_type {
-        "client_credentials" => parse_client_credentials_grant(credentials),
-        TOKEN_EXCHANGE_GRANT => {
-            reject_client_credentials(credentials.as_ref())?;
-            parse_token_exchange_grant(form)
+    match (grant_type, credentials) {
+        ("client_credentials", None) => Err(OAuthError::invalid_client()),
+        ("client_credentials", Some(client)) => Ok(TokenGrant {
+            key: client.secret,
+            client_id: Some(client.id),
+            form: labels::Form::ClientCredentials,
+            rejected_key_error: RejectedKeyError::Client,
+            issued_token_type: None,
+        }),
+        // Client credentials would have to be verified as well as the key that is the grant itself
+        // (RFC 7521 §4.1), and no client needs both.
+        (TOKEN_EXCHANGE_GRANT | IBM_API_KEY_GRANT, Some(_)) => {
+            Err(OAuthError::invalid_request("the API key is the only credential of this grant: send no client secret"))
         }
-        IBM_API_KEY_GRANT => {
-            reject_client_credentials(credentials.as_ref())?;
+        (TOKEN_EXCHANGE_GRANT, None) => parse_token_exchange_grant(form),
+        (IBM_API_KEY_GRANT, None) => {
             let key = form.one("apikey").ok_or(OAuthError::invalid_request("apikey is missing"))?;
-            Ok(Presented {
+            Ok(TokenGrant {
                 key: key.to_owned().into(),
                 client_id: None,
                 form: labels::Form::IbmApiKey,
@@ -141,19 +148,8 @@ fn parse_grant(request: &HttpRequest, form: &Form) -> Result<Presented, OAuthErr
     }
 }
 
-fn parse_client_credentials_grant(credentials: Option<ClientCredentials>) -> Result<Presented, OAuthError> {
-    let credentials = credentials.ok_or(OAuthError::invalid_client())?;
-    Ok(Presented {
-        key: credentials.secret,
-        client_id: Some(credentials.id),
-        form: labels::Form::ClientCredentials,
-        rejected_key_error: RejectedKeyError::Client,
-        issued_token_type: None,
-    })
-}
-
 /// Parses a token exchange request (RFC 8693 §2.1).
-fn parse_token_exchange_grant(form: &Form) -> Result<Presented, OAuthError> {
+fn parse_token_exchange_grant(form: &Form) -> Result<TokenGrant, OAuthError> {
     let missing = OAuthError::invalid_request("subject_token and subject_token_type are needed");
     let key = form.one("subject_token").ok_or(missing)?;
     let kind = form.one("subject_token_type").ok_or(missing)?;
@@ -174,7 +170,7 @@ fn parse_token_exchange_grant(form: &Form) -> Result<Presented, OAuthError> {
             ));
         }
     };
-    Ok(Presented {
+    Ok(TokenGrant {
         key: key.to_owned().into(),
         client_id: None,
         form: labels::Form::TokenExchange,
@@ -183,18 +179,7 @@ fn parse_token_exchange_grant(form: &Form) -> Result<Presented, OAuthError> {
     })
 }
 
-/// Refuses client credentials if the API key is the grant itself. They would have to be verified as
-/// well (RFC 7521 §4.1), and no client needs both.
-fn reject_client_credentials(credentials: Option<&ClientCredentials>) -> Result<(), OAuthError> {
-    match credentials {
-        None => Ok(()),
-        Some(_) => {
-            Err(OAuthError::invalid_request("the API key is the only credential of this grant: send no client secret"))
-        }
-    }
-}
-
-fn asked(form: &Form) -> Result<Request, OAuthError> {
+fn parse_exchange_request(form: &Form) -> Result<Request, OAuthError> {
     let scope: Option<PermissionSet> =
         form.one("scope").map(parse_scope).transpose().map_err(|_| OAuthError::invalid_scope())?;
     let mut targets = BTreeSet::new();

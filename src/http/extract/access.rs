@@ -26,7 +26,7 @@ use crate::{
     },
     service::{
         Services,
-        credentials::caller::{self, OnBehalfOf, Shown},
+        credentials::caller::{self, CallerCredential, OnBehalfOf},
     },
 };
 
@@ -58,14 +58,14 @@ impl<A: Action> FromRequest for Caller<A> {
         Box::pin(async move {
             let headers = request.headers();
             let session = |page| cookie::of(page, headers);
-            let shown = match (session(Page::Portal), session(Page::Console)) {
-                (Some(session), _) => Shown::Portal(session),
-                (None, Some(session)) => Shown::Console(session),
-                (None, None) => Shown::Header(credential(headers)?),
+            let presented = match (session(Page::Portal), session(Page::Console)) {
+                (Some(session), _) => CallerCredential::Portal(session),
+                (None, Some(session)) => CallerCredential::Console(session),
+                (None, None) => CallerCredential::Header(credential(headers)?),
             };
             let services = request.app_data::<Data<Services>>().ok_or_else(Problem::not_found)?;
             let on_behalf_of = parse_on_behalf_of(headers)?;
-            let identity = caller::authenticate(services, shown, on_behalf_of, &request_call(&request)).await?;
+            let identity = caller::authenticate(services, presented, on_behalf_of, &request_call(&request)).await?;
             if identity.authority.allows::<A>() {
                 Ok(Self { identity, action: PhantomData })
             } else {

@@ -25,7 +25,7 @@ use crate::{
     crypto::random,
     service::{
         Services,
-        credentials::{brute_force::Source, caller::RequestContext},
+        credentials::{brute_force::Source, request_context::RequestContext},
     },
 };
 

@@ -85,12 +85,9 @@ pub async fn check(
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
     if body.audience.is_some() && body.value.is_none() {
-        return Err(Problem::invalid(vec![InputFault::new(
-            "audience",
-            "goes with a value: a principal is not shown anywhere",
-        )]));
+        return Err(Problem::invalid(vec![InputFault::new("audience", "is allowed with `value` only")]));
     }
-    let asked = match (body.value, body.principal) {
+    let subject = match (body.value, body.principal) {
         (Some(value), None) => AccessSubject::Value(value, body.audience),
         (None, Some(PrincipalReference::User { id, organization_id })) => AccessSubject::User(id, organization_id),
         (None, Some(PrincipalReference::ServiceClient { id, organization_id })) => {
@@ -98,9 +95,9 @@ pub async fn check(
         }
         (None, Some(PrincipalReference::ApiKey { id, organization_id })) => AccessSubject::ApiKey(id, organization_id),
         (Some(_), Some(_)) | (None, None) => {
-            return Err(Problem::invalid(vec![InputFault::new("value", "either a value or a principal is needed")]));
+            return Err(Problem::invalid(vec![InputFault::new("value", "send either `value` or `principal`")]));
         }
     };
-    let allowed = check_access::check(&services, asked, body.permission, body.resource).await?;
+    let allowed = check_access::check(&services, subject, body.permission, body.resource).await?;
     Ok(plain(&AccessCheckResultBody { allowed }))
 }

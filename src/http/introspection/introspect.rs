@@ -26,14 +26,14 @@ pub async fn introspect(
     services: Data<Services>,
 ) -> Result<HttpResponse, OAuthError> {
     let client = &permitted.client;
-    let unasked = |denied| OAuthError::from_denied(denied, RejectedKeyError::Client);
-    let answer = introspect::introspect(&services, &client.identity, client.token()?).await.map_err(unasked)?;
+    let to_oauth_error = |error| OAuthError::from_denied(error, RejectedKeyError::Client);
+    let body = introspect::introspect(&services, &client.identity, client.token()?).await.map_err(to_oauth_error)?;
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
     if !prefers_jwt(request.headers()) {
-        return Ok(response.json(answer));
+        return Ok(response.json(body));
     }
-    let signed = introspect::sign(&services, &client.identity, &answer).await.map_err(unasked)?;
+    let signed = introspect::sign(&services, &client.identity, &body).await.map_err(to_oauth_error)?;
     Ok(response.insert_header((CONTENT_TYPE, INTROSPECTION_JWT_TYPE)).body(signed.expose().to_owned()))
 }
 

@@ -18,7 +18,7 @@ use crate::{
             json::Metadata,
             name::DisplayName,
         },
-        exchange::validation::{OwnerOrganization, OwnerUser, PendingLookup},
+        exchange::validation::{CredentialRequirements, OwnerOrganization, OwnerUser},
     },
     http::{
         api_keys::bodies::ApiKeyBody,
@@ -63,7 +63,7 @@ impl From<String> for PresentedValue {
 
 impl fmt::Debug for PresentedValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Presented(…)")
+        f.write_str("PresentedValue(…)")
     }
 }
 
@@ -71,7 +71,7 @@ impl fmt::Debug for PresentedValue {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Validation)]
 #[serde(untagged)]
-pub enum Answer {
+pub enum ValidationBody {
     Accepted(Box<Accepted>),
     Refused(Refused),
 }
@@ -138,7 +138,7 @@ impl From<OwnerOrganization> for KeyOrganizationBody {
 /// Returns whether an API key or token is accepted, and to whom it belongs.
 ///
 /// Responses must not be cached, because the next one may differ.
-#[utoipa::path(post, path = "", responses(Plain<Answer>))]
+#[utoipa::path(post, path = "", responses(Plain<ValidationBody>))]
 pub async fn validate(
     _: Caller<ValidateCredentials>,
     request: HttpRequest,
@@ -147,17 +147,17 @@ pub async fn validate(
 ) -> Result<HttpResponse, Problem> {
     let body = body.read().await?.value;
     Query::of(&request, &[])?;
-    let question = PendingLookup {
+    let required = CredentialRequirements {
         required_permissions: body.required_permissions.unwrap_or_default(),
         owner_type: body.owner_type,
         audience: body.audience,
     };
-    let found = validate::validate(&services, &body.value.0, &question).await?;
-    Ok(plain(&found.map_or(Answer::Refused(Refused { api_key: () }), |validated| {
-        Answer::Accepted(Box::new(Accepted {
-            api_key: ApiKeyBody::new(validated.shown, None),
-            user: validated.behind.user.map(KeyUserBody::from),
-            organization: validated.behind.organization.map(KeyOrganizationBody::from),
+    let found = validate::validate(&services, &body.value.0, &required).await?;
+    Ok(plain(&found.map_or(ValidationBody::Refused(Refused { api_key: () }), |validated| {
+        ValidationBody::Accepted(Box::new(Accepted {
+            api_key: ApiKeyBody::new(validated.key, None),
+            user: validated.principals.user.map(KeyUserBody::from),
+            organization: validated.principals.organization.map(KeyOrganizationBody::from),
             missing_permissions: validated.missing,
         }))
     })))

@@ -58,7 +58,7 @@ pub struct BruteForceLimiter {
 
 impl fmt::Debug for BruteForceLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Guessing")
+        f.write_str("BruteForceLimiter")
     }
 }
 
@@ -84,22 +84,28 @@ impl BruteForceLimiter {
 
     /// Returns an error if the budget of the credential is spent and the source has failed
     /// recently.
-    pub fn admit_credential(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
+    pub fn admit_credential(&self, source: Source, credential: Option<&CredentialId>) -> Result<(), Throttled> {
         let now = self.now();
-        if source == Source::UNKNOWN || self.sources.is_full(&source, now) {
-            return Ok(());
+        match credential {
+            Some(credential) if source != Source::UNKNOWN && !self.sources.is_full(&source, now) => {
+                self.credentials.check_budget(credential, now)
+            }
+            Some(_) | None => Ok(()),
         }
-        self.credentials.check_budget(credential, now)
     }
 
     /// Returns an error if a failure with this credential must be answered as throttled: the source
-    /// is unknown and the budget of the credential is spent. Must be called before `failed`.
-    pub fn admit_failure(&self, source: Source, credential: &CredentialId) -> Result<(), Throttled> {
-        if source == Source::UNKNOWN { self.credentials.check_budget(credential, self.now()) } else { Ok(()) }
+    /// is unknown and the budget of the credential is spent. Must be called before
+    /// `record_failure`.
+    pub fn admit_failure(&self, source: Source, credential: Option<&CredentialId>) -> Result<(), Throttled> {
+        match credential {
+            Some(credential) if source == Source::UNKNOWN => self.credentials.check_budget(credential, self.now()),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Counts a failed attempt.
-    pub fn failed(&self, source: Source, credential: Option<&CredentialId>) {
+    pub fn record_failure(&self, source: Source, credential: Option<&CredentialId>) {
         let now = self.now();
         if source != Source::UNKNOWN {
             self.sources.spend_failure(&source, now);
@@ -179,7 +185,7 @@ mod tests {
         let brute_force = BruteForceLimiter::new(3, 100, Span::from_secs(2));
         for _ in 0..3 {
             assert!(brute_force.admit_source(source(1)).is_ok());
-            brute_force.failed(source(1), None);
+            brute_force.record_failure(source(1), None);
         }
         let throttled = brute_force.admit_source(source(1)).unwrap_err();
         assert_eq!(throttled.retry_after, Span::from_secs(2));
@@ -196,10 +202,10 @@ mod tests {
         let brute_force = BruteForceLimiter::new(100, 2, Span::from_secs(2));
         let id: CredentialId = "0123456789abcdef".parse().unwrap();
         for last in 0..5 {
-            brute_force.failed(source(last), Some(&id));
+            brute_force.record_failure(source(last), Some(&id));
         }
-        assert!(brute_force.admit_credential(source(0), &id).is_err(), "the attacker waits");
-        assert!(brute_force.admit_credential(source(9), &id).is_ok(), "the owner does not");
+        assert!(brute_force.admit_credential(source(0), Some(&id)).is_err(), "the attacker waits");
+        assert!(brute_force.admit_credential(source(9), Some(&id)).is_ok(), "the owner does not");
     }
 
     #[tokio::test(start_paused = true)]
@@ -207,13 +213,13 @@ mod tests {
         let brute_force = BruteForceLimiter::new(2, 2, Span::from_secs(2));
         let (under_attack, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
         for _ in 0..2 {
-            assert!(brute_force.admit_failure(Source::UNKNOWN, &under_attack).is_ok());
-            brute_force.failed(Source::UNKNOWN, Some(&under_attack));
+            assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&under_attack)).is_ok());
+            brute_force.record_failure(Source::UNKNOWN, Some(&under_attack));
         }
-        assert!(brute_force.admit_failure(Source::UNKNOWN, &under_attack).is_err(), "guesses are slow");
-        assert!(brute_force.admit_failure(Source::UNKNOWN, &other).is_ok(), "of this credential alone");
+        assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&under_attack)).is_err(), "guesses are slow");
+        assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&other)).is_ok(), "of this credential alone");
         assert!(brute_force.admit_source(Source::UNKNOWN).is_ok());
-        assert!(brute_force.admit_credential(Source::UNKNOWN, &under_attack).is_ok(), "the proof comes first");
+        assert!(brute_force.admit_credential(Source::UNKNOWN, Some(&under_attack)).is_ok(), "the proof comes first");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub struct DecoyCredential {
     pub(crate) id: CredentialId,
-    pub(crate) sealed: Encrypted,
+    pub(crate) encrypted: Encrypted,
     pub(crate) master: MasterKeys,
 }
 
@@ -31,11 +31,11 @@ impl DecoyCredential {
         let id = CredentialId::placeholder();
         let secret = Secret::generate(entropy).map_err(no_entropy)?;
         let master = MasterKeys::single(1, MasterKey::generate(entropy).map_err(no_entropy)?);
-        Ok(Self { sealed: credential::seal(&master, &id, &secret, entropy)?, id, master })
+        Ok(Self { encrypted: credential::seal(&master, &id, &secret, entropy)?, id, master })
     }
 
     /// Performs the work of a verification and discards the result.
     pub(crate) fn compare(&self, presented: &PresentedKey) -> Result<(), EncryptionError> {
-        credential::proves(&self.master, &self.id, &self.sealed, presented).map(|_| ())
+        credential::proves(&self.master, &self.id, &self.encrypted, presented).map(|_| ())
     }
 }

@@ -1,23 +1,25 @@
-//! Why a credential gets nothing.
+//! Why a credential is refused.
 
 use crate::{
     crypto::encryption::EncryptionError,
     domain::{
         common::{entropy::EntropyUnavailable, time::Span},
+        credentials::error::CredentialError,
         exchange::{
-            refusal::{ScopeError, TargetError},
+            refusal::{DenyReason, ScopeError, TargetError},
             usage::RateLimitWindow,
         },
     },
+    service::credentials::brute_force::Throttled,
     store::StoreError,
 };
 
 /// The reason why a credential was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// Any fault of the key. Clients cannot distinguish the faults.
-    #[error("the API key is not accepted")]
-    Key,
+    /// Any fault of the credential. Clients cannot distinguish the faults.
+    #[error("the credential is not accepted")]
+    Credential(CredentialError),
     #[error("the scope is not granted")]
     Scope(ScopeError),
     #[error("the target is not granted")]
@@ -37,6 +39,22 @@ pub enum AuthError {
     Restored,
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<DenyReason> for AuthError {
+    fn from(reason: DenyReason) -> Self {
+        match reason {
+            DenyReason::Credential(fault) => Self::Credential(fault),
+            DenyReason::Scope(fault) => Self::Scope(fault),
+            DenyReason::Target(fault) => Self::Target(fault),
+        }
+    }
+}
+
+impl From<Throttled> for AuthError {
+    fn from(throttled: Throttled) -> Self {
+        Self::Throttled(throttled.retry_after)
+    }
 }
 
 impl From<StoreError> for AuthError {

@@ -21,7 +21,7 @@ pub async fn flush(services: &Services) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes batches until fewer than `MANY` rows wait. Small batches delay concurrent requests less
+/// Writes batches until fewer than `EARLY_FLUSH_ROWS` rows wait. Small batches delay concurrent requests less
 /// than a single large one.
 pub async fn flush_excess_usage(services: &Services) -> Result<(), StoreError> {
     while services.last_used.waiting() >= EARLY_FLUSH_ROWS {
@@ -31,8 +31,9 @@ pub async fn flush_excess_usage(services: &Services) -> Result<(), StoreError> {
 }
 
 async fn write_next_batches(services: &Services) -> Result<(), StoreError> {
-    write(services, |noted| &mut noted.last_used_times, store::credentials::last_used::upsert_last_used_times).await?;
-    write(services, |noted| &mut noted.uses, store::api_keys::usage::add).await
+    write(services, |pending| &mut pending.last_used_times, store::credentials::last_used::upsert_last_used_times)
+        .await?;
+    write(services, |pending| &mut pending.uses, store::api_keys::usage::add).await
 }
 
 /// Writes a batch with one statement in a transaction of its own. The statement ends or is aborted
@@ -53,8 +54,8 @@ where
         into(tx, &rows).map(|()| Outcome::without_event((), NoEvent::Counter))
     });
     if let Err(error) = change.await {
-        let mut noted = services.last_used.lock();
-        taken.iter().for_each(|(key, value)| table(&mut noted).put(key.clone(), *value));
+        let mut pending = services.last_used.lock();
+        taken.iter().for_each(|(key, value)| table(&mut pending).put(key.clone(), *value));
         return Err(error);
     }
     Ok(())

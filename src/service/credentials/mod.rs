@@ -1,10 +1,14 @@
+pub mod api_key;
 pub mod brute_force;
 pub mod caller;
+pub mod client;
 pub mod decoy;
 pub mod error;
+pub mod key_identity;
 pub mod last_used;
 pub mod parse;
 pub mod rate_limit;
+pub mod request_context;
 pub mod session;
 pub mod token;
 pub mod use_buffer;

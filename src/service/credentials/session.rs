@@ -1,6 +1,4 @@
-//! Authenticates portal sessions and loads the current directory entry of their user.
-
-use tokio::time::Instant;
+//! Verification of portal sessions, with the current directory entry of their user.
 
 use crate::{
     crypto::{credential, encryption::Encrypted},
@@ -11,124 +9,97 @@ use crate::{
             error::CredentialError,
             format::{Prefix, PresentedKey},
         },
-        portal::session::PortalSessionKind,
+        portal::session::{PortalSession, PortalSessionKind},
     },
     service::{
         Services,
         access::owners::{self, DirectoryEntry},
         credentials::{
-            brute_force::{Source, Throttled},
+            brute_force::Source,
             error::AuthError,
-            verify::{metric_result, refused, require_trusted, wait_for_deadline},
+            verify::{PresentedCredential, verify},
         },
     },
     store::{self, StoreError, portal::sessions::StoredPortalSession},
-    telemetry::labels::{Form, Result as Judged},
+    telemetry::labels::Form,
 };
 
 /// Parses a credential as the token of a portal session; `None` for any other credential.
-pub(crate) fn token(credential: &str) -> Option<PresentedKey> {
-    let presented = PresentedKey::parse(credential).ok()?;
-    (presented.prefix == Prefix::portal_session()).then_some(presented)
+pub(crate) fn parse_session_token(credential: &str) -> Option<PresentedKey> {
+    PresentedKey::parse(credential).ok().filter(|token| token.prefix == Prefix::portal_session())
 }
 
-/// An authenticated session.
+/// A verified session.
 #[derive(Debug)]
-pub(crate) struct AuthenticatedSession {
-    pub session: PortalSessionId,
+pub(crate) struct VerifiedSession {
+    pub id: PortalSessionId,
     /// The current directory entry of its user.
-    pub place: DirectoryEntry,
+    pub user: DirectoryEntry,
     /// The permissions that the opener of the session may grant.
-    pub held: GrantablePermissions,
+    pub grantable_permissions: GrantablePermissions,
 }
 
-/// Authenticates a session that was presented in the way of `kind`, and loads the current directory
-/// entry of its user. Every fault of the session yields `AuthError::Key`, including a session of
-/// another kind.
-pub(crate) async fn authenticate_session(
+/// Verifies a session of the given kind. Every fault yields `AuthError::Credential`, including a
+/// session of another kind.
+pub(crate) async fn verify_session(
     services: &Services,
-    token: &PresentedKey,
+    token: &str,
     kind: PortalSessionKind,
     source: Source,
-) -> Result<AuthenticatedSession, AuthError> {
-    let started = Instant::now();
-    let (outcome, result) = match authenticate_with_outcome(services, token, kind, source, started).await {
-        Ok(proved) => (Judged::Granted, Ok(proved)),
-        Err((outcome, denied)) => (outcome, Err(denied)),
+) -> Result<VerifiedSession, AuthError> {
+    let presented = PresentedCredential { value: token, source, form: Some(Form::Management) };
+    let parse = |text: &str| {
+        let token = parse_session_token(text)?;
+        let id = token.credential_id;
+        Some((token, Some(id)))
     };
-    services.metrics.record_exchange(Form::Management, outcome, started.elapsed());
-    result
+    verify(services, presented, parse, async |token: PresentedKey| {
+        let id = PortalSessionId::from(&token.credential_id);
+        let Some((stored, user, now)) = find(services, id).await? else {
+            services.decoy.compare(&token)?;
+            return Err(AuthError::Credential(CredentialError::Unknown));
+        };
+        let StoredPortalSession { session, encrypted_secret, master_version } = stored;
+        let encrypted = Encrypted { master_version, bytes: encrypted_secret };
+        let fault = if !credential::verify_session_secret(&services.master, &token.credential_id, &encrypted, &token)? {
+            CredentialError::SecretMismatch
+        } else if session.kind != kind {
+            CredentialError::Unknown
+        } else if session.expires_at <= now {
+            CredentialError::Expired
+        } else {
+            // A user that was deleted and created again has another generation id, and the session
+            // does not belong to it.
+            match user.filter(|user| user.home == session.home) {
+                None => CredentialError::OwnerDeleted,
+                Some(user) if user.blocked => CredentialError::OwnerBlocked,
+                Some(user) => {
+                    let PortalSession { id, grantable_permissions, .. } = session;
+                    return Ok(VerifiedSession { id, user, grantable_permissions });
+                }
+            }
+        };
+        Err(AuthError::Credential(fault))
+    })
+    .await
 }
 
-async fn authenticate_with_outcome(
+/// Returns the session, the current directory entry of its user, and the time of the database.
+async fn find(
     services: &Services,
-    token: &PresentedKey,
-    kind: PortalSessionKind,
-    source: Source,
-    started: Instant,
-) -> Result<AuthenticatedSession, (Judged, AuthError)> {
-    let throttled = |throttled: Throttled| (Judged::Throttled, AuthError::Throttled(throttled.retry_after));
-    require_trusted(services).map_err(|denied| (Judged::Unavailable, denied))?;
-    services.brute_force.admit_source(source).map_err(throttled)?;
-    services.brute_force.admit_credential(source, &token.credential_id).map_err(throttled)?;
-    let id = PortalSessionId::from(&token.credential_id);
-    let found = services
+    id: PortalSessionId,
+) -> Result<Option<(StoredPortalSession, Option<DirectoryEntry>, Timestamp)>, StoreError> {
+    services
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
             let Some(stored) = store::portal::sessions::find(connection, &id)? else { return Ok(None) };
             let home = &stored.session.home;
-            let place = match home.user() {
+            let user = match home.user() {
                 Some(user) => owners::of_user(connection, user, home.organization())?,
                 None => None,
             };
-            Ok::<_, StoreError>(Some(SessionWithUser { stored, place, now }))
+            Ok(Some((stored, user, now)))
         })
-        .await;
-    let verdict = found.map_err(AuthError::from).and_then(|found| verdict(services, token, kind, found));
-    match verdict.map_err(|denied| (metric_result(&denied), denied))? {
-        Ok(proved) => Ok(proved),
-        Err(fault) => {
-            services.brute_force.failed(source, Some(&token.credential_id));
-            wait_for_deadline(services, started).await;
-            Err(refused(Form::Management, Some(&token.credential_id), fault))
-        }
-    }
-}
-
-/// A stored session with the current directory entry of its user.
-struct SessionWithUser {
-    stored: StoredPortalSession,
-    place: Option<DirectoryEntry>,
-    now: Timestamp,
-}
-
-fn verdict(
-    services: &Services,
-    token: &PresentedKey,
-    kind: PortalSessionKind,
-    found: Option<SessionWithUser>,
-) -> Result<Result<AuthenticatedSession, CredentialError>, AuthError> {
-    let Some(SessionWithUser { stored, place, now }) = found else {
-        services.decoy.compare(token)?;
-        return Ok(Err(CredentialError::Unknown));
-    };
-    let StoredPortalSession { session, encrypted_secret, master_version } = stored;
-    let sealed = Encrypted { master_version, bytes: encrypted_secret };
-    if !credential::verify_session_secret(&services.master, &token.credential_id, &sealed, token)? {
-        return Ok(Err(CredentialError::SecretMismatch));
-    }
-    if session.kind != kind {
-        return Ok(Err(CredentialError::Unknown));
-    }
-    if session.expires_at <= now {
-        return Ok(Err(CredentialError::Expired));
-    }
-    // A user that was deleted and created again has another generation id, and the session does not
-    // belong to it.
-    Ok(match place.filter(|place| place.home == session.home) {
-        None => Err(CredentialError::OwnerDeleted),
-        Some(place) if place.blocked => Err(CredentialError::OwnerBlocked),
-        Some(place) => Ok(AuthenticatedSession { session: session.id, place, held: session.grantable_permissions }),
-    })
+        .await
 }

@@ -1,44 +1,43 @@
-//! Status of presented tokens: the key of a token, and whether the token ended early. Both `/v1`
-//! and the endpoints for services use this module, so that a revoked token is refused immediately
+//! Presented tokens: the key of a token, and whether the token ended early. Both `/v1` and the
+//! endpoints for services use this module, so that a revoked token is refused immediately
 //! (invariant 2).
 
 use std::collections::BTreeSet;
 
 use crate::{
-    domain::{
-        access::audience::Identifier,
-        credentials::error::CredentialError,
-        exchange::{claims::Claims, facts::KeyContext},
-    },
-    service::{
-        Services,
-        credentials::{error::AuthError, verify::Look},
-    },
+    domain::{access::audience::Identifier, credentials::error::CredentialError, exchange::claims::Claims},
+    service::{Services, credentials::error::AuthError},
     store::{
-        StoreError,
+        CredentialLookup, LookupDetail, StoreError,
         credentials::{
-            key_context::{KeyRecord, KeySelector},
+            key_context::KeySelector,
+            key_details::{self, CredentialQuery},
             revoked_tokens,
         },
     },
 };
 
-/// Returns the facts about the key of a token whose signature is verified, with the additional
-/// data, or the reason why the token is not in force. `grant` decides whether the key is in force.
-pub(crate) async fn found<X: Send + 'static>(
+/// Returns whether a credential has the form of a Keyswap token: three parts separated by dots, the
+/// first of which is a JSON object in base64url. An imported key may contain dots as well.
+pub(crate) fn has_token_format(credential: &str) -> bool {
+    credential.starts_with("eyJ") && credential.bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
+/// Looks up the key of a token whose signature is verified. Returns `AuthError::Credential` if the
+/// token itself is not in force. The module `grant` decides whether the key is in force.
+pub(crate) async fn find_key_of_token(
     services: &Services,
     claims: &Claims,
-    targets: &BTreeSet<Identifier>,
-    look: Look<X>,
-) -> Result<Result<(KeyContext, X), CredentialError>, AuthError> {
-    let (claims, targets) = (claims.clone(), targets.clone());
-    let read = move |connection: &mut _| {
-        let wanted = KeySelector::Key(claims.key_id.clone());
-        let Some((KeyRecord { facts, .. }, more)) = look(connection, &wanted, &targets)? else {
-            return Ok(Err(CredentialError::Unknown));
-        };
-        let known = revoked_tokens::read_token_state(connection, &claims, facts.now)?;
-        Ok(claims.check_in_force(facts.now, &known).map(|()| (facts, more)))
-    };
-    Ok(services.store.read::<_, StoreError>(read).await?)
+    targets: BTreeSet<Identifier>,
+    detail: LookupDetail,
+) -> Result<CredentialLookup, AuthError> {
+    let claims = claims.clone();
+    let query = CredentialQuery { by: KeySelector::Key(claims.key_id.clone()), targets, detail };
+    let found = services.store.read(move |connection| {
+        let Some(found) = key_details::find(connection, &query)? else { return Ok(Err(CredentialError::Unknown)) };
+        let now = found.record.context.now;
+        let state = revoked_tokens::read_token_state(connection, &claims, now)?;
+        Ok::<_, StoreError>(claims.check_in_force(now, &state).map(|()| found))
+    });
+    found.await?.map_err(AuthError::Credential)
 }

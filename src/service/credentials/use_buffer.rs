@@ -64,8 +64,8 @@ impl<K: Ord + Clone, V: Copy> PendingRows<K, V> {
     pub(crate) fn put(&mut self, key: K, value: V) {
         match self.rows.entry(key) {
             Entry::Occupied(mut row) => *row.get_mut() = (self.merge)(*row.get(), value),
-            Entry::Vacant(place) => {
-                place.insert(value);
+            Entry::Vacant(row) => {
+                row.insert(value);
             }
         }
     }
@@ -83,14 +83,14 @@ impl<K: Ord + Clone, V: Copy> PendingRows<K, V> {
 
 impl fmt::Debug for UsageRecorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LastUsed({})", self.waiting())
+        write!(f, "UsageRecorder({})", self.waiting())
     }
 }
 
 impl UsageRecorder {
     /// Records a use of the key with this credential at the time `at`. `counts` adds it to the
     /// daily use count.
-    pub fn note(&self, key: &KeyId, credential: CredentialId, at: Timestamp, counts: bool) {
+    pub fn record_credential_use(&self, key: &KeyId, credential: CredentialId, at: Timestamp, counts: bool) {
         let mut pending = self.lock();
         let before = pending.rows();
         pending.last_used_times.put(credential, at);
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_goes_round_takes_each_row_once_and_leaves_none_out() {
+    fn batches_wrap_around_and_take_each_row_once() {
         let mut waiting = PendingRows::new(|before, more| before + more);
         (0..3 * BATCH).for_each(|row| waiting.put(2 * row, 1));
         let first = waiting.take();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_again_does_not_hide_what_came_meanwhile() {
+    fn rows_that_are_recorded_again_merge_with_newer_ones() {
         let (mut pending, credential, day) =
             (PendingUsage::default(), CredentialId::placeholder(), UtcDay::from_number(20_000));
         let key: KeyId = "key_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();

@@ -9,8 +9,8 @@ use crate::{
     crypto::{random, token::Token},
     domain::{
         access::{access_record::AuthorizationDetail, audience::Identifier, permission::PermissionSet},
-        common::id::KeyId,
         exchange::{
+            claims::Claims,
             facts::{CredentialReplacement, KeyContext, Request},
             grant::{self, Grant, requested_targets},
             refusal::{DenyReason, RemovedPermission, ScopeError},
@@ -20,70 +20,72 @@ use crate::{
     service::{
         Services,
         credentials::{
+            api_key::{Verified, verify_api_key},
             error::AuthError,
-            verify::{PresentedCredential, VerifiedGrant, judge, judge_counted},
+            rate_limit,
+            verify::PresentedCredential,
         },
+        signing::key_snapshot::SigningUnavailable,
         status_lists,
     },
+    store::LookupDetail,
 };
 
-/// An issued token and what it grants.
+/// An issued token and its claims.
 #[derive(Debug)]
 pub struct IssuedToken {
     pub token: Token,
-    pub jti: String,
-    /// The exchanged key.
-    pub key: KeyId,
-    /// Lifetime in seconds.
-    pub expires_in: i64,
-    /// Seconds since 1970-01-01T00:00:00Z.
-    pub expires_at: i64,
-    pub scope: PermissionSet,
+    pub claims: Claims,
     /// State of the key's rate limit, if it has one.
     pub window: Option<RateLimitWindow>,
     /// Set if a rotation has replaced the presented credential.
     pub replaced: Option<CredentialReplacement>,
-    /// The `authorization_details` of the token.
-    pub access: Vec<AuthorizationDetail>,
 }
 
 /// Exchanges a key for a token.
 pub async fn exchange(
     services: &Services,
-    attempt: PresentedCredential<'_>,
+    presented: PresentedCredential<'_>,
     request: &Request,
 ) -> Result<IssuedToken, AuthError> {
-    issue_token(services, attempt, request, |facts| grant::decide(facts, request, &services.settings.limits)).await
+    issue_token(services, presented, request, |context| grant::decide(context, request, &services.settings.limits))
+        .await
 }
 
 /// Like `exchange`, with a decision other than `grant::decide`.
 pub(super) async fn issue_token(
     services: &Services,
-    attempt: PresentedCredential<'_>,
+    presented: PresentedCredential<'_>,
     request: &Request,
     decide: impl FnOnce(&KeyContext) -> Result<Grant, DenyReason>,
 ) -> Result<IssuedToken, AuthError> {
-    let judged = judge_counted(services, attempt, request, decide);
-    let VerifiedGrant { mut grant, window, facts, .. } = judged.await?;
-    let view = services.keys.snapshot_at(facts.now).await;
-    let minter = view.signer(grant.token_profile.algorithm, services.settings.algorithm, facts.now);
-    let minter = minter.map_err(|why| {
-        services.metrics.record_signing_refusal(why.as_str());
-        AuthError::Unavailable(why.to_string())
+    let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
+        let grant = decide(context)?;
+        let window = rate_limit::count(services, &context.key).await?;
+        Ok((grant, window))
+    });
+    let Verified { decision: (mut grant, window), context, .. } = verified.await.inspect_err(|error| {
+        if matches!(error, AuthError::Restored) {
+            services.metrics.record_signing_refusal(SigningUnavailable::Restored.as_str());
+        }
     })?;
-    let jti = random::generate_token_id(&services.entropy).map_err(|error| AuthError::Internal(error.to_string()))?;
+    let snapshot = services.keys.snapshot_at(context.now).await;
+    let signer = snapshot.signer(grant.token_profile.algorithm, services.settings.algorithm, context.now);
+    let signer = signer.map_err(|error| {
+        services.metrics.record_signing_refusal(error.as_str());
+        AuthError::Unavailable(error.to_string())
+    })?;
+    let jti = random::generate_token_id(&services.entropy)?;
     grant.status = status_lists::assign_token_index(services, &grant, &jti).await?;
-    let (expires_in, expires_at, scope) = (grant.expires_in(), grant.expires_at, grant.scope.clone());
-    let (typ, access) = (grant.token_profile.typ.clone(), grant.authorization_details.clone());
+    services.live_tokens.count(&signer.jwk().kid, grant.expires_at);
+    let typ = grant.token_profile.typ.clone();
     let claims = grant.into_claims(services.issuer(), jti);
-    services.live_tokens.count(&minter.jwk().kid, expires_at);
-    let token = minter.sign_token(&typ, &claims).await.map_err(|error| AuthError::Internal(error.to_string()))?;
-    let (jti, key, replaced) = (claims.jti, claims.key_id, facts.key.replacement());
-    Ok(IssuedToken { token, jti, key, expires_in, expires_at, scope, access, window, replaced })
+    let token = signer.sign_token(&typ, &claims).await.map_err(|error| AuthError::Internal(error.to_string()))?;
+    Ok(IssuedToken { token, claims, window, replaced: context.key.replacement() })
 }
 
 /// The expected outcome of an exchange.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Explanation {
     /// Whether the exchange would issue a token.
     pub granted: bool,
@@ -111,45 +113,38 @@ pub struct Explanation {
 /// target are part of the explanation and not errors.
 pub async fn explain(
     services: &Services,
-    attempt: PresentedCredential<'_>,
+    presented: PresentedCredential<'_>,
     request: &Request,
 ) -> Result<(Explanation, Option<CredentialReplacement>), AuthError> {
     let limits = &services.settings.limits;
-    let audience: Vec<_> = requested_targets(request, limits).into_iter().cloned().collect();
+    let audience = requested_targets(request, limits).into_iter().cloned().collect();
     let mut replaced = None;
-    let judged = judge(services, attempt, request, |facts| {
-        replaced = facts.key.replacement();
-        let report = grant::explain(facts, request, limits)?;
-        Ok((report, grant::decide(facts, request, limits)))
+    let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
+        replaced = context.key.replacement();
+        Ok((grant::explain(context, request, limits)?, grant::decide(context, request, limits)))
     })
     .await;
-    let explanation = match judged {
-        Ok(((report, decision), _)) => Explanation {
+    let explanation = match verified.map(|verified| verified.decision) {
+        Ok((evaluation, decision)) => Explanation {
             granted: decision.is_ok(),
             audience,
-            scope: report.granted,
-            removed: report.removed,
-            authorization_details: report.authorization_details,
-            expires_in: decision.as_ref().ok().map(grant::Grant::expires_in),
+            scope: evaluation.granted,
+            removed: evaluation.removed,
+            authorization_details: evaluation.authorization_details,
+            expires_in: decision.as_ref().ok().map(Grant::expires_in),
             error: decision.is_err().then_some("invalid_scope"),
             reason: None,
         },
-        Err(AuthError::Target(fault)) => refused_explanation(audience, "invalid_target", Some(fault.as_str())),
-        Err(AuthError::Scope(ScopeError::Malformed)) => refused_explanation(audience, "invalid_scope", None),
-        Err(denied) => return Err(denied),
+        Err(AuthError::Target(fault)) => Explanation {
+            audience,
+            error: Some("invalid_target"),
+            reason: Some(fault.as_str()),
+            ..Explanation::default()
+        },
+        Err(AuthError::Scope(ScopeError::Malformed)) => {
+            Explanation { audience, error: Some("invalid_scope"), ..Explanation::default() }
+        }
+        Err(error) => return Err(error),
     };
     Ok((explanation, replaced))
-}
-
-fn refused_explanation(audience: Vec<Identifier>, error: &'static str, reason: Option<&'static str>) -> Explanation {
-    Explanation {
-        granted: false,
-        audience,
-        scope: PermissionSet::default(),
-        removed: Vec::new(),
-        authorization_details: Vec::new(),
-        expires_in: None,
-        error: Some(error),
-        reason,
-    }
 }

@@ -11,21 +11,16 @@ use crate::{
             permission::{AssignableOwnerType, PermissionName},
             resource::Resource,
         },
-        common::id::{GenerationId, KeyId, OrganizationId, ServiceClientId, UserId},
+        common::id::{KeyId, OrganizationId, ServiceClientId, UserId},
         exchange::{
-            grant,
-            validation::{PendingLookup, find_missing_permissions},
+            facts::KeyContext,
+            validation::{CredentialRequirements, find_missing_permissions},
         },
     },
-    service::{
-        Services,
-        access::owners,
-        credentials::{error::AuthError, verify::FACTS},
-        introspection::resolve::verify_presented_credential,
-    },
+    service::{Services, access::owners, credentials::error::AuthError, introspection::resolve::resolve_token},
     store::{
-        self, Conn, StoreError,
-        credentials::key_context::{self, KeySelector},
+        self, Conn, LookupDetail, StoreError,
+        credentials::key_context::{self, KeyRecord, KeySelector},
     },
 };
 
@@ -43,53 +38,49 @@ pub enum AccessSubject {
 /// exist or is not in force yields `false`; the caller cannot distinguish the two.
 pub async fn check(
     services: &Services,
-    asked: AccessSubject,
+    subject: AccessSubject,
     permission: PermissionName,
     resource: Resource,
 ) -> Result<bool, AuthError> {
-    match asked {
+    match subject {
         AccessSubject::Value(value, audience) => {
             check_credential(services, &value, audience, permission, &resource).await
         }
         AccessSubject::ApiKey(id, organization) => {
-            let wanted = KeySelector::Key(id);
+            let selector = KeySelector::Key(id);
             let found =
-                services.store.read(move |connection| key_context::load(connection, &wanted, &[].into())).await?;
-            Ok(found.is_some_and(|found| {
-                let key = &found.facts.key;
-                let is_there = organization.is_none() || organization.as_ref() == key.ownership.home.organization();
-                is_there
-                    && grant::permits_access(key, found.facts.now, &services.settings.limits, &permission, &resource)
+                services.store.read(move |connection| key_context::load(connection, &selector, &[].into())).await?;
+            Ok(found.is_some_and(|KeyRecord { context: KeyContext { key, now, .. }, .. }| {
+                is_within(&key.ownership.home, organization.as_ref())
+                    && key.permits_access(now, &services.settings.limits, &permission, &resource)
             }))
         }
         AccessSubject::User(user, organization) => {
-            let may = move |connection: &mut Conn| {
-                let place = owners::of_user(connection, &user, organization.as_ref())?;
-                let Some(place) = place.filter(|place| !place.blocked) else { return Ok(false) };
-                let Some(incarnation) = place.home.generation_id() else { return Ok(false) };
-                Ok(place.permissions.contains(&permission)
-                    && is_covered_by_access_records(
-                        connection,
-                        incarnation.as_str(),
-                        &place.home,
-                        &permission,
-                        &resource,
-                    )?)
+            let is_allowed = move |connection: &mut Conn| {
+                let user = owners::of_user(connection, &user, organization.as_ref())?;
+                let Some(user) = user.filter(|user| !user.blocked) else { return Ok(false) };
+                let Some(generation_id) = user.home.generation_id() else { return Ok(false) };
+                let principal = generation_id.as_str();
+                Ok(user.permissions.contains(&permission)
+                    && is_covered_by_access_records(connection, principal, &user.home, &permission, &resource)?)
             };
-            Ok(services.store.read::<_, StoreError>(may).await?)
+            Ok(services.store.read::<_, StoreError>(is_allowed).await?)
         }
         AccessSubject::ServiceClient(id, organization) => {
-            let may = move |connection: &mut Conn| {
+            let is_allowed = move |connection: &mut Conn| {
                 let Some(client) = store::api_keys::service_clients::find(connection, &id)? else { return Ok(false) };
-                let is_there = organization.is_none() || organization.as_ref() == client.home.organization();
-                Ok(is_there
+                Ok(is_within(&client.home, organization.as_ref())
                     && client.permissions.contains(&permission)
                     && owner_has_permission(connection, &client.home, &permission)?
                     && is_covered_by_access_records(connection, id.as_str(), &client.home, &permission, &resource)?)
             };
-            Ok(services.store.read::<_, StoreError>(may).await?)
+            Ok(services.store.read::<_, StoreError>(is_allowed).await?)
         }
     }
+}
+
+fn is_within(home: &OwnerScope, organization: Option<&OrganizationId>) -> bool {
+    organization.is_none() || organization == home.organization()
 }
 
 /// The key or token must also be valid for the audience and carry the permission. An access record
@@ -102,44 +93,34 @@ async fn check_credential(
     resource: &Resource,
 ) -> Result<bool, AuthError> {
     let limits = &services.settings.limits;
-    let question = PendingLookup {
-        required_permissions: [permission.clone()].into_iter().collect(),
-        owner_type: None,
-        audience: audience.clone(),
-    };
-    let asks = audience.map(|audience| [audience].into());
-    let judged = verify_presented_credential(services, value, asks.as_ref(), FACTS, |facts, bounds| {
-        let missing = find_missing_permissions(facts, &question, bounds, limits)?;
-        Ok(missing.is_empty() && grant::permits_access(&facts.key, facts.now, limits, &permission, resource))
+    let audiences = audience.clone().map(|audience| [audience].into());
+    let required_permissions = [permission.clone()].into_iter().collect();
+    let required = CredentialRequirements { required_permissions, owner_type: None, audience };
+    let verified = resolve_token(services, value, audiences.as_ref(), LookupDetail::Context, |context, bounds| {
+        let missing = find_missing_permissions(context, &required, bounds, limits)?;
+        Ok(missing.is_empty() && context.key.permits_access(context.now, limits, &permission, resource))
     });
-    Ok(judged.await?.is_some_and(|judged| judged.decision))
+    Ok(verified.await?.is_some_and(|verified| verified.decision))
 }
 
 /// Returns whether an access record of the principal covers the permission on the resource.
 fn is_covered_by_access_records(
     connection: &mut Conn,
-    mark: &str,
+    principal: &str,
     home: &OwnerScope,
     permission: &PermissionName,
     resource: &Resource,
 ) -> Result<bool, StoreError> {
     let organization = match home.organization() {
         None => None,
-        Some(id) => match organization(connection, id)? {
+        Some(id) => match store::directory::organizations::find(connection, id)? {
             None => return Ok(false),
             found => found,
         },
     };
-    let organization = organization.as_ref().map(|(id, incarnation)| (id, incarnation));
-    let rules = store::access::effective_statements::find_rules_of_principal(connection, mark, organization)?;
+    let organization = organization.as_ref().map(|found| (&found.id, &found.generation_id));
+    let rules = store::access::effective_statements::find_rules_of_principal(connection, principal, organization)?;
     Ok(rules.iter().any(|rule| rule.covers(permission, resource)))
-}
-
-fn organization(
-    connection: &mut Conn,
-    id: &OrganizationId,
-) -> Result<Option<(OrganizationId, GenerationId)>, StoreError> {
-    Ok(store::directory::organizations::find(connection, id)?.map(|found| (found.id, found.generation_id)))
 }
 
 /// Returns whether the owner of a service client still exists and has the permission.
@@ -150,15 +131,14 @@ fn owner_has_permission(
 ) -> Result<bool, StoreError> {
     match home {
         OwnerScope::Account => Ok(true),
-        OwnerScope::Organization { id, generation_id } => {
-            let stands = organization(connection, id)?.is_some_and(|(_, now)| now == *generation_id);
+        OwnerScope::Organization { .. } => {
             let known = store::access::permissions::find(connection, permission)?;
-            Ok(stands && known.is_some_and(|known| known.assignable_to.contains(&AssignableOwnerType::Organization)))
+            Ok(owners::owner_exists(connection, home)?
+                && known.is_some_and(|known| known.assignable_to.contains(&AssignableOwnerType::Organization)))
         }
         OwnerScope::User { id, organization, .. } => {
-            let place = owners::of_user(connection, id, organization.as_ref())?;
-            Ok(place
-                .is_some_and(|place| place.home == *home && !place.blocked && place.permissions.contains(permission)))
+            let user = owners::of_user(connection, id, organization.as_ref())?;
+            Ok(user.is_some_and(|user| user.home == *home && !user.blocked && user.permissions.contains(permission)))
         }
     }
 }

@@ -13,27 +13,23 @@ use crate::{
     },
     service::{
         Services,
-        credentials::{caller::Client, error::AuthError, verify::Ways},
-        introspection::resolve::verify_presented_credential,
+        credentials::{client::Client, error::AuthError},
+        introspection::resolve::resolve_token,
     },
-    store::credentials::key_context,
+    store::LookupDetail,
 };
 
 /// Returns the introspection response for a key or token, restricted to the audiences of the
 /// client.
 pub async fn introspect(services: &Services, client: &Client, token: &str) -> Result<IntrospectionResponse, AuthError> {
     let (limits, management) = (&services.settings.limits, &services.settings.management_audience);
-    let asks = introspectable_audiences(client.audiences.as_deref(), management);
-    let judged = verify_presented_credential(
-        services,
-        token,
-        asks.as_ref(),
-        Ways::alone(key_context::load_facts_with_creation_time),
-        |facts, bounds| effective_permissions(facts, bounds, asks.is_some(), limits),
-    );
-    Ok(judged.await?.map_or_else(IntrospectionResponse::default, |judged| match judged.claims {
-        Some(claims) => token_response(claims, &judged.facts.key, &judged.decision),
-        None => key_response(&judged.facts.key, judged.more, &judged.decision),
+    let audiences = introspectable_audiences(client.audiences.as_deref(), management);
+    let verified = resolve_token(services, token, audiences.as_ref(), LookupDetail::Context, |context, bounds| {
+        effective_permissions(context, bounds, audiences.is_some(), limits)
+    });
+    Ok(verified.await?.map_or_else(IntrospectionResponse::default, |verified| match verified.claims {
+        Some(claims) => token_response(claims, &verified.context.key, &verified.decision),
+        None => key_response(&verified.context.key, &verified.decision),
     }))
 }
 
@@ -48,15 +44,15 @@ struct SignedIntrospectionClaims<'a> {
 }
 
 /// Returns the response as a JWT for the client, signed by the same keys as tokens.
-pub async fn sign(services: &Services, client: &Client, answer: &IntrospectionResponse) -> Result<Token, AuthError> {
+pub async fn sign(services: &Services, client: &Client, response: &IntrospectionResponse) -> Result<Token, AuthError> {
     let iat = services.store.now().await?.seconds();
     let view = services.keys.view();
-    let minter = view
+    let signer = view
         .select_signer_at_refresh(services.settings.algorithm)
         .map_err(|why| AuthError::Unavailable(why.to_string()))?;
     let claims =
-        SignedIntrospectionClaims { iss: services.issuer(), aud: &client.id, iat, token_introspection: answer };
-    minter
+        SignedIntrospectionClaims { iss: services.issuer(), aud: &client.id, iat, token_introspection: response };
+    signer
         .sign_token(&TokenTypeHeader::INTROSPECTION, &claims)
         .await
         .map_err(|error| AuthError::Internal(error.to_string()))

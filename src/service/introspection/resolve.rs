@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use tokio::time::Instant;
-
 use crate::{
     domain::{
         access::{audience::Identifier, token_profile::TokenTypeHeader},
@@ -19,70 +17,53 @@ use crate::{
     service::{
         Services,
         credentials::{
+            api_key::{Verified, verify_api_key},
             brute_force::Source,
-            caller::has_token_format,
             error::AuthError,
-            token,
-            verify::{
-                PresentedCredential, Ways, judge_with, metric_result, refused, require_trusted, wait_for_deadline,
-            },
+            token::{find_key_of_token, has_token_format},
+            verify::{PresentedCredential, record_use, verify},
         },
     },
-    telemetry::labels::{Form, Result as Outcome},
+    store::{CredentialLookup, LookupDetail},
+    telemetry::labels::Form,
 };
-
-/// A key or token that is accepted.
-#[derive(Debug)]
-pub(crate) struct AcceptedCredential<T, X> {
-    pub decision: T,
-    pub facts: KeyContext,
-    /// Additional data of the lookup.
-    pub more: X,
-    /// Present for a token.
-    pub claims: Option<Claims>,
-}
 
 /// Applies `rule` to a key or token that a service has received. Returns `None` if it is not
 /// accepted, regardless of the reason. `value` may begin with `Bearer`. `audiences` are those of
 /// the service, if they are known: a token must be for one of them. Failures do not count against
 /// the service, because third parties could exhaust its budget and lock it out.
-pub(crate) async fn verify_presented_credential<T, X: Send + 'static>(
+pub(crate) async fn resolve_token<T>(
     services: &Services,
     value: &str,
     audiences: Option<&BTreeSet<Identifier>>,
-    ways: Ways<X>,
+    detail: LookupDetail,
     rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
-) -> Result<Option<AcceptedCredential<T, X>>, AuthError> {
-    let started = Instant::now();
-    require_trusted(services)?;
-    let value = strip_bearer_scheme(value);
-    let judged = if has_token_format(value) {
-        verify_presented_token(services, value, audiences, started, ways, rule).await
+) -> Result<Option<Verified<T>>, AuthError> {
+    let value = strip_bearer(value);
+    let presented = PresentedCredential { value, source: Source::UNKNOWN, form: Some(Form::Validation) };
+    let verified = if has_token_format(value) {
+        verify_token(services, presented, audiences, detail, rule).await
     } else {
-        verify_presented_key(services, value, audiences, ways, rule).await
+        let bounds = CredentialBounds { scope: None, audiences: audiences.cloned().unwrap_or_default() };
+        let request = Request { targets: bounds.audiences.clone(), ..Request::default() };
+        verify_api_key(services, presented, &request, detail, async |context| Ok(rule(context, &bounds)?)).await
     };
-    match judged {
-        Ok(judged) => Ok(Some(judged)),
-        Err(AuthError::Key) => Ok(None),
-        // A valid key or token for another audience looks like any other refusal, including its
-        // timing.
-        Err(AuthError::Target(_) | AuthError::Scope(_)) => {
-            wait_for_deadline(services, started).await;
-            Ok(None)
-        }
+    match verified {
+        Ok(verified) => Ok(Some(verified)),
+        Err(AuthError::Credential(_) | AuthError::Target(_) | AuthError::Scope(_)) => Ok(None),
         Err(
-            denied @ (AuthError::OnBehalfOf(_)
+            error @ (AuthError::OnBehalfOf(_)
             | AuthError::Throttled(_)
             | AuthError::Limited(_)
             | AuthError::Unavailable(_)
             | AuthError::Restored
             | AuthError::Internal(_)),
-        ) => Err(denied),
+        ) => Err(error),
     }
 }
 
 /// Returns the key or token without the scheme, which is not case-sensitive (RFC 6750 §2.1).
-fn strip_bearer_scheme(value: &str) -> &str {
+fn strip_bearer(value: &str) -> &str {
     let value = value.trim_matches(' ');
     match value.split_once(' ') {
         Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => credential.trim_matches(' '),
@@ -90,75 +71,32 @@ fn strip_bearer_scheme(value: &str) -> &str {
     }
 }
 
-async fn verify_presented_key<T, X: Send + 'static>(
+/// A token is subject to the current state of its key. Of its own claims only the audience and the
+/// scope limit it further.
+async fn verify_token<T>(
     services: &Services,
-    key: &str,
+    presented: PresentedCredential<'_>,
     audiences: Option<&BTreeSet<Identifier>>,
-    ways: Ways<X>,
+    detail: LookupDetail,
     rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
-) -> Result<AcceptedCredential<T, X>, AuthError> {
-    let bounds = CredentialBounds { scope: None, audiences: audiences.cloned().unwrap_or_default() };
-    let request = Request { targets: bounds.audiences.clone(), ..Request::default() };
-    let attempt = PresentedCredential { key, source: Source::UNKNOWN, form: Form::Validation };
-    let (decision, facts, more) = judge_with(services, attempt, &request, ways, |facts| rule(facts, &bounds)).await?;
-    Ok(AcceptedCredential { decision, facts, more, claims: None })
-}
-
-async fn verify_presented_token<T, X: Send + 'static>(
-    services: &Services,
-    token: &str,
-    audiences: Option<&BTreeSet<Identifier>>,
-    started: Instant,
-    ways: Ways<X>,
-    rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
-) -> Result<AcceptedCredential<T, X>, AuthError> {
-    let (outcome, result) = match verify_token(services, token, audiences, ways, rule).await {
-        Ok(judged) => (Outcome::Granted, Ok(judged)),
-        Err((outcome, denied)) => (outcome, Err(denied)),
-    };
-    if matches!(result, Err(AuthError::Key)) {
-        wait_for_deadline(services, started).await;
-    }
-    services.metrics.record_exchange(Form::Validation, outcome, started.elapsed());
-    result
-}
-
-/// A token that is in force is judged by the current state of its key. Of its own claims only the
-/// audience and the scope limit it further. A signature cannot be guessed, so the brute-force
-/// limiter does not count failures.
-async fn verify_token<T, X: Send + 'static>(
-    services: &Services,
-    token: &str,
-    audiences: Option<&BTreeSet<Identifier>>,
-    ways: Ways<X>,
-    rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
-) -> Result<AcceptedCredential<T, X>, (Outcome, AuthError)> {
-    let fault = |fault: CredentialError| refused(Form::Validation, None, fault);
-    let verified = services.keys.view().verify_any(token, services.issuer());
-    let (typ, claims) = verified.ok_or_else(|| fault(CredentialError::Malformed))?;
-    let elsewhere = || (Outcome::Target, AuthError::Target(TargetError::NotAllowed));
-    let bounds = token_bounds(services, &claims, audiences).ok_or_else(elsewhere)?;
-
-    let found = token::found(services, &claims, &bounds.audiences, ways.look).await;
-    let (facts, more) = found.map_err(|denied| (metric_result(&denied), denied))?.map_err(fault)?;
-    if typ != TokenTypeHeader::ACCESS_TOKEN && !facts.audiences.iter().any(|audience| audience.token_profile.typ == typ)
-    {
-        return Err(fault(CredentialError::Malformed));
-    }
-    match rule(&facts, &bounds) {
-        Ok(decision) => {
-            services.last_used.note(
-                &facts.key.id,
-                facts.key.credential_id,
-                facts.now,
-                Form::Validation.counts_as_use(),
-            );
-            Ok(AcceptedCredential { decision, facts, more, claims: Some(claims) })
+) -> Result<Verified<T>, AuthError> {
+    let parse = |text: &str| Some((services.keys.view().verify_any(text, services.issuer())?, None));
+    verify(services, presented, parse, async |(typ, claims): (TokenTypeHeader, Claims)| {
+        let bounds = token_bounds(services, &claims, audiences);
+        let bounds = bounds.ok_or(AuthError::Target(TargetError::NotAllowed))?;
+        let CredentialLookup { record, details } =
+            find_key_of_token(services, &claims, bounds.audiences.clone(), detail).await?;
+        let context = record.context;
+        let is_profile = typ == TokenTypeHeader::ACCESS_TOKEN
+            || context.audiences.iter().any(|audience| audience.token_profile.typ == typ);
+        if !is_profile {
+            return Err(AuthError::Credential(CredentialError::Malformed));
         }
-        Err(DenyReason::Key(found)) => Err(fault(found)),
-        Err(DenyReason::Scope(found)) => Err((Outcome::Scope, AuthError::Scope(found))),
-        Err(DenyReason::Target(found)) => Err((Outcome::Target, AuthError::Target(found))),
-    }
+        let decision = rule(&context, &bounds)?;
+        record_use(services, presented, &context);
+        Ok(Verified { decision, context, details, claims: Some(claims) })
+    })
+    .await
 }
 
 /// Returns the limits from the claims of a token, or `None` if it is for none of the requested
@@ -167,14 +105,14 @@ async fn verify_token<T, X: Send + 'static>(
 fn token_bounds(
     services: &Services,
     claims: &Claims,
-    asked: Option<&BTreeSet<Identifier>>,
+    named: Option<&BTreeSet<Identifier>>,
 ) -> Option<CredentialBounds> {
     let management = &services.settings.management_audience;
-    let audiences: BTreeSet<_> = match asked {
-        Some(asked) => asked.iter().filter(|asked| claims.aud.contains(asked.as_str())).cloned().collect(),
+    let audiences: BTreeSet<_> = match named {
+        Some(named) => named.iter().filter(|named| claims.aud.contains(named.as_str())).cloned().collect(),
         None => claims.aud.all().iter().cloned().collect(),
     };
-    let is_named = asked.is_some_and(|asked| asked.contains(management));
+    let is_named = named.is_some_and(|named| named.contains(management));
     if audiences.is_empty() || (claims.aud.contains(management.as_str()) && !is_named) {
         return None;
     }
@@ -188,12 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scheme_may_stand_before_the_key() {
+    fn a_value_may_begin_with_its_scheme() {
         for text in ["key", "Bearer key", "bearer key", " BEARER  key "] {
-            assert_eq!(strip_bearer_scheme(text), "key", "{text:?}");
+            assert_eq!(strip_bearer(text), "key", "{text:?}");
         }
         for text in ["Basic key", "Bearerkey", "a key"] {
-            assert_eq!(strip_bearer_scheme(text), text);
+            assert_eq!(strip_bearer(text), text);
         }
     }
 }

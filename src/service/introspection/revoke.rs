@@ -6,23 +6,31 @@ use tokio::time::Instant;
 
 use crate::{
     domain::{
-        common::{id::KeyId, time::Timestamp},
+        common::time::Timestamp,
+        credentials::error::CredentialError,
         events::{Actor, EventType, NewEvent},
-        exchange::{claims::Claims, facts::Request},
+        exchange::{
+            claims::Claims,
+            facts::{KeyFacts, Request},
+        },
     },
     service::{
         Error, Services,
         api_keys::{self, Step, lookup::lock_key_to_end},
         caller::Caller,
         credentials::{
+            api_key::verify_api_key,
             brute_force::Source,
-            caller::has_token_format,
             error::AuthError,
-            verify::{PresentedCredential, judge, wait_for_deadline},
+            session::parse_session_token,
+            token::has_token_format,
+            verify::{PresentedCredential, verify, wait_for_deadline},
         },
-        portal,
     },
-    store::{self, NoEvent, Outcome, credentials::key_context::KeySelector},
+    store::{
+        self, LookupDetail, NoEvent, Outcome,
+        credentials::key_context::{self, KeySelector},
+    },
     telemetry::labels::Form,
 };
 
@@ -40,92 +48,71 @@ pub enum RevocationError {
 
 /// Revokes a key or a token if the caller may do so. After the function returns, no replica accepts
 /// the key or token (invariant 2). Returns `Error::Conflict` for the key of the last administrator.
-pub async fn revoke(services: &Services, caller: &Caller, shown: &str) -> Result<(), RevocationError> {
+pub async fn revoke(services: &Services, caller: &Caller, token: &str) -> Result<(), RevocationError> {
     let started = Instant::now();
-    if portal::token(shown).is_some() {
+    if parse_session_token(token).is_some() {
         return Err(RevocationError::Unsupported);
     }
-    let revoked = if has_token_format(shown) {
-        revoke_presented_token(services, caller, shown).await?
+    let revoked = if has_token_format(token) {
+        revoke_presented_token(services, caller, token).await
     } else {
-        revoke_presented_key(services, caller, shown).await?
+        revoke_presented_key(services, caller, token).await
     };
     match revoked {
-        RevocationOutcome::Revoked | RevocationOutcome::Refused => {}
-        // A key or token that the caller may not revoke takes as long as an unknown one.
-        RevocationOutcome::NotPermitted => wait_for_deadline(services, started).await,
+        // It is not accepted, and the constant-time deadline has passed.
+        Ok(true) | Err(RevocationError::Denied(AuthError::Credential(_))) => Ok(()),
+        Ok(false) => {
+            // A key or token that the caller may not revoke takes as long as an unknown one.
+            wait_for_deadline(services, started).await;
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
-enum RevocationOutcome {
-    Revoked,
-    /// The key is not accepted, and the constant-time deadline has passed.
-    Refused,
-    NotPermitted,
-}
-
-async fn revoke_presented_key(
-    services: &Services,
-    caller: &Caller,
-    key: &str,
-) -> Result<RevocationOutcome, RevocationError> {
+/// Revokes a key and returns whether the caller may do so.
+async fn revoke_presented_key(services: &Services, caller: &Caller, key: &str) -> Result<bool, RevocationError> {
     // A third party may have sent the key to a service, so its source is unknown.
-    let attempt = PresentedCredential { key, source: Source::UNKNOWN, form: Form::Management };
+    let presented = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(Form::Management) };
     // The state of the key does not matter: a suspended key could be resumed.
-    let proved = judge(services, attempt, &Request::default(), |facts| Ok(facts.key.id.clone())).await;
-    let (id, facts) = match proved {
-        Ok(proved) => proved,
-        Err(AuthError::Key) => return Ok(RevocationOutcome::Refused),
-        Err(
-            denied @ (AuthError::Scope(_)
-            | AuthError::Target(_)
-            | AuthError::OnBehalfOf(_)
-            | AuthError::Throttled(_)
-            | AuthError::Limited(_)
-            | AuthError::Unavailable(_)
-            | AuthError::Restored
-            | AuthError::Internal(_)),
-        ) => return Err(denied.into()),
-    };
-    let caller = caller_with_own_key_authority(caller, &id);
-    let ownership = &facts.key.ownership;
-    if !caller.authority.rights_on(&ownership.home, ownership.owner_exists()).end {
-        return Ok(RevocationOutcome::NotPermitted);
-    }
-    match api_keys::step(services, &caller, id, Step::Revoke, None).await {
-        Ok(_) => Ok(RevocationOutcome::Revoked),
+    let (request, detail) = (Request::default(), LookupDetail::Context);
+    let verified = verify_api_key(services, presented, &request, detail, async |_| Ok(())).await?;
+    let Some(caller) = find_revoking_caller(caller, &verified.context.key) else { return Ok(false) };
+    match api_keys::step(services, &caller, verified.context.key.id, Step::Revoke, None).await {
+        Ok(_) => Ok(true),
         // The key or its owner was deleted since the lookup.
-        Err(Error::NotFound(_) | Error::Forbidden(_) | Error::NotAllowed(_)) => Ok(RevocationOutcome::NotPermitted),
+        Err(Error::NotFound(_) | Error::Forbidden(_) | Error::NotAllowed(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn revoke_presented_token(
-    services: &Services,
-    caller: &Caller,
-    token: &str,
-) -> Result<RevocationOutcome, RevocationError> {
-    let verified = services.keys.view().verify_any(token, services.issuer());
-    let Some((_, claims)) = verified else { return Ok(RevocationOutcome::NotPermitted) };
-    let caller = caller_with_own_key_authority(caller, &claims.key_id);
-    // This lookup precedes the transaction, so that unauthorized callers do not lock a key.
-    let wanted = KeySelector::Key(claims.key_id.clone());
-    let found = services
-        .store
-        .read(move |connection| store::credentials::key_context::load(connection, &wanted, &[].into()))
-        .await;
-    let Some(found) = found.map_err(AuthError::from)? else { return Ok(RevocationOutcome::NotPermitted) };
-    let ownership = &found.facts.key.ownership;
-    let may_end = caller.authority.rights_on(&ownership.home, ownership.owner_exists()).end;
-    if !may_end || claims.exp <= found.facts.now.seconds() {
-        return Ok(RevocationOutcome::NotPermitted);
-    }
-    Ok(if revoke_token(services, caller, claims).await? {
-        RevocationOutcome::Revoked
-    } else {
-        RevocationOutcome::NotPermitted
+/// Revokes a token and returns whether the caller may do so.
+async fn revoke_presented_token(services: &Services, caller: &Caller, token: &str) -> Result<bool, RevocationError> {
+    let presented = PresentedCredential { value: token, source: Source::UNKNOWN, form: None };
+    let parse = |text: &str| Some((services.keys.view().verify_any(text, services.issuer())?.1, None));
+    let (claims, context) = verify(services, presented, parse, async |claims: Claims| {
+        // This lookup precedes the transaction, so that unauthorized callers do not lock a key.
+        let selector = KeySelector::Key(claims.key_id.clone());
+        let found = services.store.read(move |connection| key_context::load(connection, &selector, &[].into()));
+        let found = found.await?.ok_or(AuthError::Credential(CredentialError::Unknown))?;
+        Ok((claims, found.context))
     })
+    .await?;
+    match find_revoking_caller(caller, &context.key) {
+        Some(caller) if claims.exp > context.now.seconds() => Ok(revoke_token(services, caller, claims).await?),
+        Some(_) | None => Ok(false),
+    }
+}
+
+/// Returns the caller with the authority to revoke the key, or `None` if it may not. The holder of
+/// a key may revoke it regardless of its tenant scope.
+fn find_revoking_caller(caller: &Caller, key: &KeyFacts) -> Option<Caller> {
+    let mut caller = caller.clone();
+    if caller.origin.actor == Actor::Key(key.id.clone()) {
+        caller.authority = Caller::for_system().authority;
+    }
+    let ownership = &key.ownership;
+    caller.authority.rights_on(&ownership.home, ownership.owner_exists()).end.then_some(caller)
 }
 
 /// Revokes a token and returns whether the caller may do so. Only the first revocation appends an
@@ -153,13 +140,4 @@ async fn revoke_token(services: &Services, caller: Caller, claims: Claims) -> Re
             Ok(Outcome::event(true, event))
         })
         .await
-}
-
-/// The holder of a key may revoke it regardless of its tenant scope.
-fn caller_with_own_key_authority(caller: &Caller, key: &KeyId) -> Caller {
-    if caller.origin.actor == Actor::Key(key.clone()) {
-        Caller { authority: Caller::for_system().authority, ..caller.clone() }
-    } else {
-        caller.clone()
-    }
 }

@@ -3,21 +3,17 @@
 use crate::{
     domain::{
         access::permission::PermissionSet,
-        exchange::validation::{PendingLookup, Principals, find_missing_permissions},
+        exchange::validation::{CredentialRequirements, Principals, find_missing_permissions},
     },
-    service::{
-        Services,
-        api_keys::types::Shown,
-        credentials::{error::AuthError, verify::WHOLE},
-        introspection::resolve::{AcceptedCredential, verify_presented_credential},
-    },
+    service::{Services, api_keys::types::Shown, credentials::error::AuthError, introspection::resolve::resolve_token},
+    store::LookupDetail,
 };
 
-/// A key that is in force, with the user and organization behind it.
+/// A key that is in force, with the user and organization that own it.
 #[derive(Debug)]
 pub struct ValidationResult {
-    pub shown: Shown,
-    pub behind: Principals,
+    pub key: Shown,
+    pub principals: Principals,
     /// The required permissions that are not in effect.
     pub missing: PermissionSet,
 }
@@ -27,15 +23,15 @@ pub struct ValidationResult {
 pub async fn validate(
     services: &Services,
     value: &str,
-    question: &PendingLookup,
+    required: &CredentialRequirements,
 ) -> Result<Option<ValidationResult>, AuthError> {
-    let asks = question.audience.clone().map(|audience| [audience].into());
-    let judged = verify_presented_credential(services, value, asks.as_ref(), WHOLE, |facts, bounds| {
-        find_missing_permissions(facts, question, bounds, &services.settings.limits)
+    let audiences = required.audience.clone().map(|audience| [audience].into());
+    let verified = resolve_token(services, value, audiences.as_ref(), LookupDetail::Full, |context, bounds| {
+        find_missing_permissions(context, required, bounds, &services.settings.limits)
     });
-    Ok(judged.await?.map(|AcceptedCredential { decision: missing, facts, more: (key, behind), .. }| ValidationResult {
-        shown: Shown::new(key, facts.now, &services.settings),
-        behind,
-        missing,
+    Ok(verified.await?.and_then(|verified| {
+        let (key, principals) = verified.details?;
+        let key = Shown::new(key, verified.context.now, &services.settings);
+        Some(ValidationResult { key, principals, missing: verified.decision })
     }))
 }

@@ -20,9 +20,8 @@ use crate::{
     service::{
         Services,
         credentials::{
-            caller::{self, RequestContext},
-            error::AuthError,
-            verify::PresentedCredential,
+            caller::authenticate_console_session, error::AuthError, key_identity::management_exchange_request,
+            request_context::RequestContext, verify::PresentedCredential,
         },
         exchange::{IssuedToken, issue_token},
         introspection::revoke::{self, RevocationError},
@@ -42,41 +41,44 @@ pub struct SignedIn {
 }
 
 /// Exchanges a key for a session. Returns `None` if the key is valid but has no management
-/// permission, and `AuthError::Key` for every fault of the key.
+/// permission, and `AuthError::Credential` for every fault of the key.
 pub async fn sign_in(services: &Services, key: &str, call: &RequestContext) -> Result<Option<SignedIn>, AuthError> {
-    let request = caller::management_exchange_request(services);
-    let attempt = PresentedCredential { key, source: call.source, form: Form::Management };
+    let request = management_exchange_request(services);
+    let presented = PresentedCredential { value: key, source: call.source, form: Some(Form::Management) };
     // With the default lifetime operators would have to sign in again every ten minutes. Revocation
     // takes effect immediately regardless of the lifetime.
     let limits = Limits { default_ttl: services.settings.limits.max_ttl, ..services.settings.limits.clone() };
-    let issued = issue_token(services, attempt, &request, |facts| {
-        let grant = grant::decide(facts, &request, &limits)?;
-        let authority =
-            CallerPermissions { scope: grant.scope.clone(), tenant_scope: TenantScope::of(&facts.key.ownership.home) };
+    let issued = issue_token(services, presented, &request, |context| {
+        let grant = grant::decide(context, &request, &limits)?;
+        let authority = CallerPermissions {
+            scope: grant.scope.clone(),
+            tenant_scope: TenantScope::of(&context.key.ownership.home),
+        };
         let nothing = || DenyReason::Scope(ScopeError::Empty(Vec::new()));
         // The console page begins with this action.
         if authority.allows::<ReadOwnIdentity>() { Ok(grant) } else { Err(nothing()) }
     });
-    let IssuedToken { token, jti, key, expires_in, .. } = match issued.await {
+    let IssuedToken { token, claims, .. } = match issued.await {
         Ok(issued) => issued,
         Err(AuthError::Scope(_) | AuthError::Target(_)) => return Ok(None),
         Err(denied) => return Err(denied),
     };
+    let lasts = Span::from_secs(claims.expires_in().unsigned_abs());
     services
         .store
-        .run_transaction(call.origin(Actor::Key(key.clone()), None), move |_| {
-            let created = NewEvent::new(EventType::ConsoleSessionCreated, &jti);
-            Ok::<_, AuthError>(Outcome::event((), created.with_data("api_key", key.as_str())))
+        .run_transaction(call.origin(Actor::Key(claims.key_id.clone()), None), move |_| {
+            let created = NewEvent::new(EventType::ConsoleSessionCreated, &claims.jti);
+            Ok::<_, AuthError>(Outcome::event((), created.with_data("api_key", claims.key_id.as_str())))
         })
         .await?;
-    Ok(Some(SignedIn { token, lasts: Span::from_secs(expires_in.unsigned_abs()) }))
+    Ok(Some(SignedIn { token, lasts }))
 }
 
 /// Revokes a session. A session that is no longer valid is ignored.
 pub async fn sign_out(services: &Services, session: &str, call: &RequestContext) -> Result<(), RevocationError> {
-    let caller = match caller::authenticate_console_session(services, session, call).await {
+    let caller = match authenticate_console_session(services, session, call).await {
         // The session has already ended.
-        Err(AuthError::Key) => return Ok(()),
+        Err(AuthError::Credential(_)) => return Ok(()),
         caller => caller?,
     };
     revoke::revoke(services, &caller, session).await

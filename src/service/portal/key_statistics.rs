@@ -38,7 +38,7 @@ pub async fn get_key_statistics(services: &Services, hours: u32) -> Result<KeySt
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
-            let first = UtcHour::of(now).minus_hours(i64::from(hours) - 1);
+            let first = UtcHour::of(now).minus(i64::from(hours) - 1);
             Ok::<_, StoreError>((now, store::exchange_counts::read_counts_since(connection, first)?))
         })
         .await?;

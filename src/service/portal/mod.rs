@@ -33,8 +33,6 @@ use crate::{
     store::{self, Outcome, StoreError, Tx, portal::sessions::StoredPortalSession},
 };
 
-pub(crate) use crate::service::credentials::session::{AuthenticatedSession, authenticate_session, token};
-
 /// A new session, for the only response that contains its token.
 #[derive(Debug)]
 pub struct OpenedSession {

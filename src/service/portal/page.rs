@@ -4,14 +4,18 @@
 use crate::{
     domain::{
         common::time::Span,
-        credentials::format::ApiKeyValue,
+        credentials::{error::CredentialError, format::ApiKeyValue},
         events::{Actor, EventType, NewEvent},
         portal::session::PortalSessionKind,
     },
     service::{
         Services,
-        credentials::{caller::RequestContext, error::AuthError},
-        portal::{AuthenticatedSession, Mint, authenticate_session, made, token},
+        credentials::{
+            error::AuthError,
+            request_context::RequestContext,
+            session::{VerifiedSession, parse_session_token, verify_session},
+        },
+        portal::{Mint, made},
     },
     store::{self, NoEvent, Outcome},
 };
@@ -24,21 +28,17 @@ pub struct SignedIn {
 }
 
 /// Exchanges a code for a page session, which replaces the session `replaced`, if any. Every fault
-/// of the code yields `AuthError::Key`.
+/// of the code yields `AuthError::Credential`.
 pub async fn sign_in(
     services: &Services,
     code: &str,
     replaced: Option<&str>,
     call: &RequestContext,
 ) -> Result<SignedIn, AuthError> {
-    let Some(shown) = token(code) else {
-        services.brute_force.failed(call.source, None);
-        return Err(AuthError::Key);
-    };
-    let AuthenticatedSession { session: code, place, held } =
-        authenticate_session(services, &shown, PortalSessionKind::Code, call.source).await?;
+    let VerifiedSession { id: code, user, grantable_permissions } =
+        verify_session(services, code, PortalSessionKind::Code, call.source).await?;
     let (mint, lasts) = (Mint::of(services), services.settings.session_ttl);
-    let origin = call.origin(Actor::PortalSession(code.clone()), place.home.user().cloned());
+    let origin = call.origin(Actor::PortalSession(code.clone()), user.home.user().cloned());
     let cookie = services
         .store
         .run_transaction(origin, move |tx| {
@@ -46,11 +46,12 @@ pub async fn sign_in(
             if !store::portal::sessions::delete(tx, &code)? {
                 return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             }
-            let (cookie, session) = mint.make::<AuthError>(tx, PortalSessionKind::Page, place.home, held)?;
+            let (cookie, session) =
+                mint.make::<AuthError>(tx, PortalSessionKind::Page, user.home, grantable_permissions)?;
             Ok::<_, AuthError>(Outcome::event(Some(cookie), made(&session)))
         })
         .await?;
-    let cookie = cookie.ok_or(AuthError::Key)?;
+    let cookie = cookie.ok_or(AuthError::Credential(CredentialError::Unknown))?;
     if let Some(replaced) = replaced {
         // If this fails, the replaced session expires by itself soon.
         let _ = sign_out(services, replaced, call).await;
@@ -60,22 +61,24 @@ pub async fn sign_in(
 
 /// Ends a page session. A value that is not a valid page session is ignored.
 pub async fn sign_out(services: &Services, cookie: &str, call: &RequestContext) -> Result<(), AuthError> {
-    let Some(shown) = token(cookie) else { return Ok(()) };
-    let AuthenticatedSession { session, place, .. } =
-        match authenticate_session(services, &shown, PortalSessionKind::Page, call.source).await {
-            // The session is no longer valid.
-            Err(AuthError::Key) => return Ok(()),
-            proved => proved?,
-        };
-    let origin = call.origin(Actor::PortalSession(session.clone()), place.home.user().cloned());
+    if parse_session_token(cookie).is_none() {
+        return Ok(());
+    }
+    let session = match verify_session(services, cookie, PortalSessionKind::Page, call.source).await {
+        // The session is no longer valid.
+        Err(AuthError::Credential(_)) => return Ok(()),
+        session => session?,
+    };
+    let VerifiedSession { id, user, .. } = session;
+    let origin = call.origin(Actor::PortalSession(id.clone()), user.home.user().cloned());
     services
         .store
         .run_transaction(origin, move |tx| {
-            if !store::portal::sessions::delete(tx, &session)? {
+            if !store::portal::sessions::delete(tx, &id)? {
                 return Ok(Outcome::without_event((), NoEvent::Unchanged));
             }
-            let ended = NewEvent::new(EventType::PortalSessionEnded, &session);
-            Ok::<_, AuthError>(Outcome::event((), ended.with_organization(place.home.organization())))
+            let ended = NewEvent::new(EventType::PortalSessionEnded, &id);
+            Ok::<_, AuthError>(Outcome::event((), ended.with_organization(user.home.organization())))
         })
         .await?;
     Ok(())

@@ -16,8 +16,9 @@ use crate::{
     domain::{
         access::token_profile::StatusSubject,
         common::id::StatusListId,
+        credentials::error::CredentialError,
         events::{Actor, Origin},
-        exchange::grant::{self, Grant},
+        exchange::grant::Grant,
         status_lists::StatusListIndex,
     },
     service::{
@@ -199,7 +200,7 @@ pub async fn assign_token_index(
         .store
         .read(move |connection| store::credentials::key_context::load(connection, &wanted, &BTreeSet::new()))
         .await?;
-    let facts = found.ok_or(AuthError::Key)?.facts;
-    grant::check_key_in_force(&facts.key, facts.now, &services.settings.limits).map_err(|_| AuthError::Key)?;
+    let context = found.ok_or(AuthError::Credential(CredentialError::Unknown))?.context;
+    context.key.check_in_force(context.now, &services.settings.limits).map_err(AuthError::Credential)?;
     Ok(Some(place))
 }

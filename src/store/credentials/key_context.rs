@@ -37,7 +37,7 @@ use crate::{
 /// against.
 #[derive(Debug, Clone)]
 pub struct KeyRecord {
-    pub facts: KeyContext,
+    pub context: KeyContext,
     pub encrypted_secret: Vec<u8>,
     pub master_version: i32,
 }
@@ -108,19 +108,9 @@ pub fn load(
     Ok(read(connection, wanted, targets)?.map(|(loaded, ..)| loaded))
 }
 
-/// Like `load`, for many credentials: in one query on PostgreSQL, in one transaction on SQLite.
+/// Like `read`, for many credentials: in one query on PostgreSQL, in one transaction on SQLite.
 /// Credentials that do not exist are omitted. Invalid data of one key does not affect the others.
-pub(crate) fn load_facts_of_credentials(
-    connection: &mut Conn,
-    wanted: &[CredentialId],
-    targets: &BTreeSet<Identifier>,
-) -> Result<ResultsByCredential<KeyRecord>, StoreError> {
-    let all = load_facts_with_rows_of_credentials(connection, wanted, targets)?;
-    Ok(all.into_iter().map(|(id, read)| (id, read.map(|(loaded, ..)| loaded))).collect())
-}
-
-/// Like `load_facts_of_credentials`, with the rows that the facts were read from.
-pub(crate) fn load_facts_with_rows_of_credentials(
+pub(crate) fn read_many(
     connection: &mut Conn,
     wanted: &[CredentialId],
     targets: &BTreeSet<Identifier>,
@@ -158,16 +148,6 @@ pub(crate) fn load_facts_with_rows_of_credentials(
         }
     }
     Ok(all)
-}
-
-/// Like `load`, with the creation time of the key.
-pub fn load_facts_with_creation_time(
-    connection: &mut Conn,
-    wanted: &KeySelector,
-    targets: &BTreeSet<Identifier>,
-) -> Result<Option<(KeyRecord, Timestamp)>, StoreError> {
-    let found = read(connection, wanted, targets)?;
-    Ok(found.map(|(loaded, row, _)| (loaded, Timestamp::from_millis(row.created_at))))
 }
 
 /// Like `load`, with the rows that the facts were read from.
@@ -227,7 +207,7 @@ fn build_facts(first: Row, others: impl Iterator<Item = Row>) -> Result<FactsWit
         [audience].into_iter().chain(others).flatten().map(audience_rows::audience).collect::<Result<Vec<_>, _>>()?;
     let columns = [(ClaimSourceObject::ApiKeyMetadata, Some(key.metadata.as_str()))];
     let sources = parse_claim_sources(&audiences, columns.into_iter().chain(owner.about()))?;
-    let facts = KeyContext {
+    let context = KeyContext {
         now: Timestamp::from_millis(now),
         key: KeyFacts {
             id: columns::parsed("key id", &key.id)?,
@@ -240,6 +220,7 @@ fn build_facts(first: Row, others: impl Iterator<Item = Row>) -> Result<FactsWit
             max_token_ttl: columns::span(key.max_token_ttl),
             exchanges_per_minute: key_row::limit(key.exchanges_per_minute),
             lifecycle: key_row::life(&key),
+            created_at: Timestamp::from_millis(key.created_at),
             access_statements: effective_statements::parse_rules(access.as_deref())?,
             status: status_lists::parse_status_index(credential.status_list.as_deref(), credential.status_index)?,
         },
@@ -247,7 +228,7 @@ fn build_facts(first: Row, others: impl Iterator<Item = Row>) -> Result<FactsWit
         sources,
     };
     let CredentialRow { encrypted_secret, master_version, .. } = credential;
-    Ok((KeyRecord { facts, encrypted_secret, master_version }, key, owner))
+    Ok((KeyRecord { context, encrypted_secret, master_version }, key, owner))
 }
 
 /// Collects the metadata that the audiences map to claims. A column is parsed only if an audience

@@ -1,5 +1,5 @@
-//! The data for validation: the facts of an exchange, the complete key, and its user and
-//! organization.
+//! Lookup of credentials: the context of an exchange, and for validation also the complete key with
+//! its user and organization.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::{
             keys::{load_credentials_of_keys, load_key_credentials},
             owner_status::StandingRow,
         },
-        credentials::key_context::{self, KeyRecord, KeySelector, ResultsByCredential},
+        credentials::key_context::{self, FactsWithRows, KeyRecord, KeySelector, ResultsByCredential},
         directory::organizations,
         error::StoreError,
         pool::Conn,
@@ -26,55 +26,89 @@ use crate::{
 /// The complete key that validation returns, with its user and organization.
 pub type KeyDetails = (ApiKey, Principals);
 
-/// Like `key_context::load`, with the data that validation returns. This takes two queries, and a third
-/// one if the key belongs to an organization.
-pub fn load(
-    connection: &mut Conn,
-    wanted: &KeySelector,
-    targets: &BTreeSet<Identifier>,
-) -> Result<Option<(KeyRecord, KeyDetails)>, StoreError> {
-    let Some((loaded, row, standing)) = key_context::read(connection, wanted, targets)? else { return Ok(None) };
-    let key = load_key_credentials(connection, row, standing.clone(), loaded.facts.now)?;
+/// Selects a credential and the level of detail.
+#[derive(Debug, Clone)]
+pub struct CredentialQuery {
+    pub by: KeySelector,
+    /// The audiences to load if they exist.
+    pub targets: BTreeSet<Identifier>,
+    pub detail: LookupDetail,
+}
+
+/// The level of detail of a lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LookupDetail {
+    /// The context of a decision.
+    Context,
+    /// The context, and the data that validation returns.
+    Full,
+}
+
+/// The result of a lookup.
+#[derive(Debug, Clone)]
+pub struct CredentialLookup {
+    pub record: KeyRecord,
+    /// Present for `LookupDetail::Full`.
+    pub details: Option<KeyDetails>,
+}
+
+/// Like `key_context::load`, in the detail of the query. The details take a second query, and a
+/// third one if the key belongs to an organization.
+pub fn find(connection: &mut Conn, query: &CredentialQuery) -> Result<Option<CredentialLookup>, StoreError> {
+    let Some((record, row, standing)) = key_context::read(connection, &query.by, &query.targets)? else {
+        return Ok(None);
+    };
+    if query.detail == LookupDetail::Context {
+        return Ok(Some(CredentialLookup { record, details: None }));
+    }
+    let key = load_key_credentials(connection, row, standing.clone(), record.context.now)?;
     let organization = match key.ownership.home.organization() {
         None => None,
         Some(id) => organizations::find(connection, id)?,
     };
-    let behind = build_owner_details(&key, &standing, organization)?;
-    Ok(Some((loaded, (key, behind))))
+    let principals = build_principals(&key, &standing, organization)?;
+    Ok(Some(CredentialLookup { record, details: Some((key, principals)) }))
 }
 
-/// Like `load`, for many credentials. On PostgreSQL the number of queries is the same as for one.
-/// Credentials that do not exist are omitted. Invalid data of one key does not affect the others.
-pub(crate) fn load_validation_data_of_credentials(
+/// Like `find`, for many credentials: in one query on PostgreSQL, in one transaction on SQLite. The
+/// details take the same number of queries as for one credential. Credentials that do not exist are
+/// omitted. Invalid data of one key does not affect the others.
+pub(crate) fn find_many(
     connection: &mut Conn,
-    wanted: &[CredentialId],
+    ids: &[CredentialId],
     targets: &BTreeSet<Identifier>,
-) -> Result<ResultsByCredential<(KeyRecord, KeyDetails)>, StoreError> {
+    detail: LookupDetail,
+) -> Result<ResultsByCredential<CredentialLookup>, StoreError> {
+    let found = key_context::read_many(connection, ids, targets)?;
+    if detail == LookupDetail::Context {
+        let without_details = |(record, ..): FactsWithRows| CredentialLookup { record, details: None };
+        return Ok(found.into_iter().map(|(id, found)| (id, found.map(without_details))).collect());
+    }
     let (mut all, mut read, mut rows) = (BTreeMap::new(), Vec::new(), Vec::new());
-    for (id, found) in key_context::load_facts_with_rows_of_credentials(connection, wanted, targets)? {
+    for (id, found) in found {
         match found {
             Err(error) => drop(all.insert(id, Err(error))),
-            Ok((loaded, row, standing)) => {
-                rows.push((row, standing.clone(), loaded.facts.now));
-                read.push((id, loaded, standing));
+            Ok((record, row, standing)) => {
+                rows.push((row, standing.clone(), record.context.now));
+                read.push((id, record, standing));
             }
         }
     }
     let keys = load_credentials_of_keys(connection, rows)?;
     let homes = keys.iter().flatten().filter_map(|key| key.ownership.home.organization().cloned());
     let organizations = organizations::find_many(connection, &homes.collect())?;
-    for ((id, loaded, standing), key) in read.into_iter().zip(keys) {
-        let whole = key.and_then(|key| {
+    for ((id, record, standing), key) in read.into_iter().zip(keys) {
+        let found = key.and_then(|key| {
             let organization = key.ownership.home.organization().and_then(|id| organizations.get(id)).cloned();
-            let behind = build_owner_details(&key, &standing, organization)?;
-            Ok((loaded, (key, behind)))
+            let principals = build_principals(&key, &standing, organization)?;
+            Ok(CredentialLookup { record, details: Some((key, principals)) })
         });
-        all.insert(id, whole);
+        all.insert(id, found);
     }
     Ok(all)
 }
 
-fn build_owner_details(
+fn build_principals(
     key: &ApiKey,
     standing: &StandingRow,
     organization: Option<Organization>,

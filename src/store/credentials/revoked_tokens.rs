@@ -1,4 +1,4 @@
-//! Tokens that were revoked individually, and the other data by which a presented token is judged.
+//! Tokens that were revoked individually, and the other data that a presented token depends on.
 
 use diesel::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Returns the data by which a token is judged, other than its key.
+/// Returns the state of a token, other than that of its key.
 pub fn read_token_state(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<TokenState, StoreError> {
     Ok(TokenState {
         revoked: is_revoked(connection, &claims.jti)?,
@@ -33,7 +33,7 @@ fn find_source_credential(
     now: Timestamp,
 ) -> Result<SourceCredential, StoreError> {
     let of_key = credentials::table.filter(credentials::key_id.eq(claims.key_id.as_str())).into_boxed();
-    let Some(place) = claims.status_list_index() else {
+    let Some(index) = claims.status_list_index() else {
         let oldest: Option<i64> = of_key
             .filter(credentials::expires_at.is_null().or(credentials::expires_at.gt(now.millis())))
             .order(credentials::created_at.asc())
@@ -43,14 +43,14 @@ fn find_source_credential(
         return Ok(SourceCredential::Unidentified { oldest_accepted: oldest.map(Timestamp::from_millis) });
     };
     // The index belongs to the token itself or to its credential.
-    let own = status_lists::find_token_status(connection, &claims.jti)?.filter(|token| token.place == place);
-    let of_place = match own {
+    let own = status_lists::find_token_status(connection, &claims.jti)?.filter(|token| token.place == index);
+    let of_index = match own {
         Some(token) => of_key.filter(credentials::id.eq(token.credential.to_string())),
         None => of_key
-            .filter(credentials::status_list.eq(place.list.to_string()))
-            .filter(credentials::status_index.eq(i32::try_from(place.index).ok())),
+            .filter(credentials::status_list.eq(index.list.to_string()))
+            .filter(credentials::status_index.eq(i32::try_from(index.index).ok())),
     };
-    let end: Option<Option<i64>> = of_place.select(credentials::expires_at).first(connection).optional()?;
+    let end: Option<Option<i64>> = of_index.select(credentials::expires_at).first(connection).optional()?;
     Ok(SourceCredential::Identified { accepted: end.is_some_and(|end| end.is_none_or(|end| end > now.millis())) })
 }
 

@@ -58,7 +58,7 @@ fn use_keys(server: &Server, count: usize, at: Timestamp) -> Vec<(KeyId, Credent
     let one = || (KeyId::generate(at, entropy).unwrap(), CredentialId::generate(entropy).unwrap());
     let keys: Vec<_> = (0..count).map(|_| one()).collect();
     for (key, credential) in &keys {
-        server.services.last_used.note(key, *credential, at, true);
+        server.services.last_used.record_credential_use(key, *credential, at, true);
     }
     keys
 }
@@ -88,8 +88,8 @@ both! {
         }
         let later = Timestamp::from_millis(now.millis() + 1);
         for (key, credential) in &keys {
-            server.services.last_used.note(key, *credential, later, true);
-            server.services.last_used.note(key, *credential, now, false);
+            server.services.last_used.record_credential_use(key, *credential, later, true);
+            server.services.last_used.record_credential_use(key, *credential, now, false);
         }
         server.database.sql("ALTER TABLE away RENAME TO key_usage");
         last_used::flush(&server.services).await.unwrap();

@@ -72,10 +72,10 @@ impl Asker {
             Self::InProcess(services) => {
                 // A new source for each request, so that no source's brute-force budget is used up.
                 let source = Source::from(IpAddr::V4(Ipv4Addr::from_bits(source)));
-                let attempt = PresentedCredential { key: &shown.value, source, form: Form::Exchange };
+                let attempt = PresentedCredential { value: &shown.value, source, form: Some(Form::Exchange) };
                 let refused = exchange::exchange(services, attempt, &Request::default()).await;
                 let took = started.elapsed();
-                assert!(matches!(refused, Err(AuthError::Key)), "{refused:?}");
+                assert!(matches!(refused, Err(AuthError::Credential(_))), "{refused:?}");
                 took.as_secs_f32() * 1e6
             }
             Self::Http(line) => {

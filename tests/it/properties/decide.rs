@@ -110,8 +110,8 @@ proptest! {
         let (request, limits) = (Request { client_id, ..request }, Limits { end_with_creator, ..limits() });
         let faults = oracle::faults(&facts, end_with_creator);
         match grant::decide(&facts, &request, &limits) {
-            Err(DenyReason::Key(CredentialError::ClientIdMismatch)) => prop_assert!(client == 2 && faults.is_empty()),
-            Err(DenyReason::Key(fault)) => {
+            Err(DenyReason::Credential(CredentialError::ClientIdMismatch)) => prop_assert!(client == 2 && faults.is_empty()),
+            Err(DenyReason::Credential(fault)) => {
                 let is_short = fault == CredentialError::Expired && oracle::ends_within_a_second(&facts);
                 prop_assert!(faults.contains(&fault) || is_short, "{:?} of {:?}", fault, faults);
             }
@@ -201,7 +201,7 @@ proptest! {
                 prop_assert_eq!(report.removed, removed);
             }
             // Less than one second is left, which is detected only when the lifetime is computed.
-            (Ok(_), Err(DenyReason::Key(_))) => {}
+            (Ok(_), Err(DenyReason::Credential(_))) => {}
             (Err(explained), Err(decided)) => prop_assert_eq!(explained, decided),
             (explained, decided) => prop_assert!(false, "{:?} but {:?}", explained, decided),
         }

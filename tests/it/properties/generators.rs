@@ -237,6 +237,7 @@ prop_compose! {
                 max_token_ttl,
                 exchanges_per_minute,
                 lifecycle: KeyLifecycle { suspended_at, revoked_at, expires_at },
+                created_at: now,
                 access_statements,
                 status,
             },

@@ -75,7 +75,7 @@ both! {
             let found = server.services.store.read(move |connection| {
                 store::credentials::key_context::load(connection, &KeySelector::Key(id), &targets.into())
             });
-            let facts = found.await.unwrap().unwrap().facts;
+            let facts = found.await.unwrap().unwrap().context;
             let request = Request { targets: facts.audiences.iter().map(|audience| audience.identifier.clone()).collect(), ..Request::default() };
             grant::decide(&facts, &request, &server.services.settings.limits).unwrap()
         };
@@ -87,7 +87,7 @@ both! {
         let place = status_lists::assign_token_index(&server.services, &slow, "revoked").await;
         keep(&server).await;
         match place {
-            Err(denied) => assert!(matches!(denied, AuthError::Key), "{denied:?}"),
+            Err(denied) => assert!(matches!(denied, AuthError::Credential(_)), "{denied:?}"),
             Ok(place) => {
                 let index = place.unwrap().index;
                 assert_eq!(marked(&server, &uri).await.get(&index), Some(&INVALID), "a token that stays valid");

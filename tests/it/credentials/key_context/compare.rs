@@ -97,14 +97,14 @@ pub async fn compare(store: &Store, model: &Model, seed: u64) -> Compared {
         compared.all(model, way, &questions, found);
     }
     // The concurrent lookups are answered by a few queries of up to 128 credentials each.
-    for (way, wants) in [("gathered", LookupDetail::Facts), ("gathered whole", LookupDetail::Full)] {
+    for (way, wants) in [("gathered", LookupDetail::Context), ("gathered whole", LookupDetail::Full)] {
         let mut found = Vec::new();
         for answer in gathered(store, &questions, wants).await {
-            found.push(answer.map(|CredentialLookup { loaded, details: whole }| {
+            found.push(answer.map(|CredentialLookup { record, details: whole }| {
                 if let Some((key, _)) = whole {
                     compared.key(model, way, &key);
                 }
-                loaded.facts
+                record.context
             }));
         }
         compared.all(model, way, &questions, found);
@@ -241,7 +241,7 @@ fn decision(facts: &KeyContext, request: &Request, limits: &Limits) -> Decision 
                 expires_at: grant.expires_at,
             }
         }
-        Err(DenyReason::Key(_)) => Decision::BadKey,
+        Err(DenyReason::Credential(_)) => Decision::BadKey,
         Err(DenyReason::Target(_)) => Decision::BadTarget,
         Err(DenyReason::Scope(ScopeError::ExceedsGrantable(removed) | ScopeError::Empty(removed))) => {
             assert_eq!(removed_by(&explained.unwrap().removed), removed_by(&removed));

@@ -15,7 +15,7 @@ use keyswap::{
         api_keys::keys,
         credentials::{
             key_context::{self, KeySelector},
-            key_details,
+            key_details::{self, CredentialQuery},
         },
     },
 };
@@ -64,7 +64,7 @@ pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<
     let read = move |connection: &mut Conn| {
         let found = questions.iter().map(|(_, credential, asked)| {
             let wanted = KeySelector::Credential(credential.id.parse().unwrap());
-            Ok::<_, StoreError>(key_context::load(connection, &wanted, &targets(asked))?.map(|loaded| loaded.facts))
+            Ok::<_, StoreError>(key_context::load(connection, &wanted, &targets(asked))?.map(|record| record.context))
         });
         found.collect::<Result<Vec<_>, _>>()
     };
@@ -80,18 +80,19 @@ pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, 
             let targets = targets(asked);
             let credential_id = KeySelector::Credential(credential.id.parse().unwrap());
             let mut load = |wanted: &KeySelector| key_context::load(connection, wanted, &targets);
-            by_key.push(load(&KeySelector::Key(id.parse().unwrap()))?.map(|loaded| loaded.facts));
+            by_key.push(load(&KeySelector::Key(id.parse().unwrap()))?.map(|record| record.context));
             by_lookup.push(match &credential.lookup {
                 Some(lookup) => {
                     let lookups = [lookup.clone(), "of-another-master-key".to_owned()];
                     let found = load(&KeySelector::ImportedKeyLookups(lookups.to_vec()))?;
                     let same = load(&KeySelector::ImportedKeyLookups(lookups[..1].to_vec()))?;
-                    found.filter(|_| same.is_some()).map(|loaded| loaded.facts)
+                    found.filter(|_| same.is_some()).map(|record| record.context)
                 }
                 // Only imported keys have a lookup value.
-                None => load(&credential_id)?.map(|loaded| loaded.facts),
+                None => load(&credential_id)?.map(|record| record.context),
             });
-            whole.push(key_details::load(connection, &credential_id, &targets)?.map(|(loaded, _)| loaded.facts));
+            let query = CredentialQuery { by: credential_id, targets, detail: LookupDetail::Full };
+            whole.push(key_details::find(connection, &query)?.map(|found| found.record.context));
         }
         Ok::<_, StoreError>(vec![("by lookup", by_lookup), ("by key", by_key), ("validated", whole)])
     };
@@ -101,7 +102,7 @@ pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, 
 pub async fn gathered(store: &Store, questions: &[Question], wants: LookupDetail) -> Vec<Option<CredentialLookup>> {
     let looks = questions.iter().map(|(_, credential, asked)| async move {
         let targets = targets(asked);
-        store.load_credential(&credential.id.parse().unwrap(), &targets, wants).await.unwrap()
+        store.load_credential(credential.id.parse().unwrap(), targets, wants).await.unwrap()
     });
     join_all(looks).await
 }

@@ -75,7 +75,7 @@ impl State {
     /// Asserts that a newly started instance exchanges the key.
     pub async fn swaps(&self, key: &str, when: &str) {
         let services = child::services(&self.deployment.settings, self.offset).await;
-        let attempt = PresentedCredential { key, source: Source::UNKNOWN, form: Form::Exchange };
+        let attempt = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(Form::Exchange) };
         let issued = exchange::exchange(&services, attempt, &Request::default()).await;
         assert!(issued.is_ok(), "{when}: {:?}", issued.err());
     }

@@ -1,0 +1,113 @@
+//! Verification of API keys: lookup of a native or imported key, and comparison of its secret.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    crypto::{encryption::Encrypted, imported_key},
+    domain::{
+        access::audience::Identifier,
+        credentials::error::CredentialError,
+        exchange::{
+            claims::Claims,
+            facts::{KeyContext, Request},
+            grant::requested_targets,
+        },
+    },
+    service::{
+        Services,
+        credentials::{
+            error::AuthError,
+            parse::ParsedCredential,
+            verify::{PresentedCredential, record_use, verify},
+        },
+        encryption::master_keys::catch_up,
+    },
+    store::{
+        CredentialLookup, LookupDetail, StoreError,
+        credentials::{
+            key_context::KeySelector,
+            key_details::{self, CredentialQuery, KeyDetails},
+        },
+    },
+};
+
+/// Maximum number of audiences that are looked up. Rules refuse a request for fewer than these.
+const MAX_TARGETS: usize = 32;
+
+/// A verified API key or token, and what the rules of the operation decided.
+#[derive(Debug)]
+pub(crate) struct Verified<T> {
+    pub decision: T,
+    pub context: KeyContext,
+    /// Present for `LookupDetail::Full`.
+    pub details: Option<KeyDetails>,
+    /// Present for a token.
+    pub claims: Option<Claims>,
+}
+
+/// Verifies an API key and applies `rule`. Every fault of the key yields `AuthError::Credential`.
+pub(crate) async fn verify_api_key<T>(
+    services: &Services,
+    presented: PresentedCredential<'_>,
+    request: &Request,
+    detail: LookupDetail,
+    rule: impl AsyncFnOnce(&KeyContext) -> Result<T, AuthError>,
+) -> Result<Verified<T>, AuthError> {
+    let parse = |text: &str| {
+        let key = ParsedCredential::parse(services, text)?;
+        let id = key.limiter_id();
+        Some((key, Some(id)))
+    };
+    verify(services, presented, parse, async |key: ParsedCredential| {
+        let targets = requested_targets(request, &services.settings.limits);
+        let targets = targets.into_iter().take(MAX_TARGETS).cloned().collect();
+        let Some(CredentialLookup { record, details }) = find(services, &key, targets, detail).await? else {
+            let decoy = &services.decoy;
+            key.matches(&decoy.id, &decoy.encrypted, &decoy.master)?;
+            return Err(AuthError::Credential(CredentialError::Unknown));
+        };
+        let encrypted = Encrypted { master_version: record.master_version, bytes: record.encrypted_secret };
+        let context = record.context;
+        if !key.matches(&context.key.credential_id, &encrypted, &services.master)? {
+            return Err(AuthError::Credential(CredentialError::SecretMismatch));
+        }
+        let decision = rule(&context).await?;
+        record_use(services, presented, &context);
+        Ok(Verified { decision, context, details, claims: None })
+    })
+    .await
+}
+
+async fn find(
+    services: &Services,
+    key: &ParsedCredential,
+    targets: BTreeSet<Identifier>,
+    detail: LookupDetail,
+) -> Result<Option<CredentialLookup>, StoreError> {
+    let (digest, lookups) = match key {
+        ParsedCredential::Native(key) => {
+            return services.store.load_credential(key.credential_id, targets, detail).await;
+        }
+        ParsedCredential::Imported { digest, lookups } => (digest.clone(), lookups.clone()),
+    };
+    let master = services.master.clone();
+    let mut query = CredentialQuery { by: KeySelector::ImportedKeyLookups(lookups), targets, detail };
+    services
+        .store
+        .read(move |connection| {
+            let found = key_details::find(connection, &query)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            // The key may be stored under a master key that a rotation added and that is not loaded
+            // here yet.
+            catch_up(connection, &master)?;
+            let by = KeySelector::ImportedKeyLookups(imported_key::compute_lookups(&master, &digest));
+            if by == query.by {
+                return Ok(None);
+            }
+            query.by = by;
+            key_details::find(connection, &query)
+        })
+        .await
+}
