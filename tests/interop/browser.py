@@ -248,23 +248,23 @@ class Shown:
         return self.dialog.get_by_label("Key", exact=True).inner_text()
 
     def keep(self):
-        self.dialog.get_by_role("button", name="I have kept it").click()
+        self.dialog.get_by_role("button", name="Done").click()
         self.dialog.wait_for(state="detached")
 
     def act(self, what, name):
         self.row(name).get_by_role("button", name=f"{what} {name}").click()
 
-    def rotate(self, name, grace="a day"):
+    def rotate(self, name, grace="After 1 day"):
         self.act("Rotate", name)
-        self.dialog.get_by_label("The old value works for").select_option(label=grace)
-        self.dialog.get_by_role("button", name="Rotate").click()
-        self.dialog.get_by_role("heading", name="Copy the key now").wait_for()
+        self.dialog.get_by_label("Old value stops working").select_option(label=grace)
+        self.dialog.get_by_role("button", name="Rotate key").click()
+        self.dialog.get_by_role("heading", name="Copy your API key").wait_for()
         return self.value()
 
     def revoke(self, name):
         self.act("Revoke", name)
         self.dialog.get_by_role("textbox").fill(name)
-        self.dialog.get_by_role("button", name="Revoke").click()
+        self.dialog.get_by_role("button", name="Revoke key").click()
         self.dialog.wait_for(state="detached")
 
     def show(self, label):

@@ -69,7 +69,7 @@ def test_nothing_serious_for_axe(exhibit, browser, axe, pictures, scheme, width)
     kept("keys-create")
     keys.dialog.get_by_label("Name").fill("ci")
     keys.dialog.get_by_role("button", name="Create API key").click()
-    keys.dialog.get_by_role("heading", name="Copy the key now").wait_for()
+    keys.dialog.get_by_role("heading", name="Copy your API key").wait_for()
     axe(page)
     # A picture must not show a key value, even if the key is revoked at the end of the test.
     keys.keep()

@@ -32,19 +32,19 @@ def test_an_operator_rotates_a_signing_key_from_the_timeline(deployment, console
         console.dialog.wait_for()
         if console.dialog.get_by_role("button", name="Rotate", exact=True).count():
             break
-        expect(console.dialog).to_contain_text("It cannot be rotated now")
+        expect(console.dialog).to_contain_text("The signing keys cannot be rotated now")
         console.press("Close")
         page.wait_for_timeout(1000)
     plan = console.dialog.get_by_role("listitem")
-    successor = re.match(r"Now: (\S+) \(ES256\) signs every new token\.", plan.nth(0).inner_text()).group(1)
-    expect(plan.nth(1)).to_contain_text(re.compile(rf"Until .*: {before[:8]} stays published"))
+    successor = re.match(r"(\S+) \(ES256\) signs all new tokens\.", plan.nth(0).inner_text()).group(1)
+    expect(plan.nth(1)).to_contain_text(re.compile(rf"{before[:8]} stops signing\. It stays published until .*"))
     assert kid() == before, "a plan changes nothing"
     console.press("Rotate", exact=True)
-    console.said(f"{successor} signs now.")
+    console.said(f"{successor} now signs tokens.")
     assert kid()[:8] == successor
     published = requests.get(deployment.server.root + "/.well-known/jwks.json", timeout=10).json()["keys"]
     assert before in [key["kid"] for key in published], "its tokens are still accepted"
-    expect(console.row(before[:8])).to_contain_text("retiring")
+    expect(console.row(before[:8])).to_contain_text("Retiring")
     # Another rotation is too early, and the dialog states when it is possible.
     console.press("Rotate now")
     expect(console.dialog).to_contain_text("may sign from")
@@ -56,13 +56,13 @@ def test_a_signing_key_is_pulled_by_who_types_its_name(deployment, console, page
     row = page.locator("tr:has(.badge.next)").first
     kid = row.locator("th code").inner_text()
     row.get_by_role("button", name="Revoke").click()
-    console.press("Revoke the key")
+    console.press("Revoke signing key")
     expect(console.dialog.get_by_role("alert").first).to_contain_text(kid)
     console.dialog.get_by_role("textbox").fill(kid)
-    console.press("Revoke the key")
-    expect(console.dialog).to_contain_text("Some verifier may accept its tokens until")
+    console.press("Revoke signing key")
+    expect(console.dialog).to_contain_text("Tokens may be accepted until")
     console.press("Close")
-    expect(console.row(kid)).to_contain_text("revoked")
+    expect(console.row(kid)).to_contain_text("Revoked")
 
 
 @every_database
@@ -81,10 +81,10 @@ def test_d8_w25_an_operator_sees_every_key_and_who_still_uses_an_old_value(deplo
         return row.count()
 
     reload_until(page, is_listed)
-    for text in ["acme", "projects:read", "leaver", "active", "old value in use"]:
+    for text in ["acme", "projects:read", "leaver", "Active", "Old value still in use"]:
         expect(row).to_contain_text(text)
     row.get_by_role("link", name=name).click()
-    expect(page.get_by_role("table", name="Values").get_by_role("row").filter(has_text="old, and still used")).to_have_count(1)
+    expect(page.get_by_role("table", name="Values").get_by_role("row").filter(has_text="Old, still in use")).to_have_count(1)
     expect(page.locator(".entries")).to_contain_text("api_key.rotated")
     console.press(f"Revoke {name}")
     console.confirm(name, "Revoke")
@@ -98,7 +98,7 @@ def test_d8_an_old_value_that_nobody_uses_any_more_is_told_apart(deployment, con
     deployment.wait_until_used(made)
     deployment.server.admin("POST", f"/api-keys/{made['id']}/rotate", {"grace": "1h"})
     console.go(f"keys/{made['id']}")
-    expect(page.get_by_role("table", name="Values")).to_contain_text("old, not used since the rotation")
+    expect(page.get_by_role("table", name="Values")).to_contain_text("Old, not used since the rotation")
     console.go("keys?only=old&state=active")
     expect(console.row(name)).to_have_count(0)
 
@@ -108,7 +108,7 @@ def test_a_key_for_any_owner_is_made_and_shown_once(deployment, console, page, n
     console.press("Create API key")
     console.dialog.get_by_label("Name", exact=True).fill(name)
     console.dialog.get_by_label("Owner", exact=True).select_option("organization")
-    console.dialog.get_by_label("Owner’s id").fill("acme")
+    console.dialog.get_by_label("Owner ID").fill("acme")
     console.dialog.get_by_role("checkbox", name="projects:read").check()
     console.press("Create", exact=True)
     value = Shown(page).value()
@@ -116,15 +116,15 @@ def test_a_key_for_any_owner_is_made_and_shown_once(deployment, console, page, n
     # Navigation does not leave a dialog with a secret.
     page.go_back()
     expect(console.dialog).to_be_visible()
-    console.press("I have kept it")
+    console.press("Done")
     expect(page.get_by_role("heading", name=name)).to_be_visible()
     console.press(f"Suspend {name}")
-    console.press("Suspend")
+    console.press("Suspend key")
     console.said("was suspended")
     assert deployment.swap(value) == 401
     console.press(f"Resume {name}")
-    console.press("Resume")
-    console.said("works again")
+    console.press("Resume key")
+    console.said("was resumed")
     assert deployment.swap(value) == 200
 
 
@@ -150,7 +150,7 @@ def test_a6_d2_d3_permissions_and_roles_are_managed(deployment, console, page, n
     console.dialog.get_by_label("Description").fill("mine")
     deployment.server.admin("PUT", f"/roles/{role}", {"permissions": [permission], "description": "theirs"})
     console.press("Save")
-    console.said("changed meanwhile")
+    console.said("was changed by someone else")
     expect(console.row(role)).to_contain_text("theirs")
     console.press(f"Delete {role}")
     console.confirm(role, "Delete")
@@ -161,17 +161,17 @@ def test_organizations_members_and_users(deployment, console, page, name):
     organization, user = (f"{kind}-{name[-6:]}" for kind in ("org", "user"))
     console.go("users")
     console.press("Create user")
-    console.dialog.get_by_label("Id", exact=True).fill(user)
+    console.dialog.get_by_label("ID", exact=True).fill(user)
     console.press("Create", exact=True)
     expect(page.get_by_role("heading", name=user)).to_be_visible()
     console.go("organizations")
     console.press("Create organization")
-    console.dialog.get_by_label("Id", exact=True).fill(organization)
+    console.dialog.get_by_label("ID", exact=True).fill(organization)
     console.dialog.get_by_label("Name", exact=True).fill(name)
     console.press("Create", exact=True)
     expect(page.get_by_role("heading", name=name)).to_be_visible()
     console.press("Add member")
-    console.dialog.get_by_label("User id").fill(user)
+    console.dialog.get_by_label("User ID").fill(user)
     console.dialog.get_by_role("checkbox", name="engineer").check()
     console.press("Create", exact=True)
     console.said("was created")
@@ -180,10 +180,10 @@ def test_organizations_members_and_users(deployment, console, page, name):
     assert deployment.swap(value) == 200
     console.go(f"users/{user}")
     console.press(f"Block {user}")
-    console.said("is blocked")
+    console.said("was blocked")
     assert deployment.swap(value) == 401
     console.press(f"Unblock {user}")
-    console.said("is not blocked")
+    console.said("was unblocked")
     assert deployment.swap(value) == 200
 
 
@@ -194,7 +194,7 @@ def test_service_clients_audiences_records_and_webhooks(deployment, console, pag
     console.dialog.get_by_role("checkbox", name="projects:read").check()
     console.press("Create", exact=True)
     assert deployment.swap(Shown(page).value()) == 200
-    console.press("I have kept it")
+    console.press("Done")
     console.said("was created")
 
     console.go("audiences")
@@ -208,7 +208,7 @@ def test_service_clients_audiences_records_and_webhooks(deployment, console, pag
     console.go("access-records")
     console.press("Create access record")
     console.dialog.get_by_label("Name", exact=True).fill(name)
-    console.dialog.get_by_label("For whom").fill("user:ada")
+    console.dialog.get_by_label("Principals").fill("user:ada")
     console.dialog.get_by_role("checkbox", name="guest").check()
     console.dialog.get_by_label("Resources").fill("/projects/7")
     console.press("Create", exact=True)
@@ -219,13 +219,13 @@ def test_service_clients_audiences_records_and_webhooks(deployment, console, pag
     console.dialog.get_by_label("URL", exact=True).fill("http://127.0.0.1:2049/nobody")
     console.dialog.get_by_label("Description").fill(name)
     console.press("Create", exact=True)
-    console.press("I have kept it")
+    console.press("Done")
     expect(page.get_by_role("heading", name=name)).to_be_visible()
-    console.press(f"Send a test {name}")
+    console.press(f"Send test event {name}")
     expect(console.dialog).to_contain_text("was not delivered")
     console.press("Close")
     deployment.key("told of")
-    again = page.get_by_role("button", name=re.compile("Send api_key.created no. .* again"))
+    again = page.get_by_role("button", name=re.compile("Resend api_key.created #.*"))
 
     def was_sent():
         console.settled()
@@ -233,14 +233,14 @@ def test_service_clients_audiences_records_and_webhooks(deployment, console, pag
 
     reload_until(page, was_sent)
     again.first.click()
-    console.said("It is sent again")
+    console.said("will be sent again")
     console.press(f"Disable {name}")
-    console.said("is disabled")
+    console.said("was disabled")
 
 
 def test_w24_the_trail_is_filtered_and_followed(deployment, console, page, name):
-    page.get_by_role("link", name="Audit trail").click()
-    page.get_by_role("switch", name="Follow live").check()
+    page.get_by_role("link", name="Audit log").click()
+    page.get_by_role("switch", name="Live updates").check()
     key = deployment.key(name)
     console.said("new event")
     newest = page.locator(".entries > li").first
@@ -262,14 +262,14 @@ def test_the_overview_tells_what_was_exchanged_and_what_was_not(deployment, cons
 
     def is_counted():
         console.settled()
-        return page.get_by_text("went well").count() and page.get_by_role("heading", name="Refused, by cause").count()
+        return page.get_by_text("success rate").count() and page.get_by_role("heading", name="Refused, by cause").count()
 
     reload_until(page, is_counted)
     expect(page.get_by_text(re.compile(r"[1-9]\d* granted, [1-9]\d* refused"))).to_be_visible()
     page.get_by_role("button", name="24 hours").click()
     expect(page.get_by_role("button", name="24 hours")).to_have_attribute("aria-pressed", "true")
-    page.get_by_text("As a table").first.click()
-    expect(page.get_by_role("link", name="active", exact=True)).to_be_visible()
+    page.get_by_text("View as table").first.click()
+    expect(page.get_by_role("link", name="Active", exact=True)).to_be_visible()
 
 
 def test_p5_p6_hosted_pages_look_as_the_product_wishes(deployment, console, page, branding):
@@ -279,10 +279,10 @@ def test_p5_p6_hosted_pages_look_as_the_product_wishes(deployment, console, page
     console.settled()
     page.get_by_label("Name", exact=True).fill("Runway")
     page.get_by_label("Logo", exact=True).set_input_files({"name": "logo.svg", "mimeType": "image/svg+xml", "buffer": logo})
-    page.get_by_label("Accent, light", exact=True).fill("#ffcc00")
-    expect(page.get_by_text("It should have 4.5 at least")).to_be_visible()
-    page.get_by_label("Accent, light", exact=True).fill("#0f766e")
-    page.get_by_label("Text for an organization’s keys").fill("Keys for your build machines.")
+    page.get_by_label("Light accent", exact=True).fill("#ffcc00")
+    expect(page.get_by_text("At least 4.5:1 is recommended")).to_be_visible()
+    page.get_by_label("Light accent", exact=True).fill("#0f766e")
+    page.get_by_label("Description of organization keys").fill("Keys for your build machines.")
     preview = page.locator(".preview")
     expect(preview.get_by_text("Runway")).to_be_visible()
     expect(preview.get_by_text("Keys for your build machines.")).to_be_visible()
@@ -303,7 +303,7 @@ def test_a11_a12_a_user_chooses_roles_and_what_they_are_over(deployment, page, n
     keys.dialog.get_by_label("Name").fill(name)
     keys.dialog.get_by_label("Resources").fill("/projects/7\n/projects/8")
     keys.dialog.get_by_role("button", name="Create API key").click()
-    expect(keys.dialog.get_by_text("Choose the roles")).to_be_visible()
+    expect(keys.dialog.get_by_text("Choose roles for these resources")).to_be_visible()
     # Roles that the user does not hold are not offered.
     expect(keys.dialog.get_by_role("checkbox", name="admin")).to_have_count(0)
     keys.dialog.get_by_role("checkbox", name="engineer").check()
@@ -330,11 +330,11 @@ def test_an_admin_of_an_organization_sees_no_other(deployment, page, name):
     expect(console.row(name)).to_be_visible()
     expect(console.row("of eve")).to_have_count(0)
     console.go(f"keys/{key['id']}")
-    expect(page.get_by_role("alert")).to_contain_text("nothing that you may see")
+    expect(page.get_by_role("alert")).to_contain_text("don’t have permission to see it")
     console.go("keys")
     console.press("Create API key")
     console.dialog.get_by_label("Name", exact=True).fill(f"{name} 2")
-    expect(console.dialog.get_by_label("Owner’s id")).to_have_value("acme")
+    expect(console.dialog.get_by_label("Owner ID")).to_have_value("acme")
     console.press("Create", exact=True)
     assert deployment.swap(Shown(page).value()) == 200
 
@@ -344,7 +344,7 @@ def test_a_browser_that_keeps_no_session_is_told_why(deployment, page):
     page.goto(deployment.root + "/console")
     page.get_by_label("API key").fill(deployment.server.admin_key)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("kept no session")
+    expect(page.get_by_role("alert")).to_contain_text("did not store the session")
 
 
 def test_a_session_that_has_ended_loses_nothing_typed(deployment, console, page, name):
@@ -371,13 +371,13 @@ def test_with_keyswap_down_nothing_typed_is_lost(deployment, console, page, name
     console.dialog.get_by_label("Name", exact=True).fill(role)
     page.context.set_offline(True)
     console.press("Create", exact=True)
-    expect(console.dialog.get_by_role("alert").last).to_contain_text("Nothing you typed is lost")
+    expect(console.dialog.get_by_role("alert").last).to_contain_text("Your input has been kept")
     page.context.set_offline(False)
     console.press("Create", exact=True)
     console.said("was created")
     page.context.set_offline(True)
     page.get_by_role("link", name="Users", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(page.get_by_role("alert")).to_contain_text("temporarily unavailable")
     page.context.set_offline(False)
     console.press("Try again")
     expect(page.get_by_role("button", name="Create user")).to_be_visible()

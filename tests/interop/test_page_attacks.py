@@ -42,7 +42,7 @@ def test_stored_scripts_are_text(runway, page, name):
     expect(keys.dialog.get_by_text(SCRIPT)).to_be_visible()
     keys.dialog.get_by_label("Name").fill(SCRIPT + name)
     keys.dialog.get_by_role("button", name="Create API key").click()
-    keys.dialog.get_by_role("heading", name="Copy the key now").wait_for()
+    keys.dialog.get_by_role("heading", name="Copy your API key").wait_for()
     keys.keep()
     keys.act("Revoke", SCRIPT + name)
     expect(keys.dialog.get_by_role("heading")).to_contain_text(SCRIPT)

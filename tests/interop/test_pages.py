@@ -39,39 +39,39 @@ def test_w8_d4_a13_a_key_from_its_first_day_to_its_last(keys, runway, page, name
     with page.expect_download() as download:
         keys.dialog.get_by_role("button", name="Download").click()
     assert download.value.path().read_text() == value + "\n"
-    keys.dialog.get_by_text("Try it").click()
+    keys.dialog.get_by_text("Example request").click()
     assert f"Bearer {value}" in keys.dialog.locator("pre").inner_text()
     keys.keep()
 
     row = keys.row(name)
     expect(row).to_contain_text("projects:write")
     expect(row).to_contain_text("by you")
-    expect(row).to_contain_text("never")
+    expect(row).to_contain_text("Never")
     assert runway.swap(value) == 200
     used = row.locator("td[data-label='Last used']")
 
     def is_used():
         used.wait_for()
-        return "never" not in used.inner_text()
+        return "Never" not in used.inner_text()
 
     reload_until(page, is_used)
 
     newer = keys.rotate(name)
     keys.keep()
-    expect(keys.row(name)).to_contain_text("the old value works until")
+    expect(keys.row(name)).to_contain_text("Old value works until")
     assert newer != value
     assert [runway.swap(value), runway.swap(newer)] == [200, 200]
 
     keys.act("Suspend", name)
     expect(keys.row(name)).to_have_count(0)
     assert runway.swap(newer) == 401
-    keys.show("all keys")
+    keys.show("All keys")
     keys.act("Resume", name)
-    expect(keys.row(name)).to_contain_text("active")
+    expect(keys.row(name)).to_contain_text("Active")
     assert runway.swap(newer) == 200
 
     keys.revoke(name)
-    expect(keys.row(name)).to_contain_text("revoked")
+    expect(keys.row(name)).to_contain_text("Revoked")
     assert [runway.swap(value), runway.swap(newer)] == [401, 401]
 
 
@@ -98,13 +98,13 @@ def test_d1_a_member_without_the_permission_gets_neither_page_nor_api(runway, pa
     with page.expect_response(lambda response: response.url.endswith("/current")) as answer:
         page.goto(session["url"])
     assert answer.value.status == 403
-    expect(page.get_by_role("alert")).to_contain_text("You are not allowed to manage these API keys")
+    expect(page.get_by_role("alert")).to_contain_text("You don’t have permission to manage these API keys")
     expect(page.get_by_role("button", name="Create API key")).to_have_count(0)
 
 
 def test_w10_p5_who_may_have_their_own_keys_alone_sees_those(runway, page, name):
     page.goto(runway.session("bob")["url"])
-    expect(page.get_by_role("alert")).to_contain_text("not allowed")
+    expect(page.get_by_role("alert")).to_contain_text("You don’t have permission")
     page.get_by_role("link", name="Personal").click()
     keys = Shown(page)
     value = keys.create(name)
@@ -113,7 +113,7 @@ def test_w10_p5_who_may_have_their_own_keys_alone_sees_those(runway, page, name)
     expect(keys.row(name)).to_contain_text("by you")
     # A user who manages all keys sees it and may revoke it.
     page.goto(runway.session("ada")["url"])
-    expect(keys.row(name)).to_contain_text("of bob")
+    expect(keys.row(name)).to_contain_text("Owner: bob")
     expect(keys.row(name).get_by_role("button", name="Rotate")).to_have_count(0)
     keys.revoke(name)
     assert runway.swap(value) == 401
@@ -184,14 +184,14 @@ def test_everything_works_from_the_keyboard(runway, page, name):
     keys.dialog.wait_for()
     page.keyboard.type(name)
     page.keyboard.press("Enter")
-    keys.dialog.get_by_role("heading", name="Copy the key now").wait_for()
+    keys.dialog.get_by_role("heading", name="Copy your API key").wait_for()
     # A key pressed by accident or twice does not discard the value.
     for _ in range(3):
         page.keyboard.press("Escape")
     assert runway.swap(keys.value()) == 200
     for _ in range(10):
         page.keyboard.press("Tab")
-        if keys.dialog.get_by_role("button", name="I have kept it").evaluate("element => element.matches(':focus')"):
+        if keys.dialog.get_by_role("button", name="Done").evaluate("element => element.matches(':focus')"):
             break
     page.keyboard.press("Enter")
     expect(keys.row(name)).to_be_visible()
@@ -215,20 +215,20 @@ def test_w12_what_was_typed_stays_when_keyswap_is_away(runway, page, name):
     keys.dialog.get_by_label("Name").fill(name)
     page.context.set_offline(True)
     keys.dialog.get_by_role("button", name="Create API key").click()
-    expect(keys.dialog.get_by_role("alert").last).to_contain_text("Nothing you typed is lost")
+    expect(keys.dialog.get_by_role("alert").last).to_contain_text("Your input has been kept")
     expect(keys.dialog.get_by_label("Name")).to_have_value(name)
     page.context.set_offline(False)
     page.route("**/v1/api-keys", lambda route: route.fulfill(status=503, body="{}"))
     keys.dialog.get_by_role("button", name="Create API key").click()
-    expect(keys.dialog.get_by_role("alert").last).to_contain_text("Nothing you typed is lost")
+    expect(keys.dialog.get_by_role("alert").last).to_contain_text("Your input has been kept")
     page.unroute("**/v1/api-keys")
     keys.dialog.get_by_role("button", name="Create API key").click()
     keys.value()
     keys.keep()
     expect(keys.row(name)).to_be_visible()
     page.context.set_offline(True)
-    keys.show("all keys")
-    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    keys.show("All keys")
+    expect(page.get_by_role("alert")).to_contain_text("temporarily unavailable")
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
     expect(keys.row(name)).to_be_visible()
@@ -247,7 +247,7 @@ def test_w12_nobody_leaves_while_a_key_is_being_made(runway, page, name):
         page.keyboard.press("Escape")
     expect(keys.dialog).to_be_visible()
     waiting[0].continue_()
-    keys.dialog.get_by_role("heading", name="Copy the key now").wait_for()
+    keys.dialog.get_by_role("heading", name="Copy your API key").wait_for()
     page.unroute("**/v1/api-keys")
     assert runway.swap(keys.value()) == 200
 
@@ -264,10 +264,10 @@ def test_w12_a_request_that_is_sent_again_makes_one_key(runway, page, name):
 
     page.route("**/v1/api-keys", lost)
     keys.dialog.get_by_role("button", name="Create API key").click()
-    expect(keys.dialog.get_by_role("alert").last).to_contain_text("Nothing you typed is lost")
+    expect(keys.dialog.get_by_role("alert").last).to_contain_text("Your input has been kept")
     page.unroute("**/v1/api-keys")
     keys.dialog.get_by_role("button", name="Create API key").click()
-    expect(page.get_by_text("the answer with its value was lost")).to_be_visible()
+    expect(page.get_by_text("the response with its value was lost")).to_be_visible()
     expect(keys.row(name)).to_have_count(1)
 
 
@@ -290,7 +290,7 @@ def test_w11_a_page_of_another_session_makes_no_key(runway, page, name):
 def test_w12_a_page_that_cannot_sign_in_keeps_its_code(runway, page):
     page.route("**/portal/sign-in", lambda route: route.fulfill(status=503, body="{}"))
     page.goto(runway.session()["url"])
-    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(page.get_by_role("alert")).to_contain_text("temporarily unavailable")
     page.unroute("**/portal/sign-in")
     page.get_by_role("button", name="Try again").click()
     page.get_by_role("button", name="Create API key").wait_for()
@@ -312,8 +312,8 @@ def test_w20_keys_that_nobody_uses_are_found(runway, page, name):
     page.goto(runway.session()["url"])
     keys = Shown(page)
     expect(keys.row(f"{name} new")).to_be_visible()
-    keys.show("unused for 30 days")
-    expect(keys.row(f"{name} old")).to_contain_text("never")
+    keys.show("Unused for 30 days")
+    expect(keys.row(f"{name} old")).to_contain_text("Never")
     expect(keys.row(f"{name} new")).to_have_count(0)
     expect(keys.row(f"{name} used")).to_have_count(0)
 
@@ -330,7 +330,7 @@ def test_ten_thousand_keys_are_looked_through(crowded, page):
     # The oldest key is at the end of the list. Each letter starts a search.
     page.get_by_label("Search").press_sequentially("the first of all", delay=30)
     expect(keys.row("the first of all")).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("One key")).to_be_visible()
+    expect(page.get_by_text("1 key found")).to_be_visible()
 
 
 def test_the_page_is_light_and_fast(runway, browser, branding):

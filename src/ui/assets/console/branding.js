@@ -1,131 +1,161 @@
 // Branding of the hosted pages, with a preview.
 
+/** @import { PageView } from "./page_view.js" */
+/** @import { PreviewOptions } from "./preview.js" */
+import { ApiError } from "../widget/api.js";
 import { button, field, fill, h } from "../widget/dom.js";
-import { panel } from "./parts.js";
-import { ACCENTS, ENOUGH, contrast } from "./contrast.js";
-import { draw } from "./preview.js";
+import { DEFAULT_ACCENTS, MIN_CONTRAST, contrastRatio } from "./contrast.js";
+import { buttonGroup, panel } from "./elements.js";
+import { drawPreview } from "./preview.js";
 import { texts } from "./texts.js";
 
-const { branding: said } = texts;
+const { branding: labels } = texts;
 
-const KINDS = ["image/png", "image/jpeg", "image/webp", "image/svg+xml"];
+const LOGO_TYPES = ["image/png", "image/jpeg", "image/webp", "image/svg+xml"];
 // The limit of /v1: an image of 30 KiB is about 40 KiB in base64.
-const MOST = 40 * 1024;
-const TEXTS = ["organization_help", "user_help", "signed_out_help"];
+const MAX_LOGO_LENGTH = 40 * 1024;
+const TEXT_NAMES = /** @type {const} */ (["organization_help", "user_help", "signed_out_help"]);
 
-const read = (file) => new Promise((resolve, reject) => {
+/** @typedef {Required<V1.BrandingPut> & { texts: V1.BrandingTexts }} Draft */
+
+/**
+ * @param {File} file
+ * @returns {Promise<string>}
+ */
+const readDataUrl = (file) => new Promise((resolve, reject) => {
   const reader = new FileReader();
-  reader.addEventListener("load", () => resolve(reader.result));
+  reader.addEventListener("load", () => resolve(String(reader.result)));
   reader.addEventListener("error", () => reject(reader.error));
   reader.readAsDataURL(file);
 });
 
 // An image, stored as a data URL.
-function logoField(now, changed) {
-  const file = h("input", { type: "file", accept: KINDS.join(",") });
-  const made = field(said.logo, file, said.logoHint);
-  const shown = h("div", { class: "logo" });
-  const show = () => fill(shown, now.logo ? [h("img", { src: now.logo, alt: said.logoAlt }), button(said.noLogo, () => put(null))] : h("span", { class: "quiet" }, said.logoNone));
-  const put = (logo) => {
-    now.logo = logo;
+/**
+ * @param {Draft} draft
+ * @param {() => void} onChange
+ */
+function logoField(draft, onChange) {
+  const file = h("input", { type: "file", accept: LOGO_TYPES.join(",") });
+  const { element, setFault } = field(labels.logo, file, labels.logoHint);
+  const current = h("div", { class: "logo" });
+  const draw = () => fill(current, draft.logo ? [h("img", { src: draft.logo, alt: labels.logoAlt }), button(labels.removeLogo, () => setLogo(null))] : h("span", { class: "quiet" }, labels.noLogo));
+  const setLogo = (/** @type {string | null} */ logo) => {
+    draft.logo = logo;
     file.value = "";
-    show();
-    changed();
+    draw();
+    onChange();
   };
   file.addEventListener("change", async () => {
-    const [chosen] = file.files;
+    const chosen = file.files?.[0];
     if (!chosen) return;
-    const text = KINDS.includes(chosen.type) && (await read(chosen).catch(() => undefined));
-    made.complain(!text ? said.logoKind : text.length > MOST ? said.logoLarge : undefined);
-    if (text && text.length <= MOST) put(text);
+    const logo = LOGO_TYPES.includes(chosen.type) && (await readDataUrl(chosen).catch(() => undefined));
+    setFault(!logo ? labels.wrongLogoType : logo.length > MAX_LOGO_LENGTH ? labels.logoTooLarge : undefined);
+    if (logo && logo.length <= MAX_LOGO_LENGTH) setLogo(logo);
   });
-  show();
-  return h("div", {}, made.element, shown);
+  draw();
+  return h("div", {}, element, current);
 }
 
-function accentField(now, name, changed) {
-  const { usual, text } = ACCENTS[name];
-  const colour = h("input", { type: "color", value: now[name] ?? usual });
+/**
+ * @param {Draft} draft
+ * @param {"accent" | "accent_dark"} name
+ * @param {() => void} onChange
+ */
+function accentField(draft, name, onChange) {
+  const { color: usual, text } = DEFAULT_ACCENTS[name];
+  const color = h("input", { type: "color", value: draft[name] ?? usual });
   const warning = h("p", { class: "warn", role: "status" });
-  const usually = button(said.usual, () => put(null), { "aria-label": `${said.usual}: ${said[name]}` });
-  const judge = () => {
-    const ratio = contrast(now[name] ?? usual, text);
-    warning.textContent = ratio < ENOUGH ? said.faint(ratio.toFixed(1)) : "";
-    usually.hidden = now[name] === null;
+  const reset = button(labels.reset, () => setColor(null), { "aria-label": `${labels.reset}: ${labels[name]}` });
+  const update = () => {
+    const ratio = contrastRatio(draft[name] ?? usual, text);
+    warning.textContent = ratio < MIN_CONTRAST ? labels.lowContrast(ratio.toFixed(1)) : "";
+    reset.hidden = draft[name] === null;
   };
-  const put = (value) => {
-    now[name] = value;
-    colour.value = value ?? usual;
-    judge();
-    changed();
+  const setColor = (/** @type {string | null} */ value) => {
+    draft[name] = value;
+    color.value = value ?? usual;
+    update();
+    onChange();
   };
-  colour.addEventListener("input", () => put(colour.value));
-  judge();
-  return h("div", { class: "colour" }, field(said[name], colour).element, usually, warning);
+  color.addEventListener("input", () => setColor(color.value));
+  update();
+  return h("div", { class: "color" }, field(labels[name], color).element, reset, warning);
 }
 
-function textField(now, name, changed) {
-  const control = h("textarea", { rows: 2, maxlength: 400, value: now.texts[name] ?? "" });
+/**
+ * @param {Draft} draft
+ * @param {(typeof TEXT_NAMES)[number]} name
+ * @param {() => void} onChange
+ */
+function textField(draft, name, onChange) {
+  const control = h("textarea", { rows: 2, maxlength: 400, value: draft.texts[name] ?? "" });
   control.addEventListener("input", () => {
     const text = control.value.trim().replace(/\s+/g, " ");
-    if (text) now.texts[name] = text;
-    else delete now.texts[name];
-    changed();
+    if (text) draft.texts[name] = text;
+    else delete draft.texts[name];
+    onChange();
   });
-  return field(said[name], control, said.textHint).element;
+  return field(labels[name], control, labels.textHint).element;
 }
 
-const group = (label, choices, now, chosen) => {
-  const buttons = Object.entries(choices).map(([value, text]) => h("button", { type: "button", "aria-pressed": String(value === now), onclick: () => {
-    buttons.forEach((one, index) => one.setAttribute("aria-pressed", String(Object.keys(choices)[index] === value)));
-    chosen(value);
-  } }, text));
-  return h("div", { class: "group", role: "group", "aria-label": label }, buttons);
-};
-
-export async function show(page) {
-  let { version, ...kept } = await page.api.call("GET", "branding");
-  const now = { ...kept, texts: { ...kept.texts } };
-  const look = { scheme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light", scope: "organization" };
-  // The preview is inert, so that its controls have no effect.
-  const host = h("div", { class: "preview", inert: true });
-  const draws = () => draw(host, now, look).catch((error) => page.failed(error));
-  let soon;
-  const changed = () => {
-    clearTimeout(soon);
-    soon = setTimeout(draws, 120);
-  };
-  const name = h("input", { type: "text", value: now.name ?? "", maxlength: 200, autocomplete: "off" });
+/**
+ * @param {Draft} draft
+ * @param {() => void} onChange
+ */
+function brandingForm(draft, onChange) {
+  const name = h("input", { type: "text", value: draft.name ?? "", maxlength: 200, autocomplete: "off" });
   name.addEventListener("input", () => {
-    now.name = name.value.trim() || null;
-    changed();
+    draft.name = name.value.trim() || null;
+    onChange();
   });
-  const save = h("button", { type: "submit", class: "primary" }, texts.save);
-  const form = h(
+  return h(
     "form",
     { class: "panel", novalidate: true },
-    h("h2", {}, said.title),
-    field(said.name, name, said.nameHint).element,
-    logoField(now, changed),
-    h("div", { class: "colours" }, accentField(now, "accent", changed), accentField(now, "accent_dark", changed)),
-    TEXTS.map((one) => textField(now, one, changed)),
-    h("p", { class: "hint" }, said.domain, " ", h("code", {}, "portal.public_url")),
-    h("div", { class: "buttons" }, save),
+    h("h2", {}, labels.title),
+    field(labels.name, name, labels.nameHint).element,
+    logoField(draft, onChange),
+    h("div", { class: "colors" }, accentField(draft, "accent", onChange), accentField(draft, "accent_dark", onChange)),
+    TEXT_NAMES.map((text) => textField(draft, text, onChange)),
+    h("p", { class: "hint" }, labels.domain, " ", h("code", {}, "portal.public_url")),
+    h("div", { class: "buttons" }, h("button", { type: "submit", class: "primary" }, texts.save)),
   );
+}
+
+/** @param {PageView} page */
+export async function showBranding(page) {
+  let { version, ...branding } = await page.api.call("GET branding");
+  /** @type {Draft} */
+  const draft = { ...branding, texts: { ...branding.texts } };
+  /** @type {PreviewOptions} */
+  const options = { scheme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light", page: "organization" };
+  // The preview is inert, so that its controls have no effect.
+  const preview = h("div", { class: "preview", inert: true });
+  const draw = () => drawPreview(preview, draft, options).catch((error) => page.reportError(error));
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const form = brandingForm(draft, () => {
+    clearTimeout(timer);
+    timer = setTimeout(draw, 120);
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    page.attempt(async () => {
+    page.perform(async () => {
       try {
-        await page.api.call("PUT", "branding", { body: now, version });
-        return said.did;
+        await page.api.call("PUT branding", { body: draft, version });
+        return labels.saved;
       } catch (error) {
-        if (error.status !== 412) throw error;
-        ({ version } = await page.api.call("GET", "branding"));
-        return page.say(said.changed);
+        if (!(error instanceof ApiError) || error.status !== 412) throw error;
+        ({ version } = await page.api.call("GET branding"));
+        page.announce(labels.conflict);
       }
     });
   });
-  const choices = h("div", { class: "buttons start" }, group(said.scheme, said.schemes, look.scheme, (scheme) => { look.scheme = scheme; draws(); }), group(said.page, said.pages, look.scope, (scope) => { look.scope = scope; draws(); }));
-  await draws();
-  page.draw({ title: texts.views.pages, help: texts.helps.pages }, h("div", { class: "beside" }, form, h("div", { class: "held" }, panel(texts.preview, choices, h("div", { class: "shrunk" }, host)))));
+  const controls = h(
+    "div",
+    { class: "buttons start" },
+    buttonGroup(labels.scheme, labels.schemes, options.scheme, (scheme) => { options.scheme = scheme; draw(); }),
+    buttonGroup(labels.page, labels.pages, options.page, (shown) => { options.page = shown; draw(); }),
+  );
+  await draw();
+  page.draw({ title: texts.views.pages, help: texts.viewHelp.pages }, h("div", { class: "beside" }, form, h("div", { class: "held" }, panel(texts.preview, controls, h("div", { class: "shrunk" }, preview)))));
 }

@@ -1,82 +1,115 @@
 // Charts. Each one has a text alternative: a table or a list.
 
-import { h } from "../widget/dom.js";
-import { sized } from "./parts.js";
+import { cell, h, table } from "../widget/dom.js";
+import { setStyle } from "./elements.js";
 import { texts } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
-function s(tag, properties = {}, ...children) {
+/** @typedef {{ label: string, short: string, values: number[] }} Bucket */
+/** @typedef {{ tone: string, text: string }} Series */
+
+/**
+ * @param {string} tag
+ * @param {Record<string, string | number>} properties
+ * @param {(Node | false)[]} children
+ */
+function svg(tag, properties, ...children) {
   const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(properties)) element.setAttribute(name, value);
-  element.append(...children.flat().filter(Boolean));
+  for (const [name, value] of Object.entries(properties)) element.setAttribute(name, String(value));
+  element.append(...children.filter((child) => child !== false));
   return element;
 }
 
-const whole = new Intl.NumberFormat();
-export const count = (number) => whole.format(number);
+const integer = new Intl.NumberFormat();
+export const formatCount = (/** @type {number} */ number) => integer.format(number);
+
+export const sum = (/** @type {number[]} */ numbers) => numbers.reduce((total, number) => total + number, 0);
 
 // Returns the next round number, for the top of a scale.
-function round(most) {
-  const size = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
-  return Math.max(4, size * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * size >= most));
+/** @param {number} maximum */
+function roundUp(maximum) {
+  const size = 10 ** Math.floor(Math.log10(Math.max(maximum, 1)));
+  return Math.max(4, size * ([1, 1.5, 2, 3, 4, 5, 6, 8].find((step) => step * size >= maximum) ?? 10));
 }
 
-const legend = (series) => h("ul", { class: "legend" }, series.map(({ tone, text }) => h("li", {}, h("span", { class: `dot ${tone}` }), text)));
+/** @param {Series} series */
+const legendItem = ({ tone, text }) => h("li", {}, h("span", { class: `dot ${tone}` }), text);
 
-function told(buckets, series, { when, label }) {
-  const head = h("tr", {}, [when, ...series.map(({ text }) => text)].map((text) => h("th", { scope: "col" }, text)));
-  const rows = buckets.map(({ label: name, values }) => h("tr", {}, h("th", { scope: "row" }, name), values.map((value, index) => h("td", { "data-label": series[index].text }, count(value)))));
-  return h("details", { class: "told" }, h("summary", {}, texts.asTable), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", { "aria-label": label }, h("thead", {}, head), h("tbody", {}, rows))));
+/**
+ * @param {Bucket[]} buckets
+ * @param {Series[]} series
+ * @param {{ label: string, when: string }} options
+ */
+function bucketTable(buckets, series, { label, when }) {
+  const rows = buckets.map(({ label: name, values }) => h("tr", {}, h("th", { scope: "row" }, name), values.map((value, index) => cell(series[index].text, formatCount(value)))));
+  const content = table({ "aria-label": label }, [when, ...series.map(({ text }) => text)], rows);
+  return h("details", { class: "data" }, h("summary", {}, texts.showTable), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, content));
 }
 
-// Stacked columns over time. Buckets are { label, values }, series are { tone, text }.
-export function columnsOf(buckets, series, { label, when, low }) {
-  const sums = buckets.map(({ values }) => values.reduce((sum, value) => sum + value, 0));
-  const top = round(Math.max(...sums));
-  const bars = buckets.map(({ label: name, values }, index) => {
+// Stacked columns over time.
+/**
+ * @param {Bucket[]} buckets
+ * @param {Series[]} series
+ * @param {{ label: string, when: string, isLow?: boolean }} options
+ */
+export function stackedColumns(buckets, series, { label, when, isLow }) {
+  const totals = buckets.map(({ values }) => sum(values));
+  const top = roundUp(Math.max(...totals));
+  const columns = buckets.map(({ label: name, values }, index) => {
     let base = 100;
-    const parts = values.map((value, nth) => {
+    const bars = values.map((value, nth) => {
       const height = (value / top) * 100;
       base -= height;
-      return value > 0 && s("rect", { class: series[nth].tone, x: index + 0.14, width: 0.72, y: base, height });
+      return value > 0 && svg("rect", { class: series[nth].tone, x: index + 0.14, width: 0.72, y: base, height });
     });
-    const said = `${name}\n${series.map(({ text }, nth) => `${text}: ${count(values[nth])}`).join("\n")}`;
-    return s("g", { class: "column" }, Object.assign(s("title"), { textContent: said }), s("rect", { class: "ground", x: index, width: 1, y: 0, height: 100 }), parts);
+    const title = svg("title", {});
+    title.textContent = `${name}\n${series.map(({ text }, nth) => `${text}: ${formatCount(values[nth])}`).join("\n")}`;
+    return svg("g", { class: "column" }, title, svg("rect", { class: "ground", x: index, width: 1, y: 0, height: 100 }), ...bars);
   });
-  const lines = [0, 50].map((y) => s("line", { x1: 0, x2: buckets.length, y1: y, y2: y }));
-  const drawn = s("svg", { viewBox: `0 0 ${buckets.length} 100`, preserveAspectRatio: "none", role: "img", "aria-label": texts.charted(label, sums.reduce((sum, one) => sum + one, 0)) }, lines, bars);
-  const marks = [top, top / 2, 0].map((value) => h("span", {}, count(value)));
-  const named = [0, 0.25, 0.5, 0.75, 1].map((part) => buckets[Math.round(part * (buckets.length - 1))]);
+  const lines = [0, 50].map((y) => svg("line", { x1: 0, x2: buckets.length, y1: y, y2: y }));
+  const plot = svg("svg", { viewBox: `0 0 ${buckets.length} 100`, preserveAspectRatio: "none", role: "img", "aria-label": texts.chartLabel(label, sum(totals)) }, ...lines, ...columns);
+  const scale = [top, top / 2, 0].map((value) => h("span", {}, formatCount(value)));
+  const labels = [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", {}, buckets[Math.round(part * (buckets.length - 1))].short));
   return h(
     "div",
-    { class: `chart ${low ? "low" : ""}` },
-    series.length > 1 && legend(series),
-    h("div", { class: "plot" }, h("div", { class: "scale", "aria-hidden": "true" }, marks), drawn),
-    h("div", { class: "names", "aria-hidden": "true" }, named.map(({ short, label: name }) => h("span", {}, short ?? name))),
-    told(buckets, series, { when, label }),
+    { class: isLow ? "chart low" : "chart" },
+    series.length > 1 && h("ul", { class: "legend" }, series.map(legendItem)),
+    h("div", { class: "plot" }, h("div", { class: "scale", "aria-hidden": "true" }, scale), plot),
+    h("div", { class: "names", "aria-hidden": "true" }, labels),
+    bucketTable(buckets, series, { label, when }),
   );
 }
 
 // A table of counts with a bar in each row.
-export function meters(rows, { label, what, tone }) {
-  const most = Math.max(...rows.map(({ value }) => value), 1);
-  const line = ({ text, value }) => h("tr", {}, h("th", { scope: "row" }, text), h("td", {}, sized(h("span", { class: `meter ${tone}` }), { "--share": `${(value / most) * 100}%` })), h("td", { class: "number" }, count(value)));
-  const head = [what, "", texts.howMany].map((text) => h("th", { scope: "col" }, h("span", { class: "unseen" }, text || label)));
-  return h("table", { class: "meters", "aria-label": label }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows.map(line)));
+/**
+ * @param {{ text: string, value: number }[]} rows
+ * @param {{ label: string, titles: [string, string, string], tone: string }} options
+ */
+export function barTable(rows, { label, titles, tone }) {
+  const maximum = Math.max(...rows.map(({ value }) => value), 1);
+  const row = (/** @type {{ text: string, value: number }} */ { text, value }) =>
+    h("tr", {}, h("th", { scope: "row" }, text), h("td", {}, setStyle(h("span", { class: `meter ${tone}` }), { "--share": `${(value / maximum) * 100}%` })), h("td", { class: "number" }, formatCount(value)));
+  return table({ class: "meters", "aria-label": label }, titles.map((title) => h("span", { class: "unseen" }, title)), rows.map(row));
 }
 
 // The shares of a total as a ring, with a legend.
-export function ring(parts, { label, total }) {
-  const sum = parts.reduce((all, { value }) => all + value, 0);
-  let from = 0;
+/**
+ * @param {(Series & { value: number, link: string })[]} parts
+ * @param {{ label: string, total: string }} options
+ */
+export function ringChart(parts, { label, total }) {
+  const all = sum(parts.map(({ value }) => value));
+  const circle = { cx: 21, cy: 21, r: 15.9155 };
+  let offset = 0;
   const arcs = parts.filter(({ value }) => value > 0).map(({ tone, value }) => {
-    const share = (value / sum) * 100;
-    const arc = s("circle", { class: tone, cx: 21, cy: 21, r: 15.9155, pathLength: 100, "stroke-dasharray": `${Math.max(share - 1, 0.5)} 100`, "stroke-dashoffset": -from });
-    from += share;
+    const share = (value / all) * 100;
+    const arc = svg("circle", { class: tone, ...circle, pathLength: 100, "stroke-dasharray": `${Math.max(share - 1, 0.5)} 100`, "stroke-dashoffset": -offset });
+    offset += share;
     return arc;
   });
-  const drawn = s("svg", { viewBox: "0 0 42 42", "aria-hidden": "true", class: "ring" }, s("circle", { class: "ground", cx: 21, cy: 21, r: 15.9155 }), arcs);
-  const middle = h("p", { class: "middle" }, h("strong", {}, count(sum)), h("small", {}, total));
-  return h("div", { class: "rings" }, h("div", { class: "around" }, drawn, middle), h("ul", { class: "legend tall", "aria-label": label }, parts.map(({ tone, text, value, link }) => h("li", {}, h("span", { class: `dot ${tone}` }), link ? h("a", { href: link }, text) : text, h("strong", {}, count(value))))));
+  const ring = svg("svg", { viewBox: "0 0 42 42", "aria-hidden": "true", class: "ring" }, svg("circle", { class: "ground", ...circle }), ...arcs);
+  const center = h("p", { class: "middle" }, h("strong", {}, formatCount(all)), h("small", {}, total));
+  const legend = parts.map(({ tone, text, value, link }) => h("li", {}, h("span", { class: `dot ${tone}` }), h("a", { href: link }, text), h("strong", {}, formatCount(value))));
+  return h("div", { class: "rings" }, h("div", { class: "around" }, ring, center), h("ul", { class: "legend tall", "aria-label": label }, legend));
 }

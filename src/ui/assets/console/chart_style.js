@@ -19,15 +19,15 @@ chartStyle.replaceSync(`
 .plot .ground { fill: transparent; }
 .column:hover .ground { fill: var(--_soft); }
 .names { display: flex; justify-content: space-between; font-size: .8em; color: var(--_quiet); padding-inline-start: calc(2.5em + 16px); margin-top: 6px; }
-.told { margin-top: 10px; font-size: .92em; }
-.told summary { color: var(--_quiet); cursor: pointer; width: fit-content; }
+.data { margin-top: 10px; font-size: .92em; }
+.data summary { color: var(--_quiet); cursor: pointer; width: fit-content; }
 .scroll { max-height: 280px; overflow: auto; margin-top: 8px; }
-.told th, .told td { padding: 4px 8px; }
+.data th, .data td { padding: 4px 8px; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(190px, 45%), 1fr)); gap: 16px; margin-bottom: 20px; }
 .tile { display: grid; align-content: start; gap: 1px; background: var(--_surface); border: 1px solid var(--_line); border-radius: 12px; padding: 16px 20px; color: inherit; text-decoration: none; box-shadow: var(--_shade); }
 .tile:hover { border-color: var(--_accent); }
 .tile strong { font-size: 1.75em; line-height: 1.2; letter-spacing: -.02em; }
-.said strong { font-size: 1.3em; line-height: 1.6; }
+.long strong { font-size: 1.3em; line-height: 1.6; }
 .meters { table-layout: auto; }
 .meters th, .meters td { border: 0; padding: 5px 8px 5px 0; vertical-align: middle; font-weight: 400; }
 .meters thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }

@@ -1,4 +1,4 @@
-// All event types, as defined in `src/domain/event.rs`.
+// All event types, as defined in `src/domain/events.rs`.
 
 export const eventTypes = [
   "access_record.created",

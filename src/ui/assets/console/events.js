@@ -1,109 +1,119 @@
 // The audit log, with filters and live updates.
 
-import { button, field, fill, h, unique } from "../widget/dom.js";
-import { Refused } from "../widget/api.js";
-import { address } from "./address.js";
-import { entry } from "./entries.js";
+/** @import { EventFilter } from "./audit_log.js" */
+/** @import { PageView } from "./page_view.js" */
+import { ApiError } from "../widget/api.js";
+import { field, fill, h, uniqueId } from "../widget/dom.js";
+import { formatAddress } from "./address.js";
+import { AuditLogReader } from "./audit_log.js";
+import { emptyState } from "./elements.js";
+import { eventEntry } from "./event_list.js";
 import { eventTypes } from "./event_types.js";
 import { texts } from "./texts.js";
-import { Trail } from "./trail.js";
 
 const { columns } = texts;
 
-const SHOWN = 50;
+const PAGE_SIZE = 50;
 // Maximum number of entries on the page while new ones are added.
-const KEPT = 1000;
+const MAX_ENTRIES = 1000;
 
-const pause = (time) => new Promise((resolve) => { setTimeout(resolve, time); });
+const wait = (/** @type {number} */ milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
-export async function show(page) {
+const waitUntilVisible = () => new Promise((resolve) => { document.addEventListener("visibilitychange", resolve, { once: true }); });
+
+/** @param {PageView} page */
+export async function showEvents(page) {
+  /** @type {EventFilter} */
   const filter = Object.fromEntries(["type", "actor", "subject", "organization"].map((name) => [name, page.query[name]]));
   const list = h("ul", { class: "entries", "aria-label": texts.views.events });
-  const none = h("p", { class: "state", hidden: true }, texts.noEvents);
-  const more = button(texts.more, () => older().catch((error) => page.failed(error)), { class: "more" });
-  let trail;
+  const none = emptyState(texts.noEvents);
+  const more = page.button(texts.more, () => showOlder(), { class: "more" });
+  let log = new AuditLogReader(page.api, filter);
+  /** @type {AbortController | undefined} */
   let following;
 
-  const settle = () => {
+  const update = () => {
     none.hidden = list.children.length > 0;
-    more.hidden = !trail.more;
+    more.hidden = !log.hasMore;
   };
-  async function older() {
-    const asked = trail;
-    const found = await asked.older(SHOWN);
-    if (asked !== trail) return;
-    const lines = found.map(entry);
-    list.append(...lines);
-    settle();
+  async function showOlder() {
+    const current = log;
+    const events = await current.readOlder(PAGE_SIZE);
+    if (current !== log) return;
+    list.append(...events.map(eventEntry));
+    update();
   }
-  async function look() {
+  async function load() {
     following?.abort();
-    const begun = trail = new Trail(page.api, filter);
+    const current = (log = new AuditLogReader(page.api, filter));
     fill(list);
-    await older();
-    if (begun === trail && live.checked) follow(begun);
+    await showOlder();
+    if (current === log && live.checked) follow(current);
   }
-  const begin = () => look().catch((error) => page.refused(error));
+  /** @param {V1.Event[]} events */
+  function showNewer(events) {
+    list.prepend(...events.map(eventEntry));
+    while (list.children.length > MAX_ENTRIES) {
+      list.lastElementChild?.remove();
+      log.continueAfter(Number(/** @type {HTMLElement} */ (list.lastElementChild).dataset.seq));
+    }
+    update();
+    if (events.length) page.announce(texts.newEvents(events.length));
+  }
 
   // Uses long polling while the page is visible and the switch is on.
-  async function follow(trail) {
+  /** @param {AuditLogReader} log */
+  async function follow(log) {
     following?.abort();
-    const mine = new AbortController();
-    following = mine;
-    const stopped = () => mine.signal.aborted || page.gone;
-    const api = page.waiting(mine.signal);
-    while (!stopped()) {
+    const { signal } = (following = new AbortController());
+    const isStopped = () => signal.aborted || page.isLeft;
+    const api = page.createPollingApi(signal);
+    while (!isStopped()) {
       if (document.hidden) {
-        await new Promise((resolve) => { document.addEventListener("visibilitychange", resolve, { once: true }); });
+        await waitUntilVisible();
         continue;
       }
       try {
-        const found = await trail.newer(api, "25s");
-        if (stopped()) return;
-        list.prepend(...found.map(entry));
-        if (list.children.length > KEPT) {
-          while (list.children.length > KEPT) list.lastElementChild.remove();
-          trail.goOnAfter(list.lastElementChild.firstElementChild.dataset.seq);
-        }
-        settle();
-        if (found.length) page.say(texts.newEvents(found.length));
+        const events = await log.readNewer(api, "25s");
+        if (isStopped()) return;
+        showNewer(events);
       } catch (error) {
-        if (!(error instanceof Refused)) throw error;
-        if (stopped()) return;
-        if (!error.away && error.status !== 429) {
+        if (!(error instanceof ApiError)) throw error;
+        if (isStopped()) return;
+        if (!error.isUnavailable && error.status !== 429) {
           live.checked = false;
-          return page.failed(error);
+          return page.reportError(error);
         }
-        page.say(texts.tailAway);
-        await pause((error.retryAfter ?? 5) * 1000);
+        page.announce(texts.followUnavailable);
+        await wait((error.retryAfter ?? 5) * 1000);
       }
     }
   }
   const live = h("input", { type: "checkbox", role: "switch" });
   live.addEventListener("change", () => {
-    page.say(live.checked ? texts.following : "");
-    if (live.checked) follow(trail);
+    page.announce(live.checked ? texts.following : "");
+    if (live.checked) follow(log);
     else following?.abort();
   });
 
-  const types = unique("types");
-  const asked = (name, label, properties) => {
+  const types = uniqueId("types");
+  const filterField = (/** @type {keyof EventFilter} */ name, /** @type {string} */ label, properties = {}) => {
     const control = h("input", { type: "search", value: filter[name] ?? "", autocomplete: "off", spellcheck: "false", ...properties });
     control.addEventListener("change", () => {
       filter[name] = control.value.trim() || undefined;
-      history.replaceState(null, "", address("events", undefined, Object.fromEntries(Object.entries(filter).filter(([, value]) => value))));
-      begin();
+      history.replaceState(null, "", formatAddress("events", undefined, Object.fromEntries(Object.entries(filter).filter(([, value]) => value))));
+      load().catch((error) => page.showError(error));
     });
     return field(label, control).element;
   };
-  await look();
+  await load();
   const tools = [
-    asked("type", columns.type, { list: types, placeholder: texts.exampleType }),
+    filterField("type", columns.type, { list: types, placeholder: texts.exampleType }),
     h("datalist", { id: types }, eventTypes.map((value) => h("option", { value }))),
-    asked("subject", columns.subject),
-    asked("actor", columns.actor),
-    asked("organization", columns.organization),
+    filterField("subject", columns.subject),
+    filterField("actor", columns.actor),
+    filterField("organization", columns.organization),
     h("label", { class: "choice switch" }, live, h("span", {}, texts.follow)),
   ];
-  page.draw({ title: texts.views.events, help: texts.helps.events }, h("div", { class: "panel" }, h("div", { class: "tools dense", role: "search" }, tools), list, none, more));
+  page.draw({ title: texts.views.events, help: texts.viewHelp.events }, h("div", { class: "panel" }, h("div", { class: "tools dense", role: "search" }, tools), list, none, more));
 }

@@ -1,136 +1,165 @@
 // Forms built from field descriptions.
 
-import { field, h } from "../widget/dom.js";
+/** @import { PageView } from "./page_view.js" */
+import { checkbox, field, h, select, splitLines } from "../widget/dom.js";
 import { texts } from "./texts.js";
 
 // The value of a field whose content cannot be sent.
-export const WRONG = Symbol("wrong");
+export const INVALID = Symbol("invalid");
 
-const chosen = (options) => options.map(({ value, text = value }) => h("option", { value }, text));
+/** @typedef {{ value: string, text?: string, hint?: string | null }} Option */
+// `read` returns a value to send, undefined for none, or INVALID.
+/** @typedef {{ element: HTMLElement, read: () => unknown }} FormField */
+/** @typedef {(spec: FieldSpec, value: unknown, options: Option[]) => FormField} FieldFactory */
+/**
+ * @template {string} [Name=string]
+ * @typedef {object} FieldSpec
+ * @property {Name} name
+ * @property {string} label
+ * @property {string} [hint]
+ * @property {keyof typeof kinds | FieldFactory} [kind]
+ * @property {boolean} [required]
+ * @property {Option[] | ((page: PageView) => Promise<Option[]>)} [options]
+ * @property {"create" | "edit"} [on] the only form that has this field
+ * @property {unknown} [initial]
+ * @property {(value: unknown) => unknown} [format] converts the stored value to the input
+ * @property {null} [empty] what is sent for no input
+ * @property {string} [any] the label of the choice of all options, which sends null
+ * @property {number} [min]
+ * @property {number} [maxlength]
+ * @property {number} [rows]
+ * @property {string} [type]
+ */
 
-const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
-
-function typed(spec, value, control, read) {
-  const made = field(spec.label, control, spec.hint);
+/**
+ * @param {FieldSpec} spec
+ * @param {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} control
+ * @param {(text: string) => unknown} parse
+ * @returns {FormField}
+ */
+function textField(spec, control, parse) {
+  const { element, setFault } = field(spec.label, control, spec.hint);
   if (spec.required) control.setAttribute("required", "");
   return {
-    element: made.element,
+    element,
     read() {
-      try {
-        const result = read(control.value.trim());
-        const missing = spec.required && (result === undefined || result === null || result.length === 0);
-        made.complain(missing ? texts.needed : undefined);
-        return missing ? WRONG : result;
-      } catch (error) {
-        made.complain(error.message);
-        return WRONG;
-      }
+      const text = control.value.trim();
+      const value = parse(text);
+      setFault(value === INVALID ? texts.jsonObjectNeeded : spec.required && !text ? texts.needed : undefined);
+      return spec.required && !text ? INVALID : value;
     },
   };
 }
 
+/** @param {string} text */
+function parseObject(text) {
+  try {
+    const value = text ? JSON.parse(text) : {};
+    return value === null || typeof value !== "object" || Array.isArray(value) ? INVALID : value;
+  } catch {
+    return INVALID;
+  }
+}
+
+/**
+ * @param {string} value
+ * @param {number} rows
+ */
+const textarea = (value, rows) => h("textarea", { rows, spellcheck: "false", value });
+
+/** @satisfies {Record<string, FieldFactory>} */
 const kinds = {
   text(spec, value) {
-    const control = h("input", { type: spec.type ?? "text", value: value ?? "", autocomplete: "off", maxlength: spec.maxlength ?? 2048, list: spec.list });
-    return typed(spec, value, control, (text) => text || spec.empty);
+    const control = h("input", { type: spec.type ?? "text", value: String(value ?? ""), autocomplete: "off", maxlength: spec.maxlength ?? 2048 });
+    return textField(spec, control, (text) => text || spec.empty);
   },
   number(spec, value) {
-    const control = h("input", { type: "number", min: spec.min ?? 0, step: 1, value: value ?? "" });
-    return typed(spec, value, control, (text) => (text ? Number(text) : null));
+    const control = h("input", { type: "number", min: spec.min ?? 0, step: 1, value: String(value ?? "") });
+    return textField(spec, control, (text) => (text ? Number(text) : null));
   },
   lines(spec, value) {
-    const control = h("textarea", { rows: spec.rows ?? 3, spellcheck: "false", value: (value ?? []).join("\n") });
-    return typed(spec, value, control, (text) => (text ? lines(text) : "empty" in spec ? spec.empty : []));
+    const control = textarea(/** @type {string[]} */ (value ?? []).join("\n"), spec.rows ?? 3);
+    return textField(spec, control, (text) => (text ? splitLines(text) : "empty" in spec ? spec.empty : []));
   },
   json(spec, value) {
-    const control = h("textarea", { rows: spec.rows ?? 4, spellcheck: "false", value: value && Object.keys(value).length ? JSON.stringify(value, null, 2) : "" });
-    return typed(spec, value, control, (text) => {
-      let read;
-      try { read = text ? JSON.parse(text) : {}; } catch { read = undefined; }
-      if (read === null || typeof read !== "object" || Array.isArray(read)) throw new Error(texts.noObject);
-      return read;
-    });
+    const control = textarea(value && Object.keys(value).length ? JSON.stringify(value, null, 2) : "", 4);
+    return textField(spec, control, parseObject);
   },
   select(spec, value, options) {
-    const control = h("select", {}, chosen(options));
-    control.value = value ?? options[0]?.value ?? "";
-    return typed(spec, value, control, (text) => (text === "" ? spec.empty : text));
+    const control = select(Object.fromEntries(options.map(({ value, text = value }) => [value, text])), String(value ?? options[0]?.value ?? ""));
+    return textField(spec, control, (text) => (text === "" ? spec.empty : text));
   },
   check(spec, value) {
-    const box = h("input", { type: "checkbox", checked: Boolean(value) });
-    return { element: h("label", { class: "choice" }, box, h("span", {}, spec.label, spec.hint && h("small", {}, spec.hint))), read: () => box.checked };
+    const { control, element } = checkbox({ checked: Boolean(value) }, spec.label, spec.hint);
+    return { element, read: () => control.checked };
   },
   // A multiple choice. If `any` is checked, null is sent: it means all options, including future
   // ones.
   choices(spec, value, options) {
+    const chosen = /** @type {string[] | null | undefined} */ (value);
     const known = new Set(options.map((option) => option.value));
-    const all = [...options, ...(value ?? []).filter((one) => !known.has(one)).map((one) => ({ value: one }))];
-    const boxes = all.map(({ value: name, hint }) => {
-      const box = h("input", { type: "checkbox", value: name, checked: Boolean(value?.includes(name)) });
-      return { box, line: h("label", { class: "choice" }, box, h("span", {}, h("code", {}, name), hint && h("small", {}, hint))) };
-    });
-    const any = spec.any && h("input", { type: "checkbox", checked: !value });
-    const few = h("div", {}, all.length ? boxes.map(({ line }) => line) : h("p", { class: "hint" }, spec.none ?? texts.noChoices));
-    const toggle = () => { few.hidden = Boolean(any?.checked); };
-    any?.addEventListener("change", toggle);
+    const all = [...options, ...(chosen ?? []).filter((name) => !known.has(name)).map((name) => ({ value: name, hint: undefined }))];
+    const boxes = all.map(({ value: name, hint }) => checkbox({ value: name, checked: Boolean(chosen?.includes(name)) }, h("code", {}, name), hint));
+    const any = spec.any ? checkbox({ checked: !chosen }, spec.any) : undefined;
+    const single = h("div", {}, boxes.length ? boxes.map(({ element }) => element) : h("p", { class: "hint" }, texts.noChoices));
+    const toggle = () => { single.hidden = Boolean(any?.control.checked); };
+    any?.control.addEventListener("change", toggle);
     toggle();
-    const fault = h("p", { class: "fault", role: "alert", hidden: true }, texts.needed);
-    const element = h("fieldset", { class: spec.wide && "wide" }, h("legend", {}, spec.label), spec.hint && h("p", { class: "hint" }, spec.hint), any && h("label", { class: "choice" }, any, h("span", {}, spec.any)), few, fault);
     return {
-      element,
-      read() {
-        if (any?.checked) return null;
-        const read = boxes.filter(({ box }) => box.checked).map(({ box }) => box.value);
-        fault.hidden = !(spec.required && read.length === 0);
-        return fault.hidden ? read : WRONG;
-      },
+      element: h("fieldset", {}, h("legend", {}, spec.label), spec.hint && h("p", { class: "hint" }, spec.hint), any?.element, single),
+      read: () => (any?.control.checked ? null : boxes.filter(({ control }) => control.checked).map(({ control }) => control.value)),
     };
   },
 };
 
-// Fields are { name, label, kind, hint, required, options(page), from(item), empty, on }. Input is
-// preserved while the form is open.
-export async function form(page, fields, item) {
-  const here = fields.filter(({ on }) => !on || on === (item ? "edit" : "create"));
-  const offered = await Promise.all(here.map(({ options }) => (typeof options === "function" ? options(page) : options)));
-  const made = here.map((spec, index) => {
-    const value = item ? (spec.from ? spec.from(item) : item[spec.name]) : spec.initial;
-    return [spec.name, (kinds[spec.kind ?? "text"] ?? spec.kind)(spec, value, offered[index])];
+// Input is preserved while the form is open.
+/**
+ * @param {PageView} page
+ * @param {FieldSpec[]} specs
+ * @param {object} [item] the item to edit
+ */
+export async function createForm(page, specs, item) {
+  const present = specs.filter(({ on }) => !on || on === (item ? "edit" : "create"));
+  const options = await Promise.all(present.map(({ options = [] }) => (typeof options === "function" ? options(page) : options)));
+  const fields = present.map((spec, index) => {
+    const { name, initial, format = (value) => value } = spec;
+    const value = item ? format(/** @type {Record<string, unknown>} */ (item)[name]) : initial;
+    const createField = typeof spec.kind === "function" ? spec.kind : kinds[spec.kind ?? "text"];
+    return { name, ...createField(spec, value, options[index]) };
   });
   return {
-    parts: made.map(([, { element }]) => element),
+    elements: fields.map(({ element }) => element),
     // Returns the values to send, or undefined if a field is invalid.
     read() {
-      const read = made.map(([name, one]) => [name, one.read()]);
-      if (read.some(([, value]) => value === WRONG)) return undefined;
-      return Object.fromEntries(read.filter(([, value]) => value !== undefined));
+      const values = fields.map(({ name, read }) => ({ name, value: read() }));
+      if (values.some(({ value }) => value === INVALID)) return undefined;
+      return Object.fromEntries(values.filter(({ value }) => value !== undefined).map(({ name, value }) => [name, value]));
     },
   };
 }
 
-// Identical input reuses the idempotency key, so that a retry after a lost response creates nothing
-// twice. Changed input gets a new idempotency key.
-export function repeatable() {
-  let tried = {};
-  return (body) => {
-    const asked = JSON.stringify(body);
-    if (tried.asked !== asked) tried = { asked, once: crypto.randomUUID() };
-    return tried.once;
-  };
-}
-
 // Loads all items of a /v1 list for a choice, up to about 2000.
-export async function every(page, path, query) {
+/**
+ * @template {Calls.Collection} Path
+ * @param {PageView} page
+ * @param {Path} list
+ * @param {Record<string, string | undefined>} [query]
+ */
+export async function loadAll(page, list, query) {
+  /** @type {Calls.Item<Path>[]} */
   const all = [];
   let after;
   do {
-    const answer = await page.api.call("GET", path, { query: { ...query, limit: 100, after } });
-    all.push(...answer.data);
-    after = answer.next;
+    const found = /** @type {{ data: Calls.Item<Path>[], next: string | null }} */ (await page.api.request(`GET ${list}`, { query: { ...query, limit: 100, after } }));
+    all.push(...found.data);
+    after = found.next;
   } while (after && all.length < 2000);
   return all;
 }
 
-export const permissions = (to) => async (page) => (await every(page, "permissions", { assignable_to: to })).map(({ name, description }) => ({ value: name, hint: description }));
+export const toOptions = (/** @type {{ name: string, description: string | null }[]} */ items) => items.map(({ name, description }) => ({ value: name, hint: description }));
 
-export const roleNames = async (page) => (await every(page, "roles")).map(({ name, description }) => ({ value: name, hint: description }));
+/** @param {"user" | "organization" | "service_client"} [owner] */
+export const permissionOptions = (owner) => async (/** @type {PageView} */ page) => toOptions(await loadAll(page, "permissions", { assignable_to: owner }));
+
+export const roleOptions = async (/** @type {PageView} */ page) => toOptions(await loadAll(page, "roles"));

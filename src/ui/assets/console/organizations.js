@@ -1,51 +1,56 @@
 // Organizations and their members.
 
-import { button, h } from "../widget/dom.js";
-import { roleNames } from "./form.js";
-import { keysOf } from "./keys.js";
-import { facts, link, panel, tags, time } from "./parts.js";
-import { actions, make } from "./resource.js";
-import { Table } from "./table.js";
+/** @import { Kind } from "./resource_view.js" */
+import { h } from "../widget/dom.js";
+import { time } from "../widget/time.js";
+import { facts, link, panel, panelWithControls, tags } from "./elements.js";
+import { roleOptions } from "./form.js";
+import { keysPanel } from "./key_list.js";
+import { createItem, itemTable } from "./resource_view.js";
 import { texts } from "./texts.js";
 
 const { fields, columns } = texts;
 
+/**
+ * @param {string} organization
+ * @returns {Kind<"organizations/{id}/members", "user_id">}
+ */
 const members = (organization) => ({
   name: "member",
-  path: `organizations/${encodeURIComponent(organization)}/members`,
-  put: "user_id",
-  within: true,
-  called: (member) => member.user_id,
+  list: "organizations/{id}/members",
+  path: { id: organization },
+  putBy: "user_id",
+  isMembership: true,
+  deleteHelp: texts.deleteHelp.member,
+  getTitle: (member) => member.user_id,
+  columns: [
+    { title: columns.user, show: (member) => link(member.user_id, "users", member.user_id) },
+    { title: columns.roles, show: (member) => tags(member.roles, texts.none) },
+    { title: columns.since, show: (member) => time(member.created_at) },
+  ],
   fields: [
     { name: "user_id", label: fields.user, required: true, on: "create" },
-    { name: "roles", label: fields.roles, kind: "choices", options: roleNames },
+    { name: "roles", label: fields.roles, kind: "choices", options: roleOptions },
   ],
 });
 
-const memberColumns = [
-  { title: columns.user, show: (member) => link(member.user_id, "users", member.user_id) },
-  { title: columns.roles, show: (member) => tags(member.roles, texts.none) },
-  { title: columns.since, show: (member) => time(member.created_at) },
-];
-
-async function open(page, organization) {
-  const kind = members(organization.id);
-  const table = new Table(page, { path: kind.path, columns: memberColumns, label: texts.members, none: texts.noneYet.member, act: (member) => actions(page, kind, member) });
-  const add = button(texts.make.member, () => make(page, kind).catch((error) => page.failed(error)));
-  await table.lookAgain();
-  const known = Object.keys(organization.metadata).length > 0 && [fields.metadata, h("code", {}, JSON.stringify(organization.metadata))];
-  return [
-    panel("", facts([columns.id, h("code", {}, organization.id)], [columns.created, time(organization.created_at)], known)),
-    h("section", { class: "panel" }, h("div", { class: "top" }, h("h2", {}, texts.members), add), table.element),
-    await keysOf(page, { organization: organization.id }),
-  ];
-}
-
+/** @type {Kind<"organizations", "id">} */
 export const organizations = {
   name: "organization",
-  path: "organizations",
-  put: "id",
-  open,
+  list: "organizations",
+  putBy: "id",
+  deleteHelp: texts.deleteHelp.organization,
+  async showDetails(page, { id, created_at, metadata }) {
+    const kind = members(id);
+    const table = itemTable(page, kind, texts.members);
+    await table.reload();
+    const hasMetadata = Object.keys(metadata).length > 0;
+    return [
+      panel("", facts([[columns.id, h("code", {}, id)], [columns.created, time(created_at)], hasMetadata && [fields.metadata, h("code", {}, JSON.stringify(metadata))]])),
+      panelWithControls(texts.members, page.button(texts.createTitles.member, () => createItem(page, kind)), table.element),
+      await keysPanel(page, { organization: id }),
+    ];
+  },
   columns: [
     { title: columns.name, show: (organization) => organization.name ?? organization.id },
     { title: columns.id, show: (organization) => h("code", {}, organization.id) },

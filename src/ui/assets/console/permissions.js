@@ -1,24 +1,26 @@
 // The catalog of permissions, and the owner types whose keys may carry each one.
 
+/** @import { Kind } from "./resource_view.js" */
 import { h } from "../widget/dom.js";
-import { tags } from "./parts.js";
+import { tags } from "./elements.js";
 import { texts } from "./texts.js";
 
 const { fields, columns } = texts;
 
-const owners = ["user", "organization", "service_client"].map((value) => ({ value, hint: texts.assignable[value] }));
+const owners = Object.entries(texts.assignable).map(([value, hint]) => ({ value, hint }));
 
+/** @type {Kind<"permissions", "name">} */
 export const permissions = {
   name: "permission",
-  path: "permissions",
-  put: "name",
-  replaces: true,
-  changes: "keyswap:admin",
-  fixed: (permission) => permission.built_in,
+  list: "permissions",
+  putBy: "name",
+  isReplaced: true,
+  changePermission: "keyswap:admin",
+  isFixed: (permission) => permission.built_in,
   columns: [
     { title: columns.name, show: (permission) => h("code", {}, permission.name) },
-    { title: columns.description, show: (permission) => permission.description ?? "" },
-    { title: columns.assignable, show: (permission) => tags(permission.assignable_to.map((one) => texts.owners[one] ?? one), texts.nobody) },
+    { title: columns.description, show: (permission) => permission.description },
+    { title: columns.assignable, show: (permission) => tags(permission.assignable_to.map((type) => texts.owners[type]), texts.none) },
     { title: columns.kind, show: (permission) => (permission.built_in ? texts.builtIn : texts.ofProduct) },
   ],
   fields: [

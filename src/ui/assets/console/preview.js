@@ -1,11 +1,12 @@
 // A preview of the hosted page: the real component with sample keys.
 
-import { Keys } from "../widget/keys.js";
-import { sheet } from "../widget/style.js";
-import { texts as words } from "../widget/texts.js";
+/** @import { Scope } from "../widget/keys_view.js" */
 import { fill, h } from "../widget/dom.js";
-import { DAY } from "../widget/when.js";
-import { ACCENTS } from "./contrast.js";
+import { KeysView } from "../widget/keys_view.js";
+import { sheet } from "../widget/style.js";
+import { texts as widgetTexts } from "../widget/texts.js";
+import { daysFromNow } from "../widget/time.js";
+import { DEFAULT_ACCENTS } from "./contrast.js";
 import { texts } from "./texts.js";
 
 // The styles of portal/page.css, adapted to a shadow host.
@@ -21,48 +22,74 @@ main { margin: 20px; padding: 24px 20px; background: var(--_surface); border: 1p
 .gone { text-align: center; padding: 80px 20px; }
 `);
 
-const at = (days) => new Date(Date.now() + days * DAY).toISOString();
+/** @typedef {{ id: number, name: string, masked: string, permissions: string[], createdDaysAgo: number, usedDaysAgo?: number, expiresInDays?: number, oldValueDays?: number }} Sample */
 
-const sample = ([id, name, masked, permissions, made, used, ends, old], owner) => ({
-  id: `key_${id}`, name, masked, permissions, owner, state: "active", version: 1, created_at: at(-made), created_by: { type: "user", id: "ada" },
-  last_used_at: used === null ? null : at(-used), expires_at: ends === null ? null : at(ends), metadata: {},
-  credentials: [...(old ? [{ id: "0", expires_at: at(old), last_used_at: null }] : []), { id: "1", expires_at: null, last_used_at: null }],
-});
-
+/** @type {Sample[]} */
 const SAMPLES = [
-  [1, "nightly export", "ks_7Qv…k2Xd", ["projects:read", "reports:export"], 40, 0.3, 50],
-  [2, "deploy bot", "ks_Pz4…m9Ra", ["projects:read", "projects:write"], 120, 0.01, null, 2],
-  [3, "status page", "ks_u1B…c7Ty", ["projects:read"], 300, null, 65],
+  { id: 1, name: "nightly export", masked: "ks_7Qv…k2Xd", permissions: ["projects:read", "reports:export"], createdDaysAgo: 40, usedDaysAgo: 0.3, expiresInDays: 50 },
+  { id: 2, name: "deploy bot", masked: "ks_Pz4…m9Ra", permissions: ["projects:read", "projects:write"], createdDaysAgo: 120, usedDaysAgo: 0.01, oldValueDays: 2 },
+  { id: 3, name: "status page", masked: "ks_u1B…c7Ty", permissions: ["projects:read"], createdDaysAgo: 300, expiresInDays: 65 },
 ];
 
-// Responds like /v1 and changes nothing.
-function sampleApi(scope) {
-  const owner = scope === "user" ? { type: "user", id: "ada", organization_id: "acme" } : { type: "organization", id: "acme", organization_id: "acme" };
-  const rights = { see: true, change: true, end: true, permissions: [], roles: [] };
-  const session = { user_id: "ada", organization_id: "acme", organization: rights, user: rights, sees_everyone: false, max_lifetime: null, choices: ["permissions"] };
+/**
+ * @param {Sample} sample
+ * @param {V1.ApiKeyOwner} owner
+ * @returns {V1.ApiKey}
+ */
+function sampleKey({ id, name, masked, permissions, createdDaysAgo, usedDaysAgo, expiresInDays, oldValueDays }, owner) {
+  const created_at = daysFromNow(-createdDaysAgo);
+  const credential = { id: "1", created_at, expires_at: null, last_used_at: null };
   return {
-    base: location.href,
-    call: async (method, path) => (path === "portal-sessions/current" ? session : { data: SAMPLES.map((one) => sample(one, owner)), next: null }),
+    id: `key_${id}`, name, masked, permissions, owner, state: "active", state_reason: null, version: 1, archived_at: null,
+    audiences: null, max_token_ttl: null, exchanges_per_minute: null, metadata: {},
+    created_at, created_by: { type: "user", id: "ada" },
+    last_used_at: usedDaysAgo === undefined ? null : daysFromNow(-usedDaysAgo),
+    expires_at: expiresInDays === undefined ? null : daysFromNow(expiresInDays),
+    credentials: oldValueDays ? [{ ...credential, id: "0", expires_at: daysFromNow(oldValueDays) }, credential] : [credential],
   };
 }
 
-function bar({ name, logo }, scope) {
-  const link = (of) => h("span", { class: of === scope && "here" }, words.tabs[of]);
-  return h("div", { class: "bar" }, logo && h("img", { src: logo, alt: "" }), h("strong", {}, name || words.brand), link("organization"), link("user"), h("span", { class: "who" }, words.signedInAs("ada", "acme")));
+// Responds like /v1 and changes nothing.
+/** @param {Scope} scope */
+function sampleApi(scope) {
+  /** @type {V1.ApiKeyOwner} */
+  const owner = scope === "user" ? { type: "user", id: "ada", organization_id: "acme" } : { type: "organization", id: "acme", organization_id: "acme" };
+  const rights = { see: true, change: true, end: true, permissions: [], roles: [] };
+  /** @type {V1.CurrentPortalSession} */
+  const session = { user_id: "ada", organization_id: "acme", organization: rights, user: rights, sees_everyone: false, max_lifetime: null, choices: ["permissions"] };
+  const keys = { data: SAMPLES.map((sample) => sampleKey(sample, owner)), next: null };
+  const request = async (/** @type {string} */ operation) => (operation === "GET portal-sessions/current" ? session : keys);
+  return { base: new URL(location.href), request, call: /** @type {import("../widget/api.js").Api["call"]} */ (request) };
 }
 
-// `look` is { scheme, scope }. The scope "signed_out" shows the page after the end of the session.
-export async function draw(host, branding, { scheme, scope }) {
+/**
+ * @param {V1.BrandingPut} branding
+ * @param {Scope} [scope]
+ */
+function bar({ name, logo }, scope) {
+  const tab = (/** @type {Scope} */ of) => h("span", { class: of === scope && "here" }, widgetTexts.tabs[of]);
+  return h("div", { class: "bar" }, logo && h("img", { src: logo, alt: "" }), h("strong", {}, name || widgetTexts.brand), tab("organization"), tab("user"), h("span", { class: "who" }, widgetTexts.signedInAs("ada", "acme")));
+}
+
+// The page "signed_out" is that after the end of the session.
+/** @typedef {{ scheme: keyof typeof texts.branding.schemes, page: keyof typeof texts.branding.pages }} PreviewOptions */
+
+/**
+ * @param {HTMLElement} host
+ * @param {V1.BrandingPut} branding
+ * @param {PreviewOptions} options
+ */
+export async function drawPreview(host, branding, { scheme, page }) {
   const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   root.adoptedStyleSheets = [sheet, frame];
   host.style.setProperty("--keyswap-color-scheme", scheme);
-  const { accent, accent_dark } = branding;
-  host.style.setProperty("--keyswap-accent", `light-dark(${accent ?? ACCENTS.accent.usual}, ${accent_dark ?? ACCENTS.accent_dark.usual})`);
-  if (scope === "signed_out") {
-    const help = branding.texts.signed_out_help || words.signedOutHelp;
-    return fill(root, bar(branding, undefined), h("main", { class: "gone" }, h("p", {}, words.signedOut), h("p", { class: "hint" }, help)));
+  const { accent, accent_dark, texts: brandTexts } = branding;
+  host.style.setProperty("--keyswap-accent", `light-dark(${accent ?? DEFAULT_ACCENTS.accent.color}, ${accent_dark ?? DEFAULT_ACCENTS.accent_dark.color})`);
+  if (page === "signed_out") {
+    const help = brandTexts?.signed_out_help || widgetTexts.signedOutHelp;
+    return fill(root, bar(branding), h("main", { class: "gone" }, h("p", {}, widgetTexts.signedOut), h("p", { class: "hint" }, help)));
   }
-  const keys = new Keys(sampleApi(scope), scope, () => undefined, branding.texts);
+  const keys = new KeysView(sampleApi(page), page, () => undefined, brandTexts);
   await keys.start();
-  fill(root, bar(branding, scope), h("main", { "aria-label": texts.preview }, keys.element));
+  fill(root, bar(branding, page), h("main", { "aria-label": texts.preview }, keys.element));
 }

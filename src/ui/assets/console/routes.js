@@ -1,44 +1,50 @@
 // The views of the console, the permissions that they require, and their groups.
 
-import { show as branding } from "./branding.js";
-import { show as events } from "./events.js";
-import { show as key } from "./key.js";
-import { show as keys } from "./keys.js";
-import { show as overview } from "./overview.js";
-import { detail, list } from "./resource.js";
+/** @import { View } from "./page_view.js" */
+import { accessRecords } from "./access_records.js";
 import { audiences } from "./audiences.js";
+import { showBranding } from "./branding.js";
+import { showEvents } from "./events.js";
+import { showKey } from "./key_detail.js";
+import { showKeys } from "./key_list.js";
 import { organizations } from "./organizations.js";
+import { showOverview } from "./overview.js";
+import { KEY_MANAGEMENT } from "./permission_names.js";
 import { permissions } from "./permissions.js";
-import { records } from "./records.js";
+import { detailView, listView } from "./resource_view.js";
 import { roles } from "./roles.js";
-import { clients } from "./service_clients.js";
+import { serviceClients } from "./service_clients.js";
+import { showSigningKeys } from "./signing_keys.js";
+import { texts } from "./texts.js";
 import { users } from "./users.js";
 import { webhooks } from "./webhooks.js";
-import { KEYS } from "./permitted.js";
-import { show as signing } from "./signing.js";
 
-// One of the permissions in `needs` suffices, and keyswap:admin always suffices.
+/** @typedef {keyof typeof texts.views} ViewName */
+
+// One of the permissions suffices, and keyswap:admin always suffices.
+/** @type {Record<ViewName, { list: View, detail?: View, permissions: string[] }>} */
 export const routes = {
-  overview: { show: overview, needs: ["keyswap:events"] },
-  keys: { show: keys, one: key, needs: KEYS },
-  "service-clients": { show: list(clients), needs: KEYS },
-  "access-records": { show: list(records), needs: ["keyswap:keys"] },
-  organizations: { show: list(organizations), one: detail(organizations), needs: ["keyswap:directory"] },
-  users: { show: list(users), one: detail(users), needs: ["keyswap:directory"] },
-  roles: { show: list(roles), needs: ["keyswap:directory"] },
-  permissions: { show: list(permissions), needs: ["keyswap:keys", "keyswap:directory"] },
-  audiences: { show: list(audiences), needs: [] },
-  "signing-keys": { show: signing, needs: ["keyswap:signing-keys"] },
-  events: { show: events, needs: ["keyswap:events"] },
-  webhooks: { show: list(webhooks), one: detail(webhooks), needs: [] },
-  pages: { show: branding, needs: [] },
+  overview: { list: showOverview, permissions: ["keyswap:events"] },
+  keys: { list: showKeys, detail: showKey, permissions: KEY_MANAGEMENT },
+  "service-clients": { list: listView(serviceClients), permissions: KEY_MANAGEMENT },
+  "access-records": { list: listView(accessRecords), permissions: ["keyswap:keys"] },
+  organizations: { list: listView(organizations), detail: detailView(organizations), permissions: ["keyswap:directory"] },
+  users: { list: listView(users), detail: detailView(users), permissions: ["keyswap:directory"] },
+  roles: { list: listView(roles), permissions: ["keyswap:directory"] },
+  permissions: { list: listView(permissions), permissions: ["keyswap:keys", "keyswap:directory"] },
+  audiences: { list: listView(audiences), permissions: [] },
+  "signing-keys": { list: showSigningKeys, permissions: ["keyswap:signing-keys"] },
+  events: { list: showEvents, permissions: ["keyswap:events"] },
+  webhooks: { list: listView(webhooks), detail: detailView(webhooks), permissions: [] },
+  pages: { list: showBranding, permissions: [] },
 };
 
+/** @type {{ title: string, views: ViewName[] }[]} */
 export const groups = [
-  ["", ["overview"]],
-  ["access", ["keys", "service-clients", "access-records"]],
-  ["directory", ["organizations", "users", "roles", "permissions"]],
-  ["trust", ["signing-keys", "audiences"]],
-  ["watch", ["events", "webhooks"]],
-  ["looks", ["pages"]],
+  { title: "", views: ["overview"] },
+  { title: texts.groups.access, views: ["keys", "service-clients", "access-records"] },
+  { title: texts.groups.directory, views: ["organizations", "users", "roles", "permissions"] },
+  { title: texts.groups.tokens, views: ["signing-keys", "audiences"] },
+  { title: texts.groups.activity, views: ["events", "webhooks"] },
+  { title: texts.groups.appearance, views: ["pages"] },
 ];

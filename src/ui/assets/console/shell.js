@@ -1,144 +1,176 @@
 // <keyswap-console>: the caller, the navigation and the current view.
 
+/** @import { ViewName } from "./routes.js" */
+import { ApiError, describeError } from "../widget/api.js";
 import { button, fill, h } from "../widget/dom.js";
 import { sheet } from "../widget/style.js";
-import { address, parse } from "./address.js";
+import { formatAddress, parseAddress } from "./address.js";
 import { chartStyle } from "./chart_style.js";
+import { shortId } from "./elements.js";
 import { PageView } from "./page_view.js";
-import { idOf } from "./parts.js";
-import { ADMIN } from "./permitted.js";
+import { ADMIN } from "./permission_names.js";
 import { groups, routes } from "./routes.js";
-import { Calls, Refused, plain, signOut } from "./session.js";
+import { ConsoleApi, signOut } from "./session.js";
 import { signInAgain, signInPage } from "./sign_in.js";
 import { style } from "./style.js";
 import { texts } from "./texts.js";
 
 export class KeyswapConsole extends HTMLElement {
+  /** @type {Calls.Response<"GET caller"> | undefined} */
+  caller;
+  /** @type {PageView | undefined} */
+  page;
+  // Whether the current view was opened by navigation, not by loading the console.
+  hasNavigated = false;
+  dialogs = h("div");
+  /** @type {Set<() => void>} */
+  openDialogs = new Set();
+  #root = this.attachShadow({ mode: "open" });
+  #content = h("div");
+  #view = h("div", { class: "place" });
+  #menu = button(texts.menu, () => this.#toggleMenu(!this.#navigation?.classList.contains("open")), { class: "menu", "aria-controls": "navigation", "aria-expanded": "false" });
+  // The navigation exists while the user is signed in.
+  /** @type {HTMLElement | undefined} */
+  #navigation;
+  /** @type {Promise<boolean> | undefined} */
+  #signingIn;
+
   constructor() {
     super();
-    this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet, style, chartStyle];
-    this.stage = h("div");
-    this.dialogs = h("div");
-    this.open = new Set();
-    this.shadowRoot.append(this.stage, this.dialogs);
+    this.#root.adoptedStyleSheets = [sheet, style, chartStyle];
+    this.#root.append(this.#content, this.dialogs);
   }
 
   connectedCallback() {
-    addEventListener("hashchange", (event) => this.go(event));
+    addEventListener("hashchange", (event) => this.#navigate(event));
     // Another tab may have signed in with a different key in the meantime.
-    document.addEventListener("visibilitychange", () => { if (this.navigation && !document.hidden) this.learn().then(() => this.drawNavigation(), () => undefined); });
-    this.enter();
+    document.addEventListener("visibilitychange", () => { if (this.#navigation && !document.hidden) this.#reloadCaller(); });
+    this.#start();
   }
 
   // Returns whether the caller holds one of the permissions.
-  may(...permissions) {
-    return [ADMIN, ...permissions].some((permission) => this.who?.permissions.includes(permission));
+  /** @param {string[]} permissions */
+  hasPermission(...permissions) {
+    return [ADMIN, ...permissions].some((permission) => this.caller?.permissions.includes(permission));
   }
 
-  calls(signal) { return new Calls(() => this.again(), signal); }
+  /** @param {AbortSignal} [signal] */
+  createApi(signal) { return new ConsoleApi(() => this.#signInAgain(), signal); }
 
   // Opens one dialog, however many calls find that the session has ended. A different key may have
-  // other permissions.
-  again() {
-    this.asking ??= signInAgain(this).then(async (signedIn) => {
-      this.asking = undefined;
-      // If the browser did not store the session, the user is not asked again.
-      return signedIn && this.learn().then(() => this.drawNavigation() ?? true, () => false);
+  // other permissions. If the browser did not store the session, the user is not asked again.
+  #signInAgain() {
+    this.#signingIn ??= signInAgain(this).then((signedIn) => {
+      this.#signingIn = undefined;
+      return signedIn && this.#reloadCaller();
     });
-    return this.asking;
+    return this.#signingIn;
   }
 
-  async learn() { this.who = await plain().call("GET", "caller"); }
+  async #loadCaller() { this.caller = await new ConsoleApi().call("GET caller"); }
 
-  // `fresh` is set directly after a sign-in.
-  async enter(fresh) {
+  // Returns whether there is a session.
+  async #reloadCaller() {
     try {
-      await this.learn();
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      if (error.forbidden) return this.drawGate(texts.signIn.nothing);
-      return error.signedOut ? this.drawGate(fresh && texts.signIn.noCookie) : this.drawAway(error);
+      await this.#loadCaller();
+    } catch {
+      return false;
     }
-    this.draw();
-    this.go();
+    this.#drawNavigation();
+    return true;
   }
 
-  drawGate(why) {
+  /** @param {boolean} [hasSignedIn] directly before */
+  async #start(hasSignedIn) {
+    try {
+      await this.#loadCaller();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.isForbidden) return this.#drawSignIn(texts.signIn.noPermission);
+      return error.isSignedOut ? this.#drawSignIn(hasSignedIn ? texts.signIn.noCookie : undefined) : this.#drawError(error);
+    }
+    this.#draw();
+    this.#navigate();
+  }
+
+  /** @param {string} [fault] */
+  #drawSignIn(fault) {
     this.page?.leave();
-    this.page = this.navigation = undefined;
-    document.title = texts.titled(texts.signIn.title);
-    const gate = signInPage(() => this.enter(true));
-    fill(this.stage, gate.element);
-    gate.focus(why);
+    this.page = this.#navigation = undefined;
+    document.title = texts.documentTitle(texts.signIn.title);
+    const page = signInPage(() => this.#start(true));
+    fill(this.#content, page.element);
+    page.focus(fault);
   }
 
-  drawAway(error) {
-    const text = error.away ? texts.unreachable : error.message || texts.failed;
-    fill(this.stage, h("main", { class: "gate" }, h("div", { class: "sign-in", role: "alert" }, h("h1", {}, texts.brand), h("p", {}, text), button(texts.again, () => this.enter()))));
+  /** @param {ApiError} error */
+  #drawError(error) {
+    const retry = button(texts.retry, () => this.#start());
+    fill(this.#content, h("main", { class: "gate" }, h("div", { class: "sign-in", role: "alert" }, h("h1", {}, texts.brand), h("p", {}, describeError(error, texts)), retry)));
   }
 
-  draw() {
-    this.navigation = h("nav", { "aria-label": texts.navigation, id: "navigation" });
-    const toggle = button(texts.menu, () => this.unfold(!this.navigation.classList.contains("open")), { class: "menu", "aria-controls": "navigation", "aria-expanded": "false" });
-    this.toggle = toggle;
-    this.place = h("div", { class: "place" });
-    const skip = button(texts.skip, () => this.page.element.focus(), { class: "skip" });
-    const side = h("header", { class: "side" }, h("div", { class: "head" }, h("span", { class: "brand" }, texts.brand), toggle), this.navigation);
-    this.drawNavigation();
-    fill(this.stage, skip, h("div", { class: "frame" }, side, this.place));
+  #draw() {
+    this.#navigation = h("nav", { "aria-label": texts.navigation, id: "navigation" });
+    const skip = button(texts.skip, () => this.page?.element.focus(), { class: "skip" });
+    const side = h("header", { class: "side" }, h("div", { class: "head" }, h("span", { class: "brand" }, texts.brand), this.#menu), this.#navigation);
+    this.#drawNavigation();
+    fill(this.#content, skip, h("div", { class: "frame" }, side, this.#view));
   }
 
-  unfold(open) {
-    this.navigation.classList.toggle("open", open);
-    this.toggle.setAttribute("aria-expanded", String(open));
+  /** @param {boolean} open */
+  #toggleMenu(open) {
+    this.#navigation?.classList.toggle("open", open);
+    this.#menu.setAttribute("aria-expanded", String(open));
   }
 
-  drawNavigation() {
-    if (!this.navigation) return;
-    const link = (name) => h("li", {}, h("a", { href: address(name), "data-view": name }, texts.views[name]));
-    const parts = groups.map(([group, names]) => {
-      const seen = names.filter((name) => this.may(...routes[name].needs));
-      return seen.length > 0 && [group && h("h2", {}, texts.groups[group]), h("ul", {}, seen.map(link))];
+  /** @param {ViewName[]} views */
+  #permitted(views) { return views.filter((view) => this.hasPermission(...routes[view].permissions)); }
+
+  #drawNavigation() {
+    if (!this.#navigation || !this.caller) return;
+    const link = (/** @type {ViewName} */ name) => h("li", {}, h("a", { href: formatAddress(name), "data-view": name }, texts.views[name]));
+    const parts = groups.map(({ title, views }) => {
+      const permitted = this.#permitted(views);
+      return permitted.length > 0 && [title && h("h2", {}, title), h("ul", {}, permitted.map(link))];
     });
-    const { type, id } = this.who.actor;
-    const me = h("div", { class: "me" }, h("small", {}, texts.signedInWith), h("code", {}, id ? idOf(id) : type), button(texts.signOut, () => this.out()));
-    fill(this.navigation, parts, me);
-    this.mark();
+    const { type, id } = this.caller.actor;
+    const account = h("div", { class: "me" }, h("small", {}, texts.signedInWith), h("code", {}, id ? shortId(id) : type), button(texts.signOut, () => this.#signOut()));
+    fill(this.#navigation, parts, account);
+    this.#markCurrent();
   }
 
-  mark() {
-    for (const link of this.navigation.querySelectorAll("a")) {
+  #markCurrent() {
+    for (const link of this.#navigation?.querySelectorAll("a") ?? []) {
       if (link.dataset.view === this.page?.name) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
   }
 
-  async out() {
+  async #signOut() {
     try {
       await signOut();
     } catch (error) {
-      if (!error.signedOut) return this.page.failed(error);
+      if (!(error instanceof ApiError && error.isSignedOut)) return this.page?.reportError(error);
     }
-    this.who = undefined;
-    this.drawGate();
+    this.caller = undefined;
+    this.#drawSignIn();
   }
 
-  first() { return groups.flatMap(([, names]) => names).find((name) => this.may(...routes[name].needs)); }
-
-  go(event) {
-    if (!this.navigation) return;
+  /** @param {HashChangeEvent} [event] */
+  #navigate(event) {
+    if (!this.#navigation) return;
     // A dialog may contain input, or a value that is shown once. Navigation does not close it.
-    if (event && (this.page?.open.size || this.open.size)) return history.replaceState(null, "", event.oldURL);
-    const { name, id, query } = parse(location.hash);
-    const known = Object.hasOwn(routes, name) && (id === undefined || routes[name].one) ? name : undefined;
-    if (!known) return location.replace(address(this.first() ?? "overview"));
-    this.moved = Boolean(event) && Boolean(this.page);
+    if (event && (this.page?.openDialogs.size || this.openDialogs.size)) return history.replaceState(null, "", event.oldURL);
+    const { name, id, query } = parseAddress(location.hash);
+    const route = Object.hasOwn(routes, name) ? routes[/** @type {ViewName} */ (name)] : undefined;
+    const view = id === undefined ? route?.list : route?.detail;
+    if (!view) return location.replace(formatAddress(this.#permitted(groups.flatMap(({ views }) => views))[0] ?? "overview"));
+    this.hasNavigated = Boolean(event) && Boolean(this.page);
     this.page?.leave();
-    const view = id === undefined ? routes[known].show : routes[known].one;
-    this.page = new PageView(this, { view, name: known, id, query });
-    fill(this.place, this.page.element);
-    this.unfold(false);
-    this.mark();
+    this.page = new PageView(this, { view, name, id, query });
+    fill(this.#view, this.page.element);
+    this.#toggleMenu(false);
+    this.#markCurrent();
     scrollTo(0, 0);
     this.page.show();
   }

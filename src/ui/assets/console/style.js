@@ -59,7 +59,6 @@ nav a[aria-current] { background: var(--_soft); color: var(--_accent); font-weig
 .panel > .tools { margin: 0 0 12px; }
 .tools .switch { align-self: end; align-items: center; padding: 8px 0; font-weight: 500; }
 .list:has(table) { margin: 0 -8px; }
-.cell { min-width: 0; overflow-wrap: anywhere; }
 .cell small { overflow-wrap: normal; }
 td code, th code { overflow-wrap: anywhere; }
 .masked { display: block; font-weight: 400; font-size: .82em; color: var(--_quiet); }
@@ -118,8 +117,8 @@ form > .buttons { border-top: 1px solid var(--_line); padding-top: 14px; }
 .held { position: sticky; top: 20px; min-width: 0; }
 .shrunk { margin-top: 14px; border: 1px solid var(--_line); border-radius: 12px; overflow: hidden; }
 .preview { zoom: .56; min-height: 620px; }
-.colour label { display: block; }
-.colours { display: grid; grid-template-columns: 1fr 1fr; gap: 0 16px; }
+.color label { display: block; }
+.colors { display: grid; grid-template-columns: 1fr 1fr; gap: 0 16px; }
 .logo { display: flex; flex-wrap: wrap; gap: 12px; align-items: center; }
 .logo img { max-height: 48px; max-width: 200px; }
 
@@ -135,8 +134,6 @@ form > .buttons { border-top: 1px solid var(--_line); padding-top: 14px; }
 @container (max-width: 720px) {
   td.actions { text-align: start; padding-top: 6px; white-space: normal; }
   .list:has(table) { margin: 0; }
-  .cell { flex: 1; }
-  td { flex-wrap: nowrap; }
   tbody th { flex-direction: column; gap: 0; }
   tbody tr:last-child { border-bottom: 0; }
 }

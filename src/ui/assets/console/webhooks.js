@@ -1,105 +1,136 @@
 // Webhooks: the receivers of events, and their deliveries.
 
-import { button, h } from "../widget/dom.js";
-import { secret } from "../widget/secret.js";
-import { ask, lost, tell } from "./asking.js";
+/** @import { PageView } from "./page_view.js" */
+/** @import { Kind } from "./resource_view.js" */
+import { h } from "../widget/dom.js";
+import { openFormDialog } from "../widget/form_dialog.js";
+import { showSecret } from "../widget/secret_dialog.js";
+import { time } from "../widget/time.js";
+import { reportLostSecret, showMessage } from "./confirmation.js";
+import { badge, entityLink, facts, panel, tags } from "./elements.js";
 import { eventTypes } from "./event_types.js";
-import { form } from "./form.js";
-import { badge, facts, panel, tags, time, whom } from "./parts.js";
-import { Table } from "./table.js";
+import { createForm } from "./form.js";
 import { texts } from "./texts.js";
 
 const { fields, columns } = texts;
 
-const at = (hook, more = "") => `webhooks/${encodeURIComponent(hook.id)}${more}`;
+const state = (/** @type {V1.Webhook} */ webhook) => badge(webhook.state === "enabled" ? "active" : "suspended", texts.webhookStates[webhook.state]);
 
-const state = (hook) => badge(hook.state === "enabled" ? "active" : "suspended", texts.hookStates[hook.state] ?? hook.state);
+/**
+ * @param {PageView} page
+ * @param {V1.Webhook} webhook
+ */
+const showWebhookSecret = (page, { description, secret }) =>
+  secret ? showSecret(page, { name: description ?? "webhook", value: secret }, texts.webhookSecret) : reportLostSecret(page);
 
-const show = (page, hook) => secret(page, { name: hook.description ?? "webhook", value: hook.secret }, texts.hookSecret);
-
-const turn = (page, hook) => page.attempt(async () => {
-  const enabled = hook.state === "enabled";
-  await page.api.call("PATCH", at(hook), { body: { state: enabled ? "disabled" : "enabled" }, version: hook.version });
-  return enabled ? texts.didDisable : texts.didEnable;
+/**
+ * @param {PageView} page
+ * @param {V1.Webhook} webhook
+ */
+const toggleEnabled = (page, { id, state, version }) => page.perform(async () => {
+  const isEnabled = state === "enabled";
+  await page.api.call("PATCH webhooks/{id}", { path: { id }, body: { state: isEnabled ? "disabled" : "enabled" }, version });
+  return isEnabled ? texts.webhookDisabled : texts.webhookEnabled;
 });
 
-const test = (page, hook) => page.attempt(async () => {
-  const { delivered, status, error, took_ms } = await page.api.call("POST", at(hook, "/test"));
-  await tell(page, delivered ? texts.testDelivered : texts.testFailed, facts(
-    [fields.answer, status === null ? texts.noAnswer : String(status)],
-    error && [fields.fault, error],
-    [fields.took, texts.milliseconds(took_ms)],
-  ));
+/**
+ * @param {PageView} page
+ * @param {V1.Webhook} webhook
+ */
+const sendTest = (page, { id }) => page.perform(async () => {
+  const { delivered, status, error, took_ms } = await page.api.call("POST webhooks/{id}/test", { path: { id } });
+  await showMessage(page, delivered ? texts.testDelivered : texts.testFailed, facts([
+    [fields.response, status === null ? texts.noResponse : String(status)],
+    error && [fields.error, error],
+    [fields.duration, texts.milliseconds(took_ms)],
+  ]));
 });
 
-async function rotateSecret(page, hook) {
+/**
+ * @param {PageView} page
+ * @param {V1.Webhook} webhook
+ */
+async function rotateSecret(page, { id, version }) {
   const options = Object.entries(texts.overlaps).map(([value, text]) => ({ value, text }));
-  const { parts, read } = await form(page, [{ name: "overlap", label: fields.overlap, hint: fields.overlapHint, kind: "select", options, initial: "24h" }]);
-  const rotated = await ask(page, texts.rotateSecret, texts.rotateSecret, parts, () => page.api.call("POST", at(hook, "/rotate-secret"), { body: read(), version: hook.version }));
+  const { elements, read } = await createForm(page, [{ name: "overlap", label: fields.overlap, hint: fields.overlapHint, kind: "select", options, initial: "24h" }]);
+  const rotated = await openFormDialog(page, { title: texts.rotateSecret, submit: texts.rotateSecret }, elements, () =>
+    page.api.call("POST webhooks/{id}/rotate-secret", { path: { id }, body: /** @type {V1.WebhookSecretRotation} */ (read()), version }));
   if (!rotated) return;
-  if (rotated.secret) await show(page, rotated);
-  await page.did(texts.didRotateSecret);
+  if (rotated.secret) await showWebhookSecret(page, rotated);
+  await page.reportChange(texts.secretRotated);
 }
 
-const retry = (page, hook, delivery) => page.attempt(async () => {
-  await page.api.call("POST", at(hook, `/deliveries/${encodeURIComponent(delivery.id)}/retry`));
-  return texts.didRetry;
+/**
+ * @param {PageView} page
+ * @param {string} id
+ * @param {string} delivery
+ */
+const retry = (page, id, delivery) => page.perform(async () => {
+  await page.api.call("POST webhooks/{id}/deliveries/{delivery}/retry", { path: { id, delivery } });
+  return texts.deliveryRetried;
 });
 
-const tones = { delivered: "active", waiting: "suspended", failed: "revoked" };
+const BADGES = { delivered: "active", waiting: "suspended", failed: "revoked" };
 
-async function open(page, hook) {
-  const deliveries = new Table(page, {
-    path: at(hook, "/deliveries"),
-    label: texts.deliveries,
-    none: texts.noneYet.delivery,
-    act: (delivery) => delivery.state !== "delivered" && button(texts.retry, () => retry(page, hook, delivery), { "aria-label": texts.retryOf(delivery.event_type, delivery.event_seq) }),
-    columns: [
-      { title: columns.event, show: (delivery) => [h("code", {}, delivery.event_type), h("small", {}, texts.number(delivery.event_seq))] },
-      { title: columns.state, show: (delivery) => badge(tones[delivery.state], texts.deliveryStates[delivery.state] ?? delivery.state) },
-      { title: columns.attempts, show: (delivery) => String(delivery.attempts) },
-      { title: columns.answer, show: (delivery) => [delivery.last_status && String(delivery.last_status), delivery.last_error && h("small", {}, delivery.last_error)] },
-      { title: columns.nextTry, show: (delivery) => time(delivery.next_attempt_at, texts.none) },
-      { title: columns.created, show: (delivery) => time(delivery.created_at) },
-    ],
-  });
-  await deliveries.lookAgain();
-  return [
-    panel("", facts(
-      [columns.url, h("code", {}, hook.url)],
-      [columns.state, state(hook), hook.disabled_reason && h("small", {}, hook.disabled_reason)],
-      [columns.types, tags(hook.event_types, texts.everyEvent, 12)],
-      hook.organization_id && [columns.organization, whom({ type: "organization", id: hook.organization_id })],
-      hook.paused_until && [fields.paused, time(hook.paused_until)],
-      hook.old_secret_until && [fields.oldSecret, time(hook.old_secret_until)],
-      [columns.created, time(hook.created_at)],
-    )),
-    panel(texts.deliveries, deliveries.element),
-  ];
-}
+/**
+ * @param {PageView} page
+ * @param {string} id
+ */
+const deliveryTable = (page, id) => page.createTable({
+  list: "webhooks/{id}/deliveries",
+  path: { id },
+  label: texts.deliveries,
+  emptyText: () => texts.noDeliveries,
+  actions: (delivery) => delivery.state !== "delivered" && page.button(texts.sendAgain, () => retry(page, id, delivery.id), { "aria-label": texts.sendEventAgain(delivery.event_type, delivery.event_seq) }),
+  columns: [
+    { title: columns.event, show: (delivery) => [h("code", {}, delivery.event_type), h("small", {}, texts.eventNumber(delivery.event_seq))] },
+    { title: columns.state, show: (delivery) => badge(BADGES[delivery.state], texts.deliveryStates[delivery.state]) },
+    { title: columns.attempts, show: (delivery) => String(delivery.attempts) },
+    { title: columns.response, show: (delivery) => [delivery.last_status !== null && String(delivery.last_status), delivery.last_error && h("small", {}, delivery.last_error)] },
+    { title: columns.nextAttempt, show: (delivery) => time(delivery.next_attempt_at, texts.none) },
+    { title: columns.created, show: (delivery) => time(delivery.created_at) },
+  ],
+});
 
+/** @type {Kind<"webhooks">} */
 export const webhooks = {
   name: "webhook",
-  path: "webhooks",
-  called: (hook) => hook.description ?? hook.url,
-  open,
-  made: (page, hook) => (hook.secret ? show(page, hook) : lost(page)),
-  more: (page, hook) => [
-    { text: texts.test, act: () => test(page, hook) },
-    { text: texts.rotateSecret, act: () => rotateSecret(page, hook).catch((error) => page.failed(error)) },
-    { text: hook.state === "enabled" ? texts.disable : texts.enable, act: () => turn(page, hook) },
+  list: "webhooks",
+  deleteHelp: texts.deleteHelp.webhook,
+  getTitle: (webhook) => webhook.description ?? webhook.url,
+  async showDetails(page, webhook) {
+    const deliveries = deliveryTable(page, webhook.id);
+    await deliveries.reload();
+    return [
+      panel("", facts([
+        [columns.url, h("code", {}, webhook.url)],
+        [columns.state, state(webhook), webhook.disabled_reason && h("small", {}, webhook.disabled_reason)],
+        [columns.types, tags(webhook.event_types, texts.allEvents, 12)],
+        webhook.organization_id && [columns.organization, entityLink({ type: "organization", id: webhook.organization_id })],
+        webhook.paused_until && [fields.pausedUntil, time(webhook.paused_until)],
+        webhook.old_secret_until && [fields.oldSecretUntil, time(webhook.old_secret_until)],
+        [columns.created, time(webhook.created_at)],
+      ])),
+      panel(texts.deliveries, deliveries.element),
+    ];
+  },
+  onCreated: showWebhookSecret,
+  getActions: (page, webhook) => [
+    { text: texts.sendTest, act: () => sendTest(page, webhook) },
+    { text: texts.rotateSecret, act: () => rotateSecret(page, webhook) },
+    { text: webhook.state === "enabled" ? texts.disable : texts.enable, act: () => toggleEnabled(page, webhook) },
   ],
   columns: [
-    { title: columns.description, show: (hook) => hook.description ?? hook.url },
-    { title: columns.url, show: (hook) => h("code", {}, hook.url) },
-    { title: columns.types, show: (hook) => tags(hook.event_types, texts.everyEvent) },
-    { title: columns.organization, show: (hook) => (hook.organization_id ? whom({ type: "organization", id: hook.organization_id }) : texts.all) },
+    { title: columns.description, show: (webhook) => webhook.description ?? webhook.url },
+    { title: columns.url, show: (webhook) => h("code", {}, webhook.url) },
+    { title: columns.types, show: (webhook) => tags(webhook.event_types, texts.allEvents) },
+    { title: columns.organization, show: (webhook) => (webhook.organization_id ? entityLink({ type: "organization", id: webhook.organization_id }) : texts.all) },
     { title: columns.state, show: state },
   ],
   fields: [
     { name: "url", label: fields.url, hint: fields.urlHint, required: true, type: "url" },
     { name: "description", label: fields.description, empty: null, maxlength: 200 },
-    { name: "organization_id", label: fields.organization, hint: fields.hookOrganizationHint, empty: null },
-    { name: "event_types", label: fields.types, kind: "choices", any: texts.everyEvent, options: [...new Set(eventTypes.map((type) => `${type.split(".")[0]}.*`)), ...eventTypes].map((value) => ({ value })) },
+    { name: "organization_id", label: fields.organization, hint: fields.webhookOrganizationHint, empty: null },
+    { name: "event_types", label: fields.types, kind: "choices", any: texts.allEvents, options: [...new Set(eventTypes.map((type) => `${type.split(".")[0]}.*`)), ...eventTypes].map((value) => ({ value })) },
   ],
 };

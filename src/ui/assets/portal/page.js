@@ -1,27 +1,38 @@
 // A hosted page: shows the keys of the organization or of the user whom the product has redirected
 // here. The session is an HttpOnly cookie.
 
+/** @import { Scope } from "../widget/keys_view.js" */
 import { Api } from "../widget/api.js";
 import { button, fill, h } from "../widget/dom.js";
-import { define } from "../widget/element.js";
+import { KeyswapApiKeys, define } from "../widget/element.js";
 import { texts } from "../widget/texts.js";
 
 const root = new URL("../", location.href.split("#")[0]);
+/** @type {Scope} */
 const scope = location.pathname.endsWith("/user-keys") ? "user" : "organization";
-const pages = { organization: "organization-keys", user: "user-keys" };
+const PATHS = { organization: "organization-keys", user: "user-keys" };
 
 // CSRF protection: a hosted page sends this header. A form cannot send it, and CORS does not permit
 // it to other origins.
-const mark = () => ({ "Keyswap-Page": "1" });
+/** @returns {Record<string, string>} */
+const pageHeader = () => ({ "Keyswap-Page": "1" });
 
-const post = (path, body) =>
-  fetch(new URL(path, root), {
-    method: "POST",
-    credentials: "same-origin",
-    cache: "no-store",
-    headers: { ...mark(), ...(body && { "Content-Type": "application/json" }) },
-    body: body && JSON.stringify(body),
-  });
+const createApi = () => new Api(root, (renew) => (renew ? undefined : pageHeader()), "same-origin");
+
+/** @typedef {Partial<V1.Branding> & { texts: V1.BrandingTexts }} Branding */
+/** @type {Branding} */
+const NO_BRANDING = { texts: {} };
+
+// Returns the status, or 0 if there was no response.
+/**
+ * @param {string} path
+ * @param {object} [body]
+ */
+async function post(path, body) {
+  const headers = { ...pageHeader(), ...(body && { "Content-Type": "application/json" }) };
+  const request = fetch(new URL(path, root), { method: "POST", credentials: "same-origin", cache: "no-store", headers, body: body && JSON.stringify(body) });
+  return request.then(({ status }) => status, () => 0);
+}
 
 // Removes the one-time code from the address bar before anything else runs.
 function takeCode() {
@@ -32,62 +43,65 @@ function takeCode() {
 
 // Returns whether the page may continue. A code that is not accepted ends the current session,
 // which may be that of another user.
+/** @param {string | null} code */
 async function signIn(code) {
   if (!code) return true;
-  const { status } = await post("portal/sign-in", { code }).catch(() => ({ status: 0 }));
-  if (status === 401) await post("portal/sign-out").catch(() => undefined);
+  const status = await post("portal/sign-in", { code });
+  if (status === 401) await post("portal/sign-out");
   return status === 204 || status === 401;
 }
 
-// Loads the branding. The page works without it.
-async function branding() {
-  try {
-    return await new Api(root, mark, "same-origin").call("GET", "branding");
-  } catch {
-    return { texts: {} };
-  }
-}
+// The page works without branding.
+const loadBranding = () => createApi().call("GET branding").catch(() => NO_BRANDING);
 
 // Sets the accents of the page and of the keys component, for light and dark schemes.
-function paint({ accent, accent_dark }) {
-  const usual = getComputedStyle(document.documentElement).getPropertyValue("--accent");
+/** @param {Branding} branding */
+function setAccents({ accent, accent_dark }) {
   if (!accent && !accent_dark) return;
-  const [light, dark] = usual.match(/#[0-9a-f]+/gi);
-  const colours = `light-dark(${accent ?? light}, ${accent_dark ?? dark})`;
-  for (const name of ["--accent", "--keyswap-accent"]) document.documentElement.style.setProperty(name, colours);
+  const { style } = document.documentElement;
+  const [light, dark] = getComputedStyle(document.documentElement).getPropertyValue("--accent").match(/#[0-9a-f]+/gi) ?? [];
+  for (const name of ["--accent", "--keyswap-accent"]) style.setProperty(name, `light-dark(${accent ?? light}, ${accent_dark ?? dark})`);
 }
 
-function bar(session, look) {
-  const link = (of) => session[of]?.see && h("a", { href: pages[of], "aria-current": of === scope && "page" }, texts.tabs[of]);
-  const out = button(texts.signOut, async () => {
-    await post("portal/sign-out").catch(() => undefined);
+/**
+ * @param {V1.CurrentPortalSession} session
+ * @param {Branding} branding
+ */
+function bar(session, { logo, name }) {
+  const link = (/** @type {Scope} */ of) => session[of]?.see && h("a", { href: PATHS[of], "aria-current": of === scope && "page" }, texts.tabs[of]);
+  const signOut = async () => {
+    await post("portal/sign-out");
     location.reload();
-  });
+  };
   return [
-    look.logo && h("img", { src: look.logo, alt: "" }),
-    h("strong", {}, look.name ?? texts.brand),
+    logo && h("img", { src: logo, alt: "" }),
+    h("strong", {}, name ?? texts.brand),
     h("nav", { "aria-label": texts.pages }, link("organization"), link("user")),
     h("span", { class: "who" }, texts.signedInAs(session.user_id, session.organization_id)),
-    out,
+    button(texts.signOut, signOut),
   ];
 }
 
+/** @param {string | null} code */
 async function start(code) {
-  const main = document.querySelector("main");
-  const looks = branding();
+  const loading = loadBranding();
   if (!(await signIn(code))) {
-    const again = button(texts.again, () => start(code));
-    fill(main, h("div", { class: "notice", role: "alert" }, h("p", {}, texts.away), again));
+    const retry = button(texts.retry, () => start(code));
+    fill(main, h("div", { class: "notice", role: "alert" }, h("p", {}, texts.unavailable), retry));
     return;
   }
-  const keys = document.createElement("keyswap-api-keys");
+  const keys = new KeyswapApiKeys();
   // Slow branding delays the keys by at most 400 ms. Its accents are set when it arrives.
-  const look = await Promise.race([looks, new Promise((resolve) => { setTimeout(resolve, 400, { texts: {} }); })]);
-  looks.then(paint);
+  /** @type {Promise<Branding>} */
+  const timeout = new Promise((resolve) => { setTimeout(resolve, 400, NO_BRANDING); });
+  const branding = await Promise.race([loading, timeout]);
+  loading.then(setAccents);
   keys.scope = scope;
-  keys.words = look.texts;
-  keys.calls = new Api(root, (again) => (again ? undefined : mark()), "same-origin");
-  keys.addEventListener("keyswap-signed-in", ({ detail }) => fill(document.getElementById("bar"), bar(detail, look)));
+  keys.configure(createApi(), branding.texts);
+  keys.addEventListener("keyswap-signed-in", (event) => {
+    const session = /** @type {CustomEvent<V1.CurrentPortalSession>} */ (event).detail;
+    fill(/** @type {HTMLElement} */ (document.getElementById("bar")), bar(session, branding));
+  });
   fill(main, keys);
 }
 
@@ -96,6 +110,7 @@ async function start(code) {
 addEventListener("hashchange", () => location.reload());
 
 document.title = texts.titles[scope];
-document.body.append(h("main"));
+const main = h("main");
+document.body.append(main);
 define(root);
 start(takeCode());

@@ -54,6 +54,7 @@ tbody th { font-weight: 600; overflow-wrap: anywhere; }
 .badge.active { color: light-dark(#18794e, #4cc38a); }
 .badge.suspended, .badge.expired { color: light-dark(#8f5d00, #ffca5c); }
 .badge.revoked { color: var(--_danger); }
+.cell { display: block; min-width: 0; overflow-wrap: anywhere; }
 .actions { white-space: nowrap; }
 .actions button { margin: 0 4px 4px 0; padding: 2px 8px; min-height: 32px; font-size: .9em; }
 dialog { color: inherit; background: var(--_surface); border: 1px solid var(--_line); border-radius: calc(var(--_radius) * 1.5); padding: 20px; width: min(520px, calc(100vw - 24px)); max-height: calc(100vh - 24px); }
@@ -65,8 +66,10 @@ dialog::backdrop { background: rgb(0 0 0 / .5); }
 @container (max-width: 720px) {
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   tr { display: block; padding: 10px 0; border-bottom: 1px solid var(--_line); }
-  tbody th, td { display: flex; flex-wrap: wrap; gap: 8px; border: 0; padding: 3px 0; }
+  tbody th, td { display: flex; gap: 8px; border: 0; padding: 3px 0; }
+  .cell { flex: 1; }
   td::before { content: attr(data-label); flex: 0 0 100px; color: var(--_quiet); }
+  td.actions { flex-wrap: wrap; }
   td.actions::before { content: none; }
 }
 :host { container-type: inline-size; }
