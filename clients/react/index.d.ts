@@ -10,9 +10,9 @@ export interface Key {
 }
 
 export function KeyswapProvider(properties: {
-  /** Where Keyswap is, such as https://keyswap.example.com. */
+  /** The base URL of Keyswap, for example https://keyswap.example.com. */
   url: string;
-  /** A token of a portal session, or a function that gives one: called again when a token has run out. */
+  /** A token of a portal session, or a function that returns one. It is called again when a token has expired. */
   authToken: string | (() => string | Promise<string>);
   children?: ReactNode;
 }): ReactElement;
@@ -26,5 +26,5 @@ export function ApiKeys(properties: {
   onSuspended?(key: Key): void;
   onResumed?(key: Key): void;
   onRevoked?(key: Key): void;
-  onRefused?(answer: { status: number }): void;
+  onRefused?(error: { status: number }): void;
 }): ReactElement;

@@ -1,10 +1,10 @@
-// Keyswap's widget in React: the element does the work, and comes from the server that it talks to.
+// The widget of Keyswap as a React component. The Keyswap server supplies the element.
 
 import { createContext, createElement, useContext, useEffect, useRef } from "react";
 
 const Keyswap = createContext(undefined);
 
-// What the element tells, and the property that hears of it.
+// The events of the element, and the property that handles each.
 const EVENTS = {
   "keyswap-created": "onCreated",
   "keyswap-rotated": "onRotated",
@@ -14,7 +14,7 @@ const EVENTS = {
   "keyswap-refused": "onRefused",
 };
 
-// `url` is Keyswap's, `authToken` a token of a portal session or a function that gives one.
+// `url` is the base URL of Keyswap, `authToken` a token of a portal session or a function that returns one.
 export function KeyswapProvider({ url, authToken, children }) {
   useEffect(() => {
     const src = new URL("widget/v1.js", url.endsWith("/") ? url : `${url}/`).href;
@@ -24,26 +24,26 @@ export function KeyswapProvider({ url, authToken, children }) {
   return createElement(Keyswap.Provider, { value: authToken }, children);
 }
 
-export function ApiKeys({ scope = "organization", className, style, ...heard }) {
+export function ApiKeys({ scope = "organization", className, style, ...handlers }) {
   const element = useRef(null);
   const authToken = useContext(Keyswap);
   const current = useRef({});
-  current.current = { authToken, heard };
-  // Another text is another session. A function is asked whenever a token is needed, whichever it is then.
+  current.current = { authToken, handlers };
+  // A different string is a different session. A function is called whenever a token is needed.
   const token = typeof authToken === "string" ? authToken : undefined;
 
-  // A parent that is drawn again starts nothing again.
+  // A new render of the parent does not restart the element.
   useEffect(() => {
     const keys = element.current;
-    const ask = async () => {
+    const getToken = async () => {
       const { authToken } = current.current;
       return typeof authToken === "function" ? authToken() : authToken;
     };
-    customElements.whenDefined("keyswap-api-keys").then(() => { keys.authToken = ask; });
-    const hear = (event) => current.current.heard[EVENTS[event.type]]?.(event.detail);
-    for (const name of Object.keys(EVENTS)) keys.addEventListener(name, hear);
+    customElements.whenDefined("keyswap-api-keys").then(() => { keys.authToken = getToken; });
+    const handle = (event) => current.current.handlers[EVENTS[event.type]]?.(event.detail);
+    for (const name of Object.keys(EVENTS)) keys.addEventListener(name, handle);
     return () => {
-      for (const name of Object.keys(EVENTS)) keys.removeEventListener(name, hear);
+      for (const name of Object.keys(EVENTS)) keys.removeEventListener(name, handle);
     };
   }, [token]);
   return createElement("keyswap-api-keys", { ref: element, scope, class: className, style });

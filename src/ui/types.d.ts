@@ -24,3 +24,6 @@ declare namespace Calls {
   type BodyMember<Path extends Collection> = KeysOfUnion<NonNullable<Body<Write<Path>>>> & string;
   type KeysOfUnion<Union> = Union extends unknown ? keyof Union : never;
 }
+
+/** Swagger UI, which the page at /docs loads from its own script. */
+declare const SwaggerUIBundle: { (options: Record<string, unknown>): void; presets: { apis: unknown } };

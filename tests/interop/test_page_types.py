@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import sys
 
@@ -35,3 +36,8 @@ def test_a_renamed_field_and_a_removed_operation_fail_the_check(tmp_path):
     errors = check(tmp_path, json.dumps(document))
     for name in [*FIELDS, "POST webhooks/{id}/test"]:
         assert name in errors
+
+
+def test_the_console_offers_every_event_type():
+    types = [re.findall(r'"([a-z_]+\.[a-z_]+)"', (REPOSITORY / "src" / path).read_text()) for path in ["domain/events.rs", "ui/assets/console/event_types.js"]]
+    assert set(types[0]) == set(types[1])

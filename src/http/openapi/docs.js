@@ -1,5 +1,6 @@
-// Addresses are relative to the page: an issuer may have a path. Nothing is asked of anyone else, a validator least of all, and
-// what is typed as a credential is gone with the page.
+// URLs are relative to the page, because an issuer may have a path. The page sends nothing to other
+// servers and stores no credentials.
+
 window.onload = () =>
   SwaggerUIBundle({
     url: "openapi.json",

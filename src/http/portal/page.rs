@@ -40,7 +40,7 @@ pub(crate) fn shown(request: &HttpRequest, page: &CachedDocument) -> HttpRespons
 /// Refuses a sign-in or sign-out request that `page` did not send.
 pub(crate) fn require(page: Page, request: &HttpRequest) -> Result<(), Problem> {
     let asked = crate::http::portal::cookie::identify_page(request.headers()) == Some(page);
-    asked.then_some(()).ok_or_else(|| Problem::bad_request("only a page of Keyswap's asks for this"))
+    asked.then_some(()).ok_or_else(|| Problem::bad_request("only the pages of Keyswap can send this request"))
 }
 
 pub(crate) fn with_cookie(cookie: String) -> HttpResponse {

@@ -36,7 +36,7 @@ const readDataUrl = (file) => new Promise((resolve, reject) => {
  */
 function logoField(draft, onChange) {
   const file = h("input", { type: "file", accept: LOGO_TYPES.join(",") });
-  const { element, setFault } = field(labels.logo, file, labels.logoHint);
+  const { element, setError } = field(labels.logo, file, labels.logoHint);
   const current = h("div", { class: "logo" });
   const draw = () => fill(current, draft.logo ? [h("img", { src: draft.logo, alt: labels.logoAlt }), button(labels.removeLogo, () => setLogo(null))] : h("span", { class: "quiet" }, labels.noLogo));
   const setLogo = (/** @type {string | null} */ logo) => {
@@ -49,7 +49,7 @@ function logoField(draft, onChange) {
     const chosen = file.files?.[0];
     if (!chosen) return;
     const logo = LOGO_TYPES.includes(chosen.type) && (await readDataUrl(chosen).catch(() => undefined));
-    setFault(!logo ? labels.wrongLogoType : logo.length > MAX_LOGO_LENGTH ? labels.logoTooLarge : undefined);
+    setError(!logo ? labels.wrongLogoType : logo.length > MAX_LOGO_LENGTH ? labels.logoTooLarge : undefined);
     if (logo && logo.length <= MAX_LOGO_LENGTH) setLogo(logo);
   });
   draw();
@@ -157,5 +157,5 @@ export async function showBranding(page) {
     buttonGroup(labels.page, labels.pages, options.page, (shown) => { options.page = shown; draw(); }),
   );
   await draw();
-  page.draw({ title: texts.views.pages, help: texts.viewHelp.pages }, h("div", { class: "beside" }, form, h("div", { class: "held" }, panel(texts.preview, controls, h("div", { class: "shrunk" }, preview)))));
+  page.draw({ title: texts.views.pages, help: texts.viewHelp.pages }, h("div", { class: "form-and-preview" }, form, h("div", { class: "sticky" }, panel(texts.preview, controls, h("div", { class: "preview-frame" }, preview)))));
 }

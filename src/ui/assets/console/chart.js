@@ -90,7 +90,7 @@ export function barTable(rows, { label, titles, tone }) {
   const maximum = Math.max(...rows.map(({ value }) => value), 1);
   const row = (/** @type {{ text: string, value: number }} */ { text, value }) =>
     h("tr", {}, h("th", { scope: "row" }, text), h("td", {}, setStyle(h("span", { class: `meter ${tone}` }), { "--share": `${(value / maximum) * 100}%` })), h("td", { class: "number" }, formatCount(value)));
-  return table({ class: "meters", "aria-label": label }, titles.map((title) => h("span", { class: "unseen" }, title)), rows.map(row));
+  return table({ class: "meters", "aria-label": label }, titles.map((title) => h("span", { class: "visually-hidden" }, title)), rows.map(row));
 }
 
 // The shares of a total as a ring, with a legend.
@@ -109,7 +109,7 @@ export function ringChart(parts, { label, total }) {
     return arc;
   });
   const ring = svg("svg", { viewBox: "0 0 42 42", "aria-hidden": "true", class: "ring" }, svg("circle", { class: "ground", ...circle }), ...arcs);
-  const center = h("p", { class: "middle" }, h("strong", {}, formatCount(all)), h("small", {}, total));
+  const center = h("p", { class: "ring-center" }, h("strong", {}, formatCount(all)), h("small", {}, total));
   const legend = parts.map(({ tone, text, value, link }) => h("li", {}, h("span", { class: `dot ${tone}` }), h("a", { href: link }, text), h("strong", {}, formatCount(value))));
-  return h("div", { class: "rings" }, h("div", { class: "around" }, ring, center), h("ul", { class: "legend tall", "aria-label": label }, legend));
+  return h("div", { class: "rings" }, h("div", { class: "ring-frame" }, ring, center), h("ul", { class: "legend tall", "aria-label": label }, legend));
 }

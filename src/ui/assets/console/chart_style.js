@@ -2,11 +2,11 @@
 
 export const chartStyle = new CSSStyleSheet();
 chartStyle.replaceSync(`
-:host { --granted: light-dark(#3451b2, #9db1ff); --refused: light-dark(#c8402f, #ff9592); --waiting: light-dark(#c98a00, #ffca5c); --over: light-dark(#8b8f96, #7d838b); }
+:host { --granted: light-dark(#3451b2, #9db1ff); --refused: light-dark(#c8402f, #ff9592); --waiting: light-dark(#c98a00, #ffca5c); --ended: light-dark(#8b8f96, #7d838b); }
 .granted { --tone: var(--granted); }
 .refused { --tone: var(--refused); }
 .waiting { --tone: var(--waiting); }
-.over { --tone: var(--over); }
+.ended { --tone: var(--ended); }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 10px; padding: 0; font-size: .92em; }
 .legend li { display: flex; align-items: center; gap: 8px; }
 .dot { width: 12px; height: 12px; border-radius: 3px; background: var(--tone); flex: none; }
@@ -37,25 +37,25 @@ chartStyle.replaceSync(`
 .meter { display: block; flex: 1; height: 14px; border-radius: 4px; background: linear-gradient(var(--tone), var(--tone)) 0 / var(--share) 100% no-repeat, var(--_ground); }
 .number { text-align: end; font-variant-numeric: tabular-nums; justify-content: end; }
 .rings { display: flex; flex-wrap: wrap; gap: 28px; align-items: center; }
-.around { position: relative; width: 170px; flex: none; margin: 6px auto; }
+.ring-frame { position: relative; width: 170px; flex: none; margin: 6px auto; }
 .ring { display: block; transform: rotate(-90deg); }
 .ring circle { fill: none; stroke: var(--tone); stroke-width: 5; }
 .ring .ground { stroke: var(--_ground); }
-.middle { position: absolute; inset: 0; display: grid; place-content: center; text-align: center; margin: 0; }
-.middle strong { font-size: 1.9em; line-height: 1.1; }
+.ring-center { position: absolute; inset: 0; display: grid; place-content: center; text-align: center; margin: 0; }
+.ring-center strong { font-size: 1.9em; line-height: 1.1; }
 .legend.tall { flex: 1 1 170px; display: grid; gap: 10px; margin: 0; font-size: 1em; }
 .legend.tall strong { margin-inline-start: auto; font-variant-numeric: tabular-nums; }
 
-.dot.next, .stretch.next { background: repeating-linear-gradient(135deg, var(--granted) 0 3px, transparent 3px 7px), var(--_soft); }
-.dot.active, .stretch.active { background: var(--granted); }
-.dot.retiring, .stretch.retiring { background: var(--waiting); }
-.drawn { position: relative; padding-bottom: 30px; margin-top: 30px; }
-.lives { list-style: none; margin: 0; padding: 0; }
-.lives li { display: grid; grid-template-columns: 240px 1fr; align-items: center; border-top: 1px solid var(--_line); min-height: 46px; }
-.lives .of { position: relative; z-index: 1; background: var(--_surface); display: flex; flex-wrap: wrap; gap: 2px 12px; align-items: center; }
+.dot.next, .period.next { background: repeating-linear-gradient(135deg, var(--granted) 0 3px, transparent 3px 7px), var(--_soft); }
+.dot.active, .period.active { background: var(--granted); }
+.dot.retiring, .period.retiring { background: var(--waiting); }
+.timeline-plot { position: relative; padding-bottom: 30px; margin-top: 30px; }
+.key-rows { list-style: none; margin: 0; padding: 0; }
+.key-rows li { display: grid; grid-template-columns: 240px 1fr; align-items: center; border-top: 1px solid var(--_line); min-height: 46px; }
+.key-rows .key-label { position: relative; z-index: 1; background: var(--_surface); display: flex; flex-wrap: wrap; gap: 2px 12px; align-items: center; }
 .track { position: relative; height: 22px; }
-.stretch { position: absolute; left: var(--from); width: max(3px, calc(var(--to) - var(--from))); top: 0; bottom: 0; border-radius: 3px; }
-.stretch.coming { opacity: .38; }
+.period { position: absolute; left: var(--from); width: max(3px, calc(var(--to) - var(--from))); top: 0; bottom: 0; border-radius: 3px; }
+.period.planned { opacity: .38; }
 .overlay { position: absolute; inset: 0 0 0 240px; pointer-events: none; }
 .now { position: absolute; left: var(--from); top: -8px; bottom: 24px; border-inline-start: 2px solid var(--_danger); }
 .now small { position: absolute; bottom: 100%; transform: translateX(-50%); color: var(--_danger); font-weight: 600; }
@@ -64,7 +64,7 @@ chartStyle.replaceSync(`
 .axis span:first-child { transform: none; }
 .axis span:last-child { transform: translateX(-100%); }
 @container (max-width: 720px) {
-  .lives li { grid-template-columns: 1fr; padding: 8px 0; gap: 6px; }
+  .key-rows li { grid-template-columns: 1fr; padding: 8px 0; gap: 6px; }
   .overlay { inset: 0; }
   .axis span:nth-child(even) { display: none; }
   .names span:nth-child(even) { display: none; }

@@ -41,7 +41,7 @@ export function tags(names, none = "", shown = 4) {
 /** @param {string} id */
 export function shortId(id) {
   const short = id.replace(/^([a-z]+_)[0-9A-Z]{20}([0-9A-Z]{6})$/, "$1…$2").replace(/^([\w-]{8})[\w-]{35}$/, "$1…");
-  return h("span", { class: short === id ? "whole" : "id", title: id }, short);
+  return h("span", { class: short === id ? "full" : "id", title: id }, short);
 }
 
 /** @type {Record<string, string>} */
@@ -64,14 +64,14 @@ export function entityLink({ type, id }) {
 /** @param {Entity} actor */
 export const actorText = ({ type, id }) => h("span", { class: "by" }, texts.byActor, " ", id ? shortId(id) : lookUp(texts.creators, type));
 
-/** @typedef {[string, ...Children[]] | false | null | undefined | ""} Fact */
+/** @typedef {[string, ...Children[]] | false | null | undefined | ""} Attribute */
 
 // The attributes of an item as a description list.
 /**
- * @param {Fact[]} pairs
+ * @param {Attribute[]} pairs
  * @param {string} [style]
  */
-export const facts = (pairs, style = "facts") => h("dl", { class: style }, pairs.filter((pair) => pair).map((pair) => {
+export const attributeList = (pairs, style = "attributes") => h("dl", { class: style }, pairs.filter((pair) => pair).map((pair) => {
   const [name, ...value] = /** @type {[string, ...Children[]]} */ (pair);
   return h("div", {}, h("dt", {}, name), h("dd", {}, value));
 }));
@@ -90,7 +90,7 @@ export const panel = (title, ...content) => h("section", { class: "panel" }, tit
  */
 export const panelWithControls = (title, controls, ...content) => h("section", { class: "panel" }, h("div", { class: "top" }, h("h2", {}, title), controls), content);
 
-export const emptyState = (/** @type {string} */ text) => h("p", { class: "state" }, text);
+export const emptyState = (/** @type {string} */ text) => h("p", { class: "message" }, text);
 
 // Buttons of which one is pressed.
 /**

@@ -1,6 +1,7 @@
 // The audit log, with filters and live updates.
 
 /** @import { EventFilter } from "./audit_log.js" */
+/** @import { Properties } from "../widget/dom.js" */
 /** @import { PageView } from "./page_view.js" */
 import { ApiError } from "../widget/api.js";
 import { field, fill, h, uniqueId } from "../widget/dom.js";
@@ -21,53 +22,95 @@ const wait = (/** @type {number} */ milliseconds) => new Promise((resolve) => { 
 
 const waitUntilVisible = () => new Promise((resolve) => { document.addEventListener("visibilitychange", resolve, { once: true }); });
 
-/** @param {PageView} page */
-export async function showEvents(page) {
-  /** @type {EventFilter} */
-  const filter = Object.fromEntries(["type", "actor", "subject", "organization"].map((name) => [name, page.query[name]]));
-  const list = h("ul", { class: "entries", "aria-label": texts.views.events });
-  const none = emptyState(texts.noEvents);
-  const more = page.button(texts.more, () => showOlder(), { class: "more" });
-  let log = new AuditLogReader(page.api, filter);
+class EventsView {
+  #live = h("input", { type: "checkbox", role: "switch" });
+  #list = h("ul", { class: "entries", "aria-label": texts.views.events });
+  #none = emptyState(texts.noEvents);
   /** @type {AbortController | undefined} */
-  let following;
+  #following;
 
-  const update = () => {
-    none.hidden = list.children.length > 0;
-    more.hidden = !log.hasMore;
-  };
-  async function showOlder() {
-    const current = log;
-    const events = await current.readOlder(PAGE_SIZE);
-    if (current !== log) return;
-    list.append(...events.map(eventEntry));
-    update();
+  /** @param {PageView} page */
+  constructor(page) {
+    this.page = page;
+    /** @type {EventFilter} */
+    this.filter = Object.fromEntries(["type", "actor", "subject", "organization"].map((name) => [name, page.query[name]]));
+    this.more = page.button(texts.more, () => this.#showOlder(), { class: "more" });
+    this.log = new AuditLogReader(page.api, this.filter);
+    this.#live.addEventListener("change", () => {
+      page.announce(this.#live.checked ? texts.following : "");
+      if (this.#live.checked) this.#follow(this.log);
+      else this.#following?.abort();
+    });
   }
-  async function load() {
-    following?.abort();
-    const current = (log = new AuditLogReader(page.api, filter));
-    fill(list);
-    await showOlder();
-    if (current === log && live.checked) follow(current);
+
+  async load() {
+    this.#following?.abort();
+    const log = (this.log = new AuditLogReader(this.page.api, this.filter));
+    fill(this.#list);
+    await this.#showOlder();
+    if (log === this.log && this.#live.checked) this.#follow(log);
   }
+
+  draw() {
+    const types = uniqueId("types");
+    const tools = [
+      this.#filterField("type", columns.type, { list: types, placeholder: texts.exampleType }),
+      h("datalist", { id: types }, eventTypes.map((value) => h("option", { value }))),
+      this.#filterField("subject", columns.subject),
+      this.#filterField("actor", columns.actor),
+      this.#filterField("organization", columns.organization),
+      h("label", { class: "choice switch" }, this.#live, h("span", {}, texts.follow)),
+    ];
+    const panel = h("div", { class: "panel" }, h("div", { class: "tools dense", role: "search" }, tools), this.#list, this.#none, this.more);
+    this.page.draw({ title: texts.views.events, help: texts.viewHelp.events }, panel);
+  }
+
+  /**
+   * @param {keyof EventFilter} name
+   * @param {string} label
+   * @param {Properties} [properties]
+   */
+  #filterField(name, label, properties) {
+    const control = h("input", { type: "search", value: this.filter[name] ?? "", autocomplete: "off", spellcheck: "false", ...properties });
+    control.addEventListener("change", () => {
+      this.filter[name] = control.value.trim() || undefined;
+      history.replaceState(null, "", formatAddress("events", undefined, Object.fromEntries(Object.entries(this.filter).filter(([, value]) => value))));
+      this.load().catch((error) => this.page.showError(error));
+    });
+    return field(label, control).element;
+  }
+
+  #update() {
+    this.#none.hidden = this.#list.children.length > 0;
+    this.more.hidden = !this.log.hasMore;
+  }
+
+  async #showOlder() {
+    const { log } = this;
+    const events = await log.readOlder(PAGE_SIZE);
+    if (log !== this.log) return;
+    this.#list.append(...events.map(eventEntry));
+    this.#update();
+  }
+
   /** @param {V1.Event[]} events */
-  function showNewer(events) {
-    list.prepend(...events.map(eventEntry));
-    while (list.children.length > MAX_ENTRIES) {
-      list.lastElementChild?.remove();
-      log.continueAfter(Number(/** @type {HTMLElement} */ (list.lastElementChild).dataset.seq));
+  #showNewer(events) {
+    this.#list.prepend(...events.map(eventEntry));
+    while (this.#list.children.length > MAX_ENTRIES) {
+      this.#list.lastElementChild?.remove();
+      this.log.continueAfter(Number(/** @type {HTMLElement} */ (this.#list.lastElementChild).dataset.seq));
     }
-    update();
-    if (events.length) page.announce(texts.newEvents(events.length));
+    this.#update();
+    if (events.length) this.page.announce(texts.newEvents(events.length));
   }
 
   // Uses long polling while the page is visible and the switch is on.
   /** @param {AuditLogReader} log */
-  async function follow(log) {
-    following?.abort();
-    const { signal } = (following = new AbortController());
-    const isStopped = () => signal.aborted || page.isLeft;
-    const api = page.createPollingApi(signal);
+  async #follow(log) {
+    this.#following?.abort();
+    const { signal } = (this.#following = new AbortController());
+    const isStopped = () => signal.aborted || this.page.isLeft;
+    const api = this.page.createPollingApi(signal);
     while (!isStopped()) {
       if (document.hidden) {
         await waitUntilVisible();
@@ -76,44 +119,24 @@ export async function showEvents(page) {
       try {
         const events = await log.readNewer(api, "25s");
         if (isStopped()) return;
-        showNewer(events);
+        this.#showNewer(events);
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         if (isStopped()) return;
         if (!error.isUnavailable && error.status !== 429) {
-          live.checked = false;
-          return page.reportError(error);
+          this.#live.checked = false;
+          return this.page.reportError(error);
         }
-        page.announce(texts.followUnavailable);
+        this.page.announce(texts.followUnavailable);
         await wait((error.retryAfter ?? 5) * 1000);
       }
     }
   }
-  const live = h("input", { type: "checkbox", role: "switch" });
-  live.addEventListener("change", () => {
-    page.announce(live.checked ? texts.following : "");
-    if (live.checked) follow(log);
-    else following?.abort();
-  });
+}
 
-  const types = uniqueId("types");
-  const filterField = (/** @type {keyof EventFilter} */ name, /** @type {string} */ label, properties = {}) => {
-    const control = h("input", { type: "search", value: filter[name] ?? "", autocomplete: "off", spellcheck: "false", ...properties });
-    control.addEventListener("change", () => {
-      filter[name] = control.value.trim() || undefined;
-      history.replaceState(null, "", formatAddress("events", undefined, Object.fromEntries(Object.entries(filter).filter(([, value]) => value))));
-      load().catch((error) => page.showError(error));
-    });
-    return field(label, control).element;
-  };
-  await load();
-  const tools = [
-    filterField("type", columns.type, { list: types, placeholder: texts.exampleType }),
-    h("datalist", { id: types }, eventTypes.map((value) => h("option", { value }))),
-    filterField("subject", columns.subject),
-    filterField("actor", columns.actor),
-    filterField("organization", columns.organization),
-    h("label", { class: "choice switch" }, live, h("span", {}, texts.follow)),
-  ];
-  page.draw({ title: texts.views.events, help: texts.viewHelp.events }, h("div", { class: "panel" }, h("div", { class: "tools dense", role: "search" }, tools), list, none, more));
+/** @param {PageView} page */
+export async function showEvents(page) {
+  const view = new EventsView(page);
+  await view.load();
+  view.draw();
 }

@@ -38,14 +38,14 @@ export const INVALID = Symbol("invalid");
  * @returns {FormField}
  */
 function textField(spec, control, parse) {
-  const { element, setFault } = field(spec.label, control, spec.hint);
+  const { element, setError } = field(spec.label, control, spec.hint);
   if (spec.required) control.setAttribute("required", "");
   return {
     element,
     read() {
       const text = control.value.trim();
       const value = parse(text);
-      setFault(value === INVALID ? texts.jsonObjectNeeded : spec.required && !text ? texts.needed : undefined);
+      setError(value === INVALID ? texts.jsonObjectNeeded : spec.required && !text ? texts.needed : undefined);
       return spec.required && !text ? INVALID : value;
     },
   };

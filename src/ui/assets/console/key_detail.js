@@ -10,7 +10,7 @@ import { formatAddress } from "./address.js";
 import { AuditLogReader } from "./audit_log.js";
 import { stackedColumns } from "./chart.js";
 import { confirmAction } from "./confirmation.js";
-import { actorText, badge, entityLink, facts, link, panel, tags } from "./elements.js";
+import { actorText, badge, entityLink, attributeList, link, panel, tags } from "./elements.js";
 import { eventList } from "./event_list.js";
 import { changeKey } from "./key_form.js";
 import { isOldValueInUse, validReplacedCredential } from "./key_list.js";
@@ -93,9 +93,9 @@ function usagePanel({ data }) {
 }
 
 /** @param {V1.ApiKey} key */
-function keyFacts(key) {
+function keyAttributes(key) {
   const { type, organization_id } = key.owner;
-  return facts([
+  return attributeList([
     [columns.state, key.archived_at ? badge("revoked", texts.keyStates.deleted) : [badge(key.state), key.state_reason && h("small", {}, key.state_reason)]],
     [columns.key, h("code", {}, key.masked)],
     [columns.id, h("code", {}, key.id)],
@@ -121,7 +121,7 @@ export async function showKey(page) {
   ]);
   page.draw(
     { title: key.name, back: "keys", actions: keyActions(page, key) },
-    h("div", { class: "split" }, panel("", keyFacts(key)), usage && usagePanel(usage)),
+    h("div", { class: "split" }, panel("", keyAttributes(key)), usage && usagePanel(usage)),
     key.credentials.length > 0 && credentialsPanel(key),
     events && panel(texts.keyEvents, eventList(events, texts.noEvents)),
   );

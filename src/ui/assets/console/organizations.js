@@ -3,7 +3,7 @@
 /** @import { Kind } from "./resource_view.js" */
 import { h } from "../widget/dom.js";
 import { time } from "../widget/time.js";
-import { facts, link, panel, panelWithControls, tags } from "./elements.js";
+import { attributeList, link, panel, panelWithControls, tags } from "./elements.js";
 import { roleOptions } from "./form.js";
 import { keysPanel } from "./key_list.js";
 import { createItem, itemTable } from "./resource_view.js";
@@ -46,7 +46,7 @@ export const organizations = {
     await table.reload();
     const hasMetadata = Object.keys(metadata).length > 0;
     return [
-      panel("", facts([[columns.id, h("code", {}, id)], [columns.created, time(created_at)], hasMetadata && [fields.metadata, h("code", {}, JSON.stringify(metadata))]])),
+      panel("", attributeList([[columns.id, h("code", {}, id)], [columns.created, time(created_at)], hasMetadata && [fields.metadata, h("code", {}, JSON.stringify(metadata))]])),
       panelWithControls(texts.members, page.button(texts.createTitles.member, () => createItem(page, kind)), table.element),
       await keysPanel(page, { organization: id }),
     ];

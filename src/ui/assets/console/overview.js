@@ -90,7 +90,7 @@ async function nextStepTile(page) {
 /** @param {V1.Overview} overview */
 function keyStatesPanel({ keys }) {
   if (!keys) return panel(texts.keysByState, emptyState(texts.notCounted));
-  const tones = /** @type {const} */ ({ active: "granted", suspended: "waiting", expired: "over", revoked: "refused" });
+  const tones = /** @type {const} */ ({ active: "granted", suspended: "waiting", expired: "ended", revoked: "refused" });
   const parts = /** @type {(keyof typeof tones)[]} */ (Object.keys(tones)).map((state) => ({ tone: tones[state], text: texts.states[state], value: keys[state], link: formatAddress("keys", undefined, { state }) }));
   return panel(texts.keysByState, ringChart(parts, { label: texts.keysByState, total: texts.keysTotal }));
 }
@@ -104,7 +104,7 @@ export async function showOverview(page) {
   const load = (/** @type {Span} */ span) => page.api.call("GET overview", { query: { hours: Number(span) } });
   const [overview, step] = await Promise.all([load(initial), nextStepTile(page).catch(() => undefined)]);
   const chart = h("div", {}, exchangesChart(overview, initial));
-  const refusals = h("div", { class: "fills" }, refusalsPanel(overview));
+  const refusals = h("div", { class: "fill-height" }, refusalsPanel(overview));
   const redraw = async (/** @type {Span} */ span) => {
     const loaded = await load(span);
     fill(chart, exchangesChart(loaded, span));

@@ -36,7 +36,7 @@ export const ownerField = (types, onChange) => (spec, value) => {
     read() {
       const [needsId, mayHaveOrganization] = [members().includes("id"), members().includes("organization_id")];
       const isMissing = needsId && !id.control.value.trim();
-      id.setFault(isMissing ? texts.needed : undefined);
+      id.setError(isMissing ? texts.needed : undefined);
       if (isMissing) return INVALID;
       const within = organization.control.value.trim();
       return { type: type.value, ...(needsId && { id: id.control.value.trim() }), ...(mayHaveOrganization && within && { organization_id: within }) };

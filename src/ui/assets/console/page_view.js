@@ -17,7 +17,7 @@ export class PageView {
   openDialogs = new Set();
   #left = new AbortController();
   #body = h("div", { class: "page", "aria-busy": "true" });
-  #status = h("p", { class: "live", role: "status" });
+  #status = h("p", { class: "status", role: "status" });
   #isDrawn = false;
   #isActing = false;
   element = h("main", { tabindex: "-1" }, this.#status, this.#body);
@@ -119,7 +119,7 @@ export class PageView {
     this.#isDrawn = false;
     const retry = !error.isForbidden && button(texts.retry, () => this.show());
     const text = error.isForbidden ? texts.forbidden : error.status === 404 ? texts.notFound : describeError(error, texts);
-    this.draw({ title: lookUp(texts.views, this.name) }, h("div", { class: "state", role: "alert" }, h("p", {}, text), retry));
+    this.draw({ title: lookUp(texts.views, this.name) }, h("div", { class: "message", role: "alert" }, h("p", {}, text), retry));
     this.#isDrawn = false;
   }
 

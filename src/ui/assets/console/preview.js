@@ -16,10 +16,10 @@ frame.replaceSync(`
 .bar { display: flex; flex-wrap: wrap; gap: 8px 20px; align-items: center; padding: 10px 20px; background: var(--_surface); border-bottom: 1px solid var(--_line); }
 .bar img { max-height: 32px; max-width: 180px; display: block; }
 .bar span { color: var(--_quiet); padding: 6px 0; border-bottom: 2px solid transparent; }
-.bar span.here { color: var(--_text); border-color: var(--_accent); font-weight: 600; }
-.bar span.who { margin-inline-start: auto; }
+.bar span.current { color: var(--_text); border-color: var(--_accent); font-weight: 600; }
+.bar span.account { margin-inline-start: auto; }
 main { margin: 20px; padding: 24px 20px; background: var(--_surface); border: 1px solid var(--_line); border-radius: 12px; }
-.gone { text-align: center; padding: 80px 20px; }
+.signed-out { text-align: center; padding: 80px 20px; }
 `);
 
 /** @typedef {{ id: number, name: string, masked: string, permissions: string[], createdDaysAgo: number, usedDaysAgo?: number, expiresInDays?: number, oldValueDays?: number }} Sample */
@@ -67,8 +67,8 @@ function sampleApi(scope) {
  * @param {Scope} [scope]
  */
 function bar({ name, logo }, scope) {
-  const tab = (/** @type {Scope} */ of) => h("span", { class: of === scope && "here" }, widgetTexts.tabs[of]);
-  return h("div", { class: "bar" }, logo && h("img", { src: logo, alt: "" }), h("strong", {}, name || widgetTexts.brand), tab("organization"), tab("user"), h("span", { class: "who" }, widgetTexts.signedInAs("ada", "acme")));
+  const tab = (/** @type {Scope} */ of) => h("span", { class: of === scope && "current" }, widgetTexts.tabs[of]);
+  return h("div", { class: "bar" }, logo && h("img", { src: logo, alt: "" }), h("strong", {}, name || widgetTexts.brand), tab("organization"), tab("user"), h("span", { class: "account" }, widgetTexts.signedInAs("ada", "acme")));
 }
 
 // The page "signed_out" is that after the end of the session.
@@ -87,7 +87,7 @@ export async function drawPreview(host, branding, { scheme, page }) {
   host.style.setProperty("--keyswap-accent", `light-dark(${accent ?? DEFAULT_ACCENTS.accent.color}, ${accent_dark ?? DEFAULT_ACCENTS.accent_dark.color})`);
   if (page === "signed_out") {
     const help = brandTexts?.signed_out_help || widgetTexts.signedOutHelp;
-    return fill(root, bar(branding), h("main", { class: "gone" }, h("p", {}, widgetTexts.signedOut), h("p", { class: "hint" }, help)));
+    return fill(root, bar(branding), h("main", { class: "signed-out" }, h("p", {}, widgetTexts.signedOut), h("p", { class: "hint" }, help)));
   }
   const keys = new KeysView(sampleApi(page), page, () => undefined, brandTexts);
   await keys.start();

@@ -27,7 +27,7 @@ export class KeyswapConsole extends HTMLElement {
   openDialogs = new Set();
   #root = this.attachShadow({ mode: "open" });
   #content = h("div");
-  #view = h("div", { class: "place" });
+  #view = h("div", { class: "view" });
   #menu = button(texts.menu, () => this.#toggleMenu(!this.#navigation?.classList.contains("open")), { class: "menu", "aria-controls": "navigation", "aria-expanded": "false" });
   // The navigation exists while the user is signed in.
   /** @type {HTMLElement | undefined} */
@@ -106,7 +106,7 @@ export class KeyswapConsole extends HTMLElement {
   /** @param {ApiError} error */
   #drawError(error) {
     const retry = button(texts.retry, () => this.#start());
-    fill(this.#content, h("main", { class: "gate" }, h("div", { class: "sign-in", role: "alert" }, h("h1", {}, texts.brand), h("p", {}, describeError(error, texts)), retry)));
+    fill(this.#content, h("main", { class: "sign-in-page" }, h("div", { class: "sign-in", role: "alert" }, h("h1", {}, texts.brand), h("p", {}, describeError(error, texts)), retry)));
   }
 
   #draw() {
@@ -134,7 +134,7 @@ export class KeyswapConsole extends HTMLElement {
       return permitted.length > 0 && [title && h("h2", {}, title), h("ul", {}, permitted.map(link))];
     });
     const { type, id } = this.caller.actor;
-    const account = h("div", { class: "me" }, h("small", {}, texts.signedInWith), h("code", {}, id ? shortId(id) : type), button(texts.signOut, () => this.#signOut()));
+    const account = h("div", { class: "account" }, h("small", {}, texts.signedInWith), h("code", {}, id ? shortId(id) : type), button(texts.signOut, () => this.#signOut()));
     fill(this.#navigation, parts, account);
     this.#markCurrent();
   }

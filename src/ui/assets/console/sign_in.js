@@ -29,7 +29,7 @@ function signInForm(heading, onSignedIn, cancel) {
   element.addEventListener("submit", async (event) => {
     event.preventDefault();
     const value = key.control.value.trim();
-    key.setFault(value ? undefined : texts.signIn.needed);
+    key.setError(value ? undefined : texts.signIn.needed);
     if (!value) return key.control.focus();
     submit.disabled = true;
     try {
@@ -38,7 +38,7 @@ function signInForm(heading, onSignedIn, cancel) {
       await onSignedIn();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      key.setFault(describeRefusal(error));
+      key.setError(describeRefusal(error));
       key.control.focus();
     } finally {
       submit.disabled = false;
@@ -47,7 +47,7 @@ function signInForm(heading, onSignedIn, cancel) {
   return {
     element,
     focus(/** @type {string | undefined} */ fault) {
-      key.setFault(fault);
+      key.setError(fault);
       key.control.focus();
     },
   };
@@ -57,7 +57,7 @@ function signInForm(heading, onSignedIn, cancel) {
 export function signInPage(onSignedIn) {
   const heading = [h("p", { class: "brand" }, texts.brand), h("h1", { tabindex: "-1" }, texts.signIn.title), h("p", { class: "hint" }, texts.signIn.help)];
   const { element, focus } = signInForm(heading, onSignedIn);
-  return { element: h("main", { class: "gate" }, element), focus };
+  return { element: h("main", { class: "sign-in-page" }, element), focus };
 }
 
 // Returns whether the user has signed in again. Input in the view below is preserved.

@@ -6,7 +6,7 @@ import { cell, h, table } from "../widget/dom.js";
 import { confirmByTyping, openFormDialog } from "../widget/form_dialog.js";
 import { formatTime, time } from "../widget/time.js";
 import { showMessage } from "./confirmation.js";
-import { badge, emptyState, facts, formatDuration, lookUp, panel } from "./elements.js";
+import { badge, emptyState, attributeList, formatDuration, lookUp, panel } from "./elements.js";
 import { texts } from "./texts.js";
 import { shortKid, timeline } from "./timeline.js";
 
@@ -43,7 +43,7 @@ async function revoke(page, { kid }) {
   const word = shortKid(kid);
   const revoked = await confirmByTyping(page, { title: emergency.title(word), help: emergency.help, word, submit: emergency.submit }, () => page.api.call("POST signing-keys/{kid}/revoke", { path: { kid } }));
   if (!revoked || revoked === true) return;
-  await showMessage(page, emergency.done(word), facts([
+  await showMessage(page, emergency.done(word), attributeList([
     revoked.activated && [emergency.activated, h("code", {}, shortKid(revoked.activated.kid))],
     [emergency.unpublishedBy, formatTime(revoked.unpublished_by)],
     [emergency.successorKnownBy, formatTime(revoked.successor_known_by)],
@@ -77,7 +77,7 @@ function keyRow(page, key) {
  * @param {V1.SigningKey[]} keys
  */
 function keyTable(page, keys) {
-  const titles = [columns.key, columns.state, columns.published, columns.maySignFrom, columns.mayBeRemovedFrom, columns.liveTokens, h("span", { class: "unseen" }, columns.actions)];
+  const titles = [columns.key, columns.state, columns.published, columns.maySignFrom, columns.mayBeRemovedFrom, columns.liveTokens, h("span", { class: "visually-hidden" }, columns.actions)];
   return table({ "aria-label": texts.views["signing-keys"] }, titles, keys.map((key) => keyRow(page, key)));
 }
 
@@ -97,14 +97,14 @@ const stepItem = (step) => h(
 const replicaItem = ({ name, started_at, seen_at, published }) => h("li", {}, h("strong", {}, name), h("small", {}, texts.replicaStatus(formatTime(started_at), formatTime(seen_at), published.length)));
 
 /** @param {V1.RotationRules} rules */
-function ruleFacts({ steady_since, rotation_period, ...durations }) {
+function ruleAttributes({ steady_since, rotation_period, ...durations }) {
   const { ruleNames } = texts;
   const others = Object.entries(durations).map(([name, value]) => /** @type {[string, string]} */ ([lookUp(ruleNames, name), formatDuration(value)]));
-  return facts([
+  return attributeList([
     [ruleNames.rotation_period, rotation_period ? formatDuration(rotation_period) : texts.manually],
     ...others,
     [ruleNames.steady_since, steady_since ? formatTime(steady_since) : texts.firstStart],
-  ], "facts wide");
+  ], "attributes wide");
 }
 
 /** @param {PageView} page */
@@ -116,7 +116,7 @@ export async function showSigningKeys(page) {
     panel(texts.timeline, timeline(keys)),
     h("div", { class: "split even" },
       panel(texts.nextSteps, plan.length === 0 ? emptyState(texts.noSteps) : h("ol", { class: "steps" }, plan.map(stepItem))),
-      panel(texts.rules, ruleFacts(rules)),
+      panel(texts.rules, ruleAttributes(rules)),
     ),
     panel(texts.safetyTimes, h("p", { class: "hint" }, texts.safetyTimesHelp), keyTable(page, data)),
     panel(texts.replicas, replicas.length ? h("ul", { class: "lines" }, replicas.map(replicaItem)) : emptyState(texts.noReplicas)),

@@ -1,7 +1,7 @@
 // The statements of an access record: roles, and the resources to which they apply.
 
 /** @import { FormField, FieldFactory } from "./form.js" */
-import { button, checkbox, faultText, field, fill, h, splitLines } from "../widget/dom.js";
+import { button, checkbox, errorText, field, fill, h, splitLines } from "../widget/dom.js";
 import { INVALID } from "./form.js";
 import { texts } from "./texts.js";
 
@@ -14,7 +14,7 @@ export function statementsField(_, value, roles) {
   const addRow = (/** @type {V1.NewStatement} */ { roles: chosen, resources }) => {
     const boxes = roles.map(({ value }) => checkbox({ value, checked: chosen.includes(value) }, h("code", {}, value)));
     const area = field(texts.resources, h("textarea", { rows: 2, spellcheck: "false", value: resources.join("\n") }), texts.resourcesHint);
-    const fault = faultText(texts.roleNeeded);
+    const fault = errorText(texts.roleNeeded);
     const remove = button(texts.removeStatement, () => {
       rows.splice(rows.indexOf(row), 1);
       draw();
@@ -26,7 +26,7 @@ export function statementsField(_, value, roles) {
         const names = boxes.filter(({ control }) => control.checked).map(({ control }) => control.value);
         const paths = splitLines(area.control.value);
         fault.hidden = names.length > 0;
-        area.setFault(paths.length ? undefined : texts.needed);
+        area.setError(paths.length ? undefined : texts.needed);
         return names.length && paths.length ? { roles: names, resources: paths } : INVALID;
       },
     };

@@ -39,11 +39,11 @@ nav ul { list-style: none; margin: 0; padding: 0; }
 nav a { display: block; padding: 6px 10px; border-radius: var(--_radius); color: inherit; text-decoration: none; }
 nav a:hover { background: var(--_ground); }
 nav a[aria-current] { background: var(--_soft); color: var(--_accent); font-weight: 600; }
-.me { margin: 24px 10px 0; padding-top: 16px; border-top: 1px solid var(--_line); }
-.me code { display: block; overflow-wrap: anywhere; margin-bottom: 10px; font-size: .8em; }
-.place { container-type: inline-size; min-width: 0; }
-.place > main { max-width: 1240px; margin: 0 auto; padding: 28px 32px 64px; }
-.live:not(:empty) { background: var(--_soft); border-radius: var(--_radius); padding: 8px 14px; margin: 0 0 16px; }
+.account { margin: 24px 10px 0; padding-top: 16px; border-top: 1px solid var(--_line); }
+.account code { display: block; overflow-wrap: anywhere; margin-bottom: 10px; font-size: .8em; }
+.view { container-type: inline-size; min-width: 0; }
+.view > main { max-width: 1240px; margin: 0 auto; padding: 28px 32px 64px; }
+.status:not(:empty) { background: var(--_soft); border-radius: var(--_radius); padding: 8px 14px; margin: 0 0 16px; }
 .top { display: flex; flex-wrap: wrap; gap: 12px 20px; justify-content: space-between; align-items: start; margin-bottom: 8px; }
 .page > .top { margin-bottom: 20px; }
 .page > .top > div:first-child { flex: 1 1 320px; min-width: 0; }
@@ -52,20 +52,21 @@ nav a[aria-current] { background: var(--_soft); color: var(--_accent); font-weig
 .back::before { content: "← "; }
 .panel { background: var(--_surface); border: 1px solid var(--_line); border-radius: 12px; padding: 18px 20px; margin-bottom: 20px; box-shadow: var(--_shade); min-width: 0; }
 .panel > h2 { margin-bottom: 10px; }
-.split, .beside { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 20px; align-items: stretch; }
+.split, .form-and-preview { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 20px; align-items: stretch; }
 .split > * { height: calc(100% - 20px); }
-.fills > .panel { height: 100%; }
+.fill-height > .panel { height: 100%; }
 .tools.dense > * { flex: 1 1 130px; }
 .panel > .tools { margin: 0 0 12px; }
 .tools .switch { align-self: end; align-items: center; padding: 8px 0; font-weight: 500; }
 .list:has(table) { margin: 0 -8px; }
+.cell { overflow-wrap: anywhere; }
 .cell small { overflow-wrap: normal; }
 td code, th code { overflow-wrap: anywhere; }
 .masked { display: block; font-weight: 400; font-size: .82em; color: var(--_quiet); }
 tbody th { min-width: 130px; }
 .tag { white-space: nowrap; }
 .id, td .by { white-space: nowrap; }
-.whole { overflow-wrap: anywhere; }
+.full { overflow-wrap: anywhere; }
 tbody tr:last-child > * { border-bottom: 0; }
 tbody tr:hover { background: color-mix(in srgb, var(--_accent) 4%, transparent); }
 tbody th small { font-weight: 400; }
@@ -76,12 +77,12 @@ td.actions { text-align: end; }
 .badge::before { content: ""; width: 8px; height: 8px; border-radius: 50%; background: currentColor; flex: none; }
 .badge.retiring, .badge.removed { color: var(--_quiet); }
 .badge.next { color: var(--_accent); }
-.facts { margin: 0; display: grid; gap: 8px; }
-.facts > div { display: grid; grid-template-columns: minmax(110px, 160px) 1fr; gap: 12px; }
-.facts.wide > div { grid-template-columns: 55% 1fr; }
-dialog .facts { margin-top: 12px; }
-.facts dt { color: var(--_quiet); }
-.facts dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
+.attributes { margin: 0; display: grid; gap: 8px; }
+.attributes > div { display: grid; grid-template-columns: minmax(110px, 160px) 1fr; gap: 12px; }
+.attributes.wide > div { grid-template-columns: 55% 1fr; }
+dialog .attributes { margin-top: 12px; }
+.attributes dt { color: var(--_quiet); }
+.attributes dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 .statement { margin-bottom: 4px; }
 .statement code { margin-inline-end: 8px; }
 .lines, .steps { margin: 0; padding-inline-start: 20px; display: grid; gap: 8px; }
@@ -91,11 +92,11 @@ dialog .facts { margin-top: 12px; }
 .chips { display: flex; flex-wrap: wrap; gap: 4px 16px; }
 fieldset.wide { max-height: none; }
 form > .buttons { border-top: 1px solid var(--_line); padding-top: 14px; }
-.gate { display: grid; place-items: center; min-height: 100vh; padding: 20px; }
-.gate .sign-in { width: min(420px, 100%); background: var(--_surface); border: 1px solid var(--_line); border-radius: 16px; padding: 32px; box-shadow: 0 8px 32px rgb(0 0 0 / .06); }
-.gate h1 { margin-top: 24px; font-size: 1.35em; }
-.gate .buttons { border: 0; padding: 0; }
-.gate .buttons button { flex: 1; min-height: 40px; }
+.sign-in-page { display: grid; place-items: center; min-height: 100vh; padding: 20px; }
+.sign-in-page .sign-in { width: min(420px, 100%); background: var(--_surface); border: 1px solid var(--_line); border-radius: 16px; padding: 32px; box-shadow: 0 8px 32px rgb(0 0 0 / .06); }
+.sign-in-page h1 { margin-top: 24px; font-size: 1.35em; }
+.sign-in-page .buttons { border: 0; padding: 0; }
+.sign-in-page .buttons button { flex: 1; min-height: 40px; }
 
 .entries { list-style: none; margin: 0; padding: 0; }
 .entries > li { border-bottom: 1px solid var(--_line); }
@@ -112,10 +113,10 @@ form > .buttons { border-top: 1px solid var(--_line); padding-top: 14px; }
 .group { display: inline-flex; flex-wrap: wrap; border: 1px solid var(--_line); border-radius: var(--_radius); padding: 2px; gap: 2px; }
 .group button { border: 0; min-height: 30px; padding: 3px 12px; border-radius: calc(var(--_radius) - 2px); background: none; }
 .group button[aria-pressed=true] { background: var(--_soft); color: var(--_accent); font-weight: 600; }
-.beside { grid-template-columns: minmax(280px, 1fr) minmax(0, 2fr); align-items: start; }
-.beside > form { grid-column: 1; }
-.held { position: sticky; top: 20px; min-width: 0; }
-.shrunk { margin-top: 14px; border: 1px solid var(--_line); border-radius: 12px; overflow: hidden; }
+.form-and-preview { grid-template-columns: minmax(280px, 1fr) minmax(0, 2fr); align-items: start; }
+.form-and-preview > form { grid-column: 1; }
+.sticky { position: sticky; top: 20px; min-width: 0; }
+.preview-frame { margin-top: 14px; border: 1px solid var(--_line); border-radius: 12px; overflow: hidden; }
 .preview { zoom: .56; min-height: 620px; }
 .color label { display: block; }
 .colors { display: grid; grid-template-columns: 1fr 1fr; gap: 0 16px; }
@@ -123,10 +124,10 @@ form > .buttons { border-top: 1px solid var(--_line); padding-top: 14px; }
 .logo img { max-height: 48px; max-width: 200px; }
 
 @container (max-width: 860px) {
-  .split, .beside { grid-template-columns: minmax(0, 1fr); }
+  .split, .form-and-preview { grid-template-columns: minmax(0, 1fr); }
   .split > * { height: auto; }
-  .split > .fills { margin-bottom: 20px; }
-  .held { position: static; }
+  .split > .fill-height { margin-bottom: 20px; }
+  .sticky { position: static; }
   .entries summary { grid-template-columns: 12px 1fr auto; }
   .entries .subject { grid-column: 2; }
   .entries time { text-align: end; }
@@ -143,9 +144,9 @@ form > .buttons { border-top: 1px solid var(--_line); padding-top: 14px; }
   .menu { display: block; }
   nav { display: none; }
   nav.open { display: block; }
-  .place > main { padding: 20px 14px 48px; }
+  .view > main { padding: 20px 14px 48px; }
   .panel { padding: 14px; }
-  .facts > div { grid-template-columns: 1fr; gap: 0; }
+  .attributes > div { grid-template-columns: 1fr; gap: 0; }
   .entries summary { grid-template-columns: 12px 1fr; }
   .entries summary > * { grid-column: 2; }
   .entries time { text-align: start; }

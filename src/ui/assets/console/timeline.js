@@ -69,22 +69,22 @@ export function timeline({ data, plan }) {
   const bars = (/** @type {Period} */ period) => {
     const to = period.to ?? end;
     const bar = (/** @type {number} */ from, /** @type {number} */ until, /** @type {string} */ style) =>
-      until > from && setStyle(h("span", { class: `stretch ${period.state} ${style}`, title: describePeriod(period) }), { "--from": position(from), "--to": position(until) });
-    return [bar(period.from, Math.min(to, now), "past"), bar(Math.max(period.from, now), to, "coming")];
+      until > from && setStyle(h("span", { class: `period ${period.state} ${style}`, title: describePeriod(period) }), { "--from": position(from), "--to": position(until) });
+    return [bar(period.from, Math.min(to, now), "past"), bar(Math.max(period.from, now), to, "planned")];
   };
   const rows = drawn.map(({ key, periods }) => h(
     "li",
     {},
-    h("div", { class: "of" }, h("code", { title: key.kid }, shortKid(key.kid)), h("small", {}, key.algorithm), badge(key.state, texts.signingKeyStates[key.state])),
-    h("div", { class: "track" }, periods.map(bars), h("span", { class: "unseen" }, periods.map(describePeriod).join(". "))),
+    h("div", { class: "key-label" }, h("code", { title: key.kid }, shortKid(key.kid)), h("small", {}, key.algorithm), badge(key.state, texts.signingKeyStates[key.state])),
+    h("div", { class: "track" }, periods.map(bars), h("span", { class: "visually-hidden" }, periods.map(describePeriod).join(". "))),
   ));
   const legend = /** @type {State[]} */ (["next", "active", "retiring"]).map((state) => h("li", {}, h("span", { class: `dot ${state}` }), texts.signingKeyStates[state]));
   return h(
     "div",
     { class: "timeline" },
     h("ul", { class: "legend" }, legend, h("li", {}, texts.planned)),
-    h("div", { class: "drawn" },
-      h("ul", { class: "lives", "aria-label": texts.timeline }, rows),
+    h("div", { class: "timeline-plot" },
+      h("ul", { class: "key-rows", "aria-label": texts.timeline }, rows),
       h("div", { class: "overlay", "aria-hidden": "true" }, setStyle(h("span", { class: "now" }, h("small", {}, texts.now)), { "--from": position(now) }), h("div", { class: "axis" }, axisLabels(begin, end))),
     ),
   );

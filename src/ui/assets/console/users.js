@@ -1,11 +1,11 @@
 // The users of the product.
 
-/** @import { Fact } from "./elements.js" */
+/** @import { Attribute } from "./elements.js" */
 /** @import { PageView } from "./page_view.js" */
 /** @import { Kind } from "./resource_view.js" */
 import { h } from "../widget/dom.js";
 import { time } from "../widget/time.js";
-import { badge, facts, panel, tags } from "./elements.js";
+import { badge, attributeList, panel, tags } from "./elements.js";
 import { roleOptions } from "./form.js";
 import { keysPanel } from "./key_list.js";
 import { texts } from "./texts.js";
@@ -28,9 +28,9 @@ const toggleBlocked = (page, { id, blocked, version }) => page.perform(async () 
 
 /**
  * @param {V1.Metadata} value
- * @returns {Fact[]}
+ * @returns {Attribute[]}
  */
-const memberFacts = (value) => Object.entries(value).map(([name, member]) => [name, typeof member === "string" ? member : JSON.stringify(member)]);
+const memberAttributes = (value) => Object.entries(value).map(([name, member]) => [name, typeof member === "string" ? member : JSON.stringify(member)]);
 
 /** @type {Kind<"users", "id">} */
 export const users = {
@@ -40,13 +40,13 @@ export const users = {
   deleteHelp: texts.deleteHelp.user,
   getTitle: (user) => user.id,
   showDetails: async (page, user) => [
-    panel("", facts([
+    panel("", attributeList([
       [columns.id, h("code", {}, user.id)],
       [columns.state, state(user)],
       [columns.roles, tags(user.roles, texts.none)],
       [columns.created, time(user.created_at)],
-      ...memberFacts(user.profile),
-      ...memberFacts(user.metadata),
+      ...memberAttributes(user.profile),
+      ...memberAttributes(user.metadata),
     ])),
     page.hasPermission("keyswap:keys") && (await keysPanel(page, { user: user.id })),
   ],

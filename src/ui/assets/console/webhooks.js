@@ -7,7 +7,7 @@ import { openFormDialog } from "../widget/form_dialog.js";
 import { showSecret } from "../widget/secret_dialog.js";
 import { time } from "../widget/time.js";
 import { reportLostSecret, showMessage } from "./confirmation.js";
-import { badge, entityLink, facts, panel, tags } from "./elements.js";
+import { badge, entityLink, attributeList, panel, tags } from "./elements.js";
 import { eventTypes } from "./event_types.js";
 import { createForm } from "./form.js";
 import { texts } from "./texts.js";
@@ -39,7 +39,7 @@ const toggleEnabled = (page, { id, state, version }) => page.perform(async () =>
  */
 const sendTest = (page, { id }) => page.perform(async () => {
   const { delivered, status, error, took_ms } = await page.api.call("POST webhooks/{id}/test", { path: { id } });
-  await showMessage(page, delivered ? texts.testDelivered : texts.testFailed, facts([
+  await showMessage(page, delivered ? texts.testDelivered : texts.testFailed, attributeList([
     [fields.response, status === null ? texts.noResponse : String(status)],
     error && [fields.error, error],
     [fields.duration, texts.milliseconds(took_ms)],
@@ -102,7 +102,7 @@ export const webhooks = {
     const deliveries = deliveryTable(page, webhook.id);
     await deliveries.reload();
     return [
-      panel("", facts([
+      panel("", attributeList([
         [columns.url, h("code", {}, webhook.url)],
         [columns.state, state(webhook), webhook.disabled_reason && h("small", {}, webhook.disabled_reason)],
         [columns.types, tags(webhook.event_types, texts.allEvents, 12)],

@@ -77,7 +77,7 @@ function bar(session, { logo, name }) {
     logo && h("img", { src: logo, alt: "" }),
     h("strong", {}, name ?? texts.brand),
     h("nav", { "aria-label": texts.pages }, link("organization"), link("user")),
-    h("span", { class: "who" }, texts.signedInAs(session.user_id, session.organization_id)),
+    h("span", { class: "account" }, texts.signedInAs(session.user_id, session.organization_id)),
     button(texts.signOut, signOut),
   ];
 }

@@ -70,7 +70,7 @@ export function checkbox(properties, label, description) {
   return { control, element: h("label", { class: "choice" }, control, h("span", {}, label, description && h("small", {}, description))) };
 }
 
-export const faultText = (text = "", properties = {}) => h("p", { class: "fault", role: "alert", hidden: true, ...properties }, text);
+export const errorText = (text = "", properties = {}) => h("p", { class: "error", role: "alert", hidden: true, ...properties }, text);
 
 // A control with a label, a hint and an error message.
 /**
@@ -81,13 +81,13 @@ export const faultText = (text = "", properties = {}) => h("p", { class: "fault"
  */
 export function field(label, control, hint) {
   const id = uniqueId("field");
-  const fault = faultText("", { id: `${id}-fault` });
+  const fault = errorText("", { id: `${id}-fault` });
   control.id = id;
   control.setAttribute("aria-describedby", hint ? `${id}-hint ${id}-fault` : `${id}-fault`);
   return {
     element: h("div", { class: "field" }, h("label", { for: id }, label), hint && h("p", { class: "hint", id: `${id}-hint` }, hint), control, fault),
     control,
-    setFault(/** @type {string | undefined} */ text) {
+    setError(/** @type {string | undefined} */ text) {
       fault.textContent = text ?? "";
       fault.hidden = !text;
       if (text) control.setAttribute("aria-invalid", "true");

@@ -3,7 +3,7 @@
 /** @import { Children } from "./dom.js" */
 /** @import { DialogHost } from "./modal.js" */
 import { ApiError, describeError } from "./api.js";
-import { button, faultText, field, h, uniqueId } from "./dom.js";
+import { button, errorText, field, h, uniqueId } from "./dom.js";
 import { openModal } from "./modal.js";
 import { texts } from "./texts.js";
 
@@ -20,8 +20,8 @@ import { texts } from "./texts.js";
  */
 export async function openFormDialog(host, { title, submit, danger }, content, send) {
   const id = uniqueId("dialog");
-  const fault = faultText();
-  const showFault = (/** @type {string} */ text) => {
+  const fault = errorText();
+  const showError = (/** @type {string} */ text) => {
     fault.textContent = text;
     fault.hidden = !text;
   };
@@ -36,7 +36,7 @@ export async function openFormDialog(host, { title, submit, danger }, content, s
   };
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    showFault("");
+    showError("");
     setBusy(true);
     try {
       const result = await send();
@@ -47,7 +47,7 @@ export async function openFormDialog(host, { title, submit, danger }, content, s
         modal.close();
         return host.reloadAfterConflict();
       }
-      showFault(describeError(error, texts));
+      showError(describeError(error, texts));
     } finally {
       setBusy(false);
     }
@@ -69,7 +69,7 @@ export function confirmByTyping(host, { title, help, word, submit }, send) {
   const typed = field(texts.typeToConfirm(word), h("input", { type: "text", autocomplete: "off", spellcheck: "false" }));
   return openFormDialog(host, { title, submit, danger: true }, [h("p", {}, help), typed.element], async () => {
     const matches = typed.control.value.trim() === word;
-    typed.setFault(matches ? undefined : texts.typeToConfirm(word));
+    typed.setError(matches ? undefined : texts.typeToConfirm(word));
     return matches ? (await send()) ?? true : undefined;
   });
 }

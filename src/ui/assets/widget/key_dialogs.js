@@ -31,7 +31,7 @@ export function expiryField(longest) {
       if (preset.value === "never") return null;
       if (preset.value !== "date") return new Date(opened + Number(preset.value) * DAY).toISOString();
       const end = Date.parse(`${day.value}T23:59:59`);
-      date.setFault(end > opened ? undefined : texts.dateNeeded);
+      date.setError(end > opened ? undefined : texts.dateNeeded);
       return end > opened ? new Date(end).toISOString() : undefined;
     },
   };
@@ -49,7 +49,7 @@ export async function createKey(view, session, rights) {
   const idempotencyKeyOf = createIdempotencyKeys();
   const created = await openFormDialog(view, { title: texts.createTitle, submit: texts.create }, [name.element, choices.elements, expiry.element], async () => {
     const [text, expires_at] = [name.control.value.trim(), expiry.read()];
-    name.setFault(text ? undefined : texts.nameNeeded);
+    name.setError(text ? undefined : texts.nameNeeded);
     const permissions = choices.read(text);
     if (!text || !permissions || expires_at === undefined) return undefined;
     const body = { name: text, owner: view.newKeyOwner(session), ...permissions, expires_at };

@@ -95,7 +95,7 @@ export class KeysView {
     const help = error.isSignedOut && (this.brandTexts.signed_out_help ?? texts.signedOutHelp);
     const retry = !error.isSignedOut && !error.isForbidden && button(texts.retry, () => this.start());
     this.element.setAttribute("aria-busy", "false");
-    fill(this.element, h("div", { class: "state", role: "alert" }, h("p", {}, text), help && h("p", { class: "hint" }, help), retry));
+    fill(this.element, h("div", { class: "message", role: "alert" }, h("p", {}, text), help && h("p", { class: "hint" }, help), retry));
     this.notify("refused", { status: error.status });
   }
 

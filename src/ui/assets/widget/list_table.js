@@ -83,7 +83,7 @@ export class ListTable {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const text = error.isForbidden ? texts.forbidden : describeError(error, texts);
-      fill(this.list, h("div", { class: "state", role: "alert" }, h("p", {}, text), !error.isForbidden && button(texts.retry, () => this.reload())));
+      fill(this.list, h("div", { class: "message", role: "alert" }, h("p", {}, text), !error.isForbidden && button(texts.retry, () => this.reload())));
     }
   }
 
@@ -143,9 +143,9 @@ export class ListTable {
     const more = (matching.length > rows.length || this.next) && button(texts.more, () => this.showMore(), { class: "more" });
     if (rows.length === 0) {
       const text = this.next ? (this.items.length >= this.maxSearched ? texts.noMatchesAmong(this.items.length) : "") : this.search || this.items.length ? texts.noMatches : emptyText();
-      return fill(this.list, h("p", { class: "state" }, text), more);
+      return fill(this.list, h("p", { class: "message" }, text), more);
     }
-    const titles = [...columns.map(({ title }) => title), ...(actions ? [h("span", { class: "unseen" }, texts.columns.actions)] : [])];
+    const titles = [...columns.map(({ title }) => title), ...(actions ? [h("span", { class: "visually-hidden" }, texts.columns.actions)] : [])];
     fill(this.list, table({ "aria-label": label, part: "table" }, titles, rows.map((item) => this.row(item))), more);
   }
 

@@ -34,7 +34,7 @@ export function permissionChoices(enabled, rights) {
       const chosen = roles.read();
       const paths = splitLines(resources.control.value);
       const isRoleMissing = paths.length > 0 && chosen.length === 0;
-      resources.setFault(isRoleMissing ? texts.roleNeeded : undefined);
+      resources.setError(isRoleMissing ? texts.roleNeeded : undefined);
       if (isRoleMissing) return undefined;
       const names = [...chosen.flatMap((role) => role.permissions), ...permissions.read().map((choice) => choice.name)];
       const statement = { roles: chosen.map((role) => role.name), resources: paths };

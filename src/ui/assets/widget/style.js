@@ -26,9 +26,9 @@ p { margin: 4px 0; }
 small { display: block; font-size: .85em; color: var(--_quiet); }
 code, pre, .value { font-family: ui-monospace, monospace; font-size: .9em; }
 .hint { color: var(--_quiet); margin: 2px 0 6px; }
-.fault { color: var(--_danger); white-space: pre-line; margin: 4px 0 0; }
-.state { padding: 32px 16px; text-align: center; color: var(--_quiet); }
-.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.error { color: var(--_danger); white-space: pre-line; margin: 4px 0 0; }
+.message { padding: 32px 16px; text-align: center; color: var(--_quiet); }
+.visually-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 button, input, select, textarea { font: inherit; color: inherit; background: var(--_surface); border: 1px solid var(--_line); border-radius: var(--_radius); padding: 6px 12px; min-height: 36px; }
 input, select, textarea { width: 100%; }
 input[type=checkbox] { width: 18px; min-height: 18px; height: 18px; margin: 3px 0 0; flex: none; accent-color: var(--_accent); }
@@ -54,7 +54,7 @@ tbody th { font-weight: 600; overflow-wrap: anywhere; }
 .badge.active { color: light-dark(#18794e, #4cc38a); }
 .badge.suspended, .badge.expired { color: light-dark(#8f5d00, #ffca5c); }
 .badge.revoked { color: var(--_danger); }
-.cell { display: block; min-width: 0; overflow-wrap: anywhere; }
+.cell { display: block; min-width: 0; }
 .actions { white-space: nowrap; }
 .actions button { margin: 0 4px 4px 0; padding: 2px 8px; min-height: 32px; font-size: .9em; }
 dialog { color: inherit; background: var(--_surface); border: 1px solid var(--_line); border-radius: calc(var(--_radius) * 1.5); padding: 20px; width: min(520px, calc(100vw - 24px)); max-height: calc(100vh - 24px); }
