@@ -140,7 +140,7 @@ impl std::str::FromStr for KeyState {
 
 /// Returned for a text that is not a state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a state is active, suspended, revoked or expired")]
+#[error("the state must be active, suspended, revoked or expired")]
 pub struct InvalidKeyState;
 
 /// A credential of a key, without its secret. A key has one, or two during the grace of a rotation.
@@ -222,7 +222,7 @@ impl ApiKey {
     /// Returns the masked form of the current credential.
     pub fn masked_value(&self) -> Option<String> {
         self.credentials.first().map(|newest| match &newest.masked_value {
-            Some(foreign) => foreign.to_string(),
+            Some(masked) => masked.to_string(),
             None => masked_value(&newest.prefix, &newest.id),
         })
     }

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_notice_has_its_time() {
+    fn each_notification_has_its_time() {
         let end = Timestamp::from_millis(100 * 24 * 3_600_000);
         let hours_before = |hours: u64| due_notification_days(end, end.minus(Span::from_secs(hours * 3600)));
         assert_eq!(hours_before(15 * 24), None);

@@ -61,7 +61,7 @@ impl_serde_as_text!(Prefix);
 
 /// Returned for a text that is not a valid prefix of API keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a prefix has 1 to 16 of a-z, 0-9 and _, and no _ at either end")]
+#[error("a prefix must have 1 to 16 characters of a-z, 0-9 and _, without _ at either end")]
 pub struct InvalidPrefix;
 
 /// The secret part of an API key.
@@ -166,12 +166,12 @@ pub fn masked_value(prefix: &Prefix, id: &CredentialId) -> String {
 /// Reason why a text is not an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedKey {
-    #[error("a key has only letters, digits and underscores")]
+    #[error("a key contains only letters, digits and underscores")]
     Alphabet,
-    #[error("the length is wrong: a key is its prefix and {SUFFIX_LENGTH} characters")]
+    #[error("the length is wrong: a key has its prefix and {SUFFIX_LENGTH} more characters")]
     Length,
-    #[error("the checksum does not match: the key was mistyped or cut off")]
+    #[error("the checksum does not match: the key was mistyped or truncated")]
     Checksum,
-    #[error("the parts are not where they should be: <prefix>_<16 characters>_<38 characters>")]
+    #[error("the format is wrong: a key is <prefix>_<16 characters>_<38 characters>")]
     Format,
 }

@@ -33,7 +33,7 @@ impl ImportedKeyDigest {
 
 impl fmt::Debug for ImportedKeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ForeignDigest(…)")
+        f.write_str("ImportedKeyDigest(…)")
     }
 }
 
@@ -70,7 +70,7 @@ impl<'de> serde::Deserialize<'de> for ImportedKeyDigest {
 
 /// Returned for a text that is not a SHA-256 digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give the SHA-256 digest of the whole key: 64 hexadecimal digits")]
+#[error("the digest must be the SHA-256 digest of the complete key, in 64 hexadecimal digits")]
 pub struct InvalidKeyDigest;
 
 /// Masked form of an imported key, such as `sk_live_…abcd`: at most 40 characters, with `…` or
@@ -113,7 +113,7 @@ impl_serde_as_text!(MaskedKey);
 /// Returned for a text that is not a valid masked form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a masked key has at most 40 printable characters, … or ... among them, no space at either end, and no API key in it"
+    "a masked key must have at most 40 printable characters including … or ..., without spaces at either end, and must not contain an API key"
 )]
 pub struct InvalidMaskedKey;
 
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p13_a_digest_is_64_hexadecimal_digits_and_shows_nothing() {
+    fn p13_a_digest_is_64_hexadecimal_digits_and_debug_omits_it() {
         let text = "00ff".repeat(16);
         let digest: ImportedKeyDigest = text.parse().unwrap();
         assert_eq!(digest.expose()[..2], [0, 255]);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn p13_what_is_shown_hides_something() {
+    fn p13_a_masked_key_omits_a_part() {
         for good in ["sk_live_…abcd", "abc...", "…"] {
             assert!(good.parse::<MaskedKey>().is_ok(), "{good}");
         }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn p13_a_foreign_key_is_printable_and_neither_short_nor_long() {
+    fn p13_an_imported_key_is_printable_and_16_to_512_characters_long() {
         for (text, expected) in [
             ("a".repeat(15), false),
             ("a".repeat(16), true),

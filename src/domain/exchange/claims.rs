@@ -159,7 +159,7 @@ pub enum SourceCredential {
 impl Claims {
     /// Checks that the token itself is in force. The module `grant` checks its key.
     ///
-    /// A token from a credential that is no longer accepted is `KeyFault::Expired`. If the token
+    /// A token from a credential that is no longer accepted is `CredentialError::Expired`. If the token
     /// does not identify its credential, the credential counts as no longer accepted if the token
     /// was issued before the oldest accepted credential was created; this comparison is in whole
     /// seconds.
@@ -167,7 +167,7 @@ impl Claims {
         let credential_works = match known.source_credential {
             SourceCredential::Identified { accepted } => accepted,
             SourceCredential::Unidentified { oldest_accepted } => {
-                oldest_accepted.is_some_and(|made| self.iat >= made.seconds())
+                oldest_accepted.is_some_and(|created_at| self.iat >= created_at.seconds())
             }
         };
         if known.revoked {
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_ends_with_its_time_its_name_and_its_credential() {
+    fn a_token_ends_at_its_expiry_or_revocation_or_with_its_credential() {
         let text = r#"{"iss":"i","sub":"s","sub_type":"api_key","aud":"a","exp":20,"iat":10,"jti":"j","client_id":"c","key_id":"key_01JD0000000000000000000000"}"#;
         let claims: Claims = serde_json::from_str(text).unwrap();
         let ended = |now: i64, revoked: bool, oldest_accepted: Option<i64>| {
@@ -222,17 +222,22 @@ mod tests {
         assert_eq!(ended(19_999, true, Some(10_000)), Err(CredentialError::Revoked));
         // A token with a status list index identifies its credential; creation times are not
         // compared.
-        let of_dead =
+        let not_accepted =
             TokenState { revoked: false, source_credential: SourceCredential::Identified { accepted: false } };
-        assert_eq!(claims.check_in_force(Timestamp::from_millis(19_999), &of_dead), Err(CredentialError::Expired));
-        let of_good = TokenState { revoked: false, source_credential: SourceCredential::Identified { accepted: true } };
-        assert_eq!(claims.check_in_force(Timestamp::from_millis(19_999), &of_good), Ok(()));
-        assert_eq!(ended(19_999, false, Some(11_000)), Err(CredentialError::Expired), "its credential is gone");
-        assert_eq!(ended(19_999, false, None), Err(CredentialError::Expired), "no credential is left");
+        assert_eq!(claims.check_in_force(Timestamp::from_millis(19_999), &not_accepted), Err(CredentialError::Expired));
+        let accepted =
+            TokenState { revoked: false, source_credential: SourceCredential::Identified { accepted: true } };
+        assert_eq!(claims.check_in_force(Timestamp::from_millis(19_999), &accepted), Ok(()));
+        assert_eq!(
+            ended(19_999, false, Some(11_000)),
+            Err(CredentialError::Expired),
+            "its credential is no longer accepted"
+        );
+        assert_eq!(ended(19_999, false, None), Err(CredentialError::Expired), "no credential is accepted");
     }
 
     #[test]
-    fn claims_are_written_in_one_order_and_those_from_metadata_last() {
+    fn claims_are_serialized_in_one_order_and_mapped_claims_last() {
         let mut claims = Claims {
             iss: "https://i.test".to_owned(),
             sub: "s".to_owned(),
@@ -255,12 +260,12 @@ mod tests {
         assert_eq!(serde_json::from_str::<Claims>(usual).unwrap(), claims);
         (claims.scope, claims.scp) = (None, Some(vec!["x".to_owned(), "y".to_owned()]));
         claims.mapped_claims.insert("plan".to_owned(), json!({ "iss": 1 }));
-        let shaped =
+        let with_profile =
             usual.replace(r#""scope":"x y""#, r#""scp":["x","y"]"#).replace("0000\"}", r#"0000","plan":{"iss":1}}"#);
-        assert_eq!(serde_json::to_string(&claims).unwrap(), shaped);
+        assert_eq!(serde_json::to_string(&claims).unwrap(), with_profile);
         // Mapped claims are not deserialized: no decision depends on metadata.
         claims.mapped_claims = Map::new();
-        assert_eq!(serde_json::from_str::<Claims>(&shaped).unwrap(), claims);
+        assert_eq!(serde_json::from_str::<Claims>(&with_profile).unwrap(), claims);
         let list = "stl_01JD0000000000000000000000".parse().unwrap();
         claims.status = Some(StatusClaim::new("https://i.test", &StatusListIndex { list, index: 7 }));
         let text = serde_json::to_string(&claims).unwrap();

@@ -81,19 +81,20 @@ pub fn effective_permissions(
     limits: &Limits,
 ) -> Result<PermissionSet, DenyReason> {
     let key = &context.key;
-    let said = bounds.scope.as_ref().unwrap_or(&key.permissions);
-    let required = CredentialRequirements { required_permissions: said.clone(), ..CredentialRequirements::default() };
+    let granted = bounds.scope.as_ref().unwrap_or(&key.permissions);
+    let required =
+        CredentialRequirements { required_permissions: granted.clone(), ..CredentialRequirements::default() };
     let within = |bounds: &CredentialBounds| {
         find_missing_permissions(context, &required, bounds, limits)
-            .map(|gone| said.difference(&gone).cloned().collect::<PermissionSet>())
+            .map(|gone| granted.difference(&gone).cloned().collect::<PermissionSet>())
     };
     if bounds.scope.is_some() || !bounded {
         return within(bounds);
     }
     let mut found: Option<PermissionSet> = None;
     for audience in &bounds.audiences {
-        let alone = CredentialBounds { scope: None, audiences: [audience.clone()].into() };
-        match within(&alone) {
+        let bounds = CredentialBounds { scope: None, audiences: [audience.clone()].into() };
+        match within(&bounds) {
             Ok(scope) => found = Some(found.unwrap_or_default().union(&scope)),
             Err(DenyReason::Target(_)) => {}
             Err(refusal @ (DenyReason::Credential(_) | DenyReason::Scope(_))) => return Err(refusal),
@@ -153,17 +154,17 @@ fn text(scope: &PermissionSet) -> Option<String> {
 /// Reduces the `authorization_details` of a token to those that the access records still contain.
 /// Patterns are compared as they are written: a pattern that was changed after a token was issued
 /// takes effect only in tokens issued later.
-fn restrict_details(said: &[AuthorizationDetail], now: &[AuthorizationDetail]) -> Vec<AuthorizationDetail> {
-    let mut left = Vec::new();
-    for (said, now) in said.iter().flat_map(|said| now.iter().map(move |now| (said, now))) {
-        let locations: Vec<_> = said.locations.iter().filter(|one| now.locations.contains(one)).cloned().collect();
+fn restrict_details(granted: &[AuthorizationDetail], now: &[AuthorizationDetail]) -> Vec<AuthorizationDetail> {
+    let mut remaining = Vec::new();
+    for (granted, now) in granted.iter().flat_map(|granted| now.iter().map(move |now| (granted, now))) {
+        let locations: Vec<_> = granted.locations.iter().filter(|one| now.locations.contains(one)).cloned().collect();
         let detail =
-            AuthorizationDetail { kind: said.kind, actions: said.actions.intersection(&now.actions), locations };
-        if !detail.actions.is_empty() && !detail.locations.is_empty() && !left.contains(&detail) {
-            left.push(detail);
+            AuthorizationDetail { kind: granted.kind, actions: granted.actions.intersection(&now.actions), locations };
+        if !detail.actions.is_empty() && !detail.locations.is_empty() && !remaining.contains(&detail) {
+            remaining.push(detail);
         }
     }
-    left
+    remaining
 }
 
 /// Returns the audiences whose tokens the calling key may introspect, or `None` (every audience) if
@@ -189,15 +190,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_active_says_nothing_else() {
+    fn an_inactive_response_has_no_other_member() {
         assert_eq!(serde_json::to_string(&IntrospectionResponse::default()).unwrap(), r#"{"active":false}"#);
     }
 
     #[test]
-    fn a_token_says_no_more_than_the_records_do_now() {
-        let said = [detail("a b", &["/x/*", "/y"]), detail("c", &["/z"])];
-        assert_eq!(restrict_details(&said, &said), said);
-        assert_eq!(restrict_details(&said, &[detail("a", &["/y"])]), [detail("a", &["/y"])]);
-        assert!(restrict_details(&said, &[detail("a", &["/x/1"]), detail("c", &["/y"])]).is_empty());
+    fn details_are_reduced_to_those_of_the_current_access_records() {
+        let granted = [detail("a b", &["/x/*", "/y"]), detail("c", &["/z"])];
+        assert_eq!(restrict_details(&granted, &granted), granted);
+        assert_eq!(restrict_details(&granted, &[detail("a", &["/y"])]), [detail("a", &["/y"])]);
+        assert!(restrict_details(&granted, &[detail("a", &["/x/1"]), detail("c", &["/y"])]).is_empty());
     }
 }

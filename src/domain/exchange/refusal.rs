@@ -40,10 +40,10 @@ pub enum TargetError {
     TooMany,
     #[error("unknown")]
     Unknown,
-    #[error("not one of the key's")]
+    #[error("not allowed for the key")]
     NotAllowed,
     /// The requested audiences have different token profiles, so that one token cannot serve them.
-    #[error("of different shapes")]
+    #[error("token profiles differ")]
     ProfileMismatch,
     /// The mapped claims exceed the size limit of a token.
     #[error("mapped claims too large")]

@@ -29,8 +29,8 @@ pub struct RateLimitWindow {
 impl RateLimitWindow {
     /// Creates the state for `remaining` exchanges of `limit` in the minute of `now`.
     pub fn at(now: Timestamp, limit: u32, remaining: u32) -> Self {
-        let gone = now.millis().rem_euclid(MILLIS_PER_MINUTE);
-        Self { limit, remaining, resets_in: Span::from_millis((MILLIS_PER_MINUTE - gone).unsigned_abs()) }
+        let elapsed = now.millis().rem_euclid(MILLIS_PER_MINUTE);
+        Self { limit, remaining, resets_in: Span::from_millis((MILLIS_PER_MINUTE - elapsed).unsigned_abs()) }
     }
 }
 

@@ -47,7 +47,7 @@ impl Client {
     async fn of(request: &HttpRequest, form: Form) -> Result<Self, OAuthError> {
         let services = request.app_data::<Data<Services>>().ok_or_else(OAuthError::not_found)?;
         if request.headers().contains_key("keyswap-on-behalf-of") {
-            return Err(OAuthError::invalid_request("Keyswap-On-Behalf-Of is for the paths below /v1"));
+            return Err(OAuthError::invalid_request("Keyswap-On-Behalf-Of is accepted by paths below /v1 only"));
         }
         let presented = client_authentication::parse_client(request.headers(), &form)?;
         let identity = authenticate(services, presented, &request_call(request)).await?;

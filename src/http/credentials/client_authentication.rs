@@ -32,15 +32,15 @@ const BASE64_OPTIONAL_PADDING: GeneralPurpose = GeneralPurpose::new(
 
 /// Returns the client credentials of a request, or `None` if it has none.
 pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCredentials>, OAuthError> {
-    let two_ids = OAuthError::invalid_request("client_id in the body is not the one in the header");
-    parse_credentials_with_mismatch_error(headers, form, two_ids)
+    let mismatch = OAuthError::invalid_request("client_id in the body differs from the one in the header");
+    parse_credentials_with_mismatch_error(headers, form, mismatch)
 }
 
-/// `two_ids` is the error for a `client_id` in the body that differs from the one in the header.
+/// `mismatch` is the error for a `client_id` in the body that differs from the one in the header.
 fn parse_credentials_with_mismatch_error(
     headers: &HeaderMap,
     form: &Form,
-    two_ids: OAuthError,
+    mismatch: OAuthError,
 ) -> Result<Option<ClientCredentials>, OAuthError> {
     if form.one("client_assertion").is_some() || form.one("client_assertion_type").is_some() {
         return Err(OAuthError::invalid_request(
@@ -60,7 +60,7 @@ fn parse_credentials_with_mismatch_error(
         (Some(header), None) => {
             let found = parse_basic(header.as_bytes()).ok_or(OAuthError::invalid_client())?;
             if id.is_some_and(|id| id != found.id) {
-                return Err(two_ids);
+                return Err(mismatch);
             }
             Ok(Some(found))
         }

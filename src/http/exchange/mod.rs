@@ -54,7 +54,7 @@ pub struct Body {
 /// One audience or a list of audiences.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OneOrMoreAudiences)]
-#[serde(untagged, expecting = "an audience, or a list of them")]
+#[serde(untagged, expecting = "an audience or a list of audiences")]
 enum AudienceList {
     One(Identifier),
     More(Vec<Identifier>),

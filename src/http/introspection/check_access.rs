@@ -1,9 +1,8 @@
 //! `POST /v1/access/check`.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use zeroize::Zeroizing;
 
 use crate::{
     domain::{
@@ -12,6 +11,7 @@ use crate::{
     },
     http::{
         extract::{access::Caller, json::Json, query::Query},
+        introspection::PresentedValue,
         openapi::answers::Plain,
         problem::Problem,
         response::plain,
@@ -29,9 +29,9 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct AccessCheckBody {
     /// The API key or token that the service received, with or without `Bearer`.
-    #[serde(default, deserialize_with = "deserialize_secret")]
+    #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 16384)]
-    value: Option<Zeroizing<String>>,
+    value: Option<PresentedValue>,
     #[serde(default)]
     principal: Option<PrincipalReference>,
     /// With `value`: the calling service. The key or token must be valid for it.
@@ -39,10 +39,6 @@ pub struct AccessCheckBody {
     audience: Option<Identifier>,
     permission: PermissionName,
     resource: Resource,
-}
-
-fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing<String>>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(Zeroizing::new))
 }
 
 /// A principal by its id. Without `organization_id`, a user is checked outside any organization.
@@ -88,7 +84,7 @@ pub async fn check(
         return Err(Problem::invalid(vec![InputFault::new("audience", "is allowed with `value` only")]));
     }
     let subject = match (body.value, body.principal) {
-        (Some(value), None) => AccessSubject::Value(value, body.audience),
+        (Some(value), None) => AccessSubject::Value(value.0, body.audience),
         (None, Some(PrincipalReference::User { id, organization_id })) => AccessSubject::User(id, organization_id),
         (None, Some(PrincipalReference::ServiceClient { id, organization_id })) => {
             AccessSubject::ServiceClient(id, organization_id)

@@ -1,14 +1,11 @@
 //! `POST /v1/api-keys/validate`.
 
-use std::fmt;
-
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
 use utoipa::{
     ToSchema,
     openapi::schema::{Object, ObjectBuilder, SchemaType, Type},
 };
-use zeroize::Zeroizing;
 
 use crate::{
     domain::{
@@ -23,6 +20,7 @@ use crate::{
     http::{
         api_keys::bodies::ApiKeyBody,
         extract::{access::Caller, json::Json, query::Query},
+        introspection::PresentedValue,
         openapi::answers::Plain,
         problem::Problem,
         response::plain,
@@ -48,23 +46,6 @@ pub struct Body {
     /// is omitted, tokens for any audience except Keyswap's own are accepted.
     #[serde(default)]
     audience: Option<Identifier>,
-}
-
-/// A value presented as a key, which is kept out of logs.
-#[derive(Deserialize)]
-#[serde(from = "String")]
-struct PresentedValue(Zeroizing<String>);
-
-impl From<String> for PresentedValue {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-}
-
-impl fmt::Debug for PresentedValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PresentedValue(…)")
-    }
 }
 
 /// The result of a validation.

@@ -156,8 +156,8 @@ impl FailureBudget {
         let spent = self.cell_of(key).load(Ordering::Relaxed).saturating_sub(now);
         // The budget must have room for a whole failure. A fraction of one is restored after a
         // millisecond, which would be the only wait for an attacker.
-        let over = spent.saturating_add(self.failure_cost_millis).saturating_sub(self.capacity_millis);
-        if over == 0 { Ok(()) } else { Err(Throttled { retry_after: Span::from_millis(over) }) }
+        let excess = spent.saturating_add(self.failure_cost_millis).saturating_sub(self.capacity_millis);
+        if excess == 0 { Ok(()) } else { Err(Throttled { retry_after: Span::from_millis(excess) }) }
     }
 
     fn is_full<K: Hash>(&self, key: &K, now: u64) -> bool {
@@ -165,9 +165,9 @@ impl FailureBudget {
     }
 
     fn spend_failure<K: Hash>(&self, key: &K, now: u64) {
-        let most = now.saturating_add(self.capacity_millis);
+        let latest = now.saturating_add(self.capacity_millis);
         let after =
-            |full_at_millis: u64| Some(full_at_millis.max(now).saturating_add(self.failure_cost_millis).min(most));
+            |full_at_millis: u64| Some(full_at_millis.max(now).saturating_add(self.failure_cost_millis).min(latest));
         let _ = self.cell_of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_that_guesses_waits_and_is_forgiven() {
+    async fn a_source_is_throttled_until_its_budget_refills() {
         let brute_force = BruteForceLimiter::new(3, 100, Span::from_secs(2));
         for _ in 0..3 {
             assert!(brute_force.admit_source(source(1)).is_ok());
@@ -191,39 +191,42 @@ mod tests {
         assert_eq!(throttled.retry_after, Span::from_secs(2));
         tokio::time::advance(Duration::from_millis(1999)).await;
         let throttled = brute_force.admit_source(source(1)).unwrap_err();
-        assert_eq!(throttled.retry_after, Span::from_millis(1), "no sooner than it was told");
-        assert!(brute_force.admit_source(source(2)).is_ok(), "another source is not concerned");
+        assert_eq!(throttled.retry_after, Span::from_millis(1), "not before retry_after");
+        assert!(brute_force.admit_source(source(2)).is_ok(), "another source is admitted");
         tokio::time::advance(throttled.retry_after.duration()).await;
-        assert!(brute_force.admit_source(source(1)).is_ok(), "after the time it was told");
+        assert!(brute_force.admit_source(source(1)).is_ok(), "after retry_after");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_credential_under_attack_still_works_from_elsewhere() {
+    async fn a_credential_under_attack_works_from_other_sources() {
         let brute_force = BruteForceLimiter::new(100, 2, Span::from_secs(2));
         let id: CredentialId = "0123456789abcdef".parse().unwrap();
         for last in 0..5 {
             brute_force.record_failure(source(last), Some(&id));
         }
-        assert!(brute_force.admit_credential(source(0), Some(&id)).is_err(), "the attacker waits");
-        assert!(brute_force.admit_credential(source(9), Some(&id)).is_ok(), "the owner does not");
+        assert!(brute_force.admit_credential(source(0), Some(&id)).is_err(), "a source that failed is throttled");
+        assert!(brute_force.admit_credential(source(9), Some(&id)).is_ok(), "another source is admitted");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_back_end_is_no_source_and_a_right_key_behind_it_always_works() {
+    async fn an_unknown_source_is_not_limited_and_its_failures_are() {
         let brute_force = BruteForceLimiter::new(2, 2, Span::from_secs(2));
         let (under_attack, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
         for _ in 0..2 {
             assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&under_attack)).is_ok());
             brute_force.record_failure(Source::UNKNOWN, Some(&under_attack));
         }
-        assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&under_attack)).is_err(), "guesses are slow");
-        assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&other)).is_ok(), "of this credential alone");
+        assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&under_attack)).is_err(), "failures are throttled");
+        assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&other)).is_ok(), "for this credential only");
         assert!(brute_force.admit_source(Source::UNKNOWN).is_ok());
-        assert!(brute_force.admit_credential(Source::UNKNOWN, Some(&under_attack)).is_ok(), "the proof comes first");
+        assert!(
+            brute_force.admit_credential(Source::UNKNOWN, Some(&under_attack)).is_ok(),
+            "the secret is verified first"
+        );
     }
 
     #[test]
-    fn an_ipv6_customer_is_one_source() {
+    fn an_ipv6_64_is_one_source() {
         let of = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));

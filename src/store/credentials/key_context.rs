@@ -1,4 +1,4 @@
-//! The facts for the decision on an exchange, read in one query together with the time of the
+//! The context for the decision on an exchange, read in one query together with the time of the
 //! database.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// The facts about a credential, and the encrypted value that the presented secret is verified
+/// The context of a credential, and the encrypted value that the presented secret is verified
 /// against.
 #[derive(Debug, Clone)]
 pub struct KeyRecord {
@@ -88,7 +88,7 @@ struct CredentialRow {
 }
 
 /// The query of `Row` for the audiences that match `$on`.
-macro_rules! facts_query {
+macro_rules! key_query {
     ($on:expr) => {
         credentials::table
             .inner_join(key_owner_status::table.on(key_owner_status::key_id.eq(credentials::key_id)))
@@ -102,66 +102,66 @@ macro_rules! facts_query {
 /// `grant::decide` rejects them.
 pub fn load(
     connection: &mut Conn,
-    wanted: &KeySelector,
+    selector: &KeySelector,
     targets: &BTreeSet<Identifier>,
 ) -> Result<Option<KeyRecord>, StoreError> {
-    Ok(read(connection, wanted, targets)?.map(|(loaded, ..)| loaded))
+    Ok(read(connection, selector, targets)?.map(|(record, ..)| record))
 }
 
 /// Like `read`, for many credentials: in one query on PostgreSQL, in one transaction on SQLite.
 /// Credentials that do not exist are omitted. Invalid data of one key does not affect the others.
 pub(crate) fn read_many(
     connection: &mut Conn,
-    wanted: &[CredentialId],
+    ids: &[CredentialId],
     targets: &BTreeSet<Identifier>,
-) -> Result<ResultsByCredential<FactsWithRows>, StoreError> {
+) -> Result<ResultsByCredential<RecordWithRows>, StoreError> {
     let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
     let found: Vec<Row> = match connection {
         // On SQLite there are no round trips to save, and a statement with a list cannot be
         // prepared once. One transaction locks the file once.
         Conn::Sqlite(inner) => inner.transaction::<_, StoreError, _>(|inner| {
-            let mut found: Vec<Row> = Vec::with_capacity(wanted.len());
-            for id in wanted {
-                let is_it = credentials::id.eq(id.as_str());
+            let mut found: Vec<Row> = Vec::with_capacity(ids.len());
+            for id in ids {
+                let by_id = credentials::id.eq(id.as_str());
                 found.extend(match names.as_slice() {
-                    [one] => facts_query!(audiences::identifier.eq(*one)).filter(is_it).load::<Row>(inner)?,
+                    [one] => key_query!(audiences::identifier.eq(*one)).filter(by_id).load::<Row>(inner)?,
                     several => {
-                        facts_query!(audiences::identifier.eq_any(several.to_vec())).filter(is_it).load::<Row>(inner)?
+                        key_query!(audiences::identifier.eq_any(several.to_vec())).filter(by_id).load::<Row>(inner)?
                     }
                 });
             }
             Ok(found)
         })?,
         Conn::Postgres(inner) => {
-            let ids: Vec<_> = wanted.iter().map(CredentialId::as_str).collect();
-            facts_query!(audiences::identifier.eq_any(names)).filter(credentials::id.eq_any(ids)).load::<Row>(inner)?
+            let ids: Vec<_> = ids.iter().map(CredentialId::as_str).collect();
+            key_query!(audiences::identifier.eq_any(names)).filter(credentials::id.eq_any(ids)).load::<Row>(inner)?
         }
     };
-    let mut of_credential: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    let mut rows_by_credential: BTreeMap<String, Vec<Row>> = BTreeMap::new();
     for row in found {
-        of_credential.entry(row.credential.id.clone()).or_default().push(row);
+        rows_by_credential.entry(row.credential.id.clone()).or_default().push(row);
     }
     let mut all = BTreeMap::new();
-    for (id, rows) in of_credential {
-        if let Some(read) = build_key_facts(rows) {
+    for (id, rows) in rows_by_credential {
+        if let Some(read) = build_record(rows) {
             all.insert(columns::parsed("credential id", &id)?, read);
         }
     }
     Ok(all)
 }
 
-/// Like `load`, with the rows that the facts were read from.
+/// Like `load`, with the rows that the record was read from.
 pub(crate) fn read(
     connection: &mut Conn,
-    wanted: &KeySelector,
+    selector: &KeySelector,
     targets: &BTreeSet<Identifier>,
-) -> Result<Option<FactsWithRows>, StoreError> {
+) -> Result<Option<RecordWithRows>, StoreError> {
     // Nearly every request has one target. A statement without a list is prepared once, whereas
     // SQLite binds a list only by spelling out its elements.
-    macro_rules! of {
+    macro_rules! load_rows {
         ($on:expr) => {{
-            let query = facts_query!($on);
-            match wanted {
+            let query = key_query!($on);
+            match selector {
                 KeySelector::Credential(id) => query.filter(credentials::id.eq(id.as_str())).load(connection)?,
                 KeySelector::ImportedKeyLookups(lookups) => match lookups.as_slice() {
                     [one] => query.filter(credentials::lookup_digest.eq(one)).load(connection)?,
@@ -176,28 +176,28 @@ pub(crate) fn read(
     }
     let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
     let found: Vec<Row> = match names.as_slice() {
-        [one] => of!(audiences::identifier.eq(*one)),
-        several => of!(audiences::identifier.eq_any(several.to_vec())),
+        [one] => load_rows!(audiences::identifier.eq(*one)),
+        several => load_rows!(audiences::identifier.eq_any(several.to_vec())),
     };
-    build_key_facts(found).transpose()
+    build_record(found).transpose()
 }
 
-/// The facts, and the rows that they were read from.
-pub(crate) type FactsWithRows = (KeyRecord, KeyRow, StandingRow);
+/// A record, and the rows that it was read from.
+pub(crate) type RecordWithRows = (KeyRecord, KeyRow, StandingRow);
 
-/// Builds the facts from the rows of one key. There is one row for each audience of each selected
+/// Builds the record from the rows of one key. There is one row for each audience of each selected
 /// credential.
-fn build_key_facts(found: Vec<Row>) -> Option<Result<FactsWithRows, StoreError>> {
+fn build_record(found: Vec<Row>) -> Option<Result<RecordWithRows, StoreError>> {
     // The newest credential that has not expired is selected. After a rotation is cancelled, the
     // newest credential is an expired one.
     let is_accepted = |row: &Row| row.credential.expires_at.is_none_or(|end| end > row.now);
     let first_accepted = found.iter().position(is_accepted).unwrap_or_default();
     let mut found = found.into_iter().skip(first_accepted);
     let first = found.next()?;
-    Some(build_facts(first, found))
+    Some(build_record_from(first, found))
 }
 
-fn build_facts(first: Row, others: impl Iterator<Item = Row>) -> Result<FactsWithRows, StoreError> {
+fn build_record_from(first: Row, others: impl Iterator<Item = Row>) -> Result<RecordWithRows, StoreError> {
     let Row { key, credential, owner, access, audience, now } = first;
     let key = KeyRow::from(key);
     // These are the rows of the same credential, one for each further audience. Other credentials
@@ -238,10 +238,10 @@ fn parse_claim_sources<'a>(
     columns: impl IntoIterator<Item = (ClaimSourceObject, Option<&'a str>)>,
 ) -> Result<ClaimSourceValues, StoreError> {
     let mut sources = ClaimSourceValues::new();
-    for (holder, column) in columns {
-        let is_read = audiences.iter().any(|audience| audience.token_profile.claims.uses_object(holder));
+    for (object, column) in columns {
+        let is_read = audiences.iter().any(|audience| audience.token_profile.claims.uses_object(object));
         if let Some(text) = column.filter(|_| is_read) {
-            sources.insert(holder, columns::parsed_metadata(text)?.into_map());
+            sources.insert(object, columns::parsed_metadata(text)?.into_map());
         }
     }
     Ok(sources)

@@ -16,7 +16,7 @@ use crate::{
             keys::{load_credentials_of_keys, load_key_credentials},
             owner_status::StandingRow,
         },
-        credentials::key_context::{self, FactsWithRows, KeyRecord, KeySelector, ResultsByCredential},
+        credentials::key_context::{self, KeyRecord, KeySelector, RecordWithRows, ResultsByCredential},
         directory::organizations,
         error::StoreError,
         pool::Conn,
@@ -81,23 +81,23 @@ pub(crate) fn find_many(
 ) -> Result<ResultsByCredential<CredentialLookup>, StoreError> {
     let found = key_context::read_many(connection, ids, targets)?;
     if detail == LookupDetail::Context {
-        let without_details = |(record, ..): FactsWithRows| CredentialLookup { record, details: None };
+        let without_details = |(record, ..): RecordWithRows| CredentialLookup { record, details: None };
         return Ok(found.into_iter().map(|(id, found)| (id, found.map(without_details))).collect());
     }
-    let (mut all, mut read, mut rows) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let (mut all, mut records, mut rows) = (BTreeMap::new(), Vec::new(), Vec::new());
     for (id, found) in found {
         match found {
             Err(error) => drop(all.insert(id, Err(error))),
             Ok((record, row, standing)) => {
                 rows.push((row, standing.clone(), record.context.now));
-                read.push((id, record, standing));
+                records.push((id, record, standing));
             }
         }
     }
     let keys = load_credentials_of_keys(connection, rows)?;
     let homes = keys.iter().flatten().filter_map(|key| key.ownership.home.organization().cloned());
     let organizations = organizations::find_many(connection, &homes.collect())?;
-    for ((id, record, standing), key) in read.into_iter().zip(keys) {
+    for ((id, record, standing), key) in records.into_iter().zip(keys) {
         let found = key.and_then(|key| {
             let organization = key.ownership.home.organization().and_then(|id| organizations.get(id)).cloned();
             let principals = build_principals(&key, &standing, organization)?;

@@ -5,7 +5,7 @@ use super::source::Sources;
 
 const VERIFY: &str = "service/credentials/verify.rs";
 
-/// Functions, with the file that declares each.
+/// Functions, with the other file that names each: mostly the one that declares it.
 const PARTS: [(&str, &str); 7] = [
     ("admit_source", "service/credentials/brute_force.rs"),
     ("admit_credential", "service/credentials/brute_force.rs"),
@@ -13,7 +13,7 @@ const PARTS: [(&str, &str); 7] = [
     ("record_failure", "service/credentials/brute_force.rs"),
     ("record_credential_use", "service/credentials/use_buffer.rs"),
     ("record_exchange", "telemetry/metrics.rs"),
-    // A verified key that the caller may not revoke takes as long as an unknown one.
+    // `VERIFY` declares it. A verified key that the caller may not revoke takes as long as an unknown one.
     ("wait_for_deadline", "service/introspection/revoke.rs"),
 ];
 
