@@ -34,7 +34,7 @@ use keyswap::{
     },
     service::Error,
     store::{
-        self, DatabaseSettings, DatabaseUrl, NoEvent, Outcome, Store, SystemClock, Tx,
+        self, DatabaseSettings, NoEvent, Outcome, Store, SystemClock, Tx,
         api_keys::credentials::NewCredential,
     },
 };
@@ -86,7 +86,7 @@ struct First {
 /// Fills a database that a server has initialized, and returns the values of the keys.
 pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
     let settings = DatabaseSettings {
-        url: DatabaseUrl::parse(&place.url()).expect("a database URL"),
+        url: place.url().parse().expect("a database URL"),
         pool_size: 2,
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),

@@ -38,8 +38,8 @@ use std::{
 };
 
 use keyswap::{
-    app::startup::StartMode,
-    cli::{common, compose},
+    app::startup::{self, StartMode},
+    config::Settings,
     crypto::{credential, encryption::Encrypted, random, signer::Signer},
     domain::{credentials::format::PresentedKey, exchange::grant, signing::Algorithm},
     service::{Services, credentials::verify::PresentedCredential, exchange::exchange},
@@ -79,8 +79,8 @@ fn services(runtime: &Runtime, place: &Place) -> Services {
         "server.public_url=http://keyswap.example".to_owned(),
         "signing_keys.algorithm=EdDSA".to_owned(),
     ];
-    let config = common::load_config(None, &settings).expect("the settings");
-    runtime.block_on(compose::services(&config, StartMode::Serve, Arc::new(SystemClock))).expect("a start")
+    let config = Settings::load(None, &settings).expect("the settings");
+    runtime.block_on(startup::start(config, StartMode::Serve, Arc::new(SystemClock))).expect("a start")
 }
 
 async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {

@@ -2,6 +2,7 @@
 
 use crate::{
     app::start_error::StartError,
+    config::Settings,
     crypto::{
         master_key_file::{IfExists, write_secret},
         master_keys::MasterKeys,
@@ -21,7 +22,7 @@ use crate::{
         signing::master_key::MasterKeyState,
     },
     service::{
-        Error, Settings,
+        Error,
         access::audience_changes,
         api_keys::{create::Maker, owner::RequestedOwner, types::NewApiKey},
         caller::Caller,
@@ -67,7 +68,7 @@ pub(crate) async fn set_up_deployment(
     settings: &Settings,
     entropy: &SystemEntropy,
 ) -> Result<MasterKeys, StartError> {
-    let algorithm = settings.algorithm;
+    let algorithm = settings.signing_keys.algorithm;
     let published = store.read(|connection| store::signing::signing_keys::list(connection, true)).await?;
     // Generating RSA keys takes a second. It happens before the transaction, and only if the keys
     // may be needed.
@@ -83,7 +84,7 @@ pub(crate) async fn set_up_deployment(
             // The presence of a master key proves nothing here: `master-key init` may have run
             // before.
             let is_new = store::signing::signing_keys::list(tx, false)?.is_empty();
-            let (master, mut events) = register(tx, &settings.keys_dir, settings.may_create_keys, &entropy)?;
+            let (master, mut events) = register(tx, &settings.keys.dir, settings.keys.create, &entropy)?;
             events.extend(ensure_built_in_permissions(tx)?);
             let audiences = [
                 (BuiltIn::Default, &settings.limits.default_audience),
@@ -110,7 +111,7 @@ pub(crate) fn ensure_signing_keys(
 ) -> Result<Vec<NewEvent>, StartError> {
     let Some(fresh) = fresh else { return Ok(Vec::new()) };
     tx.lock(Lock::SigningKeys)?;
-    Ok(signing::ensure_signing_keys(tx, master, entropy, settings.algorithm, fresh)?)
+    Ok(signing::ensure_signing_keys(tx, master, entropy, settings.signing_keys.algorithm, fresh)?)
 }
 
 pub(crate) fn ensure_built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, StartError> {
@@ -168,14 +169,14 @@ pub(crate) fn create_administrator(
         metadata: Metadata::default(),
         max_token_ttl: None,
         exchanges_per_minute: None,
-        expires_at: settings.max_key_lifetime.map(|longest| tx.now().plus(longest)),
+        expires_at: settings.api_keys.max_lifetime.map(|longest| tx.now().plus(longest)),
     };
     // The enabled owner types apply to the keys that clients create. This key is exempt, because no
     // other key can be created without it.
     let mut settings = settings.clone();
-    settings.owner_types.insert(OwnerType::ServiceClient);
+    settings.api_keys.owner_types.insert(OwnerType::ServiceClient);
     let (made, key_event) = Maker::new(&settings, master, entropy).make(tx, new, &Caller::for_system())?;
-    write_admin_key(&settings.admin_key_file, made.value.expose())?;
+    write_admin_key(&settings.admin_key_file(), made.value.expose())?;
     Ok(vec![NewEvent::new(EventType::ServiceClientCreated, &client.id), key_event])
 }
 

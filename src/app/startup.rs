@@ -8,11 +8,12 @@ use crate::{
         initial_setup::{register, set_up_deployment},
         start_error::StartError,
     },
+    config::Settings,
     crypto::{master_keys::MasterKeys, random::SystemEntropy, sha256, tls},
     domain::events::{Actor, Origin},
     outbound::{Outbound, SystemResolver},
     service::{
-        Services, Settings,
+        Services,
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
         },
@@ -33,14 +34,6 @@ pub enum StartMode {
     Serve,
     /// Any other command: uses what exists and creates nothing.
     Command,
-}
-
-/// Settings of the brute-force limiter.
-#[derive(Debug, Clone, Copy)]
-pub struct BruteForceSettings {
-    pub per_source: u32,
-    pub per_credential: u32,
-    pub refill: crate::domain::common::time::Span,
 }
 
 /// Opens the database. For `StartMode::Serve`, creates it if it is missing and runs the migrations. For
@@ -64,19 +57,13 @@ pub fn open_store(database: &DatabaseSettings, mode: StartMode, clock: Arc<dyn C
 
 /// Starts Keyswap up to the point at which it can serve requests. No key is created over existing
 /// data.
-pub async fn start(
-    mut settings: Settings,
-    database: &DatabaseSettings,
-    budgets: BruteForceSettings,
-    mode: StartMode,
-    clock: Arc<dyn Clock>,
-) -> Result<Services, StartError> {
-    let store = open_store(database, mode, Arc::clone(&clock))?;
-    settings.may_create_keys |= matches!(database.url, DatabaseUrl::Sqlite(_));
+pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock>) -> Result<Services, StartError> {
+    let store = open_store(&settings.database, mode, Arc::clone(&clock))?;
+    settings.keys.create |= matches!(settings.database.url, DatabaseUrl::Sqlite(_));
     let entropy = SystemEntropy::default();
     let master = match mode {
         StartMode::Serve => set_up_deployment(&store, &settings, &entropy).await?,
-        StartMode::Command => load_registered_master_keys(&store, &settings.keys_dir).await?,
+        StartMode::Command => load_registered_master_keys(&store, &settings.keys.dir).await?,
     };
     let replica_registration = match mode {
         StartMode::Serve => signing::join(&store, &settings).await?,
@@ -87,7 +74,7 @@ pub async fn start(
             tracing::warn!(why = missing.why, "a master key that is on its way is not here yet");
         }
     }
-    let rollback_guard = RollbackGuard::new(settings.rollback_guard_file.clone());
+    let rollback_guard = RollbackGuard::new(settings.keys.rollback_guard());
     let keys =
         KeyCache::open(store.clone(), master.clone(), settings.timing.max_snapshot_age.duration(), Arc::clone(&clock))
             .await?;
@@ -95,7 +82,7 @@ pub async fn start(
         decoy: DecoyCredential::new(&entropy)?,
         refusal_deadline: REFUSAL_DEADLINE,
         rollback_guard,
-        brute_force: BruteForceLimiter::new(budgets.per_source, budgets.per_credential, budgets.refill),
+        brute_force: BruteForceLimiter::new(&settings.brute_force),
         last_used: UsageRecorder::default(),
         live_tokens: LiveTokenCounts::default(),
         counted: Counted::default(),
@@ -104,7 +91,7 @@ pub async fn start(
         watch: ClockMonitor::new(clock),
         status_lists: StatusLists::default(),
         metrics: Metrics::default(),
-        outbound: Outbound::new(settings.guard.clone(), tls::crypto_provider(), Arc::new(SystemResolver::default())),
+        outbound: Outbound::new(settings.webhooks.clone(), tls::crypto_provider(), Arc::new(SystemResolver::default())),
         store,
         settings,
         master,

@@ -6,7 +6,6 @@ use crate::{
     cli::{
         api_key_options::{Create, Filter, One, Output, Patch},
         common::{CommonArgs, Failure, print_json},
-        compose,
     },
     domain::{
         common::{page::PageRequest, time::Span},
@@ -78,21 +77,21 @@ pub enum ApiKeyCommand {
 
 pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Failure> {
     match command {
-        ApiKeyCommand::Inspect { value, output } => inspect_key(value, &output),
+        ApiKeyCommand::Inspect { value, output } => inspect_key(common, value, &output),
         ApiKeyCommand::Create(create) => create_key(common, *create).await,
         ApiKeyCommand::List { filter, output } => list(common, filter, &output).await,
         ApiKeyCommand::Show(one) => {
-            let services = compose::start_app_for_command(common).await?;
+            let services = common.start().await?;
             print_key(api_keys::get(&services, &Caller::cli(), one.id, false).await?, None, &one.output)
         }
         ApiKeyCommand::Patch(patch) => patch_key(common, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
-            let services = compose::start_app_for_command(common).await?;
+            let services = common.start().await?;
             let rotated = api_keys::rotate(&services, &Caller::cli(), one.id, grace, None).await?;
             print_key(rotated.shown, Some(rotated.value.expose()), &one.output)
         }
         ApiKeyCommand::CancelRotation(one) => {
-            let services = compose::start_app_for_command(common).await?;
+            let services = common.start().await?;
             let kept = api_keys::cancel_rotation(&services, &Caller::cli(), one.id, None).await?;
             print_key(kept, None, &one.output)
         }
@@ -103,8 +102,8 @@ pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Fail
 }
 
 async fn create_key(common: &CommonArgs, create: Create) -> Result<(), Failure> {
-    let services = compose::start_app_for_command(common).await?;
-    let now = services.store.now().await.map_err(crate::service::Error::from)?;
+    let services = common.start().await?;
+    let now = services.store.now().await?;
     let owner = match (create.service_client, create.user, create.organization) {
         (Some(client), ..) => RequestedOwner::ServiceClient(client),
         (None, Some(user), organization) => RequestedOwner::User { id: Some(user), organization },
@@ -134,8 +133,8 @@ async fn create_key(common: &CommonArgs, create: Create) -> Result<(), Failure> 
 }
 
 async fn patch_key(common: &CommonArgs, asked: Patch) -> Result<(), Failure> {
-    let services = compose::start_app_for_command(common).await?;
-    let now = services.store.now().await.map_err(crate::service::Error::from)?;
+    let services = common.start().await?;
+    let now = services.store.now().await?;
     let patch = ApiKeyPatch {
         name: asked.name,
         permissions: (asked.no_permissions || !asked.permissions.is_empty())
@@ -155,8 +154,8 @@ async fn patch_key(common: &CommonArgs, asked: Patch) -> Result<(), Failure> {
 }
 
 async fn list(common: &CommonArgs, asked: Filter, output: &Output) -> Result<(), Failure> {
-    let services = compose::start_app_for_command(common).await?;
-    let now = services.store.now().await.map_err(crate::service::Error::from)?;
+    let services = common.start().await?;
+    let now = services.store.now().await?;
     let filter = KeyFilter {
         owner_type: asked.owner_type,
         service_client: asked.service_client,
@@ -197,7 +196,7 @@ async fn list(common: &CommonArgs, asked: Filter, output: &Output) -> Result<(),
 }
 
 async fn step(common: &CommonArgs, one: One, step: Step) -> Result<(), Failure> {
-    let services = compose::start_app_for_command(common).await?;
+    let services = common.start().await?;
     print_key(api_keys::step(&services, &Caller::cli(), one.id, step, None).await?, None, &one.output)
 }
 
@@ -237,12 +236,16 @@ fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), F
     Ok(())
 }
 
-fn inspect_key(value: Option<String>, output: &Output) -> Result<(), Failure> {
+fn inspect_key(common: &CommonArgs, value: Option<String>, output: &Output) -> Result<(), Failure> {
+    if common.config.is_some() || !common.set.is_empty() {
+        let message = "api-key inspect works offline and does not read --config and --set; remove them";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let text = match value {
         Some(value) => zeroize::Zeroizing::new(value),
         None => {
             let mut line = zeroize::Zeroizing::new(String::new());
-            std::io::stdin().read_line(&mut line).map_err(|error| Failure::Other(error.to_string()))?;
+            std::io::stdin().read_line(&mut line).map_err(Failure::other)?;
             line
         }
     };

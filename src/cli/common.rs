@@ -1,13 +1,16 @@
 //! Options, errors and output that all commands share.
 
-use crate::{
-    config::{self, Config},
-    service,
-    store::DatabaseUrl,
-};
+use std::{path::PathBuf, sync::Arc};
+
 use clap::Args;
-use std::path::Path;
-use std::path::PathBuf;
+
+use crate::{
+    app::startup::{self, StartMode},
+    config::{InvalidConfiguration, Settings, sections::LogFormat},
+    service::{self, Services},
+    store::{Store, SystemClock},
+    telemetry,
+};
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -15,15 +18,30 @@ pub(crate) struct CommonArgs {
     /// Read settings from this TOML file. Settings that it omits keep their
     /// defaults.
     #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Override one setting of the file and the environment. Repeatable.
     #[arg(long = "set", global = true, value_name = "PATH=VALUE")]
-    set: Vec<String>,
+    pub(crate) set: Vec<String>,
 }
 
 impl CommonArgs {
-    pub(crate) fn config(&self) -> Result<config::Config, Failure> {
-        load_config(self.config.as_deref(), &self.set)
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings::load(self.config.as_deref(), &self.set)?)
+    }
+
+    /// Starts the application for a command other than `serve`. It creates nothing, and logs
+    /// warnings and errors only.
+    pub(crate) async fn start(&self) -> Result<Services, Failure> {
+        let settings = self.settings()?;
+        telemetry::init_logging(settings.log.format == LogFormat::Json, "warn");
+        Ok(startup::start(settings, StartMode::Command, Arc::new(SystemClock)).await?)
+    }
+
+    /// Opens the database for a command that needs no master key.
+    pub(crate) fn open_store(&self, mode: StartMode) -> Result<(Settings, Store), Failure> {
+        let settings = self.settings()?;
+        let store = startup::open_store(&settings.database, mode, Arc::new(SystemClock))?;
+        Ok((settings, store))
     }
 }
 
@@ -31,7 +49,7 @@ impl CommonArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]
-    Config(#[from] config::Invalid),
+    Config(#[from] InvalidConfiguration),
     #[error("{0}")]
     Usage(String),
     #[error(transparent)]
@@ -47,6 +65,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Wraps an error that has no variant of its own.
+    pub(crate) fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => 2,
@@ -55,27 +78,14 @@ impl Failure {
     }
 }
 
-/// Prints `value` as JSON, for `--json`.
-pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Other(error.to_string()))?;
-    println!("{text}");
-    Ok(())
+impl From<crate::store::StoreError> for Failure {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::Service(error.into())
+    }
 }
 
-/// Loads the configuration. Each element of `set` has the form `server.bind=127.0.0.1:9000`.
-pub fn load_config(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
-    let flags = set
-        .iter()
-        .map(|setting| match setting.split_once('=') {
-            Some((path, value)) => Ok((path, value.to_owned())),
-            None => {
-                Err(Failure::Usage(format!("--set {setting}: give PATH=VALUE, such as server.bind=127.0.0.1:9000")))
-            }
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let config = Config::load(file, &flags)?;
-    // `store` parses the database URL. An invalid URL is reported as a fault of the configuration.
-    DatabaseUrl::parse(config.database.url.expose())
-        .map_err(|error| config::Invalid(vec![format!("database.url: {error}")]))?;
-    Ok(config)
+/// Prints `value` as JSON, for `--json`.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    println!("{}", serde_json::to_string_pretty(value).map_err(Failure::other)?);
+    Ok(())
 }

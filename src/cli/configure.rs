@@ -5,10 +5,7 @@ use std::{io::Read, path::PathBuf, process::ExitCode};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    cli::{
-        common::{CommonArgs, Failure, print_json},
-        compose,
-    },
+    cli::common::{CommonArgs, Failure, print_json},
     service::{
         self,
         caller::Caller,
@@ -71,7 +68,7 @@ pub async fn apply(common: &CommonArgs, apply: Apply) -> Result<ExitCode, Failur
 
 async fn run(common: &CommonArgs, file: &File, only_plan: bool) -> Result<Vec<Change>, Failure> {
     let wanted = file.read()?;
-    let services = compose::start_app_for_command(common).await?;
+    let services = common.start().await?;
     let caller = Caller::cli();
     let done = if only_plan {
         provisioning::plan(&services, &caller, wanted, file.prune).await

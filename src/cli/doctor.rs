@@ -6,12 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    app::startup::StartMode,
-    cli::{
-        common::{CommonArgs, Failure, print_json},
-        compose,
-    },
-    config::Config,
+    app::startup::{self, StartMode},
+    cli::common::{CommonArgs, Failure, print_json},
+    config::Settings,
     service,
     store::{self, Clock, SystemClock},
 };
@@ -34,14 +31,10 @@ enum CheckStatus {
 
 pub async fn run(common: &CommonArgs, json: bool) -> Result<(), Failure> {
     let mut checks = Vec::new();
-    match common.config() {
-        Ok(config) => {
-            checks.push(ok("configuration", "in order"));
-            checks.push(public_url(&config));
-            check_deployment(&config, &mut checks).await;
-        }
-        Err(failure) => checks.push(fault("configuration", &failure)),
-    }
+    let settings = common.settings()?;
+    checks.push(ok("configuration", "valid"));
+    checks.push(public_url(&settings));
+    check_deployment(&settings, &mut checks).await;
     if json {
         print_json(&checks)?;
     } else {
@@ -72,8 +65,8 @@ fn fault(what: &'static str, detail: &impl ToString) -> Check {
     Check { what, verdict: CheckStatus::Fault, detail: detail.to_string() }
 }
 
-fn public_url(config: &Config) -> Check {
-    let url = &config.server.public_url;
+fn public_url(settings: &Settings) -> Check {
+    let url = &settings.server.public_url;
     if url.starts_with("https://") {
         ok("public URL", url)
     } else if ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| url.starts_with(local)) {
@@ -83,8 +76,8 @@ fn public_url(config: &Config) -> Check {
     }
 }
 
-async fn check_deployment(config: &Config, checks: &mut Vec<Check>) {
-    let services = match compose::services(config, StartMode::Command, Arc::new(SystemClock)).await {
+async fn check_deployment(settings: &Settings, checks: &mut Vec<Check>) {
+    let services = match startup::start(settings.clone(), StartMode::Command, Arc::new(SystemClock)).await {
         Ok(services) => services,
         Err(failure) => {
             checks.push(fault("start", &failure));
@@ -117,10 +110,10 @@ async fn check_deployment(config: &Config, checks: &mut Vec<Check>) {
         }
         Err(error) => checks.push(fault("durability", &error)),
     }
-    checks.push(check_clocks(&services, config).await);
+    checks.push(check_clocks(&services, settings).await);
     let view = services.keys.view();
-    match view.select_signer_at_refresh(services.settings.algorithm) {
-        Ok(minter) if minter.jwk().alg == services.settings.algorithm => {
+    match view.select_signer_at_refresh(services.settings.signing_keys.algorithm) {
+        Ok(minter) if minter.jwk().alg == services.settings.signing_keys.algorithm => {
             checks.push(ok("signing keys", format!("{} published; {} signs", view.published.len(), minter.jwk().kid)));
         }
         Ok(minter) => checks.push(warn_check(
@@ -128,7 +121,7 @@ async fn check_deployment(config: &Config, checks: &mut Vec<Check>) {
             format!(
                 "{} signs until `keyswap signing-key rotate` changes over to {}",
                 minter.jwk().alg,
-                services.settings.algorithm
+                services.settings.signing_keys.algorithm
             ),
         )),
         Err(why) => checks.push(fault("signing keys", &why)),
@@ -137,20 +130,23 @@ async fn check_deployment(config: &Config, checks: &mut Vec<Check>) {
         Ok(events) => checks.push(ok("audit trail", format!("{events} events, every link holds"))),
         Err(error) => checks.push(fault("audit trail", &error)),
     }
-    if config.admin_key_file.exists() {
+    if settings.admin_key_file().exists() {
         checks.push(warn_check(
             "administrator",
-            format!("{} still holds the administrator's key: move it to a safe place", config.admin_key_file.display()),
+            format!(
+                "{} still holds the administrator's key: move it to a safe place",
+                settings.admin_key_file().display()
+            ),
         ));
     }
 }
 
-async fn check_clocks(services: &service::Services, config: &Config) -> Check {
+async fn check_clocks(services: &service::Services, settings: &Settings) -> Check {
     let ours = Arc::new(SystemClock).now();
     match services.store.now().await {
         Ok(theirs) => {
             let apart = theirs.elapsed_since(ours).max(ours.elapsed_since(theirs));
-            if apart > config.signing_keys.timing.clock_skew {
+            if apart > settings.timing.clock_skew {
                 warn_check("clocks", format!("this machine and the database are {apart} apart"))
             } else {
                 ok("clocks", "this machine and the database agree")

@@ -10,10 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    cli::{
-        common::{CommonArgs, Failure, print_json},
-        compose,
-    },
+    cli::common::{CommonArgs, Failure, print_json},
     service::{
         Services,
         caller::Caller,
@@ -27,7 +24,7 @@ const BUFFER_SIZE: usize = 64 * 1024;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 pub async fn run(common: &CommonArgs, file: &Path, json: bool) -> Result<(), Failure> {
-    let services = compose::start_app_for_command(common).await?;
+    let services = common.start().await?;
     let unreadable = |error: io::Error| Failure::Other(format!("cannot read {}: {error}", file.display()));
     let mut input: Box<dyn Read> = if file == Path::new("-") {
         Box::new(io::stdin().lock())

@@ -1,17 +1,14 @@
 //! The `keyswap master-key` command.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::{
     app::startup::{self, StartMode},
-    cli::{
-        common::{CommonArgs, Failure, print_json},
-        compose,
-    },
-    config::Config,
+    cli::common::{CommonArgs, Failure, print_json},
+    config::Settings,
     crypto::{master_key_file::path_of, random::SystemEntropy},
     domain::{
         common::time::{Span, Timestamp},
@@ -23,7 +20,7 @@ use crate::{
         master_keys::{self, MissingKeyPolicy, RotationStart, named},
         re_encryption::{self, ReencryptionReport},
     },
-    store::{DatabaseUrl, Store, SystemClock},
+    store::{DatabaseUrl, Store},
 };
 
 /// The longest time between the arrival of a key file on a replica and the replica's report of it:
@@ -81,11 +78,9 @@ struct RotationReport {
 }
 
 pub async fn run(common: &CommonArgs, command: MasterKeyCommand) -> Result<(), Failure> {
-    let config = common.config()?;
-    let database = compose::database(&config)?;
-    let dir = &config.keys.dir;
     let mode = if matches!(command, MasterKeyCommand::Init) { StartMode::Serve } else { StartMode::Command };
-    let store = startup::open_store(&database, mode, Arc::new(SystemClock))?;
+    let (settings, store) = common.open_store(mode)?;
+    let dir = &settings.keys.dir;
     match command {
         MasterKeyCommand::Init => {
             let keys = startup::init_master_key(&store, dir).await?;
@@ -102,8 +97,8 @@ pub async fn run(common: &CommonArgs, command: MasterKeyCommand) -> Result<(), F
             if json { print_json(&keys) } else { print_keys(&keys) }
         }
         MasterKeyCommand::Rotate(how) => {
-            let is_shared = matches!(database.url, DatabaseUrl::Postgres(_));
-            rotate(&config, &store, is_shared, &how).await
+            let is_shared = matches!(settings.database.url, DatabaseUrl::Postgres(_));
+            rotate(&settings, &store, is_shared, &how).await
         }
         MasterKeyCommand::Remove { version } => {
             let removed = master_keys::remove(&store, Origin::of(Actor::Operator), version).await?;
@@ -127,8 +122,8 @@ fn print_keys(keys: &[Counted]) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -> Result<(), Failure> {
-    let (dir, origin, entropy) = (&config.keys.dir, Origin::of(Actor::Operator), SystemEntropy::default());
+async fn rotate(settings: &Settings, store: &Store, is_shared: bool, how: &Rotate) -> Result<(), Failure> {
+    let (dir, origin, entropy) = (&settings.keys.dir, Origin::of(Actor::Operator), SystemEntropy::default());
     // No rotation begins while the file of a key that rows need is missing.
     let keys = startup::load_registered_master_keys(store, dir).await?;
     let mut report = RotationReport {
@@ -142,7 +137,7 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
         let begun = master_keys::begin(store, dir, origin.clone(), &entropy).await?;
         let stop = is_shared && begun.registered;
         if !how.json {
-            print_registered_key(config, &begun, stop);
+            print_registered_key(settings, &begun, stop);
         }
         report.registered = Some(begun.info);
         if stop {
@@ -162,7 +157,7 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
     {
         println!("Version {} seals what is written from now on.", info.version);
     }
-    let left = seal_anew(config, store, &keys, &origin, &mut report.re_encrypted).await?;
+    let left = seal_anew(settings, store, &keys, &origin, &mut report.re_encrypted).await?;
     report.keys = master_key_usage::status(store, dir).await?;
     if how.json {
         print_json(&report)?;
@@ -182,7 +177,7 @@ async fn rotate(config: &Config, store: &Store, is_shared: bool, how: &Rotate) -
 /// copied a moment ago, and a stopped replica counts as running for a short time only. `activate`
 /// reports a replica that has polled since and still lacks the key.
 async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
-    let began = store.now().await.map_err(crate::service::Error::from)?;
+    let began = store.now().await?;
     let mut waited = false;
     loop {
         let lacking = master_keys::list_replicas_without_incoming_key(store).await?;
@@ -198,8 +193,8 @@ async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
     }
 }
 
-fn print_registered_key(config: &Config, begun: &RotationStart, stop: bool) {
-    let path = path_of(&config.keys.dir, begun.info.version);
+fn print_registered_key(settings: &Settings, begun: &RotationStart, stop: bool) {
+    let path = path_of(&settings.keys.dir, begun.info.version);
     let how = if begun.made { "was made" } else { "was found" };
     println!("{} {how} and is registered (fingerprint {}).", path.display(), begun.info.fingerprint);
     println!("Back it up apart from the database.");
@@ -226,7 +221,7 @@ fn describe_damaged_rows(re_encrypted: &ReencryptionReport) -> String {
 /// Re-encrypts until no row uses an old key and no server can encrypt with an old key any more.
 /// Returns what remains: the rows that do not decrypt.
 async fn seal_anew(
-    config: &Config,
+    settings: &Settings,
     store: &Store,
     keys: &crate::crypto::master_keys::MasterKeys,
     origin: &Origin,
@@ -237,8 +232,8 @@ async fn seal_anew(
     loop {
         let progress = |done: &ReencryptionReport| eprintln!("{} rows re-encrypted so far", done.total());
         re_encryption::reseal(store, keys, origin, &entropy, re_encrypted, progress).await?;
-        let settled = find_switchover_time(config, store).await?;
-        let now = store.now().await.map_err(crate::service::Error::from)?;
+        let settled = find_switchover_time(settings, store).await?;
+        let now = store.now().await?;
         if now < settled {
             if !waited {
                 eprintln!("Waiting until {settled}: a server may not have heard of the new key before.");
@@ -261,15 +256,15 @@ async fn seal_anew(
 }
 
 /// Returns the time from which every server uses the current key.
-async fn find_switchover_time(config: &Config, store: &Store) -> Result<Timestamp, Failure> {
-    let listed = store.read(crate::store::encryption::master_keys::list).await.map_err(crate::service::Error::from)?;
+async fn find_switchover_time(settings: &Settings, store: &Store) -> Result<Timestamp, Failure> {
+    let listed = store.read(crate::store::encryption::master_keys::list).await?;
     let current = listed.iter().find(|info| info.state == MasterKeyState::Current);
     let activated = current.and_then(|info| info.activated_at);
     // The first master key needs no wait, because there was no key before it.
     let rotated = listed.iter().any(|info| info.state == MasterKeyState::Retiring);
     Ok(match activated {
         Some(at) if rotated => {
-            at.plus(master_keys::max_replica_staleness(store, config.signing_keys.timing.max_snapshot_age).await?)
+            at.plus(master_keys::max_replica_staleness(store, settings.timing.max_snapshot_age).await?)
         }
         Some(_) | None => Timestamp::from_millis(0),
     })

@@ -6,7 +6,6 @@
 mod api_key;
 pub mod api_key_options;
 pub mod common;
-pub mod compose;
 mod configure;
 mod demo;
 mod doctor;
@@ -19,7 +18,7 @@ mod signing_key;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::common::{CommonArgs, Failure};
 
@@ -118,6 +117,11 @@ enum ConfigCommand {
     Check,
 }
 
+/// Returns the tree of commands and options.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     forbid_core_dumps();
@@ -144,7 +148,7 @@ fn forbid_core_dumps() {
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let common = cli.common;
     let done = match cli.command {
-        Command::Demo { once } => demo::run(once).await,
+        Command::Demo { once } => demo::run(&common, once).await,
         Command::Serve => serve::run(&common).await,
         Command::ApiKey(command) => api_key::run(&common, command).await,
         Command::SigningKey(command) => signing_key::run(&common, command).await,
@@ -153,13 +157,13 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate { status, json } => migrate::run(&common, status, json),
         Command::Import { file, json } => import::run(&common, &file, json).await,
         Command::Config(ConfigCommand::Check) => {
-            common.config()?;
-            println!("The configuration is in order.");
+            common.settings()?;
+            println!("The configuration is valid.");
             Ok(())
         }
         Command::Doctor { json } => doctor::run(&common, json).await,
         Command::Openapi => {
-            let document = crate::http::openapi::document(&common.config()?.server.public_url)?;
+            let document = crate::http::openapi::document(&common.settings()?.server.public_url)?;
             print!("{}", String::from_utf8_lossy(&document.body));
             Ok(())
         }

@@ -1,22 +1,16 @@
 //! The `keyswap restore` command: recovery after a rollback of the database.
 
-use std::sync::Arc;
-
 use clap::Subcommand;
 use serde::Serialize;
 
 use crate::{
-    app::startup::{self, StartMode},
-    cli::{
-        common::{CommonArgs, Failure, print_json},
-        compose,
-    },
+    app::startup::StartMode,
+    cli::common::{CommonArgs, Failure, print_json},
     domain::events::{Actor, Origin},
     service::encryption::{
         database_progress::{self, Verdict},
         rollback_guard,
     },
-    store::SystemClock,
 };
 
 #[derive(Debug, Subcommand)]
@@ -50,9 +44,8 @@ struct RestoreReport<'a> {
 }
 
 pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Failure> {
-    let config = common.config()?;
-    let store = startup::open_store(&compose::database(&config)?, StartMode::Command, Arc::new(SystemClock))?;
-    let file = &config.keys.rollback_guard;
+    let (settings, store) = common.open_store(StartMode::Command)?;
+    let file = &settings.keys.rollback_guard();
     let (verdict, _) = rollback_guard::compare(&store, file).await?;
     match command {
         RestoreCommand::Status { json: true } => {

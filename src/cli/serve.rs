@@ -5,13 +5,14 @@ use std::{future::ready, pin::pin, sync::Arc, thread, time::Duration};
 use futures_util::future::{Either, select};
 
 use crate::{
-    app::{jobs::Jobs, startup::StartMode},
-    cli::{
-        common::{CommonArgs, Failure},
-        compose,
+    app::{
+        jobs::Jobs,
+        startup::{self, StartMode},
     },
+    cli::common::{CommonArgs, Failure},
+    config::sections::LogFormat,
     http::server,
-    store::SystemClock,
+    store::{SystemClock, durability_faults},
     telemetry,
 };
 
@@ -19,16 +20,17 @@ use crate::{
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
-    let config = common.config()?;
-    telemetry::init_logging(config.log.json, &config.log.level);
-    let settings = compose::server(&config);
+    let settings = common.settings()?;
+    telemetry::init_logging(settings.log.format == LogFormat::Json, &settings.log.level);
     // The address is bound first, so that a server that cannot listen creates nothing in the
     // database.
-    let bound = server::bind(&settings)?;
-    let services = Arc::new(compose::services(&config, StartMode::Serve, Arc::new(SystemClock)).await?);
-    warn_about_durability(&services).await?;
+    let bound = server::bind(&settings.server)?;
+    let services = Arc::new(startup::start(settings, StartMode::Serve, Arc::new(SystemClock)).await?);
+    for fault in services.store.read(durability_faults).await? {
+        tracing::warn!(fault, "the database may lose acknowledged changes in a crash");
+    }
     let address = bound.address;
-    let servers = server::serve(bound, Arc::clone(&services), &settings)?;
+    let servers = server::serve(bound, Arc::clone(&services))?;
     let jobs = Jobs::start(&services);
     // The first poll starts the workers and installs the signal handlers. A SIGTERM before it would
     // kill the process immediately.
@@ -50,12 +52,4 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
         std::process::exit(i32::from(failed));
     });
     Ok(result?)
-}
-
-async fn warn_about_durability(services: &crate::service::Services) -> Result<(), Failure> {
-    let faults = services.store.read(crate::store::durability_faults).await.map_err(crate::service::Error::from)?;
-    for fault in faults {
-        tracing::warn!(fault, "the database may lose changes that were acknowledged");
-    }
-    Ok(())
 }

@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::{
-    cli::{
-        common::{CommonArgs, Failure, print_json},
-        compose,
-    },
+    cli::common::{CommonArgs, Failure, print_json},
     domain::{
         common::derived_id::SigningKeyId,
         signing::{SigningKeyState, rotation::WaitReason},
@@ -75,7 +72,7 @@ pub enum SigningKeyCommand {
 }
 
 pub async fn run(common: &CommonArgs, command: SigningKeyCommand) -> Result<(), Failure> {
-    let services = compose::start_app_for_command(common).await?;
+    let services = common.start().await?;
     match command {
         SigningKeyCommand::List { json } => {
             let timeline = signing::timeline(&services).await?;

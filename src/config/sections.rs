@@ -1,94 +1,110 @@
-//! The sections of the configuration.
+//! The sections of the configuration. `config/default.toml` describes their settings. The sections
+//! `database` and `webhooks` are declared by the layers that use them.
 
-use crate::domain::{
-    access::{audience::Identifier, owner::OwnerType},
-    common::{address::PortRange, origin::Origin, time::Span},
-    credentials::format::Prefix,
-    portal::session::KeyFormOption,
-    signing::{Algorithm, rotation::RotationTiming},
-};
-use ipnet::IpNet;
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
-#[derive(Debug, Clone)]
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::{
+    domain::{
+        access::{audience::Identifier, owner::OwnerType},
+        common::{origin::Origin, time::Span},
+        credentials::format::Prefix,
+        portal::session::KeyFormOption,
+        signing::Algorithm,
+    },
+    outbound::Guard,
+    store::DatabaseSettings,
+};
+
+/// The sections as they are written.
+#[derive(Debug, Deserialize)]
+pub struct Sections {
+    pub server: Server,
+    pub database: DatabaseSettings,
+    pub keys: MasterKeySettings,
+    pub tokens: Tokens,
+    pub signing_keys: SigningKeys,
+    pub api_keys: ApiKeys,
+    pub status_lists: StatusLists,
+    pub portal: Portal,
+    pub service_clients: ServiceClients,
+    pub usage: Usage,
+    pub brute_force: BruteForce,
+    pub webhooks: Guard,
+    pub bootstrap: Bootstrap,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, Deserialize)]
 pub struct Server {
     pub bind: SocketAddr,
     pub public_url: String,
     pub admin_bind: Option<SocketAddr>,
     pub trusted_proxies: Vec<IpNet>,
-    pub tls: Option<Tls>,
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     pub shutdown_timeout: Span,
 }
 
-#[derive(Debug, Clone)]
-pub struct Tls {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-}
-
-#[derive(Debug, Clone)]
-pub struct Database {
-    /// May contain a password. The store parses it, and it is never displayed.
-    pub url: SecretDatabaseUrl,
-    pub pool_size: u32,
-    pub connect_timeout: Span,
-    pub statement_timeout: Span,
-}
-
-/// The text of `database.url`. `Debug` does not show it.
-#[derive(Clone)]
-pub struct SecretDatabaseUrl(pub(crate) String);
-
-impl SecretDatabaseUrl {
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for SecretDatabaseUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DatabaseUrlText(…)")
-    }
-}
-
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct MasterKeySettings {
     pub dir: PathBuf,
     pub create: bool,
-    /// The file of the rollback guard, which records the last observed state of the database.
-    pub rollback_guard: PathBuf,
+    rollback_guard: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone)]
+impl MasterKeySettings {
+    /// Returns the file of the rollback guard, which records the last observed state of the database.
+    pub fn rollback_guard(&self) -> PathBuf {
+        self.rollback_guard.clone().unwrap_or_else(|| self.dir.join("rollback_guard"))
+    }
+}
+
+#[derive(Debug, Deserialize)]
 pub struct Tokens {
     pub default_ttl: Span,
-    pub default_audience: Identifier,
+    pub max_ttl: Span,
+    pub default_audience: Option<Identifier>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct SigningKeys {
     pub algorithm: Algorithm,
-    pub timing: RotationTiming,
-    /// How long a key signs. `None`: until a manual rotation.
+    /// `None` disables automatic rotation.
     pub rotation_period: Option<Span>,
+    pub verifier_cache_ttl: Span,
+    pub replica_staleness: Span,
+    pub verifier_leeway: Span,
+    pub clock_skew: Span,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct ApiKeys {
     pub prefix: Prefix,
     pub accepted_prefixes: Vec<Prefix>,
     pub max_lifetime: Option<Span>,
-    pub owner_types: Vec<OwnerType>,
+    /// Owner types whose keys can be created.
+    pub owner_types: BTreeSet<OwnerType>,
     pub end_with_creator: bool,
+    /// Whether imported keys are accepted.
     pub imported: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+impl ApiKeys {
+    /// Returns the prefixes of native API keys, the current one first.
+    pub fn native_key_prefixes(&self) -> impl Iterator<Item = &Prefix> {
+        std::iter::once(&self.prefix).chain(&self.accepted_prefixes)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
 pub struct StatusLists {
     pub ttl: Span,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Portal {
     pub allowed_origins: Vec<Origin>,
     pub public_url: Option<Origin>,
@@ -96,34 +112,38 @@ pub struct Portal {
     pub choices: BTreeSet<KeyFormOption>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct ServiceClients {
-    /// 0: no limit.
+    /// 0 means no limit.
     pub max_per_user: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Usage {
+    pub flush_interval: Span,
+}
+
+#[derive(Debug, Clone, Deserialize)]
 pub struct BruteForce {
     pub per_source: u32,
     pub per_credential: u32,
     pub refill: Span,
 }
 
-/// Last-used times and counts of exchanges.
-#[derive(Debug, Clone, Copy)]
-pub struct Usage {
-    pub flush_interval: Span,
+#[derive(Debug, Clone, Deserialize)]
+pub struct Bootstrap {
+    pub admin_key_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone)]
-pub struct Webhooks {
-    pub allowed_networks: Vec<IpNet>,
-    pub allowed_ports: Vec<PortRange>,
-    pub allow_http: bool,
-}
-
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Log {
-    pub json: bool,
+    pub format: LogFormat,
     pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Human,
+    Json,
 }

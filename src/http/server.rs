@@ -14,13 +14,12 @@ use actix_web::{
     middleware::from_fn,
     web,
 };
-use ipnet::IpNet;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use socket2::{Domain, Socket, Type};
 
 use crate::{
+    config::sections::Server as ServerSettings,
     crypto,
-    domain::common::origin::Origin,
     http::{
         extract::request::{TrustedProxies, attach_request_context},
         openapi::pages::DocsPages,
@@ -30,19 +29,6 @@ use crate::{
     },
     service::Services,
 };
-
-/// Listener settings.
-#[derive(Debug, Clone)]
-pub struct ServerSettings {
-    pub bind: SocketAddr,
-    pub admin_bind: Option<SocketAddr>,
-    pub trusted_proxies: Vec<IpNet>,
-    /// Origins whose pages may call `/v1`.
-    pub allowed_origins: Vec<Origin>,
-    /// Certificate chain and private key, as paths of PEM files.
-    pub tls: Option<(std::path::PathBuf, std::path::PathBuf)>,
-    pub shutdown_timeout: Duration,
-}
 
 /// Why the server does not start or has stopped.
 #[derive(Debug, thiserror::Error)]
@@ -130,14 +116,15 @@ impl Servers {
 }
 
 /// Starts listening on the bound addresses.
-pub fn serve(bound: BoundListeners, services: Arc<Services>, settings: &ServerSettings) -> Result<Servers, ServeError> {
+pub fn serve(bound: BoundListeners, services: Arc<Services>) -> Result<Servers, ServeError> {
     let issuer_path = path_of(services.issuer()).to_owned();
     let pages = web::Data::new(DocsPages::new(services.issuer()));
     let assets = web::Data::new(Assets::new());
+    let settings = services.settings.server.clone();
+    let origins = services.settings.portal.allowed_origins.clone();
     let services = web::Data::from(services);
-    let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
+    let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies));
     let shutdown = settings.shutdown_timeout.as_secs();
-    let origins = settings.allowed_origins.clone();
     let operations_here = bound.admin_socket.is_none();
     let (public_app, public_trusted) = (services.clone(), trusted.clone());
     let public = HttpServer::new(move || {
@@ -153,10 +140,10 @@ pub fn serve(bound: BoundListeners, services: Arc<Services>, settings: &ServerSe
     .client_disconnect_timeout(Duration::from_secs(2))
     .keep_alive(KEEP_ALIVE)
     .shutdown_timeout(shutdown);
-    let public = match &settings.tls {
+    let public = match settings.tls_certificate.zip(settings.tls_key) {
         None => public.listen(listen(bound.socket, bound.address)?)?,
         Some((certificate, key)) => {
-            public.listen_rustls_0_23(listen(bound.socket, bound.address)?, tls(certificate, key)?)?
+            public.listen_rustls_0_23(listen(bound.socket, bound.address)?, tls(&certificate, &key)?)?
         }
     };
     let admin = match bound.admin_socket {

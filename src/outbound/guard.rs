@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::Deserialize;
 use url::Host;
 
 use crate::domain::{
@@ -12,8 +13,8 @@ use crate::domain::{
     webhooks::WebhookUrl,
 };
 
-/// Destinations that are permitted in addition to public addresses over HTTPS at port 443.
-#[derive(Debug, Clone, Default)]
+/// Section `webhooks`: destinations that are permitted in addition to public addresses over HTTPS at port 443.
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct Guard {
     pub allowed_networks: Vec<IpNet>,
     pub allowed_ports: Vec<PortRange>,

@@ -18,7 +18,7 @@ pub struct Readiness {
 /// Checks the database, the signing keys and the master keys. A signing key that cannot be used is
 /// reported in `collect_notes`; the others remain in use.
 pub async fn check_readiness(services: &Services) -> Readiness {
-    let signing_key = services.keys.view().select_signer_at_refresh(services.settings.algorithm).is_ok();
+    let signing_key = services.keys.view().select_signer_at_refresh(services.settings.signing_keys.algorithm).is_ok();
     // This reads a row because the clock alone proves nothing on SQLite: it belongs to this process
     // and works while the file is locked.
     let database = match services.store.read(store::status_lists::signed_lists::read_last_event_number).await {

@@ -17,11 +17,9 @@ pub mod provisioning;
 pub mod replicas;
 pub mod retention;
 pub mod services;
-pub mod settings;
 pub mod signing;
 pub mod status_lists;
 pub mod webhooks;
 
 pub use common::error::{Error, InputFault};
 pub use services::Services;
-pub use settings::Settings;

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
+    config::Settings,
     crypto::{master_keys::MasterKeys, random::SystemEntropy},
     outbound::Outbound,
     service::{
@@ -10,7 +11,6 @@ use crate::{
         encryption::database_progress::RollbackGuard,
         exchange::flushed_counts::Counted,
         portal::key_counts_cache::KeyStatisticsCache,
-        settings::Settings,
         signing::{ClockMonitor, ReplicaRegistration, key_cache::KeyCache, live_token_counts::LiveTokenCounts},
         status_lists::cache::StatusLists,
     },

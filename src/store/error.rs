@@ -48,8 +48,6 @@ impl From<DieselError> for StoreError {
 /// The error of opening or migrating the database.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("database.url must begin with sqlite:// or postgres://")]
-    UnsupportedUrl,
     #[error("database.url cannot be read: percent-encode what stands for itself in its user, password and name")]
     UnreadableUrl,
     #[error("there is no database at {}: start `keyswap serve` or run `keyswap migrate` to make it, or correct database.url", .0.display())]

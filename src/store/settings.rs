@@ -1,7 +1,8 @@
 //! Settings of the connection to the database, and its clock.
 
-use crate::{domain::common::time::Timestamp, store::error::OpenError};
-use std::{fmt, panic::RefUnwindSafe, sync::OnceLock, time::Duration};
+use crate::domain::common::time::{Span, Timestamp, impl_serde_as_text};
+use serde::{Deserialize, Deserializer};
+use std::{fmt, panic::RefUnwindSafe, str::FromStr, sync::OnceLock, time::Duration};
 use tokio::time::Instant;
 
 /// The time source for SQLite, which runs in the server process. PostgreSQL uses its own clock.
@@ -30,16 +31,22 @@ impl Clock for SystemClock {
     }
 }
 
-/// Connection settings of the database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Section `database`: the connections to the database.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct DatabaseSettings {
     pub url: DatabaseUrl,
     /// The maximum number of connections, not counting the connections of the batch loader.
     pub pool_size: u32,
     /// How long to wait for a connection.
+    #[serde(deserialize_with = "deserialize_duration")]
     pub connect_timeout: Duration,
     /// How long a statement may take, and how long it may wait for a lock.
+    #[serde(deserialize_with = "deserialize_duration")]
     pub statement_timeout: Duration,
+}
+
+fn deserialize_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Span::deserialize(deserializer).map(Span::duration)
 }
 
 /// A database URL. `Debug` and `Display` omit the user information and the query string of a
@@ -52,18 +59,24 @@ pub enum DatabaseUrl {
     Postgres(String),
 }
 
-impl DatabaseUrl {
-    /// Returns `OpenError::Url` for any other scheme, and for an SQLite URL without a path.
-    pub fn parse(text: &str) -> Result<Self, OpenError> {
+/// Returned for another scheme, and for an SQLite URL without a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must begin with sqlite:// or postgres:// and name a database")]
+pub struct UnsupportedUrl;
+
+impl FromStr for DatabaseUrl {
+    type Err = UnsupportedUrl;
+    fn from_str(text: &str) -> Result<Self, UnsupportedUrl> {
         if let Some(path) = text.strip_prefix("sqlite://").filter(|path| !path.is_empty()) {
             Ok(Self::Sqlite(path.to_owned()))
         } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             Ok(Self::Postgres(text.to_owned()))
         } else {
-            Err(OpenError::UnsupportedUrl)
+            Err(UnsupportedUrl)
         }
     }
 }
+impl_serde_as_text!(DatabaseUrl);
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -57,7 +57,7 @@ both! {
         until("live tokens are", LONG, async || rows(&server, "signing_key_tokens").await > 0).await;
         until("what became of exchanges is", LONG, async || rows(&server, "exchange_counts").await > 0).await;
 
-        let witness = server.services.settings.rollback_guard_file.clone();
+        let witness = server.services.settings.keys.rollback_guard();
         // Each job first runs at startup. Effects of later changes show that the jobs run
         // repeatedly.
         let head = server.events().await.last().unwrap()["seq"].as_i64().unwrap();
@@ -66,7 +66,7 @@ both! {
             serde_json::from_slice::<Value>(&text).ok()?["seq"].as_i64()
         };
         until("the witness has seen this", LONG, async || seen() >= Some(head)).await;
-        let (store, dir) = (&server.services.store, &server.services.settings.keys_dir);
+        let (store, dir) = (&server.services.store, &server.services.settings.keys.dir);
         master_keys::begin(store, dir, Origin::of(Actor::Operator), &SystemEntropy::default()).await.unwrap();
         until("the new master key is held", LONG, async || server.services.master.held().fingerprints().contains_key(&2)).await;
 

@@ -20,6 +20,7 @@ mod access;
 mod api_keys;
 mod architecture;
 mod cli;
+mod command_line;
 mod credentials;
 mod directory;
 mod encryption;

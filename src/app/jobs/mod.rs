@@ -43,7 +43,7 @@ impl Jobs {
         let mut jobs = Self { services: services.clone(), running: vec![webhooks], stop };
         let build = services.settings.timing.max_snapshot_age.duration() / 3;
         let refresh = build.min(MAX_REFRESH_INTERVAL);
-        let flush = services.settings.flush_interval;
+        let flush = services.settings.usage.flush_interval.duration();
         jobs.run_every(refresh, "refresh the signing keys", |all| async move { refresh_keys(&all).await });
         // This job is separate from the refresh, because the generation of an RSA key would let the
         // snapshot become stale.

@@ -7,6 +7,8 @@ use std::{
     str::FromStr,
 };
 
+use crate::domain::common::time::impl_serde_as_text;
+
 /// Returns whether an address is globally reachable according to the IANA special-purpose address
 /// registries. Loopback, private, shared, link-local, multicast, reserved and documentation
 /// addresses are not, nor is an IPv6 address that embeds such an IPv4 address.
@@ -78,6 +80,7 @@ impl FromStr for PortRange {
         if first <= last { Ok(Self { first, last }) } else { Err(InvalidPortRange) }
     }
 }
+impl_serde_as_text!(PortRange);
 
 /// Returned for a text that is neither a port nor a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

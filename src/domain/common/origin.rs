@@ -4,13 +4,15 @@ use std::{fmt, str::FromStr};
 
 use url::Url;
 
+use crate::domain::common::time::impl_serde_as_text;
+
 /// A scheme, a host and, unless it is the default, a port, in the form of the `Origin` header.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin(String);
 
 /// Returned for a text that is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is no origin: give a scheme and a host, such as https://app.example.com")]
+#[error("is not an origin; give a scheme and a host, such as https://app.example.com")]
 pub struct InvalidOrigin;
 
 impl Origin {
@@ -35,6 +37,7 @@ impl fmt::Display for Origin {
         f.write_str(&self.0)
     }
 }
+impl_serde_as_text!(Origin);
 
 #[cfg(test)]
 mod tests {

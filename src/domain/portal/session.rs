@@ -1,8 +1,6 @@
 //! Portal sessions: short-lived credentials with which the browser of a user calls `/v1`.
 
-use std::str::FromStr;
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     access::{owner::OwnerScope, policy::GrantablePermissions},
@@ -46,7 +44,7 @@ impl FromStr for PortalSessionKind {
 }
 
 /// What a user selects for a new key, besides its name and expiration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyFormOption {
     /// Individual permissions.
@@ -55,23 +53,6 @@ pub enum KeyFormOption {
     Roles,
     /// Resources to which those roles apply.
     Resources,
-}
-
-/// Returned for a text that is not a valid `KeyFormOption`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give permissions, roles or resources")]
-pub struct UnknownKeyFormOption;
-
-impl FromStr for KeyFormOption {
-    type Err = UnknownKeyFormOption;
-    fn from_str(text: &str) -> Result<Self, UnknownKeyFormOption> {
-        match text {
-            "permissions" => Ok(Self::Permissions),
-            "roles" => Ok(Self::Roles),
-            "resources" => Ok(Self::Resources),
-            _ => Err(UnknownKeyFormOption),
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,7 +31,8 @@ pub struct Shown {
 
 impl Shown {
     fn new(services: &Services, audience: Audience) -> Self {
-        let signs_with = services.keys.view().signs_with(audience.token_profile.algorithm, services.settings.algorithm);
+        let signs_with =
+            services.keys.view().signs_with(audience.token_profile.algorithm, services.settings.signing_keys.algorithm);
         Self { audience, signs_with }
     }
 }

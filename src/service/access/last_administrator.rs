@@ -2,12 +2,13 @@
 //! over HTTP. An operator with a shell on the server can disable it, and can create another one.
 
 use crate::{
+    config::Settings,
     domain::{
         access::{permission::PermissionName, policy::ADMIN},
         common::time::Span,
         credentials::api_key::{self, ApiKey, KeyState},
     },
-    service::{Error, Settings},
+    service::Error,
     store::{self, Lock, Tx},
 };
 

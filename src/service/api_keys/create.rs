@@ -1,6 +1,7 @@
 //! Creates a key and its credential within a transaction.
 
 use crate::{
+    config::Settings,
     crypto::{credential, master_keys::MasterKeys, random::SystemEntropy},
     domain::{
         common::{derived_id::CredentialId, id::KeyId},
@@ -11,7 +12,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        Error, InputFault, Services, Settings,
+        Error, InputFault, Services,
         api_keys::{
             limits::{
                 find_exceeded_caller_limits, validate_audiences, validate_expiry, validate_owner_type,
@@ -120,7 +121,7 @@ impl Maker {
     }
 
     pub(crate) fn credential(&self, tx: &Tx<'_>) -> Result<(NewCredential, ApiKeyValue), Error> {
-        let prefix: Prefix = self.settings.prefix.clone();
+        let prefix: Prefix = self.settings.api_keys.prefix.clone();
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let value = ApiKeyValue::format(&prefix, &id, &secret);

@@ -1,6 +1,7 @@
 //! Imported keys: adopted by their SHA-256 digest, they remain valid in their original format.
 
 use crate::{
+    config::Settings,
     crypto::{imported_key, sha256},
     domain::{
         access::policy::TenantScope,
@@ -12,7 +13,7 @@ use crate::{
         events::NewEvent,
     },
     service::{
-        Error, InputFault, Services, Settings,
+        Error, InputFault, Services,
         api_keys::{
             Maker,
             types::{NewApiKey, Shown},
@@ -107,7 +108,7 @@ impl Maker {
         let sealed = imported_key::seal(&self.master, &id, &import.sha256, &self.entropy)?;
         let credential = Credential {
             id,
-            prefix: self.settings.prefix.clone(),
+            prefix: self.settings.api_keys.prefix.clone(),
             masked_value: Some(import.masked.unwrap_or_default()),
             created_at: tx.now(),
             expires_at: None,
@@ -124,7 +125,7 @@ impl Maker {
 }
 
 fn validate_import(settings: &Settings, import: &Import) -> Vec<InputFault> {
-    let off = (!settings.accept_imported_keys)
+    let off = (!settings.api_keys.imported)
         .then(|| InputFault::new("import", "imported keys are not accepted: set api_keys.imported to true"));
     let ours = import.masked.as_ref().filter(|masked| has_native_prefix(settings, masked.as_str())).map(|_| {
         InputFault::new(

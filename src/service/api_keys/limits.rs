@@ -2,13 +2,14 @@
 //! a lifetime within the configured maximum.
 
 use crate::{
+    config::Settings,
     domain::{
         access::{audience::Identifier, owner::OwnerScope, permission::PermissionSet, policy::GrantablePermissions},
         common::time::{Span, Timestamp},
         credentials::api_key::{ApiKey, KeyLimits},
     },
     service::{
-        Error, InputFault, Settings,
+        Error, InputFault,
         access::permissions::{find_grant_faults, not_held},
         api_keys::{owner::ResolvedOwner, types::NewApiKey},
         caller::Caller,
@@ -105,7 +106,7 @@ pub(super) fn validate_expiry(
     now: Timestamp,
     expires_at: Option<Timestamp>,
 ) -> Option<InputFault> {
-    let longest = settings.max_key_lifetime;
+    let longest = settings.api_keys.max_lifetime;
     match (expires_at, longest) {
         (Some(end), _) if end <= now => Some(InputFault::new("expires_at", "lies in the past")),
         (Some(end), Some(longest)) if end.elapsed_since(created_at) > longest => {
@@ -131,5 +132,5 @@ pub(super) fn validate_rate_limit(exchanges_per_minute: Option<u32>) -> Option<I
 pub(super) fn validate_owner_type(settings: &Settings, holder: &ResolvedOwner) -> Option<InputFault> {
     let kind = holder.owner.kind();
     let message = || format!("keys of this kind ({}) are not enabled here (api_keys.owner_types)", kind.as_str());
-    (!settings.owner_types.contains(&kind)).then(|| InputFault::new("owner", message()))
+    (!settings.api_keys.owner_types.contains(&kind)).then(|| InputFault::new("owner", message()))
 }

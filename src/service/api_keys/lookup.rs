@@ -1,13 +1,14 @@
 //! Loads API keys, within what the caller may see, change and end.
 
 use crate::{
+    config::Settings,
     domain::{
         access::{owner_status::OwnerStatus, policy::Right},
         common::{id::KeyId, time::Timestamp},
         credentials::api_key::ApiKey,
         events::{EventType, NewEvent},
     },
-    service::{Error, Settings, access::visibility::authorize, caller::Caller},
+    service::{Error, access::visibility::authorize, caller::Caller},
     store::{self, Conn, Tx},
 };
 

@@ -1,6 +1,7 @@
 //! Service clients: identities of programs, each with its own permissions and any number of keys.
 
 use crate::{
+    config::Settings,
     domain::{
         access::{
             owner::OwnerScope,
@@ -18,7 +19,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        Error, InputFault, Services, Settings,
+        Error, InputFault, Services,
         access::{
             last_administrator, owners,
             permissions::find_grant_faults,
@@ -56,7 +57,7 @@ pub(crate) fn require_client_limit(
     settings: &Settings,
     made: (ServiceClient, NewEvent),
 ) -> Result<(ServiceClient, NewEvent), Error> {
-    let most = settings.max_clients_per_user;
+    let most = settings.service_clients.max_per_user;
     if let (OwnerScope::User { generation_id, .. }, 1..) = (&made.0.home, most)
         && store::api_keys::service_clients::count(tx, generation_id)? > i64::from(most)
     {

@@ -1,6 +1,7 @@
 //! API keys as the service takes and returns them.
 
 use crate::{
+    config::Settings,
     domain::{
         access::{audience::Identifier, permission::PermissionSet},
         common::{
@@ -13,7 +14,7 @@ use crate::{
             format::ApiKeyValue,
         },
     },
-    service::{Settings, api_keys::owner::RequestedOwner},
+    service::api_keys::owner::RequestedOwner,
 };
 
 /// Body of `POST /v1/api-keys`.

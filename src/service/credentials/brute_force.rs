@@ -21,7 +21,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::domain::common::{derived_id::CredentialId, time::Span};
+use crate::{
+    config::sections::BruteForce,
+    domain::common::{derived_id::CredentialId, time::Span},
+};
 
 /// Number of cells of a budget. Two keys that hash to the same cell share its budget. The hash is
 /// seeded, so an attacker cannot choose the collision.
@@ -69,10 +72,10 @@ pub struct Throttled {
 }
 
 impl BruteForceLimiter {
-    pub fn new(per_source: u32, per_credential: u32, refill: Span) -> Self {
+    pub fn new(settings: &BruteForce) -> Self {
         Self {
-            sources: FailureBudget::new(per_source, refill),
-            credentials: FailureBudget::new(per_credential, refill),
+            sources: FailureBudget::new(settings.per_source, settings.refill),
+            credentials: FailureBudget::new(settings.per_credential, settings.refill),
             started: Instant::now(),
         }
     }
@@ -182,7 +185,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_source_is_throttled_until_its_budget_refills() {
-        let brute_force = BruteForceLimiter::new(3, 100, Span::from_secs(2));
+        let brute_force =
+            BruteForceLimiter::new(&BruteForce { per_source: 3, per_credential: 100, refill: Span::from_secs(2) });
         for _ in 0..3 {
             assert!(brute_force.admit_source(source(1)).is_ok());
             brute_force.record_failure(source(1), None);
@@ -199,7 +203,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_credential_under_attack_works_from_other_sources() {
-        let brute_force = BruteForceLimiter::new(100, 2, Span::from_secs(2));
+        let brute_force =
+            BruteForceLimiter::new(&BruteForce { per_source: 100, per_credential: 2, refill: Span::from_secs(2) });
         let id: CredentialId = "0123456789abcdef".parse().unwrap();
         for last in 0..5 {
             brute_force.record_failure(source(last), Some(&id));
@@ -210,7 +215,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_unknown_source_is_not_limited_and_its_failures_are() {
-        let brute_force = BruteForceLimiter::new(2, 2, Span::from_secs(2));
+        let brute_force =
+            BruteForceLimiter::new(&BruteForce { per_source: 2, per_credential: 2, refill: Span::from_secs(2) });
         let (under_attack, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
         for _ in 0..2 {
             assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&under_attack)).is_ok());

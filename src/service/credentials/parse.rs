@@ -1,6 +1,7 @@
 //! Parsing of presented API keys: native keys and imported keys.
 
 use crate::{
+    config::Settings,
     crypto::{
         credential,
         encryption::{Encrypted, EncryptionError},
@@ -34,9 +35,9 @@ impl ParsedCredential {
     pub fn parse(services: &Services, text: &str) -> Option<Self> {
         let settings = &services.settings;
         match PresentedKey::parse(text) {
-            Ok(key) if settings.native_key_prefixes().any(|prefix| *prefix == key.prefix) => Some(Self::Native(key)),
+            Ok(key) if settings.api_keys.native_key_prefixes().any(|prefix| *prefix == key.prefix) => Some(Self::Native(key)),
             Ok(_) | Err(_)
-                if settings.accept_imported_keys
+                if settings.api_keys.imported
                     && is_importable_format(text)
                     && !has_native_prefix(settings, text) =>
             {

@@ -70,7 +70,7 @@ pub(super) async fn issue_token(
         }
     })?;
     let snapshot = services.keys.snapshot_at(context.now).await;
-    let signer = snapshot.signer(grant.token_profile.algorithm, services.settings.algorithm, context.now);
+    let signer = snapshot.signer(grant.token_profile.algorithm, services.settings.signing_keys.algorithm, context.now);
     let signer = signer.map_err(|error| {
         services.metrics.record_signing_refusal(error.as_str());
         AuthError::Unavailable(error.to_string())

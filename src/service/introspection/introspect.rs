@@ -48,7 +48,7 @@ pub async fn sign(services: &Services, client: &Client, response: &Introspection
     let iat = services.store.now().await?.seconds();
     let view = services.keys.view();
     let signer = view
-        .select_signer_at_refresh(services.settings.algorithm)
+        .select_signer_at_refresh(services.settings.signing_keys.algorithm)
         .map_err(|why| AuthError::Unavailable(why.to_string()))?;
     let claims =
         SignedIntrospectionClaims { iss: services.issuer(), aud: &client.id, iat, token_introspection: response };

@@ -55,10 +55,10 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
     let Some(user) = home.user().cloned() else { return Ok(None) };
     let organization = home.organization().cloned();
     let (enabled, authority, holdings) =
-        (services.settings.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
+        (services.settings.api_keys.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
     let of = organization.clone();
     let sees_everyone = matches!(authority.visible_keys(), KeyVisibility::Organization { all_keys: true, .. });
-    let choices = services.settings.choices.clone();
+    let choices = services.settings.portal.choices.clone();
     let (with_roles, who) = (choices.contains(&KeyFormOption::Roles), user.clone());
     let (of_user, of_organization) = services
         .store
@@ -86,6 +86,6 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
             Ok::<_, StoreError>((of_user, Some(of_organization)))
         })
         .await?;
-    let max_lifetime = services.settings.max_key_lifetime;
+    let max_lifetime = services.settings.api_keys.max_lifetime;
     Ok(Some(CurrentUser { user, organization, of_user, of_organization, sees_everyone, max_lifetime, choices }))
 }

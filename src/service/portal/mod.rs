@@ -58,7 +58,8 @@ pub async fn open(
         return Err(Error::Forbidden("keyswap:keys"));
     }
     let (mint, held) = (Mint::of(services), caller.holdings.clone());
-    let base = services.settings.portal_url.as_ref().map_or_else(|| services.issuer().to_owned(), ToString::to_string);
+    let base =
+        services.settings.portal.public_url.as_ref().map_or_else(|| services.issuer().to_owned(), ToString::to_string);
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
@@ -92,7 +93,11 @@ struct Mint {
 
 impl Mint {
     fn of(services: &Services) -> Self {
-        Self { master: services.master.clone(), entropy: services.entropy.clone(), ttl: services.settings.session_ttl }
+        Self {
+            master: services.master.clone(),
+            entropy: services.entropy.clone(),
+            ttl: services.settings.portal.session_ttl,
+        }
     }
 
     fn make<E: From<StoreError> + From<EncryptionError> + From<EntropyUnavailable>>(

@@ -37,7 +37,7 @@ pub async fn sign_in(
 ) -> Result<SignedIn, AuthError> {
     let VerifiedSession { id: code, user, grantable_permissions } =
         verify_session(services, code, PortalSessionKind::Code, call.source).await?;
-    let (mint, lasts) = (Mint::of(services), services.settings.session_ttl);
+    let (mint, lasts) = (Mint::of(services), services.settings.portal.session_ttl);
     let origin = call.origin(Actor::PortalSession(code.clone()), user.home.user().cloned());
     let cookie = services
         .store

@@ -7,6 +7,7 @@ pub mod file;
 pub mod stored;
 
 use crate::{
+    config::Settings,
     domain::{
         access::{
             audience::{AcceptedPermissions, Audience, BuiltIn},
@@ -20,7 +21,7 @@ use crate::{
         events::NewEvent,
     },
     service::{
-        Error, InputFault, Services, Settings,
+        Error, InputFault, Services,
         access::{
             audience_changes::{self, AudiencePatch, Means, NewAudience},
             last_administrator, permissions, roles,

@@ -6,6 +6,7 @@ pub mod registration;
 use std::{collections::BTreeSet, sync::Mutex};
 
 use crate::{
+    config::Settings,
     domain::{
         common::time::Timestamp,
         events::{Actor, Origin},
@@ -15,7 +16,7 @@ use crate::{
         },
     },
     service::{
-        Error, Services, Settings,
+        Error, Services,
         replicas::registration::{ReplicaRegistration, ReplicaReport},
     },
     store::{self, Conn, Lock, NoEvent, Outcome, Store, StoreError, signing::replicas::Replica},
@@ -32,6 +33,7 @@ pub async fn join(store: &Store, settings: &Settings) -> Result<ReplicaRegistrat
             let now = store::now(tx)?;
             let told = ReplicaReport {
                 id: tx.generate_id()?,
+                name: process_name(),
                 started_at: now,
                 seen_at: now,
                 published: String::new(),
@@ -87,15 +89,20 @@ pub(crate) async fn tell(services: &Services) -> Result<(), Error> {
     Ok(())
 }
 
+fn process_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} {}", host.trim(), std::process::id()).trim().to_owned()
+}
+
 fn replica(settings: &Settings, told: &ReplicaReport) -> Replica {
     Replica {
         id: told.id.clone(),
-        name: settings.replica_name.clone(),
+        name: told.name.clone(),
         started_at: told.started_at,
         last_heartbeat_at: told.seen_at,
         published_kids: told.published.clone(),
-        algorithm: settings.algorithm,
-        rotation_period: settings.rotation_period,
+        algorithm: settings.signing_keys.algorithm,
+        rotation_period: settings.signing_keys.rotation_period,
         timing: settings.timing,
         master_key_fingerprints: told.master_keys.clone(),
     }
@@ -128,8 +135,8 @@ pub(crate) fn rules(
 ) -> RotationRules {
     let mut rules = RotationRules {
         timing: settings.timing,
-        rotation_period: settings.rotation_period,
-        configured_algorithms: [settings.algorithm].into(),
+        rotation_period: settings.signing_keys.rotation_period,
+        configured_algorithms: [settings.signing_keys.algorithm].into(),
         audience_algorithms,
         stable_since,
     };

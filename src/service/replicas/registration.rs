@@ -10,6 +10,8 @@ pub struct ReplicaRegistration(pub(crate) Mutex<Option<ReplicaReport>>);
 #[derive(Debug, Clone)]
 pub(crate) struct ReplicaReport {
     pub(crate) id: ReplicaId,
+    /// The host name and the process id, by which an operator finds the process.
+    pub(crate) name: String,
     pub(crate) started_at: Timestamp,
     pub(crate) seen_at: Timestamp,
     pub(crate) published: String,

@@ -24,7 +24,7 @@ use crate::{
 pub async fn import(services: &Services, caller: &Caller, text: &str) -> Result<Listed, Error> {
     require_trusted(services)?;
     clock_monitor::watch(services).await?;
-    let algorithm = services.settings.algorithm;
+    let algorithm = services.settings.signing_keys.algorithm;
     let der = key_import::parse_private_key(text, algorithm)
         .map_err(|error: ImportError| Error::invalid("key", error.to_string()))?;
     let signer = Signer::from_pkcs8(algorithm, &der).map_err(|error| Error::invalid("key", error.to_string()))?;

@@ -1,6 +1,7 @@
 //! The signing keys, replicas and rules of the deployment, as one transaction reads them.
 
 use crate::{
+    config::Settings,
     domain::{
         common::{
             derived_id::SigningKeyId,
@@ -11,7 +12,7 @@ use crate::{
             rotation::{PlannedStep, RotationRules, RotationStep, WaitReason},
         },
     },
-    service::{Services, Settings, replicas},
+    service::{Services, replicas},
     store::{self, Conn, StoreError, signing::replicas::Replica},
     telemetry::metrics::SigningKeys,
 };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    config::Settings,
     domain::{
         common::{derived_id::SigningKeyId, time::Timestamp},
         events::{Actor, Origin},
@@ -12,7 +13,7 @@ use crate::{
         },
     },
     service::{
-        Error, Services, Settings,
+        Error, Services,
         caller::Caller,
         replicas,
         signing::{
@@ -124,20 +125,20 @@ pub struct Rotated {
 pub async fn rotate(services: &Services, caller: &Caller, wanted: Option<SigningKeyId>) -> Result<Rotated, Error> {
     require_trusted(services)?;
     clock_monitor::watch(services).await?;
-    let mut press = Press::generate_for(services, [services.settings.algorithm]).await?;
+    let mut press = Press::generate_for(services, [services.settings.signing_keys.algorithm]).await?;
     let (settings, unusable) = (services.settings.clone(), services.keys.view().unusable.clone());
     let pace = services.watch.reference_reading();
     let rotated = services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let (now, before) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
-            let next = find_activatable_key(&before, settings.algorithm, now, &unusable)?.clone();
+            let next = find_activatable_key(&before, settings.signing_keys.algorithm, now, &unusable)?.clone();
             if wanted.as_ref().is_some_and(|wanted| *wanted != next.kid) {
                 return Err(Error::Conflict(format!("{} is next by now: look at the plan again", next.kid)));
             }
             let mut events = Vec::new();
             activate(tx, &before, &next, now, &mut events)?;
-            let made = press.publish(tx, settings.algorithm, now, &mut events)?;
+            let made = press.publish(tx, settings.signing_keys.algorithm, now, &mut events)?;
             let between = Looked::at(tx, &settings, now)?;
             events.extend(steps::execute_due_steps(tx, &between, now, &unusable, &mut press)?);
             let after = Looked::at(tx, &settings, now)?;
@@ -179,7 +180,7 @@ pub async fn preview_rotation(services: &Services) -> Result<(Result<Rotated, Er
             let now = store::now(connection)?;
             let looked = Looked::at(connection, &settings, now)?;
             let live = store::signing::live_tokens::count_unexpired(connection, now)?;
-            let next = find_activatable_key(&looked, settings.algorithm, now, &unusable);
+            let next = find_activatable_key(&looked, settings.signing_keys.algorithm, now, &unusable);
             let rotated = next.map(|next| {
                 let retires = |key: &&SigningKeyMetadata| {
                     key.state == SigningKeyState::Active

@@ -132,7 +132,7 @@ async fn try_build(services: &Services) -> Result<bool, Error> {
 
 async fn sign(services: &Services, packed: EncodedDocument, now: Timestamp) -> Result<SignedList, Error> {
     let view = services.keys.snapshot_at(now).await;
-    let minter = view.signer(None, services.settings.algorithm, now);
+    let minter = view.signer(None, services.settings.signing_keys.algorithm, now);
     let minter = minter.map_err(|why| Error::Unavailable(why.to_string()))?;
     let uri = packed.id.uri(services.issuer());
     let lifetime = services.settings.limits.max_ttl;
@@ -252,5 +252,5 @@ fn content_digest(id: &StatusListId, statuses: &StatusArray, terms: &BuildInputs
 /// How long a verifier may use a list, in seconds. At most half of the lifetime of a list, which is
 /// signed again at that age.
 pub fn ttl(services: &Services) -> u64 {
-    services.settings.status_ttl.as_secs().min(services.settings.limits.max_ttl.as_secs() / 2).max(1)
+    services.settings.status_lists.ttl.as_secs().min(services.settings.limits.max_ttl.as_secs() / 2).max(1)
 }

@@ -11,12 +11,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("outbound", &["domain"]),
     ("telemetry", &[]),
-    ("config", &["domain"]),
-    ("service", &["domain", "crypto", "store", "outbound", "telemetry"]),
-    ("http", &["domain", "crypto", "service", "telemetry", "ui"]),
+    ("config", &["domain", "store", "outbound"]),
+    ("service", &["domain", "crypto", "store", "outbound", "telemetry", "config"]),
+    ("http", &["domain", "crypto", "config", "service", "telemetry", "ui"]),
     ("ui", &[]),
     ("app::jobs", &["domain", "service"]),
-    ("app", &["domain", "crypto", "store", "outbound", "telemetry", "service"]),
+    ("app", &["domain", "crypto", "store", "outbound", "telemetry", "config", "service"]),
     ("cli", &["domain", "crypto", "store", "outbound", "telemetry", "config", "service", "http", "ui", "app"]),
 ];
 

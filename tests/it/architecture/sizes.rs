@@ -16,7 +16,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 const TO_BE_SPLIT: &[&str] = &[
     "cli/doctor.rs::check_deployment",
     "cli/signing_key.rs::run",
-    "config/mod.rs::read",
     "crypto/jwk.rs::thumbprint",
     "http/oauth_error.rs",
     "http/oauth_error.rs::from_denied",

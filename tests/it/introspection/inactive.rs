@@ -111,7 +111,7 @@ both! {
         let claims: Claims = serde_json::from_str(&part(&server.swap(&key.value).await, 1)).unwrap();
         let signed = async |typ: &str, claims: &Claims| {
             let view = server.services.keys.view();
-            let minter = view.select_signer_at_refresh(server.services.settings.algorithm).unwrap();
+            let minter = view.select_signer_at_refresh(server.services.settings.signing_keys.algorithm).unwrap();
             minter.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
         };
         assert!(is_active(&server, &signed("at+jwt", &claims).await).await);

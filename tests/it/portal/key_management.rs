@@ -531,7 +531,7 @@ fn rekeyed(token: &str) -> String {
 #[test]
 fn the_configuration_keeps_the_prefix_and_the_life_of_sessions() {
     let faults = |setting: &str| {
-        keyswap::cli::common::load_config(None, &[setting.to_owned()]).err().map(|error| error.to_string())
+        keyswap::config::Settings::load(None, &[setting.to_owned()]).err().map(|error| error.to_string())
     };
     for (setting, fault) in [
         ("api_keys.prefix=kps", "api_keys.prefix: kps is kept for portal sessions"),

@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use keyswap::{
-    app::startup::StartMode,
-    cli::compose,
+    app::startup::{self, StartMode},
     domain::common::time::{Span, Timestamp},
     service::{Error, Services, caller::Caller, signing},
     store::Clock,
@@ -35,8 +34,8 @@ async fn command(database: &Database) -> Services {
         "server.public_url=http://keyswap.test".to_owned(),
         "signing_keys.rotation_period=".to_owned(),
     ];
-    let config = keyswap::cli::common::load_config(None, &settings).unwrap();
-    compose::services(&config, StartMode::Command, Arc::new(Late(database.clock()))).await.unwrap()
+    let config = keyswap::config::Settings::load(None, &settings).unwrap();
+    startup::start(config, StartMode::Command, Arc::new(Late(database.clock()))).await.unwrap()
 }
 
 /// Only on PostgreSQL: with SQLite, the machine clock is the database clock.

@@ -1,7 +1,7 @@
 //! Serving of status lists: identical bytes on all replicas, HTTP caching, and no use as a
 //! credential.
 
-use keyswap::{app::startup::StartMode, cli::compose, domain::common::time::Span};
+use keyswap::{app::startup::{self, StartMode}, domain::common::time::Span};
 use serde_json::json;
 
 use super::*;
@@ -177,8 +177,8 @@ both! {
             "server.public_url=http://keyswap.test".to_owned(),
             "signing_keys.replica_staleness=1s".to_owned(),
         ];
-        let config = keyswap::cli::common::load_config(None, &settings).unwrap();
-        let other = compose::services(&config, StartMode::Serve, server.database.clock()).await.unwrap();
+        let config = keyswap::config::Settings::load(None, &settings).unwrap();
+        let other = startup::start(config, StartMode::Serve, server.database.clock()).await.unwrap();
         let id = uri.rsplit('/').next().unwrap().parse().unwrap();
         let before = status_lists::get(&other, &id).await.unwrap().plain.etag.clone();
         assert_eq!(before, raw(&server, &uri).await.0);

@@ -16,7 +16,7 @@ use diesel::{Connection, PgConnection, RunQueryDsl, connection::SimpleConnection
 use keyswap::{
     crypto::{random::SystemEntropy, sha256},
     domain::common::time::Timestamp,
-    store::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, Store, SystemClock},
+    store::{Clock, CreationPolicy, DatabaseSettings, Store, SystemClock},
 };
 use tempfile::TempDir;
 
@@ -232,7 +232,7 @@ fn hash_of_migrations(dir: &str) -> String {
 /// Runs the migrations through the same code path as `serve`.
 fn migrate(url: &str) {
     let settings = DatabaseSettings {
-        url: DatabaseUrl::parse(url).unwrap(),
+        url: url.parse().unwrap(),
         pool_size: 1,
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),

@@ -4,8 +4,7 @@ use std::{future::Future, sync::Arc, thread, time::Duration};
 
 use actix_web::dev::ServerHandle;
 use keyswap::{
-    app::{jobs::Jobs, startup::StartMode},
-    cli::compose,
+    app::{jobs::Jobs, startup::{self, StartMode}},
     http::server,
     service::Services,
 };
@@ -85,14 +84,13 @@ impl Server {
         let clock = database.clock();
         let thread = thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let config = keyswap::cli::common::load_config(None, &all).unwrap();
-                let settings = compose::server(&config);
-                let bound = server::bind(&settings).unwrap();
+                let config = keyswap::config::Settings::load(None, &all).unwrap();
+                let bound = server::bind(&config.server).unwrap();
                 let base = format!("http://{}", bound.address);
-                let mut services = compose::services(&config, StartMode::Serve, clock).await.unwrap();
+                let mut services = startup::start(config, StartMode::Serve, clock).await.unwrap();
                 adjust(&mut services);
                 let services = Arc::new(services);
-                let servers = server::serve(bound, Arc::clone(&services), &settings).unwrap();
+                let servers = server::serve(bound, Arc::clone(&services)).unwrap();
                 let jobs = by_clock.then(|| Jobs::start(&services));
                 assert!(started.send((services, base, servers.handles())).is_ok());
                 servers.run().await.unwrap();

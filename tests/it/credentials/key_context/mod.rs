@@ -22,7 +22,7 @@ use keyswap::{
         common::time::Timestamp,
         events::{Actor, Origin},
     },
-    store::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, NoEvent, Outcome, Store, StoreError},
+    store::{Clock, CreationPolicy, DatabaseSettings, NoEvent, Outcome, Store, StoreError},
 };
 
 use crate::support::{Database, Kind, panics};
@@ -77,7 +77,7 @@ impl World {
 /// Opens a store with new connections, so that no PostgreSQL plan for a previous view is reused.
 fn open(database: &Database, seed: u64) -> Store {
     let settings = DatabaseSettings {
-        url: DatabaseUrl::parse(&database.url).unwrap(),
+        url: database.url.parse().unwrap(),
         pool_size: 2,
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),

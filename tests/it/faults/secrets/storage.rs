@@ -4,8 +4,7 @@ use std::{fs, path::Path, process::Command, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyswap::{
-    app::startup::StartMode,
-    cli::compose,
+    app::startup::{self, StartMode},
     crypto::encryption::{Encrypted, SecretKind},
     store::{self, SystemClock},
 };
@@ -19,8 +18,8 @@ impl Flow {
         let file = fs::read_to_string(deployment.keys().join("master.1")).unwrap();
         self.searcher.watch("the master key", file.trim().as_bytes());
         self.searcher.watch("the master key", &STANDARD.decode(file.trim()).unwrap());
-        let config = keyswap::cli::common::load_config(None, &deployment.settings).unwrap();
-        let services = compose::services(&config, StartMode::Command, Arc::new(SystemClock)).await.unwrap();
+        let config = keyswap::config::Settings::load(None, &deployment.settings).unwrap();
+        let services = startup::start(config, StartMode::Command, Arc::new(SystemClock)).await.unwrap();
         let keys =
             services.store.read(|connection| store::signing::signing_keys::list(connection, false)).await.unwrap();
         assert_eq!(keys.len(), 2);

@@ -9,8 +9,7 @@ use std::{
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
 use keyswap::{
-    app::startup::StartMode,
-    cli::compose,
+    app::startup::{self, StartMode},
     crypto::random::SystemEntropy,
     domain::events::{Actor, Origin},
     service::{
@@ -131,8 +130,8 @@ fn child() {
 }
 
 pub async fn services(settings: &[String], offset: i64) -> Services {
-    let config = keyswap::cli::common::load_config(None, settings).unwrap();
-    compose::services(&config, StartMode::Command, Arc::new(MovedClock::by(offset))).await.unwrap()
+    let config = keyswap::config::Settings::load(None, settings).unwrap();
+    startup::start(config, StartMode::Command, Arc::new(MovedClock::by(offset))).await.unwrap()
 }
 
 /// Performs the operation, or completes what a killed process has left of it.
@@ -145,7 +144,7 @@ pub async fn act(services: &Services, act: Act, value: &str) {
         },
         Act::Tick => signing::run_due_rotation(services).await.unwrap(),
         Act::MasterKey => {
-            let (dir, entropy) = (&services.settings.keys_dir, SystemEntropy::default());
+            let (dir, entropy) = (&services.settings.keys.dir, SystemEntropy::default());
             let origin = || Origin::of(Actor::Operator);
             let keys = keyswap::service::encryption::master_key_usage::status(&services.store, dir).await.unwrap();
             if keys.len() == 1 {

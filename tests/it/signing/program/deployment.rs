@@ -3,15 +3,14 @@
 use std::{collections::BTreeMap, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use keyswap::{
-    app::startup::StartMode,
-    cli::compose,
+    app::startup::{self, StartMode},
     crypto::{random::SystemEntropy, sha256},
     service::{
         Services,
         signing::{self, metadata},
     },
     store::{
-        Conn, CreationPolicy, DatabaseSettings, DatabaseUrl, Store, StoreError, signing::signing_keys::StoredSigningKey,
+        Conn, CreationPolicy, DatabaseSettings, Store, StoreError, signing::signing_keys::StoredSigningKey,
     },
 };
 use serde_json::Value;
@@ -80,7 +79,7 @@ impl Deployment {
         let (database, time) = (Database::new(kind), Arc::new(Time::new(kind)));
         time.tell(&database);
         let settings = DatabaseSettings {
-            url: DatabaseUrl::parse(&database.url).unwrap(),
+            url: database.url.parse().unwrap(),
             pool_size: 1,
             connect_timeout: Duration::from_secs(60),
             statement_timeout: Duration::from_secs(60),
@@ -101,14 +100,14 @@ impl Deployment {
 
     /// Starts a replica. If `polls` is given, the start is aborted after that many polls.
     pub async fn start(&mut self, replica: usize, chance: &mut Chance, polls: Option<u32>) {
-        let config = keyswap::cli::common::load_config(None, &self.settings(chance)).unwrap();
+        let config = keyswap::config::Settings::load(None, &self.settings(chance)).unwrap();
         let off = chance.within(SKEW * 1000 / 2);
         let is_fooled = self.broken == Broken::NoSteadyClock;
         let clock = Arc::new(Machine { time: Arc::clone(&self.time), off, is_fooled });
         if self.broken == Broken::Forgetful {
             self.database.sql(&format!("UPDATE clock_monitor SET last_observed_at = {}", self.time.of_database()));
         }
-        let starting = compose::services(&config, StartMode::Serve, clock);
+        let starting = startup::start(config, StartMode::Serve, clock);
         let services = match polls {
             Some(polls) => cut_after(polls, starting).await,
             None => Some(starting.await),

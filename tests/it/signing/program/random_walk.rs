@@ -189,7 +189,7 @@ impl Walk {
             let now = services.store.now().await.unwrap();
             services.keys.snapshot_at(now).await
         };
-        let configured = services.settings.algorithm;
+        let configured = services.settings.signing_keys.algorithm;
         let now = keyswap::domain::common::time::Timestamp::from_millis(self.deployment.time.of_database());
         let jwk: PublicJwk = match view.signer(None, configured, now) {
             Ok(minter) => minter.jwk().clone(),

@@ -1,0 +1,137 @@
+//! Merges the sources of the configuration and deserializes the sections. A faulty value is replaced
+//! by its default, so that the other faults are found as well.
+
+use std::{fmt::Display, fs, path::Path};
+
+use figment::{
+    Figment,
+    error::Kind,
+    providers::{Env, Format, Serialized, Toml},
+    value::{Dict, Value},
+};
+
+use crate::config::{DEFAULTS, sections::Sections};
+
+/// The faults that were found, each with the path of its setting.
+#[derive(Default)]
+pub struct Faults(Vec<(String, String)>);
+
+impl Faults {
+    fn add(&mut self, path: impl Display, what: impl Display) {
+        self.0.push((path.to_string(), what.to_string()));
+    }
+
+    /// Reports `what` under the first of `paths` if `is_valid` is false, unless one of the settings
+    /// has a fault already.
+    pub fn require(&mut self, is_valid: bool, paths: &[&str], what: impl Display) {
+        if !is_valid && !self.0.iter().any(|(path, _)| paths.contains(&path.as_str())) {
+            self.add(paths[0], what);
+        }
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn into_lines(self) -> Vec<String> {
+        self.0.into_iter().map(|(path, what)| format!("{path}: {what}")).collect()
+    }
+}
+
+/// Returns `None` only after a fault.
+pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -> Option<Sections> {
+    let defaults = Figment::from(Toml::string(DEFAULTS));
+    let known: Dict = defaults.extract().ok()?;
+    let mut sources = defaults;
+    if let Some(file) = file {
+        match fs::read_to_string(file) {
+            Ok(text) => match Figment::from(Toml::string(&text)).extract::<Dict>() {
+                Ok(_) => sources = sources.merge(Toml::string(&text)),
+                Err(error) => faults.add(file.display(), without_source_line(&error.kind.to_string())),
+            },
+            Err(error) => faults.add(file.display(), format_args!("failed to read: {error}; check --config")),
+        }
+    }
+    sources = sources.merge(Env::prefixed("KEYSWAP__").split("__"));
+    for setting in set {
+        match setting.split_once('=') {
+            Some((path, value)) if path.split('.').all(|name| !name.is_empty()) => {
+                // Like in the environment, `true` is a boolean, `8` a number, and other text a string.
+                let value = value.parse().unwrap_or_else(|_| Value::from(value));
+                sources = sources.merge(Serialized::global(path, value));
+            }
+            Some(_) | None => {
+                faults.add(format_args!("--set {setting}"), "give PATH=VALUE, such as server.bind=127.0.0.1:9000");
+            }
+        }
+    }
+    let mut given = sources.extract().map_err(|error| faults.add("configuration", error)).ok()?;
+    retain_known(&known, &mut given, "", faults);
+    deserialize(given, &known, faults)
+}
+
+/// Shortens an error of the TOML parser to one line, without the line of the file, which may contain
+/// a password.
+fn without_source_line(error: &str) -> String {
+    let explanation = error.lines().skip_while(|line| !line.contains('^')).skip(1);
+    error.lines().take(1).chain(explanation).collect::<Vec<_>>().join(": ")
+}
+
+/// Removes settings that do not exist and settings without a value, and replaces values of another
+/// structure by their defaults.
+fn retain_known(known: &Dict, given: &mut Dict, parent: &str, faults: &mut Faults) {
+    given.retain(|name, value| {
+        let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
+        let Some(default) = known.get(name) else {
+            faults.add(path, "unknown setting; remove it or correct its name");
+            return false;
+        };
+        match (default.as_dict(), &mut *value) {
+            (Some(known), Value::Dict(_, given)) => retain_known(known, given, &path, faults),
+            (Some(_), _) => faults.add(&path, format_args!("is a section; set its members, as in [{path}]")),
+            (None, Value::Dict(..)) => faults.add(&path, "is a single setting and has no members"),
+            (None, _) => {}
+        }
+        if default.as_dict().is_some() != value.as_dict().is_some() {
+            *value = default.clone();
+        }
+        value.as_str() != Some("")
+    });
+}
+
+fn deserialize(mut given: Dict, known: &Dict, faults: &mut Faults) -> Option<Sections> {
+    loop {
+        let error = match Value::from(given.clone()).deserialize() {
+            Ok(sections) => return Some(sections),
+            Err(error) => error,
+        };
+        let mut path = error.path;
+        if let Kind::MissingField(name) = &error.kind {
+            path.push(name.to_string());
+        }
+        let (section, name) = (path.first()?, path.get(1)?);
+        let members = given.get_mut(section).and_then(as_dict_mut)?;
+        let index = path.get(2).and_then(|index| index.parse::<usize>().ok());
+        let text = match (members.get(name), index) {
+            (Some(Value::Array(_, values)), Some(index)) => values.get(index).and_then(Value::as_str),
+            (Some(value), _) => value.as_str(),
+            (None, _) => None,
+        };
+        // A database URL may contain a password.
+        let quoted = text.filter(|_| name != "url").map(|text| format!("{text:?}: ")).unwrap_or_default();
+        let setting = format!("{section}.{name}");
+        match &error.kind {
+            Kind::MissingField(_) => faults.add(setting, "must not be empty"),
+            Kind::Message(why) => faults.add(setting, format_args!("{quoted}{why}")),
+            kind => faults.add(setting, kind),
+        }
+        match (members.get_mut(name), index) {
+            (Some(Value::Array(_, values)), Some(index)) if index < values.len() => drop(values.remove(index)),
+            _ => drop(members.insert(name.clone(), known.get(section)?.as_dict()?.get(name)?.clone())),
+        }
+    }
+}
+
+fn as_dict_mut(value: &mut Value) -> Option<&mut Dict> {
+    if let Value::Dict(_, members) = value { Some(members) } else { None }
+}

@@ -1,0 +1,84 @@
+//! Properties of the whole command line: every command, every option and every way to give a wrong configuration.
+
+mod configuration_faults;
+mod options;
+
+use std::collections::BTreeMap;
+
+/// The required arguments of each command. `{…}` is replaced by a value of the deployment.
+const REQUIRED: &[(&str, &str)] = &[
+    ("demo", "--once"),
+    ("serve", ""),
+    ("api-key create", "--name n"),
+    ("api-key list", ""),
+    ("api-key show", "{plain}"),
+    ("api-key patch", "{plain}"),
+    ("api-key rotate", "{plain}"),
+    ("api-key cancel-rotation", "{plain}"),
+    ("api-key suspend", "{plain}"),
+    ("api-key resume", "{plain}"),
+    ("api-key revoke", "{plain}"),
+    ("api-key inspect", "{value}"),
+    ("signing-key list", ""),
+    ("signing-key plan", ""),
+    ("signing-key rotate", ""),
+    ("signing-key import", "{rows}"),
+    ("signing-key revoke", "{kid}"),
+    ("master-key init", ""),
+    ("master-key status", ""),
+    ("master-key rotate", ""),
+    ("master-key remove", "7"),
+    ("restore status", ""),
+    ("restore accept", ""),
+    ("migrate", ""),
+    ("import", "{rows}"),
+    ("config check", ""),
+    ("doctor", ""),
+    ("openapi", ""),
+    ("plan", "{fresh}"),
+    ("apply", "{fresh}"),
+];
+
+/// Returns the options of each command in the command tree of the program.
+fn options_by_command() -> BTreeMap<String, Vec<clap::Arg>> {
+    fn collect(command: &clap::Command, path: &str, found: &mut BTreeMap<String, Vec<clap::Arg>>) {
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            let path = format!("{path} {}", child.get_name());
+            if child.has_subcommands() {
+                collect(child, &path, found);
+            } else {
+                found.insert(path.trim().to_owned(), child.get_arguments().cloned().collect());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    collect(&keyswap::cli::command(), "", &mut found);
+    found
+}
+
+#[test]
+fn the_table_of_commands_is_complete() {
+    let listed: Vec<_> = options_by_command().into_keys().collect();
+    let mut required: Vec<_> = REQUIRED.iter().map(|(command, _)| *command).collect();
+    required.sort_unstable();
+    assert_eq!(listed, required);
+}
+
+#[test]
+fn every_command_has_help_of_80_columns() {
+    fn check(command: &mut clap::Command, path: &str) {
+        let help = command.render_long_help().to_string();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{path}: {} columns: {line}", line.chars().count());
+        }
+        for child in command.get_subcommands_mut() {
+            let path = format!("{path} {}", child.get_name());
+            let about = child.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(about.starts_with(char::is_uppercase), "{path} has no description");
+            check(child, &path);
+        }
+    }
+    let mut command = keyswap::cli::command().term_width(80);
+    command.build();
+    check(&mut command, "keyswap");
+}
