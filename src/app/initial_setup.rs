@@ -192,12 +192,12 @@ pub(crate) fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> 
         fs::rename(path, kept.as_deref().unwrap_or(path)).map_err(unwritable)?;
     }
     write_secret(path, format!("{key}\n").as_bytes(), IfExists::Replace).map_err(unwritable)?;
-    tracing::info!(file = %path.display(), "the administrator's API key was written");
+    tracing::info!(file = %path.display(), "wrote the API key of the administrator");
     let mut terminal = io::stderr();
     if terminal.is_terminal() {
         let _ = writeln!(
             terminal,
-            "\nThe administrator's API key, shown this once (also in {}):\n\n    {key}\n",
+            "\nThe administrator's API key. It is not shown again, and is also in {}:\n\n    {key}\n",
             path.display()
         );
     }

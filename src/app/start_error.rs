@@ -12,15 +12,15 @@ use std::{io, path::PathBuf};
 pub enum StartError {
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("{0} migrations have not run: start `keyswap serve` or run `keyswap migrate`")]
+    #[error("{0} migrations are pending: start `keyswap serve` or run `keyswap migrate`")]
     NotMigrated(usize),
-    #[error("the database is empty: start `keyswap serve` once, it sets everything up")]
+    #[error("the database is empty: start `keyswap serve` once to set it up")]
     NotSetUp,
-    #[error("there is no master key in {}: every replica needs the same ones, so on PostgreSQL none is made by itself. Run `keyswap master-key init`, or set keys.create = true, and copy the file to every replica", .0.display())]
+    #[error("no master key in {}: every replica needs the same one, so none is created automatically on PostgreSQL. Run `keyswap master-key init`, or set keys.create = true, and copy the file to every replica", .0.display())]
     NoMasterKey(PathBuf),
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
-    #[error("cannot write the administrator's key to {}: {}", .0.display(), .1)]
+    #[error("failed to write the administrator's API key to {}: {}", .0.display(), .1)]
     AdminKey(PathBuf, io::Error),
     #[error(transparent)]
     Setup(#[from] Error),

@@ -44,7 +44,7 @@ pub fn open_store(database: &DatabaseSettings, mode: StartMode, clock: Arc<dyn C
     let store = Store::open(database, if_missing, clock, entropy, sha256)?;
     if mode == StartMode::Serve {
         for migration in store.run_migrations()? {
-            tracing::info!(migration, "migrated");
+            tracing::info!(migration, "applied migration");
         }
     } else {
         let pending = store.migration_status()?.pending.len();
@@ -71,7 +71,7 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
     };
     if mode == StartMode::Serve {
         for missing in master.held().missing().values() {
-            tracing::warn!(why = missing.why, "a master key that is on its way is not here yet");
+            tracing::warn!(why = missing.why, "the file of an incoming master key is missing; copy it to keys.dir");
         }
     }
     let rollback_guard = RollbackGuard::new(settings.keys.rollback_guard());

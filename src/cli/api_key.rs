@@ -8,7 +8,10 @@ use crate::{
         common::{CommonArgs, Failure, print_json},
     },
     domain::{
-        common::{page::PageRequest, time::Span},
+        common::{
+            page::PageRequest,
+            time::{Span, Timestamp},
+        },
         credentials::{
             api_key::{KeyFilter, StateReason},
             format::PresentedKey,
@@ -17,6 +20,7 @@ use crate::{
     },
     http::ApiKeyBody,
     service::{
+        Services,
         api_keys::{
             self, Import, RequestedOwner, Step,
             types::{ApiKeyPatch, NewApiKey, Shown},
@@ -29,11 +33,14 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum ApiKeyCommand {
     /// Create an API key. Its value is printed once, on standard output.
-    #[command(
-        after_help = "Examples:\n  keyswap api-key create --name ci --permission projects:read --expires-in 90d\n  keyswap api-key create --name worker --service-client svc_01JB… --permission tasks:write"
-    )]
+    #[command(after_help = "Examples:
+  keyswap api-key create --name ci --permission projects:read --expires-in 90d
+  keyswap api-key create --name worker --service-client svc_01JB…")]
     Create(Box<Create>),
     /// List API keys, newest first.
+    #[command(after_help = "Examples:
+  keyswap api-key list --user alice --state active
+  keyswap api-key list --unused-for 90d --json")]
     List {
         #[command(flatten)]
         filter: Filter,
@@ -41,14 +48,19 @@ pub enum ApiKeyCommand {
         output: Output,
     },
     /// Show an API key.
+    #[command(after_help = "Examples:
+  keyswap api-key show key_01JB…")]
     Show(One),
     /// Change attributes of an API key. Omitted options keep their values.
-    #[command(
-        after_help = "Examples:\n  keyswap api-key patch key_01JB… --name nightly --expires-in 30d\n  keyswap api-key patch key_01JB… --permission projects:read --permission projects:write"
-    )]
+    #[command(after_help = "Examples:
+  keyswap api-key patch key_01JB… --name nightly --expires-in 30d
+  keyswap api-key patch key_01JB… --permission a:read --permission a:write")]
     Patch(Box<Patch>),
     /// Rotate an API key to a new value. The old value works until the grace
     /// period ends.
+    #[command(after_help = "Examples:
+  keyswap api-key rotate key_01JB… --grace 1h
+  keyswap api-key rotate key_01JB… --grace 0s    end the old value at once")]
     Rotate {
         #[command(flatten)]
         one: One,
@@ -58,14 +70,24 @@ pub enum ApiKeyCommand {
     },
     /// Cancel a rotation during its grace period. The old value stays valid and
     /// the new value ends immediately.
+    #[command(after_help = "Examples:
+  keyswap api-key cancel-rotation key_01JB…")]
     CancelRotation(One),
     /// Suspend an API key.
+    #[command(after_help = "Examples:
+  keyswap api-key suspend key_01JB…")]
     Suspend(One),
     /// Resume a suspended API key.
+    #[command(after_help = "Examples:
+  keyswap api-key resume key_01JB…")]
     Resume(One),
     /// Revoke an API key permanently.
+    #[command(after_help = "Examples:
+  keyswap api-key revoke key_01JB…")]
     Revoke(One),
-    /// Check offline whether a text is a well-formed API key.
+    /// Check offline whether a text is a well-formed API key. Reads no settings.
+    #[command(after_help = "Examples:
+  keyswap api-key inspect < key.txt")]
     Inspect {
         /// Check this text. Without it, one line is read from standard input,
         /// which keeps the key out of the shell history.
@@ -76,33 +98,34 @@ pub enum ApiKeyCommand {
 }
 
 pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Failure> {
+    if let ApiKeyCommand::Inspect { value, output } = command {
+        return inspect_key(common, value, &output);
+    }
+    let services = &common.start().await?;
+    let caller = &Caller::cli();
     match command {
-        ApiKeyCommand::Inspect { value, output } => inspect_key(common, value, &output),
-        ApiKeyCommand::Create(create) => create_key(common, *create).await,
-        ApiKeyCommand::List { filter, output } => list(common, filter, &output).await,
+        // Handled above, without a database.
+        ApiKeyCommand::Inspect { .. } => Ok(()),
+        ApiKeyCommand::Create(create) => create_key(services, caller, *create).await,
+        ApiKeyCommand::List { filter, output } => list_keys(services, caller, filter, &output).await,
         ApiKeyCommand::Show(one) => {
-            let services = common.start().await?;
-            print_key(api_keys::get(&services, &Caller::cli(), one.id, false).await?, None, &one.output)
+            print_key(api_keys::get(services, caller, one.id, false).await?, None, &one.output)
         }
-        ApiKeyCommand::Patch(patch) => patch_key(common, *patch).await,
+        ApiKeyCommand::Patch(patch) => patch_key(services, caller, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
-            let services = common.start().await?;
-            let rotated = api_keys::rotate(&services, &Caller::cli(), one.id, grace, None).await?;
+            let rotated = api_keys::rotate(services, caller, one.id, grace, None).await?;
             print_key(rotated.shown, Some(rotated.value.expose()), &one.output)
         }
         ApiKeyCommand::CancelRotation(one) => {
-            let services = common.start().await?;
-            let kept = api_keys::cancel_rotation(&services, &Caller::cli(), one.id, None).await?;
-            print_key(kept, None, &one.output)
+            print_key(api_keys::cancel_rotation(services, caller, one.id, None).await?, None, &one.output)
         }
-        ApiKeyCommand::Suspend(one) => step(common, one, Step::Suspend).await,
-        ApiKeyCommand::Resume(one) => step(common, one, Step::Resume).await,
-        ApiKeyCommand::Revoke(one) => step(common, one, Step::Revoke).await,
+        ApiKeyCommand::Suspend(one) => change_state(services, caller, one, Step::Suspend).await,
+        ApiKeyCommand::Resume(one) => change_state(services, caller, one, Step::Resume).await,
+        ApiKeyCommand::Revoke(one) => change_state(services, caller, one, Step::Revoke).await,
     }
 }
 
-async fn create_key(common: &CommonArgs, create: Create) -> Result<(), Failure> {
-    let services = common.start().await?;
+async fn create_key(services: &Services, caller: &Caller, create: Create) -> Result<(), Failure> {
     let now = services.store.now().await?;
     let owner = match (create.service_client, create.user, create.organization) {
         (Some(client), ..) => RequestedOwner::ServiceClient(client),
@@ -123,17 +146,16 @@ async fn create_key(common: &CommonArgs, create: Create) -> Result<(), Failure> 
     if let Some(sha256) = create.import_sha256 {
         let import = Import { sha256, masked: create.import_masked };
         let (CreateOutcome::New(made) | CreateOutcome::Existing(made)) =
-            api_keys::import(&services, &Caller::cli(), new, import, None).await?;
+            api_keys::import(services, caller, new, import, None).await?;
         return print_key(made, None, &create.output);
     }
-    match api_keys::create(&services, &Caller::cli(), new, None, None).await? {
+    match api_keys::create(services, caller, new, None, None).await? {
         CreateOutcome::New(made) => print_key(made.shown, Some(made.value.expose()), &create.output),
         CreateOutcome::Existing(shown) => print_key(shown, None, &create.output),
     }
 }
 
-async fn patch_key(common: &CommonArgs, asked: Patch) -> Result<(), Failure> {
-    let services = common.start().await?;
+async fn patch_key(services: &Services, caller: &Caller, asked: Patch) -> Result<(), Failure> {
     let now = services.store.now().await?;
     let patch = ApiKeyPatch {
         name: asked.name,
@@ -149,12 +171,11 @@ async fn patch_key(common: &CommonArgs, asked: Patch) -> Result<(), Failure> {
         exchanges_per_minute: if asked.unlimited { Some(None) } else { asked.exchanges_per_minute.map(Some) },
         expires_at: if asked.never_expires { Some(None) } else { asked.expires_in.map(|span| Some(now.plus(span))) },
     };
-    let patched = api_keys::patch(&services, &Caller::cli(), asked.one.id, patch, None).await?;
+    let patched = api_keys::patch(services, caller, asked.one.id, patch, None).await?;
     print_key(patched, None, &asked.one.output)
 }
 
-async fn list(common: &CommonArgs, asked: Filter, output: &Output) -> Result<(), Failure> {
-    let services = common.start().await?;
+async fn list_keys(services: &Services, caller: &Caller, asked: Filter, output: &Output) -> Result<(), Failure> {
     let now = services.store.now().await?;
     let filter = KeyFilter {
         owner_type: asked.owner_type,
@@ -168,7 +189,7 @@ async fn list(common: &CommonArgs, asked: Filter, output: &Output) -> Result<(),
     let mut page = PageRequest::FIRST_PAGE;
     let mut all = Vec::new();
     loop {
-        let found = api_keys::list(&services, &Caller::cli(), filter.clone(), page.clone()).await?;
+        let found = api_keys::list(services, caller, filter.clone(), page.clone()).await?;
         all.extend(found.data);
         match found.next {
             Some(next) => page.cursor = Some(next),
@@ -180,24 +201,25 @@ async fn list(common: &CommonArgs, asked: Filter, output: &Output) -> Result<(),
     }
     println!("{:<31} {:<10} {:<24} {:<24} NAME", "ID", "STATE", "LAST USED", "EXPIRES");
     for shown in all {
-        let time = |time: Option<crate::domain::common::time::Timestamp>| {
-            time.map_or("never".to_owned(), |time| time.to_string())
-        };
         println!(
             "{:<31} {:<10} {:<24} {:<24} {}",
             shown.key.id,
             shown.state.as_str(),
-            time(shown.key.last_used_at()),
-            time(shown.key.lifecycle.expires_at),
+            time_or_never(shown.key.last_used_at()),
+            time_or_never(shown.key.lifecycle.expires_at),
             shown.key.name
         );
     }
     Ok(())
 }
 
-async fn step(common: &CommonArgs, one: One, step: Step) -> Result<(), Failure> {
-    let services = common.start().await?;
-    print_key(api_keys::step(&services, &Caller::cli(), one.id, step, None).await?, None, &one.output)
+async fn change_state(services: &Services, caller: &Caller, one: One, step: Step) -> Result<(), Failure> {
+    print_key(api_keys::step(services, caller, one.id, step, None).await?, None, &one.output)
+}
+
+/// Formats a time that may be absent.
+fn time_or_never(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "never".to_owned(), |time| time.to_string())
 }
 
 fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), Failure> {
@@ -220,17 +242,17 @@ fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), F
                 .id()
                 .map_or_else(|| "none".to_owned(), |id| format!("{} {id}", owner.kind().as_str().replace('_', " "))),
         ),
-        ("key", key.masked_value().unwrap_or_else(|| "no credential works any more".to_owned())),
+        ("key", key.masked_value().unwrap_or_else(|| "none (no credential is valid)".to_owned())),
         ("permissions", if key.permissions.is_empty() { "none".to_owned() } else { key.permissions.to_string() }),
-        ("expires", key.lifecycle.expires_at.map_or("never".to_owned(), |at| at.to_string())),
-        ("last used", key.last_used_at().map_or("never".to_owned(), |at| at.to_string())),
+        ("expires", time_or_never(key.lifecycle.expires_at)),
+        ("last used", time_or_never(key.last_used_at())),
     ];
     // Only the value goes to standard output, so that it can be piped.
     for (name, text) in lines {
         if value.is_some() { eprintln!("{name:<12} {text}") } else { println!("{name:<12} {text}") }
     }
     if let Some(value) = value {
-        eprintln!("\nThe key, shown this once:\n");
+        eprintln!("\nThe key. It is not shown again:\n");
         println!("{value}");
     }
     Ok(())
@@ -250,23 +272,23 @@ fn inspect_key(common: &CommonArgs, value: Option<String>, output: &Output) -> R
         }
     };
     let parsed = PresentedKey::parse(text.trim());
-    let may_be_foreign = parsed.is_err() && is_importable_format(text.trim());
+    let may_be_imported = parsed.is_err() && is_importable_format(text.trim());
     if output.json {
         let masked = parsed.as_ref().ok().map(PresentedKey::masked_value);
         let error = parsed.as_ref().err().map(ToString::to_string);
         print_json(&serde_json::json!({
-            "well_formed": parsed.is_ok(), "masked": masked, "error": error, "may_be_foreign": may_be_foreign,
+            "well_formed": parsed.is_ok(), "masked": masked, "error": error, "may_be_imported": may_be_imported,
         }))?;
     }
     match parsed {
         Ok(presented) => {
             if !output.json {
                 println!("well formed: {}", presented.masked_value());
-                println!("Whether it is known and in force only the server can tell.");
+                println!("Only the server can tell whether the key is known and active.");
             }
             Ok(())
         }
-        Err(error) if may_be_foreign => Err(Failure::Other(format!(
+        Err(error) if may_be_imported => Err(Failure::Other(format!(
             "not an API key: {error}; imported keys have other formats, which api_keys.imported accepts"
         ))),
         Err(error) => Err(Failure::Other(format!("not an API key: {error}"))),

@@ -89,3 +89,16 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     println!("{}", serde_json::to_string_pretty(value).map_err(Failure::other)?);
     Ok(())
 }
+
+/// Prints `value` as JSON or with `print_text`.
+pub(crate) fn print_result<T: serde::Serialize>(
+    json: bool,
+    value: &T,
+    print_text: impl FnOnce(&T),
+) -> Result<(), Failure> {
+    if json {
+        return print_json(value);
+    }
+    print_text(value);
+    Ok(())
+}

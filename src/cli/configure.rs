@@ -75,7 +75,7 @@ async fn run(common: &CommonArgs, file: &File, only_plan: bool) -> Result<Vec<Ch
     } else {
         provisioning::apply(&services, &caller, wanted, file.prune).await
     };
-    let changes = done.map_err(told)?;
+    let changes = done.map_err(list_faults)?;
     if file.json {
         print_json(&serde_json::json!({ "applied": !only_plan, "changes": changes }))?;
     } else {
@@ -91,7 +91,7 @@ impl File {
             (Some(FormatOption::Toml), _) | (None, Some("toml")) => FileFormat::Toml,
             (Some(FormatOption::Yaml), _) | (None, Some("yaml" | "yml")) => FileFormat::Yaml,
             (None, _) => {
-                let message = format!("{}: give --format toml or --format yaml", self.file.display());
+                let message = format!("{}: set --format toml or --format yaml", self.file.display());
                 return Err(Failure::Usage(message));
             }
         };
@@ -101,13 +101,13 @@ impl File {
         } else {
             std::fs::read_to_string(&self.file)
         };
-        let text = read.map_err(|error| Failure::Other(format!("cannot read {}: {error}", self.file.display())))?;
-        provisioning::read(&text, format).map_err(told)
+        let text = read.map_err(|error| Failure::Other(format!("failed to read {}: {error}", self.file.display())))?;
+        provisioning::read(&text, format).map_err(list_faults)
     }
 }
 
 /// Formats one fault per line, because a file can have many.
-fn told(error: service::Error) -> Failure {
+fn list_faults(error: service::Error) -> Failure {
     if let service::Error::Invalid(faults) = &error {
         let lines: Vec<_> = faults.iter().map(|fault| format!("\n  {}: {}", fault.field, fault.message)).collect();
         return Failure::Other(format!("nothing was changed:{}", lines.concat()));

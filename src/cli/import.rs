@@ -25,7 +25,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 pub async fn run(common: &CommonArgs, file: &Path, json: bool) -> Result<(), Failure> {
     let services = common.start().await?;
-    let unreadable = |error: io::Error| Failure::Other(format!("cannot read {}: {error}", file.display()));
+    let unreadable = |error: io::Error| Failure::Other(format!("failed to read {}: {error}", file.display()));
     let mut input: Box<dyn Read> = if file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -43,13 +43,13 @@ pub async fn run(common: &CommonArgs, file: &Path, json: bool) -> Result<(), Fai
         match take(&services, &mut import, &piece[..length]).await {
             Err(error) => break Err(error),
             Ok(()) if length == 0 => break Ok(()),
-            Ok(()) => progress.tell(import.counts(), false),
+            Ok(()) => progress.print(import.counts(), false),
         }
     };
-    progress.tell(import.counts(), true);
+    progress.print(import.counts(), true);
     if let Err(failure) = ended {
         let counts = import.counts();
-        return Err(Failure::Other(format!("{failure}; {} rows are done for certain", counts.rows)));
+        return Err(Failure::Other(format!("{failure}; at least {} rows are imported", counts.rows)));
     }
     let report = import.into_report();
     if json {
@@ -81,7 +81,7 @@ fn print_report(report: &Report) {
         }
     }
     if report.more > 0 {
-        println!("and {} more lines that were refused", report.more);
+        println!("and {} more refused lines", report.more);
     }
     println!("{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, {refused} refused");
 }
@@ -89,24 +89,24 @@ fn print_report(report: &Report) {
 /// Progress messages on standard error. On a terminal, one line is overwritten.
 struct Progress {
     began: Instant,
-    told_at: Instant,
+    printed_at: Instant,
     on_terminal: bool,
 }
 
 impl Progress {
     fn begin() -> Self {
         let now = Instant::now();
-        Self { began: now, told_at: now, on_terminal: io::stderr().is_terminal() }
+        Self { began: now, printed_at: now, on_terminal: io::stderr().is_terminal() }
     }
 
-    fn tell(&mut self, counts: RowCounts, last: bool) {
-        if !last && self.told_at.elapsed() < PROGRESS_INTERVAL {
+    fn print(&mut self, counts: RowCounts, last: bool) {
+        if !last && self.printed_at.elapsed() < PROGRESS_INTERVAL {
             return;
         }
-        self.told_at = Instant::now();
+        self.printed_at = Instant::now();
         let millis = self.began.elapsed().as_millis().max(1);
         let rate = u128::from(counts.rows) * 1000 / millis;
-        let line = format!("{} rows, {rate} a second, {} refused", counts.rows, counts.refused);
+        let line = format!("{} rows, {rate} rows/s, {} refused", counts.rows, counts.refused);
         match (self.on_terminal, last) {
             (false, _) => eprintln!("{line}"),
             (true, false) => eprint!("\r{line}   "),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     app::startup::{self, StartMode},
-    cli::common::{CommonArgs, Failure, print_json},
+    cli::common::{CommonArgs, Failure, print_json, print_result},
     config::Settings,
     crypto::{master_key_file::path_of, random::SystemEntropy},
     domain::{
@@ -30,19 +30,27 @@ const MAX_REPORT_DELAY: Span = Span::from_secs(5);
 #[derive(Debug, Subcommand)]
 pub enum MasterKeyCommand {
     /// Create the first master key for an empty database and register it.
+    #[command(after_help = "Examples:\n  keyswap master-key init")]
     Init,
     /// Show the registered master keys, whether their files are present, and
     /// how many rows need each key.
-    #[command(after_help = "Examples:\n  keyswap master-key status\n  keyswap master-key status --json")]
+    #[command(after_help = "Examples:\n  keyswap master-key status")]
     Status {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     /// Rotate the master key online and re-encrypt every row. Resumable.
-    #[command(
-        after_help = "Examples:\n  keyswap master-key rotate              on SQLite: all of it. On PostgreSQL: make master.<next> and register it;\n                                         copy the file to every replica, and then\n  keyswap master-key rotate --continue   let it seal, and seal everything anew; refused while a replica lacks the file\n  keyswap master-key remove 1            forget the old one, once no row needs it\n\nA file master.<next> that lies in keys.dir already is taken as it is: 32 random bytes in base64, mode 0600.\nWhatever ends the command, kill -9 included, leaves every row readable; --continue goes on."
-    )]
+    #[command(after_help = "On SQLite, one run is enough. On PostgreSQL, the first run creates and registers
+the file master.<version>. Copy it to keys.dir of every replica, and continue.
+A file master.<version> that is already in keys.dir is registered instead: 32
+random bytes in base64, mode 0600. Every row stays readable if the command is
+interrupted; --continue resumes it.
+
+Examples:
+  keyswap master-key rotate
+  keyswap master-key rotate --continue    re-encrypt all rows with the new key
+  keyswap master-key remove 1             remove the old key")]
     Rotate(Rotate),
     /// Remove a master key that no row needs. Refused while a row needs it.
     #[command(after_help = "Examples:\n  keyswap master-key remove 1 && shred -u keys/master.1")]
@@ -56,7 +64,7 @@ pub enum MasterKeyCommand {
 pub struct Rotate {
     /// Continue a rotation that has begun and do not begin a new one.
     #[arg(long = "continue")]
-    go_on: bool,
+    resume: bool,
     /// Activate the new key even if running replicas lack it. They answer 503
     /// until they have it.
     #[arg(long)]
@@ -87,14 +95,13 @@ pub async fn run(common: &CommonArgs, command: MasterKeyCommand) -> Result<(), F
             for (version, fingerprint) in keys.fingerprints() {
                 println!("{} is registered (fingerprint {fingerprint}).", path_of(dir, version).display());
             }
-            println!(
-                "Back it up apart from the database, and copy it to every replica: without it nothing can be opened."
-            );
+            println!("Back it up separately from the database, and copy it to every replica. Without the");
+            println!("file, the database cannot be decrypted.");
             Ok(())
         }
         MasterKeyCommand::Status { json } => {
             let keys = master_key_usage::status(&store, dir).await?;
-            if json { print_json(&keys) } else { print_keys(&keys) }
+            print_result(json, &keys, |keys| print_keys(keys))
         }
         MasterKeyCommand::Rotate(how) => {
             let is_shared = matches!(settings.database.url, DatabaseUrl::Postgres(_));
@@ -102,24 +109,22 @@ pub async fn run(common: &CommonArgs, command: MasterKeyCommand) -> Result<(), F
         }
         MasterKeyCommand::Remove { version } => {
             let removed = master_keys::remove(&store, Origin::of(Actor::Operator), version).await?;
-            println!("Version {version} is forgotten (fingerprint {}). No row needs it.", removed.fingerprint);
-            println!("Destroy {} now, on every replica and in every backup of it.", path_of(dir, version).display());
-            println!(
-                "Until that is done, whoever has it and an older backup of the database can sign with the keys in there."
-            );
+            println!("Version {version} is removed (fingerprint {}).", removed.fingerprint);
+            println!("Destroy {} on every replica and in every backup.", path_of(dir, version).display());
+            println!("With this file and an older backup of the database, the signing keys in the backup can");
+            println!("be decrypted.");
             Ok(())
         }
     }
 }
 
-fn print_keys(keys: &[Counted]) -> Result<(), Failure> {
+fn print_keys(keys: &[Counted]) {
     println!("{:<8} {:<33} {:<9} {:<8} ROWS", "VERSION", "FINGERPRINT", "STATE", "FILE");
     for key in keys {
         let rows = if key.rows == 0 { "0".to_owned() } else { format!("{}: {}", key.rows, told(&key.rows_by_column)) };
         let info = &key.info;
         println!("{:<8} {:<33} {:<9} {:<8} {rows}", info.version, info.fingerprint, info.state.as_str(), key.file);
     }
-    Ok(())
 }
 
 async fn rotate(settings: &Settings, store: &Store, is_shared: bool, how: &Rotate) -> Result<(), Failure> {
@@ -133,7 +138,7 @@ async fn rotate(settings: &Settings, store: &Store, is_shared: bool, how: &Rotat
         re_encrypted: ReencryptionReport::default(),
         keys: Vec::new(),
     };
-    if !how.go_on && !master_keys::is_rotation_in_progress(store).await? {
+    if !how.resume && !master_keys::is_rotation_in_progress(store).await? {
         let begun = master_keys::begin(store, dir, origin.clone(), &entropy).await?;
         let stop = is_shared && begun.registered;
         if !how.json {
@@ -155,9 +160,9 @@ async fn rotate(settings: &Settings, store: &Store, is_shared: bool, how: &Rotat
     if let Some(info) = &report.activated
         && !how.json
     {
-        println!("Version {} seals what is written from now on.", info.version);
+        println!("Version {} is current. It encrypts all new rows.", info.version);
     }
-    let left = seal_anew(settings, store, &keys, &origin, &mut report.re_encrypted).await?;
+    let left = re_encrypt_all(settings, store, &keys, &origin, &mut report.re_encrypted).await?;
     report.keys = master_key_usage::status(store, dir).await?;
     if how.json {
         print_json(&report)?;
@@ -165,9 +170,7 @@ async fn rotate(settings: &Settings, store: &Store, is_shared: bool, how: &Rotat
         println!("{} rows re-encrypted.", report.re_encrypted.total());
         for old in report.keys.iter().filter(|key| key.info.state == MasterKeyState::Retired && key.rows == 0) {
             let version = old.info.version;
-            println!(
-                "No row needs version {version} any more: `keyswap master-key remove {version}`, and destroy its file."
-            );
+            println!("No row needs version {version}. Run `keyswap master-key remove {version}` and destroy its file.");
         }
     }
     if left.is_empty() { Ok(()) } else { Err(Failure::Other(describe_damaged_rows(&report.re_encrypted))) }
@@ -186,7 +189,7 @@ async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
             return Ok(());
         }
         if !waited {
-            eprintln!("Waiting for replicas to tell that they hold the new file: {}.", named(&lacking));
+            eprintln!("Waiting for replicas to report the new file: {}.", named(&lacking));
             waited = true;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -195,16 +198,13 @@ async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
 
 fn print_registered_key(settings: &Settings, begun: &RotationStart, stop: bool) {
     let path = path_of(&settings.keys.dir, begun.info.version);
-    let how = if begun.made { "was made" } else { "was found" };
+    let how = if begun.made { "was created" } else { "was found" };
     println!("{} {how} and is registered (fingerprint {}).", path.display(), begun.info.fingerprint);
-    println!("Back it up apart from the database.");
+    println!("Back it up separately from the database.");
     if stop {
-        println!(
-            "Nothing is sealed with it yet. Copy it to keys.dir of every replica, mode 0600; servers need no restart."
-        );
-        println!(
-            "/readyz of a replica names it while it is missing there. Then run `keyswap master-key rotate --continue`."
-        );
+        println!("It does not encrypt anything yet. Copy it to keys.dir of every replica, mode 0600. Servers");
+        println!("need no restart; /readyz of a replica reports the file while it is missing. Then run");
+        println!("`keyswap master-key rotate --continue`.");
     }
 }
 
@@ -212,15 +212,15 @@ fn describe_damaged_rows(re_encrypted: &ReencryptionReport) -> String {
     let rows: Vec<_> =
         re_encrypted.undecryptable.iter().map(|row| format!("{} {}", row.place.as_str(), row.id)).collect();
     format!(
-        "these rows do not open and were left as they are: {}. The key they are sealed under stays needed; restore the rows from a \
-         backup of this database and run `keyswap master-key rotate --continue`",
+        "failed to decrypt these rows, which are unchanged: {}. Their master key is still needed; restore the rows from a backup \
+         and run `keyswap master-key rotate --continue`",
         rows.join(", ")
     )
 }
 
 /// Re-encrypts until no row uses an old key and no server can encrypt with an old key any more.
 /// Returns what remains: the rows that do not decrypt.
-async fn seal_anew(
+async fn re_encrypt_all(
     settings: &Settings,
     store: &Store,
     keys: &crate::crypto::master_keys::MasterKeys,
@@ -232,14 +232,14 @@ async fn seal_anew(
     loop {
         let progress = |done: &ReencryptionReport| eprintln!("{} rows re-encrypted so far", done.total());
         re_encryption::reseal(store, keys, origin, &entropy, re_encrypted, progress).await?;
-        let settled = find_switchover_time(settings, store).await?;
+        let switchover = find_switchover_time(settings, store).await?;
         let now = store.now().await?;
-        if now < settled {
+        if now < switchover {
             if !waited {
-                eprintln!("Waiting until {settled}: a server may not have heard of the new key before.");
+                eprintln!("Waiting until {switchover}, when every server uses the new key.");
                 waited = true;
             }
-            tokio::time::sleep(settled.elapsed_since(now).duration().min(Duration::from_secs(1))).await;
+            tokio::time::sleep(switchover.elapsed_since(now).duration().min(Duration::from_secs(1))).await;
             continue;
         }
         let left = master_keys::retire(store, origin.clone()).await?;
@@ -248,9 +248,8 @@ async fn seal_anew(
         if rows <= damaged {
             return Ok(left);
         }
-        eprintln!(
-            "{rows} rows were sealed with an old key meanwhile: is its file missing on a replica? /readyz tells."
-        );
+        eprintln!("{rows} rows were encrypted with an old key in the meantime. See /readyz of each replica for a");
+        eprintln!("missing master key file.");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

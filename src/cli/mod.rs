@@ -1,7 +1,7 @@
 //! Command line: parses arguments, connects the modules, and prints results. Exit codes: 0 success,
 //! 1 failure, 2 invalid usage or configuration. `plan --detailed-exitcode` also exits with 2, for
 //! pending changes.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one room that talks to a terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the only layer that writes to a terminal")]
 
 mod api_key;
 pub mod api_key_options;
@@ -28,9 +28,11 @@ use crate::cli::common::{CommonArgs, Failure};
 #[command(
     name = "keyswap",
     version,
-    after_help = "Examples:\n  keyswap demo                       see all of it work, on throw-away data\n  keyswap serve                      \
-                  run the server on SQLite, with nothing to set up\n  keyswap api-key create --name ci --permission projects:read\n  \
-                  keyswap doctor                     what is wrong, and what to do about it"
+    after_help = "Examples:
+  keyswap demo                          see the workflow on temporary data
+  keyswap serve                         run the server on SQLite
+  keyswap api-key create --name ci --permission projects:read
+  keyswap doctor                        diagnose the deployment"
 )]
 struct Cli {
     #[command(flatten)]
@@ -43,12 +45,19 @@ struct Cli {
 enum Command {
     /// Run a temporary server with sample data: create a key, exchange it over
     /// HTTP, verify the token, and serve until Ctrl-C.
+    #[command(after_help = "Examples:
+  keyswap demo
+  keyswap demo --set server.bind=0.0.0.0:8080
+  keyswap demo --once                   exit after the demonstration")]
     Demo {
         /// Exit after the demonstration.
         #[arg(long)]
         once: bool,
     },
-    /// Run the server.
+    /// Run the server. The first start creates the database and its keys.
+    #[command(after_help = "Examples:
+  keyswap serve
+  keyswap serve --config keyswap.toml --set server.bind=0.0.0.0:8080")]
     Serve,
     /// Manage API keys.
     #[command(subcommand)]
@@ -63,6 +72,7 @@ enum Command {
     #[command(subcommand)]
     Restore(restore::RestoreCommand),
     /// Migrate the database schema to this version.
+    #[command(after_help = "Examples:\n  keyswap migrate --status")]
     Migrate {
         /// Show applied and pending migrations without running any.
         #[arg(long)]
@@ -73,9 +83,14 @@ enum Command {
     },
     /// Import organizations, users and members in bulk from JSON lines.
     /// Idempotent.
-    #[command(
-        after_help = "A line is one of\n  {\"type\":\"organization\",\"id\":\"acme\",\"name\":\"Acme\"}\n  {\"type\":\"user\",\"id\":\"alice\",\"profile\":{\"email\":\"alice@acme.example\"}}\n  {\"type\":\"member\",\"organization_id\":\"acme\",\"user_id\":\"alice\",\"roles\":[\"editor\"]}\nwith the members that the PUTs of the API take. Lines that are refused are listed, and the exit code is 1."
-    )]
+    #[command(after_help = "Each line is one object, with the members that PUT accepts:
+  {\"type\":\"organization\",\"id\":\"acme\",\"name\":\"Acme\"}
+  {\"type\":\"user\",\"id\":\"ada\",\"profile\":{\"email\":\"ada@acme.example\"}}
+  {\"type\":\"member\",\"organization_id\":\"acme\",\"user_id\":\"ada\",\"roles\":[\"editor\"]}
+Refused lines are listed, and the exit code is then 1.
+
+Examples:
+  keyswap import directory.ndjson")]
     Import {
         /// Read the lines from this file. Use - for standard input.
         file: PathBuf,
@@ -87,6 +102,7 @@ enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Diagnose the deployment and suggest a remedy for each fault.
+    #[command(after_help = "Examples:\n  keyswap doctor --config keyswap.toml")]
     Doctor {
         /// Print JSON.
         #[arg(long)]
@@ -94,26 +110,28 @@ enum Command {
     },
     /// Print the OpenAPI document that a server with this configuration
     /// publishes at /openapi.json.
-    #[command(
-        after_help = "Examples:\n  keyswap openapi > openapi.json\n  keyswap openapi --set server.public_url=https://keys.example"
-    )]
+    #[command(after_help = "Examples:
+  keyswap openapi > openapi.json
+  keyswap openapi --set server.public_url=https://keys.example")]
     Openapi,
     /// Show what `apply` would change.
-    #[command(
-        after_help = "Examples:\n  keyswap plan keyswap.toml\n  keyswap plan keyswap.yaml --prune --detailed-exitcode    0: nothing to change, 2: something, 1: it failed"
-    )]
+    #[command(after_help = "Examples:
+  keyswap plan keyswap.toml
+  keyswap plan keyswap.yaml --prune --detailed-exitcode")]
     Plan(configure::Plan),
     /// Create or update permissions, roles, audiences and service clients as
     /// defined in a file. Idempotent.
-    #[command(
-        after_help = "Examples:\n  keyswap apply keyswap.toml\n  keyswap apply keyswap.yaml --prune    remove what the file does not name\n  generate | keyswap apply - --format yaml"
-    )]
+    #[command(after_help = "Examples:
+  keyswap apply keyswap.toml
+  keyswap apply keyswap.yaml --prune    remove what the file does not list
+  generate | keyswap apply - --format yaml")]
     Apply(configure::Apply),
 }
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Read the configuration as the server does and report every fault.
+    #[command(after_help = "Examples:\n  keyswap config check --config keyswap.toml")]
     Check,
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     app::startup::StartMode,
-    cli::common::{CommonArgs, Failure, print_json},
+    cli::common::{CommonArgs, Failure, print_result},
     domain::events::{Actor, Origin},
     service::encryption::{
         database_progress::{self, Verdict},
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum RestoreCommand {
     /// Compare the database with its rollback guard. Changes nothing.
-    #[command(after_help = "Examples:\n  keyswap restore status\n  keyswap restore status --json")]
+    #[command(after_help = "Examples:\n  keyswap restore status")]
     Status {
         /// Print JSON.
         #[arg(long)]
@@ -24,9 +24,12 @@ pub enum RestoreCommand {
     },
     /// Accept a rolled back database. Prints the consequences, and proceeds
     /// only with --yes.
-    #[command(
-        after_help = "Examples:\n  keyswap restore accept          what was lost, and what to do about it\n  keyswap restore accept --yes    go on: on every replica that asks, each has its own witness"
-    )]
+    #[command(after_help = "Each replica has its own rollback guard. Accept on every replica that requires
+it.
+
+Examples:
+  keyswap restore accept          show what was lost, and what to do
+  keyswap restore accept --yes    sign again with this database")]
     Accept {
         /// Proceed with the acceptance.
         #[arg(long)]
@@ -48,27 +51,24 @@ pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Fai
     let file = &settings.keys.rollback_guard();
     let (verdict, _) = rollback_guard::compare(&store, file).await?;
     match command {
-        RestoreCommand::Status { json: true } => {
+        RestoreCommand::Status { json } => {
             let restored = if let Verdict::Restored(restored) = &verdict { Some(&**restored) } else { None };
-            print_json(&RestoreReport { asks: verdict.requires_decision(), why: verdict.told(), restored })
-        }
-        RestoreCommand::Status { json: false } => {
-            println!("{}", verdict.told().as_deref().unwrap_or("The database is as far as its witness has seen it."));
-            Ok(())
+            let report = RestoreReport { asks: verdict.requires_decision(), why: verdict.told(), restored };
+            print_result(json, &report, |report| {
+                println!("{}", report.why.as_deref().unwrap_or("The database was not rolled back."));
+            })
         }
         RestoreCommand::Accept { yes } => {
             if verdict.requires_decision() {
                 explain(&verdict);
                 if !yes {
-                    return Err(Failure::Other(
-                        "nothing was done: run `keyswap restore accept --yes` to go on".to_owned(),
-                    ));
+                    let message = "nothing was changed; run `keyswap restore accept --yes` to proceed";
+                    return Err(Failure::Other(message.to_owned()));
                 }
             }
             rollback_guard::accept(&store, file, Origin::of(Actor::Operator)).await?;
-            println!(
-                "Accepted: servers with this witness sign again within seconds. Other replicas have their own, and ask as well."
-            );
+            println!("Accepted. Servers with this rollback guard sign again within seconds. Accept on the other");
+            println!("replicas as well.");
             Ok(())
         }
     }
@@ -78,15 +78,14 @@ fn explain(verdict: &Verdict) {
     println!("{}.", verdict.told().unwrap_or_default());
     if let Verdict::Restored(restored) = verdict {
         let lost = (restored.rollback_guard.seq - restored.database.seq).max(0);
-        println!("Of the history that was seen, {lost} events or more are missing. What was done in them is undone:");
+        println!("At least {lost} recorded events are missing. Their changes are undone:");
     } else {
-        println!("What was done since is unknown. If the database was put back to an older state:");
+        println!("Later changes are unknown. If the database was restored from a backup:");
     }
-    println!("  - API keys that were revoked, suspended or rotated since work again as they did: revoke them again.");
-    println!("  - API keys, users and rights that were made since are unknown; those that were taken away are back.");
-    println!(
-        "  - Signing keys that were published since are unknown, and tokens they signed are refused; one that was"
-    );
-    println!("    revoked since is published again: revoke it again, and rotate, before anything relies on it.");
-    println!("If a newer backup is at hand, restore that instead.");
+    println!("  - API keys that were revoked, suspended or rotated since the backup are valid again.");
+    println!("    Revoke them again.");
+    println!("  - API keys, users and permissions created since are lost, and deleted ones are back.");
+    println!("  - Signing keys published since are lost, and their tokens are refused. A signing key");
+    println!("    revoked since is published again: revoke it again, and rotate, before use.");
+    println!("If there is a newer backup, restore it instead.");
 }

@@ -33,11 +33,11 @@ use crate::{
 /// Why the server does not start or has stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("cannot listen on {0}: {1}")]
+    #[error("failed to listen on {0}: {1}")]
     Bind(SocketAddr, io::Error),
-    #[error("cannot read {}: {}", .0.display(), .1)]
+    #[error("failed to read {}: {}", .0.display(), .1)]
     TlsFile(std::path::PathBuf, String),
-    #[error("the TLS certificate and key do not work together: {0}")]
+    #[error("the TLS certificate and key do not match: {0}")]
     Tls(rustls::Error),
     #[error("the server stopped: {0}")]
     Io(#[from] io::Error),

@@ -8,15 +8,15 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The database is unreachable, overloaded, full or read-only. A retry may succeed.
-    #[error("the database is not available: {0}")]
+    #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// A unique constraint rejected the row.
-    #[error("already there: {0}")]
+    #[error("violates a unique constraint: {0}")]
     Conflict(String),
     /// The database contains data that this version cannot have written.
-    #[error("the database holds something impossible: {0}")]
+    #[error("the database contains invalid data: {0}")]
     InvalidData(String),
-    #[error("no randomness")]
+    #[error("the random number generator of the system failed")]
     NoEntropy(#[from] crate::domain::common::entropy::EntropyUnavailable),
 }
 
@@ -48,20 +48,20 @@ impl From<DieselError> for StoreError {
 /// The error of opening or migrating the database.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("database.url cannot be read: percent-encode what stands for itself in its user, password and name")]
+    #[error("failed to parse database.url: percent-encode special characters in its user, password and database name")]
     UnreadableUrl,
-    #[error("there is no database at {}: start `keyswap serve` or run `keyswap migrate` to make it, or correct database.url", .0.display())]
+    #[error("there is no database at {}: start `keyswap serve` or run `keyswap migrate` to create it, or correct database.url", .0.display())]
     DatabaseNotFound(PathBuf),
-    #[error("cannot make the directory {}: {}", .0.display(), .1)]
+    #[error("failed to create the directory {}: {}", .0.display(), .1)]
     CreateDirectory(PathBuf, io::Error),
-    #[error("cannot connect: {0}")]
+    #[error("failed to connect to the database: {0}")]
     Connect(diesel::ConnectionError),
-    #[error("cannot set up the connection: {0}")]
+    #[error("failed to set up the database connection: {0}")]
     Setup(DieselError),
-    #[error("SQLite {0} can corrupt its log under several connections: 3.51.3 or newer is needed")]
+    #[error("SQLite {0} can corrupt its write-ahead log; version 3.51.3 or later is required")]
     UnsupportedSqliteVersion(String),
-    #[error("the migrations failed: {0}")]
+    #[error("failed to run the migrations: {0}")]
     Migration(String),
-    #[error("the database was made by a newer version of Keyswap: {0}")]
+    #[error("the database was created by a newer version of Keyswap: {0}")]
     NewerSchema(String),
 }

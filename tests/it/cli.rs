@@ -99,7 +99,7 @@ both! {
         let output = on(&server, &["signing-key", "rotate", "--dry-run"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains("may sign from"), "{}", text(&output.stderr));
-        assert!(text(&output.stdout).contains("What comes:"), "what it waits for is told all the same: {}", text(&output.stdout));
+        assert!(text(&output.stdout).contains("Planned steps:"), "what it waits for is told all the same: {}", text(&output.stdout));
         let status = json_of(&server, &["master-key", "status"]);
         assert_eq!((&status[0]["version"], &status[0]["file"]), (&json!(1), &json!("here")));
         let status = json_of(&server, &["migrate", "--status"]);
@@ -185,7 +185,7 @@ fn the_demo_runs_from_start_to_end_and_leaves_nothing() {
     let output = keyswap(&["demo", "--once"]);
     let shown = text(&output.stdout);
     assert!(output.status.success(), "{shown}{}", text(&output.stderr));
-    for part in ["An API key in, a signed JWT out", "\"scope\": \"projects:read\"", "The next swap was answered 401"] {
+    for part in ["An API key in, a signed JWT out", "\"scope\": \"projects:read\"", "The next exchange was refused with 401"] {
         assert!(shown.to_lowercase().contains(&part.to_lowercase()), "{part}: {shown}");
     }
     assert!(!shown.contains("curl"), "nothing to try on a server that is gone");

@@ -55,7 +55,7 @@ pub fn start(services: &Arc<Services>, mut stopped: watch::Receiver<bool>) -> Jo
                 }
                 _ = ticks.tick() => {
                     if let Err(error) = delivery_worker.look().await {
-                        tracing::warn!(%error, "webhooks could not be looked after");
+                        tracing::warn!(%error, "failed to look up due webhook deliveries; will retry");
                         ticks.reset_after(ERROR_PAUSE);
                     }
                 }
@@ -125,7 +125,7 @@ async fn serve(services: Arc<Services>, webhook: WebhookId) -> WebhookId {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) => {
-                tracing::warn!(%error, %webhook, "a webhook could not be served; its claims run out");
+                tracing::warn!(%error, %webhook, "failed to deliver to a webhook; will retry after its leases expire");
                 break;
             }
         }

@@ -133,7 +133,10 @@ fn each_fault_of_a_configuration_is_one_line_with_every_command() {
             lines.sort_unstable();
             let reported: Vec<_> = lines.iter().filter(|line| line.starts_with("  ")).collect();
             let fits = reported.len() == expected.len()
-                && reported.iter().zip(&expected).all(|(line, expected)| line.starts_with(expected) && line.len() > expected.len());
+                && reported
+                    .iter()
+                    .zip(&expected)
+                    .all(|(line, expected)| line.starts_with(expected) && line.len() > expected.len());
             if output.status.code() != Some(2) || !fits || lines.len() != expected.len() + 1 {
                 wrong.push(format!("{command} with {given}: {:?} {said}", output.status.code()));
             }

@@ -65,7 +65,7 @@ each! {
         let (port, server) = on_free_port(|port| {
             let settled = deployment.with(&[&format!("server.admin_bind=127.0.0.1:{port}")]).start().settle();
             settled.map_err(|said| {
-                assert!(said.err.contains("cannot listen on"), "{said:?}");
+                assert!(said.err.contains("failed to listen on"), "{said:?}");
                 said.err
             })
         });

@@ -1,7 +1,10 @@
 //! Serving of status lists: identical bytes on all replicas, HTTP caching, and no use as a
 //! credential.
 
-use keyswap::{app::startup::{self, StartMode}, domain::common::time::Span};
+use keyswap::{
+    app::startup::{self, StartMode},
+    domain::common::time::Span,
+};
 use serde_json::json;
 
 use super::*;

@@ -4,7 +4,10 @@ use std::{future::Future, sync::Arc, thread, time::Duration};
 
 use actix_web::dev::ServerHandle;
 use keyswap::{
-    app::{jobs::Jobs, startup::{self, StartMode}},
+    app::{
+        jobs::Jobs,
+        startup::{self, StartMode},
+    },
     http::server,
     service::Services,
 };

@@ -9,9 +9,7 @@ use keyswap::{
         Services,
         signing::{self, metadata},
     },
-    store::{
-        Conn, CreationPolicy, DatabaseSettings, Store, StoreError, signing::signing_keys::StoredSigningKey,
-    },
+    store::{Conn, CreationPolicy, DatabaseSettings, Store, StoreError, signing::signing_keys::StoredSigningKey},
 };
 use serde_json::Value;
 
