@@ -1,7 +1,7 @@
 //! Keyswap exchanges long-lived API keys for short-lived signed JWTs.
 //!
-//! `docs/house.md` lists the modules and their permitted dependencies, and `tests/it/house.rs`
-//! enforces them.
+//! `docs/development/architecture.md` lists the layers and their permitted dependencies, and
+//! `tests/it/architecture` enforces them.
 pub mod app;
 pub mod cli;
 pub mod config;

@@ -34,7 +34,7 @@ var client = &http.Client{Timeout: 5 * time.Second, CheckRedirect: func(*http.Re
 // Verifier is one for the whole service: it caches the keys and the lists.
 type Verifier struct {
 	issuer, audience string
-	ofKeys, ofLists  sync.Mutex // locked while they are fetched: nobody else need ask meanwhile
+	ofKeys, ofLists  sync.Mutex // locked during a fetch, so that concurrent requests share it
 	keys             jose.JSONWebKeySet
 	until, asked     time.Time
 	lists            map[string]list

@@ -26,7 +26,7 @@ struct Verifier {
     issuer: String,
     audience: String,
     http: reqwest::Client,
-    /// Locked while they are fetched: nobody else need ask meanwhile.
+    /// Locked during a fetch, so that concurrent requests share it.
     keys: Mutex<Keys>,
     lists: Mutex<HashMap<String, List>>,
 }

@@ -19,86 +19,86 @@ use clap::Args;
 pub struct Create {
     /// Set the display name.
     #[arg(long)]
-    pub(crate) name: DisplayName,
+    pub name: DisplayName,
     /// Assign the key to this service client. Without any owner option, the key
     /// is generic and acts for itself.
     #[arg(long, conflicts_with_all = ["user", "organization"])]
-    pub(crate) service_client: Option<ServiceClientId>,
+    pub service_client: Option<ServiceClientId>,
     /// Assign the key to this user. With --organization, the key belongs to the
     /// user within that organization.
     #[arg(long)]
-    pub(crate) user: Option<UserId>,
+    pub user: Option<UserId>,
     /// Assign the key to this organization. With --user, set the organization
     /// within which the user owns the key.
     #[arg(long)]
-    pub(crate) organization: Option<OrganizationId>,
+    pub organization: Option<OrganizationId>,
     /// Grant this permission to the key. Repeatable.
     #[arg(long = "permission")]
-    pub(crate) permissions: Vec<PermissionName>,
+    pub permissions: Vec<PermissionName>,
     /// Allow this audience. Repeatable. Without it, every audience is allowed.
     #[arg(long = "audience")]
-    pub(crate) audiences: Vec<Identifier>,
+    pub audiences: Vec<Identifier>,
     /// Let the key expire after this time, such as 90d. Without it, the key is
     /// valid until it is revoked.
     #[arg(long)]
-    pub(crate) expires_in: Option<Span>,
+    pub expires_in: Option<Span>,
     /// Limit the lifetime of tokens issued for the key.
     #[arg(long)]
-    pub(crate) max_token_ttl: Option<Span>,
+    pub max_token_ttl: Option<Span>,
     /// Limit the number of exchanges per minute.
     #[arg(long)]
-    pub(crate) exchanges_per_minute: Option<u32>,
+    pub exchanges_per_minute: Option<u32>,
     /// Attach metadata: a JSON object of your own.
     #[arg(long, value_parser = Metadata::parse)]
-    pub(crate) metadata: Option<Metadata>,
+    pub metadata: Option<Metadata>,
     /// Import an existing key by the SHA-256 digest of its full text, in
     /// hexadecimal. No value is printed.
     #[arg(long, value_name = "HEX")]
-    pub(crate) import_sha256: Option<ImportedKeyDigest>,
+    pub import_sha256: Option<ImportedKeyDigest>,
     /// Set the masked form of the imported key, such as sk_live_…abcd.
     #[arg(long, requires = "import_sha256")]
-    pub(crate) import_masked: Option<MaskedKey>,
+    pub import_masked: Option<MaskedKey>,
     #[command(flatten)]
-    pub(crate) output: Output,
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
 pub struct Patch {
     #[command(flatten)]
-    pub(crate) one: One,
+    pub one: One,
     /// Set the display name.
     #[arg(long)]
-    pub(crate) name: Option<DisplayName>,
+    pub name: Option<DisplayName>,
     /// Replace the permissions of the key with this one. Repeatable.
     #[arg(long = "permission", conflicts_with = "no_permissions")]
-    pub(crate) permissions: Vec<PermissionName>,
+    pub permissions: Vec<PermissionName>,
     /// Remove all permissions.
     #[arg(long)]
-    pub(crate) no_permissions: bool,
+    pub no_permissions: bool,
     /// Replace the allowed audiences with this one. Repeatable.
     #[arg(long = "audience", conflicts_with = "any_audience")]
-    pub(crate) audiences: Vec<Identifier>,
+    pub audiences: Vec<Identifier>,
     /// Allow every audience.
     #[arg(long)]
-    pub(crate) any_audience: bool,
+    pub any_audience: bool,
     /// Let the key expire after this time from now, such as 90d.
     #[arg(long, conflicts_with = "never_expires")]
-    pub(crate) expires_in: Option<Span>,
+    pub expires_in: Option<Span>,
     /// Remove the expiry: the key is valid until it is revoked.
     #[arg(long)]
-    pub(crate) never_expires: bool,
+    pub never_expires: bool,
     /// Limit the lifetime of tokens issued for the key.
     #[arg(long)]
-    pub(crate) max_token_ttl: Option<Span>,
+    pub max_token_ttl: Option<Span>,
     /// Limit the number of exchanges per minute.
     #[arg(long, conflicts_with = "unlimited")]
-    pub(crate) exchanges_per_minute: Option<u32>,
+    pub exchanges_per_minute: Option<u32>,
     /// Remove the limit on exchanges per minute.
     #[arg(long)]
-    pub(crate) unlimited: bool,
+    pub unlimited: bool,
     /// Replace the metadata with this JSON object.
     #[arg(long, value_parser = Metadata::parse)]
-    pub(crate) metadata: Option<Metadata>,
+    pub metadata: Option<Metadata>,
 }
 
 /// Options that select keys.
@@ -106,39 +106,39 @@ pub struct Patch {
 pub struct Filter {
     /// List only keys of this service client.
     #[arg(long)]
-    pub(crate) service_client: Option<ServiceClientId>,
+    pub service_client: Option<ServiceClientId>,
     /// List only keys within this organization.
     #[arg(long)]
-    pub(crate) organization: Option<OrganizationId>,
+    pub organization: Option<OrganizationId>,
     /// List only keys of this user.
     #[arg(long)]
-    pub(crate) user: Option<UserId>,
+    pub user: Option<UserId>,
     /// List only keys with this owner type: user, organization, service_client
     /// or none.
     #[arg(long)]
-    pub(crate) owner_type: Option<OwnerType>,
+    pub owner_type: Option<OwnerType>,
     /// List only keys in this state: active, suspended, revoked or expired.
     #[arg(long)]
-    pub(crate) state: Option<KeyState>,
+    pub state: Option<KeyState>,
     /// List only keys that were not used for this time, such as 90d.
     #[arg(long)]
-    pub(crate) unused_for: Option<Span>,
+    pub unused_for: Option<Span>,
     /// List only deleted keys.
     #[arg(long)]
-    pub(crate) archived: bool,
+    pub archived: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct One {
     /// Select the key by its id, key_….
-    pub(crate) id: KeyId,
+    pub id: KeyId,
     #[command(flatten)]
-    pub(crate) output: Output,
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
 pub struct Output {
     /// Print JSON.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }

@@ -14,31 +14,31 @@ use crate::{
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct CommonArgs {
+pub struct CommonArgs {
     /// Read settings from this TOML file. Settings that it omits keep their
     /// defaults.
     #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Override one setting of the file and the environment. Repeatable.
     #[arg(long = "set", global = true, value_name = "PATH=VALUE")]
-    pub(crate) set: Vec<String>,
+    pub set: Vec<String>,
 }
 
 impl CommonArgs {
-    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+    pub fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings::load(self.config.as_deref(), &self.set)?)
     }
 
     /// Starts the application for a command other than `serve`. It creates nothing, and logs
     /// warnings and errors only.
-    pub(crate) async fn start(&self) -> Result<Services, Failure> {
+    pub async fn start(&self) -> Result<Services, Failure> {
         let settings = self.settings()?;
         telemetry::init_logging(settings.log.format == LogFormat::Json, "warn");
         Ok(startup::start(settings, StartMode::Command, Arc::new(SystemClock)).await?)
     }
 
     /// Opens the database for a command that needs no master key.
-    pub(crate) fn open_store(&self, mode: StartMode) -> Result<(Settings, Store), Failure> {
+    pub fn open_store(&self, mode: StartMode) -> Result<(Settings, Store), Failure> {
         let settings = self.settings()?;
         let store = startup::open_store(&settings.database, mode, Arc::new(SystemClock))?;
         Ok((settings, store))
@@ -66,11 +66,11 @@ pub enum Failure {
 
 impl Failure {
     /// Wraps an error that has no variant of its own.
-    pub(crate) fn other(error: impl std::fmt::Display) -> Self {
+    pub fn other(error: impl std::fmt::Display) -> Self {
         Self::Other(error.to_string())
     }
 
-    pub(crate) const fn exit_code(&self) -> u8 {
+    pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => 2,
             Self::Start(_) | Self::Open(_) | Self::Serve(_) | Self::Service(_) | Self::Other(_) => 1,
@@ -85,13 +85,13 @@ impl From<crate::store::StoreError> for Failure {
 }
 
 /// Prints `value` as JSON, for `--json`.
-pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     println!("{}", serde_json::to_string_pretty(value).map_err(Failure::other)?);
     Ok(())
 }
 
 /// Prints `value` as JSON or with `print_text`.
-pub(crate) fn print_result<T: serde::Serialize>(
+pub fn print_result<T: serde::Serialize>(
     json: bool,
     value: &T,
     print_text: impl FnOnce(&T),

@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the only layer that writes to a terminal")]
 
 mod api_key;
-pub mod api_key_options;
+mod api_key_options;
 pub mod common;
 mod configure;
 mod demo;

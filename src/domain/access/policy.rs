@@ -81,7 +81,7 @@ define_actions! {
     /// Read key statistics, the number of exchanges and the causes of refusals: they distinguish a
     /// revoked key from an unknown one (invariant 7).
     ReadStatistics: "read the overview" needs EVENTS;
-    /// Read and rotate signing keys.
+    /// Read, rotate, import and revoke signing keys.
     ManageSigningKeys: "manage signing keys" needs SIGNING_KEYS;
     /// Configure the destinations of events. A webhook can receive every event, so this permits
     /// reading all of them.
