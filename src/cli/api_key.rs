@@ -108,9 +108,7 @@ pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Fail
         ApiKeyCommand::Inspect { .. } => Ok(()),
         ApiKeyCommand::Create(create) => create_key(services, caller, *create).await,
         ApiKeyCommand::List { filter, output } => list_keys(services, caller, filter, &output).await,
-        ApiKeyCommand::Show(one) => {
-            print_key(api_keys::get(services, caller, one.id, false).await?, None, &one.output)
-        }
+        ApiKeyCommand::Show(one) => print_key(api_keys::get(services, caller, one.id, false).await?, None, &one.output),
         ApiKeyCommand::Patch(patch) => patch_key(services, caller, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
             let rotated = api_keys::rotate(services, caller, one.id, grace, None).await?;

@@ -91,11 +91,7 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
 }
 
 /// Prints `value` as JSON or with `print_text`.
-pub fn print_result<T: serde::Serialize>(
-    json: bool,
-    value: &T,
-    print_text: impl FnOnce(&T),
-) -> Result<(), Failure> {
+pub fn print_result<T: serde::Serialize>(json: bool, value: &T, print_text: impl FnOnce(&T)) -> Result<(), Failure> {
     if json {
         return print_json(value);
     }

@@ -120,10 +120,12 @@ fn deserialize(mut given: Dict, known: &Dict, faults: &mut Faults) -> Option<Sec
         // A database URL may contain a password.
         let quoted = text.filter(|_| name != "url").map(|text| format!("{text:?}: ")).unwrap_or_default();
         let setting = format!("{section}.{name}");
-        match &error.kind {
-            Kind::MissingField(_) => faults.add(setting, "must not be empty"),
-            Kind::Message(why) => faults.add(setting, format_args!("{quoted}{why}")),
-            kind => faults.add(setting, kind),
+        if matches!(error.kind, Kind::MissingField(_)) {
+            faults.add(setting, "must not be empty");
+        } else if let Kind::Message(why) = &error.kind {
+            faults.add(setting, format_args!("{quoted}{why}"));
+        } else {
+            faults.add(setting, error.kind);
         }
         match (members.get_mut(name), index) {
             (Some(Value::Array(_, values)), Some(index)) if index < values.len() => drop(values.remove(index)),

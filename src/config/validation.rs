@@ -29,28 +29,40 @@ pub fn validate(sections: &Sections, faults: &mut Faults) {
         faults.require((min..=max).contains(&size), &[path], format_args!("must be from {min} to {max}"));
     }
     let [second, minute, hour] = [1, 60, 3600].map(Duration::from_secs);
-    for (path, value, min, max) in [
-        ("database.connect_timeout", database.connect_timeout, second, minute),
-        ("database.statement_timeout", database.statement_timeout, second, minute),
-        ("tokens.default_ttl", tokens.default_ttl.duration(), second, Duration::MAX),
-        ("signing_keys.replica_staleness", signing_keys.replica_staleness.duration(), second, Duration::MAX),
+    let day = 24 * hour;
+    let rotation_period = signing_keys.rotation_period.map_or(day, Span::duration);
+    for (path, value, range, text) in [
+        ("database.connect_timeout", database.connect_timeout, second..=minute, "must be from 1s to 60s"),
+        ("database.statement_timeout", database.statement_timeout, second..=minute, "must be from 1s to 60s"),
+        ("tokens.default_ttl", tokens.default_ttl.duration(), second..=Duration::MAX, "must be at least 1s"),
+        (
+            "signing_keys.replica_staleness",
+            signing_keys.replica_staleness.duration(),
+            second..=Duration::MAX,
+            "must be at least 1s",
+        ),
         (
             "signing_keys.rotation_period",
-            signing_keys.rotation_period.unwrap_or(Span::from(hour)).duration(),
-            second,
-            Duration::MAX,
+            rotation_period,
+            second..=Duration::MAX,
+            "must be at least 1s, or empty to disable automatic rotation",
         ),
-        ("status_lists.ttl", sections.status_lists.ttl.duration(), second, 24 * hour),
-        ("portal.session_ttl", portal.session_ttl.duration(), minute, 24 * hour),
-        ("usage.flush_interval", sections.usage.flush_interval.duration(), Duration::from_millis(100), hour),
-        ("brute_force.refill", brute_force.refill.duration(), Duration::from_millis(1), Duration::MAX),
+        ("status_lists.ttl", sections.status_lists.ttl.duration(), second..=day, "must be from 1s to 24h"),
+        ("portal.session_ttl", portal.session_ttl.duration(), minute..=day, "must be from 1m to 24h"),
+        (
+            "usage.flush_interval",
+            sections.usage.flush_interval.duration(),
+            Duration::from_millis(100)..=hour,
+            "must be from 100ms to 1h",
+        ),
+        (
+            "brute_force.refill",
+            brute_force.refill.duration(),
+            Duration::from_millis(1)..=Duration::MAX,
+            "must be at least 1ms",
+        ),
     ] {
-        let most = if max == Duration::MAX { "100y".to_owned() } else { Span::from(max).to_string() };
-        faults.require(
-            (min..=max).contains(&value),
-            &[path],
-            format_args!("must be from {} to {most}", Span::from(min)),
-        );
+        faults.require(range.contains(&value), &[path], text);
     }
     faults.require(
         tokens.default_ttl <= tokens.max_ttl,

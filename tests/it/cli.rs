@@ -185,7 +185,9 @@ fn the_demo_runs_from_start_to_end_and_leaves_nothing() {
     let output = keyswap(&["demo", "--once"]);
     let shown = text(&output.stdout);
     assert!(output.status.success(), "{shown}{}", text(&output.stderr));
-    for part in ["An API key in, a signed JWT out", "\"scope\": \"projects:read\"", "The next exchange was refused with 401"] {
+    for part in
+        ["An API key in, a signed JWT out", "\"scope\": \"projects:read\"", "The next exchange was refused with 401"]
+    {
         assert!(shown.to_lowercase().contains(&part.to_lowercase()), "{part}: {shown}");
     }
     assert!(!shown.contains("curl"), "nothing to try on a server that is gone");

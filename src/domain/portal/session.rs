@@ -1,5 +1,7 @@
 //! Portal sessions: short-lived credentials with which the browser of a user calls `/v1`.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{

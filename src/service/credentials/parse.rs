@@ -77,6 +77,7 @@ impl ParsedCredential {
 /// Returns whether a text begins with a native prefix.
 pub(crate) fn has_native_prefix(settings: &Settings, text: &str) -> bool {
     settings
+        .api_keys
         .native_key_prefixes()
         .any(|prefix| text.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('_')))
 }

@@ -535,7 +535,10 @@ fn the_configuration_keeps_the_prefix_and_the_life_of_sessions() {
     };
     for (setting, fault) in [
         ("api_keys.prefix=kps", "api_keys.prefix: kps is reserved for portal sessions"),
-        (r#"api_keys.accepted_prefixes=["old","kps"]"#, "api_keys.accepted_prefixes: kps is reserved for portal sessions"),
+        (
+            r#"api_keys.accepted_prefixes=["old","kps"]"#,
+            "api_keys.accepted_prefixes: kps is reserved for portal sessions",
+        ),
         ("portal.session_ttl=59s", "portal.session_ttl: must be from 1m to 24h"),
         ("portal.session_ttl=25h", "portal.session_ttl: must be from 1m to 24h"),
     ] {
