@@ -28,6 +28,7 @@ use crate::cli::common::{CommonArgs, Failure};
 #[command(
     name = "keyswap",
     version,
+    max_term_width = 80,
     after_help = "Examples:
   keyswap demo                          see the workflow on temporary data
   keyswap serve                         run the server on SQLite

@@ -107,7 +107,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         let said = deployment.run(&["restore", "accept"]);
         refused(&said, &["--yes"]);
         for words in
-            ["were revoked, suspended or rotated since work again", "published since are unknown", "newer backup"]
+            ["since the backup are valid again", "Signing keys published since are lost", "newer backup"]
         {
             assert!(said.out.contains(words), "{words}: {said:?}");
         }

@@ -168,7 +168,7 @@ on_both! {
         let note = ready["notes"][0].as_str().unwrap();
         assert!(note.contains(&kid) && note.contains("does not open"), "{ready}");
         let doctor = deployment.run(&["doctor"]);
-        assert!(doctor.out.contains(&kid) && doctor.out.contains("does not open"), "{doctor:?}");
+        assert!(doctor.out.contains(&kid) && doctor.out.contains("failed to decrypt"), "{doctor:?}");
         server.stop();
     }
 }

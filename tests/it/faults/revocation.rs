@@ -60,6 +60,6 @@ each! {
             assert!(!said.err.contains(secret));
         }
         let doctor = deployment.run(&["doctor"]);
-        assert!(doctor.code == Some(0) && doctor.out.contains("every link holds"), "{doctor:?}");
+        assert!(doctor.code == Some(0) && doctor.out.contains("hash chain intact"), "{doctor:?}");
     }
 }

@@ -94,7 +94,7 @@ impl State {
     /// Asserts that `doctor` reports no fault and an unbroken audit log.
     pub fn is_well(&self) {
         let doctor = self.deployment.run(&["doctor"]);
-        assert!(doctor.code == Some(0) && doctor.out.contains("every link holds"), "{doctor:?}");
+        assert!(doctor.code == Some(0) && doctor.out.contains("hash chain intact"), "{doctor:?}");
     }
 
     /// The result of an operation, without data that differs from run to run.
