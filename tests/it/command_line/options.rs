@@ -62,12 +62,12 @@ const EFFECTS: &[(&str, &str, &str)] = &[
 /// Options whose effect another test shows, because it needs a special state.
 const SHOWN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("demo", "once", "cli::the_demo_runs_from_start_to_end_and_leaves_nothing"),
-    ("master-key rotate", "force", "master_key::replicas, on PostgreSQL"),
-    ("restore accept", "yes", "master_key::witness"),
+    ("master-key rotate", "force", "encryption::replicas, on PostgreSQL"),
+    ("restore accept", "yes", "encryption::rollback_guard"),
     ("migrate", "status", "faults::commands::commands_never_make_a_database"),
-    ("plan", "detailed-exitcode", "configuration_file"),
-    ("signing-key rotate", "json", "rotation::served"),
-    ("signing-key import", "json", "rotation::served"),
+    ("plan", "detailed-exitcode", "provisioning"),
+    ("signing-key rotate", "json", "signing::rotation"),
+    ("signing-key import", "json", "signing::rotation"),
 ];
 
 /// A deployment on SQLite with a few objects, without a running server.

@@ -106,9 +106,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
 
         let said = deployment.run(&["restore", "accept"]);
         refused(&said, &["--yes"]);
-        for words in
-            ["since the backup are valid again", "Signing keys published since are lost", "newer backup"]
-        {
+        for words in ["since the backup are valid again", "Signing keys published since are lost", "newer backup"] {
             assert!(said.out.contains(words), "{words}: {said:?}");
         }
         asks(&server.base, &deployment, &key).await;
