@@ -15,7 +15,7 @@ use crate::{
             imported::{ImportedKeyDigest, is_importable_format},
         },
     },
-    service::{Services, Settings},
+    service::Services,
 };
 
 /// A well-formed API key. Whether it is correct follows from its stored credential only.
