@@ -33,10 +33,7 @@ use keyswap::{
         events::{Actor, Origin},
     },
     service::Error,
-    store::{
-        self, DatabaseSettings, NoEvent, Outcome, Store, SystemClock, Tx,
-        api_keys::credentials::NewCredential,
-    },
+    store::{self, DatabaseSettings, NoEvent, Outcome, Store, SystemClock, Tx, api_keys::credentials::NewCredential},
 };
 
 const PERMISSIONS: [&str; 5] = ["builds:read", "builds:start", "logs:read", "projects:read", "projects:write"];

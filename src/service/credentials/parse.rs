@@ -35,11 +35,11 @@ impl ParsedCredential {
     pub fn parse(services: &Services, text: &str) -> Option<Self> {
         let settings = &services.settings;
         match PresentedKey::parse(text) {
-            Ok(key) if settings.api_keys.native_key_prefixes().any(|prefix| *prefix == key.prefix) => Some(Self::Native(key)),
+            Ok(key) if settings.api_keys.native_key_prefixes().any(|prefix| *prefix == key.prefix) => {
+                Some(Self::Native(key))
+            }
             Ok(_) | Err(_)
-                if settings.api_keys.imported
-                    && is_importable_format(text)
-                    && !has_native_prefix(settings, text) =>
+                if settings.api_keys.imported && is_importable_format(text) && !has_native_prefix(settings, text) =>
             {
                 let digest = imported_key::digest_of(text);
                 Some(Self::Imported { lookups: imported_key::compute_lookups(&services.master, &digest), digest })
