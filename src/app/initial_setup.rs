@@ -117,7 +117,7 @@ pub(crate) fn ensure_signing_keys(
 pub(crate) fn ensure_built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, StartError> {
     let mut events = Vec::new();
     for (name, description) in BUILT_IN {
-        let corrupt = |error: &dyn std::fmt::Display| StoreError::InvalidData(format!("{name}: {error}"));
+        let corrupt = |error: &dyn std::fmt::Display| StoreError::invalid_data(format!("{name}: {error}"));
         let permission = Permission {
             name: name.parse().map_err(|error| corrupt(&error))?,
             description: Some(description.parse().map_err(|error| corrupt(&error))?),
@@ -148,7 +148,7 @@ pub(crate) fn create_administrator(
     entropy: &SystemEntropy,
 ) -> Result<Vec<NewEvent>, StartError> {
     let name: crate::domain::common::name::DisplayName =
-        "administrator".parse().map_err(|error| StoreError::InvalidData(format!("{error}")))?;
+        "administrator".parse().map_err(|error| StoreError::invalid_data(format!("{error}")))?;
     let permissions: PermissionSet = ADMIN.parse().into_iter().collect();
     let client = ServiceClient {
         id: tx.generate_id().map_err(Error::from)?,

@@ -122,7 +122,7 @@ impl LookupWorker {
 }
 
 fn connect(pool_state: &PoolState) -> Result<PooledConn, StoreError> {
-    let mut connection = pool_state.pool.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let mut connection = pool_state.pool.get().map_err(StoreError::unavailable)?;
     dialect::set_lookup_mode(&mut connection, true)?;
     Ok(connection)
 }

@@ -66,14 +66,14 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
     if new.is_empty() {
         return Ok(());
     }
-    let count = i64::try_from(new.len()).map_err(|_| StoreError::InvalidData("too many events".to_owned()))?;
+    let count = i64::try_from(new.len()).map_err(|_| StoreError::invalid_data("too many events"))?;
     let head = event_chain_head::table.find(1);
     diesel::update(head).set(event_chain_head::seq.eq(event_chain_head::seq + count)).execute(&mut **tx)?;
     let (last, mut hash): (i64, String) = head
         .select((event_chain_head::seq, event_chain_head::hash))
         .first(&mut **tx)
         .optional()?
-        .ok_or_else(|| StoreError::InvalidData("the event head is gone".to_owned()))?;
+        .ok_or_else(|| StoreError::invalid_data("the event head is gone"))?;
     // The clock is read again under the lock, so that the times of events follow their numbers.
     let at = now(tx)?;
     let mut appended = Vec::with_capacity(new.len());
@@ -93,7 +93,7 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
             data: new.data,
             prev_hash: hash,
         };
-        hash = event.hash(digest).map_err(|error| StoreError::InvalidData(error.to_string()))?;
+        hash = event.hash(digest).map_err(StoreError::invalid_data)?;
         appended.push(event);
     }
     events::insert(tx, &appended)?;

@@ -1,47 +1,70 @@
 //! Errors of the persistence layer. Driver messages are for the log and must not reach clients.
 
-use std::{io, path::PathBuf};
+use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use crate::domain::common::entropy::EntropyUnavailable;
+
+/// The cause of an error. Its message is for the log.
+pub type Cause = Arc<dyn Error + Send + Sync>;
 
 /// The error of a query or a change.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The database is unreachable, overloaded, full or read-only. A retry may succeed.
     #[error("the database is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(#[source] Cause),
     /// A unique constraint rejected the row.
     #[error("violates a unique constraint: {0}")]
-    Conflict(String),
+    Conflict(#[source] Cause),
     /// The database contains data that this version cannot have written.
     #[error("the database contains invalid data: {0}")]
-    InvalidData(String),
+    InvalidData(#[source] Cause),
     #[error("the random number generator of the system failed")]
-    NoEntropy(#[from] crate::domain::common::entropy::EntropyUnavailable),
+    NoEntropy(#[from] EntropyUnavailable),
+}
+
+impl StoreError {
+    pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable(cause.into().into())
+    }
+
+    pub fn conflict(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Conflict(cause.into().into())
+    }
+
+    pub fn invalid_data(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::InvalidData(cause.into().into())
+    }
 }
 
 impl From<DieselError> for StoreError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "Diesel's errors may grow; what is not known is an outage")]
     fn from(error: DieselError) -> Self {
         match error {
-            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => {
-                Self::Conflict(info.message().to_owned())
-            }
+            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::conflict(error),
             DieselError::DatabaseError(
                 DatabaseErrorKind::ForeignKeyViolation
                 | DatabaseErrorKind::NotNullViolation
                 | DatabaseErrorKind::CheckViolation
                 | DatabaseErrorKind::RestrictViolation
                 | DatabaseErrorKind::ExclusionViolation,
-                info,
-            ) => Self::InvalidData(info.message().to_owned()),
-            DieselError::DeserializationError(error)
-            | DieselError::SerializationError(error)
-            | DieselError::QueryBuilderError(error) => Self::InvalidData(error.to_string()),
+                _,
+            )
+            | DieselError::DeserializationError(_)
+            | DieselError::SerializationError(_)
+            | DieselError::QueryBuilderError(_) => Self::invalid_data(error),
             // All other errors mean that the database is unavailable: a lost connection, a lock
             // timeout, a full disk.
-            other => Self::Unavailable(other.to_string()),
+            other => Self::unavailable(other),
         }
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::invalid_data(error)
     }
 }
 

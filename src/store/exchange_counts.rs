@@ -29,6 +29,7 @@ struct Row<'a> {
 
 const BULK: BulkTable = BulkTable {
     table: "exchange_counts",
+    read_from: "exchange_counts",
     columns: &[("hour", "BIGINT"), ("result", "TEXT"), ("exchanges", "BIGINT")],
     key: 2,
     on_conflict: "ON CONFLICT (hour, result) DO UPDATE SET exchanges = exchange_counts.exchanges + excluded.exchanges",

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod api_keys;
 mod batch_loader;
+mod column_types;
 mod columns;
 mod commit;
 pub mod common;
@@ -21,6 +22,7 @@ mod migrate;
 mod pool;
 mod pool_state;
 pub mod portal;
+mod rows;
 mod schema;
 mod settings;
 pub mod signing;
@@ -128,11 +130,11 @@ impl Store {
         detail: LookupDetail,
     ) -> Result<Option<CredentialLookup>, StoreError> {
         let pool_state = self.pool_state.load_full();
-        let busy = || StoreError::Unavailable("too many requests wait for it".to_owned());
+        let busy = || StoreError::unavailable("too many requests wait for it");
         let asked = batch_loader::submit_lookup(&pool_state, credential, targets, detail).ok_or_else(busy)?;
         match timeout(self.patience, asked.wait_for_result()).await {
             Ok(Some(answer)) => answer,
-            Ok(None) => Err(StoreError::Unavailable("a look-up was given up".to_owned())),
+            Ok(None) => Err(StoreError::unavailable("a look-up was given up")),
             Err(_) => {
                 // One unresponsive connection suffices, because all lookups wait for it.
                 if pool_state.is_unresponsive(self.patience)
@@ -140,7 +142,7 @@ impl Store {
                 {
                     self.replace_pool(&pool_state);
                 }
-                Err(StoreError::Unavailable("it does not answer".to_owned()))
+                Err(StoreError::unavailable("it does not answer"))
             }
         }
     }
@@ -186,7 +188,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let unavailable = |what: &str| E::from(StoreError::Unavailable(what.to_owned()));
+        let unavailable = |cause: &str| E::from(StoreError::unavailable(cause));
         let _queued = self.admission.try_acquire().map_err(|_| unavailable("too many requests wait for it"))?;
         let pool_state = self.pool_state.load_full();
         let Ok(permit) = timeout(self.wait, Arc::clone(&pool_state.permits).acquire_owned()).await else {
@@ -202,7 +204,7 @@ impl Store {
             // A connection error is also a response. The pool is replaced only if there is no
             // response.
             taken.record_response();
-            let mut connection = connection.map_err(|error| E::from(StoreError::Unavailable(error.to_string())))?;
+            let mut connection = connection.map_err(|error| E::from(StoreError::unavailable(error)))?;
             let result = body(&store, &mut connection);
             taken.record_response();
             drop(permit);
@@ -216,7 +218,7 @@ impl Store {
             }
             return Err(unavailable("it does not answer"));
         };
-        done.map_err(|error| unavailable(&error.to_string()))?
+        done.map_err(|error| E::from(StoreError::unavailable(error)))?
     }
 
     /// Replaces the pool. The unresponsive connections stay with the threads that are blocked on

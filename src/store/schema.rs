@@ -169,9 +169,24 @@ diesel::table! {
     roles (name) {
         name -> Text,
         description -> Nullable<Text>,
-        permissions -> Text,
         created_at -> BigInt,
         version -> BigInt,
+    }
+}
+diesel::table! {
+    role_permissions (role, permission) {
+        role -> Text,
+        permission -> Text,
+    }
+}
+diesel::table! {
+    /// A view.
+    roles_with_permissions (name) {
+        name -> Text,
+        description -> Nullable<Text>,
+        created_at -> BigInt,
+        version -> BigInt,
+        permissions -> Text,
     }
 }
 diesel::table! {
@@ -181,9 +196,27 @@ diesel::table! {
         blocked_at -> Nullable<BigInt>,
         profile -> Text,
         metadata -> Text,
-        roles -> Text,
         created_at -> BigInt,
         version -> BigInt,
+    }
+}
+diesel::table! {
+    user_roles (user_id, role) {
+        user_id -> Text,
+        role -> Text,
+    }
+}
+diesel::table! {
+    /// A view.
+    users_with_roles (id) {
+        id -> Text,
+        generation_id -> Text,
+        blocked_at -> Nullable<BigInt>,
+        profile -> Text,
+        metadata -> Text,
+        created_at -> BigInt,
+        version -> BigInt,
+        roles -> Text,
     }
 }
 diesel::table! {
@@ -192,10 +225,29 @@ diesel::table! {
         user_id -> Text,
         generation_id -> Text,
         organization_generation_id -> Text,
-        roles -> Text,
         metadata -> Text,
         created_at -> BigInt,
         version -> BigInt,
+    }
+}
+diesel::table! {
+    member_roles (organization_id, user_id, role) {
+        organization_id -> Text,
+        user_id -> Text,
+        role -> Text,
+    }
+}
+diesel::table! {
+    /// A view.
+    members_with_roles (organization_id, user_id) {
+        organization_id -> Text,
+        user_id -> Text,
+        generation_id -> Text,
+        organization_generation_id -> Text,
+        metadata -> Text,
+        created_at -> BigInt,
+        version -> BigInt,
+        roles -> Text,
     }
 }
 diesel::table! {
@@ -312,8 +364,23 @@ diesel::table! {
     access_record_statements (record_id, position) {
         record_id -> Text,
         position -> Integer,
-        roles -> Text,
         resources -> Text,
+    }
+}
+diesel::table! {
+    access_record_statement_roles (record_id, position, role) {
+        record_id -> Text,
+        position -> Integer,
+        role -> Text,
+    }
+}
+diesel::table! {
+    /// A view.
+    access_record_statements_with_roles (record_id, position) {
+        record_id -> Text,
+        position -> Integer,
+        resources -> Text,
+        roles -> Text,
     }
 }
 
@@ -388,7 +455,7 @@ diesel::table! {
 
 diesel::joinable!(credentials -> api_keys (key_id));
 diesel::joinable!(credential_uses -> credentials (credential_id));
-diesel::allow_tables_to_appear_in_same_query!(members, organizations);
+diesel::allow_tables_to_appear_in_same_query!(members, members_with_roles, organizations);
 diesel::allow_tables_to_appear_in_same_query!(
     credentials,
     credential_uses,
@@ -403,7 +470,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     access_records,
     access_record_principals,
     access_record_admins,
-    access_record_statements,
+    access_record_statement_roles,
+    access_record_statements_with_roles,
     organizations
 );
 

@@ -170,7 +170,7 @@ impl Tx<'_> {
     fn is_new_lock(&self, lock: Lock) -> Result<bool, StoreError> {
         match self.locks.last() {
             Some(last) if *last > lock && !self.locks.contains(&lock) => {
-                Err(StoreError::InvalidData(format!("the lock {lock:?} must be taken before {last:?}")))
+                Err(StoreError::invalid_data(format!("the lock {lock:?} must be taken before {last:?}")))
             }
             _ => Ok(!self.locks.contains(&lock)),
         }
@@ -188,6 +188,5 @@ impl Tx<'_> {
 
 /// Returns the time of the database, which advances during a transaction.
 pub fn now(connection: &mut Conn) -> Result<Timestamp, StoreError> {
-    let millis = diesel::select(keyswap_now()).get_result(connection)?;
-    Ok(Timestamp::from_millis(millis))
+    Ok(diesel::select(keyswap_now()).get_result(connection)?)
 }

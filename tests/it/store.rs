@@ -40,7 +40,7 @@ both! {
         let result: Result<(), StoreError> = store
             .run_transaction(cli(), |tx| {
                 store::access::permissions::insert(tx, &permission("a:b"))?;
-                Err(StoreError::Unavailable("on purpose".to_owned()))
+                Err(StoreError::unavailable("on purpose"))
             })
             .await;
         assert!(result.is_err());

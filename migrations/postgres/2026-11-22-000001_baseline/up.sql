@@ -36,10 +36,20 @@ CREATE TABLE permissions (
 CREATE TABLE roles (
     name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     description TEXT,
-    permissions TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
+
+CREATE TABLE role_permissions (
+    role TEXT COLLATE "C" NOT NULL REFERENCES roles (name) ON DELETE CASCADE,
+    permission TEXT COLLATE "C" NOT NULL REFERENCES permissions (name),
+    PRIMARY KEY (role, permission)
+);
+CREATE INDEX role_permissions_permission ON role_permissions (permission, role);
+
+CREATE VIEW roles_with_permissions AS
+SELECT r.*, COALESCE((SELECT string_agg(g.permission, ' ') FROM role_permissions g WHERE g.role = r.name), '') AS permissions
+FROM roles r;
 
 CREATE TABLE audiences (
     id TEXT NOT NULL PRIMARY KEY,
@@ -98,10 +108,25 @@ CREATE INDEX access_record_admins_generation ON access_record_admins (generation
 CREATE TABLE access_record_statements (
     record_id TEXT COLLATE "C" NOT NULL,
     position INTEGER NOT NULL,
-    roles TEXT NOT NULL,
     resources TEXT NOT NULL,
     PRIMARY KEY (record_id, position)
 );
+
+-- A role that only records of deleted organizations use can be deleted.
+CREATE TABLE access_record_statement_roles (
+    record_id TEXT COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    role TEXT COLLATE "C" NOT NULL REFERENCES roles (name) ON DELETE CASCADE,
+    PRIMARY KEY (record_id, position, role),
+    FOREIGN KEY (record_id, position) REFERENCES access_record_statements (record_id, position) ON DELETE CASCADE
+);
+CREATE INDEX access_record_statement_roles_role ON access_record_statement_roles (role, record_id);
+
+CREATE VIEW access_record_statements_with_roles AS
+SELECT t.*, COALESCE((
+    SELECT string_agg(q.role, ' ') FROM access_record_statement_roles q WHERE q.record_id = t.record_id AND q.position = t.position
+), '') AS roles
+FROM access_record_statements t;
 
 
 -- Directory: the organizations, users and members of the product. The product chooses the ids and may use an id again after a
@@ -123,13 +148,22 @@ CREATE TABLE users (
     blocked_at BIGINT,
     profile TEXT NOT NULL,
     metadata TEXT NOT NULL,
-    -- Roles outside any organization.
-    roles TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX users_generation ON users (generation_id);
 CREATE INDEX users_blocked ON users (id) WHERE blocked_at IS NOT NULL;
+
+-- Roles outside any organization.
+CREATE TABLE user_roles (
+    user_id TEXT COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    role TEXT COLLATE "C" NOT NULL REFERENCES roles (name),
+    PRIMARY KEY (user_id, role)
+);
+CREATE INDEX user_roles_role ON user_roles (role, user_id);
+
+CREATE VIEW users_with_roles AS
+SELECT u.*, COALESCE((SELECT string_agg(q.role, ' ') FROM user_roles q WHERE q.user_id = u.id), '') AS roles FROM users u;
 
 -- A row is valid while the organization has the generation that it names. A job deletes the rows of deleted organizations; those
 -- of a deleted user are deleted with the user.
@@ -138,7 +172,6 @@ CREATE TABLE members (
     user_id TEXT COLLATE "C" NOT NULL,
     generation_id TEXT COLLATE "C" NOT NULL,
     organization_generation_id TEXT NOT NULL,
-    roles TEXT NOT NULL,
     metadata TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     version BIGINT NOT NULL,
@@ -147,6 +180,21 @@ CREATE TABLE members (
 CREATE UNIQUE INDEX members_generation ON members (generation_id);
 CREATE INDEX members_user ON members (user_id);
 CREATE INDEX members_page ON members (organization_id, generation_id);
+
+CREATE TABLE member_roles (
+    organization_id TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    role TEXT COLLATE "C" NOT NULL REFERENCES roles (name),
+    PRIMARY KEY (organization_id, user_id, role),
+    FOREIGN KEY (organization_id, user_id) REFERENCES members (organization_id, user_id) ON DELETE CASCADE
+);
+CREATE INDEX member_roles_role ON member_roles (role, organization_id, user_id);
+
+CREATE VIEW members_with_roles AS
+SELECT m.*, COALESCE((
+    SELECT string_agg(q.role, ' ') FROM member_roles q WHERE q.organization_id = m.organization_id AND q.user_id = m.user_id
+), '') AS roles
+FROM members m;
 
 -- Owners that were deleted and whose keys do not all have their events yet. The keys stopped working with the deletion.
 CREATE TABLE owner_deletions (
@@ -321,23 +369,31 @@ SELECT
     c.generation_id AS creator_member_generation_id,
     c.organization_generation_id AS creator_member_organization_generation_id,
     CASE
-        -- What may be assigned to keys of an organization, as far as this one carries it.
+        -- The permissions of this key that may be assigned to keys of an organization.
         WHEN k.user_id IS NULL AND k.organization_id IS NOT NULL THEN (
             SELECT string_agg(p.name, ' ') FROM permissions p
             WHERE p.name = ANY (string_to_array(k.permissions, ' ')) AND ' ' || p.assignable_to || ' ' LIKE '% organization %'
         )
-        WHEN k.organization_id IS NOT NULL THEN (SELECT string_agg(r.permissions, ' ') FROM roles r WHERE r.name = ANY (string_to_array(m.roles, ' ')))
-        WHEN k.user_id IS NOT NULL THEN (SELECT string_agg(r.permissions, ' ') FROM roles r WHERE r.name = ANY (string_to_array(u.roles, ' ')))
+        WHEN k.organization_id IS NOT NULL THEN (
+            SELECT string_agg(g.permission, ' ') FROM member_roles q JOIN role_permissions g ON g.role = q.role
+            WHERE q.organization_id = k.organization_id AND q.user_id = k.user_id
+        )
+        WHEN k.user_id IS NOT NULL THEN (
+            SELECT string_agg(g.permission, ' ') FROM user_roles q JOIN role_permissions g ON g.role = q.role WHERE q.user_id = k.user_id
+        )
     END AS owner_permissions,
-    -- The statements of its access records, with what their roles hold now, as JSON; absent where there are none. Nearly always nothing names
-    -- the key or its owner, and that is all that is looked at.
+    -- The statements of its access records with the permissions of their roles, as JSON. NULL for most keys: no record names the
+    -- key or its owner, and only that is looked up.
     CASE WHEN EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = k.id)
         OR EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.generation_id END)
     THEN (
         SELECT json_agg(
             json_build_object(
                 'permissions',
-                COALESCE((SELECT string_agg(r.permissions, ' ') FROM roles r WHERE r.name = ANY (string_to_array(t.roles, ' '))), ''),
+                COALESCE((
+                    SELECT string_agg(g.permission, ' ') FROM access_record_statement_roles q JOIN role_permissions g ON g.role = q.role
+                    WHERE q.record_id = t.record_id AND q.position = t.position
+                ), ''),
                 'resources', t.resources
             ) ORDER BY t.record_id, t.position
         )::TEXT

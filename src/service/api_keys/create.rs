@@ -109,7 +109,7 @@ impl Maker {
         // Read back together with the directory data from which the owner status follows.
         let now = tx.now();
         let shown = store::api_keys::keys::find(tx, &key.id, now)?;
-        let shown = shown.ok_or_else(|| StoreError::InvalidData("a key that was just written is gone".to_owned()))?;
+        let shown = shown.ok_or_else(|| StoreError::invalid_data("a key that was just written is gone"))?;
         Ok((Shown::new(shown, now, &self.settings), event))
     }
 

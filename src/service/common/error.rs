@@ -94,8 +94,8 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(text) => Self::Unavailable(text),
-            StoreError::Conflict(text) | StoreError::InvalidData(text) => Self::Internal(text),
+            StoreError::Unavailable(cause) => Self::Unavailable(cause.to_string()),
+            StoreError::Conflict(cause) | StoreError::InvalidData(cause) => Self::Internal(cause.to_string()),
             StoreError::NoEntropy(error) => Self::Internal(error.to_string()),
         }
     }

@@ -60,8 +60,8 @@ impl From<Throttled> for AuthError {
 impl From<StoreError> for AuthError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(text) => Self::Unavailable(text),
-            StoreError::Conflict(text) | StoreError::InvalidData(text) => Self::Internal(text),
+            StoreError::Unavailable(cause) => Self::Unavailable(cause.to_string()),
+            StoreError::Conflict(cause) | StoreError::InvalidData(cause) => Self::Internal(cause.to_string()),
             StoreError::NoEntropy(error) => Self::Internal(error.to_string()),
         }
     }

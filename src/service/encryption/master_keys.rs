@@ -66,7 +66,7 @@ pub(crate) fn catch_up(connection: &mut Conn, master: &MasterKeys) -> Result<(),
     let held = master.held();
     // An incoming key does not encrypt anything yet.
     match held.missing().values().find(|lack| lack.state != MasterKeyState::Incoming) {
-        Some(lack) => Err(StoreError::Unavailable(format!("a master key is not here: {}", lack.why))),
+        Some(lack) => Err(StoreError::unavailable(format!("a master key is not here: {}", lack.why))),
         None => Ok(()),
     }
 }
@@ -113,8 +113,7 @@ pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEn
             let event =
                 NewEvent::new(EventType::MasterKeyRegistered, version).with_data("fingerprint", fingerprint.clone());
             let info = in_state(&store::encryption::master_keys::list(tx)?, MasterKeyState::Incoming).cloned();
-            let info =
-                info.ok_or_else(|| StoreError::InvalidData("a master key that was registered is gone".to_owned()))?;
+            let info = info.ok_or_else(|| StoreError::invalid_data("a master key that was registered is gone"))?;
             Ok(Outcome::event(RotationStart { info, made, registered: true }, event))
         })
         .await

@@ -146,7 +146,7 @@ pub async fn rotate(services: &Services, caller: &Caller, wanted: Option<Signing
             let of = |wanted: &dyn Fn(&SigningKeyMetadata) -> bool| -> Vec<Listed> {
                 after.keys.iter().filter(|key| wanted(key)).map(|key| after.view_key(key, now, &live)).collect()
             };
-            let gone = || StoreError::InvalidData("a signing key vanished".to_owned());
+            let gone = || StoreError::invalid_data("a signing key vanished");
             let rotated = Rotated {
                 activated: of(&|key| key.kid == next.kid).pop().ok_or_else(gone)?,
                 next: of(&|key| made.as_ref().is_some_and(|made| made.kid == key.kid)).pop(),

@@ -91,9 +91,9 @@ async fn lease_deliveries(services: &Services, id: WebhookId) -> Result<Option<L
             let mut deliveries = Vec::new();
             for delivery in store::webhooks::deliveries::lease_due(tx, &id, AT_ONCE, now.plus(LEASE_DURATION))? {
                 let event = store::events::find(tx, delivery.event_sequence_number)?.ok_or_else(|| {
-                    StoreError::InvalidData(format!("event {} is gone", delivery.event_sequence_number))
+                    StoreError::invalid_data(format!("event {} is gone", delivery.event_sequence_number))
                 })?;
-                let data = serde_json::to_value(&event).map_err(|error| StoreError::InvalidData(error.to_string()))?;
+                let data = serde_json::to_value(&event).map_err(StoreError::invalid_data)?;
                 let message = Message { id: event.id.to_string(), kind: event.kind, at: event.at, data };
                 deliveries.push((delivery, message));
             }

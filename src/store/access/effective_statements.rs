@@ -2,15 +2,18 @@
 
 use crate::{
     domain::{
-        access::{access_record::EffectiveStatement, resource::ResourcePattern},
+        access::{
+            access_record::{EffectiveStatement, Statement},
+            resource::ResourcePattern,
+        },
         common::id::{GenerationId, OrganizationId},
     },
     store::{
-        access::roles::{parse_role_set, read_permissions_of_roles},
+        access::roles::read_permissions_of_roles,
         columns::{parsed, permission_set},
         error::StoreError,
         pool::Conn,
-        schema::{access_record_principals, access_record_statements, access_records},
+        schema::{access_record_principals, access_record_statements_with_roles, access_records},
     },
 };
 use diesel::prelude::*;
@@ -27,21 +30,23 @@ pub fn find_rules_of_principal(
         .filter(access_record_principals::unique_id.eq(unique_id.to_owned()))
         .select(access_record_principals::record_id);
     let mut query = access_records::table
-        .inner_join(access_record_statements::table.on(access_record_statements::record_id.eq(access_records::id)))
+        .inner_join(
+            access_record_statements_with_roles::table
+                .on(access_record_statements_with_roles::record_id.eq(access_records::id)),
+        )
         .filter(access_records::id.eq_any(of_principal))
-        .select((access_record_statements::roles, access_record_statements::resources))
+        .select(Statement::as_select())
         .into_boxed();
     query = match organization {
-        Some((id, generation_id)) => query
-            .filter(access_records::organization_id.eq(id.to_string()))
-            .filter(access_records::generation_id.eq(generation_id.to_string())),
+        Some((id, generation_id)) => {
+            query.filter(access_records::organization_id.eq(id)).filter(access_records::generation_id.eq(generation_id))
+        }
         None => query.filter(access_records::organization_id.is_null()),
     };
-    let rows: Vec<(String, String)> = query.load(connection)?;
+    let rows: Vec<Statement> = query.load(connection)?;
     rows.into_iter()
-        .map(|(roles, resources)| {
-            let permissions = read_permissions_of_roles(connection, &parse_role_set(&roles)?)?;
-            Ok(EffectiveStatement { permissions, resources: parse_resource_patterns(&resources)? })
+        .map(|Statement { roles, resources }| {
+            Ok(EffectiveStatement { permissions: read_permissions_of_roles(connection, &roles)?, resources })
         })
         .collect()
 }
@@ -58,7 +63,7 @@ pub(crate) struct ViewStatement {
 pub(crate) fn parse_rules(column: Option<&str>) -> Result<Vec<EffectiveStatement>, StoreError> {
     let Some(text) = column else { return Ok(Vec::new()) };
     let given: Vec<ViewStatement> =
-        serde_json::from_str(text).map_err(|error| StoreError::InvalidData(format!("access: {error}")))?;
+        serde_json::from_str(text).map_err(|error| StoreError::invalid_data(format!("access: {error}")))?;
     given
         .into_iter()
         .map(|given| {
@@ -70,6 +75,6 @@ pub(crate) fn parse_rules(column: Option<&str>) -> Result<Vec<EffectiveStatement
         .collect()
 }
 
-pub(crate) fn parse_resource_patterns(column: &str) -> Result<Vec<ResourcePattern>, StoreError> {
+fn parse_resource_patterns(column: &str) -> Result<Vec<ResourcePattern>, StoreError> {
     column.split(' ').map(|text| parsed("resource", text)).collect()
 }

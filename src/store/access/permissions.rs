@@ -1,10 +1,8 @@
 //! The permission catalog.
 
-use std::collections::BTreeSet;
-
 use diesel::{
-    EscapeExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
-    SelectableHelper, TextExpressionMethods,
+    EscapeExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper,
+    TextExpressionMethods,
     dsl::{Escape, Like, sql},
     expression::SqlLiteral,
     sql_types::Text,
@@ -12,49 +10,48 @@ use diesel::{
 
 use crate::{
     domain::{
-        access::{
-            permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
-            role::RoleName,
-        },
+        access::permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
         common::{
+            name::DisplayName,
             page::{Page, PageRequest},
             time::Timestamp,
         },
     },
-    store::{columns::parsed, error::StoreError, pool::Conn, schema::permissions, transaction::Tx},
+    store::{
+        column_types::{Flag, OwnerTypes},
+        error::StoreError,
+        pool::Conn,
+        rows::{load_page, lock_row, selectable, values},
+        schema::permissions,
+        transaction::Tx,
+    },
 };
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = permissions)]
-struct Row {
-    name: String,
-    description: Option<String>,
-    assignable_to: String,
-    built_in: i32,
-    created_at: i64,
-    version: i64,
-}
+selectable!(permissions => Permission {
+    name: PermissionName;
+    description: Option<DisplayName>;
+    assignable_to: OwnerTypes;
+    built_in: Flag;
+    created_at: Timestamp;
+    version: i64;
+});
 
 /// Returns `Conflict` if the name is in use.
 pub fn insert(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError> {
     diesel::insert_into(permissions::table)
-        .values((
-            permissions::name.eq(permission.name.as_str()),
-            permissions::description.eq(permission.description.as_ref().map(ToString::to_string)),
-            permissions::assignable_to.eq(assignable_column(permission)),
-            permissions::built_in.eq(i32::from(permission.built_in)),
-            permissions::created_at.eq(permission.created_at.millis()),
-            permissions::version.eq(permission.version),
+        .values(values!(permissions, permission =>
+            name, description, assignable_to = OwnerTypes(permission.assignable_to.clone()),
+            built_in = Flag(permission.built_in), created_at, version,
         ))
         .execute(&mut **tx)?;
     Ok(())
 }
 
 pub fn update(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError> {
-    diesel::update(permissions::table.find(permission.name.as_str()))
+    diesel::update(permissions::table.find(&permission.name))
         .set((
-            permissions::description.eq(permission.description.as_ref().map(ToString::to_string)),
-            permissions::assignable_to.eq(assignable_column(permission)),
+            permissions::description.eq(&permission.description),
+            permissions::assignable_to.eq(OwnerTypes(permission.assignable_to.clone())),
             permissions::version.eq(permissions::version + 1),
         ))
         .execute(&mut **tx)?;
@@ -62,30 +59,26 @@ pub fn update(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError
 }
 
 pub fn delete(tx: &mut Tx<'_>, name: &PermissionName) -> Result<(), StoreError> {
-    diesel::delete(permissions::table.find(name.as_str())).execute(&mut **tx)?;
+    diesel::delete(permissions::table.find(name)).execute(&mut **tx)?;
     Ok(())
 }
 
 pub fn find(connection: &mut Conn, name: &PermissionName) -> Result<Option<Permission>, StoreError> {
-    let row: Option<Row> =
-        permissions::table.find(name.as_str()).select(Row::as_select()).first(connection).optional()?;
-    row.map(permission).transpose()
+    Ok(permissions::table.find(name).select(Permission::as_select()).first(connection).optional()?)
 }
 
 /// Returns the permissions among `names` that are in the catalog, and locks them: they cannot be
 /// deleted before the end of the change.
 pub fn find_many_for_update(tx: &mut Tx<'_>, names: &PermissionSet) -> Result<Vec<Permission>, StoreError> {
-    let names: Vec<_> = names.iter().map(PermissionName::as_str).collect();
     // The rows are locked in the order of the names, so that two changes that need the same
     // permissions cannot deadlock.
-    for name in &names {
-        diesel::update(permissions::table.find(name))
-            .set(permissions::version.eq(permissions::version))
-            .execute(&mut **tx)?;
+    for name in names.iter() {
+        lock_row!(tx, permissions, name);
     }
-    let rows: Vec<Row> =
-        permissions::table.filter(permissions::name.eq_any(names)).select(Row::as_select()).load(&mut **tx)?;
-    rows.into_iter().map(permission).collect()
+    Ok(permissions::table
+        .filter(permissions::name.eq_any(names.iter()))
+        .select(Permission::as_select())
+        .load(&mut **tx)?)
 }
 
 /// Returns a page of the catalog. Unlike most lists, it is sorted by name.
@@ -99,17 +92,14 @@ pub fn list_assignable(
     to: Option<AssignableOwnerType>,
     page: &PageRequest,
 ) -> Result<Page<Permission>, StoreError> {
-    let mut query = permissions::table.select(Row::as_select()).into_boxed();
+    let mut query = permissions::table.select(Permission::as_select()).into_boxed();
     if let Some(to) = to {
         let listed = sql::<Text>("' ' || assignable_to || ' '").like(like_pattern(to.as_str())).escape('\\');
         query = query.filter(listed);
     }
-    if let Some(after) = &page.cursor {
-        query = query.filter(permissions::name.gt(after.clone()));
-    }
-    let rows: Vec<Row> = query.order(permissions::name.asc()).limit(page.limit + 1).load(connection)?;
-    let found = rows.into_iter().map(permission).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::from_rows(found, page.limit, |permission| permission.name.to_string()))
+    load_page!(connection, query, page, permissions::name, gt, asc, |permission: &Permission| permission
+        .name
+        .to_string())
 }
 
 type ListContains = Escape<Like<SqlLiteral<Text>, String>>;
@@ -119,35 +109,7 @@ pub(crate) fn permissions_contain(name: &PermissionName) -> ListContains {
     sql::<Text>("' ' || permissions || ' '").like(like_pattern(name.as_str())).escape('\\')
 }
 
-/// Tests whether the column `roles` of the queried table contains a role.
-pub(crate) fn roles_contain(name: &RoleName) -> ListContains {
-    sql::<Text>("' ' || roles || ' '").like(like_pattern(name.as_str())).escape('\\')
-}
-
 fn like_pattern(name: &str) -> String {
     // `_` is a wildcard in LIKE and is allowed in names.
     format!("% {} %", name.replace('_', "\\_"))
-}
-
-fn assignable_column(permission: &Permission) -> String {
-    permission.assignable_to.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
-}
-
-fn permission(row: Row) -> Result<Permission, StoreError> {
-    let assignable_to = row
-        .assignable_to
-        .split_ascii_whitespace()
-        .map(|kind| {
-            AssignableOwnerType::from_stored(kind)
-                .ok_or_else(|| StoreError::InvalidData(format!("assignable to {kind}")))
-        })
-        .collect::<Result<BTreeSet<_>, _>>()?;
-    Ok(Permission {
-        name: parsed("permission", &row.name)?,
-        description: row.description.map(|text| parsed("description", &text)).transpose()?,
-        assignable_to,
-        built_in: row.built_in != 0,
-        created_at: Timestamp::from_millis(row.created_at),
-        version: row.version,
-    })
 }

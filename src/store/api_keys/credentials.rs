@@ -3,21 +3,22 @@
 use crate::{
     domain::{
         common::{derived_id::CredentialId, id::KeyId, time::Timestamp},
-        credentials::{api_key::Credential, imported::MaskedKey},
+        credentials::api_key::Credential,
     },
-    store::{columns::parsed, error::StoreError, pool::Conn, schema::credentials, transaction::Tx},
+    store::{columns::parsed, error::StoreError, pool::Conn, rows::values, schema::credentials, transaction::Tx},
 };
 use diesel::prelude::*;
 use diesel::{Queryable, Selectable};
 
+/// A credential of a key, not yet parsed: invalid data of one key must not affect the others.
 #[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = credentials)]
 pub(crate) struct CredentialRow {
     id: String,
     pub(crate) key_id: String,
     prefix: String,
-    created_at: i64,
-    expires_at: Option<i64>,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
     masked_value: Option<String>,
 }
 
@@ -33,16 +34,10 @@ pub struct NewCredential {
 
 pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> Result<(), StoreError> {
     diesel::insert_into(credentials::table)
-        .values((
-            credentials::id.eq(new.credential.id.as_str()),
-            credentials::key_id.eq(key.as_str()),
-            credentials::prefix.eq(new.credential.prefix.as_str()),
-            credentials::encrypted_secret.eq(new.encrypted_secret.as_slice()),
-            credentials::master_version.eq(new.master_version),
-            credentials::created_at.eq(new.credential.created_at.millis()),
-            credentials::expires_at.eq(new.credential.expires_at.map(Timestamp::millis)),
-            credentials::lookup_digest.eq(new.lookup_digest.as_deref()),
-            credentials::masked_value.eq(new.credential.masked_value.as_ref().map(MaskedKey::as_str)),
+        .values(values!(credentials, new.credential =>
+            id, key_id = key, prefix, encrypted_secret = new.encrypted_secret.as_slice(),
+            master_version = new.master_version, created_at, expires_at, lookup_digest = &new.lookup_digest,
+            masked_value,
         ))
         .execute(&mut **tx)?;
     tx.register_new_credential(new.credential.id);
@@ -60,22 +55,21 @@ pub fn is_imported_key_stored(connection: &mut Conn, lookups: &[String]) -> Resu
 /// cancelled.
 pub fn set_credential_expiration(tx: &mut Tx<'_>, id: &CredentialId, end: Option<Timestamp>) -> Result<(), StoreError> {
     let now = tx.now();
-    diesel::update(credentials::table.find(id.as_str()))
-        .set((
-            credentials::expires_at.eq(end.map(Timestamp::millis)),
-            credentials::replaced_at.eq(end.map(|_| now.millis())),
-        ))
+    diesel::update(credentials::table.find(id))
+        .set((credentials::expires_at.eq(end), credentials::replaced_at.eq(end.map(|_| now))))
         .execute(&mut **tx)?;
     Ok(())
 }
 
-pub(crate) fn credential_from_row((row, used): (CredentialRow, Option<i64>)) -> Result<Credential, StoreError> {
+pub(crate) fn credential_from_row(
+    (row, last_used_at): (CredentialRow, Option<Timestamp>),
+) -> Result<Credential, StoreError> {
     Ok(Credential {
         id: parsed("credential id", &row.id)?,
         prefix: parsed("prefix", &row.prefix)?,
         masked_value: row.masked_value.as_deref().map(|text| parsed("masked key", text)).transpose()?,
-        created_at: Timestamp::from_millis(row.created_at),
-        expires_at: row.expires_at.map(Timestamp::from_millis),
-        last_used_at: used.map(Timestamp::from_millis),
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        last_used_at,
     })
 }

@@ -10,7 +10,7 @@ use crate::{
         },
         credentials::expiry_notification::{self, NOTIFICATION_SCHEDULE},
     },
-    store::{columns::parsed, error::StoreError, pool::Conn, schema::api_keys, transaction::Tx},
+    store::{error::StoreError, pool::Conn, schema::api_keys, transaction::Tx},
 };
 
 /// A key whose expiry notification is due. `days` is the number of days before the expiration, and
@@ -26,10 +26,10 @@ pub struct Ending {
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = api_keys)]
 struct Row {
-    id: String,
-    organization_id: Option<String>,
-    revoked_at: Option<i64>,
-    expires_at: Option<i64>,
+    id: KeyId,
+    organization_id: Option<OrganizationId>,
+    revoked_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
     notified_days: Option<i32>,
 }
 
@@ -53,9 +53,9 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
         .order((api_keys::expires_at.asc(), api_keys::id.asc()))
         .select(Row::as_select())
         .load(&mut **tx)?;
-    let endings = rows.into_iter().filter_map(|row| ending(row, now).transpose()).collect::<Result<Vec<_>, _>>()?;
+    let endings = rows.into_iter().filter_map(|row| ending(row, now)).collect::<Vec<_>>();
     for (_, days) in NOTIFICATION_SCHEDULE {
-        let told: Vec<_> = endings.iter().filter(|one| one.days == days).map(|one| one.key.as_str()).collect();
+        let told: Vec<_> = endings.iter().filter(|one| one.days == days).map(|one| &one.key).collect();
         if !told.is_empty() {
             diesel::update(api_keys::table.filter(api_keys::id.eq_any(told)))
                 .set(api_keys::notified_days.eq(Some(days)))
@@ -69,7 +69,7 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
 /// already passed are skipped.
 pub fn begin_anew(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Result<(), StoreError> {
     let now = tx.now();
-    diesel::update(api_keys::table.find(key.as_str()))
+    diesel::update(api_keys::table.find(key))
         .set(api_keys::notified_days.eq(end.and_then(|end| expiry_notification::due_notification_days(end, now))))
         .execute(&mut **tx)?;
     Ok(())
@@ -77,12 +77,12 @@ pub fn begin_anew(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Resul
 
 /// Runs one query for each value of the last notification. The index contains both columns, so each
 /// query reads only rows that are due.
-fn due(connection: &mut Conn, now: Timestamp, most: i64) -> Result<Vec<String>, StoreError> {
+fn due(connection: &mut Conn, now: Timestamp, most: i64) -> Result<Vec<KeyId>, StoreError> {
     let mut found = Vec::new();
     for (last, days) in NOTIFICATION_SCHEDULE {
         let ending = api_keys::table
             .filter(api_keys::revoked_at.is_null())
-            .filter(api_keys::expires_at.le(expiry_notification::notification_horizon(days, now).millis()))
+            .filter(api_keys::expires_at.le(expiry_notification::notification_horizon(days, now)))
             .order(api_keys::expires_at.asc())
             .limit(most.saturating_sub(i64::try_from(found.len()).unwrap_or(i64::MAX)))
             .select(api_keys::id)
@@ -91,20 +91,14 @@ fn due(connection: &mut Conn, now: Timestamp, most: i64) -> Result<Vec<String>, 
             None => ending.filter(api_keys::notified_days.is_null()),
             Some(last) => ending.filter(api_keys::notified_days.eq(last)),
         };
-        found.extend(ending.load::<String>(connection)?);
+        found.extend(ending.load::<KeyId>(connection)?);
     }
     Ok(found)
 }
 
-fn ending(row: Row, now: Timestamp) -> Result<Option<Ending>, StoreError> {
-    let end = row.expires_at.filter(|_| row.revoked_at.is_none()).map(Timestamp::from_millis);
-    let Some((ends_at, days)) = end.and_then(|end| Some((end, expiry_notification::due_notification_days(end, now)?)))
-    else {
-        return Ok(None);
-    };
-    if row.notified_days.is_some_and(|last| last <= days) {
-        return Ok(None);
-    }
-    let organization = row.organization_id.map(|id| parsed("organization id", &id)).transpose()?;
-    Ok(Some(Ending { key: parsed("key id", &row.id)?, organization, ends_at, days }))
+fn ending(row: Row, now: Timestamp) -> Option<Ending> {
+    let ends_at = row.expires_at.filter(|_| row.revoked_at.is_none())?;
+    let days = expiry_notification::due_notification_days(ends_at, now)?;
+    let is_due = row.notified_days.is_none_or(|last| last > days);
+    is_due.then_some(Ending { key: row.id, organization: row.organization_id, ends_at, days })
 }

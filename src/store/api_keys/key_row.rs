@@ -44,11 +44,11 @@ key_rows! {
     audiences: Option<String>,
     metadata: String,
     max_token_ttl: Option<i64>,
-    suspended_at: Option<i64>,
-    revoked_at: Option<i64>,
-    deleted_at: Option<i64>,
-    expires_at: Option<i64>,
-    created_at: i64,
+    suspended_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+    deleted_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    created_at: Timestamp,
     created_by: String,
     version: i64,
     user_id: Option<String>,
@@ -59,11 +59,7 @@ key_rows! {
 }
 
 pub(crate) fn life(row: &KeyRow) -> KeyLifecycle {
-    KeyLifecycle {
-        suspended_at: row.suspended_at.map(Timestamp::from_millis),
-        revoked_at: row.revoked_at.map(Timestamp::from_millis),
-        expires_at: row.expires_at.map(Timestamp::from_millis),
-    }
+    KeyLifecycle { suspended_at: row.suspended_at, revoked_at: row.revoked_at, expires_at: row.expires_at }
 }
 
 pub(crate) fn limit(column: Option<i32>) -> Option<u32> {
@@ -73,5 +69,8 @@ pub(crate) fn limit(column: Option<i32>) -> Option<u32> {
 pub(crate) fn audiences(
     column: Option<&str>,
 ) -> Result<Option<Vec<crate::domain::access::audience::Identifier>>, StoreError> {
-    column.map(serde_json::from_str).transpose().map_err(|error| StoreError::InvalidData(format!("audiences: {error}")))
+    column
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| StoreError::invalid_data(format!("audiences: {error}")))
 }

@@ -13,7 +13,7 @@ use crate::{
         common::{
             id::KeyId,
             page::{Page, PageRequest},
-            time::{Span, Timestamp},
+            time::Timestamp,
         },
         credentials::{
             api_key::{ApiKey, Credential, KeyFilter},
@@ -27,9 +27,11 @@ use crate::{
             key_row::{KeyRow, audiences, life, limit},
             owner_status::{self, StandingRow},
         },
+        column_types::Json,
         columns::{parsed, parsed_metadata, permission_set, span},
         error::StoreError,
         pool::Conn,
+        rows::{lock_row, values},
         schema::{api_keys, credential_uses, credentials, service_clients},
         transaction::Tx,
     },
@@ -38,33 +40,19 @@ use crate::{
 pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Result<(), StoreError> {
     let ownership = &key.ownership;
     let home = &ownership.home;
+    let due_days = |end| expiry_notification::due_notification_days(end, key.created_at);
+    let notified_days = key.lifecycle.expires_at.and_then(due_days);
     diesel::insert_into(api_keys::table)
-        .values((
-            api_keys::id.eq(key.id.as_str()),
-            api_keys::name.eq(key.name.as_str()),
-            api_keys::owner_type.eq(ownership.owner.kind().as_str()),
-            api_keys::owner_id.eq(ownership.owner.id()),
-            api_keys::organization_id.eq(home.organization().map(|id| id.as_str())),
-            api_keys::user_id.eq(home.user().map(|id| id.as_str())),
-            api_keys::generation_id.eq(home.generation_id().map(|id| id.as_str())),
-            api_keys::creator_id.eq(ownership.creator_membership.as_ref().map(|(user, _)| user.as_str())),
-            api_keys::creator_generation_id
-                .eq(ownership.creator_membership.as_ref().map(|(_, generation_id)| generation_id.as_str())),
-            api_keys::exchanges_per_minute.eq(limit_column(key)),
-            api_keys::permissions.eq(key.permissions.to_string()),
-            api_keys::audiences.eq(audiences_column(key)?),
-            api_keys::metadata.eq(key.metadata.to_json()),
-            api_keys::max_token_ttl.eq(key.max_token_ttl.map(Span::millis)),
-            api_keys::suspended_at.eq(key.lifecycle.suspended_at.map(Timestamp::millis)),
-            api_keys::revoked_at.eq(key.lifecycle.revoked_at.map(Timestamp::millis)),
-            api_keys::expires_at.eq(key.lifecycle.expires_at.map(Timestamp::millis)),
-            api_keys::created_at.eq(key.created_at.millis()),
-            api_keys::created_by.eq(key.created_by.to_stored()),
-            api_keys::version.eq(key.version),
-            api_keys::notified_days.eq(key
-                .lifecycle
-                .expires_at
-                .and_then(|end| expiry_notification::due_notification_days(end, key.created_at))),
+        .values(values!(api_keys, key =>
+            id, name, owner_type = ownership.owner.kind(), owner_id = ownership.owner.id(),
+            organization_id = home.organization(), user_id = home.user(), generation_id = home.generation_id(),
+            creator_id = ownership.creator_membership.as_ref().map(|(user, _)| user),
+            creator_generation_id = ownership.creator_membership.as_ref().map(|(_, generation_id)| generation_id),
+            exchanges_per_minute = limit_column(key), permissions, audiences = key.audiences.clone().map(Json),
+            metadata, max_token_ttl, suspended_at = key.lifecycle.suspended_at,
+            revoked_at = key.lifecycle.revoked_at, expires_at = key.lifecycle.expires_at, created_at,
+            created_by, version,
+            notified_days = notified_days,
         ))
         .execute(&mut **tx)?;
     insert_credential(tx, &key.id, credential)
@@ -72,19 +60,12 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
 
 /// Writes back a key that was read by `find_for_change` and modified. Increments its version.
 pub fn update(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), StoreError> {
-    diesel::update(api_keys::table.find(key.id.as_str()))
-        .set((
-            api_keys::name.eq(key.name.as_str()),
-            api_keys::permissions.eq(key.permissions.to_string()),
-            api_keys::audiences.eq(audiences_column(key)?),
-            api_keys::metadata.eq(key.metadata.to_json()),
-            api_keys::max_token_ttl.eq(key.max_token_ttl.map(Span::millis)),
-            api_keys::suspended_at.eq(key.lifecycle.suspended_at.map(Timestamp::millis)),
-            api_keys::revoked_at.eq(key.lifecycle.revoked_at.map(Timestamp::millis)),
-            api_keys::expires_at.eq(key.lifecycle.expires_at.map(Timestamp::millis)),
-            api_keys::deleted_at.eq(key.archived_at.map(Timestamp::millis)),
-            api_keys::exchanges_per_minute.eq(limit_column(key)),
-            api_keys::version.eq(api_keys::version + 1),
+    diesel::update(api_keys::table.find(&key.id))
+        .set(values!(api_keys, key =>
+            name, permissions, audiences = key.audiences.clone().map(Json), metadata, max_token_ttl,
+            suspended_at = key.lifecycle.suspended_at, revoked_at = key.lifecycle.revoked_at,
+            expires_at = key.lifecycle.expires_at, deleted_at = key.archived_at,
+            exchanges_per_minute = limit_column(key), version = api_keys::version + 1,
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -92,19 +73,14 @@ pub fn update(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), StoreError> {
 
 /// Finds a key, archived or not, with the credentials that have not expired at `now`.
 pub fn find(connection: &mut Conn, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>, StoreError> {
-    let row: Option<KeyRow> =
-        api_keys::table.find(id.as_str()).select(KeyRow::as_select()).first(connection).optional()?;
+    let row: Option<KeyRow> = api_keys::table.find(id).select(KeyRow::as_select()).first(connection).optional()?;
     let Some(row) = row else { return Ok(None) };
     Ok(load_owners_and_credentials(connection, vec![row], now)?.pop())
 }
 
 /// Like `find`, but locks the key until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
-    // Diesel's `MultiConnection` does not support `FOR UPDATE`. An update without effect takes the
-    // same lock.
-    diesel::update(api_keys::table.find(id.as_str()))
-        .set(api_keys::version.eq(api_keys::version))
-        .execute(&mut **tx)?;
+    lock_row!(tx, api_keys, id);
     let now = tx.now();
     find(tx, id, now)
 }
@@ -122,17 +98,15 @@ pub fn list(
         KeyVisibility::All => query,
         KeyVisibility::None => return Ok(Page { data: Vec::new(), next: None }),
         KeyVisibility::User(user) => {
-            query.filter(api_keys::user_id.eq(user.to_string())).filter(api_keys::organization_id.is_null())
+            query.filter(api_keys::user_id.eq(user)).filter(api_keys::organization_id.is_null())
         }
         KeyVisibility::Organization { id, all_keys, organization_keys, user_keys } => {
-            let within = query.filter(api_keys::organization_id.eq(id.to_string()));
+            let within = query.filter(api_keys::organization_id.eq(id));
             match (all_keys, organization_keys, user_keys) {
                 (true, ..) => within,
                 (false, true, None) => within.filter(api_keys::user_id.is_null()),
-                (false, true, Some(user)) => {
-                    within.filter(api_keys::user_id.is_null().or(api_keys::user_id.eq(user.to_string())))
-                }
-                (false, false, Some(user)) => within.filter(api_keys::user_id.eq(user.to_string())),
+                (false, true, Some(user)) => within.filter(api_keys::user_id.is_null().or(api_keys::user_id.eq(user))),
+                (false, false, Some(user)) => within.filter(api_keys::user_id.eq(user)),
                 (false, false, None) => return Ok(Page { data: Vec::new(), next: None }),
             }
         }
@@ -142,24 +116,23 @@ pub fn list(
         true => query.filter(api_keys::deleted_at.is_not_null()),
     };
     if let Some(kind) = filter.owner_type {
-        query = query.filter(api_keys::owner_type.eq(kind.as_str()));
+        query = query.filter(api_keys::owner_type.eq(kind));
     }
     if let Some(client) = &filter.service_client {
-        query = query.filter(api_keys::owner_id.eq(client.to_string()));
+        query = query.filter(api_keys::owner_id.eq(client));
     }
     if let Some(organization) = &filter.organization {
-        query = query.filter(api_keys::organization_id.eq(organization.to_string()));
+        query = query.filter(api_keys::organization_id.eq(organization));
     }
     if let Some(user) = &filter.user {
-        query = query.filter(api_keys::user_id.eq(user.to_string()));
+        query = query.filter(api_keys::user_id.eq(user));
     }
     if let Some(since) = filter.unused_since {
         let used = credentials::table
             .inner_join(credential_uses::table)
             .filter(credentials::key_id.eq(api_keys::id))
-            .filter(credential_uses::last_used_at.ge(since.millis()));
-        query =
-            query.filter(api_keys::created_at.lt(since.millis())).filter(diesel::dsl::not(diesel::dsl::exists(used)));
+            .filter(credential_uses::last_used_at.ge(since));
+        query = query.filter(api_keys::created_at.lt(since)).filter(diesel::dsl::not(diesel::dsl::exists(used)));
     }
     if let Some(after) = &page.cursor {
         query = query.filter(api_keys::id.lt(after.clone()));
@@ -220,7 +193,7 @@ pub(crate) fn load_key_credentials(
     standing: StandingRow,
     now: Timestamp,
 ) -> Result<ApiKey, StoreError> {
-    let gone = || StoreError::InvalidData("a key without its row".to_owned());
+    let gone = || StoreError::invalid_data("a key without its row");
     load_credentials_of_keys(connection, vec![(row, standing, now)])?.pop().ok_or_else(gone)?
 }
 
@@ -231,21 +204,21 @@ pub(crate) fn load_credentials_of_keys(
     rows: Vec<(KeyRow, StandingRow, Timestamp)>,
 ) -> Result<Vec<Result<ApiKey, StoreError>>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|(row, ..)| row.id.clone()).collect();
-    let found: Vec<(CredentialRow, Option<i64>)> = match ids.as_slice() {
+    let found: Vec<(CredentialRow, Option<Timestamp>)> = match ids.as_slice() {
         // This statement is prepared once, whereas SQLite prepares a statement with a list each
         // time.
         [one] => credentials_query!().filter(credentials::key_id.eq(one)).load(connection)?,
         several => credentials_query!().filter(credentials::key_id.eq_any(several)).load(connection)?,
     };
-    let mut of_key: BTreeMap<String, Vec<(CredentialRow, Option<i64>)>> = BTreeMap::new();
+    let mut of_key: BTreeMap<String, Vec<(CredentialRow, Option<Timestamp>)>> = BTreeMap::new();
     for credential in found {
         of_key.entry(credential.0.key_id.clone()).or_default().push(credential);
     }
     let whole = |(row, standing, now): (KeyRow, StandingRow, Timestamp)| {
         let found = of_key.get(&row.id).cloned().unwrap_or_default();
         let all = found.into_iter().map(credential_from_row).collect::<Result<Vec<_>, _>>()?;
-        let proving = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
-        key(row, &standing, all.into_iter().filter(proving).collect())
+        let is_accepted = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
+        key(row, &standing, all.into_iter().filter(is_accepted).collect())
     };
     Ok(rows.into_iter().map(whole).collect())
 }
@@ -277,9 +250,9 @@ fn key(row: KeyRow, standing: &StandingRow, credentials: Vec<Credential>) -> Res
         max_token_ttl: span(row.max_token_ttl),
         exchanges_per_minute: limit(row.exchanges_per_minute),
         lifecycle: life(&row),
-        archived_at: row.deleted_at.map(Timestamp::from_millis),
+        archived_at: row.deleted_at,
         credentials,
-        created_at: Timestamp::from_millis(row.created_at),
+        created_at: row.created_at,
         created_by: ActorRef::from_stored(&row.created_by),
         version: row.version,
     })
@@ -287,12 +260,4 @@ fn key(row: KeyRow, standing: &StandingRow, credentials: Vec<Credential>) -> Res
 
 fn limit_column(key: &ApiKey) -> Option<i32> {
     key.exchanges_per_minute.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX))
-}
-
-fn audiences_column(key: &ApiKey) -> Result<Option<String>, StoreError> {
-    key.audiences
-        .as_ref()
-        .map(serde_json::to_string)
-        .transpose()
-        .map_err(|error| StoreError::InvalidData(error.to_string()))
 }

@@ -11,7 +11,7 @@ use crate::{
             owner::{Owner, OwnerScope},
             owner_status::{DirectorySnapshot, MembershipSnapshot, Ownership, ServiceClientSnapshot, UserSnapshot},
         },
-        common::id::GenerationId,
+        common::{id::GenerationId, time::Timestamp},
         exchange::validation::OwnerUser,
     },
     store::{
@@ -23,24 +23,41 @@ use crate::{
     },
 };
 
+/// The owner of a key in the directory, not yet parsed: invalid data of one key must not affect the
+/// others.
 #[derive(Debug, Clone, Default, Queryable, Selectable)]
 #[diesel(table_name = key_owner_status)]
 pub(crate) struct StandingRow {
     key_id: String,
-    client_permissions: Option<String>,
-    client_deleted_at: Option<i64>,
+    #[diesel(embed)]
+    status: OwnerStatusRow,
     client_metadata: Option<String>,
-    user_generation_id: Option<String>,
-    user_blocked_at: Option<i64>,
     user_profile: Option<String>,
     user_metadata: Option<String>,
+    organization_metadata: Option<String>,
+    owner_permissions: Option<String>,
+}
+
+/// The columns that determine the owner status. The permissions of the user or organization are
+/// omitted.
+#[derive(Debug, Clone, Default, Queryable, Selectable)]
+#[diesel(table_name = key_owner_status)]
+pub(crate) struct OwnerStatusRow {
+    client_permissions: Option<String>,
+    client_deleted_at: Option<Timestamp>,
+    user_generation_id: Option<String>,
+    user_blocked_at: Option<Timestamp>,
     member_generation_id: Option<String>,
     member_organization_generation_id: Option<String>,
     organization_generation_id: Option<String>,
-    organization_metadata: Option<String>,
     creator_member_generation_id: Option<String>,
     creator_member_organization_generation_id: Option<String>,
-    owner_permissions: Option<String>,
+}
+
+impl From<OwnerStatusRow> for StandingRow {
+    fn from(status: OwnerStatusRow) -> Self {
+        Self { status, ..Self::default() }
+    }
 }
 
 /// Returns the rows of the keys `ids`, by key id.
@@ -54,10 +71,10 @@ pub(crate) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<
 
 /// Combines the owner that is stored with a key and the current state of the directory.
 pub(crate) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, StoreError> {
-    let client = row.client_permissions.as_deref().map(|permissions| {
+    let client = row.status.client_permissions.as_deref().map(|permissions| {
         Ok::<_, StoreError>(ServiceClientSnapshot {
             permissions: permission_set(permissions)?,
-            deleted: row.client_deleted_at.is_some(),
+            deleted: row.status.client_deleted_at.is_some(),
         })
     });
     let creator_membership = match (&key.creator_id, &key.creator_generation_id) {
@@ -75,63 +92,21 @@ pub(crate) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, St
     })
 }
 
-/// The columns that determine the owner status. The permissions of the user or organization are
-/// omitted.
-pub(crate) type Lean = (
-    Option<String>,
-    Option<i64>,
-    Option<String>,
-    Option<i64>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-);
-
 impl StandingRow {
-    /// Builds a row that is sufficient for the owner status, but not for the permissions of the
-    /// user or organization.
-    pub fn lean(columns: Lean) -> Self {
-        let (
-            client_permissions,
-            client_deleted_at,
-            user_generation_id,
-            user_blocked_at,
-            member_generation_id,
-            member_organization_generation_id,
-            organization_generation_id,
-            creator_member_generation_id,
-            creator_member_organization_generation_id,
-        ) = columns;
-        Self {
-            client_permissions,
-            client_deleted_at,
-            user_generation_id,
-            user_blocked_at,
-            member_generation_id,
-            member_organization_generation_id,
-            organization_generation_id,
-            creator_member_generation_id,
-            creator_member_organization_generation_id,
-            ..Self::default()
-        }
-    }
-
     fn directory(&self) -> Result<DirectorySnapshot, StoreError> {
-        let user = self.user_generation_id.as_deref().map(|generation_id| {
+        let user = self.status.user_generation_id.as_deref().map(|generation_id| {
             Ok::<_, StoreError>(UserSnapshot {
                 incarnation: parsed("generation id of a user", generation_id)?,
-                blocked: self.user_blocked_at.is_some(),
+                blocked: self.status.user_blocked_at.is_some(),
             })
         });
         Ok(DirectorySnapshot {
             user: user.transpose()?,
-            membership: membership(&self.member_generation_id, &self.member_organization_generation_id)?,
-            organization: parse_generation_id(self.organization_generation_id.as_deref())?,
+            membership: membership(&self.status.member_generation_id, &self.status.member_organization_generation_id)?,
+            organization: parse_generation_id(self.status.organization_generation_id.as_deref())?,
             creator_membership: membership(
-                &self.creator_member_generation_id,
-                &self.creator_member_organization_generation_id,
+                &self.status.creator_member_generation_id,
+                &self.status.creator_member_organization_generation_id,
             )?,
             permissions: permission_set(self.owner_permissions.as_deref().unwrap_or_default())?,
         })
@@ -139,10 +114,10 @@ impl StandingRow {
 
     /// Returns the user that the key belongs to, with the profile and metadata from the product.
     pub fn user(&self, home: &OwnerScope) -> Result<Option<OwnerUser>, StoreError> {
-        let Some(id) = home.user().filter(|_| self.user_generation_id.is_some()) else { return Ok(None) };
+        let Some(id) = home.user().filter(|_| self.status.user_generation_id.is_some()) else { return Ok(None) };
         Ok(Some(OwnerUser {
             id: id.clone(),
-            blocked: self.user_blocked_at.is_some(),
+            blocked: self.status.user_blocked_at.is_some(),
             profile: parsed_metadata(self.user_profile.as_deref().unwrap_or("{}"))?,
             metadata: parsed_metadata(self.user_metadata.as_deref().unwrap_or("{}"))?,
         }))
@@ -174,7 +149,7 @@ fn owner(key: &KeyRow) -> Result<Owner, StoreError> {
         ("organization", Some(id)) => Ok(Owner::Organization(parsed("owner id", id)?)),
         ("service_client", Some(id)) => Ok(Owner::ServiceClient(parsed("owner id", id)?)),
         ("none", None) => Ok(Owner::Unowned),
-        (other, _) => Err(StoreError::InvalidData(format!("owner type {other}"))),
+        (other, _) => Err(StoreError::invalid_data(format!("owner type {other}"))),
     }
 }
 
@@ -197,7 +172,7 @@ pub(crate) fn home_of(
             Ok(OwnerScope::User { id: parsed("user id", user)?, organization, generation_id })
         }
         (None, None, Some(_)) | (None, Some(_), None) | (Some(_), _, None) => {
-            Err(StoreError::InvalidData("an owner without an generation_id".to_owned()))
+            Err(StoreError::invalid_data("an owner without an generation_id"))
         }
     }
 }

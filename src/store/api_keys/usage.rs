@@ -16,10 +16,10 @@ pub fn add(tx: &mut Tx<'_>, uses: &[((KeyId, UtcDay), i64)]) -> Result<(), Store
 
 /// Returns the uses of a key since the day `first`. Days without uses are omitted.
 pub fn since(connection: &mut Conn, key: &KeyId, first: UtcDay) -> Result<BTreeMap<UtcDay, i64>, StoreError> {
-    let rows: Vec<(i64, i64)> = key_usage::table
-        .filter(key_usage::key_id.eq(key.as_str()))
-        .filter(key_usage::day.ge(first.number()))
+    let rows: Vec<(UtcDay, i64)> = key_usage::table
+        .filter(key_usage::key_id.eq(key))
+        .filter(key_usage::day.ge(first))
         .select((key_usage::day, key_usage::uses))
         .load(connection)?;
-    Ok(rows.into_iter().map(|(day, uses)| (UtcDay::from_number(day), uses)).collect())
+    Ok(rows.into_iter().collect())
 }

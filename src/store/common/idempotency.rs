@@ -1,18 +1,19 @@
 //! Idempotency keys: which request created which object, for 24 hours. The row is written in the
 //! same transaction as the object, so a crash leaves both or neither.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
 use crate::{
-    domain::common::time::{Span, Timestamp},
-    store::{error::StoreError, schema::idempotency_keys, transaction::Tx},
+    domain::common::time::Span,
+    store::{error::StoreError, rows::values, schema::idempotency_keys, transaction::Tx},
 };
 
 /// The retention of an idempotency key.
 pub const RETENTION: Span = Span::from_secs(24 * 3600);
 
 /// The object that was created under an idempotency key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = idempotency_keys)]
 pub struct StoredResult {
     /// The SHA-256 digest of the request, in hexadecimal.
     pub request_hash: String,
@@ -20,27 +21,22 @@ pub struct StoredResult {
 }
 
 pub fn find(tx: &mut Tx<'_>, actor: &str, key: &str) -> Result<Option<StoredResult>, StoreError> {
-    let since = retention_cutoff(tx.now());
-    let row: Option<(String, String)> = idempotency_keys::table
+    let since = tx.now().minus(RETENTION);
+    Ok(idempotency_keys::table
         .find((actor, key))
         .filter(idempotency_keys::created_at.gt(since))
-        .select((idempotency_keys::request_hash, idempotency_keys::object_id))
+        .select(StoredResult::as_select())
         .first(&mut **tx)
-        .optional()?;
-    Ok(row.map(|(request_hash, object_id)| StoredResult { request_hash, object_id }))
+        .optional()?)
 }
 
 /// Stores the object that was created. It replaces a row that is older than `RETENTION`.
 pub fn insert_result(tx: &mut Tx<'_>, actor: &str, key: &str, made: &StoredResult) -> Result<(), StoreError> {
-    let now = tx.now().millis();
+    let now = tx.now();
     diesel::delete(idempotency_keys::table.find((actor, key))).execute(&mut **tx)?;
     diesel::insert_into(idempotency_keys::table)
-        .values((
-            idempotency_keys::actor.eq(actor),
-            idempotency_keys::idempotency_key.eq(key),
-            idempotency_keys::request_hash.eq(made.request_hash.as_str()),
-            idempotency_keys::object_id.eq(made.object_id.as_str()),
-            idempotency_keys::created_at.eq(now),
+        .values(values!(idempotency_keys, made =>
+            actor = actor, idempotency_key = key, request_hash, object_id, created_at = now,
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -48,11 +44,7 @@ pub fn insert_result(tx: &mut Tx<'_>, actor: &str, key: &str, made: &StoredResul
 
 /// Deletes the rows that are older than `RETENTION` and returns how many were deleted.
 pub fn delete_expired(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
-    let since = retention_cutoff(tx.now());
+    let since = tx.now().minus(RETENTION);
     let old = idempotency_keys::table.filter(idempotency_keys::created_at.le(since));
     Ok(diesel::delete(old).execute(&mut **tx)?)
-}
-
-fn retention_cutoff(now: Timestamp) -> i64 {
-    now.millis().saturating_sub(RETENTION.millis())
 }

@@ -3,7 +3,10 @@
 use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
 
 use crate::{
-    domain::common::time::Span,
+    domain::{
+        common::time::Span,
+        exchange::usage::{UtcDay, minute_number},
+    },
     store::{
         error::StoreError,
         schema::{key_usage, portal_sessions, rate_limit_windows},
@@ -12,7 +15,6 @@ use crate::{
 };
 
 const DAY: Span = Span::from_secs(24 * 3600);
-const MINUTE: Span = Span::from_secs(60);
 /// The retention of usage counts, in days. It exceeds one year.
 const USAGE_RETENTION_DAYS: i64 = 400;
 
@@ -20,12 +22,12 @@ const USAGE_RETENTION_DAYS: i64 = 400;
 /// a day old, and usage counts that are past their retention.
 pub fn delete_expired(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     let now = tx.now();
-    let sessions = portal_sessions::table.filter(portal_sessions::expires_at.lt(now.minus(DAY).millis()));
+    let sessions = portal_sessions::table.filter(portal_sessions::expires_at.lt(now.minus(DAY)));
     // There is one row for each key with a limit, so this scan needs no index, which every such
     // exchange would have to maintain.
-    let windows =
-        rate_limit_windows::table.filter(rate_limit_windows::minute.lt(now.minus(DAY).millis() / MINUTE.millis()));
-    let usage = key_usage::table.filter(key_usage::day.lt(now.millis() / DAY.millis() - USAGE_RETENTION_DAYS));
+    let windows = rate_limit_windows::table.filter(rate_limit_windows::minute.lt(minute_number(now.minus(DAY))));
+    let usage = key_usage::table
+        .filter(key_usage::day.lt(UtcDay::from_number(UtcDay::of(now).number() - USAGE_RETENTION_DAYS)));
     let mut forgotten = diesel::delete(sessions).execute(&mut **tx)?;
     forgotten += diesel::delete(windows).execute(&mut **tx)?;
     forgotten += diesel::delete(usage).execute(&mut **tx)?;

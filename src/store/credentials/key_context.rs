@@ -17,10 +17,7 @@ use crate::{
         exchange::facts::{KeyContext, KeyFacts},
     },
     store::{
-        access::{
-            audiences::{self as audience_rows, AudienceRow},
-            effective_statements,
-        },
+        access::effective_statements,
         api_keys::{
             key_row::{self, KeyRow, KeyRowInView},
             owner_status::{StandingRow, ownership},
@@ -70,9 +67,9 @@ struct Row {
     #[diesel(select_expression = key_owner_status::access_statements)]
     access: Option<String>,
     #[diesel(embed)]
-    audience: Option<AudienceRow>,
+    audience: Option<Audience>,
     #[diesel(select_expression = keyswap_now(), select_expression_type = keyswap_now)]
-    now: i64,
+    now: Timestamp,
 }
 
 #[derive(Queryable, Selectable)]
@@ -81,8 +78,8 @@ struct CredentialRow {
     id: String,
     encrypted_secret: Vec<u8>,
     master_version: i32,
-    expires_at: Option<i64>,
-    replaced_at: Option<i64>,
+    expires_at: Option<Timestamp>,
+    replaced_at: Option<Timestamp>,
     status_list: Option<String>,
     status_index: Option<i32>,
 }
@@ -203,24 +200,23 @@ fn build_record_from(first: Row, others: impl Iterator<Item = Row>) -> Result<Re
     // These are the rows of the same credential, one for each further audience. Other credentials
     // of the key are ignored.
     let others = others.filter(|row| row.credential.id == credential.id).map(|row| row.audience);
-    let audiences =
-        [audience].into_iter().chain(others).flatten().map(audience_rows::audience).collect::<Result<Vec<_>, _>>()?;
+    let audiences: Vec<_> = [audience].into_iter().chain(others).flatten().collect();
     let columns = [(ClaimSourceObject::ApiKeyMetadata, Some(key.metadata.as_str()))];
     let sources = parse_claim_sources(&audiences, columns.into_iter().chain(owner.about()))?;
     let context = KeyContext {
-        now: Timestamp::from_millis(now),
+        now,
         key: KeyFacts {
             id: columns::parsed("key id", &key.id)?,
             credential_id: columns::parsed("credential id", &credential.id)?,
-            credential_expires_at: credential.expires_at.map(Timestamp::from_millis),
-            credential_replaced_at: credential.replaced_at.map(Timestamp::from_millis),
+            credential_expires_at: credential.expires_at,
+            credential_replaced_at: credential.replaced_at,
             ownership: ownership(&key, &owner)?,
             permissions: columns::permission_set(&key.permissions)?,
             audiences: key_row::audiences(key.audiences.as_deref())?,
             max_token_ttl: columns::span(key.max_token_ttl),
             exchanges_per_minute: key_row::limit(key.exchanges_per_minute),
             lifecycle: key_row::life(&key),
-            created_at: Timestamp::from_millis(key.created_at),
+            created_at: key.created_at,
             access_statements: effective_statements::parse_rules(access.as_deref())?,
             status: status_lists::parse_status_index(credential.status_list.as_deref(), credential.status_index)?,
         },

@@ -11,6 +11,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text};
 use diesel::{deserialize::QueryableByName, pg::Pg, sqlite::Sqlite};
 use serde::Serialize;
+use serde_json::Value;
 
 /// Writes many last-used times in one statement. A stored time is never replaced by an earlier one.
 /// PostgreSQL writes the rows in the order of their ids, so that two replicas cannot deadlock.
@@ -18,7 +19,7 @@ pub fn upsert_last_used_times(connection: &mut Conn, used: &[(CredentialId, Time
     match connection {
         Conn::Sqlite(inner) => {
             let rows: Vec<_> = used.iter().map(|(id, at)| (id.as_str(), at.millis())).collect();
-            let json = serde_json::to_string(&rows).map_err(|error| StoreError::InvalidData(error.to_string()))?;
+            let json = serde_json::to_string(&rows)?;
             // Without a WHERE clause, SQLite parses ON CONFLICT as a join constraint.
             diesel::sql_query(
                 "INSERT INTO credential_uses (credential_id, last_used_at) \
@@ -49,6 +50,8 @@ pub fn upsert_last_used_times(connection: &mut Conn, used: &[(CredentialId, Time
 /// A table whose rows are read and written in bulk.
 pub struct BulkTable {
     pub table: &'static str,
+    /// The table or view that the rows are read from.
+    pub read_from: &'static str,
     /// The columns and their PostgreSQL types, which SQLite does not need. The first `key` columns
     /// are the primary key.
     pub columns: &'static [(&'static str, &'static str)],
@@ -67,34 +70,78 @@ pub fn select_rows_for_update<R>(
 where
     R: QueryableByName<Sqlite> + QueryableByName<Pg> + 'static,
 {
-    let json = serde_json::to_string(keys).map_err(|error| StoreError::InvalidData(error.to_string()))?;
-    let (table, key) = (bulk.table, &bulk.columns[..bulk.key]);
-    let joined = |one: &dyn Fn(&str, &str) -> String, between: &str| {
-        key.iter().map(|(name, kind)| one(name, kind)).collect::<Vec<_>>().join(between)
-    };
-    let order = joined(&|name, _| format!("{table}.{name}"), ", ");
+    let json = serde_json::to_string(keys)?;
     match connection {
         Conn::Sqlite(inner) => {
-            let on = joined(&|name, _| format!("{table}.{name} = given.value ->> '{name}'"), " AND ");
+            let from = bulk.read_from;
+            let (on, order) = (bulk.join_keys(from, " AND ", "given.value ->> '{}'"), bulk.key_columns(from));
             // CROSS JOIN makes SQLite look up each key instead of scanning the table.
             let query =
-                format!("SELECT {table}.* FROM json_each(?) AS given CROSS JOIN {table} ON {on} ORDER BY {order}");
+                format!("SELECT {from}.* FROM json_each(?) AS given CROSS JOIN {from} ON {on} ORDER BY {order}");
             Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
         }
         Conn::Postgres(inner) => {
-            let on = joined(&|name, _| format!("{table}.{name} = given.{name}"), " AND ");
-            let given = format!(
-                "json_to_recordset($1::JSON) AS given ({})",
-                joined(&|name, kind| format!("{name} {kind}"), ", ")
+            // The rows are read after they are locked: the roles in the same statement as the lock
+            // would be those from before it.
+            let (table, from) = (bulk.table, bulk.read_from);
+            let lock = format!(
+                "SELECT 1 FROM {} ORDER BY {} FOR UPDATE OF {table}",
+                bulk.rows_with_given_keys(table),
+                bulk.key_columns(table)
             );
-            // With an array the planner uses the index, regardless of its estimate of the table
-            // size.
-            let rows = match key {
-                [(name, _)] => format!("{table} WHERE {name} = ANY (ARRAY (SELECT given.{name} FROM {given}))"),
-                _ => format!("{given} JOIN {table} ON {on}"),
-            };
-            let query = format!("SELECT {table}.* FROM {rows} ORDER BY {order} FOR UPDATE OF {table}");
+            diesel::sql_query(lock).bind::<Text, _>(&json).execute(inner)?;
+            let query =
+                format!("SELECT {from}.* FROM {} ORDER BY {}", bulk.rows_with_given_keys(from), bulk.key_columns(from));
             Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
+        }
+    }
+}
+
+/// Deletes the rows with these keys, which may be the first key columns only.
+pub fn delete_rows(connection: &mut Conn, bulk: &BulkTable, keys: &impl Serialize) -> Result<(), StoreError> {
+    let json = serde_json::to_string(keys)?;
+    let table = bulk.table;
+    let query = match connection {
+        Conn::Sqlite(_) => {
+            let columns: Vec<_> = bulk.columns[..bulk.key].iter().map(|(name, _)| *name).collect();
+            let given: Vec<_> = columns.iter().map(|name| format!("value ->> '{name}'")).collect();
+            let (columns, given) = (columns.join(", "), given.join(", "));
+            format!("DELETE FROM {table} WHERE ({columns}) IN (SELECT {given} FROM json_each(?))")
+        }
+        Conn::Postgres(_) => {
+            let on = bulk.join_keys(table, " AND ", "given.{}");
+            format!("DELETE FROM {table} USING {} WHERE {on}", bulk.given_keys())
+        }
+    };
+    diesel::sql_query(query).bind::<Text, _>(json).execute(connection)?;
+    Ok(())
+}
+
+impl BulkTable {
+    fn key_columns(&self, table: &str) -> String {
+        let names: Vec<_> = self.columns[..self.key].iter().map(|(name, _)| format!("{table}.{name}")).collect();
+        names.join(", ")
+    }
+
+    /// Compares each key column with `given`, in which `{}` stands for the name of the column.
+    fn join_keys(&self, table: &str, between: &str, given: &str) -> String {
+        let equal = |(name, _): &(&str, &str)| format!("{table}.{name} = {}", given.replace("{}", name));
+        self.columns[..self.key].iter().map(equal).collect::<Vec<_>>().join(between)
+    }
+
+    /// The given keys as a table of PostgreSQL.
+    fn given_keys(&self) -> String {
+        let columns: Vec<_> = self.columns[..self.key].iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+        format!("json_to_recordset($1::JSON) AS given ({})", columns.join(", "))
+    }
+
+    /// The rows of `table` with the given keys, on PostgreSQL. With an array the planner uses the
+    /// index, regardless of its estimate of the table size.
+    fn rows_with_given_keys(&self, table: &str) -> String {
+        let given = self.given_keys();
+        match &self.columns[..self.key] {
+            [(name, _)] => format!("{table} WHERE {table}.{name} = ANY (ARRAY (SELECT given.{name} FROM {given}))"),
+            _ => format!("{given} JOIN {table} ON {}", self.join_keys(table, " AND ", "given.{}")),
         }
     }
 }
@@ -102,7 +149,7 @@ where
 /// Writes many rows in one statement and returns how many were written. The rows are passed as one
 /// JSON array of objects whose members are the columns.
 pub fn upsert_rows(connection: &mut Conn, bulk: &BulkTable, rows: &impl Serialize) -> Result<usize, StoreError> {
-    let json = serde_json::to_string(rows).map_err(|error| StoreError::InvalidData(error.to_string()))?;
+    let json = serde_json::to_string(rows)?;
     let joined = |one: &dyn Fn(&str, &str) -> String| {
         bulk.columns.iter().map(|(name, kind)| one(name, kind)).collect::<Vec<_>>().join(", ")
     };
@@ -122,13 +169,21 @@ pub fn upsert_rows(connection: &mut Conn, bulk: &BulkTable, rows: &impl Serializ
     Ok(diesel::sql_query(query).bind::<Text, _>(json).execute(connection)?)
 }
 
+/// Inserts many rows in one statement.
+pub fn insert_rows(connection: &mut Conn, bulk: &BulkTable, rows: &[Value]) -> Result<(), StoreError> {
+    if !rows.is_empty() {
+        upsert_rows(connection, bulk, &rows)?;
+    }
+    Ok(())
+}
+
 /// Adds to the usage counts of many keys in one statement. PostgreSQL writes the rows in the order
 /// of keys and days, so that two replicas cannot deadlock.
 pub fn increment_usage_counts(connection: &mut Conn, uses: &[((KeyId, UtcDay), i64)]) -> Result<(), StoreError> {
     match connection {
         Conn::Sqlite(inner) => {
             let rows: Vec<_> = uses.iter().map(|((key, day), uses)| (key.as_str(), day.number(), uses)).collect();
-            let json = serde_json::to_string(&rows).map_err(|error| StoreError::InvalidData(error.to_string()))?;
+            let json = serde_json::to_string(&rows)?;
             // Without a WHERE clause, SQLite parses ON CONFLICT as a join constraint.
             diesel::sql_query(
                 "INSERT INTO key_usage (key_id, day, uses) \

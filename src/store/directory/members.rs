@@ -1,96 +1,96 @@
 //! Members: users in organizations. A row is valid only for the generation of the organization that
 //! it names.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, slice};
 
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, Queryable, QueryableByName,
-    RunQueryDsl, Selectable, SelectableHelper,
+    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper,
 };
-use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     domain::{
+        access::role::RoleSet,
         common::{
-            id::{OrganizationId, UserId},
+            id::{GenerationId, OrganizationId, UserId},
+            json::Metadata,
             page::{Page, PageRequest},
             time::Timestamp,
         },
         directory::{Member, Organization},
     },
     store::{
-        access::roles::parse_role_set,
-        columns::{parsed, parsed_metadata},
         dialect::bulk::{self, BulkTable},
         directory::organizations::require_all_rows_written,
         error::StoreError,
         pool::Conn,
-        schema::{members, organizations},
+        rows::{load_page, lock_row, selectable_by_name, values},
+        schema::{members, members_with_roles, organizations},
         transaction::Tx,
     },
 };
 
-#[derive(Queryable, QueryableByName, Selectable, Serialize)]
-#[diesel(table_name = members)]
-struct Row {
-    organization_id: String,
-    user_id: String,
-    generation_id: String,
-    organization_generation_id: String,
-    roles: String,
-    metadata: String,
-    created_at: i64,
-    version: i64,
-}
+selectable_by_name!(members_with_roles => Member {
+    organization: OrganizationId = organization_id;
+    user: UserId = user_id;
+    generation_id: GenerationId;
+    organization_generation_id: GenerationId;
+    roles: RoleSet;
+    metadata: Metadata;
+    created_at: Timestamp;
+    version: i64;
+});
 
 /// Adds a member. It replaces a row of an earlier organization with the same id. Returns `Conflict`
 /// if the user is already a member.
 pub fn insert(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     let left = members::table
-        .find((member.organization.as_str(), member.user.as_str()))
-        .filter(members::organization_generation_id.ne(member.organization_generation_id.as_str()));
+        .find((&member.organization, &member.user))
+        .filter(members::organization_generation_id.ne(&member.organization_generation_id));
     diesel::delete(left).execute(&mut **tx)?;
     diesel::insert_into(members::table)
-        .values((
-            members::organization_id.eq(member.organization.as_str()),
-            members::user_id.eq(member.user.as_str()),
-            members::generation_id.eq(member.generation_id.as_str()),
-            members::organization_generation_id.eq(member.organization_generation_id.as_str()),
-            members::roles.eq(member.roles.to_string()),
-            members::metadata.eq(member.metadata.to_json()),
-            members::created_at.eq(member.created_at.millis()),
-            members::version.eq(member.version),
+        .values(values!(members, member =>
+            organization_id = &member.organization, user_id = &member.user, generation_id,
+            organization_generation_id, metadata, created_at, version,
         ))
         .execute(&mut **tx)?;
-    Ok(())
+    insert_roles(tx, slice::from_ref(member))
 }
 
 pub fn update(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
-    diesel::update(members::table.find((member.organization.as_str(), member.user.as_str())))
-        .set((
-            members::roles.eq(member.roles.to_string()),
-            members::metadata.eq(member.metadata.to_json()),
-            members::version.eq(members::version + 1),
-        ))
+    diesel::update(members::table.find((&member.organization, &member.user)))
+        .set((members::metadata.eq(&member.metadata), members::version.eq(members::version + 1)))
         .execute(&mut **tx)?;
-    Ok(())
+    replace_roles(tx, slice::from_ref(member))
+}
+
+fn replace_roles(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
+    let keys = |member: &Member| json!({ "organization_id": member.organization, "user_id": member.user });
+    bulk::delete_rows(tx, &ROLES, &members.iter().map(keys).collect::<Vec<_>>())?;
+    insert_roles(tx, members)
+}
+
+fn insert_roles(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
+    let mut rows = Vec::new();
+    for Member { organization, user, roles, .. } in members {
+        rows.extend(roles.iter().map(|role| json!({ "organization_id": organization, "user_id": user, "role": role })));
+    }
+    bulk::insert_rows(tx, &ROLES, &rows)
 }
 
 pub fn delete(tx: &mut Tx<'_>, organization: &OrganizationId, user: &UserId) -> Result<(), StoreError> {
-    diesel::delete(members::table.find((organization.as_str(), user.as_str()))).execute(&mut **tx)?;
+    diesel::delete(members::table.find((organization, user))).execute(&mut **tx)?;
     Ok(())
 }
 
 /// Finds a member of this generation of the organization.
 pub fn find(connection: &mut Conn, organization: &Organization, user: &UserId) -> Result<Option<Member>, StoreError> {
-    let row: Option<Row> = members::table
-        .find((organization.id.as_str(), user.as_str()))
-        .filter(members::organization_generation_id.eq(organization.generation_id.as_str()))
-        .select(Row::as_select())
+    Ok(members_with_roles::table
+        .find((&organization.id, user))
+        .filter(members_with_roles::organization_generation_id.eq(&organization.generation_id))
+        .select(Member::as_select())
         .first(connection)
-        .optional()?;
-    row.map(member_from_row).transpose()
+        .optional()?)
 }
 
 /// Like `find`, but locks the member until the end of the change.
@@ -99,20 +99,18 @@ pub fn find_for_change(
     organization: &Organization,
     user: &UserId,
 ) -> Result<Option<Member>, StoreError> {
-    diesel::update(members::table.find((organization.id.as_str(), user.as_str())))
-        .set(members::version.eq(members::version))
-        .execute(&mut **tx)?;
+    lock_row!(tx, members, (&organization.id, user));
     find(tx, organization, user)
 }
 
 const BULK: BulkTable = BulkTable {
     table: "members",
+    read_from: "members_with_roles",
     columns: &[
         ("organization_id", "TEXT"),
         ("user_id", "TEXT"),
         ("generation_id", "TEXT"),
         ("organization_generation_id", "TEXT"),
-        ("roles", "TEXT"),
         ("metadata", "TEXT"),
         ("created_at", "BIGINT"),
         ("version", "BIGINT"),
@@ -120,10 +118,18 @@ const BULK: BulkTable = BulkTable {
     key: 2,
     // A row of an earlier organization with the same id is replaced.
     on_conflict: "ON CONFLICT (organization_id, user_id) DO UPDATE SET generation_id = excluded.generation_id, \
-                  organization_generation_id = excluded.organization_generation_id, roles = excluded.roles, \
+                  organization_generation_id = excluded.organization_generation_id, \
                   metadata = excluded.metadata, created_at = excluded.created_at, version = excluded.version \
                   WHERE members.generation_id = excluded.generation_id \
                   OR members.organization_generation_id <> excluded.organization_generation_id",
+};
+
+const ROLES: BulkTable = BulkTable {
+    table: "member_roles",
+    read_from: "member_roles",
+    columns: &[("organization_id", "TEXT"), ("user_id", "TEXT"), ("role", "TEXT")],
+    key: 2,
+    on_conflict: "",
 };
 
 /// Returns the rows at `places` and locks them until the end of the change. The rows may belong to
@@ -133,8 +139,7 @@ pub fn find_many_for_update(
     places: &BTreeSet<(OrganizationId, UserId)>,
 ) -> Result<Vec<Member>, StoreError> {
     let keys: Vec<_> = places.iter().map(|(id, user)| json!({ "organization_id": id, "user_id": user })).collect();
-    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { bulk::select_rows_for_update(tx, &BULK, &keys)? };
-    rows.into_iter().map(member_from_row).collect()
+    if keys.is_empty() { Ok(Vec::new()) } else { bulk::select_rows_for_update(tx, &BULK, &keys) }
 }
 
 /// Inserts new members and overwrites existing ones, including their versions. Callers pass the
@@ -146,18 +151,20 @@ pub fn upsert_many(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError
     }
     let rows: Vec<_> = members
         .iter()
-        .map(|member| Row {
-            organization_id: member.organization.to_string(),
-            user_id: member.user.to_string(),
-            generation_id: member.generation_id.to_string(),
-            organization_generation_id: member.organization_generation_id.to_string(),
-            roles: member.roles.to_string(),
-            metadata: member.metadata.to_json(),
-            created_at: member.created_at.millis(),
-            version: member.version,
+        .map(|member| {
+            json!({
+                "organization_id": member.organization,
+                "user_id": member.user,
+                "generation_id": member.generation_id,
+                "organization_generation_id": member.organization_generation_id,
+                "metadata": member.metadata.to_json(),
+                "created_at": member.created_at.millis(),
+                "version": member.version,
+            })
         })
         .collect();
-    require_all_rows_written(bulk::upsert_rows(tx, &BULK, &rows)?, rows.len())
+    require_all_rows_written(bulk::upsert_rows(tx, &BULK, &rows)?, rows.len())?;
+    replace_roles(tx, members)
 }
 
 /// Returns a page of members, newest first. The cursor is the generation id of the membership,
@@ -167,37 +174,33 @@ pub fn list(
     organization: &Organization,
     page: &PageRequest,
 ) -> Result<Page<Member>, StoreError> {
-    let mut query = members::table
-        .filter(members::organization_id.eq(organization.id.as_str()))
-        .filter(members::organization_generation_id.eq(organization.generation_id.as_str()))
-        .select(Row::as_select())
+    let query = members_with_roles::table
+        .filter(members_with_roles::organization_id.eq(&organization.id))
+        .filter(members_with_roles::organization_generation_id.eq(&organization.generation_id))
+        .select(Member::as_select())
         .into_boxed();
-    if let Some(after) = &page.cursor {
-        query = query.filter(members::generation_id.lt(after.clone()));
-    }
-    let rows: Vec<Row> = query.order(members::generation_id.desc()).limit(page.limit + 1).load(connection)?;
-    let found = rows.into_iter().map(member_from_row).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::from_rows(found, page.limit, |member| member.generation_id.to_string()))
+    load_page!(connection, query, page, members_with_roles::generation_id, lt, desc, |member: &Member| {
+        member.generation_id.to_string()
+    })
 }
 
 /// Returns the memberships of a user, in the order of organization ids.
 pub fn list_by_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>, StoreError> {
-    let rows: Vec<Row> = members::table
+    Ok(members_with_roles::table
         .inner_join(
             organizations::table.on(organizations::id
-                .eq(members::organization_id)
-                .and(organizations::generation_id.eq(members::organization_generation_id))),
+                .eq(members_with_roles::organization_id)
+                .and(organizations::generation_id.eq(members_with_roles::organization_generation_id))),
         )
-        .filter(members::user_id.eq(user.as_str()))
-        .order(members::organization_id.asc())
-        .select(Row::as_select())
-        .load(connection)?;
-    rows.into_iter().map(member_from_row).collect()
+        .filter(members_with_roles::user_id.eq(user))
+        .order(members_with_roles::organization_id.asc())
+        .select(Member::as_select())
+        .load(connection)?)
 }
 
 /// Deletes all rows of a user, including those of deleted organizations.
 pub fn delete_by_user(tx: &mut Tx<'_>, user: &UserId) -> Result<(), StoreError> {
-    diesel::delete(members::table.filter(members::user_id.eq(user.as_str()))).execute(&mut **tx)?;
+    diesel::delete(members::table.filter(members::user_id.eq(user))).execute(&mut **tx)?;
     Ok(())
 }
 
@@ -216,17 +219,4 @@ pub fn delete_orphaned(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> 
         .filter(members::organization_id.eq_any(organizations))
         .filter(members::generation_id.eq_any(generation_ids));
     Ok(diesel::delete(left).execute(&mut **tx)?)
-}
-
-fn member_from_row(row: Row) -> Result<Member, StoreError> {
-    Ok(Member {
-        organization: parsed("organization id", &row.organization_id)?,
-        user: parsed("user id", &row.user_id)?,
-        generation_id: parsed("generation id", &row.generation_id)?,
-        organization_generation_id: parsed("generation id", &row.organization_generation_id)?,
-        roles: parse_role_set(&row.roles)?,
-        metadata: parsed_metadata(&row.metadata)?,
-        created_at: Timestamp::from_millis(row.created_at),
-        version: row.version,
-    })
 }

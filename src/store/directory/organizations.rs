@@ -2,65 +2,50 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::{
-    ExpressionMethods, OptionalExtension, QueryDsl, Queryable, QueryableByName, RunQueryDsl, Selectable,
-    SelectableHelper,
-};
-use serde::Serialize;
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
 use serde_json::json;
 
 use crate::{
     domain::{
         common::{
-            id::OrganizationId,
+            id::{GenerationId, OrganizationId},
+            json::Metadata,
+            name::DisplayName,
             page::{Page, PageRequest},
             time::Timestamp,
         },
         directory::Organization,
     },
     store::{
-        columns::{parsed, parsed_metadata},
         dialect::bulk::{self, BulkTable},
         error::StoreError,
         pool::Conn,
+        rows::{load_page, lock_row, selectable_by_name, values},
         schema::organizations,
         transaction::Tx,
     },
 };
 
-#[derive(Queryable, QueryableByName, Selectable, Serialize)]
-#[diesel(table_name = organizations)]
-struct Row {
-    id: String,
-    generation_id: String,
-    name: Option<String>,
-    metadata: String,
-    created_at: i64,
-    version: i64,
-}
+selectable_by_name!(organizations => Organization {
+    id: OrganizationId;
+    generation_id: GenerationId;
+    name: Option<DisplayName>;
+    metadata: Metadata;
+    created_at: Timestamp;
+    version: i64;
+});
 
 /// Returns `Conflict` if the organization exists.
 pub fn insert(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreError> {
     diesel::insert_into(organizations::table)
-        .values((
-            organizations::id.eq(organization.id.as_str()),
-            organizations::generation_id.eq(organization.generation_id.as_str()),
-            organizations::name.eq(organization.name.as_ref().map(ToString::to_string)),
-            organizations::metadata.eq(organization.metadata.to_json()),
-            organizations::created_at.eq(organization.created_at.millis()),
-            organizations::version.eq(organization.version),
-        ))
+        .values(values!(organizations, organization => id, generation_id, name, metadata, created_at, version))
         .execute(&mut **tx)?;
     Ok(())
 }
 
 pub fn update(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreError> {
-    diesel::update(organizations::table.find(organization.id.as_str()))
-        .set((
-            organizations::name.eq(organization.name.as_ref().map(ToString::to_string)),
-            organizations::metadata.eq(organization.metadata.to_json()),
-            organizations::version.eq(organizations::version + 1),
-        ))
+    diesel::update(organizations::table.find(&organization.id))
+        .set(values!(organizations, organization => name, metadata, version = organizations::version + 1))
         .execute(&mut **tx)?;
     Ok(())
 }
@@ -68,14 +53,12 @@ pub fn update(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreE
 /// Deletes an organization. Its member rows become invalid, because they name a generation that no
 /// longer exists. They are deleted later.
 pub fn delete(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<(), StoreError> {
-    diesel::delete(organizations::table.find(id.as_str())).execute(&mut **tx)?;
+    diesel::delete(organizations::table.find(id)).execute(&mut **tx)?;
     Ok(())
 }
 
 pub fn find(connection: &mut Conn, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
-    let row: Option<Row> =
-        organizations::table.find(id.as_str()).select(Row::as_select()).first(connection).optional()?;
-    row.map(organization).transpose()
+    Ok(organizations::table.find(id).select(Organization::as_select()).first(connection).optional()?)
 }
 
 /// Like `find`, for many organizations.
@@ -86,23 +69,22 @@ pub fn find_many(
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let ids = ids.iter().map(OrganizationId::as_str);
-    let rows: Vec<Row> =
-        organizations::table.filter(organizations::id.eq_any(ids)).select(Row::as_select()).load(connection)?;
-    let known = |row| organization(row).map(|organization| (organization.id.clone(), organization));
-    rows.into_iter().map(known).collect()
+    let found: Vec<Organization> = organizations::table
+        .filter(organizations::id.eq_any(ids))
+        .select(Organization::as_select())
+        .load(connection)?;
+    Ok(found.into_iter().map(|organization| (organization.id.clone(), organization)).collect())
 }
 
 /// Like `find`, but locks the organization until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
-    diesel::update(organizations::table.find(id.as_str()))
-        .set(organizations::version.eq(organizations::version))
-        .execute(&mut **tx)?;
+    lock_row!(tx, organizations, id);
     find(tx, id)
 }
 
 const BULK: BulkTable = BulkTable {
     table: "organizations",
+    read_from: "organizations",
     columns: &[
         ("id", "TEXT"),
         ("generation_id", "TEXT"),
@@ -119,8 +101,7 @@ const BULK: BulkTable = BulkTable {
 /// Returns the existing organizations among `ids` and locks them until the end of the change.
 pub fn find_many_for_update(tx: &mut Tx<'_>, ids: &BTreeSet<OrganizationId>) -> Result<Vec<Organization>, StoreError> {
     let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
-    let rows: Vec<Row> = if keys.is_empty() { Vec::new() } else { bulk::select_rows_for_update(tx, &BULK, &keys)? };
-    rows.into_iter().map(organization).collect()
+    if keys.is_empty() { Ok(Vec::new()) } else { bulk::select_rows_for_update(tx, &BULK, &keys) }
 }
 
 /// Inserts new organizations and overwrites existing ones, including their versions. Callers pass
@@ -132,13 +113,15 @@ pub fn upsert_many(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<()
     }
     let rows: Vec<_> = organizations
         .iter()
-        .map(|organization| Row {
-            id: organization.id.to_string(),
-            generation_id: organization.generation_id.to_string(),
-            name: organization.name.as_ref().map(ToString::to_string),
-            metadata: organization.metadata.to_json(),
-            created_at: organization.created_at.millis(),
-            version: organization.version,
+        .map(|organization| {
+            json!({
+                "id": organization.id,
+                "generation_id": organization.generation_id,
+                "name": organization.name,
+                "metadata": organization.metadata.to_json(),
+                "created_at": organization.created_at.millis(),
+                "version": organization.version,
+            })
         })
         .collect();
     require_all_rows_written(bulk::upsert_rows(tx, &BULK, &rows)?, rows.len())
@@ -147,28 +130,14 @@ pub fn upsert_many(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<()
 /// Returns `Conflict` unless every row was written. A row that exists with another generation id is
 /// not written.
 pub(crate) fn require_all_rows_written(written: usize, wanted: usize) -> Result<(), StoreError> {
-    if written == wanted { Ok(()) } else { Err(StoreError::Conflict("put at the same moment".to_owned())) }
+    if written == wanted { Ok(()) } else { Err(StoreError::conflict("put at the same moment")) }
 }
 
 /// Returns a page of organizations, newest first. The cursor is the generation id, which contains
 /// the creation time.
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Organization>, StoreError> {
-    let mut query = organizations::table.select(Row::as_select()).into_boxed();
-    if let Some(after) = &page.cursor {
-        query = query.filter(organizations::generation_id.lt(after.clone()));
-    }
-    let rows: Vec<Row> = query.order(organizations::generation_id.desc()).limit(page.limit + 1).load(connection)?;
-    let found = rows.into_iter().map(organization).collect::<Result<Vec<_>, _>>()?;
-    Ok(Page::from_rows(found, page.limit, |organization| organization.generation_id.to_string()))
-}
-
-fn organization(row: Row) -> Result<Organization, StoreError> {
-    Ok(Organization {
-        id: parsed("organization id", &row.id)?,
-        generation_id: parsed("generation id", &row.generation_id)?,
-        name: row.name.map(|name| parsed("organization name", &name)).transpose()?,
-        metadata: parsed_metadata(&row.metadata)?,
-        created_at: Timestamp::from_millis(row.created_at),
-        version: row.version,
+    let query = organizations::table.select(Organization::as_select()).into_boxed();
+    load_page!(connection, query, page, organizations::generation_id, lt, desc, |organization: &Organization| {
+        organization.generation_id.to_string()
     })
 }

@@ -9,10 +9,10 @@ use diesel::{
 use crate::{
     domain::{
         access::{
-            owner::OwnerScope,
+            owner::{OwnerScope, OwnerType},
             owner_status::{Deleted, OwnerStatus},
         },
-        common::id::{GenerationId, KeyId, OrganizationId, ServiceClientId},
+        common::id::{GenerationId, KeyId, OrganizationId, ServiceClientId, UserId},
         credentials::expiry_notification::EXPIRED_DAYS,
     },
     store::{
@@ -42,34 +42,22 @@ pub struct EndedKey {
     pub organization: Option<OrganizationId>,
 }
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = owner_deletions)]
-struct Row {
-    id: String,
-    cause: String,
-    user_id: Option<String>,
-    organization_id: Option<String>,
-    service_client_id: Option<String>,
-    generation_id: Option<String>,
-    key_cursor: String,
-}
-
 /// Records an owner deletion.
 pub fn record_deletion(tx: &mut Tx<'_>, departed: &DeletedOwner, gone: Deleted) -> Result<(), StoreError> {
     let id: GenerationId = tx.generate_id()?;
-    let now = tx.now().millis();
+    let now = tx.now();
     let (home, client) = match departed {
         DeletedOwner::OwnerScope(home) | DeletedOwner::Creator(home) => (Some(home), None),
-        DeletedOwner::ServiceClient(id) => (None, Some(id.as_str())),
+        DeletedOwner::ServiceClient(id) => (None, Some(id)),
     };
     diesel::insert_into(owner_deletions::table)
         .values((
-            owner_deletions::id.eq(id.as_str()),
-            owner_deletions::cause.eq(gone.as_str()),
-            owner_deletions::user_id.eq(home.and_then(OwnerScope::user).map(|id| id.as_str())),
-            owner_deletions::organization_id.eq(home.and_then(OwnerScope::organization).map(|id| id.as_str())),
+            owner_deletions::id.eq(id),
+            owner_deletions::cause.eq(gone),
+            owner_deletions::user_id.eq(home.and_then(OwnerScope::user)),
+            owner_deletions::organization_id.eq(home.and_then(OwnerScope::organization)),
             owner_deletions::service_client_id.eq(client),
-            owner_deletions::generation_id.eq(home.and_then(OwnerScope::generation_id).map(|id| id.as_str())),
+            owner_deletions::generation_id.eq(home.and_then(OwnerScope::generation_id)),
             owner_deletions::key_cursor.eq(""),
             owner_deletions::created_at.eq(now),
         ))
@@ -79,7 +67,8 @@ pub fn record_deletion(tx: &mut Tx<'_>, departed: &DeletedOwner, gone: Deleted) 
 
 /// Returns whether there are owner deletions whose keys do not all have their events.
 pub fn has_pending(connection: &mut Conn) -> Result<bool, StoreError> {
-    let first: Option<String> = owner_deletions::table.select(owner_deletions::id).first(connection).optional()?;
+    let first: Option<GenerationId> =
+        owner_deletions::table.select(owner_deletions::id).first(connection).optional()?;
     Ok(first.is_some())
 }
 
@@ -87,49 +76,48 @@ pub fn has_pending(connection: &mut Conn) -> Result<bool, StoreError> {
 pub(crate) type KeyQuery<'a> = api_keys::BoxedQuery<'a, <Conn as diesel::Connection>::Backend>;
 
 /// An owner deletion whose keys do not all have their events.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = owner_deletions)]
 pub(crate) struct OwnerDeletion {
-    gone: Deleted,
-    row: Row,
+    id: GenerationId,
+    cause: Deleted,
+    user_id: Option<UserId>,
+    organization_id: Option<OrganizationId>,
+    service_client_id: Option<ServiceClientId>,
+    generation_id: Option<GenerationId>,
+    key_cursor: String,
 }
 
 impl OwnerDeletion {
-    fn read(row: Row) -> Result<Self, StoreError> {
-        let gone =
-            Deleted::from_stored(&row.cause).ok_or_else(|| StoreError::InvalidData(format!("cause {}", row.cause)))?;
-        Ok(Self { gone, row })
-    }
-
     /// Restricts a query to the keys beyond the event cursor that may have ended with this owner.
     pub fn filter_affected_keys<'a>(&self, keys: KeyQuery<'a>) -> KeyQuery<'a> {
-        let keys = keys.filter(api_keys::id.gt(self.row.key_cursor.clone()));
-        match (self.gone, self.row.service_client_id.clone()) {
+        let keys = keys.filter(api_keys::id.gt(self.key_cursor.clone()));
+        match (self.cause, self.service_client_id.clone()) {
             (_, Some(client)) => {
-                keys.filter(api_keys::owner_id.eq(client)).filter(api_keys::owner_type.eq("service_client"))
+                keys.filter(api_keys::owner_id.eq(client)).filter(api_keys::owner_type.eq(OwnerType::ServiceClient))
             }
             (Deleted::CreatorLeft, None) => keys
-                .filter(api_keys::creator_id.eq(self.row.user_id.clone()))
-                .filter(api_keys::creator_generation_id.eq(self.row.generation_id.clone())),
+                .filter(api_keys::creator_id.eq(self.user_id.clone()))
+                .filter(api_keys::creator_generation_id.eq(self.generation_id.clone())),
             (Deleted::OrganizationDeleted, None) => {
-                keys.filter(api_keys::organization_id.eq(self.row.organization_id.clone()))
+                keys.filter(api_keys::organization_id.eq(self.organization_id.clone()))
             }
             (Deleted::UserDeleted | Deleted::MemberLeft | Deleted::ServiceClientDeleted, None) => keys
-                .filter(api_keys::user_id.eq(self.row.user_id.clone()))
-                .filter(api_keys::generation_id.eq(self.row.generation_id.clone())),
+                .filter(api_keys::user_id.eq(self.user_id.clone()))
+                .filter(api_keys::generation_id.eq(self.generation_id.clone())),
         }
     }
 }
 
 /// Returns the owner deletions whose keys do not all have their events.
 pub(crate) fn list_pending(connection: &mut Conn) -> Result<Vec<OwnerDeletion>, StoreError> {
-    let rows: Vec<Row> =
-        owner_deletions::table.order(owner_deletions::id.asc()).select(Row::as_select()).load(connection)?;
-    rows.into_iter().map(OwnerDeletion::read).collect()
+    Ok(owner_deletions::table.order(owner_deletions::id.asc()).select(OwnerDeletion::as_select()).load(connection)?)
 }
 
 /// Returns whether the event for the end of the key has been recorded.
 pub fn is_end_notified(connection: &mut Conn, key: &KeyId) -> Result<bool, StoreError> {
     let noticed: Option<Option<i32>> =
-        api_keys::table.find(key.as_str()).select(api_keys::notified_days).first(connection).optional()?;
+        api_keys::table.find(key).select(api_keys::notified_days).first(connection).optional()?;
     Ok(noticed.flatten() == Some(EXPIRED_DAYS))
 }
 
@@ -141,12 +129,13 @@ pub fn next(
     most: i64,
     ends_with_creator: bool,
 ) -> Result<Option<(Deleted, Vec<EndedKey>)>, StoreError> {
-    let row: Option<Row> =
-        owner_deletions::table.order(owner_deletions::id.asc()).select(Row::as_select()).first(&mut **tx).optional()?;
-    let Some(row) = row else { return Ok(None) };
-    let departure = OwnerDeletion::read(row)?;
-    let gone = departure.gone;
-    let query = departure.filter_affected_keys(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed());
+    let first: Option<OwnerDeletion> = owner_deletions::table
+        .order(owner_deletions::id.asc())
+        .select(OwnerDeletion::as_select())
+        .first(&mut **tx)
+        .optional()?;
+    let Some(deletion) = first else { return Ok(None) };
+    let query = deletion.filter_affected_keys(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed());
     let rows: Vec<KeyRow> = query
         .filter(api_keys::notified_days.is_null().or(api_keys::notified_days.ne(EXPIRED_DAYS)))
         .order(api_keys::id.asc())
@@ -155,10 +144,10 @@ pub fn next(
         .load(&mut **tx)?;
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     match ids.last() {
-        Some(last) => diesel::update(owner_deletions::table.find(&departure.row.id))
+        Some(last) => diesel::update(owner_deletions::table.find(&deletion.id))
             .set(owner_deletions::key_cursor.eq(last))
             .execute(&mut **tx)?,
-        None => diesel::delete(owner_deletions::table.find(&departure.row.id)).execute(&mut **tx)?,
+        None => diesel::delete(owner_deletions::table.find(&deletion.id)).execute(&mut **tx)?,
     };
     // An organization that was created again has new keys with the same organization id. Only the
     // owner status of each key distinguishes them.
@@ -171,9 +160,9 @@ pub fn next(
             ended.push(EndedKey { key: parsed("key id", &key.id)?, organization });
         }
     }
-    let told: Vec<_> = ended.iter().map(|ended| ended.key.as_str()).collect();
-    diesel::update(api_keys::table.filter(api_keys::id.eq_any(told)))
-        .set((api_keys::notified_days.eq(Some(EXPIRED_DAYS)), api_keys::ended_with.eq(gone.as_str())))
+    let ended_ids: Vec<_> = ended.iter().map(|ended| &ended.key).collect();
+    diesel::update(api_keys::table.filter(api_keys::id.eq_any(ended_ids)))
+        .set((api_keys::notified_days.eq(Some(EXPIRED_DAYS)), api_keys::ended_with.eq(deletion.cause)))
         .execute(&mut **tx)?;
-    Ok(Some((gone, ended)))
+    Ok(Some((deletion.cause, ended)))
 }

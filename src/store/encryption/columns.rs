@@ -1,6 +1,8 @@
 //! All data that is encrypted with a master key, to count it and to re-encrypt it.
 
-use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl, RunQueryDsl};
+use std::collections::BTreeSet;
+
+use diesel::{BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, QueryDsl, RunQueryDsl};
 use serde::Serialize;
 
 use crate::store::{
@@ -48,89 +50,70 @@ pub struct EncryptedRow {
     pub has_lookup_digest: bool,
 }
 
-/// Returns how many rows of `place` are encrypted with the master key `version`.
-pub fn count(connection: &mut Conn, place: EncryptedColumn, version: i32) -> Result<i64, StoreError> {
-    let count = match place {
-        EncryptedColumn::SigningKeys => {
-            signing_keys::table.filter(signing_keys::master_version.eq(version)).count().get_result(connection)
-        }
-        EncryptedColumn::Credentials => {
-            credentials::table.filter(credentials::master_version.eq(version)).count().get_result(connection)
-        }
-        EncryptedColumn::PortalSessions => {
-            portal_sessions::table.filter(portal_sessions::master_version.eq(version)).count().get_result(connection)
-        }
-        EncryptedColumn::Webhooks => {
-            webhooks::table.filter(webhooks::master_version.eq(version)).count().get_result(connection)
-        }
-        EncryptedColumn::PreviousWebhookSecrets => {
-            webhooks::table.filter(webhooks::previous_master_version.eq(version)).count().get_result(connection)
+/// Expands `$statement` for the table of an encrypted column, with the names of its id, its data and
+/// its master key.
+macro_rules! for_column {
+    ($column:expr, $statement:ident) => {
+        match $column {
+            EncryptedColumn::SigningKeys => $statement!(signing_keys, kid, encrypted_private_key, master_version),
+            EncryptedColumn::Credentials => $statement!(credentials, id, encrypted_secret, master_version),
+            EncryptedColumn::PortalSessions => $statement!(portal_sessions, id, encrypted_secret, master_version),
+            EncryptedColumn::Webhooks => $statement!(webhooks, id, encrypted_secret, master_version),
+            EncryptedColumn::PreviousWebhookSecrets => {
+                $statement!(webhooks, id, previous_encrypted_secret, previous_master_version)
+            }
         }
     };
-    Ok(count?)
 }
 
-/// Returns up to `limit` rows of `place` that are encrypted with the master key `version`, in the
+/// Returns how many rows of `column` are encrypted with the master key `version`.
+pub fn count(connection: &mut Conn, column: EncryptedColumn, version: i32) -> Result<i64, StoreError> {
+    macro_rules! count {
+        ($table:ident, $id:ident, $data:ident, $version:ident) => {
+            $table::table.filter($table::$version.eq(version)).count().get_result(connection)?
+        };
+    }
+    Ok(for_column!(column, count))
+}
+
+/// Returns up to `limit` rows of `column` that are encrypted with the master key `version`, in the
 /// order of their ids, starting after the id `after`.
 pub fn list_by_master_key(
     connection: &mut Conn,
-    place: EncryptedColumn,
+    column: EncryptedColumn,
     version: i32,
     after: &str,
     limit: i64,
 ) -> Result<Vec<EncryptedRow>, StoreError> {
-    let plain = |(id, ciphertext): (String, Vec<u8>)| EncryptedRow { id, ciphertext, has_lookup_digest: false };
-    let nullable = |(id, ciphertext): (String, Option<Vec<u8>>)| ciphertext.map(|ciphertext| plain((id, ciphertext)));
-    let rows = match place {
-        EncryptedColumn::SigningKeys => {
-            let rows: Vec<(String, Option<Vec<u8>>)> = signing_keys::table
-                .filter(signing_keys::master_version.eq(version).and(signing_keys::kid.gt(after)))
-                .order(signing_keys::kid)
+    macro_rules! list {
+        ($table:ident, $id:ident, $data:ident, $version:ident) => {
+            $table::table
+                .filter($table::$version.eq(version).and($table::$id.gt(after)))
+                .order($table::$id)
                 .limit(limit)
-                .select((signing_keys::kid, signing_keys::encrypted_private_key))
-                .load(connection)?;
-            rows.into_iter().filter_map(nullable).collect()
-        }
-        EncryptedColumn::Credentials => {
-            let rows: Vec<(String, Vec<u8>, Option<String>)> = credentials::table
-                .filter(credentials::master_version.eq(version).and(credentials::id.gt(after)))
-                .order(credentials::id)
-                .limit(limit)
-                .select((credentials::id, credentials::encrypted_secret, credentials::lookup_digest))
-                .load(connection)?;
-            rows.into_iter()
-                .map(|(id, ciphertext, lookup)| EncryptedRow { id, ciphertext, has_lookup_digest: lookup.is_some() })
-                .collect()
-        }
-        EncryptedColumn::PortalSessions => {
-            let rows = portal_sessions::table
-                .filter(portal_sessions::master_version.eq(version).and(portal_sessions::id.gt(after)))
-                .order(portal_sessions::id)
-                .limit(limit)
-                .select((portal_sessions::id, portal_sessions::encrypted_secret))
-                .load(connection)?;
-            rows.into_iter().map(plain).collect()
-        }
-        EncryptedColumn::Webhooks => {
-            let rows = webhooks::table
-                .filter(webhooks::master_version.eq(version).and(webhooks::id.gt(after)))
-                .order(webhooks::id)
-                .limit(limit)
-                .select((webhooks::id, webhooks::encrypted_secret))
-                .load(connection)?;
-            rows.into_iter().map(plain).collect()
-        }
-        EncryptedColumn::PreviousWebhookSecrets => {
-            let rows: Vec<(String, Option<Vec<u8>>)> = webhooks::table
-                .filter(webhooks::previous_master_version.eq(version).and(webhooks::id.gt(after)))
-                .order(webhooks::id)
-                .limit(limit)
-                .select((webhooks::id, webhooks::previous_encrypted_secret))
-                .load(connection)?;
-            rows.into_iter().filter_map(nullable).collect()
-        }
+                .select(($table::$id, $table::$data.assume_not_null()))
+                .load(connection)?
+        };
+    }
+    let rows: Vec<(String, Vec<u8>)> = for_column!(column, list);
+    let imported = match column {
+        EncryptedColumn::Credentials => find_imported(connection, &rows)?,
+        EncryptedColumn::SigningKeys
+        | EncryptedColumn::PortalSessions
+        | EncryptedColumn::Webhooks
+        | EncryptedColumn::PreviousWebhookSecrets => BTreeSet::new(),
     };
-    Ok(rows)
+    let row = |(id, ciphertext)| EncryptedRow { has_lookup_digest: imported.contains(&id), id, ciphertext };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Returns the ids of those credentials that are found by a lookup digest.
+fn find_imported(connection: &mut Conn, rows: &[(String, Vec<u8>)]) -> Result<BTreeSet<String>, StoreError> {
+    let found: Vec<String> = credentials::table
+        .filter(credentials::id.eq_any(rows.iter().map(|(id, _)| id)).and(credentials::lookup_digest.is_not_null()))
+        .select(credentials::id)
+        .load(connection)?;
+    Ok(found.into_iter().collect())
 }
 
 /// The re-encrypted data of a row.
@@ -146,48 +129,25 @@ pub struct ReEncrypted {
 /// read.
 pub fn replace(
     tx: &mut Tx<'_>,
-    place: EncryptedColumn,
+    column: EncryptedColumn,
     row: &EncryptedRow,
-    anew: &ReEncrypted,
+    new: &ReEncrypted,
 ) -> Result<bool, StoreError> {
-    let (id, before, ciphertext, version) =
-        (row.id.as_str(), row.ciphertext.as_slice(), anew.ciphertext.as_slice(), anew.version);
-    let changed = match place {
-        EncryptedColumn::SigningKeys => {
-            diesel::update(signing_keys::table.find(id).filter(signing_keys::encrypted_private_key.eq(before)))
-                .set((signing_keys::encrypted_private_key.eq(ciphertext), signing_keys::master_version.eq(version)))
-                .execute(&mut **tx)?
-        }
-        EncryptedColumn::Credentials => {
-            let row = credentials::table.find(id).filter(credentials::encrypted_secret.eq(before));
-            let seal = (credentials::encrypted_secret.eq(ciphertext), credentials::master_version.eq(version));
-            match &anew.lookup {
-                // The digest changes in the same statement, so a lookup finds the row by the old or
-                // by the new digest.
-                Some(lookup) => {
-                    diesel::update(row).set((seal, credentials::lookup_digest.eq(lookup))).execute(&mut **tx)?
-                }
-                None => diesel::update(row).set(seal).execute(&mut **tx)?,
-            }
-        }
-        EncryptedColumn::PortalSessions => {
-            diesel::update(portal_sessions::table.find(id).filter(portal_sessions::encrypted_secret.eq(before)))
-                .set((portal_sessions::encrypted_secret.eq(ciphertext), portal_sessions::master_version.eq(version)))
-                .execute(&mut **tx)?
-        }
-        EncryptedColumn::Webhooks => {
-            diesel::update(webhooks::table.find(id).filter(webhooks::encrypted_secret.eq(before)))
-                .set((webhooks::encrypted_secret.eq(ciphertext), webhooks::master_version.eq(version)))
-                .execute(&mut **tx)?
-        }
-        EncryptedColumn::PreviousWebhookSecrets => {
-            diesel::update(webhooks::table.find(id).filter(webhooks::previous_encrypted_secret.eq(before)))
-                .set((
-                    webhooks::previous_encrypted_secret.eq(ciphertext),
-                    webhooks::previous_master_version.eq(version),
-                ))
-                .execute(&mut **tx)?
-        }
-    };
-    Ok(changed == 1)
+    macro_rules! replace {
+        ($table:ident, $id:ident, $data:ident, $version:ident) => {{
+            let unchanged = $table::table.find(&row.id).filter($table::$data.eq(&row.ciphertext));
+            let data = ($table::$data.eq(&new.ciphertext), $table::$version.eq(new.version));
+            diesel::update(unchanged).set(data).execute(&mut **tx)?
+        }};
+    }
+    let Some(lookup) = &new.lookup else { return Ok(for_column!(column, replace) == 1) };
+    // The digest changes in the same statement, so a lookup finds the row by the old or by the new
+    // digest.
+    let unchanged = credentials::table.find(&row.id).filter(credentials::encrypted_secret.eq(&row.ciphertext));
+    let data = (
+        credentials::encrypted_secret.eq(&new.ciphertext),
+        credentials::master_version.eq(new.version),
+        credentials::lookup_digest.eq(lookup),
+    );
+    Ok(diesel::update(unchanged).set(data).execute(&mut **tx)? == 1)
 }

@@ -1,36 +1,34 @@
 //! The versions, fingerprints and states of the master keys that encrypt this database.
 
-use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SelectableHelper};
 
 use crate::{
     domain::{
         common::time::Timestamp,
         signing::master_key::{MasterKeyInfo, MasterKeyState},
     },
-    store::{columns::parsed, error::StoreError, pool::Conn, schema::master_keys, transaction::Tx},
+    store::{error::StoreError, pool::Conn, rows::selectable, schema::master_keys, transaction::Tx},
 };
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = master_keys)]
-struct Row {
-    version: i32,
-    fingerprint: String,
-    created_at: i64,
-    state: String,
-    activated_at: Option<i64>,
-    retired_at: Option<i64>,
-}
+selectable!(master_keys => MasterKeyInfo {
+    version: i32;
+    fingerprint: String;
+    state: MasterKeyState;
+    created_at: Timestamp;
+    activated_at: Option<Timestamp>;
+    retired_at: Option<Timestamp>;
+});
 
 /// Returns `Conflict` if the version exists, or if `state` is `Incoming` or `Current` and another
 /// key is in that state.
 pub fn insert(tx: &mut Tx<'_>, version: i32, fingerprint: &str, state: MasterKeyState) -> Result<(), StoreError> {
-    let now = tx.now().millis();
+    let now = tx.now();
     diesel::insert_into(master_keys::table)
         .values((
             master_keys::version.eq(version),
             master_keys::fingerprint.eq(fingerprint),
             master_keys::created_at.eq(now),
-            master_keys::state.eq(state.as_str()),
+            master_keys::state.eq(state),
             master_keys::activated_at.eq((state == MasterKeyState::Current).then_some(now)),
             master_keys::retired_at.eq((state == MasterKeyState::Retired).then_some(now)),
         ))
@@ -40,19 +38,7 @@ pub fn insert(tx: &mut Tx<'_>, version: i32, fingerprint: &str, state: MasterKey
 
 /// Returns all keys, oldest version first. The list is empty for a new database.
 pub fn list(connection: &mut Conn) -> Result<Vec<MasterKeyInfo>, StoreError> {
-    let rows: Vec<Row> = master_keys::table.order(master_keys::version).select(Row::as_select()).load(connection)?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(MasterKeyInfo {
-                version: row.version,
-                fingerprint: row.fingerprint,
-                state: parsed("master key state", &row.state)?,
-                created_at: Timestamp::from_millis(row.created_at),
-                activated_at: row.activated_at.map(Timestamp::from_millis),
-                retired_at: row.retired_at.map(Timestamp::from_millis),
-            })
-        })
-        .collect()
+    Ok(master_keys::table.order(master_keys::version).select(MasterKeyInfo::as_select()).load(connection)?)
 }
 
 /// Moves a key from state `from` to state `to`. Returns `false` if it is no longer in state `from`,
@@ -63,9 +49,9 @@ pub fn transition_state(
     from: MasterKeyState,
     to: MasterKeyState,
 ) -> Result<bool, StoreError> {
-    let now = Some(tx.now().millis());
-    let row = master_keys::table.find(version).filter(master_keys::state.eq(from.as_str()));
-    let state = master_keys::state.eq(to.as_str());
+    let now = Some(tx.now());
+    let row = master_keys::table.find(version).filter(master_keys::state.eq(from));
+    let state = master_keys::state.eq(to);
     let changed = match to {
         MasterKeyState::Incoming => 0,
         MasterKeyState::Current => {

@@ -18,16 +18,16 @@ pub fn keys(connection: &mut Conn, now: Timestamp, soon: Span) -> Result<KeyCoun
     let there = || api_keys::table.filter(api_keys::deleted_at.is_null());
     let revoked: i64 = there().filter(api_keys::revoked_at.is_not_null()).count().get_result(connection)?;
     let alive = || there().filter(api_keys::revoked_at.is_null());
-    let expired: i64 = alive().filter(api_keys::expires_at.le(now.millis())).count().get_result(connection)?;
+    let expired: i64 = alive().filter(api_keys::expires_at.le(now)).count().get_result(connection)?;
     let suspended: i64 = alive()
         .filter(api_keys::suspended_at.is_not_null())
-        .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now.millis())))
+        .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now)))
         .count()
         .get_result(connection)?;
     let expiring_soon: i64 = alive()
         .filter(api_keys::suspended_at.is_null())
-        .filter(api_keys::expires_at.gt(now.millis()))
-        .filter(api_keys::expires_at.le(now.plus(soon).millis()))
+        .filter(api_keys::expires_at.gt(now))
+        .filter(api_keys::expires_at.le(now.plus(soon)))
         .count()
         .get_result(connection)?;
     let active = (all - archived - revoked - expired - suspended).max(0);

@@ -10,23 +10,23 @@ use crate::{
 
 /// Returns the last observed time, and since when the clock has been steady.
 pub fn read(connection: &mut Conn) -> Result<(Timestamp, ClockStability), StoreError> {
-    let (last, since) = clock_monitor::table
+    let (last, stable_since) = clock_monitor::table
         .select((clock_monitor::last_observed_at, clock_monitor::stable_since))
         .first(connection)?;
-    Ok((Timestamp::from_millis(last), ClockStability { stable_since: Timestamp::from_millis(since) }))
+    Ok((last, ClockStability { stable_since }))
 }
 
 /// Records an observation of the clock. The stored time never decreases, because comparison with it
 /// detects a clock that was set back.
 pub fn record_observation(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
-    let earlier = clock_monitor::table.filter(clock_monitor::last_observed_at.lt(at.millis()));
-    diesel::update(earlier).set(clock_monitor::last_observed_at.eq(at.millis())).execute(&mut **tx)?;
+    let earlier = clock_monitor::table.filter(clock_monitor::last_observed_at.lt(at));
+    diesel::update(earlier).set(clock_monitor::last_observed_at.eq(at)).execute(&mut **tx)?;
     Ok(())
 }
 
 /// Records a jump of the clock: every propagation delay restarts at `at`.
 pub fn record_clock_jump(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
-    let anew = (clock_monitor::last_observed_at.eq(at.millis()), clock_monitor::stable_since.eq(at.millis()));
+    let anew = (clock_monitor::last_observed_at.eq(at), clock_monitor::stable_since.eq(at));
     diesel::update(clock_monitor::table).set(anew).execute(&mut **tx)?;
     Ok(())
 }

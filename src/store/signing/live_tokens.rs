@@ -7,20 +7,20 @@ use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
 
 use crate::{
     domain::common::{derived_id::SigningKeyId, time::Timestamp},
-    store::{columns::parsed, error::StoreError, pool::Conn, schema::signing_key_tokens, transaction::Tx},
+    store::{error::StoreError, pool::Conn, schema::signing_key_tokens, transaction::Tx},
 };
 
 /// Adds to the counts, by key and by the end of the minute in which the tokens expire.
 pub fn add(tx: &mut Tx<'_>, signed: &BTreeMap<(SigningKeyId, Timestamp), i64>) -> Result<(), StoreError> {
     // The rows are locked in the order of the keys, so that two replicas cannot deadlock.
     for ((kid, ends_at), tokens) in signed {
-        let row = signing_key_tokens::table.find((kid.as_str(), ends_at.millis()));
+        let row = signing_key_tokens::table.find((kid, ends_at));
         let added = signing_key_tokens::tokens.eq(signing_key_tokens::tokens + tokens);
         if diesel::update(row).set(added).execute(&mut **tx)? == 0 {
             diesel::insert_into(signing_key_tokens::table)
                 .values((
-                    signing_key_tokens::kid.eq(kid.as_str()),
-                    signing_key_tokens::ends_at.eq(ends_at.millis()),
+                    signing_key_tokens::kid.eq(kid),
+                    signing_key_tokens::ends_at.eq(ends_at),
                     signing_key_tokens::tokens.eq(tokens),
                 ))
                 .execute(&mut **tx)?;
@@ -31,20 +31,20 @@ pub fn add(tx: &mut Tx<'_>, signed: &BTreeMap<(SigningKeyId, Timestamp), i64>) -
 
 /// Returns how many tokens of each key have not expired at `now`.
 pub fn count_unexpired(connection: &mut Conn, now: Timestamp) -> Result<BTreeMap<SigningKeyId, i64>, StoreError> {
-    let rows: Vec<(String, i64)> = signing_key_tokens::table
-        .filter(signing_key_tokens::ends_at.gt(now.millis()))
+    let rows: Vec<(SigningKeyId, i64)> = signing_key_tokens::table
+        .filter(signing_key_tokens::ends_at.gt(now))
         .select((signing_key_tokens::kid, signing_key_tokens::tokens))
         .load(connection)?;
     let mut live = BTreeMap::new();
     for (kid, tokens) in rows {
-        *live.entry(parsed("kid", &kid)?).or_default() += tokens;
+        *live.entry(kid).or_default() += tokens;
     }
     Ok(live)
 }
 
 /// Deletes the counts of expired tokens.
 pub fn delete_expired(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let now = tx.now().millis();
+    let now = tx.now();
     diesel::delete(signing_key_tokens::table.filter(signing_key_tokens::ends_at.lt(now))).execute(&mut **tx)?;
     Ok(())
 }

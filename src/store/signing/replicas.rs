@@ -1,6 +1,6 @@
 //! The replicas that are running or were running recently.
 
-use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SelectableHelper};
 
 use crate::{
     domain::{
@@ -10,7 +10,7 @@ use crate::{
         },
         signing::{Algorithm, rotation::RotationTiming},
     },
-    store::{columns::parsed, error::StoreError, pool::Conn, schema::replicas, transaction::Tx},
+    store::{error::StoreError, pool::Conn, rows::selectable, schema::replicas, transaction::Tx},
 };
 
 /// A replica, as it reported itself.
@@ -30,44 +30,46 @@ pub struct Replica {
     pub master_key_fingerprints: String,
 }
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = replicas)]
-struct Row {
-    id: String,
-    name: String,
-    started_at: i64,
-    last_heartbeat_at: i64,
-    published_kids: String,
-    algorithm: String,
-    rotation_period: Option<i64>,
-    verifier_cache_ttl: i64,
-    replica_staleness: i64,
-    verifier_leeway: i64,
-    clock_skew: i64,
-    max_ttl: i64,
-    master_key_fingerprints: String,
-}
+selectable!(replicas => Replica {
+    id: ReplicaId;
+    name: String;
+    started_at: Timestamp;
+    last_heartbeat_at: Timestamp;
+    published_kids: String;
+    algorithm: Algorithm;
+    rotation_period: Option<Span>;
+    timing: RotationTiming = embedded;
+    master_key_fingerprints: String;
+});
+
+selectable!(replicas => RotationTiming {
+    verifier_cache_ttl: Span;
+    max_snapshot_age: Span = replica_staleness;
+    verifier_leeway: Span;
+    clock_skew: Span;
+    max_ttl: Span;
+});
 
 /// Inserts or updates what a replica reports about itself.
 pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
     let timing = &replica.timing;
     let told = (
-        replicas::last_heartbeat_at.eq(replica.last_heartbeat_at.millis()),
+        replicas::last_heartbeat_at.eq(replica.last_heartbeat_at),
         replicas::published_kids.eq(replica.published_kids.as_str()),
-        replicas::algorithm.eq(replica.algorithm.as_str()),
-        replicas::rotation_period.eq(replica.rotation_period.map(Span::millis)),
-        replicas::verifier_cache_ttl.eq(timing.verifier_cache_ttl.millis()),
-        replicas::replica_staleness.eq(timing.max_snapshot_age.millis()),
-        replicas::verifier_leeway.eq(timing.verifier_leeway.millis()),
-        replicas::clock_skew.eq(timing.clock_skew.millis()),
-        replicas::max_ttl.eq(timing.max_ttl.millis()),
+        replicas::algorithm.eq(replica.algorithm),
+        replicas::rotation_period.eq(replica.rotation_period),
+        replicas::verifier_cache_ttl.eq(timing.verifier_cache_ttl),
+        replicas::replica_staleness.eq(timing.max_snapshot_age),
+        replicas::verifier_leeway.eq(timing.verifier_leeway),
+        replicas::clock_skew.eq(timing.clock_skew),
+        replicas::max_ttl.eq(timing.max_ttl),
         replicas::master_key_fingerprints.eq(replica.master_key_fingerprints.as_str()),
     );
-    if diesel::update(replicas::table.find(replica.id.as_str())).set(told).execute(&mut **tx)? == 0 {
+    if diesel::update(replicas::table.find(&replica.id)).set(told).execute(&mut **tx)? == 0 {
         let made = (
-            replicas::id.eq(replica.id.as_str()),
+            replicas::id.eq(&replica.id),
             replicas::name.eq(replica.name.as_str()),
-            replicas::started_at.eq(replica.started_at.millis()),
+            replicas::started_at.eq(replica.started_at),
         );
         diesel::insert_into(replicas::table).values((made, told)).execute(&mut **tx)?;
     }
@@ -76,35 +78,13 @@ pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
 
 /// Returns all replicas, in the order in which they started.
 pub fn list(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
-    let rows: Vec<Row> = replicas::table
+    Ok(replicas::table
         .order((replicas::started_at.asc(), replicas::id.asc()))
-        .select(Row::as_select())
-        .load(connection)?;
-    rows.into_iter().map(replica).collect()
+        .select(Replica::as_select())
+        .load(connection)?)
 }
 
 pub fn delete(tx: &mut Tx<'_>, id: &ReplicaId) -> Result<(), StoreError> {
-    diesel::delete(replicas::table.find(id.as_str())).execute(&mut **tx)?;
+    diesel::delete(replicas::table.find(id)).execute(&mut **tx)?;
     Ok(())
-}
-
-fn replica(row: Row) -> Result<Replica, StoreError> {
-    let span = |millis: i64| Span::from_millis(millis.max(0).unsigned_abs());
-    Ok(Replica {
-        id: parsed("replica id", &row.id)?,
-        name: row.name,
-        started_at: Timestamp::from_millis(row.started_at),
-        last_heartbeat_at: Timestamp::from_millis(row.last_heartbeat_at),
-        published_kids: row.published_kids,
-        algorithm: parsed("algorithm", &row.algorithm)?,
-        rotation_period: row.rotation_period.map(span),
-        timing: RotationTiming {
-            verifier_cache_ttl: span(row.verifier_cache_ttl),
-            max_snapshot_age: span(row.replica_staleness),
-            verifier_leeway: span(row.verifier_leeway),
-            clock_skew: span(row.clock_skew),
-            max_ttl: span(row.max_ttl),
-        },
-        master_key_fingerprints: row.master_key_fingerprints,
-    })
 }

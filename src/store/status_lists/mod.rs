@@ -4,7 +4,7 @@
 pub mod revoked_credentials;
 pub mod signed_lists;
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
 
 use crate::{
     domain::{
@@ -16,10 +16,12 @@ use crate::{
         status_lists::{NEW_LIST_SIZE, StatusListIndex, StatusListKind},
     },
     store::{
+        column_types::Count,
         columns::parsed,
         error::StoreError,
         lock::Lock,
         pool::Conn,
+        rows::{selectable, values},
         schema::{credentials, status_list_build, status_list_tokens, status_lists, token_statuses},
         transaction::Tx,
     },
@@ -37,36 +39,25 @@ pub struct StatusListInfo {
     pub size: u32,
 }
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = status_lists)]
-struct Row {
-    id: String,
-    kind: String,
-    size: i32,
-}
+selectable!(status_lists => StatusListInfo {
+    id: StatusListId;
+    kind: StatusListKind;
+    size: Count;
+});
 
 pub fn list(connection: &mut Conn) -> Result<Vec<StatusListInfo>, StoreError> {
-    let rows: Vec<Row> = status_lists::table.order(status_lists::id.asc()).select(Row::as_select()).load(connection)?;
-    let list = |row: Row| {
-        Ok(StatusListInfo {
-            id: parsed("status list", &row.id)?,
-            kind: parsed("kind of status list", &row.kind)?,
-            size: u32::try_from(row.size)
-                .map_err(|_| StoreError::InvalidData("a list of a negative size".to_owned()))?,
-        })
-    };
-    rows.into_iter().map(list).collect()
+    Ok(status_lists::table.order(status_lists::id.asc()).select(StatusListInfo::as_select()).load(connection)?)
 }
 
 pub fn exists(connection: &mut Conn, id: &StatusListId) -> Result<bool, StoreError> {
-    let found: Option<String> =
-        status_lists::table.find(id.as_str()).select(status_lists::id).first(connection).optional()?;
+    let found: Option<StatusListId> =
+        status_lists::table.find(id).select(status_lists::id).first(connection).optional()?;
     Ok(found.is_some())
 }
 
 /// Returns whether a list exists, and locks it until the end of the change.
 pub(super) fn lock_list(tx: &mut Tx<'_>, id: &StatusListId) -> Result<bool, StoreError> {
-    let list = status_lists::table.find(id.as_str());
+    let list = status_lists::table.find(id);
     Ok(diesel::update(list).set(status_lists::size.eq(status_lists::size)).execute(&mut **tx)? == 1)
 }
 
@@ -76,7 +67,7 @@ pub(super) fn parse_status_index(
     index: Option<i32>,
 ) -> Result<Option<StatusListIndex>, StoreError> {
     let Some((list, index)) = list.zip(index) else { return Ok(None) };
-    let index = u32::try_from(index).map_err(|_| StoreError::InvalidData("a negative index".to_owned()))?;
+    let index = u32::try_from(index).map_err(|_| StoreError::invalid_data("a negative index"))?;
     Ok(Some(StatusListIndex { list: parsed("status list", list)?, index }))
 }
 
@@ -85,8 +76,8 @@ pub(super) fn parse_status_index(
 pub(super) fn allocate_indexes(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(), StoreError> {
     for credential in to {
         let StatusListIndex { list, index } = draw_free_index(tx, StatusListKind::Credential)?;
-        diesel::update(credentials::table.find(credential.as_str()))
-            .set((credentials::status_list.eq(list.as_str()), credentials::status_index.eq(index_column(index)?)))
+        diesel::update(credentials::table.find(credential))
+            .set((credentials::status_list.eq(list), credentials::status_index.eq(index_column(index)?)))
             .execute(&mut **tx)?;
     }
     Ok(())
@@ -99,7 +90,7 @@ pub fn backfill_credential_indexes(tx: &mut Tx<'_>, most: i64) -> Result<usize, 
         return Ok(0);
     }
     let old = credentials::table.filter(credentials::status_list.is_null()).order(credentials::id.asc());
-    let ids: Vec<String> = old.limit(most).select(credentials::id).load(&mut **tx)?;
+    let ids: Vec<CredentialId> = old.limit(most).select(credentials::id).load(&mut **tx)?;
     // The credentials are locked before the list, as in a rotation, and in the order of their ids,
     // as older versions of Keyswap lock them when they write last-used times.
     for id in &ids {
@@ -107,8 +98,7 @@ pub fn backfill_credential_indexes(tx: &mut Tx<'_>, most: i64) -> Result<usize, 
             .set(credentials::prefix.eq(credentials::prefix))
             .execute(&mut **tx)?;
     }
-    let placeless = ids.iter().map(|id| parsed("credential id", id)).collect::<Result<Vec<_>, _>>()?;
-    allocate_indexes(tx, &placeless)?;
+    allocate_indexes(tx, &ids)?;
     Ok(ids.len())
 }
 
@@ -126,13 +116,9 @@ pub struct TokenStatusRequest {
 pub fn assign_token_index(tx: &mut Tx<'_>, token: &TokenStatusRequest) -> Result<StatusListIndex, StoreError> {
     let place = draw_free_index(tx, StatusListKind::Token)?;
     diesel::insert_into(token_statuses::table)
-        .values((
-            token_statuses::jti.eq(token.jti.as_str()),
-            token_statuses::list_id.eq(place.list.as_str()),
-            token_statuses::list_index.eq(index_column(place.index)?),
-            token_statuses::credential_id.eq(token.credential.as_str()),
-            token_statuses::key_id.eq(token.key.as_str()),
-            token_statuses::exp.eq(token.exp),
+        .values(values!(token_statuses, token =>
+            jti, list_id = &place.list, list_index = index_column(place.index)?,
+            credential_id = &token.credential, key_id = &token.key, exp,
         ))
         .execute(&mut **tx)?;
     Ok(place)
@@ -149,35 +135,23 @@ pub struct TokenStatus {
     pub revoked_at: Option<Timestamp>,
 }
 
+selectable!(token_statuses => TokenStatus {
+    place: StatusListIndex = list_id, list_index;
+    key: KeyId = key_id;
+    credential: CredentialId = credential_id;
+    exp: i64;
+    revoked_at: Option<Timestamp>;
+});
+
 /// Returns the status of a token, or `None` for tokens that share the index of their credential.
 pub fn find_token_status(connection: &mut Conn, jti: &str) -> Result<Option<TokenStatus>, StoreError> {
-    let row: Option<(String, i32, String, String, i64, Option<i64>)> = token_statuses::table
-        .find(jti)
-        .select((
-            token_statuses::list_id,
-            token_statuses::list_index,
-            token_statuses::key_id,
-            token_statuses::credential_id,
-            token_statuses::exp,
-            token_statuses::revoked_at,
-        ))
-        .first(connection)
-        .optional()?;
-    let Some((list, index, key, credential, exp, revoked_at)) = row else { return Ok(None) };
-    let Some(place) = parse_status_index(Some(&list), Some(index))? else { return Ok(None) };
-    Ok(Some(TokenStatus {
-        place,
-        key: parsed("key id", &key)?,
-        credential: parsed("credential id", &credential)?,
-        exp,
-        revoked_at: revoked_at.map(Timestamp::from_millis),
-    }))
+    Ok(token_statuses::table.find(jti).select(TokenStatus::as_select()).first(connection).optional()?)
 }
 
 /// Marks a token as revoked. Returns `false` if it was already revoked or has no index of its own.
 /// Call this last in a change: it locks the row that a build of the lists writes.
 pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
-    let now = tx.now().millis();
+    let now = tx.now();
     let token = token_statuses::table.find(jti).filter(token_statuses::revoked_at.is_null());
     let revoked = diesel::update(token).set(token_statuses::revoked_at.eq(now)).execute(&mut **tx)?;
     if revoked == 0 {
@@ -197,8 +171,8 @@ pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
 /// because their indexes would become free again.
 pub fn delete_expired_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreError> {
     // The lists are processed in the order of their ids, as a build processes them.
-    let lists: Vec<(String, i32, i32)> = status_lists::table
-        .filter(status_lists::kind.eq(StatusListKind::Token.as_str()))
+    let lists: Vec<(StatusListId, i32, i32)> = status_lists::table
+        .filter(status_lists::kind.eq(StatusListKind::Token))
         .order(status_lists::id.asc())
         .select((status_lists::id, status_lists::used, status_lists::size))
         .load(&mut **tx)?;
@@ -224,27 +198,31 @@ pub fn delete_expired_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreErr
 }
 
 fn index_column(index: u32) -> Result<i32, StoreError> {
-    i32::try_from(index).map_err(|_| StoreError::InvalidData("a list that is too long".to_owned()))
+    i32::try_from(index).map_err(|_| StoreError::invalid_data("a list that is too long"))
 }
 
 /// Returns an index that was never assigned. It is random, so that a list does not reveal when a
 /// credential was created.
 fn draw_free_index(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<StatusListIndex, StoreError> {
-    let (id, size) = open(tx, kind)?;
-    let list = parsed("status list", &id)?;
+    let (list, size) = open(tx, kind)?;
     for _ in 0..MAX_DRAWS {
         let mut bytes = [0; 4];
         tx.entropy().fill(&mut bytes)?;
         let index = u32::from_le_bytes(bytes) % size.max(1);
-        if !is_index_assigned(tx, kind, &id, index)? {
+        if !is_index_assigned(tx, kind, &list, index)? {
             return Ok(StatusListIndex { list, index });
         }
     }
-    Err(StoreError::InvalidData(format!("no index of the status list {id} is free")))
+    Err(StoreError::invalid_data(format!("no index of the status list {list} is free")))
 }
 
 /// The lock on the row of the list keeps the answer valid.
-fn is_index_assigned(tx: &mut Tx<'_>, kind: StatusListKind, list: &str, index: u32) -> Result<bool, StoreError> {
+fn is_index_assigned(
+    tx: &mut Tx<'_>,
+    kind: StatusListKind,
+    list: &StatusListId,
+    index: u32,
+) -> Result<bool, StoreError> {
     let index = index_column(index)?;
     let found: Option<String> = match kind {
         StatusListKind::Credential => credentials::table
@@ -266,13 +244,13 @@ fn is_index_assigned(tx: &mut Tx<'_>, kind: StatusListKind, list: &str, index: u
 /// Returns a list that is less than half full, or opens a new one. Its counter is incremented, and
 /// its row is locked until the end of the change. The list is selected by capacity and not by age:
 /// after the clock was set back, the list with the highest id is not the newest one.
-fn open(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<(String, u32), StoreError> {
+fn open(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<(StatusListId, u32), StoreError> {
     for alone in [false, true] {
         if alone {
             tx.lock(Lock::StatusListCreation)?;
         }
-        let found: Option<(String, i32)> = status_lists::table
-            .filter(status_lists::kind.eq(kind.as_str()))
+        let found: Option<(StatusListId, i32)> = status_lists::table
+            .filter(status_lists::kind.eq(kind))
             .filter(status_lists::used.lt(status_lists::size / 2))
             .order(status_lists::id.desc())
             .select((status_lists::id, status_lists::size))
@@ -285,15 +263,15 @@ fn open(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<(String, u32), StoreErr
         }
     }
     let id: StatusListId = tx.generate_id()?;
-    let now = tx.now().millis();
+    let now = tx.now();
     diesel::insert_into(status_lists::table)
         .values((
-            status_lists::id.eq(id.as_str()),
-            status_lists::kind.eq(kind.as_str()),
+            status_lists::id.eq(&id),
+            status_lists::kind.eq(kind),
             status_lists::size.eq(index_column(NEW_LIST_SIZE)?),
             status_lists::used.eq(1),
             status_lists::created_at.eq(now),
         ))
         .execute(&mut **tx)?;
-    Ok((id.to_string(), NEW_LIST_SIZE))
+    Ok((id, NEW_LIST_SIZE))
 }

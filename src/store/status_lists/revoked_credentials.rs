@@ -7,14 +7,14 @@ use diesel::{ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, RunQuery
 
 use crate::{
     domain::{
-        common::{derived_id::CredentialId, time::Timestamp},
+        common::{derived_id::CredentialId, id::UserId, time::Timestamp},
         credentials::api_key::state,
         status_lists::TokenStatus,
     },
     store::{
         api_keys::{
             key_row::{self, KeyRow},
-            owner_status::{Lean, StandingRow, ownership},
+            owner_status::{OwnerStatusRow, ownership},
         },
         dialect::{self, CredentialStatusIndexRow, InactiveReason},
         directory::owner_deletions,
@@ -58,7 +58,7 @@ pub fn for_each_revoked_credential(
     ] {
         dialect::for_each_inactive_credential(connection, dead, now, |row| mark(RevokedCredential::new(row, status)))?;
     }
-    let ended = credentials::table.filter(credentials::expires_at.le(now.millis())).select((
+    let ended = credentials::table.filter(credentials::expires_at.le(now)).select((
         credentials::id,
         credentials::status_list,
         credentials::status_index,
@@ -70,7 +70,7 @@ pub fn for_each_revoked_credential(
         })?;
     }
     // These keys are judged by the same rule as in an exchange.
-    let blocked: Vec<String> =
+    let blocked: Vec<UserId> =
         users::table.filter(users::blocked_at.is_not_null()).select(users::id).load(connection)?;
     for some in blocked.chunks(MAX_LIST_VALUES) {
         judge(connection, &mut mark, now, ends_with_creator, |keys| {
@@ -83,7 +83,7 @@ pub fn for_each_revoked_credential(
     Ok(())
 }
 
-type EvaluatedRow = (KeyRow, Lean, CredentialStatusIndexRow);
+type EvaluatedRow = (KeyRow, OwnerStatusRow, CredentialStatusIndexRow);
 
 fn judge<'a>(
     connection: &mut Conn,
@@ -104,22 +104,12 @@ fn judge<'a>(
                 KeyRow::as_select(),
                 // The permissions are omitted. They are the most expensive columns and do not
                 // affect the status.
-                (
-                    key_owner_status::client_permissions,
-                    key_owner_status::client_deleted_at,
-                    key_owner_status::user_generation_id,
-                    key_owner_status::user_blocked_at,
-                    key_owner_status::member_generation_id,
-                    key_owner_status::member_organization_generation_id,
-                    key_owner_status::organization_generation_id,
-                    key_owner_status::creator_member_generation_id,
-                    key_owner_status::creator_member_organization_generation_id,
-                ),
+                OwnerStatusRow::as_select(),
                 (credentials::id, credentials::status_list, credentials::status_index),
             ))
             .load(connection)?;
-        for (key, lean, row) in found {
-            let standing = ownership(&key, &StandingRow::lean(lean))?.root_owner_status(ends_with_creator);
+        for (key, owner, row) in found {
+            let standing = ownership(&key, &owner.into())?.root_owner_status(ends_with_creator);
             let (state, _) = state(&key_row::life(&key), &standing, now);
             let status = TokenStatus::from(state);
             if status != TokenStatus::Valid {
@@ -166,17 +156,17 @@ pub fn for_each_revoked_token(
 
 /// Returns when the next key or credential expires.
 pub fn find_next_expiration(connection: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    let of_keys: Option<Option<i64>> = api_keys::table
-        .filter(api_keys::expires_at.gt(now.millis()))
+    let of_keys: Option<Option<Timestamp>> = api_keys::table
+        .filter(api_keys::expires_at.gt(now))
         .order(api_keys::expires_at.asc())
         .select(api_keys::expires_at)
         .first(connection)
         .optional()?;
-    let for_each_revoked_credential: Option<Option<i64>> = credentials::table
-        .filter(credentials::expires_at.gt(now.millis()))
+    let of_credentials: Option<Option<Timestamp>> = credentials::table
+        .filter(credentials::expires_at.gt(now))
         .order(credentials::expires_at.asc())
         .select(credentials::expires_at)
         .first(connection)
         .optional()?;
-    Ok([of_keys, for_each_revoked_credential].into_iter().flatten().flatten().min().map(Timestamp::from_millis))
+    Ok([of_keys, of_credentials].into_iter().flatten().flatten().min())
 }

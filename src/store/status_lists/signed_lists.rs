@@ -1,13 +1,13 @@
 //! The signed status lists, and up to which event of the audit log they are built.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
 
 use crate::{
     domain::common::{derived_id::SigningKeyId, id::StatusListId, time::Timestamp},
     store::{
-        columns::parsed,
         error::StoreError,
         pool::Conn,
+        rows::selectable,
         schema::{event_chain_head, status_list_build, status_list_tokens},
         status_lists,
         transaction::Tx,
@@ -46,30 +46,24 @@ pub struct SignedList {
     pub jwt: String,
 }
 
+selectable!(status_list_build => BuildState {
+    event_cursor: i64;
+    next_expiration: Option<Timestamp> = next_expiration_at;
+    version: i64;
+    revoked_token_count: i64;
+    included_revoked_token_count: i64;
+});
+
+selectable!(status_list_tokens => SignedListMetadata {
+    list: StatusListId = list_id;
+    kid: SigningKeyId;
+    content_digest: String;
+    issued_at: Timestamp;
+    expires_at: Timestamp;
+});
+
 pub fn read_build_state(connection: &mut Conn) -> Result<BuildState, StoreError> {
-    let (event_cursor, next_expiration, version, revoked_token_count, included_revoked_token_count): (
-        i64,
-        Option<i64>,
-        i64,
-        i64,
-        i64,
-    ) = status_list_build::table
-        .find(1)
-        .select((
-            status_list_build::event_cursor,
-            status_list_build::next_expiration_at,
-            status_list_build::version,
-            status_list_build::revoked_token_count,
-            status_list_build::included_revoked_token_count,
-        ))
-        .first(connection)?;
-    Ok(BuildState {
-        event_cursor,
-        next_expiration: next_expiration.map(Timestamp::from_millis),
-        version,
-        revoked_token_count,
-        included_revoked_token_count,
-    })
+    Ok(status_list_build::table.find(1).select(BuildState::as_select()).first(connection)?)
 }
 
 /// Returns the number of the last event. Data that is read after this call is at least as recent.
@@ -78,37 +72,17 @@ pub fn read_last_event_number(connection: &mut Conn) -> Result<i64, StoreError> 
 }
 
 pub fn list_metadata(connection: &mut Conn) -> Result<Vec<SignedListMetadata>, StoreError> {
-    let rows: Vec<(String, String, String, i64, i64)> = status_list_tokens::table
-        .select((
-            status_list_tokens::list_id,
-            status_list_tokens::kid,
-            status_list_tokens::content_digest,
-            status_list_tokens::issued_at,
-            status_list_tokens::expires_at,
-        ))
-        .load(connection)?;
-    let info = |(list, kid, content_digest, issued_at, expires_at): (String, String, String, i64, i64)| {
-        Ok(SignedListMetadata {
-            list: parsed("status list", &list)?,
-            kid: parsed("kid", &kid)?,
-            content_digest,
-            issued_at: Timestamp::from_millis(issued_at),
-            expires_at: Timestamp::from_millis(expires_at),
-        })
-    };
-    rows.into_iter().map(info).collect()
+    Ok(status_list_tokens::table.select(SignedListMetadata::as_select()).load(connection)?)
 }
 
 /// Returns the version of the build that last signed each list.
 pub fn list_versions(connection: &mut Conn) -> Result<Vec<(StatusListId, i64)>, StoreError> {
-    let rows: Vec<(String, i64)> = status_list_tokens::table
-        .select((status_list_tokens::list_id, status_list_tokens::version))
-        .load(connection)?;
-    rows.into_iter().map(|(list, version)| Ok((parsed("status list", &list)?, version))).collect()
+    Ok(status_list_tokens::table.select((status_list_tokens::list_id, status_list_tokens::version)).load(connection)?)
 }
 
 /// The signed list that is served to verifiers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = status_list_tokens)]
 pub struct ServedList {
     pub jwt: String,
     pub version: i64,
@@ -117,12 +91,7 @@ pub struct ServedList {
 
 /// Returns a list as it was last signed.
 pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<ServedList>, StoreError> {
-    let found: Option<(String, i64, i64)> = status_list_tokens::table
-        .find(list.as_str())
-        .select((status_list_tokens::jwt, status_list_tokens::version, status_list_tokens::expires_at))
-        .first(connection)
-        .optional()?;
-    Ok(found.map(|(jwt, version, end)| ServedList { jwt, version, expires_at: Timestamp::from_millis(end) }))
+    Ok(status_list_tokens::table.find(list).select(ServedList::as_select()).first(connection).optional()?)
 }
 
 /// Writes the lists that were built from the state `before`. Returns `false` and writes nothing if
@@ -139,7 +108,7 @@ pub fn write(
     let moved = diesel::update(still)
         .set((
             status_list_build::event_cursor.eq(event_cursor),
-            status_list_build::next_expiration_at.eq(next_expiration.map(Timestamp::millis)),
+            status_list_build::next_expiration_at.eq(next_expiration),
             status_list_build::version.eq(version),
             // This number was read before the tokens. Tokens revoked since then may or may not be
             // included, and require another build.
@@ -151,17 +120,17 @@ pub fn write(
     }
     for SignedList { info, jwt } in signed {
         let values = (
-            status_list_tokens::jwt.eq(jwt.as_str()),
-            status_list_tokens::kid.eq(info.kid.as_str()),
-            status_list_tokens::content_digest.eq(info.content_digest.as_str()),
-            status_list_tokens::issued_at.eq(info.issued_at.millis()),
-            status_list_tokens::expires_at.eq(info.expires_at.millis()),
+            status_list_tokens::jwt.eq(jwt),
+            status_list_tokens::kid.eq(&info.kid),
+            status_list_tokens::content_digest.eq(&info.content_digest),
+            status_list_tokens::issued_at.eq(info.issued_at),
+            status_list_tokens::expires_at.eq(info.expires_at),
             status_list_tokens::version.eq(version),
         );
-        let row = status_list_tokens::table.find(info.list.as_str());
+        let row = status_list_tokens::table.find(&info.list);
         if diesel::update(row).set(values).execute(&mut **tx)? == 0 && status_lists::lock_list(tx, &info.list)? {
             diesel::insert_into(status_list_tokens::table)
-                .values((status_list_tokens::list_id.eq(info.list.as_str()), values))
+                .values((status_list_tokens::list_id.eq(&info.list), values))
                 .execute(&mut **tx)?;
         }
     }

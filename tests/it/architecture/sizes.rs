@@ -34,7 +34,6 @@ const TO_BE_SPLIT: &[&str] = &[
     "service/signing/key_snapshot.rs::look",
     "service/signing/steps.rs::publish",
     "service/webhooks/delivery_worker.rs::record",
-    "store/status_lists/mod.rs",
     "telemetry/metrics.rs::default",
 ];
 

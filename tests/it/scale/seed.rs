@@ -143,8 +143,8 @@ pub fn fill(database: &Database, size: Size) {
          SELECT {record}, {unique_id}, 'user', 'user-' || n, 0 FROM {series}; \
          INSERT INTO access_record_admins (record_id, generation_id, user_id, position) \
          SELECT {record}, {unique_id}, 'user-' || n, 0 FROM {series}; \
-         INSERT INTO access_record_statements (record_id, position, roles, resources) \
-         SELECT {record}, 0, 'editor', '/a/*' FROM {series}",
+         INSERT INTO access_record_statements (record_id, position, resources) SELECT {record}, 0, '/a/*' FROM {series}; \
+         INSERT INTO access_record_statement_roles (record_id, position, role) SELECT {record}, 0, 'editor' FROM {series}",
         record = sql.ulid("rec_01JH", "n"),
         generation_id = sql.ulid("inc_01JD", "o"),
         unique_id = sql.ulid("inc_01JE", "n"),
@@ -162,19 +162,22 @@ fn directory(database: &Database, sql: &Sql, Size { organizations, users, .. }: 
             sql.series(organizations),
         ),
         format!(
-            "INSERT INTO users (id, generation_id, profile, metadata, roles, created_at, version) \
-             SELECT 'user-' || n, {}, '{{\"email\":\"user-' || n || '@acme.example\"}}', '{{}}', 'editor', 1732000000000 + n, 1 FROM {}",
+            "INSERT INTO users (id, generation_id, profile, metadata, created_at, version) \
+             SELECT 'user-' || n, {}, '{{\"email\":\"user-' || n || '@acme.example\"}}', '{{}}', 1732000000000 + n, 1 FROM {}",
             sql.ulid("inc_01JE", "n"),
             sql.series(users),
         ),
         format!(
-            "INSERT INTO members (organization_id, user_id, generation_id, organization_generation_id, roles, metadata, created_at, version) \
-             SELECT 'org-' || o, 'user-' || n, {}, {}, 'editor', '{{}}', 1732000000000 + n, 1 \
+            "INSERT INTO members (organization_id, user_id, generation_id, organization_generation_id, metadata, created_at, version) \
+             SELECT 'org-' || o, 'user-' || n, {}, {}, '{{}}', 1732000000000 + n, 1 \
              FROM (SELECT n, (n - 1) % {organizations} + 1 AS o FROM {}) AS given",
             sql.ulid("inc_01JF", "n"),
             sql.ulid("inc_01JD", "o"),
             sql.series(users),
         ),
+        "INSERT INTO user_roles (user_id, role) SELECT id, 'editor' FROM users".to_owned(),
+        "INSERT INTO member_roles (organization_id, user_id, role) SELECT organization_id, user_id, 'editor' FROM members"
+            .to_owned(),
         format!(
             "INSERT INTO service_clients (id, name, owner_type, permissions, metadata, created_at, created_by, version, organization_id, generation_id) \
              SELECT {}, 'Client ' || n, 'organization', 'a:b', '{{}}', 1732000000000 + n, 'cli', 1, 'org-' || n, {} FROM {}",

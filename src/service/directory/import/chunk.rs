@@ -192,7 +192,7 @@ impl LockedDirectory {
             .and_then(|()| store::directory::users::upsert_many(tx, &self.users.written()))
             .and_then(|()| store::directory::members::upsert_many(tx, &self.members.written()));
         match written {
-            Err(StoreError::Conflict(text)) => Err(Error::Conflict(text)),
+            Err(StoreError::Conflict(cause)) => Err(Error::Conflict(cause.to_string())),
             other => Ok(other.map(|()| self.events)?),
         }
     }

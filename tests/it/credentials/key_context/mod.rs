@@ -229,7 +229,7 @@ const MUTANTS: [(&str, &str); 17] = [
     ),
     ("c.generation_id AS creator_member_generation_id", "k.creator_generation_id AS creator_member_generation_id"),
     (" AND ' ' || p.assignable_to || ' ' LIKE '% organization %'", ""),
-    ("(m.roles, ' '", "(u.roles, ' '"),
+    ("WHERE q.organization_id = k.organization_id AND q.user_id = k.user_id", "WHERE q.user_id = k.user_id"),
     (" WHEN 'user' THEN k.generation_id END)\n        )", " END)\n        )"),
     ("x.unique_id IN (k.id, CASE", "x.unique_id IN (CASE"),
 ];

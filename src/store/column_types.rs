@@ -1,0 +1,128 @@
+//! Types of columns whose values are not types of the domain: sets, numbers and JSON.
+
+use std::collections::BTreeSet;
+
+use diesel::{
+    backend::Backend,
+    deserialize::{self, FromSql, FromSqlRow, FromStaticSqlRow, Queryable},
+    expression::AsExpression,
+    pg::Pg,
+    serialize::{self, IsNull, Output, ToSql},
+    sql_types::{Integer, Nullable, Text},
+    sqlite::Sqlite,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    domain::access::{permission::AssignableOwnerType, resource::ResourcePattern},
+    store::{
+        columns::{read_from_columns, stored},
+        pool::MultiBackend,
+    },
+};
+
+/// A set of owner types, with one space between the names.
+#[derive(Debug)]
+pub struct OwnerTypes(pub BTreeSet<AssignableOwnerType>);
+
+impl From<OwnerTypes> for BTreeSet<AssignableOwnerType> {
+    fn from(types: OwnerTypes) -> Self {
+        types.0
+    }
+}
+
+/// Resource patterns, with one space between them.
+#[derive(Debug)]
+pub struct ResourcePatterns(pub Vec<ResourcePattern>);
+
+impl From<ResourcePatterns> for Vec<ResourcePattern> {
+    fn from(patterns: ResourcePatterns) -> Self {
+        patterns.0
+    }
+}
+
+/// A truth value, which is 0 or 1 in both databases.
+#[derive(Debug)]
+pub struct Flag(pub bool);
+
+impl From<Flag> for bool {
+    fn from(flag: Flag) -> Self {
+        flag.0
+    }
+}
+
+/// A number that is never negative.
+#[derive(Debug)]
+pub struct Count(u32);
+
+impl From<Count> for u32 {
+    fn from(count: Count) -> Self {
+        count.0
+    }
+}
+
+/// The status of an HTTP response.
+#[derive(Debug)]
+pub struct HttpStatus(Option<u16>);
+
+impl From<HttpStatus> for Option<u16> {
+    fn from(status: HttpStatus) -> Self {
+        status.0
+    }
+}
+
+stored! {
+    OwnerTypes as Text(String):
+        |types: &OwnerTypes| types.0.iter().map(|owner| owner.as_str()).collect::<Vec<_>>().join(" "),
+        |text| Ok(OwnerTypes(text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>()?));
+    ResourcePatterns as Text(String):
+        |patterns: &ResourcePatterns| patterns.0.iter().map(ResourcePattern::as_str).collect::<Vec<_>>().join(" "),
+        |text| Ok(ResourcePatterns(text.split(' ').map(str::parse).collect::<Result<_, _>>()?));
+    Flag as Integer(i32): |flag: &Flag| i32::from(flag.0), |value| Ok(Flag(value != 0));
+}
+
+read_from_columns! {
+    Count: Integer, i32, |count| Ok(Self(count.try_into()?));
+    HttpStatus: Nullable<Integer>, Option<i32>, |status| Ok(Self(status.map(u16::try_from).transpose()?));
+}
+
+/// A value that is stored as JSON.
+#[derive(Debug, AsExpression, FromSqlRow)]
+#[diesel(sql_type = Text)]
+pub struct Json<T: std::fmt::Debug>(pub T);
+
+impl From<Json<Self>> for Map<String, Value> {
+    fn from(json: Json<Self>) -> Self {
+        json.0
+    }
+}
+
+impl<T: DeserializeOwned + std::fmt::Debug, DB: Backend> FromSql<Text, DB> for Json<T>
+where
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(serde_json::from_str(&String::from_sql(bytes)?)?))
+    }
+}
+
+impl<T: Serialize + std::fmt::Debug> ToSql<Text, Sqlite> for Json<T> {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(serde_json::to_string(&self.0)?);
+        Ok(IsNull::No)
+    }
+}
+
+impl<T: Serialize + std::fmt::Debug> ToSql<Text, Pg> for Json<T> {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        ToSql::<Text, Pg>::to_sql(&serde_json::to_string(&self.0)?, &mut out.reborrow())
+    }
+}
+
+impl<T: Serialize + std::fmt::Debug + Send + Sync + 'static> ToSql<Text, MultiBackend> for Json<T> {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, MultiBackend>) -> serialize::Result {
+        out.set_value((Text, self));
+        Ok(IsNull::No)
+    }
+}
