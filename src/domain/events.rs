@@ -1,6 +1,8 @@
 //! The audit log: one event for each resource that a change affected. Events are linked by hashes,
 //! so that the removal of an event can be detected.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -205,6 +207,18 @@ define_event_types! {
     RestoreAccepted = "restore.accepted" on "database",
 }
 
+impl FromStr for EventType {
+    type Err = UnknownEventType;
+    fn from_str(text: &str) -> Result<Self, UnknownEventType> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text).ok_or(UnknownEventType)
+    }
+}
+
+/// Returned for a text that is not the type of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an event type: use {}", EventType::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "))]
+pub struct UnknownEventType;
+
 /// An event of the audit log. The order of the fields is the order in which they are hashed: do not
 /// change it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,36 +260,22 @@ impl Event {
 }
 
 /// Direction in which the audit log is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum EventOrder {
     /// From the beginning, and on to the events that are appended.
     #[default]
+    #[serde(rename = "oldest")]
     OldestFirst,
     /// From the end to the beginning.
+    #[serde(rename = "newest")]
     NewestFirst,
 }
-
-impl std::str::FromStr for EventOrder {
-    type Err = UnknownEventOrder;
-    fn from_str(text: &str) -> Result<Self, UnknownEventOrder> {
-        match text {
-            "oldest" => Ok(Self::OldestFirst),
-            "newest" => Ok(Self::NewestFirst),
-            _ => Err(UnknownEventOrder),
-        }
-    }
-}
-
-/// Returned for a text that is not an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give oldest or newest")]
-pub struct UnknownEventOrder;
 
 /// Selection of events of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
     pub order: EventOrder,
-    pub event_types: Vec<String>,
+    pub event_types: Vec<EventType>,
     /// An id, `type:id`, or the type of an actor without an id: `cli` or `system`.
     pub actor: Option<String>,
     pub subject: Option<String>,

@@ -1,20 +1,27 @@
 //! `GET /v1/events`.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use utoipa::{
+    IntoParams,
+    openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 use crate::{
     domain::{
         access::policy::ReadEvents,
         common::time::Span,
-        events::{Event, EventFilter, EventOrder},
+        events::{Event, EventFilter, EventOrder, EventType},
     },
     http::{
-        extract::{access::Caller, query::Query},
-        openapi::{answers::Listing, params::EventQuery},
+        extract::{
+            access::Caller,
+            query::{Limit, Query},
+        },
         problem::Problem,
-        response::plain,
+        response::Listing,
     },
     service::{InputFault, Services, events},
 };
@@ -22,34 +29,71 @@ use crate::{
 /// Maximum time that a request waits for the next event.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// Filters and order of the audit log.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// Maximum number of events to return.
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+    /// The `seq` of the last event of the previous page, as `next` contains it.
+    after: Option<i64>,
+    /// Whether the oldest or the newest events come first.
+    #[serde(default)]
+    #[param(inline)]
+    order: EventOrder,
+    /// How long to wait for a new event if there is none, at most 30s.
+    #[param(value_type = Option<String>, pattern = "^([0-9]|[12][0-9]|30)s$", default = "0s")]
+    wait: Option<Span>,
+    /// Only events of these types, separated by commas.
+    #[serde(rename = "type", default, deserialize_with = "deserialize_event_types")]
+    #[param(style = Form, explode = false, schema_with = event_types)]
+    event_types: Vec<EventType>,
+    /// Only events of this actor: an id, `type:id`, `cli` or `system`.
+    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    actor: Option<String>,
+    /// Only events on this object: an id or `type:id`.
+    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    subject: Option<String>,
+    /// Only events in this organization.
+    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    organization: Option<String>,
+}
+
+fn deserialize_event_types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EventType>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.split(',').map(EventType::from_str).collect::<Result<_, _>>().map_err(D::Error::custom)
+}
+
+fn event_types() -> RefOr<Schema> {
+    let names = EventType::ALL.iter().map(|kind| kind.as_str());
+    ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))).into()
+}
+
 /// Lists the events of the audit log.
 ///
 /// Events are listed oldest first, and can be followed with `after` and `wait`, or newest first.
-#[utoipa::path(get, path = "", params(EventQuery), responses(Listing<Event>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     _: Caller<ReadEvents>,
-    request: HttpRequest,
+    Query(query): Query<EventQuery>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after", "wait", "order", "type", "actor", "subject", "organization"])?;
-    let order = query.parse("order", "oldest or newest")?.unwrap_or_default();
-    let filter = EventFilter {
-        order,
-        event_types: query.text("type").map(|kinds| kinds.split(',').map(str::to_owned).collect()).unwrap_or_default(),
-        actor: query.text("actor"),
-        subject: query.text("subject"),
-        organization: query.text("organization"),
-    };
-    let after = query.parse("after", "the seq of an event, as `next` gives it")?;
-    let wait = query.parse::<Span>("wait", "a length of time, such as 10s")?.unwrap_or(Span::ZERO).duration();
-    if order == EventOrder::NewestFirst && wait > Duration::ZERO {
-        return Err(Problem::invalid(vec![InputFault::new(
-            "wait",
-            "only with order=oldest: nothing is added at the other end",
-        )]));
+) -> Result<Listing<Event>, Problem> {
+    let wait = query.wait.unwrap_or(Span::ZERO).duration();
+    let invalid_wait = |message| Err(Problem::invalid(vec![InputFault::new("wait", message)]));
+    if query.order == EventOrder::NewestFirst && wait > Duration::ZERO {
+        return invalid_wait("requires order=oldest");
     }
     if wait > MAX_WAIT {
-        return Err(Problem::invalid(vec![InputFault::new("wait", "may be 30s at most")]));
+        return invalid_wait("must be at most 30s");
     }
-    Ok(plain(&events::list(&services, filter, after, query.limit()?, wait).await?))
+    let filter = EventFilter {
+        order: query.order,
+        event_types: query.event_types,
+        actor: query.actor,
+        subject: query.subject,
+        organization: query.organization,
+    };
+    Ok(events::list(&services, filter, query.after, query.limit.0, wait).await?.into())
 }

@@ -10,7 +10,8 @@ use crate::{
     domain::access::policy::ReadMetrics,
     http::{
         extract::access::{Caller, Unauthenticated},
-        openapi::answers::{Metrics, Probe},
+        openapi::responses::{Metrics, Probe},
+        problem::Problem,
     },
     service::{
         Services,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Returns 200 while the process is running.
-#[utoipa::path(get, path = "", responses((status = 200, description = "It is.", body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "", responses((status = 200, description = "The process is running.", body = String, content_type = "text/plain")))]
 pub async fn healthz(_: Unauthenticated) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body("ok\n")
 }
@@ -43,8 +44,8 @@ pub async fn metrics(_: Unauthenticated, services: Data<Services>) -> HttpRespon
 
 /// Returns counters and gauges in the OpenMetrics format.
 #[utoipa::path(get, path = "", responses(Metrics))]
-pub async fn get_public_metrics(_: Caller<ReadMetrics>, services: Data<Services>) -> HttpResponse {
-    render_metrics(&services)
+pub async fn get_public_metrics(_: Caller<ReadMetrics>, services: Data<Services>) -> Result<HttpResponse, Problem> {
+    Ok(render_metrics(&services))
 }
 
 fn render_metrics(services: &Services) -> HttpResponse {
@@ -58,7 +59,7 @@ fn render_metrics(services: &Services) -> HttpResponse {
             .insert_header((CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
             .body(text),
         Err(error) => {
-            tracing::error!(%error, "metrics cannot be written");
+            tracing::error!(%error, "failed to encode metrics");
             HttpResponse::InternalServerError().finish()
         }
     }

@@ -28,177 +28,143 @@ use crate::{
     },
 };
 
-const GET: Method = Method::GET;
-const HEAD: Method = Method::HEAD;
-const POST: Method = Method::POST;
-const PUT: Method = Method::PUT;
-const PATCH: Method = Method::PATCH;
-const DELETE: Method = Method::DELETE;
+/// Paths, each with its endpoints.
+type RouteTable = Vec<(&'static str, Vec<Endpoint>)>;
 
-/// Builds an endpoint from a method and a handler, given as `module::handler`. A handler without a
-/// `utoipa::path` attribute does not compile.
-macro_rules! on {
-    ($method:ident, $module:ident::$handler:ident) => {
+/// Builds a table of routes: paths with methods and handlers, given as `module::handler`. A handler
+/// without a `utoipa::path` attribute does not compile.
+macro_rules! routes {
+    ($($path:literal: $($method:ident $module:ident::$handler:ident),+;)*) => {
         pastey::paste! {
-            on::<$module::[<__path_ $handler>], _, _>(
-                $method,
-                concat!(stringify!($module), "_", stringify!($handler)),
-                $module::$handler,
-            )
+            vec![$((
+                $path,
+                vec![$(on::<$module::[<__path_ $handler>], _, _>(
+                    Method::$method,
+                    concat!(stringify!($module), "_", stringify!($handler)),
+                    $module::$handler,
+                )),+],
+            )),*]
         }
     };
 }
 
 /// Routes for clients, services and the product.
 fn public_routes() -> RouteTable {
-    RouteTable::default()
-        .at("/oauth/token", vec![on!(POST, token::token)])
-        .at("/identity/token", vec![on!(POST, token::token)])
-        .at("/.well-known/jwks.json", vec![on!(GET, well_known::jwks), on!(HEAD, well_known::jwks)])
-        .at("/.well-known/openid-configuration", vec![on!(GET, well_known::metadata), on!(HEAD, well_known::metadata)])
-        .at(
-            "/.well-known/oauth-authorization-server",
-            vec![on!(GET, well_known::metadata), on!(HEAD, well_known::metadata)],
-        )
-        .at("/v1/exchange", vec![on!(POST, exchange::exchange)])
-        .at("/v1/exchange/explain", vec![on!(POST, exchange::explain)])
-        .at("/v1/api-keys", vec![on!(GET, api_keys::list), on!(POST, api_keys::create)])
-        .at("/v1/api-keys/validate", vec![on!(POST, validate::validate)])
-        .at(
-            "/v1/api-keys/{id}",
-            vec![on!(GET, api_keys::get), on!(PATCH, api_keys::patch), on!(DELETE, api_keys::delete)],
-        )
-        .at("/v1/api-keys/{id}/rotate", vec![on!(POST, api_keys::rotate)])
-        .at("/v1/api-keys/{id}/cancel-rotation", vec![on!(POST, api_keys::cancel_rotation)])
-        .at("/v1/api-keys/{id}/suspend", vec![on!(POST, api_keys::suspend)])
-        .at("/v1/api-keys/{id}/resume", vec![on!(POST, api_keys::resume)])
-        .at("/v1/api-keys/{id}/revoke", vec![on!(POST, api_keys::revoke)])
-        .at("/v1/service-clients", vec![on!(GET, service_clients::list), on!(POST, service_clients::create)])
-        .at(
-            "/v1/service-clients/{id}",
-            vec![
-                on!(GET, service_clients::get),
-                on!(PATCH, service_clients::patch),
-                on!(DELETE, service_clients::delete),
-            ],
-        )
-        .at("/v1/organizations", vec![on!(GET, organizations::list)])
-        .at(
-            "/v1/organizations/{id}",
-            vec![
-                on!(GET, organizations::get),
-                on!(PUT, organizations::put),
-                on!(PATCH, organizations::patch),
-                on!(DELETE, organizations::delete),
-            ],
-        )
-        .at("/v1/organizations/{id}/members", vec![on!(GET, members::list)])
-        .at(
-            "/v1/organizations/{id}/members/{user}",
-            vec![
-                on!(GET, members::get),
-                on!(PUT, members::put),
-                on!(PATCH, members::patch),
-                on!(DELETE, members::delete),
-            ],
-        )
-        .at("/v1/users", vec![on!(GET, users::list)])
-        .at(
-            "/v1/users/{id}",
-            vec![on!(GET, users::get), on!(PUT, users::put), on!(PATCH, users::patch), on!(DELETE, users::delete)],
-        )
-        .at("/v1/import", vec![on!(POST, import::import)])
-        .at("/v1/roles", vec![on!(GET, roles::list)])
-        .at("/v1/roles/{name}", vec![on!(GET, roles::get), on!(PUT, roles::put), on!(DELETE, roles::delete)])
-        .at("/v1/permissions", vec![on!(GET, permissions::list)])
-        .at(
-            "/v1/permissions/{name}",
-            vec![on!(GET, permissions::get), on!(PUT, permissions::put), on!(DELETE, permissions::delete)],
-        )
-        .at("/v1/audiences", vec![on!(GET, audiences::list), on!(POST, audiences::create)])
-        .at(
-            "/v1/audiences/{id}",
-            vec![on!(GET, audiences::get), on!(PATCH, audiences::patch), on!(DELETE, audiences::delete)],
-        )
-        .at("/v1/portal-sessions", vec![on!(POST, sessions::open)])
-        .at("/v1/portal-sessions/current", vec![on!(GET, sessions::current)])
-        .at("/widget/v1.js", vec![on!(GET, assets::widget), on!(HEAD, assets::widget)])
-        .at("/assets/{hash}/{folder}/{file}", vec![on!(GET, assets::asset), on!(HEAD, assets::asset)])
-        .at("/portal/organization-keys", vec![on!(GET, portal_page::page), on!(HEAD, portal_page::page)])
-        .at("/portal/user-keys", vec![on!(GET, portal_page::page), on!(HEAD, portal_page::page)])
-        .at("/portal/sign-in", vec![on!(POST, portal_page::sign_in)])
-        .at("/portal/sign-out", vec![on!(POST, portal_page::sign_out)])
-        .at("/console", vec![on!(GET, console_page::page), on!(HEAD, console_page::page)])
-        .at("/console/sign-in", vec![on!(POST, console_page::sign_in)])
-        .at("/console/sign-out", vec![on!(POST, console_page::sign_out)])
-        .at("/v1/caller", vec![on!(GET, caller::get)])
-        .at("/v1/overview", vec![on!(GET, key_statistics::get)])
-        .at("/v1/branding", vec![on!(GET, branding::get), on!(PUT, branding::put)])
-        .at("/v1/signing-keys", vec![on!(GET, signing_keys::list), on!(POST, signing_keys::import)])
-        .at("/v1/signing-keys/rotate", vec![on!(POST, signing_keys::rotate)])
-        .at("/v1/signing-keys/{kid}/revoke", vec![on!(POST, signing_keys::revoke)])
-        .at("/v1/events", vec![on!(GET, events::list)])
-        .at("/v1/webhooks", vec![on!(GET, webhooks::list), on!(POST, webhooks::create)])
-        .at(
-            "/v1/webhooks/{id}",
-            vec![on!(GET, webhooks::get), on!(PATCH, webhooks::patch), on!(DELETE, webhooks::delete)],
-        )
-        .at("/v1/webhooks/{id}/rotate-secret", vec![on!(POST, webhooks::rotate_secret)])
-        .at("/v1/webhooks/{id}/test", vec![on!(POST, webhooks::test)])
-        .at("/v1/webhooks/{id}/deliveries", vec![on!(GET, webhooks::deliveries)])
-        .at("/v1/webhooks/{id}/deliveries/{delivery}/retry", vec![on!(POST, webhooks::retry)])
-        .at("/v1/api-keys/{id}/usage", vec![on!(GET, usage::get)])
-        .at("/v1/access-records", vec![on!(GET, access_records::list), on!(POST, access_records::create)])
-        .at(
-            "/v1/access-records/{id}",
-            vec![on!(GET, access_records::get), on!(PATCH, access_records::patch), on!(DELETE, access_records::delete)],
-        )
-        .at("/v1/access/check", vec![on!(POST, check_access::check)])
-        .at("/oauth/introspect", vec![on!(POST, introspect::introspect)])
-        .at("/oauth/revoke", vec![on!(POST, revoke::revoke)])
-        .at("/v1/status-lists/{id}", vec![on!(GET, status_lists::get), on!(HEAD, status_lists::get)])
-        .at("/openapi.json", vec![on!(GET, pages::get_document), on!(HEAD, pages::get_document)])
-        .at("/docs", vec![on!(GET, pages::get_docs), on!(HEAD, pages::get_docs)])
-        .at("/docs/{file}", vec![on!(GET, pages::asset), on!(HEAD, pages::asset)])
+    routes! {
+        "/oauth/token": POST token::token;
+        "/identity/token": POST token::token;
+        "/.well-known/jwks.json": GET well_known::jwks, HEAD well_known::jwks;
+        "/.well-known/openid-configuration": GET well_known::metadata, HEAD well_known::metadata;
+        "/.well-known/oauth-authorization-server": GET well_known::metadata, HEAD well_known::metadata;
+        "/v1/exchange": POST exchange::exchange;
+        "/v1/exchange/explain": POST exchange::explain;
+        "/v1/api-keys": GET api_keys::list, POST api_keys::create;
+        "/v1/api-keys/validate": POST validate::validate;
+        "/v1/api-keys/{id}": GET api_keys::get, PATCH api_keys::patch, DELETE api_keys::delete;
+        "/v1/api-keys/{id}/rotate": POST api_keys::rotate;
+        "/v1/api-keys/{id}/cancel-rotation": POST api_keys::cancel_rotation;
+        "/v1/api-keys/{id}/suspend": POST api_keys::suspend;
+        "/v1/api-keys/{id}/resume": POST api_keys::resume;
+        "/v1/api-keys/{id}/revoke": POST api_keys::revoke;
+        "/v1/service-clients": GET service_clients::list, POST service_clients::create;
+        "/v1/service-clients/{id}":
+            GET service_clients::get, PATCH service_clients::patch, DELETE service_clients::delete;
+        "/v1/organizations": GET organizations::list;
+        "/v1/organizations/{id}":
+            GET organizations::get, PUT organizations::put, PATCH organizations::patch, DELETE organizations::delete;
+        "/v1/organizations/{id}/members": GET members::list;
+        "/v1/organizations/{id}/members/{user}":
+            GET members::get, PUT members::put, PATCH members::patch, DELETE members::delete;
+        "/v1/users": GET users::list;
+        "/v1/users/{id}": GET users::get, PUT users::put, PATCH users::patch, DELETE users::delete;
+        "/v1/import": POST import::import;
+        "/v1/roles": GET roles::list;
+        "/v1/roles/{name}": GET roles::get, PUT roles::put, DELETE roles::delete;
+        "/v1/permissions": GET permissions::list;
+        "/v1/permissions/{name}": GET permissions::get, PUT permissions::put, DELETE permissions::delete;
+        "/v1/audiences": GET audiences::list, POST audiences::create;
+        "/v1/audiences/{id}": GET audiences::get, PATCH audiences::patch, DELETE audiences::delete;
+        "/v1/portal-sessions": POST sessions::open;
+        "/v1/portal-sessions/current": GET sessions::current;
+        "/widget/v1.js": GET assets::widget, HEAD assets::widget;
+        "/assets/{hash}/{folder}/{file}": GET assets::asset, HEAD assets::asset;
+        "/portal/organization-keys": GET portal_page::page, HEAD portal_page::page;
+        "/portal/user-keys": GET portal_page::page, HEAD portal_page::page;
+        "/portal/sign-in": POST portal_page::sign_in;
+        "/portal/sign-out": POST portal_page::sign_out;
+        "/console": GET console_page::page, HEAD console_page::page;
+        "/console/sign-in": POST console_page::sign_in;
+        "/console/sign-out": POST console_page::sign_out;
+        "/v1/caller": GET caller::get;
+        "/v1/overview": GET key_statistics::get;
+        "/v1/branding": GET branding::get, PUT branding::put;
+        "/v1/signing-keys": GET signing_keys::list, POST signing_keys::import;
+        "/v1/signing-keys/rotate": POST signing_keys::rotate;
+        "/v1/signing-keys/{kid}/revoke": POST signing_keys::revoke;
+        "/v1/events": GET events::list;
+        "/v1/webhooks": GET webhooks::list, POST webhooks::create;
+        "/v1/webhooks/{id}": GET webhooks::get, PATCH webhooks::patch, DELETE webhooks::delete;
+        "/v1/webhooks/{id}/rotate-secret": POST webhooks::rotate_secret;
+        "/v1/webhooks/{id}/test": POST webhooks::test;
+        "/v1/webhooks/{id}/deliveries": GET webhooks::deliveries;
+        "/v1/webhooks/{id}/deliveries/{delivery}/retry": POST webhooks::retry;
+        "/v1/api-keys/{id}/usage": GET usage::get;
+        "/v1/access-records": GET access_records::list, POST access_records::create;
+        "/v1/access-records/{id}":
+            GET access_records::get, PATCH access_records::patch, DELETE access_records::delete;
+        "/v1/access/check": POST check_access::check;
+        "/oauth/introspect": POST introspect::introspect;
+        "/oauth/revoke": POST revoke::revoke;
+        "/v1/status-lists/{id}": GET status_lists::get, HEAD status_lists::get;
+        "/openapi.json": GET pages::get_document, HEAD pages::get_document;
+        "/docs": GET pages::get_docs, HEAD pages::get_docs;
+        "/docs/{file}": GET pages::asset, HEAD pages::asset;
+    }
 }
 
 /// Operations routes on the public listener, for deployments without an operator listener.
 fn public_operations_routes() -> RouteTable {
-    health_routes().at("/metrics", vec![on!(GET, operations::get_public_metrics)])
+    let mut routes = health_routes();
+    routes.extend(routes! { "/metrics": GET operations::get_public_metrics; });
+    routes
 }
 
 /// Operations routes on the operator listener.
 fn operator_routes() -> RouteTable {
-    health_routes().at("/metrics", vec![on!(GET, operations::metrics)])
+    let mut routes = health_routes();
+    routes.extend(routes! { "/metrics": GET operations::metrics; });
+    routes
 }
 
 fn health_routes() -> RouteTable {
-    RouteTable::default()
-        .at("/healthz", vec![on!(GET, operations::healthz), on!(HEAD, operations::healthz)])
-        .at("/readyz", vec![on!(GET, operations::readyz), on!(HEAD, operations::readyz)])
+    routes! {
+        "/healthz": GET operations::healthz, HEAD operations::healthz;
+        "/readyz": GET operations::readyz, HEAD operations::readyz;
+    }
 }
 
 /// All publicly reachable routes, which the OpenAPI document describes.
-pub fn table() -> Vec<(String, Vec<Endpoint>)> {
-    public_routes().0.into_iter().chain(public_operations_routes().0).collect()
+pub fn table() -> RouteTable {
+    public_routes().into_iter().chain(public_operations_routes()).collect()
 }
 
 /// Configures the public listener. If the issuer has a path, the routes are served below that path
 /// and at the root, because a proxy may or may not strip the path.
 pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin], with_operations: bool) {
     if with_operations {
-        public_operations_routes().serve(config, "", &[]);
+        serve(public_operations_routes(), config, "", &[]);
     }
     let prefixes: &[&str] = if issuer_path.is_empty() { &[""] } else { &[issuer_path, ""] };
     for prefix in prefixes {
-        public_routes().serve(config, prefix, origins);
+        serve(public_routes(), config, prefix, origins);
     }
     if !issuer_path.is_empty() {
         // RFC 8414 §3.1: the well-known part is inserted between host and path.
         for name in ["oauth-authorization-server", "openid-configuration"] {
             let path = format!("/.well-known/{name}{issuer_path}");
-            let metadata = vec![on!(GET, well_known::metadata), on!(HEAD, well_known::metadata)];
-            RouteTable::default().at(&path, metadata).serve(config, "", &[]);
+            for (_, endpoints) in routes! { "": GET well_known::metadata, HEAD well_known::metadata; } {
+                config.service(resource(&path, endpoints));
+            }
         }
     }
     config.default_service(web::to(not_found));
@@ -206,29 +172,18 @@ pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin],
 
 /// Configures the operator listener.
 pub fn operations(config: &mut ServiceConfig) {
-    operator_routes().serve(config, "", &[]);
+    serve(operator_routes(), config, "", &[]);
     config.default_service(web::to(not_found));
 }
 
-/// Paths, each with its endpoints.
-#[derive(Default)]
-struct RouteTable(Vec<(String, Vec<Endpoint>)>);
-
-impl RouteTable {
-    fn at(mut self, path: &str, endpoints: Vec<Endpoint>) -> Self {
-        self.0.push((path.to_owned(), endpoints));
-        self
-    }
-
-    /// Registers all paths below `prefix`. Pages of `origins` may call `/v1`.
-    fn serve(self, config: &mut ServiceConfig, prefix: &str, origins: &[Origin]) {
-        for (path, endpoints) in self.0 {
-            let resource = resource(&format!("{prefix}{path}"), endpoints);
-            if path.starts_with("/v1/") && !origins.is_empty() {
-                config.service(resource.wrap(cors::build_v1_cors(origins)));
-            } else {
-                config.service(resource);
-            }
+/// Registers all paths below `prefix`. Pages of `origins` may call `/v1`.
+fn serve(routes: RouteTable, config: &mut ServiceConfig, prefix: &str, origins: &[Origin]) {
+    for (path, endpoints) in routes {
+        let resource = resource(&format!("{prefix}{path}"), endpoints);
+        if path.starts_with("/v1/") && !origins.is_empty() {
+            config.service(resource.wrap(cors::build_v1_cors(origins)));
+        } else {
+            config.service(resource);
         }
     }
 }

@@ -56,21 +56,21 @@ pub struct BoundListeners {
 
 /// Binds the configured addresses.
 pub fn bind(settings: &ServerSettings) -> Result<BoundListeners, ServeError> {
-    let (socket, address) = take(settings.bind)?;
-    let admin = settings.admin_bind.map(take).transpose()?;
+    let (socket, address) = bind_socket(settings.bind)?;
+    let admin = settings.admin_bind.map(bind_socket).transpose()?;
     let (admin_socket, admin_address) = admin.unzip();
     Ok(BoundListeners { address, admin_address, socket, admin_socket })
 }
 
-fn take(address: SocketAddr) -> Result<(Socket, SocketAddr), ServeError> {
-    let taken = || {
+fn bind_socket(address: SocketAddr) -> Result<(Socket, SocketAddr), ServeError> {
+    let bound = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         let real = socket.local_addr()?.as_socket().unwrap_or(address);
         Ok((socket, real))
     };
-    taken().map_err(|error| ServeError::Bind(address, error))
+    bound().map_err(|error| ServeError::Bind(address, error))
 }
 
 fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, ServeError> {

@@ -8,46 +8,51 @@ use actix_web::{
     },
     web::Data,
 };
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     domain::common::id::StatusListId,
     http::{
-        extract::{access::Unauthenticated, query::id},
+        extract::{access::Unauthenticated, path::Path, query::Query},
         openapi::{
-            answers::{Cached, PastStateUnavailable},
             documents::StatusListToken,
-            params::InPath,
+            responses::{Cached, PastStateUnavailable},
         },
         problem::Problem,
-        signing::well_known::kept,
+        signing::well_known::serve_cached,
     },
     service::{Services, status_lists},
 };
 
+/// The time of a status list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StatusListQuery {
+    /// Not supported: past lists are not kept. The response is 501.
+    time: Option<i64>,
+}
+
 /// Retrieves a signed status list (draft-ietf-oauth-status-list-20).
 ///
 /// The list has two bits for each index: 0 is valid, 1 is invalid and 2 is suspended.
-#[utoipa::path(
-    get,
-    path = "",
-    params(
-        InPath<StatusListId>,
-        ("time" = Option<i64>, Query, description = "How it was then, in seconds since 1970: not kept, and answered 501.")
-    ),
-    responses(Cached<StatusListToken>, PastStateUnavailable)
-)]
-pub async fn get(_: Unauthenticated, request: HttpRequest, services: Data<Services>) -> Result<HttpResponse, Problem> {
-    let list = status_lists::get(&services, &id(&request, "id")?).await?;
-    if form_urlencoded::parse(request.query_string().as_bytes()).any(|(name, _)| name == "time") {
-        return Err(Problem::not_implemented(
-            "the lists of the past are not kept: leave `time` out for the one of now",
-        ));
+#[utoipa::path(get, path = "", responses(Cached<StatusListToken>, PastStateUnavailable))]
+pub async fn get(
+    _: Unauthenticated,
+    request: HttpRequest,
+    Path(id): Path<StatusListId>,
+    Query(query): Query<StatusListQuery>,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let list = status_lists::get(&services, &id).await?;
+    if query.time.is_some() {
+        return Err(Problem::not_implemented("past status lists are not kept; omit `time` for the current list"));
     }
     // Half of the time for which a verifier may use a list.
     let cache_control = format!("public, max-age={}", status_lists::build::ttl(&services) / 2);
     let zipped = accepts_gzip(&request);
     let document = if zipped { &list.gzip } else { &list.plain };
-    let mut response = kept(&request, document, "application/statuslist+jwt", &cache_control);
+    let mut response = serve_cached(&request, document, "application/statuslist+jwt", &cache_control);
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if zipped && response.status() == StatusCode::OK {

@@ -13,6 +13,7 @@ use crate::{
             delivery::{Delivery, DeliveryState},
         },
     },
+    http::response::impl_resource,
     service::webhooks::{WebhookWithSecret, deliveries::TestResult},
 };
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Webhook)]
 pub struct WebhookBody {
-    pub(crate) id: WebhookId,
+    id: WebhookId,
     url: WebhookUrl,
     description: Option<DisplayName>,
     event_types: Option<EventTypeFilter>,
@@ -35,7 +36,7 @@ pub struct WebhookBody {
     paused_until: Option<Timestamp>,
     created_at: Timestamp,
     created_by: ActorRef,
-    pub(crate) version: i64,
+    version: i64,
     /// The signing secret. Present only in the responses to create and rotate.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -50,6 +51,8 @@ pub(crate) enum WebhookStateBody {
     Enabled,
     Disabled,
 }
+
+impl_resource!(WebhookBody, "/v1/webhooks/{}", id);
 
 impl From<Webhook> for WebhookBody {
     fn from(webhook: Webhook) -> Self {
@@ -76,8 +79,8 @@ impl From<Webhook> for WebhookBody {
 }
 
 impl From<WebhookWithSecret> for WebhookBody {
-    fn from(made: WebhookWithSecret) -> Self {
-        Self { secret: Some(made.secret.expose().to_string()), ..Self::from(made.webhook) }
+    fn from(WebhookWithSecret { webhook, secret }: WebhookWithSecret) -> Self {
+        Self { secret: Some(secret.expose().to_string()), ..Self::from(webhook) }
     }
 }
 

@@ -1,8 +1,8 @@
 //! `/v1/webhooks`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     domain::{
@@ -17,20 +17,17 @@ use crate::{
     http::{
         extract::{
             access::Caller,
-            json::{Body, Json, OptionalJson, deserialize_nullable},
-            query::{Query, id, parse_if_match},
-        },
-        openapi::{
-            answers::{Deleted, Listing, Made as MadeAnswer, Object, Plain, Rekeyed},
-            params::{IfMatch, InPath, Once, Paging},
+            if_match::IfMatch,
+            json::{IdempotentJson, Json, OptionalJson, deserialize_nullable},
+            path::{Path, PathPair},
+            query::{Limit, Paging, Query},
         },
         problem::Problem,
-        response::{created_response, object, plain},
+        response::{Created, Deleted, Listing, Object, Plain},
         webhook_bodies::{DeliveryBody, TestDeliveryBody, WebhookBody, WebhookStateBody},
     },
     service::{
         Services,
-        common::idempotency::CreateOutcome,
         webhooks::{self, DEFAULT_SECRET_OVERLAP, NewWebhook, WebhookPatch, deliveries},
     },
 };
@@ -41,11 +38,8 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     url: WebhookUrl,
-    #[serde(default)]
     description: Option<DisplayName>,
-    #[serde(default)]
     event_types: Option<EventTypeFilter>,
-    #[serde(default)]
     organization_id: Option<OrganizationId>,
 }
 
@@ -54,7 +48,6 @@ pub struct CreateBody {
 #[schema(as = WebhookPatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
-    #[serde(default)]
     url: Option<WebhookUrl>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     description: Option<Option<DisplayName>>,
@@ -62,7 +55,6 @@ pub struct PatchBody {
     event_types: Option<Option<EventTypeFilter>>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     organization_id: Option<Option<OrganizationId>>,
-    #[serde(default)]
     state: Option<WebhookStateBody>,
 }
 
@@ -72,69 +64,58 @@ pub struct PatchBody {
 #[serde(deny_unknown_fields)]
 pub struct RotateBody {
     /// How long deliveries are also signed with the old secret. Defaults to 24h.
-    #[serde(default)]
     overlap: Option<Span>,
 }
 
 /// Creates a webhook.
 ///
 /// Its secret is returned only in this response.
-#[utoipa::path(post, path = "", params(Once), responses(MadeAnswer<WebhookBody>))]
+#[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageWebhooks>,
-    request: HttpRequest,
-    body: Json<CreateBody>,
+    IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let Body { value: body, once } = body.read().await?;
-    Query::of(&request, &[])?;
+) -> Result<Created<WebhookBody>, Problem> {
     let new = NewWebhook {
         url: body.url,
         description: body.description,
         event_types: body.event_types,
         organization: body.organization_id,
     };
-    let (body, replayed) = match webhooks::create(&services, &caller.identity, new, once).await? {
-        CreateOutcome::New(made) => (WebhookBody::from(made), false),
-        CreateOutcome::Existing(webhook) => (WebhookBody::from(webhook), true),
-    };
-    let location = format!("{}/v1/webhooks/{}", services.issuer(), body.id);
-    Ok(created_response(body.version, location, replayed, &body))
+    Ok(webhooks::create(&services, &caller, new, idempotency).await?.into())
 }
 
 /// Lists the webhooks, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<WebhookBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     _: Caller<ManageWebhooks>,
-    request: HttpRequest,
+    Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&webhooks::list(&services, query.page()?).await?.map(WebhookBody::from)))
+) -> Result<Listing<WebhookBody>, Problem> {
+    Ok(webhooks::list(&services, page.into()).await?.into())
 }
 
 /// Retrieves a webhook, without its secret.
-#[utoipa::path(get, path = "", params(InPath<WebhookId>), responses(Object<WebhookBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     _: Caller<ManageWebhooks>,
-    request: HttpRequest,
+    Path(id): Path<WebhookId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let webhook = webhooks::get(&services, id(&request, "id")?).await?;
-    Ok(object(webhook.version, &WebhookBody::from(webhook)))
+) -> Result<Object<WebhookBody>, Problem> {
+    Ok(Object(webhooks::get(&services, id).await?.into()))
 }
 
 /// Updates a webhook.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<WebhookId>, IfMatch), responses(Object<WebhookBody>))]
+#[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageWebhooks>,
-    request: HttpRequest,
-    body: Json<PatchBody>,
+    Json(body): Json<PatchBody>,
+    Path(id): Path<WebhookId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
+) -> Result<Object<WebhookBody>, Problem> {
     let patch = WebhookPatch {
         url: body.url,
         description: body.description,
@@ -142,70 +123,75 @@ pub async fn patch(
         organization: body.organization_id,
         enabled: body.state.map(|state| state == WebhookStateBody::Enabled),
     };
-    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let webhook = webhooks::patch(&services, &caller.identity, id, patch, if_version).await?;
-    Ok(object(webhook.version, &WebhookBody::from(webhook)))
+    Ok(Object(webhooks::patch(&services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes a webhook.
-#[utoipa::path(delete, path = "", params(InPath<WebhookId>, IfMatch), responses(Deleted))]
+#[utoipa::path(delete, path = "")]
 pub async fn delete(
     caller: Caller<ManageWebhooks>,
-    request: HttpRequest,
+    Path(id): Path<WebhookId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    webhooks::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Deleted, Problem> {
+    webhooks::delete(&services, &caller, id, version).await?;
+    Ok(Deleted)
 }
 
 /// Rotates the secret of a webhook.
 ///
 /// The response contains the new secret. The old one also signs deliveries until the overlap ends.
-#[utoipa::path(post, path = "", params(InPath<WebhookId>, IfMatch), responses(Rekeyed<WebhookBody>))]
+#[utoipa::path(post, path = "")]
 pub async fn rotate_secret(
     caller: Caller<ManageWebhooks>,
-    request: HttpRequest,
-    body: OptionalJson<RotateBody>,
+    OptionalJson(body): OptionalJson<RotateBody>,
+    Path(id): Path<WebhookId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let overlap = body.read().await?.overlap.unwrap_or(DEFAULT_SECRET_OVERLAP);
-    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let made = webhooks::rotate_secret(&services, &caller.identity, id, overlap, if_version).await?;
-    Ok(object(made.webhook.version, &WebhookBody::from(made)))
+) -> Result<Object<WebhookBody>, Problem> {
+    let overlap = body.overlap.unwrap_or(DEFAULT_SECRET_OVERLAP);
+    Ok(Object(webhooks::rotate_secret(&services, &caller, id, overlap, version).await?.into()))
 }
 
 /// Sends a signed test delivery at once and returns the result.
-#[utoipa::path(post, path = "", params(InPath<WebhookId>), responses(Plain<TestDeliveryBody>))]
+#[utoipa::path(post, path = "")]
 pub async fn test(
     _: Caller<ManageWebhooks>,
-    request: HttpRequest,
+    Path(id): Path<WebhookId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    Query::of(&request, &[])?;
-    Ok(plain(&TestDeliveryBody::from(deliveries::test(&services, id(&request, "id")?).await?)))
+) -> Result<Plain<TestDeliveryBody>, Problem> {
+    Ok(Plain(deliveries::test(&services, id).await?.into()))
+}
+
+/// Pagination of the deliveries of a webhook.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveryPaging {
+    /// Maximum number of deliveries to return.
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+    /// The `event_seq` of the last delivery of the previous page, as `next` contains it.
+    after: Option<i64>,
 }
 
 /// Lists the deliveries of a webhook, newest first.
-#[utoipa::path(get, path = "", params(InPath<WebhookId>, Paging), responses(Listing<DeliveryBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn deliveries(
     _: Caller<ManageWebhooks>,
-    request: HttpRequest,
+    Path(id): Path<WebhookId>,
+    Query(DeliveryPaging { limit, after }): Query<DeliveryPaging>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    let before = query.parse("after", "the event_seq of a delivery, as `next` gives it")?;
-    let page = deliveries::list(&services, id(&request, "id")?, before, query.limit()?).await?;
-    Ok(plain(&page.map(DeliveryBody::from)))
+) -> Result<Listing<DeliveryBody>, Problem> {
+    Ok(deliveries::list(&services, id, after, limit.0).await?.into())
 }
 
 /// Sends a delivery again.
-#[utoipa::path(post, path = "", params(InPath<WebhookId>, InPath<DeliveryId>), responses(Plain<DeliveryBody>))]
+#[utoipa::path(post, path = "")]
 pub async fn retry(
     caller: Caller<ManageWebhooks>,
-    request: HttpRequest,
+    PathPair(webhook, delivery): PathPair<WebhookId, DeliveryId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let (webhook, delivery) = (id(&request, "id")?, id(&request, "delivery")?);
-    let delivery = deliveries::retry(&services, &caller.identity, webhook, delivery).await?;
-    Ok(plain(&DeliveryBody::from(delivery)))
+) -> Result<Plain<DeliveryBody>, Problem> {
+    Ok(Plain(deliveries::retry(&services, &caller, webhook, delivery).await?.into()))
 }

@@ -123,7 +123,7 @@ pub fn list(
         EventOrder::NewestFirst => query.filter(events::seq.lt(after.unwrap_or(i64::MAX))).order(events::seq.desc()),
     };
     if !filter.event_types.is_empty() {
-        query = query.filter(events::kind.eq_any(filter.event_types.clone()));
+        query = query.filter(events::kind.eq_any(filter.event_types.iter().map(|kind| kind.as_str())));
     }
     if let Some(actor) = &filter.actor {
         query = query.filter(events::actor.eq_any(column_values_of_filter(actor)));

@@ -1,6 +1,6 @@
 //! `/v1/access-records`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,22 +22,19 @@ use crate::{
     http::{
         extract::{
             access::Caller,
-            json::{Body, Json},
-            query::{Query, id, parse_if_match},
-        },
-        openapi::{
-            answers::{Deleted, Listing, Made, Object},
-            params::{IfMatch, InPath, Once, Paging},
+            if_match::IfMatch,
+            json::{IdempotentJson, Json},
+            path::Path,
+            query::{Paging, Query},
         },
         problem::Problem,
-        response::{created_response, object, plain},
+        response::{Created, Deleted, Listing, Object, impl_resource},
     },
     service::{
         Services,
         access::access_records::{
             self, AccessRecordPatch, InitialAccessRecord, NewAccessRecord, RequestedPrincipal, RequestedStatement,
         },
-        common::idempotency::CreateOutcome,
     },
 };
 
@@ -75,6 +72,8 @@ struct StatementBody {
     resources: Vec<ResourcePattern>,
 }
 
+impl_resource!(AccessRecordBody, "/v1/access-records/{}", id);
+
 impl From<AccessRecord> for AccessRecordBody {
     fn from(record: AccessRecord) -> Self {
         let principals = record.principals.iter();
@@ -102,7 +101,6 @@ impl From<AccessRecord> for AccessRecordBody {
 pub struct CreateBody {
     pub(crate) name: DisplayName,
     /// Defaults to the organization of the caller.
-    #[serde(default)]
     organization_id: Option<OrganizationId>,
     #[schema(min_items = 1, max_items = 64)]
     principals: Vec<PrincipalRequest>,
@@ -135,12 +133,6 @@ pub struct StatementRequest {
     resources: Vec<String>,
 }
 
-impl StatementRequest {
-    pub fn asked(self) -> RequestedStatement {
-        RequestedStatement { roles: self.roles, resources: self.resources }
-    }
-}
-
 /// An access record whose only principal is the object created with it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FirstAccessRecord)]
@@ -152,17 +144,18 @@ pub struct InitialAccessRecordBody {
 }
 
 impl InitialAccessRecordBody {
-    pub fn asked(self) -> InitialAccessRecord {
+    pub fn into_record(self) -> InitialAccessRecord {
         InitialAccessRecord { name: self.name, statements: statements(self.statements) }
     }
 }
 
 fn statements(requests: Vec<StatementRequest>) -> Vec<RequestedStatement> {
-    requests.into_iter().map(StatementRequest::asked).collect()
+    let statement = |StatementRequest { roles, resources }| RequestedStatement { roles, resources };
+    requests.into_iter().map(statement).collect()
 }
 
 fn principals(requests: Vec<PrincipalRequest>) -> Vec<RequestedPrincipal> {
-    requests.into_iter().map(|one| RequestedPrincipal { kind: one.kind, id: one.id }).collect()
+    requests.into_iter().map(|PrincipalRequest { kind, id }| RequestedPrincipal { kind, id }).collect()
 }
 
 /// Changes to an access record.
@@ -180,15 +173,12 @@ pub struct PatchBody {
 }
 
 /// Creates an access record.
-#[utoipa::path(post, path = "", params(Once), responses(Made<AccessRecordBody>))]
+#[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageAccessRecords>,
-    request: HttpRequest,
-    body: Json<CreateBody>,
+    IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let Body { value: body, once } = body.read().await?;
-    Query::of(&request, &[])?;
+) -> Result<Created<AccessRecordBody>, Problem> {
     let new = NewAccessRecord {
         name: body.name,
         organization: body.organization_id,
@@ -196,67 +186,59 @@ pub async fn create(
         admins: body.admins,
         statements: statements(body.statements),
     };
-    let (record, replayed) = match access_records::create(&services, &caller.identity, new, once).await? {
-        CreateOutcome::New(record) => (record, false),
-        CreateOutcome::Existing(record) => (record, true),
-    };
-    let location = format!("{}/v1/access-records/{}", services.issuer(), record.id);
-    Ok(created_response(record.version, location, replayed, &AccessRecordBody::from(record)))
+    Ok(access_records::create(&services, &caller, new, idempotency).await?.into())
 }
 
 /// Lists the access records that the caller may see, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<AccessRecordBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     caller: Caller<ManageAccessRecords>,
-    request: HttpRequest,
+    Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&access_records::list(&services, &caller.identity, query.page()?).await?.map(AccessRecordBody::from)))
+) -> Result<Listing<AccessRecordBody>, Problem> {
+    Ok(access_records::list(&services, &caller, page.into()).await?.into())
 }
 
 /// Retrieves an access record.
-#[utoipa::path(get, path = "", params(InPath<AccessRecordId>), responses(Object<AccessRecordBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     caller: Caller<ManageAccessRecords>,
-    request: HttpRequest,
+    Path(id): Path<AccessRecordId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let record = access_records::get(&services, &caller.identity, id(&request, "id")?).await?;
-    Ok(object(record.version, &AccessRecordBody::from(record)))
+) -> Result<Object<AccessRecordBody>, Problem> {
+    Ok(Object(access_records::get(&services, &caller, id).await?.into()))
 }
 
 /// Updates an access record.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Object<AccessRecordBody>))]
+#[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageAccessRecords>,
-    request: HttpRequest,
-    body: Json<PatchBody>,
+    Json(body): Json<PatchBody>,
+    Path(id): Path<AccessRecordId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
+) -> Result<Object<AccessRecordBody>, Problem> {
     let patch = AccessRecordPatch {
         name: body.name,
         principals: body.principals.map(principals),
         admins: body.admins,
         statements: body.statements.map(statements),
     };
-    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let record = access_records::patch(&services, &caller.identity, id, patch, if_version).await?;
-    Ok(object(record.version, &AccessRecordBody::from(record)))
+    Ok(Object(access_records::patch(&services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes an access record.
 ///
 /// Tokens issued later do not include it.
-#[utoipa::path(delete, path = "", params(InPath<AccessRecordId>, IfMatch), responses(Deleted))]
+#[utoipa::path(delete, path = "")]
 pub async fn delete(
     caller: Caller<ManageAccessRecords>,
-    request: HttpRequest,
+    Path(id): Path<AccessRecordId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    access_records::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Deleted, Problem> {
+    access_records::delete(&services, &caller, id, version).await?;
+    Ok(Deleted)
 }

@@ -1,6 +1,6 @@
 //! `/v1/audiences`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,15 +22,13 @@ use crate::{
     http::{
         extract::{
             access::Caller,
-            json::{Body, Json, deserialize_nullable},
-            query::{Query, id, parse_if_match},
-        },
-        openapi::{
-            answers::{Deleted, Listing, Made, Object},
-            params::{IfMatch, InPath, Once, Paging},
+            if_match::IfMatch,
+            json::{IdempotentJson, Json, deserialize_nullable},
+            path::Path,
+            query::{Paging, Query},
         },
         problem::Problem,
-        response::{created_response, object, plain},
+        response::{Created, Deleted, Listing, Object, impl_resource},
     },
     service::{
         Services,
@@ -38,14 +36,13 @@ use crate::{
             audience_changes::{AudiencePatch, NewAudience},
             audiences::{self, Shown},
         },
-        common::idempotency::CreateOutcome,
     },
 };
 
 /// An audience: a service that accepts tokens.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Audience)]
-struct AudienceBody {
+pub struct AudienceBody {
     id: AudienceId,
     identifier: Identifier,
     /// Permissions that the audience accepts. Null for every permission of the product, or, in the
@@ -68,6 +65,8 @@ struct AudienceBody {
     created_at: Timestamp,
     version: i64,
 }
+
+impl_resource!(AudienceBody, "/v1/audiences/{}", id);
 
 impl From<Shown> for AudienceBody {
     fn from(Shown { audience, signs_with }: Shown) -> Self {
@@ -99,9 +98,7 @@ impl From<Shown> for AudienceBody {
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     identifier: Identifier,
-    #[serde(default)]
     pub(crate) permissions: Option<PermissionSet>,
-    #[serde(default)]
     token_ttl: Option<Span>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     #[schema(value_type = Option<Algorithm>)]
@@ -151,15 +148,12 @@ pub struct PatchBody {
 }
 
 /// Creates an audience, a service that accepts tokens.
-#[utoipa::path(post, path = "", params(Once), responses(Made<AudienceBody>))]
+#[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageAudiences>,
-    request: HttpRequest,
-    body: Json<CreateBody>,
+    IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let Body { value: body, once } = body.read().await?;
-    Query::of(&request, &[])?;
+) -> Result<Created<AudienceBody>, Problem> {
     let shape = TokenProfilePatch {
         algorithm: body.algorithm,
         typ: body.typ,
@@ -170,47 +164,40 @@ pub async fn create(
     };
     let new =
         NewAudience { identifier: body.identifier, permissions: body.permissions, token_ttl: body.token_ttl, shape };
-    let (audience, replayed) = match audiences::create(&services, &caller.identity, new, once).await? {
-        CreateOutcome::New(audience) => (audience, false),
-        CreateOutcome::Existing(audience) => (audience, true),
-    };
-    let location = format!("{}/v1/audiences/{}", services.issuer(), audience.audience.id);
-    Ok(created_response(audience.audience.version, location, replayed, &AudienceBody::from(audience)))
+    Ok(audiences::create(&services, &caller, new, idempotency).await?.into())
 }
 
 /// Lists the audiences, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<AudienceBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     _: Caller<ManageAudiences>,
-    request: HttpRequest,
+    Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&audiences::list(&services, query.page()?).await?.map(AudienceBody::from)))
+) -> Result<Listing<AudienceBody>, Problem> {
+    Ok(audiences::list(&services, page.into()).await?.into())
 }
 
 /// Retrieves an audience.
-#[utoipa::path(get, path = "", params(InPath<AudienceId>), responses(Object<AudienceBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     _: Caller<ManageAudiences>,
-    request: HttpRequest,
+    Path(id): Path<AudienceId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let audience = audiences::get(&services, id(&request, "id")?).await?;
-    Ok(object(audience.audience.version, &AudienceBody::from(audience)))
+) -> Result<Object<AudienceBody>, Problem> {
+    Ok(Object(audiences::get(&services, id).await?.into()))
 }
 
 /// Updates an audience.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<AudienceId>, IfMatch), responses(Object<AudienceBody>))]
+#[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageAudiences>,
-    request: HttpRequest,
-    body: Json<PatchBody>,
+    Json(body): Json<PatchBody>,
+    Path(id): Path<AudienceId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
+) -> Result<Object<AudienceBody>, Problem> {
     let shape = TokenProfilePatch {
         algorithm: body.algorithm,
         typ: body.typ,
@@ -220,20 +207,19 @@ pub async fn patch(
         status: body.status,
     };
     let patch = AudiencePatch { permissions: body.permissions, token_ttl: body.token_ttl, shape };
-    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let audience = audiences::patch(&services, &caller.identity, id, patch, if_version).await?;
-    Ok(object(audience.audience.version, &AudienceBody::from(audience)))
+    Ok(Object(audiences::patch(&services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes an audience.
 ///
 /// No more tokens are issued for it.
-#[utoipa::path(delete, path = "", params(InPath<AudienceId>, IfMatch), responses(Deleted))]
+#[utoipa::path(delete, path = "")]
 pub async fn delete(
     caller: Caller<ManageAudiences>,
-    request: HttpRequest,
+    Path(id): Path<AudienceId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    audiences::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Deleted, Problem> {
+    audiences::delete(&services, &caller, id, version).await?;
+    Ok(Deleted)
 }

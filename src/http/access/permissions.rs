@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     domain::{
@@ -17,15 +17,13 @@ use crate::{
     http::{
         extract::{
             access::Caller,
+            if_match::IfMatch,
             json::Json,
-            query::{Query, id, parse_if_match, parse_new_path_id},
-        },
-        openapi::{
-            answers::{Deleted, Listing, Object, Stored},
-            params::{IfMatch, InPath, Paging},
+            path::{NewPath, Path},
+            query::{Paging, Query},
         },
         problem::Problem,
-        response::{created_response, object, plain},
+        response::{Deleted, Listing, Object, Stored, impl_resource},
     },
     service::{
         Services,
@@ -33,12 +31,13 @@ use crate::{
     },
 };
 
+impl_resource!(Permission, "/v1/permissions/{}", name);
+
 /// A permission to create or replace.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = PermissionPut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
-    #[serde(default)]
     description: Option<DisplayName>,
     #[schema(value_type = Vec<AssignableOwnerType>)]
     assignable_to: BTreeSet<AssignableOwnerType>,
@@ -47,57 +46,55 @@ pub struct PutBody {
 /// Creates or replaces a permission in the catalog.
 ///
 /// Repeating a request changes nothing.
-#[utoipa::path(put, path = "", params(InPath<PermissionName>, IfMatch), responses(Stored<Permission>))]
+#[utoipa::path(put, path = "")]
 pub async fn put(
     caller: Caller<ManagePermissions>,
-    request: HttpRequest,
-    body: Json<PutBody>,
+    Json(PutBody { description, assignable_to }): Json<PutBody>,
+    NewPath(name): NewPath<PermissionName>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    let put = PermissionInput {
-        name: parse_new_path_id(&request, "name")?,
-        description: body.description,
-        assignable_to: body.assignable_to,
-    };
-    let (permission, is_new) = permissions::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
-    if is_new {
-        let location = format!("{}/v1/permissions/{}", services.issuer(), permission.name);
-        return Ok(created_response(permission.version, location, false, &permission));
-    }
-    Ok(object(permission.version, &permission))
+) -> Result<Stored<Permission>, Problem> {
+    let put = PermissionInput { name, description, assignable_to };
+    Ok(permissions::put(&services, &caller, put, version).await?.into())
+}
+
+/// Filters of the list of permissions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PermissionQuery {
+    /// Only permissions that can be assigned to this type of owner.
+    assignable_to: Option<AssignableOwnerType>,
 }
 
 /// Lists the permissions in the catalog.
-#[utoipa::path(get, path = "", params(Paging, ("assignable_to" = Option<AssignableOwnerType>, Query, description = "Those that keys of such an owner may carry.")), responses(Listing<Permission>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     _: Caller<ReadPermissions>,
-    request: HttpRequest,
+    Query(page): Query<Paging>,
+    Query(query): Query<PermissionQuery>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after", "assignable_to"])?;
-    let to = query.parse("assignable_to", "user, organization or service_client")?;
-    Ok(plain(&permissions::list(&services, to, query.page()?).await?))
+) -> Result<Listing<Permission>, Problem> {
+    Ok(permissions::list(&services, query.assignable_to, page.into()).await?.into())
 }
 
 /// Retrieves a permission in the catalog.
-#[utoipa::path(get, path = "", params(InPath<PermissionName>), responses(Object<Permission>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     _: Caller<ReadPermissions>,
-    request: HttpRequest,
+    Path(name): Path<PermissionName>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let permission = permissions::get(&services, id(&request, "name")?).await?;
-    Ok(object(permission.version, &permission))
+) -> Result<Object<Permission>, Problem> {
+    Ok(Object(permissions::get(&services, name).await?))
 }
 
 /// Deletes a permission from the catalog.
-#[utoipa::path(delete, path = "", params(InPath<PermissionName>, IfMatch), responses(Deleted))]
+#[utoipa::path(delete, path = "")]
 pub async fn delete(
     caller: Caller<ManagePermissions>,
-    request: HttpRequest,
+    Path(name): Path<PermissionName>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    permissions::delete(&services, &caller.identity, id(&request, "name")?, parse_if_match(&request)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Deleted, Problem> {
+    permissions::delete(&services, &caller, name, version).await?;
+    Ok(Deleted)
 }

@@ -1,6 +1,6 @@
 //! `/v1/roles`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -16,15 +16,13 @@ use crate::{
     http::{
         extract::{
             access::Caller,
+            if_match::IfMatch,
             json::Json,
-            query::{Query, id, parse_if_match, parse_new_path_id},
-        },
-        openapi::{
-            answers::{Deleted, Listing, Object, Stored},
-            params::{IfMatch, InPath, Paging},
+            path::{NewPath, Path},
+            query::{Paging, Query},
         },
         problem::Problem,
-        response::{created_response, object, plain},
+        response::{Deleted, Listing, Object, Stored, impl_resource},
     },
     service::{
         Services,
@@ -32,12 +30,13 @@ use crate::{
     },
 };
 
+impl_resource!(Role, "/v1/roles/{}", name);
+
 /// A complete role. Omitted fields are set to empty.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = RolePut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
-    #[serde(default)]
     description: Option<DisplayName>,
     permissions: PermissionSet,
 }
@@ -45,53 +44,45 @@ pub struct PutBody {
 /// Creates or replaces a role.
 ///
 /// Omitted fields are set to empty. Repeating a request changes nothing.
-#[utoipa::path(put, path = "", params(InPath<RoleName>, IfMatch), responses(Stored<Role>))]
+#[utoipa::path(put, path = "")]
 pub async fn put(
     caller: Caller<ManageRoles>,
-    request: HttpRequest,
-    body: Json<PutBody>,
+    Json(PutBody { description, permissions }): Json<PutBody>,
+    NewPath(name): NewPath<RoleName>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    let put = RoleInput {
-        name: parse_new_path_id(&request, "name")?,
-        description: body.description,
-        permissions: body.permissions,
-    };
-    let (role, is_new) = roles::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
-    let location = format!("{}/v1/roles/{}", services.issuer(), role.name);
-    Ok(if is_new { created_response(role.version, location, false, &role) } else { object(role.version, &role) })
+) -> Result<Stored<Role>, Problem> {
+    Ok(roles::put(&services, &caller, RoleInput { name, description, permissions }, version).await?.into())
 }
 
 /// Lists the roles, ordered by name.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<Role>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     _: Caller<ReadRoles>,
-    request: HttpRequest,
+    Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&roles::list(&services, query.page()?).await?))
+) -> Result<Listing<Role>, Problem> {
+    Ok(roles::list(&services, page.into()).await?.into())
 }
 
 /// Retrieves a role.
-#[utoipa::path(get, path = "", params(InPath<RoleName>), responses(Object<Role>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     _: Caller<ReadRoles>,
-    request: HttpRequest,
+    Path(name): Path<RoleName>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let role = roles::get(&services, id(&request, "name")?).await?;
-    Ok(object(role.version, &role))
+) -> Result<Object<Role>, Problem> {
+    Ok(Object(roles::get(&services, name).await?))
 }
 
 /// Deletes a role.
-#[utoipa::path(delete, path = "", params(InPath<RoleName>, IfMatch), responses(Deleted))]
+#[utoipa::path(delete, path = "")]
 pub async fn delete(
     caller: Caller<ManageRoles>,
-    request: HttpRequest,
+    Path(name): Path<RoleName>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    roles::delete(&services, &caller.identity, id(&request, "name")?, parse_if_match(&request)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Deleted, Problem> {
+    roles::delete(&services, &caller, name, version).await?;
+    Ok(Deleted)
 }

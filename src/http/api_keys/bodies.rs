@@ -11,16 +11,16 @@ use crate::{
             time::{Span, Timestamp},
         },
         credentials::{
-            api_key::{KeyState, StateReason},
+            api_key::{Credential, KeyState, StateReason},
             imported::{ImportedKeyDigest, MaskedKey},
         },
         events::ActorRef,
     },
     http::{
         access::access_records::InitialAccessRecordBody, api_keys::owner::ApiKeyOwnerRequest,
-        extract::json::deserialize_nullable,
+        extract::json::deserialize_nullable, response::impl_resource,
     },
-    service::api_keys::types::Shown,
+    service::api_keys::types::{IssuedApiKey, Shown},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -76,6 +76,20 @@ pub(crate) struct CredentialBody {
     last_used_at: Option<Timestamp>,
 }
 
+impl_resource!(ApiKeyBody, "/v1/api-keys/{}", id);
+
+impl From<IssuedApiKey> for ApiKeyBody {
+    fn from(IssuedApiKey { shown, value }: IssuedApiKey) -> Self {
+        Self::new(shown, Some(value.expose()))
+    }
+}
+
+impl From<Shown> for ApiKeyBody {
+    fn from(shown: Shown) -> Self {
+        Self::new(shown, None)
+    }
+}
+
 impl ApiKeyBody {
     pub fn new(shown: Shown, value: Option<&str>) -> Self {
         let (masked, last_used_at) = (shown.key.masked_value(), shown.key.last_used_at());
@@ -97,16 +111,7 @@ impl ApiKeyBody {
             exchanges_per_minute: key.exchanges_per_minute,
             state: shown.state,
             state_reason: shown.reason.map(StateReason::as_str),
-            credentials: key
-                .credentials
-                .into_iter()
-                .map(|credential| CredentialBody {
-                    id: credential.id,
-                    created_at: credential.created_at,
-                    expires_at: credential.expires_at,
-                    last_used_at: credential.last_used_at,
-                })
-                .collect(),
+            credentials: key.credentials.into_iter().map(CredentialBody::from).collect(),
             created_at: key.created_at,
             created_by: key.created_by,
             expires_at: key.lifecycle.expires_at,
@@ -118,6 +123,12 @@ impl ApiKeyBody {
     }
 }
 
+impl From<Credential> for CredentialBody {
+    fn from(Credential { id, created_at, expires_at, last_used_at, .. }: Credential) -> Self {
+        Self { id, created_at, expires_at, last_used_at }
+    }
+}
+
 /// An API key to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = NewApiKey)]
@@ -125,25 +136,18 @@ impl ApiKeyBody {
 pub struct CreateBody {
     pub(crate) name: DisplayName,
     /// Defaults to the organization or the user that calls.
-    #[serde(default)]
     pub(crate) owner: Option<ApiKeyOwnerRequest>,
     #[serde(default)]
     pub(crate) permissions: PermissionSet,
-    #[serde(default)]
     pub(crate) audiences: Option<Vec<Identifier>>,
     #[serde(default)]
     pub(crate) metadata: Metadata,
-    #[serde(default)]
     pub(crate) max_token_ttl: Option<Span>,
-    #[serde(default)]
     pub(crate) exchanges_per_minute: Option<u32>,
-    #[serde(default)]
     pub(crate) expires_at: Option<Timestamp>,
     /// An imported key, which keeps its value. The response then contains no value.
-    #[serde(default)]
     pub(crate) import: Option<ImportBody>,
     /// An access record for the key. Either both are created or neither is.
-    #[serde(default)]
     pub(crate) access_record: Option<InitialAccessRecordBody>,
 }
 
@@ -154,7 +158,6 @@ pub struct CreateBody {
 pub(crate) struct ImportBody {
     pub(crate) sha256: ImportedKeyDigest,
     /// How the key is displayed, without its secret part.
-    #[serde(default)]
     pub(crate) masked: Option<MaskedKey>,
 }
 

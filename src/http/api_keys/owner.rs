@@ -13,19 +13,9 @@ use crate::{
 #[schema(as = NewApiKeyOwner)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ApiKeyOwnerRequest {
-    User {
-        #[serde(default)]
-        id: Option<UserId>,
-        #[serde(default)]
-        organization_id: Option<OrganizationId>,
-    },
-    Organization {
-        #[serde(default)]
-        id: Option<OrganizationId>,
-    },
-    ServiceClient {
-        id: ServiceClientId,
-    },
+    User { id: Option<UserId>, organization_id: Option<OrganizationId> },
+    Organization { id: Option<OrganizationId> },
+    ServiceClient { id: ServiceClientId },
     // With braces, because serde ignores unknown members of a unit variant.
     None {},
 }
@@ -46,22 +36,14 @@ impl ApiKeyOwnerRequest {
 #[schema(as = NewServiceClientOwner)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ServiceClientOwnerRequest {
-    User {
-        #[serde(default)]
-        id: Option<UserId>,
-        #[serde(default)]
-        organization_id: Option<OrganizationId>,
-    },
-    Organization {
-        #[serde(default)]
-        id: Option<OrganizationId>,
-    },
+    User { id: Option<UserId>, organization_id: Option<OrganizationId> },
+    Organization { id: Option<OrganizationId> },
     // With braces, because serde ignores unknown members of a unit variant.
     Account {},
 }
 
 impl ServiceClientOwnerRequest {
-    pub fn asked(self) -> RequestedOwner {
+    pub fn into_owner(self) -> RequestedOwner {
         match self {
             Self::User { id, organization_id } => RequestedOwner::User { id, organization: organization_id },
             Self::Organization { id } => RequestedOwner::Organization { id },

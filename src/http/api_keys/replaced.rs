@@ -10,7 +10,7 @@ use chrono::DateTime;
 use crate::domain::{common::time::Timestamp, exchange::facts::CredentialReplacement};
 
 /// Adds both headers to a response if the presented value was replaced.
-pub fn told(mut response: HttpResponse, replaced: Option<CredentialReplacement>) -> HttpResponse {
+pub fn add_deprecation_headers(mut response: HttpResponse, replaced: Option<CredentialReplacement>) -> HttpResponse {
     if let Some(replaced) = replaced {
         // RFC 9651 §3.3.7: a date is written as `@` and the seconds since 1970.
         let since = Some(format!("@{}", replaced.at.seconds()));

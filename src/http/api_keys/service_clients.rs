@@ -1,6 +1,6 @@
 //! `/v1/service-clients`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,15 +21,13 @@ use crate::{
         api_keys::{bodies::ApiKeyBody, owner::ServiceClientOwnerRequest},
         extract::{
             access::Caller,
-            json::{Body, Json},
-            query::{Query, id, parse_if_match},
-        },
-        openapi::{
-            answers::{Deleted, Listing, Made, Object},
-            params::{IfMatch, InPath, Once, Paging},
+            if_match::IfMatch,
+            json::{IdempotentJson, Json},
+            path::Path,
+            query::{Paging, Query},
         },
         problem::Problem,
-        response::{created_response, object, plain},
+        response::{Created, Deleted, Listing, Object, impl_resource},
     },
     service::{
         Services,
@@ -38,7 +36,6 @@ use crate::{
             service_clients::{self, NewServiceClient, ServiceClientPatch},
             types::NewApiKey,
         },
-        common::idempotency::CreateOutcome,
     },
 };
 
@@ -75,6 +72,8 @@ struct OwnerBody {
     organization_id: Option<OrganizationId>,
 }
 
+impl_resource!(ServiceClientBody, "/v1/service-clients/{}", id);
+
 impl From<ServiceClient> for ServiceClientBody {
     fn from(client: ServiceClient) -> Self {
         let (kind, id) = match &client.home {
@@ -98,13 +97,9 @@ impl From<ServiceClient> for ServiceClientBody {
 }
 
 impl From<CreatedClientBundle> for ServiceClientBody {
-    fn from(made: CreatedClientBundle) -> Self {
-        let value = made.value;
-        Self {
-            access_record: made.record.map(AccessRecordBody::from),
-            api_key: made.key.map(|key| ApiKeyBody::new(key, value.as_ref().map(|value| value.expose()))),
-            ..made.client.into()
-        }
+    fn from(CreatedClientBundle { client, record, key, value }: CreatedClientBundle) -> Self {
+        let api_key = key.map(|key| ApiKeyBody::new(key, value.as_ref().map(|value| value.expose())));
+        Self { access_record: record.map(AccessRecordBody::from), api_key, ..Self::from(client) }
     }
 }
 
@@ -115,20 +110,16 @@ impl From<CreatedClientBundle> for ServiceClientBody {
 pub struct CreateBody {
     /// Optional if a user creates the service client or it is created on behalf of a user. It is
     /// then named after the user.
-    #[serde(default)]
     pub(crate) name: Option<DisplayName>,
     /// Defaults to the account, or to the user or organization that calls.
-    #[serde(default)]
     pub(crate) owner: Option<ServiceClientOwnerRequest>,
     #[serde(default)]
     pub(crate) permissions: PermissionSet,
     #[serde(default)]
     pub(crate) metadata: Metadata,
     /// An access record for the service client. Either both are created or neither is.
-    #[serde(default)]
     pub(crate) access_record: Option<InitialAccessRecordBody>,
     /// The first key of the service client. Either both are created or neither is.
-    #[serde(default)]
     api_key: Option<InitialKeyBody>,
 }
 
@@ -140,15 +131,11 @@ struct InitialKeyBody {
     name: DisplayName,
     #[serde(default)]
     permissions: PermissionSet,
-    #[serde(default)]
     audiences: Option<Vec<Identifier>>,
     #[serde(default)]
     metadata: Metadata,
-    #[serde(default)]
     max_token_ttl: Option<Span>,
-    #[serde(default)]
     exchanges_per_minute: Option<u32>,
-    #[serde(default)]
     expires_at: Option<Timestamp>,
 }
 
@@ -181,81 +168,70 @@ pub struct PatchBody {
 ///
 /// The request may include an access record and a first API key. Either everything is created or
 /// nothing is. The value of the key is returned only in this response.
-#[utoipa::path(post, path = "", params(Once), responses(Made<ServiceClientBody>))]
+#[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageServiceClients>,
-    request: HttpRequest,
-    body: Json<CreateBody>,
+    IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let Body { value: body, once } = body.read().await?;
-    Query::of(&request, &[])?;
+) -> Result<Created<ServiceClientBody>, Problem> {
     let new = NewServiceClient {
         name: body.name,
-        owner: body.owner.map(ServiceClientOwnerRequest::asked),
+        owner: body.owner.map(ServiceClientOwnerRequest::into_owner),
         permissions: body.permissions,
         metadata: body.metadata,
     };
-    let outfit = NewClientBundle {
-        record: body.access_record.map(InitialAccessRecordBody::asked),
+    let bundle = NewClientBundle {
+        record: body.access_record.map(InitialAccessRecordBody::into_record),
         key: body.api_key.map(InitialKeyBody::into_new_key),
     };
-    let (made, replayed) = match client_bundle::create(&services, &caller.identity, new, outfit, once).await? {
-        CreateOutcome::New(made) => (made, false),
-        CreateOutcome::Existing(made) => (made, true),
-    };
-    let location = format!("{}/v1/service-clients/{}", services.issuer(), made.client.id);
-    Ok(created_response(made.client.version, location, replayed, &ServiceClientBody::from(made)))
+    Ok(client_bundle::create(&services, &caller, new, bundle, idempotency).await?.into())
 }
 
 /// Lists the service clients, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<ServiceClientBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     caller: Caller<ManageServiceClients>,
-    request: HttpRequest,
+    Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&service_clients::list(&services, &caller.identity, query.page()?).await?.map(ServiceClientBody::from)))
+) -> Result<Listing<ServiceClientBody>, Problem> {
+    Ok(service_clients::list(&services, &caller, page.into()).await?.into())
 }
 
 /// Retrieves a service client.
-#[utoipa::path(get, path = "", params(InPath<ServiceClientId>), responses(Object<ServiceClientBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     caller: Caller<ManageServiceClients>,
-    request: HttpRequest,
+    Path(id): Path<ServiceClientId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let client = service_clients::get(&services, &caller.identity, id(&request, "id")?).await?;
-    Ok(object(client.version, &ServiceClientBody::from(client)))
+) -> Result<Object<ServiceClientBody>, Problem> {
+    Ok(Object(service_clients::get(&services, &caller, id).await?.into()))
 }
 
 /// Updates a service client.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Object<ServiceClientBody>))]
+#[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageServiceClients>,
-    request: HttpRequest,
-    body: Json<PatchBody>,
+    Json(body): Json<PatchBody>,
+    Path(id): Path<ServiceClientId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
+) -> Result<Object<ServiceClientBody>, Problem> {
     let patch = ServiceClientPatch { name: body.name, permissions: body.permissions, metadata: body.metadata };
-    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let client = service_clients::patch(&services, &caller.identity, id, patch, if_version).await?;
-    Ok(object(client.version, &ServiceClientBody::from(client)))
+    Ok(Object(service_clients::patch(&services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes a service client.
 ///
 /// Its keys stop working at once.
-#[utoipa::path(delete, path = "", params(InPath<ServiceClientId>, IfMatch), responses(Deleted))]
+#[utoipa::path(delete, path = "")]
 pub async fn delete(
     caller: Caller<ManageServiceClients>,
-    request: HttpRequest,
+    Path(id): Path<ServiceClientId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    service_clients::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Deleted, Problem> {
+    service_clients::delete(&services, &caller, id, version).await?;
+    Ok(Deleted)
 }

@@ -1,22 +1,22 @@
 //! `GET /v1/api-keys/{id}/usage`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
-use serde::Serialize;
-use utoipa::ToSchema;
+use actix_web::web::Data;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     domain::{access::policy::ManageKeys, common::id::KeyId, exchange::usage::UtcDay},
     http::{
         extract::{
             access::Caller,
-            query::{Query, id},
+            path::Path,
+            query::{Count, Query},
         },
-        openapi::{answers::Plain, params::InPath},
         problem::Problem,
-        response::plain,
+        response::Plain,
     },
     service::{
-        InputFault, Services,
+        Services,
         api_keys::{self, MAX_USAGE_DAYS},
     },
 };
@@ -39,20 +39,26 @@ struct DailyUsageBody {
     uses: i64,
 }
 
+/// The days to report.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UsageQuery {
+    /// Number of days, including today.
+    #[serde(default)]
+    #[param(inline)]
+    days: Count<{ MAX_USAGE_DAYS }, 30>,
+}
+
 /// Retrieves the daily usage of an API key.
 ///
 /// Exchanges and validations of the last seconds may be missing.
-#[utoipa::path(get, path = "", params(InPath<KeyId>, ("days" = Option<u32>, Query, description = "How many days, today among them: 30 unless told.", minimum = 1, maximum = 366)), responses(Plain<KeyUsageBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     caller: Caller<ManageKeys>,
-    request: HttpRequest,
+    Path(id): Path<KeyId>,
+    Query(UsageQuery { days }): Query<UsageQuery>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let expected = "a number from 1 to 366";
-    let days = Query::of(&request, &["days"])?.parse("days", expected)?.unwrap_or(30);
-    if !(1..=MAX_USAGE_DAYS).contains(&days) {
-        return Err(Problem::invalid(vec![InputFault::new("days", format!("must be {expected}"))]));
-    }
-    let uses = api_keys::usage(&services, &caller.identity, id(&request, "id")?, days).await?;
-    Ok(plain(&KeyUsageBody { data: uses.into_iter().map(|(day, uses)| DailyUsageBody { day, uses }).collect() }))
+) -> Result<Plain<KeyUsageBody>, Problem> {
+    let uses = api_keys::usage(&services, &caller, id, days.0).await?;
+    Ok(Plain(KeyUsageBody { data: uses.into_iter().map(|(day, uses)| DailyUsageBody { day, uses }).collect() }))
 }

@@ -1,6 +1,5 @@
 //! `GET /v1/caller`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,13 +12,7 @@ use crate::{
         common::id::{OrganizationId, UserId},
         events::ActorRef,
     },
-    http::{
-        extract::{access::Caller, query::Query},
-        openapi::answers::Plain,
-        problem::Problem,
-        response::plain,
-    },
-    service::Services,
+    http::{extract::access::Caller, problem::Problem, response::Plain},
 };
 
 /// The authenticated caller.
@@ -36,15 +29,10 @@ pub struct CallerBody {
 }
 
 /// Retrieves the authenticated caller and its management permissions.
-#[utoipa::path(get, path = "", responses(Plain<CallerBody>))]
-pub async fn get(
-    caller: Caller<ReadOwnIdentity>,
-    request: HttpRequest,
-    _: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    Query::of(&request, &[])?;
+#[utoipa::path(get, path = "")]
+pub async fn get(caller: Caller<ReadOwnIdentity>) -> Result<Plain<CallerBody>, Problem> {
     let caller = caller.identity;
-    Ok(plain(&CallerBody {
+    Ok(Plain(CallerBody {
         actor: caller.origin.actor.to_ref(),
         on_behalf_of: caller.origin.on_behalf_of,
         organization_id: match caller.authority.tenant_scope {

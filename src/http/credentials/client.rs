@@ -5,7 +5,7 @@
 
 use std::{future::Future, marker::PhantomData, pin::Pin};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
+use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, web::Data};
 
 use crate::{
     domain::access::policy::Action,
@@ -13,7 +13,7 @@ use crate::{
         credentials::client_authentication::{self, PresentedClient},
         extract::{access::Guard, form::Form, request::request_call},
         oauth_error::{OAuthError, RejectedKeyError},
-        openapi::{HandlerSignature, PermissionRequirement, documents::TokenParameters},
+        openapi::{HandlerArgument, HandlerSignature, PermissionRequirement, documents::TokenParameters},
     },
     service::{
         Services,
@@ -98,22 +98,30 @@ impl<A: Action> FromRequest for AuthorizedClient<A> {
     }
 }
 
-impl Guard for Client {
-    fn needs() -> Option<PermissionRequirement> {
-        None
-    }
-
-    fn tell(signature: &mut HandlerSignature) {
+impl HandlerArgument for Client {
+    const READS_BODY: bool = true;
+    fn describe(signature: &mut HandlerSignature) {
         signature.set_form_body::<TokenParameters>();
     }
+    async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+        Ok(Self::from_request(request, payload).await?)
+    }
 }
+
+impl<A: Action> HandlerArgument for AuthorizedClient<A> {
+    const READS_BODY: bool = true;
+    fn describe(signature: &mut HandlerSignature) {
+        Client::describe(signature);
+    }
+    async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+        Ok(Self::from_request(request, payload).await?)
+    }
+}
+
+impl Guard for Client {}
 
 impl<A: Action> Guard for AuthorizedClient<A> {
     fn needs() -> Option<PermissionRequirement> {
         Some(PermissionRequirement { action: A::NAME, permissions: A::PERMISSIONS })
-    }
-
-    fn tell(signature: &mut HandlerSignature) {
-        Client::tell(signature);
     }
 }

@@ -1,12 +1,9 @@
 //! `POST /v1/import`: newline-delimited JSON in the request and in the response.
 
-use std::{
-    future::{Ready, ready},
-    time::Duration,
-};
+use std::time::Duration;
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
+    Error, HttpRequest, HttpResponse,
     dev::Payload,
     http::header::CACHE_CONTROL,
     web::{Bytes, Data},
@@ -26,9 +23,9 @@ use crate::{
             body::{self, BodyError},
         },
         openapi::{
-            answers::ReportLines,
             documents::ImportBody,
-            signature::{HandlerSignature, Part, body},
+            responses::ReportLines,
+            signature::{HandlerArgument, HandlerSignature, body},
         },
         problem::Problem,
     },
@@ -45,20 +42,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 const NDJSON: &str = "application/x-ndjson";
 
-/// A body of lines that is not read yet, so that the caller is authenticated first.
-pub struct Lines {
-    media_type: String,
-    payload: Payload,
-}
-
-impl FromRequest for Lines {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        ready(Ok(Self { media_type: body::media_type(request), payload: payload.take() }))
-    }
-}
+/// A body of lines, which the handler reads while it responds.
+pub struct Lines(Payload);
 
 /// A line of the response.
 #[derive(Serialize)]
@@ -85,14 +70,11 @@ enum ResponseLine<'a> {
 #[utoipa::path(post, path = "", responses(ReportLines))]
 pub async fn import(
     caller: Caller<ManageDirectory>,
-    lines: Lines,
+    Lines(payload): Lines,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    if lines.media_type != NDJSON {
-        return Err(Problem::unsupported_media_type_ndjson());
-    }
-    let answer = stream_response(services, Import::begin(&caller.identity), lines.payload);
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(NDJSON).streaming(answer))
+    let lines = stream_response(services, Import::begin(&caller), payload);
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(NDJSON).streaming(lines))
 }
 
 /// An import in progress.
@@ -100,7 +82,7 @@ struct RunningImport {
     services: Data<Services>,
     import: Import,
     payload: Payload,
-    told_at: Instant,
+    reported_at: Instant,
 }
 
 /// The state of an import.
@@ -114,7 +96,7 @@ fn stream_response(
     import: Import,
     payload: Payload,
 ) -> impl Stream<Item = Result<Bytes, serde_json::Error>> {
-    let running = RunningImport { services, import, payload, told_at: Instant::now() };
+    let running = RunningImport { services, import, payload, reported_at: Instant::now() };
     let lines: LocalBoxStream<'static, _> = stream::unfold(ImportState::Running(Box::new(running)), |step| async {
         match step {
             ImportState::Running(running) => Some(running.next_line().await),
@@ -130,8 +112,8 @@ impl RunningImport {
     async fn next_line(mut self: Box<Self>) -> (Result<Bytes, serde_json::Error>, ImportState) {
         let ended = loop {
             match self.process_chunk().await {
-                Ok(true) if self.told_at.elapsed() >= PROGRESS_INTERVAL => {
-                    self.told_at = Instant::now();
+                Ok(true) if self.reported_at.elapsed() >= PROGRESS_INTERVAL => {
+                    self.reported_at = Instant::now();
                     let line = serialize_line(&ResponseLine::Progress { progress: self.import.counts() });
                     return (line, ImportState::Running(self));
                 }
@@ -157,7 +139,7 @@ impl RunningImport {
                 Ok(true)
             }
             Ok(Some(Err(error))) => {
-                tracing::debug!(%error, "a body broke off");
+                tracing::debug!(%error, "failed to read a body");
                 Err(BodyError::Broken.into())
             }
             Ok(None) => {
@@ -174,8 +156,16 @@ fn serialize_line(line: &ResponseLine<'_>) -> Result<Bytes, serde_json::Error> {
     Ok(text.into())
 }
 
-impl Part for Lines {
-    fn tell(signature: &mut HandlerSignature) {
-        signature.body = Some(body::<ImportBody>("application/x-ndjson", true));
+impl HandlerArgument for Lines {
+    const READS_BODY: bool = true;
+    fn describe(signature: &mut HandlerSignature) {
+        signature.body = Some(body::<ImportBody>(NDJSON, true));
+    }
+    async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+        if body::media_type(request) == NDJSON {
+            Ok(Self(payload.take()))
+        } else {
+            Err(Problem::unsupported_media_type_ndjson().into())
+        }
     }
 }

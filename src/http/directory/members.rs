@@ -1,6 +1,6 @@
 //! `/v1/organizations/{id}/members`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,15 +17,13 @@ use crate::{
     http::{
         extract::{
             access::Caller,
+            if_match::IfMatch,
             json::Json,
-            query::{Query, id, parse_if_match},
-        },
-        openapi::{
-            answers::{Deleted, Listing, Object, Stored},
-            params::{IfMatch, InPath, Paging},
+            path::{Path, PathPair},
+            query::{Paging, Query},
         },
         problem::Problem,
-        response::{created_response, object, plain},
+        response::{Deleted, Listing, Object, Stored, impl_resource},
     },
     service::{
         Services,
@@ -44,6 +42,8 @@ pub struct MemberBody {
     created_at: Timestamp,
     version: i64,
 }
+
+impl_resource!(MemberBody, "/v1/organizations/{}/members/{}", organization_id, user_id);
 
 impl From<Member> for MemberBody {
     fn from(member: Member) -> Self {
@@ -81,73 +81,62 @@ pub struct PatchBody {
 /// Creates or replaces a member of an organization.
 ///
 /// Omitted fields are set to empty. Repeating a request changes nothing.
-#[utoipa::path(put, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Stored<MemberBody>))]
+#[utoipa::path(put, path = "")]
 pub async fn put(
     caller: Caller<ManageDirectory>,
-    request: HttpRequest,
-    body: Json<PutBody>,
+    Json(PutBody { roles, metadata }): Json<PutBody>,
+    PathPair(organization, user): PathPair<OrganizationId, UserId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    let put = MemberPut {
-        organization: id(&request, "id")?,
-        user: id(&request, "user")?,
-        roles: body.roles,
-        metadata: body.metadata,
-    };
-    let (member, is_new) = members::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
-    let location = format!("{}/v1/organizations/{}/members/{}", services.issuer(), member.organization, member.user);
-    let (version, body) = (member.version, MemberBody::from(member));
-    Ok(if is_new { created_response(version, location, false, &body) } else { object(version, &body) })
+) -> Result<Stored<MemberBody>, Problem> {
+    let put = MemberPut { organization, user, roles, metadata };
+    Ok(members::put(&services, &caller, put, version).await?.into())
 }
 
 /// Lists the members of an organization, newest first.
-#[utoipa::path(get, path = "", params(InPath<OrganizationId>, Paging), responses(Listing<MemberBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     _: Caller<ManageDirectory>,
-    request: HttpRequest,
+    Path(organization): Path<OrganizationId>,
+    Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&members::list(&services, id(&request, "id")?, query.page()?).await?.map(MemberBody::from)))
+) -> Result<Listing<MemberBody>, Problem> {
+    Ok(members::list(&services, organization, page.into()).await?.into())
 }
 
 /// Retrieves a member of an organization.
-#[utoipa::path(get, path = "", params(InPath<OrganizationId>, InPath<UserId>), responses(Object<MemberBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     _: Caller<ManageDirectory>,
-    request: HttpRequest,
+    PathPair(organization, user): PathPair<OrganizationId, UserId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let member = members::get(&services, id(&request, "id")?, id(&request, "user")?).await?;
-    Ok(object(member.version, &MemberBody::from(member)))
+) -> Result<Object<MemberBody>, Problem> {
+    Ok(Object(members::get(&services, organization, user).await?.into()))
 }
 
 /// Updates a member of an organization.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Object<MemberBody>))]
+#[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
-    request: HttpRequest,
-    body: Json<PatchBody>,
+    Json(PatchBody { roles, metadata }): Json<PatchBody>,
+    PathPair(organization, user): PathPair<OrganizationId, UserId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    let patch = MemberPatch { roles: body.roles, metadata: body.metadata };
-    let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, parse_if_match(&request)?);
-    let member = members::patch(&services, &caller.identity, organization, user, patch, if_version).await?;
-    Ok(object(member.version, &MemberBody::from(member)))
+) -> Result<Object<MemberBody>, Problem> {
+    let patch = MemberPatch { roles, metadata };
+    Ok(Object(members::patch(&services, &caller, organization, user, patch, version).await?.into()))
 }
 
 /// Removes a member from an organization.
-#[utoipa::path(delete, path = "", params(InPath<OrganizationId>, InPath<UserId>, IfMatch), responses(Deleted))]
+#[utoipa::path(delete, path = "")]
 pub async fn delete(
     caller: Caller<ManageDirectory>,
-    request: HttpRequest,
+    PathPair(organization, user): PathPair<OrganizationId, UserId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let (organization, user, if_version) = (id(&request, "id")?, id(&request, "user")?, parse_if_match(&request)?);
-    members::delete(&services, &caller.identity, organization, user, if_version).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Deleted, Problem> {
+    members::delete(&services, &caller, organization, user, version).await?;
+    Ok(Deleted)
 }

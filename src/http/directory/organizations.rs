@@ -1,6 +1,6 @@
 //! `/v1/organizations`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,15 +13,13 @@ use crate::{
     http::{
         extract::{
             access::Caller,
+            if_match::IfMatch,
             json::{Json, deserialize_nullable},
-            query::{Query, id, parse_if_match, parse_new_path_id},
-        },
-        openapi::{
-            answers::{Deleted, Listing, Object, Stored},
-            params::{IfMatch, InPath, Paging},
+            path::{NewPath, Path},
+            query::{Paging, Query},
         },
         problem::Problem,
-        response::{created_response, object, plain},
+        response::{Deleted, Listing, Object, Stored, impl_resource},
     },
     service::{
         Services,
@@ -40,6 +38,8 @@ pub struct OrganizationBody {
     version: i64,
 }
 
+impl_resource!(OrganizationBody, "/v1/organizations/{}", id);
+
 impl From<Organization> for OrganizationBody {
     fn from(organization: Organization) -> Self {
         Self {
@@ -57,7 +57,6 @@ impl From<Organization> for OrganizationBody {
 #[schema(as = OrganizationPut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
-    #[serde(default)]
     name: Option<DisplayName>,
     #[serde(default)]
     metadata: Metadata,
@@ -76,68 +75,61 @@ pub struct PatchBody {
 /// Creates or replaces an organization.
 ///
 /// Omitted fields are set to empty. Repeating a request changes nothing.
-#[utoipa::path(put, path = "", params(InPath<OrganizationId>, IfMatch), responses(Stored<OrganizationBody>))]
+#[utoipa::path(put, path = "")]
 pub async fn put(
     caller: Caller<ManageDirectory>,
-    request: HttpRequest,
-    body: Json<PutBody>,
+    Json(PutBody { name, metadata }): Json<PutBody>,
+    NewPath(id): NewPath<OrganizationId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    let put = OrganizationPut { id: parse_new_path_id(&request, "id")?, name: body.name, metadata: body.metadata };
-    let (organization, is_new) =
-        organizations::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
-    let location = format!("{}/v1/organizations/{}", services.issuer(), organization.id);
-    let (version, body) = (organization.version, OrganizationBody::from(organization));
-    Ok(if is_new { created_response(version, location, false, &body) } else { object(version, &body) })
+) -> Result<Stored<OrganizationBody>, Problem> {
+    let put = OrganizationPut { id, name, metadata };
+    Ok(organizations::put(&services, &caller, put, version).await?.into())
 }
 
 /// Lists the organizations, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<OrganizationBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     _: Caller<ManageDirectory>,
-    request: HttpRequest,
+    Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&organizations::list(&services, query.page()?).await?.map(OrganizationBody::from)))
+) -> Result<Listing<OrganizationBody>, Problem> {
+    Ok(organizations::list(&services, page.into()).await?.into())
 }
 
 /// Retrieves an organization.
-#[utoipa::path(get, path = "", params(InPath<OrganizationId>), responses(Object<OrganizationBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     _: Caller<ManageDirectory>,
-    request: HttpRequest,
+    Path(id): Path<OrganizationId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let organization = organizations::get(&services, id(&request, "id")?).await?;
-    Ok(object(organization.version, &OrganizationBody::from(organization)))
+) -> Result<Object<OrganizationBody>, Problem> {
+    Ok(Object(organizations::get(&services, id).await?.into()))
 }
 
 /// Updates an organization.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<OrganizationId>, IfMatch), responses(Object<OrganizationBody>))]
+#[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
-    request: HttpRequest,
-    body: Json<PatchBody>,
+    Json(PatchBody { name, metadata }): Json<PatchBody>,
+    Path(id): Path<OrganizationId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    let patch = OrganizationPatch { name: body.name, metadata: body.metadata };
-    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let organization = organizations::patch(&services, &caller.identity, id, patch, if_version).await?;
-    Ok(object(organization.version, &OrganizationBody::from(organization)))
+) -> Result<Object<OrganizationBody>, Problem> {
+    let patch = OrganizationPatch { name, metadata };
+    Ok(Object(organizations::patch(&services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes an organization.
-#[utoipa::path(delete, path = "", params(InPath<OrganizationId>, IfMatch), responses(Deleted))]
+#[utoipa::path(delete, path = "")]
 pub async fn delete(
     caller: Caller<ManageDirectory>,
-    request: HttpRequest,
+    Path(id): Path<OrganizationId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    organizations::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Deleted, Problem> {
+    organizations::delete(&services, &caller, id, version).await?;
+    Ok(Deleted)
 }

@@ -1,6 +1,6 @@
 //! `/v1/users`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,15 +13,13 @@ use crate::{
     http::{
         extract::{
             access::Caller,
+            if_match::IfMatch,
             json::Json,
-            query::{Query, id, parse_if_match, parse_new_path_id},
-        },
-        openapi::{
-            answers::{Deleted, Listing, Object, Stored},
-            params::{IfMatch, InPath, Paging},
+            path::{NewPath, Path},
+            query::{Paging, Query},
         },
         problem::Problem,
-        response::{created_response, object, plain},
+        response::{Deleted, Listing, Object, Stored, impl_resource},
     },
     service::{
         Services,
@@ -42,6 +40,8 @@ pub struct UserBody {
     created_at: Timestamp,
     version: i64,
 }
+
+impl_resource!(UserBody, "/v1/users/{}", id);
 
 impl From<User> for UserBody {
     fn from(user: User) -> Self {
@@ -86,73 +86,61 @@ pub struct PatchBody {
 /// Creates or replaces a user.
 ///
 /// Omitted fields are set to empty. Repeating a request changes nothing.
-#[utoipa::path(put, path = "", params(InPath<UserId>, IfMatch), responses(Stored<UserBody>))]
+#[utoipa::path(put, path = "")]
 pub async fn put(
     caller: Caller<ManageDirectory>,
-    request: HttpRequest,
-    body: Json<PutBody>,
+    Json(PutBody { blocked, profile, metadata, roles }): Json<PutBody>,
+    NewPath(id): NewPath<UserId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    let put = UserPut {
-        id: parse_new_path_id(&request, "id")?,
-        blocked: body.blocked,
-        profile: body.profile,
-        metadata: body.metadata,
-        roles: body.roles,
-    };
-    let (user, is_new) = users::put(&services, &caller.identity, put, parse_if_match(&request)?).await?;
-    let location = format!("{}/v1/users/{}", services.issuer(), user.id);
-    let (version, body) = (user.version, UserBody::from(user));
-    Ok(if is_new { created_response(version, location, false, &body) } else { object(version, &body) })
+) -> Result<Stored<UserBody>, Problem> {
+    let put = UserPut { id, blocked, profile, metadata, roles };
+    Ok(users::put(&services, &caller, put, version).await?.into())
 }
 
 /// Lists the users, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses(Listing<UserBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn list(
     _: Caller<ManageDirectory>,
-    request: HttpRequest,
+    Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::of(&request, &["limit", "after"])?;
-    Ok(plain(&users::list(&services, query.page()?).await?.map(UserBody::from)))
+) -> Result<Listing<UserBody>, Problem> {
+    Ok(users::list(&services, page.into()).await?.into())
 }
 
 /// Retrieves a user.
-#[utoipa::path(get, path = "", params(InPath<UserId>), responses(Object<UserBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     _: Caller<ManageDirectory>,
-    request: HttpRequest,
+    Path(id): Path<UserId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let user = users::get(&services, id(&request, "id")?).await?;
-    Ok(object(user.version, &UserBody::from(user)))
+) -> Result<Object<UserBody>, Problem> {
+    Ok(Object(users::get(&services, id).await?.into()))
 }
 
 /// Updates a user.
 ///
 /// Omitted fields keep their values.
-#[utoipa::path(patch, path = "", params(InPath<UserId>, IfMatch), responses(Object<UserBody>))]
+#[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
-    request: HttpRequest,
-    body: Json<PatchBody>,
+    Json(PatchBody { blocked, profile, metadata, roles }): Json<PatchBody>,
+    Path(id): Path<UserId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    let patch = UserPatch { blocked: body.blocked, profile: body.profile, metadata: body.metadata, roles: body.roles };
-    let (id, if_version) = (id(&request, "id")?, parse_if_match(&request)?);
-    let user = users::patch(&services, &caller.identity, id, patch, if_version).await?;
-    Ok(object(user.version, &UserBody::from(user)))
+) -> Result<Object<UserBody>, Problem> {
+    let patch = UserPatch { blocked, profile, metadata, roles };
+    Ok(Object(users::patch(&services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes a user.
-#[utoipa::path(delete, path = "", params(InPath<UserId>, IfMatch), responses(Deleted))]
+#[utoipa::path(delete, path = "")]
 pub async fn delete(
     caller: Caller<ManageDirectory>,
-    request: HttpRequest,
+    Path(id): Path<UserId>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    users::delete(&services, &caller.identity, id(&request, "id")?, parse_if_match(&request)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Deleted, Problem> {
+    users::delete(&services, &caller, id, version).await?;
+    Ok(Deleted)
 }

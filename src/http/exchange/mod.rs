@@ -6,7 +6,7 @@ pub mod token;
 
 use std::collections::BTreeSet;
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{HttpRequest, HttpResponse, Responder, web::Data};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -19,15 +19,10 @@ use crate::{
     http::{
         api_keys::replaced,
         exchange::token::{TokenResponse, token_response},
-        extract::{
-            access::{Unauthenticated, credential},
-            json::OptionalJson,
-            query::Query,
-            request::request_call,
-        },
-        openapi::answers::Swapped,
+        extract::{access::PresentedKey, json::OptionalJson, request::request_call},
+        openapi::responses::Exchanged,
         problem::Problem,
-        response::plain,
+        response::Plain,
     },
     service::{
         Services,
@@ -75,14 +70,14 @@ impl Body {
 }
 
 /// Exchanges an API key for an access token.
-#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<TokenResponse<'static>>))]
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Exchanged<TokenResponse<'static>>))]
 pub async fn exchange(
-    _: Unauthenticated,
+    PresentedKey(key): PresentedKey,
     request: HttpRequest,
-    body: OptionalJson<Body>,
+    OptionalJson(body): OptionalJson<Body>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let (presented, exchange_request) = read(&request, body, Form::Exchange).await?;
+    let (presented, exchange_request) = read(&request, &key, body, Form::Exchange)?;
     let issued = exchange::exchange(&services, presented, &exchange_request).await?;
     Ok(token_response(&issued, None, false))
 }
@@ -90,27 +85,26 @@ pub async fn exchange(
 /// Explains what an exchange would grant, and which rule removes each other permission.
 ///
 /// No token is signed.
-#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Swapped<Explanation>))]
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Exchanged<Explanation>))]
 pub async fn explain(
-    _: Unauthenticated,
+    PresentedKey(key): PresentedKey,
     request: HttpRequest,
-    body: OptionalJson<Body>,
+    OptionalJson(body): OptionalJson<Body>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let (presented, exchange_request) = read(&request, body, Form::Explain).await?;
+    let (presented, exchange_request) = read(&request, &key, body, Form::Explain)?;
     let (explanation, replaced) = exchange::explain(&services, presented, &exchange_request).await?;
-    Ok(replaced::told(plain(&explanation), replaced))
+    Ok(replaced::add_deprecation_headers(Plain(explanation).respond_to(&request), replaced))
 }
 
 /// Reads the key and the request. Both handlers use it, so that explain describes what exchange
 /// would do.
-async fn read(
+fn read<'a>(
     request: &HttpRequest,
-    body: OptionalJson<Body>,
+    key: &'a str,
+    body: Body,
     form: Form,
-) -> Result<(PresentedCredential<'_>, Request), Problem> {
-    Query::of(request, &[])?;
-    let value = credential(request.headers())?;
-    let exchange_request = body.read().await?.into_request()?;
-    Ok((PresentedCredential { value, source: request_call(request).source, form: Some(form) }, exchange_request))
+) -> Result<(PresentedCredential<'a>, Request), Problem> {
+    let source = request_call(request).source;
+    Ok((PresentedCredential { value: key, source, form: Some(form) }, body.into_request()?))
 }

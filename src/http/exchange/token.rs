@@ -25,7 +25,7 @@ use crate::{
         exchange::rate_limit,
         extract::{access::Unauthenticated, form::Form, request::request_call},
         oauth_error::{OAuthError, RejectedKeyError},
-        openapi::answers::Swapped,
+        openapi::responses::Exchanged,
     },
     service::{
         Services,
@@ -76,7 +76,7 @@ struct TokenGrant {
 ///
 /// Supports three grant types: `client_credentials`, token exchange (RFC 8693), and that of IBM
 /// clients.
-#[utoipa::path(post, path = "", security((), ("basic" = [])), responses(Swapped<TokenResponse<'static>>))]
+#[utoipa::path(post, path = "", security((), ("basic" = [])), responses(Exchanged<TokenResponse<'static>>))]
 pub async fn token(
     _: Unauthenticated,
     request: HttpRequest,
@@ -109,7 +109,7 @@ pub fn token_response(issued: &IssuedToken, issued_token_type: Option<&'static s
         expiration: ibm.then_some(issued.claims.exp),
         authorization_details: &issued.claims.authorization_details,
     });
-    replaced::told(response, issued.replaced)
+    replaced::add_deprecation_headers(response, issued.replaced)
 }
 
 fn parse_grant(request: &HttpRequest, form: &Form) -> Result<TokenGrant, OAuthError> {

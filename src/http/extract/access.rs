@@ -3,10 +3,10 @@
 //! authentication. `on`, the only function that builds a route, accepts no other handler, so a
 //! handler without access control does not compile.
 
-use std::{future::Future, marker::PhantomData, pin::Pin};
+use std::{marker::PhantomData, ops::Deref};
 
 use actix_web::{
-    FromRequest, Handler, HttpRequest, Responder, Route,
+    Error, Handler, HttpRequest, Route,
     dev::Payload,
     http::{
         Method,
@@ -15,12 +15,19 @@ use actix_web::{
     web::{self, Data},
 };
 use utoipa::Path as Attribute;
+use zeroize::Zeroizing;
 
 use crate::{
     domain::access::policy::Action,
     http::{
-        extract::request::request_call,
-        openapi::{Described, HandlerResponse, HandlerSignature, Part, PermissionRequirement},
+        extract::{
+            body::{self, MAX_JSON_SIZE},
+            query::require_known_parameters,
+            request::request_call,
+        },
+        openapi::{
+            ErrorFormat, HandlerArgument, HandlerDescription, HandlerResponse, HandlerSignature, PermissionRequirement,
+        },
         portal::cookie::{self, Page},
         problem::Problem,
     },
@@ -37,47 +44,57 @@ pub struct Caller<A: Action> {
     action: PhantomData<A>,
 }
 
+impl<A: Action> Deref for Caller<A> {
+    type Target = crate::service::caller::Caller;
+    fn deref(&self) -> &Self::Target {
+        &self.identity
+    }
+}
+
 /// No authentication: the handler verifies credentials itself, or its response is public.
 #[derive(Debug)]
 pub struct Unauthenticated;
 
-impl FromRequest for Unauthenticated {
-    type Error = Problem;
-    type Future = std::future::Ready<Result<Self, Problem>>;
-    fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
-        std::future::ready(Ok(Self))
+/// The API key in a header of an exchange, which the handler verifies.
+pub struct PresentedKey(pub Zeroizing<String>);
+
+impl HandlerArgument for PresentedKey {
+    async fn extract(request: &HttpRequest, _: &mut Payload) -> Result<Self, Error> {
+        Ok(Self(Zeroizing::new(credential(request.headers())?.to_owned())))
     }
 }
 
-impl<A: Action> FromRequest for Caller<A> {
-    type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+impl HandlerArgument for Unauthenticated {
+    async fn extract(_: &HttpRequest, _: &mut Payload) -> Result<Self, Error> {
+        Ok(Self)
+    }
+}
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move {
-            let headers = request.headers();
-            let session = |page| cookie::of(page, headers);
-            let presented = match (session(Page::Portal), session(Page::Console)) {
-                (Some(session), _) => CallerCredential::Portal(session),
-                (None, Some(session)) => CallerCredential::Console(session),
-                (None, None) => CallerCredential::Header(credential(headers)?),
-            };
-            let services = request.app_data::<Data<Services>>().ok_or_else(Problem::not_found)?;
-            let on_behalf_of = parse_on_behalf_of(headers)?;
-            let identity = caller::authenticate(services, presented, on_behalf_of, &request_call(&request)).await?;
-            if identity.authority.allows::<A>() {
-                Ok(Self { identity, action: PhantomData })
-            } else {
-                Err(Problem::forbidden(&identity.authority.required_permissions::<A>()))
-            }
-        })
+impl<A: Action> HandlerArgument for Caller<A> {
+    async fn extract(request: &HttpRequest, _: &mut Payload) -> Result<Self, Error> {
+        let headers = request.headers();
+        let session = |page| cookie::find_session(page, headers);
+        let presented = match (session(Page::Portal), session(Page::Console)) {
+            (Some(session), _) => CallerCredential::Portal(session),
+            (None, Some(session)) => CallerCredential::Console(session),
+            (None, None) => CallerCredential::Header(credential(headers)?),
+        };
+        let services = request.app_data::<Data<Services>>().ok_or_else(Problem::not_found)?;
+        let on_behalf_of = parse_on_behalf_of(headers)?;
+        let identity = caller::authenticate(services, presented, on_behalf_of, &request_call(request))
+            .await
+            .map_err(Problem::from)?;
+        if identity.authority.allows::<A>() {
+            Ok(Self { identity, action: PhantomData })
+        } else {
+            Err(Problem::forbidden(&identity.authority.required_permissions::<A>()).into())
+        }
     }
 }
 
 /// Returns the single credential of a request, from `Authorization: Bearer` (RFC 6750 §2.1) or
 /// `X-API-Key`. Credentials in the query string are not accepted.
-pub fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
+fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut bearer = headers.get_all(AUTHORIZATION);
     let mut plain = headers.get_all("x-api-key");
     let credential = match (bearer.next(), plain.next()) {
@@ -109,45 +126,81 @@ fn parse_on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem
     text.parse().map(Some).map_err(|_| Problem::bad_request(malformed))
 }
 
-/// The arguments of a handler: a `Guard` followed by up to four `Part`s. They describe the handler
-/// for the OpenAPI document.
-pub trait HandlerArguments {
+/// The arguments of a handler: a `Guard` followed by up to four `HandlerArgument`s. They describe the
+/// handler for the OpenAPI document.
+pub trait HandlerArguments: Sized {
+    /// Whether an argument reads the body of the request.
+    const READS_BODY: bool;
     fn signature() -> HandlerSignature;
+    /// Extracts the arguments in order, so that nothing else of a request is examined before its
+    /// caller is authenticated. If `is_strict`, a query or a body that no argument reads is refused.
+    fn extract(
+        request: &HttpRequest,
+        payload: &mut Payload,
+        is_strict: bool,
+    ) -> impl Future<Output = Result<Self, Error>>;
 }
 /// The first argument of a handler, which decides who may call it.
-pub trait Guard {
+pub trait Guard: HandlerArgument {
     /// The permissions that the caller must hold. `None` if no permission is required.
-    fn needs() -> Option<PermissionRequirement>;
-    /// Adds what the argument reads from the request besides its headers.
-    fn tell(_: &mut HandlerSignature) {}
+    fn needs() -> Option<PermissionRequirement> {
+        None
+    }
 }
 impl<A: Action> Guard for Caller<A> {
     fn needs() -> Option<PermissionRequirement> {
         Some(PermissionRequirement { action: A::NAME, permissions: A::PERMISSIONS })
     }
 }
-impl Guard for Unauthenticated {
-    fn needs() -> Option<PermissionRequirement> {
-        None
-    }
-}
-macro_rules! guarded {
-    ($($part:ident)*) => {
-        impl<G: Guard, $($part: Part),*> HandlerArguments for (G, $($part),*) {
+impl Guard for Unauthenticated {}
+impl Guard for PresentedKey {}
+macro_rules! impl_handler_arguments {
+    ($($argument:ident)*) => {
+        impl<G: Guard, $($argument: HandlerArgument),*> HandlerArguments for (G, $($argument),*) {
+            const READS_BODY: bool = G::READS_BODY $(|| $argument::READS_BODY)*;
+
             fn signature() -> HandlerSignature {
                 let mut signature = HandlerSignature { needs: G::needs(), ..HandlerSignature::default() };
-                G::tell(&mut signature);
-                $($part::tell(&mut signature);)*
+                G::describe(&mut signature);
+                $($argument::describe(&mut signature);)*
                 signature
+            }
+
+            async fn extract(
+                request: &HttpRequest,
+                payload: &mut Payload,
+                is_strict: bool,
+            ) -> Result<Self, Error> {
+                let guard = G::extract(request, payload).await?;
+                if is_strict {
+                    require_documented::<Self>(request, payload).await?;
+                }
+                Ok((guard, $($argument::extract(request, payload).await?),*))
             }
         }
     };
 }
-guarded!();
-guarded!(B);
-guarded!(B C);
-guarded!(B C D);
-guarded!(B C D E);
+impl_handler_arguments!();
+impl_handler_arguments!(B);
+impl_handler_arguments!(B C);
+impl_handler_arguments!(B C D);
+impl_handler_arguments!(B C D E);
+
+/// Refuses query parameters and bodies that the handler does not read, instead of ignoring what the
+/// client may rely on.
+async fn require_documented<Args: HandlerArguments>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> Result<(), Problem> {
+    if !request.query_string().is_empty() {
+        require_known_parameters(request.query_string(), &Args::signature().query_parameters())?;
+    }
+    if Args::READS_BODY || body::read(payload, MAX_JSON_SIZE).await?.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::bad_request("this operation takes no body"))
+    }
+}
 
 /// An HTTP method with its handler and the description of the handler for the OpenAPI document.
 pub struct Endpoint {
@@ -155,7 +208,7 @@ pub struct Endpoint {
     pub route: Route,
     /// Module and name of the handler, joined by an underscore.
     pub name: &'static str,
-    pub describe: fn(&'static str) -> Described,
+    pub describe: fn() -> HandlerDescription,
 }
 
 /// Builds an `Endpoint`; there is no other constructor. The `on!` macro supplies `D`, the
@@ -164,10 +217,22 @@ pub fn on<D, F, Args>(method: Method, name: &'static str, handler: F) -> Endpoin
 where
     D: Attribute,
     F: Handler<Args>,
-    Args: FromRequest + HandlerArguments + 'static,
-    F::Output: Responder + HandlerResponse + 'static,
+    Args: HandlerArguments + 'static,
+    F::Output: HandlerResponse + 'static,
 {
-    let describe =
-        |name| Described::new::<D>(name, HandlerSignature { failures: F::Output::FAILURES, ..Args::signature() });
-    Endpoint { method: method.clone(), route: web::method(method).to(handler), name, describe }
+    // Operations of OAuth ignore unknown parameters (RFC 6749 §3.2), and so do public documents and
+    // pages, which cannot fail.
+    let is_strict = F::Output::ERROR_FORMAT == ErrorFormat::Problems;
+    let serve = move |request: HttpRequest, payload: web::Payload| {
+        let handler = handler.clone();
+        async move {
+            let arguments = Args::extract(&request, &mut payload.into_inner(), is_strict).await?;
+            Ok::<_, Error>(handler.call(arguments).await)
+        }
+    };
+    let describe = || {
+        let signature = HandlerSignature { error_format: F::Output::ERROR_FORMAT, ..Args::signature() };
+        HandlerDescription::new::<D>(signature, F::Output::responses())
+    };
+    Endpoint { method: method.clone(), route: web::method(method).to(serve), name, describe }
 }

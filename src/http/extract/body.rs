@@ -8,6 +8,8 @@ use tokio::time::timeout;
 
 /// Time limit for receiving a whole body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum size of a JSON body in bytes. Metadata may take 16 KiB, names and lists the rest.
+pub const MAX_JSON_SIZE: usize = 64 * 1024;
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +28,7 @@ pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, BodyE
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| {
-                tracing::debug!(%error, "a body broke off");
+                tracing::debug!(%error, "failed to read a body");
                 if matches!(error, PayloadError::Overflow) { BodyError::TooLarge(limit) } else { BodyError::Broken }
             })?;
             if body.len() + chunk.len() > limit {

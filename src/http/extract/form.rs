@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, future::Future, pin::Pin};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use actix_web::{Error, FromRequest, HttpRequest, dev::Payload};
 use zeroize::Zeroizing;
 
 use crate::http::{
@@ -12,7 +12,7 @@ use crate::http::{
     oauth_error::OAuthError,
     openapi::{
         documents::TokenRequest,
-        signature::{HandlerSignature, Part},
+        signature::{HandlerArgument, HandlerSignature},
     },
 };
 
@@ -36,7 +36,7 @@ impl Form {
             values.entry(name.into_owned()).or_default().push(Zeroizing::new(Cow::into_owned(value)));
         }
         if values.iter().any(|(name, all)| all.len() > 1 && !REPEATABLE_PARAMETERS.contains(&name.as_str())) {
-            return Err(OAuthError::invalid_request("a parameter stands twice"));
+            return Err(OAuthError::invalid_request("a parameter is repeated"));
         }
         for all in values.values_mut() {
             all.retain(|value| !value.is_empty());
@@ -63,7 +63,7 @@ impl FromRequest for Form {
         Box::pin(async move {
             if !request.query_string().is_empty() {
                 // RFC 6749 §2.3.1: logs and caches keep URLs, so credentials must not appear there.
-                return Err(OAuthError::invalid_request("send every parameter in the body, none in the URL"));
+                return Err(OAuthError::invalid_request("send every parameter in the body, not in the URL"));
             }
             if body::media_type(&request) != "application/x-www-form-urlencoded" {
                 return Err(OAuthError::media_type());
@@ -74,8 +74,12 @@ impl FromRequest for Form {
     }
 }
 
-impl Part for Form {
-    fn tell(signature: &mut HandlerSignature) {
+impl HandlerArgument for Form {
+    const READS_BODY: bool = true;
+    fn describe(signature: &mut HandlerSignature) {
         signature.set_form_body::<TokenRequest>();
+    }
+    async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+        Ok(Self::from_request(request, payload).await?)
     }
 }

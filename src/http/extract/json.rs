@@ -1,85 +1,38 @@
 //! Strict JSON bodies. An unknown member, a duplicate member or a wrong type is an error that names
 //! the member and never quotes the input.
 
-use std::{
-    future::{Ready, ready},
-    marker::PhantomData,
-};
-use utoipa::ToSchema;
-
-use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use actix_web::{Error, HttpRequest, dev::Payload, web::BytesMut};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::json;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use crate::{
     crypto::sha256_hex,
     domain::common::key_text::holds_key,
     http::{
-        extract::body,
-        openapi::signature::{HandlerSignature, Part, body},
+        extract::body::{self, MAX_JSON_SIZE},
+        openapi::signature::{HandlerArgument, HandlerSignature, body, header_parameter},
         problem::Problem,
     },
     service::common::{idempotency::IdempotencyRequest, reading},
 };
 
-/// Maximum size of a body in bytes. Metadata may take 16 KiB, names and lists the rest.
-const LIMIT: usize = 64 * 1024;
+/// A JSON body.
+pub struct Json<T>(pub T);
 
-/// A body of type `T` that is not read yet, so that the caller is authenticated first. Otherwise a
-/// request with an invalid key and an invalid body would get either of the two errors, and the
-/// brute-force limiter might not count it.
-pub struct Json<T> {
-    request: HttpRequest,
-    payload: Payload,
-    kind: PhantomData<T>,
+/// A JSON body that may be omitted. An empty body is the default value.
+pub struct OptionalJson<T>(pub T);
+
+/// The JSON body of a request that creates an object, with the `Idempotency-Key` of the request.
+pub struct IdempotentJson<T> {
+    pub body: T,
+    pub idempotency: Option<IdempotencyRequest>,
 }
 
-/// Like `Json`, but an empty body is the default value.
-pub struct OptionalJson<T>(Json<T>);
-
-/// A parsed body.
-#[derive(Debug)]
-pub struct Body<T> {
-    pub value: T,
-    /// Set if the request has an `Idempotency-Key`.
-    pub once: Option<IdempotencyRequest>,
-}
-
-impl<T: DeserializeOwned> Json<T> {
-    pub async fn read(mut self) -> Result<Body<T>, Problem> {
-        require_json(&self.request)?;
-        let body = body::read(&mut self.payload, LIMIT).await?;
-        let once = idempotency(&self.request, &body)?;
-        Ok(Body { value: parse(&body)?, once })
-    }
-}
-
-impl<T: DeserializeOwned + Default> OptionalJson<T> {
-    pub async fn read(mut self) -> Result<T, Problem> {
-        let body = body::read(&mut self.0.payload, LIMIT).await?;
-        if body.is_empty() {
-            return Ok(T::default());
-        }
-        require_json(&self.0.request)?;
-        parse(&body)
-    }
-}
-
-impl<T> FromRequest for Json<T> {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        ready(Ok(Self { request: request.clone(), payload: payload.take(), kind: PhantomData }))
-    }
-}
-
-impl<T> FromRequest for OptionalJson<T> {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        ready(Ok(Self(Json { request: request.clone(), payload: payload.take(), kind: PhantomData })))
-    }
+async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<BytesMut, Problem> {
+    require_json(request)?;
+    Ok(body::read(payload, MAX_JSON_SIZE).await?)
 }
 
 /// A PATCH member that may be `null`: `None` if it is absent, `Some(None)` if it is `null`.
@@ -89,6 +42,11 @@ pub fn deserialize_nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
+/// A secret, which is zeroized on drop.
+pub fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
+}
+
 fn require_json(request: &HttpRequest) -> Result<(), Problem> {
     if body::media_type(request) == "application/json" { Ok(()) } else { Err(Problem::media_type()) }
 }
@@ -96,7 +54,7 @@ fn require_json(request: &HttpRequest) -> Result<(), Problem> {
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| problem_from_json_error(&error))?;
-    deserializer.end().map_err(|_| Problem::bad_request("something stands after the JSON"))?;
+    deserializer.end().map_err(|_| Problem::bad_request("the body continues after its JSON value"))?;
     Ok(value)
 }
 
@@ -105,7 +63,7 @@ fn problem_from_json_error(error: &serde_path_to_error::Error<serde_json::Error>
     if inner.classify() == serde_json::error::Category::Data {
         Problem::invalid(vec![reading::fault("body", error)])
     } else {
-        Problem::bad_request(format!("the body is not JSON: see line {} column {}", inner.line(), inner.column()))
+        Problem::bad_request(format!("the body is not valid JSON at line {} column {}", inner.line(), inner.column()))
     }
 }
 
@@ -119,7 +77,7 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyR
     let printable = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if !(1..=255).contains(&key.len()) || !printable || holds_key(key) {
         return Err(Problem::bad_request(
-            "an Idempotency-Key has 1 to 255 printable ASCII characters, and no API key in it",
+            "Idempotency-Key must be 1 to 255 printable ASCII characters without an API key",
         ));
     }
     let mut hashed = format!("{} {}\n", request.method(), request.path()).into_bytes();
@@ -131,15 +89,46 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyR
     Ok(Some(IdempotencyRequest { key: key.to_owned(), request_hash: sha256_hex(&hashed) }))
 }
 
-impl<T: ToSchema> Part for Json<T> {
-    fn tell(signature: &mut HandlerSignature) {
+impl<T: DeserializeOwned + ToSchema> HandlerArgument for Json<T> {
+    const READS_BODY: bool = true;
+    fn describe(signature: &mut HandlerSignature) {
         signature.body = Some(body::<T>("application/json", true));
+    }
+    async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+        Ok(Self(parse(&read(request, payload).await?)?))
     }
 }
 
-impl<T: ToSchema> Part for OptionalJson<T> {
-    fn tell(signature: &mut HandlerSignature) {
+impl<T: DeserializeOwned + Default + ToSchema> HandlerArgument for OptionalJson<T> {
+    const READS_BODY: bool = true;
+    fn describe(signature: &mut HandlerSignature) {
         signature.body = Some(body::<T>("application/json", false));
+    }
+    async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+        let body = body::read(payload, MAX_JSON_SIZE).await.map_err(Problem::from)?;
+        if body.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        require_json(request)?;
+        Ok(Self(parse(&body)?))
+    }
+}
+
+impl<T: DeserializeOwned + ToSchema> HandlerArgument for IdempotentJson<T> {
+    const READS_BODY: bool = true;
+    fn describe(signature: &mut HandlerSignature) {
+        Json::<T>::describe(signature);
+        signature.parameters.extend(header_parameter(json!({
+            "name": "Idempotency-Key",
+            "description": "A unique key for the request. If a request with the same key and content is repeated within 24 hours, \
+                nothing is created again, and the response contains the object without its secret.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" },
+        })));
+    }
+    async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+        let body = read(request, payload).await?;
+        let idempotency = idempotency(request, &body)?;
+        Ok(Self { body: parse(&body)?, idempotency })
     }
 }
 

@@ -1,85 +1,162 @@
-//! Query strings, ids in paths, and conditional headers.
+//! Query strings.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeSet, str::FromStr};
 
-use actix_web::{HttpRequest, http::header::IF_MATCH};
+use actix_web::{HttpRequest, dev::Payload};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, IntoDeserializer, Visitor, value},
+    forward_to_deserialize_any,
+};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, path::ParameterIn, schema::Type},
+};
 
-use crate::{domain::common::page::PageRequest, http::problem::Problem, service::InputFault};
+use crate::{
+    domain::common::page::PageRequest,
+    http::{
+        openapi::signature::{HandlerArgument, HandlerSignature},
+        problem::Problem,
+    },
+    service::common::reading,
+};
 
-/// The parameters of a query string. Each appears at most once, and unknown parameters are refused.
-pub struct Query(BTreeMap<String, String>);
+/// Query parameters. If a handler has several arguments of this kind, each reads its own parameters.
+pub struct Query<T>(pub T);
 
-impl Query {
-    pub fn of(request: &HttpRequest, known: &[&str]) -> Result<Self, Problem> {
-        let mut values = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
-            if !known.contains(&name.as_ref()) {
-                return Err(Problem::bad_request(format!(
-                    "unknown parameter in the URL; known are: {}",
-                    known.join(", ")
-                )));
-            }
-            if value.contains(char::is_control) {
-                // No valid value contains one, and PostgreSQL text cannot contain NUL.
-                return Err(Problem::bad_request("a parameter in the URL has a control character"));
-            }
-            if value.is_empty() {
-                // Ignoring an empty filter would return more than the caller requested.
-                return Err(Problem::bad_request("a parameter in the URL is empty: leave it out, or give it a value"));
-            }
-            if values.insert(name.into_owned(), value.into_owned()).is_some() {
-                return Err(Problem::bad_request("a parameter stands twice in the URL"));
-            }
-        }
-        Ok(Self(values))
+impl<T: DeserializeOwned + IntoParams> HandlerArgument for Query<T> {
+    fn describe(signature: &mut HandlerSignature) {
+        signature.parameters.extend(T::into_params(|| Some(ParameterIn::Query)));
     }
-
-    pub fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).cloned()
+    async fn extract(request: &HttpRequest, _: &mut Payload) -> Result<Self, actix_web::Error> {
+        let pairs = form_urlencoded::parse(request.query_string().as_bytes());
+        let pairs = pairs.map(|(name, value)| (name.into_owned(), ParameterValue(value.into_owned())));
+        let parsed = serde_path_to_error::deserialize(value::MapDeserializer::<_, value::Error>::new(pairs));
+        Ok(Self(parsed.map_err(|error| Problem::invalid(vec![reading::fault("query", &error)]))?))
     }
+}
 
-    pub fn parse<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
-        let parsed = self.text(name).map(|value| value.parse()).transpose();
-        parsed.map_err(|_| Problem::invalid(vec![InputFault::new(name, format!("must be {expected}"))]))
-    }
-
-    pub fn page(&self) -> Result<PageRequest, Problem> {
-        Ok(PageRequest { limit: self.limit()?, cursor: self.text("after") })
-    }
-
-    pub fn limit(&self) -> Result<i64, Problem> {
-        let limit = self.parse("limit", "a number from 1 to 100")?.unwrap_or(PageRequest::DEFAULT_LIMIT);
-        if (1..=PageRequest::MAX_LIMIT).contains(&limit) {
-            Ok(limit)
+/// Checks that a query string contains only known parameters, each once and with a value.
+pub fn require_known_parameters(query: &str, known: &[String]) -> Result<(), Problem> {
+    let mut seen = BTreeSet::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let Some(name) = known.iter().find(|known| **known == name) else {
+            let accepted = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(Problem::bad_request(format!("unknown query parameter; this operation accepts: {accepted}")));
+        };
+        let fault = if !seen.insert(name) {
+            "is repeated"
+        } else if value.is_empty() {
+            // Ignoring an empty filter would return more than the caller requested.
+            "is empty: omit it or give it a value"
+        } else if value.contains(char::is_control) {
+            // No valid value contains one, and PostgreSQL text cannot contain NUL.
+            "contains a control character"
         } else {
-            Err(Problem::invalid(vec![InputFault::new("limit", "must be a number from 1 to 100")]))
-        }
+            continue;
+        };
+        return Err(Problem::bad_request(format!("the query parameter `{name}` {fault}")));
+    }
+    Ok(())
+}
+
+/// The value of a query parameter. Deserializes from text into numbers and booleans as well.
+struct ParameterValue(String);
+
+impl<'de> IntoDeserializer<'de> for ParameterValue {
+    type Deserializer = Self;
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
-/// An id in the path. A malformed id gets the same bytes as an id that does not exist.
-pub fn id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem> {
-    request.match_info().get(name).and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
-}
-
-/// An id in the path that the caller chooses. The error for a malformed id describes the format.
-pub fn parse_new_path_id<T: FromStr>(request: &HttpRequest, name: &str) -> Result<T, Problem>
-where
-    T::Err: std::fmt::Display,
-{
-    let text = request.match_info().get(name).unwrap_or_default();
-    text.parse().map_err(|error: T::Err| Problem::invalid(vec![InputFault::new(name, error.to_string())]))
-}
-
-/// The version in `If-Match` (RFC 9110 §13.1.1). `None` for `*` and without the header.
-pub fn parse_if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
-    let mut values = request.headers().get_all(IF_MATCH);
-    let Some(value) = values.next() else { return Ok(None) };
-    // Several header lines are a list of versions, but an object has only one.
-    let text = if values.next().is_none() { value.to_str().unwrap_or_default().trim() } else { "" };
-    if text == "*" {
-        return Ok(None);
+impl ParameterValue {
+    fn parse<T: FromStr>(&self, expected: &str) -> Result<T, value::Error> {
+        self.0.parse().map_err(|_| value::Error::custom(format!("must be {expected}")))
     }
-    let version = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|tag| tag.parse().ok());
-    version.map(Some).ok_or_else(|| Problem::bad_request("If-Match takes the ETag of the object, such as \"3\", or *"))
+}
+
+impl<'de> Deserializer<'de> for ParameterValue {
+    type Error = value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        visitor.visit_string(self.0)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        visitor.visit_bool(self.parse("true or false")?)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        visitor.visit_i64(self.parse("an integer")?)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, value::Error> {
+        self.0.into_deserializer().deserialize_enum(name, variants, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct
+        seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// A number from 1 to `MAX`, which defaults to `DEFAULT`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Count<const MAX: i64, const DEFAULT: i64>(pub i64);
+
+impl<const MAX: i64, const DEFAULT: i64> Default for Count<MAX, DEFAULT> {
+    fn default() -> Self {
+        Self(DEFAULT)
+    }
+}
+
+impl<const MAX: i64, const DEFAULT: i64> TryFrom<String> for Count<MAX, DEFAULT> {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number| (1..=MAX).contains(number));
+        number.map(Self).ok_or_else(|| format!("must be a number from 1 to {MAX}"))
+    }
+}
+
+impl<const MAX: i64, const DEFAULT: i64> PartialSchema for Count<MAX, DEFAULT> {
+    fn schema() -> RefOr<Schema> {
+        let integer = ObjectBuilder::new().schema_type(Type::Integer);
+        integer.minimum(Some(1)).maximum(Some(MAX)).default(Some(DEFAULT.into())).into()
+    }
+}
+
+impl<const MAX: i64, const DEFAULT: i64> ToSchema for Count<MAX, DEFAULT> {}
+
+/// The limit of a list.
+pub type Limit = Count<{ PageRequest::MAX_LIMIT }, { PageRequest::DEFAULT_LIMIT }>;
+
+/// Pagination of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// Maximum number of objects to return.
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+    /// Cursor: the `next` of the previous page.
+    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    after: Option<String>,
+}
+
+impl From<Paging> for PageRequest {
+    fn from(Paging { limit, after }: Paging) -> Self {
+        Self { limit: limit.0, cursor: after }
+    }
 }

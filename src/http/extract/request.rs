@@ -88,15 +88,15 @@ fn log_response(method: &Method, request: &HttpRequest, status: u16, took: Durat
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     if status >= 500 {
-        tracing::warn!(%method, route, status, micros, %address, "answered");
+        tracing::warn!(%method, route, status, micros, %address, "sent a response");
     } else {
-        tracing::debug!(%method, route, status, micros, %address, "answered");
+        tracing::debug!(%method, route, status, micros, %address, "sent a response");
     }
 }
 
 fn build_call(request: &ServiceRequest, services: Option<&Services>) -> RequestContext {
     let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
-    let (mut address, mut given) = (peer.to_canonical(), None);
+    let (mut address, mut proxy_id) = (peer.to_canonical(), None);
     if let Some(trusted) = request.app_data::<Data<TrustedProxies>>().filter(|trusted| trusted.contains(peer)) {
         let header = |name: &str| -> Vec<&str> {
             request.headers().get_all(name).filter_map(|value| value.to_str().ok()).collect()
@@ -105,10 +105,11 @@ fn build_call(request: &ServiceRequest, services: Option<&Services>) -> RequestC
         let forwarded = forwarded.iter().flat_map(|value| value.split(',')).map(|part| parse_address(part.trim()));
         address = trusted.client(peer, forwarded);
         // Only a trusted proxy may set the id. Any other peer could write to the log with it.
-        given = header("x-request-id").pop().filter(|id| is_valid_request_id(id)).map(str::to_owned);
+        proxy_id = header("x-request-id").pop().filter(|id| is_valid_request_id(id)).map(str::to_owned);
     }
-    let made = || services.and_then(|services| random::generate_token_id(&services.entropy).ok()).unwrap_or_default();
-    RequestContext { source: Source::from(address), request_id: given.unwrap_or_else(made), address }
+    let generate =
+        || services.and_then(|services| random::generate_token_id(&services.entropy).ok()).unwrap_or_default();
+    RequestContext { source: Source::from(address), request_id: proxy_id.unwrap_or_else(generate), address }
 }
 
 /// Parses an address with or without a port, in the forms that proxies write.
@@ -123,8 +124,8 @@ fn is_valid_request_id(text: &str) -> bool {
 
 /// The call that `attach_request_context` attached to the request.
 pub fn request_call(request: &HttpRequest) -> RequestContext {
-    let made = request.extensions().get::<RequestContext>().cloned();
-    made.unwrap_or_else(|| RequestContext {
+    let context = request.extensions().get::<RequestContext>().cloned();
+    context.unwrap_or_else(|| RequestContext {
         source: Source::from(IpAddr::from([0, 0, 0, 0])),
         request_id: String::new(),
         address: IpAddr::from([0, 0, 0, 0]),

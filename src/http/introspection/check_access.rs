@@ -1,6 +1,6 @@
 //! `POST /v1/access/check`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,11 +10,10 @@ use crate::{
         common::id::{KeyId, OrganizationId, ServiceClientId, UserId},
     },
     http::{
-        extract::{access::Caller, json::Json, query::Query},
+        extract::{access::Caller, json::Json},
         introspection::PresentedValue,
-        openapi::answers::Plain,
         problem::Problem,
-        response::plain,
+        response::Plain,
     },
     service::{
         InputFault, Services,
@@ -71,15 +70,12 @@ pub struct AccessCheckResultBody {
 }
 
 /// Returns whether a key, token or principal has a permission on a resource now.
-#[utoipa::path(post, path = "", responses(Plain<AccessCheckResultBody>))]
+#[utoipa::path(post, path = "")]
 pub async fn check(
     _: Caller<ValidateCredentials>,
-    request: HttpRequest,
-    body: Json<AccessCheckBody>,
+    Json(body): Json<AccessCheckBody>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    Query::of(&request, &[])?;
+) -> Result<Plain<AccessCheckResultBody>, Problem> {
     if body.audience.is_some() && body.value.is_none() {
         return Err(Problem::invalid(vec![InputFault::new("audience", "is allowed with `value` only")]));
     }
@@ -95,5 +91,5 @@ pub async fn check(
         }
     };
     let allowed = check_access::check(&services, subject, body.permission, body.resource).await?;
-    Ok(plain(&AccessCheckResultBody { allowed }))
+    Ok(Plain(AccessCheckResultBody { allowed }))
 }

@@ -7,14 +7,14 @@ use actix_web::{
 };
 
 use crate::{
-    http::{credentials::client::Client, oauth_error::OAuthError, openapi::answers::Done},
+    http::{credentials::client::Client, oauth_error::OAuthError, openapi::responses::Revoked},
     service::{Services, introspection::revoke},
 };
 
 /// Revokes an API key or token of the caller, or one that the caller may revoke through `/v1`.
 ///
 /// Any other key or token gets the same response, which does not disclose what other callers hold.
-#[utoipa::path(post, path = "", security(("basic" = []), ("bearer" = [])), responses(Done))]
+#[utoipa::path(post, path = "", security(("basic" = []), ("bearer" = [])), responses(Revoked))]
 pub async fn revoke(client: Client, services: Data<Services>) -> Result<HttpResponse, OAuthError> {
     revoke::revoke(&services, &client.identity.caller, client.token()?)
         .await

@@ -1,6 +1,6 @@
 //! `POST /v1/api-keys/validate`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::{
     ToSchema,
@@ -19,11 +19,10 @@ use crate::{
     },
     http::{
         api_keys::bodies::ApiKeyBody,
-        extract::{access::Caller, json::Json, query::Query},
+        extract::{access::Caller, json::Json},
         introspection::PresentedValue,
-        openapi::answers::Plain,
         problem::Problem,
-        response::plain,
+        response::Plain,
     },
     service::{Services, introspection::validate},
 };
@@ -119,24 +118,21 @@ impl From<OwnerOrganization> for KeyOrganizationBody {
 /// Returns whether an API key or token is accepted, and to whom it belongs.
 ///
 /// Responses must not be cached, because the next one may differ.
-#[utoipa::path(post, path = "", responses(Plain<ValidationBody>))]
+#[utoipa::path(post, path = "")]
 pub async fn validate(
     _: Caller<ValidateCredentials>,
-    request: HttpRequest,
-    body: Json<Body>,
+    Json(body): Json<Body>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    Query::of(&request, &[])?;
+) -> Result<Plain<ValidationBody>, Problem> {
     let required = CredentialRequirements {
         required_permissions: body.required_permissions.unwrap_or_default(),
         owner_type: body.owner_type,
         audience: body.audience,
     };
     let found = validate::validate(&services, &body.value.0, &required).await?;
-    Ok(plain(&found.map_or(ValidationBody::Refused(Refused { api_key: () }), |validated| {
+    Ok(Plain(found.map_or(ValidationBody::Refused(Refused { api_key: () }), |validated| {
         ValidationBody::Accepted(Box::new(Accepted {
-            api_key: ApiKeyBody::new(validated.key, None),
+            api_key: validated.key.into(),
             user: validated.principals.user.map(KeyUserBody::from),
             organization: validated.principals.organization.map(KeyOrganizationBody::from),
             missing_permissions: validated.missing,

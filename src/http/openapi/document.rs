@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 use crate::{
     http::{
         openapi::{
-            answers::SCHEMAS_EXTENSION,
-            failures::{self, KeyContext},
+            failures::{self, OperationFacts},
+            responses::SCHEMAS_EXTENSION,
             schemas::collect_schemas,
-            signature::{Described, ErrorFormat},
+            signature::{Body, ErrorFormat, HandlerDescription, PermissionRequirement},
         },
         problem, routes,
     },
@@ -55,13 +55,12 @@ fn build_json(public_url: &str) -> Value {
         let mut item = Map::new();
         for endpoint in endpoints {
             let method = endpoint.method.as_str().to_ascii_lowercase();
-            let described = (endpoint.describe)(endpoint.name);
-            let mut operation = operation(&path, &method, described, &mut components);
-            let id = id(&mut ids, &operation, &method, &path);
+            let mut operation = describe_operation(path, &method, (endpoint.describe)(), &mut components);
+            let id = unique_id(&mut ids, endpoint.name, &method, path);
             operation.insert("operationId".to_owned(), id.into());
             item.insert(method, operation.into());
         }
-        paths.insert(path, item.into());
+        paths.insert(path.to_owned(), item.into());
     }
     let Components { mut schemas, read } = components;
     for (name, schema) in &mut schemas {
@@ -86,23 +85,24 @@ fn build_json(public_url: &str) -> Value {
     document
 }
 
-const DESCRIPTION: &str = "Swaps long-lived API keys for short-lived signed JWTs, and publishes the JWKS that lets every service verify \
-    them alone.\n\nTimes are RFC 3339 in UTC. Lists page by cursor. An object that changes carries `version`, also as `ETag`, and \
-    `If-Match` is honoured. Every answer has an `X-Request-Id`. A method that a path does not know is 405 with `Allow`; errors of \
-    `/v1` are problems (RFC 9457), those of `/oauth` are as RFC 6749 §5.2 has them.";
+const DESCRIPTION: &str = "Exchanges long-lived API keys for short-lived signed JWTs, and publishes the JWKS with which every service verifies \
+    them.\n\nTimestamps are in RFC 3339 format and UTC. Lists are paginated with a cursor. An object that can change has a `version`, \
+    which is also its ETag, and updates accept `If-Match`. Every response has an `X-Request-Id`. Unknown query parameters and unknown \
+    members of a body are refused, except by the operations of OAuth and by public documents. A method that a path does not support is \
+    answered with 405 and `Allow`. Errors of `/v1` are problem details (RFC 9457), those of `/oauth` follow RFC 6749 §5.2.";
 
 /// Tags with the path segments they cover, not counting `v1`. The last tag covers all other paths.
 const TAGS: [(&[&str], &str, &str); 10] = [
-    (&["exchange", "oauth", "identity"], "Exchange", "An API key in, a signed token out."),
-    (&[".well-known", "status-lists"], "Discovery", "What verifiers read and keep."),
-    (&["api-keys", "portal-sessions"], "API keys", "Permissions, limits and a life, held by an owner."),
-    (&["service-clients"], "Service clients", "Non-human identities with permissions of their own."),
-    (&["access-records", "access"], "Access records", "Roles over resources."),
-    (&["permissions", "roles"], "Permissions", "What may stand on a key, and on whose."),
-    (&["audiences"], "Audiences", "The services that take tokens."),
-    (&["signing-keys"], "Signing keys", "What tokens are signed with."),
-    (&["events", "webhooks"], "Events", "The audit trail."),
-    (&[], "Operations", "For operators and their machines."),
+    (&["exchange", "oauth", "identity"], "Exchange", "Exchange an API key for a signed token."),
+    (&[".well-known", "status-lists"], "Discovery", "Documents that token verifiers retrieve and cache."),
+    (&["api-keys", "portal-sessions"], "API keys", "API keys with an owner, permissions, limits and a lifecycle."),
+    (&["service-clients"], "Service clients", "Non-human identities with their own permissions."),
+    (&["access-records", "access"], "Access records", "Roles on resources."),
+    (&["permissions", "roles"], "Permissions", "The catalog of permissions, and roles that combine them."),
+    (&["audiences"], "Audiences", "Services that accept tokens."),
+    (&["signing-keys"], "Signing keys", "Keys that sign tokens."),
+    (&["events", "webhooks"], "Events", "The audit log, and its delivery to webhooks."),
+    (&[], "Operations", "The directory, branding, health and metrics."),
 ];
 
 fn tag(path: &str) -> &'static str {
@@ -116,90 +116,95 @@ fn security_schemes() -> Value {
         "bearer": {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key; on /v1 beside the exchange also a token for the audience `<public URL>/v1`, or that of a portal session.",
+            "description": "An API key. Operations of /v1 except the exchange also accept a token for the audience `<public URL>/v1`, or the token of a portal \
+                session.",
         },
         "apiKey": { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key." },
         "basic": {
             "type": "http",
             "scheme": "basic",
-            "description": "A client id (of the key, its service client, or `<prefix>_<id>`) and the whole API key as its secret.",
+            "description": "A client id (the id of the key or of its service client, or `<prefix>_<id>`), and the complete API key as the secret.",
         },
     })
 }
 
-fn operation(path: &str, method: &str, described: Described, components: &mut Components) -> Map<String, Value> {
-    let Described { name, signature, operation, .. } = described;
+fn describe_operation(
+    path: &str,
+    method: &str,
+    described: HandlerDescription,
+    components: &mut Components,
+) -> Map<String, Value> {
+    let HandlerDescription { signature, operation, .. } = described;
     let Value::Object(mut operation) = operation else { return Map::new() };
-    operation.insert("operationId".to_owned(), name.into());
     operation.insert("tags".to_owned(), json!([tag(path)]));
-    match signature.needs {
-        Some(needs) => {
-            // OAuth clients authenticate with HTTP Basic instead of `X-API-Key`.
-            let other = if signature.failures == ErrorFormat::Oauth { "basic" } else { "apiKey" };
-            operation.insert(
-                "security".to_owned(),
-                needs
-                    .permissions
-                    .iter()
-                    .flat_map(|one| [json!({ "bearer": [one] }), json!({ other: [one] })])
-                    .collect(),
-            );
-            operation.insert("x-keyswap-permissions".to_owned(), json!(needs.permissions));
-            let text = operation.get("description").and_then(Value::as_str).map(|text| format!("{text}\n\n"));
-            let text = format!(
-                "{}Needs the permission `{}`, to {}.",
-                text.unwrap_or_default(),
-                needs.permissions.join("` or `"),
-                needs.action
-            );
-            operation.insert("description".to_owned(), text.into());
-        }
+    match &signature.needs {
+        Some(permission) => describe_permission(&mut operation, permission, signature.error_format),
         None => {
             operation.entry("security").or_insert(json!([]));
         }
     }
     let names: Vec<_> = path.split(['{', '}']).skip(1).step_by(2).collect();
-    let facts = KeyContext {
+    name_path_parameters(&mut operation, &names);
+    let accepts_bearer =
+        operation["security"].as_array().into_iter().flatten().any(|scheme| scheme.get("bearer").is_some());
+    let facts = OperationFacts {
         method,
-        accepts_bearer: operation["security"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|one| one.get("bearer").is_some())),
+        accepts_bearer,
         has_query: has_parameter(&operation, "query", None),
         has_if_match: has_parameter(&operation, "header", Some("If-Match")),
         has_id: !names.is_empty(),
         has_idempotency_key: has_parameter(&operation, "header", Some("Idempotency-Key")),
         requires_page_header: has_parameter(&operation, "header", Some("Keyswap-Page")),
-        is_management: path.starts_with("/v1/"),
         signature: &signature,
     };
-    let mut failures = failures::failures(&facts);
-    name_path_parameters(&mut operation, &names);
-    if let Some(Value::Object(responses)) = operation.get_mut("responses") {
-        for response in responses.values_mut() {
+    let mut responses = failures::failures(&facts);
+    if let Some(Value::Object(successes)) = operation.get_mut("responses") {
+        for response in successes.values_mut() {
             take_schemas(response, components);
         }
-        failures.append(responses);
-        if method == "head" {
-            for response in failures.values_mut().filter_map(Value::as_object_mut) {
-                response.remove("content");
-            }
-        }
-        *responses = failures;
+        responses.append(successes);
     }
-    if let Some(body) = signature.body {
-        let schema = json!({ "$ref": format!("#/components/schemas/{}", body.schema) });
-        let body_of = json!({ "required": body.required, "content": { body.content_type: { "schema": schema } } });
-        operation.insert("requestBody".to_owned(), body_of);
-        for (name, schema) in body.schemas {
-            let mut json = serde_json::to_value(schema).unwrap_or_default();
-            if body.open && name == body.schema {
-                json["additionalProperties"] = Value::Bool(true);
-            }
-            components.read.insert(name.clone());
-            components.add(name, json);
+    if method == "head" {
+        for response in responses.values_mut().filter_map(Value::as_object_mut) {
+            response.remove("content");
         }
+    }
+    operation.insert("responses".to_owned(), responses.into());
+    if let Some(body) = signature.body {
+        operation.insert("requestBody".to_owned(), describe_body(body, components));
     }
     operation
+}
+
+/// Adds the permission of an operation to its security requirements and to its description.
+fn describe_permission(operation: &mut Map<String, Value>, needs: &PermissionRequirement, format: ErrorFormat) {
+    // OAuth clients authenticate with HTTP Basic instead of `X-API-Key`.
+    let other = if format == ErrorFormat::Oauth { "basic" } else { "apiKey" };
+    let requirements = needs.permissions.iter().flat_map(|one| [json!({ "bearer": [one] }), json!({ other: [one] })]);
+    operation.insert("security".to_owned(), requirements.collect());
+    operation.insert("x-keyswap-permissions".to_owned(), json!(needs.permissions));
+    let description = operation.get("description").and_then(Value::as_str).map(|text| format!("{text}\n\n"));
+    let text = format!(
+        "{}Requires the permission `{}`, to {}.",
+        description.unwrap_or_default(),
+        needs.permissions.join("` or `"),
+        needs.action
+    );
+    operation.insert("description".to_owned(), text.into());
+}
+
+/// Adds the schemas of a request body to the components of the document.
+fn describe_body(body: Body, components: &mut Components) -> Value {
+    let schema = json!({ "$ref": format!("#/components/schemas/{}", body.schema) });
+    for (name, schema) in body.schemas {
+        let mut json = serde_json::to_value(schema).unwrap_or_default();
+        if body.open && name == body.schema {
+            json["additionalProperties"] = Value::Bool(true);
+        }
+        components.read.insert(name.clone());
+        components.add(name, json);
+    }
+    json!({ "required": body.required, "content": { body.content_type: { "schema": schema } } })
 }
 
 fn has_parameter(operation: &Map<String, Value>, place: &str, name: Option<&str>) -> bool {
@@ -229,11 +234,10 @@ fn take_schemas(response: &mut Value, components: &mut Components) {
 
 /// The operation id: module and name of the handler. If a handler serves several routes, the method
 /// and, if needed, the path make the id unique.
-fn id(taken: &mut BTreeSet<String>, operation: &Map<String, Value>, method: &str, path: &str) -> String {
-    let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
+fn unique_id(taken: &mut BTreeSet<String>, name: &str, method: &str, path: &str) -> String {
     let slug: String = path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    let candidates = [name.clone(), format!("{name}_{method}"), format!("{name}_{method}{slug}")];
-    let id = candidates.into_iter().find(|id| !taken.contains(id)).unwrap_or(name);
+    let candidates = [name.to_owned(), format!("{name}_{method}"), format!("{name}_{method}{slug}")];
+    let id = candidates.into_iter().find(|id| !taken.contains(id)).unwrap_or_default();
     taken.insert(id.clone());
     id
 }
@@ -266,21 +270,5 @@ fn close(value: &mut Value) {
         }
         Value::Array(all) => all.iter_mut().for_each(close),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::http::routes;
-
-    #[test]
-    fn attributes_name_the_method_of_their_route() {
-        for (path, endpoints) in routes::table() {
-            for endpoint in endpoints {
-                let described = (endpoint.describe)(endpoint.name);
-                let method = endpoint.method.as_str().to_ascii_lowercase().replace("head", "get");
-                assert_eq!(described.method.as_deref(), Some(method.as_str()), "{path}: {}", endpoint.name);
-            }
-        }
     }
 }

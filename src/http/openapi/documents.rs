@@ -3,7 +3,7 @@
 use crate::{
     crypto::jwk::PublicJwk,
     domain::{access::audience::Identifier, signing::Algorithm},
-    http::openapi::{answers::CacheableDocument, words::schema},
+    http::openapi::{responses::CacheableDocument, value_schemas::from_json},
 };
 use serde_json::json;
 use std::borrow::Cow;
@@ -71,13 +71,13 @@ pub struct ImportBody;
 
 impl PartialSchema for ImportBody {
     fn schema() -> RefOr<Schema> {
-        schema(json!({
+        from_json(json!({
             "type": "string",
             "contentMediaType": "application/x-ndjson",
             "pattern": r"^(\{[^\r\n]*\}\r?\n)*$",
-            "description": "A JSON object on each line, at most 64 KiB long: `type` is `organization`, with `id` and the members of \
-                OrganizationPut; `user`, with `id` and those of UserPut; or `member`, with `organization_id`, `user_id` and those of \
-                MemberPut. A line may refer to what a line before it brought.",
+            "description": "One JSON object on each line, at most 64 KiB long. `type` is `organization`, with `id` and the members of \
+                OrganizationPut; `user`, with `id` and the members of UserPut; or `member`, with `organization_id`, `user_id` and the \
+                members of MemberPut. A line may refer to objects of earlier lines.",
             "examples": ["{\"type\":\"organization\",\"id\":\"acme\"}\n{\"type\":\"user\",\"id\":\"auth0|alice\"}\n"],
         }))
     }
@@ -106,11 +106,11 @@ pub struct StatusListToken;
 
 impl PartialSchema for StatusListToken {
     fn schema() -> RefOr<Schema> {
-        schema(json!({
+        from_json(json!({
             "type": "string",
             "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
-            "description": "A JWT with `typ: statuslist+jwt`, signed by a key of the JWKS: `sub` is the URL of the list, `ttl` the seconds \
-                for which it may be used, `status_list` has `bits` (2) and `lst` (zlib, in base64url).",
+            "description": "A JWT with `typ: statuslist+jwt`, signed with a key of the JWKS. `sub` is the URL of the list, `ttl` the number \
+                of seconds for which it may be cached. `status_list` contains `bits` (2) and `lst` (zlib, in base64url).",
             "examples": ["eyJ0eXAiOiJzdGF0dXNsaXN0K2p3dCJ9.eyJ0dGwiOjYwfQ.c2lnbmF0dXJl"],
         }))
     }

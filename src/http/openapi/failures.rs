@@ -4,16 +4,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::http::openapi::{
-    answers::header,
+    responses::header,
     signature::{ErrorFormat, HandlerSignature},
 };
 
 /// The properties of an operation that determine its error statuses.
-pub struct KeyContext<'a> {
+pub struct OperationFacts<'a> {
     pub signature: &'a HandlerSignature,
     pub method: &'a str,
-    /// Whether the path is below `/v1`.
-    pub is_management: bool,
     /// Whether the operation accepts an API key or token in a header.
     pub accepts_bearer: bool,
     pub has_query: bool,
@@ -25,15 +23,13 @@ pub struct KeyContext<'a> {
 }
 
 /// The error responses of an operation by status, each a reference to one of `error_components`.
-pub fn failures(facts: &KeyContext<'_>) -> Map<String, Value> {
-    let managed = facts.signature.needs.is_some();
-    let (name, statuses) = match facts.signature.failures {
-        // If a permission is required, the access check can fail even though the handler cannot.
-        ErrorFormat::None if !managed => return Map::new(),
-        ErrorFormat::None | ErrorFormat::Problems => ("Problem", problem_statuses(facts)),
+pub fn failures(facts: &OperationFacts<'_>) -> Map<String, Value> {
+    let (name, statuses) = match facts.signature.error_format {
+        ErrorFormat::None => return Map::new(),
+        ErrorFormat::Problems => ("Problem", problem_statuses(facts)),
         ErrorFormat::Oauth => {
             let all = OAUTH_RESPONSES.iter().map(|(status, _)| *status);
-            ("OAuthError", all.filter(|status| managed || *status != 403).collect())
+            ("OAuthError", all.filter(|status| facts.signature.needs.is_some() || *status != 403).collect())
         }
     };
     let named = |status| json!({ "$ref": format!("#/components/responses/{name}{status}") });
@@ -65,11 +61,11 @@ fn build_error_response(schema: &str, content_type: &str, (status, text): (u16, 
     (format!("{schema}{status}"), response)
 }
 
-fn problem_statuses(facts: &KeyContext<'_>) -> Vec<u16> {
+fn problem_statuses(facts: &OperationFacts<'_>) -> Vec<u16> {
     let (managed, has_body) = (facts.signature.needs.is_some(), facts.signature.body.is_some());
     let changes = managed && facts.method != "get" && facts.method != "head";
     let all = [
-        (facts.is_management || facts.accepts_bearer || facts.requires_page_header, 400),
+        (true, 400),
         (facts.accepts_bearer || facts.requires_page_header, 401),
         (managed, 403),
         // The object created by an earlier request with the same key may be deleted.
@@ -88,26 +84,27 @@ fn problem_statuses(facts: &KeyContext<'_>) -> Vec<u16> {
 }
 
 const PROBLEM_RESPONSES: [(u16, &str); 14] = [
-    (400, "`bad_request`: it cannot be understood; on an exchange also `invalid_scope` and `invalid_target`."),
-    (401, "`unauthorized`: no credentials; `invalid_token`: they are not accepted, whatever the reason."),
-    (403, "`forbidden`: a permission is missing."),
-    (404, "`not_found`: there is nothing here, or nothing that the caller may see."),
-    (408, "`timeout`: the body took too long."),
-    (409, "`conflict`: what is there stands in the way; also `in_flight` and `too_early`."),
-    (412, "`version_mismatch`: it has changed since."),
+    (400, "`bad_request`: the request is malformed. On an exchange also `invalid_scope` and `invalid_target`."),
+    (401, "`unauthorized`: the request has no credentials. `invalid_token`: the credentials are not accepted."),
+    (403, "`forbidden`: the caller lacks the permission."),
+    (404, "`not_found`: the object does not exist, or the caller may not see it."),
+    (408, "`timeout`: the body did not arrive in time."),
+    (409, "`conflict`: the current state does not allow the request. Also `in_flight` and `too_early`."),
+    (412, "`version_mismatch`: the object has another version than If-Match."),
     (413, "`too_large`: the body is too large."),
     (415, "`unsupported_media_type`: the body is not JSON."),
     (
         422,
-        "`invalid`: against the rules, and `errors` names every fault; `idempotency_mismatch`: the key came with another request.",
+        "`invalid`: `errors` lists every invalid field. `idempotency_mismatch`: another request used the Idempotency-Key.",
     ),
     (
         429,
-        "`throttled`: too many failures from there; on an exchange also `rate_limited`: the key has spent its exchanges of this minute.",
+        "`throttled`: too many failed authentications from this source. On an exchange also `rate_limited`: the key has reached its \
+         limit for this minute.",
     ),
-    (500, "`internal`: something is wrong with Keyswap."),
-    (501, "`not_implemented`: what was is not kept."),
-    (503, "`unavailable`: not right now."),
+    (500, "`internal`: an internal error, described in the log of the server."),
+    (501, "`not_implemented`: past states are not available."),
+    (503, "`unavailable`: the server cannot process the request now. Retry after a moment."),
 ];
 
 const OAUTH_RESPONSES: [(u16, &str); 9] = [
@@ -115,15 +112,15 @@ const OAUTH_RESPONSES: [(u16, &str); 9] = [
         400,
         "`invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`, `unsupported_grant_type` or `unsupported_token_type`.",
     ),
-    (401, "`invalid_client`, or `invalid_token` for a bearer: the key is not accepted, whatever the reason."),
-    (403, "`insufficient_scope`: a permission is missing."),
-    (408, "`invalid_request`: the body took too long."),
+    (401, "`invalid_client`, or `invalid_token` for a bearer credential: the credentials are not accepted."),
+    (403, "`insufficient_scope`: the caller lacks the permission."),
+    (408, "`invalid_request`: the body did not arrive in time."),
     (413, "`invalid_request`: the body is too large."),
-    (415, "`invalid_request`: the body is no form."),
+    (415, "`invalid_request`: the body is not a form."),
     (
         429,
-        "`temporarily_unavailable`: too many failures from there, or the key has spent its exchanges of this minute.",
+        "`temporarily_unavailable`: too many failed authentications from this source, or the key has reached its limit for this minute.",
     ),
-    (500, "`server_error`: something is wrong with Keyswap."),
-    (503, "`temporarily_unavailable`: not right now."),
+    (500, "`server_error`: an internal error, described in the log of the server."),
+    (503, "`temporarily_unavailable`: the server cannot process the request now. Retry after a moment."),
 ];

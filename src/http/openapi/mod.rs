@@ -2,16 +2,19 @@
 //! table and the handler signatures, schemas from the request and response types. A handler adds an
 //! attribute of one line.
 
-pub mod answers;
-mod document;
-pub mod documents;
-mod failures;
-pub mod objects;
-pub mod pages;
-pub mod params;
+pub(crate) mod document;
+pub(crate) mod documents;
+pub(crate) mod failures;
+pub(crate) mod mirror;
+pub(crate) mod objects;
+pub(crate) mod pages;
+pub(crate) mod responses;
 pub(crate) mod schemas;
 pub(crate) mod signature;
-mod words;
+pub(crate) mod signing_objects;
+pub(crate) mod value_schemas;
 
 pub use document::document;
-pub use signature::{Described, HandlerResponse, HandlerSignature, Part, PermissionRequirement};
+pub(crate) use signature::{
+    ErrorFormat, HandlerArgument, HandlerDescription, HandlerResponse, HandlerSignature, PermissionRequirement,
+};

@@ -1,4 +1,4 @@
-//! `/get_document.json` and `/get_docs`: the OpenAPI document and Swagger UI. The page loads nothing from
+//! `/openapi.json` and `/docs`: the OpenAPI document and Swagger UI. The page loads nothing from
 //! other hosts.
 
 use std::sync::{Arc, OnceLock};
@@ -6,11 +6,12 @@ use std::sync::{Arc, OnceLock};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, X_FRAME_OPTIONS},
-    web::Data,
+    web::{Data, Path},
 };
+use serde::Deserialize;
 use serde_json::json;
 use utoipa::{
-    PartialSchema, ToSchema,
+    IntoParams, PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
 };
 
@@ -18,11 +19,9 @@ use crate::{
     http::{
         extract::access::Unauthenticated,
         openapi::{
-            answers::{Asset, CacheableDocument, Cached, Page},
             document,
-            params::File,
-            signature::Part,
-            words,
+            responses::{Asset, CacheableDocument, Cached, Page},
+            value_schemas,
         },
         problem::Problem,
         signing::well_known,
@@ -38,8 +37,8 @@ use crate::{
 #[derive(Debug)]
 pub struct DocsPages {
     public_url: String,
-    get_document: OnceLock<CachedDocument>,
-    get_docs: CachedDocument,
+    document: OnceLock<CachedDocument>,
+    page: CachedDocument,
     start: CachedDocument,
     swagger_ui: [(&'static str, &'static str, OnceLock<CachedDocument>); 3],
 }
@@ -56,8 +55,8 @@ impl DocsPages {
     pub fn new(public_url: &str) -> Self {
         Self {
             public_url: public_url.to_owned(),
-            get_document: OnceLock::new(),
-            get_docs: CachedDocument::from_bytes(include_bytes!("docs.html").to_vec()),
+            document: OnceLock::new(),
+            page: CachedDocument::from_bytes(include_bytes!("docs.html").to_vec()),
             start: CachedDocument::from_bytes(include_bytes!("docs.js").to_vec()),
             swagger_ui: [
                 ("swagger-ui-bundle.js", JAVASCRIPT_TYPE, OnceLock::new()),
@@ -72,10 +71,10 @@ impl DocsPages {
         if name == "start.js" {
             return Ok(Some((&self.start, JAVASCRIPT_TYPE)));
         }
-        let Some((name, content_type, kept)) = self.swagger_ui.iter().find(|(known, ..)| *known == name) else {
+        let Some((name, content_type, cached)) = self.swagger_ui.iter().find(|(known, ..)| *known == name) else {
             return Ok(None);
         };
-        let document = once(kept, || {
+        let document = once(cached, || {
             let file = utoipa_swagger_ui::serve(name, Arc::default()).ok().flatten();
             let file = file.ok_or_else(|| Error::Internal(format!("Swagger UI has no {name}")))?;
             // The `gzip` feature of the crate embeds the file at a quarter of its size.
@@ -92,8 +91,8 @@ pub async fn get_document(
     request: HttpRequest,
     pages: Data<DocsPages>,
 ) -> Result<HttpResponse, Problem> {
-    let get_document = once(&pages.get_document, || document(&pages.public_url))?;
-    Ok(well_known::kept(&request, get_document, "application/json", CACHE_CONTROL))
+    let document = once(&pages.document, || document(&pages.public_url))?;
+    Ok(well_known::serve_cached(&request, document, "application/json", CACHE_CONTROL))
 }
 
 /// Returns this document as a web page.
@@ -101,15 +100,27 @@ pub async fn get_document(
 /// The page loads nothing from other hosts.
 #[utoipa::path(get, path = "", responses(Page))]
 pub async fn get_docs(_: Unauthenticated, request: HttpRequest, pages: Data<DocsPages>) -> HttpResponse {
-    with_security_headers(well_known::kept(&request, &pages.get_docs, "text/html; charset=utf-8", CACHE_CONTROL))
+    with_security_headers(well_known::serve_cached(&request, &pages.page, "text/html; charset=utf-8", CACHE_CONTROL))
+}
+
+/// A file of the documentation page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct DocsPath {
+    #[param(example = "swagger-ui.css")]
+    file: String,
 }
 
 /// Returns a file of the documentation page.
-#[utoipa::path(get, path = "", params(File), responses(Asset))]
-pub async fn asset(_: Unauthenticated, request: HttpRequest, pages: Data<DocsPages>) -> Result<HttpResponse, Problem> {
-    let name = request.match_info().get("file").unwrap_or_default();
-    let (file, content_type) = pages.asset(name)?.ok_or_else(Problem::not_found)?;
-    Ok(with_security_headers(well_known::kept(&request, file, content_type, CACHE_CONTROL)))
+#[utoipa::path(get, path = "", responses(Asset))]
+pub async fn asset(
+    _: Unauthenticated,
+    request: HttpRequest,
+    path: Path<DocsPath>,
+    pages: Data<DocsPages>,
+) -> Result<HttpResponse, Problem> {
+    let (file, content_type) = pages.asset(&path.file)?.ok_or_else(Problem::not_found)?;
+    Ok(with_security_headers(well_known::serve_cached(&request, file, content_type, CACHE_CONTROL)))
 }
 
 fn with_security_headers(mut response: HttpResponse) -> HttpResponse {
@@ -127,7 +138,7 @@ pub struct OpenApi;
 
 impl PartialSchema for OpenApi {
     fn schema() -> RefOr<Schema> {
-        words::schema(
+        value_schemas::from_json(
             json!({ "type": "object", "additionalProperties": true, "description": "An OpenAPI 3.1 document." }),
         )
     }
@@ -138,5 +149,3 @@ impl ToSchema for OpenApi {}
 impl CacheableDocument for OpenApi {
     const CONTENT_TYPE: &'static str = "application/json";
 }
-
-impl Part for Data<DocsPages> {}

@@ -1,26 +1,32 @@
 //! What the signature of a handler declares: who may call it, what it reads and how it fails. These
 //! facts are not repeated in the attributes of handlers.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
-use serde_json::Value;
-use utoipa::{ToSchema, openapi::path::Operation};
+use std::collections::BTreeMap;
 
-use crate::{
-    http::{
-        oauth_error::OAuthError,
-        openapi::schemas::{Schemas, collect_schemas},
-        problem::Problem,
+use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, Responder, dev::Payload, web::Data};
+use serde_json::Value;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        RefOr, Response,
+        path::{Parameter, ParameterIn},
     },
-    service::Services,
+};
+
+use crate::http::{
+    oauth_error::OAuthError,
+    openapi::schemas::{Schemas, collect_schemas},
+    problem::Problem,
 };
 
 /// The properties of a handler that follow from its signature alone.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct HandlerSignature {
     /// The action and its permissions. `None` for a handler that requires no permission.
     pub needs: Option<PermissionRequirement>,
+    pub parameters: Vec<Parameter>,
     pub body: Option<Body>,
-    pub failures: ErrorFormat,
+    pub error_format: ErrorFormat,
 }
 
 /// An entry of the action table in `domain/policy.rs`.
@@ -41,12 +47,6 @@ pub struct Body {
     pub schemas: Schemas,
 }
 
-impl std::fmt::Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Body({})", self.schema)
-    }
-}
-
 /// The error format of a handler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ErrorFormat {
@@ -57,14 +57,35 @@ pub enum ErrorFormat {
     Oauth,
 }
 
-/// An argument of a handler after its `Guard`.
-pub trait Part {
-    fn tell(_: &mut HandlerSignature) {}
+/// An argument of a handler: what it extracts from a request, and how the OpenAPI document describes
+/// it.
+pub trait HandlerArgument: Sized {
+    /// Whether the argument reads the body of the request.
+    const READS_BODY: bool = false;
+    /// Adds the body and the parameters that the argument reads.
+    fn describe(_: &mut HandlerSignature) {}
+    fn extract(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Self, Error>>;
 }
 
-impl Part for HttpRequest {}
-impl Part for Data<Services> {}
+impl HandlerArgument for HttpRequest {
+    async fn extract(request: &HttpRequest, _: &mut Payload) -> Result<Self, Error> {
+        Ok(request.clone())
+    }
+}
+
+impl<T: 'static> HandlerArgument for Data<T> {
+    async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+        Self::from_request(request, payload).await
+    }
+}
+
 impl HandlerSignature {
+    /// The names of the query parameters.
+    pub fn query_parameters(&self) -> Vec<String> {
+        let in_query = self.parameters.iter().filter(|one| one.parameter_in == ParameterIn::Query);
+        in_query.map(|one| one.name.clone()).collect()
+    }
+
     pub fn set_form_body<T: ToSchema>(&mut self) {
         let form = body::<T>("application/x-www-form-urlencoded", true);
         // RFC 6749 §3.2: unrecognized parameters are ignored.
@@ -77,46 +98,66 @@ pub(crate) fn body<T: ToSchema>(content_type: &'static str, required: bool) -> B
     Body { content_type, required, open: false, schema, schemas }
 }
 
-/// The return type of a handler.
-pub trait HandlerResponse {
-    const FAILURES: ErrorFormat;
+/// A header, which is optional unless `parameter` says otherwise.
+pub(crate) fn header_parameter(mut parameter: Value) -> Option<Parameter> {
+    parameter["in"] = "header".into();
+    parameter["required"] = parameter["required"].as_bool().unwrap_or_default().into();
+    serde_json::from_value(parameter).ok()
 }
 
-impl HandlerResponse for HttpResponse {
-    const FAILURES: ErrorFormat = ErrorFormat::None;
-}
+/// Responses by status.
+pub type Responses = BTreeMap<String, RefOr<Response>>;
 
-impl HandlerResponse for Result<HttpResponse, Problem> {
-    const FAILURES: ErrorFormat = ErrorFormat::Problems;
-}
-
-impl HandlerResponse for Result<HttpResponse, OAuthError> {
-    const FAILURES: ErrorFormat = ErrorFormat::Oauth;
-}
-
-/// A handler as the OpenAPI document describes it.
-#[derive(Debug)]
-pub struct Described {
-    /// Module and name of the handler, joined by an underscore.
-    pub name: &'static str,
-    pub signature: HandlerSignature,
-    /// The HTTP method in the attribute of the handler.
-    pub method: Option<String>,
-    pub operation: Value,
-}
-
-impl Described {
-    pub fn new<D: utoipa::Path>(name: &'static str, signature: HandlerSignature) -> Self {
-        let method = D::methods().first().and_then(|method| serde_json::to_value(method).ok());
-        Self {
-            name,
-            signature,
-            method: method.and_then(|method| method.as_str().map(str::to_owned)),
-            operation: operation(D::operation()),
-        }
+/// A successful response. A handler that returns an `HttpResponse` describes it in its attribute.
+pub trait Success: Responder {
+    fn responses() -> Responses {
+        Responses::new()
     }
 }
 
-fn operation(operation: Operation) -> Value {
-    serde_json::to_value(operation).unwrap_or_default()
+impl Success for HttpResponse {}
+
+/// The return type of a handler.
+pub trait HandlerResponse: Responder {
+    const ERROR_FORMAT: ErrorFormat;
+    fn responses() -> Responses;
+}
+
+impl HandlerResponse for HttpResponse {
+    const ERROR_FORMAT: ErrorFormat = ErrorFormat::None;
+    fn responses() -> Responses {
+        Responses::new()
+    }
+}
+
+impl<S: Success> HandlerResponse for Result<S, Problem> {
+    const ERROR_FORMAT: ErrorFormat = ErrorFormat::Problems;
+    fn responses() -> Responses {
+        S::responses()
+    }
+}
+
+impl<S: Success> HandlerResponse for Result<S, OAuthError> {
+    const ERROR_FORMAT: ErrorFormat = ErrorFormat::Oauth;
+    fn responses() -> Responses {
+        S::responses()
+    }
+}
+
+/// A handler as the OpenAPI document describes it.
+pub struct HandlerDescription {
+    pub signature: HandlerSignature,
+    pub operation: Value,
+}
+
+impl HandlerDescription {
+    /// Merges the attribute of a handler with the description of its arguments and its result. The
+    /// method in the attribute is not used: it is that of the route.
+    pub fn new<D: utoipa::Path>(signature: HandlerSignature, responses: Responses) -> Self {
+        let mut operation = D::operation();
+        operation.parameters.get_or_insert_default().extend(signature.parameters.iter().cloned().map(RefOr::T));
+        operation.parameters.take_if(|parameters| parameters.is_empty());
+        operation.responses.responses.extend(responses);
+        Self { signature, operation: serde_json::to_value(operation).unwrap_or_default() }
+    }
 }

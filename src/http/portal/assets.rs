@@ -4,15 +4,15 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{AcceptEncoding, CONTENT_ENCODING, Encoding, Header, HeaderValue, VARY},
-    web::Data,
+    web::{Data, Path},
 };
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     http::{
-        extract::access::Unauthenticated,
-        openapi::{answers::Asset, params::AssetPathParameters, signature::Part},
-        problem::Problem,
-        signing::well_known::kept,
+        extract::access::Unauthenticated, openapi::responses::Asset, problem::Problem,
+        signing::well_known::serve_cached,
     },
     service::common::document::{CachedDocument, Packed},
     ui,
@@ -56,19 +56,36 @@ impl Assets {
 /// A page that loads it as a module can use the `<keyswap-api-keys>` element.
 #[utoipa::path(get, path = "", responses(Asset))]
 pub async fn widget(_: Unauthenticated, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
-    kept(&request, &assets.widget, JAVASCRIPT_TYPE, CACHE_REVALIDATE)
+    serve_cached(&request, &assets.widget, JAVASCRIPT_TYPE, CACHE_REVALIDATE)
+}
+
+/// A file of the widget, the hosted pages or the console.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct AssetPath {
+    #[param(example = "0123456789abcdef")]
+    hash: String,
+    #[param(example = "widget")]
+    folder: String,
+    #[param(example = "element.js")]
+    file: String,
 }
 
 /// Returns a file of the widget, the hosted pages or the console.
-#[utoipa::path(get, path = "", params(AssetPathParameters), responses(Asset))]
-pub async fn asset(_: Unauthenticated, request: HttpRequest, assets: Data<Assets>) -> Result<HttpResponse, Problem> {
-    let part = |name| request.match_info().get(name).unwrap_or_default();
-    let path = format!("{}/{}", part("folder"), part("file"));
-    let known = assets.files.iter().find(|(known, _)| part("hash") == assets.hash && *known == path);
+#[utoipa::path(get, path = "", responses(Asset))]
+pub async fn asset(
+    _: Unauthenticated,
+    request: HttpRequest,
+    path: Path<AssetPath>,
+    assets: Data<Assets>,
+) -> Result<HttpResponse, Problem> {
+    let AssetPath { hash, folder, file } = path.into_inner();
+    let path = format!("{folder}/{file}");
+    let known = assets.files.iter().find(|(known, _)| hash == assets.hash && *known == path);
     let (path, packed) = known.ok_or_else(Problem::not_found)?;
     let content_type = if path.ends_with(".css") { CSS_TYPE } else { JAVASCRIPT_TYPE };
     let takes_gzip = accepts_gzip(&request);
-    let mut response = kept(&request, packed.encoded_for(takes_gzip)?, content_type, CACHE_IMMUTABLE);
+    let mut response = serve_cached(&request, packed.encoded_for(takes_gzip)?, content_type, CACHE_IMMUTABLE);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if takes_gzip {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -81,5 +98,3 @@ fn accepts_gzip(request: &HttpRequest) -> bool {
     let offered = [Encoding::identity(), Encoding::gzip()];
     AcceptEncoding::parse(request).is_ok_and(|taken| taken.negotiate(offered.iter()) == Some(Encoding::gzip()))
 }
-
-impl Part for Data<Assets> {}

@@ -1,6 +1,6 @@
 //! `/v1/branding`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,12 +12,11 @@ use crate::{
     http::{
         extract::{
             access::{Caller, Unauthenticated},
+            if_match::IfMatch,
             json::Json,
-            query::{Query, parse_if_match},
         },
-        openapi::{answers::Object, params::IfMatch},
         problem::Problem,
-        response::object,
+        response::{Object, impl_resource},
     },
     service::{Services, portal::branding},
 };
@@ -28,15 +27,11 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
     /// The name of the product, shown in the header of the page.
-    #[serde(default)]
     name: Option<SingleLineText>,
-    #[serde(default)]
     logo: Option<Logo>,
     /// The colour of buttons and links on light pages.
-    #[serde(default)]
     accent: Option<Colour>,
     /// The colour of buttons and links on dark pages.
-    #[serde(default)]
     accent_dark: Option<Colour>,
     #[serde(default)]
     texts: TextsBody,
@@ -48,13 +43,10 @@ pub struct PutBody {
 #[serde(deny_unknown_fields)]
 struct TextsBody {
     /// Explains the purpose of the organization's keys.
-    #[serde(default)]
     organization_help: Option<SingleLineText>,
     /// Explains the purpose of the user's own keys.
-    #[serde(default)]
     user_help: Option<SingleLineText>,
     /// Explains where to go when the session has ended.
-    #[serde(default)]
     signed_out_help: Option<SingleLineText>,
 }
 
@@ -92,28 +84,25 @@ impl From<(Branding, i64)> for BrandingBody {
     }
 }
 
+impl_resource!(BrandingBody, "/v1/branding");
+
 /// Retrieves the appearance of the hosted pages.
 ///
 /// No authentication is required, because the hosted pages are public.
-#[utoipa::path(get, path = "", responses(Object<BrandingBody>))]
-pub async fn get(_: Unauthenticated, request: HttpRequest, services: Data<Services>) -> Result<HttpResponse, Problem> {
-    Query::of(&request, &[])?;
-    let branding = branding::get(&services).await?;
-    Ok(object(branding.1, &BrandingBody::from(branding)))
+#[utoipa::path(get, path = "")]
+pub async fn get(_: Unauthenticated, services: Data<Services>) -> Result<Object<BrandingBody>, Problem> {
+    Ok(Object(branding::get(&services).await?.into()))
 }
 
 /// Replaces the appearance of the hosted pages.
 ///
 /// Omitted fields use the defaults of Keyswap. Repeating a request changes nothing.
-#[utoipa::path(put, path = "", params(IfMatch), responses(Object<BrandingBody>))]
+#[utoipa::path(put, path = "")]
 pub async fn put(
     caller: Caller<ManageBranding>,
-    request: HttpRequest,
-    body: Json<PutBody>,
+    Json(body): Json<PutBody>,
+    IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    Query::of(&request, &[])?;
-    let branding = branding::put(&services, &caller.identity, body.into(), parse_if_match(&request)?).await?;
-    Ok(object(branding.1, &BrandingBody::from(branding)))
+) -> Result<Object<BrandingBody>, Problem> {
+    Ok(Object(branding::put(&services, &caller, body.into(), version).await?.into()))
 }

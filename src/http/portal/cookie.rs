@@ -25,10 +25,18 @@ impl Page {
             Self::Console => "__Host-keyswap-console",
         }
     }
+
+    /// The value of `PAGE_HEADER`.
+    pub const fn header_value(self) -> &'static str {
+        match self {
+            Self::Portal => "1",
+            Self::Console => "console",
+        }
+    }
 }
 
 /// The session in the cookie of `page`, if that page sent the request without another credential.
-pub fn of(page: Page, headers: &HeaderMap) -> Option<&str> {
+pub fn find_session(page: Page, headers: &HeaderMap) -> Option<&str> {
     let elsewhere = headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key");
     if elsewhere || identify_page(headers) != Some(page) {
         return None;
@@ -46,15 +54,12 @@ pub fn identify_page(headers: &HeaderMap) -> Option<Page> {
     if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin") {
         return None;
     }
-    match headers.get(PAGE_HEADER)?.as_bytes() {
-        b"1" => Some(Page::Portal),
-        b"console" => Some(Page::Console),
-        _ => None,
-    }
+    let value = headers.get(PAGE_HEADER)?;
+    [Page::Portal, Page::Console].into_iter().find(|page| value == page.header_value())
 }
 
-pub fn set(page: Page, session: &str, lasts: Span) -> String {
-    format!("{}={session}; {COOKIE_ATTRIBUTES}; Max-Age={}", page.cookie(), lasts.as_secs())
+pub fn set(page: Page, session: &str, lifetime: Span) -> String {
+    format!("{}={session}; {COOKIE_ATTRIBUTES}; Max-Age={}", page.cookie(), lifetime.as_secs())
 }
 
 pub fn clear(page: Page) -> String {
@@ -81,22 +86,22 @@ mod tests {
         let mut all = headers(&[("keyswap-page", "1")]);
         let value = HeaderValue::from_bytes(b"name=J\xfcrgen; __Host-keyswap=kps_x").unwrap();
         all.insert(COOKIE, value);
-        assert_eq!(of(Page::Portal, &all), Some("kps_x"));
+        assert_eq!(find_session(Page::Portal, &all), Some("kps_x"));
     }
 
     #[test]
     fn a_cookie_counts_where_a_page_of_ours_sends_it() {
         let cookie = ("cookie", "other=1; __Host-keyswap=kps_x; __Host-keyswap2=y");
-        assert_eq!(of(Page::Portal, &headers(&[cookie, ("keyswap-page", "1")])), Some("kps_x"));
+        assert_eq!(find_session(Page::Portal, &headers(&[cookie, ("keyswap-page", "1")])), Some("kps_x"));
         assert_eq!(
-            of(Page::Portal, &headers(&[cookie, ("keyswap-page", "1"), ("sec-fetch-site", "same-origin")])),
+            find_session(Page::Portal, &headers(&[cookie, ("keyswap-page", "1"), ("sec-fetch-site", "same-origin")])),
             Some("kps_x")
         );
         for more in [vec![], vec![("keyswap-page", "1"), ("sec-fetch-site", "same-site")]] {
-            assert_eq!(of(Page::Portal, &headers(&[vec![cookie], more].concat())), None);
+            assert_eq!(find_session(Page::Portal, &headers(&[vec![cookie], more].concat())), None);
         }
         for credential in ["authorization", "x-api-key"] {
-            assert_eq!(of(Page::Portal, &headers(&[cookie, ("keyswap-page", "1"), (credential, "x")])), None);
+            assert_eq!(find_session(Page::Portal, &headers(&[cookie, ("keyswap-page", "1"), (credential, "x")])), None);
         }
     }
 
@@ -105,7 +110,7 @@ mod tests {
         let cookie = ("cookie", "__Host-keyswap=kps_x; __Host-keyswap-console=eyJ");
         for (mark, portal, console) in [("1", Some("kps_x"), None), ("console", None, Some("eyJ")), ("2", None, None)] {
             let all = headers(&[cookie, ("keyswap-page", mark)]);
-            assert_eq!((of(Page::Portal, &all), of(Page::Console, &all)), (portal, console));
+            assert_eq!((find_session(Page::Portal, &all), find_session(Page::Console, &all)), (portal, console));
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
-use serde::Serialize;
-use utoipa::ToSchema;
+use actix_web::web::Data;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     domain::{
@@ -12,19 +12,21 @@ use crate::{
         exchange::usage::UtcHour,
     },
     http::{
-        extract::{access::Caller, query::Query},
-        openapi::answers::Plain,
+        extract::{
+            access::Caller,
+            query::{Count, Query},
+        },
         problem::Problem,
-        response::plain,
+        response::Plain,
     },
     service::{
-        InputFault, Services,
+        Services,
         portal::key_statistics::{self, KeyStatistics},
     },
 };
 
 /// Maximum length of the reported period: 30 days.
-const MAX_PERIOD_HOURS: u32 = 720;
+const MAX_PERIOD_HOURS: i64 = 720;
 
 /// Exchange statistics with the causes of refusals, and key statistics.
 #[derive(Debug, Serialize, ToSchema)]
@@ -78,22 +80,27 @@ impl From<(UtcHour, BTreeMap<String, i64>)> for HourlyExchangesBody {
     }
 }
 
+/// The period to report.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PeriodQuery {
+    /// Number of hours, including the current one.
+    #[serde(default)]
+    #[param(inline)]
+    hours: Count<{ MAX_PERIOD_HOURS }, 24>,
+}
+
 /// Retrieves exchange statistics with the causes of refusals, and key statistics.
 ///
 /// Exchanges of the last seconds may be missing.
-#[utoipa::path(get, path = "", params(("hours" = Option<u32>, Query, description = "How many hours, the present one among them: 24 unless told.", minimum = 1, maximum = 720)), responses(Plain<KeyStatisticsBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn get(
     _: Caller<ReadStatistics>,
-    request: HttpRequest,
+    Query(PeriodQuery { hours }): Query<PeriodQuery>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let expected = "a number from 1 to 720";
-    let hours = Query::of(&request, &["hours"])?.parse("hours", expected)?.unwrap_or(24);
-    if !(1..=MAX_PERIOD_HOURS).contains(&hours) {
-        return Err(Problem::invalid(vec![InputFault::new("hours", format!("must be {expected}"))]));
-    }
-    let KeyStatistics { exchanges, keys, now } = key_statistics::get_key_statistics(&services, hours).await?;
-    Ok(plain(&KeyStatisticsBody {
+) -> Result<Plain<KeyStatisticsBody>, Problem> {
+    let KeyStatistics { exchanges, keys, now } = key_statistics::get_key_statistics(&services, hours.0).await?;
+    Ok(Plain(KeyStatisticsBody {
         exchanges: exchanges.into_iter().map(HourlyExchangesBody::from).collect(),
         keys: keys.map(KeyCountsBody::from),
         as_of: now,

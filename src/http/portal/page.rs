@@ -1,17 +1,25 @@
 //! HTML pages: the hosted pages for users, and the operator console.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    Error, HttpRequest, HttpResponse,
+    dev::Payload,
     http::header::{
         CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, SET_COOKIE, X_FRAME_OPTIONS,
     },
 };
 
+use serde_json::json;
+
 use crate::{
     http::{
-        portal::{assets::CACHE_REVALIDATE, cookie::Page},
+        extract::access::Guard,
+        openapi::signature::{HandlerArgument, HandlerSignature, header_parameter},
+        portal::{
+            assets::CACHE_REVALIDATE,
+            cookie::{Page, identify_page},
+        },
         problem::Problem,
-        signing::well_known::kept,
+        signing::well_known::serve_cached,
     },
     service::common::document::CachedDocument,
 };
@@ -29,19 +37,52 @@ const GUARDS: [(HeaderName, &str); 4] = [
 ];
 
 /// Serves a page with its security headers.
-pub(crate) fn shown(request: &HttpRequest, page: &CachedDocument) -> HttpResponse {
-    let mut response = kept(request, page, "text/html; charset=utf-8", CACHE_REVALIDATE);
+pub(crate) fn serve_page(request: &HttpRequest, page: &CachedDocument) -> HttpResponse {
+    let mut response = serve_cached(request, page, "text/html; charset=utf-8", CACHE_REVALIDATE);
     for (name, value) in GUARDS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
-/// Refuses a sign-in or sign-out request that `page` did not send.
-pub(crate) fn require(page: Page, request: &HttpRequest) -> Result<(), Problem> {
-    let asked = crate::http::portal::cookie::identify_page(request.headers()) == Some(page);
-    asked.then_some(()).ok_or_else(|| Problem::bad_request("only the pages of Keyswap can send this request"))
+/// Declares a guard that accepts only requests of one page. HTML forms cannot send its header.
+macro_rules! define_page_guard {
+    ($(#[$doc:meta])* $name:ident, $page:expr) => {
+        $(#[$doc])*
+        pub struct $name;
+
+        impl HandlerArgument for $name {
+            fn describe(signature: &mut HandlerSignature) {
+                signature.parameters.extend(header_parameter(json!({
+                    "name": "Keyswap-Page",
+                    "required": true,
+                    "description": "The page that sends the request.",
+                    "schema": { "type": "string", "enum": [$page.header_value()] },
+                })));
+            }
+            async fn extract(request: &HttpRequest, _: &mut Payload) -> Result<Self, Error> {
+                if identify_page(request.headers()) == Some($page) {
+                    Ok(Self)
+                } else {
+                    Err(Problem::bad_request("only the pages of Keyswap can send this request").into())
+                }
+            }
+        }
+
+        impl Guard for $name {}
+    };
 }
+
+define_page_guard!(
+    /// A request of a hosted page.
+    FromPortal,
+    Page::Portal
+);
+define_page_guard!(
+    /// A request of the console.
+    FromConsole,
+    Page::Console
+);
 
 pub(crate) fn with_cookie(cookie: String) -> HttpResponse {
     HttpResponse::NoContent().insert_header((CACHE_CONTROL, "no-store")).insert_header((SET_COOKIE, cookie)).finish()

@@ -11,14 +11,11 @@ use utoipa::ToSchema;
 use crate::{
     http::{
         extract::{access::Unauthenticated, json::Json, request::request_call},
-        openapi::{
-            answers::{Page as PageAnswer, SessionCookieResponse},
-            params::PortalPageHeader,
-        },
+        openapi::responses::{Page as PageResponse, SessionCookieResponse},
         portal::{
             assets::Assets,
             cookie::{self, Page},
-            page::{require, shown, with_cookie},
+            page::{FromPortal, serve_page, with_cookie},
         },
         problem::Problem,
     },
@@ -26,9 +23,9 @@ use crate::{
 };
 
 /// Returns the page on which a user manages API keys.
-#[utoipa::path(get, path = "", responses(PageAnswer))]
+#[utoipa::path(get, path = "", responses(PageResponse))]
 pub async fn page(_: Unauthenticated, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
-    shown(&request, &assets.portal)
+    serve_page(&request, &assets.portal)
 }
 
 /// The code that follows `#code=` in the URL of a portal session.
@@ -43,29 +40,22 @@ pub struct SignInBody {
 /// Exchanges a code for a page session, which is set as a cookie.
 ///
 /// A code is valid once, within one minute. Only the hosted pages can send this request.
-#[utoipa::path(post, path = "", params(PortalPageHeader), responses(SessionCookieResponse))]
+#[utoipa::path(post, path = "", responses(SessionCookieResponse))]
 pub async fn sign_in(
-    _: Unauthenticated,
+    _: FromPortal,
     request: HttpRequest,
-    body: Json<SignInBody>,
+    Json(SignInBody { code }): Json<SignInBody>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    require(Page::Portal, &request)?;
-    let SignInBody { code } = body.read().await?.value;
-    let replaced = cookie::of(Page::Portal, request.headers());
+    let replaced = cookie::find_session(Page::Portal, request.headers());
     let signed_in = page::sign_in(&services, &code, replaced, &request_call(&request)).await?;
     Ok(with_cookie(cookie::set(Page::Portal, signed_in.cookie.expose(), signed_in.lasts)))
 }
 
 /// Ends the page session of the browser, if there is one.
-#[utoipa::path(post, path = "", params(PortalPageHeader), responses(SessionCookieResponse))]
-pub async fn sign_out(
-    _: Unauthenticated,
-    request: HttpRequest,
-    services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    require(Page::Portal, &request)?;
-    let ended = match cookie::of(Page::Portal, request.headers()) {
+#[utoipa::path(post, path = "", responses(SessionCookieResponse))]
+pub async fn sign_out(_: FromPortal, request: HttpRequest, services: Data<Services>) -> Result<HttpResponse, Problem> {
+    let ended = match cookie::find_session(Page::Portal, request.headers()) {
         Some(session) => page::sign_out(&services, session, &request_call(&request)).await.map_err(Problem::from),
         None => Ok(()),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
+use actix_web::{HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,10 +21,10 @@ use crate::{
         portal::session::KeyFormOption,
     },
     http::{
-        extract::{access::Caller, json::Json, query::Query},
-        openapi::answers::{Opened, Plain},
+        extract::{access::Caller, json::Json},
+        openapi::responses::Opened,
         problem::Problem,
-        response::plain,
+        response::Plain,
     },
     service::{
         Services,
@@ -42,7 +42,6 @@ use crate::{
 pub struct CreateBody {
     user_id: UserId,
     /// The organization in which the user acts. If omitted, the user acts outside any organization.
-    #[serde(default)]
     organization_id: Option<OrganizationId>,
 }
 
@@ -128,16 +127,14 @@ pub struct SessionBody<'a> {
 }
 
 /// Retrieves the user of the current session, and what they can do in it.
-#[utoipa::path(get, path = "", responses(Plain<CurrentSessionBody>))]
+#[utoipa::path(get, path = "")]
 pub async fn current(
     caller: Caller<ManageKeys>,
-    request: HttpRequest,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    Query::of(&request, &[])?;
-    let nobody = "it is no user's: open a portal session, or name a user in Keyswap-On-Behalf-Of";
-    let current = current::current(&services, &caller.identity).await?.ok_or_else(|| Problem::bad_request(nobody))?;
-    Ok(plain(&CurrentSessionBody {
+) -> Result<Plain<CurrentSessionBody>, Problem> {
+    let no_user = "the caller is not a user: open a portal session, or name a user in Keyswap-On-Behalf-Of";
+    let current = current::current(&services, &caller).await?.ok_or_else(|| Problem::bad_request(no_user))?;
+    Ok(Plain(CurrentSessionBody {
         user_id: current.user,
         organization_id: current.organization,
         user: current.of_user.into(),
@@ -152,13 +149,10 @@ pub async fn current(
 #[utoipa::path(post, path = "", responses(Opened<SessionBody<'static>>))]
 pub async fn open(
     caller: Caller<CreatePortalSessions>,
-    request: HttpRequest,
-    body: Json<CreateBody>,
+    Json(CreateBody { user_id, organization_id }): Json<CreateBody>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    Query::of(&request, &[])?;
-    let opened = portal::open(&services, &caller.identity, body.user_id, body.organization_id).await?;
+    let opened = portal::open(&services, &caller, user_id, organization_id).await?;
     let body = SessionBody { token: opened.token.expose(), url: &opened.url, expires_at: opened.expires_at };
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(body))
 }

@@ -1,7 +1,7 @@
 //! `/v1/signing-keys`.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
-use serde::{Deserialize, Deserializer};
+use actix_web::web::Data;
+use serde::Deserialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -10,12 +10,11 @@ use crate::{
     http::{
         extract::{
             access::Caller,
-            json::{Json, OptionalJson},
-            query::{Query, id},
+            json::{Json, OptionalJson, deserialize_secret},
+            path::Path,
         },
-        openapi::{answers::Plain, params::InPath},
         problem::Problem,
-        response::plain,
+        response::Plain,
     },
     service::{
         Services,
@@ -37,10 +36,6 @@ pub struct ImportBody {
     key: Zeroizing<String>,
 }
 
-fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
-    String::deserialize(deserializer).map(Zeroizing::new)
-}
-
 /// Parameters of a rotation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = RotationRequest)]
@@ -50,62 +45,49 @@ pub struct RotateBody {
     #[serde(default)]
     dry_run: bool,
     /// The key to activate, as named by a dry run. If another key is next, the rotation is refused.
-    #[serde(default)]
     activate: Option<SigningKeyId>,
 }
 
 /// Lists all current and former signing keys, their planned transitions and the running replicas.
-#[utoipa::path(get, path = "", responses(Plain<Timeline>))]
-pub async fn list(
-    _: Caller<ManageSigningKeys>,
-    request: HttpRequest,
-    services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    Query::of(&request, &[])?;
-    Ok(plain(&signing::timeline(&services).await?))
+#[utoipa::path(get, path = "")]
+pub async fn list(_: Caller<ManageSigningKeys>, services: Data<Services>) -> Result<Plain<Timeline>, Problem> {
+    Ok(Plain(signing::timeline(&services).await?))
 }
 
 /// Publishes an imported private key as the next signing key of the configured algorithm.
-#[utoipa::path(post, path = "", responses(Plain<Listed>))]
+#[utoipa::path(post, path = "")]
 pub async fn import(
     caller: Caller<ManageSigningKeys>,
-    request: HttpRequest,
-    body: Json<ImportBody>,
+    Json(body): Json<ImportBody>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?.value;
-    Query::of(&request, &[])?;
-    Ok(plain(&signing::import(&services, &caller.identity, &body.key).await?))
+) -> Result<Plain<Listed>, Problem> {
+    Ok(Plain(signing::import(&services, &caller, &body.key).await?))
 }
 
 /// Activates the next signing key.
 ///
 /// The old key stays published, and a new next key is published.
-#[utoipa::path(post, path = "", responses(Plain<Rotated>))]
+#[utoipa::path(post, path = "")]
 pub async fn rotate(
     caller: Caller<ManageSigningKeys>,
-    request: HttpRequest,
-    body: OptionalJson<RotateBody>,
+    OptionalJson(body): OptionalJson<RotateBody>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let body = body.read().await?;
-    Query::of(&request, &[])?;
-    if body.dry_run {
-        return Ok(plain(&signing::preview_rotation(&services).await?.0?));
-    }
-    Ok(plain(&signing::rotate(&services, &caller.identity, body.activate).await?))
+) -> Result<Plain<Rotated>, Problem> {
+    Ok(Plain(if body.dry_run {
+        signing::preview_rotation(&services).await?.0?
+    } else {
+        signing::rotate(&services, &caller, body.activate).await?
+    }))
 }
 
 /// Revokes a signing key in an emergency.
 ///
 /// The response states what verifiers may still accept, and until when.
-#[utoipa::path(post, path = "", params(InPath<SigningKeyId>), responses(Plain<Revocation>))]
+#[utoipa::path(post, path = "")]
 pub async fn revoke(
     caller: Caller<ManageSigningKeys>,
-    request: HttpRequest,
+    Path(kid): Path<SigningKeyId>,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    Query::of(&request, &[])?;
-    let kid: SigningKeyId = id(&request, "kid")?;
-    Ok(plain(&signing::revoke(&services, &caller.identity, kid).await?))
+) -> Result<Plain<Revocation>, Problem> {
+    Ok(Plain(signing::revoke(&services, &caller, kid).await?))
 }

@@ -14,14 +14,13 @@ use crate::{
     domain::signing::Algorithm,
     http::{
         extract::access::Unauthenticated,
-        oauth_error::OAuthError,
+        oauth_error::{OAuthError, RejectedKeyError},
         openapi::{
-            answers::Cached,
             documents::{Jwks, ServerMetadata},
+            responses::Cached,
         },
-        problem::Problem,
     },
-    service::{Services, common::document::CachedDocument, signing::metadata},
+    service::{Error, Services, common::document::CachedDocument, credentials::error::AuthError, signing::metadata},
 };
 
 /// Returns the published signing keys.
@@ -35,11 +34,11 @@ pub async fn jwks(
     services: Data<Services>,
 ) -> Result<HttpResponse, OAuthError> {
     let view = services.keys.snapshot_to_publish().await;
-    let wanted = algorithm(request.query_string())?;
-    if let Some(document) = metadata::build_jwks_after_rollback(&services, &view, wanted) {
+    let algorithm = parse_algorithm(request.query_string())?;
+    if let Some(document) = metadata::build_jwks_after_rollback(&services, &view, algorithm) {
         return Ok(serve(&request, &services, &document, "application/jwk-set+json"));
     }
-    let document = match wanted {
+    let document = match algorithm {
         None => &view.jwks,
         Some(algorithm) => view.jwks_by_algorithm.get(&algorithm).unwrap_or(&view.jwks),
     };
@@ -47,9 +46,9 @@ pub async fn jwks(
 }
 
 /// Parses `alg`. Other parameters are ignored.
-fn algorithm(query: &str) -> Result<Option<Algorithm>, OAuthError> {
-    let mut asked = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "alg").map(|(_, value)| value);
-    match (asked.next(), asked.next()) {
+fn parse_algorithm(query: &str) -> Result<Option<Algorithm>, OAuthError> {
+    let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "alg").map(|(_, value)| value);
+    match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(text), None) => text.parse().map(Some).map_err(|_| INVALID_ALGORITHM),
         (Some(_), Some(_)) => Err(INVALID_ALGORITHM),
@@ -57,7 +56,7 @@ fn algorithm(query: &str) -> Result<Option<Algorithm>, OAuthError> {
 }
 
 const INVALID_ALGORITHM: OAuthError =
-    OAuthError::invalid_request("alg is one of ES256, ES384, EdDSA, RS256 and PS256, and stands once");
+    OAuthError::invalid_request("alg must appear once, with one of ES256, ES384, EdDSA, RS256, PS256");
 
 /// Returns the metadata of the authorization server (RFC 8414, OpenID Connect Discovery 1.0).
 #[utoipa::path(get, path = "", responses(Cached<ServerMetadata>))]
@@ -65,8 +64,10 @@ pub async fn metadata(
     _: Unauthenticated,
     request: HttpRequest,
     services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let document = metadata::metadata(&services)?;
+) -> Result<HttpResponse, OAuthError> {
+    let internal =
+        |error: Error| OAuthError::from_denied(AuthError::Internal(error.to_string()), RejectedKeyError::Client);
+    let document = metadata::metadata(&services).map_err(internal)?;
     Ok(serve(&request, &services, &document, "application/json"))
 }
 
@@ -85,30 +86,30 @@ fn serve(
     let view = services.keys.view();
     let is_certain = services.keys.is_cacheable(&view) && !view.is_halted();
     let cache_control = if is_certain { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
-    kept(request, document, content_type, &cache_control)
+    serve_cached(request, document, content_type, &cache_control)
 }
 
 /// Serves a document with its ETag, or 304 if the client already has it.
-pub fn kept(
+pub fn serve_cached(
     request: &HttpRequest,
     document: &CachedDocument,
     content_type: &'static str,
     cache_control: &str,
 ) -> HttpResponse {
-    let known = request
+    let is_current = request
         .headers()
         .get_all(IF_NONE_MATCH)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|tag| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == document.etag);
-    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    let mut response = if is_current { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response
         .insert_header((ETAG, document.etag.as_str()))
         .insert_header((CACHE_CONTROL, cache_control))
         .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .insert_header((ACCESS_CONTROL_EXPOSE_HEADERS, "ETag"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
-    if known {
+    if is_current {
         return response.finish();
     }
     // Also for HEAD: the server omits the body and keeps its length (RFC 9110 §9.3.2).

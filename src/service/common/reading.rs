@@ -1,12 +1,14 @@
 //! Descriptions of JSON errors. They name fields and never contain values.
 
+use std::fmt::Display;
+
 use crate::service::InputFault;
 
 /// Length of the longest member name that an error shows in full.
 const MAX_SHOWN_NAME_LENGTH: usize = 24;
 
 /// Converts an error of serde. `whole` names the document, for an error that belongs to no member.
-pub fn fault(whole: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> InputFault {
+pub fn fault<E: Display>(whole: &str, error: &serde_path_to_error::Error<E>) -> InputFault {
     let field = match error.path().to_string() {
         path if path == "." => whole.to_owned(),
         path => shown(&path),

@@ -33,12 +33,12 @@ pub struct KeyStatistics {
 
 /// Returns the results of the last `hours` hours, including the current one, and the number of
 /// keys.
-pub async fn get_key_statistics(services: &Services, hours: u32) -> Result<KeyStatistics, Error> {
+pub async fn get_key_statistics(services: &Services, hours: i64) -> Result<KeyStatistics, Error> {
     let (now, exchanges) = services
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
-            let first = UtcHour::of(now).minus(i64::from(hours) - 1);
+            let first = UtcHour::of(now).minus(hours - 1);
             Ok::<_, StoreError>((now, store::exchange_counts::read_counts_since(connection, first)?))
         })
         .await?;

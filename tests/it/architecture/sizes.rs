@@ -17,8 +17,6 @@ const TO_BE_SPLIT: &[&str] = &[
     "crypto/jwk.rs::thumbprint",
     "http/oauth_error.rs",
     "http/oauth_error.rs::from_denied",
-    "http/openapi/document.rs::operation",
-    "http/openapi/objects.rs",
     "http/problem.rs",
     "http/problem.rs::from",
     "service/access/access_records/mod.rs::make",

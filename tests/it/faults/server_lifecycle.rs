@@ -103,7 +103,7 @@ each! {
         assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
         for id in ids {
             let about: Vec<_> = lines.iter().filter(|line| line["span"]["request_id"] == id.as_str()).collect();
-            assert_eq!(about.iter().filter(|line| line["message"] == "answered").count(), 1, "{id}: {about:?}");
+            assert_eq!(about.iter().filter(|line| line["message"] == "sent a response").count(), 1, "{id}: {about:?}");
         }
     }
 }
@@ -244,7 +244,7 @@ fn tls_without_a_proxy() {
         deployment.with(&[&certificate, &format!("server.tls_key={}", path(key))])
     };
     assert!(with("absent.pem").refuses().contains(&path("absent.pem")));
-    assert!(with("other.pem").refuses().contains("do not work together"));
+    assert!(with("other.pem").refuses().contains("the TLS certificate and key do not match"));
     let server = with("key.pem").serve();
     let port = server.base.rsplit(':').next().unwrap();
     let curl = |flags: &[&str]| {

@@ -5,6 +5,7 @@ mod bodies;
 mod credentials;
 mod parameters;
 mod paths;
+mod undocumented;
 
 use serde_json::Value;
 

@@ -13,7 +13,7 @@ fn document() -> Value {
 }
 
 /// Every operation: path, method and operation object.
-fn operations(document: &Value) -> Vec<(&str, &str, &Map<String, Value>)> {
+pub fn operations(document: &Value) -> Vec<(&str, &str, &Map<String, Value>)> {
     let paths = document["paths"].as_object().unwrap();
     let mut all = Vec::new();
     for (path, item) in paths {
